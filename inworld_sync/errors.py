@@ -1,0 +1,197 @@
+r"""
+Every exception that the package raises, in one tree.
+
+::
+
+    InworldError
+    +-- ConfigError                     an argument or setting is wrong; nothing was sent
+    +-- TransportError                  the network or the peer's transport failed
+    |   +-- ConnectError                no connection came about
+    |   +-- ConnectionLost              an open connection ended before its work did
+    |   +-- DeadlineExceeded            a timeout passed; also a TimeoutError
+    +-- ProtocolError                   somebody broke the protocol
+    |   +-- LocalProtocolError          this side: a call that the state does not allow
+    |   +-- RemoteProtocolError         the other side: a message that makes no sense
+    +-- ServiceError                    the service answered with an error
+    |   +-- AuthError                   it does not accept the credential
+    |   +-- QuotaError                  a limit of the account or the plan
+    |   |   +-- ContextLimitError       too many contexts on one connection
+    |   +-- InvalidRequestError         it refuses what was asked; also a ValueError
+    |   +-- NotFoundError               unknown voice, context or model; also a LookupError
+    +-- AudioError                      audio that cannot be what it claims; also a ValueError
+    +-- DeviceError                     a microphone or speaker failed
+    +-- ClosedError                     used after it was closed
+
+A message says what was expected, what came and what to do.
+No message holds a credential, audio, or a whole frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = [
+    "AudioError",
+    "AuthError",
+    "ClosedError",
+    "ConfigError",
+    "ConnectError",
+    "ConnectionLost",
+    "ContextLimitError",
+    "DeadlineExceeded",
+    "DeviceError",
+    "InvalidRequestError",
+    "InworldError",
+    "LocalProtocolError",
+    "NotFoundError",
+    "ProtocolError",
+    "QuotaError",
+    "RemoteProtocolError",
+    "ServiceError",
+    "TransportError",
+    "redact",
+]
+
+# The service echoes the first four characters of a refused key: "abcd***".
+_ECHOED_KEY = re.compile(r"[\"']?[^\s\"'*]{1,8}\*{3,}[\"']?")
+_CREDENTIAL = re.compile(
+    r"(?i)\b((?:basic|bearer)[\s_]+|authorization=(?:basic|bearer)?(?:%20|\+)?)[\w+/=.~%-]+"
+)
+
+
+def redact(text: str) -> str:
+    """Remove credentials, and what the service echoes of them, from a text meant for people."""
+    return _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text))
+
+
+class InworldError(Exception):
+    """
+    The root of all errors of this package.
+
+    Attributes:
+        partial: What had been received when the operation failed, for example a
+            :class:`~inworld_sync.Speech` that ends early; None where nothing is kept.
+    """
+
+    partial: object | None = None
+
+
+class ConfigError(InworldError, ValueError):
+    """An argument, option or environment variable is wrong or missing; nothing was sent."""
+
+
+class TransportError(InworldError):
+    """The network, TLS, a proxy or the peer's transport failed."""
+
+
+class ConnectError(TransportError):
+    """No connection came about: name lookup, TCP, proxy, TLS or the upgrade failed."""
+
+
+class ConnectionLost(TransportError):
+    """
+    An open connection ended before its work was done.
+
+    Attributes:
+        code: The WebSocket close code; 1006 when the peer sent no close frame.
+        reason: The peer's words, or what this side saw.
+    """
+
+    def __init__(self, message: str, *, code: int = 1006, reason: str = "") -> None:
+        super().__init__(redact(message))
+        self.code = code
+        self.reason = redact(reason)
+
+
+class DeadlineExceeded(TransportError, TimeoutError):
+    """A timeout passed before the operation was done."""
+
+
+class ProtocolError(InworldError):
+    """One side broke the protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """A call that the present state does not allow; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A message of the other side lacks what it must have, or came where it must not."""
+
+
+class ServiceError(InworldError):
+    """
+    The service answered with an error.
+
+    Attributes:
+        code: The gRPC status number (3 invalid, 5 not found, 7 permission, 8 exhausted,
+            13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
+            Realtime service, or None.
+        status: The HTTP status when the error came by HTTP or refused an upgrade, else None.
+        request_id: The service's id for the request, to quote to its support, or None.
+        retryable: Whether the same request may succeed later.
+        details: The error's details as the service sent them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        retryable: bool = False,
+        details: Sequence[object] = (),
+    ) -> None:
+        self.message = redact(message)
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+        self.retryable = retryable
+        self.details = tuple(details)
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        facts = [
+            f"{name} {value}"
+            for name, value in (
+                ("code", self.code),
+                ("HTTP status", self.status),
+                ("request id", self.request_id),
+            )
+            if value is not None
+        ]
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
+
+class AuthError(ServiceError):
+    """The service does not accept the credential."""
+
+
+class QuotaError(ServiceError):
+    """A limit of the account, the plan or the connection is reached."""
+
+
+class ContextLimitError(QuotaError):
+    """A connection holds as many contexts as the service allows."""
+
+
+class InvalidRequestError(ServiceError, ValueError):
+    """The service refuses what was asked: a field, a model or a text it cannot take."""
+
+
+class NotFoundError(ServiceError, LookupError):
+    """The service does not know the voice, context or item that was named."""
+
+
+class AudioError(InworldError, ValueError):
+    """Audio that cannot be what it claims to be: cut samples, bad base64, a wrong rate."""
+
+
+class DeviceError(InworldError):
+    """A microphone or speaker is missing or failed."""
+
+
+class ClosedError(InworldError):
+    """A session, connection or object was used after it was closed."""

@@ -1,0 +1,1 @@
+"""Values that users see: options, configurations and the protocols of sound devices."""

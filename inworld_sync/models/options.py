@@ -1,0 +1,112 @@
+"""How a client reaches the service: one frozen value that every connection of it shares."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["DEFAULT_BASE_URL", "Limiter", "Options", "Recorder", "TraceEvent"]
+
+DEFAULT_BASE_URL = "https://api.inworld.ai"
+
+_Number = TypeVar("_Number", int, float)
+
+
+class Limiter(Protocol):
+    """
+    Bounds how many connections the account holds at once, in one process or over many.
+
+    Thread safety: both methods are called from any thread.
+    """
+
+    def acquire(self, timeout: float) -> bool:
+        """Take one place; wait up to *timeout* seconds and return whether one came free."""
+        ...
+
+    def release(self) -> None:
+        """Give one place back."""
+        ...
+
+
+class Recorder(Protocol):
+    """Sees every message of both directions; never a credential."""
+
+    def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
+        """Take one text message of the connection named *connection*; must not block or raise."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class TraceEvent:
+    """
+    One step of a connection's life, for metrics and debugging.
+
+    Attributes:
+        connection: The connection's name, unique in the process.
+        name: What happened: ``connected``, ``first_message``, ``ping``, ``closed``, ...
+        seconds: How long the step took, or the monotonic time for a moment.
+        facts: Further numbers and texts; never a credential.
+    """
+
+    connection: str
+    name: str
+    seconds: float
+    facts: Mapping[str, str | int | float] = attrs.field(factory=dict)
+
+
+def _positive(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
+    if not value > 0:
+        raise ConfigError(f"{field.name} must be above 0, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """
+    Settings of a client; times are in seconds.
+
+    Attributes:
+        base_url: ``https://`` or ``wss://`` means TLS, ``http://`` or ``ws://`` none.
+            The services' paths are appended at the root.
+        connect_timeout: From the first name lookup to the answered upgrade, all steps together.
+        send_timeout: For one message to leave; after it the connection counts as dead.
+        close_timeout: How long a close waits for the peer before it cuts.
+        ping_interval: How often an open connection is pinged.
+        dead_after: Silence, without a single byte received, after which a connection is dead.
+        proxy: A URL; None takes the environment's; False uses none.
+        ssl_context: Used as it is; None makes one from certifi when that is installed, else from
+            the system's certificates.
+        headers: Sent with every request, beside the package's own.
+        max_message_bytes: The largest message that is accepted.
+        max_queued_bytes: The most that may wait to be sent on one connection.
+        limiter: Bounds the account's connections; None makes one of 20 places for the client.
+        recorder: Sees every message.
+        logger: For the few lines that the package logs.
+        on_trace: Called for every step of a connection; must not block.
+        dispatch: Where handlers added by ``on`` run: ``thread`` is one dispatch thread a stream,
+            ``poll`` is whoever calls ``poll``.
+    """
+
+    base_url: str = DEFAULT_BASE_URL
+    connect_timeout: float = attrs.field(default=10.0, validator=_positive)
+    send_timeout: float = attrs.field(default=10.0, validator=_positive)
+    close_timeout: float = attrs.field(default=0.5, validator=_positive)
+    ping_interval: float = attrs.field(default=5.0, validator=_positive)
+    dead_after: float = attrs.field(default=10.0, validator=_positive)
+    proxy: str | Literal[False] | None = attrs.field(default=None, repr=False)
+    ssl_context: ssl.SSLContext | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
+    max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    limiter: Limiter | None = None
+    recorder: Recorder | None = None
+    logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("inworld_sync"))
+    on_trace: Callable[[TraceEvent], None] | None = None
+    dispatch: Literal["thread", "poll"] = "thread"
