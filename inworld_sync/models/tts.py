@@ -1,0 +1,304 @@
+"""
+Text to speech: what users ask for and what they get, without behaviour.
+
+Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_TTS_MODEL",
+    "AudioConfig",
+    "AudioEncoding",
+    "CharacterTime",
+    "ContextClosed",
+    "ContextConfig",
+    "ContextCreated",
+    "ContextUpdated",
+    "DeliveryMode",
+    "FlushCompleted",
+    "Phone",
+    "TextNormalization",
+    "TimestampTransport",
+    "TimestampType",
+    "TtsUsage",
+    "Voice",
+    "WordTime",
+]
+
+DEFAULT_TTS_MODEL = "inworld-tts-2"
+
+_E = TypeVar("_E", bound=enum.Enum)
+
+
+class AudioEncoding(str, enum.Enum):
+    """How the service encodes speech."""
+
+    LINEAR16 = "LINEAR16"
+    PCM = "PCM"
+    WAV = "WAV"
+    MP3 = "MP3"
+    OGG_OPUS = "OGG_OPUS"
+    MULAW = "MULAW"
+    ALAW = "ALAW"
+    FLAC = "FLAC"
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether chunks are pieces of a file that only a decoder can turn into samples."""
+        return self in (AudioEncoding.MP3, AudioEncoding.OGG_OPUS, AudioEncoding.FLAC)
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """2 for 16-bit PCM, 1 for the G.711 laws, 0 where chunks hold no plain samples."""
+        if self.is_compressed:
+            return 0
+        return 1 if self in (AudioEncoding.MULAW, AudioEncoding.ALAW) else 2
+
+
+class DeliveryMode(str, enum.Enum):
+    """How freely a voice acts; ``inworld-tts-2`` only."""
+
+    STABLE = "STABLE"
+    BALANCED = "BALANCED"
+    CREATIVE = "CREATIVE"
+
+
+class TimestampType(str, enum.Enum):
+    """What times are reported for."""
+
+    WORD = "WORD"
+    CHARACTER = "CHARACTER"
+
+
+class TimestampTransport(str, enum.Enum):
+    """Whether times come with their audio (``SYNC``) or may trail it (``ASYNC``)."""
+
+    SYNC = "SYNC"
+    ASYNC = "ASYNC"
+
+
+class TextNormalization(str, enum.Enum):
+    """Whether numbers and abbreviations are spelled out before synthesis."""
+
+    ON = "ON"
+    OFF = "OFF"
+
+
+def _encoding(value: AudioEncoding | str) -> AudioEncoding:
+    return _member(AudioEncoding, value, "encoding")
+
+
+def _delivery_mode(value: DeliveryMode | str | None) -> DeliveryMode | None:
+    return None if value is None else _member(DeliveryMode, value, "delivery_mode")
+
+
+def _timestamp_type(value: TimestampType | str | None) -> TimestampType | None:
+    return None if value is None else _member(TimestampType, value, "timestamp_type")
+
+
+def _timestamp_transport(value: TimestampTransport | str | None) -> TimestampTransport | None:
+    return None if value is None else _member(TimestampTransport, value, "timestamp_transport")
+
+
+def _normalization(value: TextNormalization | str | None) -> TextNormalization | None:
+    return None if value is None else _member(TextNormalization, value, "text_normalization")
+
+
+def _member(kind: type[_E], value: object, name: str) -> _E:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(str(member.value) for member in kind)
+        raise ConfigError(f"{name} must be one of {choices}, got {value!r}") from None
+
+
+def _between(low: float, high: float, unit: str) -> Callable[..., None]:
+    def check(_: object, field: attrs.Attribute[object], value: object) -> None:
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f"{field.name} must be a number, got {value!r}")
+        if not low <= value <= high:
+            raise ConfigError(f"{field.name} must be {low:g} to {high:g}{unit}, got {value!r}")
+
+    return check
+
+
+def _text(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{field.name} must be a text, got {value!r}")
+
+
+@attrs.frozen
+class AudioConfig:
+    """
+    The form of the speech.
+
+    Attributes:
+        encoding: PCM is headerless 16-bit little-endian mono.
+        sample_rate_hz: 8000 to 48000; the G.711 laws are meant for 8000.
+        bit_rate_bps: Bits a second of the compressed encodings; None leaves it to the service.
+        speaking_rate: 0.5 to 1.5; 1 is the voice's own pace.
+    """
+
+    encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
+    sample_rate_hz: int = attrs.field(default=24000, validator=_between(8000, 48000, " Hz"))
+    bit_rate_bps: int | None = attrs.field(default=None, validator=_between(8000, 512000, " bit/s"))
+    speaking_rate: float | None = attrs.field(default=None, validator=_between(0.5, 1.5, ""))
+
+
+@attrs.frozen(kw_only=True)
+class ContextConfig:
+    """
+    Everything that a synthesis context can be asked for; None leaves a choice to the service.
+
+    Attributes:
+        voice: A voice's id, such as ``Ashley``.
+        model: Such as ``inworld-tts-2``.
+        audio: The form of the speech.
+        temperature: 0 to 2; ``inworld-tts-2`` ignores it.
+        language: BCP-47, or ``AUTO``; ``inworld-tts-2`` only.
+        delivery_mode: ``inworld-tts-2`` only.
+        timestamp_type: What times are reported for.
+        timestamp_transport: Whether times may trail their audio.
+        text_normalization: Whether numbers and abbreviations are spelled out.
+        auto_mode: The service chooses when to speak what it has; made for whole sentences.
+        max_buffer_delay_ms: How long text may wait for more before it is spoken.
+        buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+        pronunciation_dictionaries: Up to three names.
+        enable_custom_pronunciation: As the service documents it.
+        synthesis_context: As the service documents it.
+        extra: Further fields of ``create``, sent as they are.
+    """
+
+    voice: str = attrs.field(default="Ashley", validator=_text)
+    model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=_text)
+    audio: AudioConfig = attrs.field(
+        factory=AudioConfig, validator=attrs.validators.instance_of(AudioConfig)
+    )
+    temperature: float | None = attrs.field(default=None, validator=_between(0, 2, ""))
+    language: str | None = None
+    delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
+    timestamp_type: TimestampType | None = attrs.field(default=None, converter=_timestamp_type)
+    timestamp_transport: TimestampTransport | None = attrs.field(
+        default=None, converter=_timestamp_transport
+    )
+    text_normalization: TextNormalization | None = attrs.field(
+        default=None, converter=_normalization
+    )
+    auto_mode: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    max_buffer_delay_ms: int | None = attrs.field(
+        default=None, validator=_between(0, 600_000, " ms")
+    )
+    buffer_char_threshold: int | None = attrs.field(
+        default=None, validator=_between(1, 1000, " characters")
+    )
+    pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(
+        default=None, converter=attrs.converters.optional(tuple)
+    )
+    enable_custom_pronunciation: bool | None = None
+    synthesis_context: str | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+    @pronunciation_dictionaries.validator
+    def _at_most_three(self, _: object, value: tuple[str, ...] | None) -> None:
+        if value is not None and len(value) > 3:
+            raise ConfigError(f"pronunciation_dictionaries takes up to 3, got {len(value)}")
+
+
+@attrs.frozen
+class WordTime:
+    """A word and when it is spoken, in milliseconds from the start of the utterance."""
+
+    text: str
+    start_ms: float
+    end_ms: float
+
+
+@attrs.frozen
+class CharacterTime:
+    """A character and when it is spoken, in milliseconds from the start of the utterance."""
+
+    text: str
+    start_ms: float
+    end_ms: float
+
+
+@attrs.frozen
+class Phone:
+    """
+    A sound of a word, with the mouth's shape for it.
+
+    Attributes:
+        symbol: The phone, as the service writes it.
+        viseme: The shape's name, or ``""``.
+        start_ms: From the start of the utterance.
+        end_ms: From the start of the utterance.
+        word_index: Which word of the same chunk it belongs to.
+    """
+
+    symbol: str
+    viseme: str
+    start_ms: float
+    end_ms: float
+    word_index: int
+
+
+@attrs.frozen
+class TtsUsage:
+    """What was synthesised, as the service counts it."""
+
+    characters: int = 0
+    model: str = ""
+
+
+@attrs.frozen
+class Voice:
+    """A voice that can be named in a request."""
+
+    id: str
+    name: str = ""
+    description: str = ""
+    languages: tuple[str, ...] = ()
+    gender: str = ""
+    tags: tuple[str, ...] = ()
+    source: str = ""
+
+
+@attrs.frozen
+class ContextCreated:
+    """The service made the context; *config* is its settings as the service echoes them."""
+
+    context_id: str
+    config: Mapping[str, object]
+
+
+@attrs.frozen
+class ContextUpdated:
+    """The service changed the context's settings."""
+
+    context_id: str
+    config: Mapping[str, object]
+
+
+@attrs.frozen
+class FlushCompleted:
+    """All audio of one generation has come."""
+
+    context_id: str
+
+
+@attrs.frozen
+class ContextClosed:
+    """All audio of the context has come; nothing follows."""
+
+    context_id: str

@@ -1,0 +1,214 @@
+"""
+JSON text to attrs classes and back, by one set of rules for every service.
+
+Reading is tolerant where a server may grow and strict where data would be misread:
+unknown fields are kept in a class's ``extra``, a missing required field or a wrong type is a
+:class:`~inworld_sync.errors.RemoteProtocolError` that names it.
+Writing leaves out what is None and merges ``extra`` into the object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from inworld_sync.errors import ConfigError, RemoteProtocolError
+
+__all__ = ["Codec", "Json", "JsonObject", "camel", "dump_text", "load_object", "object_in"]
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+JsonObject: TypeAlias = "dict[str, Json]"
+
+_T = TypeVar("_T")
+
+# Enough of a bad message to recognise it by; audio and texts stay out of errors.
+_SHOWN_CHARACTERS = 60
+
+
+def camel(name: str) -> str:
+    """Turn ``voice_id`` into ``voiceId``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def dump_text(message: Mapping[str, object]) -> str:
+    """
+    Write one message as compact JSON text.
+
+    Raises:
+        ConfigError: A text holds half of a surrogate pair, which UTF-8 cannot carry, or a number
+            is not finite, which JSON cannot carry.
+    """
+    try:
+        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"text must be valid Unicode, got the lone surrogate {error.object[error.start]!a} "
+            f"at character {error.start} of the message"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"a message must be JSON: {error}") from error
+    return text
+
+
+def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
+    """
+    Read one message as a JSON object.
+
+    Raises:
+        RemoteProtocolError: It is not UTF-8, not JSON, or not an object.
+    """
+    try:
+        text = message if isinstance(message, str) else str(message, "utf-8")
+        value = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(
+            f"expected a message in UTF-8, got the byte 0x{error.object[error.start]:02x} "
+            f"at {error.start}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError(
+            f"expected a JSON message, got {len(text)} characters that are not ({error})"
+        ) from None
+    return object_in(value, "the message")
+
+
+def object_in(value: object, where: str) -> JsonObject:
+    """Return *value* if it is a JSON object; name *where* it stands if it is not."""
+    if not isinstance(value, dict):
+        shown = repr(value)[:_SHOWN_CHARACTERS] if not isinstance(value, str) else "a string"
+        raise RemoteProtocolError(f"expected an object as {where}, got {shown}")
+    return value
+
+
+def _exactly(kind: type[_T], value: object) -> _T:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _integer(value: object, _: object) -> int:
+    # JSON has one kind of number: 16000.0 is as good an integer as 16000.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return _exactly(int, value)
+
+
+def _number(value: object, _: object) -> float:
+    if type(value) is int:
+        return float(value)
+    return _exactly(float, value)
+
+
+class Codec:
+    """
+    Writes and reads attrs classes by one naming rule.
+
+    Args:
+        names: Turns an attribute's name into the name on the wire.
+        renames: For a class, the attributes whose name on the wire follows no rule.
+
+    A class may have an attribute ``extra``, a mapping: unknown fields go there when reading and
+    come from there when writing.
+
+    Thread safety: an instance may be used from any thread at once.
+    """
+
+    def __init__(
+        self,
+        names: Callable[[str], str],
+        renames: Mapping[type, Mapping[str, str]] | None = None,
+    ) -> None:
+        self._names = names
+        self._renames = renames or {}
+        self._converter = Converter()
+        self._converter.register_structure_hook(str, lambda value, _: _exactly(str, value))
+        self._converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
+        self._converter.register_structure_hook(int, _integer)
+        self._converter.register_structure_hook(float, _number)
+        self._converter.register_structure_hook_func(
+            lambda kind: kind is object, lambda value, _: value
+        )
+        self._converter.register_structure_hook_factory(attrs.has, self._reader)
+        self._converter.register_unstructure_hook_factory(attrs.has, self._writer)
+
+    @property
+    def converter(self) -> Converter:
+        """The converter below, for a service's own hooks, such as unions told apart by a field."""
+        return self._converter
+
+    def dump(self, value: object) -> JsonObject:
+        """Write an attrs object as a JSON object."""
+        result: JsonObject = self._converter.unstructure(value)
+        return result
+
+    def load(self, value: object, kind: type[_T], where: str) -> _T:
+        """
+        Read a JSON value as an object of *kind*.
+
+        Raises:
+            RemoteProtocolError: A required field is missing or a field has the wrong type; the
+                text names *where* and the field.
+        """
+        try:
+            return self._converter.structure(value, kind)
+        except Exception as error:
+            causes = "; ".join(transform_error(error, path=where))
+            raise RemoteProtocolError(f"cannot read {where}: {causes}") from error
+
+    def _wire_names(self, kind: type) -> dict[str, str]:
+        special = self._renames.get(kind, {})
+        return {
+            field.name: special.get(field.name, self._names(field.name))
+            for field in attrs.fields(kind)
+            if field.name != "extra"
+        }
+
+    def _writer(self, kind: type) -> Callable[[object], JsonObject]:
+        names = self._wire_names(kind)
+        optional = {field.name for field in attrs.fields(kind) if field.default is None}
+        overrides: dict[str, Any] = {
+            name: override(rename=wire, omit_if_default=name in optional)
+            for name, wire in names.items()
+        }
+        overrides["extra"] = override(omit=True)
+        write: Callable[[object], JsonObject] = make_dict_unstructure_fn(
+            kind, self._converter, **overrides
+        )
+        if not _has_extra(kind):
+            return write
+
+        def write_with_extra(value: object) -> JsonObject:
+            return {**write(value), **value.extra}  # type: ignore[attr-defined]
+
+        return write_with_extra
+
+    def _reader(self, kind: type) -> Callable[[object, object], object]:
+        names = self._wire_names(kind)
+        overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
+        overrides["extra"] = override(omit=True)
+        read: Callable[[object, object], Any] = make_dict_structure_fn(
+            kind, self._converter, **overrides
+        )
+        known = frozenset(names.values())
+        keeps_extra = _has_extra(kind)
+
+        def read_object(value: object, _: object) -> object:
+            if not isinstance(value, dict):
+                raise TypeError(f"expected an object, got {type(value).__name__}")
+            result = read(value, kind)
+            if keeps_extra and (unknown := value.keys() - known):
+                result = attrs.evolve(result, extra={name: value[name] for name in unknown})
+            return result
+
+        return read_object
+
+
+def _has_extra(kind: type) -> bool:
+    return any(field.name == "extra" for field in attrs.fields(kind))
