@@ -193,9 +193,7 @@ class Codec:
         names = self._wire_names(kind)
         overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
         overrides["extra"] = override(omit=True)
-        read: Callable[[object, object], Any] = make_dict_structure_fn(
-            kind, self._converter, **overrides
-        )
+        read: Any = make_dict_structure_fn(kind, self._converter, **overrides)
         known = frozenset(names.values())
         keeps_extra = _has_extra(kind)
 
