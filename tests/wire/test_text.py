@@ -1,0 +1,60 @@
+"""Cutting text: nothing is lost, nothing is too long, and breaks fall where a speaker breathes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inworld_sync.wire.text import is_blank, split_text
+
+# (text, limit, pieces): each kind of break, best first, in several scripts.
+CASES = [
+    ("One. Two. Three.", 10, ["One. Two. ", "Three."]),
+    ("First line here\n\nNext one. Yes", 24, ["First line here\n\n", "Next one. Yes"]),
+    ("He said “Stop!” Then he left.", 20, ["He said “Stop!” ", "Then he left."]),
+    ("今天天气很好。我们去公园。", 9, ["今天天气很好。", "我们去公园。"]),
+    ("وصل القطار؟ نعم وصل.", 14, ["وصل القطار؟ ", "نعم وصل."]),
+    ("वह घर गया। फिर सो गया।", 13, ["वह घर गया। ", "फिर सो गया।"]),
+    ("one two, three four five", 16, ["one two, ", "three four five"]),
+    ("alpha beta gamma", 11, ["alpha beta ", "gamma"]),
+    ("Pi is 3.14159 and so on.", 9, ["Pi is ", "3.14159 ", "and so ", "on."]),
+    ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
+    ("", 5, []),
+    ("short", 5, ["short"]),
+]
+
+# Graphemes of several characters; the family is longer than the limit, so it must be cut.
+GRAPHEMES = [
+    ("abce\u0301f", 4, ["abc", "e\u0301f"]),
+    ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),
+    ("a🇩🇪🇫🇷", 2, ["a", "🇩🇪", "🇫🇷"]),
+    ("ab👍🏽", 3, ["ab", "👍🏽"]),
+]
+
+
+@pytest.mark.parametrize(("text", "limit", "pieces"), CASES)
+def test_breaks(text, limit, pieces):
+    """A piece ends at the best break that fits."""
+    assert pieces == list(split_text(text, limit))
+
+
+@pytest.mark.parametrize(("text", "limit", "pieces"), GRAPHEMES)
+def test_graphemes_stay_whole(text, limit, pieces):
+    """Without any break, a piece ends between two graphemes where one fits."""
+    assert pieces == list(split_text(text, limit))
+
+
+@given(st.text(max_size=300), st.integers(1, 60))
+def test_nothing_is_lost(text, limit):
+    """Any text is cut into pieces that join to it again, none empty, none too long."""
+    pieces = list(split_text(text, limit))
+
+    assert text == "".join(pieces)
+    assert all(0 < len(piece) <= limit for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"), [("", True), (" \n\t", True), ("\u3000", True), ("a", False)]
+)
+def test_blank(text, blank):
+    """White space of any script cannot be spoken."""
+    assert blank == is_blank(text)
