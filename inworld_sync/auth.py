@@ -6,6 +6,7 @@ Nothing here talks to the network. A secret never shows in a repr, a log or an e
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -44,12 +45,9 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         for scheme in ("Basic ", "Bearer "):
-            if key.startswith(scheme):
-                key = key[len(scheme) :]
+            key = key.removeprefix(scheme)
         key = _header_text(key, "the API key")
         if ":" in key:
-            import base64  # noqa: PLC0415 - one path in a hundred
-
             key = base64.b64encode(key.encode()).decode()
         self._value = f"Basic {key}"
 
