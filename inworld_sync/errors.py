@@ -50,6 +50,7 @@ __all__ = [
     "RemoteProtocolError",
     "ServiceError",
     "TransportError",
+    "error_from_status",
     "redact",
 ]
 
@@ -195,3 +196,58 @@ class DeviceError(InworldError):
 
 class ClosedError(InworldError):
     """A session, connection or object was used after it was closed."""
+
+
+# gRPC codes by what a caller can do about them; the rest are faults of the service.
+_INVALID = 3
+_NOT_FOUND = 5
+_EXHAUSTED = 8
+_AUTH_CODES = frozenset({7, 16})
+# Deadline, internal and unavailable: the same request may succeed on a new connection.
+_RETRYABLE_CODES = frozenset({4, 13, 14})
+
+
+def error_from_status(
+    code: int,
+    message: str,
+    details: Sequence[object] = (),
+    *,
+    status: int | None = None,
+    request_id: str | None = None,
+) -> ServiceError:
+    """
+    Make the error for a gRPC status of the service.
+
+    Args:
+        code: The gRPC status number.
+        message: The service's words.
+        details: As the service sent them; ``NO_RETRY`` in one of them is honoured.
+        status: The HTTP status that came with it, or None.
+        request_id: The service's id of the request, or None.
+    """
+    kind = ServiceError
+    if code in _AUTH_CODES:
+        kind = AuthError
+    elif code == _EXHAUSTED:
+        kind = ContextLimitError if "contexts" in message else QuotaError
+    elif code == _NOT_FOUND:
+        kind = NotFoundError
+    elif code == _INVALID:
+        kind = InvalidRequestError
+    return kind(
+        message or f"the service answered with status {code} and no message",
+        code=code,
+        status=status,
+        request_id=request_id,
+        retryable=code in _RETRYABLE_CODES and not _forbids_retry(details),
+        details=details,
+    )
+
+
+def _forbids_retry(details: Sequence[object]) -> bool:
+    # Seen under both names, in captures and in one published sample.
+    return any(
+        isinstance(detail, dict)
+        and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))
+        for detail in details
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -67,6 +68,24 @@ def _positive(_: object, field: attrs.Attribute[_Number], value: _Number) -> Non
         raise ConfigError(f"{field.name} must be above 0, got {value!r}")
 
 
+# For each accepted scheme: whether it means TLS.
+_SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
+
+
+def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in _SCHEMES or not parts.hostname:
+        raise ConfigError(
+            f"{field.name} must be like {DEFAULT_BASE_URL!r}, with http, https, ws or wss, "
+            f"got {value!r}"
+        )
+    if parts.username or parts.query or parts.fragment or parts.path.strip("/"):
+        raise ConfigError(
+            f"{field.name} must be a scheme, a host and a port only: the services' paths are "
+            "appended at the root, and a credential goes into api_key or token"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class Options:
     """
@@ -94,7 +113,7 @@ class Options:
             ``poll`` is whoever calls ``poll``.
     """
 
-    base_url: str = DEFAULT_BASE_URL
+    base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)
     connect_timeout: float = attrs.field(default=10.0, validator=_positive)
     send_timeout: float = attrs.field(default=10.0, validator=_positive)
     close_timeout: float = attrs.field(default=0.5, validator=_positive)
@@ -110,3 +129,10 @@ class Options:
     logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("inworld_sync"))
     on_trace: Callable[[TraceEvent], None] | None = None
     dispatch: Literal["thread", "poll"] = "thread"
+
+    def endpoint(self, path: str, *, websocket: bool) -> str:
+        """The address of a path of the service, without credentials."""
+        parts = urlsplit(self.base_url)
+        plain, secure = ("ws", "wss") if websocket else ("http", "https")
+        scheme = secure if _SCHEMES[parts.scheme] else plain
+        return f"{scheme}://{parts.netloc}{path}"

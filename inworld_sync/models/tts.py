@@ -7,8 +7,8 @@ Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict, TypeVar
 
 import attrs
 
@@ -22,6 +22,7 @@ __all__ = [
     "ContextClosed",
     "ContextConfig",
     "ContextCreated",
+    "ContextSettings",
     "ContextUpdated",
     "DeliveryMode",
     "FlushCompleted",
@@ -213,6 +214,27 @@ class ContextConfig:
     def _at_most_three(self, _: object, value: tuple[str, ...] | None) -> None:
         if value is not None and len(value) > 3:
             raise ConfigError(f"pronunciation_dictionaries takes up to 3, got {len(value)}")
+
+
+class ContextSettings(TypedDict, total=False):
+    """The attributes of :class:`ContextConfig`, as keyword arguments."""
+
+    voice: str
+    model: str
+    audio: AudioConfig
+    temperature: float | None
+    language: str | None
+    delivery_mode: DeliveryMode | str | None
+    timestamp_type: TimestampType | str | None
+    timestamp_transport: TimestampTransport | str | None
+    text_normalization: TextNormalization | str | None
+    auto_mode: bool
+    max_buffer_delay_ms: int | None
+    buffer_char_threshold: int | None
+    pronunciation_dictionaries: Sequence[str] | None
+    enable_custom_pronunciation: bool | None
+    synthesis_context: str | None
+    extra: Mapping[str, object]
 
 
 @attrs.frozen

@@ -104,6 +104,10 @@ class Contexts:
         self._states[context_id] = ContextState.CLOSING
         return tts.close_context(context_id)
 
+    def forget(self, context_id: str) -> None:
+        """Drop a context whose create never left this side."""
+        self._states.pop(context_id, None)
+
     def note(self, message: tts.TtsMessage) -> bool:
         """Follow an answer; return whether its context is gone with it."""
         if isinstance(message, ContextClosed):
