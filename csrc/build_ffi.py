@@ -1,0 +1,80 @@
+"""
+Build the C core, twice: ``_hold`` keeps the GIL during a call, ``_release`` lets it go.
+
+setup.py hands this file to cffi, which executes it; it cannot import its neighbours.
+Every ``*.c`` below this folder is compiled, so a new file needs no line here.
+
+Environment:
+    INWORLD_SYNC_SANITIZE: Sanitizers for the compiler and the linker, such as
+        ``address,undefined`` or ``thread``.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+CSRC = Path(__file__).parent
+HEADER = CSRC / "include" / "iw_api.h"
+SOURCES = sorted(path.as_posix() for path in CSRC.glob("*/*.c"))
+# What the build reads beside the sources. setuptools packs these names into the sdist, so they
+# must hold this file too.
+DEPENDS = sorted(
+    path.as_posix() for path in [Path(__file__), CSRC / "README.md", *CSRC.glob("*/*.h")]
+)
+
+# cffi writes these macros around every call and has no option to leave them out.
+HOLD_THE_GIL = """
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS {
+#define Py_END_ALLOW_THREADS }
+"""
+
+
+def declarations() -> str:
+    """The part of the header that is plain enough for cffi, between its two marks."""
+    _, _, rest = HEADER.read_text(encoding="utf-8").partition("/* cffi: begin */")
+    middle, mark, _ = rest.partition("/* cffi: end */")
+    if not mark:
+        raise SystemExit(f"{HEADER} has lost a mark, '/* cffi: begin */' or '/* cffi: end */'")
+    return middle
+
+
+def flags() -> tuple[list[str], list[str]]:
+    """Arguments for the compiler and for the linker."""
+    sanitizers = os.environ.get("INWORLD_SYNC_SANITIZE", "")
+    if sys.platform == "win32":
+        if sanitizers:
+            raise SystemExit("INWORLD_SYNC_SANITIZE needs gcc or clang, not MSVC")
+        return ["/std:c11", "/O2"], []
+    # A fused multiply-add rounds once where two instructions round twice, and every level must
+    # give the same bits.
+    compile_args = ["-std=c11", "-O3", "-fvisibility=hidden", "-ffp-contract=off"]
+    if not sanitizers:
+        return compile_args, []
+    sanitize = [f"-fsanitize={sanitizers}"]
+    compile_args += [*sanitize, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
+    return compile_args, sanitize
+
+
+def builder(name: str, preamble: str) -> FFI:
+    """One compiled module of the whole core."""
+    ffi = FFI()
+    ffi.cdef(declarations())
+    compile_args, link_args = flags()
+    ffi.set_source(
+        f"inworld_sync._native.{name}",
+        f'{preamble}\n#include "include/iw_api.h"\n',
+        sources=SOURCES,
+        depends=DEPENDS,
+        include_dirs=[CSRC.as_posix()],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+    return ffi
+
+
+hold = builder("_hold", HOLD_THE_GIL)
+release = builder("_release", "")

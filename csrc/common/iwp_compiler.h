@@ -1,0 +1,31 @@
+/* What differs between compilers, in one place. Included by every file that needs one of these. */
+#ifndef IWP_COMPILER_H
+#define IWP_COMPILER_H
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "samples are handled as little-endian words; no big-endian machine is supported"
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+/* Gives one function an instruction set, so that no file needs flags of its own. */
+#define IWP_TARGET(set) __attribute__((target(set)))
+#define IWP_INLINE static inline __attribute__((always_inline))
+#define IWP_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#else
+#define IWP_INLINE static __forceinline
+#define IWP_LIKELY(condition) (condition)
+#endif
+
+/* Which kernels are compiled. MSVC has no target attribute, so it builds the scalar level alone. */
+#if defined(IWP_TARGET) && (defined(__x86_64__) || defined(__i386__))
+#define IWP_HAVE_X86 1
+#else
+#define IWP_HAVE_X86 0
+#endif
+#if defined(IWP_TARGET) && defined(__aarch64__)
+#define IWP_HAVE_NEON 1
+#else
+#define IWP_HAVE_NEON 0
+#endif
+
+#endif

@@ -1,0 +1,79 @@
+/* The rows of kernels, and the one atomic pointer that tells which of them is in use. */
+#include "common/iwp_kernels.h"
+
+#include "common/iwp_compiler.h"
+#include "common/iwp_cpu.h"
+#include "include/iw_api.h"
+
+static const struct iwp_kernels rows[IW_LEVEL_COUNT] = {
+    [IW_LEVEL_SCALAR] = {.level = IW_LEVEL_SCALAR},
+    [IW_LEVEL_AVX2] = {.level = IW_LEVEL_AVX2},
+    [IW_LEVEL_AVX512] = {.level = IW_LEVEL_AVX512},
+    [IW_LEVEL_NEON] = {.level = IW_LEVEL_NEON},
+};
+
+static const char *const names[IW_LEVEL_COUNT] = {
+    [IW_LEVEL_SCALAR] = "scalar",
+    [IW_LEVEL_AVX2] = "avx2",
+    [IW_LEVEL_AVX512] = "avx512",
+    [IW_LEVEL_NEON] = "neon",
+};
+
+/*
+ * The only variable of the core. NULL until the first call. Threads that race to fill it store
+ * the same pointer to constant data, so relaxed order is enough. MSVC keeps C11 atomics behind
+ * an experimental switch; an aligned volatile pointer is atomic on every machine it compiles for.
+ */
+#if defined(_MSC_VER) && !defined(__clang__)
+static const struct iwp_kernels *volatile active;
+#define LOAD() (active)
+#define STORE(row) (active = (row))
+#else
+#include <stdatomic.h>
+static const struct iwp_kernels *_Atomic active;
+#define LOAD() atomic_load_explicit(&active, memory_order_relaxed)
+#define STORE(row) atomic_store_explicit(&active, (row), memory_order_relaxed)
+#endif
+
+const char *iw_level_name(int level)
+{
+    return level >= 0 && level < IW_LEVEL_COUNT ? names[level] : NULL;
+}
+
+int iw_level_supported(int level)
+{
+    return level >= 0 && level < IW_LEVEL_COUNT && iwp_cpu_runs(level);
+}
+
+int iw_level_best(void)
+{
+    int level = IW_LEVEL_COUNT - 1;
+
+    while (!iw_level_supported(level))
+        level--;
+    return level;
+}
+
+int iw_level_force(int level)
+{
+    if (!iw_level_supported(level))
+        return IW_UNSUPPORTED;
+    STORE(&rows[level]);
+    return IW_OK;
+}
+
+const struct iwp_kernels *iwp_kernels_active(void)
+{
+    const struct iwp_kernels *row = LOAD();
+
+    if (IWP_LIKELY(row != NULL))
+        return row;
+    row = &rows[iw_level_best()];
+    STORE(row);
+    return row;
+}
+
+int iw_level_active(void)
+{
+    return iwp_kernels_active()->level;
+}

@@ -1,0 +1,4 @@
+from inworld_sync._native._core import FFI, Lib
+
+ffi: FFI
+lib: Lib

@@ -1,0 +1,1 @@
+"""Audio: the Python face of the C core."""
