@@ -1,4 +1,4 @@
-/* What differs between compilers, in one place. Included by every file that needs one of these. */
+/* What differs between compilers, in one place. Included wherever one of these is needed. */
 #ifndef IWP_COMPILER_H
 #define IWP_COMPILER_H
 
@@ -16,8 +16,8 @@
 #define IWP_LIKELY(condition) (condition)
 #endif
 
-/* Which kernels are compiled. MSVC has no target attribute, so it builds the scalar level alone. */
-#if defined(IWP_TARGET) && (defined(__x86_64__) || defined(__i386__))
+/* Which kernels are compiled. MSVC has no target attribute, so it builds the scalar ones. */
+#if defined(IWP_TARGET) && defined(__x86_64__)
 #define IWP_HAVE_X86 1
 #else
 #define IWP_HAVE_X86 0

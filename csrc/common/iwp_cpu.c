@@ -10,7 +10,7 @@
 
 #include <cpuid.h>
 
-/* Registers that the operating system saves, by bit of XCR0. Source: Intel SDM volume 1, 13.3. */
+/* Registers that the operating system saves, bits of XCR0. Source: Intel SDM volume 1, 13.3. */
 #define XCR0_SSE_AVX 0x06u
 #define XCR0_AVX512 0xe0u
 

@@ -1,15 +1,66 @@
 /* The rows of kernels, and the one atomic pointer that tells which of them is in use. */
 #include "common/iwp_kernels.h"
 
+#include "base64/iwp_base64.h"
 #include "common/iwp_compiler.h"
 #include "common/iwp_cpu.h"
+#include "g711/iwp_g711.h"
 #include "include/iw_api.h"
+#include "pcm/iwp_pcm.h"
 
 static const struct iwp_kernels rows[IW_LEVEL_COUNT] = {
-    [IW_LEVEL_SCALAR] = {.level = IW_LEVEL_SCALAR},
-    [IW_LEVEL_AVX2] = {.level = IW_LEVEL_AVX2},
-    [IW_LEVEL_AVX512] = {.level = IW_LEVEL_AVX512},
-    [IW_LEVEL_NEON] = {.level = IW_LEVEL_NEON},
+    [IW_LEVEL_SCALAR] =
+        {
+            .level = IW_LEVEL_SCALAR,
+            .base64_decode = iwp_base64_decode_scalar,
+            .base64_encode = iwp_base64_encode_scalar,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
+            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
+            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+        },
+    [IW_LEVEL_AVX2] =
+        {
+            .level = IW_LEVEL_AVX2,
+            .base64_decode = iwp_base64_decode_scalar,
+            .base64_encode = iwp_base64_encode_scalar,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
+            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
+            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+        },
+    [IW_LEVEL_AVX512] =
+        {
+            .level = IW_LEVEL_AVX512,
+            .base64_decode = iwp_base64_decode_scalar,
+            .base64_encode = iwp_base64_encode_scalar,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
+            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
+            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+        },
+    [IW_LEVEL_NEON] =
+        {
+            .level = IW_LEVEL_NEON,
+            .base64_decode = iwp_base64_decode_scalar,
+            .base64_encode = iwp_base64_encode_scalar,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
+            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
+            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+        },
 };
 
 static const char *const names[IW_LEVEL_COUNT] = {
@@ -22,7 +73,7 @@ static const char *const names[IW_LEVEL_COUNT] = {
 /*
  * The only variable of the core. NULL until the first call. Threads that race to fill it store
  * the same pointer to constant data, so relaxed order is enough. MSVC keeps C11 atomics behind
- * an experimental switch; an aligned volatile pointer is atomic on every machine it compiles for.
+ * an experimental switch; an aligned volatile pointer is atomic wherever it compiles.
  */
 #if defined(_MSC_VER) && !defined(__clang__)
 static const struct iwp_kernels *volatile active;
@@ -54,7 +105,7 @@ int iw_level_best(void)
     return level;
 }
 
-int iw_level_force(int level)
+enum iw_status iw_level_force(int level)
 {
     if (!iw_level_supported(level))
         return IW_UNSUPPORTED;

@@ -9,6 +9,12 @@ const char *iw_status_text(int status)
     case IW_NO_MEMORY: return "out of memory";
     case IW_NO_ROOM: return "the output buffer is too small";
     case IW_UNSUPPORTED: return "not supported by this CPU or build";
+    case IW_BAD_LENGTH: return "the text ends inside a group of four characters";
+    case IW_BAD_CHARACTER: return "a character is outside the base64 alphabet";
+    case IW_BAD_PADDING: return "padding stands where it may not";
+    case IW_BAD_BITS: return "the last character carries bits that belong to no byte";
+    case IW_NO_RIFF: return "not a WAV file";
+    case IW_NO_DATA: return "a WAV header without a data chunk";
     default: return "an unknown status";
     }
 }
