@@ -187,7 +187,16 @@ class NotFoundError(ServiceError, LookupError):
 
 
 class AudioError(InworldError, ValueError):
-    """Audio that cannot be what it claims to be: cut samples, bad base64, a wrong rate."""
+    """
+    Audio that cannot be what it claims to be: cut samples, bad base64, a wrong rate.
+
+    Attributes:
+        offset_bytes: Where in the input the fault lies, or None where there is no one place.
+    """
+
+    def __init__(self, message: str, *, offset_bytes: int | None = None) -> None:
+        super().__init__(message)
+        self.offset_bytes = offset_bytes
 
 
 class DeviceError(InworldError):

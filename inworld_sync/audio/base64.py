@@ -1,0 +1,167 @@
+r"""
+base64, strictly as RFC 4648 section 4 has it, by vector instructions.
+
+A text is accepted exactly when encoding its bytes gives the same text back: the standard
+alphabet, padding, no white space, and no bits left over in the last character.
+
+>>> decode("AAEC")
+b'\x00\x01\x02'
+>>> encode(b"\x00\x01\x02")
+b'AAEC'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio._memory import U8, core_for, new_output, readable
+from inworld_sync.errors import AudioError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from inworld_sync._native._core import CData
+
+__all__ = ["decode", "decode_into", "encode", "encode_into"]
+
+# The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
+# bytearray locked. So handles are deleted before an error is raised.
+
+
+def decode(data: str | Buffer) -> bytes:
+    """
+    Decode a whole base64 text.
+
+    Args:
+        data: The text, as str or as any object with a contiguous buffer of ASCII; not kept.
+
+    Returns:
+        The bytes: three for every four characters, less the padding.
+
+    Raises:
+        AudioError: The text is not strict base64; ``offset_bytes`` is the first character at
+            fault.
+
+    Thread safety:
+        May be called from any thread at once.
+    """
+    src = _text(data)
+    size = len(src)
+    dst = new_output(size // 4 * 3)
+    written = core_for(size).iw_base64_decode(dst, len(dst), src, size)
+    if written < 0:
+        error = _refused(written, src)
+        del src
+        raise error
+    return ffi.buffer(dst, written)[:]
+
+
+def decode_into(data: str | Buffer, out: Buffer) -> int:
+    """
+    Decode a whole base64 text into the front of a buffer.
+
+    Args:
+        data: As for :func:`decode`; must not overlap *out*.
+        out: Any object with a writable contiguous buffer. After an error its content is undefined.
+
+    Returns:
+        The number of bytes written. What lies behind them is untouched.
+
+    Raises:
+        AudioError: The text is not strict base64, or *out* is too small.
+
+    Thread safety:
+        May be called from any thread at once, each with its own *out*.
+    """
+    src = _text(data)
+    size = len(src)
+    dst = ffi.from_buffer(U8, out, True)
+    room_bytes = len(dst)
+    written = core_for(size).iw_base64_decode(dst, room_bytes, src, size)
+    if written < 0:
+        error = _refused(written, src, room_bytes)
+        del dst, src
+        raise error
+    return written
+
+
+def encode(data: Buffer) -> bytes:
+    """
+    Encode bytes, with padding and without line breaks.
+
+    Args:
+        data: Any object with a contiguous buffer; not kept.
+
+    Returns:
+        ASCII: four characters for each three bytes begun.
+
+    Thread safety:
+        May be called from any thread at once.
+    """
+    src = readable(data)
+    size = len(src)
+    dst = new_output((size + 2) // 3 * 4)
+    written = core_for(size).iw_base64_encode(dst, len(dst), src, size)
+    return ffi.buffer(dst, written)[:]
+
+
+def encode_into(data: Buffer, out: Buffer) -> int:
+    """
+    Encode bytes into the front of a buffer.
+
+    Args:
+        data: As for :func:`encode`; must not overlap *out*.
+        out: Any object with a writable contiguous buffer.
+
+    Returns:
+        The number of characters written. What lies behind them is untouched.
+
+    Raises:
+        AudioError: *out* is too small; nothing was written.
+
+    Thread safety:
+        May be called from any thread at once, each with its own *out*.
+    """
+    src = readable(data)
+    size = len(src)
+    dst = ffi.from_buffer(U8, out, True)
+    room_bytes = len(dst)
+    written = core_for(size).iw_base64_encode(dst, room_bytes, src, size)
+    if written < 0:
+        del dst, src
+        raise AudioError(
+            f"the output needs {(size + 2) // 3 * 4} bytes, got a buffer of {room_bytes}"
+        )
+    return written
+
+
+def _text(data: str | Buffer) -> bytes | CData:
+    """The characters as memory for C."""
+    if not isinstance(data, str):
+        return readable(data)
+    try:
+        return data.encode("ascii")
+    except UnicodeEncodeError as error:
+        raise AudioError(
+            f"base64 is ASCII, got {data[error.start]!r} at offset {error.start}",
+            offset_bytes=error.start,
+        ) from None
+
+
+def _refused(status: int, src: bytes | CData, room_bytes: int = 0) -> AudioError:
+    """The error for a negative result, with the place of the fault."""
+    size = len(src)
+    if status == hold.IW_NO_ROOM:
+        return AudioError(
+            f"{size} characters of base64 need up to {size // 4 * 3} bytes of output, "
+            f"got a buffer of {room_bytes}"
+        )
+    position = ffi.new("size_t *")
+    status = hold.iw_base64_fault(position, src, size)
+    reason = ffi.string(hold.iw_status_text(status)).decode()
+    return AudioError(
+        f"strict base64 was expected, got {size} characters with a fault at offset "
+        f"{position[0]}: {reason}",
+        offset_bytes=position[0],
+    )

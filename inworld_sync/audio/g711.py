@@ -1,0 +1,120 @@
+r"""
+mu-law and A-law, the 8-bit codes of telephony (ITU-T G.711).
+
+Encoding follows the reference code of ITU-T G.191 bit for bit: a sample on a decision value
+belongs to the interval above it, on both sides of zero. Python's former audioop differs from it
+in mu-law for negative samples next to a boundary, and agrees in A-law and in decoding.
+
+Linear samples are 16-bit little-endian. Every function takes any object with a contiguous buffer,
+keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the front
+of *out*, which must be writable and must not overlap *data*, and return the bytes written.
+
+>>> decode_ulaw(b"\xff\x00").hex(" ", 2)
+'0000 8482'
+>>> encode_ulaw(b"\x00\x00\x84\x82").hex()
+'ff00'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inworld_sync._native import hold, release
+from inworld_sync.audio._memory import SampleKernel
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "decode_alaw",
+    "decode_alaw_into",
+    "decode_ulaw",
+    "decode_ulaw_into",
+    "encode_alaw",
+    "encode_alaw_into",
+    "encode_ulaw",
+    "encode_ulaw_into",
+]
+
+_DECODE_ULAW = SampleKernel(
+    "mu-law", hold.iw_g711_decode_ulaw, release.iw_g711_decode_ulaw, src_bytes=1, dst_bytes=2
+)
+_DECODE_ALAW = SampleKernel(
+    "A-law", hold.iw_g711_decode_alaw, release.iw_g711_decode_alaw, src_bytes=1, dst_bytes=2
+)
+_ENCODE_ULAW = SampleKernel(
+    "s16", hold.iw_g711_encode_ulaw, release.iw_g711_encode_ulaw, src_bytes=2, dst_bytes=1
+)
+_ENCODE_ALAW = SampleKernel(
+    "s16", hold.iw_g711_encode_alaw, release.iw_g711_encode_alaw, src_bytes=2, dst_bytes=1
+)
+
+
+def decode_ulaw(data: Buffer) -> bytes:
+    """Decode mu-law to 16-bit samples: twice the bytes of *data*, in [-32124, 32124]."""
+    return _DECODE_ULAW.to_bytes(data)
+
+
+def decode_ulaw_into(data: Buffer, out: Buffer) -> int:
+    """
+    Decode mu-law to 16-bit samples at the front of *out*.
+
+    Raises:
+        AudioError: *out* is too small; nothing was written.
+    """
+    return _DECODE_ULAW.into(data, out)
+
+
+def decode_alaw(data: Buffer) -> bytes:
+    """Decode A-law to 16-bit samples: twice the bytes of *data*, in [-32256, 32256], never 0."""
+    return _DECODE_ALAW.to_bytes(data)
+
+
+def decode_alaw_into(data: Buffer, out: Buffer) -> int:
+    """
+    Decode A-law to 16-bit samples at the front of *out*.
+
+    Raises:
+        AudioError: *out* is too small; nothing was written.
+    """
+    return _DECODE_ALAW.into(data, out)
+
+
+def encode_ulaw(data: Buffer) -> bytes:
+    """
+    Encode 16-bit samples as mu-law: half the bytes of *data*; louder than 32635 saturates.
+
+    Raises:
+        AudioError: The byte count is odd, so the last sample is cut.
+    """
+    return _ENCODE_ULAW.to_bytes(data)
+
+
+def encode_ulaw_into(data: Buffer, out: Buffer) -> int:
+    """
+    Encode 16-bit samples as mu-law at the front of *out*.
+
+    Raises:
+        AudioError: The byte count is odd, or *out* is too small; nothing was written.
+    """
+    return _ENCODE_ULAW.into(data, out)
+
+
+def encode_alaw(data: Buffer) -> bytes:
+    """
+    Encode 16-bit samples as A-law: half the bytes of *data*.
+
+    Raises:
+        AudioError: The byte count is odd, so the last sample is cut.
+    """
+    return _ENCODE_ALAW.to_bytes(data)
+
+
+def encode_alaw_into(data: Buffer, out: Buffer) -> int:
+    """
+    Encode 16-bit samples as A-law at the front of *out*.
+
+    Raises:
+        AudioError: The byte count is odd, or *out* is too small; nothing was written.
+    """
+    return _ENCODE_ALAW.into(data, out)

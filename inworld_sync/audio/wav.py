@@ -1,0 +1,262 @@
+"""
+WAV: headers inside streamed chunks, files written as the sound comes, and files read whole.
+
+The format is 16-bit little-endian PCM. A stream whose length is not known when its header is
+written announces 4 GiB, which players take for "until the end".
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeAlias
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio._memory import readable
+from inworld_sync.audio.pcm import SampleCarry
+from inworld_sync.errors import AudioError, ClosedError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self
+
+__all__ = ["HEADER_BYTES", "Wav", "WavWriter", "header", "read_wav", "strip_riff"]
+
+HEADER_BYTES: Final = 44
+
+_SAMPLE_BYTES = 2
+_PCM = 1
+_UNKNOWN = 0xFFFF_FFFF
+# What the RIFF length counts beside the samples: all of the header behind itself.
+_RIFF_EXTRA_BYTES = HEADER_BYTES - 8
+_MAX_DATA_BYTES = _UNKNOWN - 1 - _RIFF_EXTRA_BYTES
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+class Wav(NamedTuple):
+    """
+    A WAV file's sound.
+
+    Attributes:
+        pcm: 16-bit little-endian samples, interleaved.
+        sample_rate_hz: Samples a second of each channel.
+        channels: Samples a frame.
+    """
+
+    pcm: bytes
+    sample_rate_hz: int
+    channels: int
+
+
+def strip_riff(chunk: Buffer) -> memoryview:
+    """
+    Give the samples of one chunk that may begin with a WAV header.
+
+    The service puts a header before the first chunk of every flush and before its short last one,
+    each with the length of its own chunk; chunks between have none. So every chunk goes through
+    here. A length that cannot be true (0, 4 GiB, more than there is) means "to the end"; a header
+    without its data chunk counts 44 bytes, as it usually has.
+
+    Args:
+        chunk: Any object with a contiguous buffer; not copied.
+
+    Returns:
+        A view of bytes into *chunk*; all of it when it does not begin as a WAV file.
+
+    Thread safety:
+        May be called from any thread at once.
+
+    Source: Inworld TTS WebSocket, LINEAR16 as seen from the live service.
+    """
+    view = memoryview(chunk).cast("B")
+    if view[:4] != b"RIFF":
+        return view
+    found = ffi.new("struct iw_wav *")
+    hold.iw_wav_find(found, readable(view), len(view))
+    return view[found.data_offset_bytes :][: found.data_bytes]
+
+
+def header(sample_rate_hz: int, channels: int = 1, data_bytes: int | None = None) -> bytes:
+    """
+    Make the 44 bytes before the samples of a 16-bit PCM file.
+
+    Args:
+        sample_rate_hz: Samples a second of each channel, at least 1.
+        channels: Samples a frame, 1 to 32767.
+        data_bytes: Bytes of samples that follow; None when nobody knows yet.
+
+    Raises:
+        AudioError: A value that the header has no room for.
+    """
+    frame_bytes = channels * _SAMPLE_BYTES
+    if not 1 <= channels <= 0x7FFF or not 1 <= sample_rate_hz <= _UNKNOWN // frame_bytes:
+        raise AudioError(
+            "a WAV header takes 1 to 32767 channels and less than 4 GiB a second, "
+            f"got {channels!r} channels at {sample_rate_hz!r} Hz"
+        )
+    if data_bytes is not None and not 0 <= data_bytes <= _MAX_DATA_BYTES:
+        raise AudioError(f"a WAV file holds up to {_MAX_DATA_BYTES} bytes, got {data_bytes!r}")
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        _UNKNOWN if data_bytes is None else data_bytes + _RIFF_EXTRA_BYTES,
+        b"WAVE",
+        b"fmt ",
+        16,
+        _PCM,
+        channels,
+        sample_rate_hz,
+        sample_rate_hz * frame_bytes,
+        frame_bytes,
+        _SAMPLE_BYTES * 8,
+        b"data",
+        _UNKNOWN if data_bytes is None else data_bytes,
+    )
+
+
+def read_wav(source: PathLike | BinaryIO) -> Wav:
+    """
+    Read a whole 16-bit PCM file.
+
+    Args:
+        source: A path, or a binary file, which is read to its end and left open.
+
+    Raises:
+        AudioError: Not a WAV file, another encoding than 16-bit PCM, or a cut last sample.
+        OSError: The file cannot be read.
+
+    Thread safety:
+        May be called from any thread at once, each with its own *source*.
+    """
+    data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
+    found = ffi.new("struct iw_wav *")
+    status = hold.iw_wav_find(found, data, len(data))
+    if status != hold.IW_OK:
+        reason = ffi.string(hold.iw_status_text(status)).decode()
+        raise AudioError(f"a WAV file was expected, got {len(data)} bytes: {reason}")
+    if (found.format, found.sample_bits) != (_PCM, 16) or not found.channels:
+        raise AudioError(
+            "16-bit PCM (format 1) was expected, got format "
+            f"{found.format}, {found.sample_bits} bits, {found.channels} channels"
+        )
+    if found.data_bytes % (_SAMPLE_BYTES * found.channels):
+        raise AudioError(
+            f"{found.channels} channels of s16 audio are {_SAMPLE_BYTES * found.channels} bytes a "
+            f"frame, got {found.data_bytes} bytes: the last frame is cut"
+        )
+    start = found.data_offset_bytes
+    return Wav(data[start : start + found.data_bytes], found.sample_rate_hz, found.channels)
+
+
+class WavWriter:
+    """
+    Writes a 16-bit PCM file as the sound comes.
+
+    The file is playable at every moment: the header announces an unknown length until
+    :meth:`close` puts in the real one. Where the output cannot seek (a pipe, a socket), it stays.
+    A context manager; leaving it closes, after an exception or Ctrl-C too.
+
+    Thread safety:
+        One thread at a time.
+    """
+
+    def __init__(self, target: PathLike | BinaryIO, sample_rate_hz: int, channels: int = 1) -> None:
+        """
+        Begin the file.
+
+        Args:
+            target: A path, which is created or replaced, or a binary file, which is written from
+                where it stands and left open.
+            sample_rate_hz: Samples a second of each channel.
+            channels: Samples a frame.
+
+        Raises:
+            AudioError: A value that the header has no room for; no file was made.
+            OSError: The file cannot be written.
+        """
+        first_header = header(sample_rate_hz, channels)
+        self._sample_rate_hz = sample_rate_hz
+        self._channels = channels
+        self._carry = SampleCarry(channels * _SAMPLE_BYTES)
+        self._data_bytes = 0
+        self._owns_file = not hasattr(target, "write")
+        self._file: BinaryIO | None = (
+            Path(target).open("wb") if not hasattr(target, "write") else target
+        )
+        self._seekable = self._file.seekable()
+        self._start = self._file.tell() if self._seekable else 0
+        self._file.write(first_header)
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of whole frames written so far."""
+        return self._data_bytes
+
+    def write(self, pcm: Buffer) -> None:
+        """
+        Add samples. A frame may be cut between two calls.
+
+        Raises:
+            AudioError: The file would pass 4 GiB, which its header cannot say; nothing was written.
+            ClosedError: The writer is closed.
+            OSError: The file cannot be written.
+        """
+        if self._file is None:
+            raise ClosedError("this WavWriter is closed")
+        size_bytes = self._data_bytes + self._carry.pending_bytes + memoryview(pcm).nbytes
+        if self._seekable and size_bytes > _MAX_DATA_BYTES:
+            raise AudioError(f"a WAV file holds up to {_MAX_DATA_BYTES} bytes, got {size_bytes}")
+        frames = self._carry.feed(pcm)
+        self._file.write(frames)
+        self._data_bytes += len(frames)
+
+    def close(self) -> None:
+        """
+        Put the length into the header. May be called twice.
+
+        Raises:
+            AudioError: The last frame was cut; the file is valid without it.
+            OSError: The file cannot be written.
+        """
+        if self._file is None:
+            return
+        self._end_file()
+        self._carry.finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif self._file is not None:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        """Finish the header, and close the file if it was opened here."""
+        assert self._file is not None
+        file, self._file = self._file, None
+        try:
+            if self._seekable:
+                self._write_length(file)
+            file.flush()
+        finally:
+            if self._owns_file:
+                file.close()
+
+    def _write_length(self, file: BinaryIO) -> None:
+        # Counted in the file: an interrupted write may have left more than write() could note.
+        written = file.seek(0, os.SEEK_END) - self._start - HEADER_BYTES
+        self._data_bytes = written - written % (self._channels * _SAMPLE_BYTES)
+        end = self._start + HEADER_BYTES + self._data_bytes
+        file.truncate(end)
+        file.seek(self._start)
+        file.write(header(self._sample_rate_hz, self._channels, self._data_bytes))
+        file.seek(end)
