@@ -71,7 +71,7 @@ def strip_riff(chunk: Buffer) -> memoryview:
     Source: Inworld TTS WebSocket, LINEAR16 as seen from the live service.
     """
     view = memoryview(chunk).cast("B")
-    if view[:4] != b"RIFF":
+    if view[:4].tobytes() != b"RIFF":
         return view
     found = ffi.new("struct iw_wav *")
     hold.iw_wav_find(found, readable(view), len(view))
@@ -130,7 +130,10 @@ def read_wav(source: PathLike | BinaryIO) -> Wav:
     Thread safety:
         May be called from any thread at once, each with its own *source*.
     """
-    data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
+    if isinstance(source, (str, os.PathLike)):
+        data = Path(source).read_bytes()
+    else:
+        data = source.read()
     found = ffi.new("struct iw_wav *")
     status = hold.iw_wav_find(found, data, len(data))
     if status != hold.IW_OK:
@@ -181,13 +184,16 @@ class WavWriter:
         self._channels = channels
         self._carry = SampleCarry(channels * _SAMPLE_BYTES)
         self._data_bytes = 0
-        self._owns_file = not hasattr(target, "write")
-        self._file: BinaryIO | None = (
-            Path(target).open("wb") if not hasattr(target, "write") else target
+        self._owns_file = isinstance(target, (str, os.PathLike))
+        file = (
+            Path(target).open("wb")  # noqa: SIM115 - closed by close()
+            if isinstance(target, (str, os.PathLike))
+            else target
         )
-        self._seekable = self._file.seekable()
-        self._start = self._file.tell() if self._seekable else 0
-        self._file.write(first_header)
+        self._file: BinaryIO | None = file
+        self._seekable = file.seekable()
+        self._start = file.tell() if self._seekable else 0
+        file.write(first_header)
 
     @property
     def data_bytes(self) -> int:
@@ -252,11 +258,12 @@ class WavWriter:
                 file.close()
 
     def _write_length(self, file: BinaryIO) -> None:
-        # Counted in the file: an interrupted write may have left more than write() could note.
-        written = file.seek(0, os.SEEK_END) - self._start - HEADER_BYTES
+        # Asked of the file: an interrupted write may have left more than write() could note.
+        written = file.tell() - self._start - HEADER_BYTES
         self._data_bytes = written - written % (self._channels * _SAMPLE_BYTES)
         end = self._start + HEADER_BYTES + self._data_bytes
-        file.truncate(end)
+        if self._owns_file:
+            file.truncate(end)
         file.seek(self._start)
         file.write(header(self._sample_rate_hz, self._channels, self._data_bytes))
         file.seek(end)
