@@ -130,10 +130,7 @@ def read_wav(source: PathLike | BinaryIO) -> Wav:
     Thread safety:
         May be called from any thread at once, each with its own *source*.
     """
-    if isinstance(source, (str, os.PathLike)):
-        data = Path(source).read_bytes()
-    else:
-        data = source.read()
+    data = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else source.read()
     found = ffi.new("struct iw_wav *")
     status = hold.iw_wav_find(found, data, len(data))
     if status != hold.IW_OK:

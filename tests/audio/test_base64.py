@@ -1,0 +1,290 @@
+"""base64 on every instruction set, against the standard library and RFC 4648."""
+
+from __future__ import annotations
+
+import base64 as stdlib
+import binascii
+import json
+import random
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inworld_sync.audio import base64
+from inworld_sync.errors import AudioError
+
+VECTORS = json.loads(Path(__file__, "../../vectors/base64_rfc4648.json").resolve().read_text())
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+# Long enough for the widest kernel to run its unrolled loop, its single steps and its tail.
+LENGTHS = [*range(301), 767, 768, 769, 1535, 1536, 1537, 3000]
+
+ANY_LEVEL = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize(("plain", "text"), VECTORS)
+def test_rfc_vectors(plain: str, text: str) -> None:
+    """The vectors of RFC 4648 hold in both directions."""
+    assert text.encode() == base64.encode(plain.encode())
+    assert plain.encode() == base64.decode(text)
+
+
+@pytest.mark.usefixtures("level")
+def test_encode_every_length() -> None:
+    """Encoding gives the standard library's text at every length."""
+    expected = [stdlib.b64encode(noise(size)) for size in LENGTHS]
+
+    assert expected == [base64.encode(noise(size)) for size in LENGTHS]
+
+
+@pytest.mark.usefixtures("level")
+def test_decode_every_length() -> None:
+    """Decoding gives back the bytes at every length."""
+    expected = [noise(size) for size in LENGTHS]
+
+    assert expected == [base64.decode(stdlib.b64encode(noise(size))) for size in LENGTHS]
+
+
+@pytest.mark.usefixtures("level")
+def test_every_bad_byte_at_each_place() -> None:
+    """A byte outside the alphabet is refused wherever it stands, and named."""
+    size = 344
+    text = bytearray(stdlib.b64encode(noise(size * 3 // 4)))
+    bad_bytes = sorted(set(range(256)) - set(ALPHABET) - set(b"="))
+    wrong = []
+    for place in range(size):
+        good = text[place]
+        for bad in bad_bytes:
+            text[place] = bad
+            try:
+                base64.decode(text)
+            except AudioError as error:
+                if error.offset_bytes == place:
+                    continue
+            wrong.append((place, bad))
+        text[place] = good
+
+    assert [] == wrong
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("place", range(342))
+def test_padding_before_the_end(place: int) -> None:
+    """One '=' anywhere but in the last two places is refused there."""
+    text = bytearray(b"A" * 344)
+    text[place] = ord("=")
+
+    with pytest.raises(AudioError, match="padding") as caught:
+        base64.decode(text)
+
+    assert place == caught.value.offset_bytes
+
+
+# (text, offset of the fault, words of the message): padding that is missing, too much, alone, or
+# followed by data, and lengths that no encoder gives. Each also comes behind 96 good characters.
+BAD_ENDS = [
+    ("A", 1, "ends inside"),
+    ("AA", 2, "ends inside"),
+    ("AAA", 3, "ends inside"),
+    ("AA=", 2, "padding"),
+    ("AAA=A", 3, "padding"),
+    ("AA==A", 2, "padding"),
+    ("AA==AAAA", 2, "padding"),
+    ("AAA=AAAA", 3, "padding"),
+    ("AAAA=", 4, "padding"),
+    ("AAAA==", 4, "padding"),
+    ("AAAA===", 4, "padding"),
+    ("AAAA====", 4, "padding"),
+    ("=", 0, "padding"),
+    ("==", 0, "padding"),
+    ("====", 0, "padding"),
+    ("A===", 1, "padding"),
+    ("AA=A", 2, "padding"),
+    ("A=AA", 1, "padding"),
+    ("A==A", 1, "padding"),
+    ("=AAA", 0, "padding"),
+    ("A\nAA", 1, "outside"),
+    ("AAAA\n", 4, "outside"),
+    ("AAAA\r\n", 4, "outside"),
+    (" AAAA", 0, "outside"),
+    ("AA==\n", 2, "padding"),
+    ("AA-_", 2, "outside"),
+    ("AA\0=", 2, "outside"),
+    ("A-==", 1, "outside"),
+    ("-A==", 0, "outside"),
+    ("AA-=", 2, "outside"),
+]
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("before", ["", "A" * 96])
+@pytest.mark.parametrize(("text", "offset", "words"), BAD_ENDS)
+def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
+    """A text that no encoder gives is refused, with the first fault."""
+    with pytest.raises(AudioError, match=words) as caught:
+        base64.decode(before + text)
+
+    assert len(before) + offset == caught.value.offset_bytes
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize(("padding", "step"), [("=", 4), ("==", 16)])
+def test_left_over_bits(padding: str, step: int) -> None:
+    """Before padding, the last character may carry no bits that belong to no byte."""
+    expected = [chr(character) for character in ALPHABET[::step]]
+    accepted = []
+    for character in ALPHABET.decode():
+        try:
+            base64.decode("A" * (3 - len(padding)) + character + padding)
+        except AudioError as error:
+            assert "bits" in str(error)  # noqa: PT017
+        else:
+            accepted.append(character)
+
+    assert expected == accepted
+
+
+@pytest.mark.usefixtures("level")
+@ANY_LEVEL
+@given(st.binary(max_size=2000))
+def test_round_trip(data: bytes) -> None:
+    """What was encoded decodes to itself."""
+    assert data == base64.decode(base64.encode(data))
+
+
+@pytest.mark.usefixtures("level")
+@ANY_LEVEL
+@given(st.text(st.sampled_from([*ALPHABET.decode(), "=", "-", "\n", " "]), max_size=120))
+def test_accepts_what_encodes_back(text: str) -> None:
+    """A text is accepted exactly when it is the encoding of what it decodes to."""
+    try:
+        loose = stdlib.b64decode(text, validate=False)
+        canonical = stdlib.b64encode(loose).decode() == text
+    except binascii.Error:
+        canonical = False
+    try:
+        strict = base64.decode(text)
+    except AudioError:
+        assert not canonical
+    else:
+        assert (canonical, loose) == (True, strict)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("shift", range(1, 9))
+def test_any_alignment(shift: int) -> None:
+    """Input and output may begin at any address."""
+    data = noise(700)
+    text = stdlib.b64encode(data)
+    out = bytearray(len(text) + shift)
+
+    written = base64.decode_into(memoryview(bytes(shift) + text)[shift:], memoryview(out)[shift:])
+    assert (700, data) == (written, out[shift : shift + 700])
+
+    written = base64.encode_into(memoryview(bytes(shift) + data)[shift:], memoryview(out)[shift:])
+    assert (len(text), text) == (written, out[shift:])
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("size", LENGTHS[::7])
+def test_into_writes_nothing_beyond(size: int) -> None:
+    """What lies behind the result keeps its bytes."""
+    data = noise(size)
+    text = stdlib.b64encode(data)
+    behind = b"\xa5" * 200
+
+    out = bytearray(behind * 20)
+    assert size == base64.decode_into(text, out)
+    assert out == data + (behind * 20)[size:]
+
+    out = bytearray(behind * 20)
+    assert len(text) == base64.encode_into(data, out[: len(text)])
+    assert len(text) == base64.encode_into(data, out)
+    assert out == text + (behind * 20)[len(text) :]
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("size", [1, 2, 3, 47, 48, 49, 300])
+def test_too_little_room(size: int) -> None:
+    """A buffer that is one byte short is refused, and the buffer is not touched."""
+    data = noise(size)
+    text = stdlib.b64encode(data)
+    small = bytearray(size - 1)
+    with pytest.raises(AudioError, match=f"got a buffer of {size - 1}"):
+        base64.decode_into(text, small)
+    assert small == bytearray(size - 1)
+
+    small = bytearray(len(text) - 1)
+    with pytest.raises(AudioError, match=f"needs {len(text)} bytes"):
+        base64.encode_into(data, small)
+    assert small == bytearray(len(text) - 1)
+
+
+def test_exact_room() -> None:
+    """A buffer of just the decoded size is enough, padding or not."""
+    for size in range(100):
+        out = bytearray(size)
+        base64.decode_into(stdlib.b64encode(noise(size)), out)
+
+        assert noise(size) == out
+
+
+def test_large_buffers() -> None:
+    """Sizes that let the GIL go give the same result."""
+    data = noise(1_000_003)
+
+    assert stdlib.b64encode(data) == base64.encode(data)
+    assert data == base64.decode(stdlib.b64encode(data))
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda text: array("B", text)])
+def test_takes_any_buffer(kind: type) -> None:
+    """Text comes as str, or as any object with a buffer."""
+    assert b"\0\0\0" == base64.decode(kind(b"AAAA")) == base64.decode("AAAA")
+    assert b"AAAA" == base64.encode(kind(b"\0\0\0"))
+
+
+def test_refuses_text_beyond_ascii() -> None:
+    """A character beyond ASCII is named with its place."""
+    with pytest.raises(AudioError, match="got 'é' at offset 3") as caught:
+        base64.decode("AAAé")
+
+    assert 3 == caught.value.offset_bytes
+
+
+def test_refuses_scattered_memory() -> None:
+    """A view with gaps has no contiguous buffer."""
+    with pytest.raises(BufferError):
+        base64.decode(memoryview(b"AAAAAAAA")[::2])
+
+
+def test_refuses_read_only_output() -> None:
+    """The output must be writable."""
+    with pytest.raises((BufferError, TypeError)):
+        base64.decode_into("AAAA", bytes(3))
+
+
+def test_error_frees_the_buffers() -> None:
+    """While an error is being handled, the buffers can be resized."""
+    text, out = bytearray(b"A-=="), bytearray(10)
+    with pytest.raises(AudioError) as caught:
+        base64.decode_into(text, out)
+    text.clear()
+    out.clear()
+
+    assert 1 == caught.value.offset_bytes
+
+
+def test_error_shows_no_audio() -> None:
+    """The message holds no piece of the text."""
+    with pytest.raises(AudioError) as caught:
+        base64.decode("c2VjcmV0-")
+
+    assert "c2Vj" not in str(caught.value)

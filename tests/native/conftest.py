@@ -1,0 +1,1 @@
+from support.levels import level as level

@@ -1,0 +1,1 @@
+"""Help for tests; nothing here is a test."""

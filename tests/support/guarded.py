@@ -1,0 +1,53 @@
+"""Memory that ends, or begins, where the process may not touch: one byte too far is a crash."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+from inworld_sync import _native
+
+_PAGE = mmap.PAGESIZE
+
+
+class GuardedBytes:
+    """
+    Room for some bytes, with a page behind them and one before them that cannot be touched.
+
+    ``at_end`` gives a C pointer to bytes that end at the page behind, ``at_start`` one to bytes
+    that begin after the page before.
+    """
+
+    def __init__(self, room_bytes: int) -> None:
+        self._room = -(-room_bytes // _PAGE) * _PAGE
+        self._map = mmap.mmap(-1, self._room + 2 * _PAGE)
+        self._view = (ctypes.c_char * len(self._map)).from_buffer(self._map)
+        self._address = ctypes.addressof(self._view)
+        self._protect(self._address, mmap.PROT_READ * 0)
+        self._protect(self._address + _PAGE + self._room, mmap.PROT_READ * 0)
+
+    def close(self) -> None:
+        """Make the pages ordinary again and give them back."""
+        for address in (self._address, self._address + _PAGE + self._room):
+            self._protect(address, mmap.PROT_READ | mmap.PROT_WRITE)
+        del self._view
+        self._map.close()
+
+    def at_end(self, size_bytes: int) -> _native.ffi.CData:
+        """A pointer to the last bytes before the forbidden page."""
+        return self._pointer(self._address + _PAGE + self._room - size_bytes)
+
+    def at_start(self) -> _native.ffi.CData:
+        """A pointer to the first bytes after the forbidden page."""
+        return self._pointer(self._address + _PAGE)
+
+    @staticmethod
+    def _pointer(address: int) -> _native.ffi.CData:
+        return _native.ffi.cast("uint8_t *", address)
+
+    @staticmethod
+    def _protect(address: int, protection: int) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        pointer = ctypes.c_void_p(address)
+        if libc.mprotect(pointer, ctypes.c_size_t(_PAGE), ctypes.c_int(protection)) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect failed")
