@@ -1,0 +1,57 @@
+"""One limit of time for a whole operation, handed down through all its steps."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from inworld_sync.errors import DeadlineExceeded
+
+__all__ = ["Deadline"]
+
+
+class Deadline:
+    """
+    The moment by which an operation must be done, on the monotonic clock.
+
+    It is made once, where the operation begins, and passed down, so that no step can start the
+    time anew.
+
+    Args:
+        seconds: The limit; None or infinity for no limit.
+        doing: What takes place, as a noun phrase for the error: ``connecting to wss://...``.
+
+    Thread safety:
+        Immutable; may be shared.
+    """
+
+    __slots__ = ("_at", "_doing", "_seconds")
+
+    def __init__(self, seconds: float | None, doing: str) -> None:
+        self._seconds = seconds
+        self._doing = doing
+        unlimited = seconds is None or seconds == math.inf
+        self._at = None if unlimited else time.monotonic() + (seconds or 0.0)
+
+    def remaining(self) -> float | None:
+        """Seconds left, 0.0 once it has passed; None without a limit."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the moment has passed."""
+        return self._at is not None and time.monotonic() >= self._at
+
+    def check(self) -> None:
+        """
+        Go on only if there is time left.
+
+        Raises:
+            DeadlineExceeded: The moment has passed.
+        """
+        if self.expired:
+            raise self.error()
+
+    def error(self) -> DeadlineExceeded:
+        """Make the error that names the operation and its limit."""
+        return DeadlineExceeded(f"{self._doing} took longer than {self._seconds:g} s")

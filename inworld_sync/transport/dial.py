@@ -1,0 +1,173 @@
+"""From a host's name to a connected TCP socket, under one deadline."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import itertools
+import os
+import queue
+import selectors
+import socket
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+from inworld_sync.errors import ConnectError
+from inworld_sync.transport.deadline import Deadline
+
+__all__ = ["Address", "connect_tcp", "is_loopback", "look_up"]
+
+# RFC 8305, section 5: the head start of an address over the next one, in seconds.
+_HEAD_START = 0.25
+
+# Between keepalive probes of the kernel, in seconds, and how many: they catch a dead peer below
+# the WebSocket's own pings, for links that nobody reads.
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+# WSAEWOULDBLOCK is Windows' word for a connect under way.
+_UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
+
+# An address family and what connect() takes for it, which the standard library leaves open.
+Address = tuple[int, Any]
+_Found = Sequence[tuple[int, int, int, str, Any]]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* names this machine by ``localhost`` or a loopback address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
+    """
+    Find the addresses of *host*, the families taking turns (RFC 8305, section 4).
+
+    Raises:
+        ConnectError: There are none.
+        DeadlineExceeded: The name service gave no answer in time.
+    """
+    try:
+        found: _Found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        found = _ask_name_service(host, port, deadline)
+    families: dict[int, list[Address]] = {}
+    for family, _, _, _, address in found:
+        families.setdefault(family, []).append((family, address))
+    turns = itertools.zip_longest(*families.values())
+    return [address for turn in turns for address in turn if address is not None]
+
+
+def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
+    """
+    Call getaddrinfo on a helper thread, because it knows no time limit.
+
+    When the deadline passes, the thread is left behind; it is a daemon, and ends with the call.
+    """
+    answers: queue.SimpleQueue[_Found | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name="inworld-lookup", daemon=True).start()
+    try:
+        answer = answers.get(timeout=deadline.remaining())
+    except queue.Empty:
+        raise deadline.error() from None
+    if isinstance(answer, Exception):
+        reason = getattr(answer, "strerror", None) or answer
+        raise ConnectError(
+            f"no address is known for {host!r}: {reason}; check the host and the network"
+        ) from answer
+    return answer
+
+
+def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) -> socket.socket:
+    """
+    Connect to whichever of *addresses* answers first, each a head start before the next.
+
+    Args:
+        addresses: As :func:`look_up` gives them.
+        where: The host and port, for errors.
+        deadline: For all attempts together.
+
+    Returns:
+        A non-blocking socket without Nagle's delay and with keepalive probes.
+
+    Raises:
+        ConnectError: Every address refused.
+        DeadlineExceeded: No address answered in time.
+    """
+    waiting = deque(addresses)
+    failures: list[OSError] = []
+    with selectors.DefaultSelector() as attempts:
+        try:
+            while waiting or attempts.get_map():
+                deadline.check()
+                if waiting:
+                    _start(attempts, waiting.popleft(), failures)
+                if attempts.get_map() and (
+                    winner := _winner(attempts, waiting, deadline, failures)
+                ):
+                    return _tuned(winner)
+        finally:
+            for key in list(attempts.get_map().values()):
+                cast("socket.socket", key.fileobj).close()
+    reasons = "; ".join(dict.fromkeys(error.strerror or str(error) for error in failures))
+    raise ConnectError(f"{where} cannot be reached: {reasons}") from failures[-1]
+
+
+def _start(attempts: selectors.BaseSelector, address: Address, failures: list[OSError]) -> None:
+    family, target = address
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        failures.append(error)  # for example a machine without IPv6
+        return
+    sock.setblocking(False)
+    code = sock.connect_ex(target)
+    if code in _UNDER_WAY:
+        attempts.register(sock, selectors.EVENT_WRITE)
+    else:
+        sock.close()
+        failures.append(OSError(code, os.strerror(code)))
+
+
+def _winner(
+    attempts: selectors.BaseSelector,
+    waiting: Sequence[Address],
+    deadline: Deadline,
+    failures: list[OSError],
+) -> socket.socket | None:
+    """Wait until an attempt succeeds or fails, or the next address may start."""
+    timeout = deadline.remaining()
+    if waiting:
+        timeout = _HEAD_START if timeout is None else min(_HEAD_START, timeout)
+    for key, _ in attempts.select(timeout):
+        sock = cast("socket.socket", key.fileobj)
+        attempts.unregister(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code:
+            return sock
+        sock.close()
+        failures.append(OSError(code, os.strerror(code)))
+    return None
+
+
+def _tuned(sock: socket.socket) -> socket.socket:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return sock

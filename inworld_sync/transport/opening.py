@@ -1,0 +1,206 @@
+"""All steps from a URL to an upgraded WebSocket, under one deadline, each of them timed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from inworld_sync.errors import ConfigError, ConnectError, DeadlineExceeded, InworldError
+from inworld_sync.models.options import Options
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.dial import connect_tcp, look_up
+from inworld_sync.transport.proxy import choose_proxy, open_tunnel
+from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
+from inworld_sync.transport.tls import context_for, tls_error
+from inworld_sync.transport.upgrade import Upgraded, upgrade
+from inworld_sync.transport.wake import Wake
+
+__all__ = ["ConnectTimes", "Opened", "open_websocket", "show_url"]
+
+_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+# Names of query parameters that hold credentials; the service reads the first in any case.
+_SECRET_QUERY = re.compile(r"(?i)([?&](?:authorization|access_token|token|api_key)=)[^&#]*")
+
+_STEPS = {
+    "dns": "looking up the name",
+    "tcp": "connecting by TCP",
+    "proxy": "asking the proxy for a tunnel",
+    "tls": "the TLS handshake",
+    "upgrade": "waiting for the answer to the upgrade",
+}
+
+
+@attrs.frozen(kw_only=True)
+class ConnectTimes:
+    """
+    How long each step of a connect took, in milliseconds; 0.0 for steps not taken.
+
+    Attributes:
+        dns_ms: Looking up the name, of the proxy if there is one.
+        tcp_ms: Connecting, to the proxy if there is one.
+        proxy_ms: Having the proxy open the tunnel.
+        tls_ms: The TLS handshake.
+        upgrade_ms: From the request of the upgrade to its answer.
+    """
+
+    dns_ms: float = 0.0
+    tcp_ms: float = 0.0
+    proxy_ms: float = 0.0
+    tls_ms: float = 0.0
+    upgrade_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """All steps together."""
+        return self.dns_ms + self.tcp_ms + self.proxy_ms + self.tls_ms + self.upgrade_ms
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """An upgraded connection, and what is known of it."""
+
+    sock: socket.socket
+    wake: Wake
+    stream: Stream
+    upgraded: Upgraded
+    times: ConnectTimes
+    proxy: str | None
+    tls_version: str | None
+
+
+def show_url(url: str) -> str:
+    """Give *url* without user, password and the credentials a query may hold."""
+    parts = urllib.parse.urlsplit(url)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return _SECRET_QUERY.sub(r"\1***", shown)
+
+
+def open_websocket(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    options: Options,
+    subprotocols: Sequence[str],
+    deadline: Deadline,
+) -> Opened:
+    """
+    Connect to *url* and make the connection a WebSocket.
+
+    Args:
+        url: ``ws://`` or ``wss://``; ``http://`` and ``https://`` mean the same two.
+        headers: Sent with the upgrade, after those of *options*.
+        options: Proxy, certificates, headers.
+        subprotocols: Offered in this order.
+        deadline: For all steps together.
+
+    Raises:
+        ConnectError: A step failed.
+        DeadlineExceeded: The deadline passed; the message names the step.
+        ServiceError: The server refuses the upgrade.
+        ConfigError: The URL, the proxy or a header makes no sense.
+    """
+    url, host, port = _parse(url)
+    steps = _Steps()
+    proxy = choose_proxy(url, options)
+    sock = wake = None
+    try:
+        gate = (proxy.host, proxy.port) if proxy else (host, port)
+        where = f"the proxy {proxy.url}" if proxy else f"{host}:{port}"
+        with steps.step("dns"):
+            addresses = look_up(*gate, deadline)
+        with steps.step("tcp"):
+            sock = connect_tcp(addresses, where, deadline)
+        wake = Wake()
+        plain = PlainStream(sock, wake)
+        if proxy:
+            with steps.step("proxy"):
+                open_tunnel(plain, proxy, host, port, deadline)
+        stream: Stream = plain
+        tls_version = None
+        if url.startswith("wss:"):
+            with steps.step("tls"):
+                stream, tls_version = _secured(plain, host, port, options, deadline)
+        with steps.step("upgrade"):
+            upgraded = upgrade(
+                stream,
+                url,
+                headers={**options.headers, **headers},
+                subprotocols=subprotocols,
+                shown_url=show_url(url),
+                deadline=deadline,
+            )
+    except BaseException:
+        for resource in (sock, wake):
+            if resource is not None:
+                resource.close()
+        raise
+    return Opened(
+        sock=sock,
+        wake=wake,
+        stream=stream,
+        upgraded=upgraded,
+        times=ConnectTimes(**steps.times_ms),
+        proxy=proxy.url if proxy else None,
+        tls_version=tls_version,
+    )
+
+
+def _parse(url: str) -> tuple[str, str, int]:
+    """Give the URL as ``ws`` or ``wss``, its host and its port."""
+    parts = urllib.parse.urlsplit(url)
+    scheme = _SCHEMES.get(parts.scheme)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if scheme is None or not host:
+        raise ConfigError(
+            f"a URL like wss://host/path was expected, got {show_url(url)!r}; check base_url"
+        )
+    return (
+        parts._replace(scheme=scheme, fragment="").geturl(),
+        host,
+        _DEFAULT_PORTS[scheme] if port is None else port,
+    )
+
+
+def _secured(
+    plain: PlainStream, host: str, port: int, options: Options, deadline: Deadline
+) -> tuple[TlsStream, str]:
+    try:
+        stream = TlsStream(plain, context_for(options), host)
+        stream.handshake(deadline)
+    except (ssl.SSLError, EOFError, OSError) as error:
+        if isinstance(error, InworldError):
+            raise
+        raise tls_error(error, f"{host}:{port}") from error
+    return stream, stream.version
+
+
+class _Steps:
+    """Times the steps, and gives what goes wrong in one the name of it."""
+
+    def __init__(self) -> None:
+        self.times_ms: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(f"{error}; the time ran out in {_STEPS[name]}") from error
+        except OSError as error:
+            raise ConnectError(
+                f"the connection broke in {_STEPS[name]}: {error.strerror or error}"
+            ) from error
+        self.times_ms[f"{name}_ms"] = (time.monotonic() - started) * 1000

@@ -1,0 +1,202 @@
+"""
+What waits to be sent on one link.
+
+One lock guards it all, held for a few statements and never while anything is called. Two
+conditions stand on it: ``_work`` for the one writer, ``_change`` for everybody who waits for room
+or for the queue to empty.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import attrs
+
+from inworld_sync.transport import frames
+from inworld_sync.transport.deadline import Deadline
+
+__all__ = ["Outbox", "OutboxShut", "Outgoing"]
+
+
+class OutboxShut(Exception):
+    """Nothing may be put in any more, or nothing more will come out."""
+
+
+@attrs.frozen
+class Outgoing:
+    """
+    One frame to send.
+
+    Attributes:
+        opcode: What kind it is.
+        payload: Not yet masked; for a frame that is built already, the whole frame.
+        is_built: Whether the payload is a whole masked frame.
+    """
+
+    opcode: int
+    payload: bytes
+    is_built: bool = False
+
+
+class Outbox:
+    """
+    A queue of messages bounded in bytes, which control frames overtake.
+
+    A message that is larger than the whole bound is let in when the queue is empty.
+    Of pings to answer only the newest is kept, so that a flood of them costs nothing
+    (RFC 6455, section 5.5.3).
+
+    Thread safety:
+        :meth:`take` and :meth:`sent` are the writer's; the rest may be called from any thread.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._queue: deque[Outgoing] = deque()
+        self._bytes = 0
+        self._pong: Outgoing | None = None
+        self._last: Outgoing | None = None
+        self._takes_messages = True
+        self._is_drained = False
+        self._is_dropped = False
+        self._is_nudged = False
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._change = threading.Condition(self._lock)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of messages that have not left yet, the one under way included."""
+        return self._bytes
+
+    def put(self, item: Outgoing, timeout: float | None) -> None:
+        """
+        Queue a message; wait while there is no room.
+
+        Raises:
+            OutboxShut: It takes no more messages.
+            DeadlineExceeded: There was no room for *timeout* seconds; nothing was queued.
+        """
+        size = len(item.payload)
+        with self._lock:
+            if self._bytes and self._bytes + size > self._max_bytes and self._takes_messages:
+                self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
+            if not self._takes_messages:
+                raise OutboxShut
+            self._queue.append(item)
+            self._bytes += size
+            self._work.notify()
+
+    def _await_room(self, size: int, deadline: Deadline) -> None:
+        while self._takes_messages and self._bytes and self._bytes + size > self._max_bytes:
+            if not self._change.wait(deadline.remaining()):
+                deadline.check()
+
+    def put_pong(self, payload: bytes) -> None:
+        """Answer a ping before anything that is queued."""
+        with self._lock:
+            self._pong = Outgoing(frames.PONG, payload)
+            self._work.notify()
+
+    def put_close(self, payload: bytes) -> None:
+        """Queue CLOSE after everything that is queued; no message is taken after it."""
+        with self._lock:
+            if self._takes_messages:
+                self._takes_messages = False
+                self._queue.append(Outgoing(frames.CLOSE, payload))
+                self._work.notify()
+                self._change.notify_all()
+
+    def end_with(self, payload: bytes) -> bool:
+        """Drop what is queued and send CLOSE, unless one has left; say whether one will leave."""
+        with self._lock:
+            if self._is_drained:
+                return False
+            self._drop()
+            self._last = Outgoing(frames.CLOSE, payload)
+            self._work.notify()
+            return True
+
+    def drop(self) -> None:
+        """Drop what is queued; nothing more comes out."""
+        with self._lock:
+            self._drop()
+            self._is_drained = True
+            self._work.notify()
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._bytes = 0
+        self._pong = self._last = None
+        self._takes_messages = False
+        self._is_dropped = True
+        self._change.notify_all()
+
+    def nudge(self) -> None:
+        """Have :meth:`take` return, so that the writer looks after the stream's own output."""
+        with self._lock:
+            self._is_nudged = True
+            self._work.notify()
+
+    def take(self, timeout: float) -> Outgoing | None:
+        """
+        Wait for the next frame to send.
+
+        Args:
+            timeout: Seconds, 0 or more.
+
+        Returns:
+            The frame, or None when the time passed or the outbox was nudged.
+
+        Raises:
+            OutboxShut: Nothing more will come.
+        """
+        deadline = Deadline(timeout, "")
+        with self._lock:
+            while True:
+                if self._is_drained:
+                    raise OutboxShut
+                if self._is_nudged:
+                    self._is_nudged = False
+                    return None
+                if item := self._pop():
+                    return item
+                if deadline.expired:
+                    return None
+                self._work.wait(deadline.remaining())
+
+    def _pop(self) -> Outgoing | None:
+        item = self._last or self._pong
+        self._last = self._pong = None
+        if item is None and self._queue:
+            item = self._queue.popleft()
+        if item and item.opcode == frames.CLOSE:
+            # After CLOSE a side sends nothing more, not even a pong (RFC 6455, section 5.5.1).
+            self._is_drained = True
+        return item
+
+    def sent(self, item: Outgoing) -> None:
+        """Take note that *item* has left."""
+        if item.opcode in {frames.PING, frames.PONG, frames.CLOSE}:
+            return
+        with self._lock:
+            # After a drop there is nothing to count down from.
+            self._bytes = max(0, self._bytes - len(item.payload))
+            self._change.notify_all()
+
+    def await_empty(self, timeout: float | None) -> None:
+        """
+        Wait until every message has left.
+
+        Raises:
+            OutboxShut: Messages were dropped, or may have been.
+            DeadlineExceeded: *timeout* seconds passed.
+        """
+        deadline = Deadline(timeout, "sending what is queued")
+        with self._lock:
+            while self._bytes:
+                if not self._change.wait(deadline.remaining()):
+                    deadline.check()
+            if self._is_dropped:
+                raise OutboxShut

@@ -1,0 +1,137 @@
+"""Which proxy a connection takes, and the tunnel through it."""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+import urllib.request
+
+import attrs
+
+from inworld_sync.errors import ConfigError, ConnectError
+from inworld_sync.models.options import Options
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.dial import is_loopback
+from inworld_sync.transport.stream import Stream, receive_by
+
+__all__ = ["Proxy", "choose_proxy", "open_tunnel"]
+
+_DEFAULT_PORT = 8080
+
+# A proxy's answer is a status line and a few headers.
+_MAX_ANSWER_BYTES = 64 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Proxy:
+    """
+    An HTTP proxy that opens tunnels by CONNECT.
+
+    Attributes:
+        host: Its name or address.
+        port: Its TCP port.
+        authorization: The value of the Proxy-Authorization header, or None.
+    """
+
+    host: str
+    port: int
+    authorization: str | None = attrs.field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        return f"http://{_bracketed(self.host)}:{self.port}"
+
+
+def choose_proxy(url: str, options: Options) -> Proxy | None:
+    """
+    Find the proxy for *url*: the one of the options, else the environment's.
+
+    The environment means ``https_proxy``, ``http_proxy``, ``all_proxy`` and ``no_proxy``, in
+    either case, and the system's settings on macOS and Windows; a loopback host never goes
+    through a proxy of the environment.
+
+    Raises:
+        ConfigError: The proxy's URL is of a kind that is not supported, or makes no sense.
+    """
+    if options.proxy is not None:
+        return _parse(options.proxy, "proxy=") if options.proxy else None
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    schemes = ("https", "wss") if parts.scheme in {"https", "wss"} else ("http", "ws")
+    known = urllib.request.getproxies()
+    for scheme in (schemes[0], "all"):
+        if known.get(scheme):
+            return _parse(known[scheme], f"the environment's {scheme}_proxy")
+    return None
+
+
+def _parse(text: str, source: str) -> Proxy:
+    parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
+    if parts.scheme != "http":
+        raise ConfigError(
+            f"{source} must be an http:// proxy, got one of {parts.scheme}://; "
+            "use an HTTP proxy that allows CONNECT, or proxy=False for none"
+        )
+    try:
+        host, port = parts.hostname, parts.port or _DEFAULT_PORT
+    except ValueError:
+        host, port = None, 0
+    if not host:
+        raise ConfigError(f"{source} must look like http://host:port, got one without them")
+    authorization = None
+    if parts.username is not None:
+        user = urllib.parse.unquote(parts.username)
+        password = urllib.parse.unquote(parts.password or "")
+        authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return Proxy(host=host, port=port, authorization=authorization)
+
+
+def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: Deadline) -> None:
+    """
+    Ask *proxy*, at the other end of *stream*, for a tunnel to *host*.
+
+    After this, the stream is the tunnel. Source: RFC 9110, section 9.3.6.
+
+    Raises:
+        ConnectError: The proxy refuses, or does not speak HTTP.
+        DeadlineExceeded: It gave no answer in time.
+    """
+    target = f"{_bracketed(host)}:{port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    stream.send_all("\r\n".join([*lines, "", ""]).encode("ascii"), deadline)
+    head, _, rest = _read_answer(stream, proxy, deadline).partition(b"\r\n\r\n")
+    status_line = head.split(b"\r\n", 1)[0].decode("latin-1")
+    protocol, _, status = status_line.partition(" ")
+    if not protocol.startswith("HTTP/1.") or not status[:3].isdigit():
+        raise ConnectError(f"the proxy {proxy.url} does not answer as an HTTP proxy")
+    if status.startswith("407"):
+        raise ConnectError(
+            f"the proxy {proxy.url} does not accept the credential (HTTP 407); "
+            "put user:password@ into the proxy's URL"
+        )
+    if not status.startswith("2"):
+        raise ConnectError(f"the proxy {proxy.url} refuses a tunnel to {target}: HTTP {status}")
+    if rest:
+        raise ConnectError(f"the proxy {proxy.url} sent data before the tunnel was used")
+
+
+def _read_answer(stream: Stream, proxy: Proxy, deadline: Deadline) -> bytes:
+    answer = bytearray()
+    piece = memoryview(bytearray(4096))
+    try:
+        while b"\r\n\r\n" not in answer:
+            if len(answer) > _MAX_ANSWER_BYTES:
+                raise ConnectError(f"the proxy {proxy.url} sent more than 64 KiB of headers")
+            answer += piece[: receive_by(stream, piece, deadline)]
+    except EOFError:
+        raise ConnectError(f"the proxy {proxy.url} hung up without an answer") from None
+    return bytes(answer)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

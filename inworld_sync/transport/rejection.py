@@ -1,0 +1,140 @@
+"""From a refusal by HTTP, or by gRPC status, to the error that users see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from inworld_sync.errors import (
+    AuthError,
+    InvalidRequestError,
+    NotFoundError,
+    QuotaError,
+    ServiceError,
+)
+
+__all__ = ["error_from_response", "error_from_status", "request_id_of"]
+
+# Of a refusal's text in a message: a sentence or two; proxies send whole pages.
+_MAX_TEXT_CHARACTERS = 500
+
+_BY_HTTP_STATUS: dict[int, type[ServiceError]] = {
+    400: InvalidRequestError,
+    401: AuthError,
+    402: QuotaError,
+    403: AuthError,
+    404: NotFoundError,
+    422: InvalidRequestError,
+    429: QuotaError,
+}
+
+# The numbers of google.rpc.Code.
+_BY_GRPC_CODE: dict[int, type[ServiceError]] = {
+    3: InvalidRequestError,
+    5: NotFoundError,
+    7: AuthError,
+    8: QuotaError,
+    16: AuthError,
+}
+_RETRYABLE_CODES = frozenset({4, 8, 13, 14})
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Find the service's id for a request in the headers of its answer."""
+    known = {name.lower(): value for name, value in headers.items()}
+    return known.get("x-inworld-request-id") or known.get("x-request-id")
+
+
+def error_from_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, url: str
+) -> ServiceError:
+    """
+    Make the error for an HTTP answer that is none of success.
+
+    The body may be ``{"code", "message", "details"}``, the same inside ``{"error": ...}``, or any
+    text; what the service echoes of a credential is removed.
+
+    Args:
+        status: Of the answer, 300 or above; also a success that is no upgrade.
+        headers: Of the answer.
+        body: Of the answer, or the beginning of it.
+        url: Without secrets.
+
+    Returns:
+        The class goes by *status*: 401 and 403 :class:`AuthError`, 402 and 429
+        :class:`QuotaError`, 404 :class:`NotFoundError`, 400 and 422
+        :class:`InvalidRequestError`; 408, 425, 429 and those from 500 on are retryable.
+    """
+    code, message, details = _parse_body(body)
+    known = {name.lower(): value for name, value in headers.items()}
+    if 300 <= status < 400:
+        place = known.get("location", "nowhere").partition("?")[0]
+        message = f"a redirect to {place}, which is not followed; check base_url"
+    return _BY_HTTP_STATUS.get(status, ServiceError)(
+        f"{url} refused: {message or 'no reason given'}",
+        code=code,
+        status=status,
+        request_id=request_id_of(headers),
+        retryable=(status >= 500 and status != 501) or status in _RETRYABLE_STATUSES,
+        details=details,
+    )
+
+
+def error_from_status(
+    code: int, message: str, details: Sequence[object], *, request_id: str | None = None
+) -> ServiceError:
+    """
+    Make the error for a gRPC status inside a message.
+
+    Args:
+        code: Of google.rpc.Code: 3 invalid, 5 not found, 7 permission, 8 exhausted,
+            16 unauthenticated have classes of their own.
+        message: The service's words.
+        details: As the service sent them; a ``reconnectType`` of ``NO_RETRY`` there forbids
+            another try whatever the code.
+        request_id: From the headers of the connection.
+    """
+    return _BY_GRPC_CODE.get(code, ServiceError)(
+        message or "no reason given",
+        code=code,
+        request_id=request_id,
+        retryable=code in _RETRYABLE_CODES and not _forbids_retry(details),
+        details=details,
+    )
+
+
+def _forbids_retry(details: Sequence[object]) -> bool:
+    # Both spellings occur in the service's answers.
+    return any(
+        isinstance(detail, Mapping)
+        and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))
+        for detail in details
+    )
+
+
+def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        parsed: object = json.loads(text)
+    except ValueError:
+        return None, _shortened(text), ()
+    if isinstance(parsed, dict) and isinstance(parsed.get("error"), (dict, str)):
+        parsed = parsed["error"]
+    if isinstance(parsed, str):
+        return None, _shortened(parsed), ()
+    if not isinstance(parsed, dict):
+        return None, _shortened(text), ()
+    code, message, details = (parsed.get(name) for name in ("code", "message", "details"))
+    return (
+        code if isinstance(code, (int, str)) else None,
+        _shortened(message if isinstance(message, str) else text),
+        details if isinstance(details, list) else (),
+    )
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    if len(text) <= _MAX_TEXT_CHARACTERS:
+        return text
+    return text[:_MAX_TEXT_CHARACTERS] + "..."

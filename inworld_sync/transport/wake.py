@@ -1,0 +1,102 @@
+"""Waiting for a socket in a way that another thread can end at once."""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Waiter", "Wake", "Woken"]
+
+
+class Woken(Exception):
+    """A wait was ended by :meth:`Wake.set`; caught inside this folder, users never see it."""
+
+
+class Wake:
+    """
+    A latch that ends every wait, present and future, of the :class:`Waiter` objects made on it.
+
+    It is a pair of connected sockets: one byte is written once and never read, so that each
+    waiting thread sees it.
+    A pair of sockets, not a pipe, because ``select`` on Windows takes sockets alone.
+
+    Thread safety:
+        :meth:`set` may be called from any thread, once; :meth:`close` when no thread waits or
+        sets any more.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._is_set = False
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the waits have been ended."""
+        return self._is_set
+
+    def fileno(self) -> int:
+        """Give the descriptor that becomes readable once the latch is set."""
+        return self._reader.fileno()
+
+    def set(self) -> None:
+        """End all waits."""
+        self._is_set = True
+        self._writer.send(b"\0")
+
+    def close(self) -> None:
+        """Free the two sockets."""
+        self._reader.close()
+        self._writer.close()
+
+
+class Waiter:
+    """
+    Waits for one socket in one direction, or for the wake.
+
+    Args:
+        sock: A non-blocking socket.
+        wake: What ends the wait.
+        write: Wait until it takes data instead of until it has some.
+
+    Thread safety:
+        One thread at a time: a poll object refuses to be polled twice at once.
+    """
+
+    def __init__(self, sock: socket.socket, wake: Wake, *, write: bool) -> None:
+        self._wake = wake
+        self._wait = (_poll if hasattr(select, "poll") else _select)(sock, wake, write)
+
+    def wait(self, timeout: float | None) -> None:
+        """
+        Return once the socket is ready or has failed.
+
+        Args:
+            timeout: Seconds; None or infinity to wait without limit.
+
+        Raises:
+            Woken: The wake was set, before or during the wait.
+            TimeoutError: *timeout* seconds passed.
+        """
+        ready = self._wait(None if timeout is None or math.isinf(timeout) else timeout)
+        if self._wake.is_set:
+            raise Woken
+        if not ready:
+            raise TimeoutError
+
+
+def _poll(sock: socket.socket, wake: Wake, write: bool) -> Callable[[float | None], bool]:
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT if write else select.POLLIN)
+    poller.register(wake, select.POLLIN)
+    # Rounded up: a wait of 0.4 ms that polls 0 ms would spin until its deadline.
+    return lambda timeout: bool(poller.poll(None if timeout is None else math.ceil(timeout * 1000)))
+
+
+def _select(sock: socket.socket, wake: Wake, write: bool) -> Callable[[float | None], bool]:
+    readers: list[Any] = [wake] if write else [wake, sock]
+    writers: list[Any] = [sock] if write else []
+    # Windows reports a failed connect as an exceptional condition alone.
+    return lambda timeout: any(select.select(readers, writers, [sock], timeout))

@@ -1,0 +1,507 @@
+"""
+One WebSocket connection that two threads drive: a reader and a writer.
+
+This file starts no thread. Its rules:
+
+- The reader alone calls :meth:`Link.receive`, the writer alone :meth:`Link.run_writer`; every
+  other method may be called from any thread.
+- ``_lock`` guards the queue and the state; it is held for a few statements, never while a socket
+  or a user's code is called. Two conditions stand on it: ``_work`` for the writer, ``_change`` for
+  everybody who waits for room, for the queue to empty or for the end. The TLS lock and the wake's
+  lock are below it.
+- A frame leaves whole or the link is dead: nothing is ever written after a part of a frame.
+- ``end`` is set once. After it nothing is queued; the writer sends at most one CLOSE frame more.
+- ``_wake`` is set last of all, and lets both threads leave at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from inworld_sync.errors import (
+    ClosedError,
+    ConnectionLost,
+    DeadlineExceeded,
+    redact,
+)
+from inworld_sync.models.options import Options
+from inworld_sync.transport import frames
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.link_facts import LinkEnd, LinkStats
+from inworld_sync.transport.observers import Observers
+from inworld_sync.transport.opening import Opened, open_websocket, show_url
+from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
+from inworld_sync.transport.rejection import request_id_of
+from inworld_sync.transport.wake import Woken
+
+__all__ = ["Link", "LinkEnd", "LinkStats"]
+
+_TEXT_FRAME = frames.FIN | frames.TEXT
+
+
+class Link:
+    """
+    A WebSocket connection for text messages.
+
+    Made by :meth:`open`; then one thread loops over :meth:`receive` while another is inside
+    :meth:`run_writer`; when both have left, :meth:`release` frees the socket.
+
+    Attributes:
+        name: Its name, unique in the process; threads, traces and recordings bear it.
+        url: Where it leads, without secrets.
+        response_headers: The server's, by lower-case name.
+        request_id: The service's id for the connection, or None.
+        subprotocol: The one agreed on, or None.
+        end: How it ended; None while it is open.
+
+    Thread safety:
+        See each method; a forked child that inherits a link cannot use it.
+    """
+
+    def __init__(self, opened: Opened, url: str, options: Options, name: str) -> None:
+        self.name = name
+        self.url = show_url(url)
+        self.response_headers: Mapping[str, str] = opened.upgraded.headers
+        self.request_id = request_id_of(opened.upgraded.headers)
+        self.subprotocol = opened.upgraded.subprotocol
+        self.end: LinkEnd | None = None
+        self._opened = opened
+        self._options = options
+        self._stream = opened.stream
+        self._observers = Observers(options, name)
+        self._pid = os.getpid()
+        self._opened_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._last_left = threading.Event()
+        self._outbox = Outbox(options.max_queued_bytes)
+        self._is_writing = False
+        self._is_released = False
+        self._closing: tuple[int, str] | None = None
+        self._unsendable: OSError | None = None
+        self._buffer = frames.FrameBuffer(options.max_message_bytes, opened.upgraded.received)
+        self._fragments: bytearray | None = None
+        self._messages_in = self._messages_out = 0
+        self._bytes_in, self._bytes_out = len(opened.upgraded.received), 0
+        self._ping_payload = b""
+        self._rtt_ms: float | None = None
+        self._rtt_min_ms: float | None = None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        options: Options,
+        name: str,
+        deadline: Deadline | None = None,
+        subprotocols: Sequence[str] = (),
+    ) -> Link:
+        """
+        Connect: name lookup, TCP, proxy, TLS and upgrade.
+
+        Args:
+            url: ``wss://`` or ``ws://``; ``https://`` and ``http://`` mean the same two.
+            headers: For the upgrade, after those of *options*.
+            options: Certificates, proxy, limits and times.
+            name: For threads, traces and recordings.
+            deadline: For all steps together; None makes one of ``options.connect_timeout``.
+            subprotocols: To offer, in this order.
+
+        Raises:
+            ConnectError: A step failed.
+            DeadlineExceeded: The deadline passed; the message names the step.
+            ServiceError: The server refuses the upgrade.
+            ConfigError: The URL, the proxy or a header makes no sense.
+        """
+        deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
+        opened = open_websocket(
+            url, headers=headers, options=options, subprotocols=subprotocols, deadline=deadline
+        )
+        link = cls(opened, url, options, name)
+        times = attrs.asdict(opened.times)
+        link._observers.trace("connected", opened.times.total_ms / 1000, times)
+        return link
+
+    def __repr__(self) -> str:
+        state = "open" if self.end is None else f"ended by the {self.end.by}, {self.end.code}"
+        return f"<Link {self.name} to {self.url}, {state}>"
+
+    # ---- the reader's side
+
+    def receive(self) -> memoryview | None:
+        """
+        Wait for the next whole text message; the reader thread only.
+
+        Pings are answered, pongs timed and fragments joined on the way; that the bytes are UTF-8
+        is left to whoever parses them.
+
+        Returns:
+            The message, valid until the next call; None once the link is over, with :attr:`end`
+            set.
+
+        Raises:
+            ClosedError: The link was opened in another process.
+        """
+        self._check_process()
+        if self._over.is_set():
+            return None
+        try:
+            message = self._next_message()
+        except frames.FrameError as error:
+            self._finish_by_error(error)
+        except (EOFError, OSError, ConnectionLost) as error:
+            self._finish_by_network(error)
+        except Woken:
+            pass  # whoever set the wake has set the end
+        else:
+            return message if message is None else self._counted(message)
+        return None
+
+    def _next_message(self) -> memoryview | None:
+        """Give the next message, or None when the link has come to its end."""
+        parts = self._fragments
+        while self.end is None:
+            frame = self._buffer.frame(0 if parts is None else len(parts))
+            if frame is None:
+                self._fill()
+                continue
+            first, payload = frame
+            if first == _TEXT_FRAME and parts is None:
+                return payload
+            opcode = first & 0x0F
+            if opcode >= frames.CLOSE:
+                self._take_control(opcode, payload)
+                continue
+            if (opcode == frames.CONTINUATION) is (parts is None):
+                raise frames.FrameError("the server mixed up the fragments of two messages")
+            if parts is None:
+                parts = self._fragments = bytearray()
+            parts += payload
+            if first & frames.FIN:
+                self._fragments = None
+                return memoryview(parts)
+        return None
+
+    def _fill(self) -> None:
+        room = self._buffer.room()
+        # Any byte ends the wait, so this is silence, and only such as we were listening to.
+        try:
+            count = self._stream.receive_into(room, self._options.dead_after)
+        except TimeoutError:
+            raise ConnectionLost(
+                f"the server was silent for {self._options.dead_after:g} s, pings included; "
+                "see dead_after"
+            ) from None
+        self._buffer.received(count)
+        self._bytes_in += count
+        if self._stream.owes_output:
+            self._outbox.nudge()
+
+    def _take_control(self, opcode: int, payload: memoryview) -> None:
+        if opcode == frames.PING:
+            self._outbox.put_pong(bytes(payload))
+        elif opcode == frames.PONG:
+            self._take_pong(bytes(payload))
+        else:
+            code, reason = frames.parse_close(payload)
+            if self._closing:
+                end = LinkEnd(
+                    by="client", code=self._closing[0], reason=self._closing[1], clean=True
+                )
+            else:
+                end = LinkEnd(by="server", code=code, reason=redact(reason), clean=True)
+            self._finish(end, last=bytes(payload[:2]))
+
+    def _take_pong(self, payload: bytes) -> None:
+        if payload != self._ping_payload or not payload:
+            return
+        self._ping_payload = b""
+        seconds = (time.monotonic_ns() - struct.unpack("!q", payload)[0]) / 1e9
+        self._rtt_ms = seconds * 1000
+        self._rtt_min_ms = min(self._rtt_ms, self._rtt_min_ms or self._rtt_ms)
+        self._observers.trace("ping", seconds)
+
+    def _counted(self, message: memoryview) -> memoryview:
+        if not self._messages_in:
+            self._observers.trace("first_message", time.monotonic() - self._opened_at)
+        self._messages_in += 1
+        if self._observers.records:
+            self._observers.message("in", bytes(message))
+        return message
+
+    # ---- the writer's side
+
+    def run_writer(self) -> None:
+        """
+        Send what is queued, and pings, until the link is over; the writer thread only.
+
+        A frame that has not left after ``options.send_timeout`` ends the link.
+
+        Raises:
+            ClosedError: The link was opened in another process.
+        """
+        self._check_process()
+        self._is_writing = True
+        with contextlib.suppress(Woken, OutboxShut):
+            self._write_all()
+        self._last_left.set()
+        # No limit of its own: whoever ends the link sets it, and the reader ends it at the latest.
+        self._over.wait()
+
+    def _write_all(self) -> None:
+        # Twice within dead_after at least, or a quiet link would look dead.
+        interval = min(self._options.ping_interval, self._options.dead_after / 2)
+        ping_at = time.monotonic() + interval
+        while True:
+            item = self._outbox.take(max(0.0, ping_at - time.monotonic()))
+            if item is None and time.monotonic() >= ping_at:
+                ping_at = time.monotonic() + interval
+                self._ping_payload = struct.pack("!q", time.monotonic_ns())
+                item = Outgoing(frames.PING, self._ping_payload)
+            self._write(item)
+
+    def _write(self, item: Outgoing | None) -> None:
+        """Send one frame, or without one the stream's own output."""
+        deadline = Deadline(self._options.send_timeout, "sending a frame")
+        try:
+            if item is None:
+                self._stream.flush(deadline)
+                return
+            frame = item.payload if item.is_built else frames.build_frame(item.opcode, item.payload)
+            self._stream.send_all(frame, deadline)
+        except DeadlineExceeded as error:
+            lost = ConnectionLost(
+                f"the server took no data for {self._options.send_timeout:g} s; see send_timeout"
+            )
+            lost.__cause__ = error
+            self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
+            raise OutboxShut from None
+        except OSError as error:
+            # The reader goes on: what the server said before it hung up is still to be read.
+            self._unsendable = error
+            self._outbox.drop()
+            raise OutboxShut from None
+        self._bytes_out += len(frame)
+        if item.opcode == frames.TEXT:
+            self._messages_out += 1
+            self._outbox.sent(item)
+            if self._observers.records:
+                plain = frames.unmask(item.payload) if item.is_built else item.payload
+                self._observers.message("out", plain)
+
+    # ---- any thread
+
+    def send(
+        self, message: bytes | bytearray | memoryview | str, *, timeout: float | None = None
+    ) -> None:
+        """
+        Queue one text message; wait while ``options.max_queued_bytes`` are waiting already.
+
+        Args:
+            message: UTF-8 or text; copied unless it is ``bytes``.
+            timeout: Seconds to wait for room; None waits until there is some or the link ends.
+
+        Raises:
+            ConnectionLost: The link is over, by the server or the network.
+            ClosedError: This side closed the link.
+            DeadlineExceeded: There was no room in time; nothing was queued.
+
+        Thread safety:
+            Any thread; messages of one thread leave in order.
+        """
+        payload = message.encode() if isinstance(message, str) else bytes(message)
+        self._put(Outgoing(frames.TEXT, payload), timeout)
+
+    def send_frame(
+        self, frame: bytes | bytearray | memoryview, *, timeout: float | None = None
+    ) -> None:
+        """
+        Queue one text message that is a whole masked frame already; else as :meth:`send`.
+
+        Args:
+            frame: FIN, opcode 1, masked with a fresh key; copied unless it is ``bytes``.
+            timeout: As for :meth:`send`.
+        """
+        self._put(Outgoing(frames.TEXT, bytes(frame), is_built=True), timeout)
+
+    def _put(self, item: Outgoing, timeout: float | None) -> None:
+        self._check_process()
+        try:
+            self._outbox.put(item, timeout)
+        except OutboxShut:
+            raise self._refusal() from self._cause()
+
+    def flush(self, *, timeout: float | None) -> None:
+        """
+        Wait until everything that was queued has been handed to the network.
+
+        Args:
+            timeout: Seconds, or None for no limit but that of ``options.send_timeout``.
+
+        Raises:
+            ConnectionLost: The link ended before.
+            ClosedError: This side cut the link before.
+            DeadlineExceeded: Something was still waiting after *timeout* seconds.
+        """
+        self._check_process()
+        try:
+            self._outbox.await_empty(timeout)
+        except OutboxShut:
+            raise self._refusal() from self._cause()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """
+        Say CLOSE after what is queued, and wait for the server's, at most ``close_timeout``.
+
+        Then the link is over in any case, whatever the server and the two threads do.
+        Messages that come meanwhile are still received.
+        May be called again, and from any thread but the reader's, which it would wait for.
+
+        Args:
+            code: 1000 to 4999, of those that may be sent.
+            reason: At most 123 bytes of UTF-8; what is more is cut.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._closing is None and self.end is None:
+                self._closing = (code, reason)
+        self._outbox.put_close(frames.close_payload(code, reason))
+        if not self._is_writing or not self._over.wait(self._options.close_timeout):
+            self._finish(LinkEnd(by="client", code=code, reason=reason))
+            self._cut()
+
+    def abort(self, why: str = "") -> None:
+        """
+        End the link at once and without a word; its two threads leave within about 1 ms.
+
+        May be called again, and from any thread.
+
+        Args:
+            why: Kept as the reason of :attr:`end`.
+        """
+        if os.getpid() != self._pid:
+            return
+        self._finish(LinkEnd(by="client", code=1006, reason=why))
+        self._cut()
+
+    def release(self) -> None:
+        """
+        Free the socket, after the reader and the writer have left.
+
+        Ends the link if it is not over. May be called again; in a forked child it frees the
+        child's copies and leaves the connection alone.
+        """
+        self.abort("released")
+        self._is_released = True
+        self._opened.sock.close()
+        self._opened.wake.close()
+
+    def stats(self) -> LinkStats:
+        """Give the figures of this moment; any thread, and after the end too."""
+        return LinkStats(
+            messages_in=self._messages_in,
+            messages_out=self._messages_out,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            queued_bytes=self._outbox.queued_bytes,
+            rtt_ms=self._rtt_ms,
+            rtt_min_ms=self._rtt_min_ms,
+            connect=self._opened.times,
+            proxy=self._opened.proxy,
+            tls_version=self._opened.tls_version,
+        )
+
+    # ---- the end
+
+    def _finish_by_error(self, error: frames.FrameError) -> None:
+        end = LinkEnd(by="client", code=error.code, reason=str(error), error=error)
+        self._finish(end, last=frames.close_payload(error.code, str(error)))
+
+    def _finish_by_network(self, error: Exception) -> None:
+        closing = self._closing
+        if closing:
+            self._finish(LinkEnd(by="client", code=closing[0], reason=closing[1]))
+            return
+        lost = error if isinstance(error, ConnectionLost) else _lost(error)
+        self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
+
+    def _finish(self, end: LinkEnd, last: bytes | None = None) -> None:
+        """
+        Make *end* the link's end, unless it has one.
+
+        With *last*, the writer gets ``close_timeout`` to send a CLOSE frame of that payload; the
+        reader's call alone has it, since it waits here.
+        """
+        with self._lock:
+            if self.end is not None:
+                return
+            self.end = end
+        if last is None:
+            self._outbox.drop()
+        elif self._outbox.end_with(last) and self._is_writing:
+            self._last_left.wait(self._options.close_timeout)
+        self._cut()
+
+    def _cut(self) -> None:
+        """Let both threads leave, and tell the peer's TCP."""
+        with self._lock:
+            if self._over.is_set():
+                return
+            self._over.set()
+            self._opened.wake.set()
+            with contextlib.suppress(OSError):  # the peer may have gone first
+                self._opened.sock.shutdown(socket.SHUT_RDWR)
+        self._last_left.set()
+        end = self.end
+        assert end is not None
+        self._options.logger.debug(
+            "%s ended by the %s: %d %s", self.name, end.by, end.code, end.reason
+        )
+        self._observers.trace(
+            "closed", time.monotonic() - self._opened_at, {"by": end.by, "code": end.code}
+        )
+
+    def _refusal(self) -> ClosedError | ConnectionLost:
+        end = self.end
+        if (end and end.by == "client") or (end is None and self._closing):
+            return ClosedError(f"the connection {self.name} is closed")
+        if end is None:
+            return ConnectionLost(f"the connection {self.name} takes no more messages")
+        return ConnectionLost(
+            f"the connection {self.name} was ended by the {end.by}",
+            code=end.code,
+            reason=end.reason,
+        )
+
+    def _cause(self) -> Exception | None:
+        return self._unsendable if self.end is None else self.end.error
+
+    # ---- help
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ClosedError(
+                f"the connection {self.name} was opened by process {self._pid} and cannot be used "
+                f"in its forked child {os.getpid()}; open one in each process"
+            )
+
+
+def _lost(error: Exception) -> ConnectionLost:
+    if isinstance(error, EOFError):
+        words = "the server hung up without a close frame"
+    else:
+        words = f"the connection broke: {getattr(error, 'strerror', None) or error}"
+    lost = ConnectionLost(words)
+    lost.__cause__ = error
+    return lost
