@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,7 +14,7 @@ from inworld_sync.errors import ConfigError
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["DEFAULT_BASE_URL", "Limiter", "Options", "Recorder", "TraceEvent"]
+__all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "Recorder", "TraceEvent"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
@@ -136,3 +136,24 @@ class Options:
         plain, secure = ("ws", "wss") if websocket else ("http", "https")
         scheme = secure if _SCHEMES[parts.scheme] else plain
         return f"{scheme}://{parts.netloc}{path}"
+
+
+class OptionSettings(TypedDict, total=False):
+    """The attributes of :class:`Options`, as keyword arguments."""
+
+    base_url: str
+    connect_timeout: float
+    send_timeout: float
+    close_timeout: float
+    ping_interval: float
+    dead_after: float
+    proxy: str | Literal[False] | None
+    ssl_context: ssl.SSLContext | None
+    headers: Mapping[str, str]
+    max_message_bytes: int
+    max_queued_bytes: int
+    limiter: Limiter | None
+    recorder: Recorder | None
+    logger: logging.Logger
+    on_trace: Callable[[TraceEvent], None] | None
+    dispatch: Literal["thread", "poll"]

@@ -114,6 +114,10 @@ def _normalization(value: TextNormalization | str | None) -> TextNormalization |
     return None if value is None else _member(TextNormalization, value, "text_normalization")
 
 
+def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)
+
+
 def _member(kind: type[_E], value: object, name: str) -> _E:
     try:
         return kind(value)
@@ -203,9 +207,7 @@ class ContextConfig:
     buffer_char_threshold: int | None = attrs.field(
         default=None, validator=_between(1, 1000, " characters")
     )
-    pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(tuple)
-    )
+    pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
     enable_custom_pronunciation: bool | None = None
     synthesis_context: str | None = None
     extra: Mapping[str, object] = attrs.field(factory=dict)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-__all__ = ["is_blank", "split_text"]
+from inworld_sync.errors import ConfigError
+
+__all__ = ["is_blank", "require_piece", "require_pieces", "require_text", "split_text"]
 
 # Closing quotes and brackets belong to the sentence before them.
 _CLOSERS = "\"'”’»）」』】)\\]}"
@@ -41,6 +43,48 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 def is_blank(text: str) -> bool:
     """Whether a text holds nothing that can be spoken: only white space."""
     return not text.strip()
+
+
+def require_piece(text: object) -> None:
+    """
+    Refuse what is no text before anything is sent.
+
+    Raises:
+        ConfigError: It is not a str, or holds half of a surrogate pair.
+    """
+    if not isinstance(text, str):
+        hint = ", decode it first" if isinstance(text, (bytes, bytearray)) else ""
+        raise ConfigError(f"text must be a str, got {type(text).__name__}{hint}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"text must be valid Unicode, got the lone surrogate {text[error.start]!a} at "
+            f"character {error.start}"
+        ) from None
+
+
+def require_text(text: object) -> None:
+    """
+    Refuse what cannot be spoken, as :func:`require_piece` and where it is blank.
+
+    Raises:
+        ConfigError: It is no text or blank.
+    """
+    require_piece(text)
+    if is_blank(str(text)):
+        raise ConfigError("text must hold something to speak, got only white space")
+
+
+def require_pieces(pieces: object) -> None:
+    """
+    Refuse what cannot give pieces of text.
+
+    Raises:
+        ConfigError: It is bytes, or not iterable.
+    """
+    if isinstance(pieces, (bytes, bytearray)) or not isinstance(pieces, Iterable):
+        raise ConfigError(f"text must be a str or an iterable of str, got {type(pieces).__name__}")
 
 
 def split_text(text: str, max_characters: int) -> Iterator[str]:
