@@ -1,0 +1,39 @@
+"""
+A local server that speaks the wire of the three services, with real speech.
+
+Nothing heavy is imported before a name is used; the engines load when they first speak or listen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inworld_sync.emulator.faults import Fault, FaultKind
+    from inworld_sync.emulator.server import Emulator
+    from inworld_sync.emulator.settings import Settings
+    from inworld_sync.emulator.synthesis import Synthesizer
+    from inworld_sync.emulator.voices import Voice
+
+__all__ = ["Emulator", "Fault", "FaultKind", "Settings", "Synthesizer", "Voice"]
+
+_HOMES = {
+    "Emulator": "server",
+    "Fault": "faults",
+    "FaultKind": "faults",
+    "Settings": "settings",
+    "Synthesizer": "synthesis",
+    "Voice": "voices",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

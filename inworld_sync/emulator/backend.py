@@ -1,0 +1,58 @@
+"""What all services of one server share: settings, credentials, the voice, counts."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
+from inworld_sync.emulator.voices import Voice
+
+__all__ = ["Backend"]
+
+
+class Backend:
+    """
+    Shared by the services of one server.
+
+    Attributes:
+        settings: The server's.
+        credentials: Its key and tokens.
+
+    Thread safety: any thread; one lock around the counts.
+    """
+
+    def __init__(
+        self, settings: Settings, credentials: Credentials, synthesizer: Synthesizer | None
+    ) -> None:
+        self.settings = settings
+        self.credentials = credentials
+        self._synthesizer = synthesizer
+        self._voices = {voice.voice_id: voice for voice in settings.voices}
+        self._lock = threading.Lock()
+        self._connections: Counter[str] = Counter()
+
+    @property
+    def synthesizer(self) -> Synthesizer:
+        """The engine that speaks; the default one is loaded at its first use."""
+        return self._synthesizer or default_synthesizer()
+
+    def voice(self, voice_id: str) -> Voice | None:
+        """Find a voice by its exact id."""
+        return self._voices.get(voice_id)
+
+    @contextlib.contextmanager
+    def connection_slot(self, path: str, *, limited: bool) -> Iterator[bool]:
+        """Count one WebSocket of an endpoint; give False when there are too many already."""
+        with self._lock:
+            free = not limited or self._connections[path] < self.settings.max_connections
+            self._connections[path] += free
+        try:
+            yield free
+        finally:
+            with self._lock:
+                self._connections[path] -= free

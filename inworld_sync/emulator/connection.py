@@ -1,0 +1,315 @@
+"""One accepted TCP connection: its requests, its upgrade, its faults; runs on its own thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request as UpgradeRequest
+from websockets.server import ServerProtocol
+
+from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.credentials import Credential, Verdict
+from inworld_sync.emulator.faults import Fault, FaultKind, parse_faults
+from inworld_sync.emulator.http import (
+    BadRequest,
+    Request,
+    RequestReader,
+    Response,
+    response_head,
+)
+from inworld_sync.emulator.outlet import send_slowly
+from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
+from inworld_sync.emulator.routes import Routes, WebSocketRoute
+from inworld_sync.emulator.stream import PlainStream, Stream, TlsStream
+from inworld_sync.errors import ConfigError
+
+__all__ = ["Connection"]
+
+_logger = logging.getLogger("inworld_sync.emulator")
+_LINGER_SECONDS = 0.5
+
+
+class _Cut(Exception):
+    """A fault has ended the connection."""
+
+
+class Connection:
+    """
+    Serves one TCP connection until it ends.
+
+    Thread safety: ``run`` belongs to the connection's thread; ``stop`` may be called from any.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        name: str,
+        routes: Routes,
+        backend: Backend,
+        faults: tuple[Fault, ...],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._name = name
+        self._routes = routes
+        self._backend = backend
+        self._settings = backend.settings
+        self._faults = faults
+        self._tls = tls
+        self._stream: Stream = PlainStream(sock)
+        self._peer: WebSocketPeer | None = None
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Serve requests until the client leaves, a fault strikes or ``stop`` is called."""
+        try:
+            self._pause(FaultKind.ACCEPT_DELAY)
+            if self._tls is not None:
+                stream = TlsStream(self._stream, self._tls)
+                stream.handshake(self._settings.request_timeout)
+                self._stream = stream
+            self._serve()
+        except (OSError, _Cut):
+            pass  # the client left, or was meant to see it end
+        except Exception:
+            _logger.exception("%s failed", self._name)
+        finally:
+            self._stream.abort()
+            self._stream.close()
+
+    def stop(self) -> None:
+        """End the connection: a WebSocket with CLOSE 1001, anything else at once."""
+        self._stopped.set()
+        peer = self._peer
+        if peer is None:
+            self._stream.abort()
+        else:
+            peer.close(1001, "the server is closing")
+
+    def abort(self) -> None:
+        """End the connection without a word."""
+        self._stopped.set()
+        if (peer := self._peer) is not None:
+            peer.abort()
+        self._stream.abort()
+
+    def _serve(self) -> None:
+        reader = RequestReader(
+            self._stream,
+            timeout=self._settings.request_timeout,
+            max_body_bytes=self._settings.max_body_bytes,
+        )
+        keep_alive = True
+        while keep_alive and not self._stopped.is_set():
+            try:
+                request = reader.read()
+            except BadRequest as error:
+                self._refuse(error)
+                return
+            if request is None:
+                return
+            started = time.monotonic()
+            self._take_query_faults(request)
+            self._strike_before_answer(started)
+            if request.wants_websocket:
+                self._upgrade(request, reader.rest, started)
+                return
+            keep_alive = request.keeps_alive
+            self._answer(self._handle(request), started, keep_alive=keep_alive)
+
+    def _refuse(self, error: BadRequest) -> None:
+        body = {"code": 3, "message": str(error), "details": []}
+        response = Response.of_json(body, status=error.status)
+        self._answer(response, time.monotonic(), keep_alive=False)
+        # Closing with unread bytes would reset the connection and lose the answer.
+        self._stream.finish()
+        deadline = time.monotonic() + _LINGER_SECONDS
+        while (left := deadline - time.monotonic()) > 0 and self._stream.receive(left):
+            pass
+
+    # Faults before the first message.
+
+    def _take_query_faults(self, request: Request) -> None:
+        text = request.query_value("fault")
+        if text:
+            with contextlib.suppress(ConfigError):
+                self._faults += parse_faults(text)
+
+    def _fault(self, kind: FaultKind) -> Fault | None:
+        return next((fault for fault in self._faults if fault.kind is kind), None)
+
+    def _pause(self, kind: FaultKind) -> None:
+        if (fault := self._fault(kind)) is not None and self._stopped.wait(fault.value):
+            raise _Cut
+
+    def _strike_before_answer(self, started: float) -> None:
+        self._pause(FaultKind.RESPONSE_DELAY)
+        if self._fault(FaultKind.DROP_REQUEST):
+            raise _Cut
+        if self._fault(FaultKind.RESET_REQUEST):
+            self._stream.reset()
+            raise _Cut
+        if (fault := self._fault(FaultKind.HTTP_STATUS)) is not None:
+            status = int(fault.value)
+            headers = {"Location": "/elsewhere"} if 300 <= status < 400 else {}
+            body = {"code": 14, "message": "fault", "details": []}
+            response = Response.of_json(body, status=status, headers=headers)
+            self._answer(response, started, keep_alive=False)
+            self._stream.finish()
+            raise _Cut
+
+    # HTTP.
+
+    def _handle(self, request: Request) -> Response:
+        found = self._routes.http(request.method, request.path)
+        if found is None:
+            return Response.of_json({"code": 5, "message": "Not Found", "details": []}, status=404)
+        route, parts = found
+        if not route.is_open and (refusal := self._refusal(request)) is not None:
+            return refusal
+        try:
+            return route.handler(request, parts)
+        except Exception:
+            _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
+            body = {"code": 13, "message": "internal error of the local server", "details": []}
+            return Response.of_json(body, status=500)
+
+    def _refusal(self, request: Request) -> Response | None:
+        credential = Credential.of(request)
+        verdict = self._backend.credentials.judge(credential, bearer_key=True)
+        if verdict is Verdict.GOOD:
+            return None
+        status, body = self._backend.credentials.http_error(verdict, credential)
+        challenge = {"www-authenticate": str(body["message"])} if status == 401 else {}
+        return Response.of_json(body, status=status, headers=challenge)
+
+    def _answer(self, response: Response, started: float, *, keep_alive: bool) -> None:
+        head = response_head(response, started=started, keep_alive=keep_alive)
+        if isinstance(response.body, bytes):
+            self._send(head + response.body)
+            return
+        self._send(head)
+        for part in self._faulty_parts(response.body):
+            self._send(b"%x\r\n%s\r\n" % (len(part), part))
+        self._send(b"0\r\n\r\n")
+
+    def _send(self, data: bytes) -> None:
+        slow = self._fault(FaultKind.SLOW)
+        if slow is None:
+            self._stream.send(data)
+        else:
+            send_slowly(self._stream, data, slow.value, self._stopped)
+
+    def _faulty_parts(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass the parts of a streamed body on, with the faults that make sense for them."""
+        latency = self._settings.latency_ms / 1000
+        for sent, part in enumerate(parts):
+            if latency and self._stopped.wait(latency):
+                raise _Cut
+            for fault in self._faults:
+                if fault.is_due(sent):
+                    part = self._strike_part(fault, part)
+            if part:
+                yield part
+
+    def _strike_part(self, fault: Fault, part: bytes) -> bytes:
+        kind = fault.kind
+        if kind in (FaultKind.DELAY, FaultKind.PAUSE):
+            if self._stopped.wait(fault.value):
+                raise _Cut
+        elif kind is FaultKind.STALL:
+            self._stopped.wait()
+            raise _Cut
+        elif kind is FaultKind.DROP:
+            raise _Cut
+        elif kind is FaultKind.RESET:
+            self._stream.reset()
+            raise _Cut
+        elif kind is FaultKind.HALF_FRAME:
+            half = part[: len(part) // 2]
+            self._stream.send(b"%x\r\n%s" % (len(part), half))
+            raise _Cut
+        elif kind is FaultKind.BAD_JSON:
+            return part.rstrip()[:-2] + b"\n"
+        elif kind is FaultKind.DUPLICATE:
+            return part + part
+        elif kind is FaultKind.LOSE:
+            return b""
+        elif kind in (FaultKind.ERROR, FaultKind.FATAL_ERROR):
+            code = int(fault.value)
+            return b'{"error":{"code":%d,"message":"fault","details":[]}}\n' % code
+        return part
+
+    # WebSocket.
+
+    def _upgrade(self, request: Request, rest: bytes, started: float) -> None:
+        route = self._routes.websocket(request.path)
+        if route is None:
+            body = {"code": 5, "message": "Not Found", "details": []}
+            self._answer(Response.of_json(body, status=404), started, keep_alive=False)
+            return
+        if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
+            self._answer(refusal, started, keep_alive=False)
+            return
+        with self._backend.connection_slot(route.path, limited=route.limited) as free:
+            if not free:
+                body = {"code": 8, "message": "too many concurrent connections", "details": []}
+                self._answer(Response.of_json(body, status=429), started, keep_alive=False)
+                return
+            self._run_websocket(route, request, rest)
+
+    def _run_websocket(self, route: WebSocketRoute, request: Request, rest: bytes) -> None:
+        protocol = ServerProtocol(max_size=self._settings.max_message_bytes)
+        protocol.receive_data(request.head + rest)
+        event = protocol.events_received()[0]
+        if not isinstance(event, UpgradeRequest):
+            raise _Cut
+        # The library knows no subprotocol by name, and refuses the "/" of base64 in one.
+        if "Sec-WebSocket-Protocol" in event.headers:
+            del event.headers["Sec-WebSocket-Protocol"]
+        response = protocol.accept(event)
+        _add_headers(response.headers, request)
+        protocol.send_response(response)
+        self._stream.send(b"".join(protocol.data_to_send()))
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return
+        peer = WebSocketPeer(
+            self._stream,
+            protocol,
+            request=request,
+            settings=self._settings,
+            faults=self._faults,
+            name=self._name,
+        )
+        self._peer = peer
+        if self._stopped.is_set():
+            peer.abort()
+        try:
+            route.handler(peer)
+        except PeerGone:
+            pass
+        except Exception:
+            _logger.exception("%s: %s failed", self._name, request.path)
+            peer.close(1011, "internal error of the local server")
+        finally:
+            peer.finish()
+
+
+def _add_headers(headers: Headers, request: Request) -> None:
+    extra = response_head(Response(), started=time.monotonic(), keep_alive=True).decode("latin-1")
+    for line in extra.split("\r\n"):
+        name, _, value = line.partition(": ")
+        if name.startswith("x-"):
+            headers[name] = value
+    offered = request.headers.get("sec-websocket-protocol")
+    if offered:
+        # Some clients give up unless the one that they offered is echoed.
+        headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()

@@ -1,0 +1,143 @@
+"""
+Who may use the local server: the credential forms of the service and its answers to bad ones.
+
+Source: the credential table and the handshake captures in the service's documentation; a refused
+key is answered with its first four characters, as the service does.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hmac
+import secrets
+import threading
+import time
+
+import attrs
+
+from inworld_sync.emulator.http import Request
+
+__all__ = ["Credential", "Credentials", "Verdict", "make_api_key"]
+
+_UNAUTHENTICATED_DETAIL = {
+    "@type": "type.googleapis.com/ai.inworld.common.InworldStatus",
+    "errorType": "SESSION_TOKEN_INVALID",
+    "reconnectType": "NO_RETRY",
+    "reconnectTime": None,
+    "maxRetries": 0,
+}
+
+
+class Verdict(enum.Enum):
+    """What a credential is worth."""
+
+    GOOD = "good"
+    BAD = "bad"
+    MISSING = "missing"
+
+
+@attrs.frozen
+class Credential:
+    """
+    What a client showed.
+
+    Attributes:
+        scheme: ``"basic"``, ``"bearer"``, or empty for none.
+        secret: Key or token, verbatim.
+    """
+
+    scheme: str = ""
+    secret: str = attrs.field(default="", repr=False)
+
+    @classmethod
+    def of(cls, request: Request) -> Credential:
+        """Find it in the header, then in the query, then among the offered subprotocols."""
+        for text in (request.headers.get("authorization"), request.query_value("authorization")):
+            scheme, _, secret = (text or "").strip().partition(" ")
+            if secret and scheme.lower() in ("basic", "bearer"):
+                return cls(scheme.lower(), secret.strip())
+        for offered in request.headers.get("sec-websocket-protocol", "").split(","):
+            scheme, _, secret = offered.strip().partition("_")
+            if secret and scheme in ("basic", "bearer"):
+                return cls(scheme, secret)
+        return cls()
+
+
+def make_api_key() -> str:
+    """Make a random key in the form of the portal: base64 of ``id:secret``."""
+    return base64.b64encode(
+        f"local{secrets.token_hex(8)}:{secrets.token_urlsafe(24)}".encode()
+    ).decode()
+
+
+class Credentials:
+    """
+    Knows the key and the tokens that it gave out.
+
+    Thread safety: any thread; one lock around the table of tokens.
+    """
+
+    def __init__(self, api_key: str, *, check: bool = True) -> None:
+        self.api_key = api_key
+        self._check = check
+        self._lock = threading.Lock()
+        self._expiry: dict[str, float] = {}
+
+    def give_token(self, lifetime: float) -> str:
+        """Return a new bearer token that is good for *lifetime* seconds."""
+        token = f"eyJ{secrets.token_urlsafe(48)}"
+        with self._lock:
+            self._expiry[token] = time.monotonic() + lifetime
+        return token
+
+    def judge(self, credential: Credential, *, bearer_key: bool) -> Verdict:
+        """
+        Judge a credential.
+
+        Args:
+            credential: What the client showed.
+            bearer_key: Whether the key itself is accepted as a bearer token: over HTTP it is, at
+                a WebSocket upgrade it is not.
+        """
+        if not self._check:
+            return Verdict.GOOD
+        if not credential.secret:
+            return Verdict.MISSING
+        if credential.scheme == "basic" or bearer_key:
+            # A subprotocol cannot hold "=", so padding may be missing.
+            shown, key = (text.rstrip("=").encode() for text in (credential.secret, self.api_key))
+            if hmac.compare_digest(shown, key):
+                return Verdict.GOOD
+        if credential.scheme == "bearer":
+            with self._lock:
+                if self._expiry.get(credential.secret, 0.0) > time.monotonic():
+                    return Verdict.GOOD
+        return Verdict.BAD
+
+    @staticmethod
+    def websocket_error(verdict: Verdict, credential: Credential) -> dict[str, object]:
+        """Return the error body that a TTS or STT WebSocket gets before it is closed."""
+        if verdict is Verdict.MISSING:
+            return _missing()
+        return {
+            "code": 7,
+            "message": f'Invalid credentials provided for API key "{credential.secret[:4]}***"',
+            "details": [],
+        }
+
+    @staticmethod
+    def http_error(verdict: Verdict, credential: Credential) -> tuple[int, dict[str, object]]:
+        """Return status and body for a refused HTTP request."""
+        if verdict is Verdict.MISSING:
+            return 401, _missing()
+        message = f'API key does not exist or was deleted: "{credential.secret[:4]}***"'
+        return 403, {"code": 7, "message": message, "details": []}
+
+
+def _missing() -> dict[str, object]:
+    return {
+        "code": 16,
+        "message": "authentication is required",
+        "details": [dict(_UNAUTHENTICATED_DETAIL)],
+    }

@@ -1,0 +1,236 @@
+"""
+HTTP/1.1 as the local server needs it: requests in, responses out, keep-alive, chunked bodies.
+
+Source: RFC 9112; the limits are this module's own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+
+from inworld_sync.emulator.stream import Stream
+
+__all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head"]
+
+_MAX_HEAD_BYTES = 64 << 10
+_MAX_CHUNK_LINE_BYTES = 256
+
+
+class BadRequest(Exception):
+    """
+    A request that cannot be read or is too large; the connection ends after the answer.
+
+    Attributes:
+        status: The HTTP status to answer with.
+    """
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """
+    One request.
+
+    Attributes:
+        method: In capitals, as sent.
+        path: Decoded and without the query: ``%3A`` is a colon here.
+        query: Names and values in their order; names keep their case.
+        headers: Names in lower case; repeated headers joined with a comma.
+        body: The whole body.
+        head: Request line and headers as they came, with the empty line.
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    head: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the client asks for an upgrade to WebSocket."""
+        return self.headers.get("upgrade", "").lower() == "websocket"
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the connection may carry another request after this one."""
+        return self.headers.get("connection", "").lower() != "close"
+
+    def query_value(self, name: str) -> str | None:
+        """Return the first query value of that name, in any case, or None."""
+        for key, value in self.query:
+            if key.lower() == name:
+                return value
+        return None
+
+    def json(self) -> object:
+        """Return the body as JSON; raise ValueError when it is none."""
+        return json.loads(self.body)
+
+
+@attrs.frozen(kw_only=True)
+class Response:
+    """
+    One response; a body in parts is sent chunked, each part as soon as it is there.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Without lengths and connection handling.
+        body: All of it, or its parts.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes | Iterable[bytes] = b""
+
+    @classmethod
+    def of_json(
+        cls, value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Make a JSON response."""
+        return cls(
+            status=status,
+            headers={"Content-Type": "application/json", **(headers or {})},
+            body=json.dumps(value, ensure_ascii=False).encode(),
+        )
+
+
+def response_head(response: Response, *, started: float, keep_alive: bool) -> bytes:
+    """Render status line and headers; *started* is the monotonic time of the request."""
+    status = HTTPStatus(response.status)
+    headers = {
+        **response.headers,
+        "x-inworld-request-id": uuid.uuid4().hex,
+        "x-envoy-upstream-service-time": str(round((time.monotonic() - started) * 1000)),
+    }
+    if isinstance(response.body, bytes):
+        headers["Content-Length"] = str(len(response.body))
+    else:
+        headers["Transfer-Encoding"] = "chunked"
+    if not keep_alive:
+        headers["Connection"] = "close"
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+class RequestReader:
+    """Reads one request after the other from a stream."""
+
+    def __init__(self, stream: Stream, *, timeout: float, max_body_bytes: int) -> None:
+        self._stream = stream
+        self._timeout = timeout
+        self._max_body_bytes = max_body_bytes
+        self._buffer = bytearray()
+        self._deadline = 0.0
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the last request."""
+        return bytes(self._buffer)
+
+    def read(self) -> Request | None:
+        """
+        Return the next request, or None when the client has left.
+
+        Raises:
+            BadRequest: It is malformed or too large.
+            TimeoutError: It did not arrive in time.
+        """
+        self._deadline = time.monotonic() + self._timeout
+        head = self._until(b"\r\n\r\n", _MAX_HEAD_BYTES, status=431)
+        if not head:
+            return None
+        request = _parse_head(head)
+        if request.wants_websocket:
+            return request
+        return attrs.evolve(request, body=self._body(request.headers))
+
+    def _more(self) -> bool:
+        data = self._stream.receive(max(0.0, self._deadline - time.monotonic()))
+        self._buffer += data
+        return bool(data)
+
+    def _until(self, mark: bytes, limit: int, *, status: int = 400) -> bytes:
+        """Take everything up to and with *mark*; nothing at all when the stream ends first."""
+        searched = 0
+        while (at := self._buffer.find(mark, max(0, searched - len(mark)))) < 0:
+            searched = len(self._buffer)
+            if searched > limit:
+                raise BadRequest(f"more than {limit} bytes before the end", status=status)
+            if not self._more():
+                return b""
+        return self._take(at + len(mark))
+
+    def _take(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            if not self._more():
+                raise BadRequest("the body ended early")
+        return self._take(count)
+
+    def _body(self, headers: Mapping[str, str]) -> bytes:
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            return b"".join(self._chunks())
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit():
+            raise BadRequest(f"Content-Length must be a number, got {length[:20]!r}")
+        return self._exactly(self._checked(int(length)))
+
+    def _checked(self, length: int) -> int:
+        if length > self._max_body_bytes:
+            raise BadRequest(f"the body is above {self._max_body_bytes} bytes", status=413)
+        return length
+
+    def _chunks(self) -> Iterator[bytes]:
+        total = 0
+        while True:
+            line = self._until(b"\r\n", _MAX_CHUNK_LINE_BYTES)
+            try:
+                size = int(line.split(b";")[0], 16)
+            except ValueError:
+                raise BadRequest("a chunk without its size") from None
+            total = self._checked(total + size)
+            if size == 0:
+                while self._until(b"\r\n", _MAX_HEAD_BYTES) not in (b"\r\n", b""):
+                    pass  # trailers say nothing here
+                return
+            yield self._exactly(size)
+            self._exactly(2)
+
+
+def _parse_head(head: bytes) -> Request:
+    lines = head.decode("latin-1").split("\r\n")[:-2]
+    parts = lines[0].split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+        raise BadRequest("the first line is not an HTTP/1.1 request")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or name != name.strip():
+            raise BadRequest("a header line without a name")
+        name, value = name.lower(), value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    target = urlsplit(parts[1])
+    return Request(
+        method=parts[0],
+        path=unquote(target.path),
+        query=tuple(parse_qsl(target.query, keep_blank_values=True)),
+        headers=headers,
+        head=head,
+    )

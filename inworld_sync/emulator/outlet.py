@@ -1,0 +1,188 @@
+"""
+The last step before the stream: turns messages into frames, and makes faults happen.
+
+Without faults this is three lines; everything else is what goes wrong on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+
+from websockets.frames import Opcode
+from websockets.server import ServerProtocol
+
+from inworld_sync.emulator.faults import Fault, FaultKind
+from inworld_sync.emulator.stream import Stream
+
+__all__ = ["Outlet", "send_slowly"]
+
+_FIN = 0x80
+_RESERVED_OPCODE_FRAME = b"\x83\x03abc"
+_BAD_UTF8_FRAME = b"\x81\x02\xc3\x28"
+_MASKED_FRAME = b"\x81\x82\x00\x00\x00\x00{}"
+_SLOW_STEP_BYTES = 64
+
+
+def send_slowly(
+    stream: Stream, data: bytes, bytes_per_second: float, ended: threading.Event
+) -> None:
+    """Send in small steps at a steady rate; stop when *ended* is set."""
+    for at in range(0, len(data), _SLOW_STEP_BYTES):
+        step = data[at : at + _SLOW_STEP_BYTES]
+        stream.send(step)
+        if ended.wait(len(step) / bytes_per_second):
+            return
+
+
+class Outlet:
+    """
+    Sends the messages of one WebSocket; used by its writer thread alone.
+
+    Attributes:
+        is_cut: Whether a fault has ended the TCP connection, so that no CLOSE can follow.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        protocol: ServerProtocol,
+        state: threading.Lock,
+        faults: Sequence[Fault],
+        ended: threading.Event,
+    ) -> None:
+        self.is_cut = False
+        self._stream = stream
+        self._protocol = protocol
+        self._state = state
+        self._faults = tuple(faults)
+        self._ended = ended
+        self._sent = 0
+        self._bytes_per_second = 0.0
+
+    def send(self, message: bytes) -> bool:
+        """Send one message with the faults that strike it; return whether another may follow."""
+        due = [fault for fault in self._faults if fault.is_due(self._sent)]
+        self._sent += 1
+        for fault in due:
+            if not self._strike(fault, message):
+                return False
+        if not any(fault.kind in _INSTEAD for fault in due):
+            self._frame(message)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a CLOSE; the client's answer ends the connection."""
+        with self._state:
+            self._protocol.send_close(code, reason)
+            frames = b"".join(self._protocol.data_to_send())
+        self._stream.send(frames)
+
+    def _frame(self, message: bytes, *, binary: bool = False) -> None:
+        with self._state:
+            if binary:
+                self._protocol.send_binary(message)
+            else:
+                self._protocol.send_text(message)
+            frames = b"".join(self._protocol.data_to_send())
+        self._raw(frames)
+
+    def _raw(self, data: bytes) -> None:
+        if self._bytes_per_second:
+            send_slowly(self._stream, data, self._bytes_per_second, self._ended)
+        else:
+            self._stream.send(data)
+
+    def _strike(self, fault: Fault, message: bytes) -> bool:
+        """Make one fault happen; return whether another message may follow."""
+        kind, value = fault.kind, fault.value
+        if kind in (FaultKind.DELAY, FaultKind.PAUSE):
+            return not self._ended.wait(value)
+        if kind is FaultKind.SLOW:
+            self._bytes_per_second = value
+        elif kind is FaultKind.STALL:
+            self._ended.wait()
+            return False
+        elif kind in (FaultKind.DROP, FaultKind.RESET, FaultKind.HALF_FRAME):
+            return self._cut(kind, message)
+        elif kind is FaultKind.CLOSE:
+            self.close(int(value), "fault")
+            return False
+        elif kind is FaultKind.FATAL_ERROR:
+            self._frame(_error(int(value)))
+            self.close(1000, "")
+            return False
+        else:
+            self._odd_frame(fault, message)
+        return True
+
+    def _cut(self, kind: FaultKind, message: bytes) -> bool:
+        if kind is FaultKind.HALF_FRAME:
+            with self._state:
+                self._protocol.send_text(message)
+                frames = b"".join(self._protocol.data_to_send())
+            self._stream.send(frames[: len(frames) // 2])
+        if kind is FaultKind.RESET:
+            self._stream.reset()
+        self.is_cut = True
+        return False
+
+    def _odd_frame(self, fault: Fault, message: bytes) -> None:
+        kind, size = fault.kind, int(fault.value)
+        if kind is FaultKind.BAD_JSON:
+            self._frame(message[:-2])
+        elif kind is FaultKind.BINARY:
+            self._frame(message, binary=True)
+        elif kind is FaultKind.DUPLICATE:
+            self._frame(message)
+        elif kind is FaultKind.ERROR:
+            self._frame(_error(size))
+        elif kind is FaultKind.UNKNOWN_MESSAGE:
+            self._frame(b'{"result":{"somethingNew":{"answer":42}}}')
+        elif kind is FaultKind.BAD_UTF8:
+            self._raw(_BAD_UTF8_FRAME)
+        elif kind is FaultKind.RESERVED_OPCODE:
+            self._raw(_RESERVED_OPCODE_FRAME)
+        elif kind is FaultKind.MASKED:
+            self._raw(_MASKED_FRAME)
+        elif kind is FaultKind.HUGE_FRAME:
+            self._raw(b"\x81\x7f" + size.to_bytes(8, "big"))
+        elif kind is FaultKind.PING:
+            self._raw(b"\x89\x05fault")
+        elif kind is FaultKind.FRAGMENTS:
+            self._fragments(message, size)
+
+    def _fragments(self, message: bytes, size: int) -> None:
+        pieces = [message[at : at + size] for at in range(0, len(message), size)]
+        for index, piece in enumerate(pieces):
+            opcode = Opcode.TEXT if index == 0 else Opcode.CONT
+            last = _FIN if index == len(pieces) - 1 else 0
+            self._raw(bytes([last | opcode]) + _frame_length(len(piece)) + piece)
+
+
+# Faults whose own frame takes the place of the message.
+_INSTEAD = frozenset(
+    {
+        FaultKind.BAD_JSON,
+        FaultKind.BINARY,
+        FaultKind.BAD_UTF8,
+        FaultKind.RESERVED_OPCODE,
+        FaultKind.MASKED,
+        FaultKind.HUGE_FRAME,
+        FaultKind.FRAGMENTS,
+        FaultKind.LOSE,
+    }
+)
+
+
+def _frame_length(count: int) -> bytes:
+    if count < 126:
+        return bytes([count])
+    if count < 1 << 16:
+        return b"\x7e" + count.to_bytes(2, "big")
+    return b"\x7f" + count.to_bytes(8, "big")
+
+
+def _error(code: int) -> bytes:
+    return json.dumps({"error": {"code": code, "message": "fault", "details": []}}).encode()

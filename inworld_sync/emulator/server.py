@@ -1,0 +1,254 @@
+"""
+The local server: one loopback port that speaks HTTP and WebSocket, with or without TLS.
+
+Threads: one accepts; each connection has one, and a second one that writes once it is a
+WebSocket. ``close`` ends and joins them all.
+
+Locks: ``_lock`` guards the set of connections and is held for moments only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import itertools
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.connection import Connection
+from inworld_sync.emulator.credentials import Credentials, make_api_key
+from inworld_sync.emulator.faults import Fault, FaultQueue
+from inworld_sync.emulator.routes import Routes, Service
+from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.synthesis import Synthesizer
+from inworld_sync.emulator.tts import TtsService
+from inworld_sync.errors import ConfigError, LocalProtocolError
+
+__all__ = ["Emulator"]
+
+_logger = logging.getLogger("inworld_sync.emulator")
+_BACKLOG = 256
+# Between asking connections to close and cutting them.
+_GRACE_SECONDS = 0.5
+_JOIN_SECONDS = 5.0
+
+
+class Emulator:
+    """
+    A server on this machine that speaks the service's protocols, with real speech.
+
+    Use it as a context manager, or call ``start`` and ``close``. It listens on loopback only: it
+    is a test double, and its key would be all that stands between the network and this process.
+
+    Args:
+        host: An address of this machine. Another than loopback needs *allow_remote*.
+        port: 0 picks a free one.
+        tls: Serve TLS with a certificate made for this server; clients need ``ssl_context``.
+        api_key: The key that clients must show, in the form of the portal (base64 of
+            ``id:secret``); None makes a random one.
+        settings: Limits and quirks.
+        faults: What goes wrong, one entry for each connection in the order in which they come;
+            see :mod:`inworld_sync.emulator.faults`. Later connections run unharmed.
+        synthesizer: Speaks instead of the built-in engine.
+        allow_remote: Allow a *host* that other machines can reach.
+
+    Raises:
+        ConfigError: *host* is not loopback, or an argument is wrong.
+
+    Thread safety:
+        ``start`` and ``close`` belong to one thread; everything else may be used from any.
+
+    >>> with Emulator() as server:
+    ...     server.url.startswith("http://127.0.0.1:")
+    True
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls: bool = False,
+        api_key: str | None = None,
+        settings: Settings | None = None,
+        faults: Iterable[str | Fault | Sequence[Fault]] = (),
+        synthesizer: Synthesizer | None = None,
+        allow_remote: bool = False,
+    ) -> None:
+        if not allow_remote and not _is_loopback(host):
+            raise ConfigError(
+                f"the local server listens on loopback only, got {host!r}: other machines could "
+                "use this process; pass allow_remote=True if that is wanted"
+            )
+        self.api_key = api_key or make_api_key()
+        self.settings = settings or Settings()
+        self.faults = FaultQueue(faults)
+        self._host = host
+        self._wanted_port = port
+        self._tls = _Tls(host) if tls else None
+        credentials = Credentials(self.api_key, check=self.settings.check_credentials)
+        self._backend = Backend(self.settings, credentials, synthesizer)
+        services: list[Service] = [TtsService(self._backend)]
+        self._routes = Routes(services)
+        self._lock = threading.Lock()
+        self._connections: dict[Connection, threading.Thread] = {}
+        self._numbers = itertools.count(1)
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        where = self.url if self._listener is not None else "not started"
+        return f"<Emulator {where}>"
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; raises LocalProtocolError before ``start``."""
+        if self._listener is None:
+            raise LocalProtocolError("the local server has no address before start()")
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Its base URL for HTTP, such as ``http://127.0.0.1:40123``."""
+        return f"http{self._suffix}"
+
+    @property
+    def ws_url(self) -> str:
+        """Its base URL for WebSocket, such as ``ws://127.0.0.1:40123``."""
+        return f"ws{self._suffix}"
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The certificate that signs the server's own, as PEM; empty without TLS."""
+        return b"" if self._tls is None else self._tls.ca_pem
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """A client's context that trusts this server; None without TLS."""
+        return None if self._tls is None else self._tls.client_context
+
+    def start(self) -> Emulator:
+        """Listen and return at once; speech engines are loaded when they are first needed."""
+        if self._listener is not None:
+            raise LocalProtocolError("the local server is started already")
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._listener = socket.create_server(
+            (self._host, self._wanted_port), family=family, backlog=_BACKLOG
+        )
+        self._acceptor = threading.Thread(
+            target=self._accept, args=(self._listener,), name="inworld-emulator", daemon=True
+        )
+        self._acceptor.start()
+        return self
+
+    def close(self) -> None:
+        """End every connection and thread; harmless when called twice."""
+        listener, self._listener = self._listener, None
+        if listener is None or self._acceptor is None:
+            return
+        # Neither closing nor shutting down wakes accept() on every system; a connection does.
+        with contextlib.suppress(OSError):
+            socket.create_connection(listener.getsockname()[:2], timeout=_GRACE_SECONDS).close()
+        self._acceptor.join(_JOIN_SECONDS)
+        listener.close()
+        threads = self._snapshot()
+        for connection in threads:
+            connection.stop()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for thread in threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for connection in threads:
+            connection.abort()
+        deadline = time.monotonic() + _JOIN_SECONDS
+        for thread in threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
+
+    @property
+    def _suffix(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'' if self._tls is None else 's'}://{host}:{self.port}"
+
+    def _snapshot(self) -> dict[Connection, threading.Thread]:
+        with self._lock:
+            return dict(self._connections)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                _logger.exception("the local server stops accepting")
+                return
+            if self._listener is None:
+                sock.close()
+                return
+            self._serve(sock)
+
+    def _serve(self, sock: socket.socket) -> None:
+        name = f"inworld-emulator-{next(self._numbers)}"
+        connection = Connection(
+            sock,
+            name=name,
+            routes=self._routes,
+            backend=self._backend,
+            faults=self.faults.take(),
+            tls=None if self._tls is None else self._tls.server_context,
+        )
+        thread = threading.Thread(target=self._run, args=(connection,), name=name, daemon=True)
+        with self._lock:
+            self._connections[connection] = thread
+        thread.start()
+
+    def _run(self, connection: Connection) -> None:
+        try:
+            connection.run()
+        finally:
+            with self._lock:
+                del self._connections[connection]
+
+
+class _Tls:
+    """A certificate authority of its own, made in memory for one server."""
+
+    def __init__(self, host: str) -> None:
+        try:
+            import trustme
+        except ImportError as error:
+            raise ConfigError(
+                "tls=True needs the extra 'local': pip install 'inworld-sync[local]'"
+            ) from error
+        authority = trustme.CA()
+        self.ca_pem = authority.cert_pem.bytes()
+        self.server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", host).configure_cert(self.server_context)
+        self.client_context = ssl.create_default_context()
+        authority.configure_trust(self.client_context)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

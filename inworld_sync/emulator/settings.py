@@ -1,0 +1,80 @@
+"""What the local server imitates, and how: one frozen value per server."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import attrs
+
+from inworld_sync.emulator.voices import VOICES, Voice
+from inworld_sync.errors import ConfigError
+
+__all__ = ["Settings"]
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _not_negative(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
+    if value < 0:
+        raise ConfigError(f"{field.name} must be 0 or more, got {value!r}")
+
+
+def _positive(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
+    if not value > 0:
+        raise ConfigError(f"{field.name} must be above 0, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    Limits and quirks of the local server; the defaults are those of the service where known.
+
+    Times are in seconds unless the name says milliseconds.
+
+    Attributes:
+        check_credentials: False accepts every credential, and none.
+        max_contexts: TTS contexts on one connection; one more is refused with code 8.
+        max_connections: WebSocket connections of one service at a time; one more gets HTTP 429.
+        max_text_characters: Text of one generation; longer text is refused with code 3.
+        idle_timeout: A WebSocket without messages in either direction is closed after this.
+        idle_close_code: The close code of that cut; the service's own code is not known.
+        close_timeout: How long a closing WebSocket waits for the client's CLOSE.
+        request_timeout: For one HTTP request to arrive, and for a TLS handshake.
+        max_message_bytes: One WebSocket message; a longer one fails the connection (1009).
+        max_body_bytes: One HTTP request body; a longer one gets 413.
+        max_queued_bytes: Audio that waits for a slow client before synthesis pauses.
+        latency_ms: Delay before every message, as a distant server would have.
+        pace: Seconds of audio sent in one second; 0 sends as fast as it is made.
+        chunk_ms: Audio in one message.
+        buffer_char_threshold: Buffered text is spoken once it is this long, unless the context
+            says otherwise.
+        max_buffer_delay_ms: Buffered text is spoken once it is this old, unless the context says
+            otherwise.
+        status_in_audio_chunk: Put ``status`` inside ``audioChunk`` too, as one sample of the
+            documentation does; normally it stands beside it.
+        spaces_in_words: List the spaces between words among the words of a word alignment, as
+            newer documentation says; normally they are left out.
+        empty_flush_completes: Answer ``flush_context`` on an empty buffer with ``flushCompleted``.
+        voices: The voices that exist, by id.
+    """
+
+    check_credentials: bool = True
+    max_contexts: int = attrs.field(default=5, validator=_positive)
+    max_connections: int = attrs.field(default=20, validator=_positive)
+    max_text_characters: int = attrs.field(default=2000, validator=_positive)
+    idle_timeout: float = attrs.field(default=600.0, validator=_positive)
+    idle_close_code: int = 1000
+    close_timeout: float = attrs.field(default=2.0, validator=_positive)
+    request_timeout: float = attrs.field(default=30.0, validator=_positive)
+    max_message_bytes: int = attrs.field(default=16 << 20, validator=_positive)
+    max_body_bytes: int = attrs.field(default=32 << 20, validator=_positive)
+    max_queued_bytes: int = attrs.field(default=1 << 20, validator=_positive)
+    latency_ms: float = attrs.field(default=0.0, validator=_not_negative)
+    pace: float = attrs.field(default=0.0, validator=_not_negative)
+    chunk_ms: int = attrs.field(default=250, validator=_positive)
+    buffer_char_threshold: int = attrs.field(default=1000, validator=_positive)
+    max_buffer_delay_ms: int = attrs.field(default=3000, validator=_not_negative)
+    status_in_audio_chunk: bool = False
+    spaces_in_words: bool = False
+    empty_flush_completes: bool = True
+    voices: tuple[Voice, ...] = VOICES

@@ -1,0 +1,198 @@
+"""
+The two byte streams that a connection may have: a TCP socket, and TLS over one.
+
+Locks: ``TlsStream._sending`` (outer) keeps records in the order in which they were made and is
+held while they leave; ``TlsStream._tls`` (inner) guards every call into OpenSSL and is never held
+while a socket waits. A reader and a writer that share one SSLSocket can corrupt each other's
+state, hence the memory buffers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from typing import Protocol
+
+__all__ = ["PlainStream", "Stream", "TlsStream"]
+
+_READ_BYTES = 65536
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class Stream(Protocol):
+    """
+    A duplex stream of bytes.
+
+    Thread safety: one thread receives, any thread sends; ``abort`` and ``reset`` may be called
+    from anywhere, more than once, and wake both.
+    """
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Return the next bytes, or none at the end; raise TimeoutError after *timeout* seconds."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send all of *data*; wait while the peer is slow."""
+        ...
+
+    def finish(self) -> None:
+        """Tell the peer that nothing more will come."""
+        ...
+
+    def abort(self) -> None:
+        """End both directions now."""
+        ...
+
+    def reset(self) -> None:
+        """End with a TCP reset."""
+        ...
+
+    def close(self) -> None:
+        """Give the socket back; the owner calls this last."""
+        ...
+
+
+def _wait_readable(sock: socket.socket, timeout: float | None) -> bool:
+    """Wait without touching the socket's own timeout, which a sender shares."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))
+    return bool(select.select([sock], [], [], timeout)[0])
+
+
+class PlainStream:
+    """Bytes over a TCP socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = sock
+        self._will_reset = False
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Return the next bytes, or none at the end; raise TimeoutError after *timeout* seconds."""
+        try:
+            if not _wait_readable(self._socket, timeout):
+                raise TimeoutError
+            return self._socket.recv(_READ_BYTES)
+        except ValueError:  # closed in the meantime, so there is no descriptor to wait on
+            return b""
+
+    def send(self, data: bytes) -> None:
+        """Send all of *data*; wait while the peer is slow."""
+        self._socket.sendall(data)
+
+    def finish(self) -> None:
+        """Tell the peer that nothing more will come."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """End both directions now."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD if self._will_reset else socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """End with a TCP reset, which leaves when the owner closes."""
+        # A close here would not wake a receiver, and the kernel would wait for it.
+        self._will_reset = True
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self.abort()
+
+    def close(self) -> None:
+        """Give the socket back; the owner calls this last."""
+        self._socket.close()
+
+
+class TlsStream:
+    """TLS over another stream, with OpenSSL kept away from the socket."""
+
+    def __init__(self, plain: Stream, context: ssl.SSLContext) -> None:
+        self._plain = plain
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = threading.Lock()
+        self._sending = threading.Lock()
+
+    def handshake(self, timeout: float) -> None:
+        """Agree on keys within *timeout* seconds; raise OSError when that fails."""
+        deadline = time.monotonic() + timeout
+        while not self._shake():
+            self._flush()
+            self._feed(max(0.0, deadline - time.monotonic()))
+        self._flush()
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Return the next bytes, or none at the end; raise TimeoutError after *timeout* seconds."""
+        while (data := self._decrypted()) is None:
+            self._flush()
+            self._feed(timeout)
+        return data
+
+    def send(self, data: bytes) -> None:
+        """Send all of *data*; wait while the peer is slow."""
+        with self._sending:
+            with self._tls:
+                self._object.write(data)
+                records = self._outgoing.read()
+            self._plain.send(records)
+
+    def finish(self) -> None:
+        """Tell the peer that nothing more will come."""
+        with contextlib.suppress(OSError), self._sending:
+            with self._tls, contextlib.suppress(ssl.SSLWantReadError):
+                self._object.unwrap()
+            self._plain.send(self._outgoing.read())
+        self._plain.finish()
+
+    def abort(self) -> None:
+        """End both directions now."""
+        self._plain.abort()
+
+    def reset(self) -> None:
+        """End with a TCP reset."""
+        self._plain.reset()
+
+    def close(self) -> None:
+        """Give the socket back; the owner calls this last."""
+        self._plain.close()
+
+    def _shake(self) -> bool:
+        with self._tls, contextlib.suppress(ssl.SSLWantReadError):
+            self._object.do_handshake()
+            return True
+        return False
+
+    def _decrypted(self) -> bytes | None:
+        """Return what has been received in whole records, None when more is needed."""
+        try:
+            with self._tls:
+                return self._object.read(_READ_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+    def _feed(self, timeout: float | None) -> None:
+        records = self._plain.receive(timeout)
+        with self._tls:
+            if records:
+                self._incoming.write(records)
+            else:
+                self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        """Send what OpenSSL itself wants to say: handshake messages and alerts."""
+        if not self._outgoing.pending:
+            return
+        with self._sending:
+            with self._tls:
+                records = self._outgoing.read()
+            self._plain.send(records)

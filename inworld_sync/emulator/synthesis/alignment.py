@@ -1,0 +1,107 @@
+"""
+Which words of the user's text were spoken when.
+
+An engine reads text that it has rewritten: "$12.50" becomes "twelve dollars and fifty cents".
+Users think in the words that they wrote, so the spoken words are laid back over the written ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+import attrs
+
+from inworld_sync.emulator.synthesis import Phone, SpokenWord
+
+__all__ = ["HeardWord", "align_words", "spread_words", "written_words"]
+
+_WORD = re.compile(r"\S+")
+_BARE = re.compile(r"[^\w']+")
+
+
+@attrs.frozen
+class HeardWord:
+    """
+    One word as the engine said it.
+
+    Attributes:
+        text: After normalization; no white space.
+        start_samples: Its first sample.
+        end_samples: One past its last.
+        phones: Its sounds.
+    """
+
+    text: str
+    start_samples: int
+    end_samples: int
+    phones: tuple[Phone, ...] = ()
+
+
+def written_words(text: str, start_char: int, end_char: int) -> list[tuple[int, int]]:
+    """Return where the words of a part of *text* start and end: runs without white space."""
+    return [match.span() for match in _WORD.finditer(text, start_char, end_char)]
+
+
+def align_words(
+    text: str, spans: Sequence[tuple[int, int]], heard: Sequence[HeardWord]
+) -> tuple[SpokenWord, ...]:
+    """
+    Give every written word the time of the spoken words that it became.
+
+    Words that are spelled alike are matched first; what lies between two matches belongs together
+    and is divided in order.  A written word that nobody hears, such as a dash, gets no duration.
+    """
+    written = [_bare(text[start:end]) for start, end in spans]
+    spoken = [_bare(word.text) for word in heard]
+    groups: list[list[HeardWord]] = [[] for _ in spans]
+    matcher = SequenceMatcher(None, written, spoken, autojunk=False)
+    for tag, w_from, w_to, h_from, h_to in matcher.get_opcodes():
+        if tag == "equal":
+            for offset in range(w_to - w_from):
+                groups[w_from + offset].append(heard[h_from + offset])
+        elif w_from == w_to:
+            # Spoken words without a written one in between: they belong to the word before.
+            if spans:
+                groups[max(0, w_from - 1)].extend(heard[h_from:h_to])
+        else:
+            _divide(groups[w_from:w_to], heard[h_from:h_to])
+    return _timed(spans, groups)
+
+
+def spread_words(spans: Sequence[tuple[int, int]], samples: int) -> tuple[SpokenWord, ...]:
+    """Divide a duration among words by their length, for engines that tell no times."""
+    weights = [end - start + 1 for start, end in spans]
+    total = sum(weights) or 1
+    words, done = [], 0
+    for (start, end), weight in zip(spans, weights, strict=True):
+        begin = samples * done // total
+        done += weight
+        words.append(SpokenWord(start, end, begin, samples * done // total))
+    return tuple(words)
+
+
+def _bare(word: str) -> str:
+    return _BARE.sub("", word.lower())
+
+
+def _divide(groups: list[list[HeardWord]], heard: Sequence[HeardWord]) -> None:
+    """Deal *heard* out to *groups* in order and as evenly as can be."""
+    for index, word in enumerate(heard):
+        groups[index * len(groups) // len(heard)].append(word)
+
+
+def _timed(
+    spans: Sequence[tuple[int, int]], groups: Sequence[Sequence[HeardWord]]
+) -> tuple[SpokenWord, ...]:
+    words = []
+    now = 0
+    for (start, end), group in zip(spans, groups, strict=True):
+        if group:
+            begin, now = group[0].start_samples, group[-1].end_samples
+        else:
+            begin = now
+        phones = tuple(phone for word in group for phone in word.phones)
+        words.append(SpokenWord(start, end, begin, now, phones))
+    return tuple(words)

@@ -1,0 +1,227 @@
+"""
+What a client asks of a voice: read from JSON, checked as the service checks it.
+
+A value of the wrong JSON type makes the whole message unreadable (``Malformed``); a value out of
+range is refused with code 3 (``Refused``).  Source: the TTS field table of the service's reference
+and what its clients send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
+from inworld_sync.emulator.settings import Settings
+
+__all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "read_config"]
+
+ENCODINGS = ("LINEAR16", "PCM", "WAV", "MP3", "OGG_OPUS", "MULAW", "ALAW", "FLAC")
+_TIMESTAMP_TYPES = ("WORD", "CHARACTER")
+_TRANSPORTS = ("SYNC", "ASYNC")
+_DELIVERY_MODES = ("STABLE", "BALANCED", "CREATIVE")
+_NORMALIZATION = ("ON", "OFF")
+
+MODELS = (
+    "inworld-tts-2",
+    "inworld-tts-2-flash",
+    "inworld-tts-1.5-max",
+    "inworld-tts-1.5-mini",
+)
+# Retired names go to their successors.
+_SUCCESSORS = {
+    "inworld-tts-1": "inworld-tts-1.5-mini",
+    "inworld-tts-1-mini": "inworld-tts-1.5-mini",
+    "inworld-tts-1-max": "inworld-tts-1.5-max",
+}
+
+
+class UnknownModel(Refused):
+    """The model does not exist; on a WebSocket this ends the connection."""
+
+
+@attrs.frozen(kw_only=True)
+class AudioConfig:
+    """The wanted audio; what the client left out has the service's default."""
+
+    encoding: str = "MP3"
+    sample_rate_hz: int = 48000
+    bit_rate: int = 128000
+    speaking_rate: float = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class ContextConfig:
+    """
+    The settings of one context, or of one HTTP request.
+
+    Attributes:
+        echo: The fields as the client sent them, for ``contextCreated``.
+    """
+
+    voice_id: str
+    model_id: str
+    audio: AudioConfig
+    timestamp_type: str | None = None
+    timestamps_trail: bool = False
+    normalize: bool = True
+    auto_mode: bool = False
+    max_buffer_delay_ms: int
+    buffer_char_threshold: int
+    echo: Mapping[str, object]
+
+
+def read_config(
+    fields: Mapping[str, object], settings: Settings, base: ContextConfig | None = None
+) -> ContextConfig:
+    """
+    Read ``create``, ``update_config`` or the body of an HTTP request.
+
+    Args:
+        fields: With keys in camelCase.
+        settings: The server's, for defaults and voices.
+        base: What *fields* change; None starts from the defaults.
+
+    Raises:
+        Malformed: A field has the wrong JSON type.
+        UnknownModel: There is no such model.
+        Refused: A field is missing, out of range, or names an unknown voice.
+    """
+    echo = _merged(base.echo if base else {}, fields)
+    voice_id = _text(echo, "voiceId")
+    model_id = base.model_id if base else _model(_text(echo, "modelId"))
+    if not voice_id:
+        raise Refused(INVALID_ARGUMENT, "voice_id is required")
+    if all(voice.voice_id != voice_id for voice in settings.voices):
+        raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
+    _in_range(echo, "temperature", 0, 2)
+    _choice(echo, "deliveryMode", _DELIVERY_MODES, "DELIVERY_MODE_UNSPECIFIED")
+    _text(echo, "language")
+    trail = _choice(
+        echo,
+        "timestampTransportStrategy",
+        _TRANSPORTS,
+        "TIMESTAMP_TRANSPORT_STRATEGY_UNSPECIFIED",
+    )
+    normalization = _choice(
+        echo, "applyTextNormalization", _NORMALIZATION, "APPLY_TEXT_NORMALIZATION_UNSPECIFIED"
+    )
+    threshold = _whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
+    if not 0 <= threshold <= 1000:
+        raise Refused(INVALID_ARGUMENT, "buffer_char_threshold must be between 0 and 1000")
+    delay_ms = _whole(echo, "maxBufferDelayMs", settings.max_buffer_delay_ms)
+    if delay_ms < 0:
+        raise Refused(INVALID_ARGUMENT, "max_buffer_delay_ms must not be negative")
+    return ContextConfig(
+        voice_id=voice_id,
+        model_id=model_id,
+        audio=_audio(echo),
+        timestamp_type=_choice(
+            echo, "timestampType", _TIMESTAMP_TYPES, "TIMESTAMP_TYPE_UNSPECIFIED"
+        ),
+        timestamps_trail=trail == "ASYNC",
+        normalize=normalization != "OFF",
+        auto_mode=_flag(echo, "autoMode"),
+        max_buffer_delay_ms=delay_ms,
+        buffer_char_threshold=threshold or settings.buffer_char_threshold,
+        echo=echo,
+    )
+
+
+def _merged(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
+    merged = {**old, **new}
+    before, after = old.get("audioConfig"), new.get("audioConfig")
+    if isinstance(before, dict) and isinstance(after, dict):
+        merged["audioConfig"] = {**before, **after}
+    return merged
+
+
+def _model(name: str) -> str:
+    model = _SUCCESSORS.get(name, name)
+    if model not in MODELS:
+        known = ", ".join(MODELS)
+        raise UnknownModel(INVALID_ARGUMENT, f'Unsupported model "{name}". Supported: {known}')
+    return model
+
+
+def _audio(fields: Mapping[str, object]) -> AudioConfig:
+    value = fields.get("audioConfig")
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise Malformed("audioConfig")
+    encoding = _choice(value, "audioEncoding", ENCODINGS, "AUDIO_ENCODING_UNSPECIFIED")
+    defaults = AudioConfig()
+    rate = _whole(value, "sampleRateHertz", 0) or defaults.sample_rate_hz
+    if not 8000 <= rate <= 48000:
+        raise Refused(INVALID_ARGUMENT, "sample_rate_hertz must be between 8000 and 48000")
+    speaking_rate = _in_range(value, "speakingRate", 0.5, 1.5)
+    bit_rate = _whole(value, "bitRate", 0) or defaults.bit_rate
+    if bit_rate < 0:
+        raise Refused(INVALID_ARGUMENT, "bit_rate must not be negative")
+    return AudioConfig(
+        encoding=encoding or defaults.encoding,
+        sample_rate_hz=rate,
+        bit_rate=bit_rate,
+        speaking_rate=speaking_rate or defaults.speaking_rate,
+    )
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Malformed(name)
+    return value
+
+
+def _flag(fields: Mapping[str, object], name: str) -> bool:
+    value = fields.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise Malformed(name)
+    return value
+
+
+def _choice(
+    fields: Mapping[str, object], name: str, allowed: tuple[str, ...], unspecified: str
+) -> str | None:
+    """Return the enum's name, or None when it is missing or unspecified."""
+    value = _text(fields, name)
+    if not value or value == unspecified:
+        return None
+    if value not in allowed:
+        raise Refused(INVALID_ARGUMENT, f'invalid value "{value}" for {name}')
+    return value
+
+
+def _number(fields: Mapping[str, object], name: str) -> float | None:
+    """Read a number; JSON of gRPC may write it as a string too."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise Malformed(name)
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise Malformed(name) from None
+
+
+def _whole(fields: Mapping[str, object], name: str, default: int) -> int:
+    value = _number(fields, name)
+    if value is None:
+        return default
+    if not value.is_integer():
+        raise Malformed(name)
+    return int(value)
+
+
+def _in_range(fields: Mapping[str, object], name: str, low: float, high: float) -> float | None:
+    value = _number(fields, name) or None  # in gRPC, zero and a missing field are the same
+    if value is not None and not low <= value <= high:
+        raise Refused(INVALID_ARGUMENT, f"{name} must be between {low:g} and {high:g}")
+    return value

@@ -1,0 +1,231 @@
+"""
+PCM into what the client asked for, piece by piece.
+
+One encoder makes the audio of one flush.  Source for the containers of LINEAR16: captures of the
+service, where the first chunk of every flush and its last one, which has five samples, begin with
+a RIFF header for that chunk alone, and the chunks between them are bare.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Protocol
+
+from inworld_sync.emulator.tts.g711 import alaw_from_s16, mulaw_from_s16
+from inworld_sync.errors import ConfigError
+
+__all__ = ["Encoder", "encoded_rate_hz", "open_encoder", "riff_header"]
+
+_LAST_CHUNK_SAMPLES = 5
+# A file that is still being written does not know its length; readers take it as "to the end".
+_UNKNOWN_LENGTH = 0xFFFFFFFF
+_OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
+# The range over which libsndfile maps its compression level to an Opus bit rate.
+_OPUS_MIN_BIT_RATE, _OPUS_MAX_BIT_RATE = 6000, 256000
+
+
+class Encoder(Protocol):
+    """Turns 16-bit little-endian mono PCM into one stream of bytes; used by one thread."""
+
+    def feed(self, pcm: bytes) -> bytes:
+        """Take samples; return what can be sent now, possibly nothing."""
+        ...
+
+    def finish(self) -> bytes:
+        """Return the rest; the encoder is of no use afterwards."""
+        ...
+
+
+def encoded_rate_hz(encoding: str, wanted_hz: int) -> int:
+    """Return the rate that the encoding can have: Opus knows five, the others any."""
+    if encoding != "OGG_OPUS":
+        return wanted_hz
+    return next((rate for rate in _OPUS_RATES_HZ if rate >= wanted_hz), _OPUS_RATES_HZ[-1])
+
+
+def open_encoder(
+    encoding: str, sample_rate_hz: int, bit_rate: int, *, whole: bool = False
+) -> Encoder:
+    """
+    Make the encoder for one flush.
+
+    Args:
+        encoding: One of the service's names.
+        sample_rate_hz: Of the PCM that will come; see ``encoded_rate_hz``.
+        bit_rate: In bits a second, for MP3 and OGG_OPUS.
+        whole: The result is one file, not chunks for a live listener.
+
+    Raises:
+        ConfigError: The library for this encoding is not installed.
+    """
+    if encoding in ("LINEAR16", "WAV") and whole:
+        return _WholeWav(sample_rate_hz)
+    if encoding == "LINEAR16":
+        return _Linear16(sample_rate_hz)
+    if encoding == "WAV":
+        return _StreamedWav(sample_rate_hz)
+    if encoding == "MULAW":
+        return _PerSample(mulaw_from_s16)
+    if encoding == "ALAW":
+        return _PerSample(alaw_from_s16)
+    if encoding == "MP3":
+        return _Mp3(sample_rate_hz, bit_rate)
+    if encoding == "OGG_OPUS":
+        return _SoundFile(sample_rate_hz, "OGG", "OPUS", bit_rate=bit_rate)
+    if encoding == "FLAC":
+        return _Flac(sample_rate_hz)
+    return _PerSample(bytes)
+
+
+def riff_header(sample_rate_hz: int, data_bytes: int) -> bytes:
+    """Make the 44 bytes before 16-bit mono samples in a WAV file."""
+    riff_bytes = min(36 + data_bytes, _UNKNOWN_LENGTH)
+    chunk = struct.pack("<4sI4s4sI", b"RIFF", riff_bytes, b"WAVE", b"fmt ", 16)
+    form = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, sample_rate_hz * 2, 2, 16)
+    return chunk + form + struct.pack("<4sI", b"data", data_bytes)
+
+
+class _Converter(Protocol):
+    def __call__(self, pcm: bytes, /) -> bytes: ...
+
+
+class _PerSample:
+    """Every sample by itself; no container."""
+
+    def __init__(self, convert: _Converter) -> None:
+        self._convert = convert
+
+    def feed(self, pcm: bytes) -> bytes:
+        return self._convert(pcm)
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class _Linear16:
+    """Holds back the five samples of the last chunk."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._rate = sample_rate_hz
+        self._held = b""
+        self._is_first = True
+
+    def feed(self, pcm: bytes) -> bytes:
+        data = self._held + pcm
+        keep = min(len(data), 2 * _LAST_CHUNK_SAMPLES)
+        data, self._held = data[: len(data) - keep], data[len(data) - keep :]
+        if not data or not self._is_first:
+            return data
+        self._is_first = False
+        return riff_header(self._rate, len(data)) + data
+
+    def finish(self) -> bytes:
+        return riff_header(self._rate, len(self._held)) + self._held if self._held else b""
+
+
+class _StreamedWav:
+    """One header, with a length that says: to the end."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._header = riff_header(sample_rate_hz, _UNKNOWN_LENGTH)
+
+    def feed(self, pcm: bytes) -> bytes:
+        header, self._header = self._header, b""
+        return header + pcm
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class _WholeWav:
+    """A file with its length in the header."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._rate = sample_rate_hz
+        self._pcm = bytearray()
+
+    def feed(self, pcm: bytes) -> bytes:
+        self._pcm += pcm
+        return b""
+
+    def finish(self) -> bytes:
+        return riff_header(self._rate, len(self._pcm)) + self._pcm
+
+
+class _Mp3:
+    def __init__(self, sample_rate_hz: int, bit_rate: int) -> None:
+        try:
+            import lameenc
+        except ImportError as error:
+            raise _missing("MP3", "lameenc") from error
+        self._encoder = lameenc.Encoder()
+        self._encoder.silence()
+        self._encoder.set_channels(1)
+        self._encoder.set_in_sample_rate(sample_rate_hz)
+        self._encoder.set_out_sample_rate(sample_rate_hz)
+        self._encoder.set_bit_rate(max(8, round(bit_rate / 1000)))
+        self._encoder.set_quality(7)  # the quickest; the ear hears no difference in speech
+
+    def feed(self, pcm: bytes) -> bytes:
+        return bytes(self._encoder.encode(pcm)) if pcm else b""
+
+    def finish(self) -> bytes:
+        return bytes(self._encoder.flush())
+
+
+class _SoundFile:
+    """Any format of libsndfile that is written from front to back."""
+
+    def __init__(
+        self, sample_rate_hz: int, container: str, codec: str, *, bit_rate: int | None = None
+    ) -> None:
+        try:
+            import soundfile
+        except ImportError as error:
+            raise _missing(f"{container} {codec}", "soundfile") from error
+        options: dict[str, float] = {}
+        if bit_rate is not None:
+            span = _OPUS_MAX_BIT_RATE - _OPUS_MIN_BIT_RATE
+            level = 1 - (bit_rate - _OPUS_MIN_BIT_RATE) / span
+            options["compression_level"] = min(1.0, max(0.0, level))
+        self._sink = io.BytesIO()
+        self._file = soundfile.SoundFile(
+            self._sink,
+            "w",
+            samplerate=sample_rate_hz,
+            channels=1,
+            format=container,
+            subtype=codec,
+            **options,
+        )
+        self._taken = 0
+
+    def feed(self, pcm: bytes) -> bytes:
+        self._file.buffer_write(pcm, dtype="int16")
+        return self._new()
+
+    def finish(self) -> bytes:
+        self._file.close()
+        return self._new()
+
+    def _new(self) -> bytes:
+        data = self._sink.getvalue()[self._taken :]
+        self._taken += len(data)
+        return data
+
+
+class _Flac(_SoundFile):
+    """Sent at the end only: closing a FLAC file rewrites its head."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        super().__init__(sample_rate_hz, "FLAC", "PCM_16")
+
+    def _new(self) -> bytes:
+        return super()._new() if self._file.closed else b""
+
+
+def _missing(encoding: str, package: str) -> ConfigError:
+    return ConfigError(
+        f"{encoding} needs {package}, part of the extra 'local': pip install 'inworld-sync[local]'"
+    )

@@ -1,0 +1,102 @@
+"""
+The voices of the local server.
+
+The names that the service's documentation uses exist here too, so that its samples run as they
+are; they do not sound like the service's voices, only different from each other.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+__all__ = ["VOICES", "Voice"]
+
+
+def _near_one(_: object, field: attrs.Attribute[float], value: float) -> None:
+    # Outside this range the speech is no longer intelligible.
+    if not 0.5 <= value <= 2.0:
+        raise ConfigError(f"{field.name} must be between 0.5 and 2, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Voice:
+    """
+    One voice: what clients see of it, and how it differs from the engine's own voice.
+
+    Attributes:
+        voice_id: The name that clients send as ``voiceId``.
+        gender: ``"female"``, ``"male"`` or ``"neutral"``.
+        description: A few words for a list of voices.
+        lang_code: The language, as ``GET /voices/v1/voices`` spells it.
+        tags: Free words.
+        pitch: The melody's height, times the engine's own.
+        formant: The size of the head: below 1 a larger one, above 1 a smaller one.
+        speed: Speaking speed, times the engine's own.
+    """
+
+    voice_id: str
+    gender: str
+    description: str
+    lang_code: str = "EN_US"
+    tags: tuple[str, ...] = ()
+    pitch: float = attrs.field(default=1.0, validator=_near_one)
+    formant: float = attrs.field(default=1.0, validator=_near_one)
+    speed: float = attrs.field(default=1.0, validator=_near_one)
+
+
+VOICES = (
+    Voice(voice_id="Ashley", gender="female", description="Warm and even", tags=("warm",)),
+    Voice(
+        voice_id="Dennis",
+        gender="male",
+        description="Calm and low",
+        tags=("calm",),
+        pitch=0.60,
+        formant=0.87,
+    ),
+    Voice(
+        voice_id="Sarah",
+        gender="female",
+        description="Bright and quick",
+        tags=("bright",),
+        pitch=1.14,
+        formant=1.04,
+        speed=1.10,
+    ),
+    Voice(
+        voice_id="Hana",
+        gender="female",
+        description="Light and young",
+        tags=("young",),
+        pitch=1.32,
+        formant=1.09,
+    ),
+    Voice(
+        voice_id="Aarav",
+        gender="male",
+        description="Clear and brisk",
+        tags=("clear",),
+        pitch=0.71,
+        formant=0.90,
+        speed=1.08,
+    ),
+    Voice(
+        voice_id="Alder",
+        gender="male",
+        description="Deep and slow",
+        tags=("deep",),
+        pitch=0.52,
+        formant=0.82,
+        speed=0.92,
+    ),
+    Voice(
+        voice_id="Wren",
+        gender="neutral",
+        description="Between low and high",
+        tags=("neutral",),
+        pitch=0.83,
+        formant=0.95,
+    ),
+)

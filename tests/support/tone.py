@@ -1,0 +1,49 @@
+"""A synthesizer for tests of the protocol: a tone for every word, the same in every run."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Iterator
+
+from inworld_sync.emulator.synthesis import SpokenSentence, SpokenWord
+from inworld_sync.emulator.voices import Voice
+
+__all__ = ["ToneSynthesizer", "tone_seconds"]
+
+_RATE_HZ = 24000
+_SECONDS_PER_CHARACTER = 0.05
+_SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s|$)|$)", re.DOTALL)
+_WORD = re.compile(r"\S+")
+
+
+def tone_seconds(text: str, speaking_rate: float = 1.0) -> float:
+    """Return how long the tones of a text last: 50 ms for each character that is not a space."""
+    return len("".join(text.split())) * _SECONDS_PER_CHARACTER / speaking_rate
+
+
+class ToneSynthesizer:
+    """Says each word as a tone of 50 ms a character; a sentence ends at a full stop."""
+
+    sample_rate_hz = _RATE_HZ
+
+    def speak(
+        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+    ) -> Iterator[SpokenSentence]:
+        """Say a text; see the protocol."""
+        for sentence in _SENTENCE.finditer(text):
+            words, samples = [], 0
+            for word in _WORD.finditer(text, *sentence.span()):
+                count = round(len(word.group()) * _SECONDS_PER_CHARACTER / speaking_rate * _RATE_HZ)
+                words.append(SpokenWord(word.start(), word.end(), samples, samples + count))
+                samples += count
+            if samples:
+                yield SpokenSentence(_tone(samples, 200 * voice.pitch), tuple(words))
+
+
+def _tone(samples: int, frequency_hz: float) -> bytes:
+    step = 2 * math.pi * frequency_hz / _RATE_HZ
+    return struct.pack(
+        f"<{samples}h", *(round(8000 * math.sin(step * index)) for index in range(samples))
+    )
