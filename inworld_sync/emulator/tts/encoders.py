@@ -12,7 +12,7 @@ import io
 import struct
 from typing import Protocol
 
-from inworld_sync.emulator.tts.g711 import alaw_from_s16, mulaw_from_s16
+from inworld_sync.audio.g711 import encode_alaw, encode_ulaw
 from inworld_sync.errors import ConfigError
 
 __all__ = ["Encoder", "encoded_rate_hz", "open_encoder", "riff_header"]
@@ -66,9 +66,9 @@ def open_encoder(
     if encoding == "WAV":
         return _StreamedWav(sample_rate_hz)
     if encoding == "MULAW":
-        return _PerSample(mulaw_from_s16)
+        return _PerSample(encode_ulaw)
     if encoding == "ALAW":
-        return _PerSample(alaw_from_s16)
+        return _PerSample(encode_alaw)
     if encoding == "MP3":
         return _Mp3(sample_rate_hz, bit_rate)
     if encoding == "OGG_OPUS":
