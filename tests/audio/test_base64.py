@@ -10,8 +10,7 @@ from array import array
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from inworld_sync.audio import base64
 from inworld_sync.errors import AudioError
@@ -71,7 +70,7 @@ def test_every_bad_byte_at_each_place() -> None:
             wrong.append((place, bad))
         text[place] = good
 
-    assert [] == wrong
+    assert wrong == []
 
 
 @pytest.mark.usefixtures("level")
@@ -248,7 +247,7 @@ def test_large_buffers() -> None:
 def test_takes_any_buffer(kind: type) -> None:
     """Text comes as str, or as any object with a buffer."""
     assert b"\0\0\0" == base64.decode(kind(b"AAAA")) == base64.decode("AAAA")
-    assert b"AAAA" == base64.encode(kind(b"\0\0\0"))
+    assert base64.encode(kind(b"\0\0\0")) == b"AAAA"
 
 
 def test_refuses_text_beyond_ascii() -> None:
@@ -256,7 +255,7 @@ def test_refuses_text_beyond_ascii() -> None:
     with pytest.raises(AudioError, match="got 'é' at offset 3") as caught:
         base64.decode("AAAé")
 
-    assert 3 == caught.value.offset_bytes
+    assert caught.value.offset_bytes == 3
 
 
 def test_refuses_scattered_memory() -> None:
@@ -279,7 +278,7 @@ def test_error_frees_the_buffers() -> None:
     text.clear()
     out.clear()
 
-    assert 1 == caught.value.offset_bytes
+    assert caught.value.offset_bytes == 1
 
 
 def test_error_shows_no_audio() -> None:

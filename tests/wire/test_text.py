@@ -1,8 +1,7 @@
 """Cutting text: nothing is lost, nothing is too long, and breaks fall where a speaker breathes."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from inworld_sync.wire.text import is_blank, split_text
 
