@@ -1,0 +1,1 @@
+"""Blocking sessions: the only folder with connection threads and their locks."""

@@ -1,0 +1,219 @@
+r"""
+What the sessions of all services share: one socket, its two threads, its one end.
+
+Threads: a connection has a reader and a writer, both daemons. The reader alone reads the socket
+and changes what the service says about the state; the writer alone writes. User code runs on
+neither. They start when the connection is made, the reader last, and ``close`` joins them.
+
+Locks, outermost first; a later one is never held while taking an earlier one:
+
+1. the connection's condition ``_changed``: the protocol's state and every mailbox of its event
+   streams; never held into user code, nor into anything that waits but the condition itself;
+2. the link's own locks (``transport``), of which the lock around TLS is the innermost.
+
+Back-pressure: a reader with a full mailbox stops reading, until there is room, or until somebody
+waits for an event of another stream of the same socket: that wait could else last for ever.
+
+A connection belongs to the process that opened it. In a forked child every call raises.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar
+
+from inworld_sync.errors import (
+    ClosedError,
+    ConnectionLost,
+    InworldError,
+    ProtocolError,
+)
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.options import Options
+from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.transport.websocket import Link, LinkStats
+
+__all__ = ["Connection"]
+
+M = TypeVar("M")
+
+# How long a paused reader sleeps before it looks again; only a safety net, room wakes it.
+_PAUSE_SECONDS = 1.0
+
+# On top of close_timeout: for two threads to be scheduled and leave.
+_JOIN_SECONDS = 1.0
+
+
+class Connection(Generic[M]):
+    """
+    One open WebSocket of a service.
+
+    A service's class gives :meth:`_parse`, :meth:`_apply`, :meth:`_conclude` and
+    :meth:`_streams`, and sends with :meth:`_send`.
+
+    Args:
+        link: Open, and owned by this object from now on.
+        options: The client's settings.
+        on_closed: Called once, on an arbitrary thread, when both threads have left.
+    """
+
+    service: ClassVar[str]
+    _numbers = itertools.count(1)
+
+    def __init__(
+        self, link: Link, options: Options, *, on_closed: Callable[[], None] | None = None
+    ) -> None:
+        self._link = link
+        self._options = options
+        self._on_closed = on_closed
+        self._changed = threading.Condition()
+        self._ended: StreamEnded | None = None
+        self._closing = False
+        self._threads: tuple[threading.Thread, ...] = ()
+
+    @classmethod
+    def next_name(cls) -> str:
+        """A name for the next connection, unique in the process."""
+        return f"{cls.service}-{next(cls._numbers)}"
+
+    def _start(self) -> None:
+        self._threads = (
+            threading.Thread(
+                target=self._write, name=f"inworld-writer-{self._link.name}", daemon=True
+            ),
+            threading.Thread(
+                target=self._read, name=f"inworld-reader-{self._link.name}", daemon=True
+            ),
+        )
+        for thread in self._threads:
+            thread.start()
+
+    # A service's part.
+
+    def _parse(self, message: memoryview) -> M:
+        """Turn one message into an event; no lock is held."""
+        raise NotImplementedError
+
+    def _apply(self, event: M) -> None:
+        """Follow an event and give it to its stream; the condition is held."""
+        raise NotImplementedError
+
+    def _after(self, event: M) -> None:
+        """Follow an event once more, on the reader, with no lock held; must not block."""
+
+    def _conclude(self, ended: StreamEnded) -> StreamEnded:
+        """Say what the end of the socket means for this service; the condition is held."""
+        return ended
+
+    def _streams(self) -> list[EventStream[Any]]:
+        """Every stream that is fed by this connection; the condition is held."""
+        raise NotImplementedError
+
+    # The two threads.
+
+    def _write(self) -> None:
+        self._link.run_writer()
+
+    def _read(self) -> None:
+        failure: InworldError | None = None
+        try:
+            while (message := self._link.receive()) is not None:
+                event = self._parse(message)
+                with self._changed:
+                    self._apply(event)
+                    self._changed.notify_all()
+                    while self._must_pause():
+                        self._changed.wait(_PAUSE_SECONDS)
+                self._after(event)
+        except InworldError as error:
+            failure = error
+        except Exception as error:
+            self._options.logger.exception("%s: the reader failed", self._link.name)
+            failure = ProtocolError(f"the reader failed: {type(error).__name__}")
+            failure.__cause__ = error
+        if failure is not None:
+            self._link.abort(str(failure))
+        with self._changed:
+            self._finish(failure)
+        self._settle()
+
+    def _must_pause(self) -> bool:
+        if self._closing:
+            return False
+        streams = self._streams()
+        return any(stream.is_full for stream in streams) and not any(
+            stream.is_starving for stream in streams
+        )
+
+    def _finish(self, failure: InworldError | None) -> None:
+        end = self._link.end
+        if end is None:
+            ended = StreamEnded("client", 1006, "the reader stopped", failure)
+        else:
+            ended = StreamEnded(end.by, end.code, end.reason, failure or end.error)
+        self._ended = self._conclude(ended)
+        for stream in self._streams():
+            stream.end(self._ended)
+        self._changed.notify_all()
+
+    def _settle(self) -> None:
+        """Free the socket once both threads have left it; the reader is the last but one to go."""
+        writer = self._threads[0]
+        writer.join(self._options.close_timeout + _JOIN_SECONDS)
+        if not writer.is_alive():
+            self._link.release()
+        if self._on_closed is not None:
+            self._on_closed()
+
+    # What users of every service see.
+
+    @property
+    def ended(self) -> StreamEnded | None:
+        """How the connection ended, None while it is open."""
+        return self._ended
+
+    @property
+    def stats(self) -> LinkStats:
+        """Counters and times of the socket, a snapshot."""
+        return self._link.stats()
+
+    def close(self) -> None:
+        """
+        End the connection, from any thread, in any state; may be called twice.
+
+        What waits to be sent is sent first, then the peer has ``close_timeout`` seconds to answer.
+        After this every stream of the connection has ended and both threads are gone.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._link.close()
+        self._join()
+
+    def _join(self) -> None:
+        this = threading.current_thread()
+        for thread in self._threads:
+            if thread is not this:
+                thread.join(self._options.close_timeout + _JOIN_SECONDS)
+        with self._changed:
+            streams = self._streams()
+        for stream in streams:
+            stream.join(_JOIN_SECONDS)
+
+    def _send(self, message: str, timeout: float | None = None) -> None:
+        """Queue a message; the condition must not be held, for this may wait."""
+        self._link.send(message, timeout=self._options.send_timeout if timeout is None else timeout)
+
+    def _require_open(self) -> None:
+        if self._ended is not None:
+            if self._ended.error is not None:
+                raise ConnectionLost(
+                    f"the connection has ended: {self._ended.error}",
+                    code=self._ended.code,
+                    reason=self._ended.reason,
+                ) from self._ended.error
+            raise ClosedError(f"the connection was closed by the {self._ended.by}, open another")
+        if self._closing:
+            raise ClosedError("the connection was closed, open another")

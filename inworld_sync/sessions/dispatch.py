@@ -1,0 +1,366 @@
+r"""
+One stream of events and four ways to take it: iterator, callback, queue and poll.
+
+Lock rule: all streams of a connection share that connection's condition, which guards every
+mailbox; it is never held while user code runs. The producer is the connection's reader thread
+alone, and calls :meth:`EventStream.append` and :meth:`EventStream.end` with the condition held.
+
+Nothing is dropped: what nobody has asked for yet waits for the first consumer, and a mailbox that
+is full makes the reader pause (see ``base.py``), so that the network slows the service down.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, Literal, TypeVar, cast
+
+from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, LocalProtocolError
+from inworld_sync.models.events import StreamEnded
+
+__all__ = ["EventStream", "Subscription"]
+
+E = TypeVar("E")
+F = TypeVar("F", bound=Callable[..., object])
+
+# Five minutes of 24 kHz PCM: more than any consumer should fall behind, little for a machine.
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+
+# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
+_LONGEST_WAIT_SECONDS = 1.0
+
+# An event without audio is small; this stands for its weight in memory.
+_EVENT_BYTES = 256
+
+
+class _Mailbox(Generic[E]):
+    """What one consumer has not taken yet."""
+
+    def __init__(self, max_bytes: int, max_events: int | None = None) -> None:
+        self.events: deque[tuple[E, int]] = deque()
+        self.max_bytes = max_bytes
+        self.max_events = max_events
+        self.waiting_bytes = 0
+        self.takers = 0
+        self.closed = False
+
+    @property
+    def is_full(self) -> bool:
+        return self.waiting_bytes > self.max_bytes or (
+            self.max_events is not None and len(self.events) >= self.max_events
+        )
+
+
+class Subscription(Generic[E]):
+    """
+    A queue of events of its own; several may exist on one stream.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, stream: EventStream[E], mailbox: _Mailbox[E]) -> None:
+        self._stream = stream
+        self._mailbox = mailbox
+
+    def get(self, timeout: float | None = None) -> E:
+        """
+        Take the next event.
+
+        Raises:
+            DeadlineExceeded: None came within *timeout* seconds.
+            ClosedError: The stream has ended, or the subscription was closed; where the stream
+                ended with an error, that error instead.
+        """
+        found, event = self._stream.take(self._mailbox, timeout)
+        if not found:
+            self._stream.raise_end()
+            raise ClosedError("the stream has ended, there are no more events")
+        return cast("E", event)
+
+    def __iter__(self) -> Iterator[E]:
+        return self._stream.drain(self._mailbox, None)
+
+    def close(self) -> None:
+        """Stop taking events; a blocked :meth:`get` ends. May be called twice."""
+        self._stream.detach(self._mailbox)
+
+    def __enter__(self) -> Subscription[E]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class EventStream(Generic[E]):
+    """
+    Events of one session or context, in order, to any number of consumers.
+
+    Args:
+        changed: The connection's condition; see the rule at the head of the module.
+        name: For threads and logs.
+        dispatch: Where handlers run, as in :class:`~inworld_sync.Options`.
+        logger: Where a raising handler is reported.
+    """
+
+    def __init__(
+        self,
+        changed: threading.Condition,
+        *,
+        name: str,
+        dispatch: Literal["thread", "poll"],
+        logger: logging.Logger,
+    ) -> None:
+        self._changed = changed
+        self._name = name
+        self._dispatch = dispatch
+        self._logger = logger
+        self._ended: StreamEnded | None = None
+        self._backlog: _Mailbox[E] | None = _Mailbox(MAX_WAITING_BYTES)
+        self._mailboxes: list[_Mailbox[E]] = []
+        self._pull: _Mailbox[E] | None = None
+        self._for_handlers: _Mailbox[E] | None = None
+        self._handlers: list[tuple[type | str, Callable[..., object], contextvars.Context]] = []
+        self._reported: set[int] = set()
+        self._handler_errors = 0
+        self._dispatcher: threading.Thread | None = None
+        self._polling = threading.Lock()
+
+    # The producer's side; the condition is held.
+
+    def append(self, event: E, size_bytes: int = 0) -> None:
+        """Give an event to every consumer, or keep it for the first."""
+        size_bytes += _EVENT_BYTES
+        for mailbox in self._mailboxes if self._backlog is None else [self._backlog]:
+            mailbox.events.append((event, size_bytes))
+            mailbox.waiting_bytes += size_bytes
+
+    def end(self, ended: StreamEnded) -> None:
+        """Set the one terminal state; later calls change nothing."""
+        if self._ended is None:
+            self._ended = ended
+            self._changed.notify_all()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a consumer has fallen so far behind that the reader should pause."""
+        return any(mailbox.is_full for mailbox in [*self._mailboxes, *self._kept()])
+
+    @property
+    def is_starving(self) -> bool:
+        """Whether somebody waits for an event of this stream now."""
+        return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
+
+    def _kept(self) -> list[_Mailbox[E]]:
+        return [] if self._backlog is None else [self._backlog]
+
+    # The consumers' side; the condition is not held.
+
+    @property
+    def ended(self) -> StreamEnded | None:
+        """The terminal state, None while events may come."""
+        return self._ended
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the slowest consumer has not taken yet; a snapshot."""
+        return max((m.waiting_bytes for m in [*self._mailboxes, *self._kept()]), default=0)
+
+    @property
+    def handler_errors(self) -> int:
+        """How often a handler raised."""
+        return self._handler_errors
+
+    def raise_end(self) -> None:
+        """Raise the error that the stream ended with, if there is one."""
+        if self._ended is not None and self._ended.error is not None:
+            raise self._ended.error
+
+    def events(self, timeout: float | None = None) -> Iterator[E]:
+        """
+        Iterate over the events; all calls share one place in the stream.
+
+        Args:
+            timeout: The most seconds to wait for each event; None waits for ever.
+
+        Raises:
+            DeadlineExceeded: No event came in time; iterating again goes on where it stopped.
+            InworldError: The stream ended before its work was done.
+        """
+        with self._changed:
+            if self._pull is None:
+                self._pull = self._attach(_Mailbox(MAX_WAITING_BYTES))
+        return self.drain(self._pull, timeout)
+
+    def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
+        """
+        Open a queue of its own.
+
+        Args:
+            maxsize: Events that may wait before the connection stops reading; None bounds only
+                their bytes.
+        """
+        if maxsize is not None and maxsize < 1:
+            raise ConfigError(f"maxsize must be at least 1, got {maxsize}")
+        with self._changed:
+            return Subscription(self, self._attach(_Mailbox(MAX_WAITING_BYTES, maxsize)))
+
+    def on(self, kind: type | str, handler: F) -> F:
+        """
+        Call *handler* with every event of a class, or of a name on the wire.
+
+        Handlers run one after the other, in the order of the events, with the context variables
+        of the caller of this method. One that raises is logged once and counted.
+        ``on(StreamEnded, ...)`` is called last, exactly once.
+        """
+        start = None
+        with self._changed:
+            self._handlers.append((kind, handler, contextvars.copy_context()))
+            if self._for_handlers is None:
+                self._for_handlers = self._attach(_Mailbox(MAX_WAITING_BYTES))
+                if self._dispatch == "thread":
+                    start = self._dispatcher = threading.Thread(
+                        target=self._run_handlers,
+                        name=f"inworld-dispatch-{self._name}",
+                        daemon=True,
+                    )
+        if start is not None:
+            start.start()
+        return handler
+
+    def poll(self, budget_ms: float = 2.0) -> int:
+        """
+        Run handlers for events that wait, on this thread.
+
+        Args:
+            budget_ms: No further event is started after this many milliseconds.
+
+        Returns:
+            How many events were handled.
+
+        Raises:
+            LocalProtocolError: Handlers of this client run on their own thread.
+        """
+        if self._dispatch != "poll":
+            raise LocalProtocolError(
+                "poll() needs handlers that wait for it: make the client with dispatch='poll'"
+            )
+        if self._for_handlers is None or not self._polling.acquire(blocking=False):
+            return 0
+        try:
+            handled = 0
+            until = time.monotonic() + budget_ms / 1000.0
+            while self._handle_next(timeout=0.0):
+                handled += 1
+                if time.monotonic() >= until:
+                    break
+            return handled
+        finally:
+            self._polling.release()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the dispatch thread to finish what waits; no-op on that thread itself."""
+        if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
+            self._dispatcher.join(timeout)
+
+    def take(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
+        """Take one event of a mailbox; ``(False, None)`` once there will be none."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            mailbox.takers += 1
+            try:
+                while not mailbox.events:
+                    if mailbox.closed or self._ended is not None:
+                        return False, None
+                    left = _LONGEST_WAIT_SECONDS if until is None else until - time.monotonic()
+                    if left <= 0:
+                        raise DeadlineExceeded(f"no event came within {timeout:g} s")
+                    # A reader that pauses for another stream must know that this one starves.
+                    self._changed.notify_all()
+                    self._changed.wait(min(left, _LONGEST_WAIT_SECONDS))
+            finally:
+                mailbox.takers -= 1
+            event, size_bytes = mailbox.events.popleft()
+            mailbox.waiting_bytes -= size_bytes
+            # The reader may wait for room here, and a feeder of text for audio to be taken.
+            self._changed.notify_all()
+            return True, event
+
+    def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
+        """Yield a mailbox's events to the end of the stream, then raise what it ended with."""
+        while True:
+            found, event = self.take(mailbox, timeout)
+            if not found:
+                break
+            yield cast("E", event)
+        self.raise_end()
+
+    def detach(self, mailbox: _Mailbox[E]) -> None:
+        """Forget a consumer; what it did not take is dropped."""
+        with self._changed:
+            mailbox.closed = True
+            mailbox.events.clear()
+            mailbox.waiting_bytes = 0
+            if mailbox in self._mailboxes:
+                self._mailboxes.remove(mailbox)
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Drop all that waits for the iterator or for a first consumer."""
+        with self._changed:
+            for mailbox in [*self._kept(), *([self._pull] if self._pull else [])]:
+                mailbox.events.clear()
+                mailbox.waiting_bytes = 0
+            self._changed.notify_all()
+
+    def _attach(self, mailbox: _Mailbox[E]) -> _Mailbox[E]:
+        if self._backlog is not None:
+            mailbox.events = self._backlog.events
+            mailbox.waiting_bytes = self._backlog.waiting_bytes
+            self._backlog = None
+        self._mailboxes.append(mailbox)
+        return mailbox
+
+    def _run_handlers(self) -> None:
+        while self._handle_next(timeout=None):
+            pass
+
+    def _handle_next(self, timeout: float | None) -> bool:
+        """Handle one event; False when none waits, or when the stream is over and handled."""
+        assert self._for_handlers is not None
+        try:
+            found, event = self.take(self._for_handlers, timeout)
+        except DeadlineExceeded:
+            return False
+        if found:
+            self._handle(event)
+            return True
+        if self._ended is not None and not self._for_handlers.closed:
+            self._for_handlers.closed = True
+            self._handle(self._ended)
+        return False
+
+    def _handle(self, event: object) -> None:
+        for kind, handler, context in list(self._handlers):
+            if not _matches(event, kind):
+                continue
+            try:
+                context.run(handler, event)
+            except Exception:
+                self._handler_errors += 1
+                if id(handler) not in self._reported:
+                    self._reported.add(id(handler))
+                    self._logger.exception(
+                        "handler %r raised on %s; further errors of it are counted only",
+                        handler,
+                        type(event).__name__,
+                    )
+
+
+def _matches(event: object, kind: type | str) -> bool:
+    if isinstance(kind, type):
+        return isinstance(event, kind)
+    return kind in (getattr(event, "type", None), type(event).__name__)

@@ -1,0 +1,333 @@
+"""
+Speech as users get it: chunk by chunk while it comes, or whole.
+
+:class:`Assembler` turns what the wire says about one context into chunks with plain samples and
+times that run on over the whole utterance.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+
+from inworld_sync.audio import base64, g711, pcm, wav
+from inworld_sync.errors import AudioError
+from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.tts import (
+    AudioConfig,
+    AudioEncoding,
+    CharacterTime,
+    Phone,
+    TtsUsage,
+    WordTime,
+)
+from inworld_sync.wire import tts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Assembler", "AudioChunk", "Speech"]
+
+# What a file name must end in for the encodings that are files by themselves.
+_SUFFIXES = {
+    ".mp3": AudioEncoding.MP3,
+    ".ogg": AudioEncoding.OGG_OPUS,
+    ".opus": AudioEncoding.OGG_OPUS,
+    ".flac": AudioEncoding.FLAC,
+}
+
+_WAV_BLOCK_BYTES = 32 * 1024
+
+_Timed = TypeVar("_Timed", WordTime, CharacterTime)
+
+
+def _samples(data: bytes, encoding: AudioEncoding) -> memoryview:
+    if encoding is AudioEncoding.MULAW:
+        return memoryview(g711.decode_ulaw(data))
+    if encoding is AudioEncoding.ALAW:
+        return memoryview(g711.decode_alaw(data))
+    if encoding.is_compressed:
+        raise AudioError(
+            f"{encoding.value} holds no plain samples: save it as a file, or ask for "
+            "AudioConfig('PCM')"
+        )
+    return memoryview(data)
+
+
+def _array(samples: memoryview) -> npt.NDArray[np.int16]:
+    import numpy as np
+
+    array = np.frombuffer(samples, dtype="<i2")
+    return array if sys.byteorder == "little" else array.astype(np.int16)
+
+
+@attrs.frozen
+class AudioChunk:
+    """
+    A piece of speech.
+
+    Attributes:
+        context_id: The context that it belongs to.
+        data: The audio as the service encodes it, WAV headers removed; empty for a chunk that
+            brings only times.
+        encoding: What *data* is.
+        sample_rate_hz: Samples a second.
+        start_ms: Where it starts in the utterance; None for compressed encodings.
+        words: Words whose times came with this chunk; monotonic over the utterance.
+        characters: As *words*.
+        phones: As *words*; ``word_index`` counts in *words*.
+        usage: What the service counted, None if it said nothing.
+    """
+
+    context_id: str
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+    encoding: AudioEncoding
+    sample_rate_hz: int
+    start_ms: float | None = None
+    words: tuple[WordTime, ...] = ()
+    characters: tuple[CharacterTime, ...] = ()
+    phones: tuple[Phone, ...] = ()
+    usage: TtsUsage | None = None
+
+    @property
+    def pcm(self) -> memoryview:
+        """
+        16-bit little-endian mono samples.
+
+        Raises:
+            AudioError: The encoding is compressed.
+        """
+        return _samples(self.data, self.encoding)
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long it sounds; None for compressed encodings."""
+        return _duration_ms(len(self.data), self.encoding, self.sample_rate_hz)
+
+    def numpy(self) -> npt.NDArray[np.int16]:
+        """The samples as an int16 array of shape ``(samples,)``; imports numpy."""
+        return _array(self.pcm)
+
+
+@attrs.frozen
+class Speech:
+    """
+    A whole utterance.
+
+    Attributes:
+        data: The audio as the service encodes it, WAV headers removed.
+        encoding: What *data* is.
+        sample_rate_hz: Samples a second.
+        words: When each word is spoken; empty unless times were asked for.
+        characters: As *words*.
+        phones: As *words*; ``word_index`` counts in *words*.
+        usage: What the service counted, summed.
+    """
+
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+    encoding: AudioEncoding
+    sample_rate_hz: int
+    words: tuple[WordTime, ...] = attrs.field(default=(), repr=False)
+    characters: tuple[CharacterTime, ...] = attrs.field(default=(), repr=False)
+    phones: tuple[Phone, ...] = attrs.field(default=(), repr=False)
+    usage: TtsUsage = attrs.field(factory=TtsUsage)
+
+    @classmethod
+    def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
+        """Put chunks of one utterance together."""
+        taken = list(chunks)
+        phones: list[Phone] = []
+        words: list[WordTime] = []
+        for chunk in taken:
+            phones += [
+                attrs.evolve(phone, word_index=phone.word_index + len(words))
+                for phone in chunk.phones
+            ]
+            words += chunk.words
+        usages = [chunk.usage for chunk in taken if chunk.usage is not None]
+        return cls(
+            b"".join(chunk.data for chunk in taken),
+            audio.encoding,
+            audio.sample_rate_hz,
+            tuple(words),
+            tuple(character for chunk in taken for character in chunk.characters),
+            tuple(phones),
+            TtsUsage(
+                sum(usage.characters for usage in usages),
+                next((usage.model for usage in usages if usage.model), ""),
+            ),
+        )
+
+    @property
+    def pcm(self) -> memoryview:
+        """
+        16-bit little-endian mono samples.
+
+        Raises:
+            AudioError: The encoding is compressed.
+        """
+        return _samples(self.data, self.encoding)
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long it sounds; None for compressed encodings."""
+        return _duration_ms(len(self.data), self.encoding, self.sample_rate_hz)
+
+    def numpy(self) -> npt.NDArray[np.int16]:
+        """The samples as an int16 array of shape ``(samples,)``; imports numpy."""
+        return _array(self.pcm)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write a file of the kind that its name ends in.
+
+        ``.wav`` takes every encoding that holds samples, ``.pcm`` and ``.raw`` are the samples
+        alone; ``.mp3``, ``.ogg``, ``.opus`` and ``.flac`` take what the service encoded so.
+
+        Raises:
+            AudioError: The name's ending and the encoding do not fit.
+        """
+        suffix = Path(path).suffix.lower()
+        if suffix == ".wav":
+            Path(path).write_bytes(b"".join(self.iter_wav()))
+        elif suffix in (".pcm", ".raw"):
+            Path(path).write_bytes(self.pcm)
+        elif suffix in _SUFFIXES and self.encoding is _SUFFIXES[suffix]:
+            Path(path).write_bytes(self.data)
+        else:
+            wanted = _SUFFIXES.get(suffix)
+            advice = (
+                f"ask for AudioConfig({wanted.value!r})"
+                if wanted
+                else f"use one of .wav, .pcm, .raw, {', '.join(_SUFFIXES)}"
+            )
+            raise AudioError(
+                f"{self.encoding.value} audio cannot be saved under a name that ends in "
+                f"{suffix!r}: {advice}"
+            )
+
+    def iter_wav(self) -> Iterator[bytes]:
+        """Blocks of a WAV file, for a web response."""
+        samples = self.pcm
+        yield wav.header(self.sample_rate_hz, 1, len(samples))
+        for start in range(0, len(samples), _WAV_BLOCK_BYTES):
+            yield bytes(samples[start : start + _WAV_BLOCK_BYTES])
+
+    def play(self, speaker: AudioSink, *, timeout: float | None = None) -> None:
+        """
+        Play it and return when all of it was heard.
+
+        Raises:
+            AudioError: The speaker has another sample rate.
+            DeadlineExceeded: It took longer than *timeout* seconds.
+        """
+        require_rate(speaker, self.sample_rate_hz)
+        speaker.write(self.pcm, timeout=timeout)
+        speaker.drain(timeout=timeout)
+
+
+def require_rate(speaker: AudioSink, sample_rate_hz: int) -> None:
+    """Refuse a speaker that would play at the wrong speed."""
+    if speaker.sample_rate_hz != sample_rate_hz:
+        raise AudioError(
+            f"the speaker plays {speaker.sample_rate_hz} Hz and the speech has {sample_rate_hz} "
+            f"Hz: ask for AudioConfig('PCM', {speaker.sample_rate_hz})"
+        )
+
+
+def _duration_ms(size_bytes: int, encoding: AudioEncoding, sample_rate_hz: int) -> float | None:
+    if encoding.is_compressed:
+        return None
+    return size_bytes / encoding.bytes_per_sample * 1000.0 / sample_rate_hz
+
+
+class Assembler:
+    """
+    Makes one context's chunks: bytes decoded, headers removed, samples whole, times running on.
+
+    The wire's times restart at 0 with every generation; the end of the audio before it is added.
+    For compressed encodings, whose length is unknown here, it is the end of the last word.
+
+    Not thread-safe; the connection's reader owns it.
+    """
+
+    def __init__(self, context_id: str, audio: AudioConfig) -> None:
+        self._context_id = context_id
+        self._audio = audio
+        self._carry = pcm.SampleCarry()
+        self._samples = 0
+        self._generation_start_ms = 0.0
+        self._last_start_ms = 0.0
+        self._last_end_ms = 0.0
+        self.received_bytes = 0
+
+    @property
+    def received_ms(self) -> float | None:
+        """How much audio came so far; None for compressed encodings."""
+        if self._audio.encoding.is_compressed:
+            return None
+        return self._samples * 1000.0 / self._audio.sample_rate_hz
+
+    def chunk(self, received: tts.AudioReceived) -> AudioChunk:
+        """
+        Turn one message into a chunk.
+
+        Raises:
+            AudioError: Its audio is not base64.
+        """
+        start_ms = self.received_ms
+        data = self._data(received.audio) if received.audio else b""
+        self.received_bytes += len(data)
+        if size := self._audio.encoding.bytes_per_sample:
+            self._samples += len(data) // size
+        shift = self._generation_start_ms
+        return AudioChunk(
+            self._context_id,
+            data,
+            self._audio.encoding,
+            self._audio.sample_rate_hz,
+            start_ms,
+            tuple(self._placed(word) for word in received.words),
+            tuple(self._placed(character) for character in received.characters),
+            tuple(
+                attrs.evolve(phone, start_ms=phone.start_ms + shift, end_ms=phone.end_ms + shift)
+                for phone in received.phones
+            ),
+            received.usage,
+        )
+
+    def generation_ended(self) -> None:
+        """The next times start at 0 again."""
+        self._generation_start_ms = max(self.received_ms or 0.0, self._last_end_ms)
+
+    def finish(self) -> None:
+        """
+        Check that the audio ends on a whole sample.
+
+        Raises:
+            AudioError: Half of a sample is left.
+        """
+        self._carry.finish()
+
+    def _data(self, audio: str) -> bytes:
+        data: bytes | memoryview = base64.decode(audio)
+        encoding = self._audio.encoding
+        if encoding in (AudioEncoding.LINEAR16, AudioEncoding.WAV):
+            data = wav.strip_riff(data)
+        if encoding.bytes_per_sample == 2:
+            data = self._carry.feed(data)
+        return bytes(data)
+
+    def _placed(self, timed: _Timed) -> _Timed:
+        # The service's own times may overlap by rounding; a reader of them must never go back.
+        start_ms = max(timed.start_ms + self._generation_start_ms, self._last_start_ms)
+        end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
+        self._last_start_ms = start_ms
+        self._last_end_ms = max(self._last_end_ms, end_ms)
+        return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

@@ -1,0 +1,315 @@
+r"""
+Text to speech for whole utterances: what ``iw.tts`` offers above single connections.
+
+Threads: a text that is long, or an iterator, is fed by a thread of its own, so that the audio
+never waits for the text nor the text for the audio. It ends with its utterance; one that waits
+inside the user's iterator ends when that gives its next piece.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.tts import ContextConfig, TimestampType, TtsUsage, WordTime
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.playback import Playback
+from inworld_sync.sessions.speech import AudioChunk, Speech, require_rate
+from inworld_sync.sessions.tts import TtsConnection, TtsContext
+from inworld_sync.sessions.tts_pool import TtsPool
+from inworld_sync.wire import tts
+from inworld_sync.wire.text import (
+    is_blank,
+    require_piece,
+    require_pieces,
+    require_text,
+    split_text,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from inworld_sync.models.tts import ContextSettings
+
+__all__ = ["SpeechStream", "Tts"]
+
+# Text given to the service ahead of what it has begun to speak. With 24 kHz PCM a character is
+# about 3 KB of audio, so this bounds an utterance that is taken slowly to about 12 MB.
+MAX_AHEAD_CHARACTERS = 4 * tts.MAX_TEXT_CHARACTERS
+
+# Audio that may wait to be taken before more text is given.
+MAX_AHEAD_BYTES = 2 * 1024 * 1024
+
+# Made for whole utterances: the service chooses where to begin, and says when each word sounds.
+DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
+
+
+class Tts:
+    """
+    Text to speech. Reached as ``iw.tts``.
+
+    Connections are opened when needed, shared by utterances, and closed with the client.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._pool = TtsPool(connector)
+
+    def synthesize(
+        self,
+        text: str | Iterable[str],
+        *,
+        config: ContextConfig | None = None,
+        timeout: float = 30.0,
+        **settings: Unpack[ContextSettings],
+    ) -> Speech:
+        """
+        Speak a text and return all of it.
+
+        Args:
+            text: Of any length, or an iterable of pieces.
+            config: All settings in one value; *settings* are changes to it.
+            timeout: The most seconds to wait for a connection, and for each piece of audio.
+            settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
+
+        Raises:
+            ConfigError: The text is blank or a setting is out of its range.
+            InworldError: The utterance did not complete; ``partial`` holds the
+                :class:`~inworld_sync.Speech` that had come.
+        """
+        config = self._config(config, settings)
+        chunks: list[AudioChunk] = []
+        try:
+            chunks.extend(self.stream(text, config=config, timeout=timeout))
+        except InworldError as error:
+            if chunks:
+                error.partial = Speech.join(chunks, config.audio)
+            raise
+        return Speech.join(chunks, config.audio)
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        *,
+        config: ContextConfig | None = None,
+        timeout: float = 30.0,
+        **settings: Unpack[ContextSettings],
+    ) -> SpeechStream:
+        """
+        Speak a text and give its audio as it comes.
+
+        Pieces of an iterable are sent as they come, such as an LLM's tokens.
+        Args and errors are those of :meth:`synthesize`; those of the network and the service
+        are raised by the iteration.
+        """
+        config = self._config(config, settings)
+        if isinstance(text, str):
+            require_text(text)
+        else:
+            require_pieces(text)
+        return SpeechStream(_Utterance(self._pool, text, config, timeout))
+
+    def speak(
+        self,
+        text: str | Iterable[str],
+        *,
+        speaker: AudioSink,
+        on_word: Callable[[WordTime], object] | None = None,
+        config: ContextConfig | None = None,
+        timeout: float = 30.0,
+        **settings: Unpack[ContextSettings],
+    ) -> Playback:
+        """
+        Speak a text through a speaker and return at once.
+
+        Args:
+            text: Of any length, or an iterable of pieces.
+            speaker: Its sample rate is asked of the service.
+            on_word: Called on the playback's thread with each word as it is heard.
+            config: All settings in one value; *settings* are changes to it.
+            timeout: The most seconds to wait for a connection, and for each piece of audio.
+            settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
+
+        Raises:
+            ConfigError: The text is blank or a setting is out of its range.
+        """
+        config = self._config(config, settings)
+        if "audio" not in settings:
+            config = attrs.evolve(
+                config, audio=attrs.evolve(config.audio, sample_rate_hz=speaker.sample_rate_hz)
+            )
+        require_rate(speaker, config.audio.sample_rate_hz)
+        return Playback(self.stream(text, config=config, timeout=timeout), speaker, on_word)
+
+    def connect(self, *, timeout: float | None = None) -> TtsConnection:
+        """
+        Open a connection of your own, for up to five contexts.
+
+        Raises:
+            TransportError: No connection came about.
+            ServiceError: The service refused it.
+        """
+        return TtsConnection.open(self._connector, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the shared connections; the client does it."""
+        self._pool.close()
+
+    def _config(self, config: ContextConfig | None, settings: ContextSettings) -> ContextConfig:
+        return attrs.evolve(config or DEFAULTS, **settings)
+
+
+class SpeechStream:
+    """
+    The audio of one utterance as it comes; iterate once.
+
+    The connection is taken with the first step. What is yielded until the end without an error
+    is the whole utterance. Leaving the loop early, or :meth:`close`, stops it at the service too.
+
+    Thread safety: one thread iterates; any may call :meth:`close`.
+    """
+
+    def __init__(self, utterance: _Utterance) -> None:
+        self._utterance = utterance
+        # The generator knows the utterance but not this object, so that forgetting this object
+        # ends the generator at once and with it the utterance.
+        self._chunks = utterance.chunks()
+
+    def __iter__(self) -> SpeechStream:
+        return self
+
+    def __next__(self) -> AudioChunk:
+        return next(self._chunks)
+
+    @property
+    def config(self) -> ContextConfig:
+        """What was asked for."""
+        return self._utterance.config
+
+    @property
+    def usage(self) -> TtsUsage:
+        """What the service has counted so far."""
+        context = self._utterance.context
+        return TtsUsage() if context is None else context.usage
+
+    def close(self) -> None:
+        """Stop the utterance; an iteration that waits ends. May be called twice."""
+        self._utterance.stop()
+
+    def __enter__(self) -> SpeechStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Utterance:
+    """What an iteration and whoever stops it share."""
+
+    def __init__(
+        self, pool: TtsPool, text: str | Iterable[str], config: ContextConfig, timeout: float
+    ) -> None:
+        self._pool = pool
+        self._text = text
+        self._timeout = timeout
+        self._stopped = threading.Event()
+        self.config = config
+        self.context: TtsContext | None = None
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self.context is not None and self.context.ended is None:
+            self.context.interrupt()
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        if self._stopped.is_set():
+            return
+        context = self.context = self._pool.context(self.config, self._timeout)
+        try:
+            if self._stopped.is_set():
+                return
+            feeder = _Feeder(context, self._text)
+            feeder.start()
+            while True:
+                try:
+                    yield from context.audio(self._timeout)
+                    break
+                except DeadlineExceeded:
+                    # Silence is nobody's fault while the user's own iterator has nothing to say.
+                    if not feeder.waits_for_text:
+                        raise
+            feeder.raise_failure()
+        finally:
+            if context.ended is None:
+                context.interrupt()
+
+
+class _Feeder:
+    """Gives an utterance's text to its context, not faster than it is spoken and taken."""
+
+    def __init__(self, context: TtsContext, text: str | Iterable[str]) -> None:
+        self._context = context
+        self._text = text
+        self._failure: BaseException | None = None
+        self.waits_for_text = False
+
+    def start(self) -> None:
+        """Feed; at once where no waiting can come of it, else on a thread."""
+        if isinstance(self._text, str) and len(self._text) <= MAX_AHEAD_CHARACTERS:
+            self._feed()
+            return
+        context = contextvars.copy_context()
+        threading.Thread(
+            target=context.run,
+            args=(self._run,),
+            name=f"inworld-feeder-{self._context.id[:8]}",
+            daemon=True,
+        ).start()
+
+    def raise_failure(self) -> None:
+        """Raise what the user's iterator, or the sending of its text, raised."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._feed()
+        except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
+            # It reaches the caller through raise_failure, on the thread that takes the audio.
+            self._failure = error
+            self._context.interrupt()
+
+    def _feed(self) -> None:
+        for piece in self._pieces():
+            if not self._context.wait_for_room(MAX_AHEAD_CHARACTERS, MAX_AHEAD_BYTES):
+                return
+            self._context.send(piece)
+        self._context.close()
+
+    def _pieces(self) -> Iterator[str]:
+        if isinstance(self._text, str):
+            yield from split_text(self._text, tts.MAX_TEXT_CHARACTERS)
+            return
+        held, given = "", False
+        self.waits_for_text = True
+        for piece in self._text:
+            self.waits_for_text = False
+            require_piece(piece)
+            # A token may be white space alone, which cannot be sent but must not be lost.
+            held += piece
+            if not is_blank(held):
+                given = True
+                yield held
+                held = ""
+            self.waits_for_text = True
+        self.waits_for_text = False
+        if not given:
+            raise ConfigError("text must hold something to speak, got no piece that does")
