@@ -2,8 +2,8 @@ r"""
 mu-law and A-law, the 8-bit codes of telephony (ITU-T G.711).
 
 Encoding follows the reference code of ITU-T G.191 bit for bit: a sample on a decision value
-belongs to the interval above it, on both sides of zero. Python's former audioop differs from it
-in mu-law for negative samples next to a boundary, and agrees in A-law and in decoding.
+belongs to the interval above it, on both sides of zero. Python's former audioop has the negative
+boundaries of mu-law four nearer to zero; its A-law and its decoding are the same.
 
 Linear samples are 16-bit little-endian. Every function takes any object with a contiguous buffer,
 keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the front

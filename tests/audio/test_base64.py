@@ -74,16 +74,18 @@ def test_every_bad_byte_at_each_place() -> None:
 
 
 @pytest.mark.usefixtures("level")
-@pytest.mark.parametrize("place", range(342))
-def test_padding_before_the_end(place: int) -> None:
+def test_padding_before_the_end() -> None:
     """One '=' anywhere but in the last two places is refused there."""
-    text = bytearray(b"A" * 344)
-    text[place] = ord("=")
+    places = range(342)
+    found = []
+    for place in places:
+        text = bytearray(b"A" * 344)
+        text[place] = ord("=")
+        with pytest.raises(AudioError, match="padding") as caught:
+            base64.decode(text)
+        found.append(caught.value.offset_bytes)
 
-    with pytest.raises(AudioError, match="padding") as caught:
-        base64.decode(text)
-
-    assert place == caught.value.offset_bytes
+    assert list(places) == found
 
 
 # (text, offset of the fault, words of the message): padding that is missing, too much, alone, or
@@ -204,7 +206,6 @@ def test_into_writes_nothing_beyond(size: int) -> None:
     assert out == data + (behind * 20)[size:]
 
     out = bytearray(behind * 20)
-    assert len(text) == base64.encode_into(data, out[: len(text)])
     assert len(text) == base64.encode_into(data, out)
     assert out == text + (behind * 20)[len(text) :]
 

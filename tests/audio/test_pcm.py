@@ -1,0 +1,294 @@
+"""Sample formats on every instruction set, against exact arithmetic."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+from array import array
+from fractions import Fraction
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inworld_sync.audio import pcm
+from inworld_sync.errors import AudioError, ConfigError
+
+ALL_SAMPLES = range(-32768, 32768)
+LENGTHS = [*range(140), 255, 256, 257, 1023, 1024, 1025]
+
+every_level = pytest.mark.usefixtures("level")
+ANY_LEVEL = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def s16(*samples: int) -> bytes:
+    return struct.pack(f"<{len(samples)}h", *samples)
+
+
+def f32(*values: float) -> bytes:
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def nearest_s16(value: float) -> int:
+    """The rule by exact fractions; Python rounds halves to even."""
+    if math.isnan(value):
+        return 0
+    if math.isinf(value):
+        return 32767 if value > 0 else -32768
+    return max(-32768, min(32767, round(Fraction(value) * 32768)))
+
+
+@every_level
+def test_every_sample_to_float() -> None:
+    """A sample is divided by 32768, which a float holds exactly."""
+    expected = f32(*(sample / 32768 for sample in ALL_SAMPLES))
+
+    assert expected == pcm.f32_from_s16(s16(*ALL_SAMPLES))
+
+
+@every_level
+def test_every_sample_comes_back() -> None:
+    """From integer to float and back nothing changes."""
+    samples = s16(*ALL_SAMPLES)
+
+    assert samples == pcm.s16_from_f32(pcm.f32_from_s16(samples))
+
+
+# (float, sample): full scale and one step beside it, halves (to even), what saturates, what is
+# no number, zeros, and the smallest floats there are.
+EDGES = [
+    (1.0, 32767),
+    (-1.0, -32768),
+    (32767 / 32768, 32767),
+    (-32767 / 32768, -32767),
+    (32767.4 / 32768, 32767),
+    (32767.5 / 32768, 32767),
+    (-32768.5 / 32768, -32768),
+    (-32769 / 32768, -32768),
+    (0.5 / 32768, 0),
+    (1.5 / 32768, 2),
+    (2.5 / 32768, 2),
+    (-0.5 / 32768, 0),
+    (-1.5 / 32768, -2),
+    (-2.5 / 32768, -2),
+    (32766.5 / 32768, 32766),
+    (32765.5 / 32768, 32766),
+    (-32767.5 / 32768, -32768),
+    (-32766.5 / 32768, -32766),
+    (2.0, 32767),
+    (-2.0, -32768),
+    (65536.0, 32767),
+    (-65536.0, -32768),
+    (3.0e38, 32767),
+    (-3.0e38, -32768),
+    (math.inf, 32767),
+    (-math.inf, -32768),
+    (math.nan, 0),
+    (-math.nan, 0),
+    (0.0, 0),
+    (-0.0, 0),
+    (1.4e-45, 0),
+    (-1.4e-45, 0),
+    (1.2e-38, 0),
+]
+
+
+@every_level
+@pytest.mark.parametrize(("value", "sample"), EDGES)
+def test_float_edges(value: float, sample: int) -> None:
+    """Rounding goes to the nearest, halves to even; what is too loud saturates; NaN is silence."""
+    assert s16(sample) == pcm.s16_from_f32(f32(value))
+    assert s16(*[sample] * 67) == pcm.s16_from_f32(f32(*[value] * 67))
+
+
+@every_level
+@pytest.mark.parametrize("bits", [0x7F800001, 0xFF800001, 0x7FBFFFFF, 0x7FC00000, 0xFFFFFFFF])
+def test_every_kind_of_nan(bits: int) -> None:
+    """Signalling and quiet NaN of either sign become silence."""
+    assert bytes(2 * 40) == pcm.s16_from_f32(struct.pack("<I", bits) * 40)
+
+
+@every_level
+def test_every_half_step() -> None:
+    """Around each sample, quarter steps go where exact arithmetic puts them."""
+    quarters = [step / 4 / 32768 for step in range(-4 * 32770, 4 * 32770)]
+    expected = s16(*(nearest_s16(value) for value in quarters))
+
+    assert expected == pcm.s16_from_f32(f32(*quarters))
+
+
+@every_level
+@ANY_LEVEL
+@given(st.lists(st.floats(width=32), max_size=100))
+def test_any_float(values: list[float]) -> None:
+    """Any 32-bit float goes where exact arithmetic puts it."""
+    assert s16(*map(nearest_s16, values)) == pcm.s16_from_f32(f32(*values))
+
+
+@every_level
+def test_every_length() -> None:
+    """Any number of samples is converted, and no more than those."""
+    for size in LENGTHS:
+        samples = array("h", random.Random(size).randbytes(2 * size))
+        behind = b"\xa5" * 70
+
+        out = bytearray(4 * size) + behind
+        assert 4 * size == pcm.f32_from_s16_into(samples, out)
+        assert f32(*(sample / 32768 for sample in samples)) + behind == out
+
+        floats = bytes(out[: 4 * size])
+        out = bytearray(2 * size) + behind
+        assert 2 * size == pcm.s16_from_f32_into(floats, out)
+        assert samples.tobytes() + behind == out
+
+        out = bytearray(2 * size) + behind
+        assert 2 * size == pcm.swap_bytes_into(samples, out)
+        samples.byteswap()
+        assert samples.tobytes() + behind == out
+
+
+@every_level
+@pytest.mark.parametrize("shift", range(1, 5))
+def test_any_alignment(shift: int) -> None:
+    """Input and output may begin at any address."""
+    samples = random.Random(shift).randbytes(600)
+    floats = pcm.f32_from_s16(samples)
+
+    out = bytearray(1200 + shift)
+    pcm.f32_from_s16_into(memoryview(bytes(shift) + samples)[shift:], memoryview(out)[shift:])
+    assert floats == out[shift:]
+
+    out = bytearray(600 + shift)
+    pcm.s16_from_f32_into(memoryview(bytes(shift) + floats)[shift:], memoryview(out)[shift:])
+    assert samples == out[shift:]
+
+
+@every_level
+def test_swap_in_place() -> None:
+    """A buffer may be swapped into itself."""
+    samples = array("h", random.Random(1).randbytes(2 * 333))
+    swapped = array("h", samples)
+    swapped.byteswap()
+
+    assert 666 == pcm.swap_bytes_into(samples, samples)
+    assert swapped == samples
+
+
+def test_large_buffers() -> None:
+    """Sizes that let the GIL go give the same result."""
+    samples = array("h", random.Random(2).randbytes(600_000))
+    floats = f32(*(sample / 32768 for sample in samples))
+
+    assert floats == pcm.f32_from_s16(samples)
+    assert samples.tobytes() == pcm.s16_from_f32(floats)
+    assert samples.tobytes() == pcm.swap_bytes(pcm.swap_bytes(samples))
+
+
+# (function, bytes it takes at a time, format in its message)
+WHOLE_SAMPLES = [
+    (pcm.f32_from_s16, 2, "s16"),
+    (pcm.s16_from_f32, 4, "f32"),
+    (pcm.swap_bytes, 2, "s16"),
+]
+
+
+@pytest.mark.parametrize(("function", "sample_bytes", "name"), WHOLE_SAMPLES)
+def test_refuses_a_cut_sample(function: object, sample_bytes: int, name: str) -> None:
+    """A byte count that cuts a sample is refused."""
+    words = f"{name} audio is {sample_bytes} bytes a sample, got {sample_bytes * 3 - 1} bytes"
+    with pytest.raises(AudioError, match=words) as caught:
+        function(bytes(sample_bytes * 3 - 1))
+
+    assert sample_bytes * 2 == caught.value.offset_bytes
+
+
+# (function, input, bytes of output)
+INTO = [
+    (pcm.f32_from_s16_into, bytes(8), 16),
+    (pcm.s16_from_f32_into, bytes(8), 4),
+    (pcm.swap_bytes_into, bytes(8), 8),
+]
+
+
+@pytest.mark.parametrize(("function", "data", "needed"), INTO)
+def test_refuses_too_little_room(function: object, data: bytes, needed: int) -> None:
+    """A buffer that is one byte short is refused, and the buffer is not touched."""
+    small = bytearray(b"\xa5" * (needed - 1))
+    with pytest.raises(AudioError, match=f"needs {needed} bytes, got a buffer of {needed - 1}"):
+        function(data, small)
+
+    assert small == b"\xa5" * (needed - 1)
+
+
+@pytest.mark.parametrize(("function", "data", "needed"), INTO)
+def test_refuses_read_only_output(function: object, data: bytes, needed: int) -> None:
+    """The output must be writable."""
+    with pytest.raises((BufferError, TypeError)):
+        function(data, bytes(needed))
+
+
+def test_refuses_text() -> None:
+    """A str is no audio."""
+    with pytest.raises(TypeError):
+        pcm.f32_from_s16("abcd")
+
+
+class TestSampleCarry:
+    """Samples that are cut between chunks."""
+
+    @given(st.lists(st.binary(max_size=9)), st.integers(min_value=1, max_value=8))
+    def test_any_chunks(self, chunks: list[bytes], sample_bytes: int) -> None:
+        """However the bytes are cut, whole samples come out in order and none is lost."""
+        carry = pcm.SampleCarry(sample_bytes)
+        fed = b"".join(chunks)
+        whole_bytes = len(fed) // sample_bytes * sample_bytes
+        pieces = [bytes(carry.feed(chunk)) for chunk in chunks]
+
+        assert fed[:whole_bytes] == b"".join(pieces)
+        assert len(fed) - whole_bytes == carry.pending_bytes
+        assert [0] * len(pieces) == [len(piece) % sample_bytes for piece in pieces]
+
+    def test_whole_chunk_is_not_copied(self) -> None:
+        """A chunk that begins a sample is given as a view of itself."""
+        chunk = bytearray(b"abcde")
+        view = pcm.SampleCarry().feed(chunk)
+        chunk[0] = ord("z")
+
+        assert b"zbcd" == bytes(view)
+
+    def test_pending_byte_is_a_copy(self) -> None:
+        """The chunk's memory may be reused after the call."""
+        carry = pcm.SampleCarry()
+        chunk = bytearray(b"abc")
+        carry.feed(chunk).release()
+        chunk[:] = b"xyz"
+
+        assert b"cd" == bytes(carry.feed(b"d"))
+
+    def test_takes_wider_items(self) -> None:
+        """A buffer of 16-bit or float items counts by its bytes."""
+        assert 6 == len(pcm.SampleCarry(3).feed(array("h", [1, 2, 3])))
+
+    def test_finish_whole(self) -> None:
+        """A stream that ends between samples ends well."""
+        carry = pcm.SampleCarry()
+        carry.feed(b"abcd")
+        carry.finish()
+
+        assert 0 == carry.pending_bytes
+
+    def test_finish_cut(self) -> None:
+        """A stream that ends inside a sample is an error, once."""
+        carry = pcm.SampleCarry(4)
+        carry.feed(b"abcdefg")
+        with pytest.raises(AudioError, match="ended 3 bytes into one"):
+            carry.finish()
+        carry.finish()
+
+        assert b"abcd" == bytes(carry.feed(b"abcd"))
+
+    def test_refuses_no_bytes_a_sample(self) -> None:
+        """A sample has at least one byte."""
+        with pytest.raises(ConfigError, match="at least 1, got 0"):
+            pcm.SampleCarry(0)
