@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
 import time
-import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from inworld_sync.errors import ConfigError, ConnectError, DeadlineExceeded, InworldError
+from inworld_sync.errors import ConnectError, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.dial import connect_tcp, look_up
@@ -20,15 +18,10 @@ from inworld_sync.transport.proxy import choose_proxy, open_tunnel
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.upgrade import Upgraded, upgrade
+from inworld_sync.transport.urls import Place, parse_url, show_url
 from inworld_sync.transport.wake import Wake
 
-__all__ = ["ConnectTimes", "Opened", "open_websocket", "show_url"]
-
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-_DEFAULT_PORTS = {"ws": 80, "wss": 443}
-
-# Names of query parameters that hold credentials; the service reads the first in any case.
-_SECRET_QUERY = re.compile(r"(?i)([?&](?:authorization|access_token|token|api_key)=)[^&#]*")
+__all__ = ["ConnectTimes", "Opened", "open_websocket"]
 
 _STEPS = {
     "dns": "looking up the name",
@@ -77,13 +70,6 @@ class Opened:
     tls_version: str | None
 
 
-def show_url(url: str) -> str:
-    """Give *url* without user, password and the credentials a query may hold."""
-    parts = urllib.parse.urlsplit(url)
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return _SECRET_QUERY.sub(r"\1***", shown)
-
-
 def open_websocket(
     url: str,
     *,
@@ -108,31 +94,31 @@ def open_websocket(
         ServiceError: The server refuses the upgrade.
         ConfigError: The URL, the proxy or a header makes no sense.
     """
-    url, host, port = _parse(url)
+    place = parse_url(url)
     steps = _Steps()
     proxy = choose_proxy(url, options)
     sock = wake = None
     try:
-        gate = (proxy.host, proxy.port) if proxy else (host, port)
-        where = f"the proxy {proxy.url}" if proxy else f"{host}:{port}"
+        gate = proxy or place
+        where = f"the proxy {proxy.url}" if proxy else str(place)
         with steps.step("dns"):
-            addresses = look_up(*gate, deadline)
+            addresses = look_up(gate.host, gate.port, deadline)
         with steps.step("tcp"):
             sock = connect_tcp(addresses, where, deadline)
         wake = Wake()
         plain = PlainStream(sock, wake)
         if proxy:
             with steps.step("proxy"):
-                open_tunnel(plain, proxy, host, port, deadline)
+                open_tunnel(plain, proxy, place.host, place.port, deadline)
         stream: Stream = plain
         tls_version = None
-        if url.startswith("wss:"):
+        if place.is_secure:
             with steps.step("tls"):
-                stream, tls_version = _secured(plain, host, port, options, deadline)
+                stream, tls_version = _secured(plain, place, options, deadline)
         with steps.step("upgrade"):
             upgraded = upgrade(
                 stream,
-                url,
+                place,
                 headers={**options.headers, **headers},
                 subprotocols=subprotocols,
                 shown_url=show_url(url),
@@ -154,35 +140,16 @@ def open_websocket(
     )
 
 
-def _parse(url: str) -> tuple[str, str, int]:
-    """Give the URL as ``ws`` or ``wss``, its host and its port."""
-    parts = urllib.parse.urlsplit(url)
-    scheme = _SCHEMES.get(parts.scheme)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if scheme is None or not host:
-        raise ConfigError(
-            f"a URL like wss://host/path was expected, got {show_url(url)!r}; check base_url"
-        )
-    return (
-        parts._replace(scheme=scheme, fragment="").geturl(),
-        host,
-        _DEFAULT_PORTS[scheme] if port is None else port,
-    )
-
-
 def _secured(
-    plain: PlainStream, host: str, port: int, options: Options, deadline: Deadline
+    plain: PlainStream, place: Place, options: Options, deadline: Deadline
 ) -> tuple[TlsStream, str]:
     try:
-        stream = TlsStream(plain, context_for(options), host)
+        stream = TlsStream(plain, context_for(options), place.host)
         stream.handshake(deadline)
     except (ssl.SSLError, EOFError, OSError) as error:
         if isinstance(error, InworldError):
             raise
-        raise tls_error(error, f"{host}:{port}") from error
+        raise tls_error(error, str(place)) from error
     return stream, stream.version
 
 

@@ -17,8 +17,6 @@ from __future__ import annotations
 import http.client
 import importlib
 import io
-import re
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -29,6 +27,7 @@ from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.stream import Stream, receive_by
+from inworld_sync.transport.urls import Place, check_headers
 
 if TYPE_CHECKING:
     import socket
@@ -45,10 +44,6 @@ _BODY_TIMEOUT = 2.0
 
 # What websocket-client checks of the answer.
 _CHECKED_HEADERS = ("upgrade", "connection", "sec-websocket-accept")
-
-# RFC 9110, sections 5.1 and 5.5: a name is a token; a value has no control characters.
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +64,7 @@ class Upgraded:
 
 def upgrade(
     stream: Stream,
-    url: str,
+    place: Place,
     *,
     headers: Mapping[str, str],
     subprotocols: Sequence[str],
@@ -80,28 +75,31 @@ def upgrade(
     Make a WebSocket of *stream*.
 
     Args:
-        stream: Connected to the server of *url*, with nothing sent yet.
-        url: ``ws://`` or ``wss://``.
+        stream: Connected to the server of *place*, with nothing sent yet.
+        place: Where the URL leads.
         headers: Beside those of the upgrade itself.
         subprotocols: Offered in this order.
-        shown_url: *url* without secrets, for errors.
+        shown_url: The URL without secrets, for errors.
         deadline: For the request and the whole answer.
 
     Raises:
         ServiceError: The server refuses, by HTTP status.
         ConnectError: The answer is no answer to an upgrade, or the connection broke.
         DeadlineExceeded: The answer was not whole in time.
-        ConfigError: A header cannot be sent, or another package stands in for websocket-client.
+        ConfigError: A header or subprotocol cannot be sent, or another package stands in for
+            websocket-client.
     """
     websocket = _websocket_client()
-    exchange = _Exchange(stream, _request_lines(url, headers, subprotocols), shown_url, deadline)
-    parts = urllib.parse.urlsplit(url)
-    authority = parts.netloc.rpartition("@")[2]
+    named = dict(headers)
+    if subprotocols:
+        named["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
+    check_headers(named)
+    exchange = _Exchange(stream, place.target, named, shown_url, deadline)
     try:
         websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True).connect(
-            f"{parts.scheme}://{authority}/",
+            f"ws://{place.authority}/",
             socket=exchange,
-            host=authority,
+            host=place.authority,
             suppress_origin=True,
             redirect_limit=0,
         )
@@ -130,26 +128,6 @@ def _websocket_client() -> ModuleType:
     return module
 
 
-def _request_lines(
-    url: str, headers: Mapping[str, str], subprotocols: Sequence[str]
-) -> tuple[str, list[str]]:
-    """Make the request line, and the header lines that websocket-client is not told of."""
-    parts = urllib.parse.urlsplit(url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if not target.isascii() or not target.isprintable() or " " in target:
-        raise ConfigError("the path and query of a URL must be percent-encoded ASCII")
-    named = dict(headers)
-    if subprotocols:
-        named["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
-    for name, value in named.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise ConfigError(
-                f"the header {name!r} cannot be sent: a name is letters, digits and hyphens, "
-                "a value is Latin-1 without line breaks"
-            )
-    return f"GET {target} HTTP/1.1", [f"{name}: {value}" for name, value in named.items()]
-
-
 def _agreement(exchange: _Exchange, subprotocols: Sequence[str], shown_url: str) -> Upgraded:
     subprotocol = exchange.headers.get("sec-websocket-protocol")
     if subprotocol is not None and subprotocol not in subprotocols:
@@ -168,7 +146,8 @@ class _Exchange:
     def __init__(
         self,
         stream: Stream,
-        request_lines: tuple[str, list[str]],
+        target: str,
+        headers: Mapping[str, str],
         shown_url: str,
         deadline: Deadline,
     ) -> None:
@@ -176,7 +155,8 @@ class _Exchange:
         self.headers: dict[str, str] = {}
         self.received = b""
         self._stream = stream
-        self._request_line, self._header_lines = request_lines
+        self._request_line = f"GET {target} HTTP/1.1"
+        self._header_lines = [f"{name}: {value}" for name, value in headers.items()]
         self._shown_url = shown_url
         self._deadline = deadline
         self._request = b""

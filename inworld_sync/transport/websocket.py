@@ -37,9 +37,10 @@ from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.link_facts import LinkEnd, LinkStats
 from inworld_sync.transport.observers import Observers
-from inworld_sync.transport.opening import Opened, open_websocket, show_url
+from inworld_sync.transport.opening import Opened, open_websocket
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from inworld_sync.transport.rejection import request_id_of
+from inworld_sync.transport.urls import show_url
 from inworld_sync.transport.wake import Woken
 
 __all__ = ["Link", "LinkEnd", "LinkStats"]

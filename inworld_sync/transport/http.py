@@ -1,0 +1,343 @@
+"""Requests over HTTP, by urllib3: no retries, no redirects, no cookies."""
+
+from __future__ import annotations
+
+import http.client
+import json as json_module
+import os
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+import attrs
+
+from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
+from inworld_sync.models.options import Options
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.proxy import choose_proxy
+from inworld_sync.transport.rejection import error_from_response
+from inworld_sync.transport.urls import check_headers, parse_url, show_url
+
+if TYPE_CHECKING:
+    import urllib3
+
+__all__ = ["HttpClient", "HttpResponse", "LineStream"]
+
+_PIECE_BYTES = 64 * 1024
+
+# Of a refusal's body: enough for any message.
+_MAX_REFUSAL_BYTES = 64 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class HttpResponse:
+    """
+    An answer with a status below 300.
+
+    Attributes:
+        status: Its HTTP status.
+        headers: By lower-case name.
+        body: All of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+    def json(self) -> object:
+        """
+        Parse the body.
+
+        Raises:
+            RemoteProtocolError: It is not JSON.
+        """
+        try:
+            return json_module.loads(self.body)
+        except ValueError as error:
+            raise RemoteProtocolError(
+                f"JSON was expected in an answer of HTTP {self.status}, got "
+                f"{self.headers.get('content-type', 'no content type')!r} of "
+                f"{len(self.body)} bytes"
+            ) from error
+
+
+class HttpClient:
+    """
+    HTTP requests to one service.
+
+    Args:
+        options: Base URL, certificates, proxy, headers and the limit of a body.
+
+    Thread safety:
+        Any thread, any number of requests at once. A forked child opens connections of its own.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.place = parse_url(options.base_url)
+        scheme = "https" if self.place.is_secure else "http"
+        self.root = f"{scheme}://{self.place.authority}"
+        # By process: a pooled connection must not be shared with a forked child.
+        self._pools: dict[int, urllib3.PoolManager] = {}
+        self._is_closed = False
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        json: object | None = None,
+        query: Mapping[str, str] | None = None,
+        timeout: float,
+    ) -> HttpResponse:
+        """
+        Send one request and read the whole answer.
+
+        Args:
+            method: ``GET``, ``POST`` and so on.
+            path: From the root of the service, with its first slash.
+            headers: After those of the options.
+            json: The body; None for none.
+            query: Parameters to encode.
+            timeout: Seconds for everything; the time between two bytes of the answer's headers
+                counts anew, all else is under one deadline.
+
+        Raises:
+            ServiceError: The status is 300 or above; its class goes by the status.
+            DeadlineExceeded: *timeout* passed.
+            ConnectError: No connection came about.
+            ConnectionLost: The connection broke.
+            RemoteProtocolError: The answer is longer than ``options.max_message_bytes``.
+            ConfigError: The path or a header cannot be sent.
+            ClosedError: The client is closed.
+        """
+        exchange = _Exchange(self, method, path, timeout)
+        response = exchange.start(headers, json, query)
+        try:
+            body = b"".join(exchange.pieces(response, self.options.max_message_bytes))
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+
+    def stream_lines(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        json: object | None = None,
+        timeout: float,
+    ) -> LineStream:
+        """
+        Send one request and give the answer line by line as it comes.
+
+        Args:
+            method: As for :meth:`request`.
+            path: As for :meth:`request`.
+            headers: As for :meth:`request`.
+            json: As for :meth:`request`.
+            timeout: Seconds until the answer begins, and then for each wait for more of it.
+
+        Returns:
+            An iterator over the lines that are not empty, without their ends; close it when it
+            is not read to its end.
+
+        Raises:
+            InworldError: As :meth:`request`, here and while iterating.
+        """
+        exchange = _Exchange(self, method, path, timeout)
+        response = exchange.start(headers, json, None)
+        return LineStream(exchange, response, self.options.max_message_bytes)
+
+    def close(self) -> None:
+        """Close the connections that are kept; requests under way end by themselves."""
+        self._is_closed = True
+        for pool in self._pools.values():
+            pool.clear()
+
+    def pool(self) -> urllib3.PoolManager:
+        """Give this process's connections; for this file."""
+        if self._is_closed:
+            raise ClosedError("the HTTP client is closed")
+        pid = os.getpid()
+        pool = self._pools.get(pid)
+        if pool is None:
+            from inworld_sync.transport.pool import make_pool
+
+            # Two threads may each make one; setdefault lets one of them be used by both.
+            proxy = choose_proxy(self.root, self.options)
+            pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
+        return pool
+
+
+class LineStream(Iterator[bytes]):
+    """
+    The lines of an answer, each given as soon as it is whole.
+
+    Made by :meth:`HttpClient.stream_lines`; also a context manager.
+
+    Thread safety:
+        One thread at a time; :meth:`close` as well.
+    """
+
+    def __init__(
+        self, exchange: _Exchange, response: urllib3.BaseHTTPResponse, max_bytes: int
+    ) -> None:
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = _lowered(response)
+        self._exchange = exchange
+        self._response = response
+        self._max_bytes = max_bytes
+        self._held = bytearray()
+        self._is_over = False
+
+    def __next__(self) -> bytes:
+        while True:
+            line = self._next_line()
+            if line is None:
+                raise StopIteration
+            if line:
+                return line
+
+    def __enter__(self) -> LineStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection if the answer was not read to its end. May be called again."""
+        if not self._is_over:
+            self._is_over = True
+            self._held.clear()
+            self._response.close()
+
+    def _next_line(self) -> bytes | None:
+        scanned = 0
+        while (end := self._held.find(b"\n", scanned)) < 0:
+            scanned = len(self._held)
+            if self._is_over or not self._receive():
+                break
+        if end < 0:
+            end = len(self._held)
+            if not end:
+                return None
+        line = bytes(self._held[:end]).rstrip(b"\r")
+        del self._held[: end + 1]
+        return line
+
+    def _receive(self) -> bool:
+        if len(self._held) > self._max_bytes:
+            self.close()
+            raise _too_long("a line", self._max_bytes)
+        try:
+            piece = self._exchange.read(self._response)
+        except BaseException:
+            self.close()
+            raise
+        self._held += piece
+        if not piece:
+            self._is_over = True
+            self._response.release_conn()
+        return bool(piece)
+
+
+class _Exchange:
+    """One request and its answer: where errors get their words from."""
+
+    def __init__(self, client: HttpClient, method: str, path: str, timeout: float) -> None:
+        self._client = client
+        self._method = method
+        self._path = path
+        self._timeout = timeout
+        self._doing = f"{method} {show_url(client.root + path)}"
+        self._deadline = Deadline(timeout, self._doing)
+
+    def start(
+        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send the request and wait for an answer that is no refusal."""
+        url = self._client.root + self._path
+        if query:
+            url += "?" + urllib.parse.urlencode(query)
+        parse_url(url)
+        named = {**self._client.options.headers, **headers}
+        body = None
+        if json is not None:
+            body = json_module.dumps(json).encode()
+            named.setdefault("Content-Type", "application/json")
+        check_headers(named)
+        response = self._send(url, named, body)
+        if response.status >= http.client.MULTIPLE_CHOICES:
+            self._refuse(response)
+        return response
+
+    def _send(
+        self, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
+        pool = self._client.pool()
+        import urllib3
+
+        try:
+            return pool.request(
+                self._method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(total=self._timeout),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._mapped(error) from error
+
+    def _refuse(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+        body = b""
+        try:
+            for piece in self.pieces(response, _MAX_REFUSAL_BYTES):
+                body += piece
+        except InworldError:
+            pass  # a cut, long or late body is no reason to hide the status
+        finally:
+            response.close()
+        raise error_from_response(
+            response.status, _lowered(response), body, url=show_url(self._client.root + self._path)
+        )
+
+    def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
+        """Give the body as it comes, under the request's deadline."""
+        count = 0
+        while piece := self.read(response):
+            yield piece
+            count += len(piece)
+            if count > max_bytes:
+                raise _too_long(self._doing, max_bytes)
+            self._deadline.check()
+
+    def read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Wait for more of the body; nothing at its end."""
+        import urllib3
+
+        try:
+            return response.read1(_PIECE_BYTES) or b""
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._mapped(error) from error
+
+    def _mapped(self, error: Exception) -> InworldError:
+        from inworld_sync.transport.pool import from_urllib3
+
+        return from_urllib3(error, self._doing, self._timeout, self._client.place)
+
+
+def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _too_long(what: str, max_bytes: int) -> RemoteProtocolError:
+    return RemoteProtocolError(
+        f"{what} of at most {max_bytes} bytes was expected, more came; see max_message_bytes"
+    )

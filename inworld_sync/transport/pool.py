@@ -1,0 +1,109 @@
+"""urllib3's pool of connections, dialled as WebSockets are; imported at the first request."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from inworld_sync.errors import (
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InworldError,
+)
+from inworld_sync.models.options import Options
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.dial import connect_tcp, look_up
+from inworld_sync.transport.proxy import Proxy
+from inworld_sync.transport.tls import context_for, tls_error
+from inworld_sync.transport.urls import Place
+
+__all__ = ["from_urllib3", "make_pool"]
+
+# Connections kept open between requests: the service's limit for one account.
+_KEPT_CONNECTIONS = 20
+
+
+class _DialledHttp(HTTPConnection):
+    """Connects by our own dialling: urllib3's has no limit of time for name lookup."""
+
+    def _new_conn(self) -> socket.socket:
+        return _dialled(self)
+
+
+class _DialledHttps(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _dialled(self)
+
+
+def _dialled(connection: HTTPConnection) -> socket.socket:
+    where = f"{connection.host}:{connection.port}"
+    timeout = connection.timeout
+    seconds = timeout if isinstance(timeout, (int, float)) else None
+    deadline = Deadline(seconds, f"connecting to {where}")
+    addresses = look_up(connection.host, connection.port or 443, deadline)
+    sock = connect_tcp(addresses, where, deadline)
+    sock.settimeout(seconds)
+    return sock
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _DialledHttp
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _DialledHttps
+
+
+def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.PoolManager:
+    """Make one client's pool for *place*, without retries."""
+    context = context_for(options) if place.is_secure else None
+    if proxy is None:
+        pool = urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, retries=False, ssl_context=context)
+    else:
+        pool = urllib3.ProxyManager(
+            proxy.url,
+            proxy_headers=(
+                {"Proxy-Authorization": proxy.authorization} if proxy.authorization else None
+            ),
+            maxsize=_KEPT_CONNECTIONS,
+            retries=False,
+            ssl_context=context,
+        )
+    pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return pool
+
+
+def from_urllib3(error: Exception, doing: str, timeout: float, place: Place) -> InworldError:
+    """
+    Make our error for one of urllib3's.
+
+    Args:
+        error: What it raised.
+        doing: The request, for the message.
+        timeout: The request's, in seconds.
+        place: Where it went.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, InworldError):
+            return cause
+        if isinstance(cause, ssl.SSLError):
+            return tls_error(cause, str(place))
+    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
+        return DeadlineExceeded(f"{doing} took longer than {timeout:g} s")
+    if isinstance(error, exceptions.ProxyError):
+        return ConnectError(f"{doing} did not pass the proxy: {error.original_error}")
+    return ConnectionLost(f"{doing}: the connection broke: {error}")
+
+
+def _causes(error: Exception) -> list[BaseException]:
+    """List *error* and the errors that urllib3 wrapped in it."""
+    found: list[BaseException] = [error]
+    for item in found:
+        inner = [item.__cause__, *item.args]
+        found += [each for each in inner if isinstance(each, BaseException) and each not in found]
+    return found

@@ -1,0 +1,98 @@
+"""URLs and header lines: what they must be, and how they are shown without secrets."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+__all__ = ["Place", "check_headers", "parse_url", "show_url"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+# Names of query parameters that hold credentials; the service reads the first in any case.
+_SECRET_QUERY = re.compile(r"(?i)([?&](?:authorization|access_token|token|api_key)=)[^&#]*")
+
+# RFC 9110, sections 5.1 and 5.5: a name is a token; a value has no control characters.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """
+    Where a URL leads.
+
+    Attributes:
+        is_secure: Whether TLS is spoken there.
+        host: Its name or address, an IPv6 one without brackets.
+        port: Its TCP port.
+        authority: Host and port as the URL has them, without user and password.
+        target: Path and query, as in a request line.
+    """
+
+    is_secure: bool
+    host: str
+    port: int
+    authority: str
+    target: str = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_url(url: str) -> Place:
+    """
+    Take *url* apart.
+
+    Raises:
+        ConfigError: It is not of ``https``, ``http``, ``wss`` or ``ws``, has no host, or its path
+            and query are not percent-encoded ASCII.
+    """
+    parts = urllib.parse.urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme not in _DEFAULT_PORTS or not host:
+        raise ConfigError(
+            f"a URL like https://host or wss://host was expected, got {show_url(url)!r}; "
+            "check base_url"
+        )
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not target.isascii() or not target.isprintable() or " " in target:
+        raise ConfigError("the path and query of a URL must be percent-encoded ASCII")
+    return Place(
+        is_secure=parts.scheme in {"https", "wss"},
+        host=host,
+        port=_DEFAULT_PORTS[parts.scheme] if port is None else port,
+        authority=parts.netloc.rpartition("@")[2],
+        target=target,
+    )
+
+
+def show_url(url: str) -> str:
+    """Give *url* without user, password and the credentials a query may hold."""
+    parts = urllib.parse.urlsplit(url)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return _SECRET_QUERY.sub(r"\1***", shown)
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """
+    Make sure that *headers* can be sent as they are.
+
+    Raises:
+        ConfigError: One has a line break or another character that HTTP forbids; the message
+            names it and does not show its value.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigError(
+                f"the header {name!r} cannot be sent: a name is letters, digits and hyphens, "
+                "a value is Latin-1 without line breaks"
+            )
