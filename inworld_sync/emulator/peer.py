@@ -78,6 +78,7 @@ class WebSocketPeer:
         self._queued_bytes = 0
         self._closing = False
         self._ended = threading.Event()
+        self._stopping = threading.Event()
         self._active_at = time.monotonic()
         self._outlet = Outlet(stream, protocol, self._state, faults, self._ended)
         self._writer = threading.Thread(
@@ -154,10 +155,11 @@ class WebSocketPeer:
             self._closing = True
             self._queue.append(_Close(code, reason))
             self._lock.notify_all()
+        self._stopping.set()
 
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than the connection lasts; raise PeerGone at its end."""
-        if self._ended.wait(seconds):
+        if self._stopping.wait(seconds):
             raise PeerGone("the connection is over")
 
     def abort(self) -> None:
@@ -228,6 +230,7 @@ class WebSocketPeer:
 
     def _end(self) -> None:
         self._ended.set()
+        self._stopping.set()
         self._stream.abort()
         with self._lock:
             self._lock.notify_all()

@@ -16,6 +16,8 @@ from inworld_sync.emulator.credentials import Credentials, Verdict
 from inworld_sync.emulator.peer import WebSocketPeer
 
 __all__ = [
+    "ALREADY_EXISTS",
+    "INTERNAL",
     "INVALID_ARGUMENT",
     "NOT_FOUND",
     "RESOURCE_EXHAUSTED",
@@ -32,6 +34,7 @@ INVALID_ARGUMENT = 3
 NOT_FOUND = 5
 ALREADY_EXISTS = 6
 RESOURCE_EXHAUSTED = 8
+INTERNAL = 13
 
 _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 

@@ -27,7 +27,7 @@ from inworld_sync.emulator.faults import Fault, FaultQueue
 from inworld_sync.emulator.routes import Routes, Service
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer
-from inworld_sync.emulator.tts import TtsService
+from inworld_sync.emulator.tts import TtsHttpService, TtsService, VoicesService
 from inworld_sync.errors import ConfigError, LocalProtocolError
 
 __all__ = ["Emulator"]
@@ -94,7 +94,11 @@ class Emulator:
         self._tls = _Tls(host) if tls else None
         credentials = Credentials(self.api_key, check=self.settings.check_credentials)
         self._backend = Backend(self.settings, credentials, synthesizer)
-        services: list[Service] = [TtsService(self._backend)]
+        services: list[Service] = [
+            TtsService(self._backend),
+            TtsHttpService(self._backend),
+            VoicesService(self._backend),
+        ]
         self._routes = Routes(services)
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}

@@ -15,7 +15,7 @@ import attrs
 from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
 from inworld_sync.emulator.settings import Settings
 
-__all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "read_config"]
+__all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "describe", "read_config"]
 
 ENCODINGS = ("LINEAR16", "PCM", "WAV", "MP3", "OGG_OPUS", "MULAW", "ALAW", "FLAC")
 _TIMESTAMP_TYPES = ("WORD", "CHARACTER")
@@ -29,11 +29,39 @@ MODELS = (
     "inworld-tts-1.5-max",
     "inworld-tts-1.5-mini",
 )
+_FIELDS = (
+    "voiceId",
+    "modelId",
+    "audioConfig",
+    "temperature",
+    "language",
+    "deliveryMode",
+    "timestampType",
+    "timestampTransportStrategy",
+    "applyTextNormalization",
+    "autoMode",
+    "maxBufferDelayMs",
+    "bufferCharThreshold",
+    "pronunciationDictionarySettings",
+    "enableCustomPronunciation",
+    "synthesisContext",
+)
+_AUDIO_FIELDS = ("audioEncoding", "sampleRateHertz", "bitRate", "speakingRate")
+
 # Retired names go to their successors.
 _SUCCESSORS = {
     "inworld-tts-1": "inworld-tts-1.5-mini",
     "inworld-tts-1-mini": "inworld-tts-1.5-mini",
     "inworld-tts-1-max": "inworld-tts-1.5-max",
+}
+
+
+_ENUMS = {
+    "audioEncoding": ENCODINGS,
+    "timestampType": _TIMESTAMP_TYPES,
+    "timestampTransportStrategy": _TRANSPORTS,
+    "deliveryMode": _DELIVERY_MODES,
+    "applyTextNormalization": _NORMALIZATION,
 }
 
 
@@ -57,7 +85,7 @@ class ContextConfig:
     The settings of one context, or of one HTTP request.
 
     Attributes:
-        echo: The fields as the client sent them, for ``contextCreated``.
+        echo: The known fields as the client sent them.
     """
 
     voice_id: str
@@ -73,7 +101,11 @@ class ContextConfig:
 
 
 def read_config(
-    fields: Mapping[str, object], settings: Settings, base: ContextConfig | None = None
+    fields: Mapping[str, object],
+    settings: Settings,
+    base: ContextConfig | None = None,
+    *,
+    lenient: bool = False,
 ) -> ContextConfig:
     """
     Read ``create``, ``update_config`` or the body of an HTTP request.
@@ -82,13 +114,14 @@ def read_config(
         fields: With keys in camelCase.
         settings: The server's, for defaults and voices.
         base: What *fields* change; None starts from the defaults.
+        lenient: Take unknown names in enums for missing ones, as the HTTP endpoints do.
 
     Raises:
         Malformed: A field has the wrong JSON type.
         UnknownModel: There is no such model.
         Refused: A field is missing, out of range, or names an unknown voice.
     """
-    echo = _merged(base.echo if base else {}, fields)
+    echo = _merged(base.echo if base else {}, fields, lenient=lenient)
     voice_id = _text(echo, "voiceId")
     model_id = base.model_id if base else _model(_text(echo, "modelId"))
     if not voice_id:
@@ -129,12 +162,41 @@ def read_config(
     )
 
 
-def _merged(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
-    merged = {**old, **new}
-    before, after = old.get("audioConfig"), new.get("audioConfig")
+def describe(config: ContextConfig) -> dict[str, object]:
+    """Describe a configuration as ``contextCreated`` does: what was sent, and what is in force."""
+    return {
+        "audioConfig": {},
+        "synthesisContext": None,
+        "pronunciationDictionarySettings": None,
+        **config.echo,
+        "modelId": config.model_id,
+        "maxBufferDelayMs": config.max_buffer_delay_ms,
+        "bufferCharThreshold": config.buffer_char_threshold,
+        "applyTextNormalization": "ON" if config.normalize else "OFF",
+        "autoMode": config.auto_mode,
+    }
+
+
+def _merged(
+    old: Mapping[str, object], new: Mapping[str, object], *, lenient: bool
+) -> dict[str, object]:
+    """Lay the known new fields over the old ones; null and a missing field are the same."""
+    merged = {**old, **{name: new[name] for name in _FIELDS if new.get(name) is not None}}
+    before, after = old.get("audioConfig", {}), new.get("audioConfig")
     if isinstance(before, dict) and isinstance(after, dict):
-        merged["audioConfig"] = {**before, **after}
+        known = {name: after[name] for name in _AUDIO_FIELDS if after.get(name) is not None}
+        merged["audioConfig"] = {**before, **known}
+    if lenient:
+        for part in (merged, merged.get("audioConfig")):
+            _drop_unknown_names(part)
     return merged
+
+
+def _drop_unknown_names(fields: object) -> None:
+    if isinstance(fields, dict):
+        for name, allowed in _ENUMS.items():
+            if isinstance(fields.get(name), str) and fields[name] not in allowed:
+                del fields[name]
 
 
 def _model(name: str) -> str:

@@ -8,6 +8,8 @@ speaks and sends. Contexts of one connection run side by side, the engine gives 
 from __future__ import annotations
 
 import base64
+import contextlib
+import logging
 import queue
 import re
 import threading
@@ -18,8 +20,8 @@ import attrs
 
 from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, status
-from inworld_sync.emulator.tts.config import ContextConfig
+from inworld_sync.emulator.protojson import INTERNAL, INVALID_ARGUMENT, status
+from inworld_sync.emulator.tts.config import ContextConfig, describe
 from inworld_sync.emulator.tts.speech import AudioPiece, TimedWord, speak
 from inworld_sync.emulator.tts.timestamps import timestamp_info
 
@@ -27,6 +29,7 @@ __all__ = ["Close", "Context", "Flush", "Text", "Update"]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _JOIN_SECONDS = 5.0
+_logger = logging.getLogger("inworld_sync.emulator")
 
 
 @attrs.frozen
@@ -125,6 +128,12 @@ class Context:
                 pass
         except PeerGone:
             pass
+        except Exception as error:
+            _logger.exception("context %r failed", self.context_id)
+            self._on_closed(self)
+            with contextlib.suppress(PeerGone):
+                result = {"contextId": self.context_id, "status": status(INTERNAL, str(error))}
+                self._peer.send({"result": result})
 
     def _next(self) -> Text | Flush | Update | Close | _Stop | _Due:
         if self._due_at is None:
@@ -147,7 +156,7 @@ class Context:
         elif isinstance(command, Update):
             self._generate(self._drain())
             self.config = command.config
-            self.send("contextUpdated", dict(command.config.echo))
+            self.send("contextUpdated", describe(command.config))
         elif isinstance(command, Close):
             self._generate(self._drain())
             # Free before it is said, so that a client may open the next one at once.

@@ -21,7 +21,7 @@ from inworld_sync.emulator.protojson import (
     status,
 )
 from inworld_sync.emulator.routes import Route, WebSocketRoute
-from inworld_sync.emulator.tts.config import ContextConfig, UnknownModel, read_config
+from inworld_sync.emulator.tts.config import UnknownModel, describe, read_config
 from inworld_sync.emulator.tts.context import Close, Context, Flush, Text, Update
 
 __all__ = ["TtsService"]
@@ -113,7 +113,7 @@ class _Connection:
                 "Please close other contexts on this connection to continue.",
             )
         context_id = context_id or uuid.uuid4().hex
-        created = {"contextId": context_id, "contextCreated": _created(config), "status": status()}
+        created = {"contextId": context_id, "contextCreated": describe(config), "status": status()}
         self._peer.send({"result": created}, wait=False)
         context = Context(context_id, config, self._peer, self._backend, self._forget)
         with self._lock:
@@ -122,10 +122,10 @@ class _Connection:
     def _pass_on(self, verb: str, context_id: str, body: dict[str, object]) -> None:
         context = self._find(verb, context_id)
         if verb == "sendText":
-            text = body.get("text", "")
+            text = body.get("text") or ""
             if not isinstance(text, str):
                 raise Malformed("text")
-            context.put(Text(text, flush="flushContext" in body))
+            context.put(Text(text, flush=body.get("flushContext") is not None))
         elif verb == "flushContext":
             context.put(Flush())
         elif verb == "updateConfig":
@@ -154,18 +154,4 @@ class _Connection:
     def _forget(self, context: Context) -> None:
         with self._lock:
             self._closing.pop(context.context_id, None)
-
-
-def _created(config: ContextConfig) -> dict[str, object]:
-    """Echo what was sent, with the fields that the service always shows."""
-    return {
-        "audioConfig": {},
-        "synthesisContext": None,
-        "pronunciationDictionarySettings": None,
-        **config.echo,
-        "modelId": config.model_id,
-        "maxBufferDelayMs": config.max_buffer_delay_ms,
-        "bufferCharThreshold": config.buffer_char_threshold,
-        "applyTextNormalization": "ON" if config.normalize else "OFF",
-        "autoMode": config.auto_mode,
-    }
+            self._open.pop(context.context_id, None)
