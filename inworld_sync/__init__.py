@@ -1,5 +1,135 @@
-"""Blocking Python client for Inworld AI's TTS, STT and Realtime services."""
+"""
+Blocking Python client for Inworld AI's TTS, STT and Realtime services.
+
+Names are imported when they are first used, so that ``import inworld_sync`` costs next to nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
+    from inworld_sync.client import Inworld as Inworld
+    from inworld_sync.errors import (
+        AudioError as AudioError,
+        AuthError as AuthError,
+        ClosedError as ClosedError,
+        ConfigError as ConfigError,
+        ConnectError as ConnectError,
+        ConnectionLost as ConnectionLost,
+        ContextLimitError as ContextLimitError,
+        DeadlineExceeded as DeadlineExceeded,
+        DeviceError as DeviceError,
+        InvalidRequestError as InvalidRequestError,
+        InworldError as InworldError,
+        LocalProtocolError as LocalProtocolError,
+        NotFoundError as NotFoundError,
+        ProtocolError as ProtocolError,
+        QuotaError as QuotaError,
+        RemoteProtocolError as RemoteProtocolError,
+        ServiceError as ServiceError,
+        TransportError as TransportError,
+    )
+    from inworld_sync.models.devices import AudioSink as AudioSink, AudioSource as AudioSource
+    from inworld_sync.models.events import StreamEnded as StreamEnded, UnknownEvent as UnknownEvent
+    from inworld_sync.models.options import (
+        Limiter as Limiter,
+        Options as Options,
+        Recorder as Recorder,
+        TraceEvent as TraceEvent,
+    )
+    from inworld_sync.models.tts import (
+        AudioConfig as AudioConfig,
+        AudioEncoding as AudioEncoding,
+        CharacterTime as CharacterTime,
+        ContextClosed as ContextClosed,
+        ContextConfig as ContextConfig,
+        ContextCreated as ContextCreated,
+        ContextUpdated as ContextUpdated,
+        DeliveryMode as DeliveryMode,
+        FlushCompleted as FlushCompleted,
+        Phone as Phone,
+        TextNormalization as TextNormalization,
+        TimestampTransport as TimestampTransport,
+        TimestampType as TimestampType,
+        TtsUsage as TtsUsage,
+        Voice as Voice,
+        WordTime as WordTime,
+    )
+    from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
+    from inworld_sync.sessions.playback import Playback as Playback
+    from inworld_sync.sessions.speech import AudioChunk as AudioChunk, Speech as Speech
+    from inworld_sync.sessions.synthesis import SpeechStream as SpeechStream
+    from inworld_sync.sessions.tts import TtsConnection as TtsConnection, TtsContext as TtsContext
+
 __version__ = "0.1.0"
+
+# Where each public name lives; a test compares this with the imports above.
+_HOMES = {
+    "auth": ["ApiKey", "Auth", "Token"],
+    "client": ["Inworld"],
+    "errors": [
+        "AudioError",
+        "AuthError",
+        "ClosedError",
+        "ConfigError",
+        "ConnectError",
+        "ConnectionLost",
+        "ContextLimitError",
+        "DeadlineExceeded",
+        "DeviceError",
+        "InvalidRequestError",
+        "InworldError",
+        "LocalProtocolError",
+        "NotFoundError",
+        "ProtocolError",
+        "QuotaError",
+        "RemoteProtocolError",
+        "ServiceError",
+        "TransportError",
+    ],
+    "models.devices": ["AudioSink", "AudioSource"],
+    "models.events": ["StreamEnded", "UnknownEvent"],
+    "models.options": ["Limiter", "Options", "Recorder", "TraceEvent"],
+    "models.tts": [
+        "AudioConfig",
+        "AudioEncoding",
+        "CharacterTime",
+        "ContextClosed",
+        "ContextConfig",
+        "ContextCreated",
+        "ContextUpdated",
+        "DeliveryMode",
+        "FlushCompleted",
+        "Phone",
+        "TextNormalization",
+        "TimestampTransport",
+        "TimestampType",
+        "TtsUsage",
+        "Voice",
+        "WordTime",
+    ],
+    "sessions.connector": ["ConnectionLimiter"],
+    "sessions.playback": ["Playback"],
+    "sessions.speech": ["AudioChunk", "Speech"],
+    "sessions.synthesis": ["SpeechStream"],
+    "sessions.tts": ["TtsConnection", "TtsContext"],
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

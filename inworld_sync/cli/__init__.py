@@ -1,0 +1,73 @@
+"""
+The command line: thin; it parses, calls the client and prints.
+
+Exit status: 0 done, 1 the service or something else failed, 2 wrong usage or setting, 3 the
+credential was refused, 4 the network failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+import inworld_sync
+from inworld_sync.errors import AuthError, ConfigError, InworldError, TransportError
+
+__all__ = ["run"]
+
+# Each command's file is imported when it is called, so that --help stays quick.
+_COMMANDS = ("demo", "emulator", "say", "voices")
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return list(_COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        cmd_name: str,
+    ) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"{__name__}.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(inworld_sync.__version__, prog_name="inworld-sync")
+def _cli() -> None:
+    """Speak and listen with Inworld, or with the local server that needs no account."""
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its status."""
+    try:
+        _cli.main(arguments, prog_name="inworld-sync", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except InworldError as error:
+        click.echo(f"inworld-sync: {error}", err=True)
+        sys.exit(_status(error))
+    except BrokenPipeError:
+        # The reader of our output has gone, as with `| head`; nobody is left to be told.
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"inworld-sync: {error}", err=True)
+        sys.exit(1)
+
+
+def _status(error: InworldError) -> int:
+    if isinstance(error, AuthError):
+        return 3
+    if isinstance(error, ConfigError):
+        return 2
+    return 4 if isinstance(error, TransportError) else 1

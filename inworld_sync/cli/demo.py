@@ -1,0 +1,73 @@
+"""``inworld-sync demo``: the first minute."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from inworld_sync.audio.wav import WavWriter
+from inworld_sync.auth import API_KEY_VARIABLE
+from inworld_sync.cli.common import ERRORS, print_json, word_rows
+from inworld_sync.client import Inworld
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.tts import AudioConfig, WordTime
+
+SENTENCE = "Hello! I am a voice from this very machine, and you need no account to hear me."
+
+
+@click.command("demo")
+@click.option("--text", default=SENTENCE, show_default=True, help="What to say.")
+@click.option("--voice", default="Ashley", show_default=True, help="Who says it.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("inworld-demo.wav"),
+    show_default=True,
+)
+@click.option("--cloud", is_flag=True, help=f"Use Inworld itself; needs {API_KEY_VARIABLE}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) -> None:
+    """Speak a sentence, by default with the local server, and write it to a WAV file."""
+    if cloud and not os.environ.get(API_KEY_VARIABLE):
+        raise ConfigError(f"--cloud needs the environment variable {API_KEY_VARIABLE}")
+    audio = AudioConfig("PCM", 24000)
+    words: list[WordTime] = []
+    first_audio_ms = 0.0
+    with Inworld(local=not cloud) as iw, WavWriter(output, audio.sample_rate_hz) as file:
+        if not cloud:
+            # The engine loads with its first words; what follows is measured without that.
+            iw.tts.synthesize("Ready.", voice=voice)
+        started = time.perf_counter()
+        duration_ms = 0.0
+        for chunk in iw.tts.stream(text, voice=voice, audio=audio):
+            if not first_audio_ms and chunk.data:
+                first_audio_ms = (time.perf_counter() - started) * 1000.0
+            file.write(chunk.pcm)
+            words += chunk.words
+            duration_ms += chunk.duration_ms or 0.0
+        total_ms = (time.perf_counter() - started) * 1000.0
+        where = iw.options.base_url
+    if as_json:
+        print_json(
+            {
+                "server": where,
+                "voice": voice,
+                "output": str(output),
+                "first_audio_ms": first_audio_ms,
+                "total_ms": total_ms,
+                "duration_ms": duration_ms,
+                "words": word_rows(words),
+            }
+        )
+        return
+    table = Table("word", "from ms", "to ms", title=f"{voice} at {where}")
+    for word in words:
+        table.add_row(word.text, f"{word.start_ms:.0f}", f"{word.end_ms:.0f}")
+    ERRORS.print(table)
+    click.echo(f"first audio after {first_audio_ms:.0f} ms, all of it after {total_ms:.0f} ms")
+    click.echo(f"{duration_ms / 1000.0:.2f} s of speech in {output}")

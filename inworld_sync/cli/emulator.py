@@ -1,0 +1,40 @@
+"""``inworld-sync emulator``: the local server for other programs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import click
+
+from inworld_sync.cli.common import print_json
+from inworld_sync.emulator import Emulator
+
+
+@click.command("emulator")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=0, show_default=True, help="0 takes a free one.")
+@click.option("--tls", is_flag=True, help="Serve TLS with a certificate made for this run.")
+@click.option("--api-key", help="The key that clients must show; without it a random one.")
+@click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    host: str, port: int, api_key: str | None, *, tls: bool, allow_remote: bool, as_json: bool
+) -> None:
+    """Run the local server until it is interrupted."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with Emulator(host, port, tls=tls, api_key=api_key, allow_remote=allow_remote) as server:
+        facts = {"url": server.url, "ws_url": server.ws_url, "api_key": server.api_key}
+        if as_json:
+            print_json(facts)
+        else:
+            click.echo(
+                f"url      {server.url}\nws_url   {server.ws_url}\napi_key  {server.api_key}"
+            )
+            click.echo("Ctrl-C ends it")
+        sys.stdout.flush()
+        # In pieces, so that Ctrl-C is heeded on Windows too.
+        while not stop.wait(1.0):
+            pass

@@ -1,0 +1,143 @@
+"""``inworld-sync say``: text to a sound file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import click
+
+from inworld_sync.audio.wav import WavWriter
+from inworld_sync.cli.common import (
+    client_options,
+    open_client,
+    print_json,
+    progress,
+    word_rows,
+)
+from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
+
+# What a file's name asks the service for; other names are refused.
+_ENCODINGS = {
+    ".wav": AudioEncoding.PCM,
+    ".pcm": AudioEncoding.PCM,
+    ".raw": AudioEncoding.PCM,
+    ".mp3": AudioEncoding.MP3,
+    ".ogg": AudioEncoding.OGG_OPUS,
+    ".opus": AudioEncoding.OGG_OPUS,
+    ".flac": AudioEncoding.FLAC,
+}
+
+# From here on a text takes long enough to want a bar.
+_LONG_CHARACTERS = 500
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes | memoryview, /) -> object: ...
+
+
+@click.command("say")
+@click.argument("text")
+@click.option("-o", "--output", default="speech.wav", show_default=True, help="File, or - for PCM.")
+@click.option("--voice", default="Ashley", show_default=True, help="Who speaks.")
+@click.option("--model", default="inworld-tts-2", show_default=True)
+@click.option("--rate", default=24000, show_default=True, help="Samples a second.")
+@click.option("--speed", type=float, help="0.5 to 1.5 times the voice's own pace.")
+@client_options
+def command(
+    text: str,
+    output: str,
+    voice: str,
+    model: str,
+    rate: int,
+    speed: float | None,
+    *,
+    local: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> None:
+    """
+    Speak TEXT into a file: .wav, .pcm, .mp3, .ogg, .opus or .flac.
+
+    TEXT is what to say; the name of a file that exists is read; - is standard input.
+    """
+    if as_json and output == "-":
+        raise click.UsageError("--json and -o - both want standard output")
+    audio = AudioConfig(_encoding(output), rate, speaking_rate=speed)
+    spoken = _read(text)
+    words: list[WordTime] = []
+    size_bytes, first_audio_ms = 0, 0.0
+    with (
+        open_client(local=local, base_url=base_url) as iw,
+        _open(output, audio) as sink,
+        progress("speaking", len(spoken), show=len(spoken) > _LONG_CHARACTERS) as advance,
+    ):
+        started = time.perf_counter()
+        for chunk in iw.tts.stream(spoken, voice=voice, model=model, audio=audio):
+            if not first_audio_ms and chunk.data:
+                first_audio_ms = (time.perf_counter() - started) * 1000.0
+            sink.write(chunk.data)
+            size_bytes += len(chunk.data)
+            words += chunk.words
+            advance(chunk.usage.characters if chunk.usage else 0)
+    samples = audio.encoding.bytes_per_sample
+    duration_ms = size_bytes / samples * 1000.0 / rate if samples else None
+    if as_json:
+        print_json(
+            {
+                "output": output,
+                "characters": len(spoken),
+                "first_audio_ms": first_audio_ms,
+                "duration_ms": duration_ms,
+                "words": word_rows(words),
+            }
+        )
+    elif output != "-":
+        length = f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{size_bytes} bytes"
+        click.echo(f"{length} of speech in {output}", err=True)
+
+
+def _read(text: str) -> str:
+    try:
+        if text == "-":
+            return sys.stdin.buffer.read().decode()
+        return Path(text).read_text(encoding="utf-8") if _is_file(text) else text
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"the text must be UTF-8: {error}") from None
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        # Too long for a name, or with a NUL in it: then it is what to say.
+        return False
+
+
+def _encoding(output: str) -> AudioEncoding:
+    if output == "-":
+        return AudioEncoding.PCM
+    suffix = Path(output).suffix.lower()
+    if suffix not in _ENCODINGS:
+        raise click.UsageError(
+            f"the name of the output must end in {', '.join(_ENCODINGS)}, got {output!r}"
+        )
+    return _ENCODINGS[suffix]
+
+
+@contextmanager
+def _open(output: str, audio: AudioConfig) -> Iterator[_Sink]:
+    if output == "-":
+        stream: BinaryIO = sys.stdout.buffer
+        yield stream
+        stream.flush()
+    elif Path(output).suffix.lower() == ".wav":
+        with WavWriter(output, audio.sample_rate_hz) as writer:
+            yield writer
+    else:
+        with Path(output).open("wb") as file:
+            yield file

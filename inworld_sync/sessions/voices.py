@@ -1,0 +1,89 @@
+"""The voices that can be named in a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote
+
+from inworld_sync.errors import RemoteProtocolError
+from inworld_sync.models.tts import Voice
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.transport.http import HttpClient
+
+__all__ = ["Voices"]
+
+_PATH = "/voices/v1/voices"
+_PAGE_SIZE = 200
+
+
+class Voices:
+    """
+    The account's voices. Reached as ``iw.voices``.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, connector: Connector, http: HttpClient) -> None:
+        self._connector = connector
+        self._http = http
+
+    def list(self, *, language: str | None = None, timeout: float = 10.0) -> list[Voice]:
+        """
+        All voices, or those of a language.
+
+        Args:
+            language: As the service writes it, such as ``EN_US``.
+            timeout: Seconds for each page.
+
+        Raises:
+            ServiceError: The service refused.
+            TransportError: It was not reached.
+        """
+        return list(self._pages(language, timeout))
+
+    def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
+        """
+        One voice by its id.
+
+        Raises:
+            NotFoundError: There is none of that id.
+        """
+        return _voice(self._get(f"{_PATH}/{quote(voice, safe='')}", {}, timeout))
+
+    def _pages(self, language: str | None, timeout: float) -> Iterator[Voice]:
+        query = {"pageSize": str(_PAGE_SIZE)}
+        if language:
+            query["languages"] = language
+        while True:
+            page = self._get(_PATH, query, timeout)
+            voices = page.get("voices", [])
+            if not isinstance(voices, list):
+                raise RemoteProtocolError("expected an array as voices")
+            yield from map(_voice, voices)
+            token = page.get("nextPageToken")
+            if not token:
+                return
+            query["pageToken"] = str(token)
+
+    def _get(self, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, object]:
+        body = self._http.request(
+            "GET", path, headers=self._connector.headers(), query=query, timeout=timeout
+        ).json()
+        if not isinstance(body, dict):
+            raise RemoteProtocolError(f"expected an object from {path}, got {type(body).__name__}")
+        return body
+
+
+def _voice(value: object) -> Voice:
+    if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
+        raise RemoteProtocolError("expected a voice with a voiceId")
+    languages = value.get("languages") or value.get("langCode") or ()
+    return Voice(
+        id=value["voiceId"],
+        name=str(value.get("displayName") or value["voiceId"]),
+        description=str(value.get("description") or ""),
+        languages=tuple(languages) if isinstance(languages, list) else (str(languages),),
+        gender=str(value.get("gender") or ""),
+        tags=tuple(map(str, value.get("tags") or ())),
+        source=str(value.get("source") or ""),
+    )
