@@ -16,9 +16,7 @@ import pytest
 from inworld_sync.audio import g711
 from inworld_sync.errors import AudioError
 
-TABLES = json.loads(
-    Path(__file__, "../../vectors/g711_decision_values.json").resolve().read_text()
-)
+TABLES = json.loads(Path(__file__, "../../vectors/g711_decision_values.json").resolve().read_text())
 ALL_SAMPLES = range(-32768, 32768)
 LENGTHS = [*range(200), 255, 256, 257, 1023, 1024, 1025]
 
@@ -76,9 +74,7 @@ def alaw_signal(interval: int, positive: bool) -> int:
 
 
 LAWS = {"ulaw": Law("ulaw", 4, ulaw_signal), "alaw": Law("alaw", 8, alaw_signal)}
-ENCODED = {
-    name: bytes(law.encode(sample) for sample in ALL_SAMPLES) for name, law in LAWS.items()
-}
+ENCODED = {name: bytes(law.encode(sample) for sample in ALL_SAMPLES) for name, law in LAWS.items()}
 DECODED = {name: law.decode_all() for name, law in LAWS.items()}
 
 ENCODE = {"ulaw": g711.encode_ulaw, "alaw": g711.encode_alaw}

@@ -9,8 +9,7 @@ from array import array
 from fractions import Fraction
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from inworld_sync.audio import pcm
 from inworld_sync.errors import AudioError, ConfigError
