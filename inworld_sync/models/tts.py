@@ -143,6 +143,11 @@ def _text(_: object, field: attrs.Attribute[str], value: object) -> None:
         raise ConfigError(f"{field.name} must be a text, got {value!r}")
 
 
+def _at_most_three(_: object, field: attrs.Attribute[object], value: object) -> None:
+    if isinstance(value, tuple) and len(value) > 3:
+        raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
+
+
 @attrs.frozen
 class AudioConfig:
     """
@@ -211,11 +216,6 @@ class ContextConfig:
     enable_custom_pronunciation: bool | None = None
     synthesis_context: str | None = None
     extra: Mapping[str, object] = attrs.field(factory=dict)
-
-    @pronunciation_dictionaries.validator
-    def _at_most_three(self, _: object, value: tuple[str, ...] | None) -> None:
-        if value is not None and len(value) > 3:
-            raise ConfigError(f"pronunciation_dictionaries takes up to 3, got {len(value)}")
 
 
 class ContextSettings(TypedDict, total=False):

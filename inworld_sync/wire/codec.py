@@ -65,8 +65,7 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
         RemoteProtocolError: It is not UTF-8, not JSON, or not an object.
     """
     try:
-        text = message if isinstance(message, str) else str(message, "utf-8")
-        value = json.loads(text)
+        value = json.loads(message if isinstance(message, str) else str(message, "utf-8"))
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(
             f"expected a message in UTF-8, got the byte 0x{error.object[error.start]:02x} "
@@ -74,7 +73,7 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
         ) from None
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(
-            f"expected a JSON message, got {len(text)} characters that are not ({error})"
+            f"expected a JSON message, got {len(message)} characters that are not ({error})"
         ) from None
     return object_in(value, "the message")
 
