@@ -10,7 +10,7 @@
 /*
  * mu-law: the inverted byte is sign, 3 bits of segment, 4 bits of step. A magnitude plus 132
  * has its highest bit at 7 + segment, and the step in the four bits below it.
- * A-law: the byte with every second bit inverted is the same. A magnitude has its highest bit at
+ * A-law: the same, once every second bit is inverted. A magnitude has its highest bit at
  * 7 + segment, save in segment 0, which goes on below segment 1 with the same steps.
  */
 #define ULAW_BIAS 132

@@ -126,8 +126,8 @@ ptrdiff_t iw_base64_encode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
  * Encoding follows the reference of ITU-T G.191: the magnitude of a negative sample is its
  * one's complement, so a sample on a decision value belongs to the interval above it on both
  * sides of zero, and -1 is a negative zero. (The Sun code behind Python's former audioop
- * negates after a shift and moves all negative mu-law boundaries by up to three units; its
- * A-law is equal.) Decoding is the same everywhere.
+ * shifts before it negates, which puts every negative boundary of mu-law four nearer to zero;
+ * its A-law is the same as here.) Decoding is the same everywhere.
  *
  * dst      out, `samples` samples
  * src      in, `samples` samples

@@ -8,6 +8,7 @@ import mmap
 from inworld_sync import _native
 
 _PAGE = mmap.PAGESIZE
+_NO_ACCESS = 0
 
 
 class GuardedBytes:
@@ -23,8 +24,8 @@ class GuardedBytes:
         self._map = mmap.mmap(-1, self._room + 2 * _PAGE)
         self._view = (ctypes.c_char * len(self._map)).from_buffer(self._map)
         self._address = ctypes.addressof(self._view)
-        self._protect(self._address, mmap.PROT_READ * 0)
-        self._protect(self._address + _PAGE + self._room, mmap.PROT_READ * 0)
+        self._protect(self._address, _NO_ACCESS)
+        self._protect(self._address + _PAGE + self._room, _NO_ACCESS)
 
     def close(self) -> None:
         """Make the pages ordinary again and give them back."""

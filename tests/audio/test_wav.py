@@ -1,0 +1,316 @@
+"""WAV headers in streamed chunks, and files, against the standard library's wave module."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import wave
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inworld_sync.audio import wav
+from inworld_sync.errors import AudioError, ClosedError
+
+PCM = bytes(range(1, 101))
+
+
+def chunk(name: bytes, body: bytes, announced: int | None = None) -> bytes:
+    return name + struct.pack("<I", len(body) if announced is None else announced) + body
+
+
+def riff(*chunks: bytes, announced: int = 0) -> bytes:
+    return b"RIFF" + struct.pack("<I", announced) + b"WAVE" + b"".join(chunks)
+
+
+def fmt(form: int = 1, channels: int = 1, rate: int = 24000, bits: int = 16) -> bytes:
+    frame = channels * bits // 8
+    return chunk(b"fmt ", struct.pack("<HHIIHH", form, channels, rate, rate * frame, frame, bits))
+
+
+FMT = fmt()
+LIST = chunk(b"LIST", b"INFOISFT\x04\0\0\0abc\0")
+
+# (name, chunk, its samples): what the service sends, what other writers put around the samples,
+# and lengths that cannot be true.
+CHUNKS = [
+    ("raw", PCM, PCM),
+    ("empty", b"", b""),
+    ("short raw", b"RI", b"RI"),
+    ("usual header", riff(FMT, chunk(b"data", PCM)), PCM),
+    ("the short last chunk: 44 bytes and 5 samples", riff(FMT, chunk(b"data", PCM[:10])), PCM[:10]),
+    ("header alone", riff(FMT, chunk(b"data", b"")), b""),
+    ("chunk before the samples", riff(FMT, LIST, chunk(b"data", PCM)), PCM),
+    ("chunk before the format", riff(LIST, FMT, chunk(b"data", PCM)), PCM),
+    ("chunk behind the samples", riff(FMT, chunk(b"data", PCM), LIST), PCM),
+    ("two chunks behind", riff(FMT, chunk(b"data", PCM), LIST, LIST), PCM),
+    ("odd chunk with pad", riff(FMT, chunk(b"note", b"abc") + b"\0", chunk(b"data", PCM)), PCM),
+    ("odd samples with pad", riff(FMT, chunk(b"data", PCM[:9]) + b"\0"), PCM[:9]),
+    ("odd samples, pad, chunk", riff(FMT, chunk(b"data", PCM[:9]) + b"\0", LIST), PCM[:9]),
+    ("odd chunk behind, no pad", riff(FMT, chunk(b"data", PCM), chunk(b"note", b"abc")), PCM),
+    ("announces 0", riff(FMT, chunk(b"data", PCM, 0)), PCM),
+    ("announces 4 GiB", riff(FMT, chunk(b"data", PCM, 0xFFFFFFFF)), PCM),
+    ("announces more", riff(FMT, chunk(b"data", PCM, 5000)), PCM),
+    ("announces one more", riff(FMT, chunk(b"data", PCM, len(PCM) + 1)), PCM),
+    ("announces less", riff(FMT, chunk(b"data", PCM, 40)), PCM),
+    ("samples that begin like a name", riff(FMT, chunk(b"data", b"ab" + b"name\xff\0\0\0", 2)), None),
+    ("no data chunk", riff(FMT, chunk(b"junk", PCM)), None),
+    ("a length past the end", riff(FMT, chunk(b"junk", PCM, 5000)), None),
+    ("cut inside the header", riff(FMT), b""),
+    ("cut inside the format", riff(FMT)[:20], b""),
+    ("RIFF of another kind", b"RIFF\0\0\0\0AVI LIST" + PCM, b"RIFF\0\0\0\0AVI LIST" + PCM),
+    ("too short to tell", b"RIFF\0\0\0\0WAV", b"RIFF\0\0\0\0WAV"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "samples"), CHUNKS, ids=[name for name, *_ in CHUNKS])
+def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
+    """A chunk gives its samples, with any header, or with none."""
+    if samples is None:
+        # Without a data chunk the header is as long as usual; a lying length reaches to the end.
+        samples = data[44:]
+
+    assert samples == wav.strip_riff(data), name
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_strip_riff_copies_nothing(kind: type) -> None:
+    """The result is a view of the chunk."""
+    data = kind(riff(FMT, chunk(b"data", PCM)))
+    view = wav.strip_riff(data)
+
+    assert (data if kind is not memoryview else data.obj) is view.obj
+
+
+@given(st.binary(max_size=200))
+def test_strip_riff_any_bytes(data: bytes) -> None:
+    """Whatever follows a RIFF mark, the result lies inside the chunk."""
+    whole = b"RIFF\0\0\0\0WAVE" + data
+
+    assert bytes(wav.strip_riff(whole)) in whole
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"fmt ", b"data", b"LIST"]), st.integers(0, 2**32 - 1))))
+def test_strip_riff_any_lengths(chunks: list[tuple[bytes, int]]) -> None:
+    """Whatever the lengths announce, the result lies inside the chunk."""
+    whole = riff(*(chunk(name, bytes(20), announced) for name, announced in chunks))
+
+    assert len(wav.strip_riff(whole)) <= len(whole)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (24000, 1), (48000, 2), (1, 32767)])
+def test_header(rate: int, channels: int) -> None:
+    """The header is the one of the standard library."""
+    expected = io.BytesIO()
+    with wave.open(expected, "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(bytes(6 * channels))
+
+    assert expected.getvalue()[:44] == wav.header(rate, channels, 6 * channels)
+
+
+def test_header_of_a_stream() -> None:
+    """A length that nobody knows yet is 4 GiB."""
+    header = wav.header(24000)
+
+    assert (b"\xff" * 4, b"\xff" * 4) == (header[4:8], header[40:44])
+    assert wav.HEADER_BYTES == len(header)
+
+
+# (rate, channels, bytes, words of the message)
+BAD_HEADERS = [
+    (0, 1, 0, "got 1 channels at 0 Hz"),
+    (-1, 1, 0, "got 1 channels at -1 Hz"),
+    (8000, 0, 0, "got 0 channels"),
+    (8000, 32768, 0, "got 32768 channels"),
+    (2**31, 1, 0, "less than 4 GiB a second"),
+    (8000, 1, -2, "got -2"),
+    (8000, 1, 2**32 - 37, "holds up to 4294967258 bytes"),
+]
+
+
+@pytest.mark.parametrize(("rate", "channels", "data_bytes", "words"), BAD_HEADERS)
+def test_bad_header(rate: int, channels: int, data_bytes: int, words: str) -> None:
+    """A value that the header has no room for is refused."""
+    with pytest.raises(AudioError, match=words):
+        wav.header(rate, channels, data_bytes)
+
+
+def test_read_wav(tmp_path: Path) -> None:
+    """A file of the standard library is read, from its path or open."""
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 44100, 0, "NONE", ""))
+        file.writeframes(PCM)
+
+    assert (PCM, 44100, 2) == wav.read_wav(path) == wav.read_wav(str(path))
+    with path.open("rb") as opened:
+        assert (PCM, 44100, 2) == wav.read_wav(opened)
+        assert not opened.closed
+
+
+def test_read_wav_extensible() -> None:
+    """WAVE_FORMAT_EXTENSIBLE says behind itself what it is."""
+    guid = b"\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+    body = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16000, 32000, 2, 16, 22, 16, 4) + guid
+    data = riff(chunk(b"fmt ", body), chunk(b"data", PCM))
+
+    assert (PCM, 16000, 1) == wav.read_wav(io.BytesIO(data))
+
+
+# (file, words of the message): other encodings, and what is no such file.
+UNREADABLE = [
+    (b"", "got 0 bytes: not a WAV file"),
+    (b"ID3\x04" + bytes(100), "got 104 bytes: not a WAV file"),
+    (riff(FMT), "without a data chunk"),
+    (riff(chunk(b"data", PCM)), "got format 0"),
+    (riff(chunk(b"data", PCM), FMT), "got format 0"),
+    (riff(fmt(bits=8), chunk(b"data", PCM)), "got format 1, 8 bits"),
+    (riff(fmt(bits=24), chunk(b"data", PCM)), "got format 1, 24 bits"),
+    (riff(fmt(form=3, bits=32), chunk(b"data", PCM)), "got format 3, 32 bits"),
+    (riff(fmt(form=7, bits=8), chunk(b"data", PCM)), "got format 7"),
+    (riff(fmt(channels=0), chunk(b"data", PCM)), "16 bits, 0 channels"),
+    (riff(FMT, chunk(b"data", PCM[:-1])), "the last frame is cut"),
+    (riff(fmt(channels=2), chunk(b"data", PCM[:-2])), "2 channels of s16 audio are 4 bytes"),
+]
+
+
+@pytest.mark.parametrize(("data", "words"), UNREADABLE, ids=[words for _, words in UNREADABLE])
+def test_unreadable(data: bytes, words: str) -> None:
+    """A file that is not 16-bit PCM is refused, and the message says what it is."""
+    with pytest.raises(AudioError, match=words):
+        wav.read_wav(io.BytesIO(data))
+
+
+def read_by_stdlib(path: Path) -> tuple[bytes, int, int]:
+    with wave.open(str(path), "rb") as file:
+        assert file.getsampwidth() == 2
+        return file.readframes(file.getnframes()), file.getframerate(), file.getnchannels()
+
+
+class TestWavWriter:
+    """Files written as the sound comes."""
+
+    def test_path(self, tmp_path: Path) -> None:
+        """A file at a path is one that others read."""
+        path = tmp_path / "a.wav"
+        with wav.WavWriter(path, 24000, 2) as writer:
+            writer.write(PCM[:40])
+            writer.write(PCM[40:])
+            assert 100 == writer.data_bytes
+
+        assert (PCM, 24000, 2) == read_by_stdlib(path) == wav.read_wav(path)
+
+    def test_no_sound(self, tmp_path: Path) -> None:
+        """A file without samples is a file still."""
+        wav.WavWriter(tmp_path / "a.wav", 8000).close()
+
+        assert (b"", 8000, 1) == read_by_stdlib(tmp_path / "a.wav")
+
+    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+    def test_exception(self, tmp_path: Path, error: type[BaseException]) -> None:
+        """An exception or Ctrl-C leaves a valid file of what was written, and goes on."""
+        path = tmp_path / "a.wav"
+        with pytest.raises(error), wav.WavWriter(path, 24000) as writer:
+            writer.write(PCM + b"\x01")
+            raise error
+
+        assert (PCM, 24000, 1) == read_by_stdlib(path)
+
+    def test_before_close(self, tmp_path: Path) -> None:
+        """A file that is still being written, or whose writer was killed, can be read."""
+        path = tmp_path / "a.wav"
+        with path.open("wb", buffering=0) as file:
+            writer = wav.WavWriter(file, 24000)
+            writer.write(PCM)
+
+            assert (PCM, 24000, 1) == wav.read_wav(path)
+
+    def test_interrupted_write(self, tmp_path: Path) -> None:
+        """Half a frame that an interrupted write left is cut off."""
+        path = tmp_path / "a.wav"
+        writer = wav.WavWriter(path, 24000)
+        writer.write(PCM)
+        assert writer._file is not None
+        writer._file.write(b"\x01\x02\x03")
+        writer.close()
+
+        assert 44 + 102 == path.stat().st_size
+        assert (PCM + b"\x01\x02", 24000, 1) == read_by_stdlib(path)
+
+    def test_open_file(self) -> None:
+        """A file that the caller opened is written from where it stands and stays open."""
+        file = io.BytesIO(b"before" + bytes(200))
+        file.seek(6)
+        with wav.WavWriter(file, 24000) as writer:
+            writer.write(PCM)
+        file.write(b"behind")
+
+        assert b"before" + wav.header(24000, 1, 100) + PCM + b"behind" == file.getvalue()[:156]
+        assert 206 == len(file.getvalue())
+
+    def test_pipe(self) -> None:
+        """Where nothing can be put in later, the header announces a stream."""
+        receive, send = os.pipe()
+        with open(receive, "rb") as reader:  # noqa: PTH123
+            with open(send, "wb") as pipe, wav.WavWriter(pipe, 24000) as writer:  # noqa: PTH123
+                writer.write(PCM)
+            received = reader.read()
+
+        assert wav.header(24000) + PCM == received
+        assert (PCM, 24000, 1) == wav.read_wav(io.BytesIO(received))
+
+    def test_cut_between_writes(self, tmp_path: Path) -> None:
+        """A frame may be cut between two calls."""
+        path = tmp_path / "a.wav"
+        with wav.WavWriter(path, 24000, 2) as writer:
+            for at in range(0, 100, 7):
+                writer.write(PCM[at : at + 7])
+
+        assert PCM == read_by_stdlib(path)[0]
+
+    def test_cut_end(self, tmp_path: Path) -> None:
+        """A cut last sample is an error at close, and the file is valid without it."""
+        path = tmp_path / "a.wav"
+        writer = wav.WavWriter(path, 24000)
+        writer.write(PCM + b"\x01")
+        with pytest.raises(AudioError, match="the last sample is cut"):
+            writer.close()
+        writer.close()
+
+        assert PCM == read_by_stdlib(path)[0]
+
+    def test_closed(self, tmp_path: Path) -> None:
+        """A closed writer takes nothing, and may be closed again."""
+        writer = wav.WavWriter(tmp_path / "a.wav", 24000)
+        writer.close()
+        writer.close()
+        with pytest.raises(ClosedError, match="this WavWriter is closed"):
+            writer.write(PCM)
+
+    def test_bad_rate_makes_no_file(self, tmp_path: Path) -> None:
+        """A refused header leaves no file behind."""
+        with pytest.raises(AudioError, match="at 0 Hz"):
+            wav.WavWriter(tmp_path / "a.wav", 0)
+
+        assert [] == list(tmp_path.iterdir())
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+    def test_full_disk(self) -> None:
+        """A file that cannot be written is closed and says so."""
+        with pytest.raises(OSError, match="No space left"):
+            wav.WavWriter("/dev/full", 24000).close()
+
+    def test_too_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file ends before its header can no longer say its length."""
+        monkeypatch.setattr(wav, "_MAX_DATA_BYTES", 150)
+        path = tmp_path / "a.wav"
+        with wav.WavWriter(path, 24000) as writer:
+            writer.write(PCM)
+            with pytest.raises(AudioError, match="up to 150 bytes, got 200"):
+                writer.write(PCM)
+
+        assert PCM == read_by_stdlib(path)[0]

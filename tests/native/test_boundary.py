@@ -1,0 +1,67 @@
+"""What stands between Python and C: the stubs, the ABI number, the words for results."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from inworld_sync import _native
+from inworld_sync._native import _hold, _release
+
+STUB = Path(_native.__file__).with_name("_core.pyi")
+
+
+def members_of(class_name: str) -> set[str]:
+    """The names that the stub declares in a class."""
+    for node in ast.parse(STUB.read_text()).body:
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
+            return {
+                member.target.id if isinstance(member, ast.AnnAssign) else member.name
+                for member in node.body
+                if isinstance(member, (ast.AnnAssign, ast.FunctionDef))
+            }
+    raise AssertionError(f"{STUB.name} has no class {class_name}")
+
+
+@pytest.mark.parametrize("module", [_hold, _release], ids=["hold", "release"])
+def test_stub_names_every_function(module: object) -> None:
+    """The stub declares what the compiled modules hold, no more and no less."""
+    assert set(dir(module.lib)) == members_of("Lib")
+
+
+def test_stub_names_of_ffi_exist() -> None:
+    """What the stub declares of ffi is there."""
+    assert members_of("FFI") <= set(dir(_native.ffi))
+
+
+@pytest.mark.parametrize("found", [_native.ABI_VERSION - 1, _native.ABI_VERSION + 1])
+def test_abi_mismatch(found: int) -> None:
+    """A compiled module of another version is refused, with what to do."""
+    with pytest.raises(ImportError, match=f"has ABI {found}, .* reinstall inworld-sync"):
+        _native.check_abi("a module", found)
+
+
+def test_every_status_has_words() -> None:
+    """Each result of the header has its own words."""
+    statuses = [name for name in dir(_native.hold) if name.startswith("IW_") and is_status(name)]
+    words = {
+        _native.ffi.string(_native.hold.iw_status_text(getattr(_native.hold, name)))
+        for name in statuses
+    }
+
+    assert len(statuses) == len(words)
+    assert b"an unknown status" not in words
+
+
+def is_status(name: str) -> bool:
+    return name in _native.ffi.typeof("enum iw_status").relements
+
+
+@pytest.mark.parametrize("number", [1, -999, 2**31 - 1, -(2**31)])
+def test_unknown_status_has_words(number: int) -> None:
+    """A number that is no result has words too."""
+    text = _native.ffi.string(_native.hold.iw_status_text(number))
+
+    assert b"an unknown status" == text

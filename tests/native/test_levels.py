@@ -1,0 +1,104 @@
+"""Instruction sets: which there are, forcing one, and the environment variable."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from inworld_sync import _native
+from inworld_sync.errors import ConfigError
+
+SCRIPT = "from inworld_sync import _native; print(_native.level(), *_native.levels())"
+
+
+def run(wanted: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ}
+    environment.pop("INWORLD_SYNC_LEVEL", None)
+    if wanted is not None:
+        environment["INWORLD_SYNC_LEVEL"] = wanted
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_scalar_is_always_there() -> None:
+    """Plain C runs on every machine."""
+    assert "scalar" == _native.levels()[0]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="needs Linux's list of features")
+def test_levels_match_the_cpu() -> None:
+    """The levels are those that the operating system reports for this CPU."""
+    with open("/proc/cpuinfo") as file:
+        words = set(file.read().split())
+    avx512 = {"avx512f", "avx512bw", "avx512vl", "avx512_vbmi", "avx512vbmi"}
+    expected = ["scalar"]
+    if {"avx2", "bmi1", "bmi2"} <= words:
+        expected.append("avx2")
+        if len(avx512 & words) == 4:
+            expected.append("avx512")
+    if platform.machine() == "aarch64":
+        expected.append("neon")
+
+    assert tuple(expected) == _native.levels()
+
+
+@pytest.mark.parametrize("name", _native.levels())
+def test_force_level(name: str) -> None:
+    """A forced level is in use in both builds of the core, until None lets it go."""
+    try:
+        _native.force_level(name)
+        number = getattr(_native.hold, f"IW_LEVEL_{name.upper()}")
+
+        assert name == _native.level()
+        assert number == _native.hold.iw_level_active() == _native.release.iw_level_active()
+    finally:
+        _native.force_level(None)
+    assert _native.levels()[-1] == _native.level()
+
+
+def test_force_a_level_that_is_not_there() -> None:
+    """A level that this machine cannot run is refused and changes nothing."""
+    missing = ({"avx2", "neon"} - set(_native.levels())).pop()
+    before = _native.level()
+    with pytest.raises(ConfigError, match=f"got '{missing}'"):
+        _native.force_level(missing)
+
+    assert before == _native.level()
+
+
+@pytest.mark.parametrize("number", [-1, 4, 1000])
+def test_numbers_that_are_no_level(number: int) -> None:
+    """C refuses a number that is no level, and names none for it."""
+    before = _native.hold.iw_level_active()
+
+    assert 0 == _native.hold.iw_level_supported(number)
+    assert _native.hold.IW_UNSUPPORTED == _native.hold.iw_level_force(number)
+    assert _native.ffi.NULL == _native.hold.iw_level_name(number)
+    assert before == _native.hold.iw_level_active()
+
+
+def test_best_level_without_the_variable() -> None:
+    """Without the variable, or with an empty one, the best level runs."""
+    best = _native.levels()[-1]
+
+    assert [best, best] == [run(wanted).stdout.split()[0] for wanted in (None, "")]
+
+
+@pytest.mark.parametrize("name", _native.levels())
+def test_variable_forces_a_level(name: str) -> None:
+    """INWORLD_SYNC_LEVEL chooses the level at import."""
+    assert name == run(name).stdout.split()[0]
+
+
+def test_variable_with_another_word() -> None:
+    """A word that is no level is refused at import, by the variable's name."""
+    process = run("fastest")
+
+    assert 0 != process.returncode
+    assert "INWORLD_SYNC_LEVEL: the level must be one of scalar" in process.stderr
+    assert "got 'fastest'" in process.stderr

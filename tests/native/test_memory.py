@@ -1,0 +1,136 @@
+"""
+The kernels touch nothing outside their arguments.
+
+Inputs and outputs lie against pages that cannot be touched, at either end, so that a read or a
+write that is one byte too far ends the process.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the guard pages are made with mprotect", allow_module_level=True)
+
+from support.guarded import GuardedBytes
+
+from inworld_sync._native import ffi, hold
+
+every_level = pytest.mark.usefixtures("level")
+
+# Past twice the widest kernel's unrolled step, in every remainder.
+SIZES = [*range(270), *range(500, 530), 1021, 1022, 1023, 1024]
+ROOM = 4 * 1024
+
+
+@pytest.fixture
+def source() -> Iterator[GuardedBytes]:
+    guarded = GuardedBytes(2 * ROOM)
+    yield guarded
+    guarded.close()
+
+
+@pytest.fixture
+def target() -> Iterator[GuardedBytes]:
+    guarded = GuardedBytes(2 * ROOM)
+    yield guarded
+    guarded.close()
+
+
+# (function, bytes of a sample in the input, in the output)
+SAMPLE_KERNELS = [
+    (hold.iw_g711_decode_ulaw, 1, 2),
+    (hold.iw_g711_decode_alaw, 1, 2),
+    (hold.iw_g711_encode_ulaw, 2, 1),
+    (hold.iw_g711_encode_alaw, 2, 1),
+    (hold.iw_pcm_f32_from_s16, 2, 4),
+    (hold.iw_pcm_s16_from_f32, 4, 2),
+    (hold.iw_pcm_swap_s16, 2, 2),
+]
+
+
+@every_level
+@pytest.mark.parametrize(("function", "src_bytes", "dst_bytes"), SAMPLE_KERNELS)
+def test_sample_kernels(
+    source: GuardedBytes,
+    target: GuardedBytes,
+    function: Callable[..., None],
+    src_bytes: int,
+    dst_bytes: int,
+) -> None:
+    """A kernel over samples reads and writes just those, wherever they end or begin."""
+    for samples in SIZES:
+        plain = random.Random(samples).randbytes(samples * src_bytes)
+        expected = ffi.new("uint8_t[]", samples * dst_bytes)
+        function(expected, plain, samples)
+        ends = source.at_end(len(plain)), target.at_end(len(expected))
+        starts = source.at_start(), target.at_start()
+        for src, dst in (ends, starts):
+            ffi.memmove(src, plain, len(plain))
+            function(dst, src, samples)
+            assert ffi.buffer(expected)[:] == ffi.buffer(dst, len(expected))[:]
+
+
+@every_level
+def test_base64_encode(source: GuardedBytes, target: GuardedBytes) -> None:
+    """Encoding reads its input and writes its result, and nothing else."""
+    for size in SIZES:
+        plain = random.Random(size).randbytes(size)
+        room = (size + 2) // 3 * 4
+        ends = source.at_end(size), target.at_end(room)
+        starts = source.at_start(), target.at_start()
+        for src, dst in (ends, starts):
+            ffi.memmove(src, plain, size)
+            assert room == hold.iw_base64_encode(dst, room, src, size)
+
+
+@every_level
+def test_base64_decode(source: GuardedBytes, target: GuardedBytes) -> None:
+    """Decoding into a buffer of just the result's size writes nothing behind it."""
+    for size in SIZES:
+        plain = random.Random(size).randbytes(size)
+        text = ffi.new("uint8_t[]", (size + 2) // 3 * 4)
+        hold.iw_base64_encode(text, len(text), plain, size)
+        ends = source.at_end(len(text)), target.at_end(size)
+        starts = source.at_start(), target.at_start()
+        for src, dst in (ends, starts):
+            ffi.memmove(src, text, len(text))
+            assert size == hold.iw_base64_decode(dst, size, src, len(text))
+            assert plain == ffi.buffer(dst, size)[:]
+
+
+@every_level
+def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes) -> None:
+    """A fault anywhere in the text makes no kernel read or write too far."""
+    size = 344
+    position = ffi.new("size_t *")
+    for place in range(size):
+        src, dst = source.at_end(size), target.at_end(size // 4 * 3)
+        ffi.memmove(src, b"A" * size, size)
+        src[place] = ord("!")
+        assert hold.IW_BAD_CHARACTER == hold.iw_base64_decode(dst, size // 4 * 3, src, size)
+        assert hold.IW_BAD_CHARACTER == hold.iw_base64_fault(position, src, size)
+        assert place == position[0]
+
+
+def test_wav_find(source: GuardedBytes) -> None:
+    """However a WAV header is cut or lies, nothing outside the chunk is read."""
+    found = ffi.new("struct iw_wav *")
+    generator = random.Random(1)
+    names = [b"fmt ", b"data", b"LIST", b"junk"]
+    for _ in range(2000):
+        whole = b"RIFF\0\0\0\0WAVE" + b"".join(
+            generator.choice(names)
+            + generator.choice([0, 1, 2, 7, 16, 40, 0xFFFFFFFF]).to_bytes(4, "little")
+            + generator.randbytes(generator.choice([0, 1, 2, 7, 16, 40]))
+            for _ in range(generator.randrange(5))
+        )
+        data = whole[: generator.randrange(len(whole) + 1)]
+        src = source.at_end(len(data))
+        ffi.memmove(src, data, len(data))
+        hold.iw_wav_find(found, src, len(data))
+        assert found.data_offset_bytes + found.data_bytes <= len(data)

@@ -1,0 +1,114 @@
+"""The C sources: they compile without a warning, alone, and give away their own names only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from inworld_sync import _native
+
+ROOT = Path(__file__).resolve().parents[2]
+CSRC = ROOT / "csrc"
+SOURCES = sorted(CSRC.glob("*/*.c"))
+HEADERS = sorted(CSRC.glob("*/*.h"))
+# A sanitized build brings the sanitizer's symbols.
+SANITIZED = bool(os.environ.get("INWORLD_SYNC_SANITIZE"))
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the options are those of gcc and clang")
+elf = pytest.mark.skipif(sys.platform != "linux", reason="reads ELF symbols")
+
+
+def compilers() -> list[list[str]]:
+    """The compiler of this Python, and gcc and clang where they are installed."""
+    words = [shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]]
+    words += [[name] for name in ("gcc", "clang")]
+    found = {os.path.realpath(path): [path] for [word] in words if (path := shutil.which(word))}
+    return list(found.values())
+
+
+def strict(compiler: list[str], path: Path, *arguments: str) -> str:
+    """Compile one file with every warning an error, and return what the compiler said."""
+    process = subprocess.run(
+        [
+            *compiler,
+            *("-std=c11", "-O2", "-fvisibility=hidden", "-I", str(CSRC)),
+            *("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes", "-Werror"),
+            *("-x", "c", str(path)),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return process.stderr if process.returncode else ""
+
+
+def symbols(*arguments: str) -> set[str]:
+    lines = subprocess.run(
+        ["nm", *arguments], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()
+    return {line.split()[-1] for line in lines if len(line.split()) == 3}
+
+
+@posix
+def test_there_is_a_compiler() -> None:
+    """The checks below run with at least one compiler."""
+    assert compilers()
+
+
+@posix
+@pytest.mark.parametrize("compiler", compilers(), ids=lambda words: Path(words[0]).name)
+@pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
+def test_no_warning(path: Path, compiler: list[str], tmp_path: Path) -> None:
+    """Each source, and each header alone, compiles without a warning."""
+    assert "" == strict(compiler, path, "-c", "-o", str(tmp_path / "a.o"))
+
+
+@elf
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_global_names_have_our_prefix(path: Path, tmp_path: Path) -> None:
+    """A name that is visible outside its file begins with iw_ or iwp_."""
+    strict(compilers()[0], path, "-c", "-o", str(tmp_path / "a.o"))
+    foreign = {
+        name
+        for name in symbols("--defined-only", "--extern-only", str(tmp_path / "a.o"))
+        if not re.match(r"iwp?_[a-z0-9_]+$", name)
+    }
+
+    assert set() == foreign
+
+
+@elf
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer exports symbols of its own")
+@pytest.mark.parametrize("name", ["_hold", "_release"])
+def test_extension_exports_its_init_function(name: str) -> None:
+    """The compiled module gives nothing away but the function that Python calls."""
+    path = getattr(_native, name).__file__
+
+    assert {f"PyInit_{name}"} == symbols("--dynamic", "--defined-only", path)
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
+def test_no_header_of_python(path: Path) -> None:
+    """The core knows nothing of Python."""
+    assert "Python.h" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
+def test_size_limits(path: Path) -> None:
+    """A file stays below 500 lines and 96 columns, a function below 60 lines."""
+    lines = path.read_text().splitlines()
+    starts = [number for number, line in enumerate(lines) if line == "{"]
+    ends = [number for number, line in enumerate(lines) if line == "}"]
+
+    assert 500 > len(lines)
+    assert 96 >= max(map(len, lines))
+    assert 60 > max((end - start for start, end in zip(starts, ends, strict=True)), default=0)
