@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import attrs
 
-import inworld_sync
+from inworld_sync import __version__
 from inworld_sync.auth import Auth
 from inworld_sync.errors import QuotaError
 from inworld_sync.models.options import Limiter, Options
@@ -62,7 +62,7 @@ class Connector:
         """What every request is sent with, the credential included."""
         name, value = self.auth.header()
         return {
-            "User-Agent": f"inworld-sync/{inworld_sync.__version__}",
+            "User-Agent": f"inworld-sync/{__version__}",
             "X-Request-Id": str(uuid.uuid4()),
             **self.options.headers,
             name: value,

@@ -204,7 +204,7 @@ def test_refuses_half_a_sample(law: str) -> None:
     with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3 bytes") as caught:
         ENCODE[law](b"abc")
 
-    assert 2 == caught.value.offset_bytes
+    assert caught.value.offset_bytes == 2
 
 
 @each_law

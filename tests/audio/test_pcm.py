@@ -170,7 +170,7 @@ def test_swap_in_place() -> None:
     swapped = array("h", samples)
     swapped.byteswap()
 
-    assert 666 == pcm.swap_bytes_into(samples, samples)
+    assert pcm.swap_bytes_into(samples, samples) == 666
     assert swapped == samples
 
 
@@ -254,7 +254,7 @@ class TestSampleCarry:
         view = pcm.SampleCarry().feed(chunk)
         chunk[0] = ord("z")
 
-        assert b"zbcd" == bytes(view)
+        assert bytes(view) == b"zbcd"
 
     def test_pending_byte_is_a_copy(self) -> None:
         """The chunk's memory may be reused after the call."""
@@ -263,11 +263,11 @@ class TestSampleCarry:
         carry.feed(chunk).release()
         chunk[:] = b"xyz"
 
-        assert b"cd" == bytes(carry.feed(b"d"))
+        assert bytes(carry.feed(b"d")) == b"cd"
 
     def test_takes_wider_items(self) -> None:
         """A buffer of 16-bit or float items counts by its bytes."""
-        assert 6 == len(pcm.SampleCarry(3).feed(array("h", [1, 2, 3])))
+        assert len(pcm.SampleCarry(3).feed(array("h", [1, 2, 3]))) == 6
 
     def test_finish_whole(self) -> None:
         """A stream that ends between samples ends well."""
@@ -275,7 +275,7 @@ class TestSampleCarry:
         carry.feed(b"abcd")
         carry.finish()
 
-        assert 0 == carry.pending_bytes
+        assert carry.pending_bytes == 0
 
     def test_finish_cut(self) -> None:
         """A stream that ends inside a sample is an error, once."""
@@ -285,7 +285,7 @@ class TestSampleCarry:
             carry.finish()
         carry.finish()
 
-        assert b"abcd" == bytes(carry.feed(b"abcd"))
+        assert bytes(carry.feed(b"abcd")) == b"abcd"
 
     def test_refuses_no_bytes_a_sample(self) -> None:
         """A sample has at least one byte."""

@@ -9,8 +9,7 @@ import wave
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from inworld_sync.audio import wav
 from inworld_sync.errors import AudioError, ClosedError
@@ -56,7 +55,11 @@ CHUNKS = [
     ("announces more", riff(FMT, chunk(b"data", PCM, 5000)), PCM),
     ("announces one more", riff(FMT, chunk(b"data", PCM, len(PCM) + 1)), PCM),
     ("announces less", riff(FMT, chunk(b"data", PCM, 40)), PCM),
-    ("samples that begin like a name", riff(FMT, chunk(b"data", b"ab" + b"name\xff\0\0\0", 2)), None),
+    (
+        "samples that begin like a name",
+        riff(FMT, chunk(b"data", b"ab" + b"name\xff\0\0\0", 2)),
+        None,
+    ),
     ("no data chunk", riff(FMT, chunk(b"junk", PCM)), None),
     ("a length past the end", riff(FMT, chunk(b"junk", PCM, 5000)), None),
     ("cut inside the header", riff(FMT), b""),
@@ -116,8 +119,8 @@ def test_header_of_a_stream() -> None:
     """A length that nobody knows yet is 4 GiB."""
     header = wav.header(24000)
 
-    assert (b"\xff" * 4, b"\xff" * 4) == (header[4:8], header[40:44])
-    assert wav.HEADER_BYTES == len(header)
+    assert (header[4:8], header[40:44]) == (b"\xff" * 4, b"\xff" * 4)
+    assert len(header) == wav.HEADER_BYTES
 
 
 # (rate, channels, bytes, words of the message)
@@ -148,7 +151,7 @@ def test_read_wav(tmp_path: Path) -> None:
 
     assert (PCM, 44100, 2) == wav.read_wav(path) == wav.read_wav(str(path))
     with path.open("rb") as opened:
-        assert (PCM, 44100, 2) == wav.read_wav(opened)
+        assert wav.read_wav(opened) == (PCM, 44100, 2)
         assert not opened.closed
 
 
@@ -158,7 +161,7 @@ def test_read_wav_extensible() -> None:
     body = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16000, 32000, 2, 16, 22, 16, 4) + guid
     data = riff(chunk(b"fmt ", body), chunk(b"data", PCM))
 
-    assert (PCM, 16000, 1) == wav.read_wav(io.BytesIO(data))
+    assert wav.read_wav(io.BytesIO(data)) == (PCM, 16000, 1)
 
 
 # (file, words of the message): other encodings, and what is no such file.
@@ -200,7 +203,7 @@ class TestWavWriter:
         with wav.WavWriter(path, 24000, 2) as writer:
             writer.write(PCM[:40])
             writer.write(PCM[40:])
-            assert 100 == writer.data_bytes
+            assert writer.data_bytes == 100
 
         assert (PCM, 24000, 2) == read_by_stdlib(path) == wav.read_wav(path)
 
@@ -208,17 +211,22 @@ class TestWavWriter:
         """A file without samples is a file still."""
         wav.WavWriter(tmp_path / "a.wav", 8000).close()
 
-        assert (b"", 8000, 1) == read_by_stdlib(tmp_path / "a.wav")
+        assert read_by_stdlib(tmp_path / "a.wav") == (b"", 8000, 1)
 
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
     def test_exception(self, tmp_path: Path, error: type[BaseException]) -> None:
         """An exception or Ctrl-C leaves a valid file of what was written, and goes on."""
         path = tmp_path / "a.wav"
-        with pytest.raises(error), wav.WavWriter(path, 24000) as writer:
-            writer.write(PCM + b"\x01")
-            raise error
 
-        assert (PCM, 24000, 1) == read_by_stdlib(path)
+        def record() -> None:
+            with wav.WavWriter(path, 24000) as writer:
+                writer.write(PCM + b"\x01")
+                raise error
+
+        with pytest.raises(error):
+            record()
+
+        assert read_by_stdlib(path) == (PCM, 24000, 1)
 
     def test_before_close(self, tmp_path: Path) -> None:
         """A file that is still being written, or whose writer was killed, can be read."""
@@ -227,7 +235,7 @@ class TestWavWriter:
             writer = wav.WavWriter(file, 24000)
             writer.write(PCM)
 
-            assert (PCM, 24000, 1) == wav.read_wav(path)
+            assert wav.read_wav(path) == (PCM, 24000, 1)
 
     def test_interrupted_write(self, tmp_path: Path) -> None:
         """Half a frame that an interrupted write left is cut off."""
@@ -238,8 +246,8 @@ class TestWavWriter:
         writer._file.write(b"\x01\x02\x03")
         writer.close()
 
-        assert 44 + 102 == path.stat().st_size
-        assert (PCM + b"\x01\x02", 24000, 1) == read_by_stdlib(path)
+        assert path.stat().st_size == 44 + 102
+        assert read_by_stdlib(path) == (PCM + b"\x01\x02", 24000, 1)
 
     def test_open_file(self) -> None:
         """A file that the caller opened is written from where it stands and stays open."""
@@ -250,7 +258,7 @@ class TestWavWriter:
         file.write(b"behind")
 
         assert b"before" + wav.header(24000, 1, 100) + PCM + b"behind" == file.getvalue()[:156]
-        assert 206 == len(file.getvalue())
+        assert len(file.getvalue()) == 206
 
     def test_pipe(self) -> None:
         """Where nothing can be put in later, the header announces a stream."""
@@ -261,7 +269,7 @@ class TestWavWriter:
             received = reader.read()
 
         assert wav.header(24000) + PCM == received
-        assert (PCM, 24000, 1) == wav.read_wav(io.BytesIO(received))
+        assert wav.read_wav(io.BytesIO(received)) == (PCM, 24000, 1)
 
     def test_cut_between_writes(self, tmp_path: Path) -> None:
         """A frame may be cut between two calls."""
@@ -270,7 +278,7 @@ class TestWavWriter:
             for at in range(0, 100, 7):
                 writer.write(PCM[at : at + 7])
 
-        assert PCM == read_by_stdlib(path)[0]
+        assert read_by_stdlib(path)[0] == PCM
 
     def test_cut_end(self, tmp_path: Path) -> None:
         """A cut last sample is an error at close, and the file is valid without it."""
@@ -281,7 +289,7 @@ class TestWavWriter:
             writer.close()
         writer.close()
 
-        assert PCM == read_by_stdlib(path)[0]
+        assert read_by_stdlib(path)[0] == PCM
 
     def test_closed(self, tmp_path: Path) -> None:
         """A closed writer takes nothing, and may be closed again."""
@@ -296,7 +304,7 @@ class TestWavWriter:
         with pytest.raises(AudioError, match="at 0 Hz"):
             wav.WavWriter(tmp_path / "a.wav", 0)
 
-        assert [] == list(tmp_path.iterdir())
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
     def test_full_disk(self) -> None:
@@ -313,4 +321,4 @@ class TestWavWriter:
             with pytest.raises(AudioError, match="up to 150 bytes, got 200"):
                 writer.write(PCM)
 
-        assert PCM == read_by_stdlib(path)[0]
+        assert read_by_stdlib(path)[0] == PCM

@@ -64,4 +64,4 @@ def test_unknown_status_has_words(number: int) -> None:
     """A number that is no result has words too."""
     text = _native.ffi.string(_native.hold.iw_status_text(number))
 
-    assert b"an unknown status" == text
+    assert text == b"an unknown status"

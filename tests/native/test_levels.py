@@ -6,12 +6,14 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from inworld_sync import _native
 from inworld_sync.errors import ConfigError
 
+CPUINFO = Path("/proc/cpuinfo")
 SCRIPT = "from inworld_sync import _native; print(_native.level(), *_native.levels())"
 
 
@@ -27,14 +29,13 @@ def run(wanted: str | None) -> subprocess.CompletedProcess[str]:
 
 def test_scalar_is_always_there() -> None:
     """Plain C runs on every machine."""
-    assert "scalar" == _native.levels()[0]
+    assert _native.levels()[0] == "scalar"
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="needs Linux's list of features")
+@pytest.mark.skipif(not CPUINFO.exists(), reason="needs Linux's list of features")
 def test_levels_match_the_cpu() -> None:
     """The levels are those that the operating system reports for this CPU."""
-    with open("/proc/cpuinfo") as file:
-        words = set(file.read().split())
+    words = set(CPUINFO.read_text().split())
     avx512 = {"avx512f", "avx512bw", "avx512vl", "avx512_vbmi", "avx512vbmi"}
     expected = ["scalar"]
     if {"avx2", "bmi1", "bmi2"} <= words:
@@ -76,9 +77,9 @@ def test_numbers_that_are_no_level(number: int) -> None:
     """C refuses a number that is no level, and names none for it."""
     before = _native.hold.iw_level_active()
 
-    assert 0 == _native.hold.iw_level_supported(number)
-    assert _native.hold.IW_UNSUPPORTED == _native.hold.iw_level_force(number)
-    assert _native.ffi.NULL == _native.hold.iw_level_name(number)
+    assert _native.hold.iw_level_supported(number) == 0
+    assert _native.hold.iw_level_force(number) == _native.hold.IW_UNSUPPORTED
+    assert _native.hold.iw_level_name(number) == _native.ffi.NULL
     assert before == _native.hold.iw_level_active()
 
 
@@ -99,6 +100,6 @@ def test_variable_with_another_word() -> None:
     """A word that is no level is refused at import, by the variable's name."""
     process = run("fastest")
 
-    assert 0 != process.returncode
+    assert process.returncode != 0
     assert "INWORLD_SYNC_LEVEL: the level must be one of scalar" in process.stderr
     assert "got 'fastest'" in process.stderr

@@ -16,9 +16,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the guard pages are made with mprotect", allow_module_level=True)
 
-from support.guarded import GuardedBytes
-
 from inworld_sync._native import ffi, hold
+
+from support.guarded import GuardedBytes
 
 every_level = pytest.mark.usefixtures("level")
 
@@ -112,8 +112,8 @@ def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes)
         src, dst = source.at_end(size), target.at_end(size // 4 * 3)
         ffi.memmove(src, b"A" * size, size)
         src[place] = ord("!")
-        assert hold.IW_BAD_CHARACTER == hold.iw_base64_decode(dst, size // 4 * 3, src, size)
-        assert hold.IW_BAD_CHARACTER == hold.iw_base64_fault(position, src, size)
+        assert hold.iw_base64_decode(dst, size // 4 * 3, src, size) == hold.IW_BAD_CHARACTER
+        assert hold.iw_base64_fault(position, src, size) == hold.IW_BAD_CHARACTER
         assert place == position[0]
 
 

@@ -69,7 +69,7 @@ def test_there_is_a_compiler() -> None:
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_no_warning(path: Path, compiler: list[str], tmp_path: Path) -> None:
     """Each source, and each header alone, compiles without a warning."""
-    assert "" == strict(compiler, path, "-c", "-o", str(tmp_path / "a.o"))
+    assert strict(compiler, path, "-c", "-o", str(tmp_path / "a.o")) == ""
 
 
 @elf
@@ -109,6 +109,6 @@ def test_size_limits(path: Path) -> None:
     starts = [number for number, line in enumerate(lines) if line == "{"]
     ends = [number for number, line in enumerate(lines) if line == "}"]
 
-    assert 500 > len(lines)
-    assert 96 >= max(map(len, lines))
-    assert 60 > max((end - start for start, end in zip(starts, ends, strict=True)), default=0)
+    assert len(lines) < 500
+    assert max(map(len, lines)) <= 96
+    assert max((end - start for start, end in zip(starts, ends, strict=True)), default=0) < 60

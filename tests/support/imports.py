@@ -1,0 +1,118 @@
+"""Which unit of the package imports what: every import of every file, read without running it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = "inworld_sync"
+
+# The package's own file belongs to no unit, and what `python -m` runs belongs to the command line.
+_UNIT_OF_FILE = {"__init__": "", "__main__": "cli"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """
+    One module that a file imports.
+
+    Attributes:
+        path: The file, relative to the package.
+        line: Where in it.
+        unit: The file's unit, its first part below the package; "" for the package's own file.
+        module: The whole name; for ``from package import name``, the module behind the name.
+        runs_at_import: It stands neither inside a function nor under TYPE_CHECKING.
+        for_types: It stands under TYPE_CHECKING.
+        relative: It is written with leading dots.
+    """
+
+    path: str
+    line: int
+    unit: str
+    module: str
+    runs_at_import: bool
+    for_types: bool
+    relative: bool
+
+    @property
+    def target(self) -> str | None:
+        """The unit of this package that is imported; None for another package's module."""
+        package, _, rest = self.module.partition(".")
+        return rest.partition(".")[0] if package == PACKAGE else None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} imports {self.module}"
+
+
+def imports_of(package: Path) -> list[Import]:
+    """All imports below the package folder."""
+    return [
+        found
+        for path in sorted(package.rglob("*.py*"))
+        if path.suffix in {".py", ".pyi"}
+        for found in _Reader(package, path).read()
+    ]
+
+
+class _Reader:
+    def __init__(self, package: Path, path: Path) -> None:
+        self._path = path.relative_to(package)
+        self._text = path.read_text(encoding="utf-8")
+        first = self._path.parts[0]
+        self._unit = first if len(self._path.parts) > 1 else self._path.stem
+        self._unit = _UNIT_OF_FILE.get(self._unit, self._unit)
+
+    def read(self) -> Iterator[Import]:
+        yield from self._walk(ast.parse(self._text), in_function=False, for_types=False)
+
+    def _walk(self, node: ast.AST, *, in_function: bool, for_types: bool) -> Iterator[Import]:
+        for module, relative in self._modules(node):
+            yield Import(
+                path=self._path.as_posix(),
+                line=getattr(node, "lineno", 0),
+                unit=self._unit,
+                module=module,
+                runs_at_import=not in_function and not for_types,
+                for_types=for_types,
+                relative=relative,
+            )
+        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        guarded = node.body if isinstance(node, ast.If) and _is_type_checking(node.test) else []
+        for child in ast.iter_child_nodes(node):
+            yield from self._walk(
+                child,
+                in_function=in_function or function,
+                for_types=for_types or child in guarded,
+            )
+
+    def _modules(self, node: ast.AST) -> Iterator[tuple[str, bool]]:
+        if isinstance(node, ast.Import):
+            yield from ((name.name, False) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = self._base(node)
+            if base == PACKAGE:
+                yield from ((f"{base}.{name.name}", bool(node.level)) for name in node.names)
+            else:
+                yield base, bool(node.level)
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+            argument = node.args[0] if node.args else None
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                yield argument.value, argument.value.startswith(".")
+
+    def _base(self, node: ast.ImportFrom) -> str:
+        """The module after ``from``, with leading dots resolved."""
+        if not node.level:
+            return node.module or ""
+        parts = [PACKAGE, *self._path.parts[:-1]]
+        parts = parts[: len(parts) - node.level + 1]
+        return ".".join([*parts, *filter(None, [node.module])])
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+
+def _called(node: ast.Call) -> str:
+    return ast.unparse(node.func).rpartition(".")[2]

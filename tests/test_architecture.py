@@ -1,0 +1,217 @@
+"""The ranks of the package and what each unit alone may import, checked for every import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.imports import Import, imports_of
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "inworld_sync"
+
+# A unit imports itself and units of a lower rank.
+RANKS = {
+    "errors": 0,
+    "_native": 1,
+    "models": 1,
+    "audio": 2,
+    "wire": 2,
+    "auth": 3,
+    "devices": 3,
+    "transport": 3,
+    "sessions": 4,
+    "emulator": 5,
+    "telephony": 5,
+    "webrtc": 5,
+    "client": 6,
+    "cli": 7,
+}
+
+# Units that nobody but these may import, though the ranks would allow it.
+IMPORTED_BY = {"_native": {"audio"}}
+
+# The local server reads and writes the wire by itself: a misreading that one codec on both sides
+# would hide shows between two.
+FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "transport"}}
+
+# What only these units may import. The local server is a server: it has sockets of its own.
+ALONE = {
+    "_cffi_backend": {"_native"},
+    "aiortc": {"webrtc", "emulator"},
+    "asyncio": {"webrtc", "emulator"},
+    "attrs": set(RANKS) - {"errors", "_native"},
+    "cattrs": {"models", "wire"},
+    "certifi": {"transport"},
+    "cffi": {"_native"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "socket": {"transport", "emulator"},
+    "sounddevice": {"devices"},
+    "ssl": {"transport", "emulator"},
+    "urllib3": {"transport"},
+    "websocket": {"transport"},
+    "websockets": {"emulator"},
+}
+
+# Named in the signature of an option, and imported for type checkers only.
+FOR_TYPES = {("models", "ssl")}
+
+# Bytes in, events out: no I/O, no clock, no thread, no chance.
+FORBIDDEN_MODULES = {
+    "wire": {
+        *("asyncio", "http", "io", "os", "pathlib", "select", "selectors", "socket", "ssl"),
+        *("subprocess", "sys", "tempfile", "urllib"),
+        *("datetime", "sched", "time"),
+        *("_thread", "concurrent", "multiprocessing", "queue", "threading"),
+        *("random", "secrets"),
+    },
+    "errors": {"asyncio", "socket", "ssl", "threading", "time"},
+    "models": {"asyncio", "queue", "select", "socket", "subprocess", "threading", "time"},
+}
+
+# Slow to load, so imported inside the functions that need them. The local server is loaded when
+# it is asked for, and its voices compute with arrays.
+LAZY = {"numpy": set(RANKS) - {"emulator"}}
+
+
+def faults_in(imports: list[Import]) -> list[str]:
+    """Each import that the tables above do not allow, with the reason."""
+    return [f"{found}: {reason}" for found in imports if (reason := fault(found))]
+
+
+def fault(found: Import) -> str | None:
+    """Why an import is not allowed, or None."""
+    if found.relative:
+        return "an import is written in full"
+    if found.target is not None:
+        return fault_inside(found, found.target)
+    module = found.module.partition(".")[0]
+    if found.for_types and (found.unit, module) in FOR_TYPES:
+        return None
+    if found.unit and found.unit not in ALONE.get(module, RANKS):
+        return f"only {' and '.join(sorted(ALONE[module]))} may import {module}"
+    if module in FORBIDDEN_MODULES.get(found.unit, ()):
+        return f"{found.unit} does without {module}"
+    if found.unit in LAZY.get(module, ()) and found.runs_at_import:
+        return f"{module} is imported inside functions"
+    return None
+
+
+def fault_inside(found: Import, target: str) -> str | None:
+    """Why an import within the package is not allowed, or None."""
+    if found.unit == "":
+        return "the package's own file loads its names when asked" if found.runs_at_import else None
+    if target == "__version__":
+        return None
+    if target == "":
+        return "a unit imports what it needs from the package, not the package"
+    if target not in RANKS or found.unit not in RANKS:
+        return "a unit without a rank"
+    if target == found.unit:
+        return None
+    if RANKS[target] >= RANKS[found.unit]:
+        return f"rank {RANKS[found.unit]} imports lower ranks only, got rank {RANKS[target]}"
+    if found.unit not in IMPORTED_BY.get(target, RANKS):
+        return f"only {' and '.join(sorted(IMPORTED_BY[target]))} may import {target}"
+    if target in FORBIDDEN_UNITS.get(found.unit, ()):
+        return f"{found.unit} does without {target}"
+    return None
+
+
+def test_every_unit_has_a_rank() -> None:
+    """Each file and folder of the package stands in the table of ranks."""
+    units = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists()
+    }
+
+    assert set() == units - set(RANKS)
+
+
+def test_imports() -> None:
+    """No file imports what its unit may not."""
+    assert faults_in(imports_of(PACKAGE)) == []
+
+
+# (file, its text, the reason that is given): a fault of each kind, wherever an import can stand.
+PLANTED = [
+    ("wire/a.py", "from inworld_sync.sessions import tts", "lower ranks only, got rank 4"),
+    ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
+    ("errors.py", "from inworld_sync import models", "lower ranks only, got rank 1"),
+    ("auth.py", "from inworld_sync.transport.http import HttpClient", "got rank 3"),
+    ("client.py", "import inworld_sync.cli.say", "got rank 7"),
+    ("audio/a.py", "def f():\n    import inworld_sync.wire", "got rank 2"),
+    ("audio/a.py", "class A:\n    from inworld_sync.wire import tts", "got rank 2"),
+    (
+        "audio/a.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import inworld_sync.wire",
+        "got rank 2",
+    ),
+    ("audio/a.py", "import importlib\nimportlib.import_module('inworld_sync.wire')", "got rank 2"),
+    ("audio/a.pyi", "import inworld_sync.wire", "got rank 2"),
+    ("sessions/a.py", "import inworld_sync._native", "only audio may import _native"),
+    ("sessions/a.py", "from inworld_sync import _native", "only audio may import _native"),
+    ("emulator/a.py", "import inworld_sync.wire.tts", "emulator does without wire"),
+    ("emulator/a.py", "import inworld_sync.sessions.tts", "emulator does without sessions"),
+    ("sessions/a.py", "import inworld_sync", "not the package"),
+    ("sessions/a.py", "from ..wire import tts", "written in full"),
+    ("sessions/a.py", "from . import tts", "written in full"),
+    ("sessions/a.py", "import websocket", "only transport may import websocket"),
+    ("sessions/a.py", "from websocket._core import WebSocket", "only transport may"),
+    ("auth.py", "def f():\n    import urllib3.util", "only transport may import urllib3"),
+    ("sessions/a.py", "import ssl", "only emulator and transport may import ssl"),
+    ("models/a.py", "import ssl", "only emulator and transport may import ssl"),
+    ("client.py", "import socket", "only emulator and transport may import socket"),
+    ("audio/a.py", "import sounddevice", "only devices may import sounddevice"),
+    ("audio/a.py", "import cffi", "only _native may import cffi"),
+    ("sessions/a.py", "import cattrs", "only models and wire may import cattrs"),
+    ("errors.py", "import attrs", "may import attrs"),
+    ("sessions/a.py", "import asyncio", "only emulator and webrtc may import asyncio"),
+    ("client.py", "import click", "only cli may import click"),
+    ("wire/a.py", "import threading", "wire does without threading"),
+    ("wire/a.py", "def f():\n    from time import monotonic", "wire does without time"),
+    ("wire/a.py", "import urllib.request", "wire does without urllib"),
+    ("models/a.py", "import time", "models does without time"),
+    ("audio/a.py", "import numpy as np", "numpy is imported inside functions"),
+    ("sound/a.py", "import inworld_sync.errors", "a unit without a rank"),
+    ("audio/a.py", "import inworld_sync.sound", "a unit without a rank"),
+    ("__init__.py", "from inworld_sync.client import Inworld", "loads its names when asked"),
+]
+
+
+@pytest.mark.parametrize(("path", "text", "reason"), PLANTED)
+def test_planted_fault_is_found(path: str, text: str, reason: str, tmp_path: Path) -> None:
+    """A file with one import that is not allowed is named, with its line and the reason."""
+    file = tmp_path / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    found = faults_in(imports_of(tmp_path))
+
+    assert len(found) == 1
+    assert found[0].startswith(f"{path}:{len(text.splitlines())} imports ")
+    assert reason in found[0]
+
+
+# (file, its text): what looks like a fault and is none.
+ALLOWED = [
+    ("sessions/a.py", "from inworld_sync.sessions import tts"),
+    ("sessions/a.py", "from inworld_sync import __version__"),
+    ("audio/a.py", "def f():\n    import numpy"),
+    ("audio/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy"),
+    ("models/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ssl"),
+    ("__init__.py", "def __getattr__(name):\n    import inworld_sync.client"),
+    ("__main__.py", "from inworld_sync.cli import main"),
+]
+
+
+@pytest.mark.parametrize(("path", "text"), ALLOWED)
+def test_allowed_import(path: str, text: str, tmp_path: Path) -> None:
+    """What the tables allow is not named."""
+    file = tmp_path / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+
+    assert faults_in(imports_of(tmp_path)) == []
