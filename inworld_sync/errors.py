@@ -51,6 +51,7 @@ __all__ = [
     "ServiceError",
     "TransportError",
     "error_from_status",
+    "forbids_retry",
     "redact",
 ]
 
@@ -248,12 +249,13 @@ def error_from_status(
         code=code,
         status=status,
         request_id=request_id,
-        retryable=code in _RETRYABLE_CODES and not _forbids_retry(details),
+        retryable=code in _RETRYABLE_CODES and not forbids_retry(details),
         details=details,
     )
 
 
-def _forbids_retry(details: Sequence[object]) -> bool:
+def forbids_retry(details: Sequence[object]) -> bool:
+    """Whether the details of an error say ``NO_RETRY``."""
     # Seen under both names, in captures and in one published sample.
     return any(
         isinstance(detail, dict)

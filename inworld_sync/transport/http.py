@@ -75,8 +75,6 @@ class HttpClient:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.place = parse_url(options.base_url)
-        scheme = "https" if self.place.is_secure else "http"
-        self.root = f"{scheme}://{self.place.authority}"
         # By process: a pooled connection must not be shared with a forked child.
         self._pools: dict[int, urllib3.PoolManager] = {}
         self._is_closed = False
@@ -168,7 +166,7 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
 
             # Two threads may each make one; setdefault lets one of them be used by both.
-            proxy = choose_proxy(self.root, self.options)
+            proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
 
@@ -251,18 +249,16 @@ class _Exchange:
     def __init__(self, client: HttpClient, method: str, path: str, timeout: float) -> None:
         self._client = client
         self._method = method
-        self._path = path
+        self._url = client.options.endpoint(path, websocket=False)
         self._timeout = timeout
-        self._doing = f"{method} {show_url(client.root + path)}"
+        self._doing = f"{method} {show_url(self._url)}"
         self._deadline = Deadline(timeout, self._doing)
 
     def start(
         self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
     ) -> urllib3.BaseHTTPResponse:
         """Send the request and wait for an answer that is no refusal."""
-        url = self._client.root + self._path
-        if query:
-            url += "?" + urllib.parse.urlencode(query)
+        url = f"{self._url}?{urllib.parse.urlencode(query)}" if query else self._url
         parse_url(url)
         named = {**self._client.options.headers, **headers}
         body = None
@@ -305,7 +301,7 @@ class _Exchange:
         finally:
             response.close()
         raise error_from_response(
-            response.status, _lowered(response), body, url=show_url(self._client.root + self._path)
+            response.status, _lowered(response), body, url=show_url(self._url)
         )
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""From a refusal by HTTP, or by gRPC status, to the error that users see."""
+"""From a refusal by HTTP to the error that users see."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from inworld_sync.errors import (
     NotFoundError,
     QuotaError,
     ServiceError,
+    forbids_retry,
 )
 
-__all__ = ["error_from_response", "error_from_status", "request_id_of"]
+__all__ = ["error_from_response", "request_id_of"]
 
 # Of a refusal's text in a message: a sentence or two; proxies send whole pages.
 _MAX_TEXT_CHARACTERS = 500
@@ -28,15 +29,6 @@ _BY_HTTP_STATUS: dict[int, type[ServiceError]] = {
     429: QuotaError,
 }
 
-# The numbers of google.rpc.Code.
-_BY_GRPC_CODE: dict[int, type[ServiceError]] = {
-    3: InvalidRequestError,
-    5: NotFoundError,
-    7: AuthError,
-    8: QuotaError,
-    16: AuthError,
-}
-_RETRYABLE_CODES = frozenset({4, 8, 13, 14})
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
@@ -64,7 +56,8 @@ def error_from_response(
     Returns:
         The class goes by *status*: 401 and 403 :class:`AuthError`, 402 and 429
         :class:`QuotaError`, 404 :class:`NotFoundError`, 400 and 422
-        :class:`InvalidRequestError`; 408, 425, 429 and those from 500 on are retryable.
+        :class:`InvalidRequestError`. 408, 425, 429 and those from 500 on but 501 are retryable,
+        unless ``NO_RETRY`` stands in the details.
     """
     code, message, details = _parse_body(body)
     known = {name.lower(): value for name, value in headers.items()}
@@ -76,41 +69,13 @@ def error_from_response(
         code=code,
         status=status,
         request_id=request_id_of(headers),
-        retryable=(status >= 500 and status != 501) or status in _RETRYABLE_STATUSES,
+        retryable=_is_retryable(status) and not forbids_retry(details),
         details=details,
     )
 
 
-def error_from_status(
-    code: int, message: str, details: Sequence[object], *, request_id: str | None = None
-) -> ServiceError:
-    """
-    Make the error for a gRPC status inside a message.
-
-    Args:
-        code: Of google.rpc.Code: 3 invalid, 5 not found, 7 permission, 8 exhausted,
-            16 unauthenticated have classes of their own.
-        message: The service's words.
-        details: As the service sent them; a ``reconnectType`` of ``NO_RETRY`` there forbids
-            another try whatever the code.
-        request_id: From the headers of the connection.
-    """
-    return _BY_GRPC_CODE.get(code, ServiceError)(
-        message or "no reason given",
-        code=code,
-        request_id=request_id,
-        retryable=code in _RETRYABLE_CODES and not _forbids_retry(details),
-        details=details,
-    )
-
-
-def _forbids_retry(details: Sequence[object]) -> bool:
-    # Both spellings occur in the service's answers.
-    return any(
-        isinstance(detail, Mapping)
-        and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))
-        for detail in details
-    )
+def _is_retryable(status: int) -> bool:
+    return (status >= 500 and status != 501) or status in _RETRYABLE_STATUSES
 
 
 def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
