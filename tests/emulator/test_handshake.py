@@ -1,0 +1,138 @@
+"""Credentials in all their forms, and when they are judged."""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+from typing import Any
+
+import pytest
+from support.tone import ToneSynthesizer
+from support.tts_client import TTS_PATH, TtsClient, open_tts
+from websockets.exceptions import ConnectionClosedOK
+
+from inworld_sync.emulator import Emulator, Settings
+
+
+def created(client: TtsClient) -> bool:
+    client.create()
+    return "contextCreated" in client.result()
+
+
+def fatal_error(client: TtsClient) -> dict[str, Any]:
+    """Send a first message; return the error that must come before CLOSE 1000."""
+    client.create()
+    error = client.receive()["error"]
+    assert isinstance(error, dict)
+    with pytest.raises(ConnectionClosedOK) as caught:
+        client.receive()
+    assert caught.value.rcvd is not None
+    assert 1000 == caught.value.rcvd.code
+    return error
+
+
+def test_key_has_the_form_of_the_portal(tone_server: Emulator) -> None:
+    """The key is base64 of an id and a secret with a colon between them."""
+    assert 1 == base64.b64decode(tone_server.api_key, validate=True).count(b":")
+
+
+def test_own_key() -> None:
+    """A key of the caller's choice works."""
+    key = base64.b64encode(b"me:secret").decode()
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), api_key=key) as server,
+        open_tts(server, headers={"Authorization": f"Basic {key}"}) as client,
+    ):
+        assert created(client)
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
+def test_basic_header(tone_server: Emulator, scheme: str) -> None:
+    """The key is sent verbatim behind "Basic", in any case."""
+    with open_tts(tone_server, headers={"Authorization": f"{scheme} {tone_server.api_key}"}) as c:
+        assert created(c)
+
+
+@pytest.mark.parametrize("name", ["authorization", "Authorization"])
+def test_query(tone_server: Emulator, name: str) -> None:
+    """Browsers may put the credential into the query, under a name in either case."""
+    value = urllib.parse.quote(f"Basic {tone_server.api_key}")
+    with open_tts(tone_server, headers={}, path=f"{TTS_PATH}?{name}={value}") as client:
+        assert created(client)
+
+
+def test_subprotocol_is_accepted_and_echoed(tone_server: Emulator) -> None:
+    """Templates offer the key without its padding as a subprotocol, and demand an echo."""
+    offered = f"basic_{tone_server.api_key.rstrip('=')}"
+    with open_tts(tone_server, headers={}, subprotocols=[offered, "other"]) as client:
+        assert created(client)
+        assert offered == client.connection.subprotocol
+
+
+def test_percent_encoded_colon(tone_server: Emulator) -> None:
+    """Some clients encode the colon in the path."""
+    with open_tts(tone_server, path=TTS_PATH.replace(":", "%3A")) as client:
+        assert created(client)
+
+
+def test_no_credential(tone_server: Emulator) -> None:
+    """Without a credential the upgrade works and the first message is refused with code 16."""
+    with open_tts(tone_server, headers={}) as client:
+        error = fatal_error(client)
+
+    assert (16, "authentication is required") == (error["code"], error["message"])
+    (detail,) = error["details"]
+    assert ("SESSION_TOKEN_INVALID", "NO_RETRY") == (detail["errorType"], detail["reconnectType"])
+
+
+# A wrong key, the key encoded once more, and forms that are no credential for this endpoint.
+@pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
+def test_bad_key(tone_server: Emulator, header: str) -> None:
+    """A bad key is upgraded too; the refusal echoes its first four characters."""
+    with open_tts(tone_server, headers={"Authorization": header}) as client:
+        error = fatal_error(client)
+
+    expected = 'Invalid credentials provided for API key "abcd***"'
+    assert {"code": 7, "message": expected, "details": []} == error
+
+
+def test_bearer_with_the_key(tone_server: Emulator) -> None:
+    """At a WebSocket upgrade the key works as Basic only."""
+    headers = {"Authorization": f"Bearer {tone_server.api_key}"}
+    with open_tts(tone_server, headers=headers) as client:
+        assert 7 == fatal_error(client)["code"]
+
+
+@pytest.mark.parametrize("query", ["key=", "api_key="])
+def test_other_query_names_are_no_credential(tone_server: Emulator, query: str) -> None:
+    """?key= counts as no credential at all."""
+    path = f"{TTS_PATH}?{query}{tone_server.api_key}"
+    with open_tts(tone_server, headers={}, path=path) as client:
+        assert 16 == fatal_error(client)["code"]
+
+
+def test_server_is_silent_before_the_first_message(tone_server: Emulator) -> None:
+    """An idle connection with a bad key is healthy: nothing is judged before a message."""
+    with open_tts(tone_server, headers={}) as client, pytest.raises(TimeoutError):
+        client.connection.recv(timeout=0.1)
+
+
+def test_unchecked_credentials() -> None:
+    """The setting check_credentials=False lets everybody in."""
+    settings = Settings(check_credentials=False)
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
+        open_tts(server, headers={}) as client,
+    ):
+        assert created(client)
+
+
+def test_response_headers(tone_server: Emulator) -> None:
+    """The answer to the upgrade has a request id of 32 hex digits and the time it took."""
+    with open_tts(tone_server) as client:
+        response = client.connection.response
+        assert response is not None
+        request_id = response.headers["x-inworld-request-id"]
+
+        assert (32, True) == (len(request_id), request_id.isalnum())
+        assert response.headers["x-envoy-upstream-service-time"].isdigit()

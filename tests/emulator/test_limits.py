@@ -1,0 +1,86 @@
+"""Limits of a connection and of the account."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+from support.tone import ToneSynthesizer
+from support.tts_client import open_tts
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+
+from inworld_sync.emulator import Emulator, Settings
+
+
+def serve(**settings: float) -> Emulator:
+    return Emulator(synthesizer=ToneSynthesizer(), settings=Settings(**settings))  # type: ignore[arg-type]
+
+
+def test_too_many_connections() -> None:
+    """One connection above the limit gets HTTP 429, and a place is free again after a close."""
+    with serve(max_connections=2) as server, contextlib.ExitStack() as stack:
+        first = stack.enter_context(contextlib.ExitStack())
+        first.enter_context(open_tts(server))
+        stack.enter_context(open_tts(server))
+        with pytest.raises(InvalidStatus) as caught, open_tts(server):
+            pass
+        first.close()
+        stack.enter_context(open_tts(server))
+
+    response = caught.value.response
+    assert 429 == response.status_code
+    assert response.body is not None
+    assert 8 == json.loads(response.body)["code"]
+
+
+def test_idle_connection_is_cut() -> None:
+    """A connection without messages is closed after the idle timeout."""
+    with serve(idle_timeout=0.1) as server, open_tts(server) as client:
+        with pytest.raises(ConnectionClosedOK) as caught:
+            client.receive()
+
+    assert caught.value.rcvd is not None
+    assert 1000 == caught.value.rcvd.code
+
+
+def test_close_code_of_the_idle_cut() -> None:
+    """The close code of the idle cut is a setting, for the service's own is not known."""
+    with serve(idle_timeout=0.1, idle_close_code=4000) as server, open_tts(server) as client:
+        with pytest.raises(ConnectionClosedError) as caught:
+            client.receive()
+
+    assert caught.value.rcvd is not None
+    assert 4000 == caught.value.rcvd.code
+
+
+def test_large_message_is_accepted(tone_server: Emulator) -> None:
+    """A message of 1 MiB is read like any other."""
+    with open_tts(tone_server) as client:
+        client.create(unknownField="x" * (1 << 20))
+
+        assert "contextCreated" in client.result()
+
+
+def test_message_above_the_limit() -> None:
+    """A message above max_message_bytes ends the connection with 1009."""
+    with serve(max_message_bytes=1000) as server, open_tts(server) as client:
+        client.create(unknownField="x" * 1000)
+        with pytest.raises(ConnectionClosedError) as caught:
+            client.receive()
+
+    assert caught.value.rcvd is not None
+    assert 1009 == caught.value.rcvd.code
+
+
+def test_latency_comes_before_every_message() -> None:
+    """The setting latency_ms delays each message; the delays add up."""
+    with serve(latency_ms=40) as server, open_tts(server) as client:
+        started = time.monotonic()
+        for number in range(3):
+            client.create(f"c{number}")
+        for _ in range(3):
+            client.result()
+
+        assert time.monotonic() - started >= 0.12

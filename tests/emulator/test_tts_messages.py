@@ -1,0 +1,308 @@
+"""The messages of the TTS WebSocket, one by one, as the service's captures show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.tone import ToneSynthesizer
+from support.tts_client import TtsClient, kinds_of, open_tts
+
+from inworld_sync.emulator import Emulator, Settings
+
+OK = {"code": 0, "message": "", "details": []}
+
+
+def test_whole_conversation(client: TtsClient) -> None:
+    """A context is created, speaks, says that the flush is done, and closes last."""
+    client.create()
+    client.text("Hello. ")
+    client.text("World.")
+    client.flush()
+    client.close()
+
+    results = client.until("contextClosed")
+
+    expected = ["contextCreated", "audioChunk", "flushCompleted", "contextClosed"]
+    assert expected == kinds_of(results)
+    assert all(result["status"] == OK for result in results)
+
+
+def test_empty_bodies(client: TtsClient) -> None:
+    """The bodies of flushCompleted and contextClosed are empty objects, never null or true."""
+    client.create()
+    client.text("Hi.")
+    client.close()
+
+    results = client.until("contextClosed")
+
+    assert {"contextId": "c1", "flushCompleted": {}, "status": OK} == results[-2]
+    assert {"contextId": "c1", "contextClosed": {}, "status": OK} == results[-1]
+
+
+def test_context_created_has_the_captured_fields(client: TtsClient) -> None:
+    """What was sent comes back, with the fields that the service always shows."""
+    config = {
+        "voiceId": "Aarav",
+        "modelId": "inworld-tts-1.5-mini",
+        "audioConfig": {"audioEncoding": "LINEAR16", "sampleRateHertz": 16000},
+        "maxBufferDelayMs": 3000,
+        "bufferCharThreshold": 120,
+        "autoMode": True,
+    }
+    client.send(create=config, contextId="c1")
+
+    expected = {
+        **config,
+        "applyTextNormalization": "ON",
+        "synthesisContext": None,
+        "pronunciationDictionarySettings": None,
+    }
+    assert {"contextId": "c1", "contextCreated": expected, "status": OK} == client.result()
+
+
+# The same request in three spellings: camelCase, snake_case, and both in one object.
+SPELLINGS = [
+    {
+        "contextId": "c1",
+        "create": {
+            "voiceId": "Hana",
+            "modelId": "inworld-tts-2",
+            "audioConfig": {"audioEncoding": "PCM", "sampleRateHertz": 16000},
+            "timestampType": "WORD",
+            "autoMode": True,
+        },
+    },
+    {
+        "context_id": "c1",
+        "create": {
+            "voice_id": "Hana",
+            "model_id": "inworld-tts-2",
+            "audio_config": {"audio_encoding": "PCM", "sample_rate_hertz": 16000},
+            "timestamp_type": "WORD",
+            "auto_mode": True,
+        },
+    },
+    {
+        "context_id": "c1",
+        "create": {
+            "voice_id": "Hana",
+            "modelId": "inworld-tts-2",
+            "audio_config": {"audioEncoding": "PCM", "sample_rate_hertz": 16000},
+            "timestampType": "WORD",
+            "auto_mode": True,
+        },
+    },
+]
+
+
+@pytest.mark.parametrize("request_", SPELLINGS, ids=["camel", "snake", "mixed"])
+def test_spellings(client: TtsClient, request_: dict[str, Any]) -> None:
+    """Keys may be written in either case, and answers are always in camelCase."""
+    client.send(**request_)
+
+    created = client.result()["contextCreated"]
+
+    assert "Hana" == created["voiceId"]
+    assert {"audioEncoding": "PCM", "sampleRateHertz": 16000} == created["audioConfig"]
+    assert ("WORD", True) == (created["timestampType"], created["autoMode"])
+
+
+@pytest.mark.parametrize(
+    ("text", "flush", "close"),
+    [
+        ("send_text", "flush_context", "close_context"),
+        ("sendText", "flushContext", "closeContext"),
+    ],
+)
+def test_verbs_in_either_case(client: TtsClient, text: str, flush: str, close: str) -> None:
+    """The verbs too may be written in either case."""
+    client.create()
+    client.send(**{text: {"text": "Hi."}, "contextId": "c1"})
+    client.send(**{flush: {}, "contextId": "c1"})
+    client.send(**{close: {}, "contextId": "c1"})
+
+    expected = ["contextCreated", "audioChunk", "flushCompleted", "contextClosed"]
+    assert expected == kinds_of(client.until("contextClosed"))
+
+
+def test_text_with_flush_in_one_message(client: TtsClient) -> None:
+    """send_text may carry flush_context."""
+    client.create()
+    client.send(context_id="c1", send_text={"text": "Hi", "flush_context": {}})
+
+    expected = ["contextCreated", "audioChunk", "flushCompleted"]
+    assert expected == kinds_of(client.until("flushCompleted"))
+
+
+@pytest.mark.parametrize("context_id", ["a b", "ünï-コ", "x" * 500, "1"])
+def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> None:
+    """Every message names the context as the client does."""
+    client.create(context_id)
+    client.text("Hi.", context_id)
+    client.close(context_id)
+
+    results = client.until("contextClosed", context_id)
+
+    assert {context_id} == {result["contextId"] for result in results}
+
+
+def test_single_context_without_an_id(client: TtsClient) -> None:
+    """With one context open its id may be left out everywhere; the server makes one up."""
+    client.send(create={"voiceId": "Ashley", "modelId": "inworld-tts-2"})
+    context_id = client.result()["contextId"]
+    client.send(send_text={"text": "Hi."})
+    client.send(flush_context={})
+    client.send(close_context={})
+
+    results = client.until("contextClosed", context_id)
+
+    assert context_id
+    assert ["audioChunk", "flushCompleted", "contextClosed"] == kinds_of(results, context_id)
+
+
+def test_empty_text_is_legal(client: TtsClient) -> None:
+    """Empty text keeps a context warm: no error, no audio."""
+    client.create()
+    client.text("")
+    client.close()
+
+    assert ["contextCreated", "contextClosed"] == kinds_of(client.until("contextClosed"))
+
+
+def test_flush_of_nothing(client: TtsClient) -> None:
+    """Each flush_context is answered, even when there is nothing to say."""
+    client.create()
+    client.flush()
+
+    assert ["contextCreated", "flushCompleted"] == kinds_of(client.until("flushCompleted"))
+
+
+def test_flush_of_nothing_can_stay_unanswered() -> None:
+    """The setting empty_flush_completes=False meets an empty flush with silence."""
+    settings = Settings(empty_flush_completes=False)
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
+        open_tts(server) as client,
+    ):
+        client.create()
+        client.flush()
+        client.close()
+
+        assert ["contextCreated", "contextClosed"] == kinds_of(client.until("contextClosed"))
+
+
+def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
+    """The first chunk of a flush counts all its characters, the others none."""
+    client.create()
+    client.text("Twenty-nine characters, fine.")
+    client.flush()
+
+    results = client.until("flushCompleted")[1:-1]
+
+    usages = [result["audioChunk"]["usage"] for result in results]
+    assert {"processedCharactersCount": 29, "modelId": "inworld-tts-2"} == usages[0]
+    assert len(usages) > 2
+    assert {0} == {usage["processedCharactersCount"] for usage in usages[1:]}
+
+
+def test_two_flushes(client: TtsClient) -> None:
+    """Each flush has its own audio, its own usage and its own end."""
+    client.create()
+    for text in ("One.", "Two, three."):
+        client.text(text)
+        client.flush()
+    first, second = client.until("flushCompleted"), client.until("flushCompleted")
+
+    assert 4 == first[1]["audioChunk"]["usage"]["processedCharactersCount"]
+    assert 11 == second[0]["audioChunk"]["usage"]["processedCharactersCount"]
+
+
+def test_close_speaks_what_is_buffered(client: TtsClient) -> None:
+    """close_context flushes first, and contextClosed comes after the last audio."""
+    client.create()
+    client.text("Not flushed")
+    client.close()
+
+    expected = ["contextCreated", "audioChunk", "flushCompleted", "contextClosed"]
+    assert expected == kinds_of(client.until("contextClosed"))
+
+
+def test_contexts_interleave(client: TtsClient) -> None:
+    """Five contexts speak at once on one connection; each keeps its own order."""
+    names = [f"c{number}" for number in range(5)]
+    for name in names:
+        client.create(name)
+    for name in names:
+        client.text("A rather long sentence for every one of them. " * 4, name)
+        client.close(name)
+    results = []
+    while len([result for result in results if "contextClosed" in result]) < len(names):
+        results.append(client.result())
+
+    expected = ["contextCreated", "audioChunk", "flushCompleted", "contextClosed"]
+    assert all(expected == kinds_of(results, name) for name in names)
+    speakers = [result["contextId"] for result in results if "audioChunk" in result]
+    changes = sum(one != other for one, other in zip(speakers, speakers[1:], strict=False))
+    assert changes > len(names)
+
+
+def test_context_can_be_created_again_after_its_end(client: TtsClient) -> None:
+    """A closed context's id is free again."""
+    client.create()
+    client.close()
+    client.until("contextClosed")
+    client.create()
+
+    assert "contextCreated" in client.result()
+
+
+def test_update_config(client: TtsClient) -> None:
+    """update_config speaks what is buffered with the old settings, then tells the new ones."""
+    client.create()
+    client.text("Old voice")
+    client.send(
+        update_config={"voiceId": "Dennis", "audioConfig": {"speakingRate": 1.5}},
+        contextId="c1",
+    )
+
+    results = client.until("contextUpdated")
+
+    assert ["contextCreated", "audioChunk", "flushCompleted", "contextUpdated"] == kinds_of(results)
+    updated = results[-1]["contextUpdated"]
+    assert ("Dennis", "inworld-tts-2") == (updated["voiceId"], updated["modelId"])
+    expected = {"audioEncoding": "PCM", "sampleRateHertz": 24000, "speakingRate": 1.5}
+    assert expected == updated["audioConfig"]
+
+
+def test_retired_models_have_successors(client: TtsClient) -> None:
+    """A retired model's name still works and is served by its successor."""
+    client.create(modelId="inworld-tts-1-max")
+
+    assert "inworld-tts-1.5-max" == client.result()["contextCreated"]["modelId"]
+
+
+def test_unknown_fields_are_ignored(client: TtsClient) -> None:
+    """A field that nobody knows, such as "bitrate" in small letters, does no harm."""
+    client.create(fooBar=1, audioConfig={"audioEncoding": "PCM", "bitrate": 64000})
+
+    created = client.result()["contextCreated"]
+
+    assert {"audioEncoding": "PCM"} == created["audioConfig"]
+    assert "fooBar" not in created
+
+
+def test_status_inside_the_audio_chunk() -> None:
+    """The setting status_in_audio_chunk puts a second status where one sample shows it."""
+    settings = Settings(status_in_audio_chunk=True)
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
+        open_tts(server) as client,
+    ):
+        client.create()
+        client.text("Hi.")
+        client.flush()
+
+        results = client.until("flushCompleted")
+
+    assert OK == results[1]["audioChunk"]["status"] == results[1]["status"]

@@ -1,0 +1,114 @@
+"""Word and character times on the wire."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from support.tone import ToneSynthesizer, tone_seconds
+from support.tts_client import TtsClient, open_tts
+
+from inworld_sync.emulator import Emulator, Settings
+
+
+def infos(client: TtsClient, text: str, **fields: Any) -> list[dict[str, Any] | None]:
+    """Return timestampInfo of every chunk of one flush."""
+    client.create(**fields)
+    client.text(text)
+    client.flush()
+    results = client.until("flushCompleted")
+    return [result["audioChunk"]["timestampInfo"] for result in results if "audioChunk" in result]
+
+
+def joined(infos: list[dict[str, Any] | None], alignment: str, field: str) -> list[Any]:
+    return list(itertools.chain.from_iterable(info[alignment][field] for info in infos if info))
+
+
+def test_no_timestamps_unless_asked(client: TtsClient) -> None:
+    """Without timestampType every timestampInfo is null."""
+    assert all(info is None for info in infos(client, "Hello there."))
+
+
+def test_words(client: TtsClient) -> None:
+    """WORD lists the words as written, each with start and end, and nothing else."""
+    found = infos(client, 'Dr. Smith paid $12.50 — "really"!', timestampType="WORD")
+
+    words = joined(found, "wordAlignment", "words")
+    starts = joined(found, "wordAlignment", "wordStartTimeSeconds")
+    ends = joined(found, "wordAlignment", "wordEndTimeSeconds")
+    assert ["Dr.", "Smith", "paid", "$12.50", "—", '"really"!'] == words
+    assert [0.0, *ends[:-1]] == starts
+    assert pytest.approx(tone_seconds('Dr.Smithpaid$12.50—"really"!')) == ends[-1]
+    assert all({"wordAlignment"} == set(info) for info in found if info)
+
+
+def test_words_travel_with_their_sound(client: TtsClient) -> None:
+    """A word is told with the chunk in which it begins."""
+    found = infos(client, "one two three four five six seven eight", timestampType="WORD")
+
+    for number, info in enumerate(found):
+        starts = info["wordAlignment"]["wordStartTimeSeconds"] if info else []
+        assert all(number * 0.25 <= start < (number + 1) * 0.25 for start in starts)
+
+
+def test_characters(client: TtsClient) -> None:
+    """CHARACTER lists every character of the text, spaces too; times never go back."""
+    text = "Hello, my world!"
+    found = infos(client, text, timestampType="CHARACTER")
+
+    characters = joined(found, "characterAlignment", "characters")
+    starts = joined(found, "characterAlignment", "characterStartTimeSeconds")
+    ends = joined(found, "characterAlignment", "characterEndTimeSeconds")
+    assert text == "".join(characters)
+    assert starts == sorted(starts)
+    assert all(start <= end for start, end in zip(starts, ends, strict=True))
+    assert all({"characterAlignment"} == set(info) for info in found if info)
+
+
+def test_times_restart_with_every_generation(client: TtsClient) -> None:
+    """Times count from the start of the generation, not of the context."""
+    client.create(timestampType="WORD", autoMode=True)
+    firsts = []
+    for text in ("One two.", "Three four."):
+        client.text(text)
+        results = client.until("flushCompleted")
+        info = next(r["audioChunk"]["timestampInfo"] for r in results if "audioChunk" in r)
+        firsts.append(info["wordAlignment"]["wordStartTimeSeconds"][0])
+
+    assert [0.0, 0.0] == firsts
+
+
+def test_times_go_on_over_the_sentences_of_a_generation(client: TtsClient) -> None:
+    """Within one flush the second sentence's times follow the first one's."""
+    found = infos(client, "One two. Three four.", timestampType="WORD")
+
+    starts = joined(found, "wordAlignment", "wordStartTimeSeconds")
+    assert [0.0, 0.15, 0.35, 0.6] == pytest.approx(starts)
+
+
+@pytest.mark.parametrize("kind", ["WORD", "CHARACTER"])
+def test_async(client: TtsClient, kind: str) -> None:
+    """ASYNC sends all times behind the audio, in a chunk without audioContent."""
+    client.create(timestampType=kind, timestampTransportStrategy="ASYNC")
+    client.text("One two three four five six seven.")
+    client.flush()
+    results = client.until("flushCompleted")[1:-1]
+    chunks = [result["audioChunk"] for result in results]
+
+    assert len(chunks) > 2
+    assert all(chunk["timestampInfo"] is None for chunk in chunks[:-1])
+    assert "audioContent" not in chunks[-1]
+    assert chunks[-1]["timestampInfo"]
+
+
+def test_spaces_among_the_words() -> None:
+    """The setting spaces_in_words lists what stands between the words, so that all joins up."""
+    text = "Hello,  my world!"
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), settings=Settings(spaces_in_words=True)) as server,
+        open_tts(server) as client,
+    ):
+        found = infos(client, text, timestampType="WORD")
+
+    assert text == "".join(joined(found, "wordAlignment", "words"))
