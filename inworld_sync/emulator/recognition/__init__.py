@@ -1,0 +1,1 @@
+"""Speech recognition of the local server: protocols, engines and the streaming listener."""

@@ -1,0 +1,59 @@
+"""
+A lock that is given in the order in which it was asked for.
+
+Its own mutex guards the line and is held for a few instructions, never while waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+__all__ = ["FairLock"]
+
+
+class FairLock:
+    """
+    A mutual exclusion lock, first come first served.
+
+    ``threading.Lock`` may be taken again at once by the thread that gave it back, so that one
+    stream could keep the recogniser from all others.
+
+    Thread safety: all methods may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._held = False
+        self._line: deque[threading.Event] = deque()
+
+    def acquire(self, timeout: float) -> bool:
+        """Take the lock; wait up to *timeout* seconds and return whether it was got."""
+        with self._mutex:
+            if not self._held:
+                self._held = True
+                return True
+            turn = threading.Event()
+            self._line.append(turn)
+        if turn.wait(timeout):
+            return True
+        with self._mutex:
+            if turn.is_set():
+                return True
+            self._line.remove(turn)
+            return False
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody holds it or waits for it."""
+        with self._mutex:
+            got = not self._held
+            self._held = True
+            return got
+
+    def release(self) -> None:
+        """Hand the lock to whoever has waited longest."""
+        with self._mutex:
+            if self._line:
+                self._line.popleft().set()
+            else:
+                self._held = False

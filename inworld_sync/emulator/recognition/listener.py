@@ -1,0 +1,277 @@
+"""
+Turns a stream of sound into speech events.
+
+It has no clock, thread or lock: time is the sound that was fed, so the same sound gives the same
+events however fast it comes, save that partial transcripts give way when the engine is busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from inworld_sync.emulator.recognition.engine import SpeechEngine
+from inworld_sync.emulator.recognition.events import (
+    FinalTranscript,
+    PartialTranscript,
+    SpeechEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
+from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, HeardWord
+from inworld_sync.emulator.recognition.segment import Segment
+from inworld_sync.emulator.recognition.turns import (
+    TurnSettings,
+    end_of_turn_confidence,
+    is_turn_over,
+)
+from inworld_sync.errors import ClosedError
+
+__all__ = ["Listener"]
+
+# What the detector notices late, and the soft beginning of a word.
+_PRE_ROLL_MS: Final = 300
+# One window may be a click.
+_ONSET_WINDOWS: Final = 2
+# Speech goes on while the likelihood is above this share of the threshold.
+_GOING_ON_SHARE: Final = 0.7
+# The threshold where the caller ends the turns; it only keeps silence from the recogniser.
+_MANUAL_THRESHOLD: Final = 0.5
+# Silence inside a turn after which what was said is recognised for good.
+_PAUSE_MS: Final = 600
+# No partial transcript is made of a silence that may end the turn.
+_PARTIAL_SILENCE_MS: Final = 200
+# A segment is recognised again for each partial: growing the interval with it keeps the sum at
+# five times the length, and the cap keeps each below 0.2 s of CPU.
+_PARTIAL_SHARE: Final = 0.25
+_MAX_SEGMENT_MS: Final = 10_000
+# Granularity of the service's usage. Source: captured "usage" messages.
+_USAGE_STEP_MS: Final = 50
+
+
+@attrs.define
+class _Turn:
+    start: int
+    speech_end: int
+    words: list[HeardWord] = attrs.field(factory=list)
+    partial: str = ""
+
+
+class Listener:
+    """
+    Hears one stream.
+
+    Feed sound as it comes, end turns by hand where the settings say so, then finish.
+
+    Args:
+        engine: Shared with other streams.
+        settings: How speech is cut into turns; may be replaced between two calls.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, engine: SpeechEngine, settings: TurnSettings | None = None) -> None:
+        self.settings = settings or TurnSettings()
+        self._engine = engine
+        self._vad = engine.new_vad()
+        self._pending = bytearray()
+        self._now = 0
+        self._before = bytearray()
+        self._onset_windows = 0
+        self._turn: _Turn | None = None
+        self._segment: Segment | None = None
+        self._candidate: tuple[int, tuple[HeardWord, ...]] | None = None
+        self._spoken_ms = 0
+        self._finished = False
+
+    @property
+    def heard_ms(self) -> int:
+        """How much sound was fed."""
+        return (self._now + len(self._pending)) // BYTES_PER_MS
+
+    @property
+    def transcribed_ms(self) -> int:
+        """Length of all finished turns, in steps of 50 ms: what the service counts as usage."""
+        return -(-self._spoken_ms // _USAGE_STEP_MS) * _USAGE_STEP_MS
+
+    def feed(self, pcm: bytes | bytearray | memoryview) -> list[SpeechEvent]:
+        """
+        Hear the next sound and give what came of it, in order.
+
+        Args:
+            pcm: 16-bit little-endian mono at 16 kHz, any number of bytes; a sample may be split
+                between two calls.
+
+        Raises:
+            ClosedError: After :meth:`finish`.
+            DeadlineExceeded: The engine was busy for a minute.
+        """
+        if self._finished:
+            raise ClosedError("sound was fed to a listener that is finished")
+        self._pending += pcm
+        events: list[SpeechEvent] = []
+        size = self._vad.window_samples * 2
+        whole = len(self._pending) // size * size
+        for at in range(0, whole, size):
+            self._take(bytes(self._pending[at : at + size]), events)
+        del self._pending[:whole]
+        self._tell_partial(events)
+        return events
+
+    def end_turn(self) -> list[SpeechEvent]:
+        """
+        End the open turn now.
+
+        Returns:
+            The end of the turn. Without an open turn nothing, or an empty final where the caller
+            ends the turns.
+        """
+        events: list[SpeechEvent] = []
+        if self._segment:
+            rest = bytes(self._pending[: len(self._pending) & ~1])
+            del self._pending[: len(rest)]
+            self._now += len(rest)
+            self._segment.append(rest, is_speech=not self._segment.silence_ms)
+        if self._turn:
+            self._end_turn(self._turn, events)
+        elif self.settings.is_manual:
+            events.append(FinalTranscript("", (), self.heard_ms, self.heard_ms))
+        return events
+
+    def finish(self) -> list[SpeechEvent]:
+        """End an open turn; after this nothing can be fed. May be called again, to no effect."""
+        events = self.end_turn() if self._turn else []
+        self._finished = True
+        return events
+
+    def _take(self, window: bytes, events: list[SpeechEvent]) -> None:
+        likelihood = self._vad.probability(window)
+        threshold = self.settings.vad_threshold or _MANUAL_THRESHOLD
+        self._now += len(window)
+        if self._segment:
+            self._segment.append(window, is_speech=likelihood >= threshold * _GOING_ON_SHARE)
+            self._judge_segment(self._segment, events)
+            return
+        self._remember(window)
+        self._onset_windows = self._onset_windows + 1 if likelihood >= threshold else 0
+        if self._onset_windows >= _ONSET_WINDOWS:
+            self._begin(likelihood, events)
+        elif self._turn:
+            self._judge_pause(self._turn, events)
+
+    def _remember(self, window: bytes) -> None:
+        self._before += window
+        keep = _PRE_ROLL_MS * BYTES_PER_MS + len(window) * _ONSET_WINDOWS
+        del self._before[:-keep]
+
+    def _begin(self, likelihood: float, events: list[SpeechEvent]) -> None:
+        """Speech was found: open a segment, and a turn if none is open."""
+        self._segment = Segment(self._now - len(self._before), bytes(self._before))
+        onset = self._now - self._onset_windows * self._vad.window_samples * 2
+        self._before.clear()
+        self._onset_windows = 0
+        if self._turn is None:
+            self._open_turn(onset, likelihood, events)
+
+    def _open_turn(self, start: int, likelihood: float, events: list[SpeechEvent]) -> None:
+        self._turn = _Turn(start, start)
+        if not self.settings.is_manual:
+            events.append(SpeechStarted(start // BYTES_PER_MS, round(likelihood, 4)))
+
+    def _judge_segment(self, segment: Segment, events: list[SpeechEvent]) -> None:
+        assert self._turn
+        silence_ms = segment.silence_ms
+        if silence_ms >= self.settings.min_silence_ms and not self.settings.is_manual:
+            text = _join(self._turn.words, self._understand(segment))
+            if is_turn_over(silence_ms, end_of_turn_confidence(text), self.settings):
+                self._end_turn(self._turn, events)
+                return
+        if silence_ms >= _PAUSE_MS:
+            self._close_segment(self._turn)
+            self._end_if_full(self._turn, events)
+        elif segment.length_ms >= min(_MAX_SEGMENT_MS, self.settings.max_turn_ms):
+            self._cut_segment(segment, events)
+
+    def _judge_pause(self, turn: _Turn, events: list[SpeechEvent]) -> None:
+        silence_ms = (self._now - turn.speech_end) // BYTES_PER_MS
+        confidence = end_of_turn_confidence(_join(turn.words))
+        if is_turn_over(silence_ms, confidence, self.settings):
+            self._end_turn(turn, events)
+
+    def _cut_segment(self, segment: Segment, events: list[SpeechEvent]) -> None:
+        """Recognise the first part of a long segment for good and go on with the rest."""
+        assert self._turn
+        rest = segment.cut()
+        self._close_segment(self._turn)
+        self._end_if_full(self._turn, events)
+        self._segment = rest
+        if rest and self._turn is None:
+            self._open_turn(rest.start, 1.0, events)
+
+    def _end_if_full(self, turn: _Turn, events: list[SpeechEvent]) -> None:
+        """End a turn that could not take another whole segment."""
+        length_ms = (turn.speech_end - turn.start) // BYTES_PER_MS
+        if length_ms + _MAX_SEGMENT_MS > self.settings.max_turn_ms:
+            self._end_turn(turn, events)
+
+    def _end_turn(self, turn: _Turn, events: list[SpeechEvent]) -> None:
+        heard = self._segment.end if self._segment else self._now
+        if self._segment:
+            self._close_segment(turn)
+        self._turn = None
+        self._spoken_ms += (heard - turn.start) // BYTES_PER_MS
+        end_ms = turn.speech_end // BYTES_PER_MS
+        if not self.settings.is_manual:
+            events.append(SpeechStopped(end_ms, (heard - turn.speech_end) // BYTES_PER_MS))
+        words = tuple(turn.words)
+        events.append(FinalTranscript(_join(words), words, turn.start // BYTES_PER_MS, end_ms))
+
+    def _close_segment(self, turn: _Turn) -> None:
+        """Recognise the open segment for good and add its words to the turn."""
+        segment = self._segment
+        assert segment
+        words = self._understand(segment)
+        if self.settings.word_times and words:
+            words = self._engine.with_times(segment.speech(), words)
+        turn.words += _moved(words, segment.start // BYTES_PER_MS)
+        turn.speech_end = segment.speech_end
+        self._before = bytearray(segment.last(_PRE_ROLL_MS))
+        self._segment = self._candidate = None
+
+    def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
+        """Words of *segment*; recognised once for each end of speech."""
+        if self._candidate is None or self._candidate[0] != segment.speech_end:
+            self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
+        return self._candidate[1]
+
+    def _tell_partial(self, events: list[SpeechEvent]) -> None:
+        segment, turn, interval_ms = self._segment, self._turn, self.settings.partial_interval_ms
+        if not (segment and turn and interval_ms) or segment.silence_ms > _PARTIAL_SILENCE_MS:
+            return
+        interval_ms = max(interval_ms, int(segment.length_ms * _PARTIAL_SHARE))
+        if segment.end - segment.looked_at < interval_ms * BYTES_PER_MS:
+            return
+        words = self._engine.try_recognize(segment.speech())
+        if words is None:
+            return
+        segment.looked_at = segment.end
+        text = _join(turn.words, words)
+        if text and text != turn.partial:
+            turn.partial = text
+            events.append(PartialTranscript(text))
+
+
+def _join(*parts: Sequence[HeardWord]) -> str:
+    return " ".join(word.text for part in parts for word in part)
+
+
+def _moved(words: Sequence[HeardWord], by_ms: int) -> list[HeardWord]:
+    """The words on the stream's clock instead of their segment's."""
+    return [
+        word
+        if word.start_ms is None or word.end_ms is None
+        else attrs.evolve(word, start_ms=word.start_ms + by_ms, end_ms=word.end_ms + by_ms)
+        for word in words
+    ]

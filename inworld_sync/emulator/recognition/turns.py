@@ -1,0 +1,94 @@
+"""When a turn is over: the settings and the decisions, without sound, clock or state."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+__all__ = ["TurnSettings", "end_of_turn_confidence", "is_turn_over"]
+
+# Words after which a speaker goes on.
+_OPEN_WORDS: Final = frozenset(
+    "a an and are as at because but by for from i if in is it's like my of on or our so than that "
+    "the their then to uh um very was we were when which while who with you your".split()
+)
+_MAX_SILENCE_MS: Final = 1000
+
+
+def _check_range(low: float, high: float) -> object:
+    def check(_: object, field: attrs.Attribute[float], value: float) -> None:
+        if not low <= value <= high:
+            raise ConfigError(f"{field.name} must be between {low} and {high}, got {value!r}")
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class TurnSettings:
+    """
+    How a listener cuts speech into turns.
+
+    Attributes:
+        vad_threshold: Likelihood of speech, 0 to 1, above which somebody speaks; 0 leaves the end
+            of each turn to the caller and gives no speech events.
+        end_confidence: What :func:`end_of_turn_confidence` must reach for the short silence to end
+            a turn, 0 to 1.
+        min_silence_ms: The short silence: ends a turn that sounds complete.
+        max_silence_ms: The long silence: ends any turn; at least ``min_silence_ms``.
+        partial_interval_ms: Sound between two partial transcripts, at least; 0 gives none.
+        max_turn_ms: A longer turn is cut at a quiet moment.
+        word_times: Whether to find where each word lies.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    vad_threshold: float = attrs.field(default=0.5, validator=_check_range(0, 1))
+    end_confidence: float = attrs.field(default=0.4, validator=_check_range(0, 1))
+    min_silence_ms: int = attrs.field(default=300, validator=_check_range(0, 60_000))
+    max_silence_ms: int = attrs.field(validator=_check_range(0, 60_000))
+    partial_interval_ms: int = attrs.field(default=400, validator=_check_range(0, 60_000))
+    max_turn_ms: int = attrs.field(default=30_000, validator=_check_range(1_000, 600_000))
+    word_times: bool = True
+
+    @max_silence_ms.default
+    def _long_silence(self) -> int:
+        return max(_MAX_SILENCE_MS, self.min_silence_ms)
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether the caller ends the turns."""
+        return self.vad_threshold == 0
+
+
+def end_of_turn_confidence(text: str) -> float:
+    """
+    How complete *text* sounds, in [0, 1].
+
+    >>> end_of_turn_confidence("Is it raining?")
+    0.9
+    >>> end_of_turn_confidence("I would like to")
+    0.1
+    """
+    words = re.findall(r"[\w']+", text.lower().replace("\u2019", "'"))
+    if not words:
+        # Nothing was said, so nothing will be finished.
+        return 1.0
+    if words[-1] in _OPEN_WORDS and len(words) > 1:
+        return 0.1
+    if text[-1] in ".?!":
+        return 0.9
+    return 0.3 if text[-1] in ",;:-\u2013\u2014\u2026" else 0.5
+
+
+def is_turn_over(silence_ms: float, confidence: float, settings: TurnSettings) -> bool:
+    """Whether *silence_ms* after speech that sounds complete by *confidence* ends the turn."""
+    if settings.is_manual:
+        return False
+    if silence_ms >= max(settings.max_silence_ms, settings.min_silence_ms):
+        return True
+    return silence_ms >= settings.min_silence_ms and confidence >= settings.end_confidence
