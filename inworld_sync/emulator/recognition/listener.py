@@ -32,7 +32,7 @@ from inworld_sync.errors import ClosedError
 __all__ = ["Listener"]
 
 # What the detector notices late, and the soft beginning of a word.
-_PRE_ROLL_MS: Final = 300
+_PRE_ROLL_MS: Final = 200
 # One window may be a click.
 _ONSET_WINDOWS: Final = 2
 # Speech goes on while the likelihood is above this share of the threshold.
@@ -172,10 +172,12 @@ class Listener:
         onset = self._now - self._onset_windows * self._vad.window_samples * 2
         self._before.clear()
         self._onset_windows = 0
-        if self._turn is None:
-            self._open_turn(onset, likelihood, events)
+        self._open_turn(onset, likelihood, events)
 
     def _open_turn(self, start: int, likelihood: float, events: list[SpeechEvent]) -> None:
+        """Open a turn at *start* if none is open."""
+        if self._turn:
+            return
         self._turn = _Turn(start, start)
         if not self.settings.is_manual:
             events.append(SpeechStarted(start // BYTES_PER_MS, round(likelihood, 4)))
@@ -207,7 +209,7 @@ class Listener:
         self._close_segment(self._turn)
         self._end_if_full(self._turn, events)
         self._segment = rest
-        if rest and self._turn is None:
+        if rest:
             self._open_turn(rest.start, 1.0, events)
 
     def _end_if_full(self, turn: _Turn, events: list[SpeechEvent]) -> None:
@@ -253,7 +255,7 @@ class Listener:
         interval_ms = max(interval_ms, int(segment.length_ms * _PARTIAL_SHARE))
         if segment.end - segment.looked_at < interval_ms * BYTES_PER_MS:
             return
-        words = self._engine.try_recognize(segment.speech())
+        words = self._engine.try_recognize(segment.so_far())
         if words is None:
             return
         segment.looked_at = segment.end

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -35,8 +36,9 @@ _WORD_START: Final = "\u2581".encode()
 # Noise that passes for speech makes the model say "You" without a full stop, or the same few words
 # again and again; of its real words, even lone ones, none had less than the floor.
 _CONFIDENCE_FLOOR: Final = 0.35
-_LOOP_WORDS: Final = 4
-_LOOP_TIMES: Final = 4
+_LOOP_MAX_WORDS: Final = 4
+_LOOP_MIN_TIMES: Final = 4
+_REPEATED_STOPS: Final = re.compile(r"(?<=[.,?!])[.,?!]+$")
 
 _Floats = npt.NDArray[np.float32]
 
@@ -98,7 +100,7 @@ class Moonshine:
         Returns:
             Words with punctuation and the geometric mean of their tokens' probabilities.
         """
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
         if samples.size < _MIN_SAMPLES:
             samples = np.pad(samples, (0, _MIN_SAMPLES - samples.size))
         words = _without_loop(list(_words(self._decode(samples[np.newaxis]))))
@@ -178,19 +180,21 @@ def _words(pieces: Iterable[tuple[bytes, float]]) -> Iterator[HeardWord]:
 
 def _word(text: bytes, logs: list[float]) -> HeardWord:
     confidence = math.exp(sum(logs) / len(logs))
-    return HeardWord(text.decode("utf-8", "replace").strip(), round(confidence, 4))
+    written = text.decode("utf-8", "replace").strip()
+    return HeardWord(_REPEATED_STOPS.sub("", written), round(confidence, 4))
 
 
 def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
-    """Keep a phrase of two to four words once when the text ends by repeating it four times."""
-    texts = [word.text for word in words]
-    for size in range(2, _LOOP_WORDS + 1):
+    """Keep a phrase of one to four words once when the text ends by repeating it four times."""
+    texts = [word.text.rstrip(".,?!").lower() for word in words]
+    for size in range(1, _LOOP_MAX_WORDS + 1):
+        # The last repetition may have been stopped in its middle.
         for end in range(len(texts), len(texts) - size, -1):
-            phrase = texts[end - size : end]
-            start = end - size * _LOOP_TIMES
-            if phrase and start >= 0 and texts[start:end] == phrase * _LOOP_TIMES:
-                while texts[start - size : start] == phrase:
-                    start -= size
+            phrase = texts[max(end - size, 0) : end]
+            start = end
+            while start >= size and texts[start - size : start] == phrase:
+                start -= size
+            if phrase and end - start >= size * _LOOP_MIN_TIMES:
                 return words[: start + size]
     return words
 

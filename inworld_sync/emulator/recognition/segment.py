@@ -11,6 +11,8 @@ __all__ = ["Segment"]
 
 # Left after the last speech, so that a soft ending is heard.
 _TAIL_MS: Final = 150
+# Where a partial transcript looks for the end of a word: half a word is understood as another.
+_WORD_END_MS: Final = 350
 # A cut leaves at least this share of the segment before it.
 _CUT_SHARE: Final = 0.65
 
@@ -57,9 +59,16 @@ class Segment:
         """The sound up to shortly after the last speech."""
         return bytes(self._pcm[: self.speech_end - self.start + _TAIL_MS * BYTES_PER_MS])
 
+    def so_far(self) -> bytes:
+        """The sound up to the quietest of its latest moments, at least its first half."""
+        size = len(self._pcm)
+        latest = max(size // 2, size - _WORD_END_MS * BYTES_PER_MS) & ~1
+        return bytes(self._pcm[: quietest_byte(bytes(self._pcm), latest, size)])
+
     def last(self, size_ms: int) -> bytes:
         """The last *size_ms* of silence, never of speech."""
-        return bytes(self._pcm[max(self.speech_end, self.end - size_ms * BYTES_PER_MS) - self.start :])
+        start = max(self.speech_end, self.end - size_ms * BYTES_PER_MS)
+        return bytes(self._pcm[start - self.start :])
 
     def cut(self) -> Segment | None:
         """

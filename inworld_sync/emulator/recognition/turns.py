@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import attrs
 
@@ -12,15 +13,20 @@ from inworld_sync.errors import ConfigError
 __all__ = ["TurnSettings", "end_of_turn_confidence", "is_turn_over"]
 
 # Words after which a speaker goes on.
-_OPEN_WORDS: Final = frozenset(
-    "a an and are as at because but by for from i if in is it's like my of on or our so than that "
-    "the their then to uh um very was we were when which while who with you your".split()
+_OPEN_WORDS: Final = re.compile(
+    r"(a|an|and|are|as|at|because|but|by|for|from|i|if|in|is|it's|like|my|of|on|or|our|so|than|that"
+    r"|the|their|then|to|uh|um|very|was|we|were|when|which|while|who|with|you|your)"
 )
 _MAX_SILENCE_MS: Final = 1000
 
 
-def _check_range(low: float, high: float) -> object:
-    def check(_: object, field: attrs.Attribute[float], value: float) -> None:
+_Number = TypeVar("_Number", int, float)
+
+
+def _between(
+    low: _Number, high: _Number
+) -> Callable[[object, attrs.Attribute[_Number], _Number], None]:
+    def check(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
         if not low <= value <= high:
             raise ConfigError(f"{field.name} must be between {low} and {high}, got {value!r}")
 
@@ -47,12 +53,12 @@ class TurnSettings:
         ConfigError: A value is out of its range.
     """
 
-    vad_threshold: float = attrs.field(default=0.5, validator=_check_range(0, 1))
-    end_confidence: float = attrs.field(default=0.4, validator=_check_range(0, 1))
-    min_silence_ms: int = attrs.field(default=300, validator=_check_range(0, 60_000))
-    max_silence_ms: int = attrs.field(validator=_check_range(0, 60_000))
-    partial_interval_ms: int = attrs.field(default=400, validator=_check_range(0, 60_000))
-    max_turn_ms: int = attrs.field(default=30_000, validator=_check_range(1_000, 600_000))
+    vad_threshold: float = attrs.field(default=0.5, validator=_between(0.0, 1.0))
+    end_confidence: float = attrs.field(default=0.4, validator=_between(0.0, 1.0))
+    min_silence_ms: int = attrs.field(default=300, validator=_between(0, 60_000))
+    max_silence_ms: int = attrs.field(validator=_between(0, 60_000))
+    partial_interval_ms: int = attrs.field(default=400, validator=_between(0, 60_000))
+    max_turn_ms: int = attrs.field(default=30_000, validator=_between(1_000, 600_000))
     word_times: bool = True
 
     @max_silence_ms.default
@@ -78,7 +84,7 @@ def end_of_turn_confidence(text: str) -> float:
     if not words:
         # Nothing was said, so nothing will be finished.
         return 1.0
-    if words[-1] in _OPEN_WORDS and len(words) > 1:
+    if len(words) > 1 and _OPEN_WORDS.fullmatch(words[-1]):
         return 0.1
     if text[-1] in ".?!":
         return 0.9

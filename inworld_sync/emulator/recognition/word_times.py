@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
@@ -38,7 +39,7 @@ def proportional_times(pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int
     borders = [round(first + share / shares[-1] * (last - first)) for share in shares]
     inner = [_quietest(level, at, _SEARCH_MS * SAMPLE_RATE_HZ // 1000) for at in borders[1:-1]]
     ordered = np.maximum.accumulate([first, *inner, last]) * 1000 // SAMPLE_RATE_HZ
-    return tuple((int(a), int(b)) for a, b in zip(ordered[:-1], ordered[1:], strict=True))
+    return tuple((int(a), int(b)) for a, b in pairwise(ordered))
 
 
 def quietest_byte(pcm: bytes, start: int, end: int) -> int:
