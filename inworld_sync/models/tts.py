@@ -7,12 +7,13 @@ Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import between, is_text, member
 
 __all__ = [
     "DEFAULT_TTS_MODEL",
@@ -36,8 +37,6 @@ __all__ = [
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
-
-_E = TypeVar("_E", bound=enum.Enum)
 
 
 class AudioEncoding(str, enum.Enum):
@@ -95,52 +94,27 @@ class TextNormalization(str, enum.Enum):
 
 
 def _encoding(value: AudioEncoding | str) -> AudioEncoding:
-    return _member(AudioEncoding, value, "encoding")
+    return member(AudioEncoding, value, "encoding")
 
 
 def _delivery_mode(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    return None if value is None else _member(DeliveryMode, value, "delivery_mode")
+    return None if value is None else member(DeliveryMode, value, "delivery_mode")
 
 
 def _timestamp_type(value: TimestampType | str | None) -> TimestampType | None:
-    return None if value is None else _member(TimestampType, value, "timestamp_type")
+    return None if value is None else member(TimestampType, value, "timestamp_type")
 
 
 def _timestamp_transport(value: TimestampTransport | str | None) -> TimestampTransport | None:
-    return None if value is None else _member(TimestampTransport, value, "timestamp_transport")
+    return None if value is None else member(TimestampTransport, value, "timestamp_transport")
 
 
 def _normalization(value: TextNormalization | str | None) -> TextNormalization | None:
-    return None if value is None else _member(TextNormalization, value, "text_normalization")
+    return None if value is None else member(TextNormalization, value, "text_normalization")
 
 
 def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
-
-
-def _member(kind: type[_E], value: object, name: str) -> _E:
-    try:
-        return kind(value)
-    except ValueError:
-        choices = ", ".join(str(member.value) for member in kind)
-        raise ConfigError(f"{name} must be one of {choices}, got {value!r}") from None
-
-
-def _between(low: float, high: float, unit: str) -> Callable[..., None]:
-    def check(_: object, field: attrs.Attribute[object], value: object) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ConfigError(f"{field.name} must be a number, got {value!r}")
-        if not low <= value <= high:
-            raise ConfigError(f"{field.name} must be {low:g} to {high:g}{unit}, got {value!r}")
-
-    return check
-
-
-def _text(_: object, field: attrs.Attribute[str], value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{field.name} must be a text, got {value!r}")
 
 
 def _at_most_three(_: object, field: attrs.Attribute[object], value: object) -> None:
@@ -161,9 +135,9 @@ class AudioConfig:
     """
 
     encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
-    sample_rate_hz: int = attrs.field(default=24000, validator=_between(8000, 48000, " Hz"))
-    bit_rate_bps: int | None = attrs.field(default=None, validator=_between(8000, 512000, " bit/s"))
-    speaking_rate: float | None = attrs.field(default=None, validator=_between(0.5, 1.5, ""))
+    sample_rate_hz: int = attrs.field(default=24000, validator=between(8000, 48000, " Hz"))
+    bit_rate_bps: int | None = attrs.field(default=None, validator=between(8000, 512000, " bit/s"))
+    speaking_rate: float | None = attrs.field(default=None, validator=between(0.5, 1.5))
 
 
 @attrs.frozen(kw_only=True)
@@ -190,12 +164,12 @@ class ContextConfig:
         extra: Further fields of ``create``, sent as they are.
     """
 
-    voice: str = attrs.field(default="Ashley", validator=_text)
-    model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=_text)
+    voice: str = attrs.field(default="Ashley", validator=is_text)
+    model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=is_text)
     audio: AudioConfig = attrs.field(
         factory=AudioConfig, validator=attrs.validators.instance_of(AudioConfig)
     )
-    temperature: float | None = attrs.field(default=None, validator=_between(0, 2, ""))
+    temperature: float | None = attrs.field(default=None, validator=between(0, 2))
     language: str | None = None
     delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
     timestamp_type: TimestampType | None = attrs.field(default=None, converter=_timestamp_type)
@@ -207,10 +181,10 @@ class ContextConfig:
     )
     auto_mode: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     max_buffer_delay_ms: int | None = attrs.field(
-        default=None, validator=_between(0, 600_000, " ms")
+        default=None, validator=between(0, 600_000, " ms")
     )
     buffer_char_threshold: int | None = attrs.field(
-        default=None, validator=_between(1, 1000, " characters")
+        default=None, validator=between(1, 1000, " characters")
     )
     pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
     enable_custom_pronunciation: bool | None = None

@@ -36,6 +36,13 @@ from inworld_sync.wire.codec import (
     load_object,
     object_in,
 )
+from inworld_sync.wire.faults import (
+    ConnectionFault,
+    code_in,
+    connection_fault,
+    details_in,
+    text_in,
+)
 
 __all__ = [
     "MAX_CONTEXTS",
@@ -114,15 +121,6 @@ class ContextFault:
     details: tuple[object, ...] = ()
 
 
-@attrs.frozen
-class ConnectionFault:
-    """An error of the whole connection; fatal only if the service closes after it."""
-
-    code: int
-    message: str
-    details: tuple[object, ...] = ()
-
-
 TtsMessage: TypeAlias = (
     AudioReceived
     | ConnectionFault
@@ -191,11 +189,11 @@ def read(message: bytes | bytearray | memoryview | str) -> TtsMessage:
     """
     envelope = load_object(message)
     if "error" in envelope:
-        return _connection_fault(object_in(envelope["error"], "error"))
+        return connection_fault(object_in(envelope["error"], "error"))
     if "result" not in envelope:
         return UnknownEvent("", envelope)
     result = object_in(envelope["result"], "result")
-    context_id = _text(result, "contextId", "context_id")
+    context_id = text_in(result, "contextId", "context_id")
     for kind, read_kind in _KINDS.items():
         body = result.get(kind)
         if body is not None:
@@ -206,33 +204,11 @@ def read(message: bytes | bytearray | memoryview | str) -> TtsMessage:
     return UnknownEvent(next((key for key in result if key not in _FRAME), ""), envelope)
 
 
-def _connection_fault(error: JsonObject) -> ConnectionFault:
-    return ConnectionFault(_code(error), _text(error, "message"), _details(error))
-
-
 def _status(result: JsonObject, context_id: str) -> ContextFault | None:
     status = result.get("status")
-    if not isinstance(status, dict) or not _code(status):
+    if not isinstance(status, dict) or not code_in(status):
         return None
-    return ContextFault(context_id, _code(status), _text(status, "message"), _details(status))
-
-
-def _code(status: JsonObject) -> int:
-    code = status.get("code")
-    return code if isinstance(code, int) else 0
-
-
-def _details(status: JsonObject) -> tuple[object, ...]:
-    details = status.get("details")
-    return tuple(details) if isinstance(details, list) else ()
-
-
-def _text(body: JsonObject, *names: str) -> str:
-    for name in names:
-        value = body.get(name)
-        if isinstance(value, str):
-            return value
-    return ""
+    return ContextFault(context_id, code_in(status), text_in(status, "message"), details_in(status))
 
 
 def _audio(context_id: str, chunk: JsonObject) -> AudioReceived | ContextFault:
@@ -265,7 +241,7 @@ def _usage(usage: Json) -> TtsUsage | None:
     if not isinstance(usage, dict):
         return None
     count = usage.get("processedCharactersCount")
-    return TtsUsage(count if isinstance(count, int) else 0, _text(usage, "modelId"))
+    return TtsUsage(count if isinstance(count, int) else 0, text_in(usage, "modelId"))
 
 
 def _rows(alignment: Json, texts_name: str, prefix: str) -> list[tuple[str, float, float]]:
@@ -312,8 +288,8 @@ def _phones(alignment: Json) -> tuple[Phone, ...]:
                 start_ms = _milliseconds(phone.get("startTimeSeconds", 0))
                 found.append(
                     Phone(
-                        _text(phone, "phoneSymbol"),
-                        _text(phone, "visemeSymbol"),
+                        text_in(phone, "phoneSymbol"),
+                        text_in(phone, "visemeSymbol"),
                         start_ms,
                         start_ms + _milliseconds(phone.get("durationSeconds", 0)),
                         index if isinstance(index, int) else 0,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 
-from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import between
 
 __all__ = ["TurnSettings", "end_of_turn_confidence", "is_turn_over"]
 
@@ -18,19 +17,6 @@ _OPEN_WORDS: Final = re.compile(
     r"|the|their|then|to|uh|um|very|was|we|were|when|which|while|who|with|you|your)"
 )
 _MAX_SILENCE_MS: Final = 1000
-
-
-_Number = TypeVar("_Number", int, float)
-
-
-def _between(
-    low: _Number, high: _Number
-) -> Callable[[object, attrs.Attribute[_Number], _Number], None]:
-    def check(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
-        if not low <= value <= high:
-            raise ConfigError(f"{field.name} must be between {low} and {high}, got {value!r}")
-
-    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -53,12 +39,12 @@ class TurnSettings:
         ConfigError: A value is out of its range.
     """
 
-    vad_threshold: float = attrs.field(default=0.5, validator=_between(0.0, 1.0))
-    end_confidence: float = attrs.field(default=0.4, validator=_between(0.0, 1.0))
-    min_silence_ms: int = attrs.field(default=300, validator=_between(0, 60_000))
-    max_silence_ms: int = attrs.field(validator=_between(0, 60_000))
-    partial_interval_ms: int = attrs.field(default=400, validator=_between(0, 60_000))
-    max_turn_ms: int = attrs.field(default=30_000, validator=_between(1_000, 600_000))
+    vad_threshold: float = attrs.field(default=0.5, validator=between(0, 1))
+    end_confidence: float = attrs.field(default=0.4, validator=between(0, 1))
+    min_silence_ms: int = attrs.field(default=300, validator=between(0, 60_000, " ms"))
+    max_silence_ms: int = attrs.field(validator=between(0, 60_000, " ms"))
+    partial_interval_ms: int = attrs.field(default=400, validator=between(0, 60_000, " ms"))
+    max_turn_ms: int = attrs.field(default=30_000, validator=between(1_000, 600_000, " ms"))
     word_times: bool = True
 
     @max_silence_ms.default

@@ -1,0 +1,434 @@
+"""
+Speech to text: what users ask for and what they get, without behaviour.
+
+Source of the fields and ranges: Inworld STT WebSocket reference, ``transcribeConfig``, and
+captures of September 2026.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Final, TypedDict
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import are_texts, between, is_text, member
+from inworld_sync.models.subtitles import srt, vtt
+
+__all__ = [
+    "DEFAULT_STT_MODEL",
+    "AssemblyAiConfig",
+    "GroqConfig",
+    "InworldSttConfig",
+    "SonioxConfig",
+    "SonioxContext",
+    "SpeechStarted",
+    "SpeechStopped",
+    "SttEncoding",
+    "SttUsage",
+    "TranscribeConfig",
+    "TranscribeSettings",
+    "Transcript",
+    "Transcription",
+    "Turn",
+    "VoiceProfile",
+    "VoiceProfileConfig",
+    "VoiceTrait",
+    "Word",
+]
+
+DEFAULT_STT_MODEL = "inworld/inworld-stt-1"
+
+
+class SttEncoding(str, enum.Enum):
+    """How the audio that is sent is encoded; streams are LINEAR16 in practice."""
+
+    AUTO_DETECT = "AUTO_DETECT"
+    LINEAR16 = "LINEAR16"
+    MULAW = "MULAW"
+    MP3 = "MP3"
+    OGG_OPUS = "OGG_OPUS"
+    FLAC = "FLAC"
+
+
+def _encoding(value: SttEncoding | str) -> SttEncoding:
+    return member(SttEncoding, value, "encoding")
+
+
+def _to_texts(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Make a tuple; a lone text is one text, not a sequence of letters."""
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+_is_bool: Final = attrs.validators.optional(attrs.validators.instance_of(bool))
+
+
+@attrs.frozen(kw_only=True)
+class InworldSttConfig:
+    """
+    Settings of Inworld's own recogniser; None leaves a choice to the service.
+
+    Attributes:
+        vad_threshold: Likelihood of speech, 0 to 1, above which somebody speaks; 0 means that
+            turns end only by ``end_turn``, or after about 30 s.
+        min_end_of_turn_silence_ms: Silence that ends a turn which sounds complete; the service
+            documents 300.
+        max_turn_silence_ms: Silence that ends any turn, 20 to 5000.
+        extra: Further fields, sent as they are.
+    """
+
+    vad_threshold: float | None = attrs.field(default=None, validator=between(0, 1))
+    min_end_of_turn_silence_ms: int | None = attrs.field(
+        default=None, validator=between(0, 60_000, " ms")
+    )
+    max_turn_silence_ms: int | None = attrs.field(default=None, validator=between(20, 5000, " ms"))
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class AssemblyAiConfig:
+    """
+    Settings of the ``assemblyai/...`` models; None leaves a choice to the service.
+
+    Attributes:
+        vad_threshold: As in :class:`InworldSttConfig`.
+        min_end_of_turn_silence_ms: As in :class:`InworldSttConfig`.
+        max_turn_silence_ms: Silence that ends any turn.
+        prompt: What the audio is about.
+        extra: Further fields, sent as they are.
+    """
+
+    vad_threshold: float | None = attrs.field(default=None, validator=between(0, 1))
+    min_end_of_turn_silence_ms: int | None = attrs.field(
+        default=None, validator=between(0, 60_000, " ms")
+    )
+    max_turn_silence_ms: int | None = attrs.field(default=None, validator=between(0, 60_000, " ms"))
+    prompt: str | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class SonioxContext:
+    """
+    What a ``soniox/...`` model is told about the audio.
+
+    Attributes:
+        general: Facts by name, for example ``{"domain": "Healthcare"}``.
+        text: Prose about the conversation.
+        terms: Words to expect.
+        extra: Further fields, sent as they are.
+    """
+
+    general: Mapping[str, object] | None = None
+    text: str | None = None
+    terms: tuple[str, ...] | None = attrs.field(
+        default=None, converter=_to_texts, validator=are_texts
+    )
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class SonioxConfig:
+    """
+    Settings of the ``soniox/...`` models; None leaves a choice to the service.
+
+    Attributes:
+        language_hints: Languages to expect, as BCP-47 tags.
+        language_hints_strict: Whether no other language may be recognised.
+        enable_endpoint_detection: Whether the model ends turns.
+        max_endpoint_delay_ms: How long it may wait before it ends one.
+        context: What the audio is about.
+        extra: Further fields, sent as they are.
+    """
+
+    language_hints: tuple[str, ...] | None = attrs.field(
+        default=None, converter=_to_texts, validator=are_texts
+    )
+    language_hints_strict: bool | None = attrs.field(default=None, validator=_is_bool)
+    enable_endpoint_detection: bool | None = attrs.field(default=None, validator=_is_bool)
+    max_endpoint_delay_ms: int | None = attrs.field(
+        default=None, validator=between(0, 60_000, " ms")
+    )
+    context: SonioxContext | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class GroqConfig:
+    """
+    Settings of the ``groq/...`` models, which take whole recordings only.
+
+    Attributes:
+        temperature: 0 to 1; 0 always takes the likeliest word.
+        extra: Further fields, sent as they are.
+    """
+
+    temperature: float | None = attrs.field(default=None, validator=between(0, 1))
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class VoiceProfileConfig:
+    """
+    Ask for a guess at who speaks and how.
+
+    Attributes:
+        enable_voice_profile: Whether to send it.
+        top_n: How many labels of each kind, 1 to 20.
+        extra: Further fields, sent as they are.
+    """
+
+    enable_voice_profile: bool = attrs.field(
+        default=True, validator=attrs.validators.instance_of(bool)
+    )
+    top_n: int | None = attrs.field(default=None, validator=between(1, 20))
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class TranscribeConfig:
+    """
+    Everything that a transcription can be asked for; None leaves a choice to the service.
+
+    Attributes:
+        model: ``provider/model``, such as ``inworld/inworld-stt-1``.
+        encoding: Of the audio that is sent; the client converts to LINEAR16.
+        sample_rate_hz: Of the audio that is sent, 8000 to 48000; the service recommends 16000.
+        channels: Of the audio that is sent, 1 to 8; the client mixes to 1.
+        language: BCP-47, such as ``en-US``; None lets the model find out where it can.
+        inactivity_timeout_seconds: How long the service keeps a stream without audio.
+        end_of_turn_confidence_threshold: How complete a turn must sound to end after a short
+            silence, 0 to 1.
+        prompts: Words and phrases to expect.
+        include_word_timestamps: Whether finals bring words with times.
+        enable_speaker_diarization: Whether words say who spoke them.
+        inworld: For the ``inworld/...`` models.
+        assemblyai: For the ``assemblyai/...`` models.
+        soniox: For the ``soniox/...`` models.
+        groq: For the ``groq/...`` models.
+        voice_profile: Asks for a guess at who speaks.
+        extra: Further fields of ``transcribeConfig``, sent as they are.
+
+    Raises:
+        ConfigError: A value is out of its range, or a provider's settings stand beside a model of
+            another provider.
+    """
+
+    model: str = attrs.field(default=DEFAULT_STT_MODEL, validator=is_text)
+    encoding: SttEncoding = attrs.field(default=SttEncoding.LINEAR16, converter=_encoding)
+    sample_rate_hz: int = attrs.field(default=16000, validator=between(8000, 48000, " Hz"))
+    channels: int = attrs.field(default=1, validator=between(1, 8))
+    language: str | None = None
+    inactivity_timeout_seconds: int | None = attrs.field(
+        default=None, validator=between(1, 86_400, " s")
+    )
+    end_of_turn_confidence_threshold: float | None = attrs.field(
+        default=None, validator=between(0, 1)
+    )
+    prompts: tuple[str, ...] | None = attrs.field(
+        default=None, converter=_to_texts, validator=are_texts
+    )
+    include_word_timestamps: bool = attrs.field(
+        default=True, validator=attrs.validators.instance_of(bool)
+    )
+    enable_speaker_diarization: bool | None = attrs.field(default=None, validator=_is_bool)
+    inworld: InworldSttConfig | None = None
+    assemblyai: AssemblyAiConfig | None = None
+    soniox: SonioxConfig | None = None
+    groq: GroqConfig | None = None
+    voice_profile: VoiceProfileConfig | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+    @model.validator
+    def _names_provider(self, _: object, value: str) -> None:
+        if "/" not in value:
+            raise ConfigError(
+                f"model must be provider/model, such as {DEFAULT_STT_MODEL}, got {value!r}"
+            )
+
+    def __attrs_post_init__(self) -> None:
+        provider = self.model.partition("/")[0]
+        for name in ("inworld", "assemblyai", "soniox", "groq"):
+            if getattr(self, name) is not None and name != provider:
+                raise ConfigError(
+                    f"{name} settings are for the models {name}/..., got the model {self.model!r}"
+                )
+
+
+class TranscribeSettings(TypedDict, total=False):
+    """The attributes of :class:`TranscribeConfig`, as keyword arguments."""
+
+    model: str
+    encoding: SttEncoding | str
+    sample_rate_hz: int
+    channels: int
+    language: str | None
+    inactivity_timeout_seconds: int | None
+    end_of_turn_confidence_threshold: float | None
+    prompts: Sequence[str] | None
+    include_word_timestamps: bool
+    enable_speaker_diarization: bool | None
+    inworld: InworldSttConfig | None
+    assemblyai: AssemblyAiConfig | None
+    soniox: SonioxConfig | None
+    groq: GroqConfig | None
+    voice_profile: VoiceProfileConfig | None
+    extra: Mapping[str, object]
+
+
+@attrs.frozen
+class Word:
+    """
+    A word and when it was said.
+
+    Attributes:
+        text: As written, with its punctuation.
+        start_ms: From the start of the stream.
+        end_ms: From the start of the stream.
+        confidence: How sure the recogniser is, 0 to 1.
+        speaker: Who said it, where speakers are told apart.
+        extra: Further fields of the service.
+    """
+
+    text: str
+    start_ms: int = 0
+    end_ms: int = 0
+    confidence: float = 0.0
+    speaker: str | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class VoiceTrait:
+    """One guess about a voice, and how sure it is, 0 to 1."""
+
+    label: str
+    confidence: float = 0.0
+
+
+@attrs.frozen
+class VoiceProfile:
+    """Guesses about who speaks and how, likeliest first."""
+
+    age: tuple[VoiceTrait, ...] = ()
+    gender: tuple[VoiceTrait, ...] = ()
+    emotion: tuple[VoiceTrait, ...] = ()
+    vocal_style: tuple[VoiceTrait, ...] = ()
+    accent: tuple[VoiceTrait, ...] = ()
+    pitch: object = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class SpeechStarted:
+    """Somebody began to speak, *start_ms* after the start of the stream."""
+
+    start_ms: int = 0
+    confidence: float = 0.0
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class SpeechStopped:
+    """Somebody stopped speaking; *silence_ms* of silence had followed."""
+
+    silence_ms: int = 0
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Transcription:
+    """
+    What was understood of a turn.
+
+    Attributes:
+        text: Everything understood of the turn so far, not what is new; a later one may rewrite
+            it. A final may be empty: what sounded like speech was none.
+        is_final: Whether the turn is over.
+        words: With times, where they were asked for; most services send them with finals only.
+        voice_profile: Guesses about the speaker, where they were asked for.
+        silence_ms: Silence after the last word.
+        extra: Further fields of the service.
+    """
+
+    text: str = ""
+    is_final: bool = False
+    words: tuple[Word, ...] = ()
+    voice_profile: VoiceProfile | None = None
+    silence_ms: int = 0
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class SttUsage:
+    """What was transcribed, as the service counts it; sent once, when a stream is closed."""
+
+    audio_ms: int = 0
+    model: str = ""
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Turn:
+    """
+    One finished turn.
+
+    Attributes:
+        text: What was said.
+        words: With times, where the service sent them.
+        start_ms: Where it began in the stream; None when nothing told.
+        end_ms: Where it ended; None when nothing told.
+        voice_profile: Guesses about the speaker, where they were asked for.
+    """
+
+    text: str
+    words: tuple[Word, ...] = ()
+    start_ms: int | None = None
+    end_ms: int | None = None
+    voice_profile: VoiceProfile | None = None
+
+
+@attrs.frozen
+class Transcript:
+    """
+    Everything that was said.
+
+    Attributes:
+        turns: In order; none is empty.
+        usage: What the service counted; None when the stream ended before it told.
+    """
+
+    turns: tuple[Turn, ...] = ()
+    usage: SttUsage | None = None
+
+    @property
+    def text(self) -> str:
+        """All turns, joined by spaces."""
+        return " ".join(turn.text for turn in self.turns)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all turns."""
+        return tuple(word for turn in self.turns for word in turn.words)
+
+    def to_srt(self) -> str:
+        """
+        Write SubRip subtitles.
+
+        Raises:
+            ConfigError: A turn has neither words with times nor times of its own.
+        """
+        return srt(self.turns)
+
+    def to_vtt(self) -> str:
+        """
+        Write WebVTT subtitles.
+
+        Raises:
+            ConfigError: A turn has neither words with times nor times of its own.
+        """
+        return vtt(self.turns)
