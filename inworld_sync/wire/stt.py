@@ -1,0 +1,146 @@
+"""
+Messages of the STT WebSocket.
+
+One stream a socket: a configuration first, then audio, then ``closeStream``.
+Requests are written in camelCase; answers are ``{"result": {...}}`` with at most one kind and a
+status, or ``{"error": {...}}``. The configuration is not acknowledged, and the usage comes once,
+after ``closeStream``; the service does not close after it.
+Source: Inworld STT WebSocket reference and captures of September 2026.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.stt import (
+    AssemblyAiConfig,
+    InworldSttConfig,
+    SpeechStarted,
+    SpeechStopped,
+    SttUsage,
+    TranscribeConfig,
+    Transcription,
+    Word,
+)
+from inworld_sync.wire.codec import (
+    Codec,
+    JsonObject,
+    camel,
+    dump_text,
+    load_object,
+    object_in,
+)
+from inworld_sync.wire.faults import ConnectionFault, code_in, connection_fault
+
+__all__ = [
+    "AUDIO_HEAD",
+    "AUDIO_TAIL",
+    "PATH",
+    "SttMessage",
+    "audio_chunk",
+    "close_stream",
+    "end_turn",
+    "read",
+    "transcribe_config",
+]
+
+PATH = "/stt/v1/transcribe:streamBidirectional"
+
+# What stands before and after the base64 of an audio message.
+AUDIO_HEAD = '{"audioChunk":{"content":"'
+AUDIO_TAIL = '"}}'
+
+_TURN_SILENCES = {
+    "min_end_of_turn_silence_ms": "minEndOfTurnSilenceWhenConfident",
+    "max_turn_silence_ms": "maxTurnSilence",
+}
+
+_CODEC = Codec(
+    camel,
+    {
+        TranscribeConfig: {
+            "model": "modelId",
+            "encoding": "audioEncoding",
+            "sample_rate_hz": "sampleRateHertz",
+            "channels": "numberOfChannels",
+            "inworld": "inworldSttV1Config",
+            "assemblyai": "assemblyaiConfig",
+            "soniox": "sonioxConfig",
+            "groq": "groqConfig",
+            "voice_profile": "voiceProfileConfig",
+        },
+        InworldSttConfig: _TURN_SILENCES,
+        AssemblyAiConfig: _TURN_SILENCES,
+        SpeechStarted: {"start_ms": "startTimeMs"},
+        SpeechStopped: {"silence_ms": "silenceDurationMs"},
+        Transcription: {
+            "text": "transcript",
+            "words": "wordTimestamps",
+            "silence_ms": "silenceDurationMs",
+        },
+        Word: {"text": "word", "start_ms": "startTimeMs", "end_ms": "endTimeMs"},
+        SttUsage: {"audio_ms": "transcribedAudioMs", "model": "modelId"},
+    },
+)
+
+SttMessage: TypeAlias = (
+    ConnectionFault | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
+)
+
+_KINDS: dict[str, type[SpeechStarted | SpeechStopped | SttUsage | Transcription]] = {
+    "transcription": Transcription,
+    "speechStarted": SpeechStarted,
+    "speechStopped": SpeechStopped,
+    "usage": SttUsage,
+}
+
+
+def transcribe_config(config: TranscribeConfig) -> str:
+    """Say what is wanted; the first message of a stream."""
+    return dump_text({"transcribeConfig": _CODEC.dump(config)})
+
+
+def audio_chunk(content: str) -> str:
+    """Send audio, already in base64, in the encoding that the configuration named."""
+    return f"{AUDIO_HEAD}{content}{AUDIO_TAIL}"
+
+
+def end_turn() -> str:
+    """End the current turn now."""
+    return '{"endTurn":{}}'
+
+
+def close_stream() -> str:
+    """Say that no more audio comes; the service sends the rest and then the usage."""
+    return '{"closeStream":{}}'
+
+
+def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
+    """
+    Read one message of the service.
+
+    Fields that are missing or null get their defaults, since proto-JSON may leave those out.
+
+    Raises:
+        RemoteProtocolError: It is not JSON, or a field has a wrong type.
+    """
+    envelope = load_object(message)
+    if "error" in envelope:
+        return connection_fault(object_in(envelope["error"], "error"))
+    if "result" not in envelope:
+        return UnknownEvent("", envelope)
+    result = object_in(envelope["result"], "result")
+    for name, kind in _KINDS.items():
+        body = result.get(name)
+        if body is not None:
+            where = f"result.{name}"
+            return _CODEC.load(_without_null(object_in(body, where)), kind, where)
+    status = result.get("status")
+    if isinstance(status, dict) and code_in(status):
+        return connection_fault(status)
+    return UnknownEvent(next((name for name in result if name != "status"), ""), envelope)
+
+
+def _without_null(body: JsonObject) -> JsonObject:
+    return {name: value for name, value in body.items() if value is not None}
