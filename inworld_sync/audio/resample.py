@@ -1,0 +1,129 @@
+"""
+Sample rates: 16-bit PCM of one rate in, 16-bit mono PCM of another out, chunk by chunk.
+
+soxr and numpy are imported when two rates differ or channels are mixed, not before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from inworld_sync.audio.pcm import SampleCarry
+from inworld_sync.errors import ClosedError, ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Buffer
+
+__all__ = ["Resampler", "mixed_to_mono"]
+
+_MAX_HZ: Final = 768_000
+_MAX_CHANNELS: Final = 64
+
+
+class Resampler:
+    """
+    Converts one stream to another sample rate and to mono.
+
+    The output is *to_hz* / *from_hz* times as long as the input, rounded to the nearest sample,
+    and does not depend on where the input was cut. A tone comes out 90 dB above everything that
+    is not the tone, which is the noise of 16 bits; what the lower rate cannot hold is removed.
+    With equal rates samples pass unchanged.
+
+    Args:
+        from_hz: Samples a second of the input, 1 to 768000.
+        to_hz: Samples a second of the output, 1 to 768000.
+        channels: Samples a frame of the input, 1 to 64, interleaved; they are mixed in equal
+            parts.
+
+    Raises:
+        ConfigError: A value is out of its range, or soxr is needed and not installed.
+
+    Thread safety:
+        One stream, one thread at a time.
+
+    >>> resampler = Resampler(48000, 16000)
+    >>> len(resampler.feed(bytes(9600)) + resampler.finish())
+    3200
+    """
+
+    def __init__(self, from_hz: int, to_hz: int, channels: int = 1) -> None:
+        for name, value, most in (
+            ("from_hz", from_hz, _MAX_HZ),
+            ("to_hz", to_hz, _MAX_HZ),
+            ("channels", channels, _MAX_CHANNELS),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ConfigError(f"{name} must be 1 to {most}, got {value!r}")
+        self._carry = SampleCarry(2 * channels)
+        self._channels = channels
+        self._stream = None if from_hz == to_hz else _open_stream(from_hz, to_hz)
+        self._finished = False
+
+    def feed(self, pcm: Buffer) -> bytes:
+        """
+        Convert the next chunk; a frame may be cut between two.
+
+        Returns:
+            What is ready, often less or more than the chunk was long, and at first nothing.
+
+        Raises:
+            ClosedError: After :meth:`finish`.
+        """
+        if self._finished:
+            raise ClosedError("audio was fed to a resampler that is finished")
+        return self._convert(self._carry.feed(pcm), last=False)
+
+    def finish(self) -> bytes:
+        """
+        Give the rest. After this nothing can be fed; a second call gives nothing.
+
+        Raises:
+            AudioError: The last frame was cut; the rest before it is lost.
+        """
+        if self._finished:
+            return b""
+        self._finished = True
+        self._carry.finish()
+        rest = self._convert(memoryview(b""), last=True)
+        self._stream = None
+        return rest
+
+    def _convert(self, frames: memoryview, *, last: bool) -> bytes:
+        pcm = bytes(frames)
+        if self._channels > 1:
+            pcm = mixed_to_mono(pcm, self._channels)
+        if self._stream is None:
+            return pcm
+        import numpy as np
+
+        samples = np.frombuffer(pcm, "<i2").astype(np.int16, copy=False)
+        converted = self._stream.resample_chunk(samples, last=last)
+        return bytes(converted.astype("<i2", copy=False).tobytes())
+
+
+def mixed_to_mono(pcm: bytes, channels: int) -> bytes:
+    """
+    Mix interleaved 16-bit little-endian frames in equal parts, rounded to the nearest.
+
+    Args:
+        pcm: Whole frames.
+        channels: Samples a frame.
+    """
+    import numpy as np
+
+    frames = np.frombuffer(pcm, "<i2").reshape(-1, channels)
+    mixed: npt.NDArray[np.int16] = np.rint(frames.mean(axis=1)).astype("<i2")
+    return mixed.tobytes()
+
+
+# soxr's classes have no types that hold across its versions.
+def _open_stream(from_hz: int, to_hz: int) -> Any:
+    try:
+        import soxr
+    except ImportError as missing:
+        raise ConfigError(
+            f"converting {from_hz} Hz to {to_hz} Hz needs soxr: pip install soxr"
+        ) from missing
+    return soxr.ResampleStream(from_hz, to_hz, 1, dtype="int16", quality="HQ")
