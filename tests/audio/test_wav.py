@@ -50,6 +50,7 @@ CHUNKS = [
     ("odd samples with pad", riff(FMT, chunk(b"data", PCM[:9]) + b"\0"), PCM[:9]),
     ("odd samples, pad, chunk", riff(FMT, chunk(b"data", PCM[:9]) + b"\0", LIST), PCM[:9]),
     ("odd chunk behind, no pad", riff(FMT, chunk(b"data", PCM), chunk(b"note", b"abc")), PCM),
+    ("cut chunk behind", riff(FMT, chunk(b"data", PCM) + b"LIST\x05\0\0\0info"), None),
     ("announces 0", riff(FMT, chunk(b"data", PCM, 0)), PCM),
     ("announces 4 GiB", riff(FMT, chunk(b"data", PCM, 0xFFFFFFFF)), PCM),
     ("announces more", riff(FMT, chunk(b"data", PCM, 5000)), PCM),

@@ -19,8 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 SOURCES = sorted(CSRC.glob("*/*.c"))
 HEADERS = sorted(CSRC.glob("*/*.h"))
-# A sanitized build brings the sanitizer's symbols.
-SANITIZED = bool(os.environ.get("INWORLD_SYNC_SANITIZE"))
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the options are those of gcc and clang")
 elf = pytest.mark.skipif(sys.platform != "linux", reason="reads ELF symbols")
@@ -87,7 +85,6 @@ def test_global_names_have_our_prefix(path: Path, tmp_path: Path) -> None:
 
 
 @elf
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer exports symbols of its own")
 @pytest.mark.parametrize("name", ["_hold", "_release"])
 def test_extension_exports_its_init_function(name: str) -> None:
     """The compiled module gives nothing away but the function that Python calls."""

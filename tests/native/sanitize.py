@@ -1,0 +1,86 @@
+"""
+Build the core with sanitizers, apart from the checkout, and run the tests of C and audio on it.
+
+    python tests/native/sanitize.py                     # address,undefined
+    python tests/native/sanitize.py thread -k threads   # what follows is for pytest
+
+Linux with gcc. The sanitizer's library is loaded before Python, which was not built with it.
+Python's own allocator is replaced by malloc, so that each bytes object is a block of its own and
+one byte beside it is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ["csrc", "inworld_sync", "tests", "pyproject.toml", "setup.py", "README.md", "LICENSE"]
+# It compiles by itself and looks at no compiled module that is built here.
+LEFT_OUT = ["--ignore=tests/native/test_sources.py"]
+RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so", "undefined": "libubsan.so"}
+
+
+def runtime_of(sanitizers: str) -> str:
+    """The library that must be loaded first."""
+    first = sanitizers.split(",")[0]
+    if first not in RUNTIMES:
+        raise SystemExit(f"expected one of {', '.join(RUNTIMES)} first, got {first!r}")
+    answer = subprocess.run(
+        ["gcc", f"-print-file-name={RUNTIMES[first]}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not Path(answer).is_absolute():
+        raise SystemExit(f"gcc has no {RUNTIMES[first]}")
+    return answer
+
+
+def build(place: Path, sanitizers: str) -> None:
+    """Copy the sources to a place and compile both modules there."""
+    leftovers = shutil.ignore_patterns("*.so", "__pycache__")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, place / name, ignore=leftovers)
+        else:
+            shutil.copy(ROOT / name, place / name)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=place,
+        env={**os.environ, "CC": "gcc", "INWORLD_SYNC_SANITIZE": sanitizers},
+        check=True,
+    )
+
+
+def test(place: Path, sanitizers: str, arguments: list[str]) -> int:
+    """Run the tests against the sanitized modules and return pytest's exit code."""
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": runtime_of(sanitizers),
+        "PYTHONPATH": str(place),
+        "PYTHONMALLOC": "malloc",
+        # The interpreter itself keeps memory at exit.
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "TSAN_OPTIONS": "halt_on_error=1",
+    }
+    # A report goes to the file descriptor, which pytest must leave alone.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys"]
+    return subprocess.run(
+        [*command, *LEFT_OUT, "tests/native", "tests/audio", *arguments], cwd=place, env=environment
+    ).returncode
+
+
+def main() -> int:
+    sanitizers, arguments = "address,undefined", sys.argv[1:]
+    if arguments and not arguments[0].startswith("-"):
+        sanitizers, *arguments = arguments
+    with tempfile.TemporaryDirectory(prefix="inworld-sync-sanitize-") as folder:
+        build(Path(folder), sanitizers)
+        return test(Path(folder), sanitizers, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

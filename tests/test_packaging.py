@@ -1,0 +1,154 @@
+"""The sdist builds the wheel, the wheel holds what it must, and importing it is cheap."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# What a checkout gathers. The list of files of an earlier build would hide one that is missing.
+LEFTOVERS = shutil.ignore_patterns(
+    *(".git", ".venv*", "*.egg-info", "__pycache__", "*.so", "*.pyd", ".*_cache", ".hypothesis"),
+    *("build", "dist"),
+)
+HAS_LIMITED_API = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
+    "Py_GIL_DISABLED"
+)
+# A sanitized module does not load into an ordinary Python.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("INWORLD_")}
+
+
+def run(*arguments: str, cwd: Path, **variables: str) -> str:
+    process = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**ENVIRONMENT, **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist of a clean checkout, and the wheel that is built from that sdist."""
+    checkout = tmp_path_factory.mktemp("checkout") / "source"
+    shutil.copytree(ROOT, checkout, ignore=LEFTOVERS)
+    out = tmp_path_factory.mktemp("dist")
+    run("-m", "build", "--outdir", str(out), str(checkout), cwd=out)
+    [sdist], [wheel] = out.glob("*.tar.gz"), out.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def wheel_files(built: tuple[Path, Path]) -> set[str]:
+    """The names of the files in the wheel."""
+    with zipfile.ZipFile(built[1]) as wheel:
+        return set(wheel.namelist())
+
+
+def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
+    """The sdist holds all of the package and of the core, its build script and the license."""
+    with tarfile.open(built[0]) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("csrc", "inworld_sync")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".c", ".h", ".py", ".pyi", ".md", ".typed"} and "/." not in str(path)
+    }
+    expected |= {"setup.py", "pyproject.toml", "README.md", "LICENSE"}
+
+    assert expected - names == set()
+
+
+def test_wheel_tag(built: tuple[Path, Path]) -> None:
+    """One wheel serves every CPython from 3.10 on, where there is a GIL."""
+    _, _, python, abi, _ = built[1].stem.split("-")
+    expected = ("cp310", "abi3") if HAS_LIMITED_API else (python, python)
+
+    assert (python, abi) == expected
+
+
+def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
+    """The wheel holds every module, the stubs and the mark for type checkers."""
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "inworld_sync").rglob("*")
+        if path.suffix in {".py", ".pyi", ".typed"}
+    }
+
+    assert expected - wheel_files == set()
+    assert "inworld_sync/py.typed" in wheel_files
+
+
+def test_wheel_holds_both_builds_of_the_core(wheel_files: set[str]) -> None:
+    """The two compiled modules are there, with the suffix of the limited API."""
+    compiled = sorted(name for name in wheel_files if name.endswith((".so", ".pyd")))
+
+    assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_hold", "_release"]
+    if HAS_LIMITED_API and sys.platform != "win32":
+        assert ["." + name.partition(".")[2] for name in compiled] == [".abi3.so"] * 2
+
+
+def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:
+    """No C source, no test and no tool is installed."""
+    top = {name.partition("/")[0] for name in wheel_files}
+
+    assert {name for name in top if not name.endswith(".dist-info")} == {"inworld_sync"}
+    assert {name for name in wheel_files if name.endswith((".c", ".h", ".o", ".pyc"))} == set()
+
+
+def test_wheel_imports(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """The package of the wheel runs, away from the checkout."""
+    with zipfile.ZipFile(built[1]) as wheel:
+        wheel.extractall(tmp_path)
+    script = (
+        "import inworld_sync; from inworld_sync.audio import base64; "
+        "print(inworld_sync.__file__); print(base64.decode('AAEC').hex())"
+    )
+    place, decoded = run("-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path)).split()
+
+    assert Path(place).resolve() == (tmp_path / "inworld_sync" / "__init__.py").resolve()
+    assert decoded == "000102"
+
+
+# (what is imported, modules that it must not bring)
+LIGHT = [
+    (
+        "import inworld_sync",
+        {
+            *("aiortc", "asyncio", "attrs", "attr", "cattrs", "click", "_cffi_backend", "http"),
+            *("json", "numpy", "onnxruntime", "rich", "socket", "sounddevice", "ssl", "urllib3"),
+            *("websocket", "websockets"),
+        },
+    ),
+    (
+        "import inworld_sync.audio.base64, inworld_sync.audio.pcm, inworld_sync.audio.wav",
+        {"asyncio", "attrs", "attr", "cattrs", "numpy", "socket", "ssl", "urllib3", "websocket"},
+    ),
+    (
+        "import inworld_sync.models.options, inworld_sync.wire.tts",
+        {"asyncio", "numpy", "socket", "ssl", "urllib3", "websocket", "_cffi_backend"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "forbidden"), LIGHT, ids=[first for first, _ in LIGHT])
+def test_import_is_light(statement: str, forbidden: set[str], tmp_path: Path) -> None:
+    """A fresh process that imports this loads none of the slow modules."""
+    script = f"import sys; {statement}; print(*sys.modules)"
+    loaded = set(run("-c", script, cwd=tmp_path).split())
+
+    assert loaded & forbidden == set()
