@@ -1,0 +1,46 @@
+"""What holds for every test: it leaves no thread and no socket behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# How long the threads and sockets of a test may take to go after it; a healthy one takes none.
+_GRACE_SECONDS = 3.0
+
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("inworld-")}
+
+
+def _sockets() -> set[str]:
+    """Name this process's open sockets and pipes, where the system tells."""
+    found = set()
+    for descriptor in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
+        try:
+            target = str(descriptor.readlink())
+        except OSError:
+            continue  # closed since it was listed, as the listing's own is
+        if target.startswith(("socket:", "pipe:")):
+            found.add(target)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail a test whose ``inworld-`` threads, sockets or pipes outlive it."""
+    threads, sockets = _threads(), _sockets()
+    yield
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while (_threads() - threads or _sockets() - sockets) and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert not [thread.name for thread in _threads() - threads], "threads outlive the test"
+    assert not _sockets() - sockets, "sockets or pipes outlive the test"

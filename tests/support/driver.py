@@ -1,0 +1,76 @@
+"""Drives a link by a reader and a writer thread, as the sessions do."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+from inworld_sync.models.options import Options
+from inworld_sync.transport.websocket import Link, LinkEnd
+
+PATIENCE_SECONDS = 10.0
+
+
+class Driver:
+    """
+    A link with its two threads.
+
+    Attributes:
+        on_message: Runs on the reader thread for each message, before it can be taken.
+    """
+
+    def __init__(self, link: Link, on_message: Callable[[bytes], None] | None = None) -> None:
+        self.link = link
+        self.messages: queue.Queue[bytes | None] = queue.Queue()
+        self._on_message = on_message
+        self.reader = threading.Thread(target=self._read, name="inworld-test-reader", daemon=True)
+        self.writer = threading.Thread(
+            target=link.run_writer, name="inworld-test-writer", daemon=True
+        )
+        self.writer.start()
+        self.reader.start()
+
+    def _read(self) -> None:
+        while (message := self.link.receive()) is not None:
+            if self._on_message:
+                self._on_message(bytes(message))
+            self.messages.put(bytes(message))
+        self.messages.put(None)
+
+    def next(self) -> bytes:
+        """Give the next message."""
+        message = self.messages.get(timeout=PATIENCE_SECONDS)
+        assert message is not None, f"the link is over: {self.link.end}"
+        return message
+
+    def ended(self) -> LinkEnd:
+        """Wait for both threads to leave, and give the end."""
+        self.join()
+        assert self.link.end is not None
+        return self.link.end
+
+    def join(self) -> None:
+        for thread in (self.reader, self.writer):
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive(), f"{thread.name} does not leave"
+
+
+@contextlib.contextmanager
+def driven(
+    url: str,
+    options: Options,
+    *,
+    headers: dict[str, str] | None = None,
+    on_message: Callable[[bytes], None] | None = None,
+) -> Iterator[Driver]:
+    """Open a link to *url*, drive it while the block runs, and free it."""
+    link = Link.open(url, headers=headers or {}, options=options, name="test-1")
+    driver = Driver(link, on_message)
+    try:
+        yield driver
+    finally:
+        link.abort("the test is over")
+        driver.join()
+        link.release()

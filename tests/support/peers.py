@@ -1,0 +1,225 @@
+"""
+Servers on raw sockets that do exactly what a test says, the wrong things included.
+
+They share no code with the package, nor with websocket-client.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x81, 0x82, 0x88, 0x89, 0x8A, 0x80
+
+# For anything that comes at once when all is well.
+PATIENCE_SECONDS = 10.0
+
+
+def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:
+    """Write one frame as a server, or with *mask* as only a client may."""
+    size = len(payload)
+    bit = 0x80 if mask else 0
+    if size < 126:
+        head = struct.pack("!BB", first, bit | size)
+    elif size < 65536:
+        head = struct.pack("!BBH", first, bit | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, bit | 127, size)
+    if mask is None:
+        return head + payload
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, sock: socket.socket, released: threading.Event) -> None:
+        self.sock = sock
+        self.request = b""
+        self.released = released
+        self._held = bytearray()
+        sock.settimeout(PATIENCE_SECONDS)
+
+    def hold(self) -> None:
+        """Do nothing until the test is over."""
+        self.released.wait()
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def send_frame(self, first: int, payload: bytes = b"") -> None:
+        self.send(frame(first, payload))
+
+    def read_exactly(self, size: int) -> bytes:
+        while len(self._held) < size:
+            piece = self.sock.recv(65536)
+            if not piece:
+                raise EOFError
+            self._held += piece
+        data = bytes(self._held[:size])
+        del self._held[:size]
+        return data
+
+    def read_head(self) -> bytes:
+        """Read an HTTP head, with its empty line."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.read_exactly(1)
+        self.request = head
+        return head
+
+    def read_frame(self) -> tuple[int, bytes]:
+        """Read one masked frame: its first byte and its payload."""
+        first, size = self.read_exactly(2)
+        assert size & 0x80, "a client masks every frame"
+        size &= 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", self.read_exactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self.read_exactly(8))
+        mask = self.read_exactly(4)
+        return first, _unmasked(self.read_exactly(size), mask)
+
+    def read_until_end(self) -> bytes:
+        """Read until the client hangs up, by whatever means."""
+        data = bytearray(self._held)
+        with contextlib.suppress(OSError):
+            while piece := self.sock.recv(65536):
+                data += piece
+        return bytes(data)
+
+    def answer_101(self, *headers: str) -> bytes:
+        """Give the answer to the upgrade that was read."""
+        key = self.header("sec-websocket-key")
+        digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}",
+            *headers,
+            "",
+            "",
+        ]
+        return "\r\n".join(lines).encode()
+
+    def upgrade(self, *headers: str) -> None:
+        """Agree to be a WebSocket."""
+        self.read_head()
+        self.send(self.answer_101(*headers))
+
+    def header(self, name: str) -> str:
+        """Give a header of the request; empty when it has none."""
+        for line in self.request.decode("latin-1").split("\r\n")[1:]:
+            found, _, value = line.partition(":")
+            if found.lower() == name.lower():
+                return value.strip()
+        return ""
+
+    def hang_up(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Cut the connection by RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def _unmasked(data: bytes, mask: bytes) -> bytes:
+    repeated = (mask * (len(data) // 4 + 1))[: len(data)]
+    number = int.from_bytes(data, "big") ^ int.from_bytes(repeated, "big")
+    return number.to_bytes(len(data), "big")
+
+
+class RawServer:
+    """
+    Runs a script for each connection, on a thread of its own; what one raises fails the test.
+
+    Use :func:`serve`.
+    """
+
+    def __init__(
+        self,
+        script: Callable[[Peer], None],
+        tls: ssl.SSLContext | None,
+        receive_buffer_bytes: int | None,
+    ) -> None:
+        self._script = script
+        self._tls = tls
+        self._listener = socket.socket()
+        if receive_buffer_bytes:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(128)
+        self.port: int = self._listener.getsockname()[1]
+        self.released = threading.Event()
+        self.failures: list[BaseException] = []
+        self.accepted = 0
+        self._threads = [threading.Thread(target=self._accept, name="peer-accept", daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        scheme = "wss" if self._tls else "ws"
+        return f"{scheme}://localhost:{self.port}/path"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            thread = threading.Thread(target=self._run, args=(sock,), name="peer", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self, sock: socket.socket) -> None:
+        try:
+            with sock:
+                if self._tls:
+                    sock.settimeout(PATIENCE_SECONDS)
+                    with self._tls.wrap_socket(sock, server_side=True) as secure:
+                        self._script(Peer(secure, self.released))
+                else:
+                    self._script(Peer(sock, self.released))
+        except (ConnectionError, ssl.SSLError, EOFError):
+            pass  # the client left; what it should have said, the test asserts
+        except BaseException as error:
+            self.failures.append(error)
+
+    def close(self) -> None:
+        self.released.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive(), "a peer's script does not end"
+        if self.failures:
+            raise self.failures[0]
+
+
+@contextlib.contextmanager
+def serve(
+    script: Callable[[Peer], None],
+    *,
+    tls: ssl.SSLContext | None = None,
+    receive_buffer_bytes: int | None = None,
+) -> Iterator[RawServer]:
+    """
+    Serve *script* on a free port of 127.0.0.1 while the block runs.
+
+    A small *receive_buffer_bytes* makes a peer that does not read stall its client soon.
+    """
+    server = RawServer(script, tls, receive_buffer_bytes)
+    try:
+        yield server
+    finally:
+        server.close()

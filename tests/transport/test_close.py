@@ -1,0 +1,266 @@
+"""The end of a link from this side: bounded, from anywhere, once."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support.driver import driven
+from support.peers import CLOSE, TEXT, Peer, serve
+
+from inworld_sync.errors import ClosedError
+from inworld_sync.models.options import Options
+from inworld_sync.transport.websocket import Link, LinkEnd
+
+STALL_BYTES = 8 << 20
+
+# Far above what a close may take (0.6 s by default), far below what a hang would.
+PATIENCE_SECONDS = 5.0
+
+
+def silent(peer: Peer) -> None:
+    """Upgrade, and then say nothing and read nothing."""
+    peer.upgrade()
+    peer.hold()
+
+
+def echoing(peer: Peer) -> None:
+    """Send back what comes, CLOSE included."""
+    peer.upgrade()
+    first = 0
+    while first != CLOSE:
+        first, payload = peer.read_frame()
+        peer.send_frame(first, payload)
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """Both sides say CLOSE, what was queued leaves before, and both threads go."""
+    frames: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        while not frames or frames[-1][0] != CLOSE:
+            frames.append(peer.read_frame())
+        peer.send_frame(TEXT, b"last words")
+        peer.send_frame(CLOSE, b"\x03\xe8ok")
+
+    with (
+        serve(script, tls=server_tls if is_secure else None) as server,
+        driven(server.url, Options(ssl_context=client_tls)) as driver,
+    ):
+        for index in range(100):
+            driver.link.send(str(index))
+        driver.link.close(1001, "going away")
+
+        assert LinkEnd(by="client", code=1001, reason="going away", clean=True) == driver.ended()
+        assert b"last words" == driver.next()
+    assert [str(index).encode() for index in range(100)] == [data for _, data in frames[:-1]]
+    assert (CLOSE, b"\x03\xe9going away") == frames[-1]
+
+
+def test_close_on_a_silent_server() -> None:
+    """A server that never answers costs ``close_timeout`` and no more."""
+    with serve(silent) as server, driven(server.url, Options(close_timeout=0.2)) as driver:
+        started = time.monotonic()
+        driver.link.close(1000, "bye")
+        took = time.monotonic() - started
+
+        assert LinkEnd(by="client", code=1000, reason="bye", clean=False) == driver.ended()
+    assert 0.2 <= took < PATIENCE_SECONDS
+
+
+def test_close_with_a_stalled_writer() -> None:
+    """A writer that cannot get rid of its frame does not make a close longer."""
+    with (
+        serve(silent, receive_buffer_bytes=4096) as server,
+        driven(server.url, Options(close_timeout=0.2, send_timeout=60.0)) as driver,
+    ):
+        driver.link.send(b"x" * STALL_BYTES)
+        started = time.monotonic()
+        driver.link.close()
+        driver.join()
+
+    assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+def test_server_closes_while_the_writer_is_stalled() -> None:
+    """A CLOSE that cannot be answered ends the link after ``close_timeout`` all the same."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send_frame(TEXT, b"ready")
+        peer.read_exactly(1)
+        peer.send_frame(CLOSE, b"\x03\xe8")
+        peer.hold()
+
+    with (
+        serve(script, receive_buffer_bytes=4096) as server,
+        driven(server.url, Options(close_timeout=0.2, send_timeout=60.0)) as driver,
+    ):
+        assert b"ready" == driver.next()
+        driver.link.send(b"x" * STALL_BYTES)
+        started = time.monotonic()
+        assert "server" == driver.ended().by
+
+    assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+def test_close_is_idempotent() -> None:
+    """Many closes from many threads are one close, and all return."""
+    frames: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        frames.append(peer.read_frame())
+        peer.send_frame(CLOSE, b"\x03\xe8")
+        assert b"" == peer.read_until_end()
+
+    with (
+        serve(script) as server,
+        driven(server.url, Options()) as driver,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        list(pool.map(lambda _: driver.link.close(), range(8)))
+        driver.link.close(1001)
+        driver.link.abort("late")
+
+        assert LinkEnd(by="client", code=1000, clean=True) == driver.ended()
+    assert [(CLOSE, b"\x03\xe8")] == frames
+
+
+def test_both_sides_close_at_once() -> None:
+    """Two CLOSE frames that cross are a clean close by this side."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        assert CLOSE == peer.read_frame()[0]
+        peer.send_frame(CLOSE, b"\x03\xe9")
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        driver.link.close(1000)
+
+        assert LinkEnd(by="client", code=1000, clean=True) == driver.ended()
+
+
+def test_hanging_up_instead_of_a_close_frame() -> None:
+    """A server that answers CLOSE by hanging up ends the close at once, without an error."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.read_frame()
+
+    with serve(script) as server, driven(server.url, Options(close_timeout=60.0)) as driver:
+        driver.link.close()
+
+        assert LinkEnd(by="client", code=1000, clean=False) == driver.ended()
+
+
+def test_nothing_is_sent_after_close() -> None:
+    """A closed link takes no message."""
+    with serve(echoing) as server, driven(server.url, Options()) as driver:
+        driver.link.close()
+
+        with pytest.raises(ClosedError, match="is closed"):
+            driver.link.send("late")
+
+
+@pytest.mark.parametrize("is_stalled", [False, True])
+def test_abort(is_stalled: bool) -> None:
+    """An abort makes both threads leave though the reader waits and the writer is stalled."""
+    options = Options(send_timeout=60.0, dead_after=60.0)
+    with (
+        serve(silent, receive_buffer_bytes=4096) as server,
+        driven(server.url, options) as driver,
+    ):
+        if is_stalled:
+            driver.link.send(b"x" * STALL_BYTES)
+        driver.link.abort("enough")
+
+        assert LinkEnd(by="client", code=1006, reason="enough") == driver.ended()
+
+
+def test_abort_before_the_threads() -> None:
+    """A link that ended before its threads began lets them leave at once."""
+    with serve(silent) as server:
+        link = Link.open(server.url, headers={}, options=Options(), name="test-1")
+        link.abort()
+        link.run_writer()
+
+        assert link.receive() is None
+        link.release()
+
+
+def test_close_before_the_threads() -> None:
+    """A link whose writer never began is closed without a wait for it."""
+    with serve(silent) as server:
+        link = Link.open(server.url, headers={}, options=Options(close_timeout=60.0), name="test-1")
+        link.close()
+
+        assert link.end == LinkEnd(by="client", code=1000)
+        link.release()
+        link.release()
+
+
+def test_peer_learns_of_an_abort() -> None:
+    """An abort is seen by the server at once, not when the threads have been joined."""
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        assert b"" == peer.read_until_end()
+        ended.set()
+
+    with serve(script) as server:
+        link = Link.open(server.url, headers={}, options=Options(), name="test-1")
+        link.abort()
+        try:
+            assert ended.wait(10)
+        finally:
+            link.release()
+
+
+def _in_child(use: object) -> str:
+    """Run *use* in a forked child, and give what it says of it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        try:
+            use()  # type: ignore[operator]
+            said = "nothing"
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork() -> None:
+    """A forked child cannot use the link, is told why, and does not disturb the parent's."""
+    with serve(echoing) as server, driven(server.url, Options()) as driver:
+        link = driver.link
+        for use in (
+            lambda: link.send("child"),
+            lambda: link.flush(timeout=0),
+            link.receive,
+            link.run_writer,
+        ):
+            said = _in_child(use)
+            assert said.startswith("ClosedError"), said
+            assert f"opened by process {os.getpid()}" in said
+        for harmless in (link.close, link.abort, link.release):
+            assert "nothing" == _in_child(harmless)
+        link.send("parent")
+
+        assert b"parent" == driver.next()

@@ -1,0 +1,77 @@
+"""Deadlines: one limit for a whole operation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from inworld_sync.errors import DeadlineExceeded, TransportError
+from inworld_sync.transport import deadline as module
+from inworld_sync.transport.deadline import Deadline
+
+
+class Clock:
+    """A monotonic clock that a test turns by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+# Seconds since the start, and what is left of five.
+STEPS = [(0.0, 5.0), (4.0, 1.0), (5.0, 0.0), (60.0, 0.0)]
+
+
+@pytest.mark.parametrize(("passed", "left"), STEPS)
+def test_remaining(clock: Clock, passed: float, left: float) -> None:
+    """What is left shrinks to nothing and never below."""
+    deadline = Deadline(5.0, "waiting")
+    clock.now += passed
+
+    assert left == deadline.remaining()
+    assert (left == 0.0) == deadline.expired
+
+
+def test_check(clock: Clock) -> None:
+    """Passing it is an error that names the operation and its limit."""
+    deadline = Deadline(2.5, "connecting to wss://host/")
+    deadline.check()
+    clock.now += 2.5
+
+    with pytest.raises(
+        DeadlineExceeded, match=r"^connecting to wss://host/ took longer than 2.5 s$"
+    ):
+        deadline.check()
+
+
+def test_error_is_a_timeout() -> None:
+    """The error is caught as a transport error and as the standard library's timeout."""
+    error = Deadline(1.0, "waiting").error()
+
+    assert isinstance(error, TransportError)
+    assert isinstance(error, TimeoutError)
+
+
+@pytest.mark.parametrize("seconds", [None, math.inf])
+def test_without_limit(clock: Clock, seconds: float | None) -> None:
+    """Without a limit it never passes."""
+    deadline = Deadline(seconds, "waiting")
+    clock.now += 1e9
+
+    deadline.check()
+    assert deadline.remaining() is None
+    assert not deadline.expired
+
+
+def test_zero_has_passed() -> None:
+    """A limit of zero seconds has passed at once."""
+    assert Deadline(0.0, "waiting").expired

@@ -1,0 +1,326 @@
+"""What a link makes of what a server sends."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+
+import pytest
+from support.driver import driven
+from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
+
+from inworld_sync.errors import ConnectionLost, RemoteProtocolError
+from inworld_sync.models.options import Options
+from inworld_sync.transport.websocket import LinkEnd
+
+Script = Callable[[Peer], None]
+
+
+def speaking(*frames: bytes, then: Script = Peer.read_until_end) -> Script:
+    """Make a server that upgrades, says *frames*, and then does *then*."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(b"".join(frames))
+        then(peer)
+
+    return script
+
+
+NORMAL_CLOSE = frame(CLOSE, b"\x03\xe8bye")
+
+# Messages as a server may cut and mix them, and what is received.
+STREAMS = [
+    ([frame(TEXT, b"one")], [b"one"]),
+    ([frame(TEXT, b"one"), frame(TEXT, b""), frame(TEXT, b"three")], [b"one", b"", b"three"]),
+    ([frame(0x01, b"a"), frame(0x00, b"b"), frame(CONTINUATION, b"c")], [b"abc"]),
+    ([frame(0x01, b""), frame(CONTINUATION, b"")], [b""]),
+    (
+        [frame(0x01, b"a"), frame(PING, b"1"), frame(0x00, b"b"), frame(PONG), frame(0x80, b"c")],
+        [b"abc"],
+    ),
+    ([frame(0x01, b"a"), frame(CONTINUATION, b"b"), frame(TEXT, b"next")], [b"ab", b"next"]),
+    ([frame(TEXT, b"\xff\xfe not checked here")], [b"\xff\xfe not checked here"]),
+]
+
+
+@pytest.mark.parametrize(("frames", "expected"), STREAMS)
+def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
+    """Messages come whole and in order, whatever fragments and control frames they came as."""
+    with (
+        serve(speaking(*frames, NORMAL_CLOSE)) as server,
+        driven(server.url, Options()) as driver,
+    ):
+        assert expected == [driver.next() for _ in expected]
+        assert driver.messages.get(timeout=10) is None
+
+
+def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """TLS records and messages need not have anything to do with each other."""
+    sizes = [0, 1, 5, 16_384, 16_385, 40_000, 100_000, 1_500_000, 3]
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        data = b"".join(frame(TEXT, b"x" * size) for size in sizes)
+        for begin in range(0, len(data), 9_999):
+            peer.send(data[begin : begin + 9_999])
+        peer.read_until_end()
+
+    with (
+        serve(script, tls=server_tls) as server,
+        driven(server.url, Options(ssl_context=client_tls)) as driver,
+    ):
+        assert sizes == [len(driver.next()) for _ in sizes]
+
+
+def test_message_with_the_answer_to_the_upgrade() -> None:
+    """A server may speak in the very segment of its answer."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(peer.answer_101() + frame(TEXT, b"early") + frame(TEXT, b"la")[:3])
+        peer.send(frame(TEXT, b"la")[3:])
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        assert [b"early", b"la"] == [driver.next(), driver.next()]
+
+
+def test_ping_is_answered() -> None:
+    """A ping comes back as a pong with the same bytes."""
+    answered: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send_frame(PING, b"echo this")
+        answered.append(peer.read_frame())
+        peer.send_frame(TEXT, b"done")
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        driver.next()
+
+    assert [(PONG, b"echo this")] == answered
+
+
+# What a server says at the end, and how the link then ends.
+SERVER_ENDS = [
+    (frame(CLOSE, b"\x03\xe8bye"), LinkEnd(by="server", code=1000, reason="bye", clean=True)),
+    (frame(CLOSE, b"\x03\xf3"), LinkEnd(by="server", code=1011, clean=True)),
+    (frame(CLOSE, b"\x0f\xa1own"), LinkEnd(by="server", code=4001, reason="own", clean=True)),
+    (frame(CLOSE), LinkEnd(by="server", code=1005, clean=True)),
+]
+
+
+@pytest.mark.parametrize(("last", "expected"), SERVER_ENDS)
+def test_server_closes(last: bytes, expected: LinkEnd) -> None:
+    """The server's code and reason are the link's end, and its CLOSE is answered by the code."""
+    echoed: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(last)
+        echoed.append(peer.read_frame())
+        assert b"" == peer.read_until_end(), "nothing follows CLOSE"
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        assert expected == driver.ended()
+
+    assert [(CLOSE, last[2:4])] == echoed
+
+
+def test_reason_is_redacted() -> None:
+    """What a server echoes of a key in its reason is not kept."""
+    last = frame(CLOSE, b'\x03\xe8bad key "abcd***"')
+
+    with serve(speaking(last)) as server, driven(server.url, Options()) as driver:
+        assert "bad key ***" == driver.ended().reason
+
+
+def test_last_words_survive_a_failed_send() -> None:
+    """The error and the CLOSE of a server that then hung up are received though sending failed."""
+    go_on = threading.Event()
+    hung_up = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send_frame(TEXT, b"first")
+        peer.send(frame(TEXT, b'{"error": {}}') + NORMAL_CLOSE)
+        peer.hang_up()
+        hung_up.set()
+
+    with (
+        serve(script) as server,
+        driven(server.url, Options(), on_message=lambda _: go_on.wait(10)) as driver,
+    ):
+        assert hung_up.wait(10)
+        with pytest.raises(ConnectionLost, match="takes no more messages"):
+            while True:
+                driver.link.send("x" * 1000)
+        go_on.set()
+
+        assert [b"first", b'{"error": {}}'] == [driver.next(), driver.next()]
+        assert LinkEnd(by="server", code=1000, reason="bye", clean=True) == driver.ended()
+
+
+def _hang_up(peer: Peer) -> None:
+    peer.hang_up()
+
+
+def _reset(peer: Peer) -> None:
+    peer.reset()
+
+
+@pytest.mark.parametrize("then", [_hang_up, _reset])
+@pytest.mark.parametrize("part", [b"", frame(TEXT, b"x" * 1000)[:500], frame(0x01, b"part")])
+def test_cut_without_close(part: bytes, then: Script) -> None:
+    """A connection that ends without CLOSE ends as 1006, and a cut message is not delivered."""
+    with serve(speaking(part, then=then)) as server, driven(server.url, Options()) as driver:
+        end = driver.ended()
+
+        assert ("network", 1006, False) == (end.by, end.code, end.clean)
+        assert isinstance(end.error, ConnectionLost)
+        assert driver.messages.get(timeout=10) is None
+
+
+def test_tls_close_without_websocket_close(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """The end of TLS alone is not a WebSocket's end."""
+
+    def unwrap(peer: Peer) -> None:
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        peer.sock.unwrap()
+
+    with (
+        serve(speaking(frame(TEXT, b"last"), then=unwrap), tls=server_tls) as server,
+        driven(server.url, Options(ssl_context=client_tls)) as driver,
+    ):
+        assert b"last" == driver.next()
+        assert ("network", 1006) == (driver.ended().by, driver.ended().code)
+
+
+# What breaks the protocol after a good message, and the close code that the server is told.
+VIOLATIONS = [
+    (frame(TEXT, b"x", mask=b"abcd"), 1002),
+    (frame(TEXT | 0x40, b"x"), 1002),
+    (frame(BINARY, b"x"), 1003),
+    (frame(CONTINUATION, b"of nothing"), 1002),
+    (frame(0x01, b"a") + frame(TEXT, b"b"), 1002),
+    (frame(CLOSE, b"\x03"), 1002),
+    (frame(CLOSE, b"\x03\xe8\xff"), 1007),
+    (frame(TEXT, b"x" * 101), 1009),
+    (frame(0x01, b"x" * 60) + frame(CONTINUATION, b"x" * 41), 1009),
+]
+
+
+@pytest.mark.parametrize(("bad", "code"), VIOLATIONS)
+def test_violations(bad: bytes, code: int) -> None:
+    """A server that breaks the protocol is told the code, and the end holds the error."""
+    told: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(frame(TEXT, b"good") + bad)
+        told.append(peer.read_frame())
+
+    with (
+        serve(script) as server,
+        driven(server.url, Options(max_message_bytes=100)) as driver,
+    ):
+        assert b"good" == driver.next()
+        end = driver.ended()
+
+    assert ("client", code) == (end.by, end.code)
+    assert isinstance(end.error, RemoteProtocolError)
+    assert [(CLOSE, code.to_bytes(2, "big"))] == [(first, data[:2]) for first, data in told]
+
+
+def test_oversized_message_is_refused_before_it_comes() -> None:
+    """An announced length above the limit ends the link at once, and no memory is taken for it."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(bytes([TEXT, 127]) + (1 << 40).to_bytes(8, "big"))
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        assert 1009 == driver.ended().code
+
+
+def test_dead_after() -> None:
+    """A server that says nothing at all, pongs included, is dead after ``dead_after``."""
+    options = Options(dead_after=0.3, ping_interval=0.1)
+
+    with serve(speaking(then=Peer.hold)) as server, driven(server.url, options) as driver:
+        end = driver.ended()
+
+    assert ("network", 1006) == (end.by, end.code)
+    assert "silent for 0.3 s" in end.reason
+
+
+def test_any_byte_is_life() -> None:
+    """A message that comes byte by byte, for longer than ``dead_after``, keeps the link alive."""
+    message = frame(TEXT, b"x" * 20)
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        for index in range(len(message)):
+            assert not peer.released.wait(0.05)
+            peer.send(message[index : index + 1])
+        peer.read_until_end()
+
+    # 22 bytes at 50 ms are 1.1 s in all; each byte has twelve times its pace.
+    with (
+        serve(script) as server,
+        driven(server.url, Options(dead_after=0.6, ping_interval=60)) as driver,
+    ):
+        assert b"x" * 20 == driver.next()
+
+
+def test_pongs_keep_a_quiet_link_alive() -> None:
+    """With a ping interval above ``dead_after``, pings still go out in time."""
+    pinged = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            first, payload = peer.read_frame()
+            if first == PING:
+                pinged.release()
+                peer.send_frame(PONG, payload)
+
+    with (
+        serve(script) as server,
+        driven(server.url, Options(dead_after=0.5, ping_interval=60)) as driver,
+    ):
+        assert all(pinged.acquire(timeout=10) for _ in range(4))
+        assert driver.link.end is None
+        assert driver.link.stats().rtt_ms is not None
+
+
+def test_a_slow_consumer_is_not_silence() -> None:
+    """The time that the consumer takes for a message does not count as the server's silence."""
+    go_on = threading.Event()
+
+    def slow(message: bytes) -> None:
+        if message == b"first":
+            # Longer than dead_after: were it counted, the link would be dead after it.
+            go_on.wait(0.5)
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send_frame(TEXT, b"first")
+        while True:
+            first, payload = peer.read_frame()
+            if first == PING:
+                peer.send_frame(PONG, payload)
+                peer.send_frame(TEXT, b"second")
+
+    with (
+        serve(script) as server,
+        driven(server.url, Options(dead_after=0.3), on_message=slow) as driver,
+    ):
+        assert [b"first", b"second"] == [driver.next(), driver.next()]
+        assert driver.link.end is None

@@ -1,0 +1,326 @@
+"""What a link makes of what it is given to send."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+from support.driver import Driver, driven
+from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
+from websockets.frames import Frame, Opcode
+
+from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded
+from inworld_sync.models.options import Options
+
+# More than the kernel's buffers of both ends together, so that a peer that does not read stalls us.
+STALL_BYTES = 8 << 20
+STALLING = Options(max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
+
+
+class Reader:
+    """A server that keeps the messages it gets, and may be told when to begin."""
+
+    def __init__(self, *, waits: bool = False) -> None:
+        self.frames: list[tuple[int, bytes]] = []
+        self.go = threading.Event()
+        if not waits:
+            self.go.set()
+
+    def __call__(self, peer: Peer) -> None:
+        peer.upgrade()
+        self.go.wait(10)
+        while True:
+            first, payload = peer.read_frame()
+            self.frames.append((first, payload))
+            if first == CLOSE:
+                peer.send_frame(CLOSE, payload)
+                return
+
+    @property
+    def messages(self) -> list[bytes]:
+        return [payload for first, payload in self.frames if first == TEXT]
+
+
+# Each type that may be sent, and the bytes that leave.
+MESSAGES = [
+    (b"bytes", b"bytes"),
+    (bytearray(b"bytearray"), b"bytearray"),
+    (memoryview(b"view"), b"view"),
+    ("größer", "größer".encode()),
+    (b"", b""),
+    (b"x" * 125, b"x" * 125),
+    (b"x" * 126, b"x" * 126),
+    (b"x" * 65_535, b"x" * 65_535),
+    (b"x" * 65_536, b"x" * 65_536),
+    (b"xyz" * 300_001, b"xyz" * 300_001),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), MESSAGES)
+def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes) -> None:
+    """A message leaves as one masked text frame, of whatever type and size it is."""
+    reader = Reader()
+
+    with serve(reader) as server, driven(server.url, Options()) as driver:
+        driver.link.send(message)
+        driver.link.close()
+
+    assert [(TEXT, expected), (CLOSE, b"\x03\xe8")] == reader.frames
+
+
+def test_a_buffer_is_copied() -> None:
+    """The caller may change a buffer as soon as it was sent."""
+    reader = Reader(waits=True)
+    buffer = bytearray(b"before")
+
+    with serve(reader) as server, driven(server.url, Options()) as driver:
+        driver.link.send(buffer)
+        buffer[:] = b"after!"
+        reader.go.set()
+        driver.link.close()
+
+    assert [b"before"] == reader.messages
+
+
+def test_masked_frames() -> None:
+    """A frame that is masked already leaves as it is, between messages in order."""
+    reader = Reader()
+    masked = Frame(Opcode.TEXT, b"built elsewhere").serialize(mask=True)
+
+    with serve(reader) as server, driven(server.url, Options()) as driver:
+        driver.link.send("first")
+        driver.link.send_frame(masked)
+        driver.link.send("last")
+        driver.link.close()
+
+    assert [b"first", b"built elsewhere", b"last"] == reader.messages
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_threads_and_control_frames_do_not_mix(
+    is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """Eight senders, pings and pongs at once: frames stay whole, each thread's stay in order."""
+    senders, count = 8, 60
+    received: list[bytes] = []
+    pongs = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            first, payload = peer.read_frame()
+            if first == TEXT:
+                received.append(payload)
+                if len(received) % 10 == 0:
+                    peer.send_frame(PING, str(len(received)).encode())
+            elif first == PONG:
+                pongs.append(payload)
+            elif first == PING:
+                peer.send_frame(PONG, payload)
+            elif first == CLOSE:
+                peer.send_frame(CLOSE, payload)
+                return
+
+    def send_all(driver: Driver, sender: int) -> None:
+        for index in range(count):
+            driver.link.send(f"{sender} {index} ".encode() + b"x" * (index * 997 % 70_000))
+
+    options = Options(ping_interval=0.002, ssl_context=client_tls, max_queued_bytes=100_000)
+    with (
+        serve(script, tls=server_tls if is_secure else None) as server,
+        driven(server.url, options) as driver,
+    ):
+        with ThreadPoolExecutor(senders) as pool:
+            list(pool.map(lambda sender: send_all(driver, sender), range(senders)))
+        driver.link.flush(timeout=10)
+        driver.link.close()
+        assert driver.ended().clean
+
+    heads = [tuple(map(int, message.split(b" ")[:2])) for message in received]
+    assert pongs
+    for sender in range(senders):
+        assert list(range(count)) == [index for who, index in heads if who == sender]
+
+
+def test_pong_while_the_writer_is_stalled() -> None:
+    """A peer that does not read holds up neither what it says nor, once it reads, its pong."""
+    order: list[int] = []
+    received = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        first, size = peer.read_exactly(1), 1
+        peer.send_frame(PING, b"old")
+        peer.send_frame(PING, b"new")
+        peer.send_frame(TEXT, b"heard")
+        assert received.wait(10)
+        # The first byte of the stalled frame was read; put together the rest of it.
+        assert (TEXT, 1) == (first[0], size)
+        header = peer.read_exactly(1 + 8 + 4)
+        peer.read_exactly(int.from_bytes(header[1:9], "big"))
+        for _ in range(3):
+            first_byte, payload = peer.read_frame()
+            order.append(first_byte)
+            if first_byte == PONG:
+                assert b"new" == payload, "the newest ping alone is answered"
+
+    with (
+        serve(script, receive_buffer_bytes=4096) as server,
+        driven(server.url, STALLING) as driver,
+    ):
+        driver.link.send(b"x" * STALL_BYTES)
+        driver.link.send("queued 1")
+        driver.link.send("queued 2")
+        assert b"heard" == driver.next()
+        received.set()
+        driver.link.flush(timeout=10)
+
+    assert [PONG, TEXT, TEXT] == order
+
+
+def test_the_queue_is_bounded() -> None:
+    """A send that finds no room in time is an error, and its message is never sent."""
+    reader = Reader(waits=True)
+    options = Options(max_queued_bytes=1000, ping_interval=60)
+
+    with (
+        serve(reader, receive_buffer_bytes=4096) as server,
+        driven(server.url, options) as driver,
+    ):
+        driver.link.send(b"x" * STALL_BYTES)  # larger than the bound, let in since it is empty
+        with pytest.raises(DeadlineExceeded, match="room"):
+            driver.link.send(b"refused", timeout=0.05)
+        assert STALL_BYTES == driver.link.stats().queued_bytes
+        reader.go.set()
+        driver.link.send(b"accepted", timeout=10)
+        driver.link.flush(timeout=10)
+        assert 0 == driver.link.stats().queued_bytes
+        driver.link.close()
+
+    assert [STALL_BYTES, len(b"accepted")] == [len(message) for message in reader.messages]
+
+
+def _close(driver: Driver) -> None:
+    driver.link.close()
+
+
+def _abort(driver: Driver) -> None:
+    driver.link.abort()
+
+
+# How a link may end while somebody waits, and what that one is told.
+ENDINGS = [(_close, ClosedError), (_abort, ClosedError)]
+WAITS: list[Callable[[Driver], None]] = [
+    lambda driver: driver.link.send(b"waits"),
+    lambda driver: driver.link.flush(timeout=None),
+]
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=["send", "flush"])
+@pytest.mark.parametrize(("end", "error"), ENDINGS)
+def test_waits_end_with_the_link(
+    wait: Callable[[Driver], None], end: Callable[[Driver], None], error: type[Exception]
+) -> None:
+    """Whoever waits for room or for the queue to empty is told when the link ends."""
+    reader = Reader(waits=True)
+    with (
+        serve(reader, receive_buffer_bytes=4096) as server,
+        driven(server.url, Options(max_queued_bytes=1000, close_timeout=0.1)) as driver,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        driver.link.send(b"x" * STALL_BYTES)
+        waiting = pool.submit(wait, driver)
+        end(driver)
+        with pytest.raises(error):
+            waiting.result(10)
+        reader.go.set()
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=["send", "flush"])
+def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
+    """A wait ends with ConnectionLost, the cause included, when the peer goes away."""
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        go.wait(10)
+        peer.reset()
+
+    with (
+        serve(script, receive_buffer_bytes=4096) as server,
+        driven(server.url, Options(max_queued_bytes=1000)) as driver,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        driver.link.send(b"x" * STALL_BYTES)
+        waiting = pool.submit(wait, driver)
+        go.set()
+        with pytest.raises(ConnectionLost) as caught:
+            waiting.result(10)
+        assert caught.value.__cause__ is not None
+        assert 1006 == caught.value.code
+
+
+def test_send_timeout() -> None:
+    """A frame that does not leave in time ends the link; half a frame is never followed up."""
+    taken: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.released.wait(10)
+        taken.append(peer.read_until_end())
+
+    options = attrs.evolve(STALLING, send_timeout=0.2)
+    with serve(script, receive_buffer_bytes=4096) as server:
+        with driven(server.url, options) as driver:
+            driver.link.send(b"\0" * STALL_BYTES)
+            driver.link.send(b"follows")
+            end = driver.ended()
+            assert ("network", 1006) == (end.by, end.code)
+            assert "took no data for 0.2 s" in end.reason
+            with pytest.raises(ConnectionLost, match="network"):
+                driver.link.send(b"late")
+    # What had left is the beginning of one frame: its header, its mask, and the mask again.
+    header, mask, rest = taken[0][:10], taken[0][10:14], taken[0][14:]
+    assert bytes([TEXT, 0xFF]) + STALL_BYTES.to_bytes(8, "big") == header
+    assert (mask * (len(rest) // 4 + 1))[: len(rest)] == rest
+    assert len(rest) < STALL_BYTES
+
+
+def test_after_the_server_closed() -> None:
+    """Sending on a link that the server closed says so, with its code and reason."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send_frame(CLOSE, b"\x03\xf4restart")
+        peer.read_frame()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        driver.ended()
+        with pytest.raises(ConnectionLost, match="ended by the server") as caught:
+            driver.link.send(b"late")
+
+    assert (1012, "restart") == (caught.value.code, caught.value.reason)
+
+
+def test_stats() -> None:
+    """Messages and bytes of both directions are counted."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        first, payload = peer.read_frame()
+        peer.send_frame(first, payload)
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        driver.link.send(b"x" * 100)
+        driver.next()
+        stats = driver.link.stats()
+
+    assert (1, 1) == (stats.messages_in, stats.messages_out)
+    assert (102, 106) == (stats.bytes_in, stats.bytes_out)
+    assert (None, None) == (stats.proxy, stats.tls_version)
+    assert stats.connect.total_ms >= stats.connect.upgrade_ms > 0.0
