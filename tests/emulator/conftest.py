@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.tone import ToneSynthesizer
-from support.tts_client import TtsClient, open_tts
 
 from inworld_sync.emulator import Emulator
+
+from support.tone import ToneSynthesizer
+from support.tts_client import TtsClient, open_tts
 
 
 @pytest.fixture(scope="session")

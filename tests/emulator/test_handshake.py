@@ -7,11 +7,12 @@ import urllib.parse
 from typing import Any
 
 import pytest
-from support.tone import ToneSynthesizer
-from support.tts_client import TTS_PATH, TtsClient, open_tts
 from websockets.exceptions import ConnectionClosedOK
 
 from inworld_sync.emulator import Emulator, Settings
+
+from support.tone import ToneSynthesizer
+from support.tts_client import TTS_PATH, TtsClient, open_tts
 
 
 def created(client: TtsClient) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import soundfile
-from support.tone import ToneSynthesizer, tone_seconds
 
 from inworld_sync.emulator import Emulator, Settings, Voice
+
+from support.tone import ToneSynthesizer, tone_seconds
 
 REQUEST = {
     "text": "Hello there, my world. And more.",

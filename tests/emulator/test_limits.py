@@ -7,11 +7,12 @@ import json
 import time
 
 import pytest
-from support.tone import ToneSynthesizer
-from support.tts_client import open_tts
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
 from inworld_sync.emulator import Emulator, Settings
+
+from support.tone import ToneSynthesizer
+from support.tts_client import open_tts
 
 
 def serve(**settings: float) -> Emulator:

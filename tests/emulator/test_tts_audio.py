@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from support.tone import ToneSynthesizer, tone_seconds
-from support.tts_client import TtsClient, audio_of, chunks_of, open_tts
 
 from inworld_sync.emulator import Emulator, Settings
+
+from support.tone import ToneSynthesizer, tone_seconds
+from support.tts_client import TtsClient, audio_of, chunks_of, open_tts
 
 TEXT = "A sentence that is long enough for some chunks."
 SECONDS = tone_seconds(TEXT)

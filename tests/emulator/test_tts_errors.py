@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.tone import ToneSynthesizer
-from support.tts_client import TtsClient, kinds_of, open_tts
 from websockets.exceptions import ConnectionClosedOK
 
 from inworld_sync.emulator import Emulator, Settings
+
+from support.tone import ToneSynthesizer
+from support.tts_client import TtsClient, kinds_of, open_tts
 
 
 def refused(client: TtsClient) -> tuple[str, int, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.tone import ToneSynthesizer
-from support.tts_client import TtsClient, kinds_of, open_tts
 
 from inworld_sync.emulator import Emulator, Settings
+
+from support.tone import ToneSynthesizer
+from support.tts_client import TtsClient, kinds_of, open_tts
+import itertools
 
 OK = {"code": 0, "message": "", "details": []}
 
@@ -243,7 +245,7 @@ def test_contexts_interleave(client: TtsClient) -> None:
     expected = ["contextCreated", "audioChunk", "flushCompleted", "contextClosed"]
     assert all(expected == kinds_of(results, name) for name in names)
     speakers = [result["contextId"] for result in results if "audioChunk" in result]
-    changes = sum(one != other for one, other in zip(speakers, speakers[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(speakers))
     assert changes > len(names)
 
 

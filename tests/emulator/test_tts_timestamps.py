@@ -6,10 +6,11 @@ import itertools
 from typing import Any
 
 import pytest
-from support.tone import ToneSynthesizer, tone_seconds
-from support.tts_client import TtsClient, open_tts
 
 from inworld_sync.emulator import Emulator, Settings
+
+from support.tone import ToneSynthesizer, tone_seconds
+from support.tts_client import TtsClient, open_tts
 
 
 def infos(client: TtsClient, text: str, **fields: Any) -> list[dict[str, Any] | None]:

@@ -9,12 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.driver import driven
-from support.peers import CLOSE, TEXT, Peer, serve
 
 from inworld_sync.errors import ClosedError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
+
+from support.driver import driven
+from support.peers import CLOSE, TEXT, Peer, serve
 
 STALL_BYTES = 8 << 20
 

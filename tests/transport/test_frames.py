@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from support.peers import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
-from websockets.frames import Close
-from websockets.frames import Frame as ReferenceFrame
-from websockets.frames import Opcode
+from hypothesis import given, strategies as st
+from websockets.frames import Close, Frame as ReferenceFrame, Opcode
 from websockets.streams import StreamReader
 
 from inworld_sync.transport.frames import (
@@ -21,6 +17,8 @@ from inworld_sync.transport.frames import (
     parse_close,
     unmask,
 )
+
+from support.peers import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
 
 MAX_BYTES = 1_000_000
 

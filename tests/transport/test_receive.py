@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from support.driver import driven
-from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
 
 from inworld_sync.errors import ConnectionLost, RemoteProtocolError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import LinkEnd
+
+from support.driver import driven
+from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
 
 Script = Callable[[Peer], None]
 

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 import pytest
-from support.driver import Driver, driven
-from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 from websockets.frames import Frame, Opcode
 
 from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded
 from inworld_sync.models.options import Options
+
+from support.driver import Driver, driven
+from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 # More than the kernel's buffers of both ends together, so that a peer that does not read stalls us.
 STALL_BYTES = 8 << 20
