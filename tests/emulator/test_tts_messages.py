@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from inworld_sync.emulator import Emulator, Settings
 
 from support.tone import ToneSynthesizer
 from support.tts_client import TtsClient, kinds_of, open_tts
-import itertools
 
 OK = {"code": 0, "message": "", "details": []}
 
