@@ -27,6 +27,7 @@ RANKS = {
     "webrtc": 5,
     "client": 6,
     "cli": 7,
+    "__main__": 8,
 }
 
 # Units that nobody but these may import, though the ranks would allow it.
