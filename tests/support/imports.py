@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = "inworld_sync"
 
 # The package's own file belongs to no unit, and what `python -m` runs belongs to the command line.
-_UNIT_OF_FILE = {"__init__": "", "__main__": "cli"}
+UNIT_OF_FILE = {"__init__": "", "__main__": "cli"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Reader:
         self._text = path.read_text(encoding="utf-8")
         first = self._path.parts[0]
         self._unit = first if len(self._path.parts) > 1 else self._path.stem
-        self._unit = _UNIT_OF_FILE.get(self._unit, self._unit)
+        self._unit = UNIT_OF_FILE.get(self._unit, self._unit)
 
     def read(self) -> Iterator[Import]:
         yield from self._walk(ast.parse(self._text), in_function=False, for_types=False)
