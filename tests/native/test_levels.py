@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from inworld_sync import _native
+from inworld_sync.audio import levels
 from inworld_sync.errors import ConfigError
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -103,3 +104,8 @@ def test_variable_with_another_word() -> None:
     assert process.returncode != 0
     assert "INWORLD_SYNC_LEVEL: the level must be one of scalar" in process.stderr
     assert "got 'fastest'" in process.stderr
+
+
+def test_audio_tells_the_level() -> None:
+    """Diagnoses read the level from the audio package."""
+    assert levels.level() in levels.levels() == _native.levels()
