@@ -10,7 +10,10 @@ import pytest
 
 from inworld_sync.errors import ConnectionLost, RemoteProtocolError
 from inworld_sync.models.options import Options
-from inworld_sync.transport.websocket import LinkEnd
+from inworld_sync.transport.websocket import Link, LinkEnd
+
+from support.driver import driven
+from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
 
 from support.driver import driven
 from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
@@ -139,6 +142,11 @@ def test_reason_is_redacted() -> None:
         assert "bad key ***" == driver.ended().reason
 
 
+def send_for_ever(link: Link) -> None:
+    while True:
+        link.send("x" * 1000)
+
+
 def test_last_words_survive_a_failed_send() -> None:
     """The error and the CLOSE of a server that then hung up are received though sending failed."""
     go_on = threading.Event()
@@ -157,8 +165,7 @@ def test_last_words_survive_a_failed_send() -> None:
     ):
         assert hung_up.wait(10)
         with pytest.raises(ConnectionLost, match="takes no more messages"):
-            while True:
-                driver.link.send("x" * 1000)
+            send_for_ever(driver.link)
         go_on.set()
 
         assert [b"first", b'{"error": {}}'] == [driver.next(), driver.next()]

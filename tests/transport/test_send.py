@@ -275,15 +275,17 @@ def test_send_timeout() -> None:
         taken.append(peer.read_until_end())
 
     options = attrs.evolve(STALLING, send_timeout=0.2)
-    with serve(script, receive_buffer_bytes=4096) as server:
-        with driven(server.url, options) as driver:
-            driver.link.send(b"\0" * STALL_BYTES)
-            driver.link.send(b"follows")
-            end = driver.ended()
-            assert ("network", 1006) == (end.by, end.code)
-            assert "took no data for 0.2 s" in end.reason
-            with pytest.raises(ConnectionLost, match="network"):
-                driver.link.send(b"late")
+    with (
+        serve(script, receive_buffer_bytes=4096) as server,
+        driven(server.url, options) as driver,
+    ):
+        driver.link.send(b"\0" * STALL_BYTES)
+        driver.link.send(b"follows")
+        end = driver.ended()
+        assert ("network", 1006) == (end.by, end.code)
+        assert "took no data for 0.2 s" in end.reason
+        with pytest.raises(ConnectionLost, match="network"):
+            driver.link.send(b"late")
     # What had left is the beginning of one frame: its header, its mask, and the mask again.
     header, mask, rest = taken[0][:10], taken[0][10:14], taken[0][14:]
     assert bytes([TEXT, 0xFF]) + STALL_BYTES.to_bytes(8, "big") == header

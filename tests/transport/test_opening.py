@@ -1,0 +1,256 @@
+"""Opening a link: every step of it has an end, and every failure says what it was."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from inworld_sync.errors import ConfigError, ConnectError, DeadlineExceeded
+from inworld_sync.models.options import Options, TraceEvent
+from inworld_sync.transport import dial
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.websocket import Link
+
+from support.driver import driven
+from support.peers import TEXT, Peer, serve
+
+# Long enough for a healthy step on a busy machine.
+SOON = Options(connect_timeout=0.3, proxy=False)
+
+
+def open_link(url: str, options: Options = SOON) -> Link:
+    return Link.open(url, headers={}, options=options, name="test-1")
+
+
+def accept_only(peer: Peer) -> None:
+    peer.hold()
+
+
+def drip(data: Callable[[Peer], bytes]) -> Callable[[Peer], None]:
+    """Make a server that gives its answer a byte at a time, each well before any timeout."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        for byte in data(peer):
+            if peer.released.wait(0.02):
+                return
+            peer.send(bytes([byte]))
+        peer.hold()
+
+    return script
+
+
+def test_black_hole_after_tcp() -> None:
+    """A server that accepts and never answers costs ``connect_timeout``; the step is named."""
+    with (
+        serve(accept_only) as server,
+        pytest.raises(DeadlineExceeded, match="answer to the upgrade") as caught,
+    ):
+        open_link(server.url)
+
+    assert f"connecting to {server.url} took longer than 0.3 s" in str(caught.value)
+
+
+def test_black_hole_in_tls(client_tls: ssl.SSLContext) -> None:
+    """A server that never answers TLS costs ``connect_timeout``; the step is named."""
+    with serve(accept_only) as server:
+        url = f"wss://localhost:{server.port}/"
+        with pytest.raises(DeadlineExceeded, match="ran out in the TLS handshake"):
+            open_link(url, Options(connect_timeout=0.3, ssl_context=client_tls, proxy=False))
+
+
+def test_black_hole_at_a_proxy() -> None:
+    """A proxy that never answers costs ``connect_timeout``; the step is named."""
+    with serve(accept_only) as server:
+        options = Options(connect_timeout=0.3, proxy=f"http://127.0.0.1:{server.port}")
+        with pytest.raises(DeadlineExceeded, match="ran out in asking the proxy"):
+            open_link("ws://service.invalid/", options)
+
+
+@pytest.fixture
+def full_listener() -> Iterator[int]:
+    """Give a port whose queue of connections is full, so that a SYN gets no answer."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = []
+        for _ in range(8):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+            fillers.append(filler)
+        yield port
+        for filler in fillers:
+            filler.close()
+
+
+def test_black_hole_in_tcp(full_listener: int) -> None:
+    """A host that does not answer a connect costs ``connect_timeout``; the step is named."""
+    with pytest.raises(DeadlineExceeded, match="ran out in connecting by TCP"):
+        open_link(f"ws://127.0.0.1:{full_listener}/")
+
+
+def test_black_hole_in_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name service that does not answer costs ``connect_timeout``; the step is named."""
+    go = threading.Event()
+    real = socket.getaddrinfo
+
+    def stuck(host: str, *args: object, **kwargs: int) -> object:
+        if not kwargs.get("flags"):
+            go.wait(10)
+        return real(host, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    with pytest.raises(DeadlineExceeded, match="ran out in looking up the name"):
+        open_link("ws://localhost:1/")
+    go.set()
+
+
+def test_dripped_answer() -> None:
+    """An answer that drips, never pausing for long, does not stretch ``connect_timeout``."""
+    with (
+        serve(drip(lambda peer: peer.answer_101("X-Filler: " + "x" * 500))) as server,
+        pytest.raises(DeadlineExceeded, match=r"took longer than 0\.3 s"),
+    ):
+        open_link(server.url)
+
+
+def test_dripped_tls(client_tls: ssl.SSLContext) -> None:
+    """TLS records that drip do not stretch ``connect_timeout``."""
+
+    def script(peer: Peer) -> None:
+        peer.send(b"\x16\x03\x03\x40\x00")  # a handshake record of 16 KiB
+        while not peer.released.wait(0.02):
+            peer.send(b"\0")
+
+    with serve(script) as server:
+        options = Options(connect_timeout=0.3, ssl_context=client_tls, proxy=False)
+        with pytest.raises(DeadlineExceeded, match=r"took longer than 0\.3 s"):
+            open_link(f"wss://localhost:{server.port}/", options)
+
+
+def test_slow_but_whole_answer() -> None:
+    """An answer that drips and is whole in time is as good as any."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        for byte in peer.answer_101():
+            peer.send(bytes([byte]))
+        peer.send_frame(TEXT, b"welcome")
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        assert b"welcome" == driver.next()
+
+
+def test_the_callers_deadline_is_used() -> None:
+    """A deadline that began before the connect leaves it less time."""
+    with (
+        serve(accept_only) as server,
+        pytest.raises(DeadlineExceeded, match=r"^speaking took longer than 0\.1 s"),
+    ):
+        Link.open(
+            server.url,
+            headers={},
+            options=Options(),
+            name="test-1",
+            deadline=Deadline(0.1, "speaking"),
+        )
+
+
+def test_refused_port() -> None:
+    """A port where nobody listens is a ConnectError that names the host and the reason."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+        with pytest.raises(ConnectError, match=rf"localhost:{port} cannot be reached: .*refused"):
+            open_link(f"ws://localhost:{port}/")
+
+
+def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without an address is a ConnectError that names it."""
+
+    def unknown(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    with pytest.raises(ConnectError, match=r"no address is known for 'nowhere.invalid'"):
+        open_link("ws://nowhere.invalid/")
+
+
+# What is no URL of a service, and a word of the error.
+BAD_URLS = [
+    ("ftp://host/", "wss://host was expected"),
+    ("wss://", "wss://host was expected"),
+    ("wss://host:notaport/", "wss://host was expected"),
+    ("host/path", "wss://host was expected"),
+    ("wss://host/a path", "percent-encoded"),
+    ("wss://host/ö", "percent-encoded"),
+    ("wss://host/\r\nX: y", "percent-encoded|was expected"),
+]
+
+
+@pytest.mark.parametrize(("url", "words"), BAD_URLS)
+def test_bad_urls(url: str, words: str) -> None:
+    """A URL that makes no sense is refused before anything is sent."""
+    with pytest.raises(ConfigError, match=words):
+        open_link(url)
+
+
+def dead_and_alive(port: int, dead_port: int) -> list[tuple[object, ...]]:
+    """Name two addresses of one host: one that never answers, then one that does."""
+    kind, family = socket.SOCK_STREAM, socket.AF_INET
+    return [
+        (family, kind, 6, "", ("127.0.0.1", dead_port)),
+        (family, kind, 6, "", ("127.0.0.1", port)),
+    ]
+
+
+def test_next_address_after_a_head_start(
+    full_listener: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host whose first address is a black hole is reached by its second."""
+    with serve(Peer.upgrade) as server:
+        addresses = dead_and_alive(server.port, full_listener)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+
+        link = open_link("ws://service.invalid/", Options(proxy=False))
+
+        assert link.stats().connect.tcp_ms >= dial._HEAD_START * 1000 * 0.9
+        link.release()
+
+
+def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses of the two families are tried alternately, in the order the system prefers."""
+    six, four, kind = socket.AF_INET6, socket.AF_INET, socket.SOCK_STREAM
+    found = [(six, kind, 6, "", (f"::{n}", 1, 0, 0)) for n in (1, 2, 3)]
+    found += [(four, kind, 6, "", (f"127.0.0.{n}", 1)) for n in (1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    addresses = dial.look_up("service.invalid", 1, Deadline(5.0, "looking"))
+
+    assert ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"] == [each[1][0] for each in addresses]
+
+
+def test_connected_is_traced(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """A connect is told of with the time of each of its steps."""
+    events: list[TraceEvent] = []
+    options = Options(ssl_context=client_tls, on_trace=events.append)
+
+    with serve(Peer.upgrade, tls=server_tls) as server:
+        link = open_link(server.url, options)
+        stats = link.stats()
+        link.release()
+
+    assert ["connected", "closed"] == [event.name for event in events]
+    assert {"dns_ms", "tcp_ms", "proxy_ms", "tls_ms", "upgrade_ms"} <= set(events[0].facts)
+    assert events[0].seconds == pytest.approx(stats.connect.total_ms / 1000)
+    assert stats.connect.tls_ms > 0
+    assert "TLSv1.3" == stats.tls_version
