@@ -15,9 +15,6 @@ from inworld_sync.transport.websocket import Link, LinkEnd
 from support.driver import driven
 from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
 
-from support.driver import driven
-from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
-
 Script = Callable[[Peer], None]
 
 

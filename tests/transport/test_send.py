@@ -321,6 +321,7 @@ def test_stats() -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         driver.link.send(b"x" * 100)
         driver.next()
+        driver.link.flush(timeout=10)
         stats = driver.link.stats()
 
     assert (1, 1) == (stats.messages_in, stats.messages_out)
