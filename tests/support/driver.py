@@ -21,7 +21,7 @@ class Driver:
         on_message: Runs on the reader thread for each message, before it can be taken.
     """
 
-    def __init__(self, link: Link, on_message: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, link: Link, on_message: Callable[[bytes], object] | None = None) -> None:
         self.link = link
         self.messages: queue.Queue[bytes | None] = queue.Queue()
         self._on_message = on_message
@@ -63,10 +63,17 @@ def driven(
     options: Options,
     *,
     headers: dict[str, str] | None = None,
-    on_message: Callable[[bytes], None] | None = None,
+    on_message: Callable[[bytes], object] | None = None,
 ) -> Iterator[Driver]:
     """Open a link to *url*, drive it while the block runs, and free it."""
     link = Link.open(url, headers=headers or {}, options=options, name="test-1")
+    with driving(link, on_message=on_message) as driver:
+        yield driver
+
+
+@contextlib.contextmanager
+def driving(link: Link, *, on_message: Callable[[bytes], object] | None = None) -> Iterator[Driver]:
+    """Drive *link* while the block runs, and free it."""
     driver = Driver(link, on_message)
     try:
         yield driver

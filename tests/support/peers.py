@@ -15,6 +15,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+Script = Callable[["Peer"], None]
+
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x81, 0x82, 0x88, 0x89, 0x8A, 0x80
 
 # For anything that comes at once when all is well.
@@ -146,7 +148,7 @@ class RawServer:
 
     def __init__(
         self,
-        script: Callable[[Peer], None],
+        script: Script,
         tls: ssl.SSLContext | None,
         receive_buffer_bytes: int | None,
     ) -> None:
@@ -208,7 +210,7 @@ class RawServer:
 
 @contextlib.contextmanager
 def serve(
-    script: Callable[[Peer], None],
+    script: Script,
     *,
     tls: ssl.SSLContext | None = None,
     receive_buffer_bytes: int | None = None,

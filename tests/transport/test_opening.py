@@ -16,7 +16,7 @@ from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
 from support.driver import driven
-from support.peers import TEXT, Peer, serve
+from support.peers import TEXT, Peer, Script, serve
 
 # Long enough for a healthy step on a busy machine.
 SOON = Options(connect_timeout=0.3, proxy=False)
@@ -30,7 +30,7 @@ def accept_only(peer: Peer) -> None:
     peer.hold()
 
 
-def drip(data: Callable[[Peer], bytes]) -> Callable[[Peer], None]:
+def drip(data: Callable[[Peer], bytes]) -> Script:
     """Make a server that gives its answer a byte at a time, each well before any timeout."""
 
     def script(peer: Peer) -> None:

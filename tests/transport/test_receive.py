@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -13,9 +12,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
 from support.driver import driven
-from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, serve
-
-Script = Callable[[Peer], None]
+from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, Script, frame, serve
 
 
 def speaking(*frames: bytes, then: Script = Peer.read_until_end) -> Script:

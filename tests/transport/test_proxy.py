@@ -1,0 +1,169 @@
+"""Proxies: which one is taken, the tunnel through it, and its refusals."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync.errors import ConfigError, ConnectError
+from inworld_sync.models.options import Options
+from inworld_sync.transport.proxy import choose_proxy
+from inworld_sync.transport.websocket import Link
+
+from support.driver import driven
+from support.peers import CLOSE, Peer, serve
+from support.proxies import proxy
+
+
+def echoing(peer: Peer) -> None:
+    peer.upgrade()
+    first = 0
+    while first != CLOSE:
+        first, payload = peer.read_frame()
+        peer.send_frame(first, payload)
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+@pytest.mark.parametrize("credential", [None, "user:p@ss word"])
+def test_tunnel(
+    credential: str | None,
+    is_secure: bool,
+    server_tls: ssl.SSLContext,
+    client_tls: ssl.SSLContext,
+) -> None:
+    """A link through a proxy asks it for the service by name, and is then like any other."""
+    user = "user:p%40ss%20word@" if credential else ""
+    with (
+        serve(echoing, tls=server_tls if is_secure else None) as server,
+        proxy(credential) as (gate, script),
+    ):
+        options = Options(proxy=f"http://{user}127.0.0.1:{gate.port}", ssl_context=client_tls)
+        with driven(server.url, options) as driver:
+            driver.link.send(b"through")
+            assert b"through" == driver.next()
+            stats = driver.link.stats()
+            driver.link.close()
+
+    assert [f"localhost:{server.port}"] == script.asked
+    assert f"http://127.0.0.1:{gate.port}" == stats.proxy
+    assert stats.connect.proxy_ms > 0
+
+
+def answer(status: str, *, body: bytes = b"") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+# What a proxy says instead of opening a tunnel, and what the user is told.
+REFUSALS = [
+    (answer("403 Forbidden"), "refuses a tunnel to service.invalid:80: HTTP 403 Forbidden"),
+    (answer("502 Bad Gateway", body=b"<html>"), "HTTP 502 Bad Gateway"),
+    (answer("407 Proxy Authentication Required"), "put user:password@ into the proxy's URL"),
+    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "does not answer as an HTTP proxy"),
+    (b"", "hung up without an answer"),
+    (b"HTTP/1.1 200 OK\r\n\r\nunasked", "sent data before"),
+    (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "more than 64 KiB"),
+]
+
+
+@pytest.mark.parametrize(("refusal", "words"), REFUSALS)
+def test_refusals(refusal: bytes, words: str) -> None:
+    """A proxy that opens no tunnel is a ConnectError that names the proxy and its reason."""
+    with proxy(refusal=refusal) as (gate, _):
+        options = Options(proxy=f"http://user:s3cret@127.0.0.1:{gate.port}")
+        with pytest.raises(ConnectError, match=words) as caught:
+            Link.open("ws://service.invalid/", headers={}, options=options, name="test-1")
+
+    assert f"http://127.0.0.1:{gate.port}" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+# Proxies that are not supported or make no sense, and a word of the error.
+BAD_PROXIES = [
+    ("socks5://host:1080", "got one of socks5://"),
+    ("https://host:3128", "got one of https://"),
+    ("http://:3128", "http://host:port"),
+    ("http://host:port", "http://host:port"),
+]
+
+
+@pytest.mark.parametrize(("url", "words"), BAD_PROXIES)
+def test_bad_proxies(url: str, words: str) -> None:
+    """A proxy of another kind is refused with a word on what to do, before anything is sent."""
+    with pytest.raises(ConfigError, match=words):
+        choose_proxy("wss://service.invalid/", Options(proxy=url))
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give a function that makes its arguments the only proxy settings of the environment."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        for variant in (name, name.upper()):
+            monkeypatch.delenv(variant, raising=False)
+
+    def set_all(**settings: str) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+S, P, A = "http://secure:1", "http://plain:2", "http://all:3"
+
+# The environment, the URL, and where the proxy is.
+CHOICES = [
+    ({}, "wss://host/", None),
+    ({"https_proxy": S, "http_proxy": P}, "wss://host/", S),
+    ({"https_proxy": S, "http_proxy": P}, "ws://host/", P),
+    ({"HTTPS_PROXY": S}, "https://host/", S),
+    ({"http_proxy": P}, "wss://host/", None),
+    ({"all_proxy": A}, "wss://host/", A),
+    ({"ALL_PROXY": A, "https_proxy": S}, "wss://host/", S),
+    ({"https_proxy": "secure:1"}, "wss://host/", S),
+    ({"https_proxy": "http://secure"}, "wss://host/", "http://secure:8080"),
+    ({"https_proxy": "http://[::1]:1"}, "wss://host/", "http://[::1]:1"),
+    ({"https_proxy": S, "no_proxy": "host"}, "wss://host/", None),
+    ({"https_proxy": S, "no_proxy": ".example"}, "wss://api.example:443/", None),
+    ({"https_proxy": S, "no_proxy": "other, host:8443"}, "wss://host:8443/", None),
+    ({"https_proxy": S, "NO_PROXY": "other"}, "wss://host/", S),
+    ({"https_proxy": S, "no_proxy": "*"}, "wss://host/", None),
+    ({"http_proxy": P}, "ws://localhost:8000/", None),
+    ({"http_proxy": P}, "ws://127.0.0.1:8000/", None),
+    ({"http_proxy": P}, "ws://[::1]:8000/", None),
+    ({"https_proxy": S}, "wss://user:password@host/", S),
+]
+
+
+@pytest.mark.parametrize(("settings", "url", "expected"), CHOICES)
+def test_environment(
+    environment: Callable[..., None], settings: dict[str, str], url: str, expected: str | None
+) -> None:
+    """The environment's proxies are taken as other tools take them; loopback needs none."""
+    environment(**settings)
+
+    chosen = choose_proxy(url, Options())
+
+    assert expected == (chosen.url if chosen else None)
+
+
+def test_options_win(environment: Callable[..., None]) -> None:
+    """A proxy of the options is used for every host, and False means none."""
+    environment(https_proxy=S, no_proxy="*")
+
+    chosen = choose_proxy("wss://localhost/", Options(proxy="http://mine:4"))
+
+    assert chosen is not None
+    assert "http://mine:4" == chosen.url
+    environment(https_proxy=S, no_proxy="")
+    assert choose_proxy("wss://host/", Options(proxy=False)) is None
+
+
+def test_credential_is_hidden() -> None:
+    """A proxy's password is in no repr."""
+    chosen = choose_proxy("wss://host/", Options(proxy="http://user:s3cret@mine:4"))
+
+    assert chosen is not None
+    assert "Basic dXNlcjpzM2NyZXQ=" == chosen.authorization
+    assert "dXNlcjpzM2NyZXQ" not in repr(chosen)
+    assert "s3cret" not in repr(Options(proxy="http://user:s3cret@mine:4"))

@@ -1,0 +1,166 @@
+"""TLS: whom a link trusts, and what is said when it does not."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from inworld_sync.errors import ConnectError
+from inworld_sync.models.options import Options
+from inworld_sync.transport import tls
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.stream import Stream
+from inworld_sync.transport.websocket import Link
+
+from support.driver import driving
+from support.peers import TEXT, Peer, serve
+
+
+def open_link(url: str, context: ssl.SSLContext | None) -> Link:
+    options = Options(ssl_context=context, proxy=False)
+    return Link.open(url, headers={}, options=options, name="test-1")
+
+
+def message_of(error: ConnectError) -> str:
+    """Give the error's words, which must never advise to stop checking."""
+    words = str(error)
+    assert "verify" not in words.replace("certificate verify failed", "").lower()
+    assert "disable" not in words.lower()
+    return words
+
+
+def test_untrusted_authority(server_tls: ssl.SSLContext) -> None:
+    """A certificate of an unknown authority is refused, and how to add the authority is said."""
+    with (
+        serve(Peer.hold, tls=server_tls) as server,
+        pytest.raises(ConnectError, match="is not trusted") as caught,
+    ):
+        open_link(server.url, None)
+
+    assert "ssl_context=" in message_of(caught.value)
+    assert f"localhost:{server.port}" in message_of(caught.value)
+
+
+@pytest.mark.parametrize("name", ["elsewhere.invalid", "127.0.0.9"])
+def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str) -> None:
+    """A certificate for another host is refused, and both are named."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+
+    with (
+        serve(Peer.hold, tls=context) as server,
+        pytest.raises(ConnectError, match="is for another host") as caught,
+    ):
+        host = "localhost" if name.startswith("else") else "127.0.0.1"
+        open_link(f"wss://{host}:{server.port}/", client_tls)
+
+    assert "base_url" in message_of(caught.value)
+
+
+def test_no_tls_there(client_tls: ssl.SSLContext) -> None:
+    """A server that speaks no TLS is a ConnectError, not a hang or a raw SSL error."""
+
+    def script(peer: Peer) -> None:
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        peer.read_until_end()
+
+    with serve(script) as server, pytest.raises(ConnectError, match=r"no TLS with localhost"):
+        open_link(f"wss://localhost:{server.port}/", client_tls)
+
+
+def test_hang_up_in_the_handshake(client_tls: ssl.SSLContext) -> None:
+    """A server that hangs up in the handshake is said to."""
+    with serve(Peer.hang_up) as server, pytest.raises(ConnectError, match="TLS handshake"):
+        open_link(f"wss://localhost:{server.port}/", client_tls)
+
+
+@pytest.fixture
+def fresh_cache() -> Iterator[None]:
+    """Forget the certificates that were read, before and after."""
+    tls._default_context.cache_clear()
+    yield
+    tls._default_context.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_certificates_of_the_environment(
+    authority: trustme.CA,
+    server_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """``SSL_CERT_FILE`` is believed, as other programs believe it."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(bundle)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+
+    with serve(Peer.upgrade, tls=server_tls) as server:
+        open_link(server.url, None).release()
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_without_certifi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without certifi the system's certificates are used."""
+    monkeypatch.setitem(sys.modules, "certifi", None)
+
+    context = tls.context_for(Options())
+
+    assert ssl.CERT_REQUIRED == context.verify_mode
+    assert context.check_hostname
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_certificates_are_read_once() -> None:
+    """All links of a process share the certificates, which take long to read."""
+    assert tls.context_for(Options()) is tls.context_for(Options(connect_timeout=1))
+
+
+def test_own_context_is_used_as_it_is(client_tls: ssl.SSLContext) -> None:
+    """A context of the options is used, not a copy of it."""
+    assert tls.context_for(Options(ssl_context=client_tls)) is client_tls
+
+
+class OwingStream:
+    """A stream that, having received, owes the peer something, as TLS does for a key update."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.owes_output = False
+        self.flushed = threading.Event()
+        self._stream = stream
+
+    def receive_into(self, room: memoryview, timeout: float | None) -> int:
+        count = self._stream.receive_into(room, timeout)
+        self.owes_output = True
+        return count
+
+    def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        self._stream.send_all(data, deadline)
+
+    def flush(self, deadline: Deadline) -> None:
+        self.owes_output = False
+        self.flushed.set()
+
+
+def test_what_tls_owes_leaves_though_nothing_is_sent() -> None:
+    """An answer that TLS itself must give is let out by the idle writer."""
+
+    driven = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        driven.wait(10)
+        peer.send_frame(TEXT, b"received")
+        peer.hold()
+
+    with serve(script) as server:
+        link = Link.open(server.url, headers={}, options=Options(), name="test-1")
+        stream = link._stream = OwingStream(link._stream)
+        with driving(link):
+            driven.set()
+            assert stream.flushed.wait(10)
