@@ -1,0 +1,148 @@
+"""
+The form of the sound on a realtime session, either way.
+
+The service takes a format as an object; the older names in one string (``pcm16``,
+``g711_ulaw``) are accepted here and become objects.
+Source: Inworld Realtime reference, ``audio.input.format``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, TypeAlias
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.realtime import checks
+
+__all__ = [
+    "AlawFormat",
+    "AudioFormat",
+    "Float32Format",
+    "MulawFormat",
+    "PcmFormat",
+    "audio_format",
+]
+
+DEFAULT_RATE_HZ = 24000
+
+_PCM_RATES_HZ = (8000, 16000, 24000, 32000, 44100, 48000)
+
+
+@attrs.frozen
+class PcmFormat:
+    """
+    16-bit little-endian mono PCM.
+
+    Attributes:
+        rate_hz: 8000, 16000, 24000, 32000, 44100 or 48000.
+    """
+
+    type: ClassVar[str] = "audio/pcm"
+    bytes_per_sample: ClassVar[int] = 2
+
+    rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ)
+
+    @rate_hz.validator
+    def _known_rate(self, _: object, value: object) -> None:
+        if isinstance(value, bool) or value not in _PCM_RATES_HZ:
+            rates = ", ".join(map(str, _PCM_RATES_HZ))
+            raise ConfigError(f"rate_hz must be one of {rates}, got {value!r}")
+
+
+@attrs.frozen
+class MulawFormat:
+    """G.711 mu-law, 8000 Hz mono, one byte a sample, as telephones speak it."""
+
+    type: ClassVar[str] = "audio/pcmu"
+    bytes_per_sample: ClassVar[int] = 1
+    rate_hz: ClassVar[int] = 8000
+
+
+@attrs.frozen
+class AlawFormat:
+    """G.711 A-law, 8000 Hz mono, one byte a sample, as telephones speak it."""
+
+    type: ClassVar[str] = "audio/pcma"
+    bytes_per_sample: ClassVar[int] = 1
+    rate_hz: ClassVar[int] = 8000
+
+
+@attrs.frozen
+class Float32Format:
+    """
+    32-bit little-endian float mono samples.
+
+    Attributes:
+        rate_hz: 8000 to 48000.
+    """
+
+    type: ClassVar[str] = "audio/float32"
+    bytes_per_sample: ClassVar[int] = 4
+
+    rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ, validator=checks.whole(8000, 48000, " Hz"))
+
+
+AudioFormat: TypeAlias = PcmFormat | MulawFormat | AlawFormat | Float32Format
+
+_G711: dict[str, MulawFormat | AlawFormat] = {
+    MulawFormat.type: MulawFormat(),
+    AlawFormat.type: AlawFormat(),
+}
+
+# The name in one string, older or newer, to the name inside an object.
+_STRINGS = {
+    "pcm16": PcmFormat.type,
+    "g711_ulaw": MulawFormat.type,
+    "g711_alaw": AlawFormat.type,
+    "float32": Float32Format.type,
+    **{kind.type: kind.type for kind in (PcmFormat, MulawFormat, AlawFormat, Float32Format)},
+}
+
+
+def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> AudioFormat | None:
+    """
+    Turn any spelling of a format into its object.
+
+    Args:
+        value: A format, its name in one string, the service's object, or None.
+
+    Raises:
+        ConfigError: It is no format that the service would give sound for.
+
+    >>> audio_format("g711_ulaw")
+    MulawFormat()
+    >>> audio_format({"type": "audio/pcm", "rate": 16000})
+    PcmFormat(rate_hz=16000)
+    """
+    if value is None or isinstance(value, (PcmFormat, MulawFormat, AlawFormat, Float32Format)):
+        return value
+    if isinstance(value, str):
+        if value not in _STRINGS:
+            raise ConfigError(f"a format must be one of {', '.join(_STRINGS)}, got {value!r}")
+        return _from_type(_STRINGS[value], DEFAULT_RATE_HZ)
+    if isinstance(value, Mapping):
+        return _from_object(value)
+    raise ConfigError(f"a format must be such as PcmFormat(24000), got {type(value).__name__}")
+
+
+def _from_object(value: Mapping[str, object]) -> AudioFormat:
+    name = value.get("type")
+    if not isinstance(name, str) or name not in _STRINGS:
+        raise ConfigError(f"a format's type must be such as audio/pcm, got {name!r}")
+    if name != _STRINGS[name]:
+        raise ConfigError(
+            f"a format's type must be {_STRINGS[name]}, got {name!r}: the service accepts the older"
+            " name inside an object and then sends no audio"
+        )
+    rate_hz = value.get("rate", DEFAULT_RATE_HZ)
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int):
+        raise ConfigError(f"a format's rate must be an integer in Hz, got {rate_hz!r}")
+    return _from_type(name, rate_hz)
+
+
+def _from_type(name: str, rate_hz: int) -> AudioFormat:
+    if name in _G711:
+        return _G711[name]
+    return PcmFormat(rate_hz) if name == PcmFormat.type else Float32Format(rate_hz)

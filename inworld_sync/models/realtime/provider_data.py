@@ -1,0 +1,331 @@
+"""
+What the service offers beyond the field's common realtime protocol.
+
+Every branch may be changed during a session but for the two fields that say otherwise; None
+leaves a choice to the service. Source: Inworld Realtime reference, ``providerData``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
+
+import attrs
+
+from inworld_sync.models.realtime import checks
+from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.tts import DeliveryMode, TimestampTransport, TimestampType
+
+__all__ = [
+    "Backchannel",
+    "Caching",
+    "DeciderKind",
+    "Memory",
+    "ProviderData",
+    "Reasoning",
+    "ReasoningEffort",
+    "Responsiveness",
+    "SegmenterStrategy",
+    "SteeringHandling",
+    "SttTuning",
+    "TextGeneration",
+    "TtsTuning",
+    "UserTurnMode",
+]
+
+SegmenterStrategy: TypeAlias = Literal[
+    "auto", "balanced", "sentence", "full_turn", "fast_start", "per_segment_context"
+]
+SteeringHandling: TypeAlias = Literal["repeat_each_chunk", "emit_once"]
+UserTurnMode: TypeAlias = Literal["both", "audio_only", "text_only", "none"]
+DeciderKind: TypeAlias = Literal["llm", "rule"]
+ReasoningEffort: TypeAlias = Literal["NONE", "MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
+
+
+def _delivery_mode(value: DeliveryMode | str | None) -> DeliveryMode | None:
+    return checks.member(DeliveryMode, value, "delivery_mode")
+
+
+def _timestamp_type(value: TimestampType | str | None) -> TimestampType | None:
+    return checks.member(TimestampType, value, "timestamp_type")
+
+
+def _timestamp_transport(value: TimestampTransport | str | None) -> TimestampTransport | None:
+    return checks.member(TimestampTransport, value, "timestamp_transport")
+
+
+@attrs.frozen(kw_only=True)
+class SttTuning(Extensible):
+    """
+    How the user's speech is recognised.
+
+    Attributes:
+        prompt: Words and names to expect.
+        voice_profile: Whether transcripts bring guesses about the speaker.
+        language_hints: BCP-47, the likeliest first.
+        end_of_turn_confidence_threshold: 0 to 1.
+        vad_threshold: 0 to 1.
+        min_end_of_turn_silence_ms: ``min_end_of_turn_silence`` on the wire.
+        max_turn_silence_ms: ``max_turn_silence`` on the wire.
+    """
+
+    prompt: str | None = attrs.field(default=None, validator=checks.string)
+    voice_profile: bool | None = attrs.field(default=None, validator=checks.flag)
+    language_hints: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    end_of_turn_confidence_threshold: float | None = attrs.field(
+        default=None, validator=checks.number(0, 1)
+    )
+    vad_threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+    min_end_of_turn_silence_ms: int | None = attrs.field(
+        default=None, validator=checks.whole(0, unit=" ms")
+    )
+    max_turn_silence_ms: int | None = attrs.field(
+        default=None, validator=checks.whole(0, unit=" ms")
+    )
+
+
+@attrs.frozen(kw_only=True)
+class TtsTuning(Extensible):
+    """
+    How replies are spoken.
+
+    Attributes:
+        segmenter_strategy: How the text is cut for synthesis.
+        steering_handling: What becomes of directions to the voice in the text.
+        language: BCP-47.
+        delivery_mode: How freely the voice acts.
+        conversational: Whether the voice hears the conversation; **only when a session opens**.
+        user_turn_mode: What of the user's turns it hears; **only when a session opens**.
+        timestamp_type: What times are reported for.
+        timestamp_transport: Whether times may trail their audio.
+    """
+
+    segmenter_strategy: SegmenterStrategy | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(SegmenterStrategy))
+    )
+    steering_handling: SteeringHandling | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(SteeringHandling))
+    )
+    language: str | None = attrs.field(default=None, validator=checks.string)
+    delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
+    conversational: bool | None = attrs.field(default=None, validator=checks.flag)
+    user_turn_mode: UserTurnMode | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(UserTurnMode))
+    )
+    timestamp_type: TimestampType | None = attrs.field(default=None, converter=_timestamp_type)
+    timestamp_transport: TimestampTransport | None = attrs.field(
+        default=None, converter=_timestamp_transport
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Memory(Extensible):
+    """
+    Facts and a summary that the service keeps of the conversation.
+
+    After each cycle it sends a session update of its own; see
+    :attr:`~inworld_sync.models.realtime.SessionInfo.memory`.
+
+    Attributes:
+        enabled: Whether it keeps any.
+        turn_interval: Turns from one cycle to the next.
+        max_memory_length: As the service documents it.
+        max_transcript_items: As the service documents it.
+        max_facts: The most facts it keeps.
+        trim_after_summarize: Whether items that are summarised leave the conversation.
+    """
+
+    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
+    turn_interval: int | None = attrs.field(default=None, validator=checks.whole(1))
+    max_memory_length: int | None = attrs.field(default=None, validator=checks.whole(0))
+    max_transcript_items: int | None = attrs.field(default=None, validator=checks.whole(0))
+    max_facts: int | None = attrs.field(default=None, validator=checks.whole(0))
+    trim_after_summarize: bool | None = attrs.field(default=None, validator=checks.flag)
+
+
+@attrs.frozen(kw_only=True)
+class Backchannel(Extensible):
+    """
+    Short sounds of listening ("uh-huh") while the user speaks; the service's default is none.
+
+    They come as events of their own and are no response.
+
+    Attributes:
+        enabled: Whether there are any.
+        small_model: The model that decides.
+        eval_interval_ms: How often it decides; default 800.
+        min_speech_ms: Speech before the first; default 800.
+        min_gap_ms: From one to the next; default 4000.
+        max_per_turn: Default 3.
+        hard_deadline_ms: A decision that is later is dropped; default 1500.
+        history_tail_items: Items that the decision sees; default 4.
+        temperature: 0 to 2; default 0.7.
+        max_tokens: Default 6.
+        volume_gain: Default 0.6; 0 is silent.
+        require_pause: Whether one must fall into a pause.
+        allowed_phrases: The only ones that may be said.
+        prompt_template: For the deciding model.
+        decider_kind: ``llm`` or ``rule``.
+        rule_fire_probability: 0 to 1; for ``rule``.
+    """
+
+    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
+    small_model: str | None = attrs.field(default=None, validator=checks.string)
+    eval_interval_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    min_speech_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    min_gap_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    max_per_turn: int | None = attrs.field(default=None, validator=checks.whole(0))
+    hard_deadline_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    history_tail_items: int | None = attrs.field(default=None, validator=checks.whole(0))
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
+    max_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
+    volume_gain: float | None = attrs.field(default=None, validator=checks.number(0))
+    require_pause: bool | None = attrs.field(default=None, validator=checks.flag)
+    allowed_phrases: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    prompt_template: str | None = attrs.field(default=None, validator=checks.string)
+    decider_kind: DeciderKind | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(DeciderKind))
+    )
+    rule_fire_probability: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+
+
+@attrs.frozen(kw_only=True)
+class Responsiveness(Extensible):
+    """
+    Fillers while the model thinks; they come as ordinary speech of the response.
+
+    Attributes:
+        enabled: Whether there are any; the service's default is none.
+        small_model: The model that words them.
+        initial_wait_timeout_ms: Thinking before the first.
+        hard_deadline_ms: A filler that is later is dropped; default 2000.
+        history_tail_items: Items that the small model sees.
+        temperature: 0 to 2.
+        max_tokens: Default 12.
+        min_filler_gap_ms: From one to the next; default 8000.
+        max_initial_per_turn: Default 1.
+        max_buffer_deltas: As the service documents it.
+        enable_filler_on_first_assistant_reply: Whether the first reply may have one.
+        prompt_template: For the small model.
+        pause_text: As the service documents it.
+    """
+
+    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
+    small_model: str | None = attrs.field(default=None, validator=checks.string)
+    initial_wait_timeout_ms: int | None = attrs.field(
+        default=None, validator=checks.whole(0, unit=" ms")
+    )
+    hard_deadline_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    history_tail_items: int | None = attrs.field(default=None, validator=checks.whole(0))
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
+    max_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
+    min_filler_gap_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    max_initial_per_turn: int | None = attrs.field(default=None, validator=checks.whole(0))
+    max_buffer_deltas: int | None = attrs.field(default=None, validator=checks.whole(0))
+    enable_filler_on_first_assistant_reply: bool | None = attrs.field(
+        default=None, validator=checks.flag
+    )
+    prompt_template: str | None = attrs.field(default=None, validator=checks.string)
+    pause_text: str | None = attrs.field(default=None, validator=checks.string)
+
+
+@attrs.frozen(kw_only=True)
+class Caching(Extensible):
+    """
+    Prompt caching of the language model.
+
+    Attributes:
+        enabled: Whether prompts are cached.
+        ttl: How long, such as ``5m``.
+        cache_instructions: Whether the instructions are.
+        cache_tools: Whether the tools are.
+    """
+
+    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
+    ttl: str | None = attrs.field(default=None, validator=checks.string)
+    cache_instructions: bool | None = attrs.field(default=None, validator=checks.flag)
+    cache_tools: bool | None = attrs.field(default=None, validator=checks.flag)
+
+
+@attrs.frozen(kw_only=True)
+class Reasoning(Extensible):
+    """
+    How much a reasoning model thinks.
+
+    Attributes:
+        effort: From ``NONE`` to ``XHIGH``.
+        max_tokens: The most tokens of thought.
+        exclude: Whether the thoughts are left out of what comes back.
+    """
+
+    effort: ReasoningEffort | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(ReasoningEffort))
+    )
+    max_tokens: int | None = attrs.field(default=None, validator=checks.whole(0))
+    exclude: bool | None = attrs.field(default=None, validator=checks.flag)
+
+
+@attrs.frozen(kw_only=True)
+class TextGeneration(Extensible):
+    """
+    Settings of the language model; ranges are the model's own unless given here.
+
+    Attributes:
+        reasoning: How much it thinks.
+        max_new_tokens: The most tokens of a reply.
+        temperature: 0 to 2.
+        top_p: 0 to 1.
+        frequency_penalty: As the model documents it.
+        presence_penalty: As the model documents it.
+        repetition_penalty: As the model documents it.
+        stop_sequences: Texts that end a reply.
+        seed: For repeatable replies.
+        logit_bias: As the model documents it.
+    """
+
+    reasoning: Reasoning | None = attrs.field(default=None, validator=checks.instance(Reasoning))
+    max_new_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
+    top_p: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+    frequency_penalty: float | None = attrs.field(default=None, validator=checks.number(-2, 2))
+    presence_penalty: float | None = attrs.field(default=None, validator=checks.number(-2, 2))
+    repetition_penalty: float | None = attrs.field(default=None, validator=checks.number(0))
+    stop_sequences: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    seed: int | None = attrs.field(default=None, validator=checks.whole(0))
+    logit_bias: object = None
+
+
+@attrs.frozen(kw_only=True)
+class ProviderData(Extensible):
+    """
+    The service's extensions of a session.
+
+    Attributes:
+        stt: How the user's speech is recognised.
+        tts: How replies are spoken.
+        memory: Facts and a summary of the conversation.
+        backchannel: Sounds of listening.
+        responsiveness: Fillers while the model thinks.
+        caching: Prompt caching.
+        text_generation: ``text_generation_config`` on the wire.
+        auto_tool_response: Whether the service answers by itself once a tool's output is there.
+        user_id: The application's own name for the user.
+        metadata: Further texts to keep with the session.
+    """
+
+    stt: SttTuning | None = attrs.field(default=None, validator=checks.instance(SttTuning))
+    tts: TtsTuning | None = attrs.field(default=None, validator=checks.instance(TtsTuning))
+    memory: Memory | None = attrs.field(default=None, validator=checks.instance(Memory))
+    backchannel: Backchannel | None = attrs.field(
+        default=None, validator=checks.instance(Backchannel)
+    )
+    responsiveness: Responsiveness | None = attrs.field(
+        default=None, validator=checks.instance(Responsiveness)
+    )
+    caching: Caching | None = attrs.field(default=None, validator=checks.instance(Caching))
+    text_generation: TextGeneration | None = attrs.field(
+        default=None, validator=checks.instance(TextGeneration)
+    )
+    auto_tool_response: bool | None = attrs.field(default=None, validator=checks.flag)
+    user_id: str | None = attrs.field(default=None, validator=checks.string)
+    metadata: Mapping[str, str] | None = attrs.field(default=None, validator=checks.string_map)

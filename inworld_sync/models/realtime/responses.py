@@ -1,0 +1,148 @@
+"""
+A response: what is asked for, and what the service says of it.
+
+Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.realtime import checks
+from inworld_sync.models.realtime import tools as tool_checks
+from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.items import Item, ItemReference
+from inworld_sync.models.realtime.session import Modality, modalities, output_limit
+from inworld_sync.models.realtime.tools import Tool, ToolChoice
+
+__all__ = [
+    "ErrorInfo",
+    "ResponseConfig",
+    "ResponseInfo",
+    "StatusDetails",
+    "TokenDetails",
+    "Usage",
+]
+
+
+def _input(
+    value: Iterable[Item | ItemReference] | None,
+) -> tuple[Item | ItemReference, ...] | None:
+    if value is None:
+        return None
+    found = tuple(value)
+    for each in found:
+        if isinstance(each, (str, Mapping)) or not attrs.has(type(each)):
+            raise ConfigError(f"input takes items such as Message.user('Hi'), got {each!r}")
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class ResponseConfig(Extensible):
+    """
+    What one response is asked to be; None takes the session's setting.
+
+    Attributes:
+        conversation: ``none`` for a response beside the conversation, whose items do not join it.
+        input: The items that the model sees, instead of the conversation; an empty list means
+            none at all.
+        instructions: Instead of the session's.
+        output_modalities: ``audio``, ``text`` or both.
+        voice: A voice's id.
+        temperature: 0 to 2.
+        max_output_tokens: 1 to 4096, or ``inf``.
+        tools: What the model may call.
+        tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
+        metadata: Texts that come back with the response.
+    """
+
+    instructions: str | None = attrs.field(default=None, validator=checks.string)
+    conversation: Literal["auto", "none"] | None = attrs.field(
+        default=None, validator=checks.one_of(("auto", "none"))
+    )
+    input: tuple[Item | ItemReference, ...] | None = attrs.field(default=None, converter=_input)
+    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
+    voice: str | None = attrs.field(default=None, validator=checks.string)
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
+    max_output_tokens: int | Literal["inf"] | None = attrs.field(
+        default=None, validator=output_limit
+    )
+    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=tool_checks.tools)
+    tool_choice: ToolChoice | None = attrs.field(default=None, validator=tool_checks.tool_choice)
+    metadata: Mapping[str, str] | None = attrs.field(default=None, validator=checks.string_map)
+
+
+@attrs.frozen(kw_only=True)
+class ErrorInfo(Extensible):
+    """
+    What the service says went wrong.
+
+    Attributes:
+        message: In words.
+        type: Such as ``invalid_request_error`` (the session goes on) or ``server_error``.
+        code: Such as ``response_cancel_not_active``; None when the service gives none.
+        param: The field that is to blame.
+        event_id: The event of this side that is to blame.
+    """
+
+    message: str = ""
+    type: str = ""
+    code: str | None = None
+    param: str | None = None
+    event_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StatusDetails(Extensible):
+    """Why a response ended as it did."""
+
+    type: str = ""
+    reason: str = ""
+    error: ErrorInfo | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TokenDetails(Extensible):
+    """Tokens by their kind."""
+
+    text_tokens: int = 0
+    audio_tokens: int = 0
+    image_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Usage(Extensible):
+    """What a response cost, in tokens."""
+
+    total_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_token_details: TokenDetails | None = None
+    output_token_details: TokenDetails | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ResponseInfo(Extensible):
+    """
+    What the service says of a response.
+
+    Attributes:
+        id: The service's name for it.
+        status: ``in_progress``, ``completed``, ``cancelled``, ``failed`` or ``incomplete``.
+        status_details: Why; None for most.
+        output: The items that it made.
+        usage: None until it has ended, and where the service leaves it out.
+        metadata: What was asked to come back, and what the service adds.
+    """
+
+    id: str
+    status: str = ""
+    status_details: StatusDetails | None = None
+    output: tuple[Item, ...] = ()
+    usage: Usage | None = None
+    metadata: Mapping[str, object] = attrs.field(factory=dict)

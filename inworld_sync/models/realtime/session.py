@@ -1,0 +1,241 @@
+"""
+A realtime session: what it is asked to be, and what the service says that it is.
+
+Source: Inworld Realtime reference, the ``session`` object.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal, TypeAlias, TypeVar, get_args
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.realtime import checks
+from inworld_sync.models.realtime import tools as tool_checks
+from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.formats import AudioFormat, audio_format
+from inworld_sync.models.realtime.provider_data import ProviderData
+from inworld_sync.models.realtime.tools import Tool, ToolChoice
+from inworld_sync.models.realtime.turns import (
+    NoiseReduction,
+    SemanticVad,
+    ServerVad,
+    Transcription,
+)
+
+__all__ = [
+    "OFF",
+    "MemoryState",
+    "Modality",
+    "Off",
+    "Prompt",
+    "RetentionRatio",
+    "Session",
+    "SessionInfo",
+    "modalities",
+    "output_limit",
+]
+
+_T = TypeVar("_T")
+
+Modality: TypeAlias = Literal["audio", "text"]
+
+MAX_OUTPUT_TOKENS = 4096
+
+
+class Off(enum.Enum):
+    """The kind of :data:`OFF`."""
+
+    OFF = None
+
+
+OFF = Off.OFF
+"""Switches a part of a session off, where None would leave it as it is."""
+
+
+@attrs.frozen
+class RetentionRatio:
+    """
+    Cut the oldest items of a full conversation.
+
+    Attributes:
+        retention_ratio: 0 to 1; the part of the conversation that is kept.
+    """
+
+    type: ClassVar[str] = "retention_ratio"
+
+    retention_ratio: float = attrs.field(validator=checks.number(0, 1))
+
+
+@attrs.frozen(kw_only=True)
+class Prompt(Extensible):
+    """A stored prompt, its version, and what its variables stand for."""
+
+    id: str = attrs.field(validator=checks.text)
+    version: str | None = attrs.field(default=None, validator=checks.string)
+    variables: Mapping[str, object] | None = attrs.field(default=None, validator=checks.mapping)
+
+
+def modalities(value: Iterable[str] | None) -> tuple[Modality, ...] | None:
+    """Turn what a response may consist of into a tuple."""
+    found = checks.texts(value)
+    if found is None:
+        return None
+    known: tuple[Modality, ...] = tuple(each for each in get_args(Modality) if each in found)
+    if not found or len(known) != len(found):
+        raise ConfigError(f"output_modalities must be audio, text or both, got {found!r}")
+    return known
+
+
+def output_limit(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a count of tokens that the service takes, or ``inf``."""
+    if value is None or value == "inf":
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_OUTPUT_TOKENS:
+        raise ConfigError(f"{field.name} must be 1 to {MAX_OUTPUT_TOKENS} or 'inf', got {value!r}")
+
+
+def _truncation(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    if value not in (None, "auto", "disabled") and not isinstance(value, RetentionRatio):
+        raise ConfigError(f"{field.name} must be auto, disabled or a RetentionRatio, got {value!r}")
+
+
+def _noise_reduction(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    if value is not None and value is not OFF and value not in get_args(NoiseReduction):
+        raise ConfigError(f"{field.name} must be near_field, far_field or OFF, got {value!r}")
+
+
+def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    if value != "auto" and value is not OFF:
+        checks.mapping(_, field, value)
+
+
+@attrs.frozen(kw_only=True)
+class Session(Extensible):
+    """
+    What a session is asked to be, whole or in part.
+
+    None leaves a setting as it is, so the same class opens a session and changes it later;
+    :data:`OFF` switches off what can be. An update is taken as a whole or refused as a whole.
+
+    Attributes:
+        model: The language model, ``provider/model``; counts from the next response on.
+        instructions: What the model is told about itself and its task.
+        voice: A voice's id, such as ``Dennis``.
+        tts_model: Such as ``inworld-tts-2``.
+        speed: 0.25 to 1.5; 1 is the voice's own pace.
+        output_modalities: ``audio``, ``text`` or both.
+        input_format: Of the sound that is sent; any spelling that ``audio_format`` takes.
+        output_format: Of the sound that comes back.
+        transcription: What writes down the user's speech; OFF for none.
+        noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or OFF.
+        turn_detection: What ends the user's turn; OFF when the application commits by hand.
+        tools: What the model may call; an empty list takes all away.
+        tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
+        temperature: 0 to 2.
+        max_output_tokens: 1 to 4096 for one response, or ``inf``.
+        truncation: What happens when the conversation outgrows the model: ``auto``,
+            ``disabled`` or a :class:`RetentionRatio`.
+        provider_data: The service's extensions.
+        prompt: A stored prompt instead of instructions.
+        include: Further things to send, such as ``item.input_audio_transcription.logprobs``.
+        tracing: ``auto``, a mapping as the service documents it, or OFF.
+    """
+
+    instructions: str | None = attrs.field(default=None, validator=checks.string)
+    voice: str | None = attrs.field(default=None, validator=checks.string)
+    model: str | None = attrs.field(default=None, validator=checks.string)
+    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=tool_checks.tools)
+    tool_choice: ToolChoice | None = attrs.field(default=None, validator=tool_checks.tool_choice)
+    turn_detection: SemanticVad | ServerVad | Off | None = attrs.field(
+        default=None, validator=checks.instance(SemanticVad, ServerVad, Off)
+    )
+    transcription: Transcription | Off | None = attrs.field(
+        default=None, validator=checks.instance(Transcription, Off)
+    )
+    noise_reduction: NoiseReduction | Off | None = attrs.field(
+        default=None, validator=_noise_reduction
+    )
+    input_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
+    output_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
+    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
+    tts_model: str | None = attrs.field(default=None, validator=checks.string)
+    speed: float | None = attrs.field(default=None, validator=checks.number(0.25, 1.5))
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
+    max_output_tokens: int | Literal["inf"] | None = attrs.field(
+        default=None, validator=output_limit
+    )
+    truncation: Literal["auto", "disabled"] | RetentionRatio | None = attrs.field(
+        default=None, validator=_truncation
+    )
+    provider_data: ProviderData | None = attrs.field(
+        default=None, validator=checks.instance(ProviderData)
+    )
+    prompt: Prompt | None = attrs.field(default=None, validator=checks.instance(Prompt))
+    include: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    tracing: Literal["auto"] | Mapping[str, object] | Off | None = attrs.field(
+        default=None, validator=_tracing
+    )
+
+
+@attrs.frozen(kw_only=True)
+class MemoryState(Extensible):
+    """
+    What the service remembers of the conversation.
+
+    Attributes:
+        version: Rises with each cycle.
+        facts: What it holds for true, as it words or structures it.
+        summary: Of what was said.
+        context_text: What the model is given of both.
+        turns_since_gen: Turns since the last cycle.
+        total_turns: Turns of the session.
+        items_trimmed: Items that left the conversation.
+    """
+
+    version: int = 0
+    facts: tuple[object, ...] = ()
+    summary: str = ""
+    context_text: str = ""
+    turns_since_gen: int = 0
+    total_turns: int = 0
+    items_trimmed: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class SessionInfo:
+    """
+    What the service says that the session is; None where it does not say.
+
+    Attributes:
+        id: The service's name for the session.
+        expires_at: When it ends, in seconds of Unix time; an update moves it.
+        model: The language model.
+        instructions: What the model is told.
+        output_modalities: ``audio``, ``text`` or both.
+        voice: The voice's id.
+        tts_model: What speaks.
+        speed: 1 is the voice's own pace.
+        input_format: Of the sound that it expects.
+        output_format: Of the sound that it sends.
+        turn_detection: Its object as it came; None when turns are committed by hand.
+        memory: What it remembers, once it does.
+        raw: The whole session object as it came, all updates merged.
+    """
+
+    id: str | None = None
+    expires_at: int | None = None
+    model: str | None = None
+    instructions: str | None = None
+    output_modalities: tuple[str, ...] = ()
+    voice: str | None = None
+    tts_model: str | None = None
+    speed: float | None = None
+    input_format: AudioFormat | None = None
+    output_format: AudioFormat | None = None
+    turn_detection: Mapping[str, object] | None = None
+    memory: MemoryState | None = None
+    raw: Mapping[str, object] = attrs.field(factory=dict)

@@ -1,0 +1,200 @@
+"""
+What the model of a realtime session may call, and which of it.
+
+Source: Inworld Realtime reference, ``tools`` and ``tool_choice``; MCP as the field's common
+realtime protocol has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal, Protocol, TypeAlias, TypeVar, get_args, runtime_checkable
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.realtime import checks
+from inworld_sync.models.realtime.base import Extensible
+
+__all__ = [
+    "FunctionChoice",
+    "FunctionTool",
+    "HasDefinition",
+    "McpChoice",
+    "McpTool",
+    "Tool",
+    "ToolChoice",
+    "ToolMode",
+    "WebSearchTool",
+    "tool_choice",
+    "tools",
+]
+
+_T = TypeVar("_T")
+
+# The field's common rule for names of functions.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+ToolMode: TypeAlias = Literal["auto", "none", "required"]
+
+
+@attrs.frozen(kw_only=True)
+class FunctionTool(Extensible):
+    """
+    A function that this side runs.
+
+    Attributes:
+        name: 1 to 64 letters, digits, ``_`` and ``-``.
+        description: What it does and when to call it, for the model.
+        parameters: The JSON schema of its arguments, an object's.
+    """
+
+    type: ClassVar[str] = "function"
+
+    name: str = attrs.field()
+    description: str | None = attrs.field(default=None, validator=checks.string)
+    parameters: Mapping[str, object] = attrs.field(
+        factory=lambda: {"type": "object", "properties": {}}, validator=checks.mapping
+    )
+
+    @name.validator
+    def _plain_name(self, _: object, value: object) -> None:
+        if not isinstance(value, str) or not _NAME.fullmatch(value):
+            raise ConfigError(
+                f"a tool's name must be 1 to 64 letters, digits, _ and -, got {value!r}"
+            )
+
+    @parameters.validator
+    def _describes_an_object(self, _: object, value: Mapping[str, object]) -> None:
+        if value.get("type") != "object":
+            raise ConfigError(
+                f"parameters must be a JSON schema of type 'object', got {value.get('type')!r}"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class McpTool(Extensible):
+    """
+    A server of tools by the Model Context Protocol; the service calls it.
+
+    Attributes:
+        server_label: Its name in events and in a choice.
+        server_url: ``https://`` or ``http://``.
+        server_description: For the model.
+        authorization: A token for the server; never in a repr.
+        headers: Sent to the server; never in a repr.
+        allowed_tools: The only ones that may be called.
+        require_approval: ``never``, ``always``, or a filter as the protocol has it.
+    """
+
+    type: ClassVar[str] = "mcp"
+
+    server_label: str = attrs.field(validator=checks.text)
+    server_url: str = attrs.field()
+    server_description: str | None = attrs.field(default=None, validator=checks.string)
+    authorization: str | None = attrs.field(default=None, validator=checks.string, repr=False)
+    headers: Mapping[str, str] | None = attrs.field(
+        default=None, validator=checks.string_map, repr=False
+    )
+    allowed_tools: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    require_approval: Literal["never", "always"] | Mapping[str, object] | None = None
+
+    @server_url.validator
+    def _is_url(self, _: object, value: object) -> None:
+        if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+            raise ConfigError("server_url must start with https:// or http://")
+
+
+@attrs.frozen(kw_only=True)
+class WebSearchTool(Extensible):
+    """
+    The service searches the web by itself.
+
+    Attributes:
+        engine: Such as ``google``.
+        max_results: The most results of one search.
+        max_steps: The most searches of one response.
+    """
+
+    type: ClassVar[str] = "web_search"
+
+    engine: str | None = attrs.field(default=None, validator=checks.string)
+    max_results: int | None = attrs.field(default=None, validator=checks.whole(1))
+    max_steps: int | None = attrs.field(default=None, validator=checks.whole(1))
+
+
+@runtime_checkable
+class HasDefinition(Protocol):
+    """A function that can describe itself, as the ``tool`` decorator makes them."""
+
+    @property
+    def definition(self) -> FunctionTool:
+        """The description that the model is given."""
+        ...
+
+
+# A mapping is a tool that this version does not know, sent as it is.
+Tool: TypeAlias = FunctionTool | McpTool | WebSearchTool | HasDefinition | Mapping[str, object]
+
+
+@attrs.frozen
+class FunctionChoice:
+    """The model must call this function."""
+
+    type: ClassVar[str] = "function"
+
+    name: str = attrs.field(validator=checks.text)
+
+
+@attrs.frozen
+class McpChoice:
+    """The model must call a tool of this server, the one of this name if there is one."""
+
+    type: ClassVar[str] = "mcp"
+
+    server_label: str = attrs.field(validator=checks.text)
+    name: str | None = attrs.field(default=None, validator=checks.string)
+
+
+ToolChoice: TypeAlias = ToolMode | FunctionChoice | McpChoice
+
+
+def tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a choice of tools."""
+    if value is None or value in get_args(ToolMode):
+        return
+    if not isinstance(value, (FunctionChoice, McpChoice)):
+        raise ConfigError(
+            f"{field.name} must be one of {', '.join(get_args(ToolMode))}, a FunctionChoice or"
+            f" an McpChoice, got {value!r}"
+        )
+
+
+def tools(value: Iterable[Tool] | None) -> tuple[Tool, ...] | None:
+    """Turn tools into a tuple; each must be one, and their names must differ."""
+    if value is None:
+        return None
+    found = tuple(value)
+    names = [name for name in map(_name, found) if name is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"tools must have different names, got {name!r} twice")
+    return found
+
+
+def _name(tool: object) -> object:
+    if isinstance(tool, HasDefinition):
+        return tool.definition.name
+    if isinstance(tool, FunctionTool):
+        return tool.name
+    if isinstance(tool, McpTool):
+        return tool.server_label
+    if isinstance(tool, WebSearchTool):
+        return None
+    if isinstance(tool, Mapping) and isinstance(tool.get("type"), str):
+        return tool.get("name")
+    raise ConfigError(
+        "tools must be functions decorated with tool, FunctionTool, McpTool, WebSearchTool or"
+        f" mappings with a type, got {tool!r}"
+    )

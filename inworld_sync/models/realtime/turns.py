@@ -1,0 +1,82 @@
+"""
+How a realtime session listens: who decides that a turn has ended, and what writes it down.
+
+Source: Inworld Realtime reference, ``audio.input``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeAlias, get_args
+
+import attrs
+
+from inworld_sync.models.realtime import checks
+from inworld_sync.models.realtime.base import Extensible
+
+__all__ = ["Eagerness", "NoiseReduction", "SemanticVad", "ServerVad", "Transcription"]
+
+Eagerness: TypeAlias = Literal["low", "medium", "high", "auto"]
+NoiseReduction: TypeAlias = Literal["near_field", "far_field"]
+
+
+@attrs.frozen(kw_only=True)
+class SemanticVad(Extensible):
+    """
+    The service ends a turn by what was said; its own default.
+
+    Attributes:
+        eagerness: How soon it takes a pause for an end.
+        create_response: Whether the end of a turn starts a response.
+        interrupt_response: Whether speech cancels the response that is being given.
+    """
+
+    type: ClassVar[str] = "semantic_vad"
+
+    eagerness: Eagerness | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(Eagerness))
+    )
+    create_response: bool | None = attrs.field(default=None, validator=checks.flag)
+    interrupt_response: bool | None = attrs.field(default=None, validator=checks.flag)
+
+
+@attrs.frozen(kw_only=True)
+class ServerVad(Extensible):
+    """
+    The service ends a turn by silence alone.
+
+    Attributes:
+        threshold: 0 to 1; how sure it must be that it hears speech. Its default is 0.5.
+        prefix_padding_ms: Audio kept from before the speech was noticed; its default is 300.
+        silence_duration_ms: Silence that ends a turn; its default is 500.
+        idle_timeout_ms: Silence after a response that makes it speak again.
+        create_response: Whether the end of a turn starts a response.
+        interrupt_response: Whether speech cancels the response that is being given.
+    """
+
+    type: ClassVar[str] = "server_vad"
+
+    threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+    prefix_padding_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    silence_duration_ms: int | None = attrs.field(
+        default=None, validator=checks.whole(0, unit=" ms")
+    )
+    idle_timeout_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
+    create_response: bool | None = attrs.field(default=None, validator=checks.flag)
+    interrupt_response: bool | None = attrs.field(default=None, validator=checks.flag)
+
+
+@attrs.frozen(kw_only=True)
+class Transcription(Extensible):
+    """
+    What writes down the user's speech.
+
+    Attributes:
+        model: Such as ``inworld/inworld-stt-1``; a name that the service does not know makes it
+            drop the whole update.
+        language: BCP-47.
+        prompt: Words and names to expect.
+    """
+
+    model: str | None = attrs.field(default=None, validator=checks.string)
+    language: str | None = attrs.field(default=None, validator=checks.string)
+    prompt: str | None = attrs.field(default=None, validator=checks.string)
