@@ -2,8 +2,9 @@
 JSON text to attrs classes and back, by one set of rules for every service.
 
 Reading is tolerant where a server may grow and strict where data would be misread:
-unknown fields are kept in a class's ``extra``, a missing required field or a wrong type is a
-:class:`~inworld_sync.errors.RemoteProtocolError` that names it.
+unknown fields are kept in a class's ``extra``, null stands for a field that was left out, and a
+missing required field or a wrong type is a :class:`~inworld_sync.errors.RemoteProtocolError` that
+names it.
 Writing leaves out what is None and merges ``extra`` into the object.
 """
 
@@ -194,11 +195,18 @@ class Codec:
         overrides["extra"] = override(omit=True)
         read: Any = make_dict_structure_fn(kind, self._converter, **overrides)
         known = frozenset(names.values())
+        optional = {
+            names[field.name]
+            for field in attrs.fields(kind)
+            if field.name in names and field.default is not attrs.NOTHING
+        }
         keeps_extra = _has_extra(kind)
 
         def read_object(value: object, _: object) -> object:
             if not isinstance(value, dict):
                 raise TypeError(f"expected an object, got {type(value).__name__}")
+            if None in value.values():
+                value = {k: v for k, v in value.items() if v is not None or k not in optional}
             result = read(value, kind)
             if keeps_extra and (unknown := value.keys() - known):
                 result = attrs.evolve(result, extra={name: value[name] for name in unknown})

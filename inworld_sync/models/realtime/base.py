@@ -19,10 +19,10 @@ class Extensible:
 
     Attributes:
         extra: Fields beyond those of the class, by their names on the wire: sent as they are,
-            and kept as they came.
+            and kept as they came. Left out of a repr, for it may hold a secret.
     """
 
-    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping, repr=False)
 
 
 @attrs.frozen

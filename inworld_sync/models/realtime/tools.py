@@ -188,9 +188,7 @@ def _name(tool: object) -> object:
         return tool.definition.name
     if isinstance(tool, FunctionTool):
         return tool.name
-    if isinstance(tool, McpTool):
-        return tool.server_label
-    if isinstance(tool, WebSearchTool):
+    if isinstance(tool, (McpTool, WebSearchTool)):
         return None
     if isinstance(tool, Mapping) and isinstance(tool.get("type"), str):
         return tool.get("name")

@@ -1,0 +1,222 @@
+"""
+The codec of the realtime service: snake_case names, and unions told apart by ``type``.
+
+A kind that is not known, or a part of content that lacks what its kind must have, is kept as it
+came in :class:`~inworld_sync.models.realtime.UnknownItem` or ``UnknownPart``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import get_args
+
+import attrs
+
+from inworld_sync.models.realtime import (
+    AlawFormat,
+    ContentPart,
+    ErrorInfo,
+    Float32Format,
+    FunctionCall,
+    FunctionCallOutput,
+    FunctionChoice,
+    FunctionTool,
+    InputAudio,
+    InputImage,
+    InputText,
+    Item,
+    ItemReference,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    McpCall,
+    McpChoice,
+    McpTool,
+    McpToolList,
+    Message,
+    MulawFormat,
+    OutputAudio,
+    OutputText,
+    PcmFormat,
+    ProviderData,
+    Reasoning,
+    RetentionRatio,
+    Role,
+    SemanticVad,
+    ServerVad,
+    SttTuning,
+    TextGeneration,
+    TtsTuning,
+    UnknownItem,
+    UnknownPart,
+    Usage,
+    UserTranscriptUpdated,
+    WebSearchTool,
+)
+from inworld_sync.wire.codec import Codec, JsonObject, camel
+
+__all__ = ["CODEC", "plain"]
+
+_RENAMES = {
+    PcmFormat: {"rate_hz": "rate"},
+    Float32Format: {"rate_hz": "rate"},
+    ProviderData: {"text_generation": "text_generation_config"},
+    SttTuning: {
+        "min_end_of_turn_silence_ms": "min_end_of_turn_silence",
+        "max_turn_silence_ms": "max_turn_silence",
+    },
+    TtsTuning: {"timestamp_transport": "timestamp_transport_strategy"},
+    UserTranscriptUpdated: {"transcript": "delta"},
+}
+
+# Written with their ``type``; the parts and items are also read by it.
+_PARTS: dict[str, type] = {
+    kind.type: kind for kind in (InputText, InputAudio, InputImage, OutputText, OutputAudio)
+}
+_ITEMS: dict[str, type] = {
+    kind.type: kind
+    for kind in (
+        Message,
+        FunctionCall,
+        FunctionCallOutput,
+        McpToolList,
+        McpCall,
+        McpApprovalRequest,
+        McpApprovalResponse,
+    )
+}
+_SETTINGS: dict[str, type] = {
+    kind.type: kind
+    for kind in (
+        PcmFormat,
+        MulawFormat,
+        AlawFormat,
+        Float32Format,
+        SemanticVad,
+        ServerVad,
+        FunctionTool,
+        McpTool,
+        RetentionRatio,
+        ItemReference,
+    )
+}
+_CHOICES: dict[str, type] = {kind.type: kind for kind in (FunctionChoice, McpChoice)}
+
+# The service's names for parts of the assistant; the field's common protocol has the longer ones.
+_PART_ALIASES = {"output_text": OutputText.type, "output_audio": OutputAudio.type}
+
+# What tells an object's kind and no more.
+_TAGS = frozenset({"type", "object"})
+
+CODEC = Codec(lambda name: name, _RENAMES)
+
+# The one branch of the service's extensions that is named in camelCase.
+_CAMEL = Codec(camel)
+
+
+def plain(value: object) -> object:
+    """Turn a setting, an item or a collection of them into JSON values."""
+    result: object = CODEC.converter.unstructure(value)
+    return result
+
+
+def _required(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING)
+
+
+def _untagged(value: Mapping[str, object]) -> dict[str, object]:
+    return {name: each for name, each in value.items() if name not in _TAGS}
+
+
+def _tagged_object(value: object) -> tuple[str, JsonObject]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {type(value).__name__}")
+    name = value.get("type")
+    return (name if isinstance(name, str) else ""), value
+
+
+def _read_part(value: object, _: object) -> object:
+    name, body = _tagged_object(value)
+    kind = _PARTS.get(_PART_ALIASES.get(name, name))
+    if kind is None or any(body.get(each) is None for each in _required(kind)):
+        return UnknownPart(name, body)
+    return CODEC.converter.structure(_untagged(body), kind)
+
+
+def _read_item(value: object, _: object) -> object:
+    name, body = _tagged_object(value)
+    kind = _ITEMS.get(name)
+    if kind is None or (kind is Message and body.get("role") not in get_args(Role)):
+        item_id = body.get("id")
+        return UnknownItem(name, body, item_id if isinstance(item_id, str) else None)
+    return CODEC.converter.structure(_untagged(body), kind)
+
+
+def _usage_reader() -> Callable[[object, object], Usage]:
+    read: Callable[..., Usage] = CODEC.converter.get_structure_hook(Usage)
+    names = {field.name for field in attrs.fields(Usage)} - {"extra"}
+
+    def read_usage(value: object, _: object) -> Usage:
+        # A count in a form that is not known must not lose the end of a response.
+        body = value if isinstance(value, dict) else {"usage": value}
+        counts = {
+            name: each
+            for name, each in body.items()
+            if name in names
+            and (isinstance(each, dict) if name.endswith("details") else type(each) is int)
+        }
+        rest = {name: each for name, each in body.items() if name not in counts}
+        return attrs.evolve(read(counts, Usage), extra=rest)
+
+    return read_usage
+
+
+def _read_error(value: object, _: object) -> ErrorInfo:
+    if isinstance(value, str):
+        return ErrorInfo(message=value)
+    if not isinstance(value, dict):
+        return ErrorInfo(extra={"error": value})
+    names = {field.name for field in attrs.fields(ErrorInfo)} - {"extra"}
+    known = {name: str(each) for name, each in value.items() if name in names and each is not None}
+    return ErrorInfo(
+        **known, extra={name: each for name, each in value.items() if name not in names}
+    )
+
+
+def _write_web_search(tool: WebSearchTool) -> dict[str, object]:
+    names = ("engine", "max_results", "max_steps")
+    options = {name: getattr(tool, name) for name in names if getattr(tool, name) is not None}
+    body: dict[str, object] = {"type": tool.type}
+    if options:
+        body["providerData"] = options
+    return {**body, **tool.extra}
+
+
+def _register_tag(kind: type, tag: str) -> None:
+    write = CODEC.converter.get_unstructure_hook(kind)
+
+    def write_tagged(value: object) -> JsonObject:
+        return {"type": tag, **write(value)}
+
+    CODEC.converter.register_unstructure_hook(kind, write_tagged)
+
+
+def _register() -> None:
+    converter = CODEC.converter
+    for table in (_PARTS, _ITEMS, _SETTINGS, _CHOICES):
+        for tag, kind in table.items():
+            _register_tag(kind, tag)
+    for unknown in (UnknownItem, UnknownPart):
+        converter.register_unstructure_hook(unknown, lambda value: dict(value.raw))
+    for branch in (TextGeneration, Reasoning):
+        converter.register_unstructure_hook(branch, _CAMEL.dump)
+    converter.register_unstructure_hook(WebSearchTool, _write_web_search)
+    converter.register_unstructure_hook_func(
+        lambda kind: hasattr(kind, "definition"), lambda tool: plain(tool.definition)
+    )
+    converter.register_structure_hook_func(lambda kind: kind == ContentPart, _read_part)
+    converter.register_structure_hook_func(lambda kind: kind == Item, _read_item)
+    converter.register_structure_hook(Usage, _usage_reader())
+    converter.register_structure_hook(ErrorInfo, _read_error)
+
+
+_register()
