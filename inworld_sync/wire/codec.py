@@ -20,7 +20,16 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 
-__all__ = ["Codec", "Json", "JsonObject", "camel", "dump_text", "load_object", "object_in"]
+__all__ = [
+    "Codec",
+    "Json",
+    "JsonObject",
+    "camel",
+    "dump_text",
+    "load_object",
+    "object_in",
+    "register_exact",
+]
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
@@ -106,6 +115,14 @@ def _number(value: object, _: object) -> float:
     return _exactly(float, value)
 
 
+def register_exact(converter: Converter) -> None:
+    """Have a converter take texts, numbers and flags as what they are, never by conversion."""
+    converter.register_structure_hook(str, lambda value, _: _exactly(str, value))
+    converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
+    converter.register_structure_hook(int, _integer)
+    converter.register_structure_hook(float, _number)
+
+
 class Codec:
     """
     Writes and reads attrs classes by one naming rule.
@@ -128,10 +145,7 @@ class Codec:
         self._names = names
         self._renames = renames or {}
         self._converter = Converter()
-        self._converter.register_structure_hook(str, lambda value, _: _exactly(str, value))
-        self._converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
-        self._converter.register_structure_hook(int, _integer)
-        self._converter.register_structure_hook(float, _number)
+        register_exact(self._converter)
         self._converter.register_structure_hook_func(
             lambda kind: kind is object, lambda value, _: value
         )

@@ -1,0 +1,242 @@
+"""
+The service's conversation, followed by its messages.
+
+Items stand in the service's order. A message's text is kept as it comes: deltas of the assistant
+are joined, the transcript of a user's turn replaces what came before, and what an item says of
+itself when it is done wins over both unless it says nothing.
+
+Rules for what services were seen to do:
+
+- ``previous_item_id`` null means the tail, also for calls of functions in a long conversation;
+- a user's transcript may come before its item, so it waits, for at most 32 items;
+- text and transcript deltas may both come for one item: the kind that comes first counts;
+- after a transcript is completed, only another completed one changes it;
+- a response that ends, well or not, ends its items.
+
+Pure: no clock, no lock; the owner serialises calls.
+Source: Inworld Realtime reference; quirks from clients that log them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from inworld_sync.models.realtime import (
+    ContentPart,
+    ContentPartAdded,
+    ContentPartDone,
+    ConversationEntry,
+    FunctionArgumentsDone,
+    FunctionCall,
+    InputAudio,
+    InputText,
+    Item,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    Message,
+    OutputAudio,
+    OutputItemAdded,
+    OutputItemDone,
+    OutputText,
+    RealtimeEvent,
+    ResponseDone,
+    TextDelta,
+    TextDone,
+    TranscriptDelta,
+    TranscriptDone,
+    UserTranscriptCompleted,
+    UserTranscriptUpdated,
+)
+
+__all__ = ["Conversation"]
+
+_MAX_WAITING = 32
+
+# What a client names to put an item at the very start.
+_ROOT = "root"
+
+
+@attrs.define
+class _Draft:
+    """An item on its way; *parts* hold its content by index, *stream* the kind that counts."""
+
+    item: Item | None = None
+    parts: dict[int, ContentPart] = attrs.field(factory=dict)
+    stream: Literal["text", "transcript"] | None = None
+    heard: set[int] = attrs.field(factory=set)
+    response_id: str | None = None
+    is_done: bool = False
+    truncated_ms: int | None = None
+
+    def take_item(self, item: Item) -> None:
+        """Follow what the item says of itself."""
+        self.item = item
+        if isinstance(item, Message):
+            for index, part in enumerate(item.content):
+                self.take_part(index, part)
+
+    def take_part(self, index: int, part: ContentPart) -> None:
+        """Follow what a part says of itself; one that says nothing takes nothing away."""
+        before = self.parts.get(index)
+        if before is None or _text_of(part) or not _text_of(before):
+            self.parts[index] = part
+
+    def add_text(self, kind: Literal["text", "transcript"], index: int, delta: str) -> None:
+        """Join a piece of the assistant's text to the pieces before."""
+        part = self.parts.get(index)
+        self.set_text(kind, index, (_text_of(part) if part else "") + delta)
+
+    def set_text(self, kind: Literal["text", "transcript"], index: int, text: str) -> None:
+        """Replace the assistant's text of one part."""
+        self.stream = self.stream or kind
+        if kind != self.stream:
+            return
+        empty = OutputText() if kind == "text" else OutputAudio()
+        self.parts[index] = _with_text(self.parts.get(index, empty), text)
+
+    def entry(self) -> ConversationEntry:
+        """The item as it is now."""
+        assert self.item is not None
+        item = self.item
+        if isinstance(item, Message):
+            item = attrs.evolve(item, content=tuple(self.parts[i] for i in sorted(self.parts)))
+        return ConversationEntry(item, self.is_done, self.truncated_ms)
+
+
+def _text_of(part: ContentPart) -> str:
+    if isinstance(part, (InputText, OutputText)):
+        return part.text
+    if isinstance(part, (InputAudio, OutputAudio)):
+        return part.transcript or ""
+    return ""
+
+
+def _with_text(part: ContentPart, text: str) -> ContentPart:
+    if isinstance(part, (InputText, OutputText)):
+        return attrs.evolve(part, text=text)
+    if isinstance(part, (InputAudio, OutputAudio)):
+        return attrs.evolve(part, transcript=text)
+    return part
+
+
+class Conversation:
+    """The items of one session in their order."""
+
+    def __init__(self) -> None:
+        self._order: list[str] = []
+        self._drafts: dict[str, _Draft] = {}
+        # Items that deltas speak of and that have not joined the conversation, the oldest first.
+        self._waiting: dict[str, _Draft] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def entries(self) -> tuple[ConversationEntry, ...]:
+        """Every item, in order."""
+        return tuple(self._drafts[item_id].entry() for item_id in self._order)
+
+    def get(self, item_id: str) -> ConversationEntry | None:
+        """One item, or None if the conversation has none of this id."""
+        draft = self._drafts.get(item_id)
+        return None if draft is None else draft.entry()
+
+    def note(self, event: RealtimeEvent) -> None:
+        """Follow a message; one that is not about items changes nothing."""
+        if isinstance(event, (ItemAdded, ItemDone)):
+            self._join(event.item, event.previous_item_id, is_done=isinstance(event, ItemDone))
+        elif isinstance(event, ItemRetrieved):
+            self._join(event.item, None, is_done=False)
+        elif isinstance(event, ItemDeleted):
+            self._delete(event.item_id)
+        elif isinstance(event, ItemTruncated):
+            if event.item_id in self._drafts:
+                self._drafts[event.item_id].truncated_ms = event.audio_end_ms
+        elif isinstance(event, (UserTranscriptUpdated, UserTranscriptCompleted)):
+            self._hear(event)
+        elif isinstance(event, ResponseDone):
+            self._end_response(event)
+        else:
+            self._note_output(event)
+
+    def _note_output(self, event: RealtimeEvent) -> None:
+        if isinstance(event, (OutputItemAdded, OutputItemDone)):
+            assert event.item.id is not None
+            self._draft(event.item.id, event.response_id).take_item(event.item)
+        elif isinstance(event, (ContentPartAdded, ContentPartDone)):
+            draft = self._draft(event.item_id, event.response_id)
+            draft.take_part(event.content_index, event.part)
+        elif isinstance(event, TextDelta):
+            draft = self._draft(event.item_id, event.response_id)
+            draft.add_text("text", event.content_index, event.delta)
+        elif isinstance(event, TranscriptDelta):
+            draft = self._draft(event.item_id, event.response_id)
+            draft.add_text("transcript", event.content_index, event.delta)
+        elif isinstance(event, TextDone):
+            draft = self._draft(event.item_id, event.response_id)
+            draft.set_text("text", event.content_index, event.text)
+        elif isinstance(event, TranscriptDone):
+            draft = self._draft(event.item_id, event.response_id)
+            draft.set_text("transcript", event.content_index, event.transcript)
+        elif isinstance(event, FunctionArgumentsDone):
+            draft = self._draft(event.item_id, event.response_id)
+            if isinstance(draft.item, FunctionCall):
+                draft.item = attrs.evolve(draft.item, arguments=event.arguments)
+
+    def _draft(self, item_id: str, response_id: str | None = None) -> _Draft:
+        draft = self._drafts.get(item_id) or self._waiting.get(item_id)
+        if draft is None:
+            draft = self._waiting[item_id] = _Draft()
+            if len(self._waiting) > _MAX_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+        if response_id is not None:
+            draft.response_id = response_id
+        return draft
+
+    def _join(self, item: Item, previous_item_id: str | None, *, is_done: bool) -> None:
+        item_id = item.id
+        assert item_id is not None
+        draft = self._draft(item_id)
+        draft.take_item(item)
+        draft.is_done = draft.is_done or is_done or getattr(item, "status", None) == "completed"
+        if item_id in self._drafts:
+            return
+        self._drafts[item_id] = self._waiting.pop(item_id)
+        if previous_item_id == _ROOT:
+            self._order.insert(0, item_id)
+        elif previous_item_id in self._drafts:
+            self._order.insert(self._order.index(previous_item_id) + 1, item_id)
+        else:
+            self._order.append(item_id)
+
+    def _delete(self, item_id: str) -> None:
+        self._waiting.pop(item_id, None)
+        if self._drafts.pop(item_id, None) is not None:
+            self._order.remove(item_id)
+
+    def _hear(self, event: UserTranscriptUpdated | UserTranscriptCompleted) -> None:
+        draft = self._draft(event.item_id)
+        index = event.content_index
+        if isinstance(event, UserTranscriptCompleted):
+            draft.heard.add(index)
+        elif index in draft.heard:
+            return
+        draft.parts[index] = _with_text(draft.parts.get(index, InputAudio()), event.transcript)
+
+    def _end_response(self, event: ResponseDone) -> None:
+        response = event.response
+        for item in response.output:
+            if item.id in self._drafts:
+                self._drafts[item.id].take_item(item)
+                self._drafts[item.id].is_done = True
+        for draft in self._drafts.values():
+            if draft.response_id == response.id:
+                draft.is_done = True
+        for item_id, draft in list(self._waiting.items()):
+            if draft.response_id == response.id:
+                del self._waiting[item_id]

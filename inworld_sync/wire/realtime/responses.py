@@ -1,0 +1,212 @@
+"""
+The responses of one session, each from its request to its one final state.
+
+::
+
+    state        response.created   error that names the request   response.done
+    requested    IN_PROGRESS        FAILED                         its status
+    in_progress  -                  -                              its status
+    final        ignored            ignored                        ignored
+
+The service starts responses by itself too; those begin at ``response.created``. A request is
+matched by the id that it carries in its metadata as ``client_event_id`` and as its event id.
+A status that is missing or unknown at the end counts as ``incomplete``.
+A cancelled response may still send audio and text that was on its way; :meth:`Responses.takes`
+says that they no longer count.
+
+Pure: no clock, no lock; the owner serialises calls.
+Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from inworld_sync.models.realtime import (
+    CreateResponse,
+    ErrorInfo,
+    ErrorReported,
+    OutputItemAdded,
+    RealtimeEvent,
+    ResponseConfig,
+    ResponseCreated,
+    ResponseDone,
+    ResponseInfo,
+    TextDelta,
+    TranscriptDelta,
+)
+
+__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses"]
+
+CLIENT_EVENT_ID = "client_event_id"
+
+_FINAL = frozenset({"completed", "cancelled", "failed", "incomplete"})
+
+# Ended responses are kept so that what trails them is known to be theirs.
+_MAX_ENDED = 64
+
+
+@attrs.define
+class ResponseState:
+    """
+    What is known of one response.
+
+    Attributes:
+        request_id: The client event id that asked for it; None if the service began it.
+        id: The service's name for it, None until it is created.
+        status: ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``,
+            ``failed`` or ``incomplete``.
+        info: The service's last description of it.
+        error: Why the request was refused, or None.
+        is_cancelling: Whether this side has cancelled it.
+        text: What it says or writes, so far. Text and transcript may both come; the kind that
+            comes first counts.
+    """
+
+    request_id: str | None = None
+    id: str | None = None
+    status: str = "requested"
+    info: ResponseInfo | None = None
+    error: ErrorInfo | None = None
+    is_cancelling: bool = False
+    _stream: Literal["text", "transcript"] | None = None
+    _pieces: list[str] = attrs.field(factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended."""
+        return self.status in _FINAL
+
+    @property
+    def text(self) -> str:
+        """What it says or writes, so far."""
+        return "".join(self._pieces)
+
+    def add_text(self, kind: Literal["text", "transcript"], delta: str) -> bool:
+        """Join a piece of text; return whether it counts."""
+        self._stream = self._stream or kind
+        if kind != self._stream:
+            return False
+        self._pieces.append(delta)
+        return True
+
+
+class Responses:
+    """The responses that were asked for, are being given, or have just ended."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, ResponseState] = {}
+        self._active: dict[str, ResponseState] = {}
+        self._ended: dict[str, ResponseState] = {}
+
+    @property
+    def active(self) -> tuple[ResponseState, ...]:
+        """Those that are being given, the oldest first."""
+        return tuple(self._active.values())
+
+    @property
+    def requested(self) -> tuple[ResponseState, ...]:
+        """Those that were asked for and have not begun, the oldest first."""
+        return tuple(self._requests.values())
+
+    def get(self, response_id: str) -> ResponseState | None:
+        """A response by the service's name for it; None if it is unknown or long ended."""
+        return self._active.get(response_id) or self._ended.get(response_id)
+
+    def request(
+        self, request_id: str, config: ResponseConfig | None = None
+    ) -> tuple[ResponseState, CreateResponse]:
+        """
+        Ask for a response.
+
+        Args:
+            request_id: A text that no other request of the session has.
+            config: What it is asked to be; its metadata is kept and added to.
+
+        Returns:
+            The response's state, and the command to send.
+        """
+        config = config or ResponseConfig()
+        metadata = {**(config.metadata or {}), CLIENT_EVENT_ID: request_id}
+        state = self._requests[request_id] = ResponseState(request_id)
+        command = CreateResponse(attrs.evolve(config, metadata=metadata), event_id=request_id)
+        return state, command
+
+    def cancel(self, response_id: str) -> bool:
+        """Mark a response as cancelled by this side; return whether there is a reason to say so."""
+        state = self._active.get(response_id)
+        if state is None or state.is_cancelling:
+            return False
+        state.is_cancelling = True
+        return True
+
+    def takes(self, response_id: str) -> bool:
+        """Whether audio and text of this response still count; yes for one that is new."""
+        state = self.get(response_id)
+        return state is None or not (state.is_final or state.is_cancelling)
+
+    def note(self, event: RealtimeEvent) -> ResponseState | None:
+        """Follow a message; return the response that it changed, if it changed one."""
+        if isinstance(event, ResponseCreated):
+            return self._begin(event.response)
+        if isinstance(event, ResponseDone):
+            return self._end(event.response)
+        if isinstance(event, ErrorReported):
+            return self._refuse(event.error)
+        if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
+            return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
+        if isinstance(event, (TextDelta, TranscriptDelta)) and self.takes(event.response_id):
+            kind: Literal["text", "transcript"] = (
+                "text" if isinstance(event, TextDelta) else "transcript"
+            )
+            state = self._active.get(event.response_id)
+            if state is not None and state.add_text(kind, event.delta):
+                return state
+        return None
+
+    def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
+        """End all that has not ended, for the session is over; return those."""
+        open_states = (*self._requests.values(), *self._active.values())
+        self._requests.clear()
+        for state in open_states:
+            self._finish(state, "failed", error)
+        return open_states
+
+    def _begin(self, info: ResponseInfo) -> ResponseState | None:
+        state = self.get(info.id)
+        if state is None:
+            state = self._claim(info)
+            self._active[info.id] = state
+        elif state.is_final:
+            return None
+        state.id, state.status, state.info = info.id, "in_progress", info
+        return state
+
+    def _claim(self, info: ResponseInfo) -> ResponseState:
+        request_id = info.metadata.get(CLIENT_EVENT_ID)
+        if isinstance(request_id, str) and request_id in self._requests:
+            return self._requests.pop(request_id)
+        return ResponseState()
+
+    def _end(self, info: ResponseInfo) -> ResponseState | None:
+        state = self._begin(info)
+        if state is not None:
+            self._finish(state, info.status if info.status in _FINAL else "incomplete", None)
+        return state
+
+    def _refuse(self, error: ErrorInfo) -> ResponseState | None:
+        state = self._requests.pop(error.event_id or "", None)
+        if state is not None:
+            self._finish(state, "failed", error)
+        return state
+
+    def _finish(self, state: ResponseState, status: str, error: ErrorInfo | None) -> None:
+        state.status, state.error = status, error
+        if state.id is None:
+            return
+        self._active.pop(state.id, None)
+        self._ended[state.id] = state
+        if len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
