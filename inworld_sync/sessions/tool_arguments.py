@@ -1,0 +1,134 @@
+"""
+Arguments that a model gives, from JSON to values of the annotated types.
+
+Nothing is converted: a number in a text is a text, and a text is not a list of its letters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
+from cattrs.gen import make_dict_structure_fn
+
+from inworld_sync.wire.codec import register_exact
+
+__all__ = ["plain", "read_argument"]
+
+# What stands in JSON for each kind of container, so that a text is not taken for its letters.
+_JSON_KINDS: dict[object, type] = {
+    list: list,
+    tuple: list,
+    set: list,
+    frozenset: list,
+    Sequence: list,
+    AbstractSet: list,
+    dict: dict,
+    Mapping: dict,
+}
+
+_JSON_NAMES = {list: "an array", dict: "an object"}
+
+
+def _json_kind(kind: object) -> type | None:
+    return _JSON_KINDS.get(get_origin(kind))
+
+
+def _make_converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True)
+    register_exact(converter)
+
+    @converter.register_structure_hook_factory(lambda kind: _json_kind(kind) is not None)
+    def container(kind: type) -> Callable[[object, object], object]:
+        json_kind = _json_kind(kind)
+        return lambda value, _: _read_container(converter, _of(json_kind, value), kind)
+
+    @converter.register_structure_hook_factory(_has_fields)
+    def fields(kind: type) -> Callable[[object, object], object]:
+        read: Any = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+        return lambda value, _: read(_of(dict, value), kind)
+
+    @converter.register_structure_hook_factory(_is_literal)
+    def literal(kind: type) -> Callable[[object, object], object]:
+        return lambda value, _: _choose(value, {each: each for each in get_args(kind)})
+
+    @converter.register_structure_hook_factory(_is_enum)
+    def member(kind: type[enum.Enum]) -> Callable[[object, object], object]:
+        return lambda value, _: _choose(value, {each.value: each for each in kind})
+
+    return converter
+
+
+def _has_fields(kind: object) -> bool:
+    return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind))
+
+
+def _is_literal(kind: object) -> bool:
+    origin: object = get_origin(kind)
+    return origin is Literal
+
+
+def _is_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+
+
+def _of(kind: Any, value: object) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {_JSON_NAMES[kind]}, got {type(value).__name__}")
+    return value
+
+
+def _choose(value: object, choices: Mapping[object, object]) -> object:
+    # By type as well, for to Python 1, 1.0 and True are one.
+    for name, choice in choices.items():
+        if type(name) is type(value) and name == value:
+            return choice
+    raise ValueError(f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _read_container(converter: Converter, value: Any, kind: type) -> object:
+    inner = get_args(kind)[-1] if isinstance(value, dict) else get_args(kind)[0]
+    if isinstance(value, dict):
+        return {key: converter.structure(each, inner) for key, each in value.items()}
+    found = [converter.structure(each, inner) for each in value]
+    make = get_origin(kind)
+    if make in (list, Sequence):
+        return found
+    return tuple(found) if make is tuple else set(found) if make is set else frozenset(found)
+
+
+_CONVERTER = _make_converter()
+
+
+def read_argument(value: object, kind: object, name: str) -> object:
+    """
+    Turn one argument from JSON into a value of its annotated type; nothing is converted.
+
+    Raises:
+        ValueError: It is of another type; the text names every place that is.
+    """
+    target: Any = kind
+    try:
+        return _CONVERTER.structure(value, target)
+    except (BaseValidationError, TypeError, ValueError) as error:
+        reasons = transform_error(error, path=name, format_exception=_reason)
+        raise ValueError("; ".join(reasons)) from error
+
+
+def plain(value: object) -> object:
+    """Turn a value into what JSON has, as far as that can be."""
+    result: object = _CONVERTER.unstructure(value)
+    return result
+
+
+def _reason(error: BaseException, _: type | None) -> str:
+    """Word a converter's error so that the model can mend its call."""
+    if isinstance(error, KeyError):
+        return "missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"unknown fields {', '.join(sorted(error.extra_fields))}"
+    return str(error)

@@ -1,0 +1,202 @@
+"""
+Python types to JSON schema, and a docstring to descriptions.
+
+What a type cannot be told to a model by is refused when the function is decorated, never when it
+is called.
+Source: JSON Schema 2020-12, the keywords that language models are known to follow; Google style
+for docstrings.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import enum
+import inspect
+import re
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+__all__ = ["Docs", "read_docs", "schema_of"]
+
+_SIMPLE: Mapping[object, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
+_LISTS = (list, tuple, collections.abc.Sequence)
+_SETS = (set, frozenset, collections.abc.Set)
+_MAPPINGS = (dict, collections.abc.Mapping)
+
+_SECTION = re.compile(
+    r"(Args|Arguments|Attributes|Parameters|Returns|Yields|Raises|Notes?|Examples?|Thread safety):"
+)
+_DESCRIBED_SECTIONS = frozenset({"Args", "Arguments", "Attributes", "Parameters"})
+_ENTRY = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
+
+
+@attrs.frozen
+class Docs:
+    """What a docstring says: of the whole, and of each argument or attribute."""
+
+    text: str
+    entries: Mapping[str, str]
+
+
+def read_docs(thing: object) -> Docs:
+    """Read a docstring in Google style; without one all is empty."""
+    lines = (inspect.getdoc(thing) or "").splitlines()
+    text: list[str] = []
+    entries: dict[str, list[str]] = {}
+    section: str | None = None
+    entry: list[str] = []
+    indent: int | None = None
+    for line in lines:
+        heading = _SECTION.fullmatch(line)
+        if heading is not None:
+            section, indent = heading[1], None
+        elif section is None:
+            text.append(line)
+        elif section in _DESCRIBED_SECTIONS and line.strip():
+            depth = len(line) - len(line.lstrip())
+            indent = depth if indent is None else indent
+            match = _ENTRY.fullmatch(line.strip()) if depth == indent else None
+            if match is not None:
+                entry = entries.setdefault(match[1], [])
+                line = match[2]
+            entry.append(line.strip())
+    return Docs(
+        "\n".join(text).strip(),
+        {name: " ".join(filter(None, parts)) for name, parts in entries.items()},
+    )
+
+
+def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict[str, object]:
+    """
+    Describe a type.
+
+    Args:
+        kind: A type as ``get_type_hints`` resolves it, with ``Annotated`` kept.
+        where: What the type stands at, for the error.
+
+    Raises:
+        ConfigError: There is no schema for it.
+    """
+    if kind in _above:
+        raise ConfigError(f"{where} holds itself, which a tool's schema cannot say")
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _annotated(arguments, where, _above)
+    if origin is Literal:
+        return _choices(arguments, where)
+    if origin in (Union, types.UnionType):
+        return _optional(arguments, where, _above)
+    container = origin or kind
+    if container in (*_LISTS, *_SETS):
+        return _array(container, arguments, where, _above)
+    if container in _MAPPINGS:
+        return _mapping(arguments, where, _above)
+    if kind in _SIMPLE:
+        return {"type": _SIMPLE[kind]}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _choices(tuple(member.value for member in kind), where)
+    if isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind)):
+        return _object(kind, where, (*_above, kind))
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    raise ConfigError(
+        f"{where} must be a type that JSON has: str, int, float, bool, None, Literal, an Enum,"
+        f" list, tuple[X, ...], set, dict[str, X], an attrs class or a dataclass, got {name}"
+    )
+
+
+def _annotated(
+    arguments: tuple[object, ...], where: str, above: tuple[object, ...]
+) -> dict[str, object]:
+    kind, *notes = arguments
+    schema = schema_of(kind, where, above)
+    description = next((note for note in notes if isinstance(note, str)), None)
+    return schema if description is None else {**schema, "description": description}
+
+
+def _choices(values: tuple[object, ...], where: str) -> dict[str, object]:
+    kinds = {_SIMPLE.get(type(value)) for value in values}
+    if None in kinds or not values:
+        raise ConfigError(f"{where} must choose between texts, numbers and flags, got {values!r}")
+    schema: dict[str, object] = {"enum": list(values)}
+    return {"type": kinds.pop(), **schema} if len(kinds) == 1 else schema
+
+
+def _optional(
+    arguments: tuple[object, ...], where: str, above: tuple[object, ...]
+) -> dict[str, object]:
+    kinds = [each for each in arguments if each is not type(None)]
+    if len(kinds) != 1 or len(kinds) == len(arguments):
+        raise ConfigError(
+            f"{where} must be one type, or one type and None: a model cannot be held to"
+            " a union of several"
+        )
+    return {"anyOf": [schema_of(kinds[0], where, above), {"type": "null"}]}
+
+
+def _array(
+    container: object, arguments: tuple[object, ...], where: str, above: tuple[object, ...]
+) -> dict[str, object]:
+    kinds = [each for each in arguments if each is not Ellipsis]
+    is_open_tuple = container is tuple and Ellipsis in arguments
+    if len(kinds) != 1 or (container is tuple and not is_open_tuple):
+        raise ConfigError(f"{where} must say of what it is a list, such as list[str]")
+    schema: dict[str, object] = {"type": "array", "items": schema_of(kinds[0], where, above)}
+    return {**schema, "uniqueItems": True} if container in _SETS else schema
+
+
+def _mapping(
+    arguments: tuple[object, ...], where: str, above: tuple[object, ...]
+) -> dict[str, object]:
+    if len(arguments) != 2 or arguments[0] is not str:
+        raise ConfigError(f"{where} must have texts as keys, such as dict[str, int]")
+    return {"type": "object", "additionalProperties": schema_of(arguments[1], where, above)}
+
+
+def _object(kind: type, where: str, above: tuple[object, ...]) -> dict[str, object]:
+    hints = get_type_hints(kind, include_extras=True)
+    docs = read_docs(kind)
+    properties: dict[str, object] = {}
+    required = []
+    for name, has_default in _fields(kind):
+        schema = schema_of(hints[name], f"{where}.{name}", above)
+        if name in docs.entries:
+            schema = {"description": docs.entries[name], **schema}
+        properties[name] = schema
+        if not has_default:
+            required.append(name)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _fields(kind: type) -> Iterable[tuple[str, bool]]:
+    if attrs.has(kind):
+        return [
+            (field.name, field.default is not attrs.NOTHING)
+            for field in attrs.fields(kind)
+            if field.init
+        ]
+    return [
+        (
+            field.name,
+            field.default is not dataclasses.MISSING
+            or field.default_factory is not dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(kind)
+        if field.init
+    ]
