@@ -9,6 +9,7 @@ const char *iw_status_text(int status)
     case IW_NO_MEMORY: return "out of memory";
     case IW_NO_ROOM: return "the output buffer is too small";
     case IW_UNSUPPORTED: return "not supported by this CPU or build";
+    case IW_STALE: return "it belongs to something that is over";
     case IW_BAD_LENGTH: return "the text ends inside a group of four characters";
     case IW_BAD_CHARACTER: return "a character is outside the base64 alphabet";
     case IW_BAD_PADDING: return "padding stands where it may not";

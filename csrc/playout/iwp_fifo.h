@@ -1,0 +1,55 @@
+/*
+ * Sound that is made but not handed out yet, with the source position it stands for.
+ * Included by the playout's files.
+ *
+ * Time scaling makes whole periods, a device asks for any number; the rest waits here.
+ * Thread safety: none; the consumer owns it. No allocation.
+ */
+#ifndef IWP_FIFO_H
+#define IWP_FIFO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "include/iw_api.h"
+#include "playout/iwp_conceal.h"
+
+enum {
+    /* One block of 10 ms, one inserted or merged period of 15 ms. */
+    IWP_BLOCK_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
+    IWP_FIFO_FRAMES = IWP_BLOCK_FRAMES_MAX + IWP_LAG_FRAMES_MAX,
+    IWP_FIFO_PARTS = 32
+};
+
+struct iwp_fifo {
+    size_t channels;
+    size_t frames;
+    size_t count; /* parts */
+    struct iw_playout_part parts[IWP_FIFO_PARTS];
+    float samples[IWP_FIFO_FRAMES * IWP_CHANNELS_MAX];
+};
+
+/* Whether another part of at most IWP_LAG_FRAMES_MAX frames fits. */
+int iwp_fifo_has_room(const struct iwp_fifo *fifo);
+
+/* Where the next part's samples go; announce them with iwp_fifo_add. */
+float *iwp_fifo_end(struct iwp_fifo *fifo);
+
+/*
+ * Append what was written at iwp_fifo_end: `part.output_frames` of it.
+ * A part that goes on plainly where the last one ended becomes one with it.
+ */
+void iwp_fifo_add(struct iwp_fifo *fifo, struct iw_playout_part part);
+
+/* Append a part to an array of them as iwp_fifo_add does; 0 when it was full. */
+int iwp_parts_append(struct iw_playout_part *parts, size_t *count, size_t capacity,
+                     struct iw_playout_part part);
+
+/*
+ * Take `frames`, at most fifo->frames, from the front. `take` is called once for each part or
+ * piece of a part, in order, with its samples; a stretched part gives its source in proportion.
+ */
+typedef void iwp_fifo_take(void *context, const float *samples, struct iw_playout_part piece);
+void iwp_fifo_pop(struct iwp_fifo *fifo, size_t frames, iwp_fifo_take *take, void *context);
+
+#endif

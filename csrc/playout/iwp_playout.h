@@ -1,0 +1,311 @@
+/*
+ * The playout's state, in three parts. Included by the playout's files.
+ *
+ * Rules, which take the place of locks:
+ * - `consumer` belongs to the thread that pulls, `producer` to whoever holds the caller's lock.
+ * - `shared` holds atomic words. Each has one writer, named there, except `commit`.
+ * - `commit` is epoch | fade | position: the consumer moves the position, a clear moves the
+ *   epoch, each by one compare-and-swap. The consumer prepares its whole block first, and with
+ *   it the fade that would follow. If a clear wins, the block is thrown away, the fade of the
+ *   block before is heard, and reading goes on where the clear says. So the position that the
+ *   clear saw, plus the fade that came with it, is what is heard: final at once, without waiting.
+ * - What the consumer changes on the way to a commit that fails is either set anew by the reset
+ *   that follows, or kept back until the commit is done: counters, events, segments to free.
+ *
+ * 4 of 1024 epochs are ever alive: a clear needs the consumer's answer to the one before the
+ * last only for the memory, and an epoch that comes round again within one pull would need 1024
+ * clears in it. Positions have 44 bits: 11 years at 48 kHz.
+ */
+#ifndef IWP_PLAYOUT_H
+#define IWP_PLAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/iwp_atomic.h"
+#include "include/iw_api.h"
+#include "playout/iwp_bank.h"
+#include "playout/iwp_conceal.h"
+#include "playout/iwp_decide.h"
+#include "playout/iwp_fifo.h"
+#include "playout/iwp_start.h"
+#include "playout/iwp_store.h"
+
+#define IWP_NS_PER_MS 1e6
+
+enum {
+    IWP_FADE_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
+    IWP_LOOK_FRAMES_MAX = IWP_RATE_MAX_HZ * 42 / 1000, /* two periods and a window */
+    IWP_STALL_TIMES = 6,
+    IWP_PENDING = 16, /* events of one pull; more are counted as missed */
+    IWP_RING = 256,   /* events between two polls; a power of two */
+    /* What one clear can tell, marks apart: start, end or clearing of each item. */
+    IWP_TOLD_LEAST = 2 * IW_PLAYOUT_ITEMS
+};
+
+/* ---- the commit word ------------------------------------------------------------------------ */
+
+enum { IWP_EPOCH_BITS = 10, IWP_FADE_BITS = 10, IWP_POSITION_BITS = 44 };
+#define IWP_EPOCHS (1u << IWP_EPOCH_BITS)
+#define IWP_FADE_SOURCE_MAX ((1 << IWP_FADE_BITS) - 1)
+
+static inline uint64_t iwp_commit_word(uint64_t epoch, uint64_t fade, int64_t position)
+{
+    return (epoch % IWP_EPOCHS) << (IWP_FADE_BITS + IWP_POSITION_BITS) |
+           fade << IWP_POSITION_BITS | (uint64_t)position;
+}
+
+static inline uint64_t iwp_commit_epoch(uint64_t word)
+{
+    return word >> (IWP_FADE_BITS + IWP_POSITION_BITS);
+}
+
+static inline int64_t iwp_commit_fade(uint64_t word)
+{
+    return (int64_t)(word >> IWP_POSITION_BITS & IWP_FADE_SOURCE_MAX);
+}
+
+static inline int64_t iwp_commit_position(uint64_t word)
+{
+    return (int64_t)(word & (((uint64_t)1 << IWP_POSITION_BITS) - 1));
+}
+
+/* ---- shared --------------------------------------------------------------------------------- */
+
+/* Where the consumer goes on after a clear. Written before the epoch that names it. */
+struct iwp_resumption {
+    struct iwp_word generation;
+    struct iwp_word position;
+    struct iwp_word silent; /* what would fade out is not heard anyway */
+    struct iwp_pointer cursor;
+};
+
+/* What the consumer counts. */
+enum iwp_count {
+    IWP_COUNT_PLAYED,
+    IWP_COUNT_CONCEALED,
+    IWP_COUNT_HELD,
+    IWP_COUNT_IDLE,
+    IWP_COUNT_FADED,
+    IWP_COUNT_INSERTED,
+    IWP_COUNT_REMOVED,
+    IWP_COUNT_LOST,
+    IWP_COUNT_LATE,
+    IWP_COUNT_DUPLICATE,
+    IWP_COUNT_SKIPPED,
+    IWP_COUNT_STALLS,
+    IWP_COUNT_STALLED,
+    IWP_COUNT_INTERRUPTIONS,
+    IWP_COUNT_MISSED_EVENTS,
+    IWP_COUNTS
+};
+
+struct iwp_notice {
+    uint32_t type; /* enum iw_playout_event_type */
+    int64_t position;
+    uint64_t time_ns;
+};
+
+struct iwp_shared {
+    struct iwp_word commit;
+    /* The consumer's. */
+    struct iwp_word answered; /* the generation that it took up */
+    struct iwp_word pulled_ns;
+    struct iwp_word period_ns;
+    struct iwp_word state;
+    struct iwp_word offset_ns; /* live: time of play minus source time, signed */
+    struct iwp_word counts[IWP_COUNTS];
+    struct iwp_word notices_written;
+    struct iwp_notice notices[IWP_RING];
+    /* The producer's. A resumption is rewritten two clears later, when its epoch is over. */
+    struct iwp_resumption resumptions[2];
+    struct iwp_word notices_read;
+    struct iwp_word target_ns; /* live: the wanted offset, signed */
+    struct iwp_word base_ns;   /* live: the offset of the quickest packet, signed */
+    struct iwp_word threshold_frames;
+    struct iwp_word received_frames;
+    struct iwp_word stale_frames;
+    struct iwp_word refused_frames;
+    struct iwp_word resyncs;
+    struct iwp_word clears;
+    struct iwp_word untold_events;
+    struct iwp_word write_position;
+    /* Anybody's. */
+    struct iwp_word paused;
+};
+
+/* ---- the consumer --------------------------------------------------------------------------- */
+
+/* The fade that would follow a commit. */
+struct iwp_exit {
+    size_t frames;
+    size_t source_frames;
+    float samples[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX];
+};
+
+struct iwp_consumer {
+    struct iwp_store store;
+    struct iwp_fifo fifo;
+    struct iwp_conceal conceal;
+    struct iwp_pause pause;
+    enum iw_playout_state state;
+    uint64_t epoch;
+    int64_t heard; /* the position behind all output so far */
+    bool started;  /* a first segment gave the position */
+    bool holding;  /* stalled in a pause, silently */
+    bool budgeted; /* this block's share of stretching is granted */
+    bool paused;
+    int64_t ends[IW_PLAYOUT_ITEMS]; /* positions where items end, in order */
+    size_t ends_count;
+    double tokens_frames;
+    size_t stalled_frames; /* of this stall, that stand for no lost sound yet */
+    size_t stall_frames;   /* of this stall */
+    bool resume_set;
+    double resume_ns;
+    double stall_times_ns[IWP_STALL_TIMES]; /* newest first */
+    size_t stall_times_count;
+    double clock_ns; /* of this pull, smoothed */
+    double block_ns; /* of this block */
+    double period_ns;
+    struct iwp_exit exits[2]; /* of the last commit, and of the one that is prepared */
+    size_t exit;
+    float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the exit that is under way */
+    size_t fading_frames;
+    size_t faded_frames;
+    uint64_t counts[IWP_COUNTS];
+    struct iwp_notice pending[IWP_PENDING];
+    size_t pending_count;
+    struct iw_playout_part parts[IW_PLAYOUT_PARTS];
+    size_t parts_count;
+    float look[IWP_LOOK_FRAMES_MAX * IWP_CHANNELS_MAX];
+};
+
+/* ---- the producer --------------------------------------------------------------------------- */
+
+#define IWP_NOT_BEGUN UINT64_MAX
+
+struct iwp_item {
+    uint64_t id;
+    uint64_t order; /* of the first push; IWP_NOT_BEGUN before it */
+    int64_t start;
+    int64_t end;
+    int64_t heard; /* frames, once it is cleared */
+    bool ended;
+    bool cleared;
+    bool started_told;
+    bool done_told;
+};
+
+struct iwp_mark {
+    uint64_t item;
+    uint64_t order;
+    uint64_t offset;
+    uint64_t tag;
+};
+
+/* From which number to which position: of timestamps or of sequence numbers. */
+struct iwp_timeline {
+    bool set;
+    uint32_t number; /* of the newest packet */
+    int64_t position;
+    size_t packet_frames; /* sequence numbers only */
+};
+
+struct iwp_producer {
+    struct iwp_segment *oldest;
+    struct iwp_segment *newest;
+    struct iwp_segment *reserved;
+    uint64_t reserved_item;
+    size_t held_frames; /* in all segments that are not freed */
+    uint64_t generation;
+    int64_t write_position;
+    int64_t clear_position; /* what lies before it was cleared */
+    struct iwp_timeline timestamps;
+    struct iwp_timeline sequences;
+    struct iwp_bank bank;
+    struct iwp_start start;
+    bool bank_rounded; /* its transits are counted to the next pull */
+    struct iwp_item items[IW_PLAYOUT_ITEMS];
+    size_t items_count;
+    uint64_t items_order;
+    struct iwp_mark *marks; /* by order, offset and age */
+    size_t marks_count;
+    size_t marks_capacity;
+    struct iw_playout_event *told; /* what a clear reports to the next poll */
+    size_t told_count;
+    size_t told_capacity;
+};
+
+struct iw_playout {
+    struct iw_playout_config config;
+    size_t input_frame_bytes;
+    size_t output_frame_bytes;
+    size_t capacity_frames;
+    size_t fade_frames;
+    size_t start_frames; /* 0: learned */
+    struct iwp_shared shared;
+    struct iwp_consumer consumer;
+    struct iwp_producer producer;
+};
+
+/* ---- between the consumer's files ----------------------------------------------------------- */
+
+/* Frames in `ms`, rounded down. */
+static inline size_t iwp_frames(const struct iw_playout *playout, double ms)
+{
+    return (size_t)(ms * playout->config.sample_rate_hz / 1000.0);
+}
+
+/* Make sound until the fifo holds `frames`, which is at most 10 ms, or is full. */
+void iwp_produce(struct iw_playout *playout, size_t frames);
+
+/* Say something to the next poll, once this pull is committed. */
+void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
+
+/* Put `frames` at the end of the fifo, after the concealment's merge, and remember them. */
+void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames);
+
+/* Leave out a period, or 10 ms of a pause; false if the sound does not allow it. */
+bool iwp_shrink(struct iw_playout *playout, bool urgent);
+bool iwp_shrink_pause(struct iw_playout *playout);
+
+/* Insert a period; false if the sound does not allow it. */
+bool iwp_grow(struct iw_playout *playout, bool urgent);
+
+/* A word that one thread alone writes. */
+static inline void iwp_add(struct iwp_word *word, uint64_t more)
+{
+    iwp_store(word, iwp_load(word) + more);
+}
+
+/* ---- between the producer's files ----------------------------------------------------------- */
+
+/* The item, or NULL. */
+struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id);
+
+/* The item, made if need be; NULL when all places are taken by items that are not over. */
+struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id);
+
+/* Its first sound begins at `position`: now its marks have a place. */
+void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t position);
+
+/* Frames of the item before the stream's `position`, never more than were received. */
+int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
+
+/*
+ * The next event that follows from the stream being played up to `position`, and was not told:
+ * an item's start, a mark, an item's end. False when there is none.
+ */
+bool iwp_next_event(struct iw_playout *playout, int64_t position, struct iw_playout_event *event);
+
+/* Keep an event for the next poll. */
+void iwp_tell(struct iw_playout *playout, struct iw_playout_event event);
+
+/* Cancel the marks of an item; returns how many. */
+uint64_t iwp_cancel_marks(struct iw_playout *playout, const struct iwp_item *item);
+
+/* Free what the consumer gave back. */
+void iwp_reclaim(struct iw_playout *playout);
+
+#endif

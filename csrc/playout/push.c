@@ -1,0 +1,323 @@
+/* The producer: from a packet to a segment with a position, and what its arrival teaches. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "playout/iwp_playout.h"
+
+#define RESYNC_MS 5000.0 /* a longer jump is another time base, not a gap */
+#define ROUNDING 1e-6    /* of a pull's period */
+
+/* Where a packet belongs. */
+struct place {
+    int64_t position;
+    bool reordered;
+    bool rebased; /* transit times before it mean nothing any more */
+};
+
+void iwp_reclaim(struct iw_playout *playout)
+{
+    struct iwp_producer *producer = &playout->producer;
+    uint64_t answered = iwp_load(&playout->shared.answered);
+
+    while (producer->oldest != producer->newest) {
+        struct iwp_segment *segment = producer->oldest;
+
+        if (segment->generation >= answered && !iwp_load(&segment->done))
+            return;
+        producer->oldest = iwp_load_pointer(&segment->next);
+        producer->held_frames -= segment->frames;
+        free(segment);
+    }
+}
+
+static size_t queued_frames(const struct iw_playout *playout)
+{
+    const struct iwp_producer *producer = &playout->producer;
+    int64_t played = iwp_commit_position(iwp_load(&playout->shared.commit));
+
+    if (played < producer->clear_position)
+        played = producer->clear_position;
+    return (size_t)(producer->write_position - played);
+}
+
+/* ---- arrival -------------------------------------------------------------------------------- */
+
+/* When the consumer can first use what arrives now: at its next pull. */
+static double arrival_ms(const struct iw_playout *playout, uint64_t now_ns, bool *rounded)
+{
+    double pulled_ns = (double)iwp_load(&playout->shared.pulled_ns);
+    double period_ns = (double)iwp_load(&playout->shared.period_ns);
+    double pulls;
+
+    *rounded = period_ns > 0;
+    if (!*rounded)
+        return (double)now_ns / IWP_NS_PER_MS;
+    pulls = ceil(((double)now_ns - pulled_ns) / period_ns - ROUNDING);
+    pulls = pulls < 1 ? 1 : pulls;
+    return (pulled_ns + pulls * period_ns) / IWP_NS_PER_MS;
+}
+
+static uint64_t signed_ns(double ms)
+{
+    return (uint64_t)(int64_t)(ms * IWP_NS_PER_MS);
+}
+
+static void teach_bank(struct iw_playout *playout, const struct place *place, size_t frames,
+                       uint64_t now_ns)
+{
+    struct iwp_producer *producer = &playout->producer;
+    double per_ms = playout->config.sample_rate_hz / 1000.0;
+    double source_ms = (double)place->position / per_ms;
+    bool rounded;
+    double time_ms = arrival_ms(playout, now_ns, &rounded);
+
+    /* Before the first pull nobody knows when a packet will be used. */
+    if (place->rebased || rounded != producer->bank_rounded)
+        iwp_bank_restart(&producer->bank);
+    producer->bank_rounded = rounded;
+    /* Less than the time between two pulls cannot be told from none. */
+    producer->bank.min_delay_ms =
+        fmax(playout->config.min_delay_ms,
+             (double)iwp_load(&playout->shared.period_ns) / IWP_NS_PER_MS);
+    iwp_bank_arrival(&producer->bank, source_ms, time_ms - source_ms, (double)frames / per_ms,
+                     place->reordered);
+    iwp_store(&playout->shared.target_ns, signed_ns(iwp_bank_target_ms(&producer->bank)));
+    iwp_store(&playout->shared.base_ns, signed_ns(producer->bank.base_ms));
+}
+
+static void teach_start(struct iw_playout *playout, size_t frames, bool last, uint64_t now_ns)
+{
+    struct iwp_producer *producer = &playout->producer;
+    double per_ms = playout->config.sample_rate_hz / 1000.0;
+    bool rounded;
+
+    iwp_start_chunk(&producer->start, arrival_ms(playout, now_ns, &rounded),
+                    (double)frames / per_ms, last);
+    if (playout->start_frames == 0)
+        iwp_store(&playout->shared.threshold_frames,
+                  iwp_frames(playout, iwp_start_threshold_ms(&producer->start)));
+}
+
+/* ---- places --------------------------------------------------------------------------------- */
+
+/* Without timestamps the time between two items is unknown. */
+static struct place place_behind(const struct iw_playout *playout, const struct iwp_item *item)
+{
+    return (struct place){
+        .position = playout->producer.write_position,
+        .rebased = item->order == IWP_NOT_BEGUN,
+    };
+}
+
+/* `ahead_frames` from the newest packet of the timeline; behind all, where that is too far. */
+static struct place place_on(struct iw_playout *playout, struct iwp_timeline *timeline,
+                             int64_t ahead_frames, uint32_t number)
+{
+    struct iwp_producer *producer = &playout->producer;
+    int64_t limit = (int64_t)iwp_frames(playout, RESYNC_MS);
+    int64_t position = timeline->position + ahead_frames;
+    struct place place = {.position = position, .reordered = ahead_frames < 0};
+
+    if (!timeline->set || ahead_frames > limit || ahead_frames < -limit ||
+        position < producer->clear_position) {
+        if (timeline->set)
+            iwp_add(&playout->shared.resyncs, 1);
+        place = (struct place){.position = producer->write_position, .rebased = true};
+    }
+    if (!place.reordered) {
+        timeline->set = true;
+        timeline->number = number;
+        timeline->position = place.position;
+    }
+    return place;
+}
+
+/* ---- segments ------------------------------------------------------------------------------- */
+
+static int make_segment(struct iw_playout *playout, struct iwp_segment **made, size_t frames)
+{
+    struct iwp_producer *producer = &playout->producer;
+    struct iwp_segment *segment;
+
+    iwp_reclaim(playout);
+    /* One capacity is queued; another may be held by segments that are played but not freed. */
+    if (frames > playout->capacity_frames ||
+        queued_frames(playout) + frames > playout->capacity_frames ||
+        producer->held_frames + frames > 2 * playout->capacity_frames)
+        return IW_NO_ROOM;
+    segment = malloc(sizeof *segment + frames * playout->input_frame_bytes);
+    if (segment == NULL)
+        return IW_NO_MEMORY;
+    memset(segment, 0, sizeof *segment);
+    segment->frames = frames;
+    segment->samples = (uint8_t *)(segment + 1);
+    *made = segment;
+    return IW_OK;
+}
+
+/* Note what the item has received, then hand the segment to the consumer. */
+static void publish(struct iw_playout *playout, struct iwp_segment *segment,
+                    struct iwp_item *item, const struct place *place, uint32_t flags)
+{
+    struct iwp_producer *producer = &playout->producer;
+    int64_t end = place->position + (int64_t)segment->frames;
+    bool last = (flags & IW_PLAYOUT_END_OF_ITEM) != 0;
+
+    if (item->order == IWP_NOT_BEGUN)
+        iwp_item_begin(playout, item, place->position);
+    item->start = place->position < item->start ? place->position : item->start;
+    item->end = end > item->end ? end : item->end;
+    item->ended = item->ended || last;
+    if (end > producer->write_position) {
+        producer->write_position = end;
+        iwp_store(&playout->shared.write_position, (uint64_t)end);
+    }
+    iwp_add(&playout->shared.received_frames, segment->frames);
+    segment->position = place->position;
+    segment->flags = last ? IWP_SEGMENT_END : 0;
+    segment->generation = producer->generation;
+    producer->held_frames += segment->frames;
+    iwp_store_pointer(&producer->newest->next, segment);
+    producer->newest = segment;
+}
+
+/* What came teaches first: the target must be known when the sound is there. */
+static void arrive(struct iw_playout *playout, struct iwp_segment *segment, struct iwp_item *item,
+                   const struct place *place, uint32_t flags, uint64_t now_ns)
+{
+    bool last = (flags & IW_PLAYOUT_END_OF_ITEM) != 0;
+
+    if (playout->config.mode == IW_PLAYOUT_BURST)
+        teach_start(playout, segment->frames, last, now_ns);
+    else if (segment->frames > 0)
+        teach_bank(playout, place, segment->frames, now_ns);
+    publish(playout, segment, item, place, flags);
+}
+
+static int refuse(struct iw_playout *playout, int status, size_t frames)
+{
+    iwp_add(status == IW_STALE ? &playout->shared.stale_frames : &playout->shared.refused_frames,
+            frames);
+    return status;
+}
+
+static int admit(struct iw_playout *playout, const uint8_t *samples, size_t frames,
+                 struct iwp_item *item, const struct place *place, uint32_t flags,
+                 uint64_t now_ns)
+{
+    struct iwp_segment *segment;
+    int status;
+
+    if (frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))
+        return IW_OK;
+    status = make_segment(playout, &segment, frames);
+    if (status != IW_OK)
+        return refuse(playout, status, frames);
+    if (frames > 0)
+        memcpy(segment->samples, samples, frames * playout->input_frame_bytes);
+    arrive(playout, segment, item, place, flags, now_ns);
+    return IW_OK;
+}
+
+/* ---- the calls ------------------------------------------------------------------------------ */
+
+/* The item, if it may be appended to: it is new, or the newest and not ended. */
+static int open_to_append(struct iw_playout *playout, struct iwp_item **item, uint64_t id)
+{
+    bool newest;
+
+    *item = iwp_item_open(playout, id);
+    if (*item == NULL)
+        return IW_NO_ROOM;
+    newest = !(*item)->ended && (*item)->order + 1 == playout->producer.items_order;
+    if ((*item)->cleared || ((*item)->order != IWP_NOT_BEGUN && !newest))
+        return IW_STALE;
+    return IW_OK;
+}
+
+int iw_playout_push(struct iw_playout *playout, const uint8_t *samples, size_t frames,
+                    uint64_t item_id, uint32_t flags, uint64_t now_ns)
+{
+    struct iwp_item *item;
+    struct place place;
+    int status = open_to_append(playout, &item, item_id);
+
+    if (status != IW_OK)
+        return refuse(playout, status, frames);
+    place = place_behind(playout, item);
+    return admit(playout, samples, frames, item, &place, flags, now_ns);
+}
+
+int iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples, size_t frames,
+                       uint64_t item_id, uint32_t timestamp, uint32_t flags, uint64_t now_ns)
+{
+    struct iwp_timeline *timeline = &playout->producer.timestamps;
+    struct iwp_item *item = iwp_item_open(playout, item_id);
+    struct place place;
+
+    if (item == NULL || item->cleared)
+        return refuse(playout, item == NULL ? IW_NO_ROOM : IW_STALE, frames);
+    place = place_on(playout, timeline, (int32_t)(timestamp - timeline->number), timestamp);
+    return admit(playout, samples, frames, item, &place, flags, now_ns);
+}
+
+int iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples, size_t frames,
+                             uint64_t item_id, uint16_t sequence, uint32_t flags, uint64_t now_ns)
+{
+    struct iwp_timeline *timeline = &playout->producer.sequences;
+    struct iwp_item *item = iwp_item_open(playout, item_id);
+    struct place place;
+    int16_t ahead;
+
+    if (item == NULL || item->cleared)
+        return refuse(playout, item == NULL ? IW_NO_ROOM : IW_STALE, frames);
+    if (!timeline->set)
+        timeline->packet_frames = frames;
+    ahead = (int16_t)(uint16_t)(sequence - timeline->number);
+    if (item->order == IWP_NOT_BEGUN && ahead > 0 && timeline->set)
+        /* The last packet of an item may be short, so the next item is put right behind. */
+        timeline->position =
+            playout->producer.write_position - ahead * (int64_t)timeline->packet_frames;
+    place = place_on(playout, timeline, ahead * (int64_t)timeline->packet_frames, sequence);
+    return admit(playout, samples, frames, item, &place, flags, now_ns);
+}
+
+int iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames,
+                       uint64_t item_id)
+{
+    struct iwp_producer *producer = &playout->producer;
+    struct iwp_item *item;
+    int status = open_to_append(playout, &item, item_id);
+
+    free(producer->reserved);
+    producer->reserved = NULL;
+    if (status == IW_OK)
+        status = make_segment(playout, &producer->reserved, frames);
+    if (status != IW_OK)
+        return refuse(playout, status, frames);
+    producer->reserved_item = item_id;
+    *space = producer->reserved->samples;
+    return IW_OK;
+}
+
+int iw_playout_commit(struct iw_playout *playout, size_t frames, uint32_t flags, uint64_t now_ns)
+{
+    struct iwp_segment *segment = playout->producer.reserved;
+    struct iwp_item *item;
+    struct place place;
+    int status;
+
+    if (segment == NULL || frames > segment->frames)
+        return IW_BAD_ARGUMENT;
+    playout->producer.reserved = NULL;
+    status = open_to_append(playout, &item, playout->producer.reserved_item);
+    segment->frames = frames;
+    if (status != IW_OK || (frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))) {
+        free(segment);
+        return status == IW_OK ? IW_OK : refuse(playout, status, frames);
+    }
+    place = place_behind(playout, item);
+    arrive(playout, segment, item, &place, flags, now_ns);
+    return IW_OK;
+}
