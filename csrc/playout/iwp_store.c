@@ -105,8 +105,8 @@ enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *
     link_after(store, segment, before);
     if (store->beyond == segment->later)
         store->beyond = segment;
-    else if (end_of(segment) > store->edge)
-        store->edge = end_of(segment); /* it begins within unbroken sound and reaches further */
+    else if (segment->position <= store->edge && end_of(segment) > store->edge)
+        store->edge = end_of(segment); /* it begins within the unbroken sound and goes on */
     stretch_edge(store);
     return IWP_ADMITTED;
 }
