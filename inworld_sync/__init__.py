@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
     from inworld_sync.client import Inworld as Inworld
+    from inworld_sync.devices.null import NullSpeaker as NullSpeaker
+    from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import (
         AudioError as AudioError,
         AuthError as AuthError,
@@ -70,6 +72,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "auth": ["ApiKey", "Auth", "Token"],
     "client": ["Inworld"],
+    "devices.null": ["NullSpeaker"],
+    "devices.wav_file": ["WavSink", "WavSource"],
     "errors": [
         "AudioError",
         "AuthError",

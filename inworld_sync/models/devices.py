@@ -45,7 +45,11 @@ class AudioSink(Protocol):
 
     @property
     def heard_samples(self) -> int:
-        """Samples heard since the sink was made: written, played and past the device's latency."""
+        """
+        Samples heard since the sink was made: written, played and past the device's latency.
+
+        What :meth:`clear` dropped is not counted. It never goes back.
+        """
         ...
 
     def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
@@ -59,12 +63,36 @@ class AudioSink(Protocol):
         """
         ...
 
+    def end(self) -> None:
+        """
+        Say that the utterance is complete: what was written plays to its last sample.
+
+        A sink that collects some sound before it starts would else wait for more of it.
+        What is written next is another utterance. :meth:`drain` says the same.
+        """
+        ...
+
     def clear(self) -> int:
-        """Drop all that was written and not heard; return :attr:`heard_samples` at that moment."""
+        """
+        Drop all that was written and not heard.
+
+        A :meth:`write` or :meth:`drain` that waits returns; what it brought is dropped too.
+
+        Returns:
+            What :attr:`heard_samples` is from now on: final, with whatever a device cannot take
+            back.
+        """
         ...
 
     def drain(self, *, timeout: float | None = None) -> None:
-        """Wait until all that was written is heard, or raise DeadlineExceeded."""
+        """
+        Wait until all that was written is heard; nothing more follows for now, as :meth:`end`.
+
+        Raises:
+            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
+            DeviceError: The device failed.
+            ClosedError: The sink was closed.
+        """
         ...
 
     def close(self) -> None:

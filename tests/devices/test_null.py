@@ -1,0 +1,169 @@
+"""A speaker that nobody hears keeps time, drops on command and never hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from inworld_sync import AudioSink, NullSpeaker
+from inworld_sync.errors import AudioError, ClosedError, ConfigError, DeadlineExceeded
+
+RATE_HZ = 16000
+
+# Above what any wait here takes; a test that reaches it has failed.
+PATIENCE_S = 10.0
+
+
+def silence(milliseconds: int) -> bytes:
+    return bytes(RATE_HZ * milliseconds // 1000 * 2)
+
+
+@pytest.fixture
+def speaker() -> Iterator[NullSpeaker]:
+    with NullSpeaker(RATE_HZ, buffer_ms=50) as speaker:
+        yield speaker
+
+
+def test_is_a_sink(speaker: NullSpeaker) -> None:
+    """It serves wherever a sink is asked for."""
+    assert isinstance(speaker, AudioSink)
+
+
+def test_plays_in_real_time(speaker: NullSpeaker) -> None:
+    """What was heard is the time since the sound started, to the sample."""
+    before = time.monotonic()
+    speaker.write(silence(50))
+    after = time.monotonic()
+    while speaker.heard_samples < RATE_HZ // 50:
+        pass
+
+    asked = time.monotonic()
+    heard = speaker.heard_samples
+    answered = time.monotonic()
+
+    assert int((asked - after) * RATE_HZ) <= heard <= int((answered - before) * RATE_HZ) + 1
+
+
+def test_never_hears_more_than_was_written(speaker: NullSpeaker) -> None:
+    """A sound that has ended stays ended."""
+    speaker.write(silence(1))
+    speaker.drain(timeout=PATIENCE_S)
+
+    assert RATE_HZ // 1000 == speaker.heard_samples
+
+
+def test_write_waits_for_room(speaker: NullSpeaker) -> None:
+    """What waits in the buffer is never more than its size."""
+    speaker.write(silence(120), timeout=PATIENCE_S)
+
+    assert speaker.heard_samples >= RATE_HZ * 70 // 1000
+
+
+def test_write_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
+    """A full buffer is an error when the time is over, and what fitted plays."""
+    with pytest.raises(DeadlineExceeded):
+        speaker.write(silence(3_600_000), timeout=0.02)
+
+    speaker.drain(timeout=PATIENCE_S)
+    assert RATE_HZ * 50 // 1000 <= speaker.heard_samples < RATE_HZ * 2
+
+
+def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
+    """Waiting for the end is bounded."""
+    speaker.pause()
+    speaker.write(silence(1))
+
+    with pytest.raises(DeadlineExceeded):
+        speaker.drain(timeout=0.01)
+
+
+def test_clear_drops_what_was_not_heard(speaker: NullSpeaker) -> None:
+    """After a clear there is nothing left to hear, and the count is final."""
+    speaker.write(silence(50))
+
+    heard = speaker.clear()
+    speaker.drain(timeout=0)
+
+    assert heard == speaker.heard_samples < RATE_HZ * 50 // 1000
+
+
+def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
+    """All of a sound is dropped, also what its writer still holds."""
+    speaker.pause()
+    thread = threading.Thread(target=speaker.write, args=(silence(200),))
+    thread.start()
+    while not speaker._written_samples:
+        pass
+
+    speaker.clear()
+    thread.join(PATIENCE_S)
+    speaker.resume()
+
+    speaker.drain(timeout=0)
+    assert not thread.is_alive()
+    assert speaker.heard_samples == 0
+
+
+def test_pause_stands_still(speaker: NullSpeaker) -> None:
+    """Nothing is heard during a pause, and nothing is lost by it."""
+    speaker.write(silence(50))
+    speaker.pause()
+    heard = speaker.heard_samples
+    with pytest.raises(DeadlineExceeded):
+        speaker.drain(timeout=0.06)
+
+    assert heard == speaker.heard_samples
+    speaker.resume()
+    speaker.drain(timeout=PATIENCE_S)
+    assert RATE_HZ * 50 // 1000 == speaker.heard_samples
+
+
+def test_close_wakes_whoever_waits(speaker: NullSpeaker) -> None:
+    """A blocked writer learns that the speaker is closed."""
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            speaker.write(silence(60_000))
+        except ClosedError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not speaker._written_samples:
+        pass
+    speaker.close()
+    thread.join(PATIENCE_S)
+
+    assert len(errors) == 1
+
+
+def test_closed_refuses_sound(speaker: NullSpeaker) -> None:
+    """Nothing can be written after the end."""
+    speaker.close()
+
+    with pytest.raises(ClosedError):
+        speaker.write(silence(1))
+
+
+def test_half_a_sample_is_refused(speaker: NullSpeaker) -> None:
+    """Cut audio is named, and nothing of it plays."""
+    with pytest.raises(AudioError) as caught:
+        speaker.write(b"\0\0\0")
+
+    assert caught.value.offset_bytes == 2
+    assert speaker.heard_samples == 0
+
+
+# Outside the range on either side, and no number.
+BAD = [{"sample_rate_hz": 999}, {"sample_rate_hz": 192_001}, {"buffer_ms": 9}, {"buffer_ms": True}]
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_settings_have_ranges(arguments: dict[str, int]) -> None:
+    """A setting that makes no sense is refused when the speaker is made."""
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        NullSpeaker(**arguments)

@@ -1,0 +1,164 @@
+"""WAV files serve as microphones and as speakers, and are whole however they end."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import time
+import wave
+from pathlib import Path
+
+import pytest
+
+from inworld_sync import AudioSink, AudioSource, WavSink, WavSource
+from inworld_sync.errors import AudioError, ClosedError
+
+RATE_HZ = 8000
+
+# 100 ms, every sample another one.
+RAMP = struct.pack("<800h", *range(800))
+
+
+def written(path: Path) -> bytes:
+    """The samples of a file, read by the standard library, which trusts its header."""
+    with wave.open(str(path), "rb") as file:
+        return file.readframes(file.getnframes())
+
+
+@pytest.fixture
+def ramp(tmp_path: Path) -> Path:
+    path = tmp_path / "ramp.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(RAMP)
+    return path
+
+
+def test_a_source_gives_the_file(ramp: Path) -> None:
+    """Blocks of the asked length hold all samples in order; the last one is what is left."""
+    with WavSource(ramp, block_ms=30) as source:
+        blocks = list(source)
+
+    assert isinstance(source, AudioSource)
+    assert RATE_HZ == source.sample_rate_hz
+    assert [480, 480, 480, 160] == [len(block) for block in blocks]
+    assert b"".join(blocks) == RAMP
+
+
+def test_a_source_can_be_read_again(ramp: Path) -> None:
+    """Every iteration starts at the beginning."""
+    source = WavSource(ramp)
+
+    assert list(source) == list(source)
+
+
+def test_a_paced_source_keeps_time(ramp: Path) -> None:
+    """With pacing no sample comes before a microphone would have heard it."""
+    source = WavSource(ramp, realtime=True, block_ms=10)
+    start = time.monotonic()
+    heard = 0
+    for block in source:
+        heard += len(block) // 2
+        assert time.monotonic() - start >= heard / RATE_HZ - 0.001
+
+    assert heard == len(RAMP) // 2
+
+
+def test_closing_ends_an_iteration(tmp_path: Path) -> None:
+    """A thread that waits for the next block is let go."""
+    with WavSink(tmp_path / "long.wav", RATE_HZ) as sink:
+        sink.write(bytes(RATE_HZ * 2 * 60))
+    source = WavSource(tmp_path / "long.wav", realtime=True, block_ms=1000)
+    blocks: list[bytes] = []
+    thread = threading.Thread(target=lambda: blocks.extend(source))
+    thread.start()
+    source.close()
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert len(blocks) < 60
+
+
+def test_stereo_is_refused(tmp_path: Path) -> None:
+    """A source is mono."""
+    path = tmp_path / "stereo.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(RAMP)
+
+    with pytest.raises(AudioError, match="mono"):
+        WavSource(path)
+
+
+def test_a_sink_writes_the_file(tmp_path: Path) -> None:
+    """What is written is heard at once and stands in the file."""
+    path = tmp_path / "out.wav"
+    with WavSink(path, RATE_HZ) as sink:
+        sink.write(RAMP)
+        sink.drain(timeout=0)
+        heard = sink.heard_samples
+
+    assert isinstance(sink, AudioSink)
+    assert len(RAMP) // 2 == heard == sink.heard_samples
+    assert written(path) == RAMP
+
+
+def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
+    """Without pacing no write waits."""
+    path = tmp_path / "out.wav"
+    with WavSink(path, RATE_HZ, buffer_ms=10) as sink:
+        sink.write(RAMP, timeout=5)
+
+    assert written(path) == RAMP
+
+
+def test_a_paced_sink_writes_what_was_heard(tmp_path: Path) -> None:
+    """What an interruption drops is not in the file, and the count is that of the file."""
+    path = tmp_path / "out.wav"
+    with WavSink(path, RATE_HZ, realtime=True) as sink:
+        sink.write(RAMP)
+        while sink.heard_samples < 80:
+            pass
+        heard = sink.clear()
+
+    assert 80 <= heard < 800
+    assert written(path) == RAMP[: 2 * heard]
+
+
+def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
+    """What is written after an interruption follows what was heard before it."""
+    path = tmp_path / "out.wav"
+    with WavSink(path, RATE_HZ, realtime=True) as sink:
+        sink.write(RAMP)
+        heard = sink.clear()
+        sink.write(RAMP[:160])
+        sink.drain(timeout=10)
+
+    assert written(path) == RAMP[: 2 * heard] + RAMP[:160]
+
+
+def test_an_exception_leaves_a_whole_file(tmp_path: Path) -> None:
+    """The header is right though the program failed in the middle."""
+    path = tmp_path / "out.wav"
+
+    with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:  # noqa: PT012
+        sink.write(RAMP)
+        raise RuntimeError
+
+    assert written(path) == RAMP
+
+
+def test_a_closed_sink_refuses_sound() -> None:
+    """Nothing can be added to a finished file, and closing twice is allowed."""
+    target = io.BytesIO()
+    sink = WavSink(target, RATE_HZ)
+    sink.close()
+    sink.close()
+
+    with pytest.raises(ClosedError):
+        sink.write(RAMP)
