@@ -13,8 +13,7 @@ from typing import ClassVar, Literal, TypeAlias, TypeVar, get_args
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.realtime import checks
-from inworld_sync.models.realtime import tools as tool_checks
+from inworld_sync.models.realtime import checks, tools as tool_checks
 from inworld_sync.models.realtime.base import Extensible
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
