@@ -146,7 +146,7 @@ def test_an_exception_leaves_a_whole_file(tmp_path: Path) -> None:
     """The header is right though the program failed in the middle."""
     path = tmp_path / "out.wav"
 
-    with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:  # noqa: PT012
+    with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:
         sink.write(RAMP)
         raise RuntimeError
 
