@@ -268,7 +268,7 @@ class Connection:
 
     def _run_websocket(self, route: WebSocketRoute, request: Request, rest: bytes) -> None:
         protocol = ServerProtocol(max_size=self._settings.max_message_bytes)
-        protocol.receive_data(request.head + rest)
+        protocol.receive_data(request.head)
         event = protocol.events_received()[0]
         if not isinstance(event, UpgradeRequest):
             raise _Cut
@@ -281,6 +281,7 @@ class Connection:
         self._stream.send(b"".join(protocol.data_to_send()))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return
+        protocol.receive_data(rest)
         peer = WebSocketPeer(
             self._stream,
             protocol,

@@ -215,8 +215,9 @@ class WebSocketPeer:
                 self._protocol.receive_data(data)
             else:
                 self._protocol.receive_eof()
-            # memoryview marks bytes that are frames already: pongs and the answer to a CLOSE.
-            answers = [memoryview(piece) for piece in self._protocol.data_to_send() if piece]
+            # A memoryview marks what the protocol itself says: pongs, the answer to a CLOSE, and
+            # nothing at all for the end of the stream.
+            answers = [memoryview(piece) for piece in self._protocol.data_to_send()]
         if answers:
             with self._lock:
                 self._queue.extend(answers)
@@ -261,6 +262,9 @@ class WebSocketPeer:
     def _write_one(self, item: bytes | memoryview | _Close) -> bool:
         """Send one item; return whether another may follow."""
         if isinstance(item, memoryview):
+            if not item:
+                self._stream.finish()
+                return False
             self._stream.send(bytes(item))
             return True
         if self.settings.latency_ms and self._ended.wait(self.settings.latency_ms / 1000):

@@ -147,7 +147,7 @@ class TlsStream:
     def finish(self) -> None:
         """Tell the peer that nothing more will come."""
         with contextlib.suppress(OSError), self._sending:
-            with self._tls, contextlib.suppress(ssl.SSLWantReadError):
+            with self._tls, contextlib.suppress(ssl.SSLError):  # it waits for the peer's, we do not
                 self._object.unwrap()
             self._plain.send(self._outgoing.read())
         self._plain.finish()

@@ -1,0 +1,355 @@
+"""The server's own life: start, address, TLS, bad clients, close."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from inworld_sync.emulator import Emulator, Settings, Voice
+from inworld_sync.emulator.synthesis import SpokenSentence
+from inworld_sync.errors import ConfigError, LocalProtocolError
+
+from support.tone import ToneSynthesizer, tone_seconds
+from support.tts_client import TTS_PATH, open_tts
+from support.tts_tls import talk_over_tls
+
+
+def own_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("inworld-")]
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Demand that the test leaves no thread behind that was not there before."""
+    before = set(threading.enumerate())
+    yield
+    assert not set(threading.enumerate()) - before
+
+
+def test_address() -> None:
+    """URLs for HTTP and WebSocket share one free port of the loopback address."""
+    with Emulator(synthesizer=ToneSynthesizer()) as server:
+        assert f"http://127.0.0.1:{server.port}" == server.url
+        assert f"ws://127.0.0.1:{server.port}" == server.ws_url
+        assert server.url in repr(server)
+        assert server.api_key not in repr(server)
+
+
+def test_ipv6() -> None:
+    """It listens on ::1 too, and the URL has its brackets."""
+    with Emulator("::1", synthesizer=ToneSynthesizer()) as server, open_tts(server) as client:
+        client.create()
+
+        assert "contextCreated" in client.result()
+        assert server.url.startswith("http://[::1]:")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "example.org"])
+def test_other_hosts_are_refused(host: str) -> None:
+    """Another address than loopback needs an explicit word."""
+    with pytest.raises(ConfigError, match="allow_remote"):
+        Emulator(host)
+
+
+def test_other_hosts_with_an_explicit_word() -> None:
+    """allow_remote=True listens where it is told."""
+    with Emulator("0.0.0.0", allow_remote=True) as server:
+        assert server.port
+
+
+def test_no_address_before_start() -> None:
+    """The address of a server that has not started is an error that says so."""
+    with pytest.raises(LocalProtocolError, match="start"):
+        _ = Emulator().url
+
+
+def test_start_twice() -> None:
+    """A server starts once."""
+    with Emulator() as server, pytest.raises(LocalProtocolError):
+        server.start()
+
+
+def test_close_twice(quiet: None) -> None:
+    """Closing again does nothing."""
+    server = Emulator().start()
+    server.close()
+    server.close()
+
+
+def test_start_again(quiet: None) -> None:
+    """A closed server may be started again."""
+    server = Emulator(synthesizer=ToneSynthesizer())
+    for _ in range(2):
+        with server, open_tts(server) as client:
+            client.create()
+            assert "contextCreated" in client.result()
+
+
+def test_engines_are_not_loaded_at_start() -> None:
+    """Starting and closing a server imports no engine and none of their libraries."""
+    code = (
+        "import sys; from inworld_sync.emulator import Emulator\n"
+        "with Emulator(): pass\n"
+        "print([n for n in ('numpy', 'onnxruntime', 'hibari', 'soundfile') if n in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == shown.stdout.strip()
+
+
+def test_package_is_light() -> None:
+    """Importing the package of the server imports neither its libraries nor itself whole."""
+    code = "import sys, inworld_sync.emulator; print('websockets' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "False" == shown.stdout.strip()
+
+
+SPEAK = [
+    {
+        "contextId": "c1",
+        "create": {
+            "voiceId": "Ashley",
+            "modelId": "inworld-tts-2",
+            "audioConfig": {"audioEncoding": "PCM", "sampleRateHertz": 24000},
+        },
+    },
+    {"contextId": "c1", "send_text": {"text": "A sentence over TLS. " * 20}},
+    {"contextId": "c1", "close_context": {}},
+]
+
+
+def test_tls() -> None:
+    """With tls=True a client that has the server's context speaks over TLS."""
+    chunks = math.ceil(tone_seconds("A sentence over TLS. " * 20) / 0.25)
+    with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
+        messages = talk_over_tls(server, SPEAK, count=chunks + 3)
+
+        assert server.url.startswith("https://")
+    assert "contextClosed" in messages[-1]["result"]
+
+
+def test_tls_certificate_is_checked() -> None:
+    """A client without the server's authority refuses it, and one with its PEM does not."""
+    with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            talk_over_tls(server, [], count=0, context=ssl.create_default_context())
+        context = ssl.create_default_context(cadata=server.ca_pem.decode())
+
+        assert [] == talk_over_tls(server, [], count=0, context=context)
+
+
+def test_plain_client_of_a_tls_server() -> None:
+    """A client that speaks no TLS is cut, and the server goes on."""
+    with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                while sock.recv(65536):
+                    pass
+
+        assert [] == talk_over_tls(server, [], count=0)
+
+
+def test_silent_client_is_cut() -> None:
+    """A client that connects and says nothing is cut after request_timeout."""
+    settings = Settings(request_timeout=0.1)
+    with (
+        Emulator(settings=settings) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock,
+    ):
+        assert b"" == sock.recv(1)
+
+
+def test_unknown_websocket_path(tone_server: Emulator) -> None:
+    """An upgrade on an unknown path is a 404 in JSON."""
+    with pytest.raises(InvalidStatus) as caught, open_tts(tone_server, path="/nowhere"):
+        pass
+
+    assert 404 == caught.value.response.status_code
+
+
+def test_bad_upgrade(tone_server: Emulator) -> None:
+    """An upgrade without its key is refused with 400."""
+    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=20) as sock:
+        sock.sendall(
+            f"GET {TTS_PATH} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()
+        )
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
+    """A client may leave while it is spoken to; its contexts end with it."""
+    before = set(own_threads())
+    with open_tts(tone_server) as client:
+        client.create()
+        client.text("A very long text. " * 100)
+        client.flush()
+        client.result()
+    deadline = time.monotonic() + 5
+    while set(own_threads()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert not set(own_threads()) - before
+
+
+def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
+    """A client may send everything first: no answer of the server waits for its reading."""
+    with open_tts(tone_server) as client:
+        client.create()
+        for _ in range(2000):
+            client.send(flush_context={}, contextId="nobody")
+        client.close()
+
+        codes = [result["status"]["code"] for result in client.until("contextClosed")]
+    assert 2000 == codes.count(5)
+
+
+@contextmanager
+def deaf_client(server: Emulator) -> Iterator[socket.socket]:
+    """Give a WebSocket that asks for much audio and reads none of it."""
+    head = (
+        f"GET {TTS_PATH} HTTP/1.1\r\nAuthorization: Basic {server.api_key}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    )
+    text = {"text": "Many words for a deaf client. " * 60, "flush_context": {}}
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(head.encode())
+        sock.sendall(masked(SPEAK[0]))
+        for _ in range(20):
+            sock.sendall(masked({"contextId": "c1", "send_text": text}))
+        yield sock
+
+
+def masked(request: dict[str, Any]) -> bytes:
+    """Make a text frame as a client must: masked, here with zeros."""
+    data = json.dumps(request).encode()
+    return b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
+
+
+def test_deaf_client_harms_nobody(quiet: None) -> None:
+    """While one client reads nothing, others are served, and the server still closes at once."""
+    with Emulator(synthesizer=ToneSynthesizer()) as server, deaf_client(server):
+        with open_tts(server) as client:
+            client.create()
+            client.text("Hello.")
+            client.close()
+            client.until("contextClosed")
+        started = time.monotonic()
+        server.close()
+
+        assert time.monotonic() - started < 3
+
+
+def test_deaf_client_is_not_buffered_for_ever() -> None:
+    """Synthesis pauses for a client that does not read: only max_queued_bytes wait for it."""
+    counting = CountingSynthesizer()
+    with (
+        Emulator(synthesizer=counting, settings=Settings(max_queued_bytes=10_000)) as server,
+        deaf_client(server) as sock,
+    ):
+        before = -1
+        while before != counting.sentences:
+            before = counting.sentences
+            time.sleep(0.1)
+        stopped_at = counting.sentences
+        read = 0
+        while read < 1 << 20:
+            read += len(sock.recv(65536))
+        deadline = time.monotonic() + 10
+        while counting.sentences == stopped_at and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    assert stopped_at < 20 * 60
+    assert counting.sentences > stopped_at
+
+
+class CountingSynthesizer(ToneSynthesizer):
+    """Counts what it says."""
+
+    def __init__(self) -> None:
+        self.sentences = 0
+
+    def speak(
+        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+    ) -> Iterator[SpokenSentence]:
+        for sentence in super().speak(text, voice, speaking_rate=speaking_rate):
+            self.sentences += 1
+            yield sentence
+
+
+def test_close_tells_the_clients(quiet: None) -> None:
+    """A closing server sends CLOSE 1001 and ends whatever it was saying."""
+    with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=1)) as server:
+        with open_tts(server) as client:
+            client.create()
+            client.text("A long text. " * 100)
+            client.flush()
+            client.result(), client.result()
+            closer = threading.Thread(target=server.close)
+            closer.start()
+            with pytest.raises(ConnectionClosed) as caught:
+                client.until("flushCompleted")
+            closer.join(5)
+
+            assert not closer.is_alive()
+    assert caught.value.rcvd is not None
+    assert 1001 == caught.value.rcvd.code
+
+
+def test_failing_engine() -> None:
+    """An engine that fails ends its context with code 13; the connection goes on."""
+
+    class Broken(ToneSynthesizer):
+        def speak(self, text: str, *_: object, **__: object) -> Iterator[SpokenSentence]:
+            raise RuntimeError(f"cannot say {text}")
+
+    with Emulator(synthesizer=Broken()) as server, open_tts(server) as client:
+        client.create()
+        client.text("Hi.")
+        client.flush()
+        client.result()
+        status = client.result()["status"]
+        client.create()
+
+        assert (13, "cannot say Hi.") == (status["code"], status["message"])
+        assert "contextCreated" in client.result()
+
+
+def test_many_connections_at_once() -> None:
+    """Twenty connections with five contexts each are all served."""
+    done = []
+
+    def talk(server: Emulator) -> None:
+        with open_tts(server) as client:
+            for number in range(5):
+                client.create(f"c{number}")
+                client.text("Hello there. How are you?", f"c{number}")
+                client.close(f"c{number}")
+            closed = 0
+            while closed < 5:
+                closed += "contextClosed" in client.result()
+            done.append(closed)
+
+    with Emulator(synthesizer=ToneSynthesizer()) as server:
+        threads = [threading.Thread(target=talk, args=(server,)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    assert [5] * 20 == done
