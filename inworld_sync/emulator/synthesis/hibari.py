@@ -54,6 +54,11 @@ _IPA = {
 _PAUSE_MARKS = ';:,.!?—…"()“”'
 _SPOKEN_PAUSE_SECONDS = 0.1
 _PARAGRAPH = re.compile(r"[^\n]+")
+# A longer sentence is cut, at the end of a clause if there is one and of a word if not: it would
+# hold up everybody else for too long.
+_MAX_SENTENCE_CHARACTERS = 300
+_CLAUSE_END = re.compile(r"[,;:—]\s+")
+_SPACE = re.compile(r"\s+")
 
 
 class HibariSynthesizer:
@@ -114,7 +119,7 @@ class HibariSynthesizer:
             for sentence in self._engine.split_sentences(paragraph.group()):
                 start = text.index(sentence, at)
                 at = start + len(sentence)
-                yield start, at
+                yield from _cut(text, start, at)
 
     def _speak(
         self,
@@ -212,6 +217,17 @@ class HibariSynthesizer:
 
         shifted: NDArray[np.float32] = soxr.resample(wave, self._rate * formant, self._rate)
         return shifted
+
+
+def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Divide a sentence that is too long."""
+    while end - start > _MAX_SENTENCE_CHARACTERS:
+        limit = start + _MAX_SENTENCE_CHARACTERS
+        ends = [*_CLAUSE_END.finditer(text, start, limit)] or [*_SPACE.finditer(text, start, limit)]
+        at = ends[-1].end() if ends else limit
+        yield start, at
+        start = at
+    yield start, end
 
 
 def _heard(
