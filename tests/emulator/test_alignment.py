@@ -1,0 +1,138 @@
+"""Laying spoken words over written ones, and reading durations out of a model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from inworld_sync.emulator.synthesis import default_synthesizer
+from inworld_sync.emulator.synthesis.alignment import (
+    HeardWord,
+    align_words,
+    spread_words,
+    written_words,
+)
+from inworld_sync.emulator.synthesis.durations import expose_output
+from inworld_sync.emulator.synthesis.hibari import HibariSynthesizer
+from inworld_sync.emulator.synthesis.turnstile import Turnstile
+from inworld_sync.emulator.voices import VOICES
+
+# (written, spoken, for each written word the spoken ones): spoken words last 100 samples each.
+ALIGNMENTS = [
+    ("Hello there.", "Hello there.", [1, 1]),
+    ("$5 now", "five dollars now", [2, 1]),
+    ("at 7:30 pm sharp", "at seven thirty PM sharp", [1, 2, 1, 1]),
+    ("Well — yes", "Well yes", [1, 0, 1]),
+    ("a b", "a big b", [2, 1]),
+    ("42", "forty two", [2]),
+    ("—", "", [0]),
+    ("one two", "eins zwei", [1, 1]),
+]
+
+
+@pytest.mark.parametrize(("written", "spoken", "counts"), ALIGNMENTS)
+def test_align(written: str, spoken: str, counts: list[int]) -> None:
+    """Each written word gets the time of what it was read as; a silent one gets none."""
+    heard = [
+        HeardWord(word, number * 100, number * 100 + 100)
+        for number, word in enumerate(spoken.split())
+    ]
+    words = align_words(written, written_words(written, 0, len(written)), heard)
+
+    assert [count * 100 for count in counts] == [w.end_samples - w.start_samples for w in words]
+    assert written.split() == [written[word.start_char : word.end_char] for word in words]
+
+
+def test_align_nothing() -> None:
+    """Spoken words without any written one have no place, and do no harm."""
+    assert () == align_words("", [], [HeardWord("what", 0, 10)])
+
+
+def test_spread() -> None:
+    """Without times from the engine, words share the duration by their length."""
+    words = spread_words(written_words("aaa a", 0, 5), 600)
+
+    assert [(0, 400), (400, 600)] == [(word.start_samples, word.end_samples) for word in words]
+
+
+def model_path() -> Path:
+    import hibari
+
+    return Path(hibari.__file__).parent / "assets" / "hibari.onnx"
+
+
+def test_exposed_output_is_one_more() -> None:
+    """The changed model has one more output, and gives the same speech as before."""
+    import numpy as np
+    import onnxruntime
+
+    model = model_path().read_bytes()
+    changed, name = expose_output(model, "CumSum")
+    before, after = (
+        onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        for data in (model, changed)
+    )
+    names = [output.name for output in before.get_outputs()]
+    inputs = {"ids": np.array([[0, 50, 86, 54, 31, 0]]), "speed": np.ones(1, np.float32)}
+    *spectrum, ends = after.run([*names, name], inputs)
+
+    assert [*names, name] == [output.name for output in after.get_outputs()]
+    for one, other in zip(before.run(names, inputs), spectrum, strict=True):
+        assert np.array_equal(one, other)
+    assert 6 == ends.size
+    assert list(ends.reshape(-1)) == sorted(ends.reshape(-1))
+
+
+def test_model_without_the_node() -> None:
+    """A model that has no such node is refused with a LookupError."""
+    with pytest.raises(LookupError, match="Teleport"):
+        expose_output(model_path().read_bytes(), "Teleport")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x0b", b"not a model at all, but some text"])
+def test_no_model(data: bytes) -> None:
+    """Bytes that are no model are refused with a ValueError."""
+    with pytest.raises(ValueError):
+        expose_output(data, "CumSum")
+
+
+def test_speech_without_durations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a later model hides its durations, speech goes on and word times are estimated."""
+
+    def refuse(model: bytes, op_type: str) -> tuple[bytes, str]:
+        raise LookupError(op_type)
+
+    monkeypatch.setattr("inworld_sync.emulator.synthesis.hibari.expose_output", refuse)
+    text = "Hello there, my world."
+    (sentence,) = HibariSynthesizer().speak(text, VOICES[0])
+    (exact,) = default_synthesizer().speak(text, VOICES[0])
+
+    assert exact.pcm == sentence.pcm
+    assert text.split() == [text[word.start_char : word.end_char] for word in sentence.words]
+    assert len(sentence.pcm) // 2 == sentence.words[-1].end_samples
+
+
+def test_turnstile_is_fair() -> None:
+    """Threads come through in the order in which they asked."""
+    turnstile = Turnstile()
+    order: list[int] = []
+
+    def walk(number: int) -> None:
+        with turnstile:
+            order.append(number)
+
+    threads = []
+    with turnstile:
+        for number in range(8):
+            threads.append(threading.Thread(target=walk, args=(number,)))
+            threads[-1].start()
+            deadline = time.monotonic() + 5
+            while len(turnstile._waiting) <= number and time.monotonic() < deadline:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(5)
+
+    assert list(range(8)) == order
