@@ -40,6 +40,15 @@ def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> 
     assert expected == [counted(client) for _ in expected]
 
 
+def test_sentence_boundary(client: TtsClient) -> None:
+    """With SENTENCE_BOUNDARY a full stop ends a sentence only once the next word begins."""
+    client.create(autoMode=True, autoModeStrategy="SENTENCE_BOUNDARY")
+    for text in ("It costs 3.", "50 today.", " And"):
+        client.text(text)
+
+    assert 20 == counted(client)
+
+
 def test_auto_mode_keeps_an_unfinished_sentence(client: TtsClient) -> None:
     """What is no whole sentence yet waits for more, or for a flush."""
     client.create(autoMode=True)

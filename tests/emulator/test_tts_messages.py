@@ -259,6 +259,25 @@ def test_context_can_be_created_again_after_its_end(client: TtsClient) -> None:
     assert "contextCreated" in client.result()
 
 
+def test_cancel_context() -> None:
+    """cancel_context stops the speech, drops what was to be said, and the context is closed."""
+    settings = Settings(pace=1)
+    with (
+        Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
+        open_tts(server) as client,
+    ):
+        client.create()
+        for _ in range(3):
+            client.text("Half a minute of speech, said at its own pace. " * 20)
+            client.flush()
+        client.result(), client.result()
+        client.send(cancel_context={}, contextId="c1")
+        results = client.until("contextClosed")
+
+    assert len(results) < 5
+    assert not any("flushCompleted" in result for result in results)
+
+
 def test_update_config(client: TtsClient) -> None:
     """update_config speaks what is buffered with the old settings, then tells the new ones."""
     client.create()

@@ -22,6 +22,7 @@ _TIMESTAMP_TYPES = ("WORD", "CHARACTER")
 _TRANSPORTS = ("SYNC", "ASYNC")
 _DELIVERY_MODES = ("STABLE", "BALANCED", "CREATIVE")
 _NORMALIZATION = ("ON", "OFF")
+_STRATEGIES = ("CLIENT_SEGMENTED", "SENTENCE_BOUNDARY")
 
 MODELS = (
     "inworld-tts-2",
@@ -40,6 +41,7 @@ _FIELDS = (
     "timestampTransportStrategy",
     "applyTextNormalization",
     "autoMode",
+    "autoModeStrategy",
     "maxBufferDelayMs",
     "bufferCharThreshold",
     "pronunciationDictionarySettings",
@@ -62,6 +64,7 @@ _ENUMS = {
     "timestampTransportStrategy": _TRANSPORTS,
     "deliveryMode": _DELIVERY_MODES,
     "applyTextNormalization": _NORMALIZATION,
+    "autoModeStrategy": _STRATEGIES,
 }
 
 
@@ -85,6 +88,8 @@ class ContextConfig:
     The settings of one context, or of one HTTP request.
 
     Attributes:
+        whole_sentences: In autoMode a sentence counts as ended only once the next one begins;
+            otherwise the end of a message may end it too.
         echo: The known fields as the client sent them.
     """
 
@@ -95,6 +100,7 @@ class ContextConfig:
     timestamps_trail: bool = False
     normalize: bool = True
     auto_mode: bool = False
+    whole_sentences: bool = False
     max_buffer_delay_ms: int
     buffer_char_threshold: int
     echo: Mapping[str, object]
@@ -140,6 +146,7 @@ def read_config(
     normalization = _choice(
         echo, "applyTextNormalization", _NORMALIZATION, "APPLY_TEXT_NORMALIZATION_UNSPECIFIED"
     )
+    strategy = _choice(echo, "autoModeStrategy", _STRATEGIES, "AUTO_MODE_STRATEGY_UNSPECIFIED")
     threshold = _whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
     if not 0 <= threshold <= 1000:
         raise Refused(INVALID_ARGUMENT, "buffer_char_threshold must be between 0 and 1000")
@@ -156,6 +163,7 @@ def read_config(
         timestamps_trail=trail == "ASYNC",
         normalize=normalization != "OFF",
         auto_mode=_flag(echo, "autoMode"),
+        whole_sentences=strategy == "SENTENCE_BOUNDARY",
         max_buffer_delay_ms=delay_ms,
         buffer_char_threshold=threshold or settings.buffer_char_threshold,
         echo=echo,

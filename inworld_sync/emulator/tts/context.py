@@ -28,6 +28,7 @@ from inworld_sync.emulator.tts.timestamps import timestamp_info
 __all__ = ["Close", "Context", "Flush", "Text", "Update"]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
+_SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
 _logger = logging.getLogger("inworld_sync.emulator")
 
@@ -67,6 +68,10 @@ class _Due:
     """The buffered text has waited for long enough."""
 
 
+class _Halted(Exception):
+    """The context was cancelled, or its connection is over."""
+
+
 class Context:
     """
     A context of one connection.
@@ -97,6 +102,7 @@ class Context:
         self._commands: queue.SimpleQueue[Text | Flush | Update | Close | _Stop] = (
             queue.SimpleQueue()
         )
+        self._halted = threading.Event()
         self._buffer = ""
         self._due_at: float | None = None
         self._refused = False
@@ -109,9 +115,14 @@ class Context:
         """Queue a command; they are worked off in order."""
         self._commands.put(command)
 
+    def cancel(self) -> None:
+        """Stop speaking, forget what is buffered or queued, and end."""
+        self._halted.set()
+        self._commands.put(_Stop())
+
     def stop(self) -> None:
         """End the thread, because the connection is over."""
-        self._commands.put(_Stop())
+        self.cancel()
 
     def join(self) -> None:
         """Wait for the thread's end."""
@@ -124,8 +135,12 @@ class Context:
 
     def _run(self) -> None:
         try:
-            while self._work(self._next()):
-                pass
+            with contextlib.suppress(_Halted):
+                while self._work(self._next()):
+                    pass
+            # Free before it is said, so that a client may open the next one at once.
+            self._on_closed(self)
+            self.send("contextClosed", {})
         except PeerGone:
             pass
         except Exception as error:
@@ -145,6 +160,8 @@ class Context:
 
     def _work(self, command: Text | Flush | Update | Close | _Stop | _Due) -> bool:
         """Work off one command; return whether the context goes on."""
+        if self._halted.is_set():
+            return False
         if isinstance(command, Text):
             self._take_text(command.text)
             if command.flush:
@@ -159,9 +176,6 @@ class Context:
             self.send("contextUpdated", describe(command.config))
         elif isinstance(command, Close):
             self._generate(self._drain())
-            # Free before it is said, so that a client may open the next one at once.
-            self._on_closed(self)
-            self.send("contextClosed", {})
             return False
         else:
             return False
@@ -179,7 +193,8 @@ class Context:
             self._generate(self._drain(self._end_of_words()))
 
     def _end_of_sentences(self) -> int:
-        ends = [match.end() for match in _SENTENCE_END.finditer(self._buffer)]
+        pattern = _SENTENCE_END_FOLLOWED if self.config.whole_sentences else _SENTENCE_END
+        ends = [match.end() for match in pattern.finditer(self._buffer)]
         return ends[-1] if ends else 0
 
     def _end_of_words(self) -> int:
@@ -253,7 +268,6 @@ class Context:
 
     def _keep_pace(self, started: float, spoken: float) -> None:
         pace = self._backend.settings.pace
-        if pace:
-            ahead = spoken / pace - (time.monotonic() - started)
-            if ahead > 0:
-                self._peer.pause(ahead)
+        ahead = spoken / pace - (time.monotonic() - started) if pace else 0.0
+        if self._halted.wait(max(0.0, ahead)):
+            raise _Halted

@@ -27,7 +27,7 @@ from inworld_sync.emulator.tts.context import Close, Context, Flush, Text, Updat
 __all__ = ["TtsService"]
 
 _PATH = "/tts/v1/voice:streamBidirectional"
-_VERBS = ("create", "sendText", "flushContext", "closeContext", "updateConfig")
+_VERBS = ("create", "sendText", "flushContext", "closeContext", "cancelContext", "updateConfig")
 
 
 class TtsService:
@@ -134,7 +134,10 @@ class _Connection:
         else:
             with self._lock:
                 self._closing[context.context_id] = self._open.pop(context.context_id)
-            context.put(Close())
+            if verb == "cancelContext":
+                context.cancel()
+            else:
+                context.put(Close())
 
     def _find(self, verb: str, context_id: str) -> Context:
         payload = " (payload=SEND_TEXT)" if verb == "sendText" else ""
