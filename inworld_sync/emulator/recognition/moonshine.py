@@ -189,14 +189,24 @@ def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
     texts = [word.text.rstrip(".,?!").lower() for word in words]
     for size in range(1, _LOOP_MAX_WORDS + 1):
         # The last repetition may have been stopped in its middle.
-        for end in range(len(texts), len(texts) - size, -1):
-            phrase = texts[max(end - size, 0) : end]
-            start = end
-            while start >= size and texts[start - size : start] == phrase:
-                start -= size
-            if phrase and end - start >= size * _LOOP_MIN_TIMES:
-                return words[: start + size]
+        ends = range(max(len(texts) - size + 1, size), len(texts) + 1)
+        starts = [_loop_start(texts, size, end) for end in ends]
+        loops = [
+            start
+            for start, end in zip(starts, ends, strict=True)
+            if end - start >= size * _LOOP_MIN_TIMES
+        ]
+        if loops:
+            return words[: min(loops) + size]
     return words
+
+
+def _loop_start(texts: list[str], size: int, end: int) -> int:
+    """Where the repetitions begin of the *size* words before *end*."""
+    start = end - size
+    while start >= size and texts[start - size : start] == texts[end - size : end]:
+        start -= size
+    return start
 
 
 def _is_believable(words: list[HeardWord]) -> bool:

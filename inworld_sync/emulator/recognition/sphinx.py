@@ -120,6 +120,8 @@ def _open_decoder(**settings: Any) -> Any:
 
 def _run(decoder: Any, pcm: bytes) -> list[Any]:
     """Decode one utterance and give its words; none when no path fits."""
+    if not pcm:
+        return []
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()

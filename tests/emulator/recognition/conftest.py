@@ -1,0 +1,15 @@
+"""The real engine, loaded once for all tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from inworld_sync.emulator.recognition.engine import SpeechEngine
+
+
+@pytest.fixture(scope="session")
+def engine() -> SpeechEngine:
+    """Moonshine, PocketSphinx and Silero."""
+    engine = SpeechEngine()
+    engine.warm()
+    return engine

@@ -1,0 +1,132 @@
+"""The engine that streams share: what it loads, when, and for whom."""
+
+import importlib.util
+import sys
+import threading
+
+import pytest
+
+from inworld_sync.emulator.recognition import engine as engine_module
+from inworld_sync.emulator.recognition.engine import SpeechEngine, open_recognizer
+from inworld_sync.emulator.recognition.moonshine import Moonshine
+from inworld_sync.emulator.recognition.protocols import HeardWord
+from inworld_sync.emulator.recognition.sphinx import SphinxRecognizer
+from inworld_sync.errors import ConfigError, DeadlineExceeded
+
+from support.scripted_ears import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
+
+# (language, is understood): none, English in its spellings, and others.
+LANGUAGES = [
+    (None, True),
+    ("", True),
+    ("en", True),
+    ("en-US", True),
+    ("EN_gb", True),
+    ("fr-FR", False),
+    ("enm", False),
+]
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Make a module look as if it were not installed."""
+    find = importlib.util.find_spec
+    hidden = set()
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name in hidden else find(name)
+    )
+
+    def hide(name):
+        hidden.add(name)
+        monkeypatch.setitem(sys.modules, name, None)
+
+    return hide
+
+
+@pytest.mark.parametrize(("language", "understood"), LANGUAGES)
+def test_languages(language, understood):
+    """Another language than English is refused in words, never understood as English."""
+    engine = engine_for(ScriptedRecognizer())
+    if understood:
+        engine.check_language(language)
+    else:
+        with pytest.raises(ConfigError, match=f"understands en only, got language '{language}'"):
+            engine.check_language(language)
+
+
+def test_loads_late(monkeypatch):
+    """Nothing is loaded before the first use, and then once."""
+    loads = []
+    monkeypatch.setattr(
+        engine_module, "open_recognizer", lambda: loads.append(1) or ScriptedRecognizer()
+    )
+    engine = SpeechEngine()
+    assert [] == loads
+
+    engine.recognize(b"")
+    engine.recognize(b"")
+
+    assert [1] == loads
+
+
+def test_best_recognizer():
+    """Moonshine is taken where it is installed."""
+    assert isinstance(open_recognizer(), Moonshine)
+
+
+def test_fallback_recognizer(without, caplog):
+    """Without Moonshine's weights PocketSphinx is taken, and the log says that it is worse."""
+    without("moonshine_voice")
+
+    assert isinstance(open_recognizer(), SphinxRecognizer)
+    assert "far worse" in caplog.text
+
+
+def test_no_recognizer(without):
+    """With neither, the error names the extra."""
+    without("moonshine_voice")
+    without("pocketsphinx")
+
+    with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):
+        open_recognizer()
+
+
+def test_no_aligner(without):
+    """Without PocketSphinx words still get times, in order."""
+    without("pocketsphinx")
+    engine = SpeechEngine(ScriptedRecognizer(), new_vad=LoudnessVad)
+    words = (HeardWord("Good", 0.5), HeardWord("night.", 0.5))
+
+    timed = engine.with_times(b"\x00\x10" * 16_000, words)
+
+    assert ["Good", "night."] == [word.text for word in timed]
+    assert 0 <= timed[0].start_ms < timed[0].end_ms <= timed[1].start_ms < timed[1].end_ms <= 1000
+
+
+def test_misfit():
+    """Words that do not fit the sound get times by their length."""
+    engine = engine_for(ScriptedRecognizer(), ScriptedAligner(None))
+
+    (word,) = engine.with_times(b"\x00\x10" * 16_000, (HeardWord("Yes.", 0.5),))
+
+    assert word.start_ms is not None
+
+
+def test_busy(monkeypatch):
+    """Whoever waits too long for the recogniser gets an error, and the next one is served."""
+    monkeypatch.setattr(engine_module, "_PATIENCE_SECONDS", 0.01)
+    recognizer = ScriptedRecognizer()
+    engine = engine_for(recognizer)
+    recognizer.may_answer.clear()
+    other = threading.Thread(target=engine.recognize, args=(b"",))
+    other.start()
+    try:
+        assert recognizer.asked.wait(10)
+        assert engine.try_recognize(b"") is None
+        with pytest.raises(DeadlineExceeded):
+            engine.recognize(b"")
+    finally:
+        recognizer.may_answer.set()
+        other.join(10)
+
+    assert () == engine.recognize(b"")

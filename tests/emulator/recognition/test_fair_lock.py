@@ -1,0 +1,65 @@
+"""The lock is given in the order in which it was asked for."""
+
+import threading
+
+from inworld_sync.emulator.recognition.fair_lock import FairLock
+
+
+def waiting(lock):
+    """How many threads stand in line."""
+    return len(lock._line)
+
+
+def queue_up(lock, name, served):
+    """Start a thread that takes the lock and notes its name, and wait until it is in line."""
+    before = waiting(lock)
+
+    def work():
+        assert lock.acquire(10)
+        served.append(name)
+        lock.release()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    deadline = threading.Event()
+    while waiting(lock) == before:
+        assert not deadline.wait(0.001)
+    return thread
+
+
+def test_order():
+    """Whoever asked first is served first, and the one who gave it back stands at the end."""
+    lock, served = FairLock(), []
+    assert lock.acquire(0)
+    threads = [queue_up(lock, number, served) for number in range(5)]
+
+    lock.release()
+    assert lock.acquire(10)
+    served.append("again")
+    lock.release()
+
+    for thread in threads:
+        thread.join(10)
+    assert [0, 1, 2, 3, 4, "again"] == served
+
+
+def test_timeout():
+    """Whoever gives up leaves the line and keeps nobody waiting."""
+    lock = FairLock()
+    assert lock.acquire(0)
+
+    assert not lock.acquire(0)
+
+    assert 0 == waiting(lock)
+    lock.release()
+    assert lock.try_acquire()
+
+
+def test_try():
+    """Trying takes a free lock and leaves a held one alone."""
+    lock = FairLock()
+
+    assert lock.try_acquire()
+    assert not lock.try_acquire()
+    lock.release()
+    assert lock.try_acquire()

@@ -1,0 +1,118 @@
+"""PocketSphinx: where known words lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inworld_sync.emulator.recognition import sphinx
+from inworld_sync.emulator.recognition.sphinx import (
+    SphinxAligner,
+    SphinxRecognizer,
+    spoken_forms,
+)
+
+from support.sentences import SENTENCES, words_of
+from support.speech import noise, pcm_of, say
+
+
+@pytest.fixture(scope="module")
+def aligner() -> SphinxAligner:
+    return SphinxAligner()
+
+
+# (written, spoken): punctuation, hyphens, apostrophes, digits, accents, nothing at all.
+FORMS = [
+    ("London?", ["london"]),
+    ("sea-shells,", ["sea", "shells"]),
+    ("o'clock", ["o'clock"]),
+    ("It’s", ["it's"]),
+    ("'tis'", ["tis"]),
+    ("$12.50", ["one", "two", "five", "zero"]),
+    ("Café", ["cafe"]),
+    ("3rd", ["three", "rd"]),
+    ("—", []),
+    ("日本", []),
+]
+
+
+@pytest.mark.parametrize(("written", "spoken"), FORMS)
+def test_spoken_forms(written, spoken):
+    """A written word is looked up by its letters, and digit by digit."""
+    assert spoken == spoken_forms(written)
+
+
+def test_near_the_truth(aligner):
+    """Words begin within 40 ms of where the synthesiser put them, on average, and never back."""
+    differences = []
+    for text in SENTENCES[:8]:
+        spoken = say(text)
+        spans = aligner.align(spoken.pcm, [word for word, _, _ in spoken.words])
+        differences += [
+            found - start for (found, _), (_, start, _) in zip(spans, spoken.words, strict=True)
+        ]
+        edges = [edge for span in spans for edge in span]
+        assert edges == sorted(edges)
+
+    # The two do not agree on where the silence between closed lips belongs.
+    bias = np.median(differences)
+    assert 120 > abs(bias)
+    assert 40 > np.abs(np.array(differences) - bias).mean()
+
+
+def test_unknown_words(aligner):
+    """Names that no dictionary has are found between their neighbours."""
+    spoken = say("Please ask Zbigniew Xochitl about the garden.")
+
+    spans = aligner.align(spoken.pcm, spoken.text.split())
+
+    starts = [start for _, start, _ in spoken.words]
+    assert 200 > max(abs(span[0] - start) for span, start in zip(spans, starts, strict=True))
+
+
+def test_words_without_sound(aligner):
+    """A dash has its place and no length."""
+    spans = aligner.align(say("Good night.").pcm, ["Good", "—", "night."])
+
+    assert spans[0][1] == spans[1][0] == spans[1][1] <= spans[2][0]
+
+
+def test_misfit(aligner):
+    """Far too many words for the sound, or none, are not aligned."""
+    assert aligner.align(say("Yes.").pcm, SENTENCES[1].split() * 3) is None
+    assert aligner.align(say("Yes.").pcm, []) is None
+    assert aligner.align(b"", ["yes"]) is None
+
+
+def test_no_memory(aligner):
+    """What was aligned before changes nothing."""
+    spoken = say(SENTENCES[2])
+    words = spoken.text.split()
+    first = aligner.align(spoken.pcm, words)
+
+    aligner.align(pcm_of(noise(3, 0.3)), words)
+    aligner.align(say(SENTENCES[3]).pcm, SENTENCES[3].split())
+
+    assert first == aligner.align(spoken.pcm, words)
+
+
+def test_bounded_dictionary(monkeypatch):
+    """Words added to the dictionary are forgotten when they are too many."""
+    monkeypatch.setattr(sphinx, "_MAX_ADDED_WORDS", 3)
+    aligner = SphinxAligner()
+    pcm = say("Good night.").pcm
+
+    for number in range(10):
+        aligner.align(pcm, ["Good", "qx" * (number + 1)])
+        assert 4 >= len(aligner._added)
+
+
+def test_recognizer():
+    """It understands simple speech, with times and confidences."""
+    spoken = say("Good morning, how are you?")
+
+    words = SphinxRecognizer().recognize(spoken.pcm)
+
+    assert {"good", "morning"} <= set(words_of(" ".join(word.text for word in words)))
+    assert all(0 <= word.confidence <= 1 for word in words)
+    assert all(word.start_ms < word.end_ms for word in words)

@@ -1,0 +1,89 @@
+"""Voice activity: speech is found, silence and noise are not."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from inworld_sync.emulator.recognition import vad
+from inworld_sync.emulator.recognition.vad import SileroVad, WebRtcVad, open_vad
+from inworld_sync.errors import ConfigError
+
+from support.speech import noise, pcm_of, say, silence
+
+
+def likelihoods(detector, pcm):
+    size = detector.window_samples * 2
+    return np.array(
+        [detector.probability(pcm[at : at + size]) for at in range(0, len(pcm) - size + 1, size)]
+    )
+
+
+@pytest.fixture(params=[open_vad(), WebRtcVad], ids=["silero", "webrtc"])
+def detector(request):
+    return request.param()
+
+
+def test_best():
+    """Silero is taken where it is installed."""
+    assert isinstance(open_vad()(), SileroVad)
+
+
+def test_speech(detector):
+    """Most of an utterance's windows are taken for speech."""
+    spoken = say("We would like a table for four people please.")
+    start, end = (round(at * 16) * 2 for at in (spoken.words[0][1], spoken.words[-1][1]))
+
+    found = likelihoods(detector, silence(0.5) + spoken.pcm)
+
+    size = detector.window_samples * 2
+    inside = found[(16_000 + start) // size : (16_000 + end) // size]
+    assert 0.85 < (inside > 0.5).mean()
+
+
+def test_silence(detector):
+    """Silence is none."""
+    assert not (likelihoods(detector, silence(5)) > 0.5).any()
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.3])
+@pytest.mark.parametrize("pink", [True, False])
+def test_noise(level, pink):
+    """Silero takes no noise for speech, however loud."""
+    assert not (likelihoods(open_vad()(), pcm_of(noise(10, level, pink=pink))) > 0.5).any()
+
+
+def test_streams_are_apart():
+    """Two streams of one network do not hear each other."""
+    new = open_vad()
+    pcm = say("Good night.").pcm
+    alone = likelihoods(new(), pcm)
+    first, second = new(), new()
+    size = first.window_samples * 2
+
+    together = []
+    for at in range(0, len(pcm) - size + 1, size):
+        together.append(first.probability(pcm[at : at + size]))
+        second.probability(pcm_of(noise(0.032, 0.3, seed=at)))
+
+    assert list(alone) == together
+
+
+def test_fallback(monkeypatch):
+    """Without Silero's weights WebRTC's detector is taken."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if "silero" in name else find(name)
+    )
+
+    assert isinstance(open_vad()(), WebRtcVad)
+
+
+def test_none(monkeypatch):
+    """With neither, the error names the extra."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):
+        vad.open_vad()
