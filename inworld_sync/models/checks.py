@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["are_texts", "between", "is_text", "member"]
+__all__ = ["are_texts", "between", "is_a", "is_flag", "is_text", "member"]
 
 _E = TypeVar("_E", bound=enum.Enum)
 
@@ -38,6 +38,22 @@ def between(low: float, high: float, unit: str = "") -> Callable[..., None]:
             raise ConfigError(f"{field.name} must be {low:g} to {high:g}{unit}, got {value!r}")
 
     return check
+
+
+def is_a(kind: type) -> Callable[..., None]:
+    """Make a validator of an instance of *kind*; None passes."""
+
+    def check(_: object, field: attrs.Attribute[object], value: object) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{field.name} must be a {kind.__name__}, got {value!r}")
+
+    return check
+
+
+def is_flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is neither True nor False; None passes where it is the default."""
+    if not isinstance(value, bool) and (value is not None or field.default is not None):
+        raise ConfigError(f"{field.name} must be True or False, got {value!r}")
 
 
 def is_text(_: object, field: attrs.Attribute[str], value: object) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.checks import are_texts, between, is_text, member
+from inworld_sync.models.checks import are_texts, between, is_a, is_flag, is_text, member
 from inworld_sync.models.subtitles import srt, vtt
 
 __all__ = [
@@ -62,9 +62,6 @@ def _to_texts(value: Sequence[str] | None) -> tuple[str, ...] | None:
     if value is None:
         return None
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-_is_bool: Final = attrs.validators.optional(attrs.validators.instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -148,12 +145,12 @@ class SonioxConfig:
     language_hints: tuple[str, ...] | None = attrs.field(
         default=None, converter=_to_texts, validator=are_texts
     )
-    language_hints_strict: bool | None = attrs.field(default=None, validator=_is_bool)
-    enable_endpoint_detection: bool | None = attrs.field(default=None, validator=_is_bool)
+    language_hints_strict: bool | None = attrs.field(default=None, validator=is_flag)
+    enable_endpoint_detection: bool | None = attrs.field(default=None, validator=is_flag)
     max_endpoint_delay_ms: int | None = attrs.field(
         default=None, validator=between(0, 60_000, " ms")
     )
-    context: SonioxContext | None = None
+    context: SonioxContext | None = attrs.field(default=None, validator=is_a(SonioxContext))
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
 
@@ -182,9 +179,7 @@ class VoiceProfileConfig:
         extra: Further fields, sent as they are.
     """
 
-    enable_voice_profile: bool = attrs.field(
-        default=True, validator=attrs.validators.instance_of(bool)
-    )
+    enable_voice_profile: bool = attrs.field(default=True, validator=is_flag)
     top_n: int | None = attrs.field(default=None, validator=between(1, 20))
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
@@ -232,15 +227,17 @@ class TranscribeConfig:
     prompts: tuple[str, ...] | None = attrs.field(
         default=None, converter=_to_texts, validator=are_texts
     )
-    include_word_timestamps: bool = attrs.field(
-        default=True, validator=attrs.validators.instance_of(bool)
+    include_word_timestamps: bool = attrs.field(default=True, validator=is_flag)
+    enable_speaker_diarization: bool | None = attrs.field(default=None, validator=is_flag)
+    inworld: InworldSttConfig | None = attrs.field(default=None, validator=is_a(InworldSttConfig))
+    assemblyai: AssemblyAiConfig | None = attrs.field(
+        default=None, validator=is_a(AssemblyAiConfig)
     )
-    enable_speaker_diarization: bool | None = attrs.field(default=None, validator=_is_bool)
-    inworld: InworldSttConfig | None = None
-    assemblyai: AssemblyAiConfig | None = None
-    soniox: SonioxConfig | None = None
-    groq: GroqConfig | None = None
-    voice_profile: VoiceProfileConfig | None = None
+    soniox: SonioxConfig | None = attrs.field(default=None, validator=is_a(SonioxConfig))
+    groq: GroqConfig | None = attrs.field(default=None, validator=is_a(GroqConfig))
+    voice_profile: VoiceProfileConfig | None = attrs.field(
+        default=None, validator=is_a(VoiceProfileConfig)
+    )
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
     @model.validator

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["srt", "vtt"]
 
 _LINE_CHARACTERS: Final = 42
-_CUE_CHARACTERS: Final = 2 * _LINE_CHARACTERS
+_CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
 # Before this, a full stop does not end a cue: "Yes." flashes by.
@@ -88,11 +88,11 @@ def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
 def _ends_cue(group: Sequence[Word], following: Word) -> bool:
     """Whether a new cue begins with *following*."""
     first, last = group[0], group[-1]
-    characters = sum(len(word.text) + 1 for word in group) + len(following.text)
+    text = " ".join(word.text for word in [*group, following])
     is_sentence = last.text[-1:] in ".?!" and last.end_ms - first.start_ms >= _SENTENCE_MS
     return (
         is_sentence
-        or characters > _CUE_CHARACTERS
+        or len(_lines(text)) > _CUE_LINES
         or following.end_ms - first.start_ms > _CUE_MS
         or following.start_ms - last.end_ms >= _PAUSE_MS
     )

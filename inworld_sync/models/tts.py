@@ -13,7 +13,7 @@ from typing import TypedDict
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.checks import between, is_text, member
+from inworld_sync.models.checks import between, is_a, is_flag, is_text, member
 
 __all__ = [
     "DEFAULT_TTS_MODEL",
@@ -166,9 +166,7 @@ class ContextConfig:
 
     voice: str = attrs.field(default="Ashley", validator=is_text)
     model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=is_text)
-    audio: AudioConfig = attrs.field(
-        factory=AudioConfig, validator=attrs.validators.instance_of(AudioConfig)
-    )
+    audio: AudioConfig = attrs.field(factory=AudioConfig, validator=is_a(AudioConfig))
     temperature: float | None = attrs.field(default=None, validator=between(0, 2))
     language: str | None = None
     delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
@@ -179,7 +177,7 @@ class ContextConfig:
     text_normalization: TextNormalization | None = attrs.field(
         default=None, converter=_normalization
     )
-    auto_mode: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    auto_mode: bool = attrs.field(default=False, validator=is_flag)
     max_buffer_delay_ms: int | None = attrs.field(
         default=None, validator=between(0, 600_000, " ms")
     )

@@ -1,0 +1,163 @@
+"""What a transcription can be asked for, and what comes of it."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models import stt
+from inworld_sync.models.stt import (
+    AssemblyAiConfig,
+    GroqConfig,
+    InworldSttConfig,
+    SonioxConfig,
+    SonioxContext,
+    SttEncoding,
+    SttUsage,
+    TranscribeConfig,
+    TranscribeSettings,
+    Transcript,
+    Turn,
+    VoiceProfileConfig,
+    Word,
+)
+
+# (class, field, least, most): both ends are allowed, a step beyond is not.
+RANGES = [
+    (InworldSttConfig, "vad_threshold", 0, 1),
+    (InworldSttConfig, "min_end_of_turn_silence_ms", 0, 60_000),
+    (InworldSttConfig, "max_turn_silence_ms", 20, 5000),
+    (AssemblyAiConfig, "vad_threshold", 0, 1),
+    (AssemblyAiConfig, "min_end_of_turn_silence_ms", 0, 60_000),
+    (AssemblyAiConfig, "max_turn_silence_ms", 0, 60_000),
+    (SonioxConfig, "max_endpoint_delay_ms", 0, 60_000),
+    (GroqConfig, "temperature", 0, 1),
+    (VoiceProfileConfig, "top_n", 1, 20),
+    (TranscribeConfig, "sample_rate_hz", 8000, 48_000),
+    (TranscribeConfig, "channels", 1, 8),
+    (TranscribeConfig, "inactivity_timeout_seconds", 1, 86_400),
+    (TranscribeConfig, "end_of_turn_confidence_threshold", 0, 1),
+]
+
+# (class, field, value): wrong types, and values that no range describes.
+WRONG = [
+    (TranscribeConfig, "model", ""),
+    (TranscribeConfig, "model", None),
+    (TranscribeConfig, "model", "whisper"),
+    (TranscribeConfig, "encoding", "OPUS"),
+    (TranscribeConfig, "sample_rate_hz", 16000.5),
+    (TranscribeConfig, "sample_rate_hz", "16000"),
+    (TranscribeConfig, "channels", True),
+    (TranscribeConfig, "prompts", [1]),
+    (TranscribeConfig, "end_of_turn_confidence_threshold", float("nan")),
+    (SonioxConfig, "language_hints", [None]),
+    (SonioxContext, "terms", [b"habeas"]),
+    (VoiceProfileConfig, "top_n", 2.5),
+    (TranscribeConfig, "inworld", {"vad_threshold": 0.5}),
+    (TranscribeConfig, "voice_profile", True),
+    (SonioxConfig, "context", "A trial"),
+]
+
+# Flags, whose every value but a bool is wrong.
+FLAGS = [
+    (TranscribeConfig, "include_word_timestamps"),
+    (TranscribeConfig, "enable_speaker_diarization"),
+    (SonioxConfig, "language_hints_strict"),
+    (SonioxConfig, "enable_endpoint_detection"),
+    (VoiceProfileConfig, "enable_voice_profile"),
+]
+
+BLOCKS = [
+    ("inworld", InworldSttConfig()),
+    ("assemblyai", AssemblyAiConfig()),
+    ("soniox", SonioxConfig()),
+    ("groq", GroqConfig()),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "least", "most"), RANGES)
+def test_ranges(kind, name, least, most):
+    """Both ends of a range may be asked for; beyond them the field is named."""
+    for value in (least, most):
+        assert value == getattr(kind(**{name: value}), name)
+    for value in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match=f"{name} must be {least:g} to {most:g}"):
+            kind(**{name: value})
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), WRONG)
+def test_wrong(kind, name, value):
+    """A value that cannot be meant is refused before anything is sent, by the field's name."""
+    with pytest.raises(ConfigError, match=name):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize(("kind", "name"), FLAGS)
+@pytest.mark.parametrize("value", ["true", 1])
+def test_flags(kind, name, value):
+    """A flag is true or false, not a word or a number."""
+    with pytest.raises(ConfigError, match=name):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS)
+def test_providers(name, block):
+    """Settings of one provider go with its models only."""
+    model = f"{name}/model"
+
+    assert block == getattr(TranscribeConfig(model=model, **{name: block}), name)
+    with pytest.raises(ConfigError, match=f"{name} settings are for the models {name}/"):
+        TranscribeConfig(model="other/model", **{name: block})
+
+
+def test_a_lone_text():
+    """One text where several may stand is one text, not its letters."""
+    assert ("Inworld",) == TranscribeConfig(prompts="Inworld").prompts
+
+
+def test_encoding_by_name():
+    """An encoding may be given by its name."""
+    assert SttEncoding.FLAC is TranscribeConfig(encoding="FLAC").encoding
+
+
+def test_settings_are_the_attributes():
+    """The keyword arguments are exactly the attributes."""
+    names = {field.name for field in attrs.fields(TranscribeConfig)}
+
+    assert names == set(TranscribeSettings.__annotations__)
+
+
+def test_transcript():
+    """A transcript joins the texts and the words of its turns."""
+    turns = (
+        Turn("Good morning.", (Word("Good", 0, 200), Word("morning.", 200, 700))),
+        Turn("Yes.", (Word("Yes.", 2000, 2300),)),
+    )
+    transcript = Transcript(turns, SttUsage(1500, "m"))
+
+    assert "Good morning. Yes." == transcript.text
+    assert ["Good", "morning.", "Yes."] == [word.text for word in transcript.words]
+
+
+def test_empty_transcript():
+    """Nothing said is an empty text and no subtitles."""
+    empty = Transcript()
+
+    assert ("", (), "", "WEBVTT\n") == (
+        empty.text,
+        empty.words,
+        empty.to_srt(),
+        empty.to_vtt(),
+    )
+
+
+def test_all_names():
+    """Every class of the module is exported."""
+    classes = {
+        name
+        for name, value in vars(stt).items()
+        if isinstance(value, type) and value.__module__ == stt.__name__
+    }
+
+    assert classes <= set(stt.__all__)

@@ -1,0 +1,309 @@
+"""Messages of the STT socket, as they stand on the wire."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.stt import (
+    AssemblyAiConfig,
+    GroqConfig,
+    InworldSttConfig,
+    SonioxConfig,
+    SonioxContext,
+    SpeechStarted,
+    SpeechStopped,
+    SttUsage,
+    TranscribeConfig,
+    Transcription,
+    VoiceProfile,
+    VoiceProfileConfig,
+    VoiceTrait,
+    Word,
+)
+from inworld_sync.wire import stt
+from inworld_sync.wire.faults import ConnectionFault
+
+BASE = {
+    "modelId": "inworld/inworld-stt-1",
+    "audioEncoding": "LINEAR16",
+    "sampleRateHertz": 16000,
+    "numberOfChannels": 1,
+    "includeWordTimestamps": True,
+}
+
+# (configuration, what it adds to the plain one): nothing, a real client's, each provider's block,
+# every other field, and fields of tomorrow on both levels.
+CONFIGS = [
+    (TranscribeConfig(), {}),
+    (
+        TranscribeConfig(
+            language="en-US",
+            voice_profile=VoiceProfileConfig(top_n=5),
+            end_of_turn_confidence_threshold=0.3,
+            inworld=InworldSttConfig(min_end_of_turn_silence_ms=200, vad_threshold=0.15),
+        ),
+        {
+            "language": "en-US",
+            "voiceProfileConfig": {"enableVoiceProfile": True, "topN": 5},
+            "endOfTurnConfidenceThreshold": 0.3,
+            "inworldSttV1Config": {
+                "minEndOfTurnSilenceWhenConfident": 200,
+                "vadThreshold": 0.15,
+            },
+        },
+    ),
+    (
+        TranscribeConfig(
+            model="assemblyai/u3-rt-pro",
+            assemblyai=AssemblyAiConfig(
+                vad_threshold=0,
+                min_end_of_turn_silence_ms=100,
+                max_turn_silence_ms=900,
+                prompt="A call",
+            ),
+        ),
+        {
+            "modelId": "assemblyai/u3-rt-pro",
+            "assemblyaiConfig": {
+                "vadThreshold": 0,
+                "minEndOfTurnSilenceWhenConfident": 100,
+                "maxTurnSilence": 900,
+                "prompt": "A call",
+            },
+        },
+    ),
+    (
+        TranscribeConfig(
+            model="soniox/stt-rt-v5",
+            soniox=SonioxConfig(
+                language_hints=["en", "de"],
+                language_hints_strict=False,
+                enable_endpoint_detection=True,
+                max_endpoint_delay_ms=700,
+                context=SonioxContext(general={"domain": "Law"}, text="A trial", terms="habeas"),
+            ),
+        ),
+        {
+            "modelId": "soniox/stt-rt-v5",
+            "sonioxConfig": {
+                "languageHints": ["en", "de"],
+                "languageHintsStrict": False,
+                "enableEndpointDetection": True,
+                "maxEndpointDelayMs": 700,
+                "context": {"general": {"domain": "Law"}, "text": "A trial", "terms": ["habeas"]},
+            },
+        },
+    ),
+    (
+        TranscribeConfig(model="groq/whisper-large-v3", groq=GroqConfig(temperature=0.5)),
+        {"modelId": "groq/whisper-large-v3", "groqConfig": {"temperature": 0.5}},
+    ),
+    (
+        TranscribeConfig(
+            encoding="FLAC",
+            sample_rate_hz=48000,
+            channels=2,
+            inactivity_timeout_seconds=30,
+            prompts=["Inworld", "PortAudio"],
+            include_word_timestamps=False,
+            enable_speaker_diarization=True,
+            inworld=InworldSttConfig(max_turn_silence_ms=5000, extra={"newer": 1}),
+            extra={"newest": [True]},
+        ),
+        {
+            "audioEncoding": "FLAC",
+            "sampleRateHertz": 48000,
+            "numberOfChannels": 2,
+            "inactivityTimeoutSeconds": 30,
+            "prompts": ["Inworld", "PortAudio"],
+            "includeWordTimestamps": False,
+            "enableSpeakerDiarization": True,
+            "inworldSttV1Config": {"maxTurnSilence": 5000, "newer": 1},
+            "newest": [True],
+        },
+    ),
+]
+
+# (call, message): everything else that a client says.
+COMMANDS = [
+    (stt.audio_chunk("AAEC/w=="), {"audioChunk": {"content": "AAEC/w=="}}),
+    (stt.audio_chunk(""), {"audioChunk": {"content": ""}}),
+    (stt.end_turn(), {"endTurn": {}}),
+    (stt.close_stream(), {"closeStream": {}}),
+]
+
+OK = {"code": 0, "message": "", "details": []}
+
+# (what the service says inside "result", event). The first five are captures of September 2026;
+# then captures of April, which have no status; then fields absent, null, unknown and at last words
+# with all they may have.
+RESULTS = [
+    (
+        {"speechStarted": {"startTimeMs": 0, "confidence": 0}, "status": OK},
+        SpeechStarted(0, 0.0),
+    ),
+    (
+        {
+            "transcription": {
+                "transcript": "Hello from the gate.",
+                "isFinal": False,
+                "wordTimestamps": [],
+                "voiceProfile": None,
+                "silenceDurationMs": 0,
+            },
+            "status": OK,
+        },
+        Transcription("Hello from the gate."),
+    ),
+    ({"speechStopped": {"silenceDurationMs": 150}, "status": OK}, SpeechStopped(150)),
+    (
+        {
+            "transcription": {
+                "transcript": "Hello from the Gateway Probe.",
+                "isFinal": True,
+                "wordTimestamps": [],
+                "voiceProfile": None,
+                "silenceDurationMs": 0,
+            },
+            "status": OK,
+        },
+        Transcription("Hello from the Gateway Probe.", is_final=True),
+    ),
+    (
+        {
+            "usage": {"transcribedAudioMs": 1500, "modelId": "inworld/inworld-stt-1"},
+            "status": OK,
+        },
+        SttUsage(1500, "inworld/inworld-stt-1"),
+    ),
+    ({"transcription": {"transcript": "Hi", "isFinal": True}}, Transcription("Hi", is_final=True)),
+    ({"speechStopped": {}}, SpeechStopped()),
+    ({"transcription": {"isFinal": True, "wordTimestamps": None}}, Transcription(is_final=True)),
+    (
+        {"speechStarted": {"startTimeMs": 40.0, "confidence": 1, "newer": [1]}},
+        SpeechStarted(40, 1.0, extra={"newer": [1]}),
+    ),
+    (
+        {
+            "transcription": {
+                "transcript": "Hi there",
+                "isFinal": True,
+                "silenceDurationMs": 300,
+                "wordTimestamps": [
+                    {"word": "Hi", "confidence": 0.9, "startTimeMs": 10, "endTimeMs": 200},
+                    {"word": "there", "speaker": "A", "newer": 1},
+                ],
+                "voiceProfile": {
+                    "age": [{"label": "adult", "confidence": 0.75}],
+                    "vocalStyle": [{"label": "calm", "confidence": 1}],
+                    "pitch": 120.5,
+                },
+            },
+            "status": OK,
+        },
+        Transcription(
+            "Hi there",
+            is_final=True,
+            words=(
+                Word("Hi", 10, 200, 0.9),
+                Word("there", speaker="A", extra={"newer": 1}),
+            ),
+            voice_profile=VoiceProfile(
+                age=(VoiceTrait("adult", 0.75),),
+                vocal_style=(VoiceTrait("calm", 1.0),),
+                pitch=120.5,
+            ),
+            silence_ms=300,
+        ),
+    ),
+]
+
+# (message, fault): fatal errors, a malformed frame, and a status that is one.
+FAULTS = [
+    (
+        {"error": {"code": 3, "message": 'Unsupported model "X".', "details": []}},
+        ConnectionFault(3, 'Unsupported model "X".'),
+    ),
+    (
+        {"error": {"code": 3, "message": "invalid WebSocket request", "status": "INVALID"}},
+        ConnectionFault(3, "invalid WebSocket request"),
+    ),
+    (
+        {"result": {"status": {"code": 8, "message": "busy", "details": [{"a": 1}]}}},
+        ConnectionFault(8, "busy", ({"a": 1},)),
+    ),
+]
+
+# (message, name of the kind): things that a later service may say.
+UNKNOWN = [
+    ({"result": {"speechActivity": {"on": True}, "status": OK}}, "speechActivity"),
+    ({"result": {"status": OK}}, ""),
+    ({"hello": 1}, ""),
+]
+
+# Messages that would be misread: no JSON, no object, or a field of another type, and its name.
+BROKEN = [
+    ("", "JSON"),
+    ("[]", "object"),
+    ('{"result": 1}', "result"),
+    ('{"error": "x"}', "error"),
+    ('{"result": {"transcription": []}}', "result.transcription"),
+    ('{"result": {"transcription": {"transcript": 1}}}', "transcript"),
+    ('{"result": {"transcription": {"isFinal": "yes"}}}', "is_final"),
+    ('{"result": {"transcription": {"wordTimestamps": [{"word": 1}]}}}', "word"),
+    ('{"result": {"transcription": {"wordTimestamps": [{}]}}}', "word"),
+    ('{"result": {"usage": {"transcribedAudioMs": 1.5}}}', "audio_ms"),
+]
+
+
+@pytest.mark.parametrize(("config", "added"), CONFIGS)
+def test_config(config, added):
+    """The configuration is one message, with camelCase names and without what was not asked."""
+    assert {"transcribeConfig": {**BASE, **added}} == json.loads(stt.transcribe_config(config))
+
+
+@pytest.mark.parametrize(("text", "message"), COMMANDS)
+def test_commands(text, message):
+    """Each command is one JSON object with its own key."""
+    assert message == json.loads(text)
+
+
+def test_audio_frame():
+    """Audio can be put between two constants without writing JSON."""
+    assert stt.audio_chunk("AAAA") == stt.AUDIO_HEAD + "AAAA" + stt.AUDIO_TAIL
+
+
+def test_no_nan():
+    """A value that JSON cannot carry is refused before anything is sent."""
+    with pytest.raises(ConfigError):
+        stt.transcribe_config(TranscribeConfig(extra={"x": float("nan")}))
+
+
+@pytest.mark.parametrize(("result", "event"), RESULTS)
+@pytest.mark.parametrize("form", [str, str.encode, lambda text: memoryview(text.encode())])
+def test_events(result, event, form):
+    """What the service says becomes an event, whatever form the text comes in."""
+    assert event == stt.read(form(json.dumps({"result": result})))
+
+
+@pytest.mark.parametrize(("message", "fault"), FAULTS)
+def test_faults(message, fault):
+    """Errors and statuses that are one become faults."""
+    assert fault == stt.read(json.dumps(message))
+
+
+@pytest.mark.parametrize(("message", "name"), UNKNOWN)
+def test_unknown(message, name):
+    """What is not known is handed on whole."""
+    assert UnknownEvent(name, message) == stt.read(json.dumps(message))
+
+
+@pytest.mark.parametrize(("text", "named"), BROKEN)
+def test_broken(text, named):
+    """A message that would be misread is refused, and the error names the place."""
+    with pytest.raises(RemoteProtocolError, match=named):
+        stt.read(text)
