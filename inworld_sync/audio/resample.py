@@ -98,9 +98,11 @@ class Resampler:
             return pcm
         import numpy as np
 
-        samples = np.frombuffer(pcm, "<i2").astype(np.int16, copy=False)
-        converted = self._stream.resample_chunk(samples, last=last)
-        return bytes(converted.astype("<i2", copy=False).tobytes())
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+        converted: npt.NDArray[np.float32] = np.rint(
+            self._stream.resample_chunk(samples, last=last)
+        )
+        return converted.clip(-32768, 32767).astype("<i2").tobytes()
 
 
 def mixed_to_mono(pcm: bytes, channels: int) -> bytes:
@@ -126,4 +128,5 @@ def _open_stream(from_hz: int, to_hz: int) -> Any:
         raise ConfigError(
             f"converting {from_hz} Hz to {to_hz} Hz needs soxr: pip install soxr"
         ) from missing
-    return soxr.ResampleStream(from_hz, to_hz, 1, dtype="int16", quality="HQ")
+    # As int16 soxr would add dither, which is another one each time.
+    return soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
