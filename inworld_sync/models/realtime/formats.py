@@ -46,7 +46,7 @@ class PcmFormat:
 
     @rate_hz.validator
     def _known_rate(self, _: object, value: object) -> None:
-        if isinstance(value, bool) or value not in _PCM_RATES_HZ:
+        if type(value) is not int or value not in _PCM_RATES_HZ:
             rates = ", ".join(map(str, _PCM_RATES_HZ))
             raise ConfigError(f"rate_hz must be one of {rates}, got {value!r}")
 

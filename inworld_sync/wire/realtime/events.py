@@ -128,7 +128,7 @@ def _session_event(
 
 
 def _repair_response(fields: JsonObject) -> None:
-    response = dict(object_in(fields.get("response"), "the response"))
+    response = dict(object_in(fields.get("response"), "response"))
     usage = fields.pop("usage", None)
     if response.get("usage") is None and usage is not None:
         response["usage"] = usage
@@ -143,7 +143,7 @@ def _repair_response(fields: JsonObject) -> None:
 
 
 def _repair_item(fields: JsonObject) -> None:
-    item = object_in(fields.get("item"), "the item")
+    item = object_in(fields.get("item"), "item")
     if not isinstance(item.get("id"), str):
         raise RemoteProtocolError(f"expected text as item.id, got {item.get('id')!r}")
 

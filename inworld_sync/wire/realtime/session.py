@@ -101,32 +101,38 @@ def _same_kind(before: Mapping[str, object], value: Mapping[str, object]) -> boo
 
 def session_info(raw: JsonObject) -> SessionInfo:
     """Read what a session is; what cannot be understood is None, and is in ``raw`` all the same."""
-
-    def text(*place: str) -> str | None:
-        value = _get(raw, place)
-        return value if isinstance(value, str) else None
-
     turn_detection = _get(raw, _PLACES["turn_detection"])
-    speed = _get(raw, _PLACES["speed"])
-    expires_at = raw.get("expires_at")
     modalities = raw.get("output_modalities")
     return SessionInfo(
-        id=text("id"),
-        expires_at=int(expires_at) if isinstance(expires_at, (int, float)) else None,
-        model=text("model"),
-        instructions=text("instructions"),
+        id=_text(raw.get("id")),
+        expires_at=_whole(raw.get("expires_at")),
+        model=_text(raw.get("model")),
+        instructions=_text(raw.get("instructions")),
         output_modalities=tuple(each for each in modalities if isinstance(each, str))
         if isinstance(modalities, list)
         else (),
-        voice=text(*_PLACES["voice"]),
-        tts_model=text(*_PLACES["tts_model"]),
-        speed=float(speed) if isinstance(speed, (int, float)) else None,
+        voice=_text(_get(raw, _PLACES["voice"])),
+        tts_model=_text(_get(raw, _PLACES["tts_model"])),
+        speed=_number(_get(raw, _PLACES["speed"])),
         input_format=_format(_get(raw, _PLACES["input_format"])),
         output_format=_format(_get(raw, _PLACES["output_format"])),
         turn_detection=turn_detection if isinstance(turn_detection, dict) else None,
         memory=_memory(_get(raw, _MEMORY_STATE)),
         raw=raw,
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if type(value) in (int, float) else None  # type: ignore[arg-type]
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def _format(value: object) -> AudioFormat | None:
