@@ -1,0 +1,610 @@
+"""Settings as the service's session object, and what it says back."""
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+
+from inworld_sync.models import realtime as rt
+from inworld_sync.models.realtime import OFF, Session
+from inworld_sync.wire.realtime.commands import write
+from inworld_sync.wire.realtime.events import read
+from inworld_sync.wire.realtime.session import SessionMirror, merge
+
+# (setting, where it stands, the value there): every setting, in every form that it takes.
+SETTINGS = [
+    ({"model": "openai/gpt-4o-mini"}, "model", "openai/gpt-4o-mini"),
+    ({"instructions": ""}, "instructions", ""),
+    ({"voice": "Dennis"}, "audio.output.voice", "Dennis"),
+    ({"tts_model": "inworld-tts-2"}, "audio.output.model", "inworld-tts-2"),
+    ({"speed": 1.25}, "audio.output.speed", 1.25),
+    ({"output_modalities": ["text"]}, "output_modalities", ["text"]),
+    ({"output_modalities": ["text", "audio"]}, "output_modalities", ["audio", "text"]),
+    ({"temperature": 0.2}, "temperature", 0.2),
+    ({"max_output_tokens": 4096}, "max_output_tokens", 4096),
+    ({"max_output_tokens": "inf"}, "max_output_tokens", "inf"),
+    (
+        {"input_format": rt.PcmFormat(16000)},
+        "audio.input.format",
+        {"type": "audio/pcm", "rate": 16000},
+    ),
+    ({"input_format": "pcm16"}, "audio.input.format", {"type": "audio/pcm", "rate": 24000}),
+    ({"input_format": "g711_ulaw"}, "audio.input.format", {"type": "audio/pcmu"}),
+    ({"output_format": "g711_alaw"}, "audio.output.format", {"type": "audio/pcma"}),
+    ({"output_format": "audio/pcmu"}, "audio.output.format", {"type": "audio/pcmu"}),
+    (
+        {"output_format": {"type": "audio/float32", "rate": 48000}},
+        "audio.output.format",
+        {"type": "audio/float32", "rate": 48000},
+    ),
+    ({"turn_detection": OFF}, "audio.input.turn_detection", None),
+    (
+        {"turn_detection": rt.SemanticVad()},
+        "audio.input.turn_detection",
+        {"type": "semantic_vad"},
+    ),
+    (
+        {
+            "turn_detection": rt.SemanticVad(
+                eagerness="low", create_response=False, interrupt_response=True
+            )
+        },
+        "audio.input.turn_detection",
+        {
+            "type": "semantic_vad",
+            "eagerness": "low",
+            "create_response": False,
+            "interrupt_response": True,
+        },
+    ),
+    (
+        {
+            "turn_detection": rt.ServerVad(
+                threshold=0.5,
+                prefix_padding_ms=300,
+                silence_duration_ms=500,
+                idle_timeout_ms=6000,
+                create_response=True,
+                interrupt_response=False,
+                extra={"novel": 1},
+            )
+        },
+        "audio.input.turn_detection",
+        {
+            "type": "server_vad",
+            "threshold": 0.5,
+            "prefix_padding_ms": 300,
+            "silence_duration_ms": 500,
+            "idle_timeout_ms": 6000,
+            "create_response": True,
+            "interrupt_response": False,
+            "novel": 1,
+        },
+    ),
+    ({"transcription": OFF}, "audio.input.transcription", None),
+    (
+        {"transcription": rt.Transcription(model="m", language="en", prompt="p")},
+        "audio.input.transcription",
+        {"model": "m", "language": "en", "prompt": "p"},
+    ),
+    ({"noise_reduction": OFF}, "audio.input.noise_reduction", None),
+    (
+        {"noise_reduction": "far_field"},
+        "audio.input.noise_reduction",
+        {"type": "far_field"},
+    ),
+    ({"tools": []}, "tools", []),
+    (
+        {
+            "tools": [
+                rt.FunctionTool(
+                    name="f", description="d", parameters={"type": "object", "properties": {}}
+                ),
+                rt.McpTool(
+                    server_label="s",
+                    server_url="https://example.com/mcp",
+                    server_description="d",
+                    authorization="t",
+                    headers={"X-Key": "k"},
+                    allowed_tools=["a"],
+                    require_approval="never",
+                ),
+                rt.McpTool(
+                    server_label="s2",
+                    server_url="http://localhost",
+                    require_approval={"never": {"tool_names": ["a"]}},
+                ),
+                rt.WebSearchTool(engine="google", max_results=3, max_steps=1),
+                rt.WebSearchTool(),
+                {"type": "novel", "x": None},
+            ]
+        },
+        "tools",
+        [
+            {
+                "type": "function",
+                "name": "f",
+                "description": "d",
+                "parameters": {"type": "object", "properties": {}},
+            },
+            {
+                "type": "mcp",
+                "server_label": "s",
+                "server_url": "https://example.com/mcp",
+                "server_description": "d",
+                "authorization": "t",
+                "headers": {"X-Key": "k"},
+                "allowed_tools": ["a"],
+                "require_approval": "never",
+            },
+            {
+                "type": "mcp",
+                "server_label": "s2",
+                "server_url": "http://localhost",
+                "require_approval": {"never": {"tool_names": ["a"]}},
+            },
+            {
+                "type": "web_search",
+                "providerData": {"engine": "google", "max_results": 3, "max_steps": 1},
+            },
+            {"type": "web_search"},
+            {"type": "novel", "x": None},
+        ],
+    ),
+    ({"tool_choice": "none"}, "tool_choice", "none"),
+    (
+        {"tool_choice": rt.FunctionChoice("f")},
+        "tool_choice",
+        {"type": "function", "name": "f"},
+    ),
+    (
+        {"tool_choice": rt.McpChoice("s", "t")},
+        "tool_choice",
+        {"type": "mcp", "server_label": "s", "name": "t"},
+    ),
+    ({"truncation": "disabled"}, "truncation", "disabled"),
+    (
+        {"truncation": rt.RetentionRatio(0.8)},
+        "truncation",
+        {"type": "retention_ratio", "retention_ratio": 0.8},
+    ),
+    (
+        {"prompt": rt.Prompt(id="p", version="2", variables={"a": "b"})},
+        "prompt",
+        {"id": "p", "version": "2", "variables": {"a": "b"}},
+    ),
+    (
+        {"include": ["item.input_audio_transcription.logprobs"]},
+        "include",
+        ["item.input_audio_transcription.logprobs"],
+    ),
+    ({"tracing": "auto"}, "tracing", "auto"),
+    ({"tracing": OFF}, "tracing", None),
+    ({"tracing": {"workflow_name": "w"}}, "tracing", {"workflow_name": "w"}),
+]
+
+PROVIDER_DATA = rt.ProviderData(
+    stt=rt.SttTuning(
+        prompt="p",
+        voice_profile=True,
+        language_hints=["en-US"],
+        end_of_turn_confidence_threshold=0.4,
+        vad_threshold=0.5,
+        min_end_of_turn_silence_ms=200,
+        max_turn_silence_ms=1500,
+    ),
+    tts=rt.TtsTuning(
+        segmenter_strategy="fast_start",
+        steering_handling="emit_once",
+        language="de",
+        delivery_mode="STABLE",
+        conversational=True,
+        user_turn_mode="audio_only",
+        timestamp_type="WORD",
+        timestamp_transport="ASYNC",
+    ),
+    memory=rt.Memory(
+        enabled=True,
+        turn_interval=4,
+        max_memory_length=1000,
+        max_transcript_items=50,
+        max_facts=20,
+        trim_after_summarize=True,
+        extra={"state": {"version": 3}},
+    ),
+    backchannel=rt.Backchannel(
+        enabled=True,
+        small_model="m",
+        eval_interval_ms=800,
+        min_speech_ms=800,
+        min_gap_ms=4000,
+        max_per_turn=3,
+        hard_deadline_ms=1500,
+        history_tail_items=4,
+        temperature=0.7,
+        max_tokens=6,
+        volume_gain=0,
+        require_pause=False,
+        allowed_phrases=["uh-huh"],
+        prompt_template="t",
+        decider_kind="rule",
+        rule_fire_probability=0.3,
+    ),
+    responsiveness=rt.Responsiveness(
+        enabled=True,
+        small_model="m",
+        initial_wait_timeout_ms=1200,
+        hard_deadline_ms=2000,
+        history_tail_items=4,
+        temperature=0.7,
+        max_tokens=12,
+        min_filler_gap_ms=8000,
+        max_initial_per_turn=1,
+        max_buffer_deltas=9,
+        enable_filler_on_first_assistant_reply=False,
+        prompt_template="t",
+        pause_text="...",
+    ),
+    caching=rt.Caching(enabled=True, ttl="5m", cache_instructions=True, cache_tools=False),
+    text_generation=rt.TextGeneration(
+        reasoning=rt.Reasoning(effort="LOW", max_tokens=100, exclude=True, extra={"n": 1}),
+        max_new_tokens=200,
+        temperature=0.9,
+        top_p=0.95,
+        frequency_penalty=0.1,
+        presence_penalty=-0.1,
+        repetition_penalty=1.1,
+        stop_sequences=["END"],
+        seed=7,
+        logit_bias=[{"token": "a", "bias": 1}],
+    ),
+    auto_tool_response=False,
+    user_id="u",
+    metadata={"a": "b"},
+    extra={"novel": {"x": 1}},
+)
+PROVIDER_DATA_OBJECT = {
+    "stt": {
+        "prompt": "p",
+        "voice_profile": True,
+        "language_hints": ["en-US"],
+        "end_of_turn_confidence_threshold": 0.4,
+        "vad_threshold": 0.5,
+        "min_end_of_turn_silence": 200,
+        "max_turn_silence": 1500,
+    },
+    "tts": {
+        "segmenter_strategy": "fast_start",
+        "steering_handling": "emit_once",
+        "language": "de",
+        "delivery_mode": "STABLE",
+        "conversational": True,
+        "user_turn_mode": "audio_only",
+        "timestamp_type": "WORD",
+        "timestamp_transport_strategy": "ASYNC",
+    },
+    "memory": {
+        "enabled": True,
+        "turn_interval": 4,
+        "max_memory_length": 1000,
+        "max_transcript_items": 50,
+        "max_facts": 20,
+        "trim_after_summarize": True,
+        "state": {"version": 3},
+    },
+    "backchannel": {
+        "enabled": True,
+        "small_model": "m",
+        "eval_interval_ms": 800,
+        "min_speech_ms": 800,
+        "min_gap_ms": 4000,
+        "max_per_turn": 3,
+        "hard_deadline_ms": 1500,
+        "history_tail_items": 4,
+        "temperature": 0.7,
+        "max_tokens": 6,
+        "volume_gain": 0,
+        "require_pause": False,
+        "allowed_phrases": ["uh-huh"],
+        "prompt_template": "t",
+        "decider_kind": "rule",
+        "rule_fire_probability": 0.3,
+    },
+    "responsiveness": {
+        "enabled": True,
+        "small_model": "m",
+        "initial_wait_timeout_ms": 1200,
+        "hard_deadline_ms": 2000,
+        "history_tail_items": 4,
+        "temperature": 0.7,
+        "max_tokens": 12,
+        "min_filler_gap_ms": 8000,
+        "max_initial_per_turn": 1,
+        "max_buffer_deltas": 9,
+        "enable_filler_on_first_assistant_reply": False,
+        "prompt_template": "t",
+        "pause_text": "...",
+    },
+    "caching": {
+        "enabled": True,
+        "ttl": "5m",
+        "cache_instructions": True,
+        "cache_tools": False,
+    },
+    "text_generation_config": {
+        "reasoning": {"effort": "LOW", "maxTokens": 100, "exclude": True, "n": 1},
+        "maxNewTokens": 200,
+        "temperature": 0.9,
+        "topP": 0.95,
+        "frequencyPenalty": 0.1,
+        "presencePenalty": -0.1,
+        "repetitionPenalty": 1.1,
+        "stopSequences": ["END"],
+        "seed": 7,
+        "logitBias": [{"token": "a", "bias": 1}],
+    },
+    "auto_tool_response": False,
+    "user_id": "u",
+    "metadata": {"a": "b"},
+    "novel": {"x": 1},
+}
+
+
+def session_sent(session):
+    """The session object as it leaves."""
+    return json.loads(write(rt.UpdateSession(session)))["session"]
+
+
+def nested(path, value):
+    """A value under the names of a dotted path."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return value
+
+
+@pytest.mark.parametrize(("settings", "path", "value"), SETTINGS)
+def test_settings(settings, path, value):
+    """Each setting stands alone at its place; what is not given is not sent."""
+    expected = {"type": "realtime", **nested(path, value)}
+
+    assert expected == session_sent(Session(**settings))
+
+
+def test_provider_data():
+    """Every extension of the service has its name on the wire."""
+    expected = {"type": "realtime", "providerData": PROVIDER_DATA_OBJECT}
+
+    assert expected == session_sent(Session(provider_data=PROVIDER_DATA))
+
+
+def test_every_field_of_the_extensions_is_tested():
+    """No field of an extension is left untested."""
+
+    def unset(value):
+        fields = getattr(type(value), "__attrs_attrs__", ())
+        for field in fields:
+            inner = getattr(value, field.name)
+            if inner is None:
+                yield field.name
+            yield from unset(inner)
+
+    assert [] == list(unset(PROVIDER_DATA))
+
+
+def test_extra_settings():
+    """Settings that this version does not know join those that it knows."""
+    session = Session(voice="Dennis", extra={"audio": {"output": {"novel": 1}}, "later": [2]})
+    expected = {
+        "type": "realtime",
+        "audio": {"output": {"voice": "Dennis", "novel": 1}},
+        "later": [2],
+    }
+
+    assert expected == session_sent(session)
+
+
+def test_update_as_a_known_client_sends_it():
+    """The update that a telephone bridge of the service's examples sends, with formats mended."""
+    session = Session(
+        model="openai/gpt-4.1-mini",
+        instructions="Be brief.",
+        output_modalities=["audio", "text"],
+        input_format="g711_ulaw",
+        output_format="g711_ulaw",
+        transcription=rt.Transcription(model="assemblyai/universal-streaming-multilingual"),
+        turn_detection=rt.SemanticVad(
+            eagerness="auto", create_response=True, interrupt_response=True
+        ),
+        tts_model="inworld-tts-2",
+        voice="Sarah",
+    )
+    expected = {
+        "type": "realtime",
+        "model": "openai/gpt-4.1-mini",
+        "instructions": "Be brief.",
+        "output_modalities": ["audio", "text"],
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcmu"},
+                "transcription": {"model": "assemblyai/universal-streaming-multilingual"},
+                "turn_detection": {
+                    "type": "semantic_vad",
+                    "eagerness": "auto",
+                    "create_response": True,
+                    "interrupt_response": True,
+                },
+            },
+            "output": {
+                "format": {"type": "audio/pcmu"},
+                "model": "inworld-tts-2",
+                "voice": "Sarah",
+            },
+        },
+    }
+
+    assert expected == session_sent(session)
+
+
+CREATED = {
+    "type": "realtime",
+    "object": "realtime.session",
+    "id": "sess_1",
+    "model": "google-ai-studio/gemini-2.5-flash",
+    "expires_at": 1790000000,
+    "output_modalities": ["audio", "text"],
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 16000},
+            "turn_detection": {"type": "semantic_vad", "eagerness": "low"},
+        },
+        "output": {
+            "format": "g711_ulaw",
+            "voice": "Dennis",
+            "model": "inworld-tts-2",
+            "speed": 1,
+        },
+    },
+    "tools": [],
+    "tool_choice": "auto",
+}
+
+
+def said(kind, session):
+    """A message of the service about its session."""
+    return read(json.dumps({"type": f"session.{kind}", "session": session}))
+
+
+def test_what_the_service_says():
+    """The service's own settings are typed, its formats in either spelling."""
+    info = said("created", CREATED).session
+
+    assert info == rt.SessionInfo(
+        id="sess_1",
+        expires_at=1790000000,
+        model="google-ai-studio/gemini-2.5-flash",
+        output_modalities=("audio", "text"),
+        voice="Dennis",
+        tts_model="inworld-tts-2",
+        speed=1.0,
+        input_format=rt.PcmFormat(16000),
+        output_format=rt.MulawFormat(),
+        turn_detection={"type": "semantic_vad", "eagerness": "low"},
+        raw=CREATED,
+    )
+
+
+# Session objects that cannot be understood, each in one place.
+ODD = [
+    {"id": 5},
+    {"expires_at": "soon"},
+    {"expires_at": 1e999},
+    {"expires_at": True},
+    {"output_modalities": "audio"},
+    {"audio": []},
+    {"audio": {"input": "x", "output": None}},
+    {"audio": {"output": {"format": {"type": "audio/opus"}, "speed": "fast"}}},
+    {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 12345}, "turn_detection": 1}}},
+    {"providerData": {"memory": {"state": {"facts": 5}}}},
+    {"providerData": []},
+]
+
+
+@pytest.mark.parametrize("raw", ODD)
+def test_what_cannot_be_understood(raw):
+    """A setting in an unknown form is None, and the object is kept as it came."""
+    assert rt.SessionInfo(raw=raw) == said("updated", raw).session
+
+
+def test_memory():
+    """What the service remembers is typed."""
+    state = {
+        "version": 2,
+        "facts": ["likes tea", {"fact": "x"}],
+        "summary": "Talk of tea.",
+        "context_text": "c",
+        "turns_since_gen": 1,
+        "total_turns": 9,
+        "items_trimmed": 4,
+    }
+    info = said("updated", {"providerData": {"memory": {"enabled": True, "state": state}}}).session
+
+    assert info.memory == rt.MemoryState(
+        version=2,
+        facts=("likes tea", {"fact": "x"}),
+        summary="Talk of tea.",
+        context_text="c",
+        turns_since_gen=1,
+        total_turns=9,
+        items_trimmed=4,
+    )
+
+
+def test_updates_are_merged():
+    """An update changes what it names, deep down, and leaves the rest."""
+    mirror = SessionMirror()
+    mirror.note(said("created", CREATED))
+    mirror.note(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
+
+    assert ("Sarah", "inworld-tts-2", "m", "sess_1") == (
+        mirror.info.voice,
+        mirror.info.tts_model,
+        mirror.info.model,
+        mirror.info.id,
+    )
+
+
+def test_null_switches_off():
+    """Turn detection that is null is off, and not as it was."""
+    mirror = SessionMirror()
+    mirror.note(said("created", CREATED))
+    mirror.note(said("updated", {"audio": {"input": {"turn_detection": None}}}))
+
+    assert mirror.info.turn_detection is None
+    assert rt.PcmFormat(16000) == mirror.info.input_format
+
+
+def test_another_kind_replaces():
+    """A format or a turn detection of another type keeps nothing of the one before."""
+    mirror = SessionMirror()
+    mirror.note(said("created", CREATED))
+    changes = {
+        "format": {"type": "audio/pcmu"},
+        "turn_detection": {"type": "server_vad", "threshold": 0.5},
+    }
+    mirror.note(said("updated", {"audio": {"input": changes}}))
+
+    assert rt.MulawFormat() == mirror.info.input_format
+    assert {"type": "server_vad", "threshold": 0.5} == mirror.info.turn_detection
+
+
+def test_a_new_session_starts_anew():
+    """Nothing of an older session is left in a new one."""
+    mirror = SessionMirror()
+    mirror.note(said("updated", {"instructions": "old"}))
+    mirror.note(said("created", CREATED))
+
+    assert mirror.info.instructions is None
+
+
+OBJECTS = st.recursive(
+    st.dictionaries(st.sampled_from("abc"), st.integers(0, 2) | st.none(), max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(OBJECTS, OBJECTS)
+def test_merging(old, new):
+    """A merge holds all that is new and what of the old is not named; its inputs stay."""
+    before = json.dumps([old, new])
+    merged = merge(old, new)
+
+    def holds(whole, part):
+        if not isinstance(part, dict):
+            return whole == part
+        return isinstance(whole, dict) and all(holds(whole.get(k), v) for k, v in part.items())
+
+    assert holds(merged, new)
+    assert all(merged[name] == old[name] for name in old.keys() - new.keys())
+    assert merge(merged, new) == merged
+    assert before == json.dumps([old, new])
