@@ -201,18 +201,19 @@ class Conversation:
     def _join(self, item: Item, previous_item_id: str | None, *, is_done: bool) -> None:
         item_id = item.id
         assert item_id is not None
-        draft = self._draft(item_id)
+        draft = self._drafts.get(item_id) or self._waiting.pop(item_id, None) or _Draft()
         draft.take_item(item)
         draft.is_done = draft.is_done or is_done or getattr(item, "status", None) == "completed"
-        if item_id in self._drafts:
-            return
-        self._drafts[item_id] = self._waiting.pop(item_id)
+        if item_id not in self._drafts:
+            self._order.insert(self._place_after(previous_item_id), item_id)
+            self._drafts[item_id] = draft
+
+    def _place_after(self, previous_item_id: str | None) -> int:
         if previous_item_id == _ROOT:
-            self._order.insert(0, item_id)
-        elif previous_item_id in self._drafts:
-            self._order.insert(self._order.index(previous_item_id) + 1, item_id)
-        else:
-            self._order.append(item_id)
+            return 0
+        if previous_item_id in self._drafts:
+            return self._order.index(previous_item_id) + 1
+        return len(self._order)
 
     def _delete(self, item_id: str) -> None:
         self._waiting.pop(item_id, None)

@@ -1,0 +1,175 @@
+"""Calls of functions: each is given once, whole, whatever the messages leave out."""
+
+import json
+
+import pytest
+
+from inworld_sync.models import realtime as rt
+from inworld_sync.wire.realtime.calls import FunctionCalls
+from inworld_sync.wire.realtime.events import read
+
+OSLO = '{"city":"Oslo"}'
+
+
+def item(kind, **fields):
+    """A message about a call's item; ``f1`` is the item's id, ``c1`` the call's."""
+    call = {"id": "f1", "type": "function_call", "call_id": "c1", **fields}
+    return {"type": f"response.output_item.{kind}", "response_id": "r1", "item": call}
+
+
+def arguments(kind, **fields):
+    """A message about a call's arguments."""
+    return {
+        "type": f"response.function_call_arguments.{kind}",
+        "response_id": "r1",
+        "item_id": "f1",
+        **fields,
+    }
+
+
+def response(status="completed", output=(), response_id="r1"):
+    """A message that a response has ended."""
+    return {
+        "type": "response.done",
+        "response": {"id": response_id, "status": status, "output": list(output)},
+    }
+
+
+def given_by(calls, *messages):
+    """How many calls each message gave, and the calls."""
+    counts, found = [], []
+    for message in messages:
+        ready = calls.note(read(json.dumps(message)))
+        counts.append(len(ready))
+        found.extend(ready)
+    return counts, found
+
+
+WEATHER = rt.FunctionCall(id="f1", call_id="c1", name="weather", arguments=OSLO, status="completed")
+
+# (messages, which of them gives the call): what services were seen to leave out.
+SCRIPTS = {
+    "reference": (
+        [
+            item("added", name="weather", arguments=""),
+            arguments("delta", delta='{"city"'),
+            arguments("delta", delta=':"Oslo"}'),
+            arguments("done", call_id="c1", name="weather", arguments=OSLO),
+            item("done", name="weather", arguments=OSLO, status="completed"),
+            response(),
+        ],
+        4,
+    ),
+    "done without name and call id": (
+        [
+            item("added", name="weather"),
+            arguments("done", arguments=OSLO),
+            item("done", name="weather"),
+        ],
+        2,
+    ),
+    "pieces alone": (
+        [
+            item("added", name="weather"),
+            arguments("delta", delta='{"city":'),
+            arguments("delta", delta='"Oslo"}'),
+            arguments("done", arguments=""),
+            item("done", arguments="", name=""),
+        ],
+        4,
+    ),
+    "name at the arguments only": (
+        [item("added"), arguments("done", name="weather", arguments=OSLO), item("done")],
+        2,
+    ),
+    "nothing before the item is done": (
+        [item("done", name="weather", arguments=OSLO)],
+        0,
+    ),
+    "no item is done": (
+        [item("added", name="weather"), arguments("done", arguments=OSLO), response()],
+        2,
+    ),
+    "in the output alone": (
+        [
+            response(
+                output=[
+                    {
+                        "id": "f1",
+                        "type": "function_call",
+                        "call_id": "c1",
+                        "name": "weather",
+                        "arguments": OSLO,
+                    }
+                ]
+            )
+        ],
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("messages", "giver"), SCRIPTS.values(), ids=SCRIPTS)
+def test_scripts(messages, giver):
+    """The call is given once, as soon as its item is done."""
+    counts, found = given_by(FunctionCalls(), *messages)
+
+    assert [WEATHER] == found
+    assert [int(n == giver) for n in range(len(messages))] == counts
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
+def test_interrupted_response(status):
+    """A call of a response that did not complete is not run, though its arguments were done."""
+    _, found = given_by(
+        FunctionCalls(),
+        item("added", name="weather"),
+        arguments("done", arguments='{"city":"Os'),
+        item("done", name="weather", arguments='{"city":"Os', status="incomplete"),
+        response(status),
+    )
+
+    assert [] == found
+
+
+def test_no_arguments():
+    """A call without arguments is a call."""
+    _, found = given_by(
+        FunctionCalls(), item("added", name="now"), arguments("done"), item("done", name="now")
+    )
+
+    assert [""] == [call.arguments for call in found]
+
+
+def test_nameless_call():
+    """A call that never gets a name is given at the end, for it has to be answered."""
+    counts, found = given_by(FunctionCalls(), item("added"), item("done"), response())
+
+    assert [0, 0, 1] == counts
+    assert ("c1", "") == (found[0].call_id, found[0].name)
+
+
+def test_parallel_calls():
+    """Two calls of one response are given each by itself."""
+    second = {"id": "f2", "call_id": "c2"}
+    counts, found = given_by(
+        FunctionCalls(),
+        item("added", name="a"),
+        item("added", name="b", **second),
+        arguments("done", arguments="{}", item_id="f2"),
+        item("done", name="b", **second),
+        item("done", name="a"),
+        response(),
+    )
+
+    assert [0, 0, 0, 1, 1, 0] == counts
+    assert ["c2", "c1"] == [call.call_id for call in found]
+
+
+def test_another_response_ends():
+    """The end of one response gives no calls of another."""
+    counts, _ = given_by(
+        FunctionCalls(), item("added", name="a"), response(response_id="r2"), response()
+    )
+
+    assert [0, 0, 1] == counts

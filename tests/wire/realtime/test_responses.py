@@ -1,0 +1,261 @@
+"""The responses of a session: one final state each, whatever comes."""
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+
+from inworld_sync.models import realtime as rt
+from inworld_sync.wire.realtime.events import read
+from inworld_sync.wire.realtime.responses import Responses
+
+LOST = rt.ErrorInfo(message="lost")
+
+
+def created(response_id="r1", **fields):
+    """A message that a response has begun."""
+    response = {"id": response_id, "status": "in_progress", "output": [], **fields}
+    return {"type": "response.created", "response": response}
+
+
+def done(response_id="r1", status="completed", **fields):
+    """A message that a response has ended."""
+    return {"type": "response.done", "response": {"id": response_id, "status": status, **fields}}
+
+
+def delta(text, kind="output_text", response_id="r1"):
+    """A message with a piece of text."""
+    return {
+        "type": f"response.{kind}.delta",
+        "response_id": response_id,
+        "item_id": "a1",
+        "delta": text,
+    }
+
+
+def refused(request_id, code="invalid_value"):
+    """An error about a request."""
+    return {"type": "error", "error": {"code": code, "event_id": request_id}}
+
+
+def note(table, *messages):
+    """Follow messages; return what the last one changed."""
+    state = None
+    for message in messages:
+        state = table.note(read(json.dumps(message)))
+    return state
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
+def test_a_response_from_request_to_end(status):
+    """A request becomes a response by the id in its metadata, and ends with its status."""
+    table = Responses()
+    state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
+    seen = [state.status]
+    for message in (created(metadata=command.response.metadata), done(status=status)):
+        assert state is note(table, message)
+        seen.append(state.status)
+
+    assert ["requested", "in_progress", status] == seen
+    assert state.is_final
+    assert "r1" == state.id
+    assert ((), ()) == (table.active, table.requested)
+
+
+def test_request():
+    """A request carries its id twice, and what it was asked to carry."""
+    _, command = Responses().request("q1", rt.ResponseConfig(voice="x", metadata={"a": "b"}))
+    config = rt.ResponseConfig(voice="x", metadata={"a": "b", "client_event_id": "q1"})
+
+    assert rt.CreateResponse(config, event_id="q1") == command
+
+
+def test_the_service_begins_by_itself():
+    """A response that nobody asked for is no request's."""
+    table = Responses()
+    request, _ = table.request("q1")
+    state = note(table, created("r0"))
+
+    assert (None, "r0", "in_progress") == (state.request_id, state.id, state.status)
+    assert "requested" == request.status
+
+
+def test_requests_are_told_apart():
+    """Two requests are matched by their ids, not by their order."""
+    table = Responses()
+    first, _ = table.request("q1")
+    second, _ = table.request("q2")
+    note(table, created("r2", metadata={"client_event_id": "q2"}))
+    note(table, created("r1", metadata={"client_event_id": "q1"}))
+
+    assert ("r1", "r2") == (first.id, second.id)
+
+
+def test_done_without_created():
+    """A response whose beginning was not told still ends its request."""
+    table = Responses()
+    state, _ = table.request("q1")
+    note(table, done(metadata={"client_event_id": "q1"}))
+
+    assert ("completed", "r1") == (state.status, state.id)
+
+
+def test_refused_request():
+    """An error that names the request ends it, with the error."""
+    table = Responses()
+    state, _ = table.request("q1")
+    changed = note(table, refused("q1", "conversation_already_has_active_response"))
+
+    assert state is changed
+    assert "failed" == state.status
+    assert "conversation_already_has_active_response" == state.error.code
+
+
+@pytest.mark.parametrize("request_id", [None, "other"])
+def test_error_about_something_else(request_id):
+    """An error that names no request ends none."""
+    table = Responses()
+    state, _ = table.request("q1")
+
+    assert note(table, refused(request_id)) is None
+    assert "requested" == state.status
+
+
+# Statuses at the end that are no end.
+@pytest.mark.parametrize("status", [None, "", "in_progress", "novel"])
+def test_end_without_a_status(status):
+    """A response that ends without saying how is incomplete, and ended all the same."""
+    assert "incomplete" == note(Responses(), created(), done(status=status)).status
+
+
+def test_the_first_end_counts():
+    """What comes after the end changes nothing."""
+    table = Responses()
+    state = note(table, created(), delta("a"), done(status="cancelled"))
+
+    for message in (done(), created(), delta("b")):
+        assert note(table, message) is None
+    assert ("cancelled", "a") == (state.status, state.text)
+
+
+def test_what_the_service_says_last():
+    """The end's description is kept, with usage and output."""
+    state = note(Responses(), created(), done(usage={"total_tokens": 3}))
+
+    assert rt.Usage(total_tokens=3) == state.info.usage
+
+
+# (messages, text): the kind of text that comes first counts.
+TEXTS = [
+    ([delta("a"), delta("b")], "ab"),
+    ([delta("a", "output_audio_transcript"), delta("A"), delta("A")], "a"),
+    ([delta("A"), delta("a", "output_audio_transcript"), delta("B")], "AB"),
+    ([delta("x", response_id="other")], ""),
+]
+
+
+@pytest.mark.parametrize(("messages", "text"), TEXTS)
+def test_text(messages, text):
+    """A response's text is its pieces in order, said or written, not both."""
+    table = Responses()
+    state = note(table, created())
+    note(table, *messages)
+
+    assert text == state.text
+
+
+def test_cancelled_response_takes_nothing_more():
+    """What was on its way when a response was cancelled does not count."""
+    table = Responses()
+    state = note(table, created())
+    note(table, delta("a"))
+    takes = [table.takes("r1"), table.cancel("r1"), table.takes("r1"), table.cancel("r1")]
+    note(table, delta("b"))
+
+    assert [True, True, False, False] == takes
+    assert ("a", False) == (state.text, state.is_final)
+
+
+def test_cancelling_what_is_over():
+    """There is no reason to cancel a response that has ended, or one that is not known."""
+    table = Responses()
+    note(table, created(), done())
+
+    assert [False, False] == [table.cancel("r1"), table.cancel("r9")]
+
+
+# (messages before, whether audio of r1 counts).
+TAKES = [([], True), ([created()], True), ([created(), done()], False)]
+
+
+@pytest.mark.parametrize(("messages", "takes"), TAKES)
+def test_what_trails_a_response(messages, takes):
+    """Audio of a response that has ended no longer counts; of a new one it does."""
+    table = Responses()
+    note(table, *messages)
+
+    assert takes is table.takes("r1")
+
+
+def test_item_before_created():
+    """A response that shows itself by an item first is a response."""
+    item = {"id": "a1", "type": "message", "role": "assistant"}
+    table = Responses()
+    note(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})
+
+    assert ["r1"] == [state.id for state in table.active]
+
+
+def test_end_of_the_session():
+    """When the session is over, what has not ended has failed, once."""
+    table = Responses()
+    asked, _ = table.request("q1")
+    given_ = note(table, created("r2"))
+    over = note(table, created("r3"), done("r3"))
+
+    assert {asked.request_id, "r2"} == {s.request_id or s.id for s in table.end_all(LOST)}
+    assert ["failed", "failed", "completed"] == [asked.status, given_.status, over.status]
+    assert () == table.end_all(LOST)
+
+
+def test_memory_is_bounded():
+    """Of a session of many responses only the latest are kept."""
+    table = Responses()
+    for number in range(100):
+        note(table, created(f"r{number}"), done(f"r{number}"))
+
+    assert [None, None, "completed"] == [
+        table.get("r0"),
+        table.get("r35"),
+        table.get("r36") and table.get("r36").status,
+    ]
+
+
+MESSAGES = st.one_of(
+    st.builds(created, st.sampled_from(["r1", "r2"])),
+    st.builds(done, st.sampled_from(["r1", "r2"]), st.sampled_from(["completed", "failed", None])),
+    st.builds(lambda r: delta("x", response_id=r), st.sampled_from(["r1", "r2"])),
+    st.builds(
+        lambda r: created(r, metadata={"client_event_id": "q1"}), st.sampled_from(["r1", "r2"])
+    ),
+    st.just(refused("q1")),
+)
+
+
+@given(st.lists(MESSAGES, max_size=20))
+def test_any_order_of_messages(messages):
+    """Whatever order messages come in, each response has one final state in the end."""
+    table = Responses()
+    asked, _ = table.request("q1")
+    seen = {id(asked): asked}
+    finals = {}
+    for message in messages:
+        state = note(table, message)
+        if state is not None:
+            seen[id(state)] = state
+        for each in seen.values():
+            if each.is_final:
+                assert finals.setdefault(id(each), each.status) == each.status
+    table.end_all(LOST)
+
+    assert all(each.is_final for each in seen.values())
