@@ -29,7 +29,6 @@ _SIMPLE: Mapping[object, str] = {
     bool: "boolean",
     int: "integer",
     float: "number",
-    type(None): "null",
 }
 _LISTS = (list, tuple, collections.abc.Sequence)
 _SETS = (set, frozenset, collections.abc.Set)
@@ -111,8 +110,9 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         return _object(kind, where, (*_above, kind))
     name = kind.__name__ if isinstance(kind, type) else str(kind)
     raise ConfigError(
-        f"{where} must be a type that JSON has: str, int, float, bool, None, Literal, an Enum,"
-        f" list, tuple[X, ...], set, dict[str, X], an attrs class or a dataclass, got {name}"
+        f"{where} must be a type that JSON has: str, int, float, bool, Literal, an Enum,"
+        f" list, tuple[X, ...], set, dict[str, X], an attrs class or a dataclass,"
+        f" perhaps with | None, got {name}"
     )
 
 

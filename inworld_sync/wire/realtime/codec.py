@@ -21,6 +21,7 @@ from inworld_sync.models.realtime import (
     FunctionCallOutput,
     FunctionChoice,
     FunctionTool,
+    HasDefinition,
     InputAudio,
     InputImage,
     InputText,
@@ -114,7 +115,11 @@ _CAMEL = Codec(camel)
 
 
 def plain(value: object) -> object:
-    """Turn a setting, an item or a collection of them into JSON values."""
+    """Turn a setting, an item, a tool or a tuple of them into JSON values."""
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, HasDefinition):
+        value = value.definition
     result: object = CODEC.converter.unstructure(value)
     return result
 
@@ -210,9 +215,6 @@ def _register() -> None:
     for branch in (TextGeneration, Reasoning):
         converter.register_unstructure_hook(branch, _CAMEL.dump)
     converter.register_unstructure_hook(WebSearchTool, _write_web_search)
-    converter.register_unstructure_hook_func(
-        lambda kind: hasattr(kind, "definition"), lambda tool: plain(tool.definition)
-    )
     converter.register_structure_hook_func(lambda kind: kind == ContentPart, _read_part)
     converter.register_structure_hook_func(lambda kind: kind == Item, _read_item)
     converter.register_structure_hook(Usage, _usage_reader())
