@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -16,6 +17,9 @@ from inworld_sync.errors import ConfigError
 __all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "Token", "auth_from"]
 
 API_KEY_VARIABLE = "INWORLD_API_KEY"
+
+# People paste a credential with the scheme of the header before it.
+_SCHEME = re.compile(r"^\s*(Basic|Bearer)(\s+|$)")
 
 
 class Auth(Protocol):
@@ -26,13 +30,15 @@ class Auth(Protocol):
         ...
 
 
-def _header_text(value: str, what: str) -> str:
-    stripped = value.strip()
-    if not stripped:
+def _header_text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} must be a str, got {type(value).__name__}")
+    word = _SCHEME.sub("", value).strip()
+    if not word:
         raise ConfigError(f"{what} is empty")
-    if not stripped.isascii() or any(c.isspace() or ord(c) < 32 for c in stripped):
+    if not word.isascii() or not word.isprintable() or " " in word:
         raise ConfigError(f"{what} must be one word of ASCII characters, as the portal shows it")
-    return stripped
+    return word
 
 
 class ApiKey:
@@ -44,8 +50,6 @@ class ApiKey:
     """
 
     def __init__(self, key: str) -> None:
-        for scheme in ("Basic ", "Bearer "):
-            key = key.removeprefix(scheme)
         key = _header_text(key, "the API key")
         if ":" in key:
             key = base64.b64encode(key.encode()).decode()
@@ -94,16 +98,17 @@ def auth_from(
     Raises:
         ConfigError: More than one was given, or none and the environment has none either.
     """
-    given = [
-        name for name, value in (("api_key", api_key), ("token", token), ("auth", auth)) if value
-    ]
+    values = {"api_key": api_key, "token": token, "auth": auth}
+    given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
         raise ConfigError(f"expected one credential, got {' and '.join(given)}")
     if auth is not None:
         return auth
-    if token:
+    if token is not None:
         return Token(token)
-    key = api_key or (os.environ if environment is None else environment).get(API_KEY_VARIABLE)
+    if api_key is not None:
+        return ApiKey(api_key)
+    key = (os.environ if environment is None else environment).get(API_KEY_VARIABLE)
     if not key:
         raise ConfigError(
             f"no credential: set the environment variable {API_KEY_VARIABLE}, or pass api_key=, "

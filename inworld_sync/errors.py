@@ -28,8 +28,10 @@ No message holds a credential, audio, or a whole frame.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 __all__ = [
     "AudioError",
@@ -52,19 +54,37 @@ __all__ = [
     "TransportError",
     "error_from_status",
     "forbids_retry",
+    "fresh",
     "redact",
 ]
+
+_E = TypeVar("_E", bound=Exception)
 
 # The service echoes the first four characters of a refused key: "abcd***".
 _ECHOED_KEY = re.compile(r"[\"']?[^\s\"'*]{1,8}\*{3,}[\"']?")
 _CREDENTIAL = re.compile(
     r"(?i)\b((?:basic|bearer)[\s_]+|authorization=(?:basic|bearer)?(?:%20|\+)?)[\w+/=.~%-]+"
 )
+# A JSON Web Token is two JSON objects in base64url and a signature.
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def redact(text: str) -> str:
     """Remove credentials, and what the service echoes of them, from a text meant for people."""
-    return _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text))
+    return _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
+
+
+def fresh(error: _E) -> _E:
+    """
+    Copy an error so that it can be raised once more.
+
+    One error may end many streams and is raised on many threads. Each of them needs its own
+    object, since raising adds to its traceback and ``partial`` belongs to one caller.
+    """
+    twin = copy.copy(error)
+    twin.__cause__ = error.__cause__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin
 
 
 class InworldError(Exception):
@@ -213,8 +233,8 @@ _INVALID = 3
 _NOT_FOUND = 5
 _EXHAUSTED = 8
 _AUTH_CODES = frozenset({7, 16})
-# Deadline, internal and unavailable: the same request may succeed on a new connection.
-_RETRYABLE_CODES = frozenset({4, 13, 14})
+# Deadline, exhausted, internal and unavailable: the same request may succeed later.
+_RETRYABLE_CODES = frozenset({4, _EXHAUSTED, 13, 14})
 
 
 def error_from_status(

@@ -1,0 +1,158 @@
+"""The exception tree: who is caught by what, what an error keeps, and what it never shows."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+import inworld_sync
+from inworld_sync import errors
+from inworld_sync.errors import InworldError, error_from_status, fresh, redact
+
+# (class, what a program that does not know this package catches it by).
+STANDARD = [
+    (errors.ConfigError, ValueError),
+    (errors.DeadlineExceeded, TimeoutError),
+    (errors.InvalidRequestError, ValueError),
+    (errors.NotFoundError, LookupError),
+    (errors.AudioError, ValueError),
+]
+
+
+@pytest.mark.parametrize(("kind", "standard"), STANDARD)
+def test_standard_classes(kind: type[Exception], standard: type[Exception]) -> None:
+    """An error that the standard library has a word for is caught by that word too."""
+    assert issubclass(kind, standard)
+
+
+def every_class() -> list[type[InworldError]]:
+    return [
+        kind
+        for name in errors.__all__
+        if isinstance(kind := getattr(errors, name), type) and issubclass(kind, InworldError)
+    ]
+
+
+@pytest.mark.parametrize("kind", every_class())
+def test_one_root(kind: type[InworldError]) -> None:
+    """Every error is public and an InworldError."""
+    assert getattr(inworld_sync, kind.__name__) is kind
+
+
+# (gRPC code, words of the service, class, whether it may succeed later): each class of code, the
+# two words for too many contexts, and a code that nobody has heard of.
+STATUSES = [
+    (3, "Unsupported model", errors.InvalidRequestError, False),
+    (4, "deadline", errors.ServiceError, True),
+    (5, "Unknown voice: X not found!", errors.NotFoundError, False),
+    (7, "Invalid credentials", errors.AuthError, False),
+    (8, "You have reached the limit of 5 TTS contexts", errors.ContextLimitError, True),
+    (8, "max contexts limit reached", errors.ContextLimitError, True),
+    (8, "rate limit", errors.QuotaError, True),
+    (13, "internal", errors.ServiceError, True),
+    (14, "unavailable", errors.ServiceError, True),
+    (16, "authentication is required", errors.AuthError, False),
+    (99, "strange", errors.ServiceError, False),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "kind", "retryable"), STATUSES)
+def test_error_from_status(
+    code: int, words: str, kind: type[errors.ServiceError], retryable: bool
+) -> None:
+    """A status becomes the class that says what can be done about it."""
+    error = error_from_status(code, words, request_id="r1")
+
+    assert kind is type(error)
+    assert (code, retryable, "r1") == (error.code, error.retryable, error.request_id)
+    assert f"{words} (code {code}, request id r1)" == str(error)
+
+
+@pytest.mark.parametrize("name", ["reconnectType", "retryType"])
+def test_no_retry(name: str) -> None:
+    """NO_RETRY in the details outweighs a code that could be tried again."""
+    assert not error_from_status(14, "down", [{name: "NO_RETRY"}]).retryable
+
+
+def test_status_without_words() -> None:
+    """A status without a message still says something."""
+    assert "the service answered with status 13 and no message (code 13)" == str(
+        error_from_status(13, "")
+    )
+
+
+# One error of each shape of constructor.
+SHAPES = [
+    errors.ConfigError("wrong"),
+    errors.DeadlineExceeded("late"),
+    errors.ConnectionLost("gone", code=1011, reason="restart"),
+    errors.ServiceError(
+        "no", code=3, status=400, request_id="r", retryable=True, details=[{"a": 1}]
+    ),
+    errors.AudioError("odd", offset_bytes=7),
+]
+
+
+@pytest.mark.parametrize("error", SHAPES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("twin_of", [fresh, copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_copies(error: InworldError, twin_of: object) -> None:
+    """An error goes to another thread or process with all its facts."""
+    twin = twin_of(error)  # type: ignore[operator]
+
+    assert twin is not error
+    assert (type(error), str(error), vars(error)) == (type(twin), str(twin), vars(twin))
+
+
+def test_fresh_keeps_the_cause_and_not_the_past() -> None:
+    """
+    An error that is raised again names its cause, and starts a traceback of its own.
+
+    Five contexts of a lost connection once shared one error, so that each overwrote the audio that
+    another had attached to it.
+    """
+    cause = OSError("reset")
+    original = errors.ConnectionLost("gone")
+    original.__cause__ = cause
+    with pytest.raises(errors.ConnectionLost):
+        raise original
+    twin = fresh(original)
+    twin.partial = "mine"
+
+    assert cause is twin.__cause__
+    assert twin.__traceback__ is None
+    assert original.partial is None
+
+
+KEY = "aW53b3JsZDpzZWNyZXQ="
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+# Texts that hold a credential in every form in which one travels.
+SECRETS = [
+    f"Authorization: Basic {KEY}",
+    f"authorization: bearer {TOKEN}",
+    f"wss://host/path?authorization=Basic%20{KEY}&x=1",
+    f"wss://host/path?Authorization=Bearer+{TOKEN}",
+    f"offered basic_{KEY.rstrip('=')}",
+    f"the token {TOKEN} has expired",
+    'Invalid credentials provided for API key "aW53***"',
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_redact(text: str) -> None:
+    """No form of a credential, nor the part of it that the service echoes, is left in a text."""
+    shown = redact(text)
+
+    assert "aW53" not in shown
+    assert "eyJ" not in shown
+    assert "***" in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["a plain sentence", "HTTP status 401 from wss://host/path", "code 7: not allowed"]
+)
+def test_redact_leaves_the_rest(text: str) -> None:
+    """What is no credential stays readable."""
+    assert text == redact(text)
