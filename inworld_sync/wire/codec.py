@@ -36,9 +36,6 @@ JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
 
-# Enough of a bad message to recognise it by; audio and texts stay out of errors.
-_SHOWN_CHARACTERS = 60
-
 
 def camel(name: str) -> str:
     """Turn ``voice_id`` into ``voiceId``."""
@@ -62,7 +59,7 @@ def dump_text(message: Mapping[str, object]) -> str:
             f"text must be valid Unicode, got the lone surrogate {error.object[error.start]!a} "
             f"at character {error.start} of the message"
         ) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"a message must be JSON: {error}") from error
     return text
 
@@ -75,7 +72,8 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
         RemoteProtocolError: It is not UTF-8, not JSON, or not an object.
     """
     try:
-        value = json.loads(message if isinstance(message, str) else str(message, "utf-8"))
+        text = message if isinstance(message, str) else str(message, "utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(
             f"expected a message in UTF-8, got the byte 0x{error.object[error.start]:02x} "
@@ -88,11 +86,16 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
     return object_in(value, "the message")
 
 
+def _refuse_constant(name: str) -> None:
+    # Python reads NaN and Infinity, which JSON does not have and no field can mean.
+    raise ValueError(f"{name} is no JSON value")
+
+
 def object_in(value: object, where: str) -> JsonObject:
     """Return *value* if it is a JSON object; name *where* it stands if it is not."""
     if not isinstance(value, dict):
-        shown = repr(value)[:_SHOWN_CHARACTERS] if not isinstance(value, str) else "a string"
-        raise RemoteProtocolError(f"expected an object as {where}, got {shown}")
+        # Only the kind of value: audio and texts stay out of errors.
+        raise RemoteProtocolError(f"expected an object as {where}, got {type(value).__name__}")
     return value
 
 

@@ -3,14 +3,14 @@ The contexts of one TTS connection: what may be said, and what an answer means f
 
 Each context is in one state. Commands are ours; the rest are answers::
 
-    state      create  text, flush, update  close    closed answer, fault 5 or 8  other fault
-    -          OPEN    error                error    ignored                      ignored
-    OPEN       error   OPEN                 CLOSING  gone                         CLOSING
-    CLOSING    error   error                CLOSING  gone                         CLOSING
+    state      create  text, flush, update  close    closed answer, fault 5 or 8  other answers
+    -          OPEN    error                -        -                            -
+    OPEN       error   OPEN                 CLOSING  -                            OPEN
+    CLOSING    error   error                CLOSING  -                            CLOSING
 
 A context counts against the limit until it is gone, since the service still holds it.
-A fault other than 5 (not found) and 8 (limit) leaves the service holding the context,
-so the caller must close it: text was lost, and going on would hide that.
+A fault other than 5 (not found) and 8 (limit) leaves the service holding the context, so the
+owner closes it: text was lost, and going on would hide that.
 
 Pure: no clock, no lock; the owner serialises calls.
 Source: Inworld TTS WebSocket reference; fault behaviour from captures of September 2026.

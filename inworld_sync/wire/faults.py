@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import attrs
 
+from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.wire.codec import JsonObject
 
-__all__ = ["ConnectionFault", "code_in", "connection_fault", "details_in", "text_in"]
+__all__ = ["ConnectionFault", "code_in", "connection_fault", "details_in", "integer_in", "text_in"]
+
+# The gRPC code of a fault whose own code cannot be read.
+_UNKNOWN_CODE = 2
+
+# A 64-bit integer has no more digits.
+_MAX_DIGITS = 20
 
 
 @attrs.frozen
@@ -28,9 +35,11 @@ def connection_fault(status: JsonObject) -> ConnectionFault:
 
 
 def code_in(status: JsonObject) -> int:
-    """The gRPC code; 0 where there is none."""
-    code = status.get("code")
-    return code if isinstance(code, int) else 0
+    """The gRPC code; 0 where there is none, 2 (unknown) where it is no number."""
+    try:
+        return integer_in(status, "code")
+    except RemoteProtocolError:
+        return _UNKNOWN_CODE
 
 
 def details_in(status: JsonObject) -> tuple[object, ...]:
@@ -46,3 +55,21 @@ def text_in(body: JsonObject, *names: str) -> str:
         if isinstance(value, str):
             return value
     return ""
+
+
+def integer_in(body: JsonObject, name: str) -> int:
+    """
+    A whole number; 0 where it is left out, as proto-JSON does with zeros.
+
+    Raises:
+        RemoteProtocolError: It is no whole number.
+    """
+    value = body.get(name)
+    if value is None:
+        return 0
+    # Proto-JSON writes 64-bit integers as strings, and 8.0 is as good as 8.
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value) if len(value) <= _MAX_DIGITS else value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+        raise RemoteProtocolError(f"expected a whole number as {name}, got {value!r:.40}")
+    return int(value)

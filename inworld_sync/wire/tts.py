@@ -8,7 +8,7 @@ in snake_case and their fields in camelCase, as every known client does; answers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -41,6 +41,7 @@ from inworld_sync.wire.faults import (
     code_in,
     connection_fault,
     details_in,
+    integer_in,
     text_in,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "ConnectionFault",
     "ContextFault",
     "TtsMessage",
+    "Unreadable",
     "close_context",
     "create",
     "flush_context",
@@ -68,6 +70,9 @@ MAX_CONTEXTS = 5
 # Documented for one send_text. The service was seen to refuse only above 2000; we keep to the
 # documented number.
 MAX_TEXT_CHARACTERS = 1000
+
+# No text is spoken for a year.
+_MAX_SECONDS = 31_536_000
 
 _CODEC = Codec(
     camel,
@@ -121,6 +126,14 @@ class ContextFault:
     details: tuple[object, ...] = ()
 
 
+@attrs.frozen
+class Unreadable:
+    """A message about one context that lacks what it must have; the connection lives on."""
+
+    context_id: str
+    error: RemoteProtocolError
+
+
 TtsMessage: TypeAlias = (
     AudioReceived
     | ConnectionFault
@@ -130,6 +143,7 @@ TtsMessage: TypeAlias = (
     | ContextUpdated
     | FlushCompleted
     | UnknownEvent
+    | Unreadable
 )
 
 
@@ -185,33 +199,41 @@ def read(message: bytes | bytearray | memoryview | str) -> TtsMessage:
     Read one message of the service.
 
     Raises:
-        RemoteProtocolError: It is not JSON, or lacks what its kind must have.
+        RemoteProtocolError: It is not JSON, or nobody can tell which context it is about.
     """
     envelope = load_object(message)
-    if "error" in envelope:
+    if envelope.get("error") is not None:
         return connection_fault(object_in(envelope["error"], "error"))
-    if "result" not in envelope:
+    if envelope.get("result") is None:
         return UnknownEvent("", envelope)
     result = object_in(envelope["result"], "result")
     context_id = text_in(result, "contextId", "context_id")
-    for kind, read_kind in _KINDS.items():
-        body = result.get(kind)
-        if body is not None:
-            return read_kind(context_id, object_in(body, f"result.{kind}"))
+    # A fault outweighs whatever stands beside it.
     fault = _status(result, context_id)
     if fault is not None:
         return fault
-    return UnknownEvent(next((key for key in result if key not in _FRAME), ""), envelope)
+    kind = next((name for name in _KINDS if result.get(name) is not None), None)
+    if kind is None:
+        return UnknownEvent(next((key for key in result if key not in _FRAME), ""), envelope)
+    if not context_id:
+        raise RemoteProtocolError(f"expected contextId beside result.{kind}, got none")
+    try:
+        return _KINDS[kind](context_id, result)
+    except RemoteProtocolError as error:
+        return Unreadable(context_id, error)
 
 
-def _status(result: JsonObject, context_id: str) -> ContextFault | None:
-    status = result.get("status")
+def _status(body: JsonObject, context_id: str) -> ContextFault | None:
+    status = body.get("status")
     if not isinstance(status, dict) or not code_in(status):
         return None
     return ContextFault(context_id, code_in(status), text_in(status, "message"), details_in(status))
 
 
-def _audio(context_id: str, chunk: JsonObject) -> AudioReceived | ContextFault:
+def _audio(context_id: str, result: JsonObject) -> AudioReceived | ContextFault:
+    # One older sample has audioContent in the result itself.
+    body = result["audioChunk"] if result.get("audioChunk") is not None else result
+    chunk = object_in(body, "result.audioChunk")
     # One documented sample nests the status here; captures have it beside the chunk.
     fault = _status(chunk, context_id)
     if fault is not None:
@@ -221,32 +243,31 @@ def _audio(context_id: str, chunk: JsonObject) -> AudioReceived | ContextFault:
         raise RemoteProtocolError(
             f"expected text as result.audioChunk.audioContent, got {type(audio).__name__}"
         )
-    usage = chunk.get("usage")
-    times = chunk.get("timestampInfo")
-    if not isinstance(times, dict):
-        return AudioReceived(context_id, audio or "", _usage(usage))
-    words = times.get("wordAlignment")
-    characters = times.get("characterAlignment")
+    times = _object_or_none(chunk, "timestampInfo") or {}
+    words = _object_or_none(times, "wordAlignment") or {}
+    characters = _object_or_none(times, "characterAlignment") or {}
     return AudioReceived(
         context_id,
         audio or "",
-        _usage(usage),
+        _usage(_object_or_none(chunk, "usage")),
         tuple(WordTime(*row) for row in _rows(words, "words", "word")),
         tuple(CharacterTime(*row) for row in _rows(characters, "characters", "character")),
         _phones(words),
     )
 
 
-def _usage(usage: Json) -> TtsUsage | None:
-    if not isinstance(usage, dict):
+def _object_or_none(body: JsonObject, name: str) -> JsonObject | None:
+    value = body.get(name)
+    return None if value is None else object_in(value, name)
+
+
+def _usage(usage: JsonObject | None) -> TtsUsage | None:
+    if usage is None:
         return None
-    count = usage.get("processedCharactersCount")
-    return TtsUsage(count if isinstance(count, int) else 0, text_in(usage, "modelId"))
+    return TtsUsage(integer_in(usage, "processedCharactersCount"), text_in(usage, "modelId"))
 
 
-def _rows(alignment: Json, texts_name: str, prefix: str) -> list[tuple[str, float, float]]:
-    if not isinstance(alignment, dict):
-        return []
+def _rows(alignment: JsonObject, texts_name: str, prefix: str) -> list[tuple[str, float, float]]:
     names = (texts_name, f"{prefix}StartTimeSeconds", f"{prefix}EndTimeSeconds")
     texts, starts, ends = (_array(alignment, name) for name in names)
     if not len(texts) == len(starts) == len(ends):
@@ -254,10 +275,12 @@ def _rows(alignment: Json, texts_name: str, prefix: str) -> list[tuple[str, floa
             f"expected {', '.join(names)} to be equally long, "
             f"got {len(texts)}, {len(starts)} and {len(ends)}"
         )
-    return [
-        (str(text), _milliseconds(start), _milliseconds(end))
-        for text, start, end in zip(texts, starts, ends, strict=True)
-    ]
+    rows = []
+    for text, start, end in zip(texts, starts, ends, strict=True):
+        if not isinstance(text, str):
+            raise RemoteProtocolError(f"expected texts in {texts_name}, got {type(text).__name__}")
+        rows.append((text, _milliseconds(start), _milliseconds(end)))
+    return rows
 
 
 def _array(alignment: JsonObject, name: str) -> list[Json]:
@@ -271,39 +294,38 @@ def _array(alignment: JsonObject, name: str) -> list[Json]:
 
 def _milliseconds(seconds: Json) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise RemoteProtocolError(f"expected seconds as a number, got {seconds!r}")
+        raise RemoteProtocolError(f"expected seconds as a number, got {type(seconds).__name__}")
+    if not -_MAX_SECONDS <= seconds <= _MAX_SECONDS:
+        raise RemoteProtocolError(f"expected less than a year of seconds, got {seconds!r:.40}")
     return seconds * 1000.0
 
 
-def _phones(alignment: Json) -> tuple[Phone, ...]:
-    if not isinstance(alignment, dict):
-        return ()
+def _phones(alignment: JsonObject) -> tuple[Phone, ...]:
     found = []
     for detail in _array(alignment, "phoneticDetails"):
-        if not isinstance(detail, dict):
-            continue
-        index = detail.get("wordIndex")
-        for phone in _array(detail, "phones"):
-            if isinstance(phone, dict):
-                start_ms = _milliseconds(phone.get("startTimeSeconds", 0))
-                found.append(
-                    Phone(
-                        text_in(phone, "phoneSymbol"),
-                        text_in(phone, "visemeSymbol"),
-                        start_ms,
-                        start_ms + _milliseconds(phone.get("durationSeconds", 0)),
-                        index if isinstance(index, int) else 0,
-                    )
+        detail = object_in(detail, "an item of phoneticDetails")
+        index = integer_in(detail, "wordIndex")
+        for value in _array(detail, "phones"):
+            phone = object_in(value, "an item of phones")
+            start_ms = _milliseconds(phone.get("startTimeSeconds") or 0)
+            found.append(
+                Phone(
+                    text_in(phone, "phoneSymbol"),
+                    text_in(phone, "visemeSymbol"),
+                    start_ms,
+                    start_ms + _milliseconds(phone.get("durationSeconds") or 0),
+                    index,
                 )
+            )
     return tuple(found)
 
 
-def _created(context_id: str, body: JsonObject) -> ContextCreated:
-    return ContextCreated(context_id, body)
+def _created(context_id: str, result: JsonObject) -> ContextCreated:
+    return ContextCreated(context_id, object_in(result["contextCreated"], "result.contextCreated"))
 
 
-def _updated(context_id: str, body: JsonObject) -> ContextUpdated:
-    return ContextUpdated(context_id, body)
+def _updated(context_id: str, result: JsonObject) -> ContextUpdated:
+    return ContextUpdated(context_id, object_in(result["contextUpdated"], "result.contextUpdated"))
 
 
 def _flushed(context_id: str, _: JsonObject) -> FlushCompleted:
@@ -314,12 +336,14 @@ def _closed(context_id: str, _: JsonObject) -> ContextClosed:
     return ContextClosed(context_id)
 
 
-_KINDS = {
+# Each reads the whole result; the bodies of the last two say nothing.
+_KINDS: dict[str, Callable[[str, JsonObject], TtsMessage]] = {
     "audioChunk": _audio,
+    "audioContent": _audio,
     "contextCreated": _created,
+    "contextUpdated": _updated,
     "flushCompleted": _flushed,
     "contextClosed": _closed,
-    "contextUpdated": _updated,
 }
 
 _FRAME = frozenset({"contextId", "context_id", "status"})

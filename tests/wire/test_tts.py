@@ -1,0 +1,440 @@
+"""Messages of the TTS socket: golden pairs both ways, and what a damaged message becomes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.tts import (
+    AudioConfig,
+    AudioEncoding,
+    CharacterTime,
+    ContextClosed,
+    ContextConfig,
+    ContextCreated,
+    ContextUpdated,
+    DeliveryMode,
+    FlushCompleted,
+    Phone,
+    TextNormalization,
+    TimestampTransport,
+    TimestampType,
+    TtsUsage,
+    WordTime,
+)
+from inworld_sync.wire import tts
+
+FULL = ContextConfig(
+    voice="Hana",
+    model="inworld-tts-1.5-max",
+    audio=AudioConfig("OGG_OPUS", 48000, 32000, 1.25),
+    temperature=0.5,
+    language="pt-BR",
+    delivery_mode="CREATIVE",
+    timestamp_type="CHARACTER",
+    timestamp_transport="ASYNC",
+    text_normalization="OFF",
+    auto_mode=True,
+    max_buffer_delay_ms=3000,
+    buffer_char_threshold=250,
+    pronunciation_dictionaries=["names", "brands"],
+    enable_custom_pronunciation=True,
+    synthesis_context="calm",
+    extra={"newField": [1]},
+)
+
+# (command, JSON): the least and the most that create can say, then every other verb.
+COMMANDS: list[tuple[str, dict[str, Any]]] = [
+    (
+        tts.create("c1", ContextConfig()),
+        {
+            "create": {
+                "voiceId": "Ashley",
+                "modelId": "inworld-tts-2",
+                "audioConfig": {"audioEncoding": "PCM", "sampleRateHertz": 24000},
+                "autoMode": False,
+            },
+            "contextId": "c1",
+        },
+    ),
+    (
+        tts.create("c1", FULL),
+        {
+            "create": {
+                "voiceId": "Hana",
+                "modelId": "inworld-tts-1.5-max",
+                "audioConfig": {
+                    "audioEncoding": "OGG_OPUS",
+                    "sampleRateHertz": 48000,
+                    "bitRate": 32000,
+                    "speakingRate": 1.25,
+                },
+                "temperature": 0.5,
+                "language": "pt-BR",
+                "deliveryMode": "CREATIVE",
+                "timestampType": "CHARACTER",
+                "timestampTransportStrategy": "ASYNC",
+                "applyTextNormalization": "OFF",
+                "autoMode": True,
+                "maxBufferDelayMs": 3000,
+                "bufferCharThreshold": 250,
+                "pronunciationDictionarySettings": {
+                    "dictionaries": [{"dictionary": "names"}, {"dictionary": "brands"}]
+                },
+                "enableCustomPronunciation": True,
+                "synthesisContext": "calm",
+                "newField": [1],
+            },
+            "contextId": "c1",
+        },
+    ),
+    (tts.send_text("c1", "Hello. "), {"send_text": {"text": "Hello. "}, "contextId": "c1"}),
+    (
+        tts.send_text("c1", "Grüße 👋", flush=True),
+        {"send_text": {"text": "Grüße 👋", "flush_context": {}}, "contextId": "c1"},
+    ),
+    (tts.flush_context("c1"), {"flush_context": {}, "contextId": "c1"}),
+    (tts.close_context("c1"), {"close_context": {}, "contextId": "c1"}),
+    (
+        tts.update_config("c1", {"voiceId": "Dennis"}),
+        {"update_config": {"voiceId": "Dennis"}, "contextId": "c1"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), COMMANDS)
+def test_commands(text: str, message: dict[str, Any]) -> None:
+    """A command is the JSON that the service's own examples send, compact and in UTF-8."""
+    assert message == json.loads(text)
+    assert ": " not in text.replace("Hello. ", "")
+    assert "\\u" not in text
+
+
+def test_every_setting_has_its_place() -> None:
+    """No setting of a context is forgotten on the wire."""
+    message = json.loads(tts.create("c1", FULL))["create"]
+
+    assert len(ContextConfig.__attrs_attrs__) - 1 + len(FULL.extra) == len(message)
+
+
+def test_text_that_utf8_cannot_carry() -> None:
+    """Half of a surrogate pair is refused where it is given, with its place."""
+    with pytest.raises(ConfigError, match=r"lone surrogate '\\ud83d' at character 25"):
+        tts.send_text("c1", "Hi \ud83d there")
+
+
+def wrapped(**result: object) -> dict[str, Any]:
+    status = {"code": 0, "message": "", "details": []}
+    return {"result": {"contextId": "c1", **result, "status": status}}
+
+
+WORDS = {
+    "wordAlignment": {
+        "words": ["Hi", "you"],
+        "wordStartTimeSeconds": [0.0, 0.25],
+        "wordEndTimeSeconds": [0.2, 1],
+        "phoneticDetails": [
+            {
+                "wordIndex": 1,
+                "phones": [
+                    {
+                        "phoneSymbol": "j",
+                        "startTimeSeconds": 0.25,
+                        "durationSeconds": 0.5,
+                        "visemeSymbol": "cdgknstxyz",
+                    }
+                ],
+                "isPartial": False,
+            },
+            {"phones": [{"phoneSymbol": "h"}]},
+        ],
+    },
+    "characterAlignment": None,
+}
+CHARACTERS = {
+    "characterAlignment": {
+        "characters": ["H", "i"],
+        "characterStartTimeSeconds": [0, 0.125],
+        "characterEndTimeSeconds": [0.125, 0.25],
+    }
+}
+
+# (JSON, event): every kind as captured, the older shapes, both cases of the id, what proto-JSON
+# leaves out or writes as a string, and what nobody knows.
+MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
+    (
+        wrapped(contextCreated={"voiceId": "Aarav", "synthesisContext": None}),
+        ContextCreated("c1", {"voiceId": "Aarav", "synthesisContext": None}),
+    ),
+    (wrapped(contextUpdated={"temperature": 1}), ContextUpdated("c1", {"temperature": 1})),
+    (wrapped(flushCompleted={}), FlushCompleted("c1")),
+    (wrapped(contextClosed={}), ContextClosed("c1")),
+    (
+        wrapped(
+            audioChunk={
+                "audioContent": "UklGRg==",
+                "usage": {"processedCharactersCount": 29, "modelId": "inworld-tts-1.5-mini"},
+                "timestampInfo": None,
+            }
+        ),
+        tts.AudioReceived("c1", "UklGRg==", TtsUsage(29, "inworld-tts-1.5-mini")),
+    ),
+    (
+        wrapped(audioChunk={"timestampInfo": WORDS}),
+        tts.AudioReceived(
+            "c1",
+            "",
+            None,
+            (WordTime("Hi", 0.0, 200.0), WordTime("you", 250.0, 1000.0)),
+            (),
+            (Phone("j", "cdgknstxyz", 250.0, 750.0, 1), Phone("h", "", 0.0, 0.0, 0)),
+        ),
+    ),
+    (
+        wrapped(audioChunk={"audioContent": "AAA=", "timestampInfo": CHARACTERS}),
+        tts.AudioReceived(
+            "c1",
+            "AAA=",
+            None,
+            (),
+            (CharacterTime("H", 0.0, 125.0), CharacterTime("i", 125.0, 250.0)),
+        ),
+    ),
+    (
+        wrapped(audioChunk={"audioContent": "AAA=", "usage": {"processedCharactersCount": "7"}}),
+        tts.AudioReceived("c1", "AAA=", TtsUsage(7)),
+    ),
+    (wrapped(audioChunk={"usage": {}}), tts.AudioReceived("c1", "", TtsUsage())),
+    (wrapped(audioContent="AAA="), tts.AudioReceived("c1", "AAA=")),
+    ({"result": {"context_id": "c1", "flushCompleted": {}}}, FlushCompleted("c1")),
+    (
+        {"result": {"contextId": "c6", "status": {"code": 8, "message": "limit", "details": [1]}}},
+        tts.ContextFault("c6", 8, "limit", (1,)),
+    ),
+    (
+        {"result": {"contextId": "c1", "audioChunk": {}, "status": {"code": 13.0}}},
+        tts.ContextFault("c1", 13, ""),
+    ),
+    (
+        wrapped(audioChunk={"status": {"code": 3, "message": "nested"}}),
+        tts.ContextFault("c1", 3, "nested"),
+    ),
+    (
+        {"result": {"contextId": "c1", "status": {"code": "OUT_OF_RANGE", "message": "named"}}},
+        tts.ContextFault("c1", 2, "named"),
+    ),
+    (
+        {"result": {"status": {"code": 3, "message": "context_id is required"}}},
+        tts.ContextFault("", 3, "context_id is required"),
+    ),
+    (
+        {"error": {"code": 7, "message": "Invalid credentials", "details": []}},
+        tts.ConnectionFault(7, "Invalid credentials"),
+    ),
+    (
+        {"error": {"code": 3, "message": "malformed", "status": "INVALID_ARGUMENT"}},
+        tts.ConnectionFault(3, "malformed"),
+    ),
+    ({"error": {}}, tts.ConnectionFault(0, "")),
+    ({"done": True}, UnknownEvent("", {"done": True})),
+    ({"result": None, "error": None}, UnknownEvent("", {"result": None, "error": None})),
+    (wrapped(mouthMoved={"x": 1}), UnknownEvent("mouthMoved", wrapped(mouthMoved={"x": 1}))),
+    (wrapped(), UnknownEvent("", wrapped())),
+]
+
+
+@pytest.mark.parametrize(("message", "event"), MESSAGES)
+@pytest.mark.parametrize("form", [str, str.encode, lambda t: memoryview(t.encode())])
+def test_messages(message: dict[str, Any], event: tts.TtsMessage, form: Any) -> None:
+    """A message becomes its event, whichever form of bytes it comes in."""
+    assert event == tts.read(form(json.dumps(message)))
+
+
+@pytest.mark.parametrize(("message", "event"), MESSAGES)
+def test_further_fields(message: dict[str, Any], event: tts.TtsMessage) -> None:
+    """Fields that a newer service adds change nothing."""
+    inner = next(iter(message.values()))
+    if isinstance(event, UnknownEvent) or not isinstance(inner, dict):
+        return
+    inner = {**inner, "zNew": {"a": [1]}}
+
+    assert event == tts.read(json.dumps({next(iter(message)): inner, "zNew": 1}))
+
+
+# (part of a message of context c1, words of the error): each required part missing or of the
+# wrong kind.
+UNREADABLE: list[tuple[dict[str, Any], str]] = [
+    ({"audioChunk": "AAA="}, "an object as result.audioChunk, got str"),
+    ({"audioChunk": {"audioContent": 5}}, "text as result.audioChunk.audioContent, got int"),
+    ({"audioChunk": {"usage": [1]}}, "an object as usage, got list"),
+    ({"audioChunk": {"usage": {"processedCharactersCount": 1.5}}}, "a whole number as processed"),
+    ({"audioChunk": {"usage": {"processedCharactersCount": True}}}, "a whole number as processed"),
+    ({"audioChunk": {"usage": {"processedCharactersCount": "9" * 30}}}, "a whole number as proc"),
+    ({"audioChunk": {"timestampInfo": "none"}}, "an object as timestampInfo, got str"),
+    (
+        {"audioChunk": {"timestampInfo": {"wordAlignment": {"words": ["a"]}}}},
+        "equally long, got 1, 0 and 0",
+    ),
+    (
+        {"audioChunk": {"timestampInfo": {"wordAlignment": {"words": "a"}}}},
+        "an array as words, got str",
+    ),
+    (
+        {
+            "audioChunk": {
+                "timestampInfo": {
+                    "characterAlignment": {
+                        "characters": [1],
+                        "characterStartTimeSeconds": [0],
+                        "characterEndTimeSeconds": [0],
+                    }
+                }
+            }
+        },
+        "texts in characters, got int",
+    ),
+    (
+        {
+            "audioChunk": {
+                "timestampInfo": {
+                    "wordAlignment": {
+                        "words": ["a"],
+                        "wordStartTimeSeconds": ["0"],
+                        "wordEndTimeSeconds": [1],
+                    }
+                }
+            }
+        },
+        "seconds as a number, got str",
+    ),
+    (
+        {
+            "audioChunk": {
+                "timestampInfo": {
+                    "wordAlignment": {
+                        "words": ["a"],
+                        "wordStartTimeSeconds": [0],
+                        "wordEndTimeSeconds": [10**400],
+                    }
+                }
+            }
+        },
+        "less than a year of seconds",
+    ),
+    (
+        {"audioChunk": {"timestampInfo": {"wordAlignment": {"phoneticDetails": ["x"]}}}},
+        "an object as an item of phoneticDetails, got str",
+    ),
+    ({"contextCreated": True}, "an object as result.contextCreated, got bool"),
+    ({"contextUpdated": []}, "an object as result.contextUpdated, got list"),
+]
+
+
+@pytest.mark.parametrize(("part", "words"), UNREADABLE)
+def test_unreadable(part: dict[str, Any], words: str) -> None:
+    """
+    A message that makes no sense is laid to the context that it is about.
+
+    It once ended the whole connection, and with it four other voices.
+    """
+    event = tts.read(json.dumps(wrapped(**part)))
+
+    assert isinstance(event, tts.Unreadable)
+    assert "c1" == event.context_id
+    assert words in str(event.error)
+
+
+# Messages that could be about any context, so that all of them may have lost audio.
+NOBODYS = [
+    ("", "a JSON message, got 0 characters"),
+    ("nonsense", "a JSON message, got 8 characters"),
+    ('{"result":{"contextId":"c1"', "a JSON message"),
+    ("[1]", "an object as the message, got list"),
+    ('{"result":[]}', "an object as result, got list"),
+    ('{"error":"x"}', "an object as error, got str"),
+    ('{"result":{"audioChunk":{"audioContent":"AAA="}}}', "contextId beside result.audioChunk"),
+    ('{"result":{"contextId":5,"contextClosed":{}}}', "contextId beside result.contextClosed"),
+    ('{"result":{"n":NaN}}', "NaN is no JSON value"),
+    ("[" * 100_000, "a JSON message"),
+    (b'{"result":"\xff"}', "in UTF-8, got the byte 0xff at 11"),
+]
+
+
+@pytest.mark.parametrize(("message", "words"), NOBODYS, ids=[words for _, words in NOBODYS])
+def test_nobodys(message: str | bytes, words: str) -> None:
+    """A message of which nobody can tell whose it is fails the connection, by name."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        tts.read(message)
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['{"result":["secret words"]}', '{"result":{"contextId":"c","audioChunk":"c2VjcmV0"}}'],
+)
+def test_errors_hold_no_content(message: str) -> None:
+    """Neither texts nor audio of a bad message get into the error."""
+    try:
+        event = tts.read(message)
+    except RemoteProtocolError as error:
+        shown = str(error)
+    else:
+        assert isinstance(event, tts.Unreadable)
+        shown = str(event.error)
+
+    assert "secret" not in shown
+    assert "c2Vj" not in shown
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("result", "error", "contextId", "status", "code", "message", "details"),
+                    *("audioChunk", "audioContent", "usage", "processedCharactersCount"),
+                    *("timestampInfo", "wordAlignment", "words", "wordStartTimeSeconds"),
+                    *("wordEndTimeSeconds", "phoneticDetails", "phones", "wordIndex"),
+                    *("contextClosed", "contextCreated", "flushCompleted"),
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_json(value: object) -> None:
+    """Whatever JSON comes, it is an event or an error of this package."""
+    try:
+        event = tts.read(json.dumps({"result": value}))
+    except RemoteProtocolError:
+        return
+
+    assert isinstance(event, tts.TtsMessage)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes(data: bytes) -> None:
+    """Whatever bytes come, they are an event or an error of this package."""
+    try:
+        tts.read(data)
+    except RemoteProtocolError:
+        return
+
+
+def test_enums_have_the_names_of_the_wire() -> None:
+    """What enums are called is what the service reads."""
+    for kind in (AudioEncoding, DeliveryMode, TimestampType, TimestampTransport, TextNormalization):
+        assert [member.name for member in kind] == [member.value for member in kind]
