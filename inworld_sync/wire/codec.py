@@ -105,6 +105,12 @@ def _exactly(kind: type[_T], value: object) -> _T:
     return value
 
 
+def _string(value: object, kind: type[str]) -> str:
+    text = _exactly(str, value)
+    # The rule for str is asked for its subclasses too, which are enums.
+    return text if kind is str else kind(text)
+
+
 def _integer(value: object, _: object) -> int:
     # JSON has one kind of number: 16000.0 is as good an integer as 16000.
     if isinstance(value, float) and value.is_integer():
@@ -148,7 +154,14 @@ class Codec:
         self._names = names
         self._renames = renames or {}
         self._converter = Converter()
+<<<<<<< HEAD
         register_exact(self._converter)
+=======
+        self._converter.register_structure_hook(str, _string)
+        self._converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
+        self._converter.register_structure_hook(int, _integer)
+        self._converter.register_structure_hook(float, _number)
+>>>>>>> 02e6085 (wire: enums that are strings are read as enums)
         self._converter.register_structure_hook_func(
             lambda kind: kind is object, lambda value, _: value
         )
