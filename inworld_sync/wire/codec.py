@@ -126,7 +126,7 @@ def _number(value: object, _: object) -> float:
 
 def register_exact(converter: Converter) -> None:
     """Have a converter take texts, numbers and flags as what they are, never by conversion."""
-    converter.register_structure_hook(str, lambda value, _: _exactly(str, value))
+    converter.register_structure_hook(str, _string)
     converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
@@ -154,14 +154,7 @@ class Codec:
         self._names = names
         self._renames = renames or {}
         self._converter = Converter()
-<<<<<<< HEAD
         register_exact(self._converter)
-=======
-        self._converter.register_structure_hook(str, _string)
-        self._converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
-        self._converter.register_structure_hook(int, _integer)
-        self._converter.register_structure_hook(float, _number)
->>>>>>> 02e6085 (wire: enums that are strings are read as enums)
         self._converter.register_structure_hook_func(
             lambda kind: kind is object, lambda value, _: value
         )
