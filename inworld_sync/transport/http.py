@@ -153,7 +153,11 @@ class HttpClient:
     def close(self) -> None:
         """Close the connections that are kept; requests under way end by themselves."""
         self._is_closed = True
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
+            # clear() alone would leave them open for as long as an error refers to an answer.
+            for key in pool.pools.keys():  # noqa: SIM118 - this container forbids iteration
+                if kept := pool.pools.get(key):
+                    kept.close()
             pool.clear()
 
     def pool(self) -> urllib3.PoolManager:

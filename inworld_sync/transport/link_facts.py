@@ -6,10 +6,10 @@ from typing import Literal
 
 import attrs
 
-from inworld_sync.errors import ProtocolError, TransportError
+from inworld_sync.errors import ConnectionLost, ProtocolError, TransportError
 from inworld_sync.transport.opening import ConnectTimes
 
-__all__ = ["LinkEnd", "LinkStats"]
+__all__ = ["LinkEnd", "LinkStats", "lost_by"]
 
 
 @attrs.frozen(kw_only=True)
@@ -60,3 +60,14 @@ class LinkStats:
     connect: ConnectTimes
     proxy: str | None
     tls_version: str | None
+
+
+def lost_by(error: Exception) -> ConnectionLost:
+    """Make the error of a link that the network ended, from what the socket raised."""
+    if isinstance(error, EOFError):
+        words = "the server hung up without a close frame"
+    else:
+        words = f"the connection broke: {getattr(error, 'strerror', None) or error}"
+    lost = ConnectionLost(words)
+    lost.__cause__ = error
+    return lost

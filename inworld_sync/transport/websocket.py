@@ -35,7 +35,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.link_facts import LinkEnd, LinkStats
+from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.opening import Opened, open_websocket
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
@@ -434,7 +434,7 @@ class Link:
         if closing:
             self._finish(LinkEnd(by="client", code=closing[0], reason=closing[1]))
             return
-        lost = error if isinstance(error, ConnectionLost) else _lost(error)
+        lost = error if isinstance(error, ConnectionLost) else lost_by(error)
         self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
 
     def _finish(self, end: LinkEnd, last: bytes | None = None) -> None:
@@ -467,7 +467,7 @@ class Link:
         end = self.end
         assert end is not None
         self._options.logger.debug(
-            "%s ended by the %s: %d %s", self.name, end.by, end.code, end.reason
+            "%s ended by the %s: %d %r", self.name, end.by, end.code, end.reason
         )
         self._observers.trace(
             "closed", time.monotonic() - self._opened_at, {"by": end.by, "code": end.code}
@@ -496,13 +496,3 @@ class Link:
                 f"the connection {self.name} was opened by process {self._pid} and cannot be used "
                 f"in its forked child {os.getpid()}; open one in each process"
             )
-
-
-def _lost(error: Exception) -> ConnectionLost:
-    if isinstance(error, EOFError):
-        words = "the server hung up without a close frame"
-    else:
-        words = f"the connection broke: {getattr(error, 'strerror', None) or error}"
-    lost = ConnectionLost(words)
-    lost.__cause__ = error
-    return lost

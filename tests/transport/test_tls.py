@@ -52,12 +52,12 @@ def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str
     """A certificate for another host is refused, and both are named."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
+    host = "localhost" if name.startswith("else") else "127.0.0.1"
 
     with (
         serve(Peer.hold, tls=context) as server,
         pytest.raises(ConnectError, match="is for another host") as caught,
     ):
-        host = "localhost" if name.startswith("else") else "127.0.0.1"
         open_link(f"wss://{host}:{server.port}/", client_tls)
 
     assert "base_url" in message_of(caught.value)

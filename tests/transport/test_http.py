@@ -1,0 +1,488 @@
+"""HTTP requests: one try, one deadline, and errors that say what came."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from inworld_sync.errors import (
+    AuthError,
+    ClosedError,
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidRequestError,
+    NotFoundError,
+    QuotaError,
+    RemoteProtocolError,
+    ServiceError,
+)
+from inworld_sync.models.options import Options
+from inworld_sync.transport.http import HttpClient, LineStream
+
+from support.peers import Peer, RawServer, Script, serve
+from support.proxies import proxy
+
+SECRET = "cGVyc29uYWw6c2VjcmV0"
+
+
+def client_of(server: RawServer, **options: object) -> HttpClient:
+    """Make a client of *server*."""
+    scheme = "https" if server.url.startswith("wss") else "http"
+    base_url = f"{scheme}://localhost:{server.port}"
+    return HttpClient(Options(base_url=base_url, **{"proxy": False, **options}))  # type: ignore[arg-type]
+
+
+def whole(status: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def chunked(*chunks: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+
+
+def answering(answer: bytes, requests: list[tuple[bytes, bytes]] | None = None) -> Script:
+    """Make a server that gives *answer* to every request of a connection."""
+
+    def script(peer: Peer) -> None:
+        while True:
+            head = peer.read_head()
+            body = peer.read_exactly(int(peer.header("content-length") or 0))
+            if requests is not None:
+                requests.append((head, body))
+            peer.send(answer)
+
+    return script
+
+
+def get(client: HttpClient, path: str = "/voices", timeout: float = 10) -> object:
+    return client.request("GET", path, headers={}, timeout=timeout).json()
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_request(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """A request goes out as asked, and the whole answer comes back."""
+    requests: list[tuple[bytes, bytes]] = []
+    answer = whole("201 Created", b'{"ok": true}', "X-Two: 2")
+
+    with serve(answering(answer, requests), tls=server_tls if is_secure else None) as server:
+        client = client_of(server, headers={"X-One": "1"}, ssl_context=client_tls)
+        response = client.request(
+            "POST",
+            "/tts/v1/voice:stream",
+            headers={"Authorization": f"Basic {SECRET}"},
+            json={"text": "größer"},
+            query={"a": "x y", "b": "ö"},
+            timeout=10,
+        )
+        client.close()
+
+    head, body = requests[0]
+    assert head.startswith(b"POST /tts/v1/voice:stream?a=x+y&b=%C3%B6 HTTP/1.1\r\n")
+    for line in (f"Authorization: Basic {SECRET}", "X-One: 1", "Content-Type: application/json"):
+        assert f"\r\n{line}\r\n".encode() in head
+    assert {"text": "größer"} == json.loads(body)
+    assert (201, {"ok": True}) == (response.status, response.json())
+    assert "2" == response.headers["x-two"]
+
+
+def test_connections_are_kept() -> None:
+    """Requests one after another share a connection."""
+    with serve(answering(whole("200 OK", b"1"))) as server:
+        client = client_of(server)
+        assert [1, 1, 1] == [get(client) for _ in range(3)]
+        client.close()
+
+        assert 1 == server.accepted
+
+
+def test_threads_share_a_client() -> None:
+    """A client serves many threads at once, without a warning about its pool."""
+    with serve(answering(chunked(b"[1,", b"2]"))) as server, ThreadPoolExecutor(8) as pool:
+        client = client_of(server)
+        answers = list(pool.map(lambda _: get(client), range(80)))
+        client.close()
+
+    assert [[1, 2]] * 80 == answers
+
+
+# Statuses and the class of their error.
+REFUSALS = [
+    ("401 Unauthorized", AuthError),
+    ("404 Not Found", NotFoundError),
+    ("429 Too Many Requests", QuotaError),
+    ("302 Found", ServiceError),
+    ("503 Service Unavailable", ServiceError),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), REFUSALS)
+def test_refusals(status: str, kind: type[ServiceError]) -> None:
+    """A refusal raises its class at once: it is not tried again, nor followed elsewhere."""
+    requests: list[tuple[bytes, bytes]] = []
+    body = b'{"error": {"code": 9, "message": "said why", "details": []}}'
+    answer = whole(status, body, "Location: /elsewhere", "X-Request-Id: f00", "Retry-After: 0")
+
+    with serve(answering(answer, requests)) as server:
+        client = client_of(server)
+        with pytest.raises(kind) as caught:
+            get(client)
+        client.close()
+
+    assert 1 == len(requests)
+    assert (int(status[:3]), "f00") == (caught.value.status, caught.value.request_id)
+    assert kind is type(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2"])
+def test_hang_up(answer: bytes) -> None:
+    """A server that hangs up instead of answering is a ConnectionLost that names the request."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(answer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(ConnectionLost, match=r"GET http://localhost:.*/voices"):
+            get(client)
+        client.close()
+
+
+@pytest.mark.parametrize("answer", [whole("200 OK", b"x" * 100)[:-1], chunked(b"x" * 100)[:-5]])
+def test_cut_body(answer: bytes) -> None:
+    """A body that is shorter than announced is an error, never a short answer."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(answer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(ConnectionLost):
+            get(client)
+        client.close()
+
+
+def test_not_json() -> None:
+    """An answer that should be JSON and is a page says so."""
+    answer = whole("200 OK", b"<html>", "Content-Type: text/html")
+
+    with serve(answering(answer)) as server:
+        client = client_of(server)
+        with pytest.raises(RemoteProtocolError, match="got 'text/html' of 6 bytes"):
+            get(client)
+        client.close()
+
+
+def test_large_answer() -> None:
+    """An answer above ``max_message_bytes`` is refused."""
+    with serve(answering(whole("200 OK", b"1" * 300_000))) as server:
+        client = client_of(server, max_message_bytes=200_000)
+        with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
+            get(client)
+        client.close()
+
+
+def drip(peer: Peer) -> None:
+    peer.read_head()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while not peer.released.wait(0.02):
+        peer.send(b"1")
+
+
+@pytest.mark.parametrize("script", [Peer.hold, drip])
+def test_deadline(script: Script) -> None:
+    """Neither silence nor a body that drips lasts longer than the timeout."""
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(DeadlineExceeded, match=r"GET .* took longer than 0\.2 s"):
+            get(client, timeout=0.2)
+        client.close()
+
+
+def test_deadline_of_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name service that does not answer costs the timeout and no more."""
+    go = threading.Event()
+
+    def stuck(*_: object, **kwargs: int) -> object:
+        if not kwargs.get("flags"):
+            go.wait(10)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    client = HttpClient(Options(base_url="http://service.invalid", proxy=False))
+    with pytest.raises(DeadlineExceeded):
+        get(client, timeout=0.2)
+    go.set()
+
+
+def test_refused_port() -> None:
+    """A port where nobody listens is a ConnectError that names it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        client = HttpClient(Options(base_url=f"http://localhost:{port}", proxy=False))
+
+        with pytest.raises(ConnectError, match=f"localhost:{port} cannot be reached"):
+            get(client)
+
+
+def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
+    """The words on certificates are those of links."""
+    with (
+        serve(Peer.hold, tls=server_tls) as server,
+        pytest.raises(ConnectError, match="is not trusted") as caught,
+    ):
+        get(client_of(server))
+
+    assert "ssl_context=" in str(caught.value)
+
+
+def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    """Requests over TLS go through a proxy's tunnel, with its credential."""
+    with (
+        serve(answering(whole("200 OK", b"1")), tls=server_tls) as server,
+        proxy("user:word") as (gate, script),
+    ):
+        url = f"http://user:word@127.0.0.1:{gate.port}"
+        client = client_of(server, proxy=url, ssl_context=client_tls)
+        assert 1 == get(client)
+        client.close()
+
+    assert [f"localhost:{server.port}"] == script.asked
+
+
+def test_plain_requests_by_proxy() -> None:
+    """A plain request is given to the proxy whole, as proxies expect."""
+    requests: list[tuple[bytes, bytes]] = []
+
+    with serve(answering(whole("200 OK", b"1"), requests)) as gate:
+        proxy_url = f"http://user:word@127.0.0.1:{gate.port}"
+        client = HttpClient(Options(base_url="http://service.invalid", proxy=proxy_url))
+        assert 1 == get(client)
+        client.close()
+
+    head = requests[0][0]
+    assert head.startswith(b"GET http://service.invalid/voices HTTP/1.1\r\n")
+    assert b"\r\nProxy-Authorization: Basic dXNlcjp3b3Jk\r\n" in head
+
+
+def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
+    """A proxy that refuses the tunnel is a ConnectError with its reason."""
+    with proxy(refusal=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (gate, _):
+        options = Options(
+            base_url="https://service.invalid",
+            proxy=f"http://127.0.0.1:{gate.port}",
+            ssl_context=client_tls,
+        )
+        with pytest.raises(ConnectError, match=r"proxy.*403 Forbidden"):
+            get(HttpClient(options))
+
+
+def test_no_cookies() -> None:
+    """A cookie that was set is not sent back."""
+    requests: list[tuple[bytes, bytes]] = []
+    answer = whole("200 OK", b"1", "Set-Cookie: session=1")
+
+    with serve(answering(answer, requests)) as server:
+        client = client_of(server)
+        get(client)
+        get(client)
+        client.close()
+
+    assert b"cookie" not in requests[1][0].lower()
+
+
+@pytest.mark.parametrize("path", ["/a b", "/ö", "/x\r\nX: y"])
+def test_bad_paths(path: str) -> None:
+    """A path that cannot be sent is refused before anything is."""
+    with pytest.raises(ConfigError):
+        get(HttpClient(Options(base_url="http://localhost:1", proxy=False)), path)
+
+
+def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """A credential is in no error and no log, not even when it cannot be sent."""
+    caplog.set_level(logging.DEBUG)
+    shown = []
+
+    with serve(answering(whole("401 No", b'{"message": "bad key \\"cGVy***\\""}'))) as server:
+        client = client_of(server)
+        for value in (f"Basic {SECRET}", f"Basic {SECRET}\n"):
+            with pytest.raises((AuthError, ConfigError)) as caught:
+                client.request("GET", "/", headers={"Authorization": value}, timeout=10)
+            shown.append(f"{caught.value!r} {caught.value}")
+        client.close()
+
+    assert SECRET[:4] not in "\n".join([*shown, caplog.text])
+
+
+def test_closed() -> None:
+    """A closed client takes no request."""
+    client = HttpClient(Options(base_url="http://localhost:1", proxy=False))
+    client.close()
+    client.close()
+
+    with pytest.raises(ClosedError):
+        get(client)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork() -> None:
+    """A forked child does not use the parent's connection, it opens one of its own."""
+    with serve(answering(whole("200 OK", b"1"))) as server:
+        client = client_of(server)
+        get(client)
+        child = os.fork()
+        if not child:
+            os._exit(get(client) != 1)
+        assert 0 == os.waitpid(child, 0)[1]
+        get(client)
+        client.close()
+
+        assert 2 == server.accepted
+
+
+def stream(client: HttpClient, timeout: float = 10) -> LineStream:
+    return client.stream_lines("POST", "/stream", headers={}, json={"a": 1}, timeout=timeout)
+
+
+LONG = json.dumps({"audioContent": "A" * 700_000}).encode()
+WIDE = '{"text": "größer 🎧"}'.encode()
+UTF8_CUT = WIDE.index("🎧".encode()) + 2
+
+# A body in the chunks it comes in, and its lines.
+BODIES = [
+    ([b'{"a": 1}\n{"a": 2}\n'], [b'{"a": 1}', b'{"a": 2}']),
+    ([b'{"a"', b": 1}\n{", b'"a": 2}\n'], [b'{"a": 1}', b'{"a": 2}']),
+    ([b'{"a": 1}\r\n\r\n\n{"a": 2}'], [b'{"a": 1}', b'{"a": 2}']),
+    ([b'{"a": 1}\r', b"\n"], [b'{"a": 1}']),
+    ([WIDE[:UTF8_CUT], WIDE[UTF8_CUT:] + b"\n"], [WIDE]),
+    ([LONG[:300_000], LONG[300_000:], b"\n"], [LONG]),
+    ([], []),
+    ([b"\n"], []),
+]
+
+
+@pytest.mark.parametrize(("chunks", "lines"), BODIES)
+def test_lines(chunks: list[bytes], lines: list[bytes]) -> None:
+    """Lines come whole, of any length, however the answer is cut."""
+    with serve(answering(chunked(*chunks))) as server:
+        client = client_of(server)
+        found = stream(client)
+
+        assert lines == list(found)
+        assert lines == list(stream(client)), "the connection is as good as new"
+        client.close()
+        assert 1 == server.accepted
+
+
+def test_lines_without_a_length() -> None:
+    """An answer that ends with its connection is read to its end."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\none\ntwo")
+
+    with serve(script) as server:
+        client = client_of(server)
+        assert [b"one", b"two"] == list(stream(client))
+        client.close()
+
+
+def test_lines_come_at_once() -> None:
+    """A line is given while the server still works on the next."""
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+        assert go_on.wait(10)
+        peer.send(b"4\r\ntwo\n\r\n0\r\n\r\n")
+
+    with serve(script) as server:
+        client = client_of(server)
+        lines = stream(client)
+        assert b"one" == next(lines)
+        go_on.set()
+        assert b"two" == next(lines)
+        assert [] == list(lines)
+        client.close()
+
+
+def test_closing_a_stream_closes_its_connection() -> None:
+    """A stream that is not read to its end ends at the server too."""
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+        peer.read_until_end()
+        ended.set()
+
+    with serve(script) as server:
+        client = client_of(server)
+        with stream(client) as lines:
+            assert b"one" == next(lines)
+        assert ended.wait(10)
+        assert [] == list(lines)
+        lines.close()
+        client.close()
+
+
+def test_refused_stream() -> None:
+    """A refusal raises when the stream is asked for, not at its first line."""
+    answer = whole("400 Bad Request", b'{"error": {"code": 3, "message": "bad voice"}}')
+
+    with serve(answering(answer)) as server:
+        client = client_of(server)
+        with pytest.raises(InvalidRequestError, match="bad voice"):
+            stream(client)
+        client.close()
+
+
+# An answer that breaks off: in a line, in a chunk, or by silence; and its error.
+BREAKS = [
+    (chunked(b"one\n", b"two")[:-5], Peer.hang_up, ConnectionLost),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\none\ntwo", Peer.hang_up, ConnectionLost),
+    (chunked(b"one\n")[:-5], Peer.hold, DeadlineExceeded),
+]
+
+
+@pytest.mark.parametrize(("answer", "then", "error"), BREAKS)
+def test_broken_stream(answer: bytes, then: Script, error: type[Exception]) -> None:
+    """What came whole is given, then the error; a cut line is never given."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(answer)
+        then(peer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        lines = stream(client, timeout=0.3)
+        assert b"one" == next(lines)
+        with pytest.raises(error):
+            next(lines)
+        assert [] == list(lines)
+        client.close()
+
+
+def test_long_line() -> None:
+    """A line above ``max_message_bytes`` is refused."""
+    with serve(answering(chunked(b"x" * 200_000, b"x" * 200_000))) as server:
+        client = client_of(server, max_message_bytes=100_000)
+        with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
+            next(stream(client))
+        client.close()

@@ -1,0 +1,132 @@
+"""Recorders, trace functions and the log: what they see, and that they do no harm."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Literal
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from inworld_sync.models.options import Options, TraceEvent
+
+from support.driver import driven
+from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
+
+
+class Tape:
+    """A recorder that keeps everything."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str, bytes]] = []
+
+    def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
+        self.messages.append((direction, connection, data))
+
+
+class BrokenTape:
+    """A recorder that always fails."""
+
+    def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
+        raise RuntimeError("the disk is full")
+
+
+def echoing(peer: Peer) -> None:
+    peer.upgrade()
+    first = 0
+    while first != CLOSE:
+        first, payload = peer.read_frame()
+        peer.send_frame(PONG if first == PING else first, payload)
+
+
+def test_recorder() -> None:
+    """Every text message of both directions is recorded, unmasked, and nothing else."""
+    tape = Tape()
+    options = Options(recorder=tape, ping_interval=0.01, headers={"Authorization": "Basic s3cret"})
+
+    with serve(echoing) as server, driven(server.url, options) as driver:
+        driver.link.send("one")
+        assert b"one" == driver.next()
+        driver.link.send_frame(Frame(Opcode.TEXT, b"two").serialize(mask=True))
+        assert b"two" == driver.next()
+        driver.link.flush(timeout=10)
+        driver.link.close()
+
+    assert [b"one", b"two"] == [data for way, _, data in tape.messages if way == "out"]
+    assert [b"one", b"two"] == [data for way, _, data in tape.messages if way == "in"]
+    assert {"test-1"} == {name for _, name, _ in tape.messages}
+
+
+def test_trace() -> None:
+    """A link tells of its connect, its first message, each pong and its end, once."""
+    events: list[TraceEvent] = []
+    ponged = threading.Event()
+
+    def on_trace(event: TraceEvent) -> None:
+        events.append(event)
+        if event.name == "ping":
+            ponged.set()
+
+    options = Options(on_trace=on_trace, ping_interval=0.01)
+    with serve(echoing) as server, driven(server.url, options) as driver:
+        driver.link.send("one")
+        driver.next()
+        driver.link.send("two")
+        driver.next()
+        assert ponged.wait(10)
+        stats = driver.link.stats()
+        driver.link.close(1001)
+
+    names = [event.name for event in events]
+    assert ["connected", "closed"] == [names[0], names[-1]]
+    assert (1, 1) == (names.count("first_message"), names.count("closed"))
+    assert {"by": "client", "code": 1001} == dict(events[-1].facts)
+    assert all(event.connection == "test-1" and event.seconds >= 0 for event in events)
+    assert stats.rtt_ms is not None
+    assert stats.rtt_min_ms is not None
+    assert 0 < stats.rtt_min_ms <= stats.rtt_ms
+
+
+def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
+    """An observer that raises is logged, and the link goes on."""
+
+    def on_trace(event: TraceEvent) -> None:
+        raise RuntimeError(event.name)
+
+    options = Options(recorder=BrokenTape(), on_trace=on_trace)
+    with serve(echoing) as server, driven(server.url, options) as driver:
+        driver.link.send("one")
+        assert b"one" == driver.next()
+        driver.link.close()
+        assert driver.ended().clean
+
+    assert "the recorder raised on the connection test-1" in caplog.text
+    assert "on_trace raised on the connection test-1" in caplog.text
+
+
+def test_foreign_pongs_are_ignored() -> None:
+    """A pong that answers no ping of ours gives no time."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send_frame(PONG, b"unasked!")
+        peer.send_frame(PONG)
+        peer.send_frame(TEXT, b"done")
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        driver.next()
+
+        assert driver.link.stats().rtt_ms is None
+
+
+def test_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The log of a link's life is one line, at DEBUG."""
+    logger = logging.getLogger("inworld_sync.test")
+    caplog.set_level(logging.DEBUG, logger.name)
+
+    with serve(echoing) as server, driven(server.url, Options(logger=logger)) as driver:
+        driver.link.close(1000, "bye")
+
+    assert ["test-1 ended by the client: 1000 'bye'"] == caplog.messages

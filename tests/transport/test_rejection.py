@@ -1,0 +1,114 @@
+"""From an HTTP refusal to an error: classes, words, facts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inworld_sync.errors import (
+    AuthError,
+    InvalidRequestError,
+    NotFoundError,
+    QuotaError,
+    ServiceError,
+)
+from inworld_sync.transport.rejection import error_from_response
+
+URL = "https://api.example/voices"
+
+# The HTTP status, the class of the error, and whether another try may help.
+STATUSES = [
+    (400, InvalidRequestError, False),
+    (401, AuthError, False),
+    (402, QuotaError, False),
+    (403, AuthError, False),
+    (404, NotFoundError, False),
+    (405, ServiceError, False),
+    (408, ServiceError, True),
+    (422, InvalidRequestError, False),
+    (429, QuotaError, True),
+    (500, ServiceError, True),
+    (501, ServiceError, False),
+    (502, ServiceError, True),
+    (504, ServiceError, True),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "retryable"), STATUSES)
+def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> None:
+    """The status decides the class, and whether it is worth another try."""
+    error = error_from_response(status, {}, b"", url=URL)
+
+    assert kind is type(error)
+    assert (status, retryable) == (error.status, error.retryable)
+    assert f"{URL} refused: no reason given (HTTP status {status})" == str(error)
+
+
+DETAILS = [{"errorType": "SESSION_TOKEN_INVALID"}]
+FACTS = {"code": 16, "message": "no token", "details": DETAILS}
+
+# Bodies in each shape that occurs: the code, the words and the details in them.
+BODIES = [
+    (json.dumps(FACTS), (16, "no token", tuple(DETAILS))),
+    (json.dumps({"error": FACTS}), (16, "no token", tuple(DETAILS))),
+    ('{"error": {"code": "billing", "message": "pay"}}', ("billing", "pay", ())),
+    ('{"error": "just words"}', (None, "just words", ())),
+    ('"just words"', (None, "just words", ())),
+    ('{"error": null, "message": "m"}', (None, "m", ())),
+    ('{"detail": "unknown shape"}', (None, '{"detail": "unknown shape"}', ())),
+    ('{"code": {}, "message": 5, "details": "x"}', (None, '{"code": {}, "mes', ())),
+    ("[1, 2]", (None, "[1, 2]", ())),
+    ("  upstream connect error\n or disconnect ", (None, "upstream connect error or", ())),
+    (b"\xff\xfe broken", (None, "broken", ())),
+    ("<html>" + "x" * 10_000, (None, "<html>xxx", ())),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), BODIES)
+def test_bodies(body: str | bytes, expected: tuple[object, str, tuple[object, ...]]) -> None:
+    """The code, the words and the details are found in every shape of body."""
+    code, words, details = expected
+    data = body.encode() if isinstance(body, str) else body
+
+    error = error_from_response(401, {}, data, url=URL)
+
+    assert (code, details) == (error.code, error.details)
+    assert words in error.message
+    assert len(error.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"X-Inworld-Request-Id": "a", "x-request-id": "b"}, "a"),
+        ({"x-request-id": "b"}, "b"),
+        ({"server": "envoy"}, None),
+    ],
+)
+def test_request_ids(headers: dict[str, str], expected: str | None) -> None:
+    """The service's own request id is preferred."""
+    assert expected == error_from_response(500, headers, b"", url=URL).request_id
+
+
+@pytest.mark.parametrize("spelling", ["reconnectType", "retryType"])
+def test_no_retry(spelling: str) -> None:
+    """A refusal that says NO_RETRY is not worth another try, whatever its status."""
+    body = json.dumps({"code": 8, "message": "m", "details": [{spelling: "NO_RETRY"}]})
+
+    assert not error_from_response(429, {}, body.encode(), url=URL).retryable
+
+
+def test_echoed_key() -> None:
+    """What the service echoes of a key is not repeated."""
+    body = b'{"code": 7, "message": "Invalid credentials provided for API key \\"abcd***\\""}'
+
+    assert "abcd" not in str(error_from_response(403, {}, body, url=URL))
+
+
+def test_redirect() -> None:
+    """A redirect says where to, without the query, and that it is not followed."""
+    error = error_from_response(302, {"Location": "https://x/login?token=t"}, b"", url=URL)
+
+    assert "a redirect to https://x/login, which is not followed; check base_url" in str(error)
+    assert not error.retryable

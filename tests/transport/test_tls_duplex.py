@@ -1,0 +1,107 @@
+"""TLS read and written at once: no two threads in OpenSSL, and no connection lost by it."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections import Counter
+from typing import ClassVar
+
+import pytest
+from soak_tls import soak
+
+from inworld_sync.models.options import Options
+from inworld_sync.transport.stream import TlsStream
+from inworld_sync.transport.websocket import Link
+
+from support.driver import driving
+from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
+
+
+class Watched:
+    """Stands before a TLS object or buffer, and notes when two threads are inside at once."""
+
+    inside = 0
+    worst = 0
+    calls: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._target, name)
+        if not callable(found):
+            return found
+
+        def call(*args: object) -> object:
+            Watched.inside += 1
+            Watched.worst = max(Watched.worst, Watched.inside)
+            Watched.calls[name] += 1
+            try:
+                time.sleep(0.0002)  # lets another thread in, if nothing keeps it out
+                return found(*args)
+            finally:
+                Watched.inside -= 1
+
+        return call
+
+
+def test_one_thread_at_a_time(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However busy both directions are, one thread at a time is inside the TLS state."""
+    monkeypatch.setattr(Watched, "worst", 0)
+    monkeypatch.setattr(Watched, "calls", Counter())
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        first = 0
+        while first != CLOSE:
+            first, payload = peer.read_frame()
+            peer.send_frame(PONG if first == PING else first, payload)
+
+    with serve(script, tls=server_tls) as server:
+        options = Options(ssl_context=client_tls, ping_interval=0.005)
+        link = Link.open(server.url, headers={}, options=options, name="test-1")
+        stream = link._stream
+        assert isinstance(stream, TlsStream)
+        for name in ("_tls", "_incoming", "_outgoing"):
+            setattr(stream, name, Watched(getattr(stream, name)))
+        with driving(link) as driver:
+            for _ in range(200):
+                link.send(b"x" * 5_000)
+            for _ in range(200):
+                driver.next()
+            link.close()
+
+    assert 1 == Watched.worst
+    assert Watched.calls["read"] > 10
+    assert Watched.calls["write"] > 200
+
+
+def test_fresh_connections() -> None:
+    """Of 500 connections that are read and written from their first moment, none fails."""
+    failures = soak(500, at_once=8)
+
+    assert not failures
+
+
+def test_a_blocked_read_does_not_stop_a_send(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """A reader that waits for the server holds nothing that the writer needs."""
+    received = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        assert (TEXT, b"sent while reading") == peer.read_frame()
+        received.set()
+        peer.hold()
+
+    with serve(script, tls=server_tls) as server:
+        options = Options(ssl_context=client_tls, ping_interval=60)
+        link = Link.open(server.url, headers={}, options=options, name="test-1")
+        with driving(link):
+            link.send(b"sent while reading")
+            assert received.wait(10)
