@@ -70,9 +70,9 @@ class Outbox:
         """Bytes of messages that have not left yet, the one under way included."""
         return self._bytes
 
-    def put(self, item: Outgoing, timeout: float | None) -> None:
+    def put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         """
-        Queue a message; wait while there is no room.
+        Queue a message; wait while there is no room, if it *needs_room*.
 
         Raises:
             OutboxShut: It takes no more messages.
@@ -80,7 +80,7 @@ class Outbox:
         """
         size = len(item.payload)
         with self._lock:
-            if self._bytes and self._bytes + size > self._max_bytes and self._takes_messages:
+            if needs_room and self._bytes + size > self._max_bytes:
                 self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
             if not self._takes_messages:
                 raise OutboxShut

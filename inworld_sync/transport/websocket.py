@@ -87,6 +87,7 @@ class Link:
         self._is_writing = False
         self._is_released = False
         self._closing: tuple[int, str] | None = None
+        self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
         self._buffer = frames.FrameBuffer(options.max_message_bytes, opened.upgraded.received)
         self._fragments: bytearray | None = None
@@ -303,7 +304,11 @@ class Link:
     # ---- any thread
 
     def send(
-        self, message: bytes | bytearray | memoryview | str, *, timeout: float | None = None
+        self,
+        message: bytes | bytearray | memoryview | str,
+        *,
+        timeout: float | None = None,
+        needs_room: bool = True,
     ) -> None:
         """
         Queue one text message; wait while ``options.max_queued_bytes`` are waiting already.
@@ -311,6 +316,7 @@ class Link:
         Args:
             message: UTF-8 or text; copied unless it is ``bytes``.
             timeout: Seconds to wait for room; None waits until there is some or the link ends.
+            needs_room: False queues it at once, for the few small messages that must not wait.
 
         Raises:
             ConnectionLost: The link is over, by the server or the network.
@@ -321,7 +327,7 @@ class Link:
             Any thread; messages of one thread leave in order.
         """
         payload = message.encode() if isinstance(message, str) else bytes(message)
-        self._put(Outgoing(frames.TEXT, payload), timeout)
+        self._put(Outgoing(frames.TEXT, payload), timeout, needs_room=needs_room)
 
     def send_frame(
         self, frame: bytes | bytearray | memoryview, *, timeout: float | None = None
@@ -335,10 +341,10 @@ class Link:
         """
         self._put(Outgoing(frames.TEXT, bytes(frame), is_built=True), timeout)
 
-    def _put(self, item: Outgoing, timeout: float | None) -> None:
+    def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         self._check_process()
         try:
-            self._outbox.put(item, timeout)
+            self._outbox.put(item, timeout, needs_room=needs_room)
         except OutboxShut:
             raise self._refusal() from self._cause()
 
@@ -360,27 +366,33 @@ class Link:
         except OutboxShut:
             raise self._refusal() from self._cause()
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
         """
         Say CLOSE after what is queued, and wait for the server's, at most ``close_timeout``.
 
         Then the link is over in any case, whatever the server and the two threads do.
         Messages that come meanwhile are still received.
-        May be called again, and from any thread but the reader's, which it would wait for.
+        May be called again, without more time, and from any thread; with *wait* not from the
+        reader's, which it would wait for.
 
         Args:
             code: 1000 to 4999, of those that may be sent.
             reason: At most 123 bytes of UTF-8; what is more is cut.
+            wait: False returns at once; then the link is over when the server has said CLOSE, or
+                was silent for ``dead_after``, or at a later call that waits.
         """
         if os.getpid() != self._pid:
             return
         with self._lock:
             if self._closing is None and self.end is None:
                 self._closing = (code, reason)
+            if self._close_by is None:
+                self._close_by = Deadline(self._options.close_timeout, "closing")
         self._outbox.put_close(frames.close_payload(code, reason))
-        if not self._is_writing or not self._over.wait(self._options.close_timeout):
-            self._finish(LinkEnd(by="client", code=code, reason=reason))
-            self._cut()
+        if self._is_writing and (not wait or self._over.wait(self._close_by.remaining())):
+            return
+        self._finish(LinkEnd(by="client", code=code, reason=reason))
+        self._cut()
 
     def abort(self, why: str = "") -> None:
         """

@@ -75,6 +75,44 @@ def test_close_on_a_silent_server() -> None:
     assert 0.2 <= took < PATIENCE_SECONDS
 
 
+def test_close_that_does_not_wait() -> None:
+    """A close from the reader's thread says CLOSE after what is queued and leaves the rest to it."""
+    frames: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.read_frame()
+        peer.send_frame(TEXT, b"close now")
+        while not frames or frames[-1][0] != CLOSE:
+            frames.append(peer.read_frame())
+        peer.send_frame(CLOSE, frames[-1][1])
+
+    def close(_: bytes) -> None:
+        driver.link.send("last words")
+        driver.link.close(1000, "bye", wait=False)
+
+    with serve(script) as server:
+        with driven(server.url, Options(close_timeout=60.0), on_message=close) as driver:
+            driver.link.send("go")
+
+            assert b"close now" == driver.next()
+            assert LinkEnd(by="client", code=1000, reason="bye", clean=True) == driver.ended()
+    assert [(TEXT, b"last words"), (CLOSE, b"\x03\xe8bye")] == frames
+
+
+def test_later_closes_get_no_more_time() -> None:
+    """To begin many closes and then wait for each costs ``close_timeout`` once, not many times."""
+    with serve(silent) as server, driven(server.url, Options(close_timeout=0.5)) as driver:
+        driver.link.close(wait=False)
+        assert driver.link.end is None
+        started = time.monotonic()
+        for _ in range(4):
+            driver.link.close()
+
+        assert time.monotonic() - started < 4 * 0.5
+        assert "client" == driver.ended().by
+
+
 def test_close_with_a_stalled_writer() -> None:
     """A writer that cannot get rid of its frame does not make a close longer."""
     with (

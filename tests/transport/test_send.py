@@ -205,6 +205,23 @@ def test_the_queue_is_bounded() -> None:
     assert [STALL_BYTES, len(b"accepted")] == [len(message) for message in reader.messages]
 
 
+def test_a_message_that_needs_no_room() -> None:
+    """A message that frees something is queued behind the others, however many wait."""
+    reader = Reader(waits=True)
+
+    with (
+        serve(reader, receive_buffer_bytes=4096) as server,
+        driven(server.url, Options(max_queued_bytes=1000, ping_interval=60)) as driver,
+    ):
+        driver.link.send(b"x" * STALL_BYTES)
+        driver.link.send(b"urgent", timeout=0.0, needs_room=False)
+        reader.go.set()
+        driver.link.flush(timeout=10)
+        driver.link.close()
+
+    assert [STALL_BYTES, len(b"urgent")] == [len(message) for message in reader.messages]
+
+
 def _close(driver: Driver) -> None:
     driver.link.close()
 
