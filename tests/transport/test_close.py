@@ -76,7 +76,7 @@ def test_close_on_a_silent_server() -> None:
 
 
 def test_close_that_does_not_wait() -> None:
-    """A close from the reader's thread says CLOSE after what is queued and leaves the rest to it."""
+    """A close from the reader thread says CLOSE after what is queued and leaves the rest to it."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
