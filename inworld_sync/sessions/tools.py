@@ -94,8 +94,8 @@ class ToolFunction(Generic[P, R]):
         problems = [f"{name} is not an argument" for name in unknown]
         problems += [f"{name} is missing" for name in missing]
         values: dict[str, object] = {}
-        for name, parameter in self._parameters.items():
-            if name not in given or (given[name] is None and parameter.default is None):
+        for name in self._parameters:
+            if name not in given:
                 continue
             try:
                 values[name] = read_argument(given[name], self._kinds[name], name)

@@ -218,18 +218,13 @@ class Codec:
         overrides["extra"] = override(omit=True)
         read: Any = make_dict_structure_fn(kind, self._converter, **overrides)
         known = frozenset(names.values())
-        optional = {
-            names[field.name]
-            for field in attrs.fields(kind)
-            if field.name in names and field.default is not attrs.NOTHING
-        }
         keeps_extra = _has_extra(kind)
 
         def read_object(value: object, _: object) -> object:
             if not isinstance(value, dict):
                 raise TypeError(f"expected an object, got {type(value).__name__}")
             if None in value.values():
-                value = {k: v for k, v in value.items() if v is not None or k not in optional}
+                value = {k: v for k, v in value.items() if v is not None or k not in known}
             result = read(value, kind)
             if keeps_extra and (unknown := value.keys() - known):
                 result = attrs.evolve(result, extra={name: value[name] for name in unknown})

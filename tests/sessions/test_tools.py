@@ -153,7 +153,8 @@ def test_definition():
         Args:
             city: Its name,
                 in English.
-            days (int): How many: 1 is today.
+            days (int): How many
+                days: 1 is today.
 
         Returns:
             A sentence.
@@ -171,7 +172,7 @@ def test_definition():
             "properties": {
                 "city": {"description": "Its name, in English.", "type": "string"},
                 "days": {
-                    "description": "How many: 1 is today.",
+                    "description": "How many days: 1 is today.",
                     "type": "integer",
                     "default": 1,
                 },

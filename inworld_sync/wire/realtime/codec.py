@@ -39,7 +39,6 @@ from inworld_sync.models.realtime import (
     OutputText,
     PcmFormat,
     ProviderData,
-    Reasoning,
     RetentionRatio,
     Role,
     SemanticVad,
@@ -212,8 +211,7 @@ def _register() -> None:
             _register_tag(kind, tag)
     for unknown in (UnknownItem, UnknownPart):
         converter.register_unstructure_hook(unknown, lambda value: dict(value.raw))
-    for branch in (TextGeneration, Reasoning):
-        converter.register_unstructure_hook(branch, _CAMEL.dump)
+    converter.register_unstructure_hook(TextGeneration, _CAMEL.dump)
     converter.register_unstructure_hook(WebSearchTool, _write_web_search)
     converter.register_structure_hook_func(lambda kind: kind == ContentPart, _read_part)
     converter.register_structure_hook_func(lambda kind: kind == Item, _read_item)

@@ -220,6 +220,17 @@ def test_item_without_transcript_keeps_it():
     assert "Hi." == mirror.get("u1").item.text
 
 
+def test_deleted_before_it_joined():
+    """An item that is deleted before it joined is forgotten with its transcript."""
+    mirror = conversation(
+        heard("delta", "hi"),
+        {"type": "conversation.item.deleted", "item_id": "u1"},
+        added("u1", "user"),
+    )
+
+    assert "" == mirror.get("u1").item.text
+
+
 def test_waiting_is_bounded():
     """Transcripts whose items never come are forgotten, the oldest first."""
     mirror = conversation(
@@ -287,6 +298,13 @@ def test_response_beside_the_conversation():
 
     assert ["u1"] == ids(mirror)
     assert mirror.get("a1") is None
+
+
+def test_ended_response_is_forgotten():
+    """What a response beside the conversation wrote does not turn up in it later."""
+    mirror = conversation(output("output_text.delta", delta="x"), response_done(), added("a1"))
+
+    assert "" == mirror.get("a1").item.text
 
 
 def test_arguments_of_a_call():

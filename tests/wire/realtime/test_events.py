@@ -426,9 +426,10 @@ def test_what_may_be_left_out(name, field):
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("session.")])
 def test_unknown_fields(name):
     """A field that is not known is kept by its name."""
-    event = read(message(name, {**fields_of(name), "novel": {"a": [1, None]}}))
+    novel = {"novel": {"a": [1, None]}, "new": None}
+    event = read(message(name, {**fields_of(name), **novel}))
 
-    assert {"novel": {"a": [1, None]}} == event.extra
+    assert novel == event.extra
 
 
 # (name, field, value, what the error names): data that would be misread.
