@@ -497,7 +497,6 @@ def test_what_the_service_says():
 ODD = [
     {"id": 5},
     {"expires_at": "soon"},
-    {"expires_at": 1e999},
     {"expires_at": True},
     {"output_modalities": "audio"},
     {"audio": []},
