@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from inworld_sync.audio import wav
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import ContextConfig, TimestampType, TtsUsage, WordTime
@@ -117,6 +118,28 @@ class Tts:
             require_pieces(text)
         return SpeechStream(_Utterance(self._pool, text, config, timeout))
 
+    def stream_wav(
+        self,
+        text: str | Iterable[str],
+        *,
+        config: ContextConfig | None = None,
+        timeout: float = 30.0,
+        **settings: Unpack[ContextSettings],
+    ) -> Iterator[bytes]:
+        """
+        Speak a text as the blocks of a WAV file, for a web response.
+
+        The length in the header is that of a stream, which players take as "until the end".
+        Args and errors are those of :meth:`stream`.
+        """
+        stream = self.stream(text, config=config, timeout=timeout, **settings)
+        if stream.config.audio.encoding.is_compressed:
+            raise ConfigError(
+                f"a WAV file holds samples, not {stream.config.audio.encoding.value}: "
+                "ask for AudioConfig('PCM')"
+            )
+        return _wav_blocks(stream)
+
     def speak(
         self,
         text: str | Iterable[str],
@@ -165,6 +188,13 @@ class Tts:
 
     def _config(self, config: ContextConfig | None, settings: ContextSettings) -> ContextConfig:
         return attrs.evolve(config or DEFAULTS, **settings)
+
+
+def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:
+    with stream:
+        yield wav.header(stream.config.audio.sample_rate_hz)
+        for chunk in stream:
+            yield bytes(chunk.pcm)
 
 
 class SpeechStream:
