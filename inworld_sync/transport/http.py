@@ -16,7 +16,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.proxy import choose_proxy
 from inworld_sync.transport.rejection import error_from_response
-from inworld_sync.transport.urls import check_headers, parse_url, show_url
+from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 
 if TYPE_CHECKING:
     import urllib3
@@ -264,12 +264,9 @@ class _Exchange:
         """Send the request and wait for an answer that is no refusal."""
         url = f"{self._url}?{urllib.parse.urlencode(query)}" if query else self._url
         parse_url(url)
-        named = {**self._client.options.headers, **headers}
-        body = None
-        if json is not None:
-            body = json_module.dumps(json).encode()
-            named.setdefault("Content-Type", "application/json")
-        check_headers(named)
+        body = None if json is None else json_module.dumps(json).encode()
+        typed = {} if json is None else {"Content-Type": "application/json"}
+        named = merge_headers(typed, self._client.options.headers, headers)
         response = self._send(url, named, body)
         if response.status >= http.client.MULTIPLE_CHOICES:
             self._refuse(response)

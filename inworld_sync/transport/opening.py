@@ -18,7 +18,7 @@ from inworld_sync.transport.proxy import choose_proxy, open_tunnel
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.upgrade import Upgraded, upgrade
-from inworld_sync.transport.urls import Place, parse_url, show_url
+from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url
 from inworld_sync.transport.wake import Wake
 
 __all__ = ["ConnectTimes", "Opened", "open_websocket"]
@@ -119,7 +119,7 @@ def open_websocket(
             upgraded = upgrade(
                 stream,
                 place,
-                headers={**options.headers, **headers},
+                headers=merge_headers(options.headers, headers),
                 subprotocols=subprotocols,
                 shown_url=show_url(url),
                 deadline=deadline,

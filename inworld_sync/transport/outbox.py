@@ -59,7 +59,7 @@ class Outbox:
         self._last: Outgoing | None = None
         self._takes_messages = True
         self._is_drained = False
-        self._is_dropped = False
+        self._has_lost = False
         self._is_nudged = False
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -126,11 +126,11 @@ class Outbox:
             self._work.notify()
 
     def _drop(self) -> None:
+        self._has_lost = self._has_lost or self._bytes > 0
         self._queue.clear()
         self._bytes = 0
         self._pong = self._last = None
         self._takes_messages = False
-        self._is_dropped = True
         self._change.notify_all()
 
     def nudge(self) -> None:
@@ -190,7 +190,7 @@ class Outbox:
         Wait until every message has left.
 
         Raises:
-            OutboxShut: Messages were dropped, or may have been.
+            OutboxShut: Messages were dropped.
             DeadlineExceeded: *timeout* seconds passed.
         """
         deadline = Deadline(timeout, "sending what is queued")
@@ -198,5 +198,5 @@ class Outbox:
             while self._bytes:
                 if not self._change.wait(deadline.remaining()):
                     deadline.check()
-            if self._is_dropped:
+            if self._has_lost:
                 raise OutboxShut

@@ -29,6 +29,9 @@ __all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
 _CIPHERTEXT_BYTES = 64 * 1024
 _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 
+# Encrypted at once, under the lock: little enough not to keep the receiving thread waiting.
+_ENCRYPTED_BYTES = 64 * 1024
+
 
 class Stream(Protocol):
     """What :class:`PlainStream` and :class:`TlsStream` have in common."""
@@ -200,11 +203,14 @@ class TlsStream:
 
     def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """See :meth:`Stream.send_all`."""
-        with self._lock:
-            self._tls.write(data)
-            ciphertext = self._outgoing.read()
-            self.owes_output = False
-        self._plain.send_all(ciphertext, deadline)
+        rest = memoryview(data)
+        while rest:
+            with self._lock:
+                self._tls.write(rest[:_ENCRYPTED_BYTES])
+                ciphertext = self._outgoing.read()
+                self.owes_output = False
+            self._plain.send_all(ciphertext, deadline)
+            rest = rest[_ENCRYPTED_BYTES:]
 
     def flush(self, deadline: Deadline) -> None:
         """See :meth:`Stream.flush`."""

@@ -14,6 +14,7 @@ websocket-client writes the request and checks the answer; between it and the ne
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib
 import io
@@ -27,7 +28,7 @@ from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.stream import Stream, receive_by
-from inworld_sync.transport.urls import Place, check_headers
+from inworld_sync.transport.urls import Place, merge_headers
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +43,10 @@ _MAX_BODY_BYTES = 64 * 1024
 # For a refusal's body, in seconds: it comes with the headers or hardly ever.
 _BODY_TIMEOUT = 2.0
 
-# What websocket-client checks of the answer.
+# What websocket-client writes itself.
+_OWN_HEADERS = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
+
+# What it checks of the answer.
 _CHECKED_HEADERS = ("upgrade", "connection", "sec-websocket-accept")
 
 
@@ -90,10 +94,10 @@ def upgrade(
             websocket-client.
     """
     websocket = _websocket_client()
-    named = dict(headers)
-    if subprotocols:
-        named["Sec-WebSocket-Protocol"] = ", ".join(subprotocols)
-    check_headers(named)
+    offer = {"Sec-WebSocket-Protocol": ", ".join(subprotocols)} if subprotocols else {}
+    named = merge_headers(headers, offer)
+    if own := {name.lower() for name in named} & _OWN_HEADERS:
+        raise ConfigError(f"the header {own.pop()!r} is the upgrade's own and cannot be given")
     exchange = _Exchange(stream, place.target, named, shown_url, deadline)
     try:
         websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True).connect(
@@ -182,8 +186,22 @@ class _Exchange:
         return self._answer.read(size)
 
     def _exchanged(self) -> bytes:
+        """Send the request, read the answer, and give what the library is to check."""
         raw = _RawAnswer(self._stream, self._deadline)
-        response = http.client.HTTPResponse(cast("socket.socket", raw), method="GET")
+        with contextlib.closing(
+            http.client.HTTPResponse(cast("socket.socket", raw), method="GET")
+        ) as response:
+            self._begin(response)
+            if response.status != http.client.SWITCHING_PROTOCOLS:
+                body = self._body(response, raw)
+                raise error_from_response(response.status, self.headers, body, url=self._shown_url)
+            raw.end()
+            self.received = response.fp.read()
+        checked = [f"{name}: {self.headers.get(name, '')}" for name in _CHECKED_HEADERS]
+        lines = ["HTTP/1.1 101 Switching Protocols", *checked, "", ""]
+        return "\r\n".join(lines).encode("latin-1")
+
+    def _begin(self, response: http.client.HTTPResponse) -> None:
         try:
             self._stream.send_all(self._request, self._deadline)
             response.begin()
@@ -196,14 +214,6 @@ class _Exchange:
         for name, value in response.getheaders():
             joined = self.headers.get(name.lower())
             self.headers[name.lower()] = value if joined is None else f"{joined}, {value}"
-        if response.status != http.client.SWITCHING_PROTOCOLS:
-            body = self._body(response, raw)
-            raise error_from_response(response.status, self.headers, body, url=self._shown_url)
-        raw.end()
-        self.received = response.fp.read()
-        checked = [f"{name}: {self.headers.get(name, '')}" for name in _CHECKED_HEADERS]
-        lines = ["HTTP/1.1 101 Switching Protocols", *checked, "", ""]
-        return "\r\n".join(lines).encode("latin-1")
 
     def _body(self, response: http.client.HTTPResponse, raw: _RawAnswer) -> bytes:
         """Read a refusal's body, or as much of it as comes."""

@@ -10,7 +10,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Place", "check_headers", "parse_url", "show_url"]
+__all__ = ["Place", "merge_headers", "parse_url", "show_url"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -42,7 +42,7 @@ class Place:
     target: str = attrs.field(repr=False)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_url(url: str) -> Place:
@@ -50,8 +50,8 @@ def parse_url(url: str) -> Place:
     Take *url* apart.
 
     Raises:
-        ConfigError: It is not of ``https``, ``http``, ``wss`` or ``ws``, has no host, or its path
-            and query are not percent-encoded ASCII.
+        ConfigError: It is not of ``https``, ``http``, ``wss`` or ``ws``, has no host, or is not
+            printable ASCII.
     """
     parts = urllib.parse.urlsplit(url)
     try:
@@ -64,8 +64,8 @@ def parse_url(url: str) -> Place:
             "check base_url"
         )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if not target.isascii() or not target.isprintable() or " " in target:
-        raise ConfigError("the path and query of a URL must be percent-encoded ASCII")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ConfigError("a URL must be ASCII, its host in Punycode and the rest percent-encoded")
     return Place(
         is_secure=parts.scheme in {"https", "wss"},
         host=host,
@@ -82,17 +82,21 @@ def show_url(url: str) -> str:
     return _SECRET_QUERY.sub(r"\1***", shown)
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
+def merge_headers(*groups: Mapping[str, str]) -> dict[str, str]:
     """
-    Make sure that *headers* can be sent as they are.
+    Put headers together; of one name, in whatever case, the last group's is taken.
 
     Raises:
         ConfigError: One has a line break or another character that HTTP forbids; the message
             names it and does not show its value.
     """
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise ConfigError(
-                f"the header {name!r} cannot be sent: a name is letters, digits and hyphens, "
-                "a value is Latin-1 without line breaks"
-            )
+    merged: dict[str, tuple[str, str]] = {}
+    for group in groups:
+        for name, value in group.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ConfigError(
+                    f"the header {name!r} cannot be sent: a name is letters, digits and hyphens, "
+                    "a value is Latin-1 without line breaks"
+                )
+            merged[name.lower()] = (name, value)
+    return dict(merged.values())

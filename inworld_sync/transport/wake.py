@@ -11,6 +11,10 @@ from typing import Any
 __all__ = ["Waiter", "Wake", "Woken"]
 
 
+# poll() takes a C int; 24 days.
+_LONGEST_MS = 2**31 - 1
+
+
 class Woken(Exception):
     """A wait was ended by :meth:`Wake.set`; caught inside this folder, users never see it."""
 

@@ -278,6 +278,8 @@ def test_plain_requests_by_proxy() -> None:
     assert b"\r\nProxy-Authorization: Basic dXNlcjp3b3Jk\r\n" in head
 
 
+# Before CPython 3.11, http.client leaves the refused answer to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
     """A proxy that refuses the tunnel is a ConnectError with its reason."""
     with proxy(refusal=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (gate, _):

@@ -72,16 +72,24 @@ def test_request() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["Host", "upgrade", "Sec-WebSocket-Key"])
+def test_headers_of_the_upgrade(name: str) -> None:
+    """A header that the upgrade itself writes cannot be given twice."""
+    with serve(Peer.hold) as server, pytest.raises(ConfigError, match="the upgrade's own"):
+        Link.open(server.url, headers={name: "x"}, options=Options(), name="test-1")
+
+
 def test_headers_of_the_options() -> None:
-    """Headers of the options are sent too, and those of the call win."""
+    """Headers of the options are sent too, and those of the call win in whatever case."""
     seen: list[str] = []
 
     def script(peer: Peer) -> None:
         peer.upgrade()
         seen.extend([peer.header("x-one"), peer.header("x-two")])
+        assert 1 == peer.request.lower().count(b"x-two:")
 
     with serve(script) as server:
-        options = Options(headers={"X-One": "options", "X-Two": "options"})
+        options = Options(headers={"X-One": "options", "x-two": "options"})
         Link.open(server.url, headers={"X-Two": "call"}, options=options, name="test-1").release()
 
     assert ["options", "call"] == seen
