@@ -7,6 +7,7 @@ made, and tells which words of the text it said when.
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from typing import Protocol
@@ -115,12 +116,31 @@ def default_synthesizer() -> Synthesizer:
         return _default
 
 
-def _load() -> Synthesizer:
-    try:
-        from inworld_sync.emulator.synthesis.hibari import HibariSynthesizer
+# The first that is installed speaks: the default one, the small one, the one under the GPL.
+_ENGINES = (
+    ("hibari", "HibariSynthesizer"),
+    ("nanotts", "NanoSynthesizer"),
+    ("espeak", "EspeakSynthesizer"),
+)
 
-        return HibariSynthesizer()
+
+def _load() -> Synthesizer:
+    tried = []
+    for module, name in _ENGINES:
+        engine = _open(module, name)
+        if not isinstance(engine, ImportError):
+            return engine
+        tried.append(str(engine))
+    raise ConfigError(
+        "speaking on this machine needs the extra 'local': pip install 'inworld-sync[local]' "
+        f"({'; '.join(tried)})"
+    )
+
+
+def _open(module: str, name: str) -> Synthesizer | ImportError:
+    try:
+        home = importlib.import_module(f"{__name__}.{module}")
+        engine: Synthesizer = getattr(home, name)()
     except ImportError as error:
-        raise ConfigError(
-            "speaking on this machine needs the extra 'local': pip install 'inworld-sync[local]'"
-        ) from error
+        return error
+    return engine

@@ -1,0 +1,108 @@
+"""
+An engine for those who have installed it themselves: eSpeak NG, from the package espeakng-loader.
+
+It is under the GPL, so nothing here depends on it and it is tried last.
+
+Threads: the library keeps its state in globals, so a turnstile lets one sentence through at a
+time; its callback runs on the calling thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from inworld_sync.emulator.synthesis import SpokenSentence
+from inworld_sync.emulator.synthesis.alignment import spread_words, written_words
+from inworld_sync.emulator.synthesis.sentences import sentences
+from inworld_sync.emulator.synthesis.turnstile import Turnstile
+from inworld_sync.emulator.voices import Voice
+
+__all__ = ["EspeakSynthesizer"]
+
+# Source: speak_lib.h of eSpeak NG 1.52.
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000
+_POSITION_CHARACTER = 1
+_CHARACTERS_UTF8 = 1
+_RATE, _PITCH = 1, 3
+_WORDS_PER_MINUTE = 175
+_MIDDLE_PITCH = 50
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class EspeakSynthesizer:
+    """
+    Speaks with eSpeak's American voice, higher or lower.
+
+    Raises:
+        ImportError: espeakng-loader is not installed, or its library does not start.
+
+    Thread safety: any thread; one sentence at a time.
+    """
+
+    def __init__(self) -> None:
+        loader = importlib.import_module("espeakng_loader")
+        self._library = ctypes.CDLL(loader.get_library_path())
+        data = str(Path(loader.get_data_path()).parent).encode()
+        rate_hz: int = self._library.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, 0, data, _INITIALIZE_DONT_EXIT
+        )
+        if rate_hz <= 0:
+            raise ImportError("eSpeak NG does not start", name="espeakng_loader")
+        self._rate_hz = rate_hz
+        self._turnstile = Turnstile()
+        self._parts: list[bytes] = []
+        # The library keeps the pointer, so the object must live as long as it does.
+        self._callback = _CALLBACK(self._take)
+        self._library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_SetVoiceByName(b"en-us")
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """As the library says, 22050."""
+        return self._rate_hz
+
+    def speak(
+        self,
+        text: str,
+        voice: Voice,
+        *,
+        speaking_rate: float = 1.0,
+        normalize: bool = True,  # noqa: ARG002 - the engine always does
+    ) -> Iterator[SpokenSentence]:
+        """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
+        for start, end in sentences(text):
+            with self._turnstile:
+                pcm = self._say(text[start:end], voice, speaking_rate)
+            yield SpokenSentence(pcm, spread_words(written_words(text, start, end), len(pcm) // 2))
+
+    def _say(self, sentence: str, voice: Voice, speaking_rate: float) -> bytes:
+        self._parts = []
+        words_per_minute = round(_WORDS_PER_MINUTE * speaking_rate * voice.speed)
+        pitch = min(99, round(_MIDDLE_PITCH * voice.pitch))
+        self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
+        self._library.espeak_SetParameter(_PITCH, pitch, 0)
+        data = sentence.encode(errors="replace")
+        self._library.espeak_Synth(
+            data,
+            ctypes.c_size_t(len(data) + 1),
+            0,
+            _POSITION_CHARACTER,
+            0,
+            _CHARACTERS_UTF8,
+            None,
+            None,
+        )
+        return b"".join(self._parts)
+
+    def _take(self, samples: object, count: int, _: object) -> int:
+        """Take what the library has made; returning 1 would stop it."""
+        if count > 0:
+            self._parts.append(ctypes.string_at(samples, count * 2))  # type: ignore[arg-type]
+        return 0

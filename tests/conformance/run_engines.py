@@ -1,0 +1,31 @@
+"""
+Try the smaller speech engines: ``python tests/conformance/run_engines.py``.
+
+Makes an environment for each in a temporary folder. Needs an index to install from; eSpeak NG is
+under the GPL and is installed there alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ENGINES = {"py-nanotts": "NanoSynthesizer", "espeakng-loader": "EspeakSynthesizer"}
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("engines.py")
+
+
+def run(package: str, engine: str) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        packages = [str(ROOT), "websockets", package]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        return subprocess.run([python, SCRIPT, engine], cwd=folder, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(sum(run(package, engine) for package, engine in ENGINES.items()))
