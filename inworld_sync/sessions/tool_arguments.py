@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
+from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
@@ -41,6 +42,11 @@ def _json_kind(kind: object) -> type | None:
 def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True)
     register_exact(converter)
+    for kind in (str, int, float):
+        # Asked for subclasses too, which are enums.
+        converter.register_structure_hook(
+            kind, partial(_read_simple, converter.get_structure_hook(kind))
+        )
 
     @converter.register_structure_hook_factory(lambda kind: _json_kind(kind) is not None)
     def container(kind: type) -> Callable[[object, object], object]:
@@ -58,7 +64,7 @@ def _make_converter() -> Converter:
 
     @converter.register_structure_hook_factory(_is_enum)
     def member(kind: type[enum.Enum]) -> Callable[[object, object], object]:
-        return lambda value, _: _choose(value, {each.value: each for each in kind})
+        return lambda value, _: _read_member(value, kind)
 
     return converter
 
@@ -80,6 +86,14 @@ def _of(kind: Any, value: object) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"expected {_JSON_NAMES[kind]}, got {type(value).__name__}")
     return value
+
+
+def _read_simple(exact: Callable[[object, type], object], value: object, kind: type) -> object:
+    return _read_member(value, kind) if issubclass(kind, enum.Enum) else exact(value, kind)
+
+
+def _read_member(value: object, kind: type[enum.Enum]) -> object:
+    return _choose(value, {each.value: each for each in kind})
 
 
 def _choose(value: object, choices: Mapping[object, object]) -> object:

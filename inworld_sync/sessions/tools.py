@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
-from typing import Generic, ParamSpec, TypeVar, get_type_hints, overload
+from typing import Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.realtime import FunctionTool
@@ -73,8 +73,9 @@ class ToolFunction(Generic[P, R]):
             ConfigError: The result is nothing that JSON has.
             Exception: Whatever the function raises.
         """
-        call: Callable[..., object] = self._function
-        return self._render(call(**self.parse(arguments)))
+        # That the arguments fit the signature is what parsing has checked.
+        function = cast("Callable[..., object]", self._function)
+        return self._render(function(**self.parse(arguments)))
 
     def parse(self, arguments: str) -> dict[str, object]:
         """

@@ -20,6 +20,14 @@ class Unit(enum.Enum):
     FAHRENHEIT = "f"
 
 
+class Size(str, enum.Enum):
+    SMALL = "s"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
 @attrs.frozen
 class Place:
     """
@@ -86,6 +94,8 @@ SCHEMAS = [
     (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
     (Literal[1, "b"], {"enum": [1, "b"]}),
     (Unit, {"type": "string", "enum": ["c", "f"]}),
+    (Size, {"type": "string", "enum": ["s"]}),
+    (Level, {"type": "integer", "enum": [1]}),
     (list[int], {"type": "array", "items": {"type": "integer"}}),
     (Sequence[str], {"type": "array", "items": {"type": "string"}}),
     (tuple[str, ...], {"type": "array", "items": {"type": "string"}}),
@@ -249,6 +259,8 @@ VALUES = [
     (bool, True, True),
     (Literal["a", 1], 1, 1),
     (Unit, "f", Unit.FAHRENHEIT),
+    (Size, "s", Size.SMALL),
+    (Level, 1, Level.LOW),
     (list[int], [1, 2], [1, 2]),
     (Sequence[int], [1], [1]),
     (tuple[int, ...], [1, 2], (1, 2)),
@@ -284,6 +296,8 @@ WRONG = [
     (Literal["a", "b"], "c", "expected one of 'a', 'b', got 'c'"),
     (Literal[1], True, "expected one of 1, got True"),
     (Unit, "x", "expected one of 'c', 'f', got 'x'"),
+    (Size, "x", "expected one of 's', got 'x'"),
+    (Level, "1", "expected one of 1, got '1'"),
     (list[str], "abc", "expected an array, got str"),
     (list[int], {"a": 1}, "expected an array, got dict"),
     (list[int], [1, "2"], "expected int, got str"),

@@ -7,7 +7,7 @@ Source: Inworld Realtime reference, client events.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import attrs
 
@@ -31,6 +31,16 @@ __all__ = [
     "TruncateItem",
     "UpdateSession",
 ]
+
+
+def _base64(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{field.name} must be base64 text, got {type(value).__name__}")
+
+
+def _item(_: object, field: attrs.Attribute[Item], value: object) -> None:
+    if not isinstance(value, get_args(Item)):
+        raise ConfigError(f"{field.name} must be such as Message.user('Hi'), got {value!r}")
 
 
 @attrs.frozen
@@ -67,12 +77,7 @@ class AppendInputAudio(Command):
 
     type: ClassVar[str] = "input_audio_buffer.append"
 
-    audio: str = attrs.field(repr=False)
-
-    @audio.validator
-    def _is_text(self, _: object, value: object) -> None:
-        if not isinstance(value, str):
-            raise ConfigError(f"audio must be base64 text, got {type(value).__name__}")
+    audio: str = attrs.field(repr=False, validator=_base64)
 
 
 @attrs.frozen
@@ -108,13 +113,8 @@ class CreateItem(Command):
 
     type: ClassVar[str] = "conversation.item.create"
 
-    item: Item = attrs.field()
+    item: Item = attrs.field(validator=_item)
     previous_item_id: str | None = attrs.field(default=None, validator=checks.string)
-
-    @item.validator
-    def _is_item(self, _: object, value: object) -> None:
-        if not attrs.has(type(value)) or not hasattr(value, "type"):
-            raise ConfigError(f"item must be such as Message.user('Hi'), got {value!r}")
 
 
 @attrs.frozen

@@ -30,6 +30,12 @@ DEFAULT_RATE_HZ = 24000
 _PCM_RATES_HZ = (8000, 16000, 24000, 32000, 44100, 48000)
 
 
+def _pcm_rate(_: object, field: attrs.Attribute[int], value: object) -> None:
+    if type(value) is not int or value not in _PCM_RATES_HZ:
+        rates = ", ".join(map(str, _PCM_RATES_HZ))
+        raise ConfigError(f"{field.name} must be one of {rates}, got {value!r}")
+
+
 @attrs.frozen
 class PcmFormat:
     """
@@ -42,13 +48,7 @@ class PcmFormat:
     type: ClassVar[str] = "audio/pcm"
     bytes_per_sample: ClassVar[int] = 2
 
-    rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ)
-
-    @rate_hz.validator
-    def _known_rate(self, _: object, value: object) -> None:
-        if type(value) is not int or value not in _PCM_RATES_HZ:
-            rates = ", ".join(map(str, _PCM_RATES_HZ))
-            raise ConfigError(f"rate_hz must be one of {rates}, got {value!r}")
+    rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ, validator=_pcm_rate)
 
 
 @attrs.frozen

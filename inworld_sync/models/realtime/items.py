@@ -74,6 +74,13 @@ class InputAudio(Extensible):
         return cls(base64.b64encode(pcm).decode("ascii"))
 
 
+def _image_url(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.startswith(("https://", "http://", "data:")):
+        raise ConfigError(
+            f"{field.name} must start with https:// or data:, use InputImage.from_bytes for a file"
+        )
+
+
 @attrs.frozen
 class InputImage(Extensible):
     """
@@ -86,17 +93,10 @@ class InputImage(Extensible):
 
     type: ClassVar[str] = "input_image"
 
-    image_url: str = attrs.field(repr=lambda url: repr(url[:40]))
+    image_url: str = attrs.field(validator=_image_url, repr=lambda url: repr(url[:40]))
     detail: Literal["auto", "low", "high"] | None = attrs.field(
         default=None, validator=checks.one_of(("auto", "low", "high"))
     )
-
-    @image_url.validator
-    def _is_url(self, _: object, value: object) -> None:
-        if not isinstance(value, str) or not value.startswith(("https://", "http://", "data:")):
-            raise ConfigError(
-                "image_url must start with https:// or data:, use InputImage.from_bytes for a file"
-            )
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str = "image/png") -> InputImage:

@@ -7,7 +7,7 @@ Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 
@@ -35,7 +35,7 @@ def _input(
         return None
     found = tuple(value)
     for each in found:
-        if isinstance(each, (str, Mapping)) or not attrs.has(type(each)):
+        if not isinstance(each, (*get_args(Item), ItemReference)):
             raise ConfigError(f"input takes items such as Message.user('Hi'), got {each!r}")
     return found
 

@@ -39,6 +39,24 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ToolMode: TypeAlias = Literal["auto", "none", "required"]
 
 
+def _plain_name(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ConfigError(
+            f"a tool's {field.name} must be 1 to 64 letters, digits, _ and -, got {value!r}"
+        )
+
+
+def _object_schema(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    checks.mapping(_, field, value)
+    if not isinstance(value, Mapping) or value.get("type") != "object":
+        raise ConfigError(f"{field.name} must be a JSON schema of type 'object', got {value!r}")
+
+
+def _server_url(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        raise ConfigError(f"{field.name} must start with https:// or http://")
+
+
 @attrs.frozen(kw_only=True)
 class FunctionTool(Extensible):
     """
@@ -52,25 +70,11 @@ class FunctionTool(Extensible):
 
     type: ClassVar[str] = "function"
 
-    name: str = attrs.field()
+    name: str = attrs.field(validator=_plain_name)
     description: str | None = attrs.field(default=None, validator=checks.string)
     parameters: Mapping[str, object] = attrs.field(
-        factory=lambda: {"type": "object", "properties": {}}, validator=checks.mapping
+        factory=lambda: {"type": "object", "properties": {}}, validator=_object_schema
     )
-
-    @name.validator
-    def _plain_name(self, _: object, value: object) -> None:
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
-            raise ConfigError(
-                f"a tool's name must be 1 to 64 letters, digits, _ and -, got {value!r}"
-            )
-
-    @parameters.validator
-    def _describes_an_object(self, _: object, value: Mapping[str, object]) -> None:
-        if value.get("type") != "object":
-            raise ConfigError(
-                f"parameters must be a JSON schema of type 'object', got {value.get('type')!r}"
-            )
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +95,7 @@ class McpTool(Extensible):
     type: ClassVar[str] = "mcp"
 
     server_label: str = attrs.field(validator=checks.text)
-    server_url: str = attrs.field()
+    server_url: str = attrs.field(validator=_server_url)
     server_description: str | None = attrs.field(default=None, validator=checks.string)
     authorization: str | None = attrs.field(default=None, validator=checks.string, repr=False)
     headers: Mapping[str, str] | None = attrs.field(
@@ -99,11 +103,6 @@ class McpTool(Extensible):
     )
     allowed_tools: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
     require_approval: Literal["never", "always"] | Mapping[str, object] | None = None
-
-    @server_url.validator
-    def _is_url(self, _: object, value: object) -> None:
-        if not isinstance(value, str) or not value.startswith(("https://", "http://")):
-            raise ConfigError("server_url must start with https:// or http://")
 
 
 @attrs.frozen(kw_only=True)
