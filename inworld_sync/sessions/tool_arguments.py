@@ -42,7 +42,7 @@ def _json_kind(kind: object) -> type | None:
 def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True)
     register_exact(converter)
-    for kind in (str, int, float):
+    for kind in (str, int, float, enum.Enum):
         # Asked for subclasses too, which are enums.
         converter.register_structure_hook(
             kind, partial(_read_simple, converter.get_structure_hook(kind))
@@ -62,10 +62,6 @@ def _make_converter() -> Converter:
     def literal(kind: type) -> Callable[[object, object], object]:
         return lambda value, _: _choose(value, {each: each for each in get_args(kind)})
 
-    @converter.register_structure_hook_factory(_is_enum)
-    def member(kind: type[enum.Enum]) -> Callable[[object, object], object]:
-        return lambda value, _: _read_member(value, kind)
-
     return converter
 
 
@@ -76,10 +72,6 @@ def _has_fields(kind: object) -> bool:
 def _is_literal(kind: object) -> bool:
     origin: object = get_origin(kind)
     return origin is Literal
-
-
-def _is_enum(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
 def _of(kind: Any, value: object) -> Any:

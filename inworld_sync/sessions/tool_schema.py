@@ -142,7 +142,9 @@ def _optional(
             f"{where} must be one type, or one type and None: a model cannot be held to"
             " a union of several"
         )
-    return {"anyOf": [schema_of(kinds[0], where, above), {"type": "null"}]}
+    schema = schema_of(kinds[0], where, above)
+    # Python 3.10 adds None once more around an annotated type whose default is None.
+    return schema if "anyOf" in schema else {"anyOf": [schema, {"type": "null"}]}
 
 
 def _array(
