@@ -64,7 +64,8 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.speech import AudioChunk as AudioChunk, Speech as Speech
     from inworld_sync.sessions.synthesis import SpeechStream as SpeechStream
-    from inworld_sync.sessions.tts import TtsConnection as TtsConnection, TtsContext as TtsContext
+    from inworld_sync.sessions.tts import TtsConnection as TtsConnection
+    from inworld_sync.sessions.tts_context import TtsContext as TtsContext
 
 __version__ = "0.1.0"
 
@@ -119,7 +120,8 @@ _HOMES = {
     "sessions.playback": ["Playback"],
     "sessions.speech": ["AudioChunk", "Speech"],
     "sessions.synthesis": ["SpeechStream"],
-    "sessions.tts": ["TtsConnection", "TtsContext"],
+    "sessions.tts": ["TtsConnection"],
+    "sessions.tts_context": ["TtsContext"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -7,12 +7,13 @@ neither. They start when the connection is made, the reader last, and ``close`` 
 
 Locks, outermost first; a later one is never held while taking an earlier one:
 
-1. the connection's condition ``_changed``: the protocol's state and every mailbox of its event
-   streams; never held into user code, nor into anything that waits but the condition itself;
+1. the connection's monitor ``_changed``: the protocol's state and every mailbox of its event
+   streams; never held into user code, nor into anything that waits but its own conditions;
 2. the link's own locks (``transport``), of which the lock around TLS is the innermost.
 
 Back-pressure: a reader with a full mailbox stops reading, until there is room, or until somebody
-waits for an event of another stream of the same socket: that wait could else last for ever.
+waits for something else of the same socket: that wait could else last for ever. So a consumer
+that stops for good costs memory while others go on, and never costs them their events.
 
 A connection belongs to the process that opened it. In a forked child every call raises.
 """
@@ -21,7 +22,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
 from inworld_sync.errors import (
@@ -33,6 +36,8 @@ from inworld_sync.errors import (
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link, LinkStats
 
 __all__ = ["Connection"]
@@ -68,9 +73,11 @@ class Connection(Generic[M]):
         self._link = link
         self._options = options
         self._on_closed = on_closed
-        self._changed = threading.Condition()
+        self._changed = Monitor(f"the connection {link.name}")
         self._ended: StreamEnded | None = None
         self._closing = False
+        self._needing = 0
+        self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -79,16 +86,34 @@ class Connection(Generic[M]):
         return f"{cls.service}-{next(cls._numbers)}"
 
     def _start(self) -> None:
+        """Start both threads, or free all that this connection holds."""
+        name = self._link.name
         self._threads = (
-            threading.Thread(
-                target=self._write, name=f"inworld-writer-{self._link.name}", daemon=True
-            ),
-            threading.Thread(
-                target=self._read, name=f"inworld-reader-{self._link.name}", daemon=True
-            ),
+            threading.Thread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
+            threading.Thread(target=self._read, name=f"inworld-reader-{name}", daemon=True),
         )
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            # No thread can start when the interpreter ends, or the system has no more.
+            self._link.abort("its threads could not start")
+            if self._threads[0].ident is not None:
+                self._threads[0].join(_JOIN_SECONDS)
+            self._free()
+            raise
+
+    def _new_stream(self, name: str) -> EventStream[Any]:
+        """Make a stream under this connection's monitor, joined when the connection closes."""
+        stream: EventStream[Any] = EventStream(
+            self._changed,
+            name=f"{self._link.name}-{name}",
+            dispatch=self._options.dispatch,
+            logger=self._options.logger,
+        )
+        with self._changed:
+            self._made.add(stream)
+        return stream
 
     # A service's part.
 
@@ -97,18 +122,18 @@ class Connection(Generic[M]):
         raise NotImplementedError
 
     def _apply(self, event: M) -> None:
-        """Follow an event and give it to its stream; the condition is held."""
+        """Follow an event and give it to its stream; the monitor is held."""
         raise NotImplementedError
 
     def _after(self, event: M) -> None:
         """Follow an event once more, on the reader, with no lock held; must not block."""
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        """Say what the end of the socket means for this service; the condition is held."""
+        """Say what the end of the socket means for this service; the monitor is held."""
         return ended
 
     def _streams(self) -> list[EventStream[Any]]:
-        """Every stream that is fed by this connection; the condition is held."""
+        """Every stream that is fed by this connection; the monitor is held."""
         raise NotImplementedError
 
     # The two threads.
@@ -140,12 +165,22 @@ class Connection(Generic[M]):
         self._settle()
 
     def _must_pause(self) -> bool:
-        if self._closing:
+        if self._closing or self._needing or self._link.end is not None:
             return False
         streams = self._streams()
         return any(stream.is_full for stream in streams) and not any(
             stream.is_starving for stream in streams
         )
+
+    @contextmanager
+    def _reader_needed(self) -> Iterator[None]:
+        """Keep the reader from pausing while somebody waits for an answer; the monitor is held."""
+        self._needing += 1
+        self._changed.notify_all()
+        try:
+            yield
+        finally:
+            self._needing -= 1
 
     def _finish(self, failure: InworldError | None) -> None:
         end = self._link.end
@@ -159,13 +194,20 @@ class Connection(Generic[M]):
         self._changed.notify_all()
 
     def _settle(self) -> None:
-        """Free the socket once both threads have left it; the reader is the last but one to go."""
-        writer = self._threads[0]
-        writer.join(self._options.close_timeout + _JOIN_SECONDS)
-        if not writer.is_alive():
+        """Wait for the writer and free the socket; the reader's last deed."""
+        self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
+        self._free()
+
+    def _free(self) -> None:
+        if not self._threads[0].is_alive():
             self._link.release()
         if self._on_closed is not None:
-            self._on_closed()
+            try:
+                self._on_closed()
+            except Exception:
+                self._options.logger.exception(
+                    "%s: a limiter could not take a place back", self._link.name
+                )
 
     # What users of every service see.
 
@@ -179,31 +221,39 @@ class Connection(Generic[M]):
         """Counters and times of the socket, a snapshot."""
         return self._link.stats()
 
+    def retire(self) -> None:
+        """Begin to close and return at once; for many connections that are then closed in turn."""
+        if self._changed.is_foreign:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._link.close(wait=False)
+
     def close(self) -> None:
         """
         End the connection, from any thread, in any state; may be called twice.
 
         What waits to be sent is sent first, then the peer has ``close_timeout`` seconds to answer.
-        After this every stream of the connection has ended and both threads are gone.
+        After this every stream of the connection has ended and its threads are gone, but for a
+        handler that does not return.
         """
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        if self._changed.is_foreign:
+            return
+        self.retire()
         self._link.close()
-        self._join()
-
-    def _join(self) -> None:
+        deadline = Deadline(self._options.close_timeout + _JOIN_SECONDS, "joining")
         this = threading.current_thread()
         for thread in self._threads:
             if thread is not this:
-                thread.join(self._options.close_timeout + _JOIN_SECONDS)
+                thread.join(deadline.remaining())
         with self._changed:
-            streams = self._streams()
+            streams = {*self._streams(), *self._made}
         for stream in streams:
-            stream.join(_JOIN_SECONDS)
+            stream.join(deadline.remaining() or 0.0)
 
     def _send(self, message: str, timeout: float | None = None) -> None:
-        """Queue a message; the condition must not be held, for this may wait."""
+        """Queue a message; the monitor must not be held, for this may wait."""
         self._link.send(message, timeout=self._options.send_timeout if timeout is None else timeout)
 
     def _require_open(self) -> None:

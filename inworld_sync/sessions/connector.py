@@ -1,26 +1,28 @@
 """
 How a client's sessions reach the service: address, credential and the account's limit, in one.
 
-Lock rule: :class:`ConnectionLimiter` holds nothing but its semaphore; nothing is called under it.
+Lock rule: ``_lock`` guards the list of sessions and whether the client is closed; nothing is
+called under it.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Protocol
 from urllib.parse import urlencode
-
-import attrs
 
 from inworld_sync import __version__
 from inworld_sync.auth import Auth
-from inworld_sync.errors import QuotaError
+from inworld_sync.errors import ClosedError, ConfigError, QuotaError
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
-__all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector"]
+__all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session"]
 
 # Documented for an account; a newer page gives ten times the plan's concurrent generations.
 DEFAULT_MAX_CONNECTIONS = 20
@@ -31,36 +33,59 @@ class ConnectionLimiter:
     Bounds connections within one process.
 
     Args:
-        places: How many may be open at once.
+        places: How many may be open at once, 1 or more.
     """
 
     def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
+        if places < 1:
+            raise ConfigError(f"places must be at least 1, got {places}")
         self._places = threading.BoundedSemaphore(places)
 
     def acquire(self, timeout: float) -> bool:
         """Take a place; wait up to *timeout* seconds and return whether one came free."""
-        return self._places.acquire(timeout=timeout)
+        return self._places.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     def release(self) -> None:
         """Give a place back."""
         self._places.release()
 
 
-@attrs.frozen
+class Session(Protocol):
+    """What a client closes when it is closed."""
+
+    def retire(self) -> None:
+        """Begin to close, without waiting."""
+        ...
+
+    def close(self) -> None:
+        """Close, and wait until nothing is left of it."""
+        ...
+
+
 class Connector:
     """
-    Opens links for one client.
+    Opens links for one client, within the account's limit, and closes what came of them.
+
+    Args:
+        options: The client's settings.
+        auth: As whom.
+        limiter: Its places are taken before a connection is opened.
 
     Thread safety: may be used from any thread at once.
     """
 
-    options: Options
-    auth: Auth = attrs.field(repr=False)
-    limiter: Limiter
+    def __init__(self, options: Options, auth: Auth, limiter: Limiter) -> None:
+        self.options = options
+        self.limiter = limiter
+        self._auth = auth
+        self._lock = threading.Lock()
+        self._closed = False
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._givers: list[Callable[[], object]] = []
 
     def headers(self) -> dict[str, str]:
         """What every request is sent with, the credential included."""
-        name, value = self.auth.header()
+        name, value = self._auth.header()
         return {
             "User-Agent": f"inworld-sync/{__version__}",
             "X-Request-Id": str(uuid.uuid4()),
@@ -75,6 +100,7 @@ class Connector:
         *,
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        has_place: bool = False,
     ) -> Link:
         """
         Open a link and take one of the account's places for it; :meth:`closed` gives it back.
@@ -84,6 +110,7 @@ class Connector:
             name: The connection's name.
             query: Added to the address.
             timeout: Seconds for all of it; None takes ``connect_timeout``.
+            has_place: Whether the caller took the place already; it is given back on failure.
 
         Raises:
             QuotaError: All places stayed taken.
@@ -93,12 +120,8 @@ class Connector:
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
         deadline = Deadline(seconds, f"connecting to {url}")
-        if not self.limiter.acquire(seconds):
-            raise QuotaError(
-                f"all connections of the account's limit stayed in use for {seconds:g} s: close "
-                "one, or give the client a limiter with more places",
-                retryable=True,
-            )
+        if not has_place:
+            self._take_place(deadline, seconds)
         try:
             return Link.open(
                 f"{url}?{urlencode(query)}" if query else url,
@@ -114,3 +137,47 @@ class Connector:
     def closed(self) -> None:
         """Give back the place of a link that :meth:`open` opened."""
         self.limiter.release()
+
+    def adopt(self, session: Session) -> None:
+        """
+        Have a session closed with the client.
+
+        Raises:
+            ClosedError: The client was closed meanwhile; the session is closed too.
+        """
+        with self._lock:
+            if not self._closed:
+                self._sessions.add(session)
+                return
+        session.close()
+        raise ClosedError("the client was closed, make another")
+
+    def on_shortage(self, giver: Callable[[], object]) -> None:
+        """Have *giver* called when no place is free, to close connections that nobody uses."""
+        with self._lock:
+            self._givers.append(giver)
+
+    def close(self) -> None:
+        """Close every session; the waits for their peers run side by side."""
+        with self._lock:
+            self._closed = True
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.retire()
+        for session in sessions:
+            session.close()
+
+    def _take_place(self, deadline: Deadline, seconds: float) -> None:
+        if self.limiter.acquire(0.0):
+            return
+        with self._lock:
+            givers = list(self._givers)
+        for giver in givers:
+            giver()
+        left = deadline.remaining()
+        if not self.limiter.acquire(math.inf if left is None else left):
+            raise QuotaError(
+                f"all connections of the account's limit stayed in use for {seconds:g} s: close "
+                "one, or give the client a limiter with more places",
+                retryable=True,
+            )

@@ -1,9 +1,11 @@
 r"""
 One stream of events and four ways to take it: iterator, callback, queue and poll.
 
-Lock rule: all streams of a connection share that connection's condition, which guards every
+Lock rule: all streams of a connection share that connection's monitor, which guards every
 mailbox; it is never held while user code runs. The producer is the connection's reader thread
-alone, and calls :meth:`EventStream.append` and :meth:`EventStream.end` with the condition held.
+alone, and calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor held.
+Whoever takes from a mailbox waits on a condition of that mailbox; who waits for room waits on the
+monitor itself.
 
 Nothing is dropped: what nobody has asked for yet waits for the first consumer, and a mailbox that
 is full makes the reader pause (see ``base.py``), so that the network slows the service down.
@@ -17,15 +19,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, Literal, TypeVar, cast
+from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
-from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, LocalProtocolError
+from inworld_sync.errors import (
+    ClosedError,
+    ConfigError,
+    DeadlineExceeded,
+    LocalProtocolError,
+    fresh,
+)
 from inworld_sync.models.events import StreamEnded
+from inworld_sync.sessions.monitor import Monitor
 
 __all__ = ["EventStream", "Subscription"]
 
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
+
+# What it wants to see, the function, and the context variables that it runs with.
+_Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
 # Five minutes of 24 kHz PCM: more than any consumer should fall behind, little for a machine.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
@@ -40,9 +52,9 @@ _EVENT_BYTES = 256
 class _Mailbox(Generic[E]):
     """What one consumer has not taken yet."""
 
-    def __init__(self, max_bytes: int, max_events: int | None = None) -> None:
+    def __init__(self, ready: threading.Condition, max_events: int | None = None) -> None:
+        self.ready = ready
         self.events: deque[tuple[E, int]] = deque()
-        self.max_bytes = max_bytes
         self.max_events = max_events
         self.waiting_bytes = 0
         self.takers = 0
@@ -50,9 +62,18 @@ class _Mailbox(Generic[E]):
 
     @property
     def is_full(self) -> bool:
-        return self.waiting_bytes > self.max_bytes or (
+        return self.waiting_bytes > MAX_WAITING_BYTES or (
             self.max_events is not None and len(self.events) >= self.max_events
         )
+
+    def put(self, event: E, size_bytes: int) -> None:
+        self.events.append((event, size_bytes))
+        self.waiting_bytes += size_bytes
+        self.ready.notify()
+
+    def empty(self) -> None:
+        self.events.clear()
+        self.waiting_bytes = 0
 
 
 class Subscription(Generic[E]):
@@ -100,7 +121,7 @@ class EventStream(Generic[E]):
     Events of one session or context, in order, to any number of consumers.
 
     Args:
-        changed: The connection's condition; see the rule at the head of the module.
+        changed: The connection's monitor; see the rule at the head of the module.
         name: For threads and logs.
         dispatch: Where handlers run, as in :class:`~inworld_sync.Options`.
         logger: Where a raising handler is reported.
@@ -108,7 +129,7 @@ class EventStream(Generic[E]):
 
     def __init__(
         self,
-        changed: threading.Condition,
+        changed: Monitor,
         *,
         name: str,
         dispatch: Literal["thread", "poll"],
@@ -119,45 +140,51 @@ class EventStream(Generic[E]):
         self._dispatch = dispatch
         self._logger = logger
         self._ended: StreamEnded | None = None
-        self._backlog: _Mailbox[E] | None = _Mailbox(MAX_WAITING_BYTES)
+        self._backlog: _Mailbox[E] | None = _Mailbox(changed.part())
         self._mailboxes: list[_Mailbox[E]] = []
         self._pull: _Mailbox[E] | None = None
         self._for_handlers: _Mailbox[E] | None = None
-        self._handlers: list[tuple[type | str, Callable[..., object], contextvars.Context]] = []
+        self._handlers: list[_Handler] = []
         self._reported: set[int] = set()
         self._handler_errors = 0
         self._dispatcher: threading.Thread | None = None
         self._polling = threading.Lock()
 
-    # The producer's side; the condition is held.
+    # The producer's side; the monitor is held.
 
     def append(self, event: E, size_bytes: int = 0) -> None:
         """Give an event to every consumer, or keep it for the first."""
-        size_bytes += _EVENT_BYTES
-        for mailbox in self._mailboxes if self._backlog is None else [self._backlog]:
-            mailbox.events.append((event, size_bytes))
-            mailbox.waiting_bytes += size_bytes
+        for mailbox in self._boxes():
+            mailbox.put(event, size_bytes + _EVENT_BYTES)
 
     def end(self, ended: StreamEnded) -> None:
         """Set the one terminal state; later calls change nothing."""
         if self._ended is None:
             self._ended = ended
+            for mailbox in self._boxes():
+                mailbox.ready.notify_all()
             self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Drop all that nobody has taken yet."""
+        for mailbox in self._boxes():
+            mailbox.empty()
+        self._changed.notify_all()
 
     @property
     def is_full(self) -> bool:
         """Whether a consumer has fallen so far behind that the reader should pause."""
-        return any(mailbox.is_full for mailbox in [*self._mailboxes, *self._kept()])
+        return any(mailbox.is_full for mailbox in self._boxes())
 
     @property
     def is_starving(self) -> bool:
         """Whether somebody waits for an event of this stream now."""
         return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
 
-    def _kept(self) -> list[_Mailbox[E]]:
-        return [] if self._backlog is None else [self._backlog]
+    def _boxes(self) -> list[_Mailbox[E]]:
+        return self._mailboxes if self._backlog is None else [self._backlog]
 
-    # The consumers' side; the condition is not held.
+    # The consumers' side; the monitor is not held.
 
     @property
     def ended(self) -> StreamEnded | None:
@@ -167,7 +194,7 @@ class EventStream(Generic[E]):
     @property
     def waiting_bytes(self) -> int:
         """What the slowest consumer has not taken yet; a snapshot."""
-        return max((m.waiting_bytes for m in [*self._mailboxes, *self._kept()]), default=0)
+        return max((mailbox.waiting_bytes for mailbox in self._boxes()), default=0)
 
     @property
     def handler_errors(self) -> int:
@@ -177,7 +204,7 @@ class EventStream(Generic[E]):
     def raise_end(self) -> None:
         """Raise the error that the stream ended with, if there is one."""
         if self._ended is not None and self._ended.error is not None:
-            raise self._ended.error
+            raise fresh(self._ended.error)
 
     def events(self, timeout: float | None = None) -> Iterator[E]:
         """
@@ -192,7 +219,7 @@ class EventStream(Generic[E]):
         """
         with self._changed:
             if self._pull is None:
-                self._pull = self._attach(_Mailbox(MAX_WAITING_BYTES))
+                self._pull = self._attach()
         return self.drain(self._pull, timeout)
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
@@ -206,7 +233,7 @@ class EventStream(Generic[E]):
         if maxsize is not None and maxsize < 1:
             raise ConfigError(f"maxsize must be at least 1, got {maxsize}")
         with self._changed:
-            return Subscription(self, self._attach(_Mailbox(MAX_WAITING_BYTES, maxsize)))
+            return Subscription(self, self._attach(maxsize))
 
     def on(self, kind: type | str, handler: F) -> F:
         """
@@ -219,11 +246,13 @@ class EventStream(Generic[E]):
         start = None
         with self._changed:
             self._handlers.append((kind, handler, contextvars.copy_context()))
-            if self._for_handlers is None:
-                self._for_handlers = self._attach(_Mailbox(MAX_WAITING_BYTES))
+            # Closed means that the end was handled; a late handler is still owed it.
+            if self._for_handlers is None or self._for_handlers.closed:
+                self._for_handlers = self._attach()
                 if self._dispatch == "thread":
                     start = self._dispatcher = threading.Thread(
                         target=self._run_handlers,
+                        args=(self._for_handlers,),
                         name=f"inworld-dispatch-{self._name}",
                         daemon=True,
                     )
@@ -248,12 +277,13 @@ class EventStream(Generic[E]):
             raise LocalProtocolError(
                 "poll() needs handlers that wait for it: make the client with dispatch='poll'"
             )
-        if self._for_handlers is None or not self._polling.acquire(blocking=False):
+        mailbox = self._for_handlers
+        if mailbox is None or not self._polling.acquire(blocking=False):
             return 0
         try:
             handled = 0
             until = time.monotonic() + budget_ms / 1000.0
-            while self._handle_next(timeout=0.0):
+            while self._handle_next(mailbox, timeout=0.0):
                 handled += 1
                 if time.monotonic() >= until:
                     break
@@ -271,6 +301,9 @@ class EventStream(Generic[E]):
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             mailbox.takers += 1
+            if not mailbox.events:
+                # A reader that pauses for another consumer must know that this one starves.
+                self._changed.notify_all()
             try:
                 while not mailbox.events:
                     if mailbox.closed or self._ended is not None:
@@ -278,9 +311,7 @@ class EventStream(Generic[E]):
                     left = _LONGEST_WAIT_SECONDS if until is None else until - time.monotonic()
                     if left <= 0:
                         raise DeadlineExceeded(f"no event came within {timeout:g} s")
-                    # A reader that pauses for another stream must know that this one starves.
-                    self._changed.notify_all()
-                    self._changed.wait(min(left, _LONGEST_WAIT_SECONDS))
+                    mailbox.ready.wait(min(left, _LONGEST_WAIT_SECONDS))
             finally:
                 mailbox.takers -= 1
             event, size_bytes = mailbox.events.popleft()
@@ -300,23 +331,18 @@ class EventStream(Generic[E]):
 
     def detach(self, mailbox: _Mailbox[E]) -> None:
         """Forget a consumer; what it did not take is dropped."""
+        if self._changed.is_foreign:
+            return
         with self._changed:
             mailbox.closed = True
-            mailbox.events.clear()
-            mailbox.waiting_bytes = 0
+            mailbox.empty()
             if mailbox in self._mailboxes:
                 self._mailboxes.remove(mailbox)
+            mailbox.ready.notify_all()
             self._changed.notify_all()
 
-    def discard(self) -> None:
-        """Drop all that waits for the iterator or for a first consumer."""
-        with self._changed:
-            for mailbox in [*self._kept(), *([self._pull] if self._pull else [])]:
-                mailbox.events.clear()
-                mailbox.waiting_bytes = 0
-            self._changed.notify_all()
-
-    def _attach(self, mailbox: _Mailbox[E]) -> _Mailbox[E]:
+    def _attach(self, max_events: int | None = None) -> _Mailbox[E]:
+        mailbox: _Mailbox[E] = _Mailbox(self._changed.part(), max_events)
         if self._backlog is not None:
             mailbox.events = self._backlog.events
             mailbox.waiting_bytes = self._backlog.waiting_bytes
@@ -324,40 +350,52 @@ class EventStream(Generic[E]):
         self._mailboxes.append(mailbox)
         return mailbox
 
-    def _run_handlers(self) -> None:
-        while self._handle_next(timeout=None):
+    def _run_handlers(self, mailbox: _Mailbox[E]) -> None:
+        while self._handle_next(mailbox, timeout=None):
             pass
 
-    def _handle_next(self, timeout: float | None) -> bool:
+    def _handle_next(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
         """Handle one event; False when none waits, or when the stream is over and handled."""
-        assert self._for_handlers is not None
         try:
-            found, event = self.take(self._for_handlers, timeout)
+            found, event = self.take(mailbox, timeout)
         except DeadlineExceeded:
             return False
-        if found:
-            self._handle(event)
-            return True
-        if self._ended is not None and not self._for_handlers.closed:
-            self._for_handlers.closed = True
-            self._handle(self._ended)
-        return False
+        with self._changed:
+            handlers = list(self._handlers)
+            if not found:
+                if mailbox.closed:
+                    return False
+                mailbox.closed = True
+                self._mailboxes.remove(mailbox)
+                # Who comes later gets a mailbox and the end of his own.
+                self._handlers.clear()
+        self._handle(event if found else self._ended, handlers)
+        return found
 
-    def _handle(self, event: object) -> None:
-        for kind, handler, context in list(self._handlers):
+    def _handle(self, event: object, handlers: list[_Handler]) -> None:
+        for kind, handler, context in handlers:
             if not _matches(event, kind):
                 continue
             try:
                 context.run(handler, event)
-            except Exception:
-                self._handler_errors += 1
-                if id(handler) not in self._reported:
-                    self._reported.add(id(handler))
-                    self._logger.exception(
-                        "handler %r raised on %s; further errors of it are counted only",
-                        handler,
-                        type(event).__name__,
-                    )
+            except BaseException as error:
+                # On a thread of ours, whatever ends the handler must not end the events.
+                if self._dispatch == "poll" and not isinstance(error, Exception):
+                    raise
+                self._note_error(handler, event, error)
+
+    def _note_error(
+        self, handler: Callable[..., object], event: object, error: BaseException
+    ) -> None:
+        self._handler_errors += 1
+        if id(handler) not in self._reported:
+            self._reported.add(id(handler))
+            self._logger.error(
+                "handler %r raised on %s; further errors of it are counted only",
+                handler,
+                type(event).__name__,
+                exc_info=error,
+            )
 
 
 def _matches(event: object, kind: type | str) -> bool:

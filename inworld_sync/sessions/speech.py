@@ -27,6 +27,7 @@ from inworld_sync.models.tts import (
     WordTime,
 )
 from inworld_sync.wire import tts
+from inworld_sync.wire.text import is_blank
 
 if TYPE_CHECKING:
     import numpy as np
@@ -263,7 +264,8 @@ class Assembler:
         self._carry = pcm.SampleCarry()
         self._samples = 0
         self._generation_start_ms = 0.0
-        self._last_start_ms = 0.0
+        self._word_ms = 0.0
+        self._character_ms = 0.0
         self._last_end_ms = 0.0
         self.received_bytes = 0
 
@@ -286,25 +288,25 @@ class Assembler:
         self.received_bytes += len(data)
         if size := self._audio.encoding.bytes_per_sample:
             self._samples += len(data) // size
-        shift = self._generation_start_ms
+        words, phones = self._words(received)
         return AudioChunk(
             self._context_id,
             data,
             self._audio.encoding,
             self._audio.sample_rate_hz,
             start_ms,
-            tuple(self._placed(word) for word in received.words),
-            tuple(self._placed(character) for character in received.characters),
-            tuple(
-                attrs.evolve(phone, start_ms=phone.start_ms + shift, end_ms=phone.end_ms + shift)
-                for phone in received.phones
-            ),
+            words,
+            self._characters(received.characters),
+            phones,
             received.usage,
         )
 
     def generation_ended(self) -> None:
         """The next times start at 0 again."""
-        self._generation_start_ms = max(self.received_ms or 0.0, self._last_end_ms)
+        # The count of samples is exact where there is one. A last word that ends a little after
+        # its audio must not move everything that follows.
+        received_ms = self.received_ms
+        self._generation_start_ms = self._last_end_ms if received_ms is None else received_ms
 
     def finish(self) -> None:
         """
@@ -324,10 +326,39 @@ class Assembler:
             data = self._carry.feed(data)
         return bytes(data)
 
-    def _placed(self, timed: _Timed) -> _Timed:
-        # The service's own times may overlap by rounding; a reader of them must never go back.
-        start_ms = max(timed.start_ms + self._generation_start_ms, self._last_start_ms)
+    def _words(self, received: tts.AudioReceived) -> tuple[tuple[WordTime, ...], tuple[Phone, ...]]:
+        """Place the words and their phones, without the spaces that some answers list as words."""
+        words: list[WordTime] = []
+        indexes = []
+        for word in received.words:
+            indexes.append(len(words))
+            if not is_blank(word.text):
+                self._word_ms = max(self._word_ms, word.start_ms + self._generation_start_ms)
+                words.append(self._placed(word, self._word_ms))
+        shift = self._generation_start_ms
+        phones = tuple(
+            attrs.evolve(
+                phone,
+                start_ms=phone.start_ms + shift,
+                end_ms=phone.end_ms + shift,
+                word_index=indexes[phone.word_index]
+                if 0 <= phone.word_index < len(indexes)
+                else phone.word_index,
+            )
+            for phone in received.phones
+        )
+        return tuple(words), phones
+
+    def _characters(self, received: tuple[CharacterTime, ...]) -> tuple[CharacterTime, ...]:
+        placed = []
+        for character in received:
+            start_ms = character.start_ms + self._generation_start_ms
+            self._character_ms = max(self._character_ms, start_ms)
+            placed.append(self._placed(character, self._character_ms))
+        return tuple(placed)
+
+    def _placed(self, timed: _Timed, start_ms: float) -> _Timed:
+        """Give a word or character its place; *start_ms* never goes back, whatever was rounded."""
         end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
-        self._last_start_ms = start_ms
         self._last_end_ms = max(self._last_end_ms, end_ms)
         return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

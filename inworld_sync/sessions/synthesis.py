@@ -1,37 +1,38 @@
 r"""
 Text to speech for whole utterances: what ``iw.tts`` offers above single connections.
 
-Threads: a text that is long, or an iterator, is fed by a thread of its own, so that the audio
-never waits for the text nor the text for the audio. It ends with its utterance; one that waits
-inside the user's iterator ends when that gives its next piece.
+Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``feeding.py``),
+so that the audio never waits for the text nor the text for the audio.
 """
 
 from __future__ import annotations
 
-import contextvars
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.errors import (
+    ClosedError,
+    ConfigError,
+    ConnectionLost,
+    ContextLimitError,
+    DeadlineExceeded,
+    InworldError,
+)
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import ContextConfig, TimestampType, TtsUsage, WordTime
 from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.feeding import Feeder, PieceSource
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.speech import AudioChunk, Speech, require_rate
-from inworld_sync.sessions.tts import TtsConnection, TtsContext
+from inworld_sync.sessions.tts import TtsConnection
+from inworld_sync.sessions.tts_context import TtsContext
 from inworld_sync.sessions.tts_pool import TtsPool
-from inworld_sync.wire import tts
-from inworld_sync.wire.text import (
-    is_blank,
-    require_piece,
-    require_pieces,
-    require_text,
-    split_text,
-)
+from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,15 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SpeechStream", "Tts"]
 
-# Text given to the service ahead of what it has begun to speak. With 24 kHz PCM a character is
-# about 3 KB of audio, so this bounds an utterance that is taken slowly to about 12 MB.
-MAX_AHEAD_CHARACTERS = 4 * tts.MAX_TEXT_CHARACTERS
-
-# Audio that may wait to be taken before more text is given.
-MAX_AHEAD_BYTES = 2 * 1024 * 1024
-
 # Made for whole utterances: the service chooses where to begin, and says when each word sounds.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
+
+# An utterance of which the service has said nothing is told again when its connection fails.
+_MAX_TRIES = 3
 
 
 class Tts:
@@ -248,7 +245,7 @@ class _Utterance:
         self, pool: TtsPool, text: str | Iterable[str], config: ContextConfig, timeout: float
     ) -> None:
         self._pool = pool
-        self._text = text
+        self._source = PieceSource(text)
         self._timeout = timeout
         self._stopped = threading.Event()
         self.config = config
@@ -256,90 +253,70 @@ class _Utterance:
 
     def stop(self) -> None:
         self._stopped.set()
-        if self.context is not None and self.context.ended is None:
+        if self.context is not None:
             self.context.interrupt()
+        self._pool.wake()
 
-    def chunks(self) -> Iterator[AudioChunk]:
+    def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
+        try:
+            yield from self._try()
+        except (ConnectionLost, ContextLimitError) as error:
+            if tries == 1 or not self._may_be_told_again(error):
+                raise
+        except ClosedError:
+            if not self._stopped.is_set():
+                raise
+            return
+        else:
+            return
+        yield from self.chunks(tries - 1)
+
+    def _may_be_told_again(self, error: InworldError) -> bool:
+        """
+        Whether the service has spoken nothing of it, and another connection may do better.
+
+        A connection that lay idle may be dead without anybody knowing, and one may hold more
+        contexts than this side knows of; neither is true of a new one.
+        """
+        context = self.context
+        if context is None or context.was_answered or self._stopped.is_set():
+            return False
+        if isinstance(error, ContextLimitError):
+            context.abandon()
+            return True
+        return context.was_reused
+
+    def _try(self) -> Iterator[AudioChunk]:
+        self.context = None
         if self._stopped.is_set():
             return
-        context = self.context = self._pool.context(self.config, self._timeout)
+        context = self._pool.context(self.config, self._timeout, self._stopped.is_set)
+        self.context = context
         try:
+            # Asked again, since stop() may have seen no context yet.
             if self._stopped.is_set():
                 return
-            feeder = _Feeder(context, self._text)
+            feeder = Feeder(context, self._source)
             feeder.start()
-            while True:
-                try:
-                    yield from context.audio(self._timeout)
-                    break
-                except DeadlineExceeded:
-                    # Silence is nobody's fault while the user's own iterator has nothing to say.
-                    if not feeder.waits_for_text:
-                        raise
-            feeder.raise_failure()
+            yield from self._audio(context)
+            if not self._stopped.is_set():
+                feeder.raise_failure()
+        except DeadlineExceeded:
+            context.abandon()
+            raise
         finally:
             if context.ended is None:
                 context.interrupt()
 
-
-class _Feeder:
-    """Gives an utterance's text to its context, not faster than it is spoken and taken."""
-
-    def __init__(self, context: TtsContext, text: str | Iterable[str]) -> None:
-        self._context = context
-        self._text = text
-        self._failure: BaseException | None = None
-        self.waits_for_text = False
-
-    def start(self) -> None:
-        """Feed; at once where no waiting can come of it, else on a thread."""
-        if isinstance(self._text, str) and len(self._text) <= MAX_AHEAD_CHARACTERS:
-            self._feed()
+    def _audio(self, context: TtsContext) -> Iterator[AudioChunk]:
+        while True:
+            try:
+                yield from context.audio(self._timeout)
+            except DeadlineExceeded:
+                # Silence is nobody's fault while the user's own iterator has nothing to say, nor
+                # until the service had its time after the latest piece.
+                source = self._source
+                if source.is_waiting or time.monotonic() - source.given_at < self._timeout:
+                    continue
+                raise
             return
-        context = contextvars.copy_context()
-        threading.Thread(
-            target=context.run,
-            args=(self._run,),
-            name=f"inworld-feeder-{self._context.id[:8]}",
-            daemon=True,
-        ).start()
-
-    def raise_failure(self) -> None:
-        """Raise what the user's iterator, or the sending of its text, raised."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            self._feed()
-        except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
-            # It reaches the caller through raise_failure, on the thread that takes the audio.
-            self._failure = error
-            self._context.interrupt()
-
-    def _feed(self) -> None:
-        for piece in self._pieces():
-            if not self._context.wait_for_room(MAX_AHEAD_CHARACTERS, MAX_AHEAD_BYTES):
-                return
-            self._context.send(piece)
-        self._context.close()
-
-    def _pieces(self) -> Iterator[str]:
-        if isinstance(self._text, str):
-            yield from split_text(self._text, tts.MAX_TEXT_CHARACTERS)
-            return
-        held, given = "", False
-        self.waits_for_text = True
-        for piece in self._text:
-            self.waits_for_text = False
-            require_piece(piece)
-            # A token may be white space alone, which cannot be sent but must not be lost.
-            held += piece
-            if not is_blank(held):
-                given = True
-                yield held
-                held = ""
-            self.waits_for_text = True
-        self.waits_for_text = False
-        if not given:
-            raise ConfigError("text must hold something to speak, got no piece that does")
