@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from inworld_sync import Inworld
 
-
 TEXT = "The tide comes in. It takes its time. Then it goes out again."
 
 
