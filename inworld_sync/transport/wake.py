@@ -11,8 +11,8 @@ from typing import Any
 __all__ = ["Waiter", "Wake", "Woken"]
 
 
-# poll() takes a C int; 24 days.
-_LONGEST_MS = 2**31 - 1
+# The systems' calls take no more than about 24 days; nothing here waits as long.
+_LONGEST_SECONDS = 2_000_000.0
 
 
 class Woken(Exception):
@@ -78,13 +78,13 @@ class Waiter:
         Return once the socket is ready or has failed.
 
         Args:
-            timeout: Seconds; None or infinity to wait without limit.
+            timeout: Seconds; None to wait without limit.
 
         Raises:
             Woken: The wake was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        ready = self._wait(None if timeout is None or math.isinf(timeout) else timeout)
+        ready = self._wait(None if timeout is None else min(timeout, _LONGEST_SECONDS))
         if self._wake.is_set:
             raise Woken
         if not ready:

@@ -76,6 +76,11 @@ class Peer:
         self.request = head
         return head
 
+    def read_request(self) -> tuple[bytes, bytes]:
+        """Read an HTTP request: its head and its body."""
+        head = self.read_head()
+        return head, self.read_exactly(int(self.header("content-length") or 0))
+
     def read_frame(self) -> tuple[int, bytes]:
         """Read one masked frame: its first byte and its payload."""
         first, size = self.read_exactly(2)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
 
 from inworld_sync.errors import ClosedError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
-from support.driver import driven
+from support.driver import driven, driving
 from support.peers import CLOSE, TEXT, Peer, serve
 
 STALL_BYTES = 8 << 20
@@ -221,6 +223,30 @@ def test_abort(is_stalled: bool) -> None:
         driver.link.abort("enough")
 
         assert LinkEnd(by="client", code=1006, reason="enough") == driver.ended()
+
+
+class Unshakeable:
+    """A socket whose shutdown wakes nobody, as on some systems."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.close = sock.close
+
+    def shutdown(self, how: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_stalled", [False, True])
+def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
+    """Both threads leave by the wake alone, since shutdown does not wake them everywhere."""
+    options = Options(send_timeout=60.0, dead_after=60.0)
+    with serve(silent, receive_buffer_bytes=4096) as server:
+        link = Link.open(server.url, headers={}, options=options, name="test-1")
+        link._opened = attrs.evolve(link._opened, sock=Unshakeable(link._opened.sock))
+        with driving(link) as driver:
+            if is_stalled:
+                link.send(b"x" * STALL_BYTES)
+            link.abort()
+            driver.join()
 
 
 def test_abort_before_the_threads() -> None:

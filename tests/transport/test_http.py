@@ -56,10 +56,9 @@ def answering(answer: bytes, requests: list[tuple[bytes, bytes]] | None = None) 
 
     def script(peer: Peer) -> None:
         while True:
-            head = peer.read_head()
-            body = peer.read_exactly(int(peer.header("content-length") or 0))
+            request = peer.read_request()
             if requests is not None:
-                requests.append((head, body))
+                requests.append(request)
             peer.send(answer)
 
     return script
@@ -149,7 +148,7 @@ def test_hang_up(answer: bytes) -> None:
     """A server that hangs up instead of answering is a ConnectionLost that names the request."""
 
     def script(peer: Peer) -> None:
-        peer.read_head()
+        peer.read_request()
         peer.send(answer)
 
     with serve(script) as server:
@@ -164,7 +163,7 @@ def test_cut_body(answer: bytes) -> None:
     """A body that is shorter than announced is an error, never a short answer."""
 
     def script(peer: Peer) -> None:
-        peer.read_head()
+        peer.read_request()
         peer.send(answer)
 
     with serve(script) as server:
@@ -195,7 +194,7 @@ def test_large_answer() -> None:
 
 
 def drip(peer: Peer) -> None:
-    peer.read_head()
+    peer.read_request()
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
     while not peer.released.wait(0.02):
         peer.send(b"1")
@@ -394,7 +393,7 @@ def test_lines_without_a_length() -> None:
     """An answer that ends with its connection is read to its end."""
 
     def script(peer: Peer) -> None:
-        peer.read_head()
+        peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\none\ntwo")
 
     with serve(script) as server:
@@ -408,7 +407,7 @@ def test_lines_come_at_once() -> None:
     go_on = threading.Event()
 
     def script(peer: Peer) -> None:
-        peer.read_head()
+        peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
         assert go_on.wait(10)
         peer.send(b"4\r\ntwo\n\r\n0\r\n\r\n")
@@ -428,7 +427,7 @@ def test_closing_a_stream_closes_its_connection() -> None:
     ended = threading.Event()
 
     def script(peer: Peer) -> None:
-        peer.read_head()
+        peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
         peer.read_until_end()
         ended.set()
@@ -467,7 +466,7 @@ def test_broken_stream(answer: bytes, then: Script, error: type[Exception]) -> N
     """What came whole is given, then the error; a cut line is never given."""
 
     def script(peer: Peer) -> None:
-        peer.read_head()
+        peer.read_request()
         peer.send(answer)
         then(peer)
 

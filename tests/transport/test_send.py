@@ -326,6 +326,16 @@ def test_after_the_server_closed() -> None:
     assert (1012, "restart") == (caught.value.code, caught.value.reason)
 
 
+def test_flush_after_the_end() -> None:
+    """What has left is flushed, though the link has ended since."""
+    reader = Reader()
+
+    with serve(reader) as server, driven(server.url, Options()) as driver:
+        driver.link.send(b"all of it")
+        driver.link.close()
+        driver.link.flush(timeout=10)
+
+
 def test_stats() -> None:
     """Messages and bytes of both directions are counted."""
 

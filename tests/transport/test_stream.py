@@ -1,0 +1,126 @@
+"""Waits and byte streams: what ends a wait, and what a read gives."""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.transport import wake as wake_module
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.stream import PlainStream, receive_by
+from inworld_sync.transport.wake import Waiter, Wake, Woken
+
+
+@pytest.fixture
+def wake() -> Iterator[Wake]:
+    wake = Wake()
+    yield wake
+    wake.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+@pytest.fixture(params=["poll", "select"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with what most systems wait by, and with what Windows does."""
+    if request.param == "select":
+        monkeypatch.delattr(select, "poll", raising=False)
+        monkeypatch.delattr(wake_module, "_poll")
+    elif not hasattr(select, "poll"):
+        pytest.skip("this system has no poll")
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("timeout", [None, math.inf, 10.0, 1e300])
+def test_ready(pair: Pair, wake: Wake, timeout: float | None) -> None:
+    """A wait ends when the socket has data, or takes some."""
+    pair[1].send(b"x")
+
+    Waiter(pair[0], wake, write=False).wait(timeout)
+    Waiter(pair[0], wake, write=True).wait(timeout)
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("timeout", [0.0, 0.0004, 0.01])
+def test_timeout(pair: Pair, wake: Wake, timeout: float) -> None:
+    """A wait for what does not come ends with its time."""
+    with pytest.raises(TimeoutError):
+        Waiter(pair[0], wake, write=False).wait(timeout)
+
+
+@pytest.mark.usefixtures("system")
+def test_wake_before(pair: Pair, wake: Wake) -> None:
+    """A wake that was set ends every later wait, though the socket is ready."""
+    pair[1].send(b"x")
+    wake.set()
+
+    for write in (False, True, False):
+        with pytest.raises(Woken):
+            Waiter(pair[0], wake, write=write).wait(None)
+
+
+@pytest.mark.usefixtures("system")
+def test_wake_during(pair: Pair, wake: Wake) -> None:
+    """A wake ends the waits of several threads at once."""
+    woken = threading.Semaphore(0)
+
+    def wait() -> None:
+        try:
+            Waiter(pair[0], wake, write=False).wait(None)
+        except Woken:
+            woken.release()
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wake.set()
+
+    assert all(woken.acquire(timeout=10) for _ in threads)
+    for thread in threads:
+        thread.join(10)
+
+
+def test_peer_is_gone(pair: Pair, wake: Wake) -> None:
+    """The end of a stream is an EOFError, never an empty read."""
+    stream = PlainStream(pair[0], wake)
+    pair[1].send(b"last")
+    pair[1].close()
+    room = memoryview(bytearray(10))
+
+    assert 4 == stream.receive_into(room, 10.0)
+    with pytest.raises(EOFError):
+        stream.receive_into(room, 10.0)
+
+
+class Flood:
+    """A stream that has data at any moment."""
+
+    owes_output = False
+
+    def receive_into(self, room: memoryview, timeout: float | None) -> int:
+        return len(room)
+
+    def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None: ...
+
+    def flush(self, deadline: Deadline) -> None: ...
+
+
+def test_flood() -> None:
+    """A peer that always has more to say does not outlast a deadline."""
+    with pytest.raises(DeadlineExceeded):
+        receive_by(Flood(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))
