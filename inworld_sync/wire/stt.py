@@ -25,7 +25,6 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.wire.codec import (
     Codec,
-    JsonObject,
     camel,
     dump_text,
     load_object,
@@ -135,12 +134,8 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
         body = result.get(name)
         if body is not None:
             where = f"result.{name}"
-            return _CODEC.load(_without_null(object_in(body, where)), kind, where)
+            return _CODEC.load(body, kind, where)
     status = result.get("status")
     if isinstance(status, dict) and code_in(status):
         return connection_fault(status)
     return UnknownEvent(next((name for name in result if name != "status"), ""), envelope)
-
-
-def _without_null(body: JsonObject) -> JsonObject:
-    return {name: value for name, value in body.items() if value is not None}

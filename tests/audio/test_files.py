@@ -199,6 +199,17 @@ def test_close_frees(tmp_path):
     path.unlink()
 
 
+def test_freed_once():
+    """A file closed twice is freed once."""
+    freed = []
+    file = AudioFile(iter(()), RATE_HZ, 1, lambda: freed.append(1))
+
+    file.close()
+    file.close()
+
+    assert [1] == freed
+
+
 def test_close_waits_for_the_block():
     """A file closed by another thread is freed after the block that is being read."""
     reading, may_go, order = threading.Event(), threading.Event(), []

@@ -67,6 +67,18 @@ def test_no_alias(from_hz, to_hz):
     assert 3 >= np.abs(middle.astype(int)).max()
 
 
+def test_full_scale():
+    """A square wave at full scale overshoots and is clipped, never wrapped round."""
+    square = np.where(np.arange(24_000) // 60 % 2, 32767, -32768).astype("<i2")
+
+    out = np.frombuffer(converted(square.tobytes(), Resampler(24_000, 16_000)), "<i2")
+
+    # A wrapped sample would jump by nearly all of the range.
+    middles = out.reshape(-1, 40)[1:-1, 10:30]
+    assert 20_000 < np.abs(middles.astype(int)).min()
+    assert all(len(set(np.sign(row))) == 1 for row in middles)
+
+
 @pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
 @pytest.mark.parametrize("samples", [0, 1, 2, 99, 1000, 44_101])
 def test_length(from_hz, to_hz, samples):

@@ -89,6 +89,11 @@ def test_turn_without_words():
     assert [(1000, 2500, "Yes.")] == cues(Transcript((Turn("Yes.", (), 1000, 2500),)))
 
 
+def test_words_without_length():
+    """A cue of a word that takes no time lasts a millisecond, so that players show it."""
+    assert [(500, 501, "Yes.")] == cues(Transcript((Turn("Yes.", (Word("Yes.", 500, 500),)),)))
+
+
 def test_no_times():
     """Without any times the error says what to ask for."""
     with pytest.raises(ConfigError, match="include_word_timestamps=True"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from inworld_sync.emulator.recognition.loudness import quietest_byte
 from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS
-from inworld_sync.emulator.recognition.word_times import quietest_byte
 
 __all__ = ["Segment"]
 

