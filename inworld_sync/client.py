@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,7 +49,9 @@ class Inworld:
     Lock rule: ``_lock`` guards the making of services and closing; it is held while a service is
     made, which waits for nothing.
 
-    Thread safety: may be shared by threads. In a forked child, make another.
+    Thread safety: may be shared by threads. A forked child of the process, such as a worker of
+    gunicorn, may go on using it: there it begins anew, without the connections of its parent.
+    What was taken from it before the fork stays the parent's.
     """
 
     def __init__(
@@ -60,23 +64,26 @@ class Inworld:
         options: Options | None = None,
         **settings: Unpack[OptionSettings],
     ) -> None:
-        self._lock = threading.Lock()
         self._closed = False
         self._emulator: Emulator | None = None
-        options = attrs.evolve(options or Options(), **settings)
-        if local is None:
-            local = os.environ.get(LOCAL_VARIABLE, "") == "1"
+        self._options = attrs.evolve(options or Options(), **settings)
+        if local is None and os.environ.get(LOCAL_VARIABLE) == "1":
+            local, why = True, f"{LOCAL_VARIABLE}=1"
+        else:
+            why = "local=True"
         if local:
-            if api_key or token or auth:
-                raise ConfigError(
-                    "local=True needs no credential, leave api_key, token and auth out"
-                )
-            options, auth = self._start_emulator(options)
-        self._options = options
+            given = {"api_key": api_key, "token": token, "auth": auth, **settings}
+            _refuse_address_and_credential(why, given)
+            auth = self._start_emulator()
+        self._auth = auth_from(api_key=api_key, token=token, auth=auth)
+        self._begin()
+        _clients.add(self)
+
+    def _begin(self) -> None:
+        """Start without any connection; also in a forked child, before anything else runs."""
+        self._lock = threading.Lock()
         self._connector = Connector(
-            options,
-            auth_from(api_key=api_key, token=token, auth=auth),
-            options.limiter or ConnectionLimiter(),
+            self._options, self._auth, self._options.limiter or ConnectionLimiter()
         )
         self._http: HttpClient | None = None
         self._tts: Tts | None = None
@@ -108,17 +115,18 @@ class Inworld:
             return self._voices
 
     def close(self) -> None:
-        """Close every shared connection and the local server; may be called twice."""
+        """Close every connection that it opened, and the local server; may be called twice."""
         with self._lock:
             self._closed = True
-            tts, http, emulator = self._tts, self._http, self._emulator
-            self._emulator = None
-        if tts is not None:
-            tts.close()
-        if http is not None:
-            http.close()
-        if emulator is not None:
-            emulator.close()
+            emulator, self._emulator = self._emulator, None
+        with contextlib.ExitStack() as rest:
+            if emulator is not None:
+                rest.callback(emulator.close)
+            if self._http is not None:
+                rest.callback(self._http.close)
+            rest.callback(self._connector.close)
+            if self._tts is not None:
+                self._tts.close()
 
     def __enter__(self) -> Inworld:
         return self
@@ -133,10 +141,38 @@ class Inworld:
         if self._closed:
             raise ClosedError("the client was closed, make another")
 
-    def _start_emulator(self, options: Options) -> tuple[Options, Auth]:
-        from inworld_sync.emulator import Emulator
+    def _start_emulator(self) -> Auth:
+        try:
+            from inworld_sync.emulator import Emulator
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"the local server needs the extra 'local' ({error.name} is missing): "
+                "pip install 'inworld-sync[local]'"
+            ) from error
+        self._emulator = Emulator().start()
+        self._options = attrs.evolve(self._options, base_url=self._emulator.url)
+        return ApiKey(self._emulator.api_key)
 
-        emulator = Emulator()
-        emulator.start()
-        self._emulator = emulator
-        return attrs.evolve(options, base_url=emulator.url), ApiKey(emulator.api_key)
+
+def _refuse_address_and_credential(why: str, given: Mapping[str, object]) -> None:
+    names = [
+        name for name in ("api_key", "token", "auth", "base_url") if given.get(name) is not None
+    ]
+    if names:
+        raise ConfigError(
+            f"{why} means the local server, which has an address and a key of its own: leave "
+            f"{', '.join(names)} out, or pass local=False"
+        )
+
+
+_clients: weakref.WeakSet[Inworld] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    for client in list(_clients):
+        client._emulator = None  # the parent's to close
+        client._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

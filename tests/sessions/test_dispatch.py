@@ -1,0 +1,471 @@
+"""One stream of events, taken in four ways."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import attrs
+import pytest
+
+from inworld_sync.errors import (
+    ClosedError,
+    ConfigError,
+    ConnectionLost,
+    DeadlineExceeded,
+    LocalProtocolError,
+)
+from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.monitor import Monitor
+
+PATIENCE_SECONDS = 10.0
+LOST = StreamEnded("network", 1006, "cut", ConnectionLost("cut"))
+CLOSED = StreamEnded("client", reason="closed")
+
+
+@attrs.frozen
+class Number:
+    value: int
+
+
+class Source:
+    """A stream, and the reader's side of it."""
+
+    def __init__(self, dispatch: Literal["thread", "poll"] = "thread") -> None:
+        self.changed = Monitor("the test's stream")
+        self.logger = logging.getLogger("inworld_sync.test")
+        self.stream: EventStream[object] = EventStream(
+            self.changed, name="test", dispatch=dispatch, logger=self.logger
+        )
+
+    def give(self, *events: object, size_bytes: int = 0) -> None:
+        with self.changed:
+            for event in events:
+                self.stream.append(event, size_bytes)
+
+    def end(self, ended: StreamEnded = CLOSED) -> None:
+        with self.changed:
+            self.stream.end(ended)
+
+
+@pytest.fixture
+def source() -> Iterator[Source]:
+    source = Source()
+    yield source
+    source.end()
+    source.stream.join(PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def polled() -> Source:
+    return Source("poll")
+
+
+def waits(source: Source, takers: int = 1) -> None:
+    """Wait until threads wait for an event of the stream."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        with source.changed:
+            boxes = source.stream._boxes()
+            if sum(box.takers for box in boxes if not box.events) >= takers:
+                return
+        threading.Event().wait(0.001)
+    raise AssertionError("nobody waits")
+
+
+def in_thread(work: Callable[[], object]) -> Callable[[], object]:
+    """Begin work on a thread; the result waits for it, and raises what it raised."""
+    results: list[object] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def result() -> object:
+        thread.join(PATIENCE_SECONDS)
+        assert results, "the work does not end"
+        if isinstance(results[0], Exception):
+            raise results[0]
+        return results[0]
+
+    return result
+
+
+# Iterating.
+
+
+def test_events_wait_for_the_first_consumer(source: Source) -> None:
+    """What came before anybody asked is not lost."""
+    source.give(1, 2, 3)
+    source.end()
+
+    assert [1, 2, 3] == list(source.stream.events())
+
+
+def test_an_iteration_ends_with_the_error_of_the_stream(source: Source) -> None:
+    """What had come is given first, then the error that ended the stream."""
+    source.give(1)
+    source.end(LOST)
+    events = source.stream.events()
+
+    assert 1 == next(events)
+    with pytest.raises(ConnectionLost, match="cut"):
+        next(events)
+
+
+def test_every_consumer_gets_an_error_of_its_own(source: Source) -> None:
+    """
+    An error that ends a stream is raised as a new object each time.
+
+    One object for all once let two threads write into each other's traceback and ``partial``.
+    """
+    source.end(LOST)
+    caught = []
+    for _ in range(2):
+        with pytest.raises(ConnectionLost) as info:
+            list(source.stream.events())
+        caught.append(info.value)
+
+    assert 3 == len({id(error) for error in [*caught, LOST.error]})
+    assert LOST.error is not None
+    assert LOST.error.__traceback__ is None
+
+
+def test_two_iterators_share_one_place(source: Source) -> None:
+    """An iteration goes on where another stopped."""
+    source.give(1, 2, 3, 4)
+    source.end()
+    first, second = source.stream.events(), source.stream.events()
+
+    assert [1, 2, 3, 4] == [next(first), next(second), next(first), next(second)]
+    assert [] == list(first)
+    assert [] == list(second)
+
+
+def test_two_threads_share_one_iteration(source: Source) -> None:
+    """Each event goes to exactly one of two threads that iterate, and both see the end."""
+    results = [in_thread(lambda: list(source.stream.events())) for _ in range(2)]
+    for number in range(200):
+        source.give(number)
+    source.end()
+    taken = [result() for result in results]
+
+    assert list(range(200)) == sorted(n for part in taken for n in part)  # type: ignore[attr-defined]
+
+
+def test_a_timeout_loses_nothing(source: Source) -> None:
+    """After a timeout, iterating again goes on where it stopped."""
+    with pytest.raises(DeadlineExceeded, match="no event came within 0 s"):
+        next(source.stream.events(0.0))
+    source.give(1)
+
+    assert 1 == next(source.stream.events(0.0))
+
+
+def test_a_waiting_consumer_is_woken(source: Source) -> None:
+    """Somebody who waits gets the event when it comes, and the end when that comes."""
+    result = in_thread(lambda: list(source.stream.events()))
+    waits(source)
+    source.give(1)
+    waits(source)
+    source.end()
+
+    assert [1] == result()
+
+
+def test_waiting_costs_nothing(source: Source) -> None:
+    """
+    Two consumers that wait stay asleep.
+
+    Each once woke the other on its way to sleep, so that any two contexts of a connection kept a
+    processor busy for as long as both were silent.
+    """
+    wakes = []
+
+    class Counting(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            wakes.append(self)
+            return super().wait(timeout)
+
+    class CountingMonitor(Monitor, Counting):
+        def part(self) -> threading.Condition:
+            return Counting(self._shared_lock)
+
+    source.changed = CountingMonitor("the test's streams")
+    source.stream, other = (
+        EventStream(source.changed, name=name, dispatch="thread", logger=source.logger)
+        for name in ("one", "other")
+    )
+    results = [in_thread(lambda s=s: list(s.events())) for s in (source.stream, other)]
+    waits(source)
+    for _ in range(50):
+        threading.Event().wait(0.002)
+    with source.changed:
+        other.end(CLOSED)
+    source.end()
+    for result in results:
+        result()
+
+    assert len(wakes) <= 8
+
+
+# Queues.
+
+
+def test_every_queue_gets_every_event(source: Source) -> None:
+    """Several queues on one stream each get all that comes after they were opened."""
+    first, second = source.stream.subscribe(), source.stream.subscribe()
+    source.give(1, 2)
+    source.end()
+
+    assert [1, 2] == list(first)
+    assert [1, 2] == list(second)
+
+
+def test_queue_after_the_end(source: Source) -> None:
+    """A queue says that the stream is over, with the error if there was one."""
+    queue = source.stream.subscribe()
+    source.end()
+    with pytest.raises(ClosedError, match="no more events"):
+        queue.get()
+
+
+def test_queue_after_a_loss(source: Source) -> None:
+    """A queue raises what ended the stream once it is empty."""
+    queue = source.stream.subscribe()
+    source.give(1)
+    source.end(LOST)
+
+    assert 1 == queue.get()
+    with pytest.raises(ConnectionLost):
+        queue.get()
+
+
+def test_closing_a_queue_wakes_its_reader(source: Source) -> None:
+    """A thread that waits in get() leaves when another closes the queue."""
+    queue = source.stream.subscribe()
+    result = in_thread(queue.get)
+    waits(source)
+    queue.close()
+    queue.close()
+
+    with pytest.raises(ClosedError):
+        result()
+
+
+def test_queue_as_a_context(source: Source) -> None:
+    """Leaving the block closes the queue, so that it does not hold the reader up."""
+    with source.stream.subscribe(maxsize=1) as queue:
+        source.give(1)
+        with source.changed:
+            assert source.stream.is_full
+    with source.changed:
+        assert not source.stream.is_full
+    assert [] == list(queue)
+
+
+def test_queue_of_no_size(source: Source) -> None:
+    """A queue that could hold nothing is refused."""
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        source.stream.subscribe(maxsize=0)
+
+
+# Handlers.
+
+
+def test_handlers_run_in_order(source: Source) -> None:
+    """Handlers see events in order, by class or by name, and the end last and once."""
+    seen: list[object] = []
+    done = threading.Event()
+    source.stream.on(Number, seen.append)
+    source.stream.on("Number", lambda event: seen.append(event.value))
+    source.stream.on("mouthMoved", lambda event: seen.append(event.type))
+    source.stream.on(StreamEnded, seen.append)
+    source.stream.on(StreamEnded, lambda _: done.set())
+    source.give(Number(1), "other", UnknownEvent("mouthMoved", {}), Number(2))
+    source.end(LOST)
+    assert done.wait(PATIENCE_SECONDS)
+
+    assert [Number(1), 1, "mouthMoved", Number(2), 2, LOST] == seen
+
+
+def test_a_handler_may_be_added_by_decoration(source: Source) -> None:
+    """on() gives the handler back."""
+
+    def handler(_: object) -> None: ...
+
+    assert handler is source.stream.on(Number, handler)
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), SystemExit(1), KeyboardInterrupt()])
+def test_a_raising_handler(
+    source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    """
+    A handler that raises is reported once and counted; it stops neither itself nor the others.
+
+    One that called sys.exit() once ended the thread for all, without a word.
+    """
+    seen: list[object] = []
+    done = threading.Event()
+
+    def broken(_: object) -> None:
+        raise error
+
+    source.stream.on(Number, broken)
+    source.stream.on(Number, seen.append)
+    source.stream.on(StreamEnded, lambda _: done.set())
+    source.give(Number(1), Number(2), Number(3))
+    source.end()
+    assert done.wait(PATIENCE_SECONDS)
+
+    assert [Number(1), Number(2), Number(3)] == seen
+    assert 3 == source.stream.handler_errors
+    assert 1 == len(caplog.records)
+    assert "raised on Number; further errors of it are counted only" in caplog.text
+
+
+@pytest.mark.parametrize("dispatch", ["thread", "poll"])
+def test_a_late_handler_gets_the_end(dispatch: Literal["thread", "poll"]) -> None:
+    """
+    A handler that comes when all is over is still called with the end, exactly once.
+
+    It was once added to a list that nobody looked at any more.
+    """
+    source = Source(dispatch)
+    first: list[object] = []
+    late: list[object] = []
+    source.stream.on(StreamEnded, first.append)
+    source.end()
+    source.stream.poll() if dispatch == "poll" else source.stream.join(PATIENCE_SECONDS)
+    source.stream.on(StreamEnded, late.append)
+    source.stream.poll() if dispatch == "poll" else source.stream.join(PATIENCE_SECONDS)
+
+    assert ([CLOSED], [CLOSED]) == (first, late)
+
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+def test_handlers_keep_the_context_of_their_caller(source: Source) -> None:
+    """Context variables, such as a request's id, are those of the caller of on()."""
+    seen: list[str] = []
+    done = threading.Event()
+    token = variable.set("request 7")
+    source.stream.on(Number, lambda _: seen.append(variable.get()))
+    variable.reset(token)
+    source.stream.on(StreamEnded, lambda _: done.set())
+    source.give(Number(1))
+    source.end()
+    assert done.wait(PATIENCE_SECONDS)
+
+    assert ["request 7"] == seen
+
+
+# Polling.
+
+
+def test_poll(polled: Source) -> None:
+    """Handlers run on the thread that polls, and poll says how many events it handled."""
+    seen: list[object] = []
+    polled.stream.on(Number, lambda _: seen.append(threading.current_thread()))
+    polled.give(Number(1), Number(2))
+
+    assert 2 == polled.stream.poll(budget_ms=1000)
+    assert [threading.current_thread()] * 2 == seen
+    assert 0 == polled.stream.poll()
+
+
+def test_poll_keeps_to_its_budget(polled: Source) -> None:
+    """Without budget one event is handled, so that a busy loop still gets on."""
+    polled.stream.on(Number, lambda _: None)
+    polled.give(Number(1), Number(2), Number(3))
+
+    assert [1, 1, 1, 0] == [polled.stream.poll(budget_ms=0) for _ in range(4)]
+
+
+def test_poll_within_a_handler(polled: Source) -> None:
+    """A handler that polls gets nothing, instead of events in the wrong order."""
+    inner: list[int] = []
+    polled.stream.on(Number, lambda _: inner.append(polled.stream.poll()))
+    polled.give(Number(1), Number(2))
+    polled.stream.poll(budget_ms=1000)
+
+    assert [0, 0] == inner
+
+
+def test_poll_lets_ctrl_c_through(polled: Source) -> None:
+    """What ends the program ends it from within poll too; polling may go on after it."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    polled.stream.on(Number, interrupted)
+    polled.give(Number(1), "other")
+    with pytest.raises(KeyboardInterrupt):
+        polled.stream.poll()
+
+    assert 1 == polled.stream.poll()
+
+
+def test_poll_without_handlers(polled: Source) -> None:
+    """Nothing is handled, or taken from others, before there is a handler."""
+    polled.give(Number(1))
+
+    assert 0 == polled.stream.poll()
+    assert Number(1) == next(polled.stream.events(0.0))
+
+
+def test_poll_of_a_threaded_stream(source: Source) -> None:
+    """Polling a stream whose handlers have a thread is a mistake that is named."""
+    with pytest.raises(LocalProtocolError, match="dispatch='poll'"):
+        source.stream.poll()
+
+
+# The reader's side.
+
+
+def test_full_and_starving(source: Source) -> None:
+    """The reader can tell who has fallen behind and who has nothing to take."""
+    result = in_thread(lambda: next(source.stream.events()))
+    waits(source)
+    with source.changed:
+        assert source.stream.is_starving
+    source.give(1)
+    assert 1 == result()
+    source.give(2, size_bytes=16 * 1024 * 1024 + 1)
+    with source.changed:
+        assert source.stream.is_full
+        assert not source.stream.is_starving
+    assert source.stream.waiting_bytes > 16 * 1024 * 1024
+
+
+def test_discard(source: Source) -> None:
+    """What was not taken is dropped for every consumer, the end is not."""
+    queue = source.stream.subscribe()
+    events = source.stream.events()
+    source.give(1)
+    with source.changed:
+        source.stream.discard()
+    source.end()
+
+    assert [] == list(queue)
+    assert [] == list(events)
+
+
+def test_one_end(source: Source) -> None:
+    """The first end is the one that counts."""
+    source.end(LOST)
+    source.end(CLOSED)
+
+    assert LOST is source.stream.ended

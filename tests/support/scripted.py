@@ -1,0 +1,159 @@
+"""A TTS service of few lines that says exactly what a test wants, the wrong things included."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inworld_sync import Inworld
+
+from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
+
+KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
+
+
+class Left(EOFError):
+    """The client has said CLOSE."""
+
+
+class Service:
+    """
+    The service's end of one connection, which has agreed to be a WebSocket.
+
+    Attributes:
+        requests: What the client has asked so far.
+        number: Which connection of the server it is, from 1.
+    """
+
+    def __init__(self, peer: Peer, number: int) -> None:
+        self.peer = peer
+        self.number = number
+        self.requests: list[dict[str, Any]] = []
+        peer.upgrade()
+
+    def request(self) -> dict[str, Any]:
+        """Give the client's next request; pings are answered, and CLOSE ends the script."""
+        while True:
+            first, payload = self.peer.read_frame()
+            if first == PING:
+                self.peer.send_frame(PONG, payload)
+            elif first == CLOSE:
+                self.peer.send_frame(CLOSE, payload)
+                raise Left
+            elif first == TEXT:
+                self.requests.append(json.loads(payload))
+                return self.requests[-1]
+
+    def until(self, verb: str) -> str:
+        """Read requests up to one of a verb, and give its context."""
+        while verb not in (request := self.request()):
+            pass
+        return str(request["contextId"])
+
+    def until_left(self) -> None:
+        """Read until the client says CLOSE, which ends the script."""
+        while True:
+            self.request()
+
+    def text_of(self, context_id: str) -> str:
+        """Join the text that was sent to a context so far."""
+        return "".join(
+            request["send_text"]["text"]
+            for request in self.requests
+            if "send_text" in request and request["contextId"] == context_id
+        )
+
+    def send(self, message: object) -> None:
+        """Send JSON, or text or bytes as they are."""
+        if isinstance(message, str):
+            message = message.encode()
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.peer.send_frame(TEXT, data)
+
+    def result(self, context_id: str, **kind: object) -> None:
+        """Send a result about a context."""
+        self.send({"result": {"contextId": context_id, **kind, "status": {"code": 0}}})
+
+    def audio(self, context_id: str, data: bytes, **further: object) -> None:
+        """Send audio."""
+        content = base64.b64encode(data).decode()
+        self.result(context_id, audioChunk={"audioContent": content, **further})
+
+    def fault(self, context_id: str, code: int, message: str = "a fault") -> None:
+        """Report a fault of a context."""
+        self.send(
+            {"result": {"contextId": context_id, "status": {"code": code, "message": message}}}
+        )
+
+    def flushed(self, context_id: str) -> None:
+        """Say that a generation is complete."""
+        self.result(context_id, flushCompleted={})
+
+    def closed(self, context_id: str) -> None:
+        """Say that a context is gone."""
+        self.result(context_id, contextClosed={})
+
+    def speak(self, context_id: str, data: bytes) -> None:
+        """Say all that a good service says about a context that is being closed."""
+        self.result(context_id, contextCreated={})
+        self.audio(context_id, data)
+        self.flushed(context_id)
+        self.closed(context_id)
+
+    def error(self, code: int, message: str = "an error") -> None:
+        """Report an error of the connection."""
+        self.send({"error": {"code": code, "message": message, "details": []}})
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say CLOSE, and wait for the client's."""
+        self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
+        with contextlib.suppress(Left):
+            self.until_left()
+
+
+Script = Callable[[Service], None]
+
+
+@contextlib.contextmanager
+def scripted(*scripts: Script, **settings: Any) -> Iterator[Inworld]:
+    """
+    Give a client of a server whose connections follow the scripts; the last serves all further.
+
+    Args:
+        scripts: For the first connection, the second, and so on.
+        settings: Of the client.
+    """
+    lock, count = threading.Lock(), 0
+
+    def run(peer: Peer) -> None:
+        nonlocal count
+        with lock:
+            count += 1
+            number = count
+        scripts[min(number, len(scripts)) - 1](Service(peer, number))
+
+    with serve(run) as server:
+        url = f"ws://127.0.0.1:{server.port}"
+        with Inworld(api_key=KEY, **{"base_url": url, **settings}) as client:
+            yield client
+
+
+def obedient(service: Service) -> None:
+    """Speak the bytes of each context's text, doubled to samples, when it is closed."""
+    while True:
+        context_id = service.until("close_context")
+        service.speak(context_id, samples_of(service.text_of(context_id)))
+
+
+def samples_of(text: str) -> bytes:
+    """Turn a text into samples of which each is a character."""
+    return text.encode("utf-16-le")
+
+
+def text_of(samples: bytes | memoryview) -> str:
+    """Turn samples back into the text."""
+    return bytes(samples).decode("utf-16-le")

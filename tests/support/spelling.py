@@ -1,0 +1,57 @@
+"""A synthesizer whose audio is its text, so that a test can tell exactly what was spoken."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+from inworld_sync.emulator.synthesis import SpokenSentence, SpokenWord
+from inworld_sync.emulator.voices import Voice
+
+__all__ = ["SpellingSynthesizer", "spelled", "spoken_part"]
+
+_SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s|$)|$)", re.DOTALL)
+_WORD = re.compile(r"\S+")
+
+
+class SpellingSynthesizer:
+    """
+    Says each character that is no space as some samples of its code point, at most 32767.
+
+    Args:
+        samples: For each character.
+    """
+
+    sample_rate_hz = 24000
+
+    def __init__(self, samples: int = 4) -> None:
+        self._samples = samples
+
+    def speak(
+        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+    ) -> Iterator[SpokenSentence]:
+        """Say a text; see the protocol."""
+        for sentence in _SENTENCE.finditer(text):
+            words, pcm, start = [], b"", 0
+            for word in _WORD.finditer(text, *sentence.span()):
+                for character in word.group():
+                    pcm += struct.pack("<h", ord(character)) * self._samples
+                end = len(pcm) // 2
+                words.append(SpokenWord(word.start(), word.end(), start, end))
+                start = end
+            yield SpokenSentence(pcm, tuple(words))
+
+
+def spelled(pcm: bytes | memoryview, samples: int = 4) -> str:
+    """Read the text out of the audio."""
+    count = len(pcm) // 2
+    values = struct.unpack(f"<{count}h", pcm)
+    text = values[::samples]
+    assert list(values) == [value for value in text for _ in range(samples)], "audio is damaged"
+    return "".join(map(chr, text))
+
+
+def spoken_part(text: str) -> str:
+    """Say what of a text is heard: all but the white space."""
+    return "".join(text.split())
