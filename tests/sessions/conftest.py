@@ -22,3 +22,11 @@ def spelling_server() -> Iterator[Emulator]:
 def iw(spelling_server: Emulator) -> Iterator[Inworld]:
     with Inworld(api_key=spelling_server.api_key, base_url=spelling_server.url) as client:
         yield client
+
+
+@pytest.fixture
+def spelling_client_polled(spelling_server: Emulator) -> Iterator[Inworld]:
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, dispatch="poll"
+    ) as client:
+        yield client

@@ -1,0 +1,613 @@
+"""One voice on a connection: what goes in comes out, all of it, once, and ends."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from inworld_sync import (
+    AudioChunk,
+    AudioConfig,
+    ClosedError,
+    ConfigError,
+    ContextClosed,
+    ContextCreated,
+    ContextUpdated,
+    DeadlineExceeded,
+    FlushCompleted,
+    InvalidRequestError,
+    Inworld,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServiceError,
+    StreamEnded,
+    TtsConnection,
+    UnknownEvent,
+)
+
+from support.scripted import Service, obedient, scripted, text_of
+from support.spelling import spelled, spoken_part
+
+LONG = " ".join(f"Sentence number {number} of a rather long text." for number in range(200))
+
+
+@pytest.fixture
+def connection(iw: Inworld) -> Iterator[TtsConnection]:
+    with iw.tts.connect() as connection:
+        yield connection
+
+
+def words_of(chunks: list[AudioChunk]) -> str:
+    return spelled(b"".join(chunk.data for chunk in chunks))
+
+
+# Speaking and listening.
+
+
+def test_a_conversation(connection: TtsConnection) -> None:
+    """Text comes back as audio, with the service's words about it in order."""
+    with connection.context() as context:
+        context.send("Hello ")
+        context.send("there. And more.")
+        context.flush()
+    events = list(context)
+    kinds = [kind for kind, _ in itertools.groupby(type(event) for event in events)]
+
+    assert [ContextCreated, AudioChunk, FlushCompleted, ContextClosed] == kinds
+    assert "Hellothere.Andmore." == words_of([e for e in events if isinstance(e, AudioChunk)])
+    assert 22 == context.usage.characters
+    assert StreamEnded("client", reason="closed") == context.ended
+
+
+def test_a_long_text(connection: TtsConnection) -> None:
+    """A text of any length is cut so that the service takes it, and nothing of it is lost."""
+    with connection.context() as context:
+        context.send(LONG)
+        context.close()
+
+        assert spoken_part(LONG) == words_of(list(context.audio()))
+    assert len(LONG) == context.usage.characters
+
+
+def test_text_with_a_desert_in_it(connection: TtsConnection) -> None:
+    """More white space than one message holds stands between two words, and both are spoken."""
+    with connection.context() as context:
+        context.send(f"Before.{' ' * 3000}After.")
+        context.close()
+
+        assert "Before.After." == words_of(list(context.audio()))
+
+
+def test_unsplit_text(connection: TtsConnection) -> None:
+    """Who sends a text unsplit hears that the service refuses it."""
+    with connection.context() as context:
+        context.send(LONG, split=False)
+        context.flush()
+        with pytest.raises(InvalidRequestError, match="should not exceed 2000 characters"):
+            list(context)
+
+
+def test_update(connection: TtsConnection) -> None:
+    """Settings of a living context change after what was said has been spoken."""
+    with connection.context() as context:
+        context.send("One.")
+        context.update({"temperature": 0.5})
+        context.send("Two.")
+        context.close()
+        events = list(context)
+    updated = next(index for index, e in enumerate(events) if isinstance(e, ContextUpdated))
+    before = [event for event in events[:updated] if isinstance(event, AudioChunk)]
+
+    assert "One." == words_of(before)
+    assert "One.Two." == words_of([event for event in events if isinstance(event, AudioChunk)])
+
+
+def test_what_two_threads_send_stays_whole(connection: TtsConnection) -> None:
+    """A long text of one thread is not cut by the text of another."""
+    texts = ["a" * 2500 + ". ", "b" * 2500 + ". "]
+    with connection.context() as context:
+        threads = [threading.Thread(target=context.send, args=(text,)) for text in texts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        context.close()
+        spoken = words_of(list(context.audio()))
+
+    assert spoken in (spoken_part("".join(texts)), spoken_part("".join(reversed(texts))))
+
+
+# Texts that are refused before anything is sent.
+WRONG = ["", "  \n", None, b"bytes", 5, "half \ud83d"]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_wrong_text(connection: TtsConnection, text: str) -> None:
+    """What cannot be spoken is refused at once, and the context goes on."""
+    with connection.context() as context:
+        with pytest.raises(ConfigError, match="text must"):
+            context.send(text)
+        context.send("Fine.")
+        context.close()
+
+        assert "Fine." == words_of(list(context.audio()))
+
+
+def test_after_close(connection: TtsConnection) -> None:
+    """A closed context takes no text, and says so; closing again is harmless."""
+    context = connection.context()
+    context.send("Last.")
+    context.close()
+    context.close()
+    with pytest.raises(LocalProtocolError, match="is closing and cannot take text"):
+        context.send("More.")
+    assert "Last." == words_of(list(context.audio()))
+    with pytest.raises(ClosedError, match="has ended, create another"):
+        context.flush()
+    context.close()
+
+
+def test_error_in_the_block(connection: TtsConnection) -> None:
+    """An exception that leaves the block stops the speech and frees the context's place."""
+    with pytest.raises(KeyboardInterrupt), connection.context() as context:
+        context.send(LONG)
+        raise KeyboardInterrupt
+
+    assert "interrupted" == context.ended.reason if context.ended else False
+    assert [] == list(context)
+    for _ in range(6):
+        with connection.context(timeout=10) as other:
+            other.send("Hi.")
+        assert "Hi." == words_of(list(other.audio()))
+
+
+# Times.
+
+
+def test_times_run_on(connection: TtsConnection) -> None:
+    """Word times never go back though the wire restarts them at 0 with every generation."""
+    with connection.context(timestamp_type="WORD") as context:
+        for text in ("One two.", "Three four.", "Five six."):
+            context.send(text)
+            context.flush()
+        context.close()
+        chunks = list(context.audio())
+    words = [word for chunk in chunks for word in chunk.words]
+    # 4 samples a character at 24 kHz.
+    ends = list(itertools.accumulate(len(word.text) * 4 / 24 for word in words))
+
+    assert ["One", "two.", "Three", "four.", "Five", "six."] == [word.text for word in words]
+    assert pytest.approx(ends, abs=1.0) == [word.end_ms for word in words]
+    assert sorted(word.start_ms for word in words) == [word.start_ms for word in words]
+
+
+# say().
+
+
+def test_say(connection: TtsConnection) -> None:
+    """One context speaks text after text, each iteration ending with its own."""
+    with connection.context() as context:
+        for text in ("One.", LONG, "Three."):
+            assert spoken_part(text) == words_of(list(context.say(text)))
+
+
+def test_say_of_just_the_threshold(connection: TtsConnection) -> None:
+    """
+    A text that fills the service's own threshold is given whole.
+
+    The service then spoke it before it was told to, and said twice that a flush was complete, so
+    that the next text ended before its audio came.
+    """
+    texts = ["x" * 999 + ".", "y" * 1999 + ".", "Short."]
+    with connection.context() as context:
+        for text in texts:
+            assert text == words_of(list(context.say(text)))
+
+
+def test_say_that_was_left(connection: TtsConnection) -> None:
+    """What an iteration that was left did not take is not given to the next."""
+    with connection.context() as context:
+        for _ in context.say(LONG):
+            break
+
+        assert "Next." == words_of(list(context.say("Next.")))
+
+
+def test_say_that_was_never_begun(connection: TtsConnection) -> None:
+    """
+    A say() that nobody iterates over sends nothing.
+
+    It was once counted, so that the next one waited for audio of a text that was never sent.
+    """
+    with connection.context() as context:
+        context.say("Never.")
+
+        assert "Next." == words_of(list(context.say("Next.")))
+
+
+def test_say_overtaken(connection: TtsConnection) -> None:
+    """An iteration whose context has begun another text ends with an error, not as if complete."""
+    with connection.context() as context:
+        first = context.say(LONG)
+        next(first)
+        assert "Next." == words_of(list(context.say("Next.")))
+        with pytest.raises(LocalProtocolError, match="has taken over"):
+            next(first)
+
+
+# (settings, how the context was used before): where the end of a text cannot be known.
+UNSAYABLE: list[tuple[dict[str, object], bool]] = [
+    ({"auto_mode": True}, False),
+    ({"buffer_char_threshold": 100}, False),
+    ({}, True),
+]
+
+
+@pytest.mark.parametrize(("settings", "sent"), UNSAYABLE)
+def test_say_where_it_cannot_work(
+    connection: TtsConnection, settings: dict[str, object], sent: bool
+) -> None:
+    """say() is refused where the service may speak before it is asked to."""
+    with connection.context(**settings) as context:  # type: ignore[arg-type]
+        if sent:
+            context.send("Plain.")
+        with pytest.raises(LocalProtocolError, match=r"say\(\)"):
+            list(context.say("Said."))
+
+
+def test_send_after_say(connection: TtsConnection) -> None:
+    """send() is refused on a context that uses say()."""
+    with connection.context() as context:
+        list(context.say("Said."))
+        with pytest.raises(LocalProtocolError, match=r"after say\(\)"):
+            context.send("Plain.")
+
+
+def test_say_interrupted(connection: TtsConnection) -> None:
+    """An interruption ends the iteration without an error; who interrupts knows."""
+    context = connection.context()
+    said = context.say(LONG)
+    next(said)
+    context.interrupt()
+
+    assert [] == list(said)
+
+
+def test_say_without_audio() -> None:
+    """A text for which no audio comes is an error."""
+
+    def silent(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.flushed(context_id)
+        service.until_left()
+
+    with scripted(silent) as iw, iw.tts.connect() as connection:
+        context = connection.context()
+        with pytest.raises(ServiceError, match="without audio for 3 characters") as caught:
+            list(context.say("Hi."))
+
+    assert caught.value.retryable
+
+
+# Interrupting.
+
+
+def test_interrupt(connection: TtsConnection) -> None:
+    """After an interruption nothing more comes, and it says how much had been taken."""
+    context = connection.context()
+    context.send(LONG)
+    context.flush()
+    chunks = list(itertools.islice(context.audio(), 2))
+
+    assert sum(chunk.duration_ms or 0 for chunk in chunks) == context.interrupt()
+    assert [] == list(context)
+    assert StreamEnded("client", reason="interrupted") == context.ended
+    with pytest.raises(ClosedError):
+        context.send("More.")
+
+
+def test_interrupt_reaches_every_consumer(connection: TtsConnection) -> None:
+    """Audio that waits in a queue is dropped as well."""
+    context = connection.context()
+    queue = context.subscribe()
+    context.send("Hi.")
+    context.flush()
+    while not isinstance(queue.get(10), AudioChunk):
+        pass
+    context.interrupt()
+
+    assert [] == list(queue)
+
+
+def test_interrupt_waits_for_nobody() -> None:
+    """
+    An interruption is heeded at once while another thread is stuck in send().
+
+    It once waited for that thread, for as long as send_timeout.
+    """
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def deaf(service: Service) -> None:
+        service.request()
+        stuck.set()
+        go_on.wait(30)
+        service.until("close_context")
+        service.until_left()
+
+    def flood() -> None:
+        with pytest.raises((ClosedError, LocalProtocolError)):
+            while True:
+                context.send("word " * 10_000)
+
+    with (
+        scripted(deaf, max_queued_bytes=10_000, send_timeout=30) as iw,
+        iw.tts.connect() as connection,
+    ):
+        context = connection.context()
+        assert stuck.wait(10)
+        sender = threading.Thread(target=flood)
+        sender.start()
+        while not context._order.locked() or connection.stats.queued_bytes < 9000:
+            threading.Event().wait(0.001)
+        context.interrupt()
+        assert context._order.locked()
+        assert [] == list(context)
+        go_on.set()
+        sender.join(10)
+        assert not sender.is_alive()
+
+
+def test_interrupt_twice(connection: TtsConnection) -> None:
+    """Interrupting again, or after the end, is harmless."""
+    context = connection.context()
+    context.interrupt()
+    context.interrupt()
+    other = connection.context()
+    other.send("Hi.")
+    other.close()
+    taken = sum(chunk.duration_ms or 0 for chunk in other.audio())
+
+    assert taken == other.interrupt()
+
+
+# Other ways to listen.
+
+
+def test_handlers(connection: TtsConnection) -> None:
+    """Handlers get audio on their own thread, and the end last."""
+    data: list[bytes] = []
+    threads: set[str] = set()
+    done = threading.Event()
+    with connection.context() as context:
+        context.on(AudioChunk, lambda chunk: data.append(chunk.data))
+        context.on(AudioChunk, lambda _: threads.add(threading.current_thread().name))
+        context.on(StreamEnded, lambda _: done.set())
+        context.send("Heard by a handler.")
+    assert done.wait(10)
+
+    assert "Heardbyahandler." == spelled(b"".join(data))
+    assert 1 == len(threads)
+    assert threads.pop().startswith("inworld-dispatch-")
+    assert 0 == context.handler_errors
+
+
+def test_handler_that_closes_the_connection(iw: Inworld) -> None:
+    """A handler may close the connection it is called by; everything ends, nothing hangs."""
+    ends: list[StreamEnded] = []
+    done = threading.Event()
+    connection = iw.tts.connect()
+    context = connection.context()
+    context.on(AudioChunk, lambda _: connection.close())
+    context.on(StreamEnded, ends.append)
+    context.on(StreamEnded, lambda _: done.set())
+    context.send("Hi.")
+    context.flush()
+    assert done.wait(10)
+
+    assert ["client"] == [ended.by for ended in ends]
+    assert connection.ended is not None
+
+
+def test_handler_that_closes_the_client(iw: Inworld) -> None:
+    """A handler may close the whole client."""
+    done = threading.Event()
+    context = iw.tts.connect().context()
+    context.on(AudioChunk, lambda _: iw.close())
+    context.on(StreamEnded, lambda _: done.set())
+    context.send("Hi.")
+    context.flush()
+    assert done.wait(10)
+
+    with pytest.raises(ClosedError):
+        _ = iw.tts
+
+
+def test_handler_that_blocks(iw: Inworld) -> None:
+    """A handler that does not return delays neither other contexts nor the close."""
+    release = threading.Event()
+    with iw.tts.connect() as connection:
+        stuck, other = connection.context(), connection.context()
+        stuck.on(AudioChunk, lambda _: release.wait(30))
+        stuck.send("Stuck.")
+        stuck.flush()
+        other.send("Heard.")
+        other.close()
+        assert "Heard." == words_of(list(other.audio()))
+    release.set()
+
+
+def test_poll(spelling_client_polled: Inworld) -> None:
+    """With dispatch='poll' handlers run on the thread that polls, and the end is handled last."""
+    seen: list[object] = []
+    with spelling_client_polled.tts.connect() as connection, connection.context() as context:
+        context.on(AudioChunk, seen.append)
+        context.on(StreamEnded, seen.append)
+        context.send("Polled.")
+        context.close()
+        while not seen or not isinstance(seen[-1], StreamEnded):
+            context.poll()
+
+    assert "Polled." == words_of([chunk for chunk in seen if isinstance(chunk, AudioChunk)])
+
+
+def test_read_audio(connection: TtsConnection) -> None:
+    """A game loop gets every sample, in buffers of any size, and never waits."""
+    buffer, read = bytearray(14), b""
+    with connection.context() as context:
+        assert 0 == context.read_audio(buffer)
+        context.send("Read in small portions.")
+        context.close()
+        while (count := context.read_audio(buffer)) or context.ended is None:
+            read += buffer[:count]
+
+    assert "Readinsmallportions." == spelled(read)
+
+
+def test_read_audio_into_half_a_sample(connection: TtsConnection) -> None:
+    """A buffer that ends within a sample is refused."""
+    with connection.context() as context, pytest.raises(ConfigError, match="whole 16-bit samples"):
+        context.read_audio(bytearray(3))
+
+
+def test_read_audio_gives_all_before_the_error() -> None:
+    """
+    Samples that came before a failure are given, then the failure is raised.
+
+    They were once lost with it.
+    """
+
+    def failing(service: Service) -> None:
+        context_id = service.until("flush_context")
+        service.audio(context_id, struct.pack("<3h", 1, 2, 3))
+        service.fault(context_id, 13, "engine failed")
+        service.until_left()
+
+    buffer = bytearray(100)
+    with scripted(failing) as iw, iw.tts.connect() as connection, connection.context() as context:
+        context.send("Hi.")
+        context.flush()
+        while context.ended is None:
+            threading.Event().wait(0.001)
+
+        assert 6 == context.read_audio(buffer)
+        assert (1, 2, 3) == struct.unpack_from("<3h", buffer)
+        with pytest.raises(ServiceError, match="engine failed"):
+            context.read_audio(buffer)
+
+
+# Ends that are no success.
+
+
+def test_closed_by_the_service() -> None:
+    """A context that the service closes by itself has not said all: that is an error."""
+
+    def hasty(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.audio(context_id, b"\1\0")
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(hasty) as iw, iw.tts.connect() as connection, connection.context() as context:
+        context.send("Hi.")
+        with pytest.raises(ServiceError, match="before it was asked to"):
+            list(context)
+        assert "server" == context.ended.by if context.ended else False
+
+
+def answering(*, then: object) -> object:
+    def script(service: Service) -> None:
+        context_id = service.until("close_context")
+        then(service, context_id)  # type: ignore[operator]
+        service.until_left()
+
+    return script
+
+
+# (what the service says before contextClosed, the error): no audio, half of a sample, base64
+# that is none, and a field of the wrong kind.
+INCOMPLETE = [
+    (lambda s, c: s.closed(c), ServiceError, "without audio for 3 characters"),
+    (lambda s, c: (s.audio(c, b""), s.closed(c)), ServiceError, "without audio"),
+    (lambda s, c: (s.audio(c, b"\1\0\2"), s.closed(c)), ValueError, "cut"),
+    (lambda s, c: s.result(c, audioChunk={"audioContent": "A*=="}), ValueError, "base64"),
+    (lambda s, c: s.result(c, audioChunk={"audioContent": 7}), RemoteProtocolError, "got int"),
+    (lambda s, c: s.fault(c, 13, "engine"), ServiceError, "engine"),
+    (lambda s, c: s.fault(c, 5, "context not found"), LookupError, "not found"),
+]
+
+
+@pytest.mark.parametrize(("then", "error", "words"), INCOMPLETE)
+def test_incomplete(then: object, error: type[Exception], words: str) -> None:
+    """Speech that is not whole is an error, never a normal end."""
+    with scripted(answering(then=then)) as iw, iw.tts.connect() as connection:  # type: ignore[arg-type]
+        context = connection.context()
+        context.send("Hi.")
+        context.close()
+        with pytest.raises(error, match=words):
+            list(context)
+
+
+def test_never_answered() -> None:
+    """A context that the service never answers costs the timeout."""
+    with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
+        context = connection.context()
+        context.send("Hi.")
+        context.close()
+        with pytest.raises(DeadlineExceeded, match=r"no event came within 0\.05 s"):
+            list(context.events(0.05))
+
+
+def test_split_samples() -> None:
+    """A sample that is cut between two chunks is put together."""
+
+    def cutting(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, b"H\0i")
+        service.audio(context_id, b"\0")
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(cutting) as iw, iw.tts.connect() as connection:
+        context = connection.context()
+        context.send("Hi")
+        context.close()
+
+        assert ["H", "i"] == [text_of(chunk.data) for chunk in context.audio()]
+
+
+def test_unknown_events_are_data() -> None:
+    """What this version does not know is handed to the user as it came, and nothing ends."""
+
+    def newer(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.result(context_id, mouthMoved={"to": "left"})
+        service.send({"result": {"unrelated": {}}})
+        service.speak(context_id, b"H\0")
+        service.until_left()
+
+    with scripted(newer) as iw, iw.tts.connect() as connection:
+        context = connection.context()
+        context.send("Hi")
+        context.close()
+        unknown = [event for event in context if isinstance(event, UnknownEvent)]
+
+    assert ["mouthMoved"] == [event.type for event in unknown]
+    assert {"to": "left"} == unknown[0].raw["result"]["mouthMoved"]  # type: ignore[index]
+
+
+def test_compressed_audio() -> None:
+    """Compressed audio is given as it comes, and asking it for samples is an error."""
+    with scripted(obedient) as iw, iw.tts.connect() as connection:
+        context = connection.context(audio=AudioConfig("MP3"))
+        context.send("Hi")
+        context.close()
+        (chunk,) = context.audio()
+
+    assert "Hi" == text_of(chunk.data)
+    assert chunk.duration_ms is None
+    with pytest.raises(ValueError, match="MP3 holds no plain samples"):
+        _ = chunk.pcm
