@@ -257,13 +257,13 @@ class Connection(Generic[M]):
         self._link.send(message, timeout=self._options.send_timeout if timeout is None else timeout)
 
     def _require_open(self) -> None:
-        if self._ended is not None:
-            if self._ended.error is not None:
-                raise ConnectionLost(
-                    f"the connection has ended: {self._ended.error}",
-                    code=self._ended.code,
-                    reason=self._ended.reason,
-                ) from self._ended.error
-            raise ClosedError(f"the connection was closed by the {self._ended.by}, open another")
-        if self._closing:
-            raise ClosedError("the connection was closed, open another")
+        ended = self._ended
+        if ended is None and not self._closing:
+            return
+        error = None if ended is None else ended.error
+        if ended is None or error is None or isinstance(error, ClosedError):
+            by = "client" if ended is None else ended.by
+            raise ClosedError(f"the connection was closed by the {by}, open another")
+        raise ConnectionLost(
+            f"the connection has ended: {error}", code=ended.code, reason=ended.reason
+        ) from error

@@ -30,3 +30,8 @@ def spelling_client_polled(spelling_server: Emulator) -> Iterator[Inworld]:
         api_key=spelling_server.api_key, base_url=spelling_server.url, dispatch="poll"
     ) as client:
         yield client
+
+
+@pytest.fixture
+def spelling_server_url(spelling_server: Emulator) -> str:
+    return spelling_server.url

@@ -1,0 +1,561 @@
+"""A connection and its places: limits, failures that touch one context or all, and the end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync import (
+    AudioChunk,
+    AuthError,
+    ClosedError,
+    ConnectionLost,
+    ContextLimitError,
+    InvalidRequestError,
+    Inworld,
+    InworldError,
+    NotFoundError,
+    ProtocolError,
+    RemoteProtocolError,
+    ServiceError,
+    TransportError,
+    TtsConnection,
+    TtsContext,
+)
+
+from support.scripted import Script, Service, obedient, samples_of, scripted, text_of
+from support.spelling import spelled
+
+
+def spoken(context: TtsContext) -> str:
+    return text_of(b"".join(chunk.data for chunk in context.audio()))
+
+
+def opened(connection: TtsConnection, text: str = "Hi.") -> TtsContext:
+    context = connection.context()
+    context.send(text)
+    context.flush()
+    return context
+
+
+def finished(connection: TtsConnection, text: str = "Hi.") -> TtsContext:
+    context = opened(connection, text)
+    context.close()
+    return context
+
+
+# Places.
+
+
+def test_five_contexts_at_once(iw: Inworld) -> None:
+    """Five contexts speak side by side, and a sixth is refused before anything is sent."""
+    with iw.tts.connect() as connection:
+        contexts = [connection.context() for _ in range(5)]
+        with pytest.raises(ContextLimitError, match="at most 5 contexts"):
+            connection.context(timeout=0)
+        assert 0 == connection.free_contexts
+        for number, context in enumerate(contexts):
+            context.send(f"Context {number}.")
+            context.close()
+        texts = [spelled(b"".join(c.data for c in context.audio())) for context in contexts]
+        assert 5 == connection.free_contexts
+
+    assert [f"Context{number}." for number in range(5)] == texts
+
+
+def test_a_place_that_is_about_to_come_free() -> None:
+    """With a context on its way out, the next one waits for its place instead of failing."""
+    release = threading.Event()
+
+    def slow(service: Service) -> None:
+        first = service.until("close_context")
+        release.wait(10)
+        service.speak(first, b"1\0")
+        obedient(service)
+
+    with scripted(slow) as iw, iw.tts.connect() as connection:
+        contexts = [connection.context() for _ in range(5)]
+        contexts[0].send("1")
+        contexts[0].close()
+        threading.Timer(0.05, release.set).start()
+
+        assert "Sixth" == spoken(finished(connection, "Sixth"))
+
+
+def test_a_place_that_stays_taken() -> None:
+    """A context that never closes costs the timeout, and the error says why."""
+    with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
+        contexts = [connection.context() for _ in range(5)]
+        contexts[0].close()
+        with pytest.raises(ContextLimitError):
+            connection.context(timeout=0.05)
+
+
+def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
+    """
+    Who waits for a place does not wait for a consumer that has stopped.
+
+    The reader once paused for that one, and so never read that a context had closed.
+    """
+
+    def script(service: Service) -> None:
+        flooded = service.until("flush_context")
+        for _ in range(20):
+            service.audio(flooded, bytes(1 << 20))
+        first = service.until("close_context")
+        service.speak(first, b"1\0")
+        obedient(service)
+
+    with scripted(script) as iw, iw.tts.connect() as connection:
+        flooded = opened(connection)
+        contexts = [connection.context() for _ in range(4)]
+        while flooded.waiting_bytes < 16 << 20:
+            threading.Event().wait(0.001)
+        contexts[0].send("1")
+        contexts[0].close()
+
+        assert "Sixth" == spoken(finished(connection, "Sixth"))
+
+
+@pytest.mark.parametrize("leave", [TtsContext.interrupt, TtsContext.close])
+def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) -> None:
+    """However contexts end, their places are free again."""
+    with iw.tts.connect() as connection:
+        for _ in range(30):
+            context = connection.context(timeout=10)
+            context.send("Hi.")
+            leave(context)
+        while connection.free_contexts < 5:
+            threading.Event().wait(0.001)
+
+
+def test_a_refused_context_gives_its_place_back() -> None:
+    """A fault after which the service still holds the context has it closed by this side."""
+
+    def refusing(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.fault(context_id, 3, "text length")
+        assert context_id == service.until("close_context")
+        service.closed(context_id)
+        obedient(service)
+
+    with scripted(refusing) as iw, iw.tts.connect() as connection:
+        context = opened(connection)
+        with pytest.raises(InvalidRequestError, match="text length"):
+            list(context)
+        while connection.free_contexts < 5:
+            threading.Event().wait(0.001)
+
+        assert "Next" == spoken(finished(connection, "Next"))
+
+
+def test_a_create_that_is_refused_with_text_behind_it() -> None:
+    """
+    Text is sent without waiting for the context; a refusal is told once, to that context.
+
+    The service's further words, that it knows no such context, are not an error of anybody.
+    """
+
+    def refusing(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.fault(context_id, 8, "You have reached the limit of 5 TTS contexts")
+        for payload in (" (payload=SEND_TEXT)", "", ""):
+            service.fault(context_id, 5, f"context {context_id} not found{payload}")
+        obedient(service)
+
+    with scripted(refusing) as iw, iw.tts.connect() as connection:
+        with pytest.raises(ContextLimitError) as caught:
+            list(finished(connection))
+        assert 8 == caught.value.code
+        assert "Next" == spoken(finished(connection, "Next"))
+        assert 5 == connection.free_contexts
+
+
+# What happens to one context.
+
+
+def test_a_fault_stays_with_its_context(iw: Inworld) -> None:
+    """An unknown voice ends its own context; another on the socket goes on."""
+    with iw.tts.connect() as connection:
+        good, bad = connection.context(), connection.context(voice="Nobody")
+        bad.send("Hi.")
+        bad.close()
+        good.send("Fine.")
+        good.close()
+        with pytest.raises(NotFoundError, match="Nobody"):
+            list(bad)
+
+        assert "Fine." == spelled(b"".join(chunk.data for chunk in good.audio()))
+
+
+def test_damage_stays_with_its_context() -> None:
+    """A message about one context that makes no sense leaves the other contexts alone."""
+
+    def damaging(service: Service) -> None:
+        bad, good = service.until("close_context"), service.until("close_context")
+        service.result(bad, audioChunk={"timestampInfo": {"wordAlignment": {"words": [1]}}})
+        service.speak(good, b"G\0")
+        service.until_left()
+
+    with scripted(damaging) as iw, iw.tts.connect() as connection:
+        bad, good = finished(connection), finished(connection)
+        with pytest.raises(RemoteProtocolError, match="equally long"):
+            list(bad)
+
+        assert "G" == spoken(good)
+
+
+def test_frames_of_strangers() -> None:
+    """Messages about contexts that are unknown, gone or interrupted reach nobody."""
+
+    def stray(service: Service) -> None:
+        gone = service.until("close_context")
+        service.speak(gone, b"1\0")
+        service.audio(gone, b"X\0")
+        service.closed(gone)
+        service.audio("never-made", b"X\0")
+        service.fault("never-made", 13)
+        service.fault("", 3, "context_id is required when 2 contexts are open")
+        second = service.until("close_context")
+        service.speak(second, b"2\0")
+        service.until_left()
+
+    with scripted(stray) as iw, iw.tts.connect() as connection:
+        assert "1" == spoken(finished(connection))
+        assert "2" == spoken(finished(connection))
+        assert 5 == connection.free_contexts
+
+
+def test_contexts_interleave() -> None:
+    """Audio goes to the context that it names, however the service mixes contexts."""
+
+    def mixing(service: Service) -> None:
+        ids = [service.until("close_context") for _ in range(5)]
+        for character in "abc":
+            for number, context_id in enumerate(ids):
+                service.audio(context_id, samples_of(f"{character}{number}"))
+        for context_id in reversed(ids):
+            service.closed(context_id)
+        service.until_left()
+
+    with scripted(mixing) as iw, iw.tts.connect() as connection:
+        contexts = [finished(connection) for _ in range(5)]
+
+        assert [f"a{n}b{n}c{n}" for n in range(5)] == [spoken(context) for context in contexts]
+
+
+# What happens to all contexts.
+
+
+def closing(code: int, reason: str) -> Script:
+    return lambda service: (service.until("flush_context"), service.close(code, reason), None)[-1]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "going away"), (1011, "oops")])
+def test_closed_in_mid_utterance(code: int, reason: str) -> None:
+    """A close of the service while a context is open is an error, also with code 1000."""
+    with scripted(closing(code, reason)) as iw, iw.tts.connect() as connection:
+        context = opened(connection)
+        with pytest.raises(ConnectionLost) as caught:
+            list(context)
+
+    assert (code, reason) == (caught.value.code, caught.value.reason)
+    assert connection.ended is not None
+    assert ("server", code) == (connection.ended.by, connection.ended.code)
+
+
+def test_every_context_learns_of_the_loss() -> None:
+    """A lost connection wakes everybody who waits, each with an error of his own."""
+
+    def script(service: Service) -> None:
+        for _ in range(5):
+            service.until("flush_context")
+        service.peer.reset()
+
+    caught: list[InworldError] = []
+
+    def listen(context: TtsContext) -> None:
+        with pytest.raises(TransportError) as info:
+            list(context)
+        caught.append(info.value)
+
+    with scripted(script) as iw, iw.tts.connect() as connection:
+        contexts = [connection.context() for _ in range(5)]
+        threads = [threading.Thread(target=listen, args=(context,)) for context in contexts]
+        for thread in threads:
+            thread.start()
+        for context in contexts:
+            context.flush()
+        for thread in threads:
+            thread.join(10)
+
+    assert 5 == len({id(error) for error in caught})
+
+
+# (what the service sends, the error of every context): text that is no JSON, JSON of no context,
+# bytes that are no text, a message beyond the limit.
+FATAL: list[tuple[object, type[InworldError], str]] = [
+    ("nonsense", RemoteProtocolError, "a JSON message, got 8 characters"),
+    ('{"result":{"audioChunk":{}}}', RemoteProtocolError, "contextId"),
+    (b'{"result": "\xff"}', RemoteProtocolError, "UTF-8"),
+    ("[" + "1," * 600_000 + "1]", ProtocolError, "1048576"),
+]
+
+
+@pytest.mark.parametrize(("message", "error", "words"), FATAL, ids=[row[2] for row in FATAL])
+def test_garbage(message: object, error: type[InworldError], words: str) -> None:
+    """A message that may have been anybody's audio ends every context with an error."""
+
+    def babbling(service: Service) -> None:
+        service.until("flush_context")
+        service.until("flush_context")
+        service.send(message)
+        service.until_left()
+
+    with scripted(babbling, max_message_bytes=1 << 20) as iw, iw.tts.connect() as connection:
+        contexts = [opened(connection), opened(connection)]
+        for context in contexts:
+            with pytest.raises(error, match=words):
+                list(context)
+        with pytest.raises(ConnectionLost, match="the connection has ended"):
+            connection.context()
+
+
+def test_a_large_message() -> None:
+    """A message of almost 16 MiB arrives whole."""
+    data = os.urandom(9 << 20)
+
+    def generous(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, data)
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(generous) as iw, iw.tts.connect() as connection:
+        context = finished(connection)
+
+        assert data == b"".join(chunk.data for chunk in context.audio())
+
+
+def test_fatal_error() -> None:
+    """An error of the connection with a CLOSE behind it is what every context ends with."""
+
+    def refusing(service: Service) -> None:
+        service.until("flush_context")
+        service.error(7, 'Invalid credentials provided for API key "a2V5***"')
+        service.close(1000)
+
+    with scripted(refusing) as iw, iw.tts.connect() as connection:
+        with pytest.raises(AuthError, match="Invalid credentials") as caught:
+            list(opened(connection))
+
+    assert "a2V5" not in str(caught.value)
+    assert 7 == caught.value.code
+
+
+def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
+    """An error of the connection without a CLOSE is reported in the log, and work goes on."""
+
+    def grumbling(service: Service) -> None:
+        service.until("flush_context")
+        service.error(3, "invalid WebSocket request")
+        obedient(service)
+
+    with scripted(grumbling) as iw, iw.tts.connect() as connection:
+        assert "Hi." == spoken(finished(connection))
+
+    assert "the service reports code 3" in caplog.text
+
+
+def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
+    """
+    A connection that is closed long after an error was not closed because of it.
+
+    The error was once kept, and named as the cause whenever the service hung up.
+    """
+
+    def grumbling(service: Service) -> None:
+        service.until("flush_context")
+        service.error(3, "invalid WebSocket request")
+        service.audio(service.until("flush_context"), b"1\0")
+        service.close(1001, "maintenance")
+
+    with scripted(grumbling) as iw, iw.tts.connect() as connection:
+        opened(connection)
+        with pytest.raises(ConnectionLost, match="maintenance"):
+            list(opened(connection))
+
+
+def test_a_bad_key(spelling_server_url: str) -> None:
+    """The service looks at the key with the first context; the error is the context's."""
+    with Inworld(api_key="d3Jvbmc6a2V5", base_url=spelling_server_url) as iw:
+        with iw.tts.connect() as connection:
+            context = opened(connection)
+            with pytest.raises(AuthError) as caught:
+                list(context)
+            assert 7 == caught.value.code
+            while connection.ended is None:
+                threading.Event().wait(0.001)
+            with pytest.raises(ConnectionLost) as after:
+                connection.context()
+
+    assert isinstance(after.value.__cause__, AuthError)
+
+
+# Back-pressure.
+
+
+def test_a_consumer_that_stops_for_good() -> None:
+    """A context that nobody listens to makes the service wait, and other contexts go on."""
+    sent = 0
+
+    def flooding(service: Service) -> None:
+        nonlocal sent
+        flooded = service.until("flush_context")
+        stop = threading.Event()
+
+        def flood() -> None:
+            nonlocal sent
+            while not stop.is_set() and sent < 200:
+                service.audio(flooded, bytes(1 << 19))
+                sent += 1
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            context_id = service.until("close_context")
+            stop.set()
+            thread.join()
+            service.speak(context_id, b"H\0")
+            service.until_left()
+        finally:
+            stop.set()
+
+    with scripted(flooding) as iw, iw.tts.connect() as connection:
+        flooded = opened(connection)
+        while flooded.waiting_bytes < 16 << 20:
+            threading.Event().wait(0.001)
+        # The reader pauses here: what has come does not grow while the service tries to go on.
+        settled = flooded.waiting_bytes
+        for _ in range(20):
+            threading.Event().wait(0.005)
+        assert settled == flooded.waiting_bytes
+
+        assert "H" == spoken(finished(connection))
+        total = sum(len(chunk.data) for chunk in itertools.islice(flooded.audio(), sent))
+        assert sent << 19 == total
+
+
+# The end from this side.
+
+
+def test_close_wakes_everybody(iw: Inworld) -> None:
+    """Closing ends every wait of every context, with an error for work that was not done."""
+    connection = iw.tts.connect()
+    contexts = [connection.context() for _ in range(3)]
+    results: list[type] = []
+
+    def listen(context: TtsContext) -> None:
+        with pytest.raises(ClosedError) as caught:
+            list(context)
+        results.append(type(caught.value))
+
+    threads = [threading.Thread(target=listen, args=(context,)) for context in contexts]
+    for thread in threads:
+        thread.start()
+    connection.close()
+    connection.close()
+    for thread in threads:
+        thread.join(10)
+
+    assert [ClosedError] * 3 == results
+    assert connection.ended is not None
+    assert "client" == connection.ended.by
+
+
+def test_after_close(iw: Inworld) -> None:
+    """A closed connection says so to whoever uses it or its contexts."""
+    with iw.tts.connect() as connection:
+        context = connection.context()
+    for use in (connection.context, lambda: context.send("Hi."), context.flush):
+        with pytest.raises(ClosedError, match="closed"):
+            use()  # type: ignore[operator]
+    context.close()
+    context.interrupt()
+
+
+def test_close_from_many_threads(iw: Inworld) -> None:
+    """Closing from several threads at once is harmless."""
+    connection = iw.tts.connect()
+    threads = [threading.Thread(target=connection.close) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert connection.ended is not None
+
+
+def test_close_ends_the_threads(iw: Inworld) -> None:
+    """After close no thread of the connection is left, also of contexts that ended before."""
+    with iw.tts.connect() as connection:
+        context = connection.context()
+        context.on(AudioChunk, lambda _: threading.Event().wait(0.01))
+        context.send("Hi. " * 10)
+        context.close()
+        while context.ended is None:
+            threading.Event().wait(0.001)
+        name = connection._link.name
+
+    assert not [t.name for t in threading.enumerate() if name in t.name]
+
+
+def test_a_dead_link_ends_a_paused_reader() -> None:
+    """
+    A reader that pauses for a consumer notices that the link has died.
+
+    It once slept on until the consumer came back, and with it two threads and a socket.
+    """
+
+    def flooding(service: Service) -> None:
+        context_id = service.until("flush_context")
+        for _ in range(20):
+            service.audio(context_id, bytes(1 << 20))
+        service.until_left()
+
+    with scripted(flooding) as iw:
+        connection = iw.tts.connect()
+        context = opened(connection)
+        while context.waiting_bytes < 16 << 20:
+            threading.Event().wait(0.001)
+        connection._link.abort("cut")
+        while connection.ended is None:
+            threading.Event().wait(0.01)
+
+
+def test_messages_before_the_close_are_given(iw: Inworld) -> None:
+    """What a context had received before its connection was closed is given before the error."""
+    with iw.tts.connect() as connection:
+        context = opened(connection, "Received.")
+        while context.usage.characters == 0:
+            threading.Event().wait(0.001)
+    data = b""
+    with pytest.raises(ClosedError):
+        for chunk in context.audio():
+            data += chunk.data
+
+    assert struct.unpack_from("<h", data)[0] == ord("R")
+
+
+def test_service_errors_are_inworld_errors(iw: Inworld) -> None:
+    """A model that the service does not have is its error, and the socket is closed with it."""
+    with iw.tts.connect() as connection:
+        context = connection.context(model="inworld-tts-0")
+        context.send("Hi.")
+        with pytest.raises(ServiceError, match="inworld-tts-0"):
+            list(context)
