@@ -1,0 +1,301 @@
+"""How connections come about: headers, the account's places, and the end with the client."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from inworld_sync import (
+    AuthError,
+    ClosedError,
+    ConfigError,
+    ConnectError,
+    ConnectionLimiter,
+    DeadlineExceeded,
+    Inworld,
+    InworldError,
+    QuotaError,
+    __version__,
+)
+from inworld_sync.emulator import Emulator
+from inworld_sync.sessions.tts import TtsConnection
+
+from support.counting import CountingLimiter
+from support.peers import Peer, serve
+from support.scripted import KEY, Service, obedient, scripted
+
+
+def test_headers() -> None:
+    """An upgrade carries the key as it is, who asks, and an id of its own."""
+    requests: list[bytes] = []
+
+    def script(service: Service) -> None:
+        requests.append(service.peer.request)
+        service.until_left()
+
+    with scripted(script, headers={"X-Mine": "yes"}) as iw:
+        for _ in range(2):
+            iw.tts.connect().close()
+    texts = [request.decode() for request in requests]
+    ids = {line for text in texts for line in text.split("\r\n") if line.startswith("X-Request-Id")}
+
+    assert texts[0].startswith("GET /tts/v1/voice:streamBidirectional HTTP/1.1\r\n")
+    assert f"Authorization: Basic {KEY}\r\n" in texts[0]
+    assert f"User-Agent: inworld-sync/{__version__}\r\n" in texts[0]
+    assert "X-Mine: yes\r\n" in texts[0]
+    assert 2 == len(ids)
+
+
+def test_own_headers_cannot_replace_the_credential() -> None:
+    """A credential among the headers does not win over the client's own."""
+    requests: list[bytes] = []
+
+    def script(service: Service) -> None:
+        requests.append(service.peer.request)
+        service.until_left()
+
+    with scripted(script, headers={"Authorization": "Basic b3RoZXI="}) as iw:
+        iw.tts.connect().close()
+
+    assert f"Authorization: Basic {KEY}\r\n".encode() in requests[0]
+    assert b"b3RoZXI=" not in requests[0]
+
+
+# Places of the account: each way on which a connection ends, or never comes about.
+
+
+def connects(iw: Inworld) -> None:
+    iw.tts.connect().close()
+
+
+def speaks(iw: Inworld) -> None:
+    iw.tts.synthesize("Hi.")
+    iw.close()
+
+
+def closes_twice(iw: Inworld) -> None:
+    connection = iw.tts.connect()
+    connection.close()
+    connection.close()
+
+
+def leaves_it_to_the_client(iw: Inworld) -> None:
+    iw.tts.connect()
+    iw.close()
+
+
+def stops_early(iw: Inworld) -> None:
+    for _ in iw.tts.stream("Hi. " * 100):
+        break
+    iw.close()
+
+
+@pytest.mark.parametrize(
+    "use", [connects, speaks, closes_twice, leaves_it_to_the_client, stops_early]
+)
+def test_places_come_back(spelling_server: Emulator, use: object) -> None:
+    """A place is given back exactly once, whatever way a connection goes."""
+    limiter = CountingLimiter(1)
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        use(iw)  # type: ignore[operator]
+
+    assert (0, 1) == (limiter.taken, limiter.most)
+
+
+# (fault of the server, error of the client): where a connection can fail to come about or to last.
+FAILURES: list[tuple[str, type[Exception]]] = [
+    ("drop_request", ConnectError),
+    ("reset_request", ConnectError),
+    ("http_status:401", AuthError),
+    ("http_status:429", QuotaError),
+    ("http_status:503", InworldError),
+    ("response_delay:1.5", DeadlineExceeded),
+    ("drop@1", InworldError),
+    ("reset@2", InworldError),
+    ("close:1011@1", InworldError),
+    ("bad_json@1", InworldError),
+    ("fatal_error:16@0", AuthError),
+]
+
+
+@pytest.mark.parametrize(("fault", "error"), FAILURES)
+def test_places_come_back_after_failures(
+    spelling_server: Emulator, fault: str, error: type[Exception]
+) -> None:
+    """A connection that fails at any step gives its place back, and the next one just works."""
+    limiter = CountingLimiter(1)
+    spelling_server.faults.add(fault)
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        with pytest.raises(error):
+            iw.tts.synthesize("Hi.", timeout=1)
+        iw.tts.synthesize("Hi.")
+
+    assert (0, 1) == (limiter.taken, limiter.most)
+
+
+def test_a_place_comes_back_when_no_thread_starts(
+    spelling_server: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection whose threads cannot start frees its socket and its place."""
+    limiter = CountingLimiter(1)
+    start = threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name.startswith("inworld-reader"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+        with pytest.raises(RuntimeError, match="can't start"):
+            iw.tts.connect()
+        monkeypatch.undo()
+        assert 0 == limiter.taken
+        iw.tts.connect().close()
+
+
+def test_no_place(spelling_server: Emulator) -> None:
+    """With all places taken a connection costs the timeout, and the error says what to do."""
+    with Inworld(
+        api_key=spelling_server.api_key,
+        base_url=spelling_server.url,
+        limiter=ConnectionLimiter(1),
+    ) as iw:
+        with iw.tts.connect():
+            with pytest.raises(QuotaError, match="a limiter with more places") as caught:
+                iw.tts.connect(timeout=0.05)
+        iw.tts.connect().close()
+
+    assert caught.value.retryable
+
+
+def test_an_idle_connection_makes_room(spelling_server: Emulator) -> None:
+    """
+    A connection that is only kept for the next utterance gives its place to who needs one.
+
+    With few places the client once waited for itself.
+    """
+    with Inworld(
+        api_key=spelling_server.api_key,
+        base_url=spelling_server.url,
+        limiter=ConnectionLimiter(1),
+    ) as iw:
+        iw.tts.synthesize("Hi.")
+        iw.tts.connect(timeout=10).close()
+        iw.tts.synthesize("Hi.")
+
+
+@pytest.mark.parametrize("places", [0, -1])
+def test_limiter_of_no_places(places: int) -> None:
+    """A limiter that could never give a place is refused."""
+    with pytest.raises(ConfigError, match="at least 1"):
+        ConnectionLimiter(places)
+
+
+def test_a_limiter_that_fails(spelling_server: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A limiter that cannot take a place back is reported, and nothing hangs."""
+
+    class Broken(ConnectionLimiter):
+        def release(self) -> None:
+            raise OSError("the store is gone")
+
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=Broken()
+    ) as iw:
+        iw.tts.connect().close()
+
+    assert "could not take a place back" in caplog.text
+    assert "the store is gone" in caplog.text
+
+
+# The end with the client.
+
+
+def test_the_client_closes_all_that_it_opened(iw: Inworld) -> None:
+    """Connections of the user's own are closed with the client as well."""
+    connection = iw.tts.connect()
+    context = connection.context()
+    iw.close()
+
+    assert connection.ended is not None
+    with pytest.raises(ClosedError):
+        list(context)
+
+
+def test_no_connection_after_the_end(iw: Inworld) -> None:
+    """What was taken from a client before it was closed opens nothing any more."""
+    tts = iw.tts
+    iw.close()
+    for use in (tts.connect, lambda: tts.synthesize("Hi."), lambda: list(tts.stream("Hi."))):
+        with pytest.raises(ClosedError, match="the client was closed"):
+            use()
+
+
+def test_closed_while_connecting() -> None:
+    """A connection that comes about after the client was closed is closed at once."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(peer: Peer) -> None:
+        peer.read_head()
+        asked.set()
+        go_on.wait(10)
+        service_101 = peer.answer_101()
+        peer.send(service_101)
+        peer.read_until_end()
+
+    with serve(slow) as server:
+        iw = Inworld(api_key=KEY, base_url=f"ws://127.0.0.1:{server.port}", close_timeout=0.1)
+        tts = iw.tts
+        results: list[BaseException] = []
+
+        def connect() -> None:
+            try:
+                tts.connect()
+            except ClosedError as error:
+                results.append(error)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        assert asked.wait(10)
+        iw.close()
+        go_on.set()
+        thread.join(10)
+
+    assert ["the client was closed, make another"] == [str(error) for error in results]
+
+
+def test_many_dead_peers_cost_one_timeout() -> None:
+    """Closing a client with many connections to peers that are dead costs close_timeout once."""
+    release = threading.Event()
+
+    def dead(service: Service) -> None:
+        release.wait(20)
+
+    with scripted(dead, close_timeout=0.5) as iw:
+        connections = [iw.tts.connect() for _ in range(10)]
+        started = time.monotonic()
+        iw.close()
+        took = time.monotonic() - started
+        release.set()
+
+    assert took < 10 * 0.5
+    assert all(connection.ended for connection in connections)
+
+
+def test_names() -> None:
+    """Every connection has a name of its own, which its threads bear."""
+    with scripted(obedient) as iw, iw.tts.connect() as first, iw.tts.connect() as second:
+        names = {first._link.name, second._link.name}
+        threads = {thread.name for thread in threading.enumerate()}
+
+    assert 2 == len(names)
+    assert {f"inworld-{part}-{name}" for part in ("reader", "writer") for name in names} <= threads
+    assert all(name.startswith(f"{TtsConnection.service}-") for name in names)

@@ -1,0 +1,368 @@
+"""Contexts for utterances: how connections are opened, filled, shared and let go."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from inworld_sync import (
+    AuthError,
+    ClosedError,
+    ConnectError,
+    ConnectionLost,
+    ContextLimitError,
+    DeadlineExceeded,
+    Inworld,
+    QuotaError,
+)
+from inworld_sync.emulator import Emulator, Settings
+
+from support.counting import CountingLimiter
+from support.scripted import Service, obedient, scripted, text_of
+from support.spelling import SpellingSynthesizer, spelled
+
+
+def said(iw: Inworld, text: str) -> str:
+    return text_of(iw.tts.synthesize(text, timeout=10).data)
+
+
+def at_once(count: int, work: object) -> list[object]:
+    """Run work on threads that begin together; give their results or errors."""
+    barrier = threading.Barrier(count)
+    results: list[object] = [None] * count
+
+    def run(number: int) -> None:
+        barrier.wait(10)
+        try:
+            results[number] = work(number)  # type: ignore[operator]
+        except Exception as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    return results
+
+
+def test_one_connection_for_one_after_the_other() -> None:
+    """Utterances that follow each other share a connection."""
+    numbers: list[int] = []
+
+    def script(service: Service) -> None:
+        numbers.append(service.number)
+        obedient(service)
+
+    with scripted(script) as iw:
+        assert ["1", "2", "3"] == [said(iw, text) for text in "123"]
+
+    assert [1] == numbers
+
+
+def test_as_few_connections_as_hold_them(spelling_server: Emulator) -> None:
+    """
+    Utterances that begin together fill connections by fives.
+
+    Each of them once opened a connection of its own, and took a place of the account for it.
+    """
+    hold = threading.Barrier(12)
+
+    def tokens(number: int) -> object:
+        yield f"Number {number}."
+        hold.wait(10)
+
+    limiter = CountingLimiter()
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        texts = at_once(
+            12,
+            lambda n: spelled(iw.tts.synthesize(tokens(n), timeout=10).data),  # type: ignore[arg-type]
+        )
+
+    assert [f"Number{number}." for number in range(12)] == texts
+    assert 3 == limiter.most
+
+
+def test_more_than_all_places_hold(spelling_server: Emulator) -> None:
+    """With every place taken, utterances wait for each other and all of them come."""
+    limiter = CountingLimiter(2)
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        texts = at_once(40, lambda n: spelled(iw.tts.synthesize(f"N{n}.", timeout=20).data))
+
+    assert [f"N{number}." for number in range(40)] == texts
+    assert limiter.most <= 2
+
+
+def test_no_place_in_time() -> None:
+    """An utterance for which no context comes free costs its timeout."""
+    with scripted(lambda s: s.until_left(), limiter=CountingLimiter(1)) as iw:
+        streams = [iw.tts.stream(iter(["Hi."]), timeout=20) for _ in range(5)]
+        threads = [threading.Thread(target=list, args=(stream,)) for stream in streams]
+        for thread in threads:
+            thread.start()
+        while any(stream._utterance.context is None for stream in streams):
+            threading.Event().wait(0.001)
+        with pytest.raises(QuotaError, match="no TTS context came free") as caught:
+            iw.tts.synthesize("Sixth.", timeout=0.1)
+        assert caught.value.retryable
+        for stream in streams:
+            stream.close()
+        for thread in threads:
+            thread.join(10)
+
+
+def test_http_429(spelling_server: Emulator) -> None:
+    """Where the service allows fewer connections than the limiter, utterances take turns."""
+    with (
+        Emulator(synthesizer=SpellingSynthesizer(), settings=Settings(max_connections=1)) as server,
+        Inworld(api_key=server.api_key, base_url=server.url) as iw,
+    ):
+        texts = at_once(12, lambda n: spelled(iw.tts.synthesize(f"N{n}.", timeout=20).data))
+
+    # Those that found no connection of this client to wait for were told so.
+    refused = [text for text in texts if isinstance(text, QuotaError)]
+    assert {f"N{n}." for n in range(12) if not isinstance(texts[n], QuotaError)} == {
+        text for text in texts if isinstance(text, str)
+    }
+    assert all(error.status == 429 for error in refused)
+    assert len(refused) <= 2
+
+
+def test_429_of_the_only_connection() -> None:
+    """A client that holds nothing is told at once that the account is full."""
+    with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
+        with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+            with pytest.raises(QuotaError) as caught:
+                iw.tts.synthesize("Hi.")
+
+    assert (429, True) == (caught.value.status, caught.value.retryable)
+
+
+# Connections that end while nobody looks.
+
+
+@pytest.mark.parametrize("end", ["close", "drop"])
+def test_idle_connection_cut(end: str) -> None:
+    """An idle socket that the service cuts is not noticed by the next utterance."""
+    ended = threading.Event()
+
+    def once(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.speak(context_id, b"1\0")
+        if end == "close":
+            service.close(1000, "idle")
+        else:
+            service.peer.hang_up()
+        ended.set()
+
+    with scripted(once, obedient) as iw:
+        assert "1" == said(iw, "One")
+        assert ended.wait(10)
+        assert "Two" == said(iw, "Two")
+
+
+def test_idle_connection_that_is_dead_without_a_sign() -> None:
+    """
+    An utterance on a kept connection that turns out to be dead is told again on a new one.
+
+    A load balancer forgets an idle connection silently, and resets it at the first message.
+    """
+
+    def once(service: Service) -> None:
+        service.speak(service.until("close_context"), b"1\0")
+        service.request()
+        service.peer.reset()
+
+    with scripted(once, obedient) as iw:
+        assert "1" == said(iw, "One")
+        assert "Two" == said(iw, "Two")
+        assert "Three" == text_of(
+            b"".join(chunk.data for chunk in iw.tts.stream(iter(["Th", "ree"])))
+        )
+
+
+def test_pieces_are_told_again() -> None:
+    """What an iterator had given to a dead connection is given to the new one, and only once."""
+    taken: list[str] = []
+    resets = threading.Event()
+
+    def tokens() -> object:
+        for token in ("One ", "two ", "three"):
+            taken.append(token)
+            yield token
+            if token == "two ":
+                resets.wait(10)
+
+    def once(service: Service) -> None:
+        service.speak(service.until("close_context"), b"1\0")
+        while "two" not in service.text_of(service.until("send_text")):
+            pass
+        service.peer.reset()
+        resets.set()
+
+    with scripted(once, obedient) as iw:
+        assert "1" == said(iw, "One")
+        chunks = iw.tts.stream(tokens(), timeout=10)  # type: ignore[arg-type]
+        assert "One two three" == text_of(b"".join(chunk.data for chunk in chunks))
+
+    assert ["One ", "two ", "three"] == taken
+
+
+def test_a_new_connection_that_dies_is_an_error() -> None:
+    """An utterance is not told again without end: a connection made for it must hold."""
+
+    def dying(service: Service) -> None:
+        service.request()
+        service.peer.reset()
+
+    connections: list[int] = []
+
+    def counted(service: Service) -> None:
+        connections.append(service.number)
+        dying(service)
+
+    with scripted(counted) as iw, pytest.raises(ConnectionLost):
+        said(iw, "Hi.")
+
+    assert [1] == connections
+
+
+def test_an_answered_utterance_is_not_told_again() -> None:
+    """What the service may have begun to speak is not spoken twice."""
+
+    def once(service: Service) -> None:
+        service.speak(service.until("close_context"), b"1\0")
+        service.result(service.until("send_text"), contextCreated={})
+        service.peer.reset()
+
+    with scripted(once, obedient) as iw:
+        assert "1" == said(iw, "One")
+        with pytest.raises(ConnectionLost):
+            said(iw, "Two")
+
+
+def test_a_connection_that_is_fuller_than_thought() -> None:
+    """A context that the service refuses for want of a place is made on another connection."""
+
+    def full(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.fault(context_id, 8, "You have reached the limit of 5 TTS contexts")
+        service.until_left()
+
+    with scripted(full, obedient) as iw:
+        assert "Hi" == said(iw, "Hi")
+
+
+def test_an_account_that_is_full() -> None:
+    """A refusal that every connection gives is the user's to hear."""
+    connections: list[int] = []
+
+    def full(service: Service) -> None:
+        connections.append(service.number)
+        service.fault(service.until("close_context"), 8, "You have reached the limit of contexts")
+        service.until_left()
+
+    with scripted(full) as iw, pytest.raises(ContextLimitError):
+        said(iw, "Hi")
+
+    assert [1, 2, 3] == connections
+
+
+def test_a_connection_that_does_not_answer_is_left() -> None:
+    """
+    After a timeout the next utterance gets another connection.
+
+    The one that fell silent kept the place of every context that it never closed, and with five
+    of them a place of the account for ever.
+    """
+    limiter = CountingLimiter()
+    with scripted(lambda s: s.until_left(), obedient, limiter=limiter) as iw:
+        with pytest.raises(DeadlineExceeded):
+            iw.tts.synthesize("Hi", timeout=0.05)
+        assert "Next" == said(iw, "Next")
+        while limiter.taken > 1:
+            threading.Event().wait(0.001)
+
+
+def test_idle_connections_are_let_go(spelling_server: Emulator) -> None:
+    """One idle connection is kept; the others give their places back."""
+    hold = threading.Barrier(11)
+
+    def tokens(number: int) -> object:
+        yield f"Number {number}."
+        hold.wait(10)
+
+    limiter = CountingLimiter()
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+    ) as iw:
+        at_once(11, lambda n: iw.tts.synthesize(tokens(n), timeout=10))  # type: ignore[arg-type]
+        assert 3 == limiter.most
+        while limiter.taken > 1:
+            threading.Event().wait(0.001)
+
+
+# Failures of connecting.
+
+
+def test_everybody_hears_why_there_is_no_connection() -> None:
+    """When the service cannot be reached, every utterance that waits for it ends with the error."""
+    with Inworld(api_key="key", base_url="http://127.0.0.1:9") as iw:
+        errors = at_once(8, lambda n: iw.tts.synthesize("Hi.", timeout=5))
+
+    assert [ConnectError] * 8 == [type(error) for error in errors]
+
+
+def test_a_bad_key(spelling_server: Emulator) -> None:
+    """A refused key is an AuthError for the first utterance and for the next."""
+    with Inworld(api_key="d3Jvbmc6a2V5", base_url=spelling_server.url) as iw:
+        for _ in range(2):
+            with pytest.raises(AuthError):
+                iw.tts.synthesize("Hi.")
+
+
+def test_closed_while_waiting() -> None:
+    """Closing the client ends the wait for a context."""
+    with scripted(lambda s: s.until_left(), limiter=CountingLimiter(1)) as iw:
+        connection = iw.tts.connect()
+        results: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                iw.tts.synthesize("Hi.", timeout=30)
+            except ClosedError as error:
+                results.append(error)
+
+        tts = iw.tts
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not tts._pool._seeking:
+            threading.Event().wait(0.001)
+        iw.close()
+        thread.join(10)
+
+    assert ["the client was closed, make another"] == [str(error) for error in results]
+    assert connection.ended is not None
+
+
+def test_stopped_while_waiting() -> None:
+    """Closing a stream ends its wait for a context, without an error."""
+    with scripted(lambda s: s.until_left(), limiter=CountingLimiter(1)) as iw:
+        connection = iw.tts.connect()
+        stream = iw.tts.stream("Hi.", timeout=30)
+        results: list[object] = []
+        thread = threading.Thread(target=lambda: results.append(list(stream)))
+        thread.start()
+        while not iw.tts._pool._seeking:
+            threading.Event().wait(0.001)
+        stream.close()
+        thread.join(10)
+        connection.close()
+
+    assert [[]] == results
