@@ -79,8 +79,10 @@ class Inworld:
         self._begin()
         _clients.add(self)
 
-    def _begin(self) -> None:
+    def _begin(self, *, in_child: bool = False) -> None:
         """Start without any connection; also in a forked child, before anything else runs."""
+        if in_child:
+            self._emulator = None  # the parent's to close
         self._lock = threading.Lock()
         self._connector = Connector(
             self._options, self._auth, self._options.limiter or ConnectionLimiter()
@@ -145,8 +147,9 @@ class Inworld:
         try:
             from inworld_sync.emulator import Emulator
         except ModuleNotFoundError as error:
+            missing = (error.name or "a module").partition(".")[0]
             raise ConfigError(
-                f"the local server needs the extra 'local' ({error.name} is missing): "
+                f"the local server needs the extra 'local' ({missing} is missing): "
                 "pip install 'inworld-sync[local]'"
             ) from error
         self._emulator = Emulator().start()
@@ -170,8 +173,7 @@ _clients: weakref.WeakSet[Inworld] = weakref.WeakSet()
 
 def _begin_in_child() -> None:
     for client in list(_clients):
-        client._emulator = None  # the parent's to close
-        client._begin()
+        client._begin(in_child=True)  # noqa: SLF001 - of this file's own class
 
 
 if hasattr(os, "register_at_fork"):

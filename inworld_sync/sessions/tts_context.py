@@ -57,7 +57,7 @@ F = TypeVar("F", bound=Callable[..., object])
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 
 # A service that says nothing for so long has begun all that it has, whatever it counted.
-_QUIET_SECONDS = 2.0
+_QUIET_SECONDS = 0.5
 
 _INTERRUPTED = StreamEnded("client", reason="interrupted")
 
@@ -92,6 +92,7 @@ class TtsContext:
         self._stream = stream
         self._assembler = Assembler(context_id, config.audio)
         self._usage = TtsUsage()
+        self._is_uncounted = False
         self._answered = False
         self._active_at = time.monotonic()
         self._sent_characters = 0
@@ -258,15 +259,15 @@ class TtsContext:
                 self._stream.ended is not None
                 or (
                     self._stream.waiting_bytes < max_bytes
-                    and (self._unbegun_characters < max_characters or self._is_quiet)
+                    and (self._has_begun_all_but(max_characters) or self._is_quiet)
                 )
             )
         )
         return self._stream.ended is None
 
-    @property
-    def _unbegun_characters(self) -> int:
-        return self._sent_characters - self._usage.characters
+    def _has_begun_all_but(self, characters: int) -> bool:
+        # Without any count, nothing tells how much was begun.
+        return self._is_uncounted or self._sent_characters - self._usage.characters < characters
 
     @property
     def _is_quiet(self) -> bool:
@@ -450,7 +451,9 @@ class TtsContext:
         except InworldError as error:
             self._stream.end(StreamEnded("client", reason="unreadable audio", error=error))
             return
-        if message.usage is not None:
+        if message.usage is None:
+            self._is_uncounted = not self._usage.characters
+        else:
             self._usage = TtsUsage(
                 self._usage.characters + message.usage.characters,
                 message.usage.model or self._usage.model,

@@ -1,0 +1,496 @@
+"""Whole utterances: text of any form in, all of its audio out, or an error that holds what came."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from inworld_sync import (
+    AudioChunk,
+    AudioConfig,
+    ClosedError,
+    ConfigError,
+    ConnectionLost,
+    ContextConfig,
+    DeadlineExceeded,
+    Inworld,
+    InworldError,
+    ServiceError,
+    Speech,
+)
+
+from support.scripted import Service, obedient, samples_of, scripted, text_of
+from support.spelling import spelled, spoken_part
+
+LONG = " ".join(f"Sentence number {number} of a rather long text." for number in range(400))
+
+
+def told(chunks: Iterable[AudioChunk]) -> str:
+    return text_of(b"".join(chunk.data for chunk in chunks))
+
+
+# Forms of text.
+
+TEXTS: list[tuple[str, Callable[[], object]]] = [
+    ("Hello there.", lambda: "Hello there."),
+    (LONG, lambda: LONG),
+    ("Some tokens of a model.", lambda: iter(["Some ", "tok", "ens of", " a model."])),
+    ("One. Two.", lambda: ["One.", " ", "Two."]),
+    ("Spaces between.", lambda: iter(["Spaces", " ", "\n", " ", "between.", "  "])),
+    ("Padded.", lambda: iter(["", " ", "Padded."])),
+    (LONG, lambda: (LONG[start : start + 7] for start in range(0, len(LONG), 7))),
+    (f"A{' ' * 9000}B", lambda: f"A{' ' * 9000}B"),
+    ("Grüße, 你好, привет!", lambda: "Grüße, 你好, привет!"),
+]
+
+
+@pytest.mark.parametrize(("text", "form"), TEXTS)
+def test_forms_of_text(iw: Inworld, text: str, form: Callable[[], Iterable[str]]) -> None:
+    """Every form of text is spoken whole: a str of any length, a list, an iterator of tokens."""
+    speech = iw.tts.synthesize(form())
+
+    assert spoken_part(text) == spelled(speech.data)
+
+
+# What is no text.
+WRONG: list[tuple[object, str]] = [
+    ("", "something to speak"),
+    (" \n", "something to speak"),
+    (b"bytes", "got bytes"),
+    (None, "got NoneType"),
+    (5, "got int"),
+    ("half \ud83d", "lone surrogate"),
+    ([], "no piece that does"),
+    ([" ", "\n"], "no piece that does"),
+    ([None], "got NoneType"),
+    (["fine ", b"bytes"], "got bytes, decode it first"),
+    (iter(["half \ud83d"]), "lone surrogate"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG)
+def test_wrong_text(iw: Inworld, text: str, words: str) -> None:
+    """What is no text, or a piece that is none, is an error that says what came."""
+    with pytest.raises(ConfigError, match=words):
+        iw.tts.synthesize(text)
+
+
+def test_wrong_text_is_refused_by_the_call(iw: Inworld) -> None:
+    """stream() refuses at once what it can see at once, not with the first step."""
+    for text in ("", b"bytes", None):
+        with pytest.raises(ConfigError):
+            iw.tts.stream(text)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="sample_rate_hz must be 8000 to 48000"):
+        iw.tts.stream("Hi.", audio=AudioConfig("PCM", 5))
+
+
+def test_settings(iw: Inworld) -> None:
+    """Settings may come as one value, one by one, or as changes to a value."""
+    config = ContextConfig(voice="Dennis", audio=AudioConfig("LINEAR16", 24000))
+
+    assert "Dennis" == iw.tts.stream("Hi.", config=config).config.voice
+    assert "Ashley" == iw.tts.stream("Hi.", config=config, voice="Ashley").config.voice
+    assert iw.tts.stream("Hi.").config.auto_mode
+    assert spelled(iw.tts.synthesize("Hi.", config=config).data) == "Hi."
+
+
+def test_one_after_the_other(iw: Inworld) -> None:
+    """Words, times and counts are those of the utterance, whatever was spoken before."""
+    iw.tts.synthesize("Before. It. All.")
+    speech = iw.tts.synthesize("One two. Three.")
+
+    assert ["One", "two.", "Three."] == [word.text for word in speech.words]
+    assert 15 - 1 <= speech.usage.characters <= 15
+    assert speech.words[-1].end_ms == pytest.approx(speech.duration_ms, abs=1)
+
+
+# Text that comes slowly.
+
+
+def test_audio_does_not_wait_for_text() -> None:
+    """What is ready is given while the user's iterator still thinks about the rest."""
+    go_on = threading.Event()
+
+    def tokens() -> Iterator[str]:
+        yield "First. "
+        assert go_on.wait(10)
+        yield "Second."
+
+    def eager(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.audio(context_id, samples_of("1"))
+        service.until("send_text")
+        service.until("close_context")
+        service.audio(context_id, samples_of("2"))
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(eager) as iw:
+        stream = iw.tts.stream(tokens())
+        first = next(stream)
+        go_on.set()
+
+        assert "12" == told([first, *stream])
+
+
+def test_text_that_pauses_longer_than_the_timeout() -> None:
+    """Silence is not the service's fault while the user's iterator gives nothing."""
+
+    def tokens() -> Iterator[str]:
+        for token in ("One ", "two ", "three"):
+            time.sleep(0.15)
+            yield token
+
+    with scripted(obedient) as iw:
+        assert "One two three" == told(iw.tts.stream(tokens(), timeout=0.1))
+
+
+def test_the_service_has_its_time_after_the_text() -> None:
+    """
+    The timeout counts from the latest text, not from the latest audio.
+
+    A text that came just before the timeout was once an error at once.
+    """
+
+    def tokens() -> Iterator[str]:
+        yield "One "
+        time.sleep(0.35)
+        yield "two"
+
+    def slow(service: Service) -> None:
+        context_id = service.until("close_context")
+        time.sleep(0.2)
+        service.speak(context_id, samples_of("x"))
+        service.until_left()
+
+    with scripted(slow) as iw:
+        assert "x" == told(iw.tts.stream(tokens(), timeout=0.4))
+
+
+def test_a_service_that_falls_silent() -> None:
+    """Silence after the text is an error when the timeout has passed."""
+
+    def silent(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, samples_of("some"))
+        service.until_left()
+
+    with scripted(silent) as iw, pytest.raises(DeadlineExceeded) as caught:
+        iw.tts.synthesize("Hi.", timeout=0.1)
+
+    assert isinstance(caught.value.partial, Speech)
+    assert "some" == text_of(caught.value.partial.data)
+
+
+def test_the_iterator_keeps_its_context(iw: Inworld) -> None:
+    """Context variables, such as a request's id, reach the user's iterator on its thread."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    variable.set("seven")
+
+    def tokens() -> Iterator[str]:
+        yield f"{variable.get()}."
+
+    assert "seven." == spelled(iw.tts.synthesize(tokens()).data)
+
+
+class Mine(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [Mine("gone"), KeyboardInterrupt(), InworldError("mine too")])
+def test_an_iterator_that_raises(iw: Inworld, error: BaseException) -> None:
+    """What the user's iterator raises reaches the one who takes the audio, as it is."""
+
+    def tokens() -> Iterator[str]:
+        yield "Some text. "
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        iw.tts.synthesize(tokens())
+
+    assert error is caught.value
+    assert "Next." == spelled(iw.tts.synthesize("Next.").data)
+
+
+def test_not_all_text_is_taken_ahead() -> None:
+    """Text is asked of the iterator as it is spoken, not all at once."""
+    taken = 0
+
+    def tokens() -> Iterator[str]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield "x" * 499 + " "
+
+    counts: list[int] = []
+
+    def script(service: Service) -> None:
+        context_id = service.until("send_text")
+        while len(service.text_of(context_id)) < 4000:
+            service.until("send_text")
+        counts.append(taken)
+        for _ in range(3):
+            service.audio(context_id, b"\1\0", usage={"processedCharactersCount": 4000})
+            seen = len(service.text_of(context_id))
+            while len(service.text_of(context_id)) < seen + 4000:
+                service.until("send_text")
+            counts.append(taken)
+        service.peer.hang_up()
+
+    with scripted(script) as iw, pytest.raises(ConnectionLost):
+        iw.tts.synthesize(tokens())
+
+    assert all(8 * n <= count <= 8 * n + 3 for n, count in enumerate(counts, 1))
+
+
+@pytest.mark.parametrize("counted", [None, 1])
+def test_a_service_that_counts_less(counted: int | None) -> None:
+    """
+    A long text gets through though the service does not count all of its characters.
+
+    Each character that was sent and not counted once took away from what may be sent ahead, until
+    nothing was sent any more.
+    """
+    further = {} if counted is None else {"usage": {"processedCharactersCount": counted}}
+
+    def stingy(service: Service) -> None:
+        context_id = None
+        while "close_context" not in (request := service.request()):
+            context_id = request["contextId"]
+            if "send_text" in request:
+                service.audio(context_id, b"\1\0", **further)
+        service.closed(str(context_id))
+        service.until_left()
+
+    text = "A sentence of the text. " * 300
+    with scripted(stingy) as iw:
+        assert iw.tts.synthesize(text, timeout=5).data
+
+
+# Leaving.
+
+
+def loop_is_left(stream: Iterator[AudioChunk]) -> None:
+    for _ in stream:
+        break
+
+
+def is_forgotten(stream: Iterator[AudioChunk]) -> None:
+    next(stream)
+
+
+@pytest.mark.parametrize("leave", [loop_is_left, is_forgotten])
+def test_a_stream_that_is_left(leave: Callable[[Iterator[AudioChunk]], None]) -> None:
+    """A stream that nobody holds any more tells the service so, without a garbage collection."""
+    closed = threading.Event()
+
+    def script(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.audio(context_id, b"\1\0")
+        service.until("close_context")
+        closed.set()
+        service.until_left()
+
+    def endless() -> Iterator[str]:
+        yield "Hi."
+        closed.wait(10)
+
+    with scripted(script) as iw:
+        gc.disable()
+        try:
+            leave(iw.tts.stream(endless()))
+            assert closed.wait(10)
+        finally:
+            gc.enable()
+
+
+def test_close_from_another_thread() -> None:
+    """close() ends an iteration that waits, without an error: somebody asked for it."""
+    waiting = threading.Event()
+
+    def silent(service: Service) -> None:
+        service.until("close_context")
+        waiting.set()
+        service.until_left()
+
+    with scripted(silent) as iw:
+        stream = iw.tts.stream("Hi.")
+        results: list[object] = []
+        thread = threading.Thread(target=lambda: results.append(list(stream)))
+        thread.start()
+        assert waiting.wait(10)
+        stream.close()
+        stream.close()
+        thread.join(10)
+
+    assert [[]] == results
+    assert [] == list(stream)
+
+
+def test_close_while_the_iterator_thinks(iw: Inworld) -> None:
+    """
+    close() ends the iteration while text is still being fed, and no error comes of it.
+
+    The thread that fed the text once met the closed context and reported that as a failure.
+    """
+    for _ in range(20):
+        stream = iw.tts.stream(f"{number} " for number in range(100_000))
+        next(stream)
+        closer = threading.Thread(target=stream.close)
+        closer.start()
+        for _ in stream:
+            pass
+        closer.join(10)
+
+
+def test_close_before_the_first_step(iw: Inworld) -> None:
+    """A stream that was closed before it was begun gives nothing and takes no connection."""
+    stream = iw.tts.stream("Hi.")
+    stream.close()
+
+    assert [] == list(stream)
+
+
+def test_stream_as_a_context(iw: Inworld) -> None:
+    """Leaving the block stops the utterance."""
+    with iw.tts.stream(LONG) as stream:
+        next(stream)
+
+    assert [] == list(stream)
+
+
+def test_an_error_in_the_loop(iw: Inworld) -> None:
+    """An exception of the consumer, Ctrl-C too, leaves nothing running."""
+    with pytest.raises(KeyboardInterrupt):
+        for _ in iw.tts.stream(LONG):
+            raise KeyboardInterrupt
+
+    assert "Next." == spelled(iw.tts.synthesize("Next.").data)
+
+
+# Failures.
+
+
+def test_partial_speech() -> None:
+    """An utterance that breaks off is an error that holds what had come."""
+
+    def breaking(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.audio(context_id, samples_of("some"), usage={"processedCharactersCount": 9})
+        service.close(1000)
+
+    with scripted(breaking) as iw, pytest.raises(ConnectionLost, match="1000") as caught:
+        iw.tts.synthesize("Something.")
+    speech = caught.value.partial
+
+    assert isinstance(speech, Speech)
+    assert ("some", 9) == (text_of(speech.data), speech.usage.characters)
+
+
+def test_partial_speech_of_each() -> None:
+    """
+    Utterances that share a lost connection each get their own audio with the error.
+
+    They once shared the error, and so each had the audio of the one that came last.
+    """
+
+    def breaking(service: Service) -> None:
+        ids = [service.until("close_context") for _ in range(5)]
+        for context_id in ids:
+            service.audio(context_id, samples_of(service.text_of(context_id)))
+        service.close(1011)
+
+    partials: dict[str, object] = {}
+
+    def speak(text: str) -> None:
+        with pytest.raises(ConnectionLost) as caught:
+            iw.tts.synthesize(text)
+        partials[text] = caught.value.partial
+
+    with scripted(breaking) as iw:
+        texts = [f"text {number}" for number in range(5)]
+        threads = [threading.Thread(target=speak, args=(text,)) for text in texts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+    for text in texts:
+        speech = partials[text]
+        assert isinstance(speech, Speech)
+        assert text == text_of(speech.data)
+
+
+def test_no_partial_speech_without_audio() -> None:
+    """Where nothing came, nothing is attached."""
+
+    def refusing(service: Service) -> None:
+        service.fault(service.until("close_context"), 13, "engine failed")
+        service.until_left()
+
+    with scripted(refusing) as iw, pytest.raises(ServiceError, match="engine failed") as caught:
+        iw.tts.synthesize("Hi.")
+
+    assert caught.value.partial is None
+
+
+def test_the_failure_of_a_fed_text() -> None:
+    """An error of the service ends an utterance whose text still comes."""
+
+    def refusing(service: Service) -> None:
+        service.fault(service.until("send_text"), 13, "engine failed")
+        service.until_left()
+
+    def tokens() -> Iterator[str]:
+        while True:
+            yield "more "
+
+    with scripted(refusing) as iw, pytest.raises(ServiceError, match="engine failed"):
+        iw.tts.synthesize(tokens())
+
+
+def test_a_closed_client(iw: Inworld) -> None:
+    """Closing the client ends an utterance with an error, for it was not done."""
+    stream = iw.tts.stream(f"{number} " for number in range(1_000_000))
+    next(stream)
+    iw.close()
+    with pytest.raises(ClosedError):
+        list(stream)
+
+
+def test_usage_grows_with_the_stream() -> None:
+    """What was counted can be asked at any time."""
+    with scripted(obedient) as iw:
+        stream = iw.tts.stream("Hi")
+        assert 0 == stream.usage.characters
+        list(stream)
+        assert 0 == stream.usage.characters
+
+
+def test_linear16_without_its_headers() -> None:
+    """The WAV headers that LINEAR16 has inside a stream are no audio."""
+    header = (
+        b"RIFF"
+        + struct.pack("<I", 40)
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 1, 24000, 48000, 2, 16)
+    )
+
+    def headed(service: Service) -> None:
+        context_id = service.until("close_context")
+        for text in ("He", "ll", "o"):
+            data = samples_of(text)
+            service.audio(context_id, header + b"data" + struct.pack("<I", len(data)) + data)
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(headed) as iw:
+        speech = iw.tts.synthesize("Hello", audio=AudioConfig("LINEAR16"))
+
+    assert "Hello" == text_of(speech.data)

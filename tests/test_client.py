@@ -1,0 +1,308 @@
+"""The client: what may be given, what it opens, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync import ClosedError, ConfigError, Inworld, NotFoundError, Options
+from inworld_sync.emulator import Emulator
+
+from support.spelling import SpellingSynthesizer, spelled
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INWORLD_API_KEY", "INWORLD_SYNC_LOCAL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+# (arguments, words): what contradicts itself or is missing.
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({}, "INWORLD_API_KEY"),
+    ({"api_key": ""}, "the API key is empty"),
+    ({"api_key": "k", "token": "t"}, "expected one credential"),
+    ({"local": True, "api_key": "k"}, "local=True means the local server.*leave api_key out"),
+    ({"local": True, "base_url": "http://localhost:1"}, "leave base_url out"),
+    ({"api_key": "k", "base_url": "ftp://x"}, "base_url must be like"),
+    ({"api_key": "k", "connect_timeout": 0}, "connect_timeout must be above 0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_wrong(arguments: dict[str, object], words: str) -> None:
+    """Arguments that make no sense are refused before anything is opened."""
+    with pytest.raises(ConfigError, match=words):
+        Inworld(**arguments)  # type: ignore[arg-type]
+
+
+def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """INWORLD_SYNC_LOCAL=1 chooses the local server, and an error about it names the variable."""
+    monkeypatch.setenv("INWORLD_SYNC_LOCAL", "1")
+    with Inworld() as iw:
+        assert iw.options.base_url.startswith("http://127.0.0.1:")
+        assert "local" in repr(iw)
+    with pytest.raises(ConfigError, match=r"INWORLD_SYNC_LOCAL=1 means.*local=False"):
+        Inworld(api_key="k")
+    with Inworld(api_key="k", local=False) as iw:
+        assert iw.options.base_url == "https://api.inworld.ai"
+
+
+def test_local_without_its_extra() -> None:
+    """Where the local server is not installed, the error says what to install."""
+    program = (
+        "import sys; sys.modules['websockets'] = None\n"
+        "from inworld_sync import ConfigError, Inworld\n"
+        "try: Inworld(local=True)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert (
+        "the local server needs the extra 'local' (websockets is missing): "
+        "pip install 'inworld-sync[local]'\n" == done.stdout
+    )
+
+
+def test_options_and_settings() -> None:
+    """Settings are changes to the options that are given."""
+    options = Options(base_url="http://localhost:9", close_timeout=1.0)
+    with Inworld(api_key="k", options=options, close_timeout=2.0) as iw:
+        assert Options(base_url="http://localhost:9", close_timeout=2.0) == iw.options
+
+
+def test_services_are_made_once() -> None:
+    """Threads that share a client get the same services."""
+    with Inworld(api_key="k") as iw:
+        barrier = threading.Barrier(8)
+        found: list[object] = []
+
+        def look() -> None:
+            barrier.wait(10)
+            found.append(iw.tts)
+
+        threads = [threading.Thread(target=look) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+        assert [iw.tts] * 8 == found
+        assert iw.voices is iw.voices
+
+
+def test_close(inworld_local: Emulator) -> None:
+    """A closed client refuses its services, and closing again is harmless."""
+    iw = Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url)
+    iw.close()
+    iw.close()
+    for service in ("tts", "voices"):
+        with pytest.raises(ClosedError, match="make another"):
+            getattr(iw, service)
+
+
+def test_repr() -> None:
+    """The client shows where it leads, and no credential."""
+    with Inworld(api_key="c2VjcmV0") as iw:
+        assert "<Inworld https://api.inworld.ai>" == repr(iw)
+
+
+def test_voices(inworld_local: Emulator) -> None:
+    """Voices are listed, found by id, and an unknown one is an error that says so."""
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        voices = iw.voices.list()
+        assert "Ashley" in {voice.id for voice in voices}
+        assert voices[0] == iw.voices.get(voices[0].id)
+        with pytest.raises(NotFoundError):
+            iw.voices.get("Nobody/../../at all")
+
+
+# Forks, as a server with workers makes them.
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+_FORK = """
+import os, sys
+from inworld_sync import ClosedError, Inworld
+
+url, key, what = sys.argv[1:]
+iw = Inworld(api_key=key, base_url=url)
+{before}
+pid = os.fork()
+if pid == 0:
+    try:
+        {child}
+    except BaseException as error:
+        print("child:", type(error).__name__, error, flush=True)
+        os._exit(1)
+    os._exit(0)
+_, status = os.waitpid(pid, 0)
+{after}
+iw.close()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def forked(server: Emulator, before: str, child: str, after: str = "") -> str:
+    """Run a program that forks; give what it printed, or fail with it."""
+    source = _FORK.format(before=before, child=child, after=after)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", source, server.url, server.api_key, ""],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def server() -> object:
+    with Emulator(synthesizer=SpellingSynthesizer()) as server:
+        yield server
+
+
+@needs_fork
+def test_a_child_goes_on_with_connections_of_its_own(server: Emulator) -> None:
+    """A client that was made, and even used, before a fork works in the child and the parent."""
+    before = "iw.tts.synthesize('Before.')"
+    child = "print(len(iw.tts.synthesize('Child.').data)); iw.close()"
+
+    assert "48\n48\n" == forked(
+        server, before, child, "print(len(iw.tts.synthesize('After.').data))"
+    )
+
+
+@needs_fork
+def test_a_child_cannot_use_what_its_parent_opened(server: Emulator) -> None:
+    """Connections, contexts and streams of the parent say why they are dead, and hang nobody."""
+    before = """
+tts = iw.tts
+connection = tts.connect()
+context = connection.context()
+stream = tts.stream("Hi. " * 1000)
+next(stream)
+used = [
+    connection.context, lambda: context.send("Hi."), context.flush, lambda: list(context),
+    lambda: context.subscribe(), lambda: context.on(object, print),
+    lambda: list(stream), lambda: tts.synthesize("Hi."),
+]
+"""
+    child = """
+        for number, use in enumerate(used):
+            try:
+                use()
+            except ClosedError as error:
+                print(number, "forked child" in str(error))
+            else:
+                print(number, "went on")
+        context.interrupt(); connection.close(); stream.close(); iw.close()
+"""
+    expected = "".join(f"{number} True\n" for number in range(8))
+
+    assert expected == forked(server, before, child, "connection.close()")
+
+
+@needs_fork
+def test_a_fork_while_a_lock_is_held(server: Emulator) -> None:
+    """A lock that another thread held at the fork keeps no call of the child waiting."""
+    before = """
+import threading
+connection = iw.tts.connect()
+context = connection.context()
+held = threading.Event()
+def hold():
+    with iw._lock, connection._changed:
+        held.set()
+        threading.Event().wait(1)
+threading.Thread(target=hold).start()
+held.wait()
+"""
+    child = """
+        context.interrupt(); connection.close()
+        print(len(iw.tts.synthesize("Hi.").data)); iw.close()
+"""
+
+    assert "24\n" == forked(server, before, child)
+
+
+# Ends of the process.
+
+_EXIT = """
+import sys
+from inworld_sync import AudioChunk, Inworld
+iw = Inworld(api_key=sys.argv[2], base_url=sys.argv[1])
+def endless():
+    while True:
+        yield "more and "
+{left}
+"""
+
+# What a program may leave open when it ends.
+LEFT = {
+    "an idle client": "iw.tts.synthesize('Hi.')",
+    "an open connection": "connection = iw.tts.connect(); context = connection.context()",
+    "a stream": "stream = iw.tts.stream(endless()); next(stream)",
+    "a stream that is a generator's": "for _ in iw.tts.stream(endless()): break",
+    "a handler": (
+        "context = iw.tts.connect().context(); context.on(AudioChunk, lambda _: None); "
+        "context.send('Hi.')"
+    ),
+    "a thread that takes audio": (
+        "import threading; s = iw.tts.stream(endless()); next(s); "
+        "threading.Thread(target=list, args=(s,), daemon=True).start()"
+    ),
+    "a local server": "local = Inworld(local=True); local.voices.list()",
+}
+
+
+@pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
+def test_exit(server: Emulator, left: str) -> None:
+    """A program ends when its main thread ends, without a word, whatever it left open."""
+    done = subprocess.run(
+        [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_import_is_light() -> None:
+    """Importing the package loads neither numpy nor ssl nor the WebSocket library."""
+    heavy = ["numpy", "ssl", "websocket", "urllib3", "attrs", "cattrs", "websockets"]
+    program = f"import inworld_sync, sys; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "[]\n" == done.stdout
+
+
+def work_in_threads(count: int, work: Callable[[int], None]) -> None:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+
+def test_shared_by_threads(server: Emulator) -> None:
+    """One client serves many threads at once, each with its own speech."""
+    results: dict[int, str] = {}
+    with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+        work_in_threads(
+            16, lambda n: results.update({n: spelled(iw.tts.synthesize(f"T{n}.").data)})
+        )
+
+    assert {number: f"T{number}." for number in range(16)} == results
