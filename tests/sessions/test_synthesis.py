@@ -494,3 +494,18 @@ def test_linear16_without_its_headers() -> None:
         speech = iw.tts.synthesize("Hello", audio=AudioConfig("LINEAR16"))
 
     assert "Hello" == text_of(speech.data)
+
+
+def test_a_wav_for_a_web_response(iw: Inworld) -> None:
+    """The blocks of a response are a WAV file whose length is open, sent as the audio comes."""
+    blocks = list(iw.tts.stream_wav("Hello there."))
+
+    assert (b"RIFF", b"WAVE") == (blocks[0][:4], blocks[0][8:12])
+    assert 24000 == struct.unpack_from("<I", blocks[0], 24)[0]
+    assert "Hellothere." == spelled(b"".join(blocks)[44:])
+
+
+def test_a_wav_of_compressed_audio(iw: Inworld) -> None:
+    """What cannot be a WAV file is refused by the call."""
+    with pytest.raises(ConfigError, match=r"AudioConfig\('PCM'\)"):
+        iw.tts.stream_wav("Hi.", audio=AudioConfig("MP3"))
