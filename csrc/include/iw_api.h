@@ -303,12 +303,12 @@ struct iw_playout_event {
 };
 
 struct iw_playout_stats {
-    uint64_t received_frames;  /* accepted pushes */
-    uint64_t stale_frames;     /* refused, of items that were cleared or are over */
-    uint64_t refused_frames;   /* refused, no room */
-    uint64_t resyncs;          /* live: jumps of the timestamps that began a new time base */
+    uint64_t received_frames; /* accepted pushes */
+    uint64_t stale_frames;    /* refused, of items that were cleared or are over */
+    uint64_t refused_frames;  /* refused, no room */
+    uint64_t resyncs;         /* live: jumps of the timestamps that began a new time base */
     uint64_t clears;
-    uint64_t pulled_frames;    /* output, the sum of the next five */
+    uint64_t pulled_frames; /* output, the sum of the next five */
     uint64_t played_frames;
     uint64_t concealed_frames;
     uint64_t held_frames;
@@ -321,20 +321,21 @@ struct iw_playout_stats {
     uint64_t duplicate_frames; /* came twice */
     uint64_t skipped_frames;   /* live: left out to catch up */
     uint64_t stalls;
-    uint64_t stalled_frames;   /* output during stalls */
-    uint64_t interruptions;    /* stalls of 150 ms and more */
-    uint64_t missed_events;    /* not reported, since nobody polled */
-    uint64_t queued_frames;    /* received and not played */
-    double target_delay_ms;    /* live: above the quickest packet; burst: the start threshold */
-    double delay_ms;           /* live: of what was played last, above the quickest packet */
-    uint32_t state;            /* enum iw_playout_state */
+    uint64_t stalled_frames; /* output during stalls */
+    uint64_t interruptions;  /* stalls of 150 ms and more */
+    uint64_t missed_events;  /* not reported, since nobody polled */
+    uint64_t queued_frames;  /* received and not played */
+    double target_delay_ms;  /* live: above the quickest packet; burst: the start threshold */
+    double delay_ms;         /* live: of what was played last, above the quickest packet */
+    uint32_t state;          /* enum iw_playout_state */
 };
 
 /*
  * A new playout. The only function that allocates besides pushing and marking.
  * IW_BAD_ARGUMENT: a field of `config` is out of its range.
  */
-int iw_playout_create(struct iw_playout **playout, const struct iw_playout_config *config);
+enum iw_status iw_playout_create(struct iw_playout **playout,
+                                 const struct iw_playout_config *config);
 
 /* Free it and all that is queued. NULL is allowed. No other call may be under way. */
 void iw_playout_destroy(struct iw_playout *playout);
@@ -344,37 +345,40 @@ void iw_playout_destroy(struct iw_playout *playout);
  * queued, IW_STALE when the item was cleared, has ended, or was followed by another one;
  * IW_NO_MEMORY. Zero frames are allowed, to end an item that is already there.
  */
-int iw_playout_push(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                    uint64_t item, uint32_t flags, uint64_t now_ns);
+enum iw_status iw_playout_push(struct iw_playout *playout, const uint8_t *samples,
+                               size_t frames, uint64_t item, uint32_t flags, uint64_t now_ns);
 
 /*
  * The same for a packet with an RTP timestamp: it counts frames and wraps at 2^32. Packets may
  * come in any order, twice, or not at all. A jump of more than 5 s begins a new time base.
  */
-int iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                       uint64_t item, uint32_t timestamp, uint32_t flags, uint64_t now_ns);
+enum iw_status iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples,
+                                  size_t frames, uint64_t item, uint32_t timestamp,
+                                  uint32_t flags, uint64_t now_ns);
 
 /*
  * The same for a packet with a sequence number only, which wraps at 2^16. Packets must be of
  * one size, except the last of an item.
  */
-int iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                             uint64_t item, uint16_t sequence, uint32_t flags, uint64_t now_ns);
+enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples,
+                                        size_t frames, uint64_t item, uint16_t sequence,
+                                        uint32_t flags, uint64_t now_ns);
 
 /*
  * iw_playout_push in two steps, for who makes the samples in place: reserve room for up to
  * `frames`, write to `*space`, commit what was written. A second reserve replaces the first.
  */
-int iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames,
-                       uint64_t item);
-int iw_playout_commit(struct iw_playout *playout, size_t frames, uint32_t flags,
-                      uint64_t now_ns);
+enum iw_status iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames,
+                                  uint64_t item);
+enum iw_status iw_playout_commit(struct iw_playout *playout, size_t frames, uint32_t flags,
+                                 uint64_t now_ns);
 
 /*
  * The next `frames` of output. Always gives all of them; silence where nothing is due.
  * Returns how many of them are sound. Consumer.
  */
-size_t iw_playout_pull(struct iw_playout *playout, uint8_t *out, size_t frames, uint64_t now_ns);
+size_t iw_playout_pull(struct iw_playout *playout, uint8_t *out, size_t frames,
+                       uint64_t now_ns);
 
 /* Where the last pull's output came from; returns the count, `capacity` at most. Consumer. */
 size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part *parts,
@@ -402,8 +406,8 @@ int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item,
  * offset behind the end fires at the end. Once, in the order of offsets.
  * IW_NO_ROOM: too many are waiting. IW_STALE: the item was cleared.
  */
-int iw_playout_mark(struct iw_playout *playout, uint64_t item, uint64_t offset_frames,
-                    uint64_t tag);
+enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item,
+                               uint64_t offset_frames, uint64_t tag);
 
 /* What happened since the last poll, in order. Returns the count of events. */
 ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *events,

@@ -58,7 +58,8 @@ static void init(struct iw_playout *playout, const struct iw_playout_config *con
                   : iwp_frames(playout, iwp_start_threshold_ms(&playout->producer.start)));
 }
 
-int iw_playout_create(struct iw_playout **made, const struct iw_playout_config *config)
+enum iw_status iw_playout_create(struct iw_playout **made,
+                                 const struct iw_playout_config *config)
 {
     struct iw_playout *playout;
     struct iwp_producer *producer;
@@ -128,8 +129,7 @@ static int64_t begin_generation(struct iw_playout *playout, uint64_t latency_fra
     iwp_store(&resumption->silent, latency_frames > 0);
     iwp_store_pointer(&resumption->cursor, producer->newest);
     while (!iwp_swap_if(&playout->shared.commit, &word,
-                        iwp_commit_word(producer->generation,
-                                        (uint64_t)iwp_commit_fade(word),
+                        iwp_commit_word(producer->generation, (uint64_t)iwp_commit_fade(word),
                                         iwp_commit_position(word))))
         ;
     position = iwp_commit_position(word);

@@ -6,17 +6,17 @@
 
 #include "playout/iwp_rate.h"
 
-#define STALL_COST 2000.0     /* of one ms without audio */
-#define REORDER_SHARE 0.3     /* of a gap's cost: concealing 20 ms is less than a stall */
-#define FORGET_MS 30000.0     /* time constant of the costs */
-#define WINDOW_MS 20000.0     /* of the running minimum */
-#define MINIMUM_MS 500.0      /* width of its buckets */
-#define MAXIMUM_MS 100.0      /* width of the buckets of the maxima */
-#define HEADROOM_MS 20.0      /* above the slowest packet of a hold */
-#define STEP_MAX_MS 2000.0    /* a longer jump of source time counts as this much */
-#define LATE_MS 0.5           /* less is rounding */
-#define SWITCH_SHARE 0.97     /* another policy must be 3 % cheaper */
-#define GROW_RATE 0.12        /* delay is built by slowing down, at this rate */
+#define STALL_COST 2000.0  /* of one ms without audio */
+#define REORDER_SHARE 0.3  /* of a gap's cost: concealing 20 ms is less than a stall */
+#define FORGET_MS 30000.0  /* time constant of the costs */
+#define WINDOW_MS 20000.0  /* of the running minimum */
+#define MINIMUM_MS 500.0   /* width of its buckets */
+#define MAXIMUM_MS 100.0   /* width of the buckets of the maxima */
+#define HEADROOM_MS 20.0   /* above the slowest packet of a hold */
+#define STEP_MAX_MS 2000.0 /* a longer jump of source time counts as this much */
+#define LATE_MS 0.5        /* less is rounding */
+#define SWITCH_SHARE 0.97  /* another policy must be 3 % cheaper */
+#define GROW_RATE 0.12     /* delay is built by slowing down, at this rate */
 #define PRIOR_MS 6000.0
 #define PRIOR_PEAK_MS 60.0
 /* Indexing anew on every change of the base would smear the learned costs. */
@@ -58,8 +58,8 @@ void iwp_bank_restart(struct iwp_bank *bank)
 }
 
 /* Put an extreme into the newest bucket, or open one; drop the buckets older than `since_ms`. */
-static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity, double width_ms,
-                       double since_ms, struct iwp_bucket seen, bool largest)
+static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity,
+                       double width_ms, double since_ms, struct iwp_bucket seen, bool largest)
 {
     size_t stale = 0;
 
@@ -164,7 +164,8 @@ static void charge_reordered(struct iwp_bank *bank, double transit_ms, double du
     for (size_t hold = 0; hold < IWP_BANK_HOLDS; hold++) {
         for (size_t i = 0; i < IWP_BANK_DELAYS; i++) {
             if (transit_ms > bank->offset_ms[hold][i])
-                bank->cost[hold][i] += STALL_COST * duration_ms + REORDER_SHARE * bank->gap_cost;
+                bank->cost[hold][i] +=
+                    STALL_COST * duration_ms + REORDER_SHARE * bank->gap_cost;
         }
     }
 }
@@ -222,7 +223,8 @@ static void choose(struct iwp_bank *bank)
             }
         }
     }
-    if (bank->cost[best_hold][best_delay] < bank->cost[bank->hold][bank->delay] * SWITCH_SHARE) {
+    if (bank->cost[best_hold][best_delay] <
+        bank->cost[bank->hold][bank->delay] * SWITCH_SHARE) {
         bank->hold = best_hold;
         bank->delay = best_delay;
     }

@@ -33,7 +33,8 @@ struct iwp_bucket {
 };
 
 struct iwp_bank {
-    double gap_cost; /* of one gap, in ms of delay times ms of audio: 1e6 = 17 ms for a minute */
+    double
+        gap_cost; /* of one gap, in ms of delay times ms of audio: 1e6 = 17 ms for a minute */
     double min_delay_ms;
     double max_delay_ms;
     double base_ms;   /* the least transit of the last 20 s, as the costs are indexed */

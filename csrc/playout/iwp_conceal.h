@@ -45,7 +45,8 @@ struct iwp_conceal {
     struct iwp_voice voice;
     size_t period_frames;
     float correlation;
-    float step[IWP_CHANNELS_MAX]; /* from where the output would have gone to the period's start */
+    float step
+        [IWP_CHANNELS_MAX]; /* from where the output would have gone to the period's start */
     float period[IWP_LAG_FRAMES_MAX * IWP_CHANNELS_MAX];
     size_t history_frames;
     size_t history_end; /* frames in `history`; the newest history_frames of them count */

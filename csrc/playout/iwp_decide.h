@@ -32,30 +32,26 @@ enum iwp_step {
 };
 
 /* Steps that may turn out to be impossible, and then are not asked for again in this round. */
-enum iwp_tried {
-    IWP_TRIED_STRETCH = 1,
-    IWP_TRIED_PAUSE = 2,
-    IWP_TRIED_HOLD = 4
-};
+enum iwp_tried { IWP_TRIED_STRETCH = 1, IWP_TRIED_PAUSE = 2, IWP_TRIED_HOLD = 4 };
 
 struct iwp_situation {
     enum iw_playout_state state;
-    bool started;           /* a first segment gave the position */
-    bool end_known;         /* live: an end is announced; burst: it lies within the level */
-    bool at_end;            /* the position is an announced end */
-    bool stretch;           /* time scaling is allowed */
-    unsigned tried;         /* enum iwp_tried */
+    bool started;   /* a first segment gave the position */
+    bool end_known; /* live: an end is announced; burst: it lies within the level */
+    bool at_end;    /* the position is an announced end */
+    bool stretch;   /* time scaling is allowed */
+    unsigned tried; /* enum iwp_tried */
     size_t frames_per_10ms;
-    size_t need_frames;     /* to fill the block */
-    size_t level_frames;    /* unbroken sound that is queued */
-    size_t gap_frames;      /* lost or late sound behind it; 0 when nothing is queued beyond */
-    size_t stalled_frames;  /* of the present stall that stand for no lost sound yet */
+    size_t need_frames;      /* to fill the block */
+    size_t level_frames;     /* unbroken sound that is queued */
+    size_t gap_frames;       /* lost or late sound behind it; 0 when nothing is queued beyond */
+    size_t stalled_frames;   /* of the present stall that stand for no lost sound yet */
     size_t threshold_frames; /* burst: needed to start */
-    double start_wait_ms;   /* live: until the target delay is reached */
-    double resume_wait_ms;  /* live: how long a repeated stall is drawn out */
-    double error_ms;        /* live: the delay above the target */
-    double limit_ms;        /* live: the error from which on sound is skipped */
-    double tokens_frames;   /* what may be stretched now */
+    double start_wait_ms;    /* live: until the target delay is reached */
+    double resume_wait_ms;   /* live: how long a repeated stall is drawn out */
+    double error_ms;         /* live: the delay above the target */
+    double limit_ms;         /* live: the error from which on sound is skipped */
+    double tokens_frames;    /* what may be stretched now */
 };
 
 enum iwp_step iwp_decide_live(const struct iwp_situation *now);

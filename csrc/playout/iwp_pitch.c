@@ -5,9 +5,9 @@
 
 #define FLOOR_START 1e-3f
 #define FLOOR_LEAST 1e-5f
-#define SILENT_RMS 3.1622777e-3f   /* -50 dBFS: always a pause */
-#define SOFT_RMS 1e-2f             /* -40 dBFS: a pause only when the floor is near */
-#define ENERGY_LEAST 1e-12f        /* keeps digital silence from dividing by zero */
+#define SILENT_RMS 3.1622777e-3f /* -50 dBFS: always a pause */
+#define SOFT_RMS 1e-2f           /* -40 dBFS: a pause only when the floor is near */
+#define ENERGY_LEAST 1e-12f      /* keeps digital silence from dividing by zero */
 
 enum { LANES = 8, DECIMATED_RATE_HZ = 8000 };
 

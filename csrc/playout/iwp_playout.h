@@ -172,6 +172,8 @@ struct iwp_consumer {
     size_t exit;
     float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the exit that is under way */
     size_t fading_frames;
+    size_t fading_source;
+    int64_t fading_position;
     size_t faded_frames;
     uint64_t counts[IWP_COUNTS];
     struct iwp_notice pending[IWP_PENDING];
@@ -297,7 +299,8 @@ int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
  * The next event that follows from the stream being played up to `position`, and was not told:
  * an item's start, a mark, an item's end. False when there is none.
  */
-bool iwp_next_event(struct iw_playout *playout, int64_t position, struct iw_playout_event *event);
+bool iwp_next_event(struct iw_playout *playout, int64_t position,
+                    struct iw_playout_event *event);
 
 /* Keep an event for the next poll. */
 void iwp_tell(struct iw_playout *playout, struct iw_playout_event event);

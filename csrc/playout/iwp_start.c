@@ -4,11 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-#define STALL_COST 2.0     /* of one stalled ms, in ms of start delay */
-#define FORGET 0.95        /* per item */
-#define LATE_MS 2.0        /* less is rounding */
+#define STALL_COST 2.0 /* of one stalled ms, in ms of start delay */
+#define FORGET 0.95    /* per item */
+#define LATE_MS 2.0    /* less is rounding */
 #define PRIOR_ITEMS 4.0
-#define PRIOR_SPEED 1.5    /* of the imagined source */
+#define PRIOR_SPEED 1.5 /* of the imagined source */
 #define PRIOR_DEFICIT_MS 100.0
 
 static const double thresholds_ms[IWP_START_POLICIES] = {60, 90, 120, 160, 200, 260, 340, 450};

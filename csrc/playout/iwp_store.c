@@ -168,7 +168,8 @@ size_t iwp_store_read(const struct iwp_store *store, float *dst, size_t frames)
     size_t done = 0;
 
     frames = frames < level ? frames : level;
-    for (const struct iwp_segment *segment = store->first; done < frames; segment = segment->later) {
+    for (const struct iwp_segment *segment = store->first; done < frames;
+         segment = segment->later) {
         int64_t at = store->position + (int64_t)done;
         size_t skip = (size_t)(at - segment->position);
         size_t count;

@@ -7,7 +7,7 @@
 enum { MARKS_FIRST = 64 };
 
 /* Room for one more mark, and for a clear to report all of them without allocating. */
-static int make_room(struct iwp_producer *producer)
+static enum iw_status make_room(struct iwp_producer *producer)
 {
     size_t marks = producer->marks_capacity;
     size_t told;
@@ -34,14 +34,14 @@ static int make_room(struct iwp_producer *producer)
     return IW_OK;
 }
 
-int iw_playout_mark(struct iw_playout *playout, uint64_t item_id, uint64_t offset_frames,
-                    uint64_t tag)
+enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item_id,
+                               uint64_t offset_frames, uint64_t tag)
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_item *item = iwp_item_open(playout, item_id);
     struct iwp_mark mark;
     size_t at = producer->marks_count;
-    int status;
+    enum iw_status status;
 
     if (item == NULL)
         return IW_NO_ROOM;
@@ -76,8 +76,8 @@ static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *m
 }
 
 /* The first mark in order, if it belongs to the item and has been reached. */
-static bool take_mark(struct iwp_producer *producer, const struct iwp_item *item, int64_t position,
-                      struct iw_playout_event *event)
+static bool take_mark(struct iwp_producer *producer, const struct iwp_item *item,
+                      int64_t position, struct iw_playout_event *event)
 {
     const struct iwp_mark *mark = producer->marks;
 
@@ -134,7 +134,8 @@ static bool item_event(struct iwp_producer *producer, struct iwp_item *item, int
     return false;
 }
 
-bool iwp_next_event(struct iw_playout *playout, int64_t position, struct iw_playout_event *event)
+bool iwp_next_event(struct iw_playout *playout, int64_t position,
+                    struct iw_playout_event *event)
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_item *item = item_after(producer, 0);

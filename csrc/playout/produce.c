@@ -5,17 +5,17 @@
 #include "playout/iwp_rate.h"
 
 #define NS_PER_S 1e9
-#define BURST_SLOW_DOWN 0.12    /* of time, at most */
-#define TOKENS_MAX_MS 20.0      /* that are saved up */
+#define BURST_SLOW_DOWN 0.12 /* of time, at most */
+#define TOKENS_MAX_MS 20.0   /* that are saved up */
 #define INTERRUPTION_MS 150.0
-#define SKIP_LEAVES_MS 20.0     /* of the delay above the target */
+#define SKIP_LEAVES_MS 20.0 /* of the delay above the target */
 #define URGENT_ABOVE_MS 80.0
 #define URGENT_BELOW_MS (-40.0)
 /* A link that is slower than its source stalls again and again; each time more is collected. */
 #define CHATTER_NS 1e9
 #define CHATTER_FIRST_MS 20.0
-#define CHATTER_DOUBLINGS 3     /* 160 ms */
-#define HOLD_MS 10.0            /* of the pause are played before it is held */
+#define CHATTER_DOUBLINGS 3 /* 160 ms */
+#define HOLD_MS 10.0        /* of the pause are played before it is held */
 
 static double ns_of(const struct iw_playout *playout, int64_t frames)
 {
@@ -223,7 +223,8 @@ static void end_item(struct iw_playout *playout)
     struct iwp_consumer *consumer = &playout->consumer;
     struct iwp_situation now;
 
-    memmove(consumer->ends, consumer->ends + 1, --consumer->ends_count * sizeof *consumer->ends);
+    memmove(consumer->ends, consumer->ends + 1,
+            --consumer->ends_count * sizeof *consumer->ends);
     if (consumer->state == IW_PLAYOUT_STALLED)
         take_stall_back(consumer);
     consumer->state = IW_PLAYOUT_PLAYING;
@@ -296,7 +297,8 @@ static bool hold(struct iw_playout *playout)
 }
 
 /* Steps that change the state only. */
-static void turn(struct iw_playout *playout, enum iwp_step step, const struct iwp_situation *now)
+static void turn(struct iw_playout *playout, enum iwp_step step,
+                 const struct iwp_situation *now)
 {
     switch (step) {
     case IWP_STEP_START:
@@ -308,8 +310,8 @@ static void turn(struct iw_playout *playout, enum iwp_step step, const struct iw
     case IWP_STEP_RESUME: leave_stall(playout); break;
     case IWP_STEP_SKIP: skip(playout, now); break;
     case IWP_STEP_PASS_GAP: {
-        size_t covered = now->gap_frames < now->stalled_frames ? now->gap_frames
-                                                               : now->stalled_frames;
+        size_t covered =
+            now->gap_frames < now->stalled_frames ? now->gap_frames : now->stalled_frames;
 
         playout->consumer.stalled_frames -= covered;
         lose(playout, covered);
@@ -326,9 +328,7 @@ static unsigned act(struct iw_playout *playout, enum iwp_step step,
     bool live = playout->config.mode == IW_PLAYOUT_LIVE;
 
     switch (step) {
-    case IWP_STEP_IDLE:
-        add_made(playout, IW_PLAYOUT_IDLE, now->need_frames, 0);
-        return 0;
+    case IWP_STEP_IDLE: add_made(playout, IW_PLAYOUT_IDLE, now->need_frames, 0); return 0;
     case IWP_STEP_CONCEAL_GAP: {
         size_t lost = now->gap_frames < now->need_frames ? now->gap_frames : now->need_frames;
 

@@ -5,8 +5,8 @@
 #include "playout/iwp_playout.h"
 
 #define NS_PER_S 1e9
-#define CLOCK_SLEW (1.0 / 16)   /* of the difference to the given time, per pull */
-#define CLOCK_JUMP_NS 50e6      /* a greater one is believed at once: the device stood still */
+#define CLOCK_SLEW (1.0 / 16) /* of the difference to the given time, per pull */
+#define CLOCK_JUMP_NS 50e6    /* a greater one is believed at once: the device stood still */
 #define S16_MAX 32767.0f
 #define S16_MIN (-32768.0f)
 
@@ -41,10 +41,8 @@ static void write_samples(const struct iw_playout *playout, uint8_t *out, const 
 static void count_piece(struct iwp_consumer *consumer, const struct iw_playout_part *piece)
 {
     static const enum iwp_count count_of[] = {
-        [IW_PLAYOUT_PLAYED] = IWP_COUNT_PLAYED,
-        [IW_PLAYOUT_CONCEALED] = IWP_COUNT_CONCEALED,
-        [IW_PLAYOUT_HELD] = IWP_COUNT_HELD,
-        [IW_PLAYOUT_IDLE] = IWP_COUNT_IDLE,
+        [IW_PLAYOUT_PLAYED] = IWP_COUNT_PLAYED, [IW_PLAYOUT_CONCEALED] = IWP_COUNT_CONCEALED,
+        [IW_PLAYOUT_HELD] = IWP_COUNT_HELD,     [IW_PLAYOUT_IDLE] = IWP_COUNT_IDLE,
         [IW_PLAYOUT_FADED] = IWP_COUNT_FADED,
     };
 
@@ -63,7 +61,8 @@ static void take_piece(void *context, const float *samples, struct iw_playout_pa
     struct iw_playout *playout = output->playout;
     struct iwp_consumer *consumer = &playout->consumer;
 
-    write_samples(playout, output->out, samples, piece.output_frames * playout->config.channels);
+    write_samples(playout, output->out, samples,
+                  piece.output_frames * playout->config.channels);
     output->out += piece.output_frames * playout->output_frame_bytes;
     if (piece.kind == IW_PLAYOUT_PLAYED || piece.kind == IW_PLAYOUT_CONCEALED ||
         piece.kind == IW_PLAYOUT_FADED)
@@ -146,13 +145,15 @@ static void take_arrivals(struct iw_playout *playout)
 
 /* ---- clear ---------------------------------------------------------------------------------- */
 
-/* Keep the exit apart, since it takes several pulls when they are short. */
-static void begin_fade(struct iw_playout *playout, bool silent)
+/* Keep the exit of the last commit apart: it takes several pulls when they are short. */
+static void begin_fade(struct iw_playout *playout, int64_t position, bool silent)
 {
     struct iwp_consumer *consumer = &playout->consumer;
     const struct iwp_exit *exit = &consumer->exits[consumer->exit];
 
     consumer->fading_frames = silent ? 0 : exit->frames;
+    consumer->fading_source = silent ? 0 : exit->source_frames;
+    consumer->fading_position = position;
     consumer->faded_frames = 0;
     memcpy(consumer->fade, exit->samples,
            consumer->fading_frames * playout->config.channels * sizeof *exit->samples);
@@ -179,7 +180,7 @@ static void answer_clear(struct iw_playout *playout, uint64_t word)
                           iwp_commit_word(iwp_commit_epoch(word), 0, position)));
     consumer->epoch = iwp_commit_epoch(word);
     if (consumer->faded_frames == consumer->fading_frames)
-        begin_fade(playout, silent);
+        begin_fade(playout, iwp_commit_position(word), silent);
     exit->frames = exit->source_frames = 0;
     iwp_store_reset(&consumer->store, cursor);
     iwp_store_seek(&consumer->store, position);
@@ -193,6 +194,14 @@ static void answer_clear(struct iw_playout *playout, uint64_t word)
     iwp_store(&playout->shared.answered, generation);
 }
 
+/* Source frames that the first `frames` of the fade stand for. */
+static int64_t source_of_fade(const struct iwp_consumer *consumer, size_t frames)
+{
+    if (consumer->fading_frames == 0)
+        return 0;
+    return (int64_t)(consumer->fading_source * frames / consumer->fading_frames);
+}
+
 static size_t put_fade(struct output *output, size_t frames)
 {
     struct iw_playout *playout = output->playout;
@@ -200,11 +209,19 @@ static size_t put_fade(struct output *output, size_t frames)
     size_t channels = playout->config.channels;
     size_t left = consumer->fading_frames - consumer->faded_frames;
     size_t count = frames < left ? frames : left;
-    struct iw_playout_part piece = {IW_PLAYOUT_FADED, (uint32_t)count, 0, consumer->heard};
+    int64_t source = source_of_fade(consumer, consumer->faded_frames);
+    struct iw_playout_part piece = {
+        .kind = IW_PLAYOUT_FADED,
+        .output_frames = (uint32_t)count,
+        .source_frames =
+            (uint32_t)(source_of_fade(consumer, consumer->faded_frames + count) - source),
+        .position = consumer->fading_position + source,
+    };
     const float *samples = consumer->fade + consumer->faded_frames * channels;
 
     for (size_t i = 0; i < count; i++) {
-        float done = ((float)(consumer->faded_frames + i) + 0.5f) / (float)consumer->fading_frames;
+        float done =
+            ((float)(consumer->faded_frames + i) + 0.5f) / (float)consumer->fading_frames;
 
         for (size_t c = 0; c < channels; c++)
             consumer->look[i * channels + c] = samples[i * channels + c] * (1 - done);

@@ -135,7 +135,8 @@ static struct place place_on(struct iw_playout *playout, struct iwp_timeline *ti
 
 /* ---- segments ------------------------------------------------------------------------------- */
 
-static int make_segment(struct iw_playout *playout, struct iwp_segment **made, size_t frames)
+static enum iw_status make_segment(struct iw_playout *playout, struct iwp_segment **made,
+                                   size_t frames)
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_segment *segment;
@@ -183,8 +184,9 @@ static void publish(struct iw_playout *playout, struct iwp_segment *segment,
 }
 
 /* What came teaches first: the target must be known when the sound is there. */
-static void arrive(struct iw_playout *playout, struct iwp_segment *segment, struct iwp_item *item,
-                   const struct place *place, uint32_t flags, uint64_t now_ns)
+static void arrive(struct iw_playout *playout, struct iwp_segment *segment,
+                   struct iwp_item *item, const struct place *place, uint32_t flags,
+                   uint64_t now_ns)
 {
     bool last = (flags & IW_PLAYOUT_END_OF_ITEM) != 0;
 
@@ -195,19 +197,20 @@ static void arrive(struct iw_playout *playout, struct iwp_segment *segment, stru
     publish(playout, segment, item, place, flags);
 }
 
-static int refuse(struct iw_playout *playout, int status, size_t frames)
+static enum iw_status refuse(struct iw_playout *playout, enum iw_status status, size_t frames)
 {
-    iwp_add(status == IW_STALE ? &playout->shared.stale_frames : &playout->shared.refused_frames,
+    iwp_add(status == IW_STALE ? &playout->shared.stale_frames
+                               : &playout->shared.refused_frames,
             frames);
     return status;
 }
 
-static int admit(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                 struct iwp_item *item, const struct place *place, uint32_t flags,
-                 uint64_t now_ns)
+static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, size_t frames,
+                            struct iwp_item *item, const struct place *place, uint32_t flags,
+                            uint64_t now_ns)
 {
     struct iwp_segment *segment;
-    int status;
+    enum iw_status status;
 
     if (frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))
         return IW_OK;
@@ -223,7 +226,8 @@ static int admit(struct iw_playout *playout, const uint8_t *samples, size_t fram
 /* ---- the calls ------------------------------------------------------------------------------ */
 
 /* The item, if it may be appended to: it is new, or the newest and not ended. */
-static int open_to_append(struct iw_playout *playout, struct iwp_item **item, uint64_t id)
+static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,
+                                     uint64_t id)
 {
     bool newest;
 
@@ -236,12 +240,12 @@ static int open_to_append(struct iw_playout *playout, struct iwp_item **item, ui
     return IW_OK;
 }
 
-int iw_playout_push(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                    uint64_t item_id, uint32_t flags, uint64_t now_ns)
+enum iw_status iw_playout_push(struct iw_playout *playout, const uint8_t *samples,
+                               size_t frames, uint64_t item_id, uint32_t flags, uint64_t now_ns)
 {
     struct iwp_item *item;
     struct place place;
-    int status = open_to_append(playout, &item, item_id);
+    enum iw_status status = open_to_append(playout, &item, item_id);
 
     if (status != IW_OK)
         return refuse(playout, status, frames);
@@ -249,8 +253,9 @@ int iw_playout_push(struct iw_playout *playout, const uint8_t *samples, size_t f
     return admit(playout, samples, frames, item, &place, flags, now_ns);
 }
 
-int iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                       uint64_t item_id, uint32_t timestamp, uint32_t flags, uint64_t now_ns)
+enum iw_status iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples,
+                                  size_t frames, uint64_t item_id, uint32_t timestamp,
+                                  uint32_t flags, uint64_t now_ns)
 {
     struct iwp_timeline *timeline = &playout->producer.timestamps;
     struct iwp_item *item = iwp_item_open(playout, item_id);
@@ -262,8 +267,9 @@ int iw_playout_push_at(struct iw_playout *playout, const uint8_t *samples, size_
     return admit(playout, samples, frames, item, &place, flags, now_ns);
 }
 
-int iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples, size_t frames,
-                             uint64_t item_id, uint16_t sequence, uint32_t flags, uint64_t now_ns)
+enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples,
+                                        size_t frames, uint64_t item_id, uint16_t sequence,
+                                        uint32_t flags, uint64_t now_ns)
 {
     struct iwp_timeline *timeline = &playout->producer.sequences;
     struct iwp_item *item = iwp_item_open(playout, item_id);
@@ -283,12 +289,12 @@ int iw_playout_push_sequence(struct iw_playout *playout, const uint8_t *samples,
     return admit(playout, samples, frames, item, &place, flags, now_ns);
 }
 
-int iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames,
-                       uint64_t item_id)
+enum iw_status iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames,
+                                  uint64_t item_id)
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_item *item;
-    int status = open_to_append(playout, &item, item_id);
+    enum iw_status status = open_to_append(playout, &item, item_id);
 
     free(producer->reserved);
     producer->reserved = NULL;
@@ -301,12 +307,13 @@ int iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frame
     return IW_OK;
 }
 
-int iw_playout_commit(struct iw_playout *playout, size_t frames, uint32_t flags, uint64_t now_ns)
+enum iw_status iw_playout_commit(struct iw_playout *playout, size_t frames, uint32_t flags,
+                                 uint64_t now_ns)
 {
     struct iwp_segment *segment = playout->producer.reserved;
     struct iwp_item *item;
     struct place place;
-    int status;
+    enum iw_status status;
 
     if (segment == NULL || frames > segment->frames)
         return IW_BAD_ARGUMENT;

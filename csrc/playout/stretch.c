@@ -4,11 +4,11 @@
 
 #include "playout/iwp_playout.h"
 
-#define LOOK_MS 42.0      /* two periods of 15 ms and a window fit */
-#define WINDOW_MS 10.0    /* that is compared */
-#define PAUSE_MS 10.0     /* that is left out of a pause, or added to it */
+#define LOOK_MS 42.0   /* two periods of 15 ms and a window fit */
+#define WINDOW_MS 10.0 /* that is compared */
+#define PAUSE_MS 10.0  /* that is left out of a pause, or added to it */
 #define PAUSE_FADE_MS 4.0
-#define PAUSE_RMS 0.004f  /* of what was played before silence is added */
+#define PAUSE_RMS 0.004f /* of what was played before silence is added */
 /* How alike two periods must be. Less is asked when the delay is far from its target. */
 #define ALIKE 0.88f
 #define ALIKE_URGENT 0.75f
@@ -81,9 +81,9 @@ static struct iwp_match period_ahead(const struct iw_playout *playout, size_t av
     longest = longest < pitch->longest ? longest : pitch->longest;
     if (longest <= pitch->shortest)
         return (struct iwp_match){0, 0};
-    return iwp_pitch_find(pitch,
-                          mono_of(consumer->look, mono, window + longest, playout->config.channels),
-                          window, longest);
+    return iwp_pitch_find(
+        pitch, mono_of(consumer->look, mono, window + longest, playout->config.channels),
+        window, longest);
 }
 
 bool iwp_shrink(struct iw_playout *playout, bool urgent)
@@ -94,8 +94,8 @@ bool iwp_shrink(struct iw_playout *playout, bool urgent)
         iwp_store_read(&consumer->store, consumer->look, iwp_frames(playout, LOOK_MS));
     struct iwp_match match;
 
-    if (available >= 2 * pause && iwp_pause_test(&consumer->pause, consumer->look, 2 * pause,
-                                                 playout->config.channels)) {
+    if (available >= 2 * pause &&
+        iwp_pause_test(&consumer->pause, consumer->look, 2 * pause, playout->config.channels)) {
         leave_out(playout, pause, iwp_frames(playout, PAUSE_FADE_MS));
         return true;
     }
@@ -112,8 +112,8 @@ bool iwp_shrink_pause(struct iw_playout *playout)
     size_t pause = iwp_frames(playout, PAUSE_MS);
     size_t available = iwp_store_read(&consumer->store, consumer->look, 2 * pause);
 
-    if (available < 2 * pause || !iwp_pause_test(&consumer->pause, consumer->look, available,
-                                                 playout->config.channels))
+    if (available < 2 * pause ||
+        !iwp_pause_test(&consumer->pause, consumer->look, available, playout->config.channels))
         return false;
     leave_out(playout, pause, iwp_frames(playout, PAUSE_FADE_MS));
     return true;
