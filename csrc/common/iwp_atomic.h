@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "common/iwp_compiler.h"
+
 #if defined(_MSC_VER) && !defined(__clang__)
 
 #include <intrin.h>
@@ -21,17 +23,17 @@ struct iwp_pointer {
     void *volatile value;
 };
 
-static inline uint64_t iwp_load(const struct iwp_word *word)
+IWP_INLINE uint64_t iwp_load(const struct iwp_word *word)
 {
     return (uint64_t)_InterlockedCompareExchange64((volatile int64_t *)&word->value, 0, 0);
 }
 
-static inline void iwp_store(struct iwp_word *word, uint64_t value)
+IWP_INLINE void iwp_store(struct iwp_word *word, uint64_t value)
 {
     (void)_InterlockedExchange64(&word->value, (int64_t)value);
 }
 
-static inline int iwp_swap_if(struct iwp_word *word, uint64_t *expected, uint64_t wanted)
+IWP_INLINE int iwp_swap_if(struct iwp_word *word, uint64_t *expected, uint64_t wanted)
 {
     int64_t found =
         _InterlockedCompareExchange64(&word->value, (int64_t)wanted, (int64_t)*expected);
@@ -41,12 +43,12 @@ static inline int iwp_swap_if(struct iwp_word *word, uint64_t *expected, uint64_
     return done;
 }
 
-static inline void *iwp_load_pointer(const struct iwp_pointer *pointer)
+IWP_INLINE void *iwp_load_pointer(const struct iwp_pointer *pointer)
 {
     return _InterlockedCompareExchangePointer((void *volatile *)&pointer->value, 0, 0);
 }
 
-static inline void iwp_store_pointer(struct iwp_pointer *pointer, void *value)
+IWP_INLINE void iwp_store_pointer(struct iwp_pointer *pointer, void *value)
 {
     (void)_InterlockedExchangePointer(&pointer->value, value);
 }
@@ -64,29 +66,29 @@ struct iwp_pointer {
 };
 
 /* What the storing thread wrote before its iwp_store is visible after this. */
-static inline uint64_t iwp_load(const struct iwp_word *word)
+IWP_INLINE uint64_t iwp_load(const struct iwp_word *word)
 {
     return atomic_load_explicit(&word->value, memory_order_acquire);
 }
 
-static inline void iwp_store(struct iwp_word *word, uint64_t value)
+IWP_INLINE void iwp_store(struct iwp_word *word, uint64_t value)
 {
     atomic_store_explicit(&word->value, value, memory_order_release);
 }
 
 /* Store `wanted` where `*expected` is found; else put what was found there and return 0. */
-static inline int iwp_swap_if(struct iwp_word *word, uint64_t *expected, uint64_t wanted)
+IWP_INLINE int iwp_swap_if(struct iwp_word *word, uint64_t *expected, uint64_t wanted)
 {
     return atomic_compare_exchange_strong_explicit(&word->value, expected, wanted,
                                                    memory_order_acq_rel, memory_order_acquire);
 }
 
-static inline void *iwp_load_pointer(const struct iwp_pointer *pointer)
+IWP_INLINE void *iwp_load_pointer(const struct iwp_pointer *pointer)
 {
     return atomic_load_explicit(&pointer->value, memory_order_acquire);
 }
 
-static inline void iwp_store_pointer(struct iwp_pointer *pointer, void *value)
+IWP_INLINE void iwp_store_pointer(struct iwp_pointer *pointer, void *value)
 {
     atomic_store_explicit(&pointer->value, value, memory_order_release);
 }

@@ -9,7 +9,7 @@
 #if defined(__GNUC__) || defined(__clang__)
 /* Gives one function an instruction set, so that no file needs flags of its own. */
 #define IWP_TARGET(set) __attribute__((target(set)))
-#define IWP_INLINE static inline __attribute__((always_inline))
+#define IWP_INLINE static inline __attribute__((always_inline, unused))
 #define IWP_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #else
 #define IWP_INLINE static __forceinline

@@ -28,7 +28,7 @@
  * Raised with every change of this header. Python compares it at import, so that a stale
  * compiled module is named and not run.
  */
-#define IW_ABI_VERSION 1
+#define IW_ABI_VERSION 2
 
 /* ---- results ----------------------------------------------------------------------------- */
 
@@ -198,11 +198,11 @@ struct iw_wav {
  */
 enum iw_status iw_wav_find(struct iw_wav *found, const uint8_t *src, size_t src_bytes);
 
-/* ---- playout ------------------------------------------------------------------------------ */
+/* ---- playout ----------------------------------------------------------------------------- */
 
 /*
  * A jitter buffer: sound is pushed as it arrives from the network, and pulled in blocks of any
- * size by a device. A frame is one sample of each channel; positions count frames of the source.
+ * size by a device. A frame is one sample of each channel; positions count source frames.
  *
  * Three roles, each of which one thread at a time may have:
  * - the producer pushes, and has all functions that do not say otherwise;
@@ -385,9 +385,9 @@ size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part
                         size_t capacity);
 
 /*
- * Nothing that is queued will be heard, except a fade of config.fade_ms. Says for each item that
- * was not heard to its end how much of it was; these numbers are final, and late pushes to these
- * items are refused. Marks behind them are cancelled.
+ * Nothing that is queued will be heard, except a fade of config.fade_ms. Says for each item
+ * that was not heard to its end how much of it was; these numbers are final, and late pushes to
+ * these items are refused. Marks behind them are cancelled.
  *
  * cleared         out, `capacity` of them, IW_PLAYOUT_ITEMS are always enough
  * latency_frames  what the device has taken and will drop
@@ -397,7 +397,7 @@ size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part
 ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared *cleared,
                            size_t capacity, uint64_t latency_frames);
 
-/* Frames of an item that were heard, never more than were received; IW_STALE if it is unknown. */
+/* Frames of an item that were heard, never more than were received; IW_STALE: unknown. */
 int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item,
                             uint64_t latency_frames);
 

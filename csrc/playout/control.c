@@ -102,7 +102,7 @@ void iw_playout_destroy(struct iw_playout *playout)
     free(playout);
 }
 
-/* ---- clear ---------------------------------------------------------------------------------- */
+/* ---- clear ------------------------------------------------------------------------------- */
 
 /* Nothing of it will be heard any more, or all of it was. */
 static bool is_settled(const struct iwp_item *item, int64_t position)
@@ -198,7 +198,7 @@ int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item_id,
     return item == NULL ? IW_STALE : iwp_item_heard(item, position - (int64_t)latency_frames);
 }
 
-/* ---- figures -------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------- */
 
 void iw_playout_pause(struct iw_playout *playout, int paused)
 {

@@ -57,7 +57,7 @@ void iwp_bank_restart(struct iwp_bank *bank)
     bank->maxima_count = 0;
 }
 
-/* Put an extreme into the newest bucket, or open one; drop the buckets older than `since_ms`. */
+/* Put an extreme into the newest bucket, or open one; drop what is older than `since_ms`. */
 static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity,
                        double width_ms, double since_ms, struct iwp_bucket seen, bool largest)
 {

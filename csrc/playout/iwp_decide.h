@@ -2,8 +2,8 @@
  * What to play next, as pure functions of what is known. Included by the playout's files.
  *
  * The consumer describes its situation, asks, does what it was told, and asks again until its
- * block is full. Nothing here has a state, a clock or a side effect, so every rule can be tested
- * by writing down a situation.
+ * block is full. Nothing here has a state, a clock or a side effect, so every rule can be
+ * tested by writing down a situation.
  */
 #ifndef IWP_DECIDE_H
 #define IWP_DECIDE_H

@@ -7,14 +7,13 @@
  * - `commit` is epoch | fade | position: the consumer moves the position, a clear moves the
  *   epoch, each by one compare-and-swap. The consumer prepares its whole block first, and with
  *   it the fade that would follow. If a clear wins, the block is thrown away, the fade of the
- *   block before is heard, and reading goes on where the clear says. So the position that the
- *   clear saw, plus the fade that came with it, is what is heard: final at once, without waiting.
+ *   block before is heard, and reading goes on where the clear says. So what is heard is the
+ *   position that the clear saw and the fade that came with it: final at once, nobody waits.
  * - What the consumer changes on the way to a commit that fails is either set anew by the reset
  *   that follows, or kept back until the commit is done: counters, events, segments to free.
  *
- * 4 of 1024 epochs are ever alive: a clear needs the consumer's answer to the one before the
- * last only for the memory, and an epoch that comes round again within one pull would need 1024
- * clears in it. Positions have 44 bits: 11 years at 48 kHz.
+ * Epochs have 10 bits: one that comes round again within one pull would need 1024 clears in it.
+ * Positions have 44 bits: 11 years at 48 kHz.
  */
 #ifndef IWP_PLAYOUT_H
 #define IWP_PLAYOUT_H
@@ -24,6 +23,7 @@
 #include <stdint.h>
 
 #include "common/iwp_atomic.h"
+#include "common/iwp_compiler.h"
 #include "include/iw_api.h"
 #include "playout/iwp_bank.h"
 #include "playout/iwp_conceal.h"
@@ -44,34 +44,34 @@ enum {
     IWP_TOLD_LEAST = 2 * IW_PLAYOUT_ITEMS
 };
 
-/* ---- the commit word ------------------------------------------------------------------------ */
+/* ---- the commit word --------------------------------------------------------------------- */
 
 enum { IWP_EPOCH_BITS = 10, IWP_FADE_BITS = 10, IWP_POSITION_BITS = 44 };
 #define IWP_EPOCHS (1u << IWP_EPOCH_BITS)
 #define IWP_FADE_SOURCE_MAX ((1 << IWP_FADE_BITS) - 1)
 
-static inline uint64_t iwp_commit_word(uint64_t epoch, uint64_t fade, int64_t position)
+IWP_INLINE uint64_t iwp_commit_word(uint64_t epoch, uint64_t fade, int64_t position)
 {
     return (epoch % IWP_EPOCHS) << (IWP_FADE_BITS + IWP_POSITION_BITS) |
            fade << IWP_POSITION_BITS | (uint64_t)position;
 }
 
-static inline uint64_t iwp_commit_epoch(uint64_t word)
+IWP_INLINE uint64_t iwp_commit_epoch(uint64_t word)
 {
     return word >> (IWP_FADE_BITS + IWP_POSITION_BITS);
 }
 
-static inline int64_t iwp_commit_fade(uint64_t word)
+IWP_INLINE int64_t iwp_commit_fade(uint64_t word)
 {
     return (int64_t)(word >> IWP_POSITION_BITS & IWP_FADE_SOURCE_MAX);
 }
 
-static inline int64_t iwp_commit_position(uint64_t word)
+IWP_INLINE int64_t iwp_commit_position(uint64_t word)
 {
     return (int64_t)(word & (((uint64_t)1 << IWP_POSITION_BITS) - 1));
 }
 
-/* ---- shared --------------------------------------------------------------------------------- */
+/* ---- shared ------------------------------------------------------------------------------ */
 
 /* Where the consumer goes on after a clear. Written before the epoch that names it. */
 struct iwp_resumption {
@@ -135,7 +135,7 @@ struct iwp_shared {
     struct iwp_word paused;
 };
 
-/* ---- the consumer --------------------------------------------------------------------------- */
+/* ---- the consumer ------------------------------------------------------------------------ */
 
 /* The fade that would follow a commit. */
 struct iwp_exit {
@@ -183,7 +183,7 @@ struct iwp_consumer {
     float look[IWP_LOOK_FRAMES_MAX * IWP_CHANNELS_MAX];
 };
 
-/* ---- the producer --------------------------------------------------------------------------- */
+/* ---- the producer ------------------------------------------------------------------------ */
 
 #define IWP_NOT_BEGUN UINT64_MAX
 
@@ -251,10 +251,10 @@ struct iw_playout {
     struct iwp_producer producer;
 };
 
-/* ---- between the consumer's files ----------------------------------------------------------- */
+/* ---- between the consumer's files -------------------------------------------------------- */
 
 /* Frames in `ms`, rounded down. */
-static inline size_t iwp_frames(const struct iw_playout *playout, double ms)
+IWP_INLINE size_t iwp_frames(const struct iw_playout *playout, double ms)
 {
     return (size_t)(ms * playout->config.sample_rate_hz / 1000.0);
 }
@@ -276,12 +276,12 @@ bool iwp_shrink_pause(struct iw_playout *playout);
 bool iwp_grow(struct iw_playout *playout, bool urgent);
 
 /* A word that one thread alone writes. */
-static inline void iwp_add(struct iwp_word *word, uint64_t more)
+IWP_INLINE void iwp_add(struct iwp_word *word, uint64_t more)
 {
     iwp_store(word, iwp_load(word) + more);
 }
 
-/* ---- between the producer's files ----------------------------------------------------------- */
+/* ---- between the producer's files -------------------------------------------------------- */
 
 /* The item, or NULL. */
 struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id);

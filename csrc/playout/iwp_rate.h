@@ -5,8 +5,10 @@
 #ifndef IWP_RATE_H
 #define IWP_RATE_H
 
+#include "common/iwp_compiler.h"
+
 /* The part of time that may be stretched away when the delay is `error_ms` from its target. */
-static inline double iwp_stretch_rate(double error_ms)
+IWP_INLINE double iwp_stretch_rate(double error_ms)
 {
     double rate = 0.06 + error_ms / 1500.0;
 

@@ -1,5 +1,6 @@
 /*
- * The start threshold of burst mode: a bank of shadow utterances. Included by the playout's files.
+ * The start threshold of burst mode: a bank of shadow utterances. Included by the playout's
+ * files.
  *
  * A policy is a threshold: start when so much is queued, or when the item is complete. Every
  * policy plays every item in the mind and pays for its start delay, its stalls and its gaps;

@@ -27,7 +27,7 @@ enum iwp_segment_flag {
 struct iwp_segment {
     struct iwp_pointer next; /* in arrival order; the producer appends */
     struct iwp_word done;    /* the consumer has no more use for it */
-    /* The producer's; the consumer reads the first four, which do not change once it sees them. */
+    /* The producer's. The consumer reads the first four, which are final once it sees them. */
     int64_t position; /* frames */
     size_t frames;
     unsigned flags;
@@ -60,7 +60,7 @@ void iwp_store_init(struct iwp_store *store, size_t sample_bytes, size_t channel
 /* Drop all that is queued; go on behind `cursor`. */
 void iwp_store_reset(struct iwp_store *store, struct iwp_segment *cursor);
 
-/* The next segment in the order of arrival, and move the cursor to it; NULL when there is none. */
+/* The next segment in the order of arrival, or NULL; moves the cursor to it. */
 struct iwp_segment *iwp_store_next(struct iwp_store *store);
 
 /* Put a segment that iwp_store_next gave in its place. An empty one is spent at once. */

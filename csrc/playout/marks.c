@@ -63,7 +63,7 @@ enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item_id,
     return IW_OK;
 }
 
-/* ---- events --------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 /* Where a mark lies in the stream: not behind the end of an item that has one. */
 static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *mark)

@@ -84,7 +84,7 @@ static void add_silence(struct output *output, size_t frames)
     (void)iwp_parts_append(consumer->parts, &consumer->parts_count, IW_PLAYOUT_PARTS, piece);
 }
 
-/* ---- what arrived --------------------------------------------------------------------------- */
+/* ---- what arrived ------------------------------------------------------------------------ */
 
 static void note_end(struct iwp_consumer *consumer, int64_t end)
 {
@@ -143,7 +143,7 @@ static void take_arrivals(struct iw_playout *playout)
     }
 }
 
-/* ---- clear ---------------------------------------------------------------------------------- */
+/* ---- clear ------------------------------------------------------------------------------- */
 
 /* Keep the exit of the last commit apart: it takes several pulls when they are short. */
 static void begin_fade(struct iw_playout *playout, int64_t position, bool silent)
@@ -231,7 +231,7 @@ static size_t put_fade(struct output *output, size_t frames)
     return count;
 }
 
-/* ---- the exit ------------------------------------------------------------------------------- */
+/* ---- the exit ---------------------------------------------------------------------------- */
 
 /* Source frames of the first `frames` of the fifo, and the position behind them. */
 static int64_t position_after(const struct iwp_consumer *consumer, size_t frames)
@@ -301,7 +301,7 @@ static uint64_t prepare_exit(struct iw_playout *playout)
     return exit->source_frames;
 }
 
-/* ---- the pull ------------------------------------------------------------------------------- */
+/* ---- the pull ---------------------------------------------------------------------------- */
 
 static void set_clock(struct iw_playout *playout, size_t frames, uint64_t now_ns)
 {

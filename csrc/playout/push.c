@@ -41,7 +41,7 @@ static size_t queued_frames(const struct iw_playout *playout)
     return (size_t)(producer->write_position - played);
 }
 
-/* ---- arrival -------------------------------------------------------------------------------- */
+/* ---- arrival ----------------------------------------------------------------------------- */
 
 /* When the consumer can first use what arrives now: at its next pull. */
 static double arrival_ms(const struct iw_playout *playout, uint64_t now_ns, bool *rounded)
@@ -99,7 +99,7 @@ static void teach_start(struct iw_playout *playout, size_t frames, bool last, ui
                   iwp_frames(playout, iwp_start_threshold_ms(&producer->start)));
 }
 
-/* ---- places --------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------ */
 
 /* Without timestamps the time between two items is unknown. */
 static struct place place_behind(const struct iw_playout *playout, const struct iwp_item *item)
@@ -133,7 +133,7 @@ static struct place place_on(struct iw_playout *playout, struct iwp_timeline *ti
     return place;
 }
 
-/* ---- segments ------------------------------------------------------------------------------- */
+/* ---- segments ---------------------------------------------------------------------------- */
 
 static enum iw_status make_segment(struct iw_playout *playout, struct iwp_segment **made,
                                    size_t frames)
@@ -223,7 +223,7 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
     return IW_OK;
 }
 
-/* ---- the calls ------------------------------------------------------------------------------ */
+/* ---- the calls --------------------------------------------------------------------------- */
 
 /* The item, if it may be appended to: it is new, or the newest and not ended. */
 static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,

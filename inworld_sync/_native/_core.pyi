@@ -11,6 +11,7 @@ class CData:  # a pointer, an array or a struct
     def __bool__(self) -> bool: ...
     def __getattr__(self, name: str) -> int: ...
     def __getitem__(self, index: int) -> int: ...
+    def __int__(self) -> int: ...
     def __len__(self) -> int: ...
 
 @final
@@ -27,15 +28,18 @@ _In: TypeAlias = bytes | CData
 @final
 class FFI:
     NULL: Final[CData]
+    def addressof(self, library: Lib, function: str, /) -> CData: ...
     def buffer(self, cdata: CData, size: int = ..., /) -> CBuffer: ...
     def cast(self, cdecl: str | CType, value: CData | int, /) -> CData: ...
     def from_buffer(
         self, cdecl: str | CType, data: Buffer, require_writable: bool = ..., /
     ) -> CData: ...
+    def gc(self, cdata: CData, destructor: Callable[[CData], None], /) -> CData: ...
     def new(self, cdecl: str | CType, init: object = ..., /) -> CData: ...
     def new_allocator(
         self, *, should_clear_after_alloc: bool = ...
     ) -> Callable[[str | CType, int], CData]: ...
+    def release(self, cdata: CData, /) -> None: ...
     def string(self, cdata: CData, /) -> bytes: ...
     def typeof(self, cdecl: str, /) -> CType: ...
 
@@ -48,6 +52,7 @@ class Lib:
     IW_NO_MEMORY: Final[int]
     IW_NO_ROOM: Final[int]
     IW_UNSUPPORTED: Final[int]
+    IW_STALE: Final[int]
     IW_BAD_LENGTH: Final[int]
     IW_BAD_CHARACTER: Final[int]
     IW_BAD_PADDING: Final[int]
@@ -77,3 +82,84 @@ class Lib:
     def iw_pcm_s16_from_f32(self, dst: CData, src: _In, samples: int, /) -> None: ...
     def iw_pcm_swap_s16(self, dst: CData, src: _In, samples: int, /) -> None: ...
     def iw_wav_find(self, found: CData, src: _In, src_bytes: int, /) -> int: ...
+
+    IW_PLAYOUT_BURST: Final[int]
+    IW_PLAYOUT_LIVE: Final[int]
+    IW_PLAYOUT_S16: Final[int]
+    IW_PLAYOUT_F32: Final[int]
+    IW_PLAYOUT_EMPTY: Final[int]
+    IW_PLAYOUT_PREBUFFERING: Final[int]
+    IW_PLAYOUT_PLAYING: Final[int]
+    IW_PLAYOUT_STALLED: Final[int]
+    IW_PLAYOUT_DRAINED: Final[int]
+    IW_PLAYOUT_ITEMS: Final[int]
+    IW_PLAYOUT_MARKS: Final[int]
+    IW_PLAYOUT_PARTS: Final[int]
+    IW_PLAYOUT_END_OF_ITEM: Final[int]
+    IW_PLAYOUT_PLAYED: Final[int]
+    IW_PLAYOUT_CONCEALED: Final[int]
+    IW_PLAYOUT_HELD: Final[int]
+    IW_PLAYOUT_IDLE: Final[int]
+    IW_PLAYOUT_FADED: Final[int]
+    IW_PLAYOUT_ITEM_STARTED: Final[int]
+    IW_PLAYOUT_ITEM_DONE: Final[int]
+    IW_PLAYOUT_ITEM_CLEARED: Final[int]
+    IW_PLAYOUT_MARK: Final[int]
+    IW_PLAYOUT_MARK_CANCELLED: Final[int]
+    IW_PLAYOUT_STALL: Final[int]
+    IW_PLAYOUT_RESUME: Final[int]
+    IW_PLAYOUT_DRAIN: Final[int]
+    IW_PLAYOUT_SKIP: Final[int]
+    def iw_playout_create(self, playout: CData, config: CData, /) -> int: ...
+    def iw_playout_destroy(self, playout: CData, /) -> None: ...
+    def iw_playout_push(
+        self,
+        playout: CData,
+        samples: _In,
+        frames: int,
+        item: int,
+        flags: int,
+        now_ns: int,
+        /,
+    ) -> int: ...
+    def iw_playout_push_at(
+        self,
+        playout: CData,
+        samples: _In,
+        frames: int,
+        item: int,
+        timestamp: int,
+        flags: int,
+        now_ns: int,
+        /,
+    ) -> int: ...
+    def iw_playout_push_sequence(
+        self,
+        playout: CData,
+        samples: _In,
+        frames: int,
+        item: int,
+        sequence: int,
+        flags: int,
+        now_ns: int,
+        /,
+    ) -> int: ...
+    def iw_playout_reserve(
+        self, playout: CData, space: CData, frames: int, item: int, /
+    ) -> int: ...
+    def iw_playout_commit(self, playout: CData, frames: int, flags: int, now_ns: int, /) -> int: ...
+    def iw_playout_pull(self, playout: CData, out: CData, frames: int, now_ns: int, /) -> int: ...
+    def iw_playout_parts(self, playout: CData, parts: CData, capacity: int, /) -> int: ...
+    def iw_playout_clear(
+        self, playout: CData, cleared: CData, capacity: int, latency_frames: int, /
+    ) -> int: ...
+    def iw_playout_position(self, playout: CData, item: int, latency_frames: int, /) -> int: ...
+    def iw_playout_mark(
+        self, playout: CData, item: int, offset_frames: int, tag: int, /
+    ) -> int: ...
+    def iw_playout_poll(
+        self, playout: CData, events: CData, capacity: int, latency_frames: int, /
+    ) -> int: ...
+    def iw_playout_pause(self, playout: CData, paused: int, /) -> None: ...
+    def iw_playout_stats(self, playout: CData, stats: CData, /) -> None: ...
+    def iw_playout_clock_ns(self) -> int: ...

@@ -1,0 +1,568 @@
+"""
+The jitter buffer between a network that gives sound when it likes and a device that needs it now.
+
+One thread pushes sound as it arrives, one thread reads blocks of any size, and any thread may
+mark, clear, ask and poll. A read never waits: it plays what is there, stretches or conceals where
+nothing is, and gives silence where nothing is due. :meth:`Playout.attach` lets a sound device read
+from C, so that no Python runs in its callback.
+
+``burst`` is for a source that runs ahead of real time, as speech synthesis does: nothing is ever
+left out, each item starts when enough of it is there, and speech slows down a little before it
+would stall. ``live`` is for a source that is paced in real time, as a telephone is: what is queued
+is delay, so the delay is kept where recent arrivals say that it pays.
+
+>>> playout = Playout(16000)
+>>> playout.push(bytes(640), item="a", end=True)
+<PushResult.ACCEPTED: 'accepted'>
+>>> playout.read(bytearray(640))
+320
+>>> playout.position_ms("a")
+20.0
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio._memory import U8, readable
+from inworld_sync.audio._playout_events import (
+    Cleared,
+    PlayoutEvent,
+    PlayoutEventKind,
+    PlayoutPart,
+    PlayoutPartKind,
+    PlayoutState,
+    PlayoutStats,
+    PushResult,
+    structs,
+)
+from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Buffer
+
+    from inworld_sync._native._core import CData
+
+__all__ = [
+    "Cleared",
+    "Playout",
+    "PlayoutEvent",
+    "PlayoutEventKind",
+    "PlayoutMode",
+    "PlayoutPart",
+    "PlayoutPartKind",
+    "PlayoutProfile",
+    "PlayoutState",
+    "PlayoutStats",
+    "PushResult",
+    "SampleFormat",
+]
+
+PlayoutMode: TypeAlias = Literal["burst", "live"]
+PlayoutProfile: TypeAlias = Literal["interactive", "balanced", "smooth"]
+SampleFormat: TypeAlias = Literal["s16", "f32"]
+
+_MODES: Final = {"burst": hold.IW_PLAYOUT_BURST, "live": hold.IW_PLAYOUT_LIVE}
+_FORMATS: Final = {"s16": hold.IW_PLAYOUT_S16, "f32": hold.IW_PLAYOUT_F32}
+_SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
+# The price of a gap, the only knob of live mode: one a minute is worth 5, 17 or 33 ms of delay.
+_GAP_COSTS: Final = {"interactive": 3e5, "balanced": 1e6, "smooth": 2e6}
+_RESULTS: Final = {
+    hold.IW_OK: PushResult.ACCEPTED,
+    hold.IW_NO_ROOM: PushResult.FULL,
+    hold.IW_STALE: PushResult.STALE,
+}
+# Names of items that are kept; the core remembers fewer.
+_NAMES: Final = 4 * hold.IW_PLAYOUT_ITEMS
+_EVENTS: Final = 64
+_CLOSE_TIMEOUT: Final = 1.0
+
+_Value = TypeVar("_Value")
+
+
+def _check_range(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{name} must be {least} to {most}, got {value!r}")
+
+
+def _choice(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return choices[value]
+
+
+class Playout:
+    """
+    A jitter buffer for PCM.
+
+    Args:
+        sample_rate_hz: Samples a second of each channel, 8000 to 48000, in and out.
+        channels: 1 or 2, interleaved. A frame is one sample of each.
+        mode: ``burst`` or ``live``, see above.
+        profile: How dear a gap is against delay in live mode.
+        input_format: Of what is pushed: ``s16`` little-endian, or ``f32`` in [-1, 1].
+        output_format: Of what is read.
+        min_delay_ms: Live: the target delay is not below it, 0 to 1000.
+        max_delay_ms: Live: what is learned is not above it, and sound that lags further behind
+            is skipped; up to 10000.
+        start_ms: Burst: how much of an item must be there before it starts, unless it is
+            complete; None learns it from the items before.
+        capacity_ms: What may be queued, 10 to 3600000. Memory is taken as it is needed.
+        fade_ms: Length of the fade when playing is cleared, 1 to 10.
+        time_scaling: Stretch speech to reach the target delay, or to avoid a stall.
+        conceal: Repeat the last pitch period where sound is missing, for up to 100 ms; else
+            fade out at once.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+
+    Thread safety:
+        :meth:`read`, :meth:`numpy` and :meth:`parts` belong to one thread at a time. All other
+        methods may be called from any thread at once.
+    """
+
+    # _control serialises everything but reading. _reading is held during a read, and as long as a
+    # device is attached; it is never waited for but by close. Neither is held into user code.
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        channels: int = 1,
+        *,
+        mode: PlayoutMode = "burst",
+        profile: PlayoutProfile = "balanced",
+        input_format: SampleFormat = "s16",
+        output_format: SampleFormat = "s16",
+        min_delay_ms: int = 10,
+        max_delay_ms: int = 1500,
+        start_ms: int | None = None,
+        capacity_ms: int = 600_000,
+        fade_ms: int = 5,
+        time_scaling: bool = True,
+        conceal: bool = True,
+    ) -> None:
+        _check_range("sample_rate_hz", sample_rate_hz, 8000, 48000)
+        _check_range("channels", channels, 1, 2)
+        _check_range("min_delay_ms", min_delay_ms, 0, 1000)
+        _check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000)
+        _check_range("start_ms", start_ms or 0, 0, 10_000)
+        _check_range("capacity_ms", capacity_ms, 10, 3_600_000)
+        _check_range("fade_ms", fade_ms, 1, 10)
+        config = ffi.new(
+            "struct iw_playout_config *",
+            {
+                "sample_rate_hz": sample_rate_hz,
+                "channels": channels,
+                "input_format": _choice("input_format", input_format, _FORMATS),
+                "output_format": _choice("output_format", output_format, _FORMATS),
+                "mode": _choice("mode", mode, _MODES),
+                "min_delay_ms": min_delay_ms,
+                "max_delay_ms": max_delay_ms,
+                "start_ms": start_ms or 0,
+                "capacity_ms": capacity_ms,
+                "fade_ms": fade_ms,
+                "fixed_speed": not time_scaling,
+                "fixed_silence": not conceal,
+                "gap_cost": _choice("profile", profile, _GAP_COSTS),
+            },
+        )
+        made = ffi.new("struct iw_playout **")
+        if hold.iw_playout_create(made, config) != hold.IW_OK:
+            raise MemoryError("no memory for a playout")
+        self._core: CData | None = ffi.gc(cast("CData", made[0]), hold.iw_playout_destroy)
+        self._control = threading.Lock()
+        self._reading = threading.Lock()
+        self._attached = False
+        self._sample_rate_hz = sample_rate_hz
+        self._channels = channels
+        self._output_format = output_format
+        self._input_frame_bytes = _SAMPLE_BYTES[input_format] * channels
+        self._output_frame_bytes = _SAMPLE_BYTES[output_format] * channels
+        self._capacity_ms = capacity_ms
+        self._ids: dict[Hashable, int] = {}
+        self._names: dict[int, Hashable] = {}
+        self._unnamed = 0
+        self._tags: dict[int, object] = {}
+        self._numbers = 0
+        self._cleared = ffi.new("struct iw_playout_cleared[]", hold.IW_PLAYOUT_ITEMS)
+        self._events = ffi.new("struct iw_playout_event[]", _EVENTS)
+
+    def __enter__(self) -> Playout:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._core is None:
+            return "<Playout closed>"
+        stats = self.stats()
+        return f"<Playout {self._sample_rate_hz} Hz {stats.state.value} {stats.queued_ms:.0f} ms>"
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second of each channel."""
+        return self._sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Samples a frame."""
+        return self._channels
+
+    @property
+    def output_format(self) -> SampleFormat:
+        """The form of what is read."""
+        return self._output_format
+
+    # ---- in ----------------------------------------------------------------------------------
+
+    def push(
+        self,
+        data: Buffer,
+        *,
+        item: Hashable = None,
+        end: bool = False,
+        timestamp: int | None = None,
+        sequence: int | None = None,
+        now_ns: int | None = None,
+    ) -> PushResult:
+        """
+        Queue sound of an item; all of it or nothing.
+
+        Without *timestamp* and *sequence* it is appended, and the items follow one another. With
+        one of them packets may come late, twice, in any order, or not at all.
+
+        Args:
+            data: Whole frames in the input format. Copied.
+            item: What the sound belongs to, any hashable. None is an item without a name; after
+                its end, or after :meth:`clear`, the next None is another item.
+            end: The item ends with this.
+            timestamp: As in RTP: counts frames, modulo 2**32. A jump of more than 5 s begins a
+                new time base.
+            sequence: As in RTP, modulo 2**16; for packets of one size that have no timestamp.
+            now_ns: When it arrived, by the clock that the reader uses; None means now.
+
+        Returns:
+            A result that is true when it was accepted. FULL: wait until some of it is played.
+            STALE: the item was cleared, has ended, or was followed by another one.
+
+        Raises:
+            AudioError: The bytes are no whole frames, or more than the capacity.
+            ClosedError: The playout is closed.
+        """
+        src = readable(data)
+        frames, rest_bytes = divmod(len(src), self._input_frame_bytes)
+        if rest_bytes:
+            raise AudioError(
+                f"a frame is {self._input_frame_bytes} bytes, got {len(src)} bytes: the last "
+                "frame is cut"
+            )
+        if frames * 1000 > self._capacity_ms * self._sample_rate_hz:
+            raise AudioError(
+                f"{frames * 1000 / self._sample_rate_hz:.0f} ms cannot be pushed at once into "
+                f"a playout of {self._capacity_ms} ms: push it in pieces"
+            )
+        if timestamp is not None and sequence is not None:
+            raise LocalProtocolError("a packet has a place by timestamp or by sequence, got both")
+        flags = hold.IW_PLAYOUT_END_OF_ITEM if end else 0
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        with self._control:
+            core = self._open()
+            number = self._number_of(item)
+            if timestamp is not None:
+                place = timestamp & 0xFFFFFFFF
+                status = hold.iw_playout_push_at(core, src, frames, number, place, flags, now_ns)
+            elif sequence is not None:
+                place = sequence & 0xFFFF
+                status = hold.iw_playout_push_sequence(
+                    core, src, frames, number, place, flags, now_ns
+                )
+            else:
+                status = hold.iw_playout_push(core, src, frames, number, flags, now_ns)
+            if end and item is None and status == hold.IW_OK:
+                self._unnamed = 0
+        if status == hold.IW_NO_MEMORY:
+            raise MemoryError(f"no memory for {frames} frames of sound")
+        return _RESULTS[status]
+
+    def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
+        """
+        Say that nothing more of an item will come, so that running out of it is no stall.
+
+        Raises:
+            ClosedError: The playout is closed.
+        """
+        return self.push(b"", item=item, end=True, now_ns=now_ns)
+
+    def mark(self, item: Hashable, offset_ms: float, tag: object) -> None:
+        """
+        Ask :meth:`poll` to report *tag* once so much of an item has been played.
+
+        Sound of the item may still be to come. A mark behind the item's end is reported at its
+        end. Marks of an item come in the order of their offsets.
+
+        Raises:
+            LocalProtocolError: The item was cleared, or 16384 marks wait.
+            ClosedError: The playout is closed.
+        """
+        offset_frames = max(0, round(offset_ms * self._sample_rate_hz / 1000))
+        with self._control:
+            core = self._open()
+            self._numbers += 1
+            number = self._numbers
+            status = hold.iw_playout_mark(core, self._number_of(item), offset_frames, number)
+            if status == hold.IW_OK:
+                self._tags[number] = tag
+        if status == hold.IW_STALE:
+            raise LocalProtocolError(f"item {item!r} was cleared: it takes no marks")
+        if status == hold.IW_NO_MEMORY:
+            raise MemoryError("no memory for a mark")
+        if status != hold.IW_OK:
+            raise LocalProtocolError("too many marks or items wait: play or clear them first")
+
+    # ---- out ---------------------------------------------------------------------------------
+
+    def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
+        """
+        Fill *out* with the next sound. Never waits.
+
+        Args:
+            out: Any writable contiguous buffer of whole frames in the output format.
+            now_ns: The time at which its first frame is played; None means now.
+
+        Returns:
+            How many of its frames are sound; the others are silence.
+
+        Raises:
+            AudioError: *out* is no whole number of frames.
+            LocalProtocolError: Another thread or a device is reading.
+            ClosedError: The playout is closed.
+        """
+        dst = ffi.from_buffer(U8, out, True)
+        frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
+        if rest_bytes:
+            raise AudioError(
+                f"a frame is {self._output_frame_bytes} bytes, got room for {len(dst)}: give "
+                "room for whole frames"
+            )
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        self._begin_reading()
+        try:
+            return hold.iw_playout_pull(self._open(), dst, frames, now_ns)
+        finally:
+            self._reading.release()
+
+    def numpy(
+        self, frames: int, *, now_ns: int | None = None
+    ) -> npt.NDArray[np.int16] | npt.NDArray[np.float32]:
+        """
+        The next *frames* as a new array, shaped (frames,) or (frames, 2); see :meth:`read`.
+
+        int16 or float32, as the output format says.
+        """
+        import numpy as np
+
+        out = bytearray(frames * self._output_frame_bytes)
+        self.read(out, now_ns=now_ns)
+        shape = (frames,) if self._channels == 1 else (frames, self._channels)
+        if self._output_format == "s16":
+            return np.frombuffer(out, np.int16).reshape(shape)
+        return np.frombuffer(out, np.float32).reshape(shape)
+
+    def parts(self) -> list[PlayoutPart]:
+        """
+        Where the output of the last read came from, in order; at most 256 parts.
+
+        Raises:
+            LocalProtocolError: Another thread or a device is reading.
+            ClosedError: The playout is closed.
+        """
+        parts = ffi.new("struct iw_playout_part[]", hold.IW_PLAYOUT_PARTS)
+        self._begin_reading()
+        try:
+            count = hold.iw_playout_parts(self._open(), parts, hold.IW_PLAYOUT_PARTS)
+        finally:
+            self._reading.release()
+        return [PlayoutPart.from_core(part) for part in structs(parts, count)]
+
+    def attach(self) -> tuple[int, int]:
+        """
+        Give the reading to a device's callback in C, until :meth:`detach`.
+
+        Returns:
+            The addresses of the function ``iw_playout_pull`` of ``csrc/include/iw_api.h``, and of
+            the ``struct iw_playout`` that it takes first. They are good until :meth:`detach`.
+
+        Raises:
+            LocalProtocolError: Another thread or a device is reading.
+            ClosedError: The playout is closed.
+        """
+        self._begin_reading()
+        try:
+            core = self._open()
+        except ClosedError:
+            self._reading.release()
+            raise
+        self._attached = True
+        function = ffi.addressof(hold, "iw_playout_pull")
+        return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
+
+    def detach(self) -> None:
+        """
+        Take the reading back. The device must have stopped calling before.
+
+        Does nothing when no device is attached.
+        """
+        with self._control:
+            if self._attached:
+                self._attached = False
+                self._reading.release()
+
+    # ---- control -----------------------------------------------------------------------------
+
+    def clear(self, *, latency_ms: float = 0.0) -> dict[Hashable, Cleared]:
+        """
+        Drop all that is queued; what plays fades out within *fade_ms*.
+
+        The figures are final: the fade is in them, and sound that comes later for these items is
+        refused as stale. Marks that were not reached are cancelled.
+
+        Args:
+            latency_ms: Sound that the device has taken and drops as well, because it was
+                stopped. 0 when it plays on.
+
+        Returns:
+            For each item that was not heard to its end, in order, how much of it was heard.
+
+        Raises:
+            ClosedError: The playout is closed.
+        """
+        with self._control:
+            core = self._open()
+            latency_frames = self._frames(latency_ms)
+            count = hold.iw_playout_clear(
+                core, self._cleared, hold.IW_PLAYOUT_ITEMS, latency_frames
+            )
+            self._unnamed = 0
+            return {
+                self._names.get(cleared.item): Cleared.from_core(cleared, self._sample_rate_hz)
+                for cleared in structs(self._cleared, count)
+            }
+
+    def position_ms(self, item: Hashable = None, *, latency_ms: float = 0.0) -> float:
+        """
+        How much of an item was played, never more than was pushed.
+
+        Args:
+            item: As given to :meth:`push`; None means the item without a name that is under way.
+            latency_ms: What the device has taken and not yet sounded.
+
+        Raises:
+            LocalProtocolError: The item is unknown: never pushed, or over for long.
+            ClosedError: The playout is closed.
+        """
+        with self._control:
+            core = self._open()
+            number = self._unnamed if item is None else self._ids.get(item, 0)
+            frames = hold.iw_playout_position(core, number, self._frames(latency_ms))
+        if frames < 0:
+            raise LocalProtocolError(f"item {item!r} is unknown: push some of it first")
+        return frames * 1000 / self._sample_rate_hz
+
+    def poll(self, *, latency_ms: float = 0.0) -> list[PlayoutEvent]:
+        """
+        What happened since the last poll, in order; an empty list when nothing did.
+
+        Args:
+            latency_ms: What the device has taken and not yet sounded: marks and items are
+                reported when they are heard.
+
+        Raises:
+            ClosedError: The playout is closed.
+        """
+        found: list[PlayoutEvent] = []
+        with self._control:
+            core = self._open()
+            latency_frames = self._frames(latency_ms)
+            count = _EVENTS
+            while count == _EVENTS:
+                count = hold.iw_playout_poll(core, self._events, _EVENTS, latency_frames)
+                found += [self._event(event) for event in structs(self._events, count)]
+        return found
+
+    def pause(self) -> None:
+        """Fade out and stand still; nothing is lost. May be called twice."""
+        with self._control:
+            hold.iw_playout_pause(self._open(), 1)
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        with self._control:
+            hold.iw_playout_pause(self._open(), 0)
+
+    def stats(self) -> PlayoutStats:
+        """
+        Figures of this moment; two of them may be one read apart.
+
+        Raises:
+            ClosedError: The playout is closed.
+        """
+        stats = ffi.new("struct iw_playout_stats *")
+        with self._control:
+            hold.iw_playout_stats(self._open(), stats)
+        return PlayoutStats.from_core(stats, self._sample_rate_hz)
+
+    def close(self) -> None:
+        """
+        Free everything. May be called twice.
+
+        Raises:
+            LocalProtocolError: A device is attached, or a read does not end.
+        """
+        with self._control:
+            if self._core is None:
+                return
+            if self._attached or not self._reading.acquire(timeout=_CLOSE_TIMEOUT):
+                raise LocalProtocolError("a device reads this playout: stop it and detach first")
+            core, self._core = self._core, None
+            ffi.release(core)
+            self._reading.release()
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _open(self) -> CData:
+        if self._core is None:
+            raise ClosedError("the playout is closed: make another one")
+        return self._core
+
+    def _begin_reading(self) -> None:
+        if not self._reading.acquire(blocking=False):
+            raise LocalProtocolError("one thread or device reads a playout, another one does now")
+
+    def _frames(self, latency_ms: float) -> int:
+        return max(0, round(latency_ms * self._sample_rate_hz / 1000))
+
+    def _number_of(self, item: Hashable) -> int:
+        number = self._unnamed if item is None else self._ids.get(item, 0)
+        if number:
+            return number
+        self._numbers = number = self._numbers + 1
+        self._names[number] = item
+        if item is None:
+            self._unnamed = number
+        else:
+            self._ids[item] = number
+        if len(self._names) > _NAMES:
+            oldest = next(iter(self._names))
+            self._ids.pop(self._names.pop(oldest), None)
+        return number
+
+    def _event(self, event: CData) -> PlayoutEvent:
+        item = self._names.get(event.item)
+        tag = self._tags.pop(event.tag, None)
+        return PlayoutEvent.from_core(event, item, tag, self._sample_rate_hz)
