@@ -1,0 +1,97 @@
+"""What a pull and a push cost, and what Python adds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import attrs
+import numpy as np
+
+from benchmarks.playout.speech import source
+from benchmarks.playout.traces import gamma, live, outages
+from inworld_sync.audio.playout import Playout
+
+RATE_HZ = 48000
+FRAMES = RATE_HZ // 100
+PACKET_FRAMES = RATE_HZ // 50
+SECONDS = 30
+REPEATS = 7
+
+
+@attrs.frozen
+class Cost:
+    """Times of one kind of call, in microseconds."""
+
+    name: str
+    median_us: float
+    p999_us: float
+    limit_median_us: float
+    limit_p999_us: float
+
+    @property
+    def met(self) -> bool:
+        """Whether both limits are kept."""
+        return self.median_us <= self.limit_median_us and self.p999_us <= self.limit_p999_us
+
+    def __str__(self) -> str:
+        word = "ok  " if self.met else "MISS"
+        return (
+            f"{word} {self.name:44} median {self.median_us:6.2f} <= {self.limit_median_us:5.1f}   "
+            f"p99.9 {self.p999_us:6.2f} <= {self.limit_p999_us:5.1f}"
+        )
+
+
+def timed(call: Callable[[], object], times: list[int]) -> None:
+    begin = time.perf_counter_ns()
+    call()
+    times.append(time.perf_counter_ns() - begin)
+
+
+def once(channels: int) -> tuple[list[int], list[int]]:
+    """One jittery stream with outages; times of its pushes and pulls, in ns."""
+    wave = (source(RATE_HZ, SECONDS)[0] * 32767).astype("<i2")
+    trace = live("cost", SECONDS, lambda r, s: gamma(30)(r, s) + outages(r, s, 3, 60, 300), seed=1)
+    packets = [
+        np.repeat(wave[at : at + PACKET_FRAMES], channels).tobytes()
+        for at in range(0, len(wave), PACKET_FRAMES)
+    ]
+    playout = Playout(RATE_HZ, channels, mode="live")
+    out = bytearray(2 * channels * FRAMES)
+    pushes: list[int] = []
+    pulls: list[int] = []
+    arrived = 0
+    for tick in range(SECONDS * 100):
+        now_ns = tick * 10_000_000
+        while arrived < len(packets) and trace.arrival_s[arrived] * 1e9 <= now_ns:
+            sound, at, when = packets[arrived], arrived * PACKET_FRAMES, trace.arrival_s[arrived]
+            arrival_ns = round(when * 1e9)
+            timed(lambda: playout.push(sound, item=0, timestamp=at, now_ns=arrival_ns), pushes)  # noqa: B023
+            arrived += 1
+        timed(lambda: playout.read(out, now_ns=now_ns), pulls)  # noqa: B023
+    stats = playout.stats()
+    assert stats.concealed_frames > 0, "the trace must conceal"
+    assert stats.removed_frames > 0, "the trace must stretch"
+    return pushes, pulls
+
+
+def costs() -> list[Cost]:
+    """
+    Of 48 kHz, PCM16, blocks of 10 ms and packets of 20 ms, through Python.
+
+    The stream is the same every time, so the least time of each of its calls is the cost; the
+    rest is what else the machine did. Limits: 3 and 25 us for a
+    read in C, 3 us for a push, and 2 us more for Python.
+    """
+    found = []
+    for channels, word in ((1, "mono"), (2, "stereo")):
+        runs = [once(channels) for _ in range(REPEATS)]
+        pushes, pulls = (np.min([run[side] for run in runs], axis=0) / 1000 for side in (0, 1))
+        found.append(cost(f"read of 10 ms, {word}", pulls, 5.0, 27.0))
+        found.append(cost(f"push of 20 ms, {word}", pushes, 5.0, 10.0))
+    return found
+
+
+def cost(name: str, times_us: np.ndarray, limit_median_us: float, limit_p999_us: float) -> Cost:
+    median, p999 = np.quantile(times_us, [0.5, 0.999])
+    return Cost(name, float(median), float(p999), limit_median_us, limit_p999_us)

@@ -1,0 +1,86 @@
+"""What the playout promises, as factors on recorded figures of other buffers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from benchmarks.playout.metrics import Figures
+from benchmarks.playout.runs import Results
+
+ANCHORS: dict[str, dict[str, Figures]] = json.loads(
+    Path(__file__).with_name("anchors.json").read_text()
+)
+NETEQ = ANCHORS["live"]["NetEq"]
+FIXED = ANCHORS["burst"]["fixed 120 ms"]
+
+# (profile, factors on NetEq's mean, p95, events and concealment, R above NetEq's).
+LIVE_FACTORS = [
+    ("interactive", 0.65, 0.80, 1.65, 1.70, 4.5),
+    ("balanced", 0.80, 0.80, 1.15, 1.25, 3.0),
+    ("smooth", 0.90, 0.85, 1.00, 1.05, 2.0),
+]
+
+
+@attrs.frozen
+class Goal:
+    """A figure and its limit."""
+
+    name: str
+    figure: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure keeps to the limit."""
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        word = "ok  " if self.met else "MISS"
+        return f"{word} {self.name:58} {self.figure:8.2f} {sign} {self.limit:8.2f}"
+
+
+def live_goals(results: Results) -> Iterator[Goal]:
+    """Of each profile against NetEq."""
+    for profile, mean, p95, events, conc, rating in LIVE_FACTORS:
+        ours, name = results.mean("live", profile), f"live {profile}:"
+        yield Goal(f"{name} mean delay, ms ({mean:.2f} NetEq)", ours["mean"], mean * NETEQ["mean"])
+        yield Goal(f"{name} p95 delay, ms ({p95:.2f} NetEq)", ours["p95"], p95 * NETEQ["p95"])
+        yield Goal(
+            f"{name} gaps a minute ({events:.2f} NetEq)", ours["events"], events * NETEQ["events"]
+        )
+        yield Goal(f"{name} concealed, % ({conc:.2f} NetEq)", ours["conc"], conc * NETEQ["conc"])
+        yield Goal(f"{name} R (NetEq + {rating})", ours["R"], NETEQ["R"] + rating, at_least=True)
+        yield Goal(f"{name} arrived and not played, %", ours["discard"], 0.05)
+
+
+def goals(results: Results) -> Iterator[Goal]:
+    """All of them."""
+    yield from live_goals(results)
+    balanced = results.mean("live", "balanced")
+    yield Goal("live balanced: clicks a minute", balanced["clicks"], 1.0)
+    yield Goal("live balanced: distance of stretched speech, dB", balanced["lsd"], 0.65)
+    limit = ANCHORS["loss"]["NetEq"]["plc"]
+    plc = results.mean("loss", "balanced")["plc"]
+    yield Goal("loss: distance of concealed speech, dB (NetEq)", plc, limit)
+    worst = results.worst("drift", "balanced", "max")
+    yield Goal("drift +-200 ppm, 600 s: largest delay, ms", worst, 100)
+    worst = results.worst("drift", "balanced", "events")
+    yield Goal("drift +-200 ppm, 600 s: gaps a minute", worst, 1.0)
+    burst = results.mean("burst", "burst")
+    yield Goal("burst: samples lost, %", burst["lost"], 0)
+    yield Goal("burst: samples left out, %", burst["acc"], 0)
+    yield Goal("burst: sound after the end, ms", burst["tail"], 0)
+    yield Goal("burst: time to first sound, ms (1.20 fixed)", burst["ttfa"], 1.2 * FIXED["ttfa"])
+    yield Goal(
+        "burst: audible stall, ms an utterance (0.65 fixed)",
+        burst["audible"],
+        0.65 * FIXED["audible"],
+    )
+    yield Goal("burst: cost J (0.90 fixed)", burst["J"], 0.9 * FIXED["J"])
+    yield Goal("burst: clicks a minute", burst["clicks"], 0.3)

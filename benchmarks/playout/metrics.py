@@ -1,0 +1,203 @@
+"""
+What a buffer did to a trace, in numbers.
+
+Live, where delay is the price:
+
+=========  ====================================================================================
+mean, p95  delay of the played samples above the quickest packet, ms; ``max`` the largest
+conc       % of the output that is concealed or silent between the first and the last sample
+audible    the part of it where something is said
+events     gaps a minute; gaps closer than 20 ms are one. ``intr``: gaps of 150 ms and more
+discard    % of what arrived that was not played
+acc, dec   % that was left out and inserted by time scaling
+clicks     abrupt seams a minute
+lsd, plc   dB between the spectra of stretched or concealed output and of the source
+J          mean + 20 ms for each % of conc and discard, the rate at which NetEq trades
+R          the E-model of ITU-T G.107 with 100 ms of other delay and 25.1 as Bpl
+trend      ms a minute by which the delay grows
+=========  ====================================================================================
+
+Burst, where only the start waits: ``ttfa`` time to the first sample, ``stall`` and ``audible`` ms
+an utterance, ``events`` a minute, ``lost``, ``acc`` and ``dec`` %, ``fin`` ms by which the end is
+later than without any wait, ``tail`` ms of sound after the end, ``clicks`` a minute, and the cost
+``J`` = ttfa + 2 audible + 250 for each event of an utterance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.playout.simulate import Played
+from benchmarks.playout.spectrum import Clicks, concealment_distance, stretch_distance
+from benchmarks.playout.speech import Mask, Signal
+from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
+
+Figures = dict[str, float]
+
+MERGED = round(0.020 * RATE_HZ)
+INTERRUPTION = round(0.150 * RATE_HZ)
+OTHER_DELAY_MS = 100.0
+BPL = 25.1
+
+
+def rating(delay_ms: float, missing_percent: float) -> float:
+    """R of ITU-T G.107: delay impairment and G.711 with concealment."""
+    total_ms = OTHER_DELAY_MS + delay_ms
+    impairment = 0.0
+    if total_ms > 100:
+        x = np.log2(total_ms / 100)
+        impairment = 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+    return float(93.2 - impairment - 95 * missing_percent / (missing_percent + BPL))
+
+
+def gaps_of(start: Integers, length: Integers) -> Integers:
+    """Lengths of the gaps that hidden parts make, those closer than 20 ms merged."""
+    found: list[list[int]] = []
+    for first, size in zip(start, length, strict=True):
+        if found and first - found[-1][1] < MERGED:
+            found[-1][1] = first + size
+        else:
+            found.append([first, first + size])
+    return np.array([end - begin for begin, end in found], int)
+
+
+def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
+    """Which samples of the source were played."""
+    edges = np.zeros(total + 1, int)
+    np.add.at(edges, np.clip(places, 0, total), 1)
+    np.add.at(edges, np.clip(places + sizes, 0, total), -1)
+    return np.cumsum(edges)[:-1] > 0
+
+
+def said_at(played: Played, active: Mask, end: int) -> Mask:
+    """For each hidden part: whether something is said where the sound goes on."""
+    sound = played.is_played
+    place = np.where(sound, played.place, -1)
+    following = end
+    for index in range(len(place) - 1, -1, -1):
+        if sound[index]:
+            following = int(place[index])
+        place[index] = following
+    place = np.clip(place[~sound], 0, len(active) - 1)
+    return np.asarray(active[place] | active[np.maximum(0, place - 160)])
+
+
+def quantile(values: Floats, weights: Integers, share: float) -> float:
+    order = np.argsort(values)
+    summed = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][np.searchsorted(summed, share)])
+
+
+def live_figures(
+    trace: Trace, played: Played, source: Signal, active: Mask, clicks: Clicks | None
+) -> Figures:
+    """The figures of live mode; without *clicks* those that need the sound are left out."""
+    sound = np.flatnonzero(played.is_played)
+    inner = played.between(sound[0], sound[-1])
+    hidden = ~inner.is_played
+    total = int(inner.length.sum())
+    minutes = total / RATE_HZ / 60
+    concealed = inner.length[hidden]
+    gaps = gaps_of(inner.start[hidden], concealed)
+    said = said_at(inner, active, int(inner.place[-1]))
+
+    arrived = np.isfinite(trace.arrival_s)
+    best_s = np.min(trace.arrival_s[arrived] - trace.sent_s[arrived])
+    place, length, taken = (x[~hidden] for x in (inner.place, inner.length, inner.source))
+    packet = np.clip(np.searchsorted(trace.place, place, "right") - 1, 0, len(trace.place) - 1)
+    due_s = trace.sent_s[packet] + (place - trace.place[packet]) / RATE_HZ + best_s
+    time_s = inner.time_s[~hidden]
+    delay_ms = (time_s - due_s) * 1000
+    mean_ms = float((delay_ms * length).sum() / length.sum())
+
+    there = np.zeros(trace.total, bool)
+    for index in np.flatnonzero(arrived):
+        there[trace.place[index] : trace.place[index] + trace.length[index]] = True
+    unheard = there & ~coverage(place, taken, trace.total)
+    discard = float(100 * unheard.sum() / max(1, there.sum()))
+    change = taken - length
+    conc = float(100 * concealed.sum() / total)
+    late = time_s - time_s[0] > (time_s[-1] - time_s[0]) / 3
+    slope = np.polyfit((time_s - time_s[0])[late] / 60, delay_ms[late], 1)[0]
+    figures = {
+        "mean": mean_ms,
+        "p95": quantile(delay_ms, length, 0.95),
+        "max": float(delay_ms.max()),
+        "conc": conc,
+        "audible": float(100 * (concealed * said).sum() / total),
+        "events": len(gaps) / minutes,
+        "intr": float((gaps >= INTERRUPTION).sum() / minutes),
+        "discard": discard,
+        "acc": float(100 * change[change > 0].sum() / total),
+        "dec": float(-100 * change[change < 0].sum() / total),
+        "J": mean_ms + 20 * (conc + discard),
+        "R": rating(mean_ms, conc + discard),
+        "trend": float(slope),
+    }
+    if clicks is not None:
+        figures["clicks"] = clicks.count(played) / minutes
+        figures["lsd"] = stretch_distance(played, source)
+        figures["plc"] = concealment_distance(played, source)
+    return figures
+
+
+def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s: float) -> Figures:
+    """The figures of the item that is samples low to high of the source."""
+    mine = played.is_played & (played.place < high) & (played.place + played.source > low)
+    index = np.flatnonzero(mine)
+    if not len(index):
+        return {"ttfa": np.nan, "stall": 0, "audible": 0, "events": 0, "lost": high - low}
+    inner = played.between(index[0], index[-1])
+    hidden = ~inner.is_played
+    stalled = inner.length[hidden]
+    # A gap of silence within one that is concealed is one event.
+    begins = inner.start[hidden]
+    events = int(len(begins) > 0) + int(np.sum(np.diff(begins) - stalled[:-1] >= MERGED))
+    taken, made = inner.source[~hidden], inner.length[~hidden]
+    change = taken - made
+    change = change[np.abs(change) < 4000]
+    heard = coverage(inner.place[~hidden] - low, taken, high - low)
+    end = int(inner.start[-1] + inner.length[-1])
+    after = played.output[end : end + RATE_HZ]
+    return {
+        "ttfa": (inner.time_s[0] - first_s) * 1000,
+        "stall": stalled.sum() / RATE_HZ * 1000,
+        "audible": (stalled * said_at(inner, active, high - 1)).sum() / RATE_HZ * 1000,
+        "events": events,
+        "lost": int((~heard).sum()),
+        "acc": change[change > 0].sum(),
+        "dec": -change[change < 0].sum(),
+        "fin": (inner.time_s[-1] + inner.length[-1] / RATE_HZ - first_s) * 1000
+        - (high - low) / RATE_HZ * 1000,
+        "tail": 1000 * np.sum(np.abs(after) > 0.02) / RATE_HZ,
+    }
+
+
+def burst_figures(trace: Trace, played: Played, active: Mask, clicks: Clicks) -> Figures:
+    """The figures of burst mode, over all utterances of a trace."""
+    rows = []
+    for item in np.unique(trace.item):
+        mine = trace.item == item
+        low = int(trace.place[mine][0])
+        high = int(trace.place[mine][-1] + trace.length[mine][-1])
+        rows.append(utterance_figures(played, active, low, high, trace.arrival_s[mine][0]))
+
+    def column(name: str) -> Floats:
+        return np.array([row[name] for row in rows if name in row], float)
+
+    seconds = trace.total / RATE_HZ
+    figures = {
+        "ttfa": float(np.nanmean(column("ttfa"))),
+        "ttfa95": float(np.nanquantile(column("ttfa"), 0.95)),
+        "stall": float(column("stall").mean()),
+        "audible": float(column("audible").mean()),
+        "events": float(column("events").sum() / seconds * 60),
+        "fin": float(np.nanmean(column("fin"))),
+        "tail": float(column("tail").mean()),
+        "clicks": clicks.count(played) / seconds * 60,
+    }
+    for name in ("lost", "acc", "dec"):
+        figures[name] = float(100 * column(name).sum() / RATE_HZ / seconds)
+    per_item = figures["events"] * seconds / 60 / len(rows)
+    figures["J"] = figures["ttfa"] + 2 * figures["audible"] + 250 * per_item
+    return figures

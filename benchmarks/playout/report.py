@@ -1,0 +1,110 @@
+"""The figures as one table and one chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from benchmarks.playout.goals import ANCHORS
+from benchmarks.playout.metrics import Figures
+from benchmarks.playout.runs import OURS, OURS_BURST, Results
+
+LIVE_COLUMNS = ["mean", "p95", "conc", "events", "intr", "discard", "clicks", "lsd", "J", "R"]
+BURST_COLUMNS = ["ttfa", "stall", "audible", "events", "lost", "acc", "dec", "clicks", "J"]
+RECORDED = " (recorded)"
+
+
+def rows_of(results: Results, kind: str) -> Iterator[tuple[str, Figures]]:
+    """Ours, then the peers that ran, then what is recorded of those that did not."""
+    ran = results.names(kind)
+    yield from ((name, results.mean(kind, name)) for name in ran)
+    for name, figures in ANCHORS[kind].items():
+        if name not in ran:
+            yield name + RECORDED, figures
+
+
+def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[str]) -> str:
+    """A table."""
+    lines = [title, "", f"| buffer | {' | '.join(columns)} |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    ours = OURS.keys() | OURS_BURST.keys()
+    for name, figures in rows:
+        cells = [f"{figures[key]:.{0 if figures[key] >= 100 else 2}f}" for key in columns]
+        label = f"**{name}**" if name in ours else name
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(results: Results) -> str:
+    """Both modes."""
+    live = markdown("Live, mean over 16 networks", [*rows_of(results, "live")], LIVE_COLUMNS)
+    burst = markdown("Burst, mean over 5 servers", [*rows_of(results, "burst")], BURST_COLUMNS)
+    return f"{live}\n{burst}"
+
+
+# ---- the chart ---------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 720, 420
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 56
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #24292f }
+.title { font-size: 16px; font-weight: 600 }
+.grid { stroke: #d0d7de; stroke-width: 1 }
+.ours { fill: #0969da; stroke: #0969da } .other { fill: #8c959f }
+.path { fill: none; stroke: #0969da; stroke-width: 2 }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .grid { stroke: #30363d } }
+"""
+
+
+class Axes:
+    """From figures to places on the page; both axes begin at zero."""
+
+    def __init__(self, right: float, top: float) -> None:
+        self.right, self.top = right, top
+
+    def x(self, value: float) -> float:
+        return LEFT + value / self.right * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - TOP - BOTTOM)
+
+
+def grid(axes: Axes, x_step: int, y_step: int) -> Iterator[str]:
+    """Lines and numbers."""
+    for value in range(0, int(axes.right) + 1, x_step):
+        x = axes.x(value)
+        yield f'<line class="grid" x1="{x:.0f}" y1="{TOP}" x2="{x:.0f}" y2="{HEIGHT - BOTTOM}"/>'
+        yield f'<text x="{x:.0f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{value}</text>'
+    for value in range(0, int(axes.top) + 1, y_step):
+        y = axes.y(value)
+        yield f'<line class="grid" x1="{LEFT}" y1="{y:.0f}" x2="{WIDTH - RIGHT}" y2="{y:.0f}"/>'
+        yield f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{value}</text>'
+
+
+def chart(results: Results) -> str:
+    """Delay against gaps of live mode: nearer to the lower left corner is better."""
+    rows = list(rows_of(results, "live"))
+    right = 1.1 * max(figures["mean"] for _, figures in rows)
+    axes = Axes(right, 1.15 * max(figures["events"] for _, figures in rows))
+    drawn = [*grid(axes, 100, 5)]
+    ours = [(axes.x(row["mean"]), axes.y(row["events"])) for name, row in rows if name in OURS]
+    drawn.append(f'<path class="path" d="M{" L".join(f"{x:.1f},{y:.1f}" for x, y in ours)}"/>')
+    for name, row in rows:
+        x, y = axes.x(row["mean"]), axes.y(row["events"])
+        kind = "ours" if name in OURS else "other"
+        drawn.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+        # To the left of our line, so that names do not cross it.
+        offset, anchor = (-10, "end") if name in OURS else (10, "start")
+        where = f'x="{x + offset:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}"'
+        drawn.append(f"<text {where}>{escape(name)}</text>")
+    body = "\n".join(drawn)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="Delay against gaps of live playout">\n<style>{STYLE}</style>\n'
+        f'<text class="title" x="{LEFT}" y="26">Live playout: delay against gaps, '
+        f"mean over 16 networks</text>\n{body}\n"
+        f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">'
+        "mean added delay, ms</text>\n"
+        f'<text transform="translate(18 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
+        "gaps a minute</text>\n</svg>\n"
+    )

@@ -1,0 +1,138 @@
+"""Play a trace through a buffer in virtual time, and note what came out of where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.playout.speech import Signal
+from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
+
+PERIOD_S = 0.010
+# What is simulated after the last packet, at most, and when nothing is played any more.
+TAIL_S = 2.5
+BURST_TAIL_S = 14.5
+QUIET_S = 1.2
+
+
+class Kind(IntEnum):
+    """Where output comes from."""
+
+    PLAYED = 0
+    CONCEALED = 1
+    HELD = 2
+    IDLE = 3
+
+
+class Part(NamedTuple):
+    """A stretch of output; for PLAYED also the samples of the source that it stands for."""
+
+    kind: int
+    output: int
+    place: int = -1
+    source: int = 0
+
+
+class Packet(NamedTuple):
+    """A piece of the source on its way."""
+
+    number: int  # in the order of sending
+    place: int
+    samples: Signal
+    item: int
+    last: bool  # it ends its item
+    arrival_s: float
+
+
+class Buffer(Protocol):
+    """What is compared. All sound is float32 in [-1, 1]; times are seconds."""
+
+    def push(self, packet: Packet, /) -> None:
+        """A packet arrived."""
+        ...
+
+    def pull(self, count: int, now_s: float, /) -> tuple[Signal, Sequence[Part]]:
+        """The next *count* samples, and where they come from."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Played:
+    """The output of a whole trace, as parallel arrays over its parts."""
+
+    output: Signal
+    kind: NDArray[np.int64]
+    length: Integers  # samples of output
+    place: Integers  # in the source
+    source: Integers  # samples of the source
+    time_s: Floats  # when it was played
+    start: Integers  # in the output
+
+    @property
+    def is_played(self) -> NDArray[np.bool_]:
+        """Which parts are sound of the source."""
+        return self.kind == Kind.PLAYED
+
+    def between(self, first: int, last: int) -> Played:
+        """The parts from first to last, both included."""
+        cut = slice(first, last + 1)
+        return attrs.evolve(
+            self,
+            kind=self.kind[cut],
+            length=self.length[cut],
+            place=self.place[cut],
+            source=self.source[cut],
+            time_s=self.time_s[cut],
+            start=self.start[cut],
+        )
+
+
+def packet_of(trace: Trace, source: Signal, number: int) -> Packet:
+    place = int(trace.place[number])
+    return Packet(
+        number,
+        place,
+        source[place : place + trace.length[number]],
+        int(trace.item[number]),
+        bool(trace.last[number]),
+        float(trace.arrival_s[number]),
+    )
+
+
+def play(trace: Trace, buffer: Buffer, source: Signal, period_s: float = PERIOD_S) -> Played:
+    """Push each packet when it arrives, and pull every *period_s*, until all is over."""
+    count = round(period_s * RATE_HZ)
+    order = np.argsort(trace.arrival_s, kind="stable")
+    order = order[np.isfinite(trace.arrival_s[order])]
+    arrival_s = trace.arrival_s[order]
+    begin_s = np.floor(arrival_s[0] / period_s) * period_s
+    tail_s = BURST_TAIL_S if trace.family == "burst" else TAIL_S
+    pulls = int(np.ceil((arrival_s[-1] - begin_s + TAIL_S) / period_s))
+    pulls += int((tail_s - TAIL_S) / period_s)
+    outputs, parts, times = [], [], []
+    arrived, quiet = 0, 0
+    for pull in range(pulls):
+        now_s = begin_s + (pull + 1) * period_s
+        while arrived < len(order) and arrival_s[arrived] <= now_s:
+            buffer.push(packet_of(trace, source, int(order[arrived])))
+            arrived += 1
+        output, made = buffer.pull(count, now_s)
+        outputs.append(output)
+        offset = 0
+        for part in made:
+            parts.append(part)
+            times.append(now_s + offset / RATE_HZ)
+            offset += part[1]
+        assert offset == count, f"the parts of a pull are {offset} samples of {count}"
+        if arrived == len(order):
+            quiet = quiet + 1 if all(part[0] != Kind.PLAYED for part in made) else 0
+            if quiet * period_s > QUIET_S:
+                break
+    columns = np.array(parts, dtype=np.int64).reshape(-1, 4).T
+    start = np.concatenate([[0], np.cumsum(columns[1])[:-1]])
+    return Played(np.concatenate(outputs), *columns, np.array(times), start)

@@ -1,0 +1,146 @@
+"""How much the output sounds like the source: clicks at seams, and distances between spectra."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from benchmarks.playout.simulate import Kind, Played
+from benchmarks.playout.speech import Mask, Signal
+from benchmarks.playout.traces import RATE_HZ, Floats, Integers
+
+# Edges of about 16 bands of equal width to the ear, in bins of 40 Hz.
+BANDS = np.array([0, 3, 5, 8, 11, 14, 18, 23, 29, 37, 47, 60, 77, 98, 125, 160, 200])
+FRAMES_MOST = 3000
+MS = RATE_HZ // 1000
+
+
+class Clicks:
+    """
+    Counts abrupt places within 10 ms of a seam.
+
+    The statistic is the peak of the second difference in a millisecond over its level in the
+    30 ms around. A click exceeds what 99.95 % of the untouched source reaches.
+    """
+
+    def __init__(self, source: Signal) -> None:
+        statistic, peak = self._statistic(source)
+        self._relative = float(np.quantile(statistic, 0.9995))
+        self._absolute = float(0.25 * np.quantile(peak, 0.99))
+
+    @staticmethod
+    def _statistic(wave: Signal) -> tuple[Floats, Floats]:
+        bend = np.abs(np.diff(np.asarray(wave, float), 2, append=[0, 0]))
+        count = len(bend) // MS
+        blocks = bend[: count * MS].reshape(-1, MS)
+        peak = blocks.max(1)
+        total = np.concatenate([[0], np.cumsum((blocks**2).mean(1))])
+        index = np.arange(count)
+
+        def mean(low: Integers, high: Integers) -> Floats:
+            low, high = np.clip(low, 0, count), np.clip(high, 0, count)
+            return (total[high] - total[low]) / np.maximum(1, high - low)
+
+        around = np.maximum(mean(index - 15, index - 1), mean(index + 2, index + 16))
+        return peak / (np.sqrt(around) + 2e-4), peak
+
+    def count(self, played: Played) -> int:
+        """Clicks in the output; those closer than 4 ms are one."""
+        statistic, peak = self._statistic(played.output)
+        hit = (statistic > self._relative) & (peak > self._absolute)
+        hit &= self._near_seams(played, len(hit))
+        found = np.flatnonzero(hit)
+        return int(1 + np.sum(np.diff(found) > 3)) if len(found) else 0
+
+    @staticmethod
+    def _near_seams(played: Played, count: int) -> Mask:
+        end = played.place + played.source
+        sound = played.is_played
+        plain = np.zeros(len(sound), bool)
+        plain[1:] = sound[1:] & sound[:-1] & (np.abs(played.place[1:] - end[:-1]) < 1)
+        plain &= played.length == played.source
+        silent = np.zeros(len(sound), bool)
+        silent[1:] = (played.kind[1:] == played.kind[:-1]) & ~sound[1:]
+        silent[1:] &= played.kind[1:] != Kind.CONCEALED
+        near = np.zeros(count + 32, bool)
+        for index in np.flatnonzero(~(plain | silent)):
+            first = int(played.start[index]) // MS
+            last = int(played.start[index] + played.length[index]) // MS
+            stretched = sound[index] and played.length[index] != played.source[index]
+            near[max(0, first - 10) : (last if stretched else first) + 11] = True
+            if not sound[index]:
+                near[max(0, last - 10) : last + 11] = True
+        return near[:count]
+
+
+def levels(wave: Signal, centres: Integers, width: int = 400) -> Floats:
+    """The level of each band, in dB, around each of these places."""
+    index = centres[:, None] + np.arange(-width // 2, width // 2)[None, :]
+    frames = wave[np.clip(index, 0, len(wave) - 1)] * np.hanning(width)
+    power = np.abs(np.fft.rfft(frames, 400, axis=1)) ** 2
+    return np.asarray(10 * np.log10(np.add.reduceat(power, BANDS, axis=1)[:, :-1] + 1e-4))
+
+
+def distance(first: Floats, second: Floats) -> Floats:
+    """Between two sets of levels, in dB."""
+    return np.asarray(np.sqrt(np.mean((first - second) ** 2, axis=1)))
+
+
+def stretch_distance(played: Played, source: Signal) -> float:
+    """
+    Between stretched output and the source where it comes from, in dB, the best of +-8 ms.
+
+    Frames of 25 ms in the blocks of 10 ms that were stretched, and in their neighbours, where
+    something is said.
+    """
+    change = np.abs(played.length - played.source)
+    stretched = played.is_played & (change > 0) & (change < 800)
+    if not stretched.any():
+        return 0.0
+    blocks = np.unique((played.start[stretched] + played.length[stretched] / 2) // 160)
+    blocks = np.unique(np.concatenate([blocks - 1, blocks, blocks + 1])).astype(int)
+    centres = blocks * 160 + 80
+    centres = centres[(centres > 400) & (centres < len(played.output) - 400)]
+    part = np.clip(np.searchsorted(played.start, centres, "right") - 1, 0, len(played.kind) - 1)
+    sound = played.is_played[part]
+    centres, part = centres[sound], part[sound]
+    into = (centres - played.start[part]) * played.source[part]
+    places = (played.place[part] + into / np.maximum(1, played.length[part])).astype(int)
+    if len(centres) > FRAMES_MOST:
+        chosen = np.linspace(0, len(centres) - 1, FRAMES_MOST).astype(int)
+        centres, places = centres[chosen], places[chosen]
+    if not len(centres):
+        return 0.0
+    heard = levels(played.output, centres)
+    best = np.full(len(centres), np.inf)
+    for shift in range(-128, 129, 16):
+        best = np.minimum(best, distance(heard, levels(source, places + shift)))
+    best = best[heard.max(1) > -15]
+    return float(best.mean()) if len(best) else 0.0
+
+
+def concealment_distance(played: Played, source: Signal) -> float:
+    """Between concealed and lost sound, in dB, where lost packets were replaced in place."""
+    centres, places = [], []
+    sound = np.flatnonzero(played.is_played)
+    for before, after in itertools.pairwise(sound):
+        if after == before + 1:
+            continue
+        end = int(played.start[before] + played.length[before])
+        gap = int(played.start[after]) - end
+        lost = int(played.place[before] + played.source[before])
+        if 160 <= gap <= 1600 and abs(int(played.place[after]) - lost - gap) <= 200:
+            centres += [end + offset for offset in range(80, gap, 160)]
+            places += [lost + offset for offset in range(80, gap, 160)]
+    centre, place = np.array(centres, int), np.array(places, int)
+    inside = (centre > 400) & (centre < len(played.output) - 400)
+    centre, place = centre[inside], place[inside]
+    if not len(centre):
+        return float("nan")
+    missing = levels(source, place, 320)
+    best = np.full(len(centre), np.inf)
+    for shift in range(-192, 193, 16):
+        best = np.minimum(best, distance(levels(played.output, centre + shift, 320), missing))
+    best = best[missing.max(1) > -10]
+    return float(best.mean()) if len(best) else float("nan")
