@@ -16,7 +16,8 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).parent
-HEADER = CSRC / "include" / "iw_api.h"
+# In this order: the later ones use what the first one declares.
+HEADERS = [CSRC / "include" / name for name in ("iw_api.h", "iw_device.h")]
 SOURCES = sorted(path.as_posix() for path in CSRC.glob("*/*.c"))
 # What the build reads beside the sources. setuptools packs these names into the sdist, so they
 # must hold this file too.
@@ -34,12 +35,15 @@ HOLD_THE_GIL = """
 
 
 def declarations() -> str:
-    """The part of the header that is plain enough for cffi, between its two marks."""
-    _, _, rest = HEADER.read_text(encoding="utf-8").partition("/* cffi: begin */")
-    middle, mark, _ = rest.partition("/* cffi: end */")
-    if not mark:
-        raise SystemExit(f"{HEADER} has lost a mark, '/* cffi: begin */' or '/* cffi: end */'")
-    return middle
+    """The parts of the headers that are plain enough for cffi, between their two marks."""
+    parts = []
+    for header in HEADERS:
+        _, _, rest = header.read_text(encoding="utf-8").partition("/* cffi: begin */")
+        middle, mark, _ = rest.partition("/* cffi: end */")
+        if not mark:
+            raise SystemExit(f"{header} has lost a mark, '/* cffi: begin */' or '/* cffi: end */'")
+        parts.append(middle)
+    return "".join(parts)
 
 
 def flags() -> tuple[list[str], list[str]]:
@@ -66,7 +70,7 @@ def builder(name: str, preamble: str) -> FFI:
     compile_args, link_args = flags()
     ffi.set_source(
         f"inworld_sync._native.{name}",
-        f'{preamble}\n#include "include/iw_api.h"\n',
+        preamble + "".join(f'\n#include "include/{header.name}"' for header in HEADERS) + "\n",
         sources=SOURCES,
         depends=DEPENDS,
         include_dirs=[CSRC.as_posix()],

@@ -1,5 +1,5 @@
 /*
- * The few atomic operations that threads of the core share. Included by playout/ alone.
+ * The few atomic operations that threads of the core share. Included by playout/ and device/.
  *
  * MSVC keeps C11 atomics behind an experimental switch, so its interlocked intrinsics stand in;
  * they are full barriers, which is stronger than what the names promise.

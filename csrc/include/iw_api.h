@@ -1,7 +1,7 @@
 /*
  * Everything that Python may call. Included by every source file, and read by build_ffi.py: the
  * text between the two marks is given to cffi as it stands, so it holds
- * plain declarations only.
+ * plain declarations only. iw_device.h, the part for sound devices, goes the same way.
  *
  * Rules for all functions here:
  * - Samples cross as bytes, `uint8_t *`, little-endian, at any alignment.
@@ -28,7 +28,7 @@
  * Raised with every change of this header. Python compares it at import, so that a stale
  * compiled module is named and not run.
  */
-#define IW_ABI_VERSION 2
+#define IW_ABI_VERSION 3
 
 /* ---- results ----------------------------------------------------------------------------- */
 

@@ -1,0 +1,22 @@
+/*
+ * What PortAudio hands to a callback and takes back. Included by device/ alone.
+ *
+ * Source: portaudio.h of PortAudio 19, PaStreamCallbackFlags and PaStreamCallbackResult. The
+ * numbers are part of its binary interface, so its header is not needed to build.
+ */
+#ifndef IWP_STREAM_H
+#define IWP_STREAM_H
+
+#include "include/iw_device.h"
+
+/* No device has more latency; a stream clock that says so is not believed. */
+#define IWP_STREAM_LATENCY_MAX_S 10.0
+
+enum {
+    IWP_STREAM_CONTINUE = 0,         /* paContinue */
+    IWP_STREAM_INPUT_OVERFLOW = 2,   /* paInputOverflow: sound was lost before this block */
+    IWP_STREAM_OUTPUT_UNDERFLOW = 4, /* paOutputUnderflow: a gap was heard before this block */
+    IWP_STREAM_CHANNELS_MAX = 32
+};
+
+#endif

@@ -1,0 +1,147 @@
+/* A microphone's ring: the device's thread writes, one reader reads, and neither waits. */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/iwp_atomic.h"
+#include "device/iwp_gate.h"
+#include "device/iwp_stream.h"
+
+#define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
+
+struct iw_microphone {
+    const struct iw_gate *gate; /* or NULL */
+    uint64_t hangover_ns;
+    size_t channels;
+    size_t capacity_samples; /* a power of two */
+    /* The callback's; samples from the start. */
+    struct iwp_word written;
+    struct iwp_word dropped;
+    struct iwp_word overflows;
+    struct iwp_word finished;
+    /* The reader's. */
+    struct iwp_word read;
+    struct iwp_word muted;
+    int16_t ring[];
+};
+
+enum iw_status iw_microphone_create(struct iw_microphone **made, size_t capacity_samples,
+                                    uint32_t channels, const struct iw_gate *gate,
+                                    uint64_t hangover_ns)
+{
+    struct iw_microphone *microphone;
+    size_t capacity = 1;
+
+    if (capacity_samples == 0 || capacity_samples > CAPACITY_MAX || channels == 0 ||
+        channels > IWP_STREAM_CHANNELS_MAX)
+        return IW_BAD_ARGUMENT;
+    while (capacity < capacity_samples)
+        capacity *= 2;
+    microphone = calloc(1, sizeof *microphone + capacity * sizeof *microphone->ring);
+    if (microphone == NULL)
+        return IW_NO_MEMORY;
+    microphone->gate = gate;
+    microphone->hangover_ns = hangover_ns;
+    microphone->channels = channels;
+    microphone->capacity_samples = capacity;
+    *made = microphone;
+    return IW_OK;
+}
+
+void iw_microphone_destroy(struct iw_microphone *microphone)
+{
+    free(microphone);
+}
+
+/* One sample of all channels in equal parts, rounded towards zero. */
+static int16_t mixed(const int16_t *frame, size_t channels)
+{
+    int32_t sum = 0;
+
+    for (size_t i = 0; i < channels; i++)
+        sum += frame[i];
+    return (int16_t)(sum / (int32_t)channels);
+}
+
+/* Whether what was heard so many seconds ago may be what the speaker said. */
+static bool is_gated(const struct iw_microphone *microphone, double age_s)
+{
+    uint64_t until_ns;
+    uint64_t heard_ns;
+
+    if (microphone->gate == NULL)
+        return false;
+    until_ns = iwp_load(&microphone->gate->until_ns);
+    heard_ns = iw_playout_clock_ns();
+    if (age_s > 0 && age_s < IWP_STREAM_LATENCY_MAX_S)
+        heard_ns -= (uint64_t)(age_s * 1e9);
+    return until_ns > 0 && heard_ns < until_ns + microphone->hangover_ns;
+}
+
+int iw_microphone_callback(const void *input, void *output, unsigned long frames,
+                           const struct iw_stream_time *time, unsigned long flags, void *user)
+{
+    struct iw_microphone *microphone = user;
+    const int16_t *frame = input;
+    uint64_t written = iwp_load(&microphone->written);
+    size_t room =
+        microphone->capacity_samples - (size_t)(written - iwp_load(&microphone->read));
+    size_t taken = frames < room ? frames : room;
+    double age_s = time == NULL ? 0 : time->current_time - time->input_time;
+    bool silent =
+        input == NULL || iwp_load(&microphone->muted) != 0 || is_gated(microphone, age_s);
+
+    (void)output;
+    for (size_t i = 0; i < taken; i++) {
+        size_t at = (size_t)(written + i) & (microphone->capacity_samples - 1);
+
+        microphone->ring[at] =
+            silent ? 0 : mixed(frame + i * microphone->channels, microphone->channels);
+    }
+    if (flags & IWP_STREAM_INPUT_OVERFLOW)
+        iwp_store(&microphone->overflows, iwp_load(&microphone->overflows) + 1);
+    iwp_store(&microphone->dropped, iwp_load(&microphone->dropped) + (frames - taken));
+    iwp_store(&microphone->written, written + taken);
+    return IWP_STREAM_CONTINUE;
+}
+
+void iw_microphone_finished(void *user)
+{
+    struct iw_microphone *microphone = user;
+
+    iwp_store(&microphone->finished, 1);
+}
+
+size_t iw_microphone_read(struct iw_microphone *microphone, uint8_t *out, size_t samples)
+{
+    uint64_t read = iwp_load(&microphone->read);
+    size_t held = (size_t)(iwp_load(&microphone->written) - read);
+    size_t taken = samples < held ? samples : held;
+    size_t start = (size_t)read & (microphone->capacity_samples - 1);
+    size_t first = microphone->capacity_samples - start;
+
+    first = taken < first ? taken : first;
+    memcpy(out, microphone->ring + start, first * sizeof *microphone->ring);
+    memcpy(out + first * sizeof *microphone->ring, microphone->ring,
+           (taken - first) * sizeof *microphone->ring);
+    iwp_store(&microphone->read, read + taken);
+    return taken;
+}
+
+void iw_microphone_mute(struct iw_microphone *microphone, int muted)
+{
+    iwp_store(&microphone->muted, muted != 0);
+}
+
+void iw_microphone_stats(const struct iw_microphone *microphone,
+                         struct iw_microphone_stats *stats)
+{
+    uint64_t read = iwp_load(&microphone->read);
+    uint64_t written = iwp_load(&microphone->written);
+
+    stats->captured_samples = written;
+    stats->waiting_samples = written - read;
+    stats->dropped_samples = iwp_load(&microphone->dropped);
+    stats->overflows = iwp_load(&microphone->overflows);
+    stats->finished = (uint32_t)iwp_load(&microphone->finished);
+}

@@ -1,0 +1,273 @@
+"""
+The C side of sound devices: what a device's own thread calls, without Python and without waiting.
+
+The callbacks have the types of PortAudio 19, and are handed over as addresses, so nothing of
+PortAudio is needed here.
+
+Lock rule: a :class:`MicrophoneRing` has one lock, taken by its readers; the device's thread takes
+none. The others need none, since what anybody may call of them is atomic in C.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio._memory import new_output
+from inworld_sync.audio.playout import Playout
+from inworld_sync.errors import AudioError
+
+if TYPE_CHECKING:
+    from inworld_sync._native._core import CData
+
+__all__ = [
+    "MicrophoneRing",
+    "MicrophoneStats",
+    "SoundGate",
+    "SpeakerFeed",
+    "SpeakerFeedStats",
+    "StreamCallback",
+]
+
+_SAMPLE_BYTES = 2
+_NS_PER_MS = 1_000_000
+
+
+class StreamCallback(NamedTuple):
+    """
+    What a sound device needs to call, as addresses.
+
+    Whoever hands it to a device keeps the object that it came from alive until the device stops.
+
+    Attributes:
+        function: A ``PaStreamCallback`` for 16-bit samples.
+        finished: A ``PaStreamFinishedCallback``.
+        user: What both get as their last argument.
+    """
+
+    function: int
+    finished: int
+    user: int
+
+
+class SoundGate:
+    """
+    Tells a microphone's thread until when a speaker beside it sounds.
+
+    Thread safety: has nothing to call; shared by devices' threads.
+    """
+
+    def __init__(self) -> None:
+        made = ffi.new("struct iw_gate **")
+        _check(hold.iw_gate_create(made), "a gate between speaker and microphone")
+        self.pointer = ffi.gc(cast("CData", made[0]), hold.iw_gate_destroy)
+
+
+class SpeakerFeedStats(NamedTuple):
+    """
+    A speaker device's figures.
+
+    Attributes:
+        taken_frames: Frames of sound handed to the device, heard or about to be.
+        blocks: Calls of the callback.
+        output_frames: All that was handed to the device, silence too.
+        underflows: Times that the device had nothing to play.
+        latency_ms: From the last callback to the ear.
+        finished: The device has stopped by itself or by command.
+    """
+
+    taken_frames: int
+    blocks: int
+    output_frames: int
+    underflows: int
+    latency_ms: float
+    finished: bool
+
+
+class SpeakerFeed:
+    """
+    Feeds one device from a playout, and knows what of it is heard.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        playout: Playout,
+        gate: SoundGate,
+        *,
+        sample_rate_hz: int,
+        channels: int,
+        latency_ms: float,
+        warm_up_ms: int,
+    ) -> None:
+        """
+        Prepare to feed.
+
+        Args:
+            playout: Mono, 16-bit output; nobody else reads it until :meth:`detach`.
+            gate: Learns until when the device sounds.
+            sample_rate_hz: Of the playout and the device, 1 to 192000.
+            channels: Of the device, 1 to 32; all of them play the same.
+            latency_ms: From the callback to the ear, for hosts that do not tell it.
+            warm_up_ms: Silence at first, since devices swallow their first few milliseconds.
+
+        Raises:
+            AudioError: A value is out of its range.
+        """
+        # Kept alive with this object, since C works on it.
+        self._gate = gate
+        config = ffi.new(
+            "struct iw_speaker_config *",
+            {
+                "sample_rate_hz": sample_rate_hz,
+                "channels": channels,
+                "latency_ns": int(latency_ms * _NS_PER_MS),
+                "warm_up_frames": sample_rate_hz * warm_up_ms // 1000,
+            },
+        )
+        _, core = playout.attach()
+        self._playout = playout
+        made = ffi.new("struct iw_speaker **")
+        status = hold.iw_speaker_create(
+            made, ffi.cast("struct iw_playout *", core), gate.pointer, config
+        )
+        if status != hold.IW_OK:
+            playout.detach()
+        _check(status, f"a speaker of {sample_rate_hz!r} Hz and {channels!r} channels")
+        self._speaker = ffi.gc(cast("CData", made[0]), hold.iw_speaker_destroy)
+
+    @property
+    def callback(self) -> StreamCallback:
+        """What the device calls."""
+        return StreamCallback(
+            _address(ffi.addressof(hold, "iw_speaker_callback")),
+            _address(ffi.addressof(hold, "iw_speaker_finished")),
+            _address(self._speaker),
+        )
+
+    def detach(self) -> None:
+        """Give the playout back. The device must have stopped."""
+        self._playout.detach()
+
+    @property
+    def heard_frames(self) -> int:
+        """Frames of sound that are heard by now: taken by the device, and past its latency."""
+        return hold.iw_speaker_heard(self._speaker, hold.iw_playout_clock_ns())
+
+    @property
+    def stats(self) -> SpeakerFeedStats:
+        """Figures of this moment."""
+        stats = ffi.new("struct iw_speaker_stats *")
+        hold.iw_speaker_stats(self._speaker, stats)
+        return SpeakerFeedStats(
+            stats.taken_frames,
+            stats.blocks,
+            stats.output_frames,
+            stats.underflows,
+            stats.latency_ns / _NS_PER_MS,
+            bool(stats.finished),
+        )
+
+
+class MicrophoneStats(NamedTuple):
+    """
+    A microphone's figures.
+
+    Attributes:
+        captured_samples: Put into the ring so far.
+        waiting_samples: Of them, not yet read.
+        dropped_samples: Heard while the ring was full, and lost.
+        overflows: Times that the device lost sound before it came here.
+        finished: The device has stopped by itself or by command.
+    """
+
+    captured_samples: int
+    waiting_samples: int
+    dropped_samples: int
+    overflows: int
+    finished: bool
+
+
+class MicrophoneRing:
+    """
+    What a microphone heard and nobody read yet, mono.
+
+    Thread safety: every method may be called from any thread; the device's thread writes.
+    """
+
+    def __init__(
+        self,
+        capacity_samples: int,
+        channels: int = 1,
+        *,
+        gate: SoundGate | None = None,
+        hangover_ms: int = 0,
+    ) -> None:
+        """
+        Make an empty ring.
+
+        Args:
+            capacity_samples: At least so many fit, 1 to 2**26.
+            channels: What the device gives, 1 to 32, mixed to one in equal parts.
+            gate: While its speaker sounds, silence is heard.
+            hangover_ms: And for so long after it.
+
+        Raises:
+            AudioError: A value is out of its range.
+        """
+        self._gate = gate
+        made = ffi.new("struct iw_microphone **")
+        status = hold.iw_microphone_create(
+            made,
+            capacity_samples,
+            channels,
+            ffi.NULL if gate is None else gate.pointer,
+            hangover_ms * _NS_PER_MS,
+        )
+        _check(status, f"a ring of {capacity_samples!r} samples and {channels!r} channels")
+        self._ring = ffi.gc(cast("CData", made[0]), hold.iw_microphone_destroy)
+        self._lock = threading.Lock()
+
+    @property
+    def callback(self) -> StreamCallback:
+        """What the device calls."""
+        return StreamCallback(
+            _address(ffi.addressof(hold, "iw_microphone_callback")),
+            _address(ffi.addressof(hold, "iw_microphone_finished")),
+            _address(self._ring),
+        )
+
+    def read(self, samples: int) -> bytes:
+        """Take up to so many samples of what waits, at once; 16-bit little-endian."""
+        out = new_output(samples * _SAMPLE_BYTES)
+        with self._lock:
+            taken = hold.iw_microphone_read(self._ring, out, samples)
+        return ffi.buffer(out, taken * _SAMPLE_BYTES)[:]
+
+    def mute(self, muted: bool) -> None:
+        """Hear silence from the device's next block on, or sound again."""
+        hold.iw_microphone_mute(self._ring, muted)
+
+    @property
+    def stats(self) -> MicrophoneStats:
+        """Figures of this moment."""
+        stats = ffi.new("struct iw_microphone_stats *")
+        hold.iw_microphone_stats(self._ring, stats)
+        return MicrophoneStats(
+            stats.captured_samples,
+            stats.waiting_samples,
+            stats.dropped_samples,
+            stats.overflows,
+            bool(stats.finished),
+        )
+
+
+def _check(status: int, made: str) -> None:
+    if status != hold.IW_OK:
+        raise AudioError(f"{made}: {ffi.string(hold.iw_status_text(status)).decode()}")
+
+
+def _address(pointer: CData) -> int:
+    return int(ffi.cast("uintptr_t", pointer))

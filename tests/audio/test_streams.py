@@ -1,0 +1,341 @@
+"""What a device's thread does in C, driven by hand: the test makes blocks, clocks and latencies."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.streams import MicrophoneRing, SoundGate, SpeakerFeed
+from inworld_sync.errors import AudioError, LocalProtocolError
+
+RATE_HZ = 8000
+BLOCK = 80  # 10 ms
+MS = 1_000_000  # in nanoseconds
+
+# The callback's flags, from portaudio.h.
+INPUT_OVERFLOW = 2
+OUTPUT_UNDERFLOW = 4
+
+
+def samples(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}h", *values)
+
+
+# 100 ms, no sample zero and every one another one.
+RAMP = samples(*range(1, 801))
+
+
+class Device:
+    """Calls the callback as a sound device does, with a clock of its own."""
+
+    def __init__(self, owner: SpeakerFeed | MicrophoneRing, channels: int = 1) -> None:
+        self.owner = owner
+        self.user = ffi.cast("void *", owner.callback.user)
+        self.channels = channels
+        self.time = ffi.new("struct iw_stream_time *", [0.0, 0.0, 0.0])
+
+    def play(self, frames: int = BLOCK, *, ahead_s: float = 0.05, flags: int = 0) -> bytes:
+        """Ask for a block that is heard so many seconds from now."""
+        self.time.current_time, self.time.output_time = 100.0, 100.0 + ahead_s
+        out = ffi.new("uint8_t[]", frames * 2 * self.channels)
+        assert 0 == hold.iw_speaker_callback(ffi.NULL, out, frames, self.time, flags, self.user)
+        return ffi.buffer(out)[:]
+
+    def hear(self, pcm: bytes, *, age_s: float = 0.0, flags: int = 0) -> None:
+        """Bring a block whose first sample was recorded so many seconds ago."""
+        self.time.current_time, self.time.input_time = 100.0, 100.0 - age_s
+        frames = len(pcm) // 2 // self.channels
+        assert 0 == hold.iw_microphone_callback(pcm, ffi.NULL, frames, self.time, flags, self.user)
+
+
+def feed(playout: Playout, *, channels: int = 1, warm_up_ms: int = 0) -> SpeakerFeed:
+    return SpeakerFeed(
+        playout,
+        SoundGate(),
+        sample_rate_hz=RATE_HZ,
+        channels=channels,
+        latency_ms=50,
+        warm_up_ms=warm_up_ms,
+    )
+
+
+@pytest.fixture
+def playout() -> Playout:
+    playout = Playout(RATE_HZ)
+    assert playout.push(RAMP, item=1, end=True)
+    return playout
+
+
+def heard_at(speaker: SpeakerFeed, now_ns: int) -> int:
+    return hold.iw_speaker_heard(speaker._speaker, now_ns)
+
+
+def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) -> None:
+    out = ffi.new("uint8_t[]", frames * 2)
+    hold.iw_speaker_play(speaker._speaker, out, frames, latency_ns, now_ns)
+
+
+# ---- speaker ---------------------------------------------------------------------------------
+
+
+def test_plays_what_was_pushed(playout: Playout) -> None:
+    """A device gets every sample in order, in blocks of its own choice, and then silence."""
+    device = Device(feed(playout))
+
+    played = b"".join(device.play(frames) for frames in (1, 79, 500, 300))
+
+    assert RAMP + bytes(2 * 80) == played
+
+
+def test_all_channels_play_the_same(playout: Playout) -> None:
+    """A device of several channels is given each sample for each of them."""
+    device = Device(feed(playout, channels=3), channels=3)
+
+    assert samples(1, 1, 1, 2, 2, 2) == device.play(2)
+
+
+def test_warms_up_with_silence(playout: Playout) -> None:
+    """What a device swallows at first is silence, and nothing of the sound is used up for it."""
+    device = Device(feed(playout, warm_up_ms=15))
+
+    assert bytes(2 * BLOCK) == device.play()
+    assert bytes(BLOCK) + RAMP[:BLOCK] == device.play()
+
+
+def test_nothing_is_heard_before_its_time(playout: Playout) -> None:
+    """A sample counts as heard when the device's latency is over, and not when it was taken."""
+    speaker = feed(playout)
+    play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
+
+    # Milliseconds from the callback, and what is heard by then: 8 samples each, from 60 on.
+    expected = {0: 0, 59: 0, 60: 0, 61: 8, 85: 200, 110: 400, 5000: 400}
+
+    assert expected == {ms: heard_at(speaker, (1000 + ms) * MS) for ms in expected}
+    assert speaker.stats.taken_frames == 400
+
+
+def test_a_clock_that_is_corrected_is_followed(playout: Playout) -> None:
+    """Each block has its own latency, as the device reports it."""
+    speaker = feed(playout)
+    play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
+    play_at(speaker, 400, now_ns=1050 * MS, latency_ns=70 * MS)
+
+    assert 400 == heard_at(speaker, 1115 * MS)
+    assert 440 == heard_at(speaker, 1125 * MS)
+
+
+def test_silence_is_not_counted(playout: Playout) -> None:
+    """Where nothing is due, time goes by and the count stands."""
+    speaker = feed(playout)
+    play_at(speaker, 1000, now_ns=1000 * MS, latency_ns=0)
+    play_at(speaker, 1000, now_ns=1125 * MS, latency_ns=0)
+    assert playout.push(RAMP, item=2, end=True)
+    play_at(speaker, 400, now_ns=1250 * MS, latency_ns=0)
+
+    assert 800 == heard_at(speaker, 1100 * MS) == heard_at(speaker, 1250 * MS)
+    assert 1000 == heard_at(speaker, 1275 * MS)
+
+
+def test_the_count_survives_its_memory(playout: Playout) -> None:
+    """Only the last few seconds are remembered, and the count is right at any time after them."""
+    speaker = feed(playout)
+    for block in range(3000):
+        play_at(speaker, 1, now_ns=(1000 + block) * MS, latency_ns=0)
+
+    assert 800 == heard_at(speaker, 10_000 * MS)
+
+
+def test_a_clear_is_final(playout: Playout) -> None:
+    """What the device takes after a clear is the fade that the clear has counted, to the sample."""
+    device_feed = feed(playout)
+    device = Device(device_feed)
+    device.play()
+    cleared = playout.clear()[1]
+    device.play()
+    device.play()
+
+    assert device_feed.stats.taken_frames == round(cleared.heard_ms * RATE_HZ / 1000)
+    assert BLOCK < device_feed.stats.taken_frames <= BLOCK + 40
+
+
+def test_stretched_sound_counts_once() -> None:
+    """Where sound is stretched to cover a slow network, its own samples are what counts."""
+    playout = Playout(RATE_HZ, start_ms=20)
+    speaker = feed(playout)
+    device = Device(speaker)
+    for start in range(0, len(RAMP), 320):
+        assert playout.push(RAMP[start : start + 320], item=1)
+        for _ in range(4):
+            device.play(40)
+    playout.end(1)
+    for _ in range(20):
+        device.play(40)
+
+    assert 800 == speaker.stats.taken_frames
+
+
+def test_the_devices_word_on_latency_is_believed(playout: Playout) -> None:
+    """The stream's times say when a block is heard; without them the opening's latency holds."""
+    speaker = feed(playout)
+    device = Device(speaker)
+
+    device.play(ahead_s=0.125)
+    assert 125.0 == pytest.approx(speaker.stats.latency_ms)
+    # A clock that stands still, one that runs backwards, and one that makes no sense.
+    for ahead_s in (-100.0, -0.001, 1e6, float("nan")):
+        device.play(ahead_s=ahead_s)
+        assert 50.0 == speaker.stats.latency_ms
+
+
+def test_underflows_are_counted(playout: Playout) -> None:
+    """A gap in the device is told, since the samples around it are all there."""
+    speaker = feed(playout)
+    device = Device(speaker)
+    device.play()
+    device.play(flags=OUTPUT_UNDERFLOW)
+
+    assert speaker.stats.underflows == 1
+    assert speaker.stats.blocks == 2
+    assert 2 * BLOCK == speaker.stats.output_frames
+
+
+def test_a_device_that_stops_is_noticed(playout: Playout) -> None:
+    """The end of the device's thread reaches whoever asks."""
+    speaker = feed(playout)
+    before = speaker.stats.finished
+    hold.iw_speaker_finished(ffi.cast("void *", speaker.callback.user))
+
+    assert (before, speaker.stats.finished) == (False, True)
+
+
+def test_one_device_reads_a_playout(playout: Playout) -> None:
+    """A second reader is refused until the first one gives the playout back."""
+    first = feed(playout)
+    with pytest.raises(LocalProtocolError):
+        feed(playout)
+    first.detach()
+
+    assert samples(1) == Device(feed(playout)).play(1)
+
+
+# ---- microphone ------------------------------------------------------------------------------
+
+
+def test_gives_what_was_heard() -> None:
+    """Every sample comes out once and in order, however the blocks were cut."""
+    ring = MicrophoneRing(1000)
+    device = Device(ring)
+    got = b""
+    for start in range(0, len(RAMP), 322):
+        device.hear(RAMP[start : start + 322])
+        got += ring.read(100)
+
+    assert RAMP == got + ring.read(1000)
+    assert ring.read(1) == b""
+
+
+def test_wraps_around() -> None:
+    """A ring that was filled and emptied many times is still in order."""
+    ring = MicrophoneRing(8)
+    device = Device(ring)
+    for start in range(100):
+        device.hear(samples(start, start + 1, start + 2))
+        assert samples(start, start + 1, start + 2) == ring.read(8)
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    """A slow reader gets what came first; what it lost is counted, and never mixed in."""
+    ring = MicrophoneRing(4)
+    device = Device(ring)
+    device.hear(samples(1, 2, 3))
+    device.hear(samples(4, 5, 6))
+    stats = ring.stats
+
+    assert (4, 4, 2) == (stats.captured_samples, stats.waiting_samples, stats.dropped_samples)
+    assert samples(1, 2, 3, 4) == ring.read(10)
+
+
+def test_channels_are_mixed() -> None:
+    """A device of several channels is heard in equal parts, and none of them overflows."""
+    ring = MicrophoneRing(8, channels=2)
+    Device(ring, channels=2).hear(samples(100, 300, -32768, -32768, 32767, 32767))
+
+    assert samples(200, -32768, 32767) == ring.read(8)
+
+
+def test_muted_is_silence() -> None:
+    """While it is muted time goes on in silence; what was heard before stays."""
+    ring = MicrophoneRing(8)
+    device = Device(ring)
+    device.hear(samples(1, 2))
+    ring.mute(True)
+    device.hear(samples(3, 4))
+    ring.mute(False)
+    device.hear(samples(5, 6))
+
+    assert samples(1, 2, 0, 0, 5, 6) == ring.read(8)
+
+
+def test_the_devices_own_losses_are_counted() -> None:
+    """Sound that the device lost before it came here is told."""
+    ring = MicrophoneRing(8)
+    Device(ring).hear(samples(1), flags=INPUT_OVERFLOW)
+
+    assert ring.stats.overflows == 1
+
+
+def test_a_device_without_input_is_silent() -> None:
+    """A block without sound, which PortAudio allows, is silence."""
+    ring = MicrophoneRing(8)
+    user = ffi.cast("void *", ring.callback.user)
+    hold.iw_microphone_callback(ffi.NULL, ffi.NULL, 2, ffi.NULL, 0, user)
+
+    assert bytes(4) == ring.read(8)
+
+
+def test_does_not_hear_the_speaker(playout: Playout) -> None:
+    """Beside a speaker that sounds, or sounded a moment ago, silence is heard."""
+    gate = SoundGate()
+    speaker = SpeakerFeed(
+        playout, gate, sample_rate_hz=RATE_HZ, channels=1, latency_ms=50, warm_up_ms=0
+    )
+    ring = MicrophoneRing(8, gate=gate, hangover_ms=600_000)
+    microphone = Device(ring)
+
+    microphone.hear(samples(1))
+    Device(speaker).play()
+    microphone.hear(samples(2))
+
+    assert samples(1, 0) == ring.read(8)
+
+
+def test_hears_again_after_the_speaker(playout: Playout) -> None:
+    """What was recorded after the sound and the hangover is heard; silence of a speaker is none."""
+    gate = SoundGate()
+    speaker = SpeakerFeed(
+        playout, gate, sample_rate_hz=RATE_HZ, channels=1, latency_ms=50, warm_up_ms=0
+    )
+    ring = MicrophoneRing(8, gate=gate)
+    now_ns = hold.iw_playout_clock_ns()
+    play_at(speaker, 800, now_ns=now_ns - 5000 * MS, latency_ns=0)
+    play_at(speaker, 800, now_ns=now_ns + 5000 * MS, latency_ns=0)
+    microphone = Device(ring)
+
+    microphone.hear(samples(1))
+    microphone.hear(samples(2), age_s=4.95)
+
+    assert samples(1, 0) == ring.read(8)
+
+
+# No room, too much of it, no channel, more than a device has.
+BAD_RINGS = [(0, 1), (2**26 + 1, 1), (1, 0), (1, 33)]
+
+
+@pytest.mark.parametrize(("capacity", "channels"), BAD_RINGS)
+def test_ring_limits(capacity: int, channels: int) -> None:
+    """A ring that makes no sense is refused."""
+    with pytest.raises(AudioError):
+        MicrophoneRing(capacity, channels)
