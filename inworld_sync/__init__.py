@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
     from inworld_sync.client import Inworld as Inworld
+    from inworld_sync.devices.microphone import Microphone as Microphone
     from inworld_sync.devices.null import NullSpeaker as NullSpeaker
+    from inworld_sync.devices.speaker import Speaker as Speaker
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import (
         AudioError as AudioError,
@@ -34,7 +36,13 @@ if TYPE_CHECKING:
         ServiceError as ServiceError,
         TransportError as TransportError,
     )
-    from inworld_sync.models.devices import AudioSink as AudioSink, AudioSource as AudioSource
+    from inworld_sync.models.devices import (
+        AudioSink as AudioSink,
+        AudioSource as AudioSource,
+        DeviceChanged as DeviceChanged,
+        DeviceInfo as DeviceInfo,
+        SpeakerStats as SpeakerStats,
+    )
     from inworld_sync.models.events import StreamEnded as StreamEnded, UnknownEvent as UnknownEvent
     from inworld_sync.models.options import (
         Limiter as Limiter,
@@ -73,7 +81,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "auth": ["ApiKey", "Auth", "Token"],
     "client": ["Inworld"],
+    "devices.microphone": ["Microphone"],
     "devices.null": ["NullSpeaker"],
+    "devices.speaker": ["Speaker"],
     "devices.wav_file": ["WavSink", "WavSource"],
     "errors": [
         "AudioError",
@@ -95,7 +105,13 @@ _HOMES = {
         "ServiceError",
         "TransportError",
     ],
-    "models.devices": ["AudioSink", "AudioSource"],
+    "models.devices": [
+        "AudioSink",
+        "AudioSource",
+        "DeviceChanged",
+        "DeviceInfo",
+        "SpeakerStats",
+    ],
     "models.events": ["StreamEnded", "UnknownEvent"],
     "models.options": ["Limiter", "Options", "Recorder", "TraceEvent"],
     "models.tts": [

@@ -2,5 +2,24 @@
 Sound in and out: speaker, microphone, WAV files, and a speaker that nobody hears.
 
 All of them speak 16-bit little-endian mono PCM through the protocols of
-:mod:`inworld_sync.models.devices`. Importing this package needs no sound system.
+:mod:`inworld_sync.models.devices`. Importing this package needs no sound system; making a
+:class:`Speaker` or a :class:`Microphone`, and listing devices, needs the extra ``audio``.
 """
+
+from __future__ import annotations
+
+from inworld_sync.devices.microphone import Microphone
+from inworld_sync.devices.null import NullSpeaker
+from inworld_sync.devices.portaudio import list_devices, refresh_devices
+from inworld_sync.devices.speaker import Speaker
+from inworld_sync.devices.wav_file import WavSink, WavSource
+
+__all__ = [
+    "Microphone",
+    "NullSpeaker",
+    "Speaker",
+    "WavSink",
+    "WavSource",
+    "list_devices",
+    "refresh_devices",
+]

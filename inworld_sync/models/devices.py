@@ -1,11 +1,17 @@
-"""What a source and a sink of sound must be able to do; any object that can, will serve."""
+"""
+Sound devices: what a source and a sink must be able to do, and what is told about real ones.
+
+Any object that can what a protocol asks for will serve.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["AudioSink", "AudioSource"]
+import attrs
+
+__all__ = ["AudioSink", "AudioSource", "DeviceChanged", "DeviceInfo", "SpeakerStats"]
 
 
 @runtime_checkable
@@ -98,3 +104,71 @@ class AudioSink(Protocol):
     def close(self) -> None:
         """Stop at once and free the device. May be called twice and from any thread."""
         ...
+
+
+@attrs.frozen
+class DeviceInfo:
+    """
+    A sound device, as PortAudio lists it.
+
+    Attributes:
+        index: Its number in the list, until the list is made anew.
+        name: What the system calls it.
+        host_api: The system's interface to it, such as ``ALSA``, ``Core Audio``,
+            ``Windows WASAPI``. The same device may be listed under several.
+        input_channels: How many it can record, 0 for a speaker.
+        output_channels: How many it can play, 0 for a microphone.
+        sample_rate_hz: The rate that it prefers.
+        default_input: It is what a Microphone takes when no device is named.
+        default_output: It is what a Speaker takes when no device is named.
+    """
+
+    index: int
+    name: str
+    host_api: str
+    input_channels: int
+    output_channels: int
+    sample_rate_hz: int
+    default_input: bool = False
+    default_output: bool = False
+
+
+@attrs.frozen
+class DeviceChanged:
+    """
+    A device went away while it was in use, and another one took its place.
+
+    Attributes:
+        kind: ``output`` for a speaker, ``input`` for a microphone.
+        old: What was in use.
+        new: What is in use now; may be the same device again.
+        lost_ms: Sound that the old device had taken and did not play, or that was not recorded
+            meanwhile, as far as it is known.
+    """
+
+    kind: Literal["input", "output"]
+    old: DeviceInfo
+    new: DeviceInfo
+    lost_ms: float
+
+
+@attrs.frozen
+class SpeakerStats:
+    """
+    How well a speaker plays.
+
+    Attributes:
+        underflows: Times that the device ran dry, heard as a click or a gap.
+        stalls: Times that the sound ran out before its end, since it came too slowly.
+        stalled_ms: How long that took in all.
+        concealed_ms: Sound that was made up to cover it.
+        inserted_ms: By how much sound was stretched to avoid it.
+        latency_ms: From leaving the buffer to the ear.
+    """
+
+    underflows: int
+    stalls: int
+    stalled_ms: float
+    concealed_ms: float
+    inserted_ms: float
+    latency_ms: float

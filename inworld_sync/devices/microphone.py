@@ -1,0 +1,250 @@
+"""
+A microphone whose device fills a ring in C, so that a busy interpreter loses nothing.
+
+Lock rule: ``_lock`` guards every field that changes. It is held while a device opens, and never
+while waiting or while ``on_change`` runs. PortAudio's lock is taken inside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.audio.streams import MicrophoneRing
+from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
+from inworld_sync.devices.opening import (
+    Format,
+    Heartbeat,
+    choose_format,
+    open_stream,
+    reopen_stream,
+)
+from inworld_sync.devices.portaudio import DeviceStream
+from inworld_sync.devices.speaker import Speaker
+from inworld_sync.errors import ClosedError, DeadlineExceeded
+from inworld_sync.models.devices import DeviceChanged, DeviceInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Microphone"]
+
+# Between two looks into the ring: at least, so that a wait that ends early does not spin, and at
+# most, so that a device that is gone is noticed.
+_LEAST_SECONDS = 0.001
+_MOST_SECONDS = 0.25
+
+
+class Microphone:
+    """
+    Gives 16-bit mono PCM of a sound device, block by block.
+
+    The device records from the start to :meth:`close`; what nobody reads waits in a ring of
+    *buffer_ms*, and what does not fit there is lost and counted in :attr:`dropped_samples`.
+
+    Thread safety: one thread iterates; any thread may call the other methods.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 16000,
+        *,
+        device: int | str | None = None,
+        block_ms: int = 20,
+        latency_ms: float = 20.0,
+        buffer_ms: int = 5000,
+        mute_while: Speaker | None = None,
+        hangover_ms: int = 250,
+        on_change: Callable[[DeviceChanged], object] | None = None,
+    ) -> None:
+        """
+        Open the device and start to record.
+
+        Args:
+            sample_rate_hz: Samples a second of what iteration yields, 8000 to 48000. A device that
+                does not give it is asked for another one, and the sound is converted.
+            device: An index or a part of a name of :func:`~inworld_sync.devices.list_devices`;
+                None for the default device, and for the new one when it changes by being
+                unplugged.
+            block_ms: The length of a block, 5 to 1000.
+            latency_ms: What to ask of the device; it takes the nearest it can. 1 to 1000.
+            buffer_ms: How much may wait to be read; 100 to 60000.
+            mute_while: A speaker in the same room. While it sounds, silence is recorded, so that
+                it is not taken for the user. There is no barge-in then; with headphones or echo
+                cancellation this is not needed.
+            hangover_ms: And for so long after it, for the room to fall silent; 0 to 5000.
+            on_change: Called after the device was lost and another one opened, on the thread that
+                iterates.
+
+        Raises:
+            ConfigError: A value is out of its range, or no device has this name.
+            DeviceError: There is no device, it does not open, or sounddevice or PortAudio is not
+                installed.
+        """
+        require_between("sample_rate_hz", sample_rate_hz, 8000, 48_000, "Hz")
+        require_between("block_ms", block_ms, 5, 1000, "ms")
+        require_between("latency_ms", latency_ms, 1, 1000, "ms")
+        require_between("buffer_ms", buffer_ms, 100, 60_000, "ms")
+        require_between("hangover_ms", hangover_ms, 0, 5000, "ms")
+        self._sample_rate_hz = sample_rate_hz
+        self._block_ms = block_ms
+        self._latency_ms = latency_ms
+        self._buffer_ms = buffer_ms
+        self._speaker = mute_while
+        self._hangover_ms = hangover_ms
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._paused = False
+        self._converted = bytearray()
+        self._earlier_dropped = 0
+        chosen = choose_format("input", device, sample_rate_hz)
+        # Indices change when devices do.
+        self._wanted = (
+            f"{chosen.device.name}, {chosen.device.host_api}" if isinstance(device, int) else device
+        )
+        self._stream = self._open(chosen)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second of what iteration yields."""
+        return self._sample_rate_hz
+
+    @property
+    def device(self) -> DeviceInfo:
+        """The device that records."""
+        with self._lock:
+            return self._device
+
+    @property
+    def dropped_samples(self) -> int:
+        """Samples of the device that were lost because nobody read in time."""
+        with self._lock:
+            return self._earlier_dropped + self._ring.stats.dropped_samples
+
+    @property
+    def paused(self) -> bool:
+        """Whether silence is recorded."""
+        with self._lock:
+            return self._paused
+
+    def pause(self) -> None:
+        """Record silence until :meth:`resume`; blocks go on coming."""
+        self._mute(True)
+
+    def resume(self) -> None:
+        """Record sound again."""
+        self._mute(False)
+
+    def read(self, *, timeout: float | None = None) -> bytes:
+        """
+        Give the next block, once it is there.
+
+        Raises:
+            DeadlineExceeded: *timeout* seconds passed; nothing is lost.
+            DeviceError: The device is gone, and no other one took its place.
+            ClosedError: It was closed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        size_bytes = self._sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
+        while True:
+            missing = size_bytes - len(self._converted)
+            if missing > 0:
+                missing -= self._fetch(missing)
+            if missing <= 0:
+                block = bytes(self._converted[:size_bytes])
+                del self._converted[:size_bytes]
+                return block
+            seconds = missing / SAMPLE_BYTES / self._sample_rate_hz
+            self._wait(min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS), deadline)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """
+        Blocks in order, each once it is there; ends when the microphone is closed.
+
+        Raises:
+            DeviceError: The device is gone, and no other one took its place.
+        """
+        with contextlib.suppress(ClosedError):
+            while True:
+                yield self.read()
+
+    def close(self) -> None:
+        """Stop recording and free the device. May be called twice and from any thread."""
+        self._closed.set()
+        with self._lock:
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, chosen: Format) -> DeviceStream:
+        ring = MicrophoneRing(
+            chosen.sample_rate_hz * self._buffer_ms // 1000,
+            chosen.channels,
+            gate=None if self._speaker is None else self._speaker.gate,
+            hangover_ms=self._hangover_ms,
+        )
+        ring.mute(self._paused)
+        stream = open_stream("input", chosen, ring.callback, ring, self._latency_ms)
+        self._device, self._ring, self._heartbeat = chosen.device, ring, Heartbeat()
+        self._rate_hz = chosen.sample_rate_hz
+        self._resampler = Resampler(self._rate_hz, self._sample_rate_hz)
+        return stream
+
+    def _mute(self, muted: bool) -> None:
+        with self._lock:
+            self._paused = muted
+            self._ring.mute(muted)
+
+    def _fetch(self, missing_bytes: int) -> int:
+        """Take what the device has of so many bytes; says how many came."""
+        if self._closed.is_set():
+            raise ClosedError("this Microphone is closed")
+        # Rounded up, so that less than a sample missing still moves the resampler on.
+        frames = -(-missing_bytes * self._rate_hz // (SAMPLE_BYTES * self._sample_rate_hz))
+        taken = self._resampler.feed(self._ring.read(frames))
+        self._converted += taken
+        return len(taken)
+
+    def _wait(self, seconds: float, deadline: float | None) -> None:
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded("the deadline passed before a block was recorded")
+            seconds = min(seconds, left)
+        self._closed.wait(seconds)
+        event = None
+        with self._lock:
+            if not self._closed.is_set() and not self._is_alive():
+                event = self._revive()
+        if event is not None and self._on_change is not None:
+            self._on_change(event)
+
+    def _is_alive(self) -> bool:
+        stats = self._ring.stats
+        blocks = stats.captured_samples + stats.dropped_samples
+        return not self._heartbeat.is_gone(self._stream, blocks, stats.finished)
+
+    def _revive(self) -> DeviceChanged:
+        """Open the device again, or the one that is the default now."""
+        old, old_ring, last_seen = self._device, self._ring, self._heartbeat.last_seen
+        self._stream.close()
+        stats = old_ring.stats
+        self._converted += self._resampler.feed(old_ring.read(stats.waiting_samples))
+        self._converted += self._resampler.finish()
+        self._resampler = Resampler(self._rate_hz, self._sample_rate_hz)
+        self._stream = reopen_stream("input", self._open_again)
+        self._earlier_dropped += stats.dropped_samples
+        lost_ms = (time.monotonic() - last_seen) * 1000.0
+        return DeviceChanged("input", old, self._device, lost_ms)
+
+    def _open_again(self) -> DeviceStream:
+        return self._open(choose_format("input", self._wanted, self._sample_rate_hz))

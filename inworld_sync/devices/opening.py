@@ -1,0 +1,116 @@
+"""
+From what a user asks for to a running stream: which device, rate and channel count, and whether it
+still runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from inworld_sync.audio.streams import StreamCallback
+from inworld_sync.devices.portaudio import DeviceStream, Kind, find_device, refresh_devices
+from inworld_sync.errors import ConfigError, DeviceError
+from inworld_sync.models.devices import DeviceInfo
+
+__all__ = ["Format", "Heartbeat", "choose_format", "open_stream", "reopen_stream"]
+
+# What nearly every device takes, when it takes neither the wanted rate nor the one it prefers.
+_COMMON_RATES_HZ = (48_000, 44_100)
+
+# A device calls back many times a second. One that is silent for so long is gone: macOS does not
+# say so, and a sound server that wakes up took 0.8 s.
+_SILENT_SECONDS = 5.0
+
+
+class Format(NamedTuple):
+    """How a device is opened."""
+
+    device: DeviceInfo
+    sample_rate_hz: int
+    channels: int
+
+
+def choose_format(
+    kind: Kind, device: int | str | None, sample_rate_hz: int, *, exactly: bool = False
+) -> Format:
+    """
+    Find the device, and the nearest to mono of the wanted rate that it takes.
+
+    Args:
+        kind: Which way the sound goes.
+        device: An index, a part of a name, or None for the default.
+        sample_rate_hz: What is wanted.
+        exactly: No other rate will do.
+
+    Raises:
+        ConfigError: No device, or more than one, has this name.
+        DeviceError: There is no device, or it takes no 16-bit samples of any usual rate.
+    """
+    found = find_device(kind, device)
+    most = found.input_channels if kind == "input" else found.output_channels
+    rates = [sample_rate_hz]
+    if not exactly:
+        rates += [found.sample_rate_hz, *_COMMON_RATES_HZ]
+    for rate_hz in dict.fromkeys(rates):
+        for channels in dict.fromkeys((1, 2, most)):
+            if channels <= most and DeviceStream.supports(kind, found, rate_hz, channels):
+                return Format(found, rate_hz, channels)
+    listed = ", ".join(f"{rate_hz} Hz" for rate_hz in dict.fromkeys(rates))
+    raise DeviceError(f"{found.name!r} ({found.host_api}) takes no 16-bit samples of {listed}")
+
+
+def open_stream(
+    kind: Kind, chosen: Format, callback: StreamCallback, owner: object, latency_ms: float
+) -> DeviceStream:
+    """Open and start what :func:`choose_format` found."""
+    return DeviceStream(
+        kind,
+        chosen.device,
+        callback,
+        sample_rate_hz=chosen.sample_rate_hz,
+        channels=chosen.channels,
+        latency_ms=latency_ms,
+        owner=owner,
+    )
+
+
+def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceStream:
+    """
+    Open a device that went away, or the one that took its place.
+
+    PortAudio knows the devices of the moment when it started. So the second try starts it again,
+    which ends all streams on sounddevice in this process; see :func:`refresh_devices`.
+
+    Raises:
+        DeviceError: There is no device, or none that does.
+    """
+    try:
+        return open_again()
+    except (ConfigError, DeviceError):
+        pass
+    refresh_devices()
+    try:
+        return open_again()
+    except ConfigError as error:
+        raise DeviceError(f"the {kind} device went away and did not come back: {error}") from error
+
+
+class Heartbeat:
+    """
+    Tells a device that is gone from one that runs.
+
+    Not thread-safe; its owner's lock guards it.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = -1
+        self.last_seen = time.monotonic()
+
+    def is_gone(self, stream: DeviceStream, blocks: int, finished: bool) -> bool:
+        """Whether the device has stopped, or has not called back for seconds."""
+        now = time.monotonic()
+        if blocks != self._blocks:
+            self._blocks, self.last_seen = blocks, now
+        return finished or not stream.running or now - self.last_seen > _SILENT_SECONDS

@@ -1,0 +1,283 @@
+"""
+PortAudio through sounddevice: which devices there are, and streams whose callback is C.
+
+sounddevice talks to PortAudio by cffi and lets library authors pass a C function instead of a
+Python one: ``_StreamBase`` takes as *callback* and *finished_callback* anything that its own
+``ffi.cast`` takes, and *userdata*. Our callbacks are addresses in the compiled core, so no Python
+runs in the device's thread. Source: sounddevice, ``_StreamBase``, "should only be used by library
+authors ... the callback parameter also accepts a C function pointer"; python-rtmixer does the same.
+
+Lock rule: ``_lock`` is held while a stream is opened or closed and while PortAudio starts anew, all
+of which PortAudio leaves to the caller to serialise. Nothing else is locked inside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from inworld_sync.audio.streams import StreamCallback
+from inworld_sync.errors import ConfigError, DeviceError
+from inworld_sync.models.devices import DeviceInfo
+
+__all__ = ["DeviceStream", "find_device", "list_devices", "refresh_devices"]
+
+Kind: TypeAlias = Literal["input", "output"]
+
+_INSTALL: Final = {
+    "linux": "install it, for example with 'apt install libportaudio2' or 'dnf install portaudio'",
+    "darwin": "install it with 'brew install portaudio'",
+}
+# Where _StreamBase takes C callbacks as it does here.
+_SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
+_WASAPI: Final = "Windows WASAPI"
+
+_lock = threading.RLock()
+_streams: weakref.WeakSet[DeviceStream] = weakref.WeakSet()
+
+
+def _sounddevice() -> Any:
+    """
+    The module; its stream class and its cffi have no types.
+
+    Raises:
+        DeviceError: It, or the library below it, is not installed.
+    """
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise DeviceError(
+            "sound devices need sounddevice: pip install 'inworld-sync[audio]'"
+        ) from error
+    except OSError as error:
+        raise DeviceError(
+            "sounddevice is installed, but not the PortAudio library that it needs: "
+            + _INSTALL.get(sys.platform, "reinstall sounddevice, whose wheel brings it")
+        ) from error
+    return sounddevice
+
+
+def list_devices() -> list[DeviceInfo]:
+    """
+    Say which sound devices there are.
+
+    The list is of the moment when PortAudio started; :func:`refresh_devices` starts it anew.
+
+    Raises:
+        DeviceError: sounddevice or PortAudio is not installed.
+    """
+    sd = _sounddevice()
+    with _lock, _translated(sd, "listing sound devices"):
+        hosts = sd.query_hostapis()
+        return [_info(sd, device, hosts) for device in sd.query_devices()]
+
+
+def refresh_devices() -> None:
+    """
+    Look for devices anew, after one was plugged in or out.
+
+    PortAudio starts again, so every stream of this process that runs on sounddevice ends. A
+    :class:`~inworld_sync.Speaker` and a :class:`~inworld_sync.Microphone` open theirs again when
+    they are next used; others must be opened again by whoever owns them.
+
+    Raises:
+        DeviceError: sounddevice or PortAudio is not installed, or does not start.
+    """
+    sd = _sounddevice()
+    with _lock:
+        for stream in list(_streams):
+            stream.close()
+        with _translated(sd, "starting PortAudio"):
+            sd._terminate()  # noqa: SLF001 - the one way to see devices that came later
+            sd._initialize()  # noqa: SLF001
+
+
+def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
+    """
+    Find a device by its index or by a part of its name, or the default one.
+
+    Raises:
+        ConfigError: No device, or more than one, has this name.
+        DeviceError: There is no device at all, or sounddevice or PortAudio is not installed.
+    """
+    sd = _sounddevice()
+    with _lock, _translated(sd, f"finding {_called(kind, device)}"):
+        hosts = sd.query_hostapis()
+        wanted = _default(hosts, kind) if device is None else device
+        try:
+            found = sd.query_devices(wanted, kind)
+        except ValueError as error:
+            raise ConfigError(f"{_called(kind, device)} is not there: {error}") from error
+        return _info(sd, found, hosts)
+
+
+class DeviceStream:
+    """
+    A running stream of 16-bit samples, played or filled by a C callback.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        device: DeviceInfo,
+        callback: StreamCallback,
+        *,
+        sample_rate_hz: int,
+        channels: int,
+        latency_ms: float,
+        owner: object,
+    ) -> None:
+        """
+        Open the device and start.
+
+        Args:
+            kind: Which way the sound goes.
+            device: Where to.
+            callback: What the device's thread calls.
+            sample_rate_hz: Samples a second; see :meth:`supports`.
+            channels: Samples a frame.
+            latency_ms: What the device is asked for; it takes the nearest that it can.
+            owner: What *callback* points into; kept alive until the device has stopped.
+
+        Raises:
+            DeviceError: The device does not open or start.
+        """
+        sd = _sounddevice()
+        self.device = device
+        with _lock:
+            with _translated(sd, f"opening {device.name!r}"):
+                self._stream = _open(
+                    sd,
+                    kind,
+                    device,
+                    callback,
+                    samplerate=sample_rate_hz,
+                    channels=channels,
+                    latency=latency_ms / 1000.0,
+                )
+            # Also at exit and when the owner is forgotten: the device's thread must stop before
+            # what it works on is freed.
+            self._closer = weakref.finalize(self, _close, self._stream, owner)
+            _streams.add(self)
+            try:
+                with _translated(sd, f"starting {device.name!r}"):
+                    self._stream.start()
+            except DeviceError:
+                self._closer()
+                raise
+
+    @property
+    def latency_ms(self) -> float:
+        """What PortAudio expects between the callback and the ear, or the other way round."""
+        return float(self._stream.latency) * 1000.0
+
+    @property
+    def running(self) -> bool:
+        """Whether the device calls back; False after it was closed, unplugged or has failed."""
+        with _lock:
+            return self._closer.alive and bool(self._stream.active)
+
+    def close(self) -> None:
+        """Stop at once. May be called twice."""
+        self._closer()
+
+    @staticmethod
+    def supports(kind: Kind, device: DeviceInfo, sample_rate_hz: int, channels: int) -> bool:
+        """Whether the device takes 16-bit samples of this rate and so many channels."""
+        sd = _sounddevice()
+        check = sd.check_output_settings if kind == "output" else sd.check_input_settings
+        try:
+            with _lock:
+                check(
+                    device=device.index,
+                    channels=channels,
+                    dtype="int16",
+                    extra_settings=_extra(sd, device),
+                    samplerate=sample_rate_hz,
+                )
+        except (sd.PortAudioError, ValueError):
+            return False
+        return True
+
+
+def _close(stream: Any, owner: object) -> None:
+    # The owner is an argument so that it lives as long as the stream.
+    del owner
+    with _lock:
+        stream.close(ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _translated(sd: Any, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except sd.PortAudioError as error:
+        raise DeviceError(f"{doing} failed: {error}") from error
+
+
+def _open(
+    sd: Any, kind: Kind, device: DeviceInfo, callback: StreamCallback, **settings: object
+) -> Any:
+    try:
+        return sd._StreamBase(  # noqa: SLF001 - meant for other libraries
+            kind,
+            device=device.index,
+            dtype="int16",
+            blocksize=0,
+            extra_settings=_extra(sd, device),
+            callback=sd._ffi.cast("PaStreamCallback *", callback.function),  # noqa: SLF001
+            finished_callback=sd._ffi.cast(  # noqa: SLF001
+                "PaStreamFinishedCallback *", callback.finished
+            ),
+            userdata=sd._ffi.cast("void *", callback.user),  # noqa: SLF001
+            **settings,
+        )
+    except sd.PortAudioError:
+        raise
+    except Exception as error:
+        raise DeviceError(
+            f"sounddevice {getattr(sd, '__version__', '?')} does not take a C callback the way "
+            f"{_SOUNDDEVICE} do: install one of these"
+        ) from error
+
+
+def _called(kind: Kind, device: int | str | None) -> str:
+    return f"the default {kind} device" if device is None else f"{kind} device {device!r}"
+
+
+def _default(hosts: tuple[Mapping[str, Any], ...], kind: Kind) -> int | None:
+    # Elsewhere PortAudio's own default is right. On Windows it is MME, whose latency is several
+    # times that of WASAPI and whose names are cut at 31 characters.
+    for host in hosts:
+        if host["name"] == _WASAPI and host[f"default_{kind}_device"] >= 0:
+            return int(host[f"default_{kind}_device"])
+    return None
+
+
+def _extra(sd: Any, device: DeviceInfo) -> Any:
+    # WASAPI plays the mixer's rate alone unless it is asked to convert.
+    return sd.WasapiSettings(auto_convert=True) if device.host_api == _WASAPI else None
+
+
+def _info(sd: Any, device: Mapping[str, Any], hosts: tuple[Mapping[str, Any], ...]) -> DeviceInfo:
+    host = hosts[device["hostapi"]]
+    index = int(device["index"])
+    defaults = [_default(hosts, kind) for kind in ("input", "output")]
+    if defaults == [None, None]:
+        defaults = list(sd.default.device)
+    return DeviceInfo(
+        index=index,
+        name=str(device["name"]),
+        host_api=str(host["name"]),
+        input_channels=int(device["max_input_channels"]),
+        output_channels=int(device["max_output_channels"]),
+        sample_rate_hz=int(device["default_samplerate"]),
+        default_input=index == defaults[0],
+        default_output=index == defaults[1],
+    )
