@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from inworld_sync.audio import base64, g711, pcm, wav
+from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import AudioError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
@@ -220,16 +221,27 @@ class Speech:
         for start in range(0, len(samples), _WAV_BLOCK_BYTES):
             yield bytes(samples[start : start + _WAV_BLOCK_BYTES])
 
-    def play(self, speaker: AudioSink, *, timeout: float | None = None) -> None:
+    def play(self, speaker: AudioSink | None = None, *, timeout: float | None = None) -> None:
         """
         Play it and return when all of it was heard.
 
+        Args:
+            speaker: None opens the default :class:`~inworld_sync.Speaker` for it, which needs the
+                extra ``audio``.
+            timeout: The most seconds to wait for room in the speaker, and then for the end.
+
         Raises:
-            AudioError: The speaker has another sample rate.
+            AudioError: The speaker has another sample rate, or the encoding is compressed.
             DeadlineExceeded: It took longer than *timeout* seconds.
+            DeviceError: There is no speaker, or it failed.
         """
+        samples = self.pcm
+        if speaker is None:
+            with Speaker(self.sample_rate_hz) as default:
+                self.play(default, timeout=timeout)
+            return
         require_rate(speaker, self.sample_rate_hz)
-        speaker.write(self.pcm, timeout=timeout)
+        speaker.write(samples, timeout=timeout)
         speaker.drain(timeout=timeout)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio import wav
+from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import (
     ClosedError,
     ConfigError,
@@ -24,7 +25,7 @@ from inworld_sync.errors import (
     InworldError,
 )
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import ContextConfig, TimestampType, TtsUsage, WordTime
+from inworld_sync.models.tts import ContextConfig, Phone, TimestampType, TtsUsage, WordTime
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.feeding import Feeder, PieceSource
 from inworld_sync.sessions.playback import Playback
@@ -141,8 +142,9 @@ class Tts:
         self,
         text: str | Iterable[str],
         *,
-        speaker: AudioSink,
+        speaker: AudioSink | None = None,
         on_word: Callable[[WordTime], object] | None = None,
+        on_phone: Callable[[Phone], object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = 30.0,
         **settings: Unpack[ContextSettings],
@@ -152,22 +154,36 @@ class Tts:
 
         Args:
             text: Of any length, or an iterable of pieces.
-            speaker: Its sample rate is asked of the service.
-            on_word: Called on the playback's thread with each word as it is heard.
+            speaker: Its sample rate is asked of the service. None opens the default
+                :class:`~inworld_sync.Speaker` for this utterance, which needs the extra
+                ``audio``.
+            on_word: Called on a thread of the playback with each word as it is heard.
+            on_phone: The same for each sound, with the mouth's shape for it.
             config: All settings in one value; *settings* are changes to it.
             timeout: The most seconds to wait for a connection, and for each piece of audio.
             settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
+            AudioError: The speaker has another sample rate than *settings* ask for.
+            DeviceError: There is no default speaker.
         """
         config = self._config(config, settings)
-        if "audio" not in settings:
+        if speaker is not None and "audio" not in settings:
             config = attrs.evolve(
                 config, audio=attrs.evolve(config.audio, sample_rate_hz=speaker.sample_rate_hz)
             )
-        require_rate(speaker, config.audio.sample_rate_hz)
-        return Playback(self.stream(text, config=config, timeout=timeout), speaker, on_word)
+        rate_hz = config.audio.sample_rate_hz
+        if speaker is not None:
+            require_rate(speaker, rate_hz)
+        stream = self.stream(text, config=config, timeout=timeout)
+        return Playback(
+            stream,
+            Speaker(rate_hz) if speaker is None else speaker,
+            on_word,
+            on_phone,
+            closes_speaker=speaker is None,
+        )
 
     def connect(self, *, timeout: float | None = None) -> TtsConnection:
         """
