@@ -1,0 +1,150 @@
+"""Devices are listed and found, and what is missing is named with its cure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from inworld_sync import DeviceInfo, Speaker
+from inworld_sync.devices import list_devices, refresh_devices
+from inworld_sync.errors import ConfigError, DeviceError
+
+from support.sound_card import SoundCard
+
+
+def test_importing_needs_no_sound() -> None:
+    """The package and its devices load on a machine that has neither sounddevice nor numpy."""
+    code = (
+        "import sys; sys.modules['sounddevice'] = sys.modules['numpy'] = None\n"
+        "from inworld_sync import Microphone, NullSpeaker, Speaker, WavSink, WavSource\n"
+        "import inworld_sync.devices"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lacks the extra is told what to install."""
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+
+    with pytest.raises(DeviceError, match=r"pip install 'inworld-sync\[audio\]'"):
+        Speaker()
+
+
+# The system, and what it says where the library below sounddevice is missing.
+CURES = [("linux", "apt install libportaudio2"), ("darwin", "brew"), ("win32", "reinstall")]
+
+
+@pytest.mark.parametrize(("platform", "cure"), CURES)
+def test_without_portaudio_the_package_is_named(
+    monkeypatch: pytest.MonkeyPatch, platform: str, cure: str
+) -> None:
+    """Who lacks the library below sounddevice is told the system's package."""
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "sounddevice":
+                raise OSError("PortAudio library not found")
+
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+
+    with pytest.raises(DeviceError, match=cure):
+        list_devices()
+
+
+def test_lists_devices(sound_card: SoundCard) -> None:
+    """Each device comes with what is needed to choose it."""
+    sound_card.plug_in("headset", rates=(16000,), inputs=1, outputs=2)
+    sound_card.look()
+
+    assert [
+        DeviceInfo(0, "headset", "ALSA", 1, 2, 16000, default_input=True, default_output=True),
+        DeviceInfo(1, "built-in", "ALSA", 2, 2, 48000),
+    ] == list_devices()
+
+
+def test_a_new_device_is_seen_after_a_refresh(sound_card: SoundCard) -> None:
+    """The list is that of the start until it is made anew."""
+    sound_card.plug_in("headset")
+    before = [device.name for device in list_devices()]
+    refresh_devices()
+
+    assert before == ["built-in"]
+    assert [device.name for device in list_devices()] == ["headset", "built-in"]
+    assert sound_card.initialized == 1
+
+
+def test_a_refresh_leaves_a_speaker_usable(sound_card: SoundCard) -> None:
+    """Who plays while the list is made anew opens its device again by itself."""
+    with Speaker() as speaker:
+        speaker.write(bytes(2000))
+        refresh_devices()
+        speaker.drain(timeout=10)
+
+        assert speaker.heard_samples == 1000
+    assert len(sound_card.streams) == 2
+
+
+# By index, by a part of the name, by name and interface.
+CHOICES = [1, "built", "built-in, ALSA"]
+
+
+@pytest.mark.parametrize("device", CHOICES)
+def test_finds_a_device(sound_card: SoundCard, device: int | str) -> None:
+    """A device is chosen by what the list says of it."""
+    sound_card.plug_in("headset")
+    sound_card.look()
+    with Speaker(device=device) as speaker:
+        name = speaker.device.name
+
+    assert name == "built-in"
+
+
+@pytest.mark.parametrize("device", ["nothing", ""])
+def test_a_name_must_fit_one_device(sound_card: SoundCard, device: str) -> None:
+    """A name that fits none, or more than one, is refused."""
+    sound_card.plug_in("headset")
+    sound_card.look()
+
+    with pytest.raises(ConfigError, match="output device"):
+        Speaker(device=device)
+
+
+def test_no_device_at_all(sound_card: SoundCard) -> None:
+    """A machine without sound says so."""
+    sound_card.unplug("built-in")
+    sound_card.look()
+
+    with pytest.raises(DeviceError, match="the default output device"):
+        Speaker()
+
+
+def test_a_sounddevice_of_another_shape_is_named(sound_card: SoundCard) -> None:
+    """A future sounddevice that takes no C callbacks gives an error that says which do."""
+    sound_card.module._StreamBase = lambda kind: SimpleNamespace()
+
+    with pytest.raises(DeviceError, match=r"sounddevice 0\.5\.1 does not take a C callback"):
+        Speaker()
+
+
+def test_a_device_that_does_not_start_is_closed(
+    sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the start fails nothing is left open, and the reason is in the error."""
+
+    def fail(self: object) -> None:
+        raise sound_card.module.PortAudioError("Unanticipated host error")
+
+    monkeypatch.setattr("support.sound_card._Stream.start", fail)
+    closed: list[object] = []
+    monkeypatch.setattr("support.sound_card._Stream.close", lambda self, **_: closed.append(self))
+
+    with pytest.raises(DeviceError, match="starting 'built-in' failed: Unanticipated host error"):
+        Speaker()
+
+    assert len(closed) == 1

@@ -1,0 +1,382 @@
+"""A loudspeaker plays to the sample, knows what was heard, and outlives its device."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from inworld_sync import AudioSink, DeviceChanged, Speaker
+from inworld_sync.errors import (
+    AudioError,
+    ClosedError,
+    ConfigError,
+    DeadlineExceeded,
+    DeviceError,
+    InworldError,
+)
+
+from support.sound_card import LATENCY_S, PATIENCE_S, SoundCard, until
+
+RATE_HZ = 24000
+
+
+def ramp(milliseconds: int) -> bytes:
+    """Samples of which none is zero and none is its neighbour."""
+    count = RATE_HZ * milliseconds // 1000
+    return struct.pack(f"<{count}h", *(1 + index % 30000 for index in range(count)))
+
+
+def sounding(pcm: bytes) -> bytes:
+    """What is left without the silence around it."""
+    return np.trim_zeros(np.frombuffer(pcm, "<i2")).tobytes()
+
+
+def wait_until_heard(speaker: Speaker, samples: int) -> None:
+    until(lambda: speaker.heard_samples >= samples)
+
+
+def test_plays_to_the_sample(sound_card: SoundCard) -> None:
+    """What is written in time is what the device plays, whatever the pieces were."""
+    with Speaker(RATE_HZ) as speaker:
+        pcm = ramp(400)
+        for start in range(0, len(pcm), 1000):
+            speaker.write(pcm[start : start + 1000])
+        speaker.drain(timeout=PATIENCE_S)
+
+    assert isinstance(speaker, AudioSink)
+    assert pcm == sounding(sound_card.played)
+    assert len(pcm) // 2 == speaker.heard_samples
+
+
+def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
+    """A sound that is complete plays, though a longer one would be collected a while."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(ramp(5))
+        speaker.end()
+        until(lambda: speaker.heard_samples == RATE_HZ * 5 // 1000)
+
+    assert ramp(5) == sounding(sound_card.played)
+
+
+def test_nothing_counts_before_it_is_heard(sound_card: SoundCard) -> None:
+    """The count never runs ahead of the device's latency."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(ramp(300))
+        speaker.end()
+        seen = {0: 0.0}
+        while RATE_HZ * 300 // 1000 not in seen:
+            heard = speaker.heard_samples
+            seen.setdefault(heard, time.monotonic())
+
+    blocks = sound_card.streams[0].blocks
+    counts = np.cumsum([np.count_nonzero(np.frombuffer(block.pcm, "<i2")) for block in blocks])
+    for heard, moment in seen.items():
+        # Every block whose first frame is due by then may have been heard in part.
+        due = [
+            int(count)
+            for block, count in zip(blocks, counts, strict=True)
+            if block.heard_at <= moment
+        ]
+        assert heard <= (due[-1] if due else 0)
+
+
+def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
+    """A sound that is written while the last one plays comes after it, whole."""
+    with Speaker(RATE_HZ) as speaker:
+        for _ in range(3):
+            speaker.write(ramp(50))
+            speaker.end()
+        speaker.drain(timeout=PATIENCE_S)
+
+    played = np.frombuffer(sounding(sound_card.played), "<i2")
+    assert ramp(50) * 3 == played[played != 0].tobytes()
+
+
+def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
+    """What a clear says was heard is what the device played, fade included."""
+    with Speaker(RATE_HZ) as speaker:
+        total = 0
+        for pause_samples in (1, 500, 777, 2400, 3001):
+            speaker.write(ramp(500))
+            wait_until_heard(speaker, total + pause_samples)
+            total = speaker.clear()
+            assert total == speaker.heard_samples
+            sound_card.streams[0].play_on(5)
+
+            assert total == speaker._feed.stats.taken_frames == speaker.heard_samples
+
+
+def test_a_clear_drops_what_a_writer_still_holds(sound_card: SoundCard) -> None:
+    """A write that waits for room ends, and nothing of it is heard later."""
+    with Speaker(RATE_HZ, buffer_ms=100) as speaker:
+        speaker.pause()
+        thread = threading.Thread(target=speaker.write, args=(ramp(1000),))
+        thread.start()
+        until(lambda: speaker._written_frames)
+        speaker.clear()
+        thread.join(PATIENCE_S)
+        speaker.resume()
+
+        speaker.drain(timeout=0)
+        assert not thread.is_alive()
+        assert speaker.heard_samples == 0
+
+
+def test_a_pause_loses_nothing(sound_card: SoundCard) -> None:
+    """A pause is silence in the middle; all samples come, and time stands still for the count."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(ramp(300))
+        speaker.end()
+        until(lambda: speaker.heard_samples > 1000)
+        speaker.pause()
+        sound_card.streams[0].play_on(10)
+        heard = speaker.heard_samples
+        sound_card.streams[0].play_on(10)
+
+        assert heard == speaker.heard_samples < RATE_HZ * 300 // 1000
+        speaker.resume()
+        speaker.drain(timeout=PATIENCE_S)
+        assert RATE_HZ * 300 // 1000 == speaker.heard_samples
+
+
+def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
+    """Writing is bounded when nothing plays."""
+    with Speaker(RATE_HZ, buffer_ms=100) as speaker:
+        speaker.pause()
+        with pytest.raises(DeadlineExceeded):
+            speaker.write(ramp(500), timeout=0.02)
+        with pytest.raises(DeadlineExceeded):
+            speaker.drain(timeout=0.02)
+
+
+def test_close_wakes_whoever_waits(sound_card: SoundCard) -> None:
+    """Closing is possible at any time, and a blocked writer learns of it."""
+    speaker = Speaker(RATE_HZ, buffer_ms=100)
+    speaker.pause()
+    errors: list[InworldError] = []
+
+    def write() -> None:
+        try:
+            speaker.write(ramp(1000))
+        except InworldError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    until(lambda: speaker._written_frames)
+    speaker.close()
+    speaker.close()
+    thread.join(PATIENCE_S)
+
+    assert [ClosedError] == [type(error) for error in errors]
+    assert not sound_card.streams[0].active
+    with pytest.raises(ClosedError):
+        speaker.write(b"")
+
+
+def test_the_device_stops_when_the_speaker_is_forgotten(sound_card: SoundCard) -> None:
+    """A speaker that nobody refers to any more frees its device, and nothing crashes."""
+    speaker = Speaker(RATE_HZ)
+    speaker.write(ramp(100))
+    del speaker
+
+    assert not sound_card.streams[0].active
+
+
+def test_half_a_sample_is_refused(sound_card: SoundCard) -> None:
+    """Cut audio is named."""
+    with Speaker(RATE_HZ) as speaker, pytest.raises(AudioError):
+        speaker.write(b"\0")
+
+
+# ---- what the device takes -------------------------------------------------------------------
+
+
+def test_asks_for_what_was_asked(sound_card: SoundCard) -> None:
+    """The device is opened with the wanted rate, mono, 16 bits and the wanted latency."""
+    with Speaker(RATE_HZ, latency_ms=35):
+        settings = sound_card.streams[0].settings
+
+    assert (RATE_HZ, 1, "int16", 0.035) == tuple(
+        settings[name] for name in ("samplerate", "channels", "dtype", "latency")
+    )
+
+
+def test_another_rate_is_converted(sound_card: SoundCard) -> None:
+    """A device that does not take the rate plays the same sound at its own, and counts in ours."""
+    sound_card.unplug("built-in")
+    sound_card.plug_in("studio", rates=(48000,))
+    with Speaker(16000) as speaker:
+        tone = (8000 * np.sin(np.arange(8000) * 2 * np.pi * 400 / 16000)).astype("<i2")
+        speaker.write(tone.tobytes())
+        speaker.drain(timeout=PATIENCE_S)
+
+    played = np.frombuffer(sound_card.played, "<i2").astype(float)
+    spectrum = np.abs(np.fft.rfft(played))
+    peak_hz = spectrum.argmax() * 48000 / len(played)
+    assert 8000 == speaker.heard_samples
+    assert 400 == pytest.approx(peak_hz, abs=4)
+    assert 0.5 == pytest.approx(np.count_nonzero(np.abs(played) > 3) / 48000, abs=0.01)
+
+
+def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
+    """Also where the sound is converted, what a clear says is in samples that were written."""
+    sound_card.unplug("built-in")
+    sound_card.plug_in("studio", rates=(48000,))
+    with Speaker(16000) as speaker:
+        speaker.write(bytes(2 * 16000))
+        until(lambda: speaker.heard_samples > 1600)
+        heard = speaker.clear()
+
+        assert speaker._feed is not None
+        until(lambda: speaker._feed.stats.taken_frames == speaker._written_frames)
+        assert heard == pytest.approx(speaker._feed.stats.taken_frames / 3, abs=1)
+
+
+def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
+    """A device that is stereo only plays the same on both sides."""
+    sound_card.unplug("built-in")
+    sound_card.plug_in("stereo", channels=(2, 2))
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(ramp(50))
+        speaker.drain(timeout=PATIENCE_S)
+
+    played = np.frombuffer(sounding(sound_card.played), "<i2").reshape(-1, 2)
+    assert ramp(50) == played[:, 0].tobytes() == played[:, 1].tobytes()
+
+
+def test_a_device_that_takes_nothing_is_named(sound_card: SoundCard) -> None:
+    """The error says which device and which rates were tried."""
+    sound_card.unplug("built-in")
+    sound_card.plug_in("odd", rates=(11025,), channels=(5, 5))
+
+    with pytest.raises(DeviceError, match=r"'odd' .*24000 Hz, 11025 Hz, 48000 Hz, 44100 Hz"):
+        Speaker(RATE_HZ)
+
+
+def test_windows_is_played_by_wasapi(sound_card: SoundCard) -> None:
+    """Where there is WASAPI it is the default, and it converts the rate by itself."""
+    sound_card.host_api = "Windows WASAPI"
+    with Speaker(RATE_HZ) as speaker:
+        settings = sound_card.streams[0].settings
+
+    assert speaker.device.host_api == "Windows WASAPI"
+    assert settings["extra_settings"] == {"auto_convert": True}
+
+
+# Outside the range on either side.
+BAD = [
+    {"sample_rate_hz": 7999},
+    {"sample_rate_hz": 48001},
+    {"latency_ms": 0},
+    {"latency_ms": 1001},
+    {"buffer_ms": 99},
+]
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) -> None:
+    """A setting that makes no sense is refused before a device is opened."""
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        Speaker(**arguments)
+
+    assert sound_card.streams == []
+
+
+# ---- devices that come and go ----------------------------------------------------------------
+
+
+def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
+    """When the device is unplugged the next one plays the rest, and the program is told."""
+    sound_card.plug_in("headset")
+    sound_card.look()
+    changes: list[DeviceChanged] = []
+    with Speaker(RATE_HZ, on_change=changes.append) as speaker:
+        pcm = ramp(500)
+        speaker.write(pcm)
+        until(lambda: speaker.heard_samples > 1000)
+        sound_card.unplug("headset")
+        speaker.drain(timeout=PATIENCE_S)
+        device = speaker.device.name
+        heard = speaker.heard_samples
+
+    played = np.frombuffer(sound_card.played, "<i2")
+    assert pcm == played[played != 0].tobytes()
+    assert len(pcm) // 2 == heard
+    assert device == "built-in"
+    assert [("output", "headset", "built-in")] == [
+        (change.kind, change.old.name, change.new.name) for change in changes
+    ]
+    assert 0 <= changes[0].lost_ms <= LATENCY_S * 1000 + 10
+
+
+def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
+    """Who asked for one device is told when it is gone, and hears nothing from another one."""
+    sound_card.plug_in("headset")
+    sound_card.look()
+    with Speaker(RATE_HZ, device="headset") as speaker:
+        speaker.write(ramp(500))
+        sound_card.unplug("headset")
+
+        with pytest.raises(DeviceError, match="went away"):
+            speaker.drain(timeout=PATIENCE_S)
+
+
+def test_a_device_that_comes_back_is_used_again(sound_card: SoundCard) -> None:
+    """After the error the next write tries again."""
+    sound_card.plug_in("headset")
+    sound_card.look()
+    with Speaker(RATE_HZ, device="headset", buffer_ms=100) as speaker:
+        speaker.write(ramp(50))
+        sound_card.unplug("headset")
+        with pytest.raises(DeviceError):
+            speaker.drain(timeout=PATIENCE_S)
+        sound_card.plug_in("headset")
+        speaker.write(ramp(100))
+        speaker.drain(timeout=PATIENCE_S)
+
+        assert RATE_HZ * 150 // 1000 == speaker.heard_samples
+
+
+def test_the_last_device_goes(sound_card: SoundCard) -> None:
+    """Without any device left the error says so, and nothing hangs."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(ramp(100))
+        sound_card.unplug("built-in")
+
+        with pytest.raises(DeviceError):
+            speaker.drain(timeout=PATIENCE_S)
+
+
+def test_a_device_that_falls_silent_is_gone(
+    sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that says nothing and no longer calls back is opened anew."""
+    monkeypatch.setattr("inworld_sync.devices.opening._SILENT_SECONDS", 0.1)
+    changes: list[DeviceChanged] = []
+    with Speaker(RATE_HZ, on_change=changes.append) as speaker:
+        speaker.write(ramp(100))
+        sound_card.streams[0].stuck = True
+        speaker.drain(timeout=PATIENCE_S)
+
+    assert len(changes) == 1
+    assert len(sound_card.streams) == 2
+
+
+def test_on_change_may_use_the_speaker(sound_card: SoundCard) -> None:
+    """The handler runs without any lock."""
+    sound_card.plug_in("headset")
+    sound_card.look()
+    seen: list[int] = []
+    speaker = Speaker(RATE_HZ, on_change=lambda _: thread.start() or thread.join(PATIENCE_S))
+    thread = threading.Thread(target=lambda: seen.append(speaker.clear()))
+    with speaker:
+        speaker.write(ramp(500))
+        sound_card.unplug("headset")
+        speaker.drain(timeout=PATIENCE_S)
+
+    assert len(seen) == 1
