@@ -1,0 +1,98 @@
+"""Each cue is due once, in order, when the sound has passed its start."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from inworld_sync.models.tts import WordTime
+from inworld_sync.sessions.cues import Cues
+
+
+def word(start_ms: float, end_ms: float | None = None, text: str = "") -> WordTime:
+    return WordTime(text, start_ms, start_ms + 10 if end_ms is None else end_ms)
+
+
+def cues(*words: WordTime) -> Cues[WordTime]:
+    made: Cues[WordTime] = Cues()
+    made.add(words)
+    return made
+
+
+def test_is_due_when_its_start_has_passed() -> None:
+    """A word that starts at 0 is not due before any sound of it was heard."""
+    found = cues(word(0), word(50))
+
+    assert list(found.reach(0)) == []
+    assert list(found.reach(0.1)) == [word(0)]
+    assert list(found.reach(50)) == []
+    assert list(found.reach(1000)) == [word(50)]
+    assert list(found.reach(2000)) == []
+
+
+def test_late_times_are_told_next() -> None:
+    """A word whose time comes after its sound is told at once, and once."""
+    found = cues(word(100))
+    assert list(found.reach(200)) == [word(100)]
+    found.add([word(150), word(300)])
+
+    assert found.next_start_ms() == 150
+    assert list(found.reach(200)) == [word(150)]
+    assert list(found.reach(200)) == []
+    assert found.next_start_ms() == 300
+
+
+def test_nothing_is_next_at_the_end() -> None:
+    """When all is told there is nothing to wait for."""
+    found = cues(word(10))
+    list(found.reach(20))
+
+    assert found.next_start_ms() is None
+
+
+# A moment, and what sounds then: two words with a gap between them, and one that overlaps.
+MOMENTS = [
+    (-1, None),
+    (0, "a"),
+    (9.9, "a"),
+    (10, None),
+    (20, "b"),
+    (29, "c"),
+    (35, "c"),
+    (40, None),
+]
+
+
+def test_what_sounds_now() -> None:
+    """At each moment the word that began last and has not ended, and none in a gap."""
+    found = cues(word(0, 10, "a"), word(20, 30, "b"), word(28, 40, "c"))
+
+    assert MOMENTS == [
+        (moment, now.text if (now := found.at(moment)) else None) for moment, _ in MOMENTS
+    ]
+
+
+def test_what_was_heard() -> None:
+    """The words up to an interruption are those that had begun."""
+    found = cues(word(0), word(20), word(40))
+
+    assert (word(0), word(20)) == found.before(40)
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 1000)), max_size=5),
+    st.lists(st.floats(0, 1001), max_size=20),
+)
+def test_each_is_told_once(batches: list[list[float]], moments: list[float]) -> None:
+    """Whatever the times and whenever they come, each word is told once, and none too early."""
+    found: Cues[WordTime] = Cues()
+    told: list[float] = []
+    for index, moment in enumerate(sorted(moments)):
+        if index < len(batches):
+            found.add(word(start) for start in batches[index])
+        due = [each.start_ms for each in found.reach(moment)]
+        assert all(start < moment for start in due)
+        told += due
+    given_out = [start for batch in batches[: len(moments)] for start in batch]
+    told += [each.start_ms for each in found.reach(2000)]
+
+    assert sorted(given_out) == sorted(told)
