@@ -75,17 +75,17 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
 }
 
 /*
- * Decode the last group of a text, which ends in one or two '='. Returns the bytes written, or
- * 0 when the group is not right; iw_base64_fault then tells what is wrong with it.
+ * Decode a last group, which ends in one or two '='. Returns the bytes written: 0 when the group
+ * is not right or they do not fit.
  */
-static size_t decode_padded_group(uint8_t *dst, const uint8_t *src)
+static size_t decode_padded_group(uint8_t *dst, size_t dst_bytes, const uint8_t *src)
 {
     const size_t bytes = src[2] == '=' ? 1 : 2;
     const uint8_t whole[4] = {src[0], src[1], bytes == 1 ? 'A' : src[2], 'A'};
     const uint32_t bits = group_bits(whole);
 
     /* Bits below the last byte must be clear. */
-    if (bits >> 31 || bits & (0xffffu >> (bytes - 1) * 8))
+    if (bytes > dst_bytes || bits >> 31 || bits & (0xffffu >> (bytes - 1) * 8))
         return 0;
     dst[0] = (uint8_t)(bits >> 16);
     if (bytes == 2)
@@ -93,26 +93,40 @@ static size_t decode_padded_group(uint8_t *dst, const uint8_t *src)
     return bytes;
 }
 
+struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
+                                               const uint8_t *src, size_t src_bytes)
+{
+    const size_t room_groups = dst_bytes / 3;
+    const size_t fitting = src_bytes / 4 < room_groups ? src_bytes : room_groups * 4;
+    const size_t read = iwp_kernels_active()->base64_decode(dst, src, fitting);
+    struct iwp_base64_span span = {read, read / 4 * 3};
+    size_t last;
+
+    if (src_bytes - read < 4 || src[read + 3] != '=')
+        return span;
+    last = decode_padded_group(dst + span.written_bytes, dst_bytes - span.written_bytes,
+                               src + read);
+    if (last != 0)
+        span.read_bytes += 4;
+    span.written_bytes += last;
+    return span;
+}
+
 ptrdiff_t iw_base64_decode(uint8_t *dst, size_t dst_bytes, const uint8_t *src, size_t src_bytes)
 {
     const int padded = src_bytes >= 4 && src[src_bytes - 1] == '=';
     const size_t padding = padded ? 1u + (src[src_bytes - 2] == '=') : 0;
-    const size_t whole_bytes = src_bytes - (padded ? 4 : 0);
-    size_t written, last, position;
+    struct iwp_base64_span span;
+    size_t position;
 
     if (src_bytes % 4 != 0)
         return iw_base64_fault(&position, src, src_bytes);
     if (src_bytes / 4 * 3 - padding > dst_bytes)
         return IW_NO_ROOM;
-    if (iwp_kernels_active()->base64_decode(dst, src, whole_bytes) != whole_bytes)
+    span = iwp_base64_decode_until(dst, dst_bytes, src, src_bytes);
+    if (span.read_bytes != src_bytes)
         return iw_base64_fault(&position, src, src_bytes);
-    written = whole_bytes / 4 * 3;
-    if (!padded)
-        return (ptrdiff_t)written;
-    last = decode_padded_group(dst + written, src + whole_bytes);
-    if (last == 0)
-        return iw_base64_fault(&position, src, src_bytes);
-    return (ptrdiff_t)(written + last);
+    return (ptrdiff_t)span.written_bytes;
 }
 
 /* The fault of a text whose first character outside the alphabet is the '=' at `first`. */

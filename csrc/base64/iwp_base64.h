@@ -1,9 +1,32 @@
-/* base64 kernels. Included by base64*.c and by iwp_kernels.c. */
+/* Decoding a part of a text, and the kernels. Included by base64*.c, split/ and iwp_kernels.c. */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* How far a decoding came. */
+struct iwp_base64_span {
+    size_t read_bytes;    /* characters taken from src */
+    size_t written_bytes; /* bytes put at dst */
+};
+
+/*
+ * Decode the base64 text at the front of src, up to the first character that does not belong to
+ * it: the quote behind a text inside JSON, for example.
+ *
+ * A padded last group belongs to the text when it is strictly right (RFC 4648 section 4). A group
+ * that is cut, wrongly padded or holds an escape does not, so src[read_bytes] tells what ended
+ * the text: anything but the expected character means that it must be looked at more closely.
+ *
+ * dst        out; bytes behind the written ones and within dst_bytes are undefined
+ * dst_bytes  the room at dst; decoding stops at the last group that fits whole
+ * src        in, the text and what follows it
+ *
+ * Never fails; both counts are zero when no group fits or none is right. Thread-safe.
+ */
+struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
+                                               const uint8_t *src, size_t src_bytes);
 
 /*
  * Decode groups of four characters until one holds a character outside the alphabet ('=' is
