@@ -75,8 +75,8 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
 }
 
 /*
- * Decode a last group, which ends in one or two '='. Returns the bytes written: 0 when the group
- * is not right or they do not fit.
+ * Decode a last group, which ends in one or two '='. Returns the bytes written: 0 when the
+ * group is not right or they do not fit.
  */
 static size_t decode_padded_group(uint8_t *dst, size_t dst_bytes, const uint8_t *src)
 {

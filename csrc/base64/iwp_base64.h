@@ -1,4 +1,4 @@
-/* Decoding a part of a text, and the kernels. Included by base64*.c, split/ and iwp_kernels.c. */
+/* base64 in longer texts, and its kernels. Included by base64*.c, split/ and iwp_kernels.c. */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 
@@ -15,9 +15,9 @@ struct iwp_base64_span {
  * Decode the base64 text at the front of src, up to the first character that does not belong to
  * it: the quote behind a text inside JSON, for example.
  *
- * A padded last group belongs to the text when it is strictly right (RFC 4648 section 4). A group
- * that is cut, wrongly padded or holds an escape does not, so src[read_bytes] tells what ended
- * the text: anything but the expected character means that it must be looked at more closely.
+ * A padded last group belongs to the text when it is strictly right (RFC 4648 section 4). A
+ * group that is cut, wrongly padded or holds an escape does not, so src[read_bytes] tells what
+ * ended the text: anything but the expected character means that it needs a closer look.
  *
  * dst        out; bytes behind the written ones and within dst_bytes are undefined
  * dst_bytes  the room at dst; decoding stops at the last group that fits whole
