@@ -5,65 +5,71 @@
 
 #include "common/iwp_compiler.h"
 #include "common/iwp_kernels.h"
+#include "common/iwp_table.h"
 #include "include/iw_api.h"
 
-/* Six-bit value of a character, or 0xff. */
-#define XX 0xff
-static const uint8_t value_of[256] = {
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 00 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 10 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, 62, XX, XX, XX, 63, /* 20 + / */
-    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, XX, XX, XX, XX, XX, XX, /* 30 0-9 */
-    XX, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, /* 40 A-O */
-    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, XX, XX, XX, XX, XX, /* 50 P-Z */
-    XX, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, /* 60 a-o */
-    41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, XX, XX, XX, XX, XX, /* 70 p-z */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 80 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* 90 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* a0 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* b0 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* c0 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* d0 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* e0 */
-    XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, XX, /* f0 */
-};
-#undef XX
+/*
+ * The bits of a character of each place of a group, where they stand in the group's three bytes
+ * read as a little-endian word; the mark when it is outside the alphabet.
+ *
+ *   byte 2     byte 1     byte 0
+ *   ccdddddd   bbbbcccc   aaaaaabb
+ */
+#define OUTSIDE_MARK 0x80000000u
+#define PLACED(character, bits)                                                                \
+    (IWP_BASE64_VALUE(character) == IWP_BASE64_OUTSIDE ? OUTSIDE_MARK : (uint32_t)(bits))
+#define V(character) IWP_BASE64_VALUE(character)
+#define AS_A(character) PLACED(character, V(character) << 2)
+#define AS_B(character) PLACED(character, V(character) >> 4 | (V(character) & 15) << 12)
+#define AS_C(character) PLACED(character, V(character) >> 2 << 8 | (V(character) & 3) << 22)
+#define AS_D(character) PLACED(character, V(character) << 16)
 
-static const char alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const uint32_t as_a[256] = {IWP_TABLE_256(AS_A)};
+static const uint32_t as_b[256] = {IWP_TABLE_256(AS_B)};
+static const uint32_t as_c[256] = {IWP_TABLE_256(AS_C)};
+static const uint32_t as_d[256] = {IWP_TABLE_256(AS_D)};
 
-/* The 24 bits of a group, first character highest; above 2^24 when one is outside. */
-IWP_INLINE uint32_t group_bits(const uint8_t *src)
+IWP_INLINE int is_outside(uint8_t character)
 {
-    const uint32_t a = value_of[src[0]], b = value_of[src[1]];
-    const uint32_t c = value_of[src[2]], d = value_of[src[3]];
+    return as_a[character] == OUTSIDE_MARK;
+}
 
-    /* The mark 0xff has bit 7, which no value has. */
-    return a << 18 | b << 12 | c << 6 | d | ((a | b | c | d) & 0x80u) << 24;
+/* The three bytes of a group as a little-endian word, or one with the mark. */
+IWP_INLINE uint32_t group_bytes(const uint8_t *src)
+{
+    return as_a[src[0]] | as_b[src[1]] | as_c[src[2]] | as_d[src[3]];
 }
 
 size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes)
 {
     size_t at;
+    uint32_t bytes;
 
-    for (at = 0; src_bytes - at >= 4; at += 4) {
-        const uint32_t bits = group_bits(src + at);
-
-        if (bits >> 31)
-            break;
-        *dst++ = (uint8_t)(bits >> 16);
-        *dst++ = (uint8_t)(bits >> 8);
-        *dst++ = (uint8_t)bits;
+    for (at = 0; src_bytes - at >= 8; at += 4, dst += 3) {
+        bytes = group_bytes(src + at);
+        if (bytes & OUTSIDE_MARK)
+            return at;
+        memcpy(dst, &bytes, 4); /* the next group replaces the fourth */
     }
-    return at;
+    if (src_bytes - at < 4)
+        return at;
+    bytes = group_bytes(src + at);
+    if (bytes & OUTSIDE_MARK)
+        return at;
+    memcpy(dst, &bytes, 3);
+    return at + 4;
 }
+
+/* Two characters for each 12 bits, the first one in the low byte. */
+#define PAIR(bits)                                                                             \
+    (uint16_t)(IWP_BASE64_CHARACTER((bits) >> 6) | IWP_BASE64_CHARACTER((bits) & 63) << 8)
+
+static const uint16_t pair_of[4096] = {IWP_TABLE_4096(PAIR)};
 
 IWP_INLINE void encode_group(uint8_t *dst, uint32_t bits)
 {
-    dst[0] = (uint8_t)alphabet[bits >> 18];
-    dst[1] = (uint8_t)alphabet[bits >> 12 & 63];
-    dst[2] = (uint8_t)alphabet[bits >> 6 & 63];
-    dst[3] = (uint8_t)alphabet[bits & 63];
+    memcpy(dst, &pair_of[bits >> 12], 2);
+    memcpy(dst + 2, &pair_of[bits & 4095], 2);
 }
 
 void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes)
@@ -82,14 +88,12 @@ static size_t decode_padded_group(uint8_t *dst, size_t dst_bytes, const uint8_t 
 {
     const size_t bytes = src[2] == '=' ? 1 : 2;
     const uint8_t whole[4] = {src[0], src[1], bytes == 1 ? 'A' : src[2], 'A'};
-    const uint32_t bits = group_bits(whole);
+    const uint32_t decoded = group_bytes(whole);
 
-    /* Bits below the last byte must be clear. */
-    if (bytes > dst_bytes || bits >> 31 || bits & (0xffffu >> (bytes - 1) * 8))
+    /* Bits above the last byte must be clear; the mark is one of them. */
+    if (bytes > dst_bytes || decoded >> 8 * bytes != 0)
         return 0;
-    dst[0] = (uint8_t)(bits >> 16);
-    if (bytes == 2)
-        dst[1] = (uint8_t)(bits >> 8);
+    memcpy(dst, &decoded, bytes);
     return bytes;
 }
 
@@ -139,14 +143,14 @@ static enum iw_status padding_fault(size_t *position, const uint8_t *src, size_t
     if (in_group < 2 || src_bytes != first + 4 - in_group || src[src_bytes - 1] != '=')
         return IW_BAD_PADDING;
     *position = first - 1;
-    return value_of[src[first - 1]] & (in_group == 2 ? 0x0f : 0x03) ? IW_BAD_BITS : IW_OK;
+    return (as_a[src[first - 1]] >> 2) & (in_group == 2 ? 0x0f : 0x03) ? IW_BAD_BITS : IW_OK;
 }
 
 enum iw_status iw_base64_fault(size_t *position, const uint8_t *src, size_t src_bytes)
 {
     size_t at = 0;
 
-    while (at < src_bytes && value_of[src[at]] != 0xff)
+    while (at < src_bytes && !is_outside(src[at]))
         at++;
     if (at < src_bytes && src[at] == '=')
         return padding_fault(position, src, src_bytes, at);

@@ -32,12 +32,17 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
  * Decode groups of four characters until one holds a character outside the alphabet ('=' is
  * outside), or fewer than four are left.
  *
- * dst        out, three bytes a group; all of src_bytes / 4 * 3 bytes may be written
+ * dst        out, three bytes a group. When the last group alone is not decoded, nothing is
+ *            written behind the others but in its own three bytes; when more are not, all of
+ *            src_bytes / 4 * 3 bytes may be written
  * src        in
  *
  * Returns the characters decoded, a multiple of four.
  */
 size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+size_t iwp_base64_decode_neon(uint8_t *dst, const uint8_t *src, size_t src_bytes);
 
 /*
  * Encode whole groups of three bytes.
@@ -47,5 +52,24 @@ size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_byt
  * src_bytes  a multiple of three
  */
 void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+void iwp_base64_encode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+void iwp_base64_encode_neon(uint8_t *dst, const uint8_t *src, size_t src_bytes);
+
+/* The alphabet both ways, for tables. Source: RFC 4648, table 1. */
+#define IWP_BASE64_OUTSIDE 0x80
+#define IWP_BASE64_VALUE(character)                                                            \
+    (uint8_t)((character) >= 'A' && (character) <= 'Z'   ? (character) - 'A'                   \
+              : (character) >= 'a' && (character) <= 'z' ? (character) - 'a' + 26              \
+              : (character) >= '0' && (character) <= '9' ? (character) - '0' + 52              \
+              : (character) == '+'                       ? 62                                  \
+              : (character) == '/'                       ? 63                                  \
+                                                         : IWP_BASE64_OUTSIDE)
+#define IWP_BASE64_CHARACTER(value)                                                            \
+    (uint8_t)((value) < 26    ? (value) + 'A'                                                  \
+              : (value) < 52  ? (value) - 26 + 'a'                                             \
+              : (value) < 62  ? (value) - 52 + '0'                                             \
+              : (value) == 62 ? '+'                                                            \
+                              : '/')
 
 #endif

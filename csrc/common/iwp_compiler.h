@@ -16,9 +16,14 @@
 #define IWP_LIKELY(condition) (condition)
 #endif
 
-/* Which kernels are compiled. MSVC has no target attribute, so it builds the scalar ones. */
+/*
+ * Which kernels are compiled. MSVC has no target attribute, so it builds the scalar ones.
+ * iwp_cpu_runs() must ask for each instruction set that is named here.
+ */
 #if defined(IWP_TARGET) && defined(__x86_64__)
 #define IWP_HAVE_X86 1
+#define IWP_AVX2 IWP_TARGET("avx2,bmi,bmi2")
+#define IWP_AVX512 IWP_TARGET("avx2,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")
 #else
 #define IWP_HAVE_X86 0
 #endif

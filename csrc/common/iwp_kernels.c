@@ -7,7 +7,9 @@
 #include "g711/iwp_g711.h"
 #include "include/iw_api.h"
 #include "pcm/iwp_pcm.h"
+#include "ws/iwp_ws.h"
 
+/* A level that is not built has an empty row, and iwp_cpu_runs() never lets it be chosen. */
 static const struct iwp_kernels rows[IW_LEVEL_COUNT] = {
     [IW_LEVEL_SCALAR] =
         {
@@ -21,46 +23,70 @@ static const struct iwp_kernels rows[IW_LEVEL_COUNT] = {
             .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
             .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
             .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+            .pcm_gain_s16 = iwp_pcm_gain_s16_scalar,
+            .pcm_mix_s16 = iwp_pcm_mix_s16_scalar,
+            .pcm_peak_s16 = iwp_pcm_peak_s16_scalar,
+            .pcm_energy_s16 = iwp_pcm_energy_s16_scalar,
+            .ws_mask = iwp_ws_mask_scalar,
         },
+#if IWP_HAVE_X86
     [IW_LEVEL_AVX2] =
         {
             .level = IW_LEVEL_AVX2,
-            .base64_decode = iwp_base64_decode_scalar,
-            .base64_encode = iwp_base64_encode_scalar,
-            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
-            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
-            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
-            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
-            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
-            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
-            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+            .base64_decode = iwp_base64_decode_avx2,
+            .base64_encode = iwp_base64_encode_avx2,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_avx2,
+            .g711_decode_alaw = iwp_g711_decode_alaw_avx2,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_avx2,
+            .g711_encode_alaw = iwp_g711_encode_alaw_avx2,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_avx2,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_avx2,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_avx2,
+            .pcm_gain_s16 = iwp_pcm_gain_s16_avx2,
+            .pcm_mix_s16 = iwp_pcm_mix_s16_avx2,
+            .pcm_peak_s16 = iwp_pcm_peak_s16_avx2,
+            .pcm_energy_s16 = iwp_pcm_energy_s16_avx2,
+            .ws_mask = iwp_ws_mask_avx2,
         },
     [IW_LEVEL_AVX512] =
         {
             .level = IW_LEVEL_AVX512,
-            .base64_decode = iwp_base64_decode_scalar,
-            .base64_encode = iwp_base64_encode_scalar,
-            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
-            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
-            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
-            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
-            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
-            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
-            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+            .base64_decode = iwp_base64_decode_avx512,
+            .base64_encode = iwp_base64_encode_avx512,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_avx512,
+            .g711_decode_alaw = iwp_g711_decode_alaw_avx512,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_avx512,
+            .g711_encode_alaw = iwp_g711_encode_alaw_avx512,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_avx512,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_avx512,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_avx512,
+            .pcm_gain_s16 = iwp_pcm_gain_s16_avx512,
+            .pcm_mix_s16 = iwp_pcm_mix_s16_avx512,
+            .pcm_peak_s16 = iwp_pcm_peak_s16_avx512,
+            .pcm_energy_s16 = iwp_pcm_energy_s16_avx512,
+            .ws_mask = iwp_ws_mask_avx512,
         },
+#endif
+#if IWP_HAVE_NEON
     [IW_LEVEL_NEON] =
         {
             .level = IW_LEVEL_NEON,
-            .base64_decode = iwp_base64_decode_scalar,
-            .base64_encode = iwp_base64_encode_scalar,
-            .g711_decode_ulaw = iwp_g711_decode_ulaw_scalar,
-            .g711_decode_alaw = iwp_g711_decode_alaw_scalar,
-            .g711_encode_ulaw = iwp_g711_encode_ulaw_scalar,
-            .g711_encode_alaw = iwp_g711_encode_alaw_scalar,
-            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_scalar,
-            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_scalar,
-            .pcm_swap_s16 = iwp_pcm_swap_s16_scalar,
+            .base64_decode = iwp_base64_decode_neon,
+            .base64_encode = iwp_base64_encode_neon,
+            .g711_decode_ulaw = iwp_g711_decode_ulaw_neon,
+            .g711_decode_alaw = iwp_g711_decode_alaw_neon,
+            .g711_encode_ulaw = iwp_g711_encode_ulaw_neon,
+            .g711_encode_alaw = iwp_g711_encode_alaw_neon,
+            .pcm_f32_from_s16 = iwp_pcm_f32_from_s16_neon,
+            .pcm_s16_from_f32 = iwp_pcm_s16_from_f32_neon,
+            .pcm_swap_s16 = iwp_pcm_swap_s16_neon,
+            .pcm_gain_s16 = iwp_pcm_gain_s16_neon,
+            .pcm_mix_s16 = iwp_pcm_mix_s16_neon,
+            .pcm_peak_s16 = iwp_pcm_peak_s16_neon,
+            .pcm_energy_s16 = iwp_pcm_energy_s16_neon,
+            .ws_mask = iwp_ws_mask_neon,
         },
+#endif
 };
 
 static const char *const names[IW_LEVEL_COUNT] = {

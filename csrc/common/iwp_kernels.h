@@ -7,7 +7,8 @@
 
 /*
  * One constant row a level. A row names a lower level's kernel where it has none of its own, so
- * no pointer is NULL. The contract of each kernel stands in the header of its area.
+ * no pointer of a level that can run is NULL. The contract of each kernel stands in the header
+ * of its area.
  */
 struct iwp_kernels {
     int level; /* enum iw_level */
@@ -20,6 +21,11 @@ struct iwp_kernels {
     void (*pcm_f32_from_s16)(uint8_t *dst, const uint8_t *src, size_t samples);
     void (*pcm_s16_from_f32)(uint8_t *dst, const uint8_t *src, size_t samples);
     void (*pcm_swap_s16)(uint8_t *dst, const uint8_t *src, size_t samples);
+    void (*pcm_gain_s16)(uint8_t *dst, const uint8_t *src, size_t samples, float gain);
+    void (*pcm_mix_s16)(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t samples);
+    uint32_t (*pcm_peak_s16)(const uint8_t *src, size_t samples);
+    uint64_t (*pcm_energy_s16)(const uint8_t *src, size_t samples);
+    void (*ws_mask)(uint8_t *dst, const uint8_t *src, size_t bytes, uint32_t key);
 };
 
 /* The row in use. One atomic load; never NULL. */

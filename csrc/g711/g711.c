@@ -5,39 +5,24 @@
 
 #include "common/iwp_compiler.h"
 #include "common/iwp_kernels.h"
+#include "common/iwp_table.h"
 #include "include/iw_api.h"
-
-/*
- * mu-law: the inverted byte is sign, 3 bits of segment, 4 bits of step. A magnitude plus 132
- * has its highest bit at 7 + segment, and the step in the four bits below it.
- * A-law: the same, once every second bit is inverted. A magnitude has its highest bit at
- * 7 + segment, save in segment 0, which goes on below segment 1 with the same steps.
- */
-#define ULAW_BIAS 132
-#define ULAW_CLIP (32767 - ULAW_BIAS)
-#define ALAW_FLIP 0x55
 
 #define SEGMENT(code) ((code) >> 4 & 7)
 #define STEP(code) ((code) & 15)
-#define ULAW_SIZE(code) (((STEP(code) << 3) + ULAW_BIAS) << SEGMENT(code))
-#define ULAW_MAGNITUDE(code) (ULAW_SIZE(code) - ULAW_BIAS)
+#define ULAW_SIZE(code) (((STEP(code) << 3) + IWP_ULAW_BIAS) << SEGMENT(code))
+#define ULAW_MAGNITUDE(code) (ULAW_SIZE(code) - IWP_ULAW_BIAS)
 #define ALAW_SHIFT(code) (SEGMENT(code) == 0 ? 0 : SEGMENT(code) - 1)
 #define ALAW_MAGNITUDE(code)                                                                   \
     (((STEP(code) << 4) + (SEGMENT(code) == 0 ? 8 : 264)) << ALAW_SHIFT(code))
 #define ULAW(byte)                                                                             \
     ((byte) & 0x80 ? ULAW_MAGNITUDE((byte) ^ 0xff) : -ULAW_MAGNITUDE((byte) ^ 0xff))
 #define ALAW(byte)                                                                             \
-    ((byte) & 0x80 ? ALAW_MAGNITUDE((byte) ^ ALAW_FLIP) : -ALAW_MAGNITUDE((byte) ^ ALAW_FLIP))
+    ((byte) & 0x80 ? ALAW_MAGNITUDE((byte) ^ IWP_ALAW_FLIP)                                    \
+                   : -ALAW_MAGNITUDE((byte) ^ IWP_ALAW_FLIP))
 
-#define FOUR(law, at) law(at), law((at) + 1), law((at) + 2), law((at) + 3)
-#define SIXTEEN(law, at) FOUR(law, at), FOUR(law, at + 4), FOUR(law, at + 8), FOUR(law, at + 12)
-#define SIXTY_FOUR(law, at)                                                                    \
-    SIXTEEN(law, at), SIXTEEN(law, at + 16), SIXTEEN(law, at + 32), SIXTEEN(law, at + 48)
-#define ALL_BYTES(law)                                                                         \
-    SIXTY_FOUR(law, 0), SIXTY_FOUR(law, 64), SIXTY_FOUR(law, 128), SIXTY_FOUR(law, 192)
-
-static const int16_t linear_of_ulaw[256] = {ALL_BYTES(ULAW)};
-static const int16_t linear_of_alaw[256] = {ALL_BYTES(ALAW)};
+static const int16_t linear_of_ulaw[256] = {IWP_TABLE_256(ULAW)};
+static const int16_t linear_of_alaw[256] = {IWP_TABLE_256(ALAW)};
 
 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t samples, const int16_t *linear)
 {
@@ -67,7 +52,7 @@ IWP_INLINE int32_t exponent_and_step(int32_t number)
     uint32_t bits;
 
     memcpy(&bits, &value, sizeof bits);
-    return (int32_t)(bits >> 19) - 127 * 16;
+    return (int32_t)(bits >> 19) - IWP_FLOAT_ONE;
 }
 
 IWP_INLINE int32_t load_s16(const uint8_t *src)
@@ -86,8 +71,8 @@ void iwp_g711_encode_ulaw_scalar(uint8_t *dst, const uint8_t *src, size_t sample
         const int32_t sample = load_s16(src + 2 * at);
         const int32_t ones = sample >> 15; /* 0, or all bits for a negative sample */
         const int32_t magnitude = sample ^ ones;
-        const int32_t clipped = magnitude < ULAW_CLIP ? magnitude : ULAW_CLIP;
-        const int32_t code = exponent_and_step(clipped + ULAW_BIAS) - 7 * 16;
+        const int32_t clipped = magnitude < IWP_ULAW_CLIP ? magnitude : IWP_ULAW_CLIP;
+        const int32_t code = exponent_and_step(clipped + IWP_ULAW_BIAS) - 7 * 16;
 
         dst[at] = (uint8_t)~((ones & 0x80) | code);
     }
@@ -104,7 +89,7 @@ void iwp_g711_encode_alaw_scalar(uint8_t *dst, const uint8_t *src, size_t sample
         /* Segment 1 begins at 16; below it, in segment 0, the magnitude is the code. */
         const int32_t code = magnitude < 16 ? magnitude : exponent_and_step(magnitude) - 3 * 16;
 
-        dst[at] = (uint8_t)(((~ones & 0x80) | code) ^ ALAW_FLIP);
+        dst[at] = (uint8_t)(((~ones & 0x80) | code) ^ IWP_ALAW_FLIP);
     }
 }
 

@@ -6,8 +6,36 @@
 #include <stdint.h>
 
 void iwp_g711_decode_ulaw_scalar(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_decode_ulaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_decode_ulaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_decode_ulaw_neon(uint8_t *dst, const uint8_t *src, size_t samples);
+
 void iwp_g711_decode_alaw_scalar(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_decode_alaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_decode_alaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_decode_alaw_neon(uint8_t *dst, const uint8_t *src, size_t samples);
+
 void iwp_g711_encode_ulaw_scalar(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_encode_ulaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_encode_ulaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_encode_ulaw_neon(uint8_t *dst, const uint8_t *src, size_t samples);
+
 void iwp_g711_encode_alaw_scalar(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_encode_alaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_encode_alaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples);
+void iwp_g711_encode_alaw_neon(uint8_t *dst, const uint8_t *src, size_t samples);
+
+/*
+ * mu-law: the inverted byte is sign, 3 bits of segment, 4 bits of step. A magnitude plus 132
+ * has its highest bit at 7 + segment, and the step in the four bits below it.
+ * A-law: the same, once every second bit is inverted. A magnitude has its highest bit at
+ * 7 + segment, save in segment 0, which goes on below segment 1 with the same steps.
+ */
+#define IWP_ULAW_BIAS 132
+#define IWP_ULAW_CLIP (32767 - IWP_ULAW_BIAS)
+#define IWP_ALAW_FLIP 0x55
+
+/* The exponent of 1.0 in a float's top bits, seen above four bits of the fraction. */
+#define IWP_FLOAT_ONE (127 * 16)
 
 #endif

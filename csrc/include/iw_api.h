@@ -173,6 +173,52 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples);
  */
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples);
 
+/*
+ * Multiply 16-bit samples by a factor: as 32-bit floats, so the product is rounded once to 24
+ * bits, then to the nearest integer, halves to even, and held inside [-32768, 32767].
+ *
+ * dst      out, `samples` samples; may be src itself
+ * src      in, `samples` samples
+ * gain     1 leaves the samples as they are, and a negative one turns them round; NaN is silence
+ *
+ * Cannot fail.
+ */
+void iw_pcm_gain_s16(uint8_t *dst, const uint8_t *src, size_t samples, float gain);
+
+/*
+ * Add two streams of 16-bit samples; the sums are held inside [-32768, 32767].
+ *
+ * dst      out, `samples` samples; may be a or b itself
+ * a, b     in, `samples` samples each
+ *
+ * Cannot fail.
+ */
+void iw_pcm_mix_s16(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t samples);
+
+/* The largest magnitude of 16-bit samples, 0 to 32768; 0 when there are none. */
+uint32_t iw_pcm_peak_s16(const uint8_t *src, size_t samples);
+
+/*
+ * The sum of the squares of 16-bit samples, exact for up to 2^33 of them. The energies of the
+ * parts of a stream add up to its own.
+ */
+uint64_t iw_pcm_energy_s16(const uint8_t *src, size_t samples);
+
+/* ---- WebSocket --------------------------------------------------------------------------- */
+
+/*
+ * Mask a payload, or a part of one, or take the mask off again (RFC 6455 section 5.3).
+ *
+ * dst           out, `bytes` bytes; may be src itself
+ * src           in, `bytes` bytes
+ * key           in, the four bytes of the masking key as they stand in the frame
+ * offset_bytes  how much of the payload lies before src
+ *
+ * Cannot fail.
+ */
+void iw_ws_mask(uint8_t *dst, const uint8_t *src, size_t bytes, const uint8_t *key,
+                size_t offset_bytes);
+
 /* ---- WAV --------------------------------------------------------------------------------- */
 
 /* What a WAV header says; zero where it does not say it. */

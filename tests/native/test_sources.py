@@ -67,7 +67,9 @@ def test_there_is_a_compiler() -> None:
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_no_warning(path: Path, compiler: list[str], tmp_path: Path) -> None:
     """Each source, and each header alone, compiles without a warning."""
-    assert strict(compiler, path, "-c", "-o", str(tmp_path / "a.o")) == ""
+    # Nobody calls the inline functions of a header that is compiled alone.
+    words = ["-Wno-unused-function"] if path.suffix == ".h" else []
+    assert strict(compiler, path, *words, "-c", "-o", str(tmp_path / "a.o")) == ""
 
 
 @elf

@@ -1,0 +1,22 @@
+/* What the AVX-512 kernels share. Included by *_avx512.c alone. */
+#ifndef IWP_AVX512_H
+#define IWP_AVX512_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/iwp_compiler.h"
+
+#if IWP_HAVE_X86
+
+#include <immintrin.h>
+
+/* A mask of the first `count` lanes; of all when there are fewer. `count` is 255 at most. */
+IWP_AVX512 IWP_INLINE __mmask64 iwp_first(size_t count)
+{
+    return _bzhi_u64(~0ull, (unsigned)count);
+}
+
+#endif
+
+#endif
