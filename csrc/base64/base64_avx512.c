@@ -74,7 +74,7 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
     for (;;) {
         const __mmask64 there = iwp_first(src_bytes - at < 64 ? src_bytes - at : 64);
 
-        /* A lane that is not loaded is zero, which is outside: the end is found like a fault. */
+        /* A lane that is not loaded is zero, which is outside: so the end is a fault too. */
         bytes = decode_64(_mm512_maskz_loadu_epi8(there, src + at), &outside);
         wrong = _mm512_movepi8_mask(outside);
         if (wrong != 0)
