@@ -217,8 +217,10 @@ class RequestReader:
 def _parse_head(head: bytes) -> Request:
     lines = head.decode("latin-1").split("\r\n")[:-2]
     parts = lines[0].split(" ")
-    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-        raise BadRequest("the first line is not an HTTP/1.1 request")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/"):
+        raise BadRequest("the first line is no HTTP request")
+    if parts[2] != "HTTP/1.1":
+        raise BadRequest(f"only HTTP/1.1 is spoken here, got {parts[2][:20]!r}", status=505)
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")

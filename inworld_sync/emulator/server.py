@@ -170,7 +170,8 @@ class Emulator:
             return
         # Neither closing nor shutting down wakes accept() on every system; a connection does.
         with contextlib.suppress(OSError):
-            socket.create_connection(listener.getsockname()[:2], timeout=_GRACE_SECONDS).close()
+            address = (_reachable(listener.getsockname()[0]), listener.getsockname()[1])
+            socket.create_connection(address, timeout=_GRACE_SECONDS).close()
         self._acceptor.join(_JOIN_SECONDS)
         listener.close()
         threads = self._snapshot()
@@ -247,6 +248,11 @@ class _Tls:
         authority.issue_cert("localhost", host).configure_cert(self.server_context)
         self.client_context = ssl.create_default_context()
         authority.configure_trust(self.client_context)
+
+
+def _reachable(address: str) -> str:
+    """Return an address that can be connected to: the wildcards cannot everywhere."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
 
 
 def _is_loopback(host: str) -> bool:

@@ -280,7 +280,7 @@ def test_one_voice(peer: HttpPeer) -> None:
 # Bytes that are no request, and the status that answers them.
 BROKEN = [
     (b"nonsense\r\n\r\n", 400),
-    (b"GET / HTTP/2\r\n\r\n", 400),
+    (b"GET / HTTP/1.0\r\n\r\n", 505),
     (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\nContent-Length: ten\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
