@@ -179,7 +179,7 @@ void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples);
  *
  * dst      out, `samples` samples; may be src itself
  * src      in, `samples` samples
- * gain     1 leaves the samples as they are, and a negative one turns them round; NaN is silence
+ * gain     1 leaves the samples as they are, a negative one turns them round; NaN is silence
  *
  * Cannot fail.
  */
