@@ -192,6 +192,8 @@ class Connection:
         return Response.of_json(body, status=status, headers=challenge)
 
     def _answer(self, response: Response, started: float, *, keep_alive: bool) -> None:
+        if self._stopped.wait(self._settings.latency_ms / 1000):
+            raise _Cut
         head = response_head(response, started=started, keep_alive=keep_alive)
         if isinstance(response.body, bytes):
             self._send(head + response.body)
@@ -210,10 +212,7 @@ class Connection:
 
     def _faulty_parts(self, parts: Iterable[bytes]) -> Iterator[bytes]:
         """Pass the parts of a streamed body on, with the faults that make sense for them."""
-        latency = self._settings.latency_ms / 1000
         for sent, part in enumerate(parts):
-            if latency and self._stopped.wait(latency):
-                raise _Cut
             for fault in self._faults:
                 if fault.is_due(sent):
                     part = self._strike_part(fault, part)

@@ -40,9 +40,20 @@ class PeerGone(ConnectionError):
 
 
 @attrs.frozen
+class _Message:
+    """A message, and the time from which on it may be sent."""
+
+    data: bytes
+    due: float
+
+
+@attrs.frozen
 class _Close:
+    """The end, in turn."""
+
     code: int
     reason: str
+    due: float
 
 
 class WebSocketPeer:
@@ -74,7 +85,7 @@ class WebSocketPeer:
         self._protocol = protocol
         self._state = threading.Lock()
         self._lock = threading.Condition()
-        self._queue: deque[bytes | memoryview | _Close] = deque()
+        self._queue: deque[_Message | _Close | bytes] = deque()
         self._queued_bytes = 0
         self._closing = False
         self._ended = threading.Event()
@@ -142,7 +153,7 @@ class WebSocketPeer:
             if self._queued_bytes > limit:
                 self._end()
                 raise PeerGone("the client does not read")
-            self._queue.append(data)
+            self._queue.append(_Message(data, self._due()))
             self._queued_bytes += len(data)
             self._lock.notify_all()
         self._active_at = time.monotonic()
@@ -153,7 +164,7 @@ class WebSocketPeer:
             if self._closing:
                 return
             self._closing = True
-            self._queue.append(_Close(code, reason))
+            self._queue.append(_Close(code, reason, self._due()))
             self._lock.notify_all()
         self._stopping.set()
 
@@ -215,9 +226,9 @@ class WebSocketPeer:
                 self._protocol.receive_data(data)
             else:
                 self._protocol.receive_eof()
-            # A memoryview marks what the protocol itself says: pongs, the answer to a CLOSE, and
-            # nothing at all for the end of the stream.
-            answers = [memoryview(piece) for piece in self._protocol.data_to_send()]
+            # What the protocol itself says: pongs, the answer to a CLOSE, and nothing at all for
+            # the end of the stream.
+            answers = self._protocol.data_to_send()
         if answers:
             with self._lock:
                 self._queue.extend(answers)
@@ -236,15 +247,18 @@ class WebSocketPeer:
         with self._lock:
             self._lock.notify_all()
 
-    def _next(self) -> bytes | memoryview | _Close | None:
+    def _due(self) -> float:
+        return time.monotonic() + self.settings.latency_ms / 1000
+
+    def _next(self) -> _Message | _Close | bytes | None:
         with self._lock:
             while not self._queue and not self._ended.is_set():
                 self._lock.wait()
             if self._ended.is_set():
                 return None
             item = self._queue.popleft()
-            if isinstance(item, bytes):
-                self._queued_bytes -= len(item)
+            if isinstance(item, _Message):
+                self._queued_bytes -= len(item.data)
                 self._lock.notify_all()
             return item
 
@@ -259,21 +273,21 @@ class WebSocketPeer:
             if self._outlet.is_cut:
                 self._end()
 
-    def _write_one(self, item: bytes | memoryview | _Close) -> bool:
+    def _write_one(self, item: _Message | _Close | bytes) -> bool:
         """Send one item; return whether another may follow."""
-        if isinstance(item, memoryview):
+        if isinstance(item, bytes):
             if not item:
                 self._stream.finish()
                 return False
-            self._stream.send(bytes(item))
+            self._stream.send(item)
             return True
-        if self.settings.latency_ms and self._ended.wait(self.settings.latency_ms / 1000):
+        if self._ended.wait(max(0.0, item.due - time.monotonic())):
             return False
         try:
             if isinstance(item, _Close):
                 self._outlet.close(item.code, item.reason)
                 return False
-            return self._outlet.send(item)
+            return self._outlet.send(item.data)
         except InvalidState:
             # The client has sent CLOSE: what waits for it is dropped, the answer comes behind it.
             return not isinstance(item, _Close)

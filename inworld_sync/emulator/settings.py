@@ -43,7 +43,8 @@ class Settings:
         max_message_bytes: One WebSocket message; a longer one fails the connection (1009).
         max_body_bytes: One HTTP request body; a longer one gets 413.
         max_queued_bytes: Audio that waits for a slow client before synthesis pauses.
-        latency_ms: Delay before every message, as a distant server would have.
+        latency_ms: Each message or HTTP answer is on its way for so long, as from a distant
+            server; messages follow each other as closely as without it.
         pace: Seconds of audio sent in one second; 0 sends as fast as it is made.
         chunk_ms: Audio in one message.
         buffer_char_threshold: Buffered text is spoken once it is this long, unless the context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import time
 
@@ -75,13 +76,30 @@ def test_message_above_the_limit() -> None:
     assert 1009 == caught.value.rcvd.code
 
 
-def test_latency_comes_before_every_message() -> None:
-    """The setting latency_ms delays each message; the delays add up."""
-    with serve(latency_ms=40) as server, open_tts(server) as client:
+def test_latency() -> None:
+    """The setting latency_ms holds each message back for that long, but not one for the other."""
+    with serve(latency_ms=50) as server, open_tts(server) as client:
         started = time.monotonic()
-        for number in range(3):
-            client.create(f"c{number}")
-        for _ in range(3):
+        for number in range(100):
+            client.close(f"c{number}")
+        client.result()
+        first = time.monotonic() - started
+        for _ in range(99):
             client.result()
 
-        assert time.monotonic() - started >= 0.12
+        assert first >= 0.05
+        assert time.monotonic() - started < 100 * 0.05
+
+
+def test_latency_over_http() -> None:
+    """An HTTP answer too takes latency_ms."""
+    with serve(latency_ms=50) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        started = time.monotonic()
+        connection.request("GET", "/nowhere")
+        status = connection.getresponse().status
+        took = time.monotonic() - started
+        connection.close()
+
+    assert 404 == status
+    assert took >= 0.05
