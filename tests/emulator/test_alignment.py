@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from inworld_sync.emulator.synthesis.alignment import (
 )
 from inworld_sync.emulator.synthesis.durations import expose_output
 from inworld_sync.emulator.synthesis.hibari import HibariSynthesizer
-from inworld_sync.emulator.synthesis.turnstile import Turnstile
 from inworld_sync.emulator.voices import VOICES
 
 # (written, spoken, for each written word the spoken ones): spoken words last 100 samples each.
@@ -114,26 +111,3 @@ def test_speech_without_durations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exact.pcm == sentence.pcm
     assert text.split() == [text[word.start_char : word.end_char] for word in sentence.words]
     assert len(sentence.pcm) // 2 == sentence.words[-1].end_samples
-
-
-def test_turnstile_is_fair() -> None:
-    """Threads come through in the order in which they asked."""
-    turnstile = Turnstile()
-    order: list[int] = []
-
-    def walk(number: int) -> None:
-        with turnstile:
-            order.append(number)
-
-    threads = []
-    with turnstile:
-        for number in range(8):
-            threads.append(threading.Thread(target=walk, args=(number,)))
-            threads[-1].start()
-            deadline = time.monotonic() + 5
-            while len(turnstile._waiting) <= number and time.monotonic() < deadline:
-                time.sleep(0.001)
-    for thread in threads:
-        thread.join(5)
-
-    assert list(range(8)) == order

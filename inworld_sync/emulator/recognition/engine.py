@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from inworld_sync.emulator.recognition.fair_lock import FairLock
+from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.recognition.protocols import (
     HeardWord,
     Recognizer,

@@ -3,8 +3,8 @@ An engine for those who have installed it themselves: eSpeak NG, from the packag
 
 It is under the GPL, so nothing here depends on it and it is tried last.
 
-Threads: the library keeps its state in globals, so a turnstile lets one sentence through at a
-time; its callback runs on the calling thread.
+Threads: the library keeps its state in globals, so one sentence is made at a time; its callback
+runs on the calling thread.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import spread_words, written_words
 from inworld_sync.emulator.synthesis.sentences import sentences
-from inworld_sync.emulator.synthesis.turnstile import Turnstile
 from inworld_sync.emulator.voices import Voice
 
 __all__ = ["EspeakSynthesizer"]
@@ -56,7 +56,7 @@ class EspeakSynthesizer:
         if rate_hz <= 0:
             raise ImportError("eSpeak NG does not start", name="espeakng_loader")
         self._rate_hz = rate_hz
-        self._turnstile = Turnstile()
+        self._lock = FairLock()
         self._parts: list[bytes] = []
         # The library keeps the pointer, so the object must live as long as it does.
         self._callback = _CALLBACK(self._take)
@@ -78,7 +78,7 @@ class EspeakSynthesizer:
     ) -> Iterator[SpokenSentence]:
         """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
         for start, end in sentences(text):
-            with self._turnstile:
+            with self._lock:
                 pcm = self._say(text[start:end], voice, speaking_rate)
             yield SpokenSentence(pcm, spread_words(written_words(text, start, end), len(pcm) // 2))
 

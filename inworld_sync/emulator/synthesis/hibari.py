@@ -4,8 +4,8 @@ The default engine: hibari-tts, a small neural model that runs a hundred times f
 It speaks English; characters that it cannot read are left out.  Everything here is deterministic:
 the noise in the voice comes from a fixed seed.
 
-Threads: a turnstile lets one sentence through at a time, so that many contexts get their turns in
-order and the machine keeps a core for everything else.
+Threads: one sentence is made at a time, so that many contexts get their turns in order and the
+machine keeps a core for everything else.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 
+from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.synthesis import Phone, SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import (
     HeardWord,
@@ -26,7 +28,6 @@ from inworld_sync.emulator.synthesis.alignment import (
     written_words,
 )
 from inworld_sync.emulator.synthesis.durations import expose_output
-from inworld_sync.emulator.synthesis.turnstile import Turnstile
 from inworld_sync.emulator.voices import Voice
 
 if TYPE_CHECKING:
@@ -52,13 +53,21 @@ _IPA = {
     "ᵻ": "ɪ",
 }
 _PAUSE_MARKS = ';:,.!?—…"()“”'
-_SPOKEN_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.1
 _PARAGRAPH = re.compile(r"[^\n]+")
 # A longer sentence is cut, at the end of a clause if there is one and of a word if not: it would
 # hold up everybody else for too long.
 _MAX_SENTENCE_CHARACTERS = 300
 _CLAUSE_END = re.compile(r"[,;:—]\s+")
 _SPACE = re.compile(r"\s+")
+
+
+@attrs.define
+class _ReadWord:
+    """A word as the model reads it; punctuation belongs to the word before."""
+
+    text: str = ""
+    phonemes: str = ""
 
 
 class HibariSynthesizer:
@@ -81,7 +90,7 @@ class HibariSynthesizer:
         self._dsp = dsp
         self._normalize = normalize
         self._rate: int = dsp.SR
-        self._turnstile = Turnstile()
+        self._lock = FairLock()
         self._session = self._engine.sess
         self._outputs: list[str] | None = None
         try:
@@ -96,6 +105,7 @@ class HibariSynthesizer:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
             )
+            self._engine.sess = self._session  # lets go of the one without durations
             self._outputs = [*names, durations]
 
     @property
@@ -108,9 +118,16 @@ class HibariSynthesizer:
     ) -> Iterator[SpokenSentence]:
         """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
         for start, end in self._sentences(text):
-            with self._turnstile:
-                pieces = list(self._speak(text, start, end, voice, speaking_rate, normalize))
-            yield from pieces
+            sentence = text[start:end]
+            with self._lock:
+                words = self._read(self._normalize(sentence) if normalize else sentence)
+                wave, heard = self._say(words, voice, speaking_rate)
+            spans = written_words(text, start, end)
+            pcm = (np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()
+            if self._outputs is None:
+                yield SpokenSentence(pcm, spread_words(spans, len(wave)))
+            else:
+                yield SpokenSentence(pcm, align_words(text, spans, heard))
 
     def _sentences(self, text: str) -> Iterator[tuple[int, int]]:
         """Find the engine's sentences in the text; together they hold all its words."""
@@ -121,96 +138,57 @@ class HibariSynthesizer:
                 at = start + len(sentence)
                 yield from _cut(text, start, at)
 
-    def _speak(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        voice: Voice,
-        speaking_rate: float,
-        normalize: bool,
-    ) -> Iterator[SpokenSentence]:
-        spans = written_words(text, start, end)
-        sentence = text[start:end]
-        read = self._normalize(sentence) if normalize else sentence
-        words = self._read(read)
-        samples: list[NDArray[np.float32]] = []
-        heard: list[HeardWord] = []
-        done = 0
-        for group in self._grouped(words):
-            wave, group_heard = self._say(group, voice, speaking_rate, done)
-            samples.append(wave)
-            heard += group_heard
-            done += len(wave)
-        if not samples:
-            samples = [np.zeros(round(self._rate * _SPOKEN_PAUSE_SECONDS), np.float32)]
-            done = len(samples[0])
-        pcm = (np.clip(np.concatenate(samples), -1, 1) * 32767).astype("<i2").tobytes()
-        if self._outputs is None:
-            yield SpokenSentence(pcm, spread_words(spans, done))
-        else:
-            yield SpokenSentence(pcm, align_words(text, spans, heard))
-
-    def _read(self, text: str) -> list[tuple[str, str, bool]]:
-        """Return words as text, phonemes, and whether a space follows."""
+    def _read(self, text: str) -> list[_ReadWord]:
+        """Turn text into words with their phonemes, as the model was taught them."""
         known = self._engine.vocab
-        words: list[tuple[str, str, bool]] = []
-        open_word = False
+        words: list[_ReadWord] = []
+        starts_word = True
         for token in self._g2p.phonemize_tokens(self._g2p.tokenize(text)):
-            phonemes = "".join(sound for sound in token.phonemes or "" if sound in known)
-            if open_word:
-                before_text, before, _ = words.pop()
-                word = (before_text + token.text, before + phonemes, bool(token.whitespace))
-            else:
-                word = (token.text, phonemes, bool(token.whitespace))
-            words.append(word)
-            open_word = not token.whitespace
+            if starts_word:
+                words.append(_ReadWord())
+            words[-1].text += token.text
+            words[-1].phonemes += "".join(sound for sound in token.phonemes or "" if sound in known)
+            starts_word = bool(token.whitespace)
         return words
 
-    @staticmethod
-    def _grouped(words: Sequence[tuple[str, str, bool]]) -> Iterator[list[tuple[str, str, bool]]]:
-        """Cut a long sentence where the model would lose its way; skip what has no sound."""
-        group: list[tuple[str, str, bool]] = []
-        count = 0
-        for word in words:
-            if group and count + len(word[1]) > _MAX_PHONEMES:
-                yield group
-                group, count = [], 0
-            group.append(word)
-            count += len(word[1]) + 1
-        if any(phonemes for _, phonemes, _ in group):
-            yield group
-
     def _say(
-        self, words: Sequence[tuple[str, str, bool]], voice: Voice, speaking_rate: float, at: int
+        self, words: Sequence[_ReadWord], voice: Voice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], list[HeardWord]]:
-        ids = [0]
-        places: list[tuple[str, list[tuple[str, int]]]] = []
-        for text, phonemes, has_space in words:
-            sounds = []
-            for sound in phonemes:
-                sounds.append((sound, len(ids)))
-                ids.append(self._engine.vocab[sound])
-            places.append((text, sounds))
-            if has_space:
-                ids.append(self._engine.vocab[" "])
-        ids.append(0)
-        # A shifted formant changes the speed too, which the model makes up for.
+        """Say words in as many runs of the model as they need; a pause if they have no sound."""
+        waves: list[NDArray[np.float32]] = []
+        heard: list[HeardWord] = []
+        for group in _grouped(words):
+            wave, ends = self._run(group, voice, speaking_rate)
+            heard += _heard(group, ends, sum(map(len, waves)))
+            waves.append(wave)
+        if not waves:
+            waves = [np.zeros(round(self._rate * _PAUSE_SECONDS), np.float32)]
+        return np.concatenate(waves), heard
+
+    def _run(
+        self, words: Sequence[_ReadWord], voice: Voice, speaking_rate: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Run the model once; return the sound, and where each of its inputs ends in it."""
+        vocabulary = self._engine.vocab
+        ids = [vocabulary[sound] for sound in " ".join(word.phonemes for word in words)]
+        # Shifting the formants by resampling shifts speed and melody too; both are made up for.
         speed = speaking_rate * voice.speed / voice.formant
         outputs = self._session.run(
             self._outputs,
-            {"ids": np.asarray([ids], np.int64), "speed": np.asarray([speed], np.float32)},
+            {
+                "ids": np.asarray([[0, *ids, 0]], np.int64),
+                "speed": np.asarray([speed], np.float32),
+            },
         )
         spectrum = [tensor[0] for tensor in outputs[:6]]
-        # The last of the six is the melody; a resampling by the formant will raise it again.
-        spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)
+        spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)  # the melody
         wave = self._dsp.synth(*spectrum, np.random.default_rng(_SEED))
         if voice.formant != 1.0:
             wave = self._shifted(wave, voice.formant)
         if self._outputs is None:
-            return wave, []
+            return wave, np.linspace(0.0, len(wave), len(ids) + 2)
         ends = np.asarray(outputs[6], np.float64).reshape(-1)
-        return wave, _heard(places, ends * (len(wave) / ends[-1]), at)
+        return wave, ends * (len(wave) / ends[-1])
 
     def _shifted(self, wave: NDArray[np.float32], formant: float) -> NDArray[np.float32]:
         import soxr
@@ -230,20 +208,38 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def _heard(
-    places: Sequence[tuple[str, Sequence[tuple[str, int]]]], ends: NDArray[np.float64], at: int
-) -> list[HeardWord]:
-    """Turn places in the phoneme sequence into samples; *ends* tells where each one ends."""
-    heard = []
-    for text, sounds in places:
-        audible = [(sound, index) for sound, index in sounds if sound not in _PAUSE_MARKS]
-        if not audible:
+def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
+    """Cut a long sentence where the model would lose its way; skip what has no sound."""
+    group: list[_ReadWord] = []
+    count = 0
+    for word in words:
+        if not word.phonemes:
             continue
-        phones = tuple(
-            Phone(_IPA.get(sound, sound), at + round(ends[index - 1]), at + round(ends[index]))
-            for sound, index in audible
-            if sound not in _SILENT_MARKS
-        )
-        first, last = audible[0][1], audible[-1][1]
-        heard.append(HeardWord(text, at + round(ends[first - 1]), at + round(ends[last]), phones))
+        if group and count + len(word.phonemes) > _MAX_PHONEMES:
+            yield group
+            group, count = [], 0
+        group.append(word)
+        count += len(word.phonemes) + 1
+    if group:
+        yield group
+
+
+def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> list[HeardWord]:
+    """Tell when each word is heard; *ends* counts from *at*, and from the silence before it."""
+    heard = []
+    index = 1
+    for word in words:
+        places = [
+            (sound, at + round(ends[place - 1]), at + round(ends[place]))
+            for place, sound in enumerate(word.phonemes, index)
+            if sound not in _PAUSE_MARKS
+        ]
+        index += len(word.phonemes) + 1
+        if places:
+            phones = tuple(
+                Phone(_IPA.get(sound, sound), start, end)
+                for sound, start, end in places
+                if sound not in _SILENT_MARKS
+            )
+            heard.append(HeardWord(word.text, places[0][1], places[-1][2], phones))
     return heard

@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 
+from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import spread_words, written_words
 from inworld_sync.emulator.synthesis.sentences import sentences
-from inworld_sync.emulator.synthesis.turnstile import Turnstile
 from inworld_sync.emulator.voices import Voice
 
 __all__ = ["NanoSynthesizer"]
@@ -32,7 +32,7 @@ class NanoSynthesizer:
 
     def __init__(self) -> None:
         self._engine = importlib.import_module("py_nanotts").NanoTTS()
-        self._turnstile = Turnstile()
+        self._lock = FairLock()
 
     def speak(
         self,
@@ -44,7 +44,7 @@ class NanoSynthesizer:
     ) -> Iterator[SpokenSentence]:
         """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
         for start, end in sentences(text):
-            with self._turnstile:
+            with self._lock:
                 pcm: bytes = self._engine.speak(
                     text[start:end],
                     voice="en-US",

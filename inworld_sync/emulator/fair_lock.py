@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from types import TracebackType
 
 __all__ = ["FairLock"]
+
+_PATIENCE_SECONDS = 60.0
 
 
 class FairLock:
@@ -17,7 +20,9 @@ class FairLock:
     A mutual exclusion lock, first come first served.
 
     ``threading.Lock`` may be taken again at once by the thread that gave it back, so that one
-    stream could keep the recogniser from all others.
+    stream could keep an engine from all others.
+
+    As a context manager it waits for at most a minute, and raises TimeoutError then.
 
     Thread safety: all methods may be called from any thread.
     """
@@ -26,6 +31,18 @@ class FairLock:
         self._mutex = threading.Lock()
         self._held = False
         self._line: deque[threading.Event] = deque()
+
+    def __enter__(self) -> None:
+        if not self.acquire(_PATIENCE_SECONDS):
+            raise TimeoutError(f"an engine was busy for {_PATIENCE_SECONDS:g} s")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
 
     def acquire(self, timeout: float) -> bool:
         """Take the lock; wait up to *timeout* seconds and return whether it was got."""

@@ -2,7 +2,9 @@
 
 import threading
 
-from inworld_sync.emulator.recognition.fair_lock import FairLock
+import pytest
+
+from inworld_sync.emulator.fair_lock import FairLock
 
 
 def waiting(lock):
@@ -62,4 +64,14 @@ def test_try():
     assert lock.try_acquire()
     assert not lock.try_acquire()
     lock.release()
+    assert lock.try_acquire()
+
+
+def test_context_manager(monkeypatch):
+    """As a context manager it is given back at the end, and gives up after its patience."""
+    monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
+    lock = FairLock()
+    with lock, pytest.raises(TimeoutError, match="busy"), lock:
+        pass
+
     assert lock.try_acquire()
