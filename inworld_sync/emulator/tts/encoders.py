@@ -9,17 +9,15 @@ a RIFF header for that chunk alone, and the chunks between them are bare.
 from __future__ import annotations
 
 import io
-import struct
 from typing import Protocol
 
+from inworld_sync.audio import wav
 from inworld_sync.audio.g711 import encode_alaw, encode_ulaw
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Encoder", "encoded_rate_hz", "open_encoder", "riff_header"]
+__all__ = ["Encoder", "encoded_rate_hz", "open_encoder"]
 
 _LAST_CHUNK_SAMPLES = 5
-# A file that is still being written does not know its length; readers take it as "to the end".
-_UNKNOWN_LENGTH = 0xFFFFFFFF
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 # The range over which libsndfile maps its compression level to an Opus bit rate.
 _OPUS_MIN_BIT_RATE, _OPUS_MAX_BIT_RATE = 6000, 256000
@@ -78,14 +76,6 @@ def open_encoder(
     return _PerSample(bytes)
 
 
-def riff_header(sample_rate_hz: int, data_bytes: int) -> bytes:
-    """Make the 44 bytes before 16-bit mono samples in a WAV file."""
-    riff_bytes = min(36 + data_bytes, _UNKNOWN_LENGTH)
-    chunk = struct.pack("<4sI4s4sI", b"RIFF", riff_bytes, b"WAVE", b"fmt ", 16)
-    form = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, sample_rate_hz * 2, 2, 16)
-    return chunk + form + struct.pack("<4sI", b"data", data_bytes)
-
-
 class _Converter(Protocol):
     def __call__(self, pcm: bytes, /) -> bytes: ...
 
@@ -118,17 +108,19 @@ class _Linear16:
         if not data or not self._is_first:
             return data
         self._is_first = False
-        return riff_header(self._rate, len(data)) + data
+        return wav.header(self._rate, data_bytes=len(data)) + data
 
     def finish(self) -> bytes:
-        return riff_header(self._rate, len(self._held)) + self._held if self._held else b""
+        return (
+            wav.header(self._rate, data_bytes=len(self._held)) + self._held if self._held else b""
+        )
 
 
 class _StreamedWav:
     """One header, with a length that says: to the end."""
 
     def __init__(self, sample_rate_hz: int) -> None:
-        self._header = riff_header(sample_rate_hz, _UNKNOWN_LENGTH)
+        self._header = wav.header(sample_rate_hz)
 
     def feed(self, pcm: bytes) -> bytes:
         header, self._header = self._header, b""
@@ -150,7 +142,7 @@ class _WholeWav:
         return b""
 
     def finish(self) -> bytes:
-        return riff_header(self._rate, len(self._pcm)) + self._pcm
+        return wav.header(self._rate, data_bytes=len(self._pcm)) + self._pcm
 
 
 class _Mp3:

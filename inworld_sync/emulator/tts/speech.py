@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
 
 import attrs
 
+from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.synthesis import SpokenSentence
-from inworld_sync.emulator.tts.config import ContextConfig
+from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
-from inworld_sync.errors import ConfigError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["AudioPiece", "TimedPhone", "TimedWord", "speak"]
 
@@ -80,36 +76,55 @@ def speak(
     if voice is None or not text.strip():
         return
     synthesizer = backend.synthesizer
-    rate_hz = encoded_rate_hz(config.audio.encoding, config.audio.sample_rate_hz)
-    encoder = open_encoder(config.audio.encoding, rate_hz, config.audio.bit_rate, whole=whole)
-    resampler = _open_resampler(synthesizer.sample_rate_hz, rate_hz)
-    chunk_bytes = 2 * max(1, rate_hz * backend.settings.chunk_ms // 1000)
-    words = _Words(synthesizer.sample_rate_hz)
-    waiting = bytearray()
-    encoded_samples = sent_samples = 0
-
-    def pieces(*, last: bool = False) -> Iterator[AudioPiece]:
-        nonlocal encoded_samples, sent_samples
-        while waiting and (last or len(waiting) >= chunk_bytes):
-            pcm = bytes(waiting[:chunk_bytes])
-            del waiting[:chunk_bytes]
-            encoded_samples += len(pcm) // 2
-            if audio := encoder.feed(pcm):
-                duration = (encoded_samples - sent_samples) / rate_hz
-                sent_samples = encoded_samples
-                yield AudioPiece(audio, words.until(encoded_samples / rate_hz), duration)
-
+    cutter = _Cutter(config.audio, synthesizer.sample_rate_hz, backend.settings.chunk_ms, whole)
     for sentence in synthesizer.speak(
         text, voice, speaking_rate=config.audio.speaking_rate, normalize=config.normalize
     ):
-        words.add(sentence)
-        waiting += resampler.feed(sentence.pcm)
-        yield from pieces()
-    waiting += resampler.finish()
-    yield from pieces(last=True)
-    if audio := encoder.finish():
-        duration = (encoded_samples - sent_samples) / rate_hz
-        yield AudioPiece(audio, words.until(None), duration)
+        yield from cutter.add(sentence)
+    yield from cutter.finish()
+
+
+class _Cutter:
+    """Makes encoded pieces of even length out of sentences."""
+
+    def __init__(self, audio: AudioConfig, engine_hz: int, chunk_ms: int, whole: bool) -> None:
+        self._rate_hz = encoded_rate_hz(audio.encoding, audio.sample_rate_hz)
+        self._resampler = Resampler(engine_hz, self._rate_hz)
+        self._encoder = open_encoder(audio.encoding, self._rate_hz, audio.bit_rate, whole=whole)
+        self._words = _Words(engine_hz)
+        self._chunk_bytes = 2 * max(1, self._rate_hz * chunk_ms // 1000)
+        self._waiting = bytearray()
+        self._encoded_samples = 0
+        self._sent_samples = 0
+
+    def add(self, sentence: SpokenSentence) -> Iterator[AudioPiece]:
+        """Take a sentence; give the pieces that are full."""
+        self._words.add(sentence)
+        self._waiting += self._resampler.feed(sentence.pcm)
+        while len(self._waiting) >= self._chunk_bytes:
+            yield from self._encode()
+
+    def finish(self) -> Iterator[AudioPiece]:
+        """Give the rest."""
+        self._waiting += self._resampler.finish()
+        while self._waiting:
+            yield from self._encode()
+        if audio := self._encoder.finish():
+            yield AudioPiece(audio, self._words.until(None), self._unsent_seconds())
+
+    def _encode(self) -> Iterator[AudioPiece]:
+        """Encode one chunk; an encoder may hold it back."""
+        pcm = bytes(self._waiting[: self._chunk_bytes])
+        del self._waiting[: self._chunk_bytes]
+        self._encoded_samples += len(pcm) // 2
+        if audio := self._encoder.feed(pcm):
+            words = self._words.until(self._encoded_samples / self._rate_hz)
+            yield AudioPiece(audio, words, self._unsent_seconds())
+
+    def _unsent_seconds(self) -> float:
+        samples = self._encoded_samples - self._sent_samples
+        self._sent_samples = self._encoded_samples
+        return samples / self._rate_hz
 
 
 class _Words:
@@ -140,52 +155,3 @@ class _Words:
 
     def _time(self, samples: int) -> float:
         return round((self._made_samples + samples) / self._rate_hz, 3)
-
-
-class _Resampler(Protocol):
-    def feed(self, pcm: bytes) -> bytes: ...
-
-    def finish(self) -> bytes: ...
-
-
-class _SameRate:
-    def feed(self, pcm: bytes) -> bytes:
-        return pcm
-
-    def finish(self) -> bytes:
-        return b""
-
-
-class _Soxr:
-    """Keeps its state over the pieces, so that no seam is heard."""
-
-    def __init__(self, from_hz: int, to_hz: int) -> None:
-        try:
-            import soxr
-        except ImportError as error:
-            raise ConfigError(
-                f"speech at {to_hz} Hz needs soxr, part of the extra 'local': "
-                "pip install 'inworld-sync[local]'"
-            ) from error
-        self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="int16")
-
-    def feed(self, pcm: bytes) -> bytes:
-        return self._step(pcm, last=False)
-
-    def finish(self) -> bytes:
-        return self._step(b"", last=True)
-
-    def _step(self, pcm: bytes, *, last: bool) -> bytes:
-        import numpy as np
-
-        samples: NDArray[np.int16] = self._stream.resample_chunk(np.frombuffer(pcm, "<i2"), last)
-        return samples.astype("<i2").tobytes()
-
-
-def _open_resampler(from_hz: int, to_hz: int) -> _Resampler:
-    return _SameRate() if from_hz == to_hz else _Soxr(from_hz, to_hz)
-
-
-def text_of(text: str, words: Sequence[TimedWord]) -> list[str]:
-    """Return the words as the user wrote them."""
-    return [text[word.start_char : word.end_char] for word in words]
