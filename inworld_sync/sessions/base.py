@@ -230,6 +230,15 @@ class Connection(Generic[M]):
             self._changed.notify_all()
         self._link.close(wait=False)
 
+    def abort(self) -> None:
+        """End the connection at once and without a word; for one whose peer does not answer."""
+        if self._changed.is_foreign:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._link.abort("given up")
+
     def close(self) -> None:
         """
         End the connection, from any thread, in any state; may be called twice.

@@ -79,12 +79,21 @@ class TtsConnection(Connection[tts.TtsMessage]):
         Args:
             connector: Where and as whom.
             timeout: Seconds; None takes ``connect_timeout``.
-            on_room: Called without a lock, on any thread, when a context is gone; must not block.
+            on_room: Called without a lock, on any thread, when a context or the whole connection
+                is gone; must not block.
             has_place: Whether the caller took the limiter's place.
         """
         name = cls.next_name()
         link = connector.open(tts.PATH, name, timeout=timeout, has_place=has_place)
-        connection = cls(link, connector.options, on_closed=connector.closed, on_room=on_room)
+
+        def closed() -> None:
+            try:
+                connector.closed()
+            finally:
+                if on_room is not None:
+                    on_room()
+
+        connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
         connection._start()
         connector.adopt(connection)
         return connection

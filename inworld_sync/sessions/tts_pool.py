@@ -162,9 +162,9 @@ class TtsPool:
                 has_place=True,
             )
         except QuotaError:
-            # HTTP 429. Where this client holds connections, their contexts will come free.
+            # HTTP 429. Where this client has connections, their contexts will come free.
             with self._changed:
-                if not self._connections:
+                if not self._connections and self._opening == 1:
                     raise
             return None
 
@@ -184,11 +184,14 @@ class TtsPool:
         if self._changed.is_foreign:
             return
         with self._changed:
-            idle = [c for c in self._connections if c.is_idle]
-            usable = [c for c in idle if c.free_contexts]
-            kept = usable[:keep]
-            for connection in idle:
-                if connection not in kept:
+            for connection in [c for c in self._connections if c.is_idle]:
+                if not connection.free_contexts:
+                    # Distrusted: it would not answer a CLOSE, and holds a place of the account.
+                    self._connections.remove(connection)
+                    connection.abort()
+                elif keep:
+                    keep -= 1
+                else:
                     self._connections.remove(connection)
                     connection.retire()
             self._changed.notify_all()

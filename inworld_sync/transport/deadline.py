@@ -54,4 +54,6 @@ class Deadline:
 
     def error(self) -> DeadlineExceeded:
         """Make the error that names the operation and its limit."""
-        return DeadlineExceeded(f"{self._doing} took longer than {self._seconds:g} s")
+        # The rest of a longer limit has digits that nobody wants to read.
+        seconds = round(self._seconds or 0.0, 3)
+        return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")

@@ -125,13 +125,7 @@ def test_http_429(spelling_server: Emulator) -> None:
     ):
         texts = at_once(12, lambda n: spelled(iw.tts.synthesize(f"N{n}.", timeout=20).data))
 
-    # Those that found no connection of this client to wait for were told so.
-    refused = [text for text in texts if isinstance(text, QuotaError)]
-    assert {f"N{n}." for n in range(12) if not isinstance(texts[n], QuotaError)} == {
-        text for text in texts if isinstance(text, str)
-    }
-    assert all(error.status == 429 for error in refused)
-    assert len(refused) <= 2
+    assert [f"N{n}." for n in range(12)] == texts
 
 
 def test_429_of_the_only_connection() -> None:

@@ -1,0 +1,236 @@
+"""
+Every fault of a server and its network, at every message of an utterance.
+
+An utterance either comes whole or ends with an error that says why, in bounded time; the client
+loses no place and no thread, and its next utterance just works.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from inworld_sync import (
+    AudioConfig,
+    AuthError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    Inworld,
+    InworldError,
+    ProtocolError,
+    QuotaError,
+    RemoteProtocolError,
+    ServiceError,
+    Speech,
+)
+from inworld_sync.emulator import Emulator, FaultKind, Settings
+
+from support.counting import CountingLimiter
+from support.spelling import SpellingSynthesizer, spelled
+
+TEXT = "Afewwordsofspeech."
+
+# Messages of the utterance: contextCreated, three of audio, flushCompleted, contextClosed.
+MESSAGES = 6
+CHUNK_MS = 25
+SAMPLES_OF_A_CHARACTER = 96
+
+# What does no harm: the utterance comes whole.
+HARMLESS = [
+    "accept_delay:0.05",
+    "response_delay:0.05",
+    "delay:0.01",
+    "slow:200000",
+    *(f"{fault}@{after}" for after in range(MESSAGES) for fault in ("pause:0.05", "fragments:7")),
+    *(f"{fault}@{after}" for after in range(MESSAGES) for fault in ("ping", "unknown_message")),
+    *(f"error:3@{after}" for after in range(MESSAGES)),
+    "lose@0",  # nobody waits for contextCreated
+    "duplicate@0",
+    f"duplicate@{MESSAGES - 1}",
+]
+
+# (fault, error, words): before there is a connection.
+BEFORE: list[tuple[str, type[InworldError], str]] = [
+    ("http_status:400", ServiceError, "HTTP status 400"),
+    ("http_status:401", AuthError, "HTTP status 401"),
+    ("http_status:403", AuthError, "HTTP status 403"),
+    ("http_status:402", QuotaError, "HTTP status 402"),
+    ("http_status:429", QuotaError, "HTTP status 429"),
+    ("http_status:500", ServiceError, "HTTP status 500"),
+    ("drop_request", ConnectError, ""),
+    ("reset_request", ConnectError, ""),
+    ("response_delay:1", DeadlineExceeded, "took longer than 0.5 s"),
+    ("accept_delay:1", DeadlineExceeded, "took longer than 0.5 s"),
+]
+
+# (fault, error, words): what ends the connection, at whatever message it comes.
+FATAL: list[tuple[str, type[InworldError], str]] = [
+    ("drop", ConnectionLost, "without a close frame"),
+    ("reset", ConnectionLost, ""),
+    ("close:1000", ConnectionLost, "contexts open"),
+    ("close:1011", ConnectionLost, "1011"),
+    ("close:4000", ConnectionLost, "4000"),
+    ("half_frame", ConnectionLost, ""),
+    ("bad_json", RemoteProtocolError, "expected a JSON message"),
+    ("bad_utf8", RemoteProtocolError, "UTF-8"),
+    ("binary", ProtocolError, "binary"),
+    ("reserved_opcode", ProtocolError, ""),
+    ("masked", ProtocolError, "mask"),
+    ("huge_frame:99999999999", ProtocolError, ""),
+    ("fatal_error:7", AuthError, "code 7"),
+    ("fatal_error:16", AuthError, "code 16"),
+    ("fatal_error:13", ServiceError, "code 13"),
+    ("stall", DeadlineExceeded, "no event came within 0.5 s"),
+]
+
+# What nobody can notice, since the wire numbers nothing: audio or the end of a generation that
+# comes twice or never. It changes what is heard and must still end as it should.
+UNNOTICED = [f"{fault}@{after}" for after in (1, 2, 3, 4) for fault in ("lose", "duplicate")]
+
+
+@pytest.fixture
+def server() -> object:
+    with Emulator(
+        synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER),
+        settings=Settings(chunk_ms=CHUNK_MS),
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def limiter() -> CountingLimiter:
+    return CountingLimiter(1)
+
+
+@pytest.fixture
+def iw(server: Emulator, limiter: CountingLimiter) -> object:
+    with Inworld(
+        api_key=server.api_key, base_url=server.url, limiter=limiter, close_timeout=0.2
+    ) as client:
+        yield client
+    assert 0 == limiter.taken
+
+
+def spoken(iw: Inworld, timeout: float = 0.5) -> str:
+    audio = AudioConfig("PCM", 24000)
+    return spelled(
+        iw.tts.synthesize(TEXT, audio=audio, timeout=timeout).data, SAMPLES_OF_A_CHARACTER
+    )
+
+
+def test_the_table_knows_every_kind() -> None:
+    """No kind of fault is forgotten here."""
+    faults = [*HARMLESS, *UNNOTICED, *(fault for fault, *_ in [*BEFORE, *FATAL])]
+
+    assert {kind.value for kind in FaultKind} == {f.partition("@")[0].split(":")[0] for f in faults}
+
+
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
+    """What does no harm to the messages does none to the speech."""
+    server.faults.add(fault)
+
+    assert TEXT == spoken(iw, timeout=10)
+
+
+@pytest.mark.parametrize(("fault", "error", "words"), BEFORE)
+def test_no_connection(
+    server: Emulator, iw: Inworld, fault: str, error: type[InworldError], words: str
+) -> None:
+    """A connection that does not come about is an error of its kind."""
+    server.faults.add(fault)
+    with pytest.raises(error, match=words or None):
+        spoken(iw)
+
+    assert TEXT == spoken(iw, timeout=10)
+
+
+@pytest.mark.parametrize(("fault", "error", "words"), FATAL)
+@pytest.mark.parametrize("after", range(MESSAGES))
+def test_fatal(
+    server: Emulator,
+    iw: Inworld,
+    fault: str,
+    error: type[InworldError],
+    words: str,
+    after: int,
+) -> None:
+    """What breaks the connection is an error, with what had come, and the next one just works."""
+    server.faults.add(f"{fault}@{after}")
+    with pytest.raises(error, match=words or None) as caught:
+        spoken(iw)
+    partial = caught.value.partial
+    data = partial.data if isinstance(partial, Speech) else b""
+
+    assert TEXT.startswith(spelled(data[: len(data) // 192 * 192], SAMPLES_OF_A_CHARACTER))
+    assert min(max(after - 1, 0), 3) == -(-len(data) // (CHUNK_MS * 48))
+    assert TEXT == spoken(iw, timeout=10)
+
+
+@pytest.mark.parametrize("fault", UNNOTICED)
+def test_unnoticed(server: Emulator, iw: Inworld, fault: str) -> None:
+    """What cannot be noticed does not keep an utterance from its end."""
+    server.faults.add(fault)
+    spoken(iw, timeout=10) if fault[-1] == "4" else iw.tts.synthesize(TEXT, timeout=10)
+
+    assert TEXT == spoken(iw, timeout=10)
+
+
+def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
+    """Without the service's last word about it an utterance is not complete."""
+    server.faults.add(f"lose@{MESSAGES - 1}")
+    with pytest.raises(DeadlineExceeded) as caught:
+        spoken(iw)
+
+    assert isinstance(caught.value.partial, Speech)
+    assert TEXT == spelled(caught.value.partial.data, SAMPLES_OF_A_CHARACTER)
+    assert TEXT == spoken(iw, timeout=10)
+
+
+@pytest.mark.parametrize("fault", ["drop@4", "close:1000@4", "reset@2", "bad_json@3"])
+def test_a_neighbour_is_told_too(server: Emulator, iw: Inworld, fault: str) -> None:
+    """What breaks a connection ends every context on it with an error."""
+    server.faults.add(fault)
+    with iw.tts.connect() as connection:
+        contexts = [connection.context() for _ in range(3)]
+        contexts[0].send(TEXT)
+        contexts[0].flush()
+        for context in contexts:
+            with pytest.raises(InworldError):
+                list(context.events(10))
+
+
+def test_idle_cut(limiter: CountingLimiter) -> None:
+    """A socket that the service cuts after a while of silence is not missed."""
+    settings = Settings(idle_timeout=0.1, chunk_ms=CHUNK_MS)
+    with (
+        Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,
+        Inworld(api_key=s.api_key, base_url=s.url, limiter=limiter, ping_interval=60) as iw,
+    ):
+        for _ in range(3):
+            assert TEXT == spoken(iw, timeout=10)
+            while limiter.taken:
+                pass
+
+
+@pytest.mark.parametrize("quirk", ["status_in_audio_chunk", "spaces_in_words"])
+def test_quirks(quirk: str) -> None:
+    """Both ways in which the service's documentation shows a message are understood."""
+    settings = Settings(**{quirk: True})
+    with (
+        Emulator(synthesizer=SpellingSynthesizer(), settings=settings) as server,
+        Inworld(api_key=server.api_key, base_url=server.url) as iw,
+    ):
+        speech = iw.tts.synthesize("Some words here.")
+
+    assert ["Some", "words", "here."] == [word.text for word in speech.words]
+
+
+def test_a_slow_server(limiter: CountingLimiter) -> None:
+    """Latency and real-time pace change nothing but the time."""
+    settings = Settings(latency_ms=20, pace=4, chunk_ms=CHUNK_MS)
+    with (
+        Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,
+        Inworld(api_key=s.api_key, base_url=s.url, limiter=limiter) as iw,
+    ):
+        assert TEXT == spoken(iw, timeout=10)
