@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json as json_module
 import os
 import urllib.parse
@@ -14,7 +13,6 @@ import attrs
 from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.proxy import choose_proxy
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 
@@ -168,6 +166,7 @@ class HttpClient:
         pool = self._pools.get(pid)
         if pool is None:
             from inworld_sync.transport.pool import make_pool
+            from inworld_sync.transport.proxy import choose_proxy
 
             # Two threads may each make one; setdefault lets one of them be used by both.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
@@ -268,7 +267,7 @@ class _Exchange:
         typed = {} if json is None else {"Content-Type": "application/json"}
         named = merge_headers(typed, self._client.options.headers, headers)
         response = self._send(url, named, body)
-        if response.status >= http.client.MULTIPLE_CHOICES:
+        if response.status >= 300:
             self._refuse(response)
         return response
 

@@ -1,4 +1,4 @@
-"""What a link can tell of itself: how it ended, and its figures."""
+"""What a link can tell of itself: how it came about, how it ended, and its figures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,34 @@ from typing import Literal
 
 import attrs
 
-from inworld_sync.errors import ConnectionLost, ProtocolError, TransportError
-from inworld_sync.transport.opening import ConnectTimes
+from inworld_sync.errors import ClosedError, ConnectionLost, ProtocolError, TransportError
 
-__all__ = ["LinkEnd", "LinkStats", "lost_by"]
+__all__ = ["ConnectTimes", "LinkEnd", "LinkStats", "lost_by", "refusal"]
+
+
+@attrs.frozen(kw_only=True)
+class ConnectTimes:
+    """
+    How long each step of a connect took, in milliseconds; 0.0 for steps not taken.
+
+    Attributes:
+        dns_ms: Looking up the name, of the proxy if there is one.
+        tcp_ms: Connecting, to the proxy if there is one.
+        proxy_ms: Having the proxy open the tunnel.
+        tls_ms: The TLS handshake.
+        upgrade_ms: From the request of the upgrade to its answer.
+    """
+
+    dns_ms: float = 0.0
+    tcp_ms: float = 0.0
+    proxy_ms: float = 0.0
+    tls_ms: float = 0.0
+    upgrade_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """All steps together."""
+        return self.dns_ms + self.tcp_ms + self.proxy_ms + self.tls_ms + self.upgrade_ms
 
 
 @attrs.frozen(kw_only=True)
@@ -71,3 +95,14 @@ def lost_by(error: Exception) -> ConnectionLost:
     lost = ConnectionLost(words)
     lost.__cause__ = error
     return lost
+
+
+def refusal(name: str, end: LinkEnd | None, is_closing: bool) -> ClosedError | ConnectionLost:
+    """Make the error for a message that the link *name* no longer takes."""
+    if (end and end.by == "client") or (end is None and is_closing):
+        return ClosedError(f"the connection {name} is closed")
+    if end is None:
+        return ConnectionLost(f"the connection {name} takes no more messages")
+    return ConnectionLost(
+        f"the connection {name} was ended by the {end.by}", code=end.code, reason=end.reason
+    )

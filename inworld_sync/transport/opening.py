@@ -14,6 +14,7 @@ from inworld_sync.errors import ConnectError, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.dial import connect_tcp, look_up
+from inworld_sync.transport.link_facts import ConnectTimes
 from inworld_sync.transport.proxy import choose_proxy, open_tunnel
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tls import context_for, tls_error
@@ -21,7 +22,7 @@ from inworld_sync.transport.upgrade import Upgraded, upgrade
 from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url
 from inworld_sync.transport.wake import Wake
 
-__all__ = ["ConnectTimes", "Opened", "open_websocket"]
+__all__ = ["Opened", "open_websocket"]
 
 _STEPS = {
     "dns": "looking up the name",
@@ -30,31 +31,6 @@ _STEPS = {
     "tls": "the TLS handshake",
     "upgrade": "waiting for the answer to the upgrade",
 }
-
-
-@attrs.frozen(kw_only=True)
-class ConnectTimes:
-    """
-    How long each step of a connect took, in milliseconds; 0.0 for steps not taken.
-
-    Attributes:
-        dns_ms: Looking up the name, of the proxy if there is one.
-        tcp_ms: Connecting, to the proxy if there is one.
-        proxy_ms: Having the proxy open the tunnel.
-        tls_ms: The TLS handshake.
-        upgrade_ms: From the request of the upgrade to its answer.
-    """
-
-    dns_ms: float = 0.0
-    tcp_ms: float = 0.0
-    proxy_ms: float = 0.0
-    tls_ms: float = 0.0
-    upgrade_ms: float = 0.0
-
-    @property
-    def total_ms(self) -> float:
-        """All steps together."""
-        return self.dns_ms + self.tcp_ms + self.proxy_ms + self.tls_ms + self.upgrade_ms
 
 
 @attrs.frozen(kw_only=True)

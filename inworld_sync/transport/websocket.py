@@ -5,13 +5,12 @@ This file starts no thread. Its rules:
 
 - The reader alone calls :meth:`Link.receive`, the writer alone :meth:`Link.run_writer`; every
   other method may be called from any thread.
-- ``_lock`` guards the queue and the state; it is held for a few statements, never while a socket
-  or a user's code is called. Two conditions stand on it: ``_work`` for the writer, ``_change`` for
-  everybody who waits for room, for the queue to empty or for the end. The TLS lock and the wake's
-  lock are below it.
+- ``_lock`` guards ``end`` and ``_closing``, and the cut; it is held for a few statements that
+  cannot wait, never while a user's code is called. The outbox and the stream have locks of their
+  own, of which TLS's is the innermost; none is held while another of the three is taken.
 - A frame leaves whole or the link is dead: nothing is ever written after a part of a frame.
 - ``end`` is set once. After it nothing is queued; the writer sends at most one CLOSE frame more.
-- ``_wake`` is set last of all, and lets both threads leave at once.
+- The cut comes last: it sets the wake, and both threads leave at once.
 """
 
 from __future__ import annotations
@@ -19,29 +18,27 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-from inworld_sync.errors import (
-    ClosedError,
-    ConnectionLost,
-    DeadlineExceeded,
-    redact,
-)
+from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, redact
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by
+from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by, refusal
 from inworld_sync.transport.observers import Observers
-from inworld_sync.transport.opening import Opened, open_websocket
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
+from inworld_sync.transport.pings import Pings
 from inworld_sync.transport.rejection import request_id_of
 from inworld_sync.transport.urls import show_url
 from inworld_sync.transport.wake import Woken
+
+if TYPE_CHECKING:
+    from inworld_sync.transport.opening import Opened
 
 __all__ = ["Link", "LinkEnd", "LinkStats"]
 
@@ -85,7 +82,6 @@ class Link:
         self._last_left = threading.Event()
         self._outbox = Outbox(options.max_queued_bytes)
         self._is_writing = False
-        self._is_released = False
         self._closing: tuple[int, str] | None = None
         self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
@@ -93,9 +89,7 @@ class Link:
         self._fragments: bytearray | None = None
         self._messages_in = self._messages_out = 0
         self._bytes_in, self._bytes_out = len(opened.upgraded.received), 0
-        self._ping_payload = b""
-        self._rtt_ms: float | None = None
-        self._rtt_min_ms: float | None = None
+        self._pings = Pings()
 
     @classmethod
     def open(
@@ -125,6 +119,9 @@ class Link:
             ServiceError: The server refuses the upgrade.
             ConfigError: The URL, the proxy or a header makes no sense.
         """
+        # TLS, proxies and websocket-client cost some 25 ms to import; a first connect can bear it.
+        from inworld_sync.transport.opening import open_websocket
+
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
         opened = open_websocket(
             url, headers=headers, options=options, subprotocols=subprotocols, deadline=deadline
@@ -213,25 +210,17 @@ class Link:
         if opcode == frames.PING:
             self._outbox.put_pong(bytes(payload))
         elif opcode == frames.PONG:
-            self._take_pong(bytes(payload))
+            seconds = self._pings.answered(bytes(payload))
+            if seconds is not None:
+                self._observers.trace("ping", seconds)
         else:
             code, reason = frames.parse_close(payload)
+            end = LinkEnd(by="server", code=code, reason=redact(reason), clean=True)
             if self._closing:
                 end = LinkEnd(
                     by="client", code=self._closing[0], reason=self._closing[1], clean=True
                 )
-            else:
-                end = LinkEnd(by="server", code=code, reason=redact(reason), clean=True)
             self._finish(end, last=bytes(payload[:2]))
-
-    def _take_pong(self, payload: bytes) -> None:
-        if payload != self._ping_payload or not payload:
-            return
-        self._ping_payload = b""
-        seconds = (time.monotonic_ns() - struct.unpack("!q", payload)[0]) / 1e9
-        self._rtt_ms = seconds * 1000
-        self._rtt_min_ms = min(self._rtt_ms, self._rtt_min_ms or self._rtt_ms)
-        self._observers.trace("ping", seconds)
 
     def _counted(self, message: memoryview) -> memoryview:
         if not self._messages_in:
@@ -257,7 +246,9 @@ class Link:
         with contextlib.suppress(Woken, OutboxShut):
             self._write_all()
         self._last_left.set()
-        # No limit of its own: whoever ends the link sets it, and the reader ends it at the latest.
+        if self._close_by and not self._over.wait(self._close_by.remaining()):
+            self._cut_closing()
+        # No limit: what was not this side's close, the reader ends, once it has read all there is.
         self._over.wait()
 
     def _write_all(self) -> None:
@@ -268,8 +259,7 @@ class Link:
             item = self._outbox.take(max(0.0, ping_at - time.monotonic()))
             if item is None and time.monotonic() >= ping_at:
                 ping_at = time.monotonic() + interval
-                self._ping_payload = struct.pack("!q", time.monotonic_ns())
-                item = Outgoing(frames.PING, self._ping_payload)
+                item = Outgoing(frames.PING, self._pings.make())
             self._write(item)
 
     def _write(self, item: Outgoing | None) -> None:
@@ -346,7 +336,7 @@ class Link:
         try:
             self._outbox.put(item, timeout, needs_room=needs_room)
         except OutboxShut:
-            raise self._refusal() from self._cause()
+            raise refusal(self.name, self.end, self._closing is not None) from self._cause()
 
     def flush(self, *, timeout: float | None) -> None:
         """
@@ -364,7 +354,7 @@ class Link:
         try:
             self._outbox.await_empty(timeout)
         except OutboxShut:
-            raise self._refusal() from self._cause()
+            raise refusal(self.name, self.end, self._closing is not None) from self._cause()
 
     def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
         """
@@ -378,8 +368,8 @@ class Link:
         Args:
             code: 1000 to 4999, of those that may be sent.
             reason: At most 123 bytes of UTF-8; what is more is cut.
-            wait: False returns at once; then the link is over when the server has said CLOSE, or
-                was silent for ``dead_after``, or at a later call that waits.
+            wait: False returns at once; the writer then ends the link after ``close_timeout``, or
+                after ``send_timeout`` if it is stalled.
         """
         if os.getpid() != self._pid:
             return
@@ -391,8 +381,7 @@ class Link:
         self._outbox.put_close(frames.close_payload(code, reason))
         if self._is_writing and (not wait or self._over.wait(self._close_by.remaining())):
             return
-        self._finish(LinkEnd(by="client", code=code, reason=reason))
-        self._cut()
+        self._cut_closing()
 
     def abort(self, why: str = "") -> None:
         """
@@ -416,7 +405,6 @@ class Link:
         child's copies and leaves the connection alone.
         """
         self.abort("released")
-        self._is_released = True
         self._opened.sock.close()
         self._opened.wake.close()
 
@@ -428,8 +416,8 @@ class Link:
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
             queued_bytes=self._outbox.queued_bytes,
-            rtt_ms=self._rtt_ms,
-            rtt_min_ms=self._rtt_min_ms,
+            rtt_ms=self._pings.rtt_ms,
+            rtt_min_ms=self._pings.rtt_min_ms,
             connect=self._opened.times,
             proxy=self._opened.proxy,
             tls_version=self._opened.tls_version,
@@ -442,12 +430,17 @@ class Link:
         self._finish(end, last=frames.close_payload(error.code, str(error)))
 
     def _finish_by_network(self, error: Exception) -> None:
-        closing = self._closing
-        if closing:
-            self._finish(LinkEnd(by="client", code=closing[0], reason=closing[1]))
-            return
-        lost = error if isinstance(error, ConnectionLost) else lost_by(error)
-        self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
+        if self._closing:
+            self._cut_closing()
+        else:
+            lost = error if isinstance(error, ConnectionLost) else lost_by(error)
+            self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
+
+    def _cut_closing(self) -> None:
+        """End a close that the server did not answer."""
+        code, reason = self._closing or (1000, "")
+        self._finish(LinkEnd(by="client", code=code, reason=reason))
+        self._cut()
 
     def _finish(self, end: LinkEnd, last: bytes | None = None) -> None:
         """
@@ -483,18 +476,6 @@ class Link:
         )
         self._observers.trace(
             "closed", time.monotonic() - self._opened_at, {"by": end.by, "code": end.code}
-        )
-
-    def _refusal(self) -> ClosedError | ConnectionLost:
-        end = self.end
-        if (end and end.by == "client") or (end is None and self._closing):
-            return ClosedError(f"the connection {self.name} is closed")
-        if end is None:
-            return ConnectionLost(f"the connection {self.name} takes no more messages")
-        return ConnectionLost(
-            f"the connection {self.name} was ended by the {end.by}",
-            code=end.code,
-            reason=end.reason,
         )
 
     def _cause(self) -> Exception | None:

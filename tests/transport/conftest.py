@@ -1,4 +1,9 @@
-"""Certificates for the tests' TLS servers."""
+"""
+Certificates for the tests' TLS servers.
+
+The tests of this folder also run with the oldest libraries that are supported, in an environment
+where ``pip install websocket-client==1.8.0 urllib3==2.2.0`` came last.
+"""
 
 from __future__ import annotations
 

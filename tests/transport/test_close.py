@@ -102,6 +102,15 @@ def test_close_that_does_not_wait() -> None:
     assert [(TEXT, b"last words"), (CLOSE, b"\x03\xe8bye")] == frames
 
 
+def test_a_close_that_does_not_wait_is_bounded_too() -> None:
+    """A silent server costs a close that nobody waits for no more than ``close_timeout``."""
+    options = Options(close_timeout=0.1, dead_after=60.0)
+    with serve(silent) as server, driven(server.url, options) as driver:
+        driver.link.close(1000, "bye", wait=False)
+
+        assert LinkEnd(by="client", code=1000, reason="bye", clean=False) == driver.ended()
+
+
 def test_later_closes_get_no_more_time() -> None:
     """To begin many closes and then wait for each costs ``close_timeout`` once, not many times."""
     with serve(silent) as server, driven(server.url, Options(close_timeout=0.5)) as driver:
