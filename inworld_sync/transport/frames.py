@@ -94,21 +94,22 @@ class FrameBuffer:
         Raises:
             FrameError: The peer broke a rule, found out from the header alone.
         """
-        start, held = self._start, self._stop - self._start
+        start = self._start
+        held = self._stop - start
         if held < 2:
             self._needed = 2
             return None
         buffer = self._buffer
-        size, header = buffer[start + 1], 2
+        first, size = buffer[start], buffer[start + 1]
+        header = 2
         if size >= 126:
-            header = 4 if size == 126 else 10
             if size & _MASKED:
                 raise FrameError("the server masked a frame, which only clients may")
+            header = 4 if size == 126 else 10
             if held < header:
                 self._needed = header
                 return None
-            size = int.from_bytes(self._view[start + 2 : start + header], "big")
-        first = buffer[start]
+            size = int.from_bytes(buffer[start + 2 : start + header], "big")
         if first != FIN | TEXT:
             _check_first_byte(first, size)
         if message_bytes + size > self._max:
@@ -117,11 +118,11 @@ class FrameBuffer:
                 f"the server announced {message_bytes + size}; see max_message_bytes",
                 1009,
             )
-        self._needed = header + size
-        if held < self._needed:
+        if held < header + size:
+            self._needed = header + size
             return None
-        self._start = start + self._needed
-        return first, self._view[start + header : self._start]
+        self._start = stop = start + header + size
+        return first, self._view[start + header : stop]
 
     def room(self) -> memoryview:
         """Give the free part to receive into; ends the life of payloads given before."""

@@ -17,18 +17,17 @@ class Observers:
 
     What they raise is logged and goes no further.
     They are called without any lock held.
+
+    Attributes:
+        records: Whether there is a recorder, so that a message need be copied for it.
     """
 
     def __init__(self, options: Options, connection: str) -> None:
+        self.records = options.recorder is not None
         self._recorder = options.recorder
         self._on_trace = options.on_trace
         self._logger = options.logger
         self._connection = connection
-
-    @property
-    def records(self) -> bool:
-        """Whether there is a recorder, so that a message need be copied for it."""
-        return self._recorder is not None
 
     def message(self, direction: Literal["in", "out"], data: bytes) -> None:
         """Show one text message to the recorder."""

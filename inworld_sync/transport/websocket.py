@@ -29,6 +29,7 @@ from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, r
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.forks import generation
 from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by, refusal
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
@@ -75,7 +76,7 @@ class Link:
         self._options = options
         self._stream = opened.stream
         self._observers = Observers(options, name)
-        self._pid = os.getpid()
+        self._pid, self._generation = os.getpid(), generation()
         self._opened_at = time.monotonic()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -152,44 +153,46 @@ class Link:
             ClosedError: The link was opened in another process.
         """
         self._check_process()
-        if self._over.is_set():
-            return None
         try:
-            message = self._next_message()
+            while self.end is None:
+                frame = self._buffer.frame(0 if self._fragments is None else len(self._fragments))
+                if frame is None:
+                    self._fill()
+                elif (message := self._take(*frame)) is not None:
+                    return message
         except frames.FrameError as error:
             self._finish_by_error(error)
         except (EOFError, OSError, ConnectionLost) as error:
             self._finish_by_network(error)
         except Woken:
             pass  # whoever set the wake has set the end
-        else:
-            return message if message is None else self._counted(message)
         return None
 
-    def _next_message(self) -> memoryview | None:
-        """Give the next message, or None when the link has come to its end."""
-        parts = self._fragments
-        while self.end is None:
-            frame = self._buffer.frame(0 if parts is None else len(parts))
-            if frame is None:
-                self._fill()
-                continue
-            first, payload = frame
-            if first == _TEXT_FRAME and parts is None:
-                return payload
+    def _take(self, first: int, payload: memoryview) -> memoryview | None:
+        """Take one frame; give the message that it ends, if it ends one."""
+        if first != _TEXT_FRAME or self._fragments is not None:
             opcode = first & 0x0F
             if opcode >= frames.CLOSE:
                 self._take_control(opcode, payload)
-                continue
-            if (opcode == frames.CONTINUATION) is (parts is None):
-                raise frames.FrameError("the server mixed up the fragments of two messages")
-            if parts is None:
-                parts = self._fragments = bytearray()
-            parts += payload
-            if first & frames.FIN:
-                self._fragments = None
-                return memoryview(parts)
-        return None
+                return None
+            if not self._is_whole(first, payload):
+                return None
+            payload, self._fragments = memoryview(self._fragments or b""), None
+        if not self._messages_in:
+            self._observers.trace("first_message", time.monotonic() - self._opened_at)
+        self._messages_in += 1
+        if self._observers.records:
+            self._observers.message("in", bytes(payload))
+        return payload
+
+    def _is_whole(self, first: int, payload: memoryview) -> bool:
+        """Add a fragment to the message under way; say whether it is the last."""
+        if (first & 0x0F == frames.CONTINUATION) is (self._fragments is None):
+            raise frames.FrameError("the server mixed up the fragments of two messages")
+        if self._fragments is None:
+            self._fragments = bytearray()
+        self._fragments += payload
+        return bool(first & frames.FIN)
 
     def _fill(self) -> None:
         room = self._buffer.room()
@@ -221,14 +224,6 @@ class Link:
                     by="client", code=self._closing[0], reason=self._closing[1], clean=True
                 )
             self._finish(end, last=bytes(payload[:2]))
-
-    def _counted(self, message: memoryview) -> memoryview:
-        if not self._messages_in:
-            self._observers.trace("first_message", time.monotonic() - self._opened_at)
-        self._messages_in += 1
-        if self._observers.records:
-            self._observers.message("in", bytes(message))
-        return message
 
     # ---- the writer's side
 
@@ -371,7 +366,7 @@ class Link:
             wait: False returns at once; the writer then ends the link after ``close_timeout``, or
                 after ``send_timeout`` if it is stalled.
         """
-        if os.getpid() != self._pid:
+        if generation() != self._generation:
             return
         with self._lock:
             if self._closing is None and self.end is None:
@@ -392,7 +387,7 @@ class Link:
         Args:
             why: Kept as the reason of :attr:`end`.
         """
-        if os.getpid() != self._pid:
+        if generation() != self._generation:
             return
         self._finish(LinkEnd(by="client", code=1006, reason=why))
         self._cut()
@@ -484,7 +479,7 @@ class Link:
     # ---- help
 
     def _check_process(self) -> None:
-        if os.getpid() != self._pid:
+        if generation() != self._generation:
             raise ClosedError(
                 f"the connection {self.name} was opened by process {self._pid} and cannot be used "
                 f"in its forked child {os.getpid()}; open one in each process"
