@@ -327,12 +327,22 @@ def test_after_the_server_closed() -> None:
 
 
 def test_flush_after_the_end() -> None:
-    """What has left is flushed, though the link has ended since."""
-    reader = Reader()
+    """What has left is flushed, though the server has closed since."""
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    flushed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        assert flushed.wait(10)
+        peer.read_frame()
+        peer.send_frame(CLOSE, b"\x03\xe8")
+        peer.read_frame()
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
         driver.link.send(b"all of it")
-        driver.link.close()
+        driver.link.flush(timeout=10)
+        flushed.set()
+        driver.ended()
         driver.link.flush(timeout=10)
 
 
