@@ -16,6 +16,7 @@ const char *iw_status_text(int status)
     case IW_BAD_BITS: return "the last character carries bits that belong to no byte";
     case IW_NO_RIFF: return "not a WAV file";
     case IW_NO_DATA: return "a WAV header without a data chunk";
+    case IW_NOT_PLAIN: return "a message that only a whole JSON reader can take";
     default: return "an unknown status";
     }
 }

@@ -28,7 +28,7 @@
  * Raised with every change of this header. Python compares it at import, so that a stale
  * compiled module is named and not run.
  */
-#define IW_ABI_VERSION 4
+#define IW_ABI_VERSION 5
 
 /* ---- results ----------------------------------------------------------------------------- */
 
@@ -48,7 +48,10 @@ enum iw_status {
 
     /* WAV */
     IW_NO_RIFF = -20, /* does not begin as a WAV file does */
-    IW_NO_DATA = -21  /* a WAV header without its data chunk */
+    IW_NO_DATA = -21, /* a WAV header without its data chunk */
+
+    /* split */
+    IW_NOT_PLAIN = -30 /* a message that only a whole JSON reader can take */
 };
 
 /* A few words for a status; never NULL, a constant, also for numbers that are no status. */

@@ -2,14 +2,14 @@
 # at run time.
 
 from collections.abc import Callable
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from typing_extensions import Buffer
 
 @final
 class CData:  # a pointer, an array or a struct
     def __bool__(self) -> bool: ...
-    def __getattr__(self, name: str) -> int: ...
+    def __getattr__(self, name: str) -> Any: ...
     def __getitem__(self, index: int) -> int: ...
     def __int__(self) -> int: ...
     def __len__(self) -> int: ...
@@ -59,6 +59,7 @@ class Lib:
     IW_BAD_BITS: Final[int]
     IW_NO_RIFF: Final[int]
     IW_NO_DATA: Final[int]
+    IW_NOT_PLAIN: Final[int]
     def iw_status_text(self, status: int, /) -> CData: ...
 
     IW_LEVEL_SCALAR: Final[int]
@@ -216,3 +217,46 @@ class Lib:
     def iw_speaker_finished(self, user: CData, /) -> None: ...
     def iw_speaker_heard(self, speaker: CData, now_ns: int, /) -> int: ...
     def iw_speaker_stats(self, speaker: CData, stats: CData, /) -> None: ...
+
+    IW_SPLIT_MAX_PATHS: Final[int]
+    IW_SPLIT_MAX_DEPTH: Final[int]
+    IW_SPLIT_MAX_TEXT: Final[int]
+    IW_SPLIT_ABSENT: Final[int]
+    IW_SPLIT_TEXT: Final[int]
+    IW_SPLIT_LITERAL: Final[int]
+    IW_SPLIT_OTHER: Final[int]
+    IW_SPLIT_BYTES: Final[int]
+    IW_SPLIT_F32: Final[int]
+    def iw_split_plan_create(self, paths: bytes, path_count: int, /) -> CData: ...
+    def iw_split_plan_destroy(self, plan: CData, /) -> None: ...
+    def iw_split_message(
+        self,
+        dst: CData,
+        dst_bytes: int,
+        result: CData,
+        plan: CData,
+        src: _In,
+        src_bytes: int,
+        form: int,
+        /,
+    ) -> int: ...
+
+    IW_FRAME_BYTES: Final[int]
+    IW_FRAME_S16_FROM_F32: Final[int]
+    IW_FRAME_ULAW_FROM_S16: Final[int]
+    IW_FRAME_ALAW_FROM_S16: Final[int]
+    IW_FRAME_HEADER_BYTES: Final[int]
+    def iw_frame_text(
+        self,
+        dst: CData,
+        dst_bytes: int,
+        head: bytes,
+        head_bytes: int,
+        audio: _In,
+        audio_bytes: int,
+        form: int,
+        tail: bytes,
+        tail_bytes: int,
+        mask: int,
+        /,
+    ) -> int: ...

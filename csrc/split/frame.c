@@ -1,0 +1,93 @@
+/* Audio into WebSocket frames: base64 inside JSON inside a masked frame, in one go. */
+#include <string.h>
+
+#include "common/iwp_kernels.h"
+#include "include/iw_message.h"
+
+/* FIN and opcode 1, text; the mask bit stands in the next byte. */
+enum { FIN_TEXT = 0x81, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
+
+/* Converted at a time; what comes out of it is a multiple of 3 bytes, so groups are whole. */
+enum { BLOCK_SAMPLES = 1536, BLOCK_BYTES = BLOCK_SAMPLES * 2 };
+
+/* Bytes of the wire for `audio_bytes` of input; -1 for cut samples or an unknown form. */
+static ptrdiff_t wire_bytes(int form, size_t audio_bytes)
+{
+    switch (form) {
+    case IW_FRAME_BYTES: return (ptrdiff_t)audio_bytes;
+    case IW_FRAME_S16_FROM_F32:
+        return audio_bytes % 4 == 0 ? (ptrdiff_t)(audio_bytes / 2) : -1;
+    case IW_FRAME_ULAW_FROM_S16:
+    case IW_FRAME_ALAW_FROM_S16:
+        return audio_bytes % 2 == 0 ? (ptrdiff_t)(audio_bytes / 2) : -1;
+    default: return -1;
+    }
+}
+
+static size_t put_header(uint8_t *dst, uint64_t payload_bytes)
+{
+    size_t length_bytes = payload_bytes < LENGTH_16 ? 0 : payload_bytes <= 0xFFFF ? 2 : 8;
+
+    dst[0] = FIN_TEXT;
+    dst[1] = (uint8_t)(MASKED | (length_bytes == 0   ? payload_bytes
+                                 : length_bytes == 2 ? LENGTH_16
+                                                     : LENGTH_64));
+    for (size_t i = 0; i < length_bytes; i++) {
+        dst[2 + i] = (uint8_t)(payload_bytes >> 8 * (length_bytes - 1 - i));
+    }
+    return 2 + length_bytes;
+}
+
+/* Encode what `form` makes of the audio; the room at dst is known to suffice. */
+static void put_audio(uint8_t *dst, size_t dst_bytes, const uint8_t *audio, size_t audio_bytes,
+                      int form)
+{
+    const struct iwp_kernels *kernels = iwp_kernels_active();
+    size_t sample_bytes = form == IW_FRAME_S16_FROM_F32 ? 4 : 2;
+    size_t out_bytes = form == IW_FRAME_S16_FROM_F32 ? 2 : 1;
+    uint8_t block[BLOCK_BYTES];
+
+    if (form == IW_FRAME_BYTES) {
+        (void)iw_base64_encode(dst, dst_bytes, audio, audio_bytes);
+        return;
+    }
+    for (size_t left = audio_bytes / sample_bytes; left != 0;) {
+        size_t samples = left < BLOCK_SAMPLES ? left : BLOCK_SAMPLES;
+        ptrdiff_t written;
+
+        if (form == IW_FRAME_S16_FROM_F32) {
+            kernels->pcm_s16_from_f32(block, audio, samples);
+        } else if (form == IW_FRAME_ULAW_FROM_S16) {
+            kernels->g711_encode_ulaw(block, audio, samples);
+        } else {
+            kernels->g711_encode_alaw(block, audio, samples);
+        }
+        written = iw_base64_encode(dst, dst_bytes, block, samples * out_bytes);
+        dst += written;
+        dst_bytes -= (size_t)written;
+        audio += samples * sample_bytes;
+        left -= samples;
+    }
+}
+
+ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, size_t head_bytes,
+                        const uint8_t *audio, size_t audio_bytes, int form,
+                        const uint8_t *tail, size_t tail_bytes, uint32_t mask)
+{
+    ptrdiff_t plain_bytes = wire_bytes(form, audio_bytes);
+    size_t text_bytes, payload_bytes, at;
+    uint8_t *payload;
+
+    if (plain_bytes < 0) return IW_BAD_ARGUMENT;
+    text_bytes = ((size_t)plain_bytes + 2) / 3 * 4;
+    payload_bytes = head_bytes + text_bytes + tail_bytes;
+    if (dst_bytes < IW_FRAME_HEADER_BYTES + payload_bytes) return IW_NO_ROOM;
+    at = put_header(dst, payload_bytes);
+    for (int i = 0; i < 4; i++) dst[at++] = (uint8_t)(mask >> 8 * i);
+    payload = dst + at;
+    memcpy(payload, head, head_bytes);
+    put_audio(payload + head_bytes, text_bytes, audio, audio_bytes, form);
+    memcpy(payload + head_bytes + text_bytes, tail, tail_bytes);
+    iwp_kernels_active()->ws_mask(payload, payload, payload_bytes, mask);
+    return (ptrdiff_t)(at + payload_bytes);
+}

@@ -1,0 +1,333 @@
+/*
+ * Audio out of JSON messages: one walk that decodes base64 at one path and notes what stands at
+ * others.
+ *
+ * The walk trusts nothing but itself: it reads each byte once, never past `end`, and gives up
+ * (IW_NOT_PLAIN) wherever a whole reader could come to another result.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base64/iwp_base64.h"
+#include "common/iwp_kernels.h"
+#include "include/iw_message.h"
+
+/* Of a text decoded for floats, so that both buffers stay in the first cache; a multiple of 4
+ * characters that is a multiple of 2 bytes. */
+enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
+
+struct key {
+    uint16_t offset;
+    uint16_t bytes;
+};
+
+struct iw_split_plan {
+    unsigned path_count;
+    unsigned depth[IW_SPLIT_MAX_PATHS];
+    struct key keys[IW_SPLIT_MAX_PATHS][IW_SPLIT_MAX_DEPTH];
+    char text[IW_SPLIT_MAX_TEXT];
+};
+
+struct walk {
+    const struct iw_split_plan *plan;
+    const uint8_t *src;
+    const uint8_t *end;
+    uint8_t *dst;
+    size_t dst_bytes;
+    struct iw_split_result *result;
+    int form;
+    enum iw_status status;
+    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key stood at this depth */
+};
+
+/* ---- plans ------------------------------------------------------------------------------- */
+
+static int add_path(struct iw_split_plan *plan, unsigned path, size_t *used, const char *text)
+{
+    size_t bytes = strlen(text);
+    unsigned depth = 0;
+    size_t begin = 0;
+
+    if (bytes == 0 || bytes + 1 > IW_SPLIT_MAX_TEXT - *used) return 0;
+    memcpy(plan->text + *used, text, bytes + 1);
+    for (size_t at = 0; at <= bytes; at++) {
+        if (at < bytes && text[at] != '.') continue;
+        if (depth == IW_SPLIT_MAX_DEPTH || at == begin) return 0;
+        plan->keys[path][depth].offset = (uint16_t)(*used + begin);
+        plan->keys[path][depth].bytes = (uint16_t)(at - begin);
+        depth++;
+        begin = at + 1;
+    }
+    plan->depth[path] = depth;
+    *used += bytes + 1;
+    return 1;
+}
+
+struct iw_split_plan *iw_split_plan_create(const char *paths, size_t path_count)
+{
+    struct iw_split_plan *plan;
+    size_t used = 0;
+
+    if (paths == NULL || path_count < 1 || path_count > IW_SPLIT_MAX_PATHS) return NULL;
+    plan = calloc(1, sizeof *plan);
+    if (plan == NULL) return NULL;
+    plan->path_count = (unsigned)path_count;
+    for (unsigned path = 0; path < plan->path_count; path++) {
+        if (!add_path(plan, path, &used, paths)) {
+            free(plan);
+            return NULL;
+        }
+        paths += strlen(paths) + 1;
+    }
+    return plan;
+}
+
+void iw_split_plan_destroy(struct iw_split_plan *plan)
+{
+    free(plan);
+}
+
+/* ---- JSON -------------------------------------------------------------------------------- */
+
+static const uint8_t *give_up(struct walk *walk, enum iw_status status)
+{
+    walk->status = status;
+    return NULL;
+}
+
+static const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
+{
+    while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) at++;
+    return at;
+}
+
+/* From behind the opening quote to the closing one; NULL where there is none. */
+static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
+{
+    const uint8_t *at = begin;
+
+    while (at < end) {
+        const uint8_t *quote = memchr(at, '"', (size_t)(end - at));
+        const uint8_t *slash = quote;
+
+        if (quote == NULL) return NULL;
+        while (slash > begin && slash[-1] == '\\') slash--;
+        if ((quote - slash) % 2 == 0) return quote;
+        at = quote + 1;
+    }
+    return NULL;
+}
+
+/* From a value's first byte to behind its last; brackets are counted, not matched by kind. */
+static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
+{
+    size_t depth = 0;
+
+    while (at < end) {
+        switch (*at) {
+        case '"':
+            at = string_end(at + 1, end);
+            if (at == NULL) return NULL;
+            at++;
+            break;
+        case '{':
+        case '[':
+            depth++;
+            at++;
+            break;
+        case '}':
+        case ']':
+            if (depth == 0) return NULL;
+            depth--;
+            at++;
+            break;
+        default:
+            if (depth == 0) {
+                const uint8_t *begin = at;
+                while (at < end && strchr(",}] \n\t\r", *at) == NULL) at++;
+                return at > begin ? at : NULL;
+            }
+            at++;
+            continue;
+        }
+        if (depth == 0) return at;
+    }
+    return NULL;
+}
+
+/* ---- audio ------------------------------------------------------------------------------- */
+
+/* Both give where the text ended, behind its base64; NULL for no room. */
+static const uint8_t *decode_bytes(struct walk *walk, const uint8_t *at)
+{
+    size_t text_bytes = (size_t)(walk->end - at);
+    struct iwp_base64_span span =
+        iwp_base64_decode_until(walk->dst, walk->dst_bytes, at, text_bytes);
+
+    walk->result->audio_bytes = span.written_bytes;
+    return at + span.read_bytes;
+}
+
+static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
+{
+    uint8_t block[BLOCK_BYTES];
+    size_t written = 0;
+
+    for (;;) {
+        size_t left = (size_t)(walk->end - at);
+        size_t taken = left < BLOCK_CHARACTERS ? left : BLOCK_CHARACTERS;
+        struct iwp_base64_span span = iwp_base64_decode_until(block, sizeof block, at, taken);
+
+        if (span.written_bytes % 2 != 0) return give_up(walk, IW_NOT_PLAIN);
+        if (span.written_bytes * 2 > walk->dst_bytes - written) {
+            return give_up(walk, IW_NO_ROOM);
+        }
+        iwp_kernels_active()->pcm_f32_from_s16(walk->dst + written, block,
+                                               span.written_bytes / 2);
+        written += span.written_bytes * 2;
+        at += span.read_bytes;
+        /* Padding ends the text; what follows it in another block is not more of it. */
+        if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=') break;
+    }
+    walk->result->audio_bytes = written;
+    return at;
+}
+
+/* From behind the opening quote to behind the closing one. */
+static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
+{
+    const uint8_t *at =
+        walk->form == IW_SPLIT_F32 ? decode_floats(walk, begin) : decode_bytes(walk, begin);
+
+    if (at == NULL) return NULL;
+    /* What ends the base64 must end the string: else it holds an escape, or is bad, or too
+     * long for dst, which the caller sees by its size. */
+    if (at >= walk->end || *at != '"') {
+        const uint8_t *quote = string_end(begin, walk->end);
+        int is_short = quote != NULL && (size_t)(quote - begin) / 4 * 3 > walk->dst_bytes;
+        return give_up(walk, is_short ? IW_NO_ROOM : IW_NOT_PLAIN);
+    }
+    walk->result->spans[0].offset_bytes = (size_t)(begin - walk->src);
+    walk->result->spans[0].size_bytes = (size_t)(at - begin);
+    walk->result->spans[0].kind = IW_SPLIT_TEXT;
+    return at + 1;
+}
+
+/* ---- the walk ---------------------------------------------------------------------------- */
+
+static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t *begin)
+{
+    struct iw_split_span *span = &walk->result->spans[path];
+    const uint8_t *end = skip_value(begin, walk->end);
+    size_t inner;
+
+    if (end == NULL) return give_up(walk, IW_NOT_PLAIN);
+    inner = (size_t)(end - begin);
+    span->offset_bytes = (size_t)(begin - walk->src);
+    span->size_bytes = inner;
+    if (*begin == '"') {
+        if (memchr(begin, '\\', inner) != NULL) {
+            span->kind = IW_SPLIT_OTHER;
+        } else {
+            span->kind = IW_SPLIT_TEXT;
+            span->offset_bytes++;
+            span->size_bytes -= 2;
+        }
+    } else {
+        span->kind = *begin == '{' || *begin == '[' ? IW_SPLIT_OTHER : IW_SPLIT_LITERAL;
+    }
+    return end;
+}
+
+/* The paths among `live` whose key at this depth is this one, as bits. */
+static unsigned match_key(const struct iw_split_plan *plan, unsigned live, unsigned depth,
+                          const uint8_t *key, size_t bytes)
+{
+    unsigned found = 0;
+
+    for (unsigned path = 0; path < plan->path_count; path++) {
+        const struct key *wanted = &plan->keys[path][depth];
+        if ((live >> path & 1) != 0 && depth < plan->depth[path] && wanted->bytes == bytes &&
+            memcmp(plan->text + wanted->offset, key, bytes) == 0) {
+            found |= 1u << path;
+        }
+    }
+    return found;
+}
+
+static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
+                                  unsigned depth);
+
+/* A value whose key matched; `found` are its paths. A path that ends here comes first, for the
+ * others then find nothing: they would need an object in the same place. */
+static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned found,
+                                 unsigned depth)
+{
+    const struct iw_split_plan *plan = walk->plan;
+
+    if ((walk->seen[depth] & found) != 0) return give_up(walk, IW_NOT_PLAIN);
+    walk->seen[depth] |= found;
+    for (unsigned path = 0; path < plan->path_count; path++) {
+        if ((found >> path & 1) == 0 || plan->depth[path] != depth + 1) continue;
+        if (path == 0 && *at == '"') return take_audio(walk, at + 1);
+        return take_span(walk, path, at);
+    }
+    if (*at == '{') return walk_object(walk, at, found, depth + 1);
+    at = skip_value(at, walk->end);
+    return at != NULL ? at : give_up(walk, IW_NOT_PLAIN);
+}
+
+/* From '{' to behind '}'. Recursion ends at IW_SPLIT_MAX_DEPTH, where no path lives. */
+static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
+                                  unsigned depth)
+{
+    const uint8_t *end = walk->end;
+
+    at = skip_space(at + 1, end);
+    if (at < end && *at == '}') return at + 1;
+    while (at < end && *at == '"') {
+        const uint8_t *key = at + 1;
+        const uint8_t *quote = string_end(key, end);
+        unsigned found;
+
+        if (quote == NULL || memchr(key, '\\', (size_t)(quote - key)) != NULL) break;
+        at = skip_space(quote + 1, end);
+        if (at >= end || *at != ':') break;
+        at = skip_space(at + 1, end);
+        if (at >= end) break;
+        found = match_key(walk->plan, live, depth, key, (size_t)(quote - key));
+        at = found != 0 ? walk_value(walk, at, found, depth) : skip_value(at, end);
+        if (at == NULL) break;
+        at = skip_space(at, end);
+        if (at < end && *at == '}') return at + 1;
+        if (at >= end || *at != ',') break;
+        at = skip_space(at + 1, end);
+    }
+    return give_up(walk, walk->status == IW_OK ? IW_NOT_PLAIN : walk->status);
+}
+
+enum iw_status iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
+                                const struct iw_split_plan *plan, const uint8_t *src,
+                                size_t src_bytes, int form)
+{
+    struct walk walk = {.plan = plan,
+                        .src = src,
+                        .end = src + src_bytes,
+                        .dst = dst,
+                        .dst_bytes = dst_bytes,
+                        .result = result,
+                        .form = form};
+    const uint8_t *at = skip_space(src, walk.end);
+
+    if (form != IW_SPLIT_BYTES && form != IW_SPLIT_F32) return IW_BAD_ARGUMENT;
+    result->audio_bytes = 0;
+    for (unsigned path = 0; path < plan->path_count; path++) {
+        result->spans[path].offset_bytes = 0;
+        result->spans[path].size_bytes = 0;
+        result->spans[path].kind = IW_SPLIT_ABSENT;
+    }
+    if (at >= walk.end || *at != '{') return IW_NOT_PLAIN;
+    at = walk_object(&walk, at, (1u << plan->path_count) - 1u, 0);
+    if (at == NULL) return walk.status;
+    return skip_space(at, walk.end) == walk.end ? IW_OK : IW_NOT_PLAIN;
+}

@@ -1,0 +1,161 @@
+r"""
+Audio out of JSON messages in one call: the base64 at one path decoded, the rest handed back.
+
+The C core walks the message once. What it cannot take to the same result as a whole JSON reader,
+such as an escape inside the base64 or a key that stands twice, it leaves to one: then
+:meth:`Splitter.split` gives None.
+
+>>> splitter = Splitter("result.audio", "result.id")
+>>> found = splitter.split(b'{"result":{"id":"c1","audio":"AAEC"}}')
+>>> found.audio, found.rest, found.picks
+(b'\x00\x01\x02', b'{"result":{"id":"c1","audio":""}}', (b'c1',))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio._memory import U8, new_output
+from inworld_sync.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from inworld_sync._native._core import CData
+
+__all__ = ["Split", "Splitter"]
+
+# A message of 100 ms of 48 kHz PCM is 13 KB; grown for longer ones.
+_FIRST_ROOM_BYTES = 64 * 1024
+
+
+class Split(NamedTuple):
+    """
+    What a message held.
+
+    Attributes:
+        audio: The decoded bytes; None where nothing, or no text, stands at the audio's path.
+        rest: The message with an empty text in the audio's place, for a JSON reader.
+        picks: For each further path what stands there: the text inside the quotes, or the
+            number or word; None where nothing stands, or only a JSON reader can read it.
+    """
+
+    audio: bytes | None
+    rest: bytes
+    picks: tuple[bytes | None, ...]
+
+
+class Splitter:
+    """
+    Splits the messages of one connection.
+
+    Args:
+        audio: The path of the base64 text, keys joined by dots, such as
+            ``result.audioChunk.audioContent``.
+        picks: Paths of values to be picked out beside it.
+
+    Raises:
+        ConfigError: More than 12 paths, or one of more than 6 keys.
+
+    Thread safety: one thread at a time; a connection's reader owns one.
+    """
+
+    def __init__(self, audio: str, *picks: str) -> None:
+        paths = (audio, *picks)
+        plan = hold.iw_split_plan_create(
+            b"".join(path.encode() + b"\0" for path in paths), len(paths)
+        )
+        if not plan:
+            raise ConfigError(
+                f"a splitter takes up to {hold.IW_SPLIT_MAX_PATHS} paths of up to "
+                f"{hold.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
+            )
+        self._plan = ffi.gc(plan, hold.iw_split_plan_destroy)
+        self._result = ffi.new("struct iw_split_result *")
+        self._numbers = range(1, len(paths))
+        self._grow(_FIRST_ROOM_BYTES)
+
+    def split(self, message: Buffer) -> Split | None:
+        """
+        Take a message apart.
+
+        Args:
+            message: JSON text in UTF-8; not kept.
+
+        Returns:
+            None where only a whole JSON reader can tell; nothing was taken then.
+        """
+        source = message if type(message) is bytes else ffi.from_buffer(U8, message)
+        size_bytes = len(source)
+        if size_bytes > self._room_bytes:
+            self._grow(size_bytes)
+        result = self._result
+        status = hold.iw_split_message(
+            self._room,
+            self._room_bytes,
+            result,
+            self._plan,
+            source,
+            size_bytes,
+            hold.IW_SPLIT_BYTES,
+        )
+        if status != hold.IW_OK:
+            return None
+        spans = result.spans
+        text = memoryview(message)
+        picks = tuple([self._pick(text, spans[number]) for number in self._numbers])
+        where = spans[0]
+        if where.kind != hold.IW_SPLIT_TEXT:
+            return Split(None, bytes(text), picks)
+        start = where.offset_bytes
+        rest = b"".join((text[:start], text[start + where.size_bytes :]))
+        return Split(ffi.buffer(self._room, result.audio_bytes)[:], rest, picks)
+
+    def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
+        """
+        Decode a message's audio straight into a buffer, and nothing else.
+
+        Args:
+            message: JSON text in UTF-8; not kept.
+            out: Writable; its front takes the audio.
+            floats: Turn 16-bit samples into 32-bit floats on the way.
+
+        Returns:
+            The bytes written, 0 where the message holds no audio, None as :meth:`split`.
+
+        Raises:
+            AudioError: *out* is too small.
+        """
+        source = message if type(message) is bytes else ffi.from_buffer(U8, message)
+        room = ffi.from_buffer(U8, out, True)
+        room_bytes = len(room)
+        status = hold.iw_split_message(
+            room,
+            room_bytes,
+            self._result,
+            self._plan,
+            source,
+            len(source),
+            hold.IW_SPLIT_F32 if floats else hold.IW_SPLIT_BYTES,
+        )
+        if status == hold.IW_OK:
+            written: int = self._result.audio_bytes
+            return written
+        if status == hold.IW_NO_ROOM:
+            del room, source  # a traceback would keep both buffers locked
+            raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
+        return None
+
+    def _grow(self, size_bytes: int) -> None:
+        # Decoded, a message is shorter than itself.
+        self._room_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
+        self._room = new_output(self._room_bytes)
+
+    @staticmethod
+    def _pick(text: memoryview, span: CData) -> bytes | None:
+        kind: int = span.kind
+        if kind not in (hold.IW_SPLIT_TEXT, hold.IW_SPLIT_LITERAL):
+            return None
+        start: int = span.offset_bytes
+        return bytes(text[start : start + span.size_bytes])

@@ -1,0 +1,229 @@
+"""Audio out of JSON messages: the quick way and a whole JSON reader agree on every message."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from inworld_sync import _native
+from inworld_sync.audio.split import Splitter
+from inworld_sync.errors import AudioError, ConfigError
+
+from support.guarded import GuardedBytes
+
+AUDIO = "result.chunk.audio"
+PICKS = ("result.id", "result.status.code", "type")
+
+pytestmark = pytest.mark.usefixtures("level")
+
+
+def slowly(message: bytes) -> tuple[bytes | None, object, list[object]]:
+    """What a whole reader makes of a message: audio, the rest without it, and the picks."""
+    value = json.loads(message)
+
+    def at(path: str) -> object:
+        found = value
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    text = at(AUDIO)
+    picks = [at(path) for path in PICKS]
+    if isinstance(text, str):
+        value["result"]["chunk"]["audio"] = ""
+        return base64.b64decode(text, validate=True), value, picks
+    return None, value, picks
+
+
+def around(text: str) -> bytes:
+    """A message with a text at the audio's path."""
+    return json.dumps({"result": {"chunk": {"audio": text}}}).encode()
+
+
+def agrees(splitter: Splitter, message: bytes) -> bool:
+    """Whether the quick way took the message; fails when it took it to another result."""
+    found = splitter.split(message)
+    if found is None:
+        return False
+    audio, rest, picks = slowly(message)
+
+    assert audio == found.audio
+    assert rest == json.loads(found.rest)
+    for expected, pick in zip(picks, found.picks, strict=True):
+        if pick is not None:
+            assert expected == (pick.decode() if isinstance(expected, str) else json.loads(pick))
+        else:
+            assert expected is None or isinstance(expected, (str, dict, list))
+    return True
+
+
+A = base64.b64encode(bytes(range(30))).decode()
+
+# Messages that the quick way takes: order of keys, white space, keys of the same name elsewhere,
+# nothing at the path, something else at the path, escapes where they do no harm. @ is audio.
+TAKEN = [
+    '{"result":{"id":"c1","chunk":{"audio":"@","usage":null},"status":{"code":0}}}',
+    '{"result":{"status":{"code":-12},"chunk":{"usage":{},"audio":"@"},"id":"c1"},"type":"t"}',
+    ' {\n "result" : { "chunk" : { "audio" : "@" } , "id" : "x" } }\r\n\t',
+    '{"audio":"AAAA","chunk":{"audio":"AAAA"},"result":{"audio":"AAAA","chunk":{"audio":"@"}}}',
+    '{"result":{"chunk":{"x":{"audio":"AAAA"},"audio":"@"}}}',
+    '{"result":{"chunk":{"audio":""}}}',
+    '{"result":{"chunk":{"audio":"AA=="}}}',
+    '{"result":{"chunk":{"audio":"AAA="}}}',
+    '{"result":{"chunk":{"audio":null}}}',
+    '{"result":{"chunk":{"audio":17}}}',
+    '{"result":{"chunk":{"audio":["AAAA"]}}}',
+    '{"result":{"chunk":null}}',
+    '{"result":{"chunk":[{"audio":"AAAA"}]}}',
+    '{"result":"chunk"}',
+    "{}",
+    '{"type":"a\\"b","x":"\\\\","result":{"id":{"a":"}"},"chunk":{"audio":"@"}}}',
+    '{"x":"\\u0061\\\\\\"{[","result":{"chunk":{"audio":"@"},"id":true}}',
+    '{"type":1e5,"result":{"id":"ä€😀","chunk":{"audio":"@"}}}',
+]
+
+# Messages that it leaves to a whole reader, each for one reason.
+LEFT = [
+    '{"result":{"chunk":{"audio":"AA\\u003d\\u003d"}}}',
+    '{"result":{"chunk":{"audio":"AA\\/A"}}}',
+    '{"result":{"chunk":{"audio":"AAAA\\nAAAA"}}}',
+    '{"res\\u0075lt":{"chunk":{"audio":"AAAA"}}}',
+    '{"result":{"chunk":{"audio":"AAAA"}},"result":{}}',
+    '{"result":{},"result":{"chunk":{"audio":"AAAA"}}}',
+    '{"result":{"chunk":{"audio":"AAAA","audio":"BBBB"}}}',
+    '{"result":{"id":1,"id":2}}',
+    '{"result":{"chunk":{"audio":"AAA"}}}',
+    '{"result":{"chunk":{"audio":"AAAA===="}}}',
+    '{"result":{"chunk":{"audio":"AA-_"}}}',
+    '{"result":{"chunk":{"audio":"AA A"}}}',
+    '{"result":{"chunk":{"audio":"AAAA"}}} x',
+    '{"result":{"chunk":{"audio":"AAAA"}}',
+    '{"result":{"chunk":{"audio":"AAAA"',
+    '{"result":{"chunk":{"audio":"AAAA',
+    '["result"]',
+    "",
+    "null",
+    '{"result"}',
+    '{"result":}',
+    "{1:2}",
+]
+
+
+@pytest.mark.parametrize("message", TAKEN)
+def test_taken(message: str) -> None:
+    """A plain message is taken, with the same result as by a whole reader."""
+    assert agrees(Splitter(AUDIO, *PICKS), message.replace("@", A).encode())
+
+
+@pytest.mark.parametrize("message", LEFT)
+def test_left(message: str) -> None:
+    """A message that needs a whole reader is left to it."""
+    assert Splitter(AUDIO, *PICKS).split(message.encode()) is None
+
+
+@pytest.mark.parametrize("message", TAKEN)
+def test_every_cut_is_left(message: str) -> None:
+    """A message that ends anywhere before its end is never taken, nor read beyond its end."""
+    splitter = Splitter(AUDIO, *PICKS)
+    text = message.rstrip().replace("@", A).encode()
+    guarded = GuardedBytes(len(text))
+    for size in range(len(text)):
+        cut = _native.ffi.buffer(guarded.at_end(size), size)
+        cut[:] = text[:size]
+        assert splitter.split(cut) is None
+    guarded.close()
+
+
+_scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+_values = st.recursive(
+    _scalars | st.just(A),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["result", "chunk", "audio", "id", "status", "code", "type", "x"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["result", "chunk", "type", "x"]), _values, max_size=4),
+    st.binary(max_size=400),
+    st.booleans(),
+    st.sampled_from([None, 0, 1]),
+)
+def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | None) -> None:
+    """Whatever the message, the quick way agrees with a whole reader or leaves it."""
+    result = message.setdefault("result", {})
+    if isinstance(result, dict):
+        chunk = result.setdefault("chunk", {})
+        if isinstance(chunk, dict):
+            chunk["audio"] = base64.b64encode(audio).decode()
+    try:
+        slowly(json.dumps(message).encode())
+    except ValueError:
+        return  # a text at the audio's path that is not base64
+
+    agrees(
+        Splitter(AUDIO, *PICKS),
+        json.dumps(message, ensure_ascii=is_ascii, indent=indent).encode("utf-8", "surrogatepass"),
+    )
+
+
+@pytest.mark.parametrize("size", [*range(130), 3071, 3072, 3073, 4096, 6144, 100_001])
+def test_every_length(size: int) -> None:
+    """Audio of any length comes out whole, also over the block that floats are made in."""
+    audio = bytes(index * 7 % 251 for index in range(size))
+    message = around(base64.b64encode(audio).decode())
+    splitter = Splitter(AUDIO)
+    out, floats = bytearray(size), bytearray(2 * size)
+
+    assert splitter.split(message).audio == audio
+    assert splitter.split_into(message, out) == size
+    assert audio == out
+    if size % 2:
+        assert splitter.split_into(message, floats, floats=True) is None
+        return
+    assert splitter.split_into(message, floats, floats=True) == 2 * size
+    samples = struct.unpack(f"<{size // 2}h", audio)
+    assert [sample / 32768 for sample in samples] == list(struct.unpack(f"<{size // 2}f", floats))
+
+
+def test_padding_ends_the_text_of_floats() -> None:
+    """Text behind padding is refused, also where a block of the conversion ends with it."""
+    text = base64.b64encode(bytes(3070)).decode()
+    assert text.endswith("==")
+    message = around(text + "AAAA")
+
+    assert Splitter(AUDIO).split_into(message, bytearray(10_000), floats=True) is None
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_too_small_a_buffer(floats: bool) -> None:
+    """A buffer without room is an error, not a shorter sound."""
+    message = around(base64.b64encode(bytes(600)).decode())
+
+    with pytest.raises(AudioError, match="longer than the buffer"):
+        Splitter(AUDIO).split_into(message, bytearray(100), floats=floats)
+
+
+def test_takes_any_buffer() -> None:
+    """The receive buffer's view serves as well as bytes."""
+    message = TAKEN[0].replace("@", A).encode()
+
+    assert Splitter(AUDIO).split(message) == Splitter(AUDIO).split(memoryview(bytearray(message)))
+
+
+@pytest.mark.parametrize("paths", [["a"] * 13, ["a.b.c.d.e.f.g"], [""], ["a..b"], ["x" * 600]])
+def test_refused_paths(paths: list[str]) -> None:
+    """Paths beyond the core's bounds are refused with the bounds."""
+    with pytest.raises(ConfigError, match="up to 12 paths of up to 6 keys"):
+        Splitter(*paths)
