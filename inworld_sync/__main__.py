@@ -11,14 +11,16 @@ def main() -> None:
     """Run the command line; exits with its status."""
     try:
         from inworld_sync.cli import run
+
+        run()
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("click", "rich"):
             raise
         sys.exit(
-            f"inworld-sync: the command line needs the extra 'cli' ({error.name} is missing): "
+            f"inworld-sync: the command line needs the extra 'cli' ({missing} is missing): "
             "pip install 'inworld-sync[cli]', or 'inworld-sync[local]' with the local server"
         )
-    run()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ credential was refused, 4 the network failed, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
 
@@ -57,8 +59,10 @@ def run(arguments: list[str] | None = None) -> None:
         click.echo(f"inworld-sync: {error}", err=True)
         sys.exit(_status(error))
     except BrokenPipeError:
-        # The reader of our output has gone, as with `| head`; nobody is left to be told.
-        sys.stderr.close()
+        # The reader of our output has gone, as with `| head`. What is left to be written must go
+        # nowhere, or Python would complain about it once more at the end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         click.echo(f"inworld-sync: {error}", err=True)

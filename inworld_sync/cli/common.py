@@ -52,8 +52,8 @@ def print_json(value: object) -> None:
 
 @contextmanager
 def progress(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error; gives a function that moves it on."""
-    if not show:
+    """Show a bar on standard error, if that is a terminal; gives a function that moves it on."""
+    if not (show and ERRORS.is_terminal):
         yield lambda _: None
         return
     columns = (

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from inworld_sync.audio.wav import WavWriter
 from inworld_sync.auth import API_KEY_VARIABLE
 from inworld_sync.cli.common import ERRORS, print_json, word_rows
+from inworld_sync.cli.output import SpeechOutput
 from inworld_sync.client import Inworld
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.tts import AudioConfig, WordTime
@@ -38,7 +38,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
     audio = AudioConfig("PCM", 24000)
     words: list[WordTime] = []
     first_audio_ms = 0.0
-    with Inworld(local=not cloud) as iw, WavWriter(output, audio.sample_rate_hz) as file:
+    with Inworld(local=not cloud) as iw, SpeechOutput(str(output), audio) as file:
         if not cloud:
             # The engine loads with its first words; what follows is measured without that.
             iw.tts.synthesize("Ready.", voice=voice)
@@ -47,7 +47,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
         for chunk in iw.tts.stream(text, voice=voice, audio=audio):
             if not first_audio_ms and chunk.data:
                 first_audio_ms = (time.perf_counter() - started) * 1000.0
-            file.write(chunk.pcm)
+            file.write(chunk.data)
             words += chunk.words
             duration_ms += chunk.duration_ms or 0.0
         total_ms = (time.perf_counter() - started) * 1000.0

@@ -9,7 +9,6 @@ import threading
 import click
 
 from inworld_sync.cli.common import print_json
-from inworld_sync.emulator import Emulator
 
 
 @click.command("emulator")
@@ -23,6 +22,9 @@ def command(
     host: str, port: int, api_key: str | None, *, tls: bool, allow_remote: bool, as_json: bool
 ) -> None:
     """Run the local server until it is interrupted."""
+    # Loaded here, so that --help stays quick.
+    from inworld_sync.emulator import Emulator
+
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Emulator(host, port, tls=tls, api_key=api_key, allow_remote=allow_remote) as server:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 import click
 
-from inworld_sync.audio.wav import WavWriter
 from inworld_sync.cli.common import (
     client_options,
     open_client,
@@ -19,25 +15,11 @@ from inworld_sync.cli.common import (
     progress,
     word_rows,
 )
-from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
-
-# What a file's name asks the service for; other names are refused.
-_ENCODINGS = {
-    ".wav": AudioEncoding.PCM,
-    ".pcm": AudioEncoding.PCM,
-    ".raw": AudioEncoding.PCM,
-    ".mp3": AudioEncoding.MP3,
-    ".ogg": AudioEncoding.OGG_OPUS,
-    ".opus": AudioEncoding.OGG_OPUS,
-    ".flac": AudioEncoding.FLAC,
-}
+from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
+from inworld_sync.models.tts import AudioConfig, WordTime
 
 # From here on a text takes long enough to want a bar.
 _LONG_CHARACTERS = 500
-
-
-class _Sink(Protocol):
-    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 @click.command("say")
@@ -65,15 +47,15 @@ def command(
 
     TEXT is what to say; the name of a file that exists is read; - is standard input.
     """
-    if as_json and output == "-":
+    if as_json and output == STANDARD_OUTPUT:
         raise click.UsageError("--json and -o - both want standard output")
-    audio = AudioConfig(_encoding(output), rate, speaking_rate=speed)
+    audio = AudioConfig(encoding_of(output), rate, speaking_rate=speed)
     spoken = _read(text)
     words: list[WordTime] = []
     size_bytes, first_audio_ms = 0, 0.0
     with (
         open_client(local=local, base_url=base_url) as iw,
-        _open(output, audio) as sink,
+        SpeechOutput(output, audio) as sink,
         progress("speaking", len(spoken), show=len(spoken) > _LONG_CHARACTERS) as advance,
     ):
         started = time.perf_counter()
@@ -96,16 +78,17 @@ def command(
                 "words": word_rows(words),
             }
         )
-    elif output != "-":
+    elif output != STANDARD_OUTPUT:
         length = f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{size_bytes} bytes"
         click.echo(f"{length} of speech in {output}", err=True)
 
 
 def _read(text: str) -> str:
     try:
+        # Some editors mark UTF-8 by a BOM, which is nothing to speak.
         if text == "-":
-            return sys.stdin.buffer.read().decode()
-        return Path(text).read_text(encoding="utf-8") if _is_file(text) else text
+            return sys.stdin.buffer.read().decode("utf-8-sig")
+        return Path(text).read_text(encoding="utf-8-sig") if _is_file(text) else text
     except UnicodeDecodeError as error:
         raise click.UsageError(f"the text must be UTF-8: {error}") from None
 
@@ -116,28 +99,3 @@ def _is_file(text: str) -> bool:
     except (OSError, ValueError):
         # Too long for a name, or with a NUL in it: then it is what to say.
         return False
-
-
-def _encoding(output: str) -> AudioEncoding:
-    if output == "-":
-        return AudioEncoding.PCM
-    suffix = Path(output).suffix.lower()
-    if suffix not in _ENCODINGS:
-        raise click.UsageError(
-            f"the name of the output must end in {', '.join(_ENCODINGS)}, got {output!r}"
-        )
-    return _ENCODINGS[suffix]
-
-
-@contextmanager
-def _open(output: str, audio: AudioConfig) -> Iterator[_Sink]:
-    if output == "-":
-        stream: BinaryIO = sys.stdout.buffer
-        yield stream
-        stream.flush()
-    elif Path(output).suffix.lower() == ".wav":
-        with WavWriter(output, audio.sample_rate_hz) as writer:
-            yield writer
-    else:
-        with Path(output).open("wb") as file:
-            yield file

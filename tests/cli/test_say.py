@@ -1,0 +1,261 @@
+"""``inworld-sync say``: where the text comes from, what it becomes, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from inworld_sync.emulator import Emulator, Settings
+
+from support.commands import Done, Run
+from support.peers import Peer, serve
+from support.scripted import Service
+from support.spelling import SpellingSynthesizer, spelled, spoken_part
+
+TEXT = "Grüße aus der Konsole."
+LONG = " ".join(f"Sentence number {number} of a rather long text." for number in range(100))
+
+
+def samples(path: Path) -> bytes:
+    with wave.open(str(path)) as file:
+        assert (1, 2) == (file.getnchannels(), file.getsampwidth())
+        return file.readframes(file.getnframes())
+
+
+@pytest.fixture
+def say(run: Run, server: Emulator) -> Callable[..., Done]:
+    return lambda *arguments: run("say", "--base-url", server.url, *arguments)
+
+
+# Where the text comes from.
+
+
+def test_argument(say: Callable[..., Done], tmp_path: Path) -> None:
+    """The argument is spoken into a WAV file."""
+    done = say(TEXT, "-o", str(tmp_path / "a.wav"))
+
+    assert (0, b"") == (done.status, done.out)
+    assert f"s of speech in {tmp_path / 'a.wav'}" in done.err
+    assert spoken_part(TEXT) == spelled(samples(tmp_path / "a.wav"))
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_file(say: Callable[..., Done], tmp_path: Path, start: bytes) -> None:
+    """A file that exists is read, whatever its length, with or without a BOM."""
+    (tmp_path / "text.txt").write_bytes(start + LONG.encode())
+    done = say(str(tmp_path / "text.txt"), "-o", str(tmp_path / "a.wav"))
+
+    assert 0 == done.status
+    assert spoken_part(LONG) == spelled(samples(tmp_path / "a.wav"))
+
+
+def test_standard_input(
+    say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With - the text is read from standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
+    assert 0 == say("-", "-o", str(tmp_path / "a.wav")).status
+
+    assert spoken_part(TEXT) == spelled(samples(tmp_path / "a.wav"))
+
+
+def test_invalid_utf8(
+    say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are no UTF-8 are refused by name, and no file is made."""
+    (tmp_path / "text.txt").write_bytes(b"caf\xe9")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+    for text in (str(tmp_path / "text.txt"), "-", "caf\udce9"):
+        done = say(text, "-o", str(tmp_path / "a.wav"))
+
+        assert 2 == done.status
+        assert "must be" in done.err
+        assert "Traceback" not in done.err
+    assert not (tmp_path / "a.wav").exists()
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "?" * 300])
+def test_text_that_is_no_file_name(say: Callable[..., Done], tmp_path: Path, text: str) -> None:
+    """A text that cannot be a file's name is a text."""
+    assert 0 == say(text, "-o", str(tmp_path / "a.wav")).status
+
+
+# What it becomes.
+
+KINDS = {
+    "a.wav": b"RIFF",
+    "a.mp3": b"\xff",
+    "a.ogg": b"OggS",
+    "a.opus": b"OggS",
+    "a.flac": b"fLaC",
+    "a.pcm": b"G\0",
+    "A.RAW": b"G\0",
+}
+
+
+@pytest.mark.parametrize(("name", "magic"), KINDS.items())
+def test_kinds_of_files(say: Callable[..., Done], tmp_path: Path, name: str, magic: bytes) -> None:
+    """The name of the output says what is asked of the service."""
+    done = say(TEXT, "-o", str(tmp_path / name))
+
+    assert 0 == done.status, done.err
+    assert (tmp_path / name).read_bytes().startswith(magic)
+
+
+def test_standard_output(say: Callable[..., Done]) -> None:
+    """With -o - plain samples go to standard output, and nothing else does."""
+    done = say(TEXT, "-o", "-")
+
+    assert (0, "") == (done.status, done.err)
+    assert spoken_part(TEXT) == spelled(done.out)
+
+
+def test_json(say: Callable[..., Done], tmp_path: Path) -> None:
+    """With --json one object tells what was made."""
+    done = say("One two.", "-o", str(tmp_path / "a.wav"), "--json")
+    facts = json.loads(done.out)
+
+    assert (0, "") == (done.status, done.err)
+    assert ["output", "characters", "first_audio_ms", "duration_ms", "words"] == list(facts)
+    assert 8 == facts["characters"]
+    assert ["One", "two."] == [word["text"] for word in facts["words"]]
+    assert pytest.approx(7 * 4 / 24, abs=0.1) == facts["duration_ms"]
+
+
+def test_settings(say: Callable[..., Done], tmp_path: Path) -> None:
+    """Voice, model and rate reach the service."""
+    path = tmp_path / "a.wav"
+    options = ("--voice", "Dennis", "--model", "inworld-tts-1.5-mini", "--rate", "48000")
+    assert 0 == say(TEXT, *options, "-o", str(path)).status
+    with wave.open(str(path)) as file:
+        assert 48000 == file.getframerate()
+
+
+# How it fails: (arguments, status, words).
+FAILURES = [
+    ((TEXT, "-o", "a.txt"), 2, "must end in .wav"),
+    ((TEXT, "-o", "-", "--json"), 2, "both want standard output"),
+    ((TEXT, "--speed", "9"), 2, "speaking_rate must be 0.5 to 1.5"),
+    ((TEXT, "--rate", "1"), 2, "sample_rate_hz must be 8000 to 48000"),
+    ((TEXT, "--rate", "fast"), 2, "not a valid integer"),
+    ((" ",), 2, "something to speak"),
+    ((), 2, "Missing argument 'TEXT'"),
+    ((TEXT, "--voice", "Nobody"), 1, "Unknown voice"),
+    ((TEXT, "--local"), 2, "--local has its own address"),
+    ((TEXT, "--base-url", "http://127.0.0.1:9"), 4, "127.0.0.1"),
+    ((TEXT, "-o", "no/such/folder/a.wav"), 1, "No such file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), FAILURES)
+def test_failures(
+    say: Callable[..., Done],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    status: int,
+    words: str,
+) -> None:
+    """A failure is told in words, with the documented status, and leaves no file."""
+    monkeypatch.chdir(tmp_path)
+    done = say(*arguments)
+
+    assert (status, b"") == (done.status, done.out)
+    assert words in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_an_older_file_alone(say: Callable[..., Done], tmp_path: Path) -> None:
+    """
+    A file is replaced by speech, not by nothing.
+
+    It was once emptied before the service was asked.
+    """
+    (tmp_path / "a.wav").write_bytes(b"older")
+    assert 1 == say(TEXT, "--voice", "Nobody", "-o", str(tmp_path / "a.wav")).status
+
+    assert b"older" == (tmp_path / "a.wav").read_bytes()
+
+
+def test_bad_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused key has a status of its own, and does not show."""
+    monkeypatch.setenv("INWORLD_API_KEY", "d3Jvbmc6a2V5")
+    done = say(TEXT, "-o", str(tmp_path / "a.wav"))
+
+    assert 3 == done.status
+    assert "Invalid credentials" in done.err
+    assert "d3Jv" not in done.err
+
+
+def test_no_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key the error says how to give one."""
+    monkeypatch.delenv("INWORLD_API_KEY")
+    done = say(TEXT, "-o", str(tmp_path / "a.wav"))
+
+    assert 2 == done.status
+    assert "INWORLD_API_KEY" in done.err
+
+
+# Ends from outside.
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def test_ctrl_c(start: Start, tmp_path: Path, environment: dict[str, str]) -> None:
+    """Ctrl-C ends the command at once and leaves a file that holds what had come."""
+    settings = Settings(pace=1.0, chunk_ms=20)
+    key = environment["INWORLD_API_KEY"]
+    with Emulator(synthesizer=SpellingSynthesizer(480), settings=settings, api_key=key) as server:
+        path = tmp_path / "a.wav"
+        process = start("say", LONG, "--base-url", server.url, "-o", str(path))
+        while not path.exists() or path.stat().st_size < 5000:
+            assert process.poll() is None
+            threading.Event().wait(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    heard = samples(path)
+
+    assert (130, b"interrupted") == (process.returncode, err.strip())
+    assert len(heard) >= 4000
+    assert spoken_part(LONG).startswith(spelled(heard[: len(heard) // 960 * 960], 480))
+
+
+def test_ctrl_c_while_nothing_comes(start: Start, environment: dict[str, str]) -> None:
+    """Ctrl-C ends a command that waits for a silent service."""
+    asked = threading.Event()
+
+    def silent(peer: Peer) -> None:
+        service = Service(peer, 1)
+        service.until("close_context")
+        asked.set()
+        service.until_left()
+
+    with serve(silent) as server:
+        process = start("say", TEXT, "--base-url", f"http://127.0.0.1:{server.port}")
+        assert asked.wait(20)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+
+    assert (130, b"interrupted") == (process.returncode, err.strip())
+
+
+def test_broken_pipe(start: Start, server: Emulator) -> None:
+    """A reader that goes away, as with | head, ends the command without a word."""
+    process = start("say", LONG * 20, "--base-url", server.url, "-o", "-")
+    assert process.stdout is not None
+    assert process.stdout.read(100)
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+
+    assert (1, b"") == (process.wait(10), err)
