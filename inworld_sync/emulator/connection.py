@@ -34,6 +34,10 @@ from inworld_sync.errors import ConfigError
 __all__ = ["Connection"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
+
+# At DEBUG the library logs every header of an upgrade, the credential among them.
+_protocol_logger = logging.getLogger("inworld_sync.emulator.protocol")
+_protocol_logger.setLevel(logging.INFO)
 _LINGER_SECONDS = 0.5
 
 
@@ -266,7 +270,9 @@ class Connection:
             self._run_websocket(route, request, rest)
 
     def _run_websocket(self, route: WebSocketRoute, request: Request, rest: bytes) -> None:
-        protocol = ServerProtocol(max_size=self._settings.max_message_bytes)
+        protocol = ServerProtocol(
+            max_size=self._settings.max_message_bytes, logger=_protocol_logger
+        )
         protocol.receive_data(request.head)
         event = protocol.events_received()[0]
         if not isinstance(event, UpgradeRequest):

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import attrs
 
-from inworld_sync.errors import RemoteProtocolError
+from inworld_sync.errors import RemoteProtocolError, redact
 from inworld_sync.wire.codec import JsonObject
 
-__all__ = ["ConnectionFault", "code_in", "connection_fault", "details_in", "integer_in", "text_in"]
+__all__ = [
+    "ConnectionFault",
+    "code_in",
+    "connection_fault",
+    "details_in",
+    "integer_in",
+    "message_in",
+    "text_in",
+]
 
 # The gRPC code of a fault whose own code cannot be read.
 _UNKNOWN_CODE = 2
@@ -31,7 +39,7 @@ class ConnectionFault:
 
 def connection_fault(status: JsonObject) -> ConnectionFault:
     """Read an error, or a status that is one."""
-    return ConnectionFault(code_in(status), text_in(status, "message"), details_in(status))
+    return ConnectionFault(code_in(status), message_in(status), details_in(status))
 
 
 def code_in(status: JsonObject) -> int:
@@ -40,6 +48,11 @@ def code_in(status: JsonObject) -> int:
         return integer_in(status, "code")
     except RemoteProtocolError:
         return _UNKNOWN_CODE
+
+
+def message_in(status: JsonObject) -> str:
+    """The service's words, without what it echoes of a credential."""
+    return redact(text_in(status, "message"))
 
 
 def details_in(status: JsonObject) -> tuple[object, ...]:

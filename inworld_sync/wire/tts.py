@@ -42,6 +42,7 @@ from inworld_sync.wire.faults import (
     connection_fault,
     details_in,
     integer_in,
+    message_in,
     text_in,
 )
 
@@ -227,7 +228,7 @@ def _status(body: JsonObject, context_id: str) -> ContextFault | None:
     status = body.get("status")
     if not isinstance(status, dict) or not code_in(status):
         return None
-    return ContextFault(context_id, code_in(status), text_in(status, "message"), details_in(status))
+    return ContextFault(context_id, code_in(status), message_in(status), details_in(status))
 
 
 def _audio(context_id: str, result: JsonObject) -> AudioReceived | ContextFault:
