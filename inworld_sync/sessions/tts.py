@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TtsConnection"]
 
+# For what no message announces, such as that none came for a while.
+_LOOK_AGAIN_SECONDS = 0.25
+
 
 class TtsConnection(Connection[tts.TtsMessage]):
     """
@@ -223,10 +226,10 @@ class TtsConnection(Connection[tts.TtsMessage]):
             self._send_close(message)
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Wait for a state of a context, or for the end of the connection."""
+        """Wait for a state of a context, which time may bring, or for the connection's end."""
         with self._changed:
             while self._ended is None and not reached():
-                self._changed.wait(1.0)
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
 
     def _send_close(self, message: str) -> None:
         # It needs no room, since it must not wait: it may come from the reader, or interrupt.
