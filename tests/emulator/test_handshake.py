@@ -118,6 +118,22 @@ def test_server_is_silent_before_the_first_message(tone_server: Emulator) -> Non
         client.connection.recv(timeout=0.1)
 
 
+def test_token(tone_server: Emulator) -> None:
+    """A token is good until it expires; a connection that it opened lives on."""
+    credentials = tone_server._backend.credentials
+    token = credentials.give_token(60)
+    headers = {"Authorization": f"Bearer {token}"}
+    with open_tts(tone_server, headers=headers) as client:
+        assert created(client)
+        with open_tts(tone_server, path=f"{TTS_PATH}?authorization=Bearer%20{token}", headers={}):
+            pass
+        credentials._expiry[token] = 0.0
+        client.close()
+        client.until("contextClosed")
+    with open_tts(tone_server, headers=headers) as client:
+        assert 7 == fatal_error(client)["code"]
+
+
 def test_unchecked_credentials() -> None:
     """The setting check_credentials=False lets everybody in."""
     settings = Settings(check_credentials=False)

@@ -33,10 +33,10 @@ def own_threads() -> list[str]:
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Demand that the test leaves no thread behind that was not there before."""
-    before = set(threading.enumerate())
+    """Demand that no thread of the server outlives its close, not even for a moment."""
+    before = set(own_threads())
     yield
-    assert not set(threading.enumerate()) - before
+    assert not set(own_threads()) - before
 
 
 def test_address() -> None:

@@ -7,12 +7,15 @@ SSLSocket; on some Python versions a few connections in a thousand are lost that
 
 from __future__ import annotations
 
-import asyncio
 import json
+import socket
 import ssl
 from typing import Any
 
-from websockets.asyncio.client import connect
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
 
 from inworld_sync.emulator import Emulator
 
@@ -30,18 +33,53 @@ def talk_over_tls(
     count: int,
     context: ssl.SSLContext | None = None,
 ) -> list[dict[str, Any]]:
-    """Send requests and return the next *count* messages; raise what the library raises."""
+    """Send requests and return the next *count* messages; raise what ended the connection."""
+    context = context or server.ssl_context
+    assert context is not None
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=_TIMEOUT) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
+    ):
+        return _Talk(sock, server).run(requests, count)
 
-    async def talk() -> list[dict[str, Any]]:
-        async with connect(
-            server.ws_url + TTS_PATH,
-            additional_headers={"Authorization": f"Basic {server.api_key}"},
-            ssl=context or server.ssl_context,
-            open_timeout=_TIMEOUT,
-            close_timeout=5,
-        ) as connection:
-            for request in requests:
-                await connection.send(json.dumps(request))
-            return [json.loads(await connection.recv()) for _ in range(count)]
 
-    return asyncio.run(asyncio.wait_for(talk(), _TIMEOUT))
+class _Talk:
+    def __init__(self, sock: ssl.SSLSocket, server: Emulator) -> None:
+        self._socket = sock
+        self._protocol = ClientProtocol(parse_uri(server.ws_url + TTS_PATH), max_size=None)
+        self._messages: list[dict[str, Any]] = []
+        request = self._protocol.connect()
+        request.headers["Authorization"] = f"Basic {server.api_key}"
+        self._protocol.send_request(request)
+
+    def run(self, requests: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+        while self._protocol.state is State.CONNECTING:
+            self._exchange()
+        for request in requests:
+            self._protocol.send_text(json.dumps(request).encode())
+        while len(self._messages) < count:
+            self._exchange()
+        self._protocol.send_close(1000)
+        while self._protocol.state is not State.CLOSED:
+            self._exchange()
+        return self._messages[:count]
+
+    def _exchange(self) -> None:
+        """Send what is to be sent, then wait for something; raise if nothing more can come."""
+        if self._protocol.handshake_exc is not None:
+            raise self._protocol.handshake_exc
+        if self._protocol.state is State.CLOSED:
+            raise self._protocol.close_exc
+        for data in self._protocol.data_to_send():
+            self._socket.sendall(data)
+        try:
+            data = self._socket.recv(65536)
+        except (ConnectionError, ssl.SSLError):
+            data = b""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                self._messages.append(json.loads(event.data))
