@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Iterator
 
@@ -256,6 +257,22 @@ def test_no_answer(server: Emulator, fault: str) -> None:
     server.faults.add(fault)
     with pytest.raises((InvalidMessage, OSError, EOFError)), open_tts(server):
         pass
+
+
+def test_drop_is_an_end_and_reset_is_a_reset(server: Emulator) -> None:
+    """A dropped connection ends as if it were closed; a reset one fails with a reset."""
+    server.faults.add("drop_request")
+    server.faults.add("reset_request")
+    head = b"GET / HTTP/1.1\r\n\r\n"
+    for expected in (b"", ConnectionResetError):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+            sock.sendall(head)
+            try:
+                seen: object = sock.recv(1)
+            except ConnectionResetError as error:
+                seen = type(error)
+
+        assert expected == seen
 
 
 # (fault of a streamed body, lines that arrive whole before it)

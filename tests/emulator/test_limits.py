@@ -66,11 +66,14 @@ def test_large_message_is_accepted(tone_server: Emulator) -> None:
 
 
 def test_message_above_the_limit() -> None:
-    """A message above max_message_bytes ends the connection with 1009."""
-    with serve(max_message_bytes=1000) as server, open_tts(server) as client:
+    """A message above max_message_bytes ends the connection with 1009, and at once."""
+    started = time.monotonic()
+    with serve(max_message_bytes=1000, close_timeout=60) as server, open_tts(server) as client:
         client.create(unknownField="x" * 1000)
         with pytest.raises(ConnectionClosedError) as caught:
             client.receive()
+
+    assert time.monotonic() - started < 4
 
     assert caught.value.rcvd is not None
     assert 1009 == caught.value.rcvd.code
