@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -11,11 +11,14 @@ import attrs
 from benchmarks.playout.metrics import Figures
 from benchmarks.playout.runs import Results
 
-ANCHORS: dict[str, dict[str, Figures]] = json.loads(
-    Path(__file__).with_name("anchors.json").read_text()
-)
-NETEQ = ANCHORS["live"]["NetEq"]
-FIXED = ANCHORS["burst"]["fixed 120 ms"]
+ANCHORS = json.loads(Path(__file__).with_name("anchors.json").read_text())
+
+
+def neteq(kind: str, seeds: Sequence[int]) -> Figures:
+    """What is recorded of NetEq: on these seeds, or on others when it never played these."""
+    recorded: dict[str, Figures] = ANCHORS[kind]
+    return recorded.get(",".join(map(str, seeds))) or next(iter(recorded.values()))
+
 
 # (profile, factors on NetEq's mean, p95, events and concealment, R above NetEq's).
 LIVE_FACTORS = [
@@ -47,15 +50,16 @@ class Goal:
 
 def live_goals(results: Results) -> Iterator[Goal]:
     """Of each profile against NetEq."""
+    anchor = neteq("live", results.seeds)
     for profile, mean, p95, events, conc, rating in LIVE_FACTORS:
         ours, name = results.mean("live", profile), f"live {profile}:"
-        yield Goal(f"{name} mean delay, ms ({mean:.2f} NetEq)", ours["mean"], mean * NETEQ["mean"])
-        yield Goal(f"{name} p95 delay, ms ({p95:.2f} NetEq)", ours["p95"], p95 * NETEQ["p95"])
+        yield Goal(f"{name} mean delay, ms ({mean:.2f} NetEq)", ours["mean"], mean * anchor["mean"])
+        yield Goal(f"{name} p95 delay, ms ({p95:.2f} NetEq)", ours["p95"], p95 * anchor["p95"])
         yield Goal(
-            f"{name} gaps a minute ({events:.2f} NetEq)", ours["events"], events * NETEQ["events"]
+            f"{name} gaps a minute ({events:.2f} NetEq)", ours["events"], events * anchor["events"]
         )
-        yield Goal(f"{name} concealed, % ({conc:.2f} NetEq)", ours["conc"], conc * NETEQ["conc"])
-        yield Goal(f"{name} R (NetEq + {rating})", ours["R"], NETEQ["R"] + rating, at_least=True)
+        yield Goal(f"{name} concealed, % ({conc:.2f} NetEq)", ours["conc"], conc * anchor["conc"])
+        yield Goal(f"{name} R (NetEq + {rating})", ours["R"], anchor["R"] + rating, at_least=True)
         yield Goal(f"{name} arrived and not played, %", ours["discard"], 0.05)
 
 
@@ -65,7 +69,7 @@ def goals(results: Results) -> Iterator[Goal]:
     balanced = results.mean("live", "balanced")
     yield Goal("live balanced: clicks a minute", balanced["clicks"], 1.0)
     yield Goal("live balanced: distance of stretched speech, dB", balanced["lsd"], 0.65)
-    limit = ANCHORS["loss"]["NetEq"]["plc"]
+    limit = neteq("loss", results.seeds)["plc"]
     plc = results.mean("loss", "balanced")["plc"]
     yield Goal("loss: distance of concealed speech, dB (NetEq)", plc, limit)
     worst = results.worst("drift", "balanced", "max")
@@ -73,14 +77,15 @@ def goals(results: Results) -> Iterator[Goal]:
     worst = results.worst("drift", "balanced", "events")
     yield Goal("drift +-200 ppm, 600 s: gaps a minute", worst, 1.0)
     burst = results.mean("burst", "burst")
+    fixed = results.mean("burst", "fixed 120 ms")
     yield Goal("burst: samples lost, %", burst["lost"], 0)
     yield Goal("burst: samples left out, %", burst["acc"], 0)
     yield Goal("burst: sound after the end, ms", burst["tail"], 0)
-    yield Goal("burst: time to first sound, ms (1.20 fixed)", burst["ttfa"], 1.2 * FIXED["ttfa"])
+    yield Goal("burst: time to first sound, ms (1.20 fixed)", burst["ttfa"], 1.2 * fixed["ttfa"])
     yield Goal(
         "burst: audible stall, ms an utterance (0.65 fixed)",
         burst["audible"],
-        0.65 * FIXED["audible"],
+        0.65 * fixed["audible"],
     )
-    yield Goal("burst: cost J (0.90 fixed)", burst["J"], 0.9 * FIXED["J"])
+    yield Goal("burst: cost J (0.90 fixed)", burst["J"], 0.9 * fixed["J"])
     yield Goal("burst: clicks a minute", burst["clicks"], 0.3)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from benchmarks.playout.goals import ANCHORS
+from benchmarks.playout.goals import neteq
 from benchmarks.playout.metrics import Figures
 from benchmarks.playout.runs import OURS, OURS_BURST, Results
 
 LIVE_COLUMNS = ["mean", "p95", "conc", "events", "intr", "discard", "clicks", "lsd", "J", "R"]
 BURST_COLUMNS = ["ttfa", "stall", "audible", "events", "lost", "acc", "dec", "clicks", "J"]
-RECORDED = " (recorded)"
 
 
 def rows_of(results: Results, kind: str) -> Iterator[tuple[str, Figures]]:
-    """Ours, then the peers that ran, then what is recorded of those that did not."""
-    ran = results.names(kind)
-    yield from ((name, results.mean(kind, name)) for name in ran)
-    for name, figures in ANCHORS[kind].items():
-        if name not in ran:
-            yield name + RECORDED, figures
+    """Ours, then the peers that ran, then what is recorded of NetEq."""
+    yield from ((name, results.mean(kind, name)) for name in results.names(kind))
+    yield "NetEq (recorded)", neteq(kind, results.seeds)
+
+
+def cell(figure: float | None) -> str:
+    """Three digits or so; nothing for what was not recorded."""
+    return "" if figure is None else f"{figure:.{0 if figure >= 100 else 2}f}"
 
 
 def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[str]) -> str:
@@ -29,7 +30,7 @@ def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[
     lines.append("|---|" + "---:|" * len(columns))
     ours = OURS.keys() | OURS_BURST.keys()
     for name, figures in rows:
-        cells = [f"{figures[key]:.{0 if figures[key] >= 100 else 2}f}" for key in columns]
+        cells = [cell(figures.get(key)) for key in columns]
         label = f"**{name}**" if name in ours else name
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

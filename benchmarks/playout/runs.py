@@ -68,6 +68,7 @@ def run_burst(job: Job, trace: traces.Trace) -> tuple[str, Figures]:
 class Results:
     """All figures: by kind and buffer, a list over traces and seeds."""
 
+    seeds: Sequence[int]
     rows: dict[tuple[str, str], list[tuple[str, Figures]]]
 
     def mean(self, kind: str, name: str) -> Figures:
@@ -87,14 +88,15 @@ class Results:
 def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
     """Ours on everything, the peers on live and burst traces."""
     live = [*OURS, *(buffers.live_peers() if peers else ())]
-    burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ())]
+    # The goals of bursts are factors on it.
+    burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]
     found = [Job("drift", "balanced", seeds[0])]
     found += [Job("live", name, seed) for name in live for seed in seeds]
     found += [Job("burst", name, seed) for name in burst for seed in seeds]
     return found + [Job("loss", "balanced", seed) for seed in seeds[:2]]
 
 
-def run_all(jobs: Iterable[Job], processes: int) -> Results:
+def run_all(jobs: Iterable[Job], seeds: Sequence[int], processes: int) -> Results:
     """Run the jobs in parallel."""
     rows: dict[tuple[str, str], list[tuple[str, Figures]]] = defaultdict(list)
     wanted = list(jobs)
@@ -102,4 +104,4 @@ def run_all(jobs: Iterable[Job], processes: int) -> Results:
         found = dict(pool.imap_unordered(run, wanted))
     for job in wanted:
         rows[job.kind, job.name] += found[job]
-    return Results(dict(rows))
+    return Results(seeds, dict(rows))

@@ -301,7 +301,7 @@ struct iw_playout_config {
     uint32_t fade_ms;        /* of a clear; 1 to 10 */
     uint32_t fixed_speed;    /* not zero: no time scaling */
     uint32_t fixed_silence;  /* not zero: silence where sound is missing, no concealment */
-    double gap_cost;         /* the price of a gap: 3e5 interactive, 1e6 balanced, 2e6 smooth */
+    double gap_cost;         /* the price of a gap: 3e5 interactive, 9e5 balanced, 2e6 smooth */
 };
 
 enum iw_playout_flag {

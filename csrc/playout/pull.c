@@ -308,7 +308,8 @@ static void set_clock(struct iw_playout *playout, size_t frames, uint64_t now_ns
     struct iwp_consumer *consumer = &playout->consumer;
     double given_ns = (double)now_ns;
     double due_ns = consumer->clock_ns + consumer->period_ns;
-    bool jumped = fabs(given_ns - due_ns) > CLOCK_JUMP_NS;
+    bool first = consumer->period_ns <= 0;
+    bool jumped = first || fabs(given_ns - due_ns) > CLOCK_JUMP_NS;
 
     /* Devices ask in jerks; what they play is even. */
     consumer->clock_ns = jumped ? given_ns : due_ns + (given_ns - due_ns) * CLOCK_SLEW;

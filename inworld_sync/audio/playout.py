@@ -70,8 +70,8 @@ SampleFormat: TypeAlias = Literal["s16", "f32"]
 _MODES: Final = {"burst": hold.IW_PLAYOUT_BURST, "live": hold.IW_PLAYOUT_LIVE}
 _FORMATS: Final = {"s16": hold.IW_PLAYOUT_S16, "f32": hold.IW_PLAYOUT_F32}
 _SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
-# The price of a gap, the only knob of live mode: one a minute is worth 5, 17 or 33 ms of delay.
-_GAP_COSTS: Final = {"interactive": 3e5, "balanced": 1e6, "smooth": 2e6}
+# The price of a gap, the only knob of live mode: one a minute is worth 5, 15 or 33 ms of delay.
+_GAP_COSTS: Final = {"interactive": 3e5, "balanced": 9e5, "smooth": 2e6}
 _RESULTS: Final = {
     hold.IW_OK: PushResult.ACCEPTED,
     hold.IW_NO_ROOM: PushResult.FULL,
