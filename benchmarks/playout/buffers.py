@@ -17,13 +17,9 @@ import numpy as np
 from benchmarks.playout.simulate import Buffer, Kind, Packet, Part
 from benchmarks.playout.speech import Signal
 from benchmarks.playout.traces import RATE_HZ
-from inworld_sync.audio.playout import (
-    Playout,
-    PlayoutMode,
-    PlayoutPart,
-    PlayoutPartKind,
-    PlayoutProfile,
-)
+from inworld_sync.audio._playout_config import PlayoutMode, PlayoutProfile
+from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.playout_events import PlayoutPart, PlayoutPartKind
 
 PACKET = 320  # 20 ms
 KINDS = {

@@ -143,6 +143,7 @@ static void forget_arrivals(struct iw_playout *playout)
     struct iwp_producer *producer = &playout->producer;
 
     producer->clear_position = producer->write_position;
+    iwp_store(&playout->shared.clear_position, (uint64_t)producer->clear_position);
     producer->timestamps.set = producer->sequences.set = false;
     iwp_bank_restart(&producer->bank);
     iwp_start_abandon(&producer->start);
@@ -233,6 +234,7 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
     uint64_t counts[IWP_COUNTS];
     uint64_t written;
     uint64_t played;
+    uint64_t cleared;
 
     memset(stats, 0, sizeof *stats);
     for (size_t i = 0; i < IWP_COUNTS; i++)
@@ -247,6 +249,8 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
     stats->state = (uint32_t)iwp_load(&shared->state);
     played = (uint64_t)iwp_commit_position(iwp_load(&shared->commit));
     written = iwp_load(&shared->write_position);
+    cleared = iwp_load(&shared->clear_position);
+    played = played > cleared ? played : cleared;
     stats->queued_frames = written > played ? written - played : 0;
     if (playout->config.mode == IW_PLAYOUT_LIVE) {
         int64_t base_ns = (int64_t)iwp_load(&shared->base_ns);

@@ -131,6 +131,7 @@ struct iwp_shared {
     struct iwp_word clears;
     struct iwp_word untold_events;
     struct iwp_word write_position;
+    struct iwp_word clear_position;
     /* Anybody's. */
     struct iwp_word paused;
 };

@@ -23,23 +23,28 @@ is delay, so the delay is kept where recent arrivals say that it pays.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Final, cast
 
 from inworld_sync._native import ffi, hold
 from inworld_sync.audio._memory import U8, readable
-from inworld_sync.audio._playout_events import (
+from inworld_sync.audio._playout_config import (
+    SAMPLE_BYTES,
+    PlayoutMode,
+    PlayoutProfile,
+    SampleFormat,
+    new_config,
+)
+from inworld_sync.audio._playout_names import ItemNumbers
+from inworld_sync.audio.playout_events import (
     Cleared,
     PlayoutEvent,
-    PlayoutEventKind,
     PlayoutPart,
-    PlayoutPartKind,
-    PlayoutState,
     PlayoutStats,
     PushResult,
     structs,
 )
-from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
+from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,52 +53,15 @@ if TYPE_CHECKING:
 
     from inworld_sync._native._core import CData
 
-__all__ = [
-    "Cleared",
-    "Playout",
-    "PlayoutEvent",
-    "PlayoutEventKind",
-    "PlayoutMode",
-    "PlayoutPart",
-    "PlayoutPartKind",
-    "PlayoutProfile",
-    "PlayoutState",
-    "PlayoutStats",
-    "PushResult",
-    "SampleFormat",
-]
+__all__ = ["Playout"]
 
-PlayoutMode: TypeAlias = Literal["burst", "live"]
-PlayoutProfile: TypeAlias = Literal["interactive", "balanced", "smooth"]
-SampleFormat: TypeAlias = Literal["s16", "f32"]
-
-_MODES: Final = {"burst": hold.IW_PLAYOUT_BURST, "live": hold.IW_PLAYOUT_LIVE}
-_FORMATS: Final = {"s16": hold.IW_PLAYOUT_S16, "f32": hold.IW_PLAYOUT_F32}
-_SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
-# The price of a gap, the only knob of live mode: one a minute is worth 5, 15 or 33 ms of delay.
-_GAP_COSTS: Final = {"interactive": 3e5, "balanced": 9e5, "smooth": 2e6}
 _RESULTS: Final = {
     hold.IW_OK: PushResult.ACCEPTED,
     hold.IW_NO_ROOM: PushResult.FULL,
     hold.IW_STALE: PushResult.STALE,
 }
-# Names of items that are kept; the core remembers fewer.
-_NAMES: Final = 4 * hold.IW_PLAYOUT_ITEMS
 _EVENTS: Final = 64
 _CLOSE_TIMEOUT: Final = 1.0
-
-_Value = TypeVar("_Value")
-
-
-def _check_range(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise ConfigError(f"{name} must be {least} to {most}, got {value!r}")
-
-
-def _choice(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
-    if value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    return choices[value]
 
 
 class Playout:
@@ -111,7 +79,7 @@ class Playout:
         max_delay_ms: Live: what is learned is not above it, and sound that lags further behind
             is skipped; up to 10000.
         start_ms: Burst: how much of an item must be there before it starts, unless it is
-            complete; None learns it from the items before.
+            complete, 1 to 10000; None learns it from the items before.
         capacity_ms: What may be queued, 10 to 3600000. Memory is taken as it is needed.
         fade_ms: Length of the fade when playing is cleared, 1 to 10.
         time_scaling: Stretch speech to reach the target delay, or to avoid a stall.
@@ -120,6 +88,7 @@ class Playout:
 
     Raises:
         ConfigError: An argument is out of its range.
+        ClosedError: By every method but :meth:`close`, once the playout is closed.
 
     Thread safety:
         :meth:`read`, :meth:`numpy` and :meth:`parts` belong to one thread at a time. All other
@@ -146,30 +115,20 @@ class Playout:
         time_scaling: bool = True,
         conceal: bool = True,
     ) -> None:
-        _check_range("sample_rate_hz", sample_rate_hz, 8000, 48000)
-        _check_range("channels", channels, 1, 2)
-        _check_range("min_delay_ms", min_delay_ms, 0, 1000)
-        _check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000)
-        _check_range("start_ms", start_ms or 0, 0, 10_000)
-        _check_range("capacity_ms", capacity_ms, 10, 3_600_000)
-        _check_range("fade_ms", fade_ms, 1, 10)
-        config = ffi.new(
-            "struct iw_playout_config *",
-            {
-                "sample_rate_hz": sample_rate_hz,
-                "channels": channels,
-                "input_format": _choice("input_format", input_format, _FORMATS),
-                "output_format": _choice("output_format", output_format, _FORMATS),
-                "mode": _choice("mode", mode, _MODES),
-                "min_delay_ms": min_delay_ms,
-                "max_delay_ms": max_delay_ms,
-                "start_ms": start_ms or 0,
-                "capacity_ms": capacity_ms,
-                "fade_ms": fade_ms,
-                "fixed_speed": not time_scaling,
-                "fixed_silence": not conceal,
-                "gap_cost": _choice("profile", profile, _GAP_COSTS),
-            },
+        config = new_config(
+            sample_rate_hz,
+            channels,
+            mode=mode,
+            profile=profile,
+            input_format=input_format,
+            output_format=output_format,
+            min_delay_ms=min_delay_ms,
+            max_delay_ms=max_delay_ms,
+            start_ms=start_ms,
+            capacity_ms=capacity_ms,
+            fade_ms=fade_ms,
+            time_scaling=time_scaling,
+            conceal=conceal,
         )
         made = ffi.new("struct iw_playout **")
         if hold.iw_playout_create(made, config) != hold.IW_OK:
@@ -181,14 +140,12 @@ class Playout:
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._output_format = output_format
-        self._input_frame_bytes = _SAMPLE_BYTES[input_format] * channels
-        self._output_frame_bytes = _SAMPLE_BYTES[output_format] * channels
+        self._input_frame_bytes = SAMPLE_BYTES[input_format] * channels
+        self._output_frame_bytes = SAMPLE_BYTES[output_format] * channels
         self._capacity_ms = capacity_ms
-        self._ids: dict[Hashable, int] = {}
-        self._names: dict[int, Hashable] = {}
-        self._unnamed = 0
+        self._items = ItemNumbers()
         self._tags: dict[int, object] = {}
-        self._numbers = 0
+        self._last_tag = 0
         self._cleared = ffi.new("struct iw_playout_cleared[]", hold.IW_PLAYOUT_ITEMS)
         self._events = ffi.new("struct iw_playout_event[]", _EVENTS)
 
@@ -253,7 +210,6 @@ class Playout:
 
         Raises:
             AudioError: The bytes are no whole frames, or more than the capacity.
-            ClosedError: The playout is closed.
         """
         src = readable(data)
         frames, rest_bytes = divmod(len(src), self._input_frame_bytes)
@@ -273,7 +229,7 @@ class Playout:
         now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
         with self._control:
             core = self._open()
-            number = self._number_of(item)
+            number = self._items.number(item)
             if timestamp is not None:
                 place = timestamp & 0xFFFFFFFF
                 status = hold.iw_playout_push_at(core, src, frames, number, place, flags, now_ns)
@@ -285,7 +241,7 @@ class Playout:
             else:
                 status = hold.iw_playout_push(core, src, frames, number, flags, now_ns)
             if end and item is None and status == hold.IW_OK:
-                self._unnamed = 0
+                self._items.end_unnamed()
         if status == hold.IW_NO_MEMORY:
             raise MemoryError(f"no memory for {frames} frames of sound")
         return _RESULTS[status]
@@ -293,9 +249,6 @@ class Playout:
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
         """
         Say that nothing more of an item will come, so that running out of it is no stall.
-
-        Raises:
-            ClosedError: The playout is closed.
         """
         return self.push(b"", item=item, end=True, now_ns=now_ns)
 
@@ -308,16 +261,14 @@ class Playout:
 
         Raises:
             LocalProtocolError: The item was cleared, or 16384 marks wait.
-            ClosedError: The playout is closed.
         """
         offset_frames = max(0, round(offset_ms * self._sample_rate_hz / 1000))
         with self._control:
             core = self._open()
-            self._numbers += 1
-            number = self._numbers
-            status = hold.iw_playout_mark(core, self._number_of(item), offset_frames, number)
+            number, self._last_tag = self._items.number(item), self._last_tag + 1
+            status = hold.iw_playout_mark(core, number, offset_frames, self._last_tag)
             if status == hold.IW_OK:
-                self._tags[number] = tag
+                self._tags[self._last_tag] = tag
         if status == hold.IW_STALE:
             raise LocalProtocolError(f"item {item!r} was cleared: it takes no marks")
         if status == hold.IW_NO_MEMORY:
@@ -341,7 +292,6 @@ class Playout:
         Raises:
             AudioError: *out* is no whole number of frames.
             LocalProtocolError: Another thread or a device is reading.
-            ClosedError: The playout is closed.
         """
         dst = ffi.from_buffer(U8, out, True)
         frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
@@ -380,7 +330,6 @@ class Playout:
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
-            ClosedError: The playout is closed.
         """
         parts = ffi.new("struct iw_playout_part[]", hold.IW_PLAYOUT_PARTS)
         self._begin_reading()
@@ -400,7 +349,6 @@ class Playout:
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
-            ClosedError: The playout is closed.
         """
         self._begin_reading()
         try:
@@ -438,9 +386,6 @@ class Playout:
 
         Returns:
             For each item that was not heard to its end, in order, how much of it was heard.
-
-        Raises:
-            ClosedError: The playout is closed.
         """
         with self._control:
             core = self._open()
@@ -448,9 +393,9 @@ class Playout:
             count = hold.iw_playout_clear(
                 core, self._cleared, hold.IW_PLAYOUT_ITEMS, latency_frames
             )
-            self._unnamed = 0
+            self._items.end_unnamed()
             return {
-                self._names.get(cleared.item): Cleared.from_core(cleared, self._sample_rate_hz)
+                self._items.item(cleared.item): Cleared.from_core(cleared, self._sample_rate_hz)
                 for cleared in structs(self._cleared, count)
             }
 
@@ -464,12 +409,11 @@ class Playout:
 
         Raises:
             LocalProtocolError: The item is unknown: never pushed, or over for long.
-            ClosedError: The playout is closed.
         """
         with self._control:
             core = self._open()
-            number = self._unnamed if item is None else self._ids.get(item, 0)
-            frames = hold.iw_playout_position(core, number, self._frames(latency_ms))
+            number, latency_frames = self._items.known(item), self._frames(latency_ms)
+            frames = hold.iw_playout_position(core, number, latency_frames)
         if frames < 0:
             raise LocalProtocolError(f"item {item!r} is unknown: push some of it first")
         return frames * 1000 / self._sample_rate_hz
@@ -481,9 +425,6 @@ class Playout:
         Args:
             latency_ms: What the device has taken and not yet sounded: marks and items are
                 reported when they are heard.
-
-        Raises:
-            ClosedError: The playout is closed.
         """
         found: list[PlayoutEvent] = []
         with self._control:
@@ -508,9 +449,6 @@ class Playout:
     def stats(self) -> PlayoutStats:
         """
         Figures of this moment; two of them may be one read apart.
-
-        Raises:
-            ClosedError: The playout is closed.
         """
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
@@ -547,22 +485,7 @@ class Playout:
     def _frames(self, latency_ms: float) -> int:
         return max(0, round(latency_ms * self._sample_rate_hz / 1000))
 
-    def _number_of(self, item: Hashable) -> int:
-        number = self._unnamed if item is None else self._ids.get(item, 0)
-        if number:
-            return number
-        self._numbers = number = self._numbers + 1
-        self._names[number] = item
-        if item is None:
-            self._unnamed = number
-        else:
-            self._ids[item] = number
-        if len(self._names) > _NAMES:
-            oldest = next(iter(self._names))
-            self._ids.pop(self._names.pop(oldest), None)
-        return number
-
     def _event(self, event: CData) -> PlayoutEvent:
-        item = self._names.get(event.item)
+        item = self._items.item(event.item)
         tag = self._tags.pop(event.tag, None)
         return PlayoutEvent.from_core(event, item, tag, self._sample_rate_hz)

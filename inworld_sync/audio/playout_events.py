@@ -1,4 +1,4 @@
-"""What a playout tells: results, events and figures; public by way of ``audio.playout``."""
+"""What a :class:`~inworld_sync.audio.playout.Playout` tells: results, events and figures."""
 
 from __future__ import annotations
 
