@@ -108,6 +108,11 @@ def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
     with _lock, _translated(sd, f"finding {_called(kind, device)}"):
         hosts = sd.query_hostapis()
         wanted = _default(hosts, kind) if device is None else device
+        if wanted is None and sd.default.device["io".index(kind[0])] == -1:
+            raise DeviceError(
+                f"this machine has no {kind} device that PortAudio knows: plug one in, or use "
+                "a WAV file or NullSpeaker in its place"
+            )
         try:
             found = sd.query_devices(wanted, kind)
         except ValueError as error:

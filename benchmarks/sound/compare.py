@@ -1,0 +1,88 @@
+"""Where a recording agrees with what was played, to the sample."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Match", "find", "match"]
+
+_KEY = 64
+_SEARCH = 48000
+
+
+class Match(NamedTuple):
+    """
+    A recording against its original.
+
+    Attributes:
+        start: Where in the recording the first common sample is; -1 when there is none.
+        exact: Samples of the original that are in the recording, in order.
+        missing: Those that are not.
+        breaks: Places where the recording leaves the original.
+        extra: Samples of the recording, between those of the original, that are not its own.
+    """
+
+    start: int
+    exact: int
+    missing: int
+    breaks: int
+    extra: int
+
+
+def find(recording: npt.NDArray[np.int16], key: npt.NDArray[np.int16], start: int = 0) -> int:
+    """Where *key* is in the recording from *start* on, or -1."""
+    at = recording[start:].tobytes().find(key.tobytes())
+    while at >= 0 and at % 2:
+        at = recording[start:].tobytes().find(key.tobytes(), at + 1)
+    return -1 if at < 0 else start + at // 2
+
+
+def match(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> Match:
+    """Follow the original through the recording, over gaps in either of them."""
+    place = int(np.flatnonzero(original)[0])  # silence before it is everywhere
+    exact, breaks, extra = place, 0, 0
+    missing, start = _resume(recording, 0, original, place, len(recording))
+    if start < 0:
+        return Match(-1, 0, len(original), 1, 0)
+    at, place = start, place + missing
+    while place < len(original) and at < len(recording):
+        run = _common(recording[at:], original[place:])
+        exact, at, place = exact + run, at + run, place + run
+        if place >= len(original):
+            break
+        breaks += 1
+        skipped, shift = _resume(recording, at, original, place, _SEARCH)
+        if skipped < 0:
+            missing += len(original) - place
+            break
+        missing, extra = missing + skipped, extra + shift
+        at, place = at + shift, place + skipped
+    return Match(start, exact, missing, breaks, extra)
+
+
+def _common(one: npt.NDArray[np.int16], other: npt.NDArray[np.int16]) -> int:
+    length = min(len(one), len(other))
+    differing = np.flatnonzero(one[:length] != other[:length])
+    return int(differing[0]) if len(differing) else length
+
+
+def _resume(
+    recording: npt.NDArray[np.int16],
+    at: int,
+    original: npt.NDArray[np.int16],
+    place: int,
+    within: int,
+) -> tuple[int, int]:
+    """How much of the original is skipped, and of the recording, until they agree again."""
+    window = recording[at : at + within]
+    for skipped in range(0, min(len(original) - place, _SEARCH), _KEY // 2):
+        key = original[place + skipped : place + skipped + _KEY]
+        if len(key) < 8 or not key.any():
+            continue
+        found = find(window, key)
+        if found >= 0:
+            return skipped, found
+    return -1, 0

@@ -1,0 +1,32 @@
+"""A mouth that moves with the sound: a loop of sixty frames a second asks for the viseme."""
+
+import sys
+import time
+
+from inworld_sync import AudioSink, DeviceError, Inworld, NullSpeaker, Speaker
+
+MOUTHS = {"": "-", "aei": "O", "o": "o", "ee": "=", "bmp": "_", "fv": "f", "l": "l", "th": "t"}
+
+
+def open_speaker() -> AudioSink:
+    """The loudspeaker, or on a machine without one a clock that stands in for it."""
+    try:
+        return Speaker(24000)
+    except DeviceError as error:
+        print(f"no sound: {error}", file=sys.stderr)
+        return NullSpeaker(24000)
+
+
+speaker = open_speaker()
+with Inworld() as iw:
+    playback = iw.tts.speak("The mouth follows the sound.", speaker=speaker)
+    frames = 0
+    while not playback.done:
+        phone, word = playback.phone_at(), playback.word_at()
+        mouth = MOUTHS.get(phone.viseme if phone else "", "u")
+        print(f"\r({mouth}) {word.text if word else '':<16}", end="", flush=True)
+        frames += 1
+        time.sleep(1 / 60)
+    playback.wait()
+    print(f"\n{frames} frames, {playback.heard_ms:.0f} ms heard")
+speaker.close()
