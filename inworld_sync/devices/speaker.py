@@ -69,7 +69,7 @@ class Speaker:
         sample_rate_hz: int = 24000,
         *,
         device: int | str | None = None,
-        latency_ms: float = 50.0,
+        latency_ms: float = 80.0,
         buffer_ms: int = 2000,
         on_change: Callable[[DeviceChanged], object] | None = None,
     ) -> None:
