@@ -23,6 +23,8 @@ class Match(NamedTuple):
         missing: Those that are not.
         breaks: Places where the recording leaves the original.
         extra: Samples of the recording, between those of the original, that are not its own.
+        reached: How far in the original they agree.
+        end: Where in the recording that is.
     """
 
     start: int
@@ -30,6 +32,8 @@ class Match(NamedTuple):
     missing: int
     breaks: int
     extra: int
+    reached: int
+    end: int
 
 
 def find(recording: npt.NDArray[np.int16], key: npt.NDArray[np.int16], start: int = 0) -> int:
@@ -46,7 +50,7 @@ def match(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> 
     exact, breaks, extra = place, 0, 0
     missing, start = _resume(recording, 0, original, place, len(recording))
     if start < 0:
-        return Match(-1, 0, len(original), 1, 0)
+        return Match(-1, 0, len(original), 1, 0, 0, 0)
     at, place = start, place + missing
     while place < len(original) and at < len(recording):
         run = _common(recording[at:], original[place:])
@@ -60,7 +64,7 @@ def match(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> 
             break
         missing, extra = missing + skipped, extra + shift
         at, place = at + shift, place + skipped
-    return Match(start, exact, missing, breaks, extra)
+    return Match(start, exact, missing, breaks, extra, place, at)
 
 
 def _common(one: npt.NDArray[np.int16], other: npt.NDArray[np.int16]) -> int:

@@ -33,10 +33,11 @@ _logger = logging.getLogger("inworld_sync")
 # How long an interruption waits for the threads, whose waits it has just cut short.
 _JOIN_SECONDS: Final = 5.0
 
-# Between two looks at the speaker while a word is due soon, and while none is. A speaker that
-# stands still, in a pause or for want of sound, is looked at again and again.
-_LEAST_LOOK_SECONDS: Final = 0.005
+# Between two looks at the speaker. A speaker that stands still, in a pause or for want of sound,
+# is looked at again and again; one that plays has passed the start of a word a moment after it.
+_LEAST_LOOK_SECONDS: Final = 0.002
 _MOST_LOOK_SECONDS: Final = 0.25
+_MOMENT_SECONDS: Final = 0.0005
 
 _turn = threading.Condition()
 # By the speaker's id, which is its own as long as a playback in the line refers to it.
@@ -321,8 +322,8 @@ class Playback:
             missing_ms = min(
                 (start - heard_ms for start in starts if start is not None), default=1e9
             )
-            seconds = min(max(missing_ms / 1000.0, _LEAST_LOOK_SECONDS), _MOST_LOOK_SECONDS)
-            self._news.wait(seconds)
+            seconds = max(missing_ms / 1000.0 + _MOMENT_SECONDS, _LEAST_LOOK_SECONDS)
+            self._news.wait(min(seconds, _MOST_LOOK_SECONDS))
 
 
 def _wait_seconds(deadline: float | None) -> float:
