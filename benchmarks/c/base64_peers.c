@@ -28,7 +28,11 @@
 enum { ROUNDS = 61, CANDIDATES = 16, ROOM = 1 << 21 };
 enum { ROUND_NS = 60000 };
 
-static uint8_t plain[ROOM], text[ROOM], scratch[ROOM];
+/* Where the content of a bytes object begins, and not at the same place of a page. */
+static _Alignas(64) uint8_t memory[3][ROOM + 4096];
+static uint8_t *const plain = memory[0] + 32;
+static uint8_t *const text = memory[1] + 1056;
+static uint8_t *const scratch = memory[2] + 2080;
 
 struct candidate {
     const char *name;

@@ -34,30 +34,44 @@ IWP_INLINE int is_outside(uint8_t character)
     return as_a[character] == OUTSIDE_MARK;
 }
 
-/* The three bytes of a group as a little-endian word, or one with the mark. */
-IWP_INLINE uint32_t group_bytes(const uint8_t *src)
+/*
+ * Decode a last group of two to four characters into one byte fewer. Returns the characters
+ * decoded: all or none.
+ */
+IWP_INLINE size_t decode_last_group(uint8_t *dst, const uint8_t *src, size_t characters)
 {
-    return as_a[src[0]] | as_b[src[1]] | as_c[src[2]] | as_d[src[3]];
+    uint32_t bytes = as_a[src[0]] | as_b[src[1]];
+
+    if (characters > 2)
+        bytes |= as_c[src[2]];
+    if (characters > 3)
+        bytes |= as_d[src[3]];
+    if (bytes & OUTSIDE_MARK)
+        return 0;
+    dst[0] = (uint8_t)bytes;
+    if (characters > 2)
+        dst[1] = (uint8_t)(bytes >> 8);
+    if (characters > 3)
+        dst[2] = (uint8_t)(bytes >> 16);
+    return characters;
 }
 
 size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes)
 {
     size_t at;
-    uint32_t bytes;
 
-    for (at = 0; src_bytes - at >= 8; at += 4, dst += 3) {
-        bytes = group_bytes(src + at);
+    for (at = 0; src_bytes - at >= 6; at += 4, dst += 3) {
+        const uint8_t *group = src + at;
+        const uint32_t bytes =
+            as_a[group[0]] | as_b[group[1]] | as_c[group[2]] | as_d[group[3]];
+
         if (bytes & OUTSIDE_MARK)
             return at;
         memcpy(dst, &bytes, 4); /* the next group replaces the fourth */
     }
-    if (src_bytes - at < 4)
-        return at;
-    bytes = group_bytes(src + at);
-    if (bytes & OUTSIDE_MARK)
-        return at;
-    memcpy(dst, &bytes, 3);
-    return at + 4;
+    if (src_bytes - at == 5)
+        return at + decode_last_group(dst, src + at, 4);
+    return src_bytes - at < 2 ? at : at + decode_last_group(dst, src + at, src_bytes - at);
 }
 
 /* Two characters for each 12 bits, the first one in the low byte. */
@@ -80,57 +94,54 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
         encode_group(dst, (uint32_t)src[at] << 16 | (uint32_t)src[at + 1] << 8 | src[at + 2]);
 }
 
-/*
- * Decode a last group, which ends in one or two '='. Returns the bytes written: 0 when the
- * group is not right or they do not fit.
- */
-static size_t decode_padded_group(uint8_t *dst, size_t dst_bytes, const uint8_t *src)
+/* Whether the last of two or three characters before padding carries bits of no byte. */
+static int has_left_over_bits(uint8_t last, size_t characters)
 {
-    const size_t bytes = src[2] == '=' ? 1 : 2;
-    const uint8_t whole[4] = {src[0], src[1], bytes == 1 ? 'A' : src[2], 'A'};
-    const uint32_t decoded = group_bytes(whole);
-
-    /* Bits above the last byte must be clear; the mark is one of them. */
-    if (bytes > dst_bytes || decoded >> 8 * bytes != 0)
-        return 0;
-    memcpy(dst, &decoded, bytes);
-    return bytes;
+    return (as_a[last] >> 2 & (characters == 2 ? 0x0fu : 0x03u)) != 0;
 }
 
 struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
                                                const uint8_t *src, size_t src_bytes)
 {
     const size_t room_groups = dst_bytes / 3;
-    const size_t fitting = src_bytes / 4 < room_groups ? src_bytes : room_groups * 4;
-    const size_t read = iwp_kernels_active()->base64_decode(dst, src, fitting);
+    const size_t groups = src_bytes / 4 < room_groups ? src_bytes / 4 : room_groups;
+    const size_t read = iwp_kernels_active()->base64_decode(dst, src, groups * 4);
     struct iwp_base64_span span = {read, read / 4 * 3};
-    size_t last;
+    size_t characters;
 
     if (src_bytes - read < 4 || src[read + 3] != '=')
         return span;
-    last = decode_padded_group(dst + span.written_bytes, dst_bytes - span.written_bytes,
-                               src + read);
-    if (last != 0)
-        span.read_bytes += 4;
-    span.written_bytes += last;
+    characters = src[read + 2] == '=' ? 2 : 3;
+    if (dst_bytes - span.written_bytes < characters - 1 ||
+        has_left_over_bits(src[read + characters - 1], characters) ||
+        decode_last_group(dst + span.written_bytes, src + read, characters) == 0)
+        return span;
+    span.read_bytes += 4;
+    span.written_bytes += characters - 1;
     return span;
+}
+
+/* The bytes of so many characters, without padding. */
+static size_t decoded_bytes(size_t characters)
+{
+    return characters / 4 * 3 + characters % 4 * 3 / 4;
 }
 
 ptrdiff_t iw_base64_decode(uint8_t *dst, size_t dst_bytes, const uint8_t *src, size_t src_bytes)
 {
     const int padded = src_bytes >= 4 && src[src_bytes - 1] == '=';
     const size_t padding = padded ? 1u + (src[src_bytes - 2] == '=') : 0;
-    struct iwp_base64_span span;
+    const size_t characters = src_bytes - padding;
     size_t position;
 
     if (src_bytes % 4 != 0)
         return iw_base64_fault(&position, src, src_bytes);
-    if (src_bytes / 4 * 3 - padding > dst_bytes)
+    if (decoded_bytes(characters) > dst_bytes)
         return IW_NO_ROOM;
-    span = iwp_base64_decode_until(dst, dst_bytes, src, src_bytes);
-    if (span.read_bytes != src_bytes)
+    if (iwp_kernels_active()->base64_decode(dst, src, characters) != characters ||
+        (padded && has_left_over_bits(src[characters - 1], 4 - padding)))
         return iw_base64_fault(&position, src, src_bytes);
-    return (ptrdiff_t)span.written_bytes;
+    return (ptrdiff_t)decoded_bytes(characters);
 }
 
 /* The fault of a text whose first character outside the alphabet is the '=' at `first`. */
@@ -143,7 +154,7 @@ static enum iw_status padding_fault(size_t *position, const uint8_t *src, size_t
     if (in_group < 2 || src_bytes != first + 4 - in_group || src[src_bytes - 1] != '=')
         return IW_BAD_PADDING;
     *position = first - 1;
-    return (as_a[src[first - 1]] >> 2) & (in_group == 2 ? 0x0f : 0x03) ? IW_BAD_BITS : IW_OK;
+    return has_left_over_bits(src[first - 1], in_group) ? IW_BAD_BITS : IW_OK;
 }
 
 enum iw_status iw_base64_fault(size_t *position, const uint8_t *src, size_t src_bytes)

@@ -65,8 +65,8 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
 {
     size_t at = 0;
 
-    /* A store writes 8 bytes too many, which the 16 characters behind replace. */
-    for (; src_bytes - at >= 2 * CHARACTERS + 16; at += 2 * CHARACTERS, dst += 2 * BYTES) {
+    /* The 8 bytes that a store writes too many are those of 11 characters behind. */
+    for (; src_bytes - at >= 2 * CHARACTERS + 11; at += 2 * CHARACTERS, dst += 2 * BYTES) {
         __m256i outside[2];
         const __m256i first =
             decode_32(_mm256_loadu_si256((const void *)(src + at)), &outside[0]);
@@ -79,7 +79,7 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
         _mm256_storeu_si256((void *)dst, first);
         _mm256_storeu_si256((void *)(dst + BYTES), second);
     }
-    if (src_bytes - at >= CHARACTERS + 16) {
+    if (src_bytes - at >= CHARACTERS + 11) {
         __m256i outside;
         const __m256i bytes = decode_32(_mm256_loadu_si256((const void *)(src + at)), &outside);
 

@@ -34,11 +34,14 @@ static const uint8_t spread[64] = {IWP_TABLE_64(SPREAD, 0)};
  */
 IWP_AVX512 IWP_INLINE __m512i decode_64(__m512i text, __m512i *outside)
 {
-    const __m512i values = _mm512_permutex2var_epi8(_mm512_loadu_si512(value_of), text,
-                                                    _mm512_loadu_si512(value_of + 64));
-    const __m512i pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi32(0x01400140));
-    const __m512i words = _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
+    __m512i values, pairs, words;
 
+    /* The look-up overwrites its index, and compilers load that again for the last line. */
+    __asm__("" : "+v"(text));
+    values = _mm512_permutex2var_epi8(_mm512_loadu_si512(value_of), text,
+                                      _mm512_loadu_si512(value_of + 64));
+    pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi32(0x01400140));
+    words = _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
     /* The look-up sees seven bits; the eighth is outside as it stands. */
     *outside = _mm512_or_si512(values, text);
     return _mm512_permutexvar_epi8(_mm512_loadu_si512(unturned), words);
@@ -60,32 +63,48 @@ IWP_AVX512 IWP_INLINE int decode_256(uint8_t *dst, const uint8_t *src)
     return 1;
 }
 
+/*
+ * Decode 64 characters, or what is left of them, and write just their bytes. Returns how many
+ * were decoded.
+ */
+IWP_AVX512 IWP_INLINE size_t decode_some(uint8_t *dst, const uint8_t *src, size_t src_bytes)
+{
+    const size_t there = src_bytes < CHARACTERS ? src_bytes : CHARACTERS;
+    /* A lane that is not loaded is a zero to decode. */
+    const __m512i zeros = _mm512_set1_epi8('A');
+    __m512i outside;
+    const __m512i bytes =
+        decode_64(_mm512_mask_loadu_epi8(zeros, iwp_first(there), src), &outside);
+    const __mmask64 wrong = _mm512_movepi8_mask(outside);
+    const size_t good = wrong == 0 ? there : (size_t)_tzcnt_u64(wrong) & ~(size_t)3;
+
+    _mm512_mask_storeu_epi8(dst, iwp_first(good * 3 / 4), bytes);
+    return good;
+}
+
 IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, size_t src_bytes)
 {
     size_t at = 0, good;
-    __m512i bytes, outside;
-    __mmask64 wrong;
 
-    /* Behind a block lie 24 characters, 16 bytes even if the last two are padding. */
-    while (src_bytes - at >= 4 * CHARACTERS + 24 && decode_256(dst, src + at)) {
+    /* The 16 bytes that a store writes too many are those of 22 characters behind. */
+    while (src_bytes - at >= 4 * CHARACTERS + 22 && decode_256(dst, src + at)) {
         at += 4 * CHARACTERS;
         dst += 4 * BYTES;
     }
-    for (;;) {
-        const __mmask64 there = iwp_first(src_bytes - at < 64 ? src_bytes - at : 64);
+    for (; src_bytes - at >= CHARACTERS + 22; at += CHARACTERS, dst += BYTES) {
+        __m512i outside;
+        const __m512i bytes = decode_64(_mm512_loadu_si512(src + at), &outside);
 
-        /* A lane that is not loaded is zero, which is outside: so the end is a fault too. */
-        bytes = decode_64(_mm512_maskz_loadu_epi8(there, src + at), &outside);
-        wrong = _mm512_movepi8_mask(outside);
-        if (wrong != 0)
+        if (_mm512_movepi8_mask(outside) != 0)
             break;
-        _mm512_mask_storeu_epi8(dst, iwp_first(BYTES), bytes);
-        at += CHARACTERS;
-        dst += BYTES;
+        _mm512_storeu_si512(dst, bytes);
     }
-    good = (size_t)_tzcnt_u64(wrong) & ~(size_t)3;
-    _mm512_mask_storeu_epi8(dst, iwp_first(good / 4 * 3), bytes);
-    return at + good;
+    do {
+        good = decode_some(dst, src + at, src_bytes - at);
+        at += good;
+        dst += BYTES;
+    } while (good == CHARACTERS);
+    return at;
 }
 
 /*

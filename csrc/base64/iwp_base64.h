@@ -29,15 +29,14 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
                                                const uint8_t *src, size_t src_bytes);
 
 /*
- * Decode groups of four characters until one holds a character outside the alphabet ('=' is
- * outside), or fewer than four are left.
+ * Decode groups of four characters, and a cut last one of two or three, up to the first group
+ * that holds a character outside the alphabet ('=' is outside).
  *
- * dst        out, three bytes a group. When the last group alone is not decoded, nothing is
- *            written behind the others but in its own three bytes; when more are not, all of
- *            src_bytes / 4 * 3 bytes may be written
+ * dst        out, three bytes a group, one or two of a cut one. When all is decoded nothing is
+ *            written behind them; when not, all of src_bytes / 4 * 3 bytes may be
  * src        in
  *
- * Returns the characters decoded, a multiple of four.
+ * Returns the characters decoded: src_bytes, or a multiple of four below it.
  */
 size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes);
 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes);

@@ -1,5 +1,6 @@
 /*
- * The few atomic operations that threads of the core share. Included by playout/ and device/.
+ * The few atomic operations that threads of the core share. Included by playout/, device/ and
+ * iwp_kernels.h.
  *
  * MSVC keeps C11 atomics behind an experimental switch, so its interlocked intrinsics stand in;
  * they are full barriers, which is stronger than what the names promise.

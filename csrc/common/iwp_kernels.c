@@ -96,21 +96,13 @@ static const char *const names[IW_LEVEL_COUNT] = {
     [IW_LEVEL_NEON] = "neon",
 };
 
-/*
- * The only variable of the core. NULL until the first call. Threads that race to fill it store
- * the same pointer to constant data, so relaxed order is enough. MSVC keeps C11 atomics behind
- * an experimental switch; an aligned volatile pointer is atomic wherever it compiles.
- */
-#if defined(_MSC_VER) && !defined(__clang__)
-static const struct iwp_kernels *volatile active;
-#define LOAD() (active)
-#define STORE(row) (active = (row))
-#else
-#include <stdatomic.h>
-static const struct iwp_kernels *_Atomic active;
-#define LOAD() atomic_load_explicit(&active, memory_order_relaxed)
-#define STORE(row) atomic_store_explicit(&active, (row), memory_order_relaxed)
-#endif
+struct iwp_pointer iwp_kernels_row;
+
+static const struct iwp_kernels *use(int level)
+{
+    iwp_store_pointer(&iwp_kernels_row, (void *)&rows[level]);
+    return &rows[level];
+}
 
 const char *iw_level_name(int level)
 {
@@ -135,19 +127,13 @@ enum iw_status iw_level_force(int level)
 {
     if (!iw_level_supported(level))
         return IW_UNSUPPORTED;
-    STORE(&rows[level]);
+    (void)use(level);
     return IW_OK;
 }
 
-const struct iwp_kernels *iwp_kernels_active(void)
+const struct iwp_kernels *iwp_kernels_choose(void)
 {
-    const struct iwp_kernels *row = LOAD();
-
-    if (IWP_LIKELY(row != NULL))
-        return row;
-    row = &rows[iw_level_best()];
-    STORE(row);
-    return row;
+    return use(iw_level_best());
 }
 
 int iw_level_active(void)

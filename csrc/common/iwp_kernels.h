@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/iwp_atomic.h"
+#include "common/iwp_compiler.h"
+
 /*
  * One constant row a level. A row names a lower level's kernel where it has none of its own, so
  * no pointer of a level that can run is NULL. The contract of each kernel stands in the header
@@ -28,7 +31,21 @@ struct iwp_kernels {
     void (*ws_mask)(uint8_t *dst, const uint8_t *src, size_t bytes, uint32_t key);
 };
 
-/* The row in use. One atomic load; never NULL. */
-const struct iwp_kernels *iwp_kernels_active(void);
+/*
+ * The row in use, the only variable of the core; NULL until the first call. Read it by
+ * iwp_kernels_active().
+ */
+extern struct iwp_pointer iwp_kernels_row;
+
+/* Put the best row in use, and return it. Threads that race here all store the same pointer. */
+const struct iwp_kernels *iwp_kernels_choose(void);
+
+/* The row in use, never NULL. Inline, since it stands before each short call. */
+static inline const struct iwp_kernels *iwp_kernels_active(void)
+{
+    const struct iwp_kernels *row = iwp_load_pointer(&iwp_kernels_row);
+
+    return IWP_LIKELY(row != NULL) ? row : iwp_kernels_choose();
+}
 
 #endif
