@@ -170,8 +170,8 @@ static size_t fill(struct candidate *candidates, int decode)
 
     candidates[count++] = (struct candidate){"memcpy of the bytes", -1, copy_plain};
 #ifdef LIBBASE64
-    candidates[count++] = (struct candidate){"libbase64", -1,
-                                             decode ? libbase64_decode : libbase64_encode};
+    candidates[count++] =
+        (struct candidate){"libbase64", -1, decode ? libbase64_decode : libbase64_encode};
 #endif
 #ifdef SIMDUTF
     candidates[count++] =
