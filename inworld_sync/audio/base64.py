@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inworld_sync._native import ffi, hold
-from inworld_sync.audio._memory import U8, core_for, new_output, readable
+from inworld_sync._native import ffi, hold, release
+from inworld_sync.audio._memory import RELEASE_FROM_BYTES, U8, new_output, readable, too_small
+from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from inworld_sync._native._core import CData
 
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
+
+# Bound here, since a look-up in the library costs a third of a short call.
+_buffer, _from_buffer = ffi.buffer, ffi.from_buffer
+_decode, _decode_released = hold.iw_base64_decode, release.iw_base64_decode
+_encode, _encode_released = hold.iw_base64_encode, release.iw_base64_encode
 
 # The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
 # bytearray locked. So handles are deleted before an error is raised.
@@ -46,24 +52,27 @@ def decode(data: str | Buffer) -> bytes:
     Thread safety:
         May be called from any thread at once.
     """
-    src = _text(data)
+    src = data if type(data) is bytes else _text(data)
     size = len(src)
-    dst = new_output(size // 4 * 3)
-    written = core_for(size).iw_base64_decode(dst, len(dst), src, size)
+    room_bytes = size // 4 * 3
+    dst = new_output(room_bytes)
+    function = _decode if size < RELEASE_FROM_BYTES else _decode_released
+    written = function(dst, room_bytes, src, size)
     if written < 0:
         error = _refused(written, src)
         del src
         raise error
-    return ffi.buffer(dst, written)[:]
+    return _buffer(dst, written)[:]
 
 
-def decode_into(data: str | Buffer, out: Buffer) -> int:
+def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Decode a whole base64 text into the front of a buffer.
 
     Args:
         data: As for :func:`decode`; must not overlap *out*.
-        out: Any object with a writable contiguous buffer. After an error its content is undefined.
+        out: Any object with a writable contiguous buffer, or an ``OutputBuffer``. After an error
+            its content is undefined.
 
     Returns:
         The number of bytes written. What lies behind them is untouched.
@@ -74,13 +83,13 @@ def decode_into(data: str | Buffer, out: Buffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
-    src = _text(data)
+    src = data if type(data) is bytes else _text(data)
     size = len(src)
-    dst = ffi.from_buffer(U8, out, True)
-    room_bytes = len(dst)
-    written = core_for(size).iw_base64_decode(dst, room_bytes, src, size)
+    dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+    function = _decode if size < RELEASE_FROM_BYTES else _decode_released
+    written = function(dst, len(dst), src, size)
     if written < 0:
-        error = _refused(written, src, room_bytes)
+        error = _refused(written, src, len(dst))
         del dst, src
         raise error
     return written
@@ -99,20 +108,22 @@ def encode(data: Buffer) -> bytes:
     Thread safety:
         May be called from any thread at once.
     """
-    src = readable(data)
+    src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
-    dst = new_output((size + 2) // 3 * 4)
-    written = core_for(size).iw_base64_encode(dst, len(dst), src, size)
-    return ffi.buffer(dst, written)[:]
+    room_bytes = (size + 2) // 3 * 4
+    dst = new_output(room_bytes)
+    function = _encode if size < RELEASE_FROM_BYTES else _encode_released
+    function(dst, room_bytes, src, size)
+    return _buffer(dst)[:]
 
 
-def encode_into(data: Buffer, out: Buffer) -> int:
+def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Encode bytes into the front of a buffer.
 
     Args:
         data: As for :func:`encode`; must not overlap *out*.
-        out: Any object with a writable contiguous buffer.
+        out: Any object with a writable contiguous buffer, or an ``OutputBuffer``.
 
     Returns:
         The number of characters written. What lies behind them is untouched.
@@ -123,16 +134,15 @@ def encode_into(data: Buffer, out: Buffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
-    src = readable(data)
+    src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
-    dst = ffi.from_buffer(U8, out, True)
-    room_bytes = len(dst)
-    written = core_for(size).iw_base64_encode(dst, room_bytes, src, size)
+    dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+    function = _encode if size < RELEASE_FROM_BYTES else _encode_released
+    written = function(dst, len(dst), src, size)
     if written < 0:
+        room_bytes = len(dst)
         del dst, src
-        raise AudioError(
-            f"the output needs {(size + 2) // 3 * 4} bytes, got a buffer of {room_bytes}"
-        )
+        raise too_small((size + 2) // 3 * 4, room_bytes)
     return written
 
 

@@ -7,7 +7,8 @@ boundaries of mu-law four nearer to zero; its A-law and its decoding are the sam
 
 Linear samples are 16-bit little-endian. Every function takes any object with a contiguous buffer,
 keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the front
-of *out*, which must be writable and must not overlap *data*, and return the bytes written.
+of *out*, a writable buffer or an ``OutputBuffer`` that must not overlap *data*, and return the
+bytes written.
 
 >>> decode_ulaw(b"\xff\x00").hex(" ", 2)
 '0000 8482'
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import hold, release
 from inworld_sync.audio._memory import SampleKernel
+from inworld_sync.audio.output import OutputBuffer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -55,7 +57,7 @@ def decode_ulaw(data: Buffer) -> bytes:
     return _DECODE_ULAW.to_bytes(data)
 
 
-def decode_ulaw_into(data: Buffer, out: Buffer) -> int:
+def decode_ulaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Decode mu-law to 16-bit samples at the front of *out*.
 
@@ -70,7 +72,7 @@ def decode_alaw(data: Buffer) -> bytes:
     return _DECODE_ALAW.to_bytes(data)
 
 
-def decode_alaw_into(data: Buffer, out: Buffer) -> int:
+def decode_alaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Decode A-law to 16-bit samples at the front of *out*.
 
@@ -90,7 +92,7 @@ def encode_ulaw(data: Buffer) -> bytes:
     return _ENCODE_ULAW.to_bytes(data)
 
 
-def encode_ulaw_into(data: Buffer, out: Buffer) -> int:
+def encode_ulaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Encode 16-bit samples as mu-law at the front of *out*.
 
@@ -110,7 +112,7 @@ def encode_alaw(data: Buffer) -> bytes:
     return _ENCODE_ALAW.to_bytes(data)
 
 
-def encode_alaw_into(data: Buffer, out: Buffer) -> int:
+def encode_alaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Encode 16-bit samples as A-law at the front of *out*.
 

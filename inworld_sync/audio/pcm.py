@@ -3,7 +3,8 @@ Sample formats: 16-bit integers, 32-bit floats, byte order, and samples cut betw
 
 Samples are little-endian and interleaved. Every function takes any object with a contiguous
 buffer, keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the
-front of *out*, which must be writable and must not overlap *data*, and return the bytes written.
+front of *out*, a writable buffer or an ``OutputBuffer`` that must not overlap *data*, and return
+the bytes written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import hold, release
 from inworld_sync.audio._memory import SampleKernel
+from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def f32_from_s16(data: Buffer) -> bytes:
     return _F32_FROM_S16.to_bytes(data)
 
 
-def f32_from_s16_into(data: Buffer, out: Buffer) -> int:
+def f32_from_s16_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Convert 16-bit samples to 32-bit floats at the front of *out*.
 
@@ -75,7 +77,7 @@ def s16_from_f32(data: Buffer) -> bytes:
     return _S16_FROM_F32.to_bytes(data)
 
 
-def s16_from_f32_into(data: Buffer, out: Buffer) -> int:
+def s16_from_f32_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Convert 32-bit floats to 16-bit samples at the front of *out*.
 
@@ -95,7 +97,7 @@ def swap_bytes(data: Buffer) -> bytes:
     return _SWAP_S16.to_bytes(data)
 
 
-def swap_bytes_into(data: Buffer, out: Buffer) -> int:
+def swap_bytes_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     """
     Swap the bytes of each 16-bit sample at the front of *out*, which may be *data* itself.
 

@@ -41,6 +41,18 @@ def target() -> Iterator[GuardedBytes]:
     guarded.close()
 
 
+def gain(dst: object, src: object, samples: int) -> None:
+    hold.iw_pcm_gain_s16(dst, src, samples, 0.7)
+
+
+def mix(dst: object, src: object, samples: int) -> None:
+    hold.iw_pcm_mix_s16(dst, src, src, samples)
+
+
+def mask(dst: object, src: object, size: int) -> None:
+    hold.iw_ws_mask(dst, src, size, b"\x12\x34\x56\x78", 3)
+
+
 # (function, bytes of a sample in the input, in the output)
 SAMPLE_KERNELS = [
     (hold.iw_g711_decode_ulaw, 1, 2),
@@ -50,6 +62,9 @@ SAMPLE_KERNELS = [
     (hold.iw_pcm_f32_from_s16, 2, 4),
     (hold.iw_pcm_s16_from_f32, 4, 2),
     (hold.iw_pcm_swap_s16, 2, 2),
+    (gain, 2, 2),
+    (mix, 2, 2),
+    (mask, 1, 1),
 ]
 
 
@@ -73,6 +88,18 @@ def test_sample_kernels(
             ffi.memmove(src, plain, len(plain))
             function(dst, src, samples)
             assert ffi.buffer(expected)[:] == ffi.buffer(dst, len(expected))[:]
+
+
+@every_level
+@pytest.mark.parametrize("function", [hold.iw_pcm_peak_s16, hold.iw_pcm_energy_s16])
+def test_meters(source: GuardedBytes, function: Callable[..., int]) -> None:
+    """A meter reads its samples and nothing else."""
+    for samples in SIZES:
+        plain = random.Random(samples).randbytes(2 * samples)
+        expected = function(plain, samples)
+        for src in (source.at_end(len(plain)), source.at_start()):
+            ffi.memmove(src, plain, len(plain))
+            assert expected == function(src, samples)
 
 
 @every_level

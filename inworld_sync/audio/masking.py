@@ -1,0 +1,87 @@
+r"""
+The masking of WebSocket payloads, which clients owe their servers (RFC 6455, section 5.3).
+
+Masking and unmasking are the same. Every function takes any object with a contiguous buffer,
+keeps nothing, and may be called from any thread at once.
+
+>>> key = bytes.fromhex("37fa213d")
+>>> mask(b"Hello", key).hex()
+'7f9f4d5158'
+>>> mask(mask(b"Hello", key), key)
+b'Hello'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inworld_sync._native import ffi
+from inworld_sync.audio._memory import core_for, new_output, readable, too_small, writable
+from inworld_sync.audio.output import OutputBuffer
+from inworld_sync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["mask", "mask_into"]
+
+_KEY_BYTES = 4
+
+
+def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
+    """
+    Mask a payload, or a part of one.
+
+    Args:
+        payload: The bytes; not changed.
+        key: The masking key, 4 bytes as they stand in the frame.
+        offset_bytes: How much of the payload lies before *payload*.
+
+    Raises:
+        ConfigError: *key* is not of 4 bytes, or *offset_bytes* is negative.
+    """
+    _check(key, offset_bytes)
+    src = readable(payload)
+    size_bytes = len(src)
+    dst = new_output(size_bytes)
+    core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
+    return ffi.buffer(dst)[:]
+
+
+def mask_into(
+    payload: Buffer, key: bytes, out: Buffer | OutputBuffer, offset_bytes: int = 0
+) -> int:
+    """
+    Mask a payload, as :func:`mask` does, at the front of *out*.
+
+    Args:
+        payload: As for :func:`mask`.
+        key: As for :func:`mask`.
+        out: A writable buffer or an ``OutputBuffer``. It may be *payload* itself, but may not
+            overlap it otherwise.
+        offset_bytes: As for :func:`mask`.
+
+    Returns:
+        The bytes written. What lies behind them is untouched.
+
+    Raises:
+        AudioError: *out* is too small; nothing was written.
+        ConfigError: *key* is not of 4 bytes, or *offset_bytes* is negative.
+    """
+    _check(key, offset_bytes)
+    src, dst = readable(payload), writable(out)
+    size_bytes, room_bytes = len(src), len(dst)
+    if size_bytes > room_bytes:
+        del src, dst  # a traceback would keep both buffers locked
+        raise too_small(size_bytes, room_bytes)
+    core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
+    return size_bytes
+
+
+def _check(key: bytes, offset_bytes: int) -> None:
+    """C reads four bytes of the key, whatever its length."""
+    if type(key) is not bytes or len(key) != _KEY_BYTES:
+        what = f"{len(key)} bytes" if type(key) is bytes else type(key).__name__
+        raise ConfigError(f"a masking key is {_KEY_BYTES} bytes, got {what}")
+    if offset_bytes < 0:
+        raise ConfigError(f"an offset is at least 0 bytes, got {offset_bytes!r}")

@@ -1,0 +1,105 @@
+r"""
+Level meter of 16-bit samples: peak and root mean square.
+
+Full scale is 32768, so a level lies in [0, 1] and 0 dBFS is the loudest there is; a sine that
+just fits has its peak at 0 and its root mean square at -3 dBFS.
+
+>>> level = measure(b"\x00\x40\x00\xc0")  # 16384 and -16384
+>>> level.peak, level.rms, round(level.rms_dbfs, 2)
+(0.5, 0.5, -6.02)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+
+from inworld_sync.audio._memory import core_for, cut_sample, readable
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Level", "measure"]
+
+_SAMPLE_BYTES = 2
+_FULL_SCALE = 32768
+
+
+@attrs.frozen
+class Level:
+    """
+    How loud a stretch of sound is.
+
+    Levels add up: the sum of those of two stretches is that of both together, exactly.
+
+    Attributes:
+        samples: Samples that were measured.
+        peak_magnitude: The largest magnitude among them, 0 to 32768.
+        energy: The sum of their squares.
+
+    Thread safety:
+        Immutable.
+    """
+
+    samples: int = 0
+    peak_magnitude: int = 0
+    energy: int = 0
+
+    def __add__(self, other: Level) -> Level:
+        return Level(
+            self.samples + other.samples,
+            max(self.peak_magnitude, other.peak_magnitude),
+            self.energy + other.energy,
+        )
+
+    @property
+    def peak(self) -> float:
+        """The peak in [0, 1]; exact."""
+        return self.peak_magnitude / _FULL_SCALE
+
+    @property
+    def rms(self) -> float:
+        """The root mean square in [0, 1]; a quotient and a root, each rounded once; 0 for none."""
+        return math.sqrt(self.energy / self.samples) / _FULL_SCALE if self.samples else 0.0
+
+    @property
+    def peak_dbfs(self) -> float:
+        """The peak in decibels of full scale; minus infinity for silence."""
+        return _decibels(self.peak)
+
+    @property
+    def rms_dbfs(self) -> float:
+        """The root mean square in decibels of full scale; minus infinity for silence."""
+        return _decibels(self.rms)
+
+
+def measure(data: Buffer) -> Level:
+    """
+    Measure 16-bit samples.
+
+    Peak and energy are exact integers, so every instruction set gives the same, and so does a
+    stream that is measured in pieces.
+
+    Args:
+        data: Little-endian samples, interleaved: any object with a contiguous buffer; not kept.
+
+    Raises:
+        AudioError: The byte count is odd, so the last sample is cut.
+
+    Thread safety:
+        May be called from any thread at once.
+    """
+    src = readable(data)
+    size_bytes = len(src)
+    if size_bytes % _SAMPLE_BYTES:
+        del src  # a traceback would keep the buffer locked
+        raise cut_sample("s16", _SAMPLE_BYTES, size_bytes)
+    core = core_for(size_bytes)
+    samples = size_bytes // _SAMPLE_BYTES
+    return Level(samples, core.iw_pcm_peak_s16(src, samples), core.iw_pcm_energy_s16(src, samples))
+
+
+def _decibels(amplitude: float) -> float:
+    return 20.0 * math.log10(amplitude) if amplitude else -math.inf

@@ -1,0 +1,112 @@
+r"""
+Gain and mix of 16-bit samples, which saturate: what is too loud is held at full scale.
+
+Samples are little-endian and interleaved. Every function takes any object with a contiguous
+buffer, keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the
+front of *out*, a writable buffer or an ``OutputBuffer``, and return the bytes written; here *out*
+may be an input itself, but may not overlap one otherwise.
+
+>>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
+'0020 0000'
+>>> mix(b"\xff\x7f\x01\x00", b"\x01\x00\x01\x00").hex(" ", 2)
+'ff7f 0200'
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from inworld_sync.audio._memory import core_for, cut_sample, readable, too_small, writable
+from inworld_sync.audio.output import OutputBuffer
+from inworld_sync.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["gain", "gain_into", "mix", "mix_into"]
+
+_SAMPLE_BYTES = 2
+
+
+def gain(data: Buffer, factor: float) -> bytes:
+    """
+    Multiply samples by a factor.
+
+    The product is one of 32-bit floats, rounded to the nearest sample, halves to even; so every
+    instruction set gives the same bits.
+
+    Args:
+        data: 16-bit samples.
+        factor: 1.0 changes nothing, 0.5 is half the amplitude (-6 dB), and a negative factor turns
+            the wave round. ``10 ** (decibels / 20)`` makes it of decibels.
+
+    Raises:
+        AudioError: The byte count is odd, so the last sample is cut.
+        ConfigError: *factor* is infinite or no number.
+    """
+    out = bytearray(memoryview(data).nbytes)
+    gain_into(data, factor, out)
+    return bytes(out)
+
+
+def gain_into(data: Buffer, factor: float, out: Buffer | OutputBuffer) -> int:
+    """
+    Multiply samples by a factor, as :func:`gain` does, at the front of *out*.
+
+    Raises:
+        AudioError: The byte count is odd, or *out* is too small; nothing was written.
+        ConfigError: *factor* is infinite or no number; nothing was written.
+    """
+    if not math.isfinite(factor):
+        raise ConfigError(f"a gain is a finite factor, got {factor!r}")
+    src, dst = readable(data), writable(out)
+    size_bytes = len(src)
+    error = _refusal(size_bytes, len(dst))
+    if error:
+        del src, dst  # a traceback would keep both buffers locked
+        raise error
+    core_for(size_bytes).iw_pcm_gain_s16(dst, src, size_bytes // _SAMPLE_BYTES, factor)
+    return size_bytes
+
+
+def mix(first: Buffer, second: Buffer) -> bytes:
+    """
+    Add the samples of two streams.
+
+    Args:
+        first: 16-bit samples.
+        second: As many.
+
+    Raises:
+        AudioError: The byte counts differ, or are odd.
+    """
+    out = bytearray(memoryview(first).nbytes)
+    mix_into(first, second, out)
+    return bytes(out)
+
+
+def mix_into(first: Buffer, second: Buffer, out: Buffer | OutputBuffer) -> int:
+    """
+    Add the samples of two streams, as :func:`mix` does, at the front of *out*.
+
+    Raises:
+        AudioError: The byte counts differ or are odd, or *out* is too small; nothing was written.
+    """
+    a, b, dst = readable(first), readable(second), writable(out)
+    size_bytes = len(a)
+    error = _refusal(size_bytes, len(dst))
+    if len(b) != size_bytes:
+        error = AudioError(f"streams to mix are equally long, got {size_bytes} and {len(b)} bytes")
+    if error:
+        del a, b, dst
+        raise error
+    core_for(size_bytes).iw_pcm_mix_s16(dst, a, b, size_bytes // _SAMPLE_BYTES)
+    return size_bytes
+
+
+def _refusal(size_bytes: int, room_bytes: int) -> AudioError | None:
+    """What is wrong with the sizes of an operation from samples to samples."""
+    if size_bytes % _SAMPLE_BYTES:
+        return cut_sample("s16", _SAMPLE_BYTES, size_bytes)
+    return too_small(size_bytes, room_bytes) if room_bytes < size_bytes else None

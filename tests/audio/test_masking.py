@@ -1,0 +1,126 @@
+"""WebSocket masking on every instruction set, against the rule byte by byte."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from inworld_sync.audio import masking
+from inworld_sync.audio.output import OutputBuffer
+from inworld_sync.errors import AudioError, ConfigError
+
+LENGTHS = [*range(300), 511, 512, 513, 1023, 1024, 1025, 5000]
+KEY = bytes.fromhex("37fa213d")
+
+every_level = pytest.mark.usefixtures("level")
+ANY_LEVEL = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def masked(payload: bytes, key: bytes, offset_bytes: int = 0) -> bytes:
+    """RFC 6455, section 5.3: byte i of the payload is combined with byte i modulo 4 of the key."""
+    return bytes(byte ^ key[(offset_bytes + i) % 4] for i, byte in enumerate(payload))
+
+
+@every_level
+def test_rfc_vector() -> None:
+    """The example of RFC 6455, section 5.7."""
+    assert bytes.fromhex("7f9f4d5158") == masking.mask(b"Hello", KEY)
+
+
+@every_level
+def test_every_length() -> None:
+    """Any length is masked, and what lies behind the result is untouched."""
+    behind = b"\xa5" * 70
+    for size in LENGTHS:
+        payload = random.Random(size).randbytes(size)
+        out = bytearray(size) + behind
+
+        assert size == masking.mask_into(payload, KEY, out)
+        assert masked(payload, KEY) + behind == out
+
+
+@every_level
+@ANY_LEVEL
+@given(st.binary(max_size=300), st.binary(min_size=4, max_size=4), st.lists(st.integers(0, 90)))
+def test_pieces(payload: bytes, key: bytes, cuts: list[int]) -> None:
+    """A payload that is masked in pieces is masked as a whole."""
+    pieces, begin = [], 0
+    for cut in cuts:
+        pieces.append(masking.mask(payload[begin : begin + cut], key, begin))
+        begin += cut
+    pieces.append(masking.mask(payload[begin:], key, begin))
+
+    assert masked(payload, key) == b"".join(pieces)
+
+
+@every_level
+@pytest.mark.parametrize("offset_bytes", [0, 1, 2, 3, 4, 5, 2**64 - 1])
+def test_offsets(offset_bytes: int) -> None:
+    """The place in the payload chooses the byte of the key."""
+    payload = random.Random(1).randbytes(200)
+
+    assert masked(payload, KEY, offset_bytes) == masking.mask(payload, KEY, offset_bytes)
+
+
+@every_level
+@pytest.mark.parametrize("shift", range(9))
+def test_in_place_at_any_alignment(shift: int) -> None:
+    """A payload may be masked where it lies, at any address."""
+    payload = random.Random(shift).randbytes(777)
+    frame = bytearray(bytes(shift) + payload)
+    view = memoryview(frame)[shift:]
+
+    assert masking.mask_into(view, KEY, view) == 777
+    assert bytes(shift) + masked(payload, KEY) == frame
+
+
+def test_large_buffers() -> None:
+    """Sizes that let the GIL go give the same result, and unmask to the payload."""
+    payload = random.Random(2).randbytes(600_001)
+
+    assert payload == masking.mask(masking.mask(payload, KEY), KEY)
+    assert masked(payload[-99:], KEY, 600_001 - 99) == masking.mask(payload, KEY)[-99:]
+
+
+# (key, words of the message)
+BAD_KEYS = [
+    (b"", "0 bytes"),
+    (b"abc", "3 bytes"),
+    (b"abcde", "5 bytes"),
+    (bytearray(4), "bytearray"),
+]
+
+
+@pytest.mark.parametrize(("key", "words"), BAD_KEYS)
+def test_refuses_another_key(key: bytes, words: str) -> None:
+    """A key is four bytes, and no text shows it."""
+    with pytest.raises(ConfigError, match=f"a masking key is 4 bytes, got {words}"):
+        masking.mask(b"Hello", key)
+
+
+def test_refuses_a_negative_offset() -> None:
+    """A payload begins at 0."""
+    with pytest.raises(ConfigError, match="at least 0 bytes, got -1"):
+        masking.mask(b"Hello", KEY, -1)
+
+
+def test_refuses_too_little_room() -> None:
+    """A buffer that is one byte short is refused, and no buffer is left locked."""
+    payload, small = bytearray(b"Hello"), bytearray(4)
+    with pytest.raises(AudioError, match="needs 5 bytes, got a buffer of 4") as caught:
+        masking.mask_into(payload, KEY, small)
+    payload.clear()
+
+    assert (bytearray(4), None) == (small, caught.value.offset_bytes)
+    small.clear()
+
+
+def test_kept_output() -> None:
+    """An output that is taken once serves many calls."""
+    frame = bytearray(5)
+    out = OutputBuffer(frame)
+
+    assert masking.mask_into(b"Hello", KEY, out) == 5
+    assert bytes.fromhex("7f9f4d5158") == frame
