@@ -26,6 +26,7 @@ __all__ = [
     "RELEASE_FROM_BYTES",
     "U8",
     "SampleKernel",
+    "as_bytes",
     "core_for",
     "cut_sample",
     "new_output",
@@ -40,8 +41,12 @@ RELEASE_FROM_BYTES: Final = 256 * 1024
 
 # Every byte is written before it is read, so clearing would be wasted.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
-_buffer: Final = ffi.buffer
 _from_buffer: Final = ffi.from_buffer
+# Chars, since the quickest way back to bytes takes nothing else.
+_CHARS: Final = ffi.typeof("char[]")
+
+as_bytes: Final = ffi.unpack
+"""New bytes from the first so many bytes of what :func:`new_output` gave."""
 
 _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
@@ -74,8 +79,8 @@ def writable(out: Buffer | OutputBuffer) -> CData:
 
 
 def new_output(size_bytes: int) -> CData:
-    """Memory for a result that ``ffi.buffer(memory, length)[:]`` then turns into bytes."""
-    return _allocate(U8, size_bytes)
+    """Memory for a result that :func:`as_bytes` then turns into bytes."""
+    return _allocate(_CHARS, size_bytes)
 
 
 def cut_sample(name: str, sample_bytes: int, size_bytes: int) -> AudioError:
@@ -128,9 +133,9 @@ class SampleKernel:
         if samples * self._src_bytes != src_size_bytes:
             raise cut_sample(self._name, self._src_bytes, src_size_bytes)
         size_bytes = samples * self._dst_bytes
-        dst = _allocate(U8, size_bytes)
+        dst = _allocate(_CHARS, size_bytes)
         (self._hold if size_bytes < RELEASE_FROM_BYTES else self._release)(dst, src, samples)
-        return _buffer(dst)[:]
+        return as_bytes(dst, size_bytes)
 
     def into(self, data: Buffer, out: Buffer | OutputBuffer) -> int:
         """Convert *data* into the front of *out* and return the bytes written."""

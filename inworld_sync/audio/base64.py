@@ -15,7 +15,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import ffi, hold, release
-from inworld_sync.audio._memory import RELEASE_FROM_BYTES, U8, new_output, readable, too_small
+from inworld_sync.audio._memory import (
+    RELEASE_FROM_BYTES,
+    U8,
+    as_bytes,
+    new_output,
+    readable,
+    too_small,
+)
 from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError
 
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
 # Bound here, since a look-up in the library costs a third of a short call.
-_buffer, _from_buffer = ffi.buffer, ffi.from_buffer
+_from_buffer = ffi.from_buffer
 _decode, _decode_released = hold.iw_base64_decode, release.iw_base64_decode
 _encode, _encode_released = hold.iw_base64_encode, release.iw_base64_encode
 
@@ -62,7 +69,7 @@ def decode(data: str | Buffer) -> bytes:
         error = _refused(written, src)
         del src
         raise error
-    return _buffer(dst, written)[:]
+    return as_bytes(dst, written)
 
 
 def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
@@ -83,6 +90,17 @@ def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
+    if type(data) is bytes and type(out) is OutputBuffer:
+        size = len(data)
+        if size < RELEASE_FROM_BYTES:
+            written = _decode(out.memory, out.room_bytes, data, size)
+            if written >= 0:
+                return written
+    return _decode_into(data, out)
+
+
+def _decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
+    """Do any call of :func:`decode_into`; that one takes the short way where there is one."""
     src = data if type(data) is bytes else _text(data)
     size = len(src)
     dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
@@ -114,7 +132,7 @@ def encode(data: Buffer) -> bytes:
     dst = new_output(room_bytes)
     function = _encode if size < RELEASE_FROM_BYTES else _encode_released
     function(dst, room_bytes, src, size)
-    return _buffer(dst)[:]
+    return as_bytes(dst, room_bytes)
 
 
 def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -134,6 +152,17 @@ def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
+    if type(data) is bytes and type(out) is OutputBuffer:
+        size = len(data)
+        if size < RELEASE_FROM_BYTES:
+            written = _encode(out.memory, out.room_bytes, data, size)
+            if written >= 0:
+                return written
+    return _encode_into(data, out)
+
+
+def _encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
+    """Do any call of :func:`encode_into`; that one takes the short way where there is one."""
     src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
     dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)

@@ -15,8 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inworld_sync._native import ffi
-from inworld_sync.audio._memory import core_for, new_output, readable, too_small, writable
+from inworld_sync.audio._memory import (
+    as_bytes,
+    core_for,
+    new_output,
+    readable,
+    too_small,
+    writable,
+)
 from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import ConfigError
 
@@ -45,7 +51,7 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
     size_bytes = len(src)
     dst = new_output(size_bytes)
     core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
-    return ffi.buffer(dst)[:]
+    return as_bytes(dst, size_bytes)
 
 
 def mask_into(

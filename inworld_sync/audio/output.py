@@ -36,9 +36,10 @@ class OutputBuffer:
         Calls that write to it come one after the other.
     """
 
-    __slots__ = ("memory",)
+    __slots__ = ("memory", "room_bytes")
 
     memory: CData
+    room_bytes: int
 
     def __init__(self, data: Buffer) -> None:
         """
@@ -52,7 +53,8 @@ class OutputBuffer:
             BufferError: The buffer is not contiguous, or may only be read.
         """
         self.memory = ffi.from_buffer(U8, data, True)
+        self.room_bytes = len(self.memory)
 
     def __len__(self) -> int:
         """Bytes of room."""
-        return len(self.memory)
+        return self.room_bytes

@@ -1,0 +1,281 @@
+"""
+What the kernels cost when they are called from Python, beside the fastest peers.
+
+Every round times each candidate once, in a rotating order, and ratios are taken inside a round,
+so that a busy machine disturbs both sides of one alike. A ratio is our time divided by the
+peer's; the target of ``docs/performance.md`` is the largest that is good.
+
+    pip install pybase64 audioop-lts av numpy websockets    # each is left out where it is missing
+    python benchmarks/kernels.py
+    INWORLD_SYNC_LEVEL=avx2 python benchmarks/kernels.py
+
+:func:`cases` gives the rows to other programs.
+"""
+
+from __future__ import annotations
+
+import base64 as stdlib
+import binascii
+import gc
+import importlib
+import os
+import random
+import statistics
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+
+from websocket import ABNF
+
+from inworld_sync.audio import base64, g711, levels, masking, meter, mix, pcm
+from inworld_sync.audio.output import OutputBuffer
+
+ROUNDS = 41
+ROUND_SECONDS = 0.0005
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    One row of the table.
+
+    Attributes:
+        name: What is done.
+        size: To so many of ``unit``.
+        unit: Bytes of plain data, or samples.
+        ours: Our call.
+        peers: Their calls, by name.
+        targets: The largest good ratio, by peer and level; ``any`` is for all vector levels.
+    """
+
+    name: str
+    size: int
+    unit: str
+    ours: Call
+    peers: dict[str, Call]
+    targets: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def optional(name: str) -> ModuleType | None:
+    """A module, or None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+np, av, audioop, pybase64 = map(optional, ("numpy", "av", "audioop", "pybase64"))
+speedups = optional("websockets.speedups")
+
+
+def noise(samples: int) -> bytes:
+    """Samples as speech has them, without a pattern that a branch predictor could learn."""
+    generator = random.Random(samples)
+    return array("h", [int(generator.gauss(0, 4000)) % 32767 for _ in range(samples)]).tobytes()
+
+
+def cases() -> Iterator[Case]:
+    """All rows whose peers are installed."""
+    for size in (160, 640, 4800, 20_160, 65_536):
+        yield from base64_cases(size)
+    for samples in (160, 4800, 20_160):
+        yield from g711_cases(samples)
+    for samples in (160, 10_080):
+        yield from pcm_cases(samples)
+        yield from mix_cases(samples)
+    for size in (160, 27_400):
+        yield from masking_cases(size)
+
+
+def base64_cases(size: int) -> Iterator[Case]:
+    """Both directions, into a kept output, into a plain one, and to new bytes."""
+    plain = os.urandom(size)
+    text = stdlib.b64encode(plain)
+    place, text_place = bytearray(size), bytearray(len(text))
+    out, text_out = OutputBuffer(place), OutputBuffer(text_place)
+    theirs: dict[str, Call] = {"binascii": lambda: binascii.a2b_base64(text)}
+    encoders: dict[str, Call] = {"binascii": lambda: binascii.b2a_base64(plain, newline=False)}
+    if pybase64:
+        theirs["pybase64"] = lambda: pybase64.b64decode(text, None, True)
+        encoders["pybase64"] = lambda: pybase64.b64encode(plain)
+    best = {160: 1.0, 4800: 0.55, 20_160: 0.5}
+    targets = {"pybase64": {"avx2": 1.0, **({"avx512": best[size]} if size in best else {})}}
+    if size == 20_160:
+        targets["binascii"] = {"avx512": 1 / 12}
+    yield Case(
+        "base64 decode", size, "bytes", lambda: base64.decode_into(text, out), theirs, targets
+    )
+    yield Case("... plain buffer", size, "bytes", lambda: base64.decode_into(text, place), theirs)
+    yield Case("... new bytes", size, "bytes", lambda: base64.decode(text), theirs)
+    yield Case(
+        "base64 encode",
+        size,
+        "bytes",
+        lambda: base64.encode_into(plain, text_out),
+        encoders,
+        {"pybase64": {"any": 1.0}},
+    )
+    yield Case(
+        "... plain buffer", size, "bytes", lambda: base64.encode_into(plain, text_place), encoders
+    )
+    yield Case("... new bytes", size, "bytes", lambda: base64.encode(plain), encoders)
+
+
+def g711_cases(samples: int) -> Iterator[Case]:
+    """Both laws, both directions."""
+    law, linear = os.urandom(samples), noise(samples)
+    out = OutputBuffer(bytearray(2 * samples))
+    decoding = {
+        4800: {"avx512": 1 / 3.5, "avx2": 1 / 2.5},
+        20_160: {"avx512": 1 / 5, "avx2": 1 / 3},
+    }
+    for name, decode, encode in (
+        ("ulaw", g711.decode_ulaw_into, g711.encode_ulaw_into),
+        ("alaw", g711.decode_alaw_into, g711.encode_alaw_into),
+    ):
+        decoders: dict[str, Call] = {"copy of the PCM": copy_of(linear)}
+        encoders: dict[str, Call] = {}
+        if audioop:
+            their_decode = getattr(audioop, f"{name}2lin")
+            their_encode = getattr(audioop, f"lin2{name}")
+            decoders["audioop-lts"] = lambda f=their_decode: f(law, 2)
+            encoders["audioop-lts"] = lambda f=their_encode: f(linear, 2)
+        if av and np and name == "ulaw":
+            encoders["PyAV"] = av_encoder(linear)
+        yield Case(
+            f"{name} decode",
+            samples,
+            "samples",
+            lambda f=decode: f(law, out),
+            decoders,
+            {"audioop-lts": decoding.get(samples, {})},
+        )
+        yield Case(
+            f"{name} encode",
+            samples,
+            "samples",
+            lambda f=encode: f(linear, out),
+            encoders,
+            {"audioop-lts": {"any": 1 / 80}, "PyAV": {"any": 1 / 5}} if samples == 20_160 else {},
+        )
+
+
+def av_encoder(linear: bytes) -> Call:
+    """PyAV's mu-law encoder, its context reused."""
+    context = av.CodecContext.create("pcm_mulaw", "w")
+    context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
+    context.open()
+    samples = np.frombuffer(linear, np.int16).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+    frame.sample_rate = 8000
+    return lambda: bytes(context.encode(frame)[0])
+
+
+def copy_of(data: bytes) -> Call:
+    """A copy of so many bytes, as a measure of what memory can do."""
+    source, target = memoryview(data), memoryview(bytearray(len(data)))
+    return lambda: target.__setitem__(slice(None), source)
+
+
+def pcm_cases(samples: int) -> Iterator[Case]:
+    """Between integers and floats, beside what everybody writes with numpy."""
+    linear = noise(samples)
+    floats = pcm.f32_from_s16(linear)
+    out = OutputBuffer(bytearray(4 * samples))
+    into: dict[str, Call] = {"copy of the floats": copy_of(floats)}
+    back: dict[str, Call] = {"copy of the floats": copy_of(floats)}
+    if np:
+        values = np.frombuffer(floats, np.float32) * np.float32(1.1)
+        into["numpy idiom"] = lambda: np.frombuffer(linear, np.int16).astype(np.float32) / 32768.0
+        back["numpy idiom"] = lambda: (np.clip(values, -1.0, 1.0) * 32767).astype(np.int16)
+    long = samples == 10_080
+    yield Case(
+        "PCM16 to float32",
+        samples,
+        "samples",
+        lambda: pcm.f32_from_s16_into(linear, out),
+        into,
+        {"numpy idiom": {"any": 1 / 4}, "copy of the floats": {"any": 1.3}} if long else {},
+    )
+    yield Case(
+        "float32 to PCM16",
+        samples,
+        "samples",
+        lambda: pcm.s16_from_f32_into(floats, out),
+        back,
+        {"numpy idiom": {"any": 1 / 5}} if long else {},
+    )
+
+
+def mix_cases(samples: int) -> Iterator[Case]:
+    """Gain, mix and level meter, beside the former standard library."""
+    linear, other = noise(samples), noise(samples + 1)[2:]
+    out = OutputBuffer(bytearray(2 * samples))
+    gains, mixes, meters = {}, {}, {}
+    if audioop:
+        gains = {"audioop-lts": lambda: audioop.mul(linear, 2, 0.7)}
+        mixes = {"audioop-lts": lambda: audioop.add(linear, other, 2)}
+        meters = {"audioop-lts": lambda: (audioop.rms(linear, 2), audioop.max(linear, 2))}
+    yield Case("gain", samples, "samples", lambda: mix.gain_into(linear, 0.7, out), gains)
+    yield Case("mix", samples, "samples", lambda: mix.mix_into(linear, other, out), mixes)
+    yield Case("level", samples, "samples", lambda: meter.measure(linear), meters)
+
+
+def masking_cases(size: int) -> Iterator[Case]:
+    """The masking of a payload in place."""
+    payload, key = os.urandom(size), os.urandom(4)
+    out = OutputBuffer(bytearray(size))
+    peers: dict[str, Call] = {"websocket-client": lambda: ABNF.mask(key, payload)}
+    if speedups:
+        peers["websockets (C)"] = lambda: speedups.apply_mask(payload, key)
+    yield Case("mask", size, "bytes", lambda: masking.mask_into(payload, key, out), peers)
+
+
+def seconds(call: Call, times: int) -> float:
+    """The time of so many calls."""
+    begin = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - begin
+
+
+def measure(case: Case) -> dict[str, list[float]]:
+    """The seconds a call of each candidate, in each round."""
+    calls = {"": case.ours, **case.peers}
+    times = {
+        name: max(1, int(ROUND_SECONDS * 8 / max(seconds(call, 8), 1e-9)))
+        for name, call in calls.items()
+    }
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    gc.disable()
+    for turn in range(ROUNDS):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            found[name].append(seconds(calls[name], times[name]) / times[name])
+    gc.enable()
+    return found
+
+
+def main() -> None:
+    level = levels.level()
+    print(f"level {level}; microseconds a call, and our time by theirs (smaller is better)")
+    for case in cases():
+        found = measure(case)
+        ours = found.pop("")
+        print(f"{case.name:18s} {case.size:7d} {case.unit:8s} {statistics.median(ours) * 1e6:8.3f}")
+        for name, theirs in found.items():
+            ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+            targets = case.targets.get(name, {})
+            target = targets.get(level, targets.get("any"))
+            words = f"{ratio:10.3f}"
+            if target is not None and level != "scalar":
+                words += f"  target {target:.3f} {'met' if ratio <= target else 'NOT MET'}"
+            print(f"    {name:28s} {statistics.median(theirs) * 1e6:10.3f} {words}")
+
+
+if __name__ == "__main__":
+    main()
