@@ -247,9 +247,7 @@ class Playout:
         return _RESULTS[status]
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
-        """
-        Say that nothing more of an item will come, so that running out of it is no stall.
-        """
+        """Say that nothing more of an item will come, so that running out of it is no stall."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
 
     def mark(self, item: Hashable, offset_ms: float, tag: object) -> None:
@@ -447,9 +445,7 @@ class Playout:
             hold.iw_playout_pause(self._open(), 0)
 
     def stats(self) -> PlayoutStats:
-        """
-        Figures of this moment; two of them may be one read apart.
-        """
+        """Figures of this moment; two of them may be one read apart."""
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
             hold.iw_playout_stats(self._open(), stats)
