@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from inworld_sync.emulator import Emulator, Settings, Voice
+from inworld_sync.emulator.voices import VOICES
 
 from support.tone import ToneSynthesizer, tone_seconds
 
@@ -233,18 +234,19 @@ def test_older_list(peer: HttpPeer) -> None:
     assert ["en"] == everyone[0]["languages"]
 
 
-def test_list_in_pages(peer: HttpPeer, tone_server: Emulator) -> None:
-    """GET /voices/v1/voices gives pages until nextPageToken is empty."""
+@pytest.mark.parametrize("size", [1, 3, len(VOICES), len(VOICES) + 1])
+def test_list_in_pages(peer: HttpPeer, size: int) -> None:
+    """GET /voices/v1/voices gives full pages until nextPageToken is empty."""
     names, token = [], ""
     while True:
-        page = peer.ask("GET", f"/voices/v1/voices?pageSize=3&pageToken={token}")[1]
-        assert len(page["voices"]) <= 3
+        page = peer.ask("GET", f"/voices/v1/voices?pageSize={size}&pageToken={token}")[1]
+        assert 1 <= len(page["voices"]) <= size
         names += [voice["voiceId"] for voice in page["voices"]]
         token = page["nextPageToken"]
         if not token:
             break
 
-    assert [voice.voice_id for voice in tone_server.settings.voices] == names
+    assert [voice.voice_id for voice in VOICES] == names
 
 
 def test_list_by_language() -> None:
