@@ -178,7 +178,8 @@ def _open_soundfile(place: str | io.BytesIO) -> AudioFile:
         while len(block := file.read(step, dtype="float32", always_2d=True)):
             yield s16_from_f32(block)
 
-    return AudioFile(blocks(), file.samplerate, file.channels, file.close)
+    whole = _undamaged(blocks(), soundfile.SoundFileError)
+    return AudioFile(whole, file.samplerate, file.channels, file.close)
 
 
 def _open_av(place: str | io.BytesIO) -> AudioFile:
@@ -200,7 +201,15 @@ def _open_av(place: str | io.BytesIO) -> AudioFile:
             for part in resampler.resample(frame):
                 yield bytes(part.planes[0])[: part.samples * 2]
 
-    return AudioFile(blocks(), rate_hz, 1, container.close)
+    return AudioFile(_undamaged(blocks(), av.FFmpegError), rate_hz, 1, container.close)
+
+
+def _undamaged(blocks: Iterator[bytes], damage: type[Exception]) -> Iterator[bytes]:
+    """The blocks up to where a library cannot read on."""
+    try:
+        yield from blocks
+    except damage as error:
+        raise AudioError(f"the file is cut or damaged: {error}") from error
 
 
 _DECODERS: Final[dict[tuple[int, int], Callable[[bytes], bytes]]] = {

@@ -28,13 +28,19 @@ def command(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Emulator(host, port, tls=tls, api_key=api_key, allow_remote=allow_remote) as server:
-        facts = {"url": server.url, "ws_url": server.ws_url, "api_key": server.api_key}
+        facts = {
+            "url": server.url,
+            "ws_url": server.ws_url,
+            "api_key": server.api_key,
+            "hearing": server.hearing,
+        }
         if as_json:
             print_json(facts)
         else:
             click.echo(
                 f"url      {server.url}\nws_url   {server.ws_url}\napi_key  {server.api_key}"
             )
+            click.echo(f"hearing  {server.hearing}")
             click.echo("Ctrl-C ends it")
         sys.stdout.flush()
         # In pieces, so that Ctrl-C is heeded on Windows too.

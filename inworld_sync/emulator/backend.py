@@ -1,4 +1,4 @@
-"""What all services of one server share: settings, credentials, the voice, counts."""
+"""What all services of one server share: settings, credentials, the voice, the ears, counts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
 from inworld_sync.emulator.voices import Voice
@@ -27,11 +28,16 @@ class Backend:
     """
 
     def __init__(
-        self, settings: Settings, credentials: Credentials, synthesizer: Synthesizer | None
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        synthesizer: Synthesizer | None,
+        speech_engine: SpeechEngine | None,
     ) -> None:
         self.settings = settings
         self.credentials = credentials
         self._synthesizer = synthesizer
+        self._speech_engine = speech_engine
         self._voices = {voice.voice_id: voice for voice in settings.voices}
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()
@@ -40,6 +46,11 @@ class Backend:
     def synthesizer(self) -> Synthesizer:
         """The engine that speaks; the default one is loaded at its first use."""
         return self._synthesizer or default_synthesizer()
+
+    @property
+    def speech_engine(self) -> SpeechEngine:
+        """The engine that listens; the default one loads at its first use."""
+        return self._speech_engine or default_engine()
 
     def voice(self, voice_id: str) -> Voice | None:
         """Find a voice by its exact id."""

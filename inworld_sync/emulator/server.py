@@ -24,8 +24,10 @@ from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
+from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
 from inworld_sync.emulator.routes import Routes, Service
 from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.stt import SttHttpService, SttService
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tts import TtsHttpService, TtsService, VoicesService
 from inworld_sync.errors import ConfigError, LocalProtocolError
@@ -56,6 +58,7 @@ class Emulator:
         faults: What goes wrong, one entry for each connection in the order in which they come;
             see :mod:`inworld_sync.emulator.faults`. Later connections run unharmed.
         synthesizer: Speaks instead of the built-in engine.
+        speech_engine: Listens instead of the built-in engine.
         allow_remote: Allow a *host* that other machines can reach.
 
     Raises:
@@ -79,6 +82,7 @@ class Emulator:
         settings: Settings | None = None,
         faults: Iterable[str | Fault | Sequence[Fault]] = (),
         synthesizer: Synthesizer | None = None,
+        speech_engine: SpeechEngine | None = None,
         allow_remote: bool = False,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
@@ -91,13 +95,16 @@ class Emulator:
         self.faults = FaultQueue(faults)
         self._host = host
         self._wanted_port = port
+        self._has_own_ears = speech_engine is not None
         self._tls = _Tls(host) if tls else None
         credentials = Credentials(self.api_key, check=self.settings.check_credentials)
-        self._backend = Backend(self.settings, credentials, synthesizer)
+        self._backend = Backend(self.settings, credentials, synthesizer, speech_engine)
         services: list[Service] = [
             TtsService(self._backend),
             TtsHttpService(self._backend),
             VoicesService(self._backend),
+            SttService(self._backend),
+            SttHttpService(self._backend),
         ]
         self._routes = Routes(services)
         self._lock = threading.Lock()
@@ -140,6 +147,11 @@ class Emulator:
         return f"ws{self._suffix}"
 
     @property
+    def hearing(self) -> str:
+        """How well it understands speech, in words for people: the service does better."""
+        return "a recogniser of yours listens" if self._has_own_ears else describe_recognition()
+
+    @property
     def ca_pem(self) -> bytes:
         """The certificate that signs the server's own, as PEM; empty without TLS."""
         return b"" if self._tls is None else self._tls.ca_pem
@@ -161,6 +173,7 @@ class Emulator:
             target=self._accept, args=(self._listener,), name="inworld-emulator", daemon=True
         )
         self._acceptor.start()
+        _logger.info("the local server is at %s; %s", self.url, self.hearing)
         return self
 
     def close(self) -> None:

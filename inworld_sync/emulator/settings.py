@@ -56,6 +56,13 @@ class Settings:
         spaces_in_words: List the spaces between words among the words of a word alignment, as
             newer documentation says; normally they are left out.
         empty_flush_completes: Answer ``flush_context`` on an empty buffer with ``flushCompleted``.
+        stt_status: Put ``status`` beside every STT result; captures of April 2026 have none.
+        stt_speech_started: Tell when speech begins; captures of April 2026 do not.
+        stt_repeats_partials: Send every partial transcript twice, as the service may.
+        stt_closes_after_usage: Close the WebSocket after ``usage``; the service leaves it open.
+        stt_chunks_per_second: Audio messages that one stream may send in a second, and as many at
+            once; one more is refused with code 8. 0 is no limit, and the service's own answer is
+            not known.
         voices: The voices that exist, by id.
     """
 
@@ -78,4 +85,9 @@ class Settings:
     status_in_audio_chunk: bool = False
     spaces_in_words: bool = False
     empty_flush_completes: bool = True
+    stt_status: bool = True
+    stt_speech_started: bool = True
+    stt_repeats_partials: bool = False
+    stt_closes_after_usage: bool = False
+    stt_chunks_per_second: float = attrs.field(default=0.0, validator=_not_negative)
     voices: tuple[Voice, ...] = VOICES

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from inworld_sync.emulator.fields import choice, flag, in_range, text, whole
 from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
 from inworld_sync.emulator.settings import Settings
 
@@ -128,41 +129,41 @@ def read_config(
         Refused: A field is missing, out of range, or names an unknown voice.
     """
     echo = _merged(base.echo if base else {}, fields, lenient=lenient)
-    voice_id = _text(echo, "voiceId")
-    model_id = base.model_id if base else _model(_text(echo, "modelId"))
+    voice_id = text(echo, "voiceId")
+    model_id = base.model_id if base else _model(text(echo, "modelId"))
     if not voice_id:
         raise Refused(INVALID_ARGUMENT, "voice_id is required")
     if all(voice.voice_id != voice_id for voice in settings.voices):
         raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
-    _in_range(echo, "temperature", 0, 2)
-    _choice(echo, "deliveryMode", _DELIVERY_MODES, "DELIVERY_MODE_UNSPECIFIED")
-    _text(echo, "language")
-    trail = _choice(
+    in_range(echo, "temperature", 0, 2)
+    choice(echo, "deliveryMode", _DELIVERY_MODES, "DELIVERY_MODE_UNSPECIFIED")
+    text(echo, "language")
+    trail = choice(
         echo,
         "timestampTransportStrategy",
         _TRANSPORTS,
         "TIMESTAMP_TRANSPORT_STRATEGY_UNSPECIFIED",
     )
-    normalization = _choice(
+    normalization = choice(
         echo, "applyTextNormalization", _NORMALIZATION, "APPLY_TEXT_NORMALIZATION_UNSPECIFIED"
     )
-    strategy = _choice(echo, "autoModeStrategy", _STRATEGIES, "AUTO_MODE_STRATEGY_UNSPECIFIED")
-    threshold = _whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
+    strategy = choice(echo, "autoModeStrategy", _STRATEGIES, "AUTO_MODE_STRATEGY_UNSPECIFIED")
+    threshold = whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
     if not 0 <= threshold <= 1000:
         raise Refused(INVALID_ARGUMENT, "buffer_char_threshold must be between 0 and 1000")
-    delay_ms = _whole(echo, "maxBufferDelayMs", settings.max_buffer_delay_ms)
+    delay_ms = whole(echo, "maxBufferDelayMs", settings.max_buffer_delay_ms)
     if delay_ms < 0:
         raise Refused(INVALID_ARGUMENT, "max_buffer_delay_ms must not be negative")
     return ContextConfig(
         voice_id=voice_id,
         model_id=model_id,
         audio=_audio(echo),
-        timestamp_type=_choice(
+        timestamp_type=choice(
             echo, "timestampType", _TIMESTAMP_TYPES, "TIMESTAMP_TYPE_UNSPECIFIED"
         ),
         timestamps_trail=trail == "ASYNC",
         normalize=normalization != "OFF",
-        auto_mode=_flag(echo, "autoMode"),
+        auto_mode=flag(echo, "autoMode"),
         whole_sentences=strategy == "SENTENCE_BOUNDARY",
         max_buffer_delay_ms=delay_ms,
         buffer_char_threshold=threshold or settings.buffer_char_threshold,
@@ -221,13 +222,13 @@ def _audio(fields: Mapping[str, object]) -> AudioConfig:
         value = {}
     if not isinstance(value, dict):
         raise Malformed("audioConfig")
-    encoding = _choice(value, "audioEncoding", ENCODINGS, "AUDIO_ENCODING_UNSPECIFIED")
+    encoding = choice(value, "audioEncoding", ENCODINGS, "AUDIO_ENCODING_UNSPECIFIED")
     defaults = AudioConfig()
-    rate = _whole(value, "sampleRateHertz", 0) or defaults.sample_rate_hz
+    rate = whole(value, "sampleRateHertz", 0) or defaults.sample_rate_hz
     if not 8000 <= rate <= 48000:
         raise Refused(INVALID_ARGUMENT, "sample_rate_hertz must be between 8000 and 48000")
-    speaking_rate = _in_range(value, "speakingRate", 0.5, 1.5)
-    bit_rate = _whole(value, "bitRate", 0) or defaults.bit_rate
+    speaking_rate = in_range(value, "speakingRate", 0.5, 1.5)
+    bit_rate = whole(value, "bitRate", 0) or defaults.bit_rate
     if bit_rate < 0:
         raise Refused(INVALID_ARGUMENT, "bit_rate must not be negative")
     return AudioConfig(
@@ -236,62 +237,3 @@ def _audio(fields: Mapping[str, object]) -> AudioConfig:
         bit_rate=bit_rate,
         speaking_rate=speaking_rate or defaults.speaking_rate,
     )
-
-
-def _text(fields: Mapping[str, object], name: str) -> str:
-    value = fields.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise Malformed(name)
-    return value
-
-
-def _flag(fields: Mapping[str, object], name: str) -> bool:
-    value = fields.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise Malformed(name)
-    return value
-
-
-def _choice(
-    fields: Mapping[str, object], name: str, allowed: tuple[str, ...], unspecified: str
-) -> str | None:
-    """Return the enum's name, or None when it is missing or unspecified."""
-    value = _text(fields, name)
-    if not value or value == unspecified:
-        return None
-    if value not in allowed:
-        raise Refused(INVALID_ARGUMENT, f'invalid value "{value}" for {name}')
-    return value
-
-
-def _number(fields: Mapping[str, object], name: str) -> float | None:
-    """Read a number; JSON of gRPC may write it as a string too."""
-    value = fields.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise Malformed(name)
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        raise Malformed(name) from None
-
-
-def _whole(fields: Mapping[str, object], name: str, default: int) -> int:
-    value = _number(fields, name)
-    if value is None:
-        return default
-    if not value.is_integer():
-        raise Malformed(name)
-    return int(value)
-
-
-def _in_range(fields: Mapping[str, object], name: str, low: float, high: float) -> float | None:
-    value = _number(fields, name) or None  # in gRPC, zero and a missing field are the same
-    if value is not None and not low <= value <= high:
-        raise Refused(INVALID_ARGUMENT, f"{name} must be between {low:g} and {high:g}")
-    return value

@@ -1,0 +1,8 @@
+"""Speech to text of the local server: the WebSocket and its HTTP neighbour."""
+
+from __future__ import annotations
+
+from inworld_sync.emulator.stt.http import SttHttpService
+from inworld_sync.emulator.stt.service import SttService
+
+__all__ = ["SttHttpService", "SttService"]

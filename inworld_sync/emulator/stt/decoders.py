@@ -1,0 +1,169 @@
+"""
+Audio as clients send it into 16-bit mono PCM at 16 kHz, piece by piece.
+
+Raw samples are converted as they come. Containers and compressed audio are decoded anew from
+their start each time that a quarter more has come, and what was given before is skipped: that
+costs five times one decoding at most, and needs no decoder that can be fed in pieces.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from inworld_sync.audio.files import is_audio_file, open_file
+from inworld_sync.audio.g711 import decode_ulaw
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.emulator.protojson import (
+    INVALID_ARGUMENT,
+    RESOURCE_EXHAUSTED,
+    Malformed,
+    Refused,
+)
+from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
+from inworld_sync.emulator.stt.config import TranscribeConfig
+from inworld_sync.errors import AudioError
+
+__all__ = ["Decoder", "decoded_base64", "open_decoder"]
+
+_MAX_FILE_BYTES: Final = 64 << 20
+# Before the first try: a head and some frames of every format.
+_MIN_FILE_BYTES: Final = 4096
+_GROWTH: Final = 1.25
+# What tells one container from another.
+_HEAD_BYTES: Final = 12
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+
+
+class Decoder(Protocol):
+    """Turns one stream of bytes into PCM; used by one thread."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes; return what can be heard now. Raises Refused when it is no such audio."""
+        ...
+
+    def flush(self) -> bytes:
+        """Return all that the bytes so far hold; more may follow. Raises Refused."""
+        ...
+
+
+def decoded_base64(content: object) -> bytes:
+    """
+    Read bytes as gRPC's JSON has them: either alphabet, with or without padding.
+
+    Raises:
+        Malformed: It is not base64.
+    """
+    if content is None:
+        return b""
+    if not isinstance(content, str):
+        raise Malformed("content")
+    try:
+        text = content.encode("ascii").translate(_URL_SAFE).rstrip(b"=")
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise Malformed("content") from None
+
+
+def open_decoder(config: TranscribeConfig) -> Decoder:
+    """Make the decoder for one stream."""
+    rate_hz, channels = config.sample_rate_hz, config.channels
+    if config.encoding == "LINEAR16":
+        return _Raw(rate_hz, channels, bytes)
+    if config.encoding == "MULAW":
+        return _Raw(rate_hz, channels, decode_ulaw)
+    if config.encoding == "AUTO_DETECT":
+        return _Detected(config)
+    return _File(config.encoding)
+
+
+class _Raw:
+    """Samples without a container; a resampler keeps what belongs to a later piece."""
+
+    def __init__(self, rate_hz: int, channels: int, decode: Callable[[bytes], bytes]) -> None:
+        self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ, channels)
+        self._decode = decode
+
+    def feed(self, data: bytes) -> bytes:
+        return self._resampler.feed(self._decode(data))
+
+    def flush(self) -> bytes:
+        # A few milliseconds stay in the resampler, which goes on after a turn.
+        return b""
+
+
+class _File:
+    """A file that grows."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._content = bytearray()
+        self._next_try = _MIN_FILE_BYTES
+        self._given_bytes = 0
+        self._resampler: Resampler | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        self._content += data
+        if len(self._content) > _MAX_FILE_BYTES:
+            raise Refused(
+                RESOURCE_EXHAUSTED, f"compressed audio must not exceed {_MAX_FILE_BYTES} bytes"
+            )
+        if len(self._content) < self._next_try:
+            return b""
+        self._next_try = int(len(self._content) * _GROWTH)
+        # A part may be too short yet to be recognised as what it is.
+        return self._decoded(is_whole=False)
+
+    def flush(self) -> bytes:
+        return self._decoded(is_whole=True) if self._content else b""
+
+    def _decoded(self, *, is_whole: bool) -> bytes:
+        pcm = bytearray()
+        try:
+            file = open_file(memoryview(bytes(self._content)))
+        except AudioError as error:
+            if is_whole:
+                raise Refused(
+                    INVALID_ARGUMENT, f"the audio is not {self._encoding}, or is damaged"
+                ) from error
+            return b""
+        try:
+            for block in file:
+                pcm += memoryview(block).cast("B")
+        except AudioError:
+            pass  # the last frame is not complete yet; what is before it was read
+        finally:
+            file.close()
+        if self._resampler is None:
+            self._resampler = Resampler(file.sample_rate_hz, SAMPLE_RATE_HZ, file.channels)
+        fresh = pcm[self._given_bytes :]
+        self._given_bytes = max(self._given_bytes, len(pcm))
+        return self._resampler.feed(fresh)
+
+
+class _Detected:
+    """Looks at the first bytes: a file of a known kind, else samples as the settings say."""
+
+    def __init__(self, config: TranscribeConfig) -> None:
+        self._config = config
+        self._head = b""
+        self._decoder: Decoder | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._decoder is None:
+            self._head += data
+            if len(self._head) < _HEAD_BYTES:
+                return b""
+            data = self._head
+            self._decoder = self._choose()
+        return self._decoder.feed(data)
+
+    def flush(self) -> bytes:
+        return b"" if self._decoder is None else self._decoder.flush()
+
+    def _choose(self) -> Decoder:
+        if is_audio_file(self._head):
+            return _File("AUTO_DETECT")
+        return _Raw(self._config.sample_rate_hz, self._config.channels, bytes)

@@ -1,0 +1,100 @@
+"""Recognition over HTTP: a whole recording in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.http import Request, Response
+from inworld_sync.emulator.protojson import (
+    INVALID_ARGUMENT,
+    RESOURCE_EXHAUSTED,
+    Malformed,
+    Refused,
+    camel_keys,
+    status,
+)
+from inworld_sync.emulator.recognition.events import FinalTranscript
+from inworld_sync.emulator.recognition.listener import Listener
+from inworld_sync.emulator.routes import HttpRoute, Route
+from inworld_sync.emulator.stt.config import TranscribeConfig, read_config
+from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
+from inworld_sync.emulator.stt.messages import transcription, usage
+from inworld_sync.errors import ConfigError
+
+__all__ = ["SttHttpService"]
+
+_HTTP_STATUS: Final = {INVALID_ARGUMENT: 400, RESOURCE_EXHAUSTED: 413}
+_FEED_BYTES: Final = 32_000
+
+
+class SttHttpService:
+    """Listens over HTTP; thread-safe, one instance serves all connections."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def routes(self) -> Iterable[Route]:
+        """Return the endpoint."""
+        return [HttpRoute(method="POST", path="/stt/v1/transcribe", handler=self._transcribe)]
+
+    def _transcribe(self, request: Request, _: Mapping[str, str]) -> Response:
+        try:
+            audio, config = self._read(request)
+            final, heard_ms = self._hear(audio, config)
+        except Refused as error:
+            body = status(error.code, error.message)
+            return Response.of_json(body, status=_HTTP_STATUS[error.code])
+        return Response.of_json(
+            {"transcription": transcription(final, config), "usage": usage(heard_ms, config)}
+        )
+
+    def _read(self, request: Request) -> tuple[bytes, TranscribeConfig]:
+        """Read the request; raise Refused when it is not good."""
+        try:
+            fields = camel_keys(request.json())
+        except ValueError:
+            raise Refused(INVALID_ARGUMENT, "the body is not JSON") from None
+        asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
+        audio = fields.get("audioData") if isinstance(fields, dict) else None
+        if not isinstance(asked, dict) or not isinstance(audio, dict):
+            raise Refused(INVALID_ARGUMENT, "transcribe_config and audio_data are required")
+        try:
+            config = read_config(asked, streaming=False)
+            content = decoded_base64(audio.get("content"))
+        except Malformed as error:
+            raise Refused(INVALID_ARGUMENT, f"invalid value for {error}") from None
+        if not content:
+            raise Refused(INVALID_ARGUMENT, "Audio cannot be empty")
+        return content, config
+
+    def _hear(self, audio: bytes, config: TranscribeConfig) -> tuple[FinalTranscript, int]:
+        engine = self._backend.speech_engine
+        try:
+            engine.check_language(config.language)
+        except ConfigError as error:
+            raise Refused(INVALID_ARGUMENT, str(error)) from error
+        # The whole answer comes at the end, so nobody reads partial transcripts.
+        listener = Listener(engine, attrs.evolve(config.turns, partial_interval_ms=0))
+        decoder = open_decoder(config)
+        pcm = decoder.feed(audio) + decoder.flush()
+        events = [
+            event
+            for at in range(0, len(pcm), _FEED_BYTES)
+            for event in listener.feed(pcm[at : at + _FEED_BYTES])
+        ]
+        events += listener.finish()
+        finals = [event for event in events if isinstance(event, FinalTranscript)]
+        return _joined(finals), listener.transcribed_ms
+
+
+def _joined(finals: list[FinalTranscript]) -> FinalTranscript:
+    return FinalTranscript(
+        " ".join(final.text for final in finals if final.text),
+        tuple(word for final in finals for word in final.words),
+        finals[0].start_ms if finals else 0,
+        finals[-1].end_ms if finals else 0,
+    )

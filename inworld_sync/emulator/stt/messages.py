@@ -1,0 +1,108 @@
+"""
+What the recogniser tells, in the service's JSON.
+
+Source: captures of September 2026; those of April have neither ``status`` nor ``speechStarted``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from inworld_sync.emulator.protojson import status
+from inworld_sync.emulator.recognition.events import (
+    FinalTranscript,
+    PartialTranscript,
+    SpeechEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
+from inworld_sync.emulator.recognition.protocols import HeardWord
+from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.stt.config import TranscribeConfig
+
+__all__ = ["results", "transcription", "usage"]
+
+# Nobody is judged by this server: whoever speaks gets these guesses.
+_VOICE_PROFILE: Final[dict[str, tuple[str, ...]]] = {
+    "age": ("adult", "young", "old"),
+    "gender": ("female", "male"),
+    "emotion": ("neutral", "happy", "sad"),
+    "vocalStyle": ("normal", "calm", "expressive"),
+    "accent": ("en-US", "en-GB", "en-AU"),
+}
+_SPEAKER: Final = "speaker_1"
+
+
+def results(
+    event: SpeechEvent, config: TranscribeConfig, settings: Settings
+) -> Iterator[dict[str, object]]:
+    """Yield the messages for an event; a quirk of the settings may make none or two of it."""
+    result = _result(event, config)
+    if isinstance(event, SpeechStarted) and not settings.stt_speech_started:
+        return
+    if settings.stt_status:
+        result["status"] = status()
+    yield {"result": result}
+    if isinstance(event, PartialTranscript) and settings.stt_repeats_partials:
+        yield {"result": result}
+
+
+def usage(milliseconds: int, config: TranscribeConfig) -> dict[str, object]:
+    """Tell what was transcribed."""
+    return {"transcribedAudioMs": milliseconds, "modelId": config.model_id}
+
+
+def transcription(event: FinalTranscript, config: TranscribeConfig) -> dict[str, object]:
+    """Tell a finished turn."""
+    words = [_word(word, config) for word in event.words] if config.word_timestamps else []
+    profile = _voice_profile(config.voice_profile_size) if event.text else None
+    return _transcription(event.text, is_final=True, words=words, profile=profile)
+
+
+def _result(event: SpeechEvent, config: TranscribeConfig) -> dict[str, object]:
+    if isinstance(event, SpeechStarted):
+        return {"speechStarted": {"startTimeMs": event.at_ms, "confidence": event.confidence}}
+    if isinstance(event, SpeechStopped):
+        return {"speechStopped": {"silenceDurationMs": event.silence_ms}}
+    if isinstance(event, PartialTranscript):
+        return {"transcription": _transcription(event.text, is_final=False)}
+    return {"transcription": transcription(event, config)}
+
+
+def _transcription(
+    transcript: str,
+    *,
+    is_final: bool,
+    words: list[dict[str, object]] | None = None,
+    profile: dict[str, object] | None = None,
+) -> dict[str, object]:
+    return {
+        "transcript": transcript,
+        "isFinal": is_final,
+        "wordTimestamps": words or [],
+        "voiceProfile": profile,
+        "silenceDurationMs": 0,
+    }
+
+
+def _word(word: HeardWord, config: TranscribeConfig) -> dict[str, object]:
+    told: dict[str, object] = {
+        "word": word.text,
+        "confidence": round(word.confidence, 4),
+        "startTimeMs": word.start_ms or 0,
+        "endTimeMs": word.end_ms or 0,
+    }
+    return {**told, "speaker": _SPEAKER} if config.diarization else told
+
+
+def _voice_profile(size: int) -> dict[str, object] | None:
+    if not size:
+        return None
+    return {
+        kind: [
+            {"label": label, "confidence": round(0.7 / (place + 1), 2)}
+            for place, label in enumerate(labels[:size])
+        ]
+        for kind, labels in _VOICE_PROFILE.items()
+    }
