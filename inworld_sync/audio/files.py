@@ -167,8 +167,14 @@ def _open_wav(content: memoryview, free: Callable[[], object]) -> AudioFile | No
 def _open_soundfile(place: str | io.BytesIO) -> AudioFile:
     import soundfile
 
+    class Forward(soundfile.SoundFile):  # type: ignore[misc]
+        # After each block soundfile seeks to where it is already, which costs the MP3 decoder
+        # its state and makes it complain on standard error.
+        def seekable(self) -> bool:
+            return False
+
     try:
-        file = soundfile.SoundFile(place)
+        file = Forward(place)
     except soundfile.SoundFileError as error:
         raise _NotDecoded(error) from error
     step = max(file.samplerate * _BLOCK_MS // 1000, 1)
