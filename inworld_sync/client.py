@@ -15,6 +15,7 @@ from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
+from inworld_sync.sessions.stt import Stt
 from inworld_sync.sessions.synthesis import Tts
 from inworld_sync.sessions.voices import Voices
 from inworld_sync.transport.http import HttpClient
@@ -89,6 +90,7 @@ class Inworld:
         )
         self._http: HttpClient | None = None
         self._tts: Tts | None = None
+        self._stt: Stt | None = None
         self._voices: Voices | None = None
 
     @property
@@ -106,14 +108,21 @@ class Inworld:
             return self._tts
 
     @property
+    def stt(self) -> Stt:
+        """Speech to text."""
+        with self._lock:
+            self._require_open()
+            if self._stt is None:
+                self._stt = Stt(self._connector, self._shared_http())
+            return self._stt
+
+    @property
     def voices(self) -> Voices:
         """The voices that can be named."""
         with self._lock:
             self._require_open()
             if self._voices is None:
-                if self._http is None:
-                    self._http = HttpClient(self._options)
-                self._voices = Voices(self._connector, self._http)
+                self._voices = Voices(self._connector, self._shared_http())
             return self._voices
 
     def close(self) -> None:
@@ -138,6 +147,12 @@ class Inworld:
 
     def __repr__(self) -> str:
         return f"<Inworld {self._options.base_url}{' local' if self._emulator else ''}>"
+
+    def _shared_http(self) -> HttpClient:
+        """The one HTTP client; the lock is held."""
+        if self._http is None:
+            self._http = HttpClient(self._options)
+        return self._http
 
     def _require_open(self) -> None:
         if self._closed:

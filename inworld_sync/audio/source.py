@@ -7,9 +7,9 @@ Bytes, arrays, files and devices are told apart here and nowhere else.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from inworld_sync.audio.files import AudioFile, is_audio_file, open_file
 from inworld_sync.audio.pcm import s16_from_f32
@@ -26,7 +26,9 @@ __all__ = ["AudioData", "AudioInput", "AudioLike", "open_source"]
 
 # Raw PCM as bytes, or samples: int16, or floats in [-1, 1], shaped (frames,) or (frames, channels).
 AudioData: TypeAlias = "Buffer | npt.NDArray[np.int16] | npt.NDArray[np.floating]"
-AudioLike: TypeAlias = "AudioData | str | os.PathLike[str] | AudioSource"
+AudioLike: TypeAlias = (
+    "AudioData | str | os.PathLike[str] | AudioSource | Iterable[Buffer | npt.NDArray[Any]]"
+)
 
 _BLOCK_MS: Final = 100
 # Long enough that no speech looks like this much text.
@@ -126,8 +128,8 @@ def open_source(
 
     Args:
         audio: A path of an audio file; the bytes of one; raw 16-bit PCM as bytes; an array of
-            int16 or of floats in [-1, 1], shaped (frames,) or (frames, channels); or another
-            source, such as a microphone.
+            int16 or of floats in [-1, 1], shaped (frames,) or (frames, channels); an iterable of
+            raw PCM or arrays; or another source, such as a microphone.
         to_hz: Samples a second wanted.
         from_hz: Samples a second of raw PCM and arrays, which do not know it; a path that ends in
             ``.pcm`` or ``.raw`` is raw PCM too. Files and sources say it themselves.
@@ -148,12 +150,16 @@ def open_source(
         if path.suffix.lower() in _RAW_SUFFIXES:
             return _open_raw(path.read_bytes(), to_hz, _known(from_hz, path.name), channels)
         return _open_file(open_file(path), to_hz)
+    if _is_pieces(audio):
+        pieces = iter(cast("Iterable[Buffer]", audio))
+        rate_hz = _known(from_hz, "pieces of audio")
+        return _open_file(AudioFile(pieces, rate_hz, channels), to_hz)
     view = _view(audio)
     if _is_raw(view) and is_audio_file(view.cast("B")[:_TEXT_BYTES].tobytes()):
         return _open_file(open_file(view.cast("B")), to_hz)
     if view.ndim == 2 and view.shape:
         channels = view.shape[1]
-    return _open_raw(audio, to_hz, _known(from_hz, "raw audio"), channels)
+    return _open_raw(cast("AudioData", audio), to_hz, _known(from_hz, "raw audio"), channels)
 
 
 def _open_file(file: AudioFile, to_hz: int) -> AudioSource:
@@ -186,6 +192,19 @@ def _view(data: object) -> memoryview:
         raise AudioError(
             f"audio must be bytes or an array of int16 or floats, got {type(data).__name__}"
         ) from error
+
+
+def _is_pieces(audio: object) -> bool:
+    """Whether it is an iterable of audio, and not audio itself."""
+    if not isinstance(audio, Iterable):
+        return False
+    try:
+        memoryview(audio)  # type: ignore[arg-type]
+    except TypeError:
+        return True
+    except ValueError:
+        return False
+    return False
 
 
 def _is_raw(view: memoryview) -> bool:

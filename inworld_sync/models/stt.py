@@ -13,7 +13,7 @@ from typing import TypedDict
 
 import attrs
 
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models.checks import are_texts, between, is_a, is_flag, is_text, member
 from inworld_sync.models.subtitles import srt, vtt
 
@@ -22,6 +22,7 @@ __all__ = [
     "AssemblyAiConfig",
     "GroqConfig",
     "InworldSttConfig",
+    "Reconnected",
     "SonioxConfig",
     "SonioxContext",
     "SpeechStarted",
@@ -33,6 +34,7 @@ __all__ = [
     "Transcript",
     "Transcription",
     "Turn",
+    "UnfinishedTranscript",
     "VoiceProfile",
     "VoiceProfileConfig",
     "VoiceTrait",
@@ -257,12 +259,15 @@ class TranscribeConfig:
 
 
 class TranscribeSettings(TypedDict, total=False):
-    """The attributes of :class:`TranscribeConfig`, as keyword arguments."""
+    """
+    The attributes of :class:`TranscribeConfig`, as keyword arguments.
+
+    Without ``channels``: audio is mixed to one before it is sent.
+    """
 
     model: str
     encoding: SttEncoding | str
     sample_rate_hz: int
-    channels: int
     language: str | None
     inactivity_timeout_seconds: int | None
     end_of_turn_confidence_threshold: float | None
@@ -359,10 +364,39 @@ class Transcription:
     silence_ms: int = 0
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
+    def __str__(self) -> str:
+        """Give the text alone, so that ``on_transcript=print`` reads well."""
+        return self.text
+
+
+@attrs.frozen
+class Reconnected:
+    """
+    A connection was lost and another one has taken its place; no word is lost or comes twice.
+
+    Attributes:
+        from_ms: From here on the audio is sent again: what no final transcript has covered.
+        resent_ms: How much that is.
+        lost_ms: Audio of an open turn that was too old to be kept, so that its words may be
+            missing; 0 unless a turn lasted for longer than what is kept.
+        attempts: How many connections were tried.
+        cause: What had happened.
+    """
+
+    from_ms: int
+    resent_ms: int
+    lost_ms: int
+    attempts: int
+    cause: InworldError
+
 
 @attrs.frozen
 class SttUsage:
-    """What was transcribed, as the service counts it; sent once, when a stream is closed."""
+    """
+    What was transcribed, as the service counts it; sent once, when a stream is closed.
+
+    After a :class:`Reconnected` it counts the last connection only.
+    """
 
     audio_ms: int = 0
     model: str = ""
@@ -429,3 +463,22 @@ class Transcript:
             ConfigError: A turn has neither words with times nor times of its own.
         """
         return vtt(self.turns)
+
+
+@attrs.frozen
+class UnfinishedTranscript:
+    """
+    What is left when a stream fails: the ``partial`` of its error.
+
+    Attributes:
+        transcript: What had been understood for good.
+        pcm: The audio that no final transcript covers, sent or not: 16-bit little-endian mono.
+            Transcribing it gives the rest of the words.
+        start_ms: Where in the stream that audio begins.
+        sample_rate_hz: Its samples a second.
+    """
+
+    transcript: Transcript
+    pcm: bytes = attrs.field(repr=False)
+    start_ms: int
+    sample_rate_hz: int

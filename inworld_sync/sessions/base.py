@@ -62,18 +62,24 @@ class Connection(Generic[M]):
         link: Open, and owned by this object from now on.
         options: The client's settings.
         on_closed: Called once, on an arbitrary thread, when both threads have left.
+        monitor: Shared with whatever outlives the connection; None makes one for it alone.
     """
 
     service: ClassVar[str]
     _numbers = itertools.count(1)
 
     def __init__(
-        self, link: Link, options: Options, *, on_closed: Callable[[], None] | None = None
+        self,
+        link: Link,
+        options: Options,
+        *,
+        on_closed: Callable[[], None] | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         self._link = link
         self._options = options
         self._on_closed = on_closed
-        self._changed = Monitor(f"the connection {link.name}")
+        self._changed = monitor or Monitor(f"the connection {link.name}")
         self._ended: StreamEnded | None = None
         self._closing = False
         self._needing = 0

@@ -25,6 +25,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.wire.codec import (
     Codec,
+    JsonObject,
     camel,
     dump_text,
     load_object,
@@ -36,15 +37,20 @@ __all__ = [
     "AUDIO_HEAD",
     "AUDIO_TAIL",
     "PATH",
+    "WHOLE_PATH",
     "SttMessage",
     "audio_chunk",
     "close_stream",
     "end_turn",
     "read",
+    "read_whole",
     "transcribe_config",
+    "transcribe_whole",
 ]
 
 PATH = "/stt/v1/transcribe:streamBidirectional"
+# For a whole recording in one HTTP request.
+WHOLE_PATH = "/stt/v1/transcribe"
 
 # What stands before and after the base64 of an audio message.
 AUDIO_HEAD = '{"audioChunk":{"content":"'
@@ -139,3 +145,21 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
     if isinstance(status, dict) and code_in(status):
         return connection_fault(status)
     return UnknownEvent(next((name for name in result if name != "status"), ""), envelope)
+
+
+def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
+    """Make the body of an HTTP request for a whole recording, whose base64 is *content*."""
+    return {"transcribeConfig": _CODEC.dump(config), "audioData": {"content": content}}
+
+
+def read_whole(body: object) -> tuple[Transcription, SttUsage | None]:
+    """
+    Read the answer to :func:`transcribe_whole`.
+
+    Raises:
+        RemoteProtocolError: It is no object, or a field has a wrong type.
+    """
+    answer = object_in(body, "the answer")
+    transcription = _CODEC.load(answer.get("transcription") or {}, Transcription, "transcription")
+    usage = answer.get("usage")
+    return transcription, None if usage is None else _CODEC.load(usage, SttUsage, "usage")

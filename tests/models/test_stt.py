@@ -122,10 +122,10 @@ def test_encoding_by_name():
 
 
 def test_settings_are_the_attributes():
-    """The keyword arguments are exactly the attributes."""
+    """The keyword arguments are the attributes, but for the channels, which the client mixes."""
     names = {field.name for field in attrs.fields(TranscribeConfig)}
 
-    assert names == set(TranscribeSettings.__annotations__)
+    assert names - {"channels"} == set(TranscribeSettings.__annotations__)
 
 
 def test_transcript():
