@@ -50,6 +50,27 @@ if TYPE_CHECKING:
         Recorder as Recorder,
         TraceEvent as TraceEvent,
     )
+    from inworld_sync.models.stt import (
+        AssemblyAiConfig as AssemblyAiConfig,
+        GroqConfig as GroqConfig,
+        InworldSttConfig as InworldSttConfig,
+        Reconnected as Reconnected,
+        SonioxConfig as SonioxConfig,
+        SonioxContext as SonioxContext,
+        SpeechStarted as SpeechStarted,
+        SpeechStopped as SpeechStopped,
+        SttEncoding as SttEncoding,
+        SttUsage as SttUsage,
+        TranscribeConfig as TranscribeConfig,
+        Transcript as Transcript,
+        Transcription as Transcription,
+        Turn as Turn,
+        UnfinishedTranscript as UnfinishedTranscript,
+        VoiceProfile as VoiceProfile,
+        VoiceProfileConfig as VoiceProfileConfig,
+        VoiceTrait as VoiceTrait,
+        Word as Word,
+    )
     from inworld_sync.models.tts import (
         AudioConfig as AudioConfig,
         AudioEncoding as AudioEncoding,
@@ -71,6 +92,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.speech import AudioChunk as AudioChunk, Speech as Speech
+    from inworld_sync.sessions.stt_stream import SttStats as SttStats, SttStream as SttStream
     from inworld_sync.sessions.synthesis import SpeechStream as SpeechStream
     from inworld_sync.sessions.tts import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts_context import TtsContext as TtsContext
@@ -114,6 +136,27 @@ _HOMES = {
     ],
     "models.events": ["StreamEnded", "UnknownEvent"],
     "models.options": ["Limiter", "Options", "Recorder", "TraceEvent"],
+    "models.stt": [
+        "AssemblyAiConfig",
+        "GroqConfig",
+        "InworldSttConfig",
+        "Reconnected",
+        "SonioxConfig",
+        "SonioxContext",
+        "SpeechStarted",
+        "SpeechStopped",
+        "SttEncoding",
+        "SttUsage",
+        "TranscribeConfig",
+        "Transcript",
+        "Transcription",
+        "Turn",
+        "UnfinishedTranscript",
+        "VoiceProfile",
+        "VoiceProfileConfig",
+        "VoiceTrait",
+        "Word",
+    ],
     "models.tts": [
         "AudioConfig",
         "AudioEncoding",
@@ -135,6 +178,7 @@ _HOMES = {
     "sessions.connector": ["ConnectionLimiter"],
     "sessions.playback": ["Playback"],
     "sessions.speech": ["AudioChunk", "Speech"],
+    "sessions.stt_stream": ["SttStats", "SttStream"],
     "sessions.synthesis": ["SpeechStream"],
     "sessions.tts": ["TtsConnection"],
     "sessions.tts_context": ["TtsContext"],

@@ -20,7 +20,8 @@ from inworld_sync.models.stt import (
     Turn,
 )
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.stt_delivery import Delivery, DeliverySettings, Overflow
+from inworld_sync.sessions.stt_delivery import Delivery, DeliverySettings
+from inworld_sync.sessions.stt_intake import Overflow
 from inworld_sync.sessions.stt_rate import DEFAULT_CHUNKS_PER_SECOND, ChunkRate
 from inworld_sync.sessions.stt_stream import SttStream
 from inworld_sync.transport.http import HttpClient
@@ -161,6 +162,7 @@ class Stt:
                 overflow="block",
                 max_waiting_bytes=_MAX_WAITING_BYTES,
                 max_reconnects=_MAX_RECONNECTS,
+                keeps_events=on_transcript is not None,
             )
             wire_hz = config.sample_rate_hz
             with self._open(config, delivery_settings, wire_hz, 1, on_transcript) as stream:

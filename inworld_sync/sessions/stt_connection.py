@@ -35,6 +35,11 @@ class SttOwner(Protocol):
     changed: Monitor
     stream: EventStream[SttEvent]
 
+    @property
+    def is_finishing(self) -> bool:
+        """Whether only the last words are waited for."""
+        ...
+
     def receive(self, event: SttEvent) -> None:
         """Take an event; the monitor is held."""
         ...
@@ -129,6 +134,10 @@ class SttConnection(Connection[stt.SttMessage]):
             reason=ended.reason,
         )
         return attrs.evolve(ended, error=lost)
+
+    def _must_pause(self) -> bool:
+        # Who waits for the last words may take no events at all.
+        return not self._owner.is_finishing and super()._must_pause()
 
     def _streams(self) -> list[EventStream[Any]]:
         # The stream may go on without this connection, which must not end it.

@@ -15,21 +15,18 @@ What no final transcript covers is kept, up to ``KEEP_SECONDS``, and sent again 
 from __future__ import annotations
 
 import functools
-import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
-    DeadlineExceeded,
     InworldError,
     ProtocolError,
-    ServiceError,
     TransportError,
     fresh,
 )
@@ -44,14 +41,15 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.stt_connection import SttConnection
+from inworld_sync.sessions.stt_intake import Intake, Overflow
 from inworld_sync.sessions.stt_rate import ChunkRate
+from inworld_sync.sessions.stt_retry import Retries, is_regular
 from inworld_sync.sessions.stt_tape import Tape, TurnEnd
 from inworld_sync.sessions.stt_turns import SttEvent, TurnLog
 from inworld_sync.transport.deadline import Deadline
 
-__all__ = ["KEEP_SECONDS", "Delivery", "DeliverySettings", "Overflow"]
+__all__ = ["KEEP_SECONDS", "Delivery", "DeliverySettings"]
 
-Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 _Task: TypeAlias = Callable[[], object]
 
 # A turn that lasts for longer loses its beginning if its connection is lost; the service itself
@@ -59,8 +57,6 @@ _Task: TypeAlias = Callable[[], object]
 KEEP_SECONDS: Final = 60
 
 _CHUNK_MS: Final = 100
-_FIRST_DELAY_SECONDS: Final = 0.2
-_MAX_DELAY_SECONDS: Final = 5.0
 # A connection that lived for so long was a good one: the attempts are counted anew after it.
 _GOOD_SECONDS: Final = 60.0
 # By then the service has told of speech; if it closes without a reason later, nothing is missing
@@ -85,12 +81,14 @@ class DeliverySettings:
         overflow: What happens when more is given than can wait.
         max_waiting_bytes: How much can.
         max_reconnects: Attempts in a row without any progress of the transcript.
+        keeps_events: Whether anybody will take events; kept for nobody they would pile up.
     """
 
     rate: ChunkRate
     overflow: Overflow
     max_waiting_bytes: int
     max_reconnects: int
+    keeps_events: bool = True
 
 
 class Delivery:
@@ -105,7 +103,6 @@ class Delivery:
     Attributes:
         changed: The monitor.
         stream: The events.
-        dropped_samples: What ``drop_oldest`` has dropped.
         reconnects: How often another connection took over.
 
     Thread safety: any thread.
@@ -120,7 +117,6 @@ class Delivery:
         self.stream: EventStream[SttEvent] = EventStream(
             self.changed, name=name, dispatch=options.dispatch, logger=options.logger
         )
-        self.dropped_samples = 0
         self.reconnects = 0
         self._connector = connector
         self._options = options
@@ -131,10 +127,17 @@ class Delivery:
         self._rate_hz = config.sample_rate_hz
         self._chunk_samples = self._rate_hz * _CHUNK_MS // 1000
         self._tape = Tape(KEEP_SECONDS * self._rate_hz)
+        self._intake = Intake(
+            self._tape,
+            self._room,
+            settings.overflow,
+            settings.max_waiting_bytes,
+            self._require_open,
+        )
         self._log = TurnLog(is_manual=_is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
-        self._failures = 0
+        self._retries = Retries(settings.max_reconnects)
         self._shut = self._finishing = self._settled = False
         self._close_sent = False
         self._usage_at: float | None = None
@@ -167,6 +170,11 @@ class Delivery:
         return self._log
 
     @property
+    def is_finishing(self) -> bool:
+        """Whether only the last words are waited for."""
+        return self._finishing
+
+    @property
     def sent_ms(self) -> float:
         """How much audio was sent; after a reconnect it goes back for a while."""
         return self._ms(self._tape.sent)
@@ -181,6 +189,11 @@ class Delivery:
         """How much audio was given and not dropped."""
         return self._ms(self._tape.end)
 
+    @property
+    def dropped_ms(self) -> float:
+        """How much audio was dropped because too much waited."""
+        return self._ms(self._intake.dropped_samples)
+
     def put(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
         Give whole samples; where there is no room, do what the settings say.
@@ -190,16 +203,8 @@ class Delivery:
             DeadlineExceeded: There was no room.
             InworldError: What the stream ended with.
         """
-        size_bytes = len(pcm)
-        limit = self._settings.max_waiting_bytes
         with self.changed:
-            self._require_open()
-            if self._tape.unsent_bytes + size_bytes > limit:
-                self._make_room(size_bytes, timeout)
-            self._tape.append(pcm)
-            if self._settings.overflow == "drop_oldest" and self._tape.unsent_bytes > limit:
-                # What was given at once may be more than can wait.
-                self.dropped_samples += self._tape.drop_oldest(self._tape.unsent_bytes - limit)
+            self._intake.put(pcm, timeout)
             self._work.notify_all()
 
     def put_rest(self, pcm: bytes) -> None:
@@ -306,26 +311,6 @@ class Delivery:
         if self._is_shut:
             raise ClosedError("the stream takes no more audio, it was closed")
 
-    def _make_room(self, size_bytes: int, timeout: float | None) -> None:
-        """Do what the settings say when it is full; the monitor is held."""
-        tape, limit = self._tape, self._settings.max_waiting_bytes
-        if self._settings.overflow == "drop_oldest":
-            self.dropped_samples += tape.drop_oldest(tape.unsent_bytes + size_bytes - limit)
-            return
-        if self._settings.overflow == "raise":
-            timeout = 0.0
-        deadline = Deadline(timeout, "waiting for room for audio")
-        while tape.unsent_bytes and tape.unsent_bytes + size_bytes > limit:
-            left = deadline.remaining()
-            if left == 0.0:
-                raise DeadlineExceeded(
-                    f"no room for {size_bytes} bytes of audio: {tape.unsent_bytes} wait to be "
-                    f"sent and max_waiting_bytes is {limit}"
-                )
-            wait = _LONGEST_WAIT_SECONDS if left is None else min(left, _LONGEST_WAIT_SECONDS)
-            self._room.wait(wait)
-            self._require_open()
-
     # For the connection; the monitor is held.
 
     def receive(self, event: SttEvent) -> None:
@@ -333,18 +318,22 @@ class Delivery:
         if self.stream.ended is not None:
             return
         log, tape = self._log, self._tape
-        turns, covered_ms, mark = len(log.transcript.turns), log.covered_ms, tape.sent_mark
+        before, mark = (log.covered_ms, log.turn_count), tape.sent_mark
         mark_ms = None if mark is None else self._ms(mark)
         for told in log.note(event, self._ms(tape.sent), mark_ms):
-            self.stream.append(told)
-        if log.covered_ms > covered_ms or len(log.transcript.turns) > turns:
-            self._failures = 0
+            self._tell(told)
+        if before != (log.covered_ms, log.turn_count):
+            self._retries.reset()
             tape.cover(int(log.covered_ms * self._rate_hz / 1000))
         self._heard_at = time.monotonic()
         if isinstance(event, SttUsage) and self._close_sent:
             self._usage_at = self._heard_at
         self._work.notify_all()
         self._room.notify_all()
+
+    def _tell(self, event: SttEvent) -> None:
+        if self._settings.keeps_events:
+            self.stream.append(event)
 
     def note_end(self) -> None:
         """Look at what the end of the connection means."""
@@ -389,7 +378,7 @@ class Delivery:
         ended = connection.ended
         if self._usage_at is None:
             # Some models may close where others send the usage.
-            return ended is not None and _is_regular(ended) and not self._log.is_open
+            return ended is not None and is_regular(ended) and not self._log.is_open
         waited = time.monotonic() - self._usage_at
         return not self._log.is_open or ended is not None or waited > _AFTER_USAGE_SECONDS
 
@@ -423,14 +412,8 @@ class Delivery:
     def _attempt(
         self, connection: SttConnection, send: Callable[[], None], *, paced: bool = False
     ) -> None:
-        if paced and (wait := self._settings.rate.wait_seconds()):
-            until = time.monotonic() + wait
-            with self.changed:
-                while self._retired is None and connection.ended is None:
-                    left = until - time.monotonic()
-                    if left <= 0:
-                        break
-                    self._work.wait(left)
+        if paced and not self._sleep(self._settings.rate.wait_seconds()):
+            return
         try:
             send()
         except (TransportError, ClosedError):
@@ -453,7 +436,7 @@ class Delivery:
         """Whether a lost connection must be replaced now; the monitor is held."""
         connection = self._connection
         ended = None if connection is None else connection.ended
-        if ended is None or not _is_regular(ended) or self._log.is_open or self._finishing:
+        if ended is None or not is_regular(ended) or self._log.is_open or self._finishing:
             return True
         is_quiet = time.monotonic() - self._sent_at > _QUIET_SECONDS
         return not is_quiet or bool(self._tape.unsent_bytes) or self._tape.has_mark
@@ -463,12 +446,12 @@ class Delivery:
         assert lost.ended is not None
         cause: InworldError = lost.ended.error or ConnectionLost("the connection was aborted")
         if time.monotonic() - self._connected_at > _GOOD_SECONDS:
-            self._failures = 0
+            self._retries.reset()
         attempts = 0
         while True:
-            self._check_worth(cause)
+            self._retries.require(cause)
             attempts += 1
-            if not self._back_off():
+            if not self._sleep(self._retries.next_delay()):
                 return
             try:
                 connection = SttConnection.open(self._connector, self._config, self, None)
@@ -483,29 +466,9 @@ class Delivery:
         if retired:
             connection.abort()
 
-    def _check_worth(self, cause: InworldError) -> None:
-        """Raise unless another attempt may help."""
-        may_help = (
-            cause.retryable
-            if isinstance(cause, ServiceError)
-            else (isinstance(cause, TransportError))
-        )
-        if not may_help:
-            raise cause
-        if self._failures < self._settings.max_reconnects:
-            return
-        if isinstance(cause, ServiceError):
-            raise cause
-        raise ConnectionLost(
-            f"the connection was lost and {self._failures} attempts brought the transcript no "
-            f"further: {cause}"
-        ) from cause
-
-    def _back_off(self) -> bool:
-        """Wait before an attempt; give whether it is still wanted."""
-        delay = min(_FIRST_DELAY_SECONDS * 2**self._failures, _MAX_DELAY_SECONDS)
-        until = time.monotonic() + delay * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._failures += 1
+    def _sleep(self, seconds: float) -> bool:
+        """Wait; give whether the stream is still wanted."""
+        until = time.monotonic() + seconds
         with self.changed:
             while self._retired is None and (left := until - time.monotonic()) > 0:
                 self._work.wait(left)
@@ -523,7 +486,7 @@ class Delivery:
         self._close_sent = False
         self._usage_at = None
         self.reconnects += 1
-        self.stream.append(
+        self._tell(
             Reconnected(round(start_ms), round(self._ms(resent)), round(lost_ms), attempts, cause)
         )
 
@@ -546,15 +509,6 @@ class Delivery:
 
     def _ms(self, samples: int) -> float:
         return samples * 1000.0 / self._rate_hz
-
-
-def _is_regular(ended: StreamEnded) -> bool:
-    """Whether the service closed without saying that anything was wrong."""
-    return (
-        ended.by == "server"
-        and ended.code in (1000, 1001)
-        and (ended.error is None or isinstance(ended.error, ConnectionLost))
-    )
 
 
 def _is_manual(config: TranscribeConfig) -> bool:

@@ -218,7 +218,7 @@ class SttStream:
         return SttStats(
             sent_ms=delivery.sent_ms,
             waiting_ms=delivery.waiting_ms,
-            dropped_ms=delivery.dropped_samples * 1000.0 / self._config.sample_rate_hz,
+            dropped_ms=delivery.dropped_ms,
             covered_ms=delivery.log.covered_ms,
             reconnects=delivery.reconnects,
         )

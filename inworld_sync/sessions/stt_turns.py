@@ -71,6 +71,11 @@ class TurnLog:
         return self.covered_ms if self._started_ms is None else self._started_ms
 
     @property
+    def turn_count(self) -> int:
+        """How many turns are finished."""
+        return len(self._turns)
+
+    @property
     def transcript(self) -> Transcript:
         """All finished turns so far."""
         return Transcript(tuple(self._turns), self.usage)

@@ -1,0 +1,165 @@
+"""
+Speech whose words are in the sound itself, and a recogniser that reads them out.
+
+A word is 200 ms of samples with its number; between words there are 100 ms of silence, after a
+turn 500. Half a word is not understood as a word but as a fragment, so a test notices when audio
+is lost, doubled or cut in the middle of a word.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+__all__ = ["RATE_HZ", "WORD_MS", "Ears", "number_names", "spoken_turns"]
+
+RATE_HZ = 16_000
+WORD_MS = 200
+_GAP_MS = 100
+_PAUSE_MS = 500
+_TURN_END_MS = 300
+_PER_MS = RATE_HZ // 1000
+
+
+def number_names(*numbers: int) -> str:
+    """What is understood of some words."""
+    return " ".join(f"w{number}" for number in numbers)
+
+
+def _level(number: int, milliseconds: int) -> bytes:
+    return array("h", [number]).tobytes() * (milliseconds * _PER_MS)
+
+
+def spoken_turns(*turns: int, pause_ms: int = _PAUSE_MS) -> tuple[bytes, str]:
+    """
+    Speak numbered words, in turns of so many.
+
+    Returns:
+        The sound, and all its words.
+    """
+    pcm, number = _level(0, pause_ms), 0
+    for words in turns:
+        for _ in range(words):
+            number += 1
+            pcm += _level(number, WORD_MS) + _level(0, _GAP_MS)
+        pcm += _level(0, pause_ms)
+    return pcm, number_names(*range(1, number + 1))
+
+
+class Ears:
+    """
+    Understands one connection's sound, as the service does: results out, in its JSON.
+
+    Args:
+        is_timed: Whether words have times.
+        is_manual: Whether only the client ends turns.
+        reports_speech: Whether it tells when speech begins and stops.
+    """
+
+    def __init__(
+        self, *, is_timed: bool = True, is_manual: bool = False, reports_speech: bool = True
+    ) -> None:
+        self.is_timed = is_timed
+        self.is_manual = is_manual
+        self.reports_speech = reports_speech
+        self.heard_samples = 0
+        self._words: list[dict[str, Any]] = []
+        self._open: list[int] | None = None
+        self._silent_ms = 0.0
+        self._is_speaking = False
+        self.spoken_ms = 0.0
+
+    @property
+    def heard_ms(self) -> float:
+        return self.heard_samples / _PER_MS
+
+    def feed(self, pcm: bytes) -> list[dict[str, Any]]:
+        """Hear the next samples."""
+        results: list[dict[str, Any]] = []
+        samples = array("h", pcm)
+        at = 0
+        while at < len(samples):
+            end = at
+            while end < len(samples) and samples[end] == samples[at]:
+                end += 1
+            self._hear(samples[at], end - at, results)
+            at = end
+        return results
+
+    def end_turn(self) -> list[dict[str, Any]]:
+        """End the turn; in manual mode there is an answer even to silence."""
+        results: list[dict[str, Any]] = []
+        self._end_word(results)
+        if self._is_speaking or self._words or self.is_manual:
+            self._end_turn(results)
+        return results
+
+    def finish(self) -> list[dict[str, Any]]:
+        """End what is open."""
+        results: list[dict[str, Any]] = []
+        self._end_word(results)
+        if self._is_speaking or self._words:
+            self._end_turn(results)
+        return results
+
+    def _hear(self, number: int, samples: int, results: list[dict[str, Any]]) -> None:
+        if self._open is not None and self._open[0] != number:
+            self._end_word(results)
+        if number:
+            if self._open is None:
+                self._open = [number, self.heard_samples, 0]
+                self._start(results)
+            self._open[2] += samples
+            self._silent_ms = 0.0
+        else:
+            self._silent_ms += samples / _PER_MS
+        self.heard_samples += samples
+        ended = self._silent_ms >= _TURN_END_MS and not self.is_manual
+        if ended and (self._is_speaking or self._words):
+            self._end_turn(results)
+
+    def _start(self, results: list[dict[str, Any]]) -> None:
+        if self._is_speaking:
+            return
+        self._is_speaking = True
+        if self.reports_speech and not self.is_manual:
+            start = {"startTimeMs": round(self.heard_ms), "confidence": 0.9}
+            results.append({"speechStarted": start})
+
+    def _end_word(self, results: list[dict[str, Any]]) -> None:
+        if self._open is None:
+            return
+        number, start, samples = self._open
+        self._open = None
+        length_ms = samples / _PER_MS
+        self.spoken_ms += length_ms
+        text = f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"
+        self._words.append(
+            {
+                "word": text,
+                "confidence": 0.8,
+                "startTimeMs": round(start / _PER_MS),
+                "endTimeMs": round((start + samples) / _PER_MS),
+            }
+        )
+        results.append(self._transcription(is_final=False))
+
+    def _end_turn(self, results: list[dict[str, Any]]) -> None:
+        silence = {"silenceDurationMs": round(self._silent_ms)}
+        if self.reports_speech and not self.is_manual:
+            results.append({"speechStopped": silence})
+        results.append(self._transcription(is_final=True))
+        self._words.clear()
+        self._is_speaking = False
+
+    def _transcription(self, *, is_final: bool) -> dict[str, Any]:
+        words = list(self._words) if is_final and self.is_timed else []
+        return {
+            "transcription": {
+                "transcript": " ".join(word["word"] for word in self._words),
+                "isFinal": is_final,
+                "wordTimestamps": words,
+                "voiceProfile": None,
+                "silenceDurationMs": 0,
+            }
+        }
