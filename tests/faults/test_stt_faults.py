@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from inworld_sync import Reconnected, SpeechStarted, SpeechStopped, Transcription
+from inworld_sync import (
+    AuthError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidRequestError,
+    InworldError,
+    InworldSttConfig,
+    NotFoundError,
+    Reconnected,
+    SpeechStarted,
+    SpeechStopped,
+    Transcription,
+)
+from inworld_sync.sessions import stt_delivery, stt_retry
 
 from support.scripted_stt import hearing_server
 from support.spoken_words import spoken_turns
@@ -30,6 +45,12 @@ MOMENTS = [
 ]
 # What happens then.
 ENDS = ["hang_up", "reset", "say_close", "fail", "half_a_frame"]
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch):
+    """Attempts follow each other quickly; how long they really wait is tested elsewhere."""
+    monkeypatch.setattr(stt_retry, "_FIRST_DELAY_SECONDS", 0.01)
 
 
 def struck(moment, nth, end):
@@ -68,3 +89,322 @@ def test_cut(moment, nth, end, is_timed):
     )
     speech = [type(event) for event in events if isinstance(event, (SpeechStarted, SpeechStopped))]
     assert [SpeechStarted, SpeechStopped] * (len(speech) // 2) == speech
+
+
+@pytest.mark.parametrize("moment", ["partial", "final", "chunk"])
+def test_cut_again_and_again(moment):
+    """A connection that is lost many times still brings every word once."""
+    pcm, said = spoken_turns(3, 2, 4, 1)
+
+    def hook(hearing, name):
+        if hearing.number <= 3 and (name, hearing.counts[name]) == (moment, 2):
+            hearing.reset()
+
+    with hearing_server(hook) as (iw, server):
+        transcript, _ = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert 4 == len(server.connections)
+
+
+def test_word_times_after_a_cut():
+    """Words of a later connection have times on the stream's clock."""
+    pcm, _ = spoken_turns(2, 2)
+    with hearing_server() as (iw, _):
+        whole, _ = transcribe(iw, pcm)
+    with hearing_server(struck("final", 2, "hang_up")) as (iw, _):
+        cut, events = transcribe(iw, pcm)
+
+    assert [(word.text, word.start_ms, word.end_ms) for word in whole.words] == [
+        (word.text, word.start_ms, word.end_ms) for word in cut.words
+    ]
+    [reconnected] = [event for event in events if isinstance(event, Reconnected)]
+    assert 1100 <= reconnected.from_ms <= 1600, "it begins in the silence between the turns"
+    assert 0 == reconnected.lost_ms
+    assert 1 == reconnected.attempts
+    assert isinstance(reconnected.cause, ConnectionLost)
+
+
+def test_manual_turns():
+    """With manual turns a lost connection costs no end of a turn."""
+    first, _ = spoken_turns(2)
+    second, _ = spoken_turns(3)
+    manual = {"inworld": InworldSttConfig(vad_threshold=0.0)}
+    for moment in ("endTurn", "final", "told"):
+        with hearing_server(struck(moment, 1, "hang_up"), ears={"is_manual": True}) as (iw, _):
+            with iw.stt.stream(max_chunks_per_second=2000, **manual) as stream:
+                stream.send(first)
+                stream.end_turn()
+                stream.send(second)
+                stream.end_turn()
+                transcript = stream.close()
+
+        assert ["w1 w2", "w1 w2 w3"] == [turn.text for turn in transcript.turns], moment
+
+
+def test_push_to_talk():
+    """A turn whose connection is lost after its end is transcribed though no more audio comes."""
+    pcm, said = spoken_turns(2)
+    with hearing_server(struck("endTurn", 1, "hang_up"), ears={"is_manual": True}) as (iw, _):
+        with iw.stt.stream(
+            max_chunks_per_second=2000, inworld=InworldSttConfig(vad_threshold=0.0)
+        ) as stream:
+            stream.send(pcm)
+            stream.end_turn()
+            final = next(
+                event for event in stream.events(timeout=10)
+                if isinstance(event, Transcription) and event.is_final
+            )  # fmt: skip
+
+    assert said == final.text
+
+
+def test_stall():
+    """A service that stops for five seconds is waited for, on the same connection."""
+    pcm, said = spoken_turns(2, 2)
+
+    def hook(hearing, name):
+        if name == "chunk" and hearing.counts[name] == 8:
+            assert not hearing.peer.released.wait(5)
+
+    with hearing_server(hook) as (iw, server):
+        transcript, _ = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert 1 == len(server.connections)
+
+
+def test_slow_reader():
+    """A service that reads slowly slows the stream down and gets all of it."""
+    pcm, said = spoken_turns(6, 6, 6, 6)
+
+    def hook(hearing, name):
+        if name == "chunk":
+            assert not hearing.peer.released.wait(0.02)
+
+    with hearing_server(hook, receive_buffer_bytes=4096, max_queued_bytes=8192) as (iw, server):
+        transcript, _ = transcribe(iw, pcm, max_waiting_bytes=64_000)
+
+    assert said == transcript.text
+    assert 1 == len(server.connections)
+    assert pcm == bytes(server.connections[0].heard)
+
+
+def test_half_open_peer():
+    """A peer that has vanished without a word is noticed, and another connection takes over."""
+    pcm, said = spoken_turns(2, 2)
+
+    def hook(hearing, name):
+        if hearing.number == 1 and name == "chunk" and hearing.counts[name] == 12:
+            hearing.peer.hold()
+
+    settings = {"ping_interval": 0.1, "dead_after": 0.5}
+    with hearing_server(hook, **settings) as (iw, _):
+        transcript, events = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    [reconnected] = [event for event in events if isinstance(event, Reconnected)]
+    assert "silent" in str(reconnected.cause)
+
+
+def test_error_that_is_not_fatal():
+    """An error that no CLOSE follows is survived."""
+    pcm, said = spoken_turns(2, 2)
+
+    def hook(hearing, name):
+        if name == "partial":
+            hearing.error(3, "invalid WebSocket request for the selected response protocol")
+
+    with hearing_server(hook) as (iw, server):
+        transcript, _ = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert 1 == len(server.connections)
+
+
+# (what the server reports before CLOSE, the error of the stream)
+FATAL = [(3, InvalidRequestError), (5, NotFoundError), (7, AuthError), (16, AuthError)]
+
+
+@pytest.mark.parametrize(("code", "kind"), FATAL)
+def test_fatal_error(code, kind):
+    """What another attempt cannot mend ends the stream at once, with what is left of it."""
+    pcm, _ = spoken_turns(2, 2)
+
+    def hook(hearing, name):
+        if name == "final" and hearing.counts[name] == 2:
+            hearing.fail(code)
+
+    with hearing_server(hook) as (iw, server):
+        with pytest.raises(kind) as caught:
+            transcribe(iw, pcm)
+
+    assert 1 == len(server.connections)
+    left = caught.value.partial
+    assert "w1 w2" == left.transcript.text
+    assert pcm.endswith(left.pcm)
+    assert len(pcm) - len(left.pcm) == left.start_ms * 32
+
+
+def test_unsent_audio_can_be_transcribed():
+    """What is left of a stream that fails gives the rest of the words."""
+    pcm, said = spoken_turns(2, 3)
+
+    def hook(hearing, name):
+        if name == "final" and hearing.counts[name] == 2 and hearing.number == 1:
+            hearing.fail(3)
+
+    with hearing_server(hook) as (iw, _):
+        with pytest.raises(InvalidRequestError) as caught:
+            transcribe(iw, pcm)
+        left = caught.value.partial
+        rest = iw.stt.transcribe(left.pcm, sample_rate=left.sample_rate_hz)
+
+    assert said == f"{left.transcript.text} {rest.text}"
+
+
+def test_give_up():
+    """A connection that is lost again and again without any progress is given up."""
+    pcm, _ = spoken_turns(2, 3)
+
+    def hook(hearing, name):
+        if name == "final" and (hearing.number > 1 or hearing.counts[name] == 2):
+            hearing.hang_up()
+
+    with hearing_server(hook) as (iw, server):
+        with pytest.raises(ConnectionLost, match="2 attempts") as caught:
+            transcribe(iw, pcm, max_reconnects=2)
+
+    assert 3 == len(server.connections)
+    assert "w1 w2" == caught.value.partial.transcript.text
+    assert pcm.endswith(caught.value.partial.pcm)
+
+
+def test_no_reconnects():
+    """Who allows no attempt gets the first loss as the error."""
+    pcm, _ = spoken_turns(2)
+    with hearing_server(struck("final", 1, "say_close")) as (iw, server):
+        with pytest.raises(ConnectionLost, match="0 attempts"):
+            transcribe(iw, pcm, max_reconnects=0)
+
+    assert 1 == len(server.connections)
+
+
+def test_server_gone():
+    """A server that is gone for good is given up, and what waits raises."""
+    pcm, _ = spoken_turns(2)
+    with hearing_server() as (iw, _):
+        stream = iw.stt.stream(max_reconnects=2, max_chunks_per_second=2000)
+    with pytest.raises(InworldError):
+        stream.send(pcm)
+        stream.close()
+
+
+# Results in an order that the service does not promise: what comes, and what is understood.
+ORDERS = {
+    "final before speech": (["final:one", "started:0", "final:two"], ["one", "two"]),
+    "stopped alone": (["stopped", "final:one"], ["one"]),
+    "two starts": (["started:0", "started:10", "final:one"], ["one"]),
+    "usage in the middle": (["usage", "final:one"], ["one"]),
+    "usage before the last final": (["started:0", "close", "usage", "final:one"], ["one"]),
+    "empty finals": (["started:0", "final:", "final:", "final:one"], ["one"]),
+    "unknown kinds": (["unknown", "final:one", "unknown"], ["one"]),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_order(name):
+    """Messages in another order than usual are taken for what they say."""
+    results, turns = ORDERS[name]
+
+    def hook(hearing, moment):
+        if moment == "config":
+            for result in results:
+                say(hearing, result)
+            if "close" not in results:
+                hearing.until_close_stream()
+            hearing.usage(0)
+            hearing.until_left()
+
+    with hearing_server(hook) as (iw, _):
+        with iw.stt.stream() as stream:
+            transcript = stream.close()
+
+    assert turns == [turn.text for turn in transcript.turns]
+    assert not stream.is_speaking
+
+
+def say(hearing, result):
+    kind, _, value = result.partition(":")
+    if kind == "final":
+        body = {"transcription": {"transcript": value, "isFinal": True}}
+    elif kind == "started":
+        body = {"speechStarted": {"startTimeMs": int(value)}}
+    elif kind == "stopped":
+        body = {"speechStopped": {"silenceDurationMs": 150}}
+    elif kind == "usage":
+        return hearing.usage(0)
+    elif kind == "close":
+        return hearing.until_close_stream()
+    else:
+        body = {"sentiment": {"label": "fine"}}
+    return hearing.send({"result": body})
+
+
+def test_closes_instead_of_usage():
+    """A service that closes in place of telling the usage has told everything."""
+    pcm, said = spoken_turns(2)
+    with hearing_server(lambda h, name: name == "usage" and h.say_close(1000)) as (iw, server):
+        transcript, _ = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert transcript.usage is None
+    assert 1 == len(server.connections)
+
+
+def test_silent_at_the_end():
+    """Without the usage the transcript is given after the timeout; without a final it is not."""
+    pcm, said = spoken_turns(2)
+    for moment, complete in (("usage", True), ("final", False)):
+
+        def hook(hearing, name, moment=moment):
+            if name == moment:
+                hearing.until_left()
+
+        with hearing_server(hook) as (iw, _):
+            stream = iw.stt.stream(max_chunks_per_second=2000)
+            stream.send(pcm)
+            if complete:
+                assert said == stream.close(timeout=0.5).text
+                continue
+            with pytest.raises(DeadlineExceeded, match=r"0\.5 s") as caught:
+                stream.close(timeout=0.5)
+            assert pcm == caught.value.partial.pcm
+
+
+def test_quiet_close_waits_for_audio(monkeypatch):
+    """A connection that the service closes in silence is replaced when there is audio again."""
+    monkeypatch.setattr(stt_delivery, "_QUIET_SECONDS", 0.0)
+    pcm, said = spoken_turns(2)
+    closed = threading.Event()
+
+    def hook(hearing, name):
+        if hearing.number == 1 and name == "endTurn":
+            closed.set()
+            hearing.say_close(1000)
+
+    with hearing_server(hook) as (iw, server):
+        with iw.stt.stream(max_chunks_per_second=2000) as stream:
+            stream.send(pcm)
+            stream.end_turn()
+            assert closed.wait(10)
+            with pytest.raises(DeadlineExceeded):
+                while True:
+                    next(stream.events(timeout=0.5))
+            quiet = len(server.connections)
+            stream.send(pcm)
+            transcript = stream.close()
+
+    assert 1 == quiet
+    assert 2 == len(server.connections)
+    assert f"{said} {said}" == transcript.text

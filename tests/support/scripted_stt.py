@@ -11,7 +11,7 @@ from typing import Any
 
 from inworld_sync import Inworld
 
-from support.peers import CLOSE, TEXT, Peer, serve
+from support.peers import TEXT, Peer, serve
 from support.scripted import KEY, Left, Service
 from support.spoken_words import RATE_HZ, Ears
 
@@ -75,6 +75,11 @@ class Hearing(Service):
             if transcription is not None and transcription["isFinal"]:
                 self.moment("told")
 
+    def until_close_stream(self) -> None:
+        """Read requests up to the end of the stream."""
+        while "closeStream" not in self.request():
+            pass
+
     def usage(self, milliseconds: int) -> None:
         """Tell what was counted."""
         self.send({"result": {"usage": {"transcribedAudioMs": milliseconds, "modelId": "m"}}})
@@ -96,8 +101,8 @@ class Hearing(Service):
         raise Left
 
     def say_close(self, code: int = 1011) -> None:
-        """Say CLOSE."""
-        self.peer.send_frame(CLOSE, code.to_bytes(2, "big"))
+        """Say CLOSE, and read on until the client's has come: a reset could overtake it."""
+        self.close(code)
         raise Left
 
     def fail(self, code: int = 14) -> None:
