@@ -120,7 +120,7 @@ def open_file(place: Path | memoryview) -> AudioFile:
     name = place.name if isinstance(place, Path) else f"a file of {len(place)} bytes"
     raise AudioError(
         f"{name} cannot be decoded ({'; '.join(failures)}): WAV is read without any library, "
-        "FLAC, Ogg and MP3 with soundfile, M4A and WebM with av"
+        "FLAC, Ogg and MP3 need soundfile (pip install 'inworld-sync[files]'), M4A and WebM need av"
     )
 
 

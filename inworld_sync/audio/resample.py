@@ -38,7 +38,7 @@ class Resampler:
             parts.
 
     Raises:
-        ConfigError: A value is out of its range, or soxr is needed and not installed.
+        ConfigError: A value is out of its range.
 
     Thread safety:
         One stream, one thread at a time.
@@ -122,11 +122,7 @@ def mixed_to_mono(pcm: bytes, channels: int) -> bytes:
 
 # soxr's classes have no types that hold across its versions.
 def _open_stream(from_hz: int, to_hz: int) -> Any:
-    try:
-        import soxr
-    except ImportError as missing:
-        raise ConfigError(
-            f"converting {from_hz} Hz to {to_hz} Hz needs soxr: pip install soxr"
-        ) from missing
+    import soxr
+
     # As int16 soxr would add dither, which is another one each time.
     return soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")

@@ -190,15 +190,6 @@ def test_ranges(arguments, name):
         Resampler(*arguments)
 
 
-def test_without_soxr(monkeypatch):
-    """Where soxr is missing, equal rates work and others say what to install."""
-    monkeypatch.setitem(sys.modules, "soxr", None)
-
-    assert bytes(4) == Resampler(16_000, 16_000).feed(bytes(4))
-    with pytest.raises(ConfigError, match="pip install soxr"):
-        Resampler(24_000, 16_000)
-
-
 def test_imports_late():
     """Equal rates of mono need neither numpy nor soxr."""
     code = (
