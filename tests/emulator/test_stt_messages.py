@@ -1,0 +1,397 @@
+"""The STT WebSocket: every message of its protocol, with ears that hear what the sound says."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosedOK
+
+from inworld_sync.emulator import Emulator, Settings
+
+from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.stt_client import SttClient, finals_of, open_stt
+
+SILENCE = sound(40, 0.0)
+HELLO = sound(10, 0.0) + sound(20, 1.0, word=1) + SILENCE
+
+
+@contextmanager
+def client_of(**settings: Any) -> Iterator[SttClient]:
+    """A client of a server that knows two words."""
+    engine = engine_for(ScriptedRecognizer("Hello.", "Bye."))
+    with Emulator(speech_engine=engine, settings=Settings(**settings)) as server:
+        with open_stt(server) as client:
+            yield client
+
+
+@pytest.fixture
+def client() -> Iterator[SttClient]:
+    with client_of() as client:
+        yield client
+
+
+def fatal(client: SttClient) -> dict[str, Any]:
+    """The error that must come before CLOSE 1000."""
+    message = client.receive()
+    assert "error" in message, message
+    with pytest.raises(ConnectionClosedOK) as caught:
+        client.receive()
+    assert caught.value.rcvd is not None
+    assert 1000 == caught.value.rcvd.code
+    error = message["error"]
+    assert isinstance(error, dict)
+    return error
+
+
+def is_silent(client: SttClient) -> bool:
+    """Whether nothing comes before the answer to what is no request."""
+    client.connection.send("{")
+    return "error" in client.receive()
+
+
+def test_a_turn(client: SttClient) -> None:
+    """A turn is told as the service tells it: start, partials, stop, final, and usage at last."""
+    client.configure(includeWordTimestamps=True)
+    client.audio(HELLO)
+
+    empty = {"isFinal": False, "wordTimestamps": [], "voiceProfile": None, "silenceDurationMs": 0}
+    word = {"word": "Hello.", "confidence": 0.5, "startTimeMs": 320, "endTimeMs": 352}
+    assert {"speechStarted": {"startTimeMs": 320, "confidence": 1.0}} == client.result()
+    assert {"transcription": {"transcript": "Hello.", **empty}} == client.result()
+    assert {"speechStopped": {"silenceDurationMs": 320}} == client.result()
+    final = {"transcript": "Hello.", **empty, "isFinal": True, "wordTimestamps": [word]}
+    assert {"transcription": final} == client.result()
+    client.close_stream()
+    usage = {"transcribedAudioMs": 1000, "modelId": "inworld/inworld-stt-1"}
+    assert {"usage": usage} == client.result()
+
+
+def test_config_is_not_answered(client: SttClient) -> None:
+    """Neither the configuration nor silence is answered."""
+    client.configure()
+    client.audio(SILENCE)
+
+    assert is_silent(client)
+
+
+def test_words_only_when_asked_for(client: SttClient) -> None:
+    """Without includeWordTimestamps a final has no words."""
+    client.configure()
+    client.audio(HELLO)
+
+    final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
+    assert [] == final["transcription"]["wordTimestamps"]
+
+
+def test_snake_case(client: SttClient) -> None:
+    """Requests may be written in snake_case, even mixed with camelCase."""
+    config = {"model_id": "inworld/inworld-stt-1", "audio_encoding": "LINEAR16"}
+    client.send(transcribe_config={**config, "includeWordTimestamps": True})
+    client.send(audio_chunk={"content": base64.b64encode(HELLO).decode()})
+    client.send(end_turn={})
+    client.send(close_stream={})
+
+    results = [client.result()]
+    while "usage" not in results[-1]:
+        results.append(client.result())
+    assert ["Hello."] == finals_of(results)
+
+
+def test_end_turn(client: SttClient) -> None:
+    """The end of a turn is told at once, without silence."""
+    client.configure()
+    client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
+    client.send(endTurn={})
+
+    results = [client.result()]
+    while not results[-1].get("transcription", {}).get("isFinal"):
+        results.append(client.result())
+    assert ["Hello."] == finals_of(results)
+    assert {"speechStopped": {"silenceDurationMs": 0}} in results
+
+
+def test_end_turn_in_silence(client: SttClient) -> None:
+    """Where no turn is open there is none to end."""
+    client.configure()
+    client.send(endTurn={})
+
+    assert is_silent(client)
+
+
+def test_manual_turns(client: SttClient) -> None:
+    """With a threshold of 0 the client ends turns: no speech events, and silence ends nothing."""
+    client.configure(inworldSttV1Config={"vadThreshold": 0})
+    client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
+    client.send(endTurn={})
+    client.send(endTurn={})
+
+    results = client.rest()
+    assert ["Hello. Bye.", ""] == finals_of(results)
+    assert {"transcription", "usage"} == {kind for result in results for kind in result}
+
+
+def test_turn_settings(client: SttClient) -> None:
+    """A longer silence may be asked for, and then the pause does not end the turn."""
+    client.configure(inworldSttV1Config={"minEndOfTurnSilenceWhenConfident": 2000})
+    client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
+
+    assert ["Hello. Bye."] == finals_of(client.rest())
+
+
+def test_empty_final(client: SttClient) -> None:
+    """What sounds like speech and is none gives an empty final, which ends it."""
+    client.configure()
+    client.audio(sound(10, 0.0) + sound(20, 1.0) + SILENCE)
+
+    results = client.rest()
+    assert [""] == finals_of(results)
+    assert "speechStarted" in results[0]
+    assert {"usage": {"transcribedAudioMs": 1000, "modelId": "inworld/inworld-stt-1"}} in results
+
+
+def test_usage_only_after_close_stream(client: SttClient) -> None:
+    """The usage comes once, after closeStream, counts speech in steps of 50 ms, and no silence."""
+    client.configure()
+    client.audio(SILENCE * 3 + HELLO + SILENCE * 3)
+
+    results = client.rest()
+    assert 1 == sum("usage" in result for result in results)
+    assert 1000 == results[-1]["usage"]["transcribedAudioMs"]
+
+
+def test_stays_open_after_usage(client: SttClient) -> None:
+    """The server does not close after the usage, and ignores further audio."""
+    client.configure()
+    client.rest()
+    client.audio(HELLO)
+    client.close_stream()
+
+    assert is_silent(client)
+
+
+def test_voice_profile(client: SttClient) -> None:
+    """Guesses about the speaker come with finals, as many of each kind as were asked for."""
+    client.configure(voiceProfileConfig={"enableVoiceProfile": True, "topN": 2})
+    client.audio(HELLO)
+
+    final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
+    profile = final["transcription"]["voiceProfile"]
+    assert {"age", "gender", "emotion", "vocalStyle", "accent"} == set(profile)
+    assert all(2 == len(labels) for labels in profile.values())
+    assert all({"label", "confidence"} == set(guess) for guess in profile["age"])
+
+
+def test_speakers(client: SttClient) -> None:
+    """With diarization every word names its speaker."""
+    client.configure(enableSpeakerDiarization=True, includeWordTimestamps=True)
+    client.audio(HELLO)
+
+    final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
+    assert ["speaker_1"] == [w["speaker"] for w in final["transcription"]["wordTimestamps"]]
+
+
+# (fields of the configuration, words of the refusal)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"modelId": "inworld/stt-v1"}, 'Unsupported model "inworld/stt-v1". Supported models: http'),
+    ({"modelId": "groq/whisper-large-v3"}, "Unsupported model"),
+    ({"modelId": None}, "model_id is required"),
+    ({"audioEncoding": None}, "audio_encoding is required"),
+    ({"audioEncoding": "VORBIS"}, 'invalid value "VORBIS" for audioEncoding'),
+    ({"sampleRateHertz": 1000}, "sampleRateHertz must be between 8000 and 48000"),
+    ({"numberOfChannels": 9}, "numberOfChannels must be between 1 and 8"),
+    ({"endOfTurnConfidenceThreshold": 2}, "endOfTurnConfidenceThreshold must be between 0 and 1"),
+    ({"inworldSttV1Config": {"vadThreshold": -1}}, "vadThreshold must be between 0 and 1"),
+    ({"inworldSttV1Config": {"maxTurnSilence": 99999999}}, "max_silence_ms"),
+    ({"voiceProfileConfig": {"enableVoiceProfile": True, "topN": 21}}, "topN must be between"),
+    ({"language": "fr-FR"}, "understands en only, got language 'fr-FR'"),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), REFUSED)
+def test_refused(client: SttClient, fields: dict[str, Any], words: str) -> None:
+    """A configuration that cannot be met is refused with code 3, and the connection ends."""
+    client.configure(**fields)
+
+    error = fatal(client)
+    assert 3 == error["code"]
+    assert words in error["message"]
+    assert [] == error["details"]
+
+
+# What is no request, or one of wrong types: the connection survives it.
+MALFORMED: list[str | bytes] = [
+    "not JSON",
+    "[]",
+    b"binary",
+    '{"transcribeConfig":[]}',
+    '{"transcribeConfig":{"modelId":1}}',
+    '{"transcribeConfig":{"modelId":"soniox/stt-rt-v4","audioEncoding":"FLAC","prompts":1}}',
+]
+
+
+@pytest.mark.parametrize("message", MALFORMED)
+def test_malformed(client: SttClient, message: str | bytes) -> None:
+    """What cannot be read gets code 3 and leaves the connection alone."""
+    client.connection.send(message)
+    error = client.receive()["error"]
+    client.configure()
+    client.audio(HELLO)
+
+    assert (3, "INVALID_ARGUMENT") == (error["code"], error["status"])
+    assert ["Hello."] == finals_of(client.rest())
+
+
+@pytest.mark.parametrize("content", ["?", "AAA=A", "ä", 5, ["AAAA"]])
+def test_content_that_is_no_base64(client: SttClient, content: object) -> None:
+    """A chunk that holds no base64 gets code 3; what is around it is heard."""
+    client.configure()
+    client.audio(HELLO[:6400])
+    client.send(audioChunk={"content": content})
+    assert 3 == client.receive()["error"]["code"]
+    client.audio(HELLO[6400:])
+
+    assert ["Hello."] == finals_of(client.rest())
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_of_both_alphabets(client: SttClient, encode: Any) -> None:
+    """Content may be in either alphabet, with or without padding."""
+    client.configure()
+    client.audio(HELLO[:6400])
+    client.send(audioChunk={"content": encode(HELLO[6400:]).decode().rstrip("=")})
+
+    assert ["Hello."] == finals_of(client.rest())
+
+
+def test_unknown_requests(client: SttClient) -> None:
+    """JSON of another kind is met with silence, bare content too."""
+    client.send(foo="bar")
+    client.send(content="AAAA")
+
+    assert is_silent(client)
+
+
+@pytest.mark.parametrize("request_", ["audioChunk", "endTurn", "closeStream"])
+def test_without_config(client: SttClient, request_: str) -> None:
+    """Whatever comes before the configuration ends the connection with code 3."""
+    client.send(**{request_: {}})
+
+    error = fatal(client)
+    assert (3, "the first message must be transcribe_config") == (error["code"], error["message"])
+
+
+def test_config_twice(client: SttClient) -> None:
+    """A second configuration ends the connection."""
+    client.configure()
+    client.configure()
+
+    assert 3 == fatal(client)["code"]
+
+
+def test_cut_samples(client: SttClient) -> None:
+    """A sample may be cut between two chunks, and the last one may be missing half."""
+    client.configure()
+    client.audio(HELLO + b"\x01", chunk_bytes=3201)
+
+    assert ["Hello."] == finals_of(client.rest())
+
+
+def test_inactivity(client: SttClient) -> None:
+    """A stream that gets no audio for as long as was agreed ends its turn and is closed."""
+    client.configure(inactivityTimeoutSeconds=1)
+    client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
+
+    results = []
+    with pytest.raises(ConnectionClosedOK):
+        while True:
+            results.append(client.result())
+    assert ["Hello."] == finals_of(results)
+
+
+def test_bad_key() -> None:
+    """A bad key is upgraded and refused at the first message."""
+    with Emulator(speech_engine=engine_for(ScriptedRecognizer())) as server:
+        with open_stt(server, headers={"Authorization": "Basic YWJjZGVmOng="}) as client:
+            client.configure()
+
+            assert 7 == fatal(client)["code"]
+
+
+def test_rate_limit() -> None:
+    """A limit of chunks a second, if there is one, is answered with code 8."""
+    with client_of(stt_chunks_per_second=10) as client:
+        client.configure()
+        client.audio(bytes(3200 * 12))
+
+        assert 8 == fatal(client)["code"]
+
+
+def test_quirks_of_april() -> None:
+    """The dialect of April has neither a status nor the start of speech."""
+    with client_of(stt_status=False, stt_speech_started=False) as client:
+        client.configure()
+        client.audio(HELLO)
+        client.close_stream()
+        kinds = []
+        while "usage" not in kinds:
+            [kind] = client.receive()["result"]
+            kinds.append(kind)
+
+        assert ["transcription", "speechStopped", "transcription", "usage"] == kinds
+
+
+def test_quirk_of_repeated_partials() -> None:
+    """Every partial may be sent twice."""
+    with client_of(stt_repeats_partials=True) as client:
+        client.configure()
+        client.audio(HELLO)
+        texts = [r["transcription"]["isFinal"] for r in client.rest() if "transcription" in r]
+
+        assert [False, False, True] == texts
+
+
+def test_quirk_of_closing() -> None:
+    """The server may close after the usage."""
+    with client_of(stt_closes_after_usage=True) as client:
+        client.configure()
+        client.rest()
+
+        with pytest.raises(ConnectionClosedOK):
+            client.receive()
+
+
+def test_answers_while_it_recognises() -> None:
+    """A stream whose speech is being recognised still reads, so that pings are answered."""
+    recognizer = ScriptedRecognizer("Hello.")
+    recognizer.may_answer.clear()
+    with Emulator(speech_engine=engine_for(recognizer)) as server, open_stt(server) as client:
+        client.configure()
+        client.audio(HELLO)
+        try:
+            assert recognizer.asked.wait(10)
+            assert client.connection.ping().wait(10)
+        finally:
+            recognizer.may_answer.set()
+
+        assert ["Hello."] == finals_of(client.rest())
+
+
+def test_leaves_while_it_recognises() -> None:
+    """A client that leaves in the middle leaves nothing behind."""
+    recognizer = ScriptedRecognizer("Hello.")
+    with Emulator(speech_engine=engine_for(recognizer)) as server:
+        for _ in range(3):
+            with open_stt(server) as client:
+                client.configure()
+                client.audio(HELLO * 3)
+
+
+def test_says_how_well_it_hears() -> None:
+    """The server says that its hearing is not the service's."""
+    with Emulator() as server:
+        assert "1.8 %" in server.hearing
+        assert "judge the service by itself" in server.hearing
