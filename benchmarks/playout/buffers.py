@@ -49,7 +49,8 @@ class OurPlayout:
 
     def push(self, packet: Packet) -> None:
         if self._origin is None:
-            self._origin = packet.place
+            # A stream with timestamps begins at 1 s, to have room for packets that were overtaken.
+            self._origin = packet.place - (RATE_HZ if self._mode == "live" else 0)
         accepted = self.playout.push(
             np.ascontiguousarray(packet.samples),
             item=packet.item,

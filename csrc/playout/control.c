@@ -72,6 +72,7 @@ enum iw_status iw_playout_create(struct iw_playout **made,
     producer = &playout->producer;
     /* The chain of segments is never empty, so that its end can always be appended to. */
     producer->oldest = producer->newest = calloc(1, sizeof *producer->newest);
+    producer->fresh = true;
     producer->told = calloc(IWP_TOLD_LEAST, sizeof *producer->told);
     producer->told_capacity = IWP_TOLD_LEAST;
     if (producer->newest == NULL || producer->told == NULL) {
@@ -142,8 +143,9 @@ static void forget_arrivals(struct iw_playout *playout)
 {
     struct iwp_producer *producer = &playout->producer;
 
-    producer->clear_position = producer->write_position;
-    iwp_store(&playout->shared.clear_position, (uint64_t)producer->clear_position);
+    producer->floor_position = producer->write_position;
+    producer->fresh = true;
+    iwp_store(&playout->shared.first_position, (uint64_t)producer->write_position);
     producer->timestamps.set = producer->sequences.set = false;
     iwp_bank_restart(&producer->bank);
     iwp_start_abandon(&producer->start);
@@ -234,7 +236,7 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
     uint64_t counts[IWP_COUNTS];
     uint64_t written;
     uint64_t played;
-    uint64_t cleared;
+    uint64_t first;
 
     memset(stats, 0, sizeof *stats);
     for (size_t i = 0; i < IWP_COUNTS; i++)
@@ -249,8 +251,8 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
     stats->state = (uint32_t)iwp_load(&shared->state);
     played = (uint64_t)iwp_commit_position(iwp_load(&shared->commit));
     written = iwp_load(&shared->write_position);
-    cleared = iwp_load(&shared->clear_position);
-    played = played > cleared ? played : cleared;
+    first = iwp_load(&shared->first_position);
+    played = played > first ? played : first;
     stats->queued_frames = written > played ? written - played : 0;
     if (playout->config.mode == IW_PLAYOUT_LIVE) {
         int64_t base_ns = (int64_t)iwp_load(&shared->base_ns);

@@ -131,7 +131,7 @@ struct iwp_shared {
     struct iwp_word clears;
     struct iwp_word untold_events;
     struct iwp_word write_position;
-    struct iwp_word clear_position;
+    struct iwp_word first_position; /* of all that came since the last clear */
     /* Anybody's. */
     struct iwp_word paused;
 };
@@ -223,7 +223,8 @@ struct iwp_producer {
     size_t held_frames; /* in all segments that are not freed */
     uint64_t generation;
     int64_t write_position;
-    int64_t clear_position; /* what lies before it was cleared */
+    int64_t floor_position; /* what lies before it was cleared */
+    bool fresh;             /* nothing came since the last clear */
     struct iwp_timeline timestamps;
     struct iwp_timeline sequences;
     struct iwp_bank bank;

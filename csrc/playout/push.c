@@ -5,8 +5,9 @@
 
 #include "playout/iwp_playout.h"
 
-#define RESYNC_MS 5000.0 /* a longer jump is another time base, not a gap */
-#define ROUNDING 1e-6    /* of a pull's period */
+#define RESYNC_MS 5000.0    /* a longer jump is another time base, not a gap */
+#define OVERTAKEN_MS 1000.0 /* by which a first packet may be behind another */
+#define ROUNDING 1e-6       /* of a pull's period */
 
 /* Where a packet belongs. */
 struct place {
@@ -35,10 +36,9 @@ static size_t queued_frames(const struct iw_playout *playout)
 {
     const struct iwp_producer *producer = &playout->producer;
     int64_t played = iwp_commit_position(iwp_load(&playout->shared.commit));
+    int64_t first = (int64_t)iwp_load(&playout->shared.first_position);
 
-    if (played < producer->clear_position)
-        played = producer->clear_position;
-    return (size_t)(producer->write_position - played);
+    return (size_t)(producer->write_position - (played > first ? played : first));
 }
 
 /* ---- arrival ----------------------------------------------------------------------------- */
@@ -110,20 +110,30 @@ static struct place place_behind(const struct iw_playout *playout, const struct 
     };
 }
 
-/* `ahead_frames` from the newest packet of the timeline; behind all, where that is too far. */
+/* Where a new time base begins. The first packet to come need not be the first that was sent. */
+static struct place place_anew(const struct iw_playout *playout)
+{
+    struct place place = {.position = playout->producer.write_position, .rebased = true};
+
+    if (playout->producer.fresh)
+        place.position += (int64_t)iwp_frames(playout, OVERTAKEN_MS);
+    return place;
+}
+
+/* `ahead_frames` from the newest packet of the timeline, unless that is too far. */
 static struct place place_on(struct iw_playout *playout, struct iwp_timeline *timeline,
                              int64_t ahead_frames, uint32_t number)
 {
-    struct iwp_producer *producer = &playout->producer;
     int64_t limit = (int64_t)iwp_frames(playout, RESYNC_MS);
-    int64_t position = timeline->position + ahead_frames;
-    struct place place = {.position = position, .reordered = ahead_frames < 0};
+    struct place place = {
+        .position = timeline->position + ahead_frames,
+        .reordered = ahead_frames < 0,
+    };
 
-    if (!timeline->set || ahead_frames > limit || ahead_frames < -limit ||
-        position < producer->clear_position) {
+    if (!timeline->set || ahead_frames > limit || ahead_frames < -limit) {
         if (timeline->set)
             iwp_add(&playout->shared.resyncs, 1);
-        place = (struct place){.position = producer->write_position, .rebased = true};
+        place = place_anew(playout);
     }
     if (!place.reordered) {
         timeline->set = true;
@@ -170,6 +180,9 @@ static void publish(struct iw_playout *playout, struct iwp_segment *segment,
     item->start = place->position < item->start ? place->position : item->start;
     item->end = end > item->end ? end : item->end;
     item->ended = item->ended || last;
+    if (producer->fresh || place->position < (int64_t)iwp_load(&playout->shared.first_position))
+        iwp_store(&playout->shared.first_position, (uint64_t)place->position);
+    producer->fresh = false;
     if (end > producer->write_position) {
         producer->write_position = end;
         iwp_store(&playout->shared.write_position, (uint64_t)end);
@@ -214,6 +227,8 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
 
     if (frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))
         return IW_OK;
+    if (place->position < playout->producer.floor_position)
+        return refuse(playout, IW_STALE, frames);
     status = make_segment(playout, &segment, frames);
     if (status != IW_OK)
         return refuse(playout, status, frames);

@@ -294,8 +294,10 @@ class Playout:
         dst = ffi.from_buffer(U8, out, True)
         frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
         if rest_bytes:
+            room_bytes = len(dst)
+            del dst  # a traceback would keep the buffer locked
             raise AudioError(
-                f"a frame is {self._output_frame_bytes} bytes, got room for {len(dst)}: give "
+                f"a frame is {self._output_frame_bytes} bytes, got room for {room_bytes}: give "
                 "room for whole frames"
             )
         now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
