@@ -165,6 +165,21 @@ def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
     ]
 
 
+def test_a_pause_outlives_the_device(sound_card: SoundCard) -> None:
+    """A microphone that was paused is not switched on by a change of devices."""
+    sound_card.microphone = ramp(60_000)
+    sound_card.plug_in("headset")
+    sound_card.look()
+    with Microphone(RATE_HZ) as microphone:
+        microphone.pause()
+        take(microphone, 60)
+        sound_card.unplug("headset")
+        silent = take(microphone, 400)
+
+    assert microphone.paused
+    assert silent == bytes(len(silent))
+
+
 def test_the_last_device_goes(sound_card: SoundCard) -> None:
     """Without any device left the iteration ends with an error."""
     with Microphone(RATE_HZ) as microphone:

@@ -11,10 +11,9 @@ import pytest
 from inworld_sync import AudioSink, NullSpeaker
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, DeadlineExceeded
 
-RATE_HZ = 16000
+from support.sound_card import PATIENCE_S, until
 
-# Above what any wait here takes; a test that reaches it has failed.
-PATIENCE_S = 10.0
+RATE_HZ = 16000
 
 
 def silence(milliseconds: int) -> bytes:
@@ -37,8 +36,7 @@ def test_plays_in_real_time(speaker: NullSpeaker) -> None:
     before = time.monotonic()
     speaker.write(silence(50))
     after = time.monotonic()
-    while speaker.heard_samples < RATE_HZ // 50:
-        pass
+    until(lambda: speaker.heard_samples >= RATE_HZ // 50)
 
     asked = time.monotonic()
     heard = speaker.heard_samples
@@ -95,8 +93,7 @@ def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
     speaker.pause()
     thread = threading.Thread(target=speaker.write, args=(silence(200),))
     thread.start()
-    while not speaker._written_samples:
-        pass
+    until(lambda: speaker._written_samples)
 
     speaker.clear()
     thread.join(PATIENCE_S)
@@ -116,7 +113,10 @@ def test_pause_stands_still(speaker: NullSpeaker) -> None:
         speaker.drain(timeout=0.06)
 
     assert heard == speaker.heard_samples
+    resumed = time.monotonic()
     speaker.resume()
+    going_on = speaker.heard_samples
+    assert going_on - heard <= (time.monotonic() - resumed) * RATE_HZ + 1
     speaker.drain(timeout=PATIENCE_S)
     assert RATE_HZ * 50 // 1000 == speaker.heard_samples
 
@@ -133,8 +133,7 @@ def test_close_wakes_whoever_waits(speaker: NullSpeaker) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    while not speaker._written_samples:
-        pass
+    until(lambda: speaker._written_samples)
     speaker.close()
     thread.join(PATIENCE_S)
 

@@ -14,6 +14,8 @@ import pytest
 from inworld_sync import AudioSink, AudioSource, WavSink, WavSource
 from inworld_sync.errors import AudioError, ClosedError
 
+from support.sound_card import PATIENCE_S, until
+
 RATE_HZ = 8000
 
 # 100 ms, every sample another one.
@@ -76,7 +78,7 @@ def test_closing_ends_an_iteration(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: blocks.extend(source))
     thread.start()
     source.close()
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
     assert not thread.is_alive()
     assert len(blocks) < 60
@@ -122,8 +124,7 @@ def test_a_paced_sink_writes_what_was_heard(tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, realtime=True) as sink:
         sink.write(RAMP)
-        while sink.heard_samples < 80:
-            pass
+        until(lambda: sink.heard_samples >= 80)
         heard = sink.clear()
 
     assert 80 <= heard < 800
@@ -136,10 +137,10 @@ def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
     with WavSink(path, RATE_HZ, realtime=True) as sink:
         sink.write(RAMP)
         heard = sink.clear()
-        sink.write(RAMP[:160])
-        sink.drain(timeout=10)
+        sink.write(RAMP[-160:])
+        sink.drain(timeout=PATIENCE_S)
 
-    assert written(path) == RAMP[: 2 * heard] + RAMP[:160]
+    assert written(path) == RAMP[: 2 * heard] + RAMP[-160:]
 
 
 def test_an_exception_leaves_a_whole_file(tmp_path: Path) -> None:

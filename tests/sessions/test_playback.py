@@ -324,6 +324,55 @@ def test_an_interruption_is_final(tmp_path: Path, taken: int) -> None:
     assert round(heard_ms * MS) == len(read_wav(path).pcm)
 
 
+def test_what_is_written_late_is_dropped_too() -> None:
+    """A chunk that was on its way to the speaker when the interruption came is not heard."""
+    writing, go_on, cleared = threading.Event(), threading.Event(), threading.Event()
+
+    class Late(NullSpeaker):
+        def write(self, pcm: bytes | bytearray | memoryview, **keywords: float | None) -> None:
+            writing.set()
+            assert go_on.wait(PATIENCE_S)
+            super().write(pcm, **keywords)
+
+        def clear(self) -> int:
+            cleared.set()
+            return super().clear()
+
+    with Late(RATE_HZ) as speaker:
+        playback = Playback(Speech(chunk(1000)), speaker)
+        assert writing.wait(PATIENCE_S)
+        thread = threading.Thread(target=playback.interrupt)
+        thread.start()
+        assert cleared.wait(PATIENCE_S)
+        go_on.set()
+        thread.join(PATIENCE_S)
+
+        speaker.drain(timeout=0)
+        assert speaker.heard_samples == round(playback.heard_ms * RATE_HZ / 1000)
+
+
+def test_the_last_word_is_told() -> None:
+    """A word is told though the speech was over when somebody looked for it."""
+    made: list[Playback] = []
+
+    class Stale(NullSpeaker):
+        """Tells the thread of the words what was so before the end, after the end."""
+
+        @property
+        def heard_samples(self) -> int:
+            heard = super().heard_samples
+            if threading.current_thread().name == "inworld-words" and heard > 0:
+                until(lambda: made and made[0]._final_samples is not None)
+            return heard
+
+    told: list[WordTime] = []
+    with Stale(RATE_HZ) as speaker:
+        made.append(Playback(Speech(chunk(160, WORDS)), speaker, told.append))
+        made[0].wait(PATIENCE_S)
+
+    assert WORDS == tuple(told)
+
+
 # What is done to a playback by whom, in any order, without an error or a thread that stays.
 ACTIONS: list[Callable[[Playback], object]] = [
     lambda playback: playback.interrupt(),
