@@ -135,6 +135,7 @@ def test_silence_is_not_counted(playout: Playout) -> None:
     assert playout.push(RAMP, item=2, end=True)
     play_at(speaker, 400, now_ns=1250 * MS, latency_ns=0)
 
+    assert 400 == heard_at(speaker, 1050 * MS)
     assert 800 == heard_at(speaker, 1100 * MS) == heard_at(speaker, 1250 * MS)
     assert 1000 == heard_at(speaker, 1275 * MS)
 
