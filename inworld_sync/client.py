@@ -85,9 +85,10 @@ class Inworld:
         if in_child:
             self._emulator = None  # the parent's to close
         self._lock = threading.Lock()
-        self._connector = Connector(
-            self._options, self._auth, self._options.limiter or ConnectionLimiter()
-        )
+        limiter = self._options.limiter
+        if limiter is None:
+            limiter = ConnectionLimiter()
+        self._connector = Connector(self._options, self._auth, limiter)
         self._http: HttpClient | None = None
         self._tts: Tts | None = None
         self._stt: Stt | None = None

@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
+import attrs
+
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
@@ -82,6 +84,7 @@ class Connection(Generic[M]):
         self._changed = monitor or Monitor(f"the connection {link.name}")
         self._ended: StreamEnded | None = None
         self._closing = False
+        self._failure: InworldError | None = None
         self._needing = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._threads: tuple[threading.Thread, ...] = ()
@@ -145,10 +148,14 @@ class Connection(Generic[M]):
     # The two threads.
 
     def _write(self) -> None:
-        self._link.run_writer()
+        try:
+            self._link.run_writer()
+        except Exception as error:
+            self._options.logger.exception("%s: the writer failed", self._link.name)
+            self._failure = _failure_of("writer", error)
+            self._link.abort("the writer failed")
 
     def _read(self) -> None:
-        failure: InworldError | None = None
         try:
             while (message := self._link.receive()) is not None:
                 event = self._parse(message)
@@ -159,15 +166,14 @@ class Connection(Generic[M]):
                         self._changed.wait(_PAUSE_SECONDS)
                 self._after(event)
         except InworldError as error:
-            failure = error
+            self._failure = error
+            self._link.abort(str(error))
         except Exception as error:
             self._options.logger.exception("%s: the reader failed", self._link.name)
-            failure = ProtocolError(f"the reader failed: {type(error).__name__}")
-            failure.__cause__ = error
-        if failure is not None:
-            self._link.abort(str(failure))
+            self._failure = _failure_of("reader", error)
+            self._link.abort("the reader failed")
         with self._changed:
-            self._finish(failure)
+            self._finish()
         self._settle()
 
     def _must_pause(self) -> bool:
@@ -188,13 +194,16 @@ class Connection(Generic[M]):
         finally:
             self._needing -= 1
 
-    def _finish(self, failure: InworldError | None) -> None:
+    def _finish(self) -> None:
         end = self._link.end
-        if end is None:
-            ended = StreamEnded("client", 1006, "the reader stopped", failure)
-        else:
-            ended = StreamEnded(end.by, end.code, end.reason, failure or end.error)
-        self._ended = self._conclude(ended)
+        assert end is not None, "the reader leaves when the link is over"
+        ended = StreamEnded(end.by, end.code, end.reason, self._failure or end.error)
+        try:
+            self._ended = self._conclude(ended)
+        except Exception as error:
+            # Whoever waits must learn of the end, whatever is wrong with its meaning.
+            self._options.logger.exception("%s: its end was not understood", self._link.name)
+            self._ended = attrs.evolve(ended, error=ended.error or _failure_of("reader", error))
         for stream in self._streams():
             stream.end(self._ended)
         self._changed.notify_all()
@@ -282,3 +291,9 @@ class Connection(Generic[M]):
         raise ConnectionLost(
             f"the connection has ended: {error}", code=ended.code, reason=ended.reason
         ) from error
+
+
+def _failure_of(thread: str, error: Exception) -> ProtocolError:
+    failure = ProtocolError(f"the {thread} failed: {type(error).__name__}")
+    failure.__cause__ = error
+    return failure

@@ -17,7 +17,6 @@ import attrs
 from inworld_sync.audio import wav
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import (
-    ClosedError,
     ConfigError,
     ConnectionLost,
     ContextLimitError,
@@ -276,16 +275,14 @@ class _Utterance:
     def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
         try:
             yield from self._try()
-        except (ConnectionLost, ContextLimitError) as error:
-            if tries == 1 or not self._may_be_told_again(error):
+        except InworldError as error:
+            # Whatever goes wrong after stop() is of no interest any more.
+            if not self._stopped.is_set() and (tries == 1 or not self._may_be_told_again(error)):
                 raise
-        except ClosedError:
-            if not self._stopped.is_set():
-                raise
-            return
         else:
             return
-        yield from self.chunks(tries - 1)
+        if not self._stopped.is_set():
+            yield from self.chunks(tries - 1)
 
     def _may_be_told_again(self, error: InworldError) -> bool:
         """
@@ -295,12 +292,12 @@ class _Utterance:
         contexts than this side knows of; neither is true of a new one.
         """
         context = self.context
-        if context is None or context.was_answered or self._stopped.is_set():
+        if context is None or context.was_answered:
             return False
         if isinstance(error, ContextLimitError):
             context.abandon()
             return True
-        return context.was_reused
+        return isinstance(error, ConnectionLost) and context.was_reused
 
     def _try(self) -> Iterator[AudioChunk]:
         self.context = None

@@ -159,6 +159,14 @@ class TtsConnection(Connection[tts.TtsMessage]):
             # One that is distrusted may never hear that its contexts have closed.
             return not (self._living if self._is_distrusted else len(self._contexts))
 
+    def seal(self) -> bool:
+        """Take no further contexts if nobody uses it; return whether that is so."""
+        with self._changed:
+            if self.is_idle:
+                self._closing = True
+                return True
+            return False
+
     @property
     def is_reused(self) -> bool:
         """Whether it had contexts before its newest one."""
@@ -246,9 +254,6 @@ class TtsConnection(Connection[tts.TtsMessage]):
         if isinstance(event, tts.ConnectionFault):
             # Fatal only if the service closes right after it, which _conclude will see.
             self._fault = event
-            self._options.logger.warning(
-                "%s: the service reports code %d", self._link.name, event.code
-            )
             return
         self._fault = None
         context_id = _context_id(event)
@@ -257,9 +262,6 @@ class TtsConnection(Connection[tts.TtsMessage]):
         context = self._living.get(context_id)
         if context is None:
             # Of a context that was dropped, or the service's word that it never heard of one.
-            self._options.logger.debug(
-                "%s: %s for no living context", self._link.name, type(event).__name__
-            )
             return
         context.receive(event, was_closing=was_closing)
         if context.ended is not None:
@@ -269,6 +271,11 @@ class TtsConnection(Connection[tts.TtsMessage]):
                 self._send_close(message)
 
     def _after(self, event: tts.TtsMessage) -> None:
+        log, name = self._options.logger, self._link.name
+        if isinstance(event, tts.ConnectionFault):
+            log.warning("%s: the service reports code %d: %s", name, event.code, event.message)
+        elif not _context_id(event):
+            log.debug("%s: a message of no context: %s", name, type(event).__name__)
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()
 

@@ -2,8 +2,8 @@ r"""
 The contexts of all TTS connections of a client, handed out one utterance at a time.
 
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
-a connection is asked how many contexts it has free and told to retire, so it comes before a
-connection's monitor; it is never held while a connection is opened, waited for or sent to.
+a connection is asked how many contexts it has free and sealed, so it comes before a connection's
+monitor; it is never held while a connection is opened, closed, waited for or sent to.
 """
 
 from __future__ import annotations
@@ -183,15 +183,19 @@ class TtsPool:
         """Let idle connections go, on any thread, and tell those who wait for room."""
         if self._changed.is_foreign:
             return
+        left: list[TtsConnection] = []
+        distrusted: list[TtsConnection] = []
         with self._changed:
             for connection in [c for c in self._connections if c.is_idle]:
-                if not connection.free_contexts:
-                    # Distrusted: it would not answer a CLOSE, and holds a place of the account.
-                    self._connections.remove(connection)
-                    connection.abort()
-                elif keep:
+                is_usable = connection.free_contexts > 0
+                if is_usable and keep:
                     keep -= 1
-                else:
+                elif connection.seal():
                     self._connections.remove(connection)
-                    connection.retire()
+                    (left if is_usable else distrusted).append(connection)
             self._changed.notify_all()
+        for connection in left:
+            connection.retire()
+        for connection in distrusted:
+            # It would not answer a CLOSE, and holds a place of the account meanwhile.
+            connection.abort()

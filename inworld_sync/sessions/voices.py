@@ -54,16 +54,22 @@ class Voices:
         query = {"pageSize": str(_PAGE_SIZE)}
         if language:
             query["languages"] = language
+        seen: set[str] = set()
         while True:
             page = self._get(_PATH, query, timeout)
-            voices = page.get("voices", [])
+            voices = page.get("voices") or []
             if not isinstance(voices, list):
-                raise RemoteProtocolError("expected an array as voices")
+                raise RemoteProtocolError(
+                    f"expected an array as voices, got {type(voices).__name__}"
+                )
             yield from map(_voice, voices)
-            token = page.get("nextPageToken")
+            token = str(page.get("nextPageToken") or "")
             if not token:
                 return
-            query["pageToken"] = str(token)
+            if token in seen:
+                raise RemoteProtocolError("the service gave the same page of voices again")
+            seen.add(token)
+            query["pageToken"] = token
 
     def _get(self, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, object]:
         body = self._http.request(
@@ -78,12 +84,13 @@ def _voice(value: object) -> Voice:
     if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
         raise RemoteProtocolError("expected a voice with a voiceId")
     languages = value.get("languages") or value.get("langCode") or ()
+    tags = value.get("tags")
     return Voice(
         id=value["voiceId"],
         name=str(value.get("displayName") or value["voiceId"]),
         description=str(value.get("description") or ""),
-        languages=tuple(languages) if isinstance(languages, list) else (str(languages),),
+        languages=tuple(map(str, [languages] if isinstance(languages, str) else languages)),
         gender=str(value.get("gender") or ""),
-        tags=tuple(map(str, value.get("tags") or ())),
+        tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
         source=str(value.get("source") or ""),
     )

@@ -559,3 +559,54 @@ def test_service_errors_are_inworld_errors(iw: Inworld) -> None:
         context.send("Hi.")
         with pytest.raises(ServiceError, match="inworld-tts-0"):
             list(context)
+
+
+# Faults of this side, which no service can cause.
+
+
+@pytest.mark.parametrize("thread", ["reader", "writer"])
+def test_a_thread_that_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, thread: str
+) -> None:
+    """A fault in one of the two threads ends every wait with an error that names it."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with scripted(lambda s: (s.until("flush_context"), s.flushed("x"), s.until_left())[-1]) as iw:
+        connection = iw.tts.connect()
+        target, name = (
+            (TtsConnection, "_parse") if thread == "reader" else (type(connection._link), "_write")
+        )
+        monkeypatch.setattr(target, name, fail)
+        context = connection.context()
+        with pytest.raises((ProtocolError, ClosedError)) as caught:
+            context.flush()
+            list(context.events(10))
+        monkeypatch.undo()
+        while connection.ended is None:
+            threading.Event().wait(0.001)
+
+    assert f"the {thread} failed: ZeroDivisionError" == str(connection.ended.error)
+    assert isinstance(connection.ended.error.__cause__, ZeroDivisionError)  # type: ignore[union-attr]
+    assert f"the {thread} failed" in caplog.text
+    assert caught.value is not connection.ended.error
+
+
+def test_an_end_that_is_not_understood(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault in reading the meaning of the end keeps nobody waiting."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(TtsConnection, "_conclude", fail)
+    with scripted(closing(1011, "oops")) as iw, iw.tts.connect() as connection:
+        context = opened(connection)
+        with pytest.raises(ProtocolError, match="the reader failed: ZeroDivisionError"):
+            list(context.events(10))
+        assert connection.ended is not None
+        assert ("server", 1011) == (connection.ended.by, connection.ended.code)
+
+    assert "its end was not understood" in caplog.text

@@ -1,0 +1,101 @@
+"""The list of voices: all pages of it, and pages that make no sense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from inworld_sync import Inworld, RemoteProtocolError, Voice
+
+from support.peers import Peer, serve
+from support.scripted import KEY
+
+
+@contextmanager
+def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]]]]:
+    """Give a client of a server with these answers, the last for all further requests."""
+    queries: list[dict[str, list[str]]] = []
+
+    def answer(peer: Peer) -> None:
+        while True:
+            head = peer.read_head().decode()
+            queries.append(parse_qs(urlsplit(head.split()[1]).query))
+            body = json.dumps(answers[min(len(queries), len(answers)) - 1]).encode()
+            peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+
+    with (
+        serve(answer) as server,
+        Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw,
+    ):
+        yield iw, queries
+
+
+# (what the service says of a voice, what users see): the least, the most, and older names.
+VOICES = [
+    ({"voiceId": "A"}, Voice("A", "A")),
+    (
+        {
+            "voiceId": "A",
+            "displayName": "Anna",
+            "description": "warm",
+            "languages": ["EN_US", "DE_DE"],
+            "gender": "female",
+            "tags": ["calm"],
+            "source": "SYSTEM",
+            "new": 1,
+        },
+        Voice("A", "Anna", "warm", ("EN_US", "DE_DE"), "female", ("calm",), "SYSTEM"),
+    ),
+    ({"voiceId": "A", "langCode": "EN_US", "tags": None}, Voice("A", "A", "", ("EN_US",))),
+]
+
+
+@pytest.mark.parametrize(("value", "voice"), VOICES)
+def test_voice(value: dict[str, object], voice: Voice) -> None:
+    """A voice is read with whatever the service says of it."""
+    with pages({"voices": [value]}) as (iw, _):
+        assert [voice] == iw.voices.list()
+
+
+def test_all_pages() -> None:
+    """Every page is asked for, with the token of the one before and the same filter."""
+    answers = [
+        {"voices": [{"voiceId": "A"}], "nextPageToken": "t1"},
+        {"voices": [{"voiceId": "B"}], "nextPageToken": "t2"},
+        {"voices": None, "nextPageToken": ""},
+    ]
+    with pages(*answers) as (iw, queries):
+        voices = iw.voices.list(language="EN_US")
+
+    assert ["A", "B"] == [voice.id for voice in voices]
+    assert [None, ["t1"], ["t2"]] == [query.get("pageToken") for query in queries]
+    assert [["EN_US"]] * 3 == [query["languages"] for query in queries]
+
+
+def test_pages_in_a_circle() -> None:
+    """
+    A service that gives the same page again is an error.
+
+    The client once asked for it for ever.
+    """
+    with pages({"voices": [], "nextPageToken": "t"}) as (iw, queries):
+        with pytest.raises(RemoteProtocolError, match="same page"):
+            iw.voices.list()
+
+    assert 2 == len(queries)
+
+
+@pytest.mark.parametrize(
+    "page", [[], {"voices": {"a": 1}}, {"voices": ["A"]}, {"voices": [{"name": "A"}]}]
+)
+def test_pages_that_make_no_sense(page: object) -> None:
+    """A page that is none is an error of the service."""
+    with pages(page) as (iw, _), pytest.raises(RemoteProtocolError, match="expected"):
+        iw.voices.list()
