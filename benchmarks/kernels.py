@@ -75,7 +75,8 @@ speedups = optional("websockets.speedups")
 def noise(samples: int) -> bytes:
     """Samples as speech has them, without a pattern that a branch predictor could learn."""
     generator = random.Random(samples)
-    return array("h", [int(generator.gauss(0, 4000)) % 32767 for _ in range(samples)]).tobytes()
+    waves = [int(generator.gauss(0, 4000)) for _ in range(samples)]
+    return array("h", [max(-32768, min(32767, wave)) for wave in waves]).tobytes()
 
 
 def cases() -> Iterator[Case]:

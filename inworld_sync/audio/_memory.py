@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 __all__ = [
     "RELEASE_FROM_BYTES",
     "U8",
-    "SampleKernel",
     "as_bytes",
     "core_for",
     "cut_sample",
     "new_output",
     "readable",
+    "sample_functions",
     "too_small",
     "writable",
 ]
@@ -97,59 +97,53 @@ def too_small(needed_bytes: int, room_bytes: int) -> AudioError:
     return AudioError(f"the output needs {needed_bytes} bytes, got a buffer of {room_bytes}")
 
 
-class SampleKernel:
+def sample_functions(
+    name: str, held: _Function, released: _Function, *, src_bytes: int, dst_bytes: int
+) -> tuple[Callable[[Buffer], bytes], Callable[[Buffer, Buffer | OutputBuffer], int]]:
     """
-    One function of the core over samples, that is ``f(dst, src, samples)``, and its two faces.
+    Make the two faces of one function of the core over samples, that is ``f(dst, src, samples)``.
 
-    Thread safety: both methods may be called from any thread at once.
+    Args:
+        name: What the input is called in an error.
+        held: The function of ``hold``.
+        released: The function of ``release``.
+        src_bytes: Bytes of a sample in the input.
+        dst_bytes: Bytes of a sample in the output.
+
+    Returns:
+        A function from data to new bytes, and one from data into the front of an output, which
+        returns the bytes written. Both may be called from any thread at once.
     """
 
-    __slots__ = ("_dst_bytes", "_hold", "_name", "_release", "_src_bytes")
-
-    def __init__(
-        self, name: str, held: _Function, released: _Function, *, src_bytes: int, dst_bytes: int
-    ) -> None:
-        """
-        Name the function of both builds, and the bytes of a sample on either side.
-
-        Args:
-            name: What the input is called in an error.
-            held: The function of ``hold``.
-            released: The function of ``release``.
-            src_bytes: Bytes of a sample in the input.
-            dst_bytes: Bytes of a sample in the output.
-        """
-        self._name = name
-        self._hold = held
-        self._release = released
-        self._src_bytes = src_bytes
-        self._dst_bytes = dst_bytes
-
-    def to_bytes(self, data: Buffer) -> bytes:
-        """Convert *data* to new bytes."""
+    def to_bytes(data: Buffer) -> bytes:
         src = data if type(data) is bytes else _from_buffer(U8, data)
         src_size_bytes = len(src)
-        samples = src_size_bytes // self._src_bytes
-        if samples * self._src_bytes != src_size_bytes:
-            raise cut_sample(self._name, self._src_bytes, src_size_bytes)
-        size_bytes = samples * self._dst_bytes
+        samples = src_size_bytes // src_bytes
+        if samples * src_bytes != src_size_bytes:
+            del src  # a traceback would keep the buffer locked
+            raise cut_sample(name, src_bytes, src_size_bytes)
+        size_bytes = samples * dst_bytes
         dst = _allocate(_CHARS, size_bytes)
-        (self._hold if size_bytes < RELEASE_FROM_BYTES else self._release)(dst, src, samples)
+        (held if size_bytes < RELEASE_FROM_BYTES else released)(dst, src, samples)
         return as_bytes(dst, size_bytes)
 
-    def into(self, data: Buffer, out: Buffer | OutputBuffer) -> int:
-        """Convert *data* into the front of *out* and return the bytes written."""
+    def into(data: Buffer, out: Buffer | OutputBuffer) -> int:
         src = data if type(data) is bytes else _from_buffer(U8, data)
         src_size_bytes = len(src)
-        samples = src_size_bytes // self._src_bytes
-        if samples * self._src_bytes != src_size_bytes:
-            del src  # a traceback would keep the buffer locked
-            raise cut_sample(self._name, self._src_bytes, src_size_bytes)
-        dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
-        size_bytes = samples * self._dst_bytes
-        if size_bytes > len(dst):
+        samples = src_size_bytes // src_bytes
+        if samples * src_bytes != src_size_bytes:
+            del src
+            raise cut_sample(name, src_bytes, src_size_bytes)
+        if type(out) is OutputBuffer:
+            dst, room_bytes = out.memory, out.room_bytes
+        else:
+            dst = _from_buffer(U8, out, True)
             room_bytes = len(dst)
+        size_bytes = samples * dst_bytes
+        if size_bytes > room_bytes:
             del dst, src
             raise too_small(size_bytes, room_bytes)
-        (self._hold if size_bytes < RELEASE_FROM_BYTES else self._release)(dst, src, samples)
+        (held if size_bytes < RELEASE_FROM_BYTES else released)(dst, src, samples)
         return size_bytes
+
+    return to_bytes, into

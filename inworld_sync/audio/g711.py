@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import hold, release
-from inworld_sync.audio._memory import SampleKernel
+from inworld_sync.audio._memory import sample_functions
 from inworld_sync.audio.output import OutputBuffer
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ __all__ = [
     "encode_ulaw_into",
 ]
 
-_DECODE_ULAW = SampleKernel(
+_decode_ulaw, _decode_ulaw_into = sample_functions(
     "mu-law", hold.iw_g711_decode_ulaw, release.iw_g711_decode_ulaw, src_bytes=1, dst_bytes=2
 )
-_DECODE_ALAW = SampleKernel(
+_decode_alaw, _decode_alaw_into = sample_functions(
     "A-law", hold.iw_g711_decode_alaw, release.iw_g711_decode_alaw, src_bytes=1, dst_bytes=2
 )
-_ENCODE_ULAW = SampleKernel(
+_encode_ulaw, _encode_ulaw_into = sample_functions(
     "s16", hold.iw_g711_encode_ulaw, release.iw_g711_encode_ulaw, src_bytes=2, dst_bytes=1
 )
-_ENCODE_ALAW = SampleKernel(
+_encode_alaw, _encode_alaw_into = sample_functions(
     "s16", hold.iw_g711_encode_alaw, release.iw_g711_encode_alaw, src_bytes=2, dst_bytes=1
 )
 
 
 def decode_ulaw(data: Buffer) -> bytes:
     """Decode mu-law to 16-bit samples: twice the bytes of *data*, in [-32124, 32124]."""
-    return _DECODE_ULAW.to_bytes(data)
+    return _decode_ulaw(data)
 
 
 def decode_ulaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -64,12 +64,12 @@ def decode_ulaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: *out* is too small; nothing was written.
     """
-    return _DECODE_ULAW.into(data, out)
+    return _decode_ulaw_into(data, out)
 
 
 def decode_alaw(data: Buffer) -> bytes:
     """Decode A-law to 16-bit samples: twice the bytes of *data*, in [-32256, 32256], never 0."""
-    return _DECODE_ALAW.to_bytes(data)
+    return _decode_alaw(data)
 
 
 def decode_alaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -79,7 +79,7 @@ def decode_alaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: *out* is too small; nothing was written.
     """
-    return _DECODE_ALAW.into(data, out)
+    return _decode_alaw_into(data, out)
 
 
 def encode_ulaw(data: Buffer) -> bytes:
@@ -89,7 +89,7 @@ def encode_ulaw(data: Buffer) -> bytes:
     Raises:
         AudioError: The byte count is odd, so the last sample is cut.
     """
-    return _ENCODE_ULAW.to_bytes(data)
+    return _encode_ulaw(data)
 
 
 def encode_ulaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -99,7 +99,7 @@ def encode_ulaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
     """
-    return _ENCODE_ULAW.into(data, out)
+    return _encode_ulaw_into(data, out)
 
 
 def encode_alaw(data: Buffer) -> bytes:
@@ -109,7 +109,7 @@ def encode_alaw(data: Buffer) -> bytes:
     Raises:
         AudioError: The byte count is odd, so the last sample is cut.
     """
-    return _ENCODE_ALAW.to_bytes(data)
+    return _encode_alaw(data)
 
 
 def encode_alaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -119,4 +119,4 @@ def encode_alaw_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
     """
-    return _ENCODE_ALAW.into(data, out)
+    return _encode_alaw_into(data, out)

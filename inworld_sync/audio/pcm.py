@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import hold, release
-from inworld_sync.audio._memory import SampleKernel
+from inworld_sync.audio._memory import sample_functions
 from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
@@ -34,13 +34,13 @@ __all__ = [
     "swap_bytes_into",
 ]
 
-_F32_FROM_S16 = SampleKernel(
+_f32_from_s16, _f32_from_s16_into = sample_functions(
     "s16", hold.iw_pcm_f32_from_s16, release.iw_pcm_f32_from_s16, src_bytes=2, dst_bytes=4
 )
-_S16_FROM_F32 = SampleKernel(
+_s16_from_f32, _s16_from_f32_into = sample_functions(
     "f32", hold.iw_pcm_s16_from_f32, release.iw_pcm_s16_from_f32, src_bytes=4, dst_bytes=2
 )
-_SWAP_S16 = SampleKernel(
+_swap_s16, _swap_s16_into = sample_functions(
     "s16", hold.iw_pcm_swap_s16, release.iw_pcm_swap_s16, src_bytes=2, dst_bytes=2
 )
 
@@ -52,7 +52,7 @@ def f32_from_s16(data: Buffer) -> bytes:
     Raises:
         AudioError: The byte count is odd, so the last sample is cut.
     """
-    return _F32_FROM_S16.to_bytes(data)
+    return _f32_from_s16(data)
 
 
 def f32_from_s16_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -62,7 +62,7 @@ def f32_from_s16_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
     """
-    return _F32_FROM_S16.into(data, out)
+    return _f32_from_s16_into(data, out)
 
 
 def s16_from_f32(data: Buffer) -> bytes:
@@ -74,7 +74,7 @@ def s16_from_f32(data: Buffer) -> bytes:
     Raises:
         AudioError: The byte count is no multiple of 4, so the last sample is cut.
     """
-    return _S16_FROM_F32.to_bytes(data)
+    return _s16_from_f32(data)
 
 
 def s16_from_f32_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -84,7 +84,7 @@ def s16_from_f32_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: The byte count is no multiple of 4, or *out* is too small; nothing was written.
     """
-    return _S16_FROM_F32.into(data, out)
+    return _s16_from_f32_into(data, out)
 
 
 def swap_bytes(data: Buffer) -> bytes:
@@ -94,7 +94,7 @@ def swap_bytes(data: Buffer) -> bytes:
     Raises:
         AudioError: The byte count is odd, so the last sample is cut.
     """
-    return _SWAP_S16.to_bytes(data)
+    return _swap_s16(data)
 
 
 def swap_bytes_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -104,7 +104,7 @@ def swap_bytes_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Raises:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
     """
-    return _SWAP_S16.into(data, out)
+    return _swap_s16_into(data, out)
 
 
 class SampleCarry:
