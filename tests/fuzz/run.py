@@ -1,0 +1,84 @@
+"""
+Build the libFuzzer drivers of this folder with ASan and UBSan, and run them from their corpora.
+
+    python tests/fuzz/run.py                      # each driver for 10 minutes
+    python tests/fuzz/run.py --seconds 60 base64  # one of them, for a minute
+
+Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input
+that breaks an invariant is left in the current folder, and belongs into the corpus once it is
+mended. What the run learned is thrown away; ``--keep`` adds it to the corpus, least first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
+FLAGS = [
+    "-std=c11",
+    "-g",
+    "-O1",
+    "-ffp-contract=off",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=fuzzer,address,undefined",
+    "-fno-sanitize-recover=all",
+    "-D_GNU_SOURCE",
+]
+# The areas with kernels, and the parser; the jitter buffer has soaks of its own.
+AREAS = ("base64", "common", "g711", "pcm", "wav", "ws")
+DRIVERS = sorted(path.stem for path in FOLDER.glob("*.c"))
+
+
+def build(driver: str, place: Path) -> Path:
+    """Compile a driver with the core, and return the program."""
+    program = place / driver
+    sources = [path for area in AREAS for path in sorted((ROOT / "csrc" / area).glob("*.c"))]
+    subprocess.run(
+        [
+            *("clang", *FLAGS, f"-I{ROOT / 'csrc'}"),
+            *(str(FOLDER / f"{driver}.c"), *map(str, sources)),
+            *("-o", str(program)),
+        ],
+        check=True,
+    )
+    return program
+
+
+def fuzz(driver: str, seconds: int, place: Path, *, keep: bool) -> int:
+    """Run a driver for a while and return its exit code."""
+    program = build(driver, place)
+    corpus, learned = FOLDER / "corpus" / driver, place / f"{driver}-learned"
+    learned.mkdir()
+    limits = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
+    code = subprocess.run([program, *limits, learned, corpus]).returncode
+    if keep and code == 0:
+        subprocess.run([program, "-merge=1", corpus, learned], check=True)
+    return code
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Fuzz the C core.")
+    parser.add_argument("drivers", nargs="*", help=f"of {', '.join(DRIVERS)}; default all")
+    parser.add_argument("--seconds", type=int, default=600, help="for each driver")
+    parser.add_argument("--keep", action="store_true", help="add what was learned to the corpus")
+    arguments = parser.parse_args()
+    drivers = arguments.drivers or DRIVERS
+    if not set(drivers) <= set(DRIVERS):
+        parser.error(f"expected of {', '.join(DRIVERS)}, got {' '.join(drivers)!r}")
+    if not shutil.which("clang"):
+        raise SystemExit("clang is not installed")
+    with tempfile.TemporaryDirectory(prefix="inworld-sync-fuzz-") as place:
+        codes = [
+            fuzz(driver, arguments.seconds, Path(place), keep=arguments.keep) for driver in drivers
+        ]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
