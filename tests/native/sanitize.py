@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,12 +47,15 @@ def build(place: Path, sanitizers: str) -> None:
             shutil.copytree(ROOT / name, place / name, ignore=leftovers)
         else:
             shutil.copy(ROOT / name, place / name)
+    # A wheel, since that is built with the build tools that pyproject.toml asks for.
     subprocess.run(
-        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
-        cwd=place,
+        [*(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"), "-w", place, place],
         env={**os.environ, "CC": "gcc", "INWORLD_SYNC_SANITIZE": sanitizers},
         check=True,
     )
+    [wheel] = place.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place, [name for name in archive.namelist() if name.endswith(".so")])
 
 
 def test(place: Path, sanitizers: str, arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from inworld_sync import _native
-from inworld_sync.audio import base64, g711, pcm
+from inworld_sync.audio import base64, g711, masking, meter, mix, pcm
 
 
 def work(seed: int, stop: Event) -> int:
@@ -24,6 +24,9 @@ def work(seed: int, stop: Event) -> int:
         assert data == base64.decode(base64.encode(data))
         assert swapped.tobytes() == pcm.swap_bytes(data)
         assert data == pcm.s16_from_f32(pcm.f32_from_s16(data))
+        assert data == masking.mask(masking.mask(data, b"key!"), b"key!")
+        assert mix.mix(data, data) == mix.gain(data, 2.0)
+        assert swapped.itemsize * meter.measure(data).samples == len(data)
         codes = g711.encode_alaw(data)
         assert codes == g711.encode_alaw(g711.decode_alaw(codes))
         rounds += 1
