@@ -31,9 +31,10 @@ enum iw_split_kind {
 struct iw_split_span {
     size_t offset_bytes; /* from the front of the message */
     size_t size_bytes;
-    int kind; /* enum iw_split_kind */
+    size_t kind; /* enum iw_split_kind */
 };
 
+/* Every member is a size_t, so that it may be read as an array of them. */
 struct iw_split_result {
     size_t audio_bytes; /* written at dst; 0 where there is no audio */
     /* The audio's base64 text is the first; the others stand in the order of the paths. */

@@ -118,6 +118,15 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
     return NULL;
 }
 
+/* From the first byte of a number, true, false or null to behind its last; NULL for none. */
+static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
+{
+    const uint8_t *at = begin;
+
+    while (at < end && *at > ' ' && *at != ',' && *at != '}' && *at != ']') at++;
+    return at > begin ? at : NULL;
+}
+
 /* From a value's first byte to behind its last; brackets are counted, not matched by kind. */
 static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 {
@@ -142,11 +151,7 @@ static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
             at++;
             break;
         default:
-            if (depth == 0) {
-                const uint8_t *begin = at;
-                while (at < end && strchr(",}] \n\t\r", *at) == NULL) at++;
-                return at > begin ? at : NULL;
-            }
+            if (depth == 0) return skip_word(at, end);
             at++;
             continue;
         }

@@ -13,21 +13,33 @@ such as an escape inside the base64 or a key that stands twice, it leaves to one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, hold
-from inworld_sync.audio._memory import U8, new_output
+from inworld_sync.audio._memory import U8, as_bytes, new_output
+from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from inworld_sync._native._core import CData
-
 __all__ = ["Split", "Splitter"]
 
 # A message of 100 ms of 48 kHz PCM is 13 KB; grown for longer ones.
-_FIRST_ROOM_BYTES = 64 * 1024
+_FIRST_ROOM_BYTES: Final = 64 * 1024
+
+# Bound here, since a look-up in the library costs as much as a short walk.
+_from_buffer: Final = ffi.from_buffer
+_unpack: Final = ffi.unpack
+_split_message: Final = hold.iw_split_message
+_OK: Final = hold.IW_OK
+_BYTES: Final = hold.IW_SPLIT_BYTES
+_F32: Final = hold.IW_SPLIT_F32
+_TEXT: Final = hold.IW_SPLIT_TEXT
+_LITERAL: Final = hold.IW_SPLIT_LITERAL
+
+# In the result: the size of the audio, then three cells for each path.
+_CELLS: Final = ffi.typeof("size_t *")
 
 
 class Split(NamedTuple):
@@ -73,7 +85,8 @@ class Splitter:
             )
         self._plan = ffi.gc(plan, hold.iw_split_plan_destroy)
         self._result = ffi.new("struct iw_split_result *")
-        self._numbers = range(1, len(paths))
+        self._cells = ffi.cast(_CELLS, self._result)
+        self._cell_count = 1 + 3 * len(paths)
         self._grow(_FIRST_ROOM_BYTES)
 
     def split(self, message: Buffer) -> Split | None:
@@ -86,33 +99,30 @@ class Splitter:
         Returns:
             None where only a whole JSON reader can tell; nothing was taken then.
         """
-        source = message if type(message) is bytes else ffi.from_buffer(U8, message)
+        if type(message) is bytes:
+            source = text = message
+        else:
+            source, text = _from_buffer(U8, message), memoryview(message)
         size_bytes = len(source)
         if size_bytes > self._room_bytes:
             self._grow(size_bytes)
-        result = self._result
-        status = hold.iw_split_message(
-            self._room,
-            self._room_bytes,
-            result,
-            self._plan,
-            source,
-            size_bytes,
-            hold.IW_SPLIT_BYTES,
+        room = self._room
+        status = _split_message(
+            room, self._room_bytes, self._result, self._plan, source, size_bytes, _BYTES
         )
-        if status != hold.IW_OK:
+        if status != _OK:
             return None
-        spans = result.spans
-        text = memoryview(message)
-        picks = tuple([self._pick(text, spans[number]) for number in self._numbers])
-        where = spans[0]
-        if where.kind != hold.IW_SPLIT_TEXT:
+        cells = _unpack(self._cells, self._cell_count)
+        picks = _picked(text, cells) if len(cells) > 4 else ()
+        audio_bytes, start, text_bytes, kind, *_ = cells
+        if kind != _TEXT:
             return Split(None, bytes(text), picks)
-        start = where.offset_bytes
-        rest = b"".join((text[:start], text[start + where.size_bytes :]))
-        return Split(ffi.buffer(self._room, result.audio_bytes)[:], rest, picks)
+        rest = b"".join((text[:start], text[start + text_bytes :]))
+        return Split(as_bytes(room, audio_bytes), rest, picks)
 
-    def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
+    def split_into(
+        self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
+    ) -> int | None:
         """
         Decode a message's audio straight into a buffer, and nothing else.
 
@@ -127,20 +137,15 @@ class Splitter:
         Raises:
             AudioError: *out* is too small.
         """
-        source = message if type(message) is bytes else ffi.from_buffer(U8, message)
-        room = ffi.from_buffer(U8, out, True)
+        source = message if type(message) is bytes else _from_buffer(U8, message)
+        room = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
         room_bytes = len(room)
-        status = hold.iw_split_message(
-            room,
-            room_bytes,
-            self._result,
-            self._plan,
-            source,
-            len(source),
-            hold.IW_SPLIT_F32 if floats else hold.IW_SPLIT_BYTES,
+        form = _F32 if floats else _BYTES
+        status = _split_message(
+            room, room_bytes, self._result, self._plan, source, len(source), form
         )
-        if status == hold.IW_OK:
-            written: int = self._result.audio_bytes
+        if status == _OK:
+            written: int = self._cells[0]
             return written
         if status == hold.IW_NO_ROOM:
             del room, source  # a traceback would keep both buffers locked
@@ -152,10 +157,13 @@ class Splitter:
         self._room_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
         self._room = new_output(self._room_bytes)
 
-    @staticmethod
-    def _pick(text: memoryview, span: CData) -> bytes | None:
-        kind: int = span.kind
-        if kind not in (hold.IW_SPLIT_TEXT, hold.IW_SPLIT_LITERAL):
-            return None
-        start: int = span.offset_bytes
-        return bytes(text[start : start + span.size_bytes])
+
+def _picked(text: bytes | memoryview, cells: list[int]) -> tuple[bytes | None, ...]:
+    found = []
+    for at in range(4, len(cells), 3):
+        start, size_bytes, kind = cells[at : at + 3]
+        if kind == _TEXT or kind == _LITERAL:
+            found.append(bytes(text[start : start + size_bytes]))
+        else:
+            found.append(None)
+    return tuple(found)
