@@ -13,7 +13,7 @@ such as an escape inside the base64 or a key that stands twice, it leaves to one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from inworld_sync._native import ffi, hold
 from inworld_sync.audio._memory import U8, as_bytes, new_output
@@ -21,7 +21,11 @@ from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
+
+    from inworld_sync._native._core import CData
 
 __all__ = ["Split", "Splitter"]
 
@@ -30,13 +34,13 @@ _FIRST_ROOM_BYTES: Final = 64 * 1024
 
 # Bound here, since a look-up in the library costs as much as a short walk.
 _from_buffer: Final = ffi.from_buffer
-_unpack: Final = ffi.unpack
+_read_cells: Final = cast("Callable[[CData, int], list[int]]", ffi.unpack)
 _split_message: Final = hold.iw_split_message
 _OK: Final = hold.IW_OK
 _BYTES: Final = hold.IW_SPLIT_BYTES
 _F32: Final = hold.IW_SPLIT_F32
 _TEXT: Final = hold.IW_SPLIT_TEXT
-_LITERAL: Final = hold.IW_SPLIT_LITERAL
+_PLAIN: Final = (hold.IW_SPLIT_TEXT, hold.IW_SPLIT_LITERAL)
 
 # In the result: the size of the audio, then three cells for each path.
 _CELLS: Final = ffi.typeof("size_t *")
@@ -99,10 +103,8 @@ class Splitter:
         Returns:
             None where only a whole JSON reader can tell; nothing was taken then.
         """
-        if type(message) is bytes:
-            source = text = message
-        else:
-            source, text = _from_buffer(U8, message), memoryview(message)
+        source = message if type(message) is bytes else _from_buffer(U8, message)
+        text = memoryview(message)
         size_bytes = len(source)
         if size_bytes > self._room_bytes:
             self._grow(size_bytes)
@@ -112,7 +114,7 @@ class Splitter:
         )
         if status != _OK:
             return None
-        cells = _unpack(self._cells, self._cell_count)
+        cells = _read_cells(self._cells, self._cell_count)
         picks = _picked(text, cells) if len(cells) > 4 else ()
         audio_bytes, start, text_bytes, kind, *_ = cells
         if kind != _TEXT:
@@ -158,12 +160,9 @@ class Splitter:
         self._room = new_output(self._room_bytes)
 
 
-def _picked(text: bytes | memoryview, cells: list[int]) -> tuple[bytes | None, ...]:
-    found = []
+def _picked(text: memoryview, cells: list[int]) -> tuple[bytes | None, ...]:
+    found: list[bytes | None] = []
     for at in range(4, len(cells), 3):
         start, size_bytes, kind = cells[at : at + 3]
-        if kind == _TEXT or kind == _LITERAL:
-            found.append(bytes(text[start : start + size_bytes]))
-        else:
-            found.append(None)
+        found.append(bytes(text[start : start + size_bytes]) if kind in _PLAIN else None)
     return tuple(found)

@@ -329,8 +329,8 @@ class Assembler:
         """
         self._carry.finish()
 
-    def _data(self, audio: str) -> bytes:
-        data: bytes | memoryview = base64.decode(audio)
+    def _data(self, audio: str | bytes) -> bytes:
+        data: bytes | memoryview = base64.decode(audio) if isinstance(audio, str) else audio
         encoding = self._audio.encoding
         if encoding in (AudioEncoding.LINEAR16, AudioEncoding.WAV):
             data = wav.strip_riff(data)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
@@ -66,6 +67,7 @@ class TtsConnection(Connection[tts.TtsMessage]):
         self._contexts = Contexts()
         self._living: dict[str, TtsContext] = {}
         self._fault: tts.ConnectionFault | None = None
+        self._splitter = Splitter(tts.AUDIO_PATH)
 
     @classmethod
     def open(
@@ -248,7 +250,11 @@ class TtsConnection(Connection[tts.TtsMessage]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> tts.TtsMessage:
-        return tts.read(message)
+        split = self._splitter.split(message)
+        # What it leaves, or finds no audio in, is read whole.
+        if split is None or split.audio is None:
+            return tts.read(message)
+        return tts.read(split.rest, split.audio)
 
     def _apply(self, event: tts.TtsMessage) -> None:
         if isinstance(event, tts.ConnectionFault):

@@ -47,6 +47,7 @@ from inworld_sync.wire.faults import (
 )
 
 __all__ = [
+    "AUDIO_PATH",
     "MAX_CONTEXTS",
     "MAX_TEXT_CHARACTERS",
     "PATH",
@@ -64,6 +65,9 @@ __all__ = [
 ]
 
 PATH = "/tts/v1/voice:streamBidirectional"
+
+AUDIO_PATH = "result.audioChunk.audioContent"
+"""Where a message holds its base64, for a reader that decodes it before :func:`read`."""
 
 # Documented, and seen enforced: a sixth create is answered with status 8.
 MAX_CONTEXTS = 5
@@ -98,11 +102,12 @@ _CODEC = Codec(
 @attrs.frozen
 class AudioReceived:
     """
-    One chunk of speech, its audio still in base64.
+    One chunk of speech.
 
     Attributes:
         context_id: The context it belongs to.
-        audio: Base64 text; empty for a chunk that brings only times.
+        audio: Base64 text, or the bytes that :func:`read` was given; empty for a chunk that brings
+            only times.
         usage: None where the service sent none.
         words: Times from the start of the *generation*, in milliseconds; so all below.
         characters: As *words*.
@@ -110,7 +115,7 @@ class AudioReceived:
     """
 
     context_id: str
-    audio: str
+    audio: str | bytes
     usage: TtsUsage | None = None
     words: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()
@@ -195,9 +200,14 @@ def _config(config: ContextConfig) -> dict[str, object]:
     return body
 
 
-def read(message: bytes | bytearray | memoryview | str) -> TtsMessage:
+def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = None) -> TtsMessage:
     """
     Read one message of the service.
+
+    Args:
+        message: JSON text.
+        audio: What stood at :data:`AUDIO_PATH`, decoded already; *message* has a text there that
+            is not looked at.
 
     Raises:
         RemoteProtocolError: It is not JSON, or nobody can tell which context it is about.
@@ -219,6 +229,8 @@ def read(message: bytes | bytearray | memoryview | str) -> TtsMessage:
     if not context_id:
         raise RemoteProtocolError(f"expected contextId beside result.{kind}, got none")
     try:
+        if audio is not None and kind == "audioChunk":
+            return _audio(context_id, result, audio)
         return _KINDS[kind](context_id, result)
     except RemoteProtocolError as error:
         return Unreadable(context_id, error)
@@ -231,7 +243,9 @@ def _status(body: JsonObject, context_id: str) -> ContextFault | None:
     return ContextFault(context_id, code_in(status), message_in(status), details_in(status))
 
 
-def _audio(context_id: str, result: JsonObject) -> AudioReceived | ContextFault:
+def _audio(
+    context_id: str, result: JsonObject, decoded: bytes | None = None
+) -> AudioReceived | ContextFault:
     # One older sample has audioContent in the result itself.
     body = result["audioChunk"] if result.get("audioChunk") is not None else result
     chunk = object_in(body, "result.audioChunk")
@@ -249,7 +263,7 @@ def _audio(context_id: str, result: JsonObject) -> AudioReceived | ContextFault:
     characters = _object_or_none(times, "characterAlignment") or {}
     return AudioReceived(
         context_id,
-        audio or "",
+        audio or "" if decoded is None else decoded,
         _usage(_object_or_none(chunk, "usage")),
         tuple(WordTime(*row) for row in _rows(words, "words", "word")),
         tuple(CharacterTime(*row) for row in _rows(characters, "characters", "character")),
