@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 
@@ -15,11 +16,25 @@ from inworld_sync.cli.common import print_json
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=0, show_default=True, help="0 takes a free one.")
 @click.option("--tls", is_flag=True, help="Serve TLS with a certificate made for this run.")
+@click.option(
+    "--ca-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("inworld-emulator-ca.pem"),
+    show_default=True,
+    help="With --tls: where clients find the certificate to trust.",
+)
 @click.option("--api-key", help="The key that clients must show; without it a random one.")
 @click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    host: str, port: int, api_key: str | None, *, tls: bool, allow_remote: bool, as_json: bool
+    host: str,
+    port: int,
+    ca_file: Path,
+    api_key: str | None,
+    *,
+    tls: bool,
+    allow_remote: bool,
+    as_json: bool,
 ) -> None:
     """Run the local server until it is interrupted."""
     # Loaded here, so that --help stays quick.
@@ -34,13 +49,14 @@ def command(
             "api_key": server.api_key,
             "hearing": server.hearing,
         }
+        if tls:
+            ca_file.write_bytes(server.ca_pem)
+            facts["ca_file"] = str(ca_file)
         if as_json:
             print_json(facts)
         else:
-            click.echo(
-                f"url      {server.url}\nws_url   {server.ws_url}\napi_key  {server.api_key}"
-            )
-            click.echo(f"hearing  {server.hearing}")
+            for name, value in facts.items():
+                click.echo(f"{name:8} {value}")
             click.echo("Ctrl-C ends it")
         sys.stdout.flush()
         # In pieces, so that Ctrl-C is heeded on Windows too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -117,7 +118,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
     """The local server says where it is and runs until it is told to end."""
     process = start("emulator", "--api-key", "a2V5OnNlY3JldA==", "--json")
     assert process.stdout is not None
-    facts = json.loads(b"".join(process.stdout.readline() for _ in range(5)))
+    facts = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
     with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
         assert iw.voices.list()
     process.send_signal(end)
@@ -133,13 +134,28 @@ def test_emulator_as_text(start: Start) -> None:
     """Without --json the same is printed for people."""
     process = start("emulator")
     assert process.stdout is not None
-    lines = [process.stdout.readline().decode().split() for _ in range(4)]
+    lines = [process.stdout.readline().decode().split() for _ in range(5)]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
 
-    assert ["url", "ws_url", "api_key"] == [line[0] for line in lines[:3]]
+    assert ["url", "ws_url", "api_key", "hearing"] == [line[0] for line in lines[:4]]
     assert urllib.request.Request(lines[0][1]).host
-    assert ["Ctrl-C", "ends", "it"] == lines[3]
+    assert ["Ctrl-C", "ends", "it"] == lines[4]
+
+
+def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
+    """With --tls the certificate to trust is written where it says."""
+    ca_file = tmp_path / "ca.pem"
+    process = start("emulator", "--tls", "--ca-file", str(ca_file), "--json")
+    assert process.stdout is not None
+    facts = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
+    trusting = ssl.create_default_context(cafile=facts["ca_file"])
+    with Inworld(api_key=facts["api_key"], base_url=facts["url"], ssl_context=trusting) as iw:
+        assert iw.voices.list()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+
+    assert str(ca_file) == facts["ca_file"]
 
 
 def test_emulator_for_other_machines(run: Run) -> None:
