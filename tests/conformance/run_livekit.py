@@ -1,8 +1,9 @@
 """
-Run LiveKit's Inworld plugin against a local server: ``python tests/conformance/run_livekit.py``.
+Run LiveKit's Inworld plugins against a local server: ``python tests/conformance/run_livekit.py``.
 
 Makes a virtual environment of its own in a temporary folder (or keeps one, with ``--venv``) and
 installs the newest ``livekit-plugins-inworld`` there. Needs an index to install from.
+``--only stt`` or ``--only tts`` runs one of the two.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import tempfile
 import venv
 from pathlib import Path
 
+from inworld_sync import AudioConfig, Inworld
 from inworld_sync.emulator import Emulator
 
 PLUGIN = "livekit-plugins-inworld"
-SCRIPT = Path(__file__).with_name("livekit_tts.py")
+HERE = Path(__file__).parent
+# What the STT plugin is given to hear.
+SENTENCE = "The museum opens at ten and closes at six in the evening."
 
 
 def python_of(folder: Path) -> Path:
@@ -29,22 +33,36 @@ def python_of(folder: Path) -> Path:
     return python
 
 
-def run(folder: Path) -> int:
+def speak(server: Emulator, file: Path) -> None:
+    """Write the sentence as 16 kHz mono."""
+    with Inworld(base_url=server.url, api_key=server.api_key) as iw:
+        iw.tts.synthesize(SENTENCE, audio=AudioConfig("PCM", 16000)).save(file)
+
+
+def run(folder: Path, only: str | None) -> int:
     python = python_of(folder)
     subprocess.run([python, "-m", "pip", "show", "--quiet", PLUGIN], check=True)
-    with Emulator() as server:
-        command = [python, SCRIPT, server.url, server.ws_url, server.api_key]
-        return subprocess.run(command, check=False).returncode
+    failed = 0
+    with tempfile.TemporaryDirectory() as temporary, Emulator() as server:
+        sentence = Path(temporary) / "sentence.wav"
+        speak(server, sentence)
+        for service in ("tts", "stt"):
+            if only in (None, service):
+                command = [python, HERE / f"livekit_{service}.py", server.url, server.ws_url]
+                command += [server.api_key, *([sentence] if service == "stt" else [])]
+                failed += subprocess.run(command, check=False).returncode
+    return failed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, help="keep the environment in this folder")
-    folder = parser.parse_args().venv
-    if folder is not None:
-        return run(folder)
+    parser.add_argument("--only", choices=("stt", "tts"))
+    arguments = parser.parse_args()
+    if arguments.venv is not None:
+        return run(arguments.venv, arguments.only)
     with tempfile.TemporaryDirectory() as temporary:
-        return run(Path(temporary))
+        return run(Path(temporary), arguments.only)
 
 
 if __name__ == "__main__":
