@@ -239,8 +239,8 @@ static void take_events(struct run *run)
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
                 "an unknown event");
-        run->told += events[i].type == IW_PLAYOUT_MARK ||
-                     events[i].type == IW_PLAYOUT_MARK_CANCELLED;
+        run->told +=
+            events[i].type == IW_PLAYOUT_MARK || events[i].type == IW_PLAYOUT_MARK_CANCELLED;
     }
     require(run->told <= run->tag, "a mark was told twice");
     free(events);
@@ -298,9 +298,9 @@ static void ask(struct run *run)
     require(stats.pulled_frames == run->pulled, "output that was not counted");
     require(isfinite(stats.target_delay_ms) && isfinite(stats.delay_ms), "a delay");
     /* Lost packets can make room for as much as a jump of timestamps may be. */
-    require(stats.queued_frames <= (uint64_t)run->config.capacity_ms *
-                                           run->config.sample_rate_hz / 1000 +
-                                       5 * run->config.sample_rate_hz,
+    require(stats.queued_frames <=
+                (uint64_t)run->config.capacity_ms * run->config.sample_rate_hz / 1000 +
+                    5 * run->config.sample_rate_hz,
             "more queued than the capacity");
 }
 
