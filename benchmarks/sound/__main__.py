@@ -1,5 +1,5 @@
 """
-Measure how sound is played: python -m benchmarks.sound [stream] [gil] [interrupt] [words] [unplug].
+Measure how sound is played and recorded: python -m benchmarks.sound [name ...].
 
 Everything runs on a PulseAudio server of its own, so it needs no sound card; see pulse.py for the
 packages. The exit status tells whether every goal was met.
@@ -19,6 +19,8 @@ RUNS = {
     "gil": runs.busy_interpreter,
     "interrupt": runs.interruptions,
     "words": runs.words,
+    "slow": runs.slow_network,
+    "microphone": runs.microphone,
     "unplug": runs.unplug,
 }
 

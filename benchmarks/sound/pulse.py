@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RATE_HZ", "Recorder", "pulse_server"]
+__all__ = ["RATE_HZ", "Recorder", "pactl", "play_file", "pulse_server"]
 
 RATE_HZ = 24000
 
@@ -67,6 +67,14 @@ def pulse_server() -> Iterator[None]:
 def pactl(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     """Tell the server something."""
     return subprocess.run(["pactl", *arguments], check=check, capture_output=True, timeout=10)
+
+
+def play_file(sink: str, pcm: bytes) -> subprocess.Popen[bytes]:
+    """Have another process play so much on a sink."""
+    with tempfile.TemporaryFile() as file:
+        file.write(pcm)
+        file.seek(0)
+        return subprocess.Popen(["pacat", "-d", sink, *_FORMAT, "--latency-msec=80"], stdin=file)
 
 
 class Recorder:

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.sound.common import NoiseSpeech, Outcome, holding_the_gil, noise, spread
 from benchmarks.sound.compare import find, match
-from benchmarks.sound.pulse import RATE_HZ, Recorder, pactl
+from benchmarks.sound.pulse import RATE_HZ, Recorder, pactl, play_file
 from inworld_sync import (
     AudioChunk,
     AudioEncoding,
     DeviceChanged,
     Inworld,
+    Microphone,
     Playback,
     Speaker,
+    Speech,
     WordTime,
 )
 
-__all__ = ["Outcome", "busy_interpreter", "interruptions", "stream", "unplug", "words"]
+__all__ = [
+    "busy_interpreter",
+    "interruptions",
+    "microphone",
+    "slow_network",
+    "stream",
+    "unplug",
+    "words",
+]
 
 SEED = int(os.environ.get("SEED", "1"))
 STREAM_S = float(os.environ.get("STREAM_S", "60"))
@@ -41,20 +51,6 @@ TEXT = (
     "A small boat came in with its lamp still lit. "
     "Nobody on the quay asked where it had been all night. "
 )
-
-
-class Outcome(NamedTuple):
-    """What came of a measurement."""
-
-    goal: str
-    met: bool
-    figures: dict[str, Any]
-
-
-def _noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
-    generator = np.random.default_rng(seed)
-    values = generator.integers(1, 8000, int(seconds * RATE_HZ))
-    return (values * generator.choice([-1, 1], len(values))).astype("<i2")
 
 
 def stream() -> Outcome:
@@ -81,14 +77,14 @@ def stream() -> Outcome:
 
 def busy_interpreter() -> Outcome:
     """Play while another thread holds the GIL for 300 of every 400 ms; beside it, a callback."""
-    original = _noise(BUSY_S, SEED)
-    with Speaker(RATE_HZ) as speaker, Recorder() as recorder, _holding_the_gil():
+    original = noise(BUSY_S, SEED)
+    with Speaker(RATE_HZ) as speaker, Recorder() as recorder, holding_the_gil():
         speaker.write(original.tobytes())
         speaker.drain()
         stats = speaker.stats
         recorder.settle()
         ours = match(recorder.samples(), original)
-    with Recorder() as recorder, _holding_the_gil():
+    with Recorder() as recorder, holding_the_gil():
         theirs_underflows = _play_from_python(original)
         recorder.settle()
         theirs = match(recorder.samples(), original)
@@ -99,27 +95,6 @@ def busy_interpreter() -> Outcome:
         "seconds": BUSY_S,
     }
     return Outcome("no underrun while the GIL is held 300 of 400 ms", met, figures)
-
-
-class _holding_the_gil:  # noqa: N801 - reads as what it does
-    """Another thread sleeps in C without giving up the GIL."""
-
-    def __init__(self) -> None:
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        usleep = ctypes.PyDLL(None).usleep
-        while not self._over.is_set():
-            usleep(300_000)
-            time.sleep(0.1)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
@@ -146,27 +121,6 @@ def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
     return underflows
 
 
-class _Noise:
-    """A stream of speech without a service: chunks of noise with words, until it is closed."""
-
-    def __init__(self, samples: npt.NDArray[np.int16], words: tuple[WordTime, ...] = ()) -> None:
-        self._samples = samples
-        self._words = words
-        self._closed = threading.Event()
-
-    def __iter__(self) -> Iterator[AudioChunk]:
-        words = self._words
-        for start in range(0, len(self._samples), RATE_HZ // 10):
-            if self._closed.is_set():
-                return
-            piece = self._samples[start : start + RATE_HZ // 10].tobytes()
-            yield AudioChunk("noise", piece, AudioEncoding.PCM, RATE_HZ, words=words)
-            words = ()
-
-    def close(self) -> None:
-        self._closed.set()
-
-
 def interruptions() -> Outcome:
     """Interrupt at random moments; what is reported against what is recorded."""
     chance = random.Random(SEED)
@@ -175,8 +129,8 @@ def interruptions() -> Outcome:
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder:
         for trial in range(INTERRUPTIONS):
             before = recorder.length
-            original = _noise(3.0, SEED * 100_000 + trial)
-            playback = Playback(_Noise(original), speaker)
+            original = noise(3.0, SEED * 100_000 + trial)
+            playback = Playback(NoiseSpeech(original), speaker)
             time.sleep(chance.uniform(0.05, 1.2))
             start = time.monotonic()
             heard_ms = playback.interrupt()
@@ -218,12 +172,12 @@ def words() -> Outcome:
         at += chance.uniform(60, 400)
         starts_ms.append(at)
     times = tuple(WordTime(str(index), start, start + 50) for index, start in enumerate(starts_ms))
-    original = _noise(at / 1000.0 + 0.5, SEED)
+    original = noise(at / 1000.0 + 0.5, SEED)
     told: list[tuple[float, float]] = []
     asked: list[tuple[float, str]] = []
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder:
         playback = Playback(
-            _Noise(original, times),
+            NoiseSpeech(original, times),
             speaker,
             lambda word: told.append((word.start_ms, time.monotonic())),
         )
@@ -242,7 +196,7 @@ def words() -> Outcome:
     ]
     figures = {
         "words": len(errors),
-        "told after it sounds, ms": _spread(errors),
+        "told after it sounds, ms": spread(errors),
         "earliest, ms": round(min(errors), 2),
         "60 Hz polls": len(asked),
     }
@@ -277,19 +231,10 @@ def _pause_now_and_then(
     return thread
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    marks: dict[str, Callable[[list[float]], float]] = {
-        "median": lambda of: float(np.median(of)),
-        "p95": lambda of: float(np.percentile(of, 95)),
-        "worst": lambda of: float(np.max(of)),
-    }
-    return {name: round(mark(values), 2) for name, mark in marks.items()}
-
-
 def unplug() -> Outcome:
     """The sound server loses the sink and then goes away and comes back."""
     changes: list[DeviceChanged] = []
-    original = _noise(4.0, SEED)
+    original = noise(4.0, SEED)
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:
         speaker.write(original[: len(original) // 2].tobytes())
         time.sleep(0.5)
@@ -300,3 +245,107 @@ def unplug() -> Outcome:
         heard = speaker.heard_samples
     figures = {"heard": heard, "of": len(original), "changes": [str(one) for one in changes]}
     return Outcome("all of it is played after the sink is gone", heard == len(original), figures)
+
+
+class _SlowSpeech:
+    """Speech that comes a little slower than it plays, and stops now and then."""
+
+    def __init__(self, speech: Speech, chance: random.Random) -> None:
+        self._speech = speech
+        self._chance = chance
+
+    def __iter__(self) -> Iterator[AudioChunk]:
+        pcm, size = self._speech.pcm, RATE_HZ // 10 * 2
+        due = time.monotonic()
+        for start in range(0, len(pcm), size):
+            begin_ms, end_ms = start / 48, (start + size) / 48
+            words = [word for word in self._speech.words if begin_ms <= word.start_ms < end_ms]
+            yield AudioChunk(
+                "slow", bytes(pcm[start : start + size]), AudioEncoding.PCM, RATE_HZ,
+                words=tuple(words),
+            )  # fmt: skip
+            due += 0.104 if self._chance.random() > 0.05 else 0.5
+            time.sleep(max(due - time.monotonic(), 0))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def slow_network() -> Outcome:
+    """Words of sound that comes too slowly, and is stretched, held and covered."""
+    with Inworld(local=True) as iw:
+        speech = iw.tts.synthesize(TEXT * 4)
+    original = np.frombuffer(speech.pcm, "<i2")
+    told: list[tuple[float, float]] = []
+    with Speaker(RATE_HZ) as speaker, Recorder() as recorder:
+        before = recorder.length
+        playback = Playback(
+            _SlowSpeech(speech, random.Random(SEED)),
+            speaker,
+            lambda word: told.append((word.start_ms, time.monotonic())),
+        )
+        playback.wait()
+        stats = speaker.stats
+        recorder.settle()
+        recording, clock = recorder.samples(before), recorder.times()[before:]
+    errors, place = [], 0
+    for start_ms, moment in told:
+        found = _voiced_place(recording, original, start_ms, place)
+        if found >= 0:
+            place = found
+            errors.append((moment - clock[found]) * 1000.0)
+    figures = {
+        "words told": len(told),
+        "of": len(speech.words),
+        "of them found again": len(errors),
+        "told after it sounds, ms": spread(errors),
+        "earliest, ms": round(min(errors), 2),
+        "heard, ms": playback.heard_ms,
+        "of, ms": speech.duration_ms,
+        "stats": str(stats),
+    }
+    met = (
+        len(told) == len(speech.words)
+        and playback.heard_ms == speech.duration_ms
+        and max(map(abs, errors)) <= PERIOD_MS
+    )
+    return Outcome(f"every word told within {PERIOD_MS} ms of stretched sound", met, figures)
+
+
+def _voiced_place(
+    recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16], start_ms: float, after: int
+) -> int:
+    """Where a word begins, from the first sound near it that was not stretched; -1 for none."""
+    sample = round(start_ms * RATE_HZ / 1000.0)
+    for away in range(0, 960, 48):
+        key = original[sample + away : sample + away + 48]
+        if np.abs(key).max(initial=0) < 100:
+            continue
+        # Words are told at least every few seconds, and sentences may come again later.
+        found = find(recording[: after + 5 * RATE_HZ], key, after)
+        if found >= 0:
+            return found - away
+    return -1
+
+
+def microphone() -> Outcome:
+    """Record while another thread holds the GIL for 300 of every 400 ms."""
+    pactl("set-default-source", "two.monitor")
+    original = noise(BUSY_S / 2, SEED)
+    with Recorder("two") as tape, Microphone(RATE_HZ) as source, holding_the_gil():
+        player = play_file("two", bytes(RATE_HZ) + original.tobytes() + bytes(2 * RATE_HZ))
+        pcm = bytearray()
+        while player.poll() is None or source.read(timeout=5).strip(b"\0"):
+            pcm += source.read(timeout=5)
+        dropped, overflows = source.dropped_samples, source.overflows
+        control = match(tape.samples(), original)
+    found = match(np.frombuffer(bytes(pcm), "<i2"), original)
+    met = dropped == overflows == 0 and found.exact >= control.exact
+    figures = {
+        "seconds": BUSY_S / 2,
+        "dropped": dropped,
+        "overflows": overflows,
+        "ours": found._asdict(),
+        "parec, another process": control._asdict(),
+    }
+    return Outcome("every sample recorded while the GIL is held 300 of 400 ms", met, figures)

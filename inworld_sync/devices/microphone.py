@@ -101,7 +101,9 @@ class Microphone:
         self._closed = threading.Event()
         self._paused = False
         self._converted = bytearray()
+        # Of devices that are gone.
         self._earlier_dropped = 0
+        self._earlier_overflows = 0
         chosen = choose_format("input", device, sample_rate_hz)
         # Indices change when devices do.
         self._wanted = (
@@ -125,6 +127,12 @@ class Microphone:
         """Samples of the device that were lost because nobody read in time."""
         with self._lock:
             return self._earlier_dropped + self._ring.stats.dropped_samples
+
+    @property
+    def overflows(self) -> int:
+        """Times that the device lost sound before it came here."""
+        with self._lock:
+            return self._earlier_overflows + self._ring.stats.overflows
 
     @property
     def paused(self) -> bool:
@@ -243,6 +251,7 @@ class Microphone:
         self._resampler = Resampler(self._rate_hz, self._sample_rate_hz)
         self._stream = reopen_stream("input", self._open_again)
         self._earlier_dropped += stats.dropped_samples
+        self._earlier_overflows += stats.overflows
         lost_ms = (time.monotonic() - last_seen) * 1000.0
         return DeviceChanged("input", old, self._device, lost_ms)
 
