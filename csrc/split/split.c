@@ -16,6 +16,9 @@
  * characters that is a multiple of 2 bytes. */
 enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
 
+/* Calling memchr pays for longer texts than this. */
+enum { SHORT_TEXT = 32 };
+
 struct key {
     uint16_t offset;
     uint16_t bytes;
@@ -105,7 +108,11 @@ static const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
 static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
+    const uint8_t *near = end - begin < SHORT_TEXT ? end : begin + SHORT_TEXT;
 
+    for (; at < near && *at != '\\'; at++) {
+        if (*at == '"') return at;
+    }
     while (at < end) {
         const uint8_t *quote = memchr(at, '"', (size_t)(end - at));
         const uint8_t *slash = quote;
@@ -114,6 +121,15 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
         while (slash > begin && slash[-1] == '\\') slash--;
         if ((quote - slash) % 2 == 0) return quote;
         at = quote + 1;
+    }
+    return NULL;
+}
+
+/* The same for a key; NULL too where it holds an escape. */
+static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
+{
+    for (; at < end && *at != '\\'; at++) {
+        if (*at == '"') return at;
     }
     return NULL;
 }
@@ -127,35 +143,37 @@ static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
     return at > begin ? at : NULL;
 }
 
+/* A bracket differs from a brace by one bit. */
+static int is_opening(uint8_t byte)
+{
+    return (byte | 0x20) == '{';
+}
+
+static int is_closing(uint8_t byte)
+{
+    return (byte | 0x20) == '}';
+}
+
 /* From a value's first byte to behind its last; brackets are counted, not matched by kind. */
 static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 {
     size_t depth = 0;
 
     while (at < end) {
-        switch (*at) {
-        case '"':
+        if (*at == '"') {
             at = string_end(at + 1, end);
             if (at == NULL) return NULL;
-            at++;
-            break;
-        case '{':
-        case '[':
+        } else if (is_opening(*at)) {
             depth++;
-            at++;
-            break;
-        case '}':
-        case ']':
+        } else if (is_closing(*at)) {
             if (depth == 0) return NULL;
             depth--;
-            at++;
-            break;
-        default:
-            if (depth == 0) return skip_word(at, end);
-            at++;
-            continue;
+        } else if (depth == 0) {
+            return skip_word(at, end);
         }
+        at++;
         if (depth == 0) return at;
+        while (at < end && *at != '"' && !is_opening(*at) && !is_closing(*at)) at++;
     }
     return NULL;
 }
@@ -292,10 +310,10 @@ static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned
     if (at < end && *at == '}') return at + 1;
     while (at < end && *at == '"') {
         const uint8_t *key = at + 1;
-        const uint8_t *quote = string_end(key, end);
+        const uint8_t *quote = key_end(key, end);
         unsigned found;
 
-        if (quote == NULL || memchr(key, '\\', (size_t)(quote - key)) != NULL) break;
+        if (quote == NULL) break;
         at = skip_space(quote + 1, end);
         if (at >= end || *at != ':') break;
         at = skip_space(at + 1, end);

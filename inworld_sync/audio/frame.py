@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from inworld_sync._native import ffi, hold
-from inworld_sync.audio._memory import new_output, readable
+from inworld_sync.audio._memory import U8, as_bytes, new_output
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["FrameBuilder", "FrameForm"]
+
+# Bound here, since a look-up in the library costs as much as a short call.
+_from_buffer: Final = ffi.from_buffer
+_frame_text: Final = hold.iw_frame_text
+_random_bytes: Final = os.urandom
+_integer: Final = int.from_bytes
 
 
 class FrameForm(enum.Enum):
@@ -52,7 +58,8 @@ class FrameBuilder:
         self._head = head.encode()
         self._tail = tail.encode()
         self._form: int = form.value
-        self._around_bytes = hold.IW_FRAME_HEADER_BYTES + len(self._head) + len(self._tail)
+        self._head_bytes, self._tail_bytes = len(self._head), len(self._tail)
+        self._around_bytes = hold.IW_FRAME_HEADER_BYTES + self._head_bytes + self._tail_bytes
 
     def build(self, audio: Buffer) -> bytes:
         """
@@ -64,21 +71,21 @@ class FrameBuilder:
         Raises:
             AudioError: The last sample is cut.
         """
-        source = readable(audio)
+        source = audio if type(audio) is bytes else _from_buffer(U8, audio)
         size_bytes = len(source)
         room_bytes = self._around_bytes + (size_bytes + 2) // 3 * 4
         room = new_output(room_bytes)
-        written = hold.iw_frame_text(
+        written = _frame_text(
             room,
             room_bytes,
             self._head,
-            len(self._head),
+            self._head_bytes,
             source,
             size_bytes,
             self._form,
             self._tail,
-            len(self._tail),
-            int.from_bytes(os.urandom(4), "little"),
+            self._tail_bytes,
+            _integer(_random_bytes(4), "little"),
         )
         if written < 0:
             del source  # a traceback would keep the buffer locked
@@ -86,4 +93,4 @@ class FrameBuilder:
                 f"{FrameForm(self._form).name} takes whole samples, got {size_bytes} bytes: the "
                 "last sample is cut"
             )
-        return ffi.buffer(room, written)[:]
+        return as_bytes(room, written)
