@@ -20,8 +20,8 @@ from inworld_sync.models.stt import (
     Turn,
 )
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.stt_delivery import Delivery, DeliverySettings
-from inworld_sync.sessions.stt_intake import Overflow
+from inworld_sync.sessions.stt_delivery import Delivery
+from inworld_sync.sessions.stt_intake import DeliverySettings, Overflow
 from inworld_sync.sessions.stt_rate import DEFAULT_CHUNKS_PER_SECOND, ChunkRate
 from inworld_sync.sessions.stt_stream import SttStream
 from inworld_sync.transport.http import HttpClient

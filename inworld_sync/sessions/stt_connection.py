@@ -85,7 +85,12 @@ class SttConnection(Connection[stt.SttMessage]):
         link = connector.open(stt.PATH, cls.next_name(), timeout=timeout)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
-        connection._send(stt.transcribe_config(config))
+        try:
+            connection._send(stt.transcribe_config(config))
+        except BaseException:
+            connection.abort()
+            connection.close()
+            raise
         return connection
 
     def send_audio(self, pcm: bytes) -> None:

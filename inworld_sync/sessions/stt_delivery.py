@@ -41,14 +41,14 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.stt_connection import SttConnection
-from inworld_sync.sessions.stt_intake import Intake, Overflow
-from inworld_sync.sessions.stt_rate import ChunkRate
+from inworld_sync.sessions.stt_intake import DeliverySettings, Intake
+from inworld_sync.sessions.stt_lead import Lead
 from inworld_sync.sessions.stt_retry import Retries, is_regular
 from inworld_sync.sessions.stt_tape import Tape, TurnEnd
-from inworld_sync.sessions.stt_turns import SttEvent, TurnLog
+from inworld_sync.sessions.stt_turns import SttEvent, TurnLog, is_manual
 from inworld_sync.transport.deadline import Deadline
 
-__all__ = ["KEEP_SECONDS", "Delivery", "DeliverySettings"]
+__all__ = ["KEEP_SECONDS", "Delivery"]
 
 _Task: TypeAlias = Callable[[], object]
 
@@ -64,31 +64,8 @@ _GOOD_SECONDS: Final = 60.0
 _QUIET_SECONDS: Final = 5.0
 # A final transcript that comes after the usage is waited for so long.
 _AFTER_USAGE_SECONDS: Final = 1.0
-# Audio that is given faster than it sounds, by so much, waits for what it is ahead of, so long.
-_LEAD_MS: Final = 5000
-_AHEAD_PATIENCE_SECONDS: Final = 10.0
 # Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
 _LONGEST_WAIT_SECONDS: Final = 1.0
-
-
-@attrs.frozen(kw_only=True)
-class DeliverySettings:
-    """
-    How one stream is sent.
-
-    Attributes:
-        rate: Gives turns to send.
-        overflow: What happens when more is given than can wait.
-        max_waiting_bytes: How much can.
-        max_reconnects: Attempts in a row without any progress of the transcript.
-        keeps_events: Whether anybody will take events; kept for nobody they would pile up.
-    """
-
-    rate: ChunkRate
-    overflow: Overflow
-    max_waiting_bytes: int
-    max_reconnects: int
-    keeps_events: bool = True
 
 
 class Delivery:
@@ -126,15 +103,11 @@ class Delivery:
         self._room = self.changed.part()
         self._rate_hz = config.sample_rate_hz
         self._chunk_samples = self._rate_hz * _CHUNK_MS // 1000
-        self._tape = Tape(KEEP_SECONDS * self._rate_hz)
-        self._intake = Intake(
-            self._tape,
-            self._room,
-            settings.overflow,
-            settings.max_waiting_bytes,
-            self._require_open,
-        )
-        self._log = TurnLog(is_manual=_is_manual(config))
+        keep_samples = KEEP_SECONDS * self._rate_hz
+        self._tape = Tape(keep_samples)
+        self._lead = Lead(self._tape, self._rate_hz, keep_samples)
+        self._intake = Intake(self._tape, self._room, settings, self._require_open)
+        self._log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
         self._retries = Retries(settings.max_reconnects)
@@ -142,8 +115,8 @@ class Delivery:
         self._close_sent = False
         self._usage_at: float | None = None
         self._retired: InworldError | None = None
+        self._send_error: InworldError | None = None
         self._sent_at = self._heard_at = time.monotonic()
-        self._opened_at = time.monotonic()
         self._pump = threading.Thread(target=self._run, name=f"inworld-{name}", daemon=True)
 
     # Any thread.
@@ -384,8 +357,11 @@ class Delivery:
 
     def _task_for(self, connection: SttConnection) -> _Task | None:
         if connection.ended is not None:
-            return functools.partial(self._reconnect, connection) if self._must_connect() else None
-        if self._is_too_far_ahead():
+            if self._must_connect(connection.ended):
+                return functools.partial(self._reconnect, connection)
+            self._tape.cover(self._tape.sent)
+            return None
+        if self._lead.is_too_long(self._heard_at if self._log.is_open else None):
             return None
         item = self._tape.next(self._chunk_samples, flush=self._finishing)
         if isinstance(item, TurnEnd):
@@ -398,17 +374,6 @@ class Delivery:
             return functools.partial(self._attempt, connection, connection.close_stream)
         return None
 
-    def _is_too_far_ahead(self) -> bool:
-        """Whether audio would be let go that an open turn still needs, if it went on."""
-        # Sound that is heard as it is given is never ahead of itself.
-        lead_ms = self._ms(self._tape.end) - (time.monotonic() - self._opened_at) * 1000
-        if lead_ms < _LEAD_MS or self._log.open_from_ms is None:
-            return False
-        ahead_ms = self._ms(self._tape.sent) - self._log.open_from_ms
-        limit_ms = KEEP_SECONDS * 1000 - 2 * _CHUNK_MS
-        waited = time.monotonic() - self._heard_at
-        return ahead_ms > limit_ms and waited < _AHEAD_PATIENCE_SECONDS
-
     def _attempt(
         self, connection: SttConnection, send: Callable[[], None], *, paced: bool = False
     ) -> None:
@@ -416,14 +381,17 @@ class Delivery:
             return
         try:
             send()
-        except (TransportError, ClosedError):
-            # Its reader knows best why, and will say so now at the latest.
+        except (TransportError, ClosedError) as error:
+            self._send_error = error
+            # Its reader may still find out why: a service says so before it hangs up.
+            self._await_end(connection)
             connection.abort()
             self._await_end(connection)
             return
         with self.changed:
             self._sent_at = time.monotonic()
             if paced:
+                self._lead.note_sent()
                 self._room.notify_all()
 
     def _await_end(self, connection: SttConnection) -> None:
@@ -432,11 +400,9 @@ class Delivery:
             while connection.ended is None and not deadline.expired:
                 self._work.wait(deadline.remaining())
 
-    def _must_connect(self) -> bool:
+    def _must_connect(self, ended: StreamEnded) -> bool:
         """Whether a lost connection must be replaced now; the monitor is held."""
-        connection = self._connection
-        ended = None if connection is None else connection.ended
-        if ended is None or not is_regular(ended) or self._log.is_open or self._finishing:
+        if not is_regular(ended) or self._log.is_open or self._finishing:
             return True
         is_quiet = time.monotonic() - self._sent_at > _QUIET_SECONDS
         return not is_quiet or bool(self._tape.unsent_bytes) or self._tape.has_mark
@@ -444,10 +410,12 @@ class Delivery:
     def _reconnect(self, lost: SttConnection) -> None:
         lost.close()
         assert lost.ended is not None
-        cause: InworldError = lost.ended.error or ConnectionLost("the connection was aborted")
+        error = lost.ended.error or self._send_error
+        first = error or ConnectionLost("the connection was aborted")
+        cause = ConnectionLost(str(first)) if isinstance(first, ClosedError) else first
         if time.monotonic() - self._connected_at > _GOOD_SECONDS:
             self._retries.reset()
-        attempts = 0
+        attempts, self._send_error = 0, None
         while True:
             self._retries.require(cause)
             attempts += 1
@@ -461,7 +429,7 @@ class Delivery:
         with self.changed:
             self._connection = connection
             self._connected_at = self._heard_at = time.monotonic()
-            self._resume(attempts, lost.ended.error or cause)
+            self._resume(attempts, first)
             retired = self._retired is not None
         if retired:
             connection.abort()
@@ -479,6 +447,7 @@ class Delivery:
         tape, log = self._tape, self._log
         resent = tape.sent - tape.start
         tape.rewind()
+        self._lead.restart()
         start_ms = self._ms(tape.start)
         open_from_ms = log.open_from_ms
         lost_ms = 0.0 if open_from_ms is None else max(0.0, start_ms - open_from_ms)
@@ -509,11 +478,3 @@ class Delivery:
 
     def _ms(self, samples: int) -> float:
         return samples * 1000.0 / self._rate_hz
-
-
-def _is_manual(config: TranscribeConfig) -> bool:
-    """Whether the user alone ends turns."""
-    if config.soniox is not None:
-        return config.soniox.enable_endpoint_detection is False
-    own = config.inworld or config.assemblyai
-    return own is not None and own.vad_threshold == 0

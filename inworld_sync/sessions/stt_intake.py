@@ -10,17 +10,46 @@ import threading
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
+import attrs
+
 from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.models.checks import between
+from inworld_sync.sessions.stt_rate import ChunkRate
 from inworld_sync.sessions.stt_tape import Tape
 from inworld_sync.transport.deadline import Deadline
 
-__all__ = ["Intake", "Overflow"]
+__all__ = ["DeliverySettings", "Intake", "Overflow"]
 
 Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 
 _POLICIES: Final = ("block", "raise", "drop_oldest")
 # Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
 _LONGEST_WAIT_SECONDS: Final = 1.0
+
+
+def _is_policy(_: object, __: object, value: object) -> None:
+    if value not in _POLICIES:
+        raise ConfigError(f"overflow must be one of {', '.join(_POLICIES)}, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class DeliverySettings:
+    """
+    How one stream is sent.
+
+    Attributes:
+        rate: Gives turns to send.
+        overflow: What happens when more is given than can wait.
+        max_waiting_bytes: How much can.
+        max_reconnects: Attempts in a row without any progress of the transcript.
+        keeps_events: Whether anybody will take events; kept for nobody they would pile up.
+    """
+
+    rate: ChunkRate
+    overflow: Overflow = attrs.field(validator=_is_policy)
+    max_waiting_bytes: int = attrs.field(validator=between(1, 1 << 40, " bytes"))
+    max_reconnects: int = attrs.field(validator=between(0, 1_000_000))
+    keeps_events: bool = True
 
 
 class Intake:
@@ -30,8 +59,7 @@ class Intake:
     Args:
         tape: Where it goes.
         room: Notified when something was sent, and when the stream ends.
-        overflow: Wait, raise, or drop what has waited longest.
-        max_waiting_bytes: How much may wait; at least one second of audio.
+        settings: What to do when it is full, and when it is.
         require_open: Raises when no more audio is taken.
 
     Attributes:
@@ -42,19 +70,14 @@ class Intake:
         self,
         tape: Tape,
         room: threading.Condition,
-        overflow: Overflow,
-        max_waiting_bytes: int,
+        settings: DeliverySettings,
         require_open: Callable[[], None],
     ) -> None:
-        if overflow not in _POLICIES:
-            raise ConfigError(f"overflow must be one of {', '.join(_POLICIES)}, got {overflow!r}")
-        if max_waiting_bytes < 1:
-            raise ConfigError(f"max_waiting_bytes must be at least 1, got {max_waiting_bytes!r}")
         self.dropped_samples = 0
         self._tape = tape
         self._room = room
-        self._overflow = overflow
-        self._limit = max_waiting_bytes
+        self._overflow = settings.overflow
+        self._limit = settings.max_waiting_bytes
         self._require_open = require_open
 
     def put(self, pcm: bytes | memoryview, timeout: float | None) -> None:

@@ -18,6 +18,7 @@ from inworld_sync.models.stt import (
     SpeechStarted,
     SpeechStopped,
     SttUsage,
+    TranscribeConfig,
     Transcript,
     Transcription,
     Turn,
@@ -25,7 +26,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.sessions.stt_repeats import Repeats
 
-__all__ = ["SttEvent", "TurnLog"]
+__all__ = ["SttEvent", "TurnLog", "is_manual"]
 
 SttEvent: TypeAlias = (
     Reconnected | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
@@ -179,3 +180,11 @@ class TurnLog:
         if not by_ms:
             return word
         return attrs.evolve(word, start_ms=word.start_ms + by_ms, end_ms=word.end_ms + by_ms)
+
+
+def is_manual(config: TranscribeConfig) -> bool:
+    """Whether the user alone ends turns."""
+    if config.soniox is not None:
+        return config.soniox.enable_endpoint_detection is False
+    own = config.inworld or config.assemblyai
+    return own is not None and own.vad_threshold == 0

@@ -17,6 +17,7 @@ from inworld_sync import (
     Reconnected,
     SpeechStarted,
     SpeechStopped,
+    SttUsage,
     Transcription,
 )
 from inworld_sync.sessions import stt_delivery, stt_retry
@@ -328,6 +329,8 @@ def test_order(name):
 
     with hearing_server(hook) as (iw, _):
         with iw.stt.stream() as stream:
+            if name == "usage in the middle":
+                assert isinstance(next(stream.events(timeout=10)), SttUsage)
             transcript = stream.close()
 
     assert turns == [turn.text for turn in transcript.turns]

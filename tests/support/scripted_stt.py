@@ -39,6 +39,7 @@ class Hearing(Service):
         self._server = server
         self.counts: Counter[str] = Counter()
         self.heard = bytearray()
+        self.keeps_audio = server.keeps_audio
         self.ears = Ears(**server.ears)
 
     def run(self) -> None:
@@ -54,7 +55,8 @@ class Hearing(Service):
         elif verb == "audioChunk":
             self.moment("chunk")
             pcm = base64.b64decode(request[verb]["content"])
-            self.heard += pcm
+            if self.keeps_audio:
+                self.heard += pcm
             self.tell(self.ears.feed(pcm))
         elif verb == "endTurn":
             self.moment("endTurn")
@@ -123,11 +125,13 @@ class SttServer:
     Attributes:
         hook: Called at every moment of every connection.
         ears: Arguments of each connection's :class:`Ears`.
+        keeps_audio: Whether the audio of every connection is kept.
         connections: In their order.
     """
 
-    def __init__(self, hook: Hook, ears: dict[str, Any]) -> None:
+    def __init__(self, hook: Hook, ears: dict[str, Any], *, keeps_audio: bool = True) -> None:
         self.hook = hook
+        self.keeps_audio = keeps_audio
         self.ears = ears
         self.connections: list[Hearing] = []
         self._lock = threading.Lock()
