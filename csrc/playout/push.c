@@ -7,7 +7,7 @@
 
 #define RESYNC_MS 5000.0    /* a longer jump is another time base, not a gap */
 #define OVERTAKEN_MS 1000.0 /* by which a first packet may be behind another */
-#define ROUNDING 1e-6       /* of a pull's period */
+#define ROUNDING 1e-6       /* of the period of a pull */
 
 /* Where a packet belongs. */
 struct place {
@@ -110,7 +110,7 @@ static struct place place_behind(const struct iw_playout *playout, const struct 
     };
 }
 
-/* Where a new time base begins. The first packet to come need not be the first that was sent. */
+/* Where a new time base begins. The first packet that comes need not be the first of all. */
 static struct place place_anew(const struct iw_playout *playout)
 {
     struct place place = {.position = playout->producer.write_position, .rebased = true};
