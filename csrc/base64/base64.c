@@ -69,9 +69,7 @@ size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_byt
             return at;
         memcpy(dst, &bytes, 4); /* the next group replaces the fourth */
     }
-    if (src_bytes - at == 5)
-        return at + decode_last_group(dst, src + at, 4);
-    return src_bytes - at < 2 ? at : at + decode_last_group(dst, src + at, src_bytes - at);
+    return at == src_bytes ? at : at + decode_last_group(dst, src + at, src_bytes - at);
 }
 
 /* Two characters for each 12 bits, the first one in the low byte. */

@@ -35,6 +35,7 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
  * dst        out, three bytes a group, one or two of a cut one. When all is decoded nothing is
  *            written behind them; when not, all of src_bytes / 4 * 3 bytes may be
  * src        in
+ * src_bytes  not one more than a multiple of four
  *
  * Returns the characters decoded: src_bytes, or a multiple of four below it.
  */

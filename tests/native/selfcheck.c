@@ -201,6 +201,10 @@ static void check_values(const struct operation *operation)
         fill_random(other, 4096 * 2);
         check_operation(operation, 4096);
     }
+    /* The loudest samples side by side, whose squares add up to 2^31. */
+    for (at = 0; at < 4096; at++)
+        memcpy(input + 2 * at, "\x00\x80", 2);
+    check_operation(operation, 2048);
 }
 
 static void check_gains(const struct operation *operation)
