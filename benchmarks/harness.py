@@ -1,0 +1,160 @@
+"""
+One way to compare: every candidate once in each round, in a turning order.
+
+A ratio is our time by a peer's, taken inside a round, so that a busy machine disturbs both sides
+of one alike; what is told is the median over the rounds and its quartiles. A target is the largest
+good ratio.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Call", "Case", "Row", "Settings", "compare", "cpu_of"]
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    What is done, by us and by others.
+
+    Attributes:
+        name: What is done.
+        size: To so many of ``unit``.
+        unit: Bytes of plain data, or samples, or what else is counted.
+        ours: Our call.
+        peers: Their calls, by name.
+        targets: The largest good ratio, by peer and level; ``any`` is for all vector levels.
+        tells_seconds: Each call is a round by itself and returns the seconds of one unit of work;
+            other calls are timed, as often as fills a round.
+        rounds: At most so many, for calls that take long.
+    """
+
+    name: str
+    size: int
+    unit: str
+    ours: Call
+    peers: Mapping[str, Call]
+    targets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tells_seconds: bool = False
+    rounds: int = 1000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to measure."""
+
+    rounds: int = 31
+    round_seconds: float = 0.0005
+    is_quick: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One comparison.
+
+    Attributes:
+        name: Of the case; and so ``size`` and ``unit``.
+        peer: With whom.
+        ours_us: Our median, in microseconds; ``peer_us`` theirs.
+        ratio: Ours by theirs, the median over the rounds; then the quartiles.
+        target: The largest good ratio; None where there is none on this level.
+        met: Whether it is; None where there is no target.
+    """
+
+    name: str
+    size: int
+    unit: str
+    peer: str
+    ours_us: float
+    peer_us: float
+    ratio: float
+    lower_quartile: float
+    upper_quartile: float
+    target: float | None
+    met: bool | None
+
+
+def cpu_of(call: Call, times: int) -> float:
+    """The CPU seconds, of all threads of this process, of one of so many calls."""
+    begin = time.process_time()
+    for _ in range(times):
+        call()
+    return (time.process_time() - begin) / times
+
+
+def _seconds(call: Call, times: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - begin) / times
+
+
+def compare(case: Case, level: str, settings: Settings) -> list[Row]:
+    """Measure a case and give a row for each peer."""
+    calls = {"": case.ours, **case.peers}
+    if case.tells_seconds:
+        runs = {name: _telling(call) for name, call in calls.items()}
+    else:
+        runs = {name: _timed(call, settings.round_seconds) for name, call in calls.items()}
+    found = _turn_about(runs, min(case.rounds, settings.rounds))
+    ours = found.pop("")
+    return [_row(case, peer, level, ours, theirs) for peer, theirs in found.items()]
+
+
+def _telling(call: Call) -> Callable[[], float]:
+    def run() -> float:
+        seconds = call()
+        assert isinstance(seconds, float)
+        return seconds
+
+    return run
+
+
+def _timed(call: Call, round_seconds: float) -> Callable[[], float]:
+    times = max(1, int(round_seconds / max(_seconds(call, 8), 1e-9)))
+    return lambda: _seconds(call, times)
+
+
+def _turn_about(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(rounds):
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                found[name].append(runs[name]())
+    finally:
+        gc.enable()
+    return found
+
+
+def _row(case: Case, peer: str, level: str, ours: list[float], theirs: list[float]) -> Row:
+    ratios = [own / other for own, other in zip(ours, theirs, strict=True)]
+    lower, ratio, upper = (
+        statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    )
+    targets = case.targets.get(peer, {})
+    target = targets.get(level, None if level == "scalar" else targets.get("any"))
+    return Row(
+        case.name,
+        case.size,
+        case.unit,
+        peer,
+        statistics.median(ours) * 1e6,
+        statistics.median(theirs) * 1e6,
+        ratio,
+        lower,
+        upper,
+        target,
+        None if target is None else ratio <= target,
+    )
