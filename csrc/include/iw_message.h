@@ -29,7 +29,7 @@ enum iw_split_kind {
 };
 
 struct iw_split_span {
-    size_t offset_bytes; /* from the front of the message */
+    size_t offset_bytes; /* from the front of the message without the audio's text */
     size_t size_bytes;
     size_t kind; /* enum iw_split_kind */
 };
@@ -104,14 +104,15 @@ enum { IW_FRAME_HEADER_BYTES = 14 };
  * dst_bytes    the room at dst; IW_FRAME_HEADER_BYTES + head + tail + 4/3 of the audio, and 4
  * head, tail   in, JSON text around the audio
  * audio        in, as `form` says; whole samples
- * mask         the masking key; fresh and random for every frame (RFC 6455 section 5.3)
+ * mask         in, 4 bytes, the masking key; fresh and random for every frame (RFC 6455
+ *              section 5.3)
  *
  * Returns the bytes of the frame, or IW_NO_ROOM, or IW_BAD_ARGUMENT for a form that does not
  * exist and for cut samples.
  */
 ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, size_t head_bytes,
                         const uint8_t *audio, size_t audio_bytes, int form,
-                        const uint8_t *tail, size_t tail_bytes, uint32_t mask);
+                        const uint8_t *tail, size_t tail_bytes, const uint8_t *mask);
 
 /* cffi: end */
 

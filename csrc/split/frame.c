@@ -72,10 +72,11 @@ static void put_audio(uint8_t *dst, size_t dst_bytes, const uint8_t *audio, size
 
 ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, size_t head_bytes,
                         const uint8_t *audio, size_t audio_bytes, int form,
-                        const uint8_t *tail, size_t tail_bytes, uint32_t mask)
+                        const uint8_t *tail, size_t tail_bytes, const uint8_t *mask)
 {
     ptrdiff_t plain_bytes = wire_bytes(form, audio_bytes);
     size_t text_bytes, payload_bytes, at;
+    uint32_t key = 0;
     uint8_t *payload;
 
     if (plain_bytes < 0) return IW_BAD_ARGUMENT;
@@ -83,11 +84,14 @@ ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, siz
     payload_bytes = head_bytes + text_bytes + tail_bytes;
     if (dst_bytes < IW_FRAME_HEADER_BYTES + payload_bytes) return IW_NO_ROOM;
     at = put_header(dst, payload_bytes);
-    for (int i = 0; i < 4; i++) dst[at++] = (uint8_t)(mask >> 8 * i);
+    for (int i = 0; i < 4; i++) {
+        dst[at++] = mask[i];
+        key |= (uint32_t)mask[i] << 8 * i;
+    }
     payload = dst + at;
     memcpy(payload, head, head_bytes);
     put_audio(payload + head_bytes, text_bytes, audio, audio_bytes, form);
     memcpy(payload + head_bytes + text_bytes, tail, tail_bytes);
-    iwp_kernels_active()->ws_mask(payload, payload, payload_bytes, mask);
+    iwp_kernels_active()->ws_mask(payload, payload, payload_bytes, key);
     return (ptrdiff_t)(at + payload_bytes);
 }

@@ -40,6 +40,7 @@ struct walk {
     struct iw_split_result *result;
     int form;
     enum iw_status status;
+    size_t cut_bytes; /* of the audio's text, once it was met */
     unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key stood at this depth */
 };
 
@@ -233,6 +234,7 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
     walk->result->spans[0].offset_bytes = (size_t)(begin - walk->src);
     walk->result->spans[0].size_bytes = (size_t)(at - begin);
     walk->result->spans[0].kind = IW_SPLIT_TEXT;
+    walk->cut_bytes = (size_t)(at - begin);
     return at + 1;
 }
 
@@ -246,7 +248,7 @@ static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t 
 
     if (end == NULL) return give_up(walk, IW_NOT_PLAIN);
     inner = (size_t)(end - begin);
-    span->offset_bytes = (size_t)(begin - walk->src);
+    span->offset_bytes = (size_t)(begin - walk->src) - walk->cut_bytes;
     span->size_bytes = inner;
     if (*begin == '"') {
         if (memchr(begin, '\\', inner) != NULL) {

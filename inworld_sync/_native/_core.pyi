@@ -258,6 +258,6 @@ class Lib:
         form: int,
         tail: bytes,
         tail_bytes: int,
-        mask: int,
+        mask: bytes,
         /,
     ) -> int: ...

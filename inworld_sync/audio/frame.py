@@ -26,7 +26,6 @@ __all__ = ["FrameBuilder", "FrameForm"]
 _from_buffer: Final = ffi.from_buffer
 _frame_text: Final = hold.iw_frame_text
 _random_bytes: Final = os.urandom
-_integer: Final = int.from_bytes
 
 
 class FrameForm(enum.Enum):
@@ -85,7 +84,7 @@ class FrameBuilder:
             self._form,
             self._tail,
             self._tail_bytes,
-            _integer(_random_bytes(4), "little"),
+            _random_bytes(4),
         )
         if written < 0:
             del source  # a traceback would keep the buffer locked

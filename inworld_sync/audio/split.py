@@ -62,6 +62,10 @@ class Split(NamedTuple):
     picks: tuple[bytes | None, ...]
 
 
+# Half of what the class itself takes for it.
+_new_split: Final = tuple.__new__
+
+
 class Splitter:
     """
     Splits the messages of one connection.
@@ -114,13 +118,11 @@ class Splitter:
         )
         if status != _OK:
             return None
-        cells = _read_cells(self._cells, self._cell_count)
-        picks = _picked(text, cells) if len(cells) > 4 else ()
-        audio_bytes, start, text_bytes, kind, *_ = cells
-        if kind != _TEXT:
-            return Split(None, bytes(text), picks)
-        rest = b"".join((text[:start], text[start + text_bytes :]))
-        return Split(as_bytes(room, audio_bytes), rest, picks)
+        audio_bytes, start, text_bytes, kind, *spans = _read_cells(self._cells, self._cell_count)
+        is_found = kind == _TEXT
+        rest = b"".join((text[:start], text[start + text_bytes :])) if is_found else bytes(text)
+        audio = as_bytes(room, audio_bytes) if is_found else None
+        return _new_split(Split, (audio, rest, _picked(rest, spans) if spans else ()))
 
     def split_into(
         self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
@@ -160,9 +162,11 @@ class Splitter:
         self._room = new_output(self._room_bytes)
 
 
-def _picked(text: memoryview, cells: list[int]) -> tuple[bytes | None, ...]:
-    found: list[bytes | None] = []
-    for at in range(4, len(cells), 3):
-        start, size_bytes, kind = cells[at : at + 3]
-        found.append(bytes(text[start : start + size_bytes]) if kind in _PLAIN else None)
-    return tuple(found)
+def _picked(rest: bytes, spans: list[int]) -> tuple[bytes | None, ...]:
+    cells = iter(spans)
+    return tuple(
+        [
+            rest[start : start + size_bytes] if kind in _PLAIN else None
+            for start, size_bytes, kind in zip(cells, cells, cells, strict=True)
+        ]
+    )
