@@ -92,7 +92,6 @@ class TtsContext:
         self._stream = stream
         self._assembler = Assembler(context_id, config.audio)
         self._usage = TtsUsage()
-        self._is_uncounted = False
         self._answered = False
         self._active_at = time.monotonic()
         self._sent_characters = 0
@@ -259,15 +258,14 @@ class TtsContext:
                 self._stream.ended is not None
                 or (
                     self._stream.waiting_bytes < max_bytes
-                    and (self._has_begun_all_but(max_characters) or self._is_quiet)
+                    and (
+                        self._sent_characters - self._usage.characters < max_characters
+                        or self._is_quiet
+                    )
                 )
             )
         )
         return self._stream.ended is None
-
-    def _has_begun_all_but(self, characters: int) -> bool:
-        # Without any count, nothing tells how much was begun.
-        return self._is_uncounted or self._sent_characters - self._usage.characters < characters
 
     @property
     def _is_quiet(self) -> bool:
@@ -321,8 +319,8 @@ class TtsContext:
             buffer: Writable; its length in bytes must be even.
 
         Returns:
-            How many bytes were written from the start; the rest is left as it was. 0 with
-            :attr:`ended` set means that all was read.
+            How many bytes were written from the start; the rest is left as it was. 0 means that
+            all was read if :attr:`ended` was set before the call.
 
         Raises:
             InworldError: The context ended before its work was done, and all else was read.
@@ -451,9 +449,7 @@ class TtsContext:
         except InworldError as error:
             self._stream.end(StreamEnded("client", reason="unreadable audio", error=error))
             return
-        if message.usage is None:
-            self._is_uncounted = not self._usage.characters
-        else:
+        if message.usage is not None:
             self._usage = TtsUsage(
                 self._usage.characters + message.usage.characters,
                 message.usage.model or self._usage.model,

@@ -20,6 +20,7 @@ from inworld_sync.errors import (
     LocalProtocolError,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.sessions import dispatch
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.monitor import Monitor
 
@@ -51,6 +52,12 @@ class Source:
     def end(self, ended: StreamEnded = CLOSED) -> None:
         with self.changed:
             self.stream.end(ended)
+
+
+@pytest.fixture(autouse=True)
+def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the second look of every wait, a lost wake-up shows as a hang."""
+    monkeypatch.setattr(dispatch, "_LONGEST_WAIT_SECONDS", 60.0)
 
 
 @pytest.fixture

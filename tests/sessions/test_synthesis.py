@@ -58,6 +58,13 @@ def test_forms_of_text(iw: Inworld, text: str, form: Callable[[], Iterable[str]]
     assert spoken_part(text) == spelled(speech.data)
 
 
+def test_white_space_is_not_lost() -> None:
+    """Tokens that are white space alone, which cannot be sent alone, go with the next."""
+    tokens = [" ", "Spaces", " ", "\n", " ", "between", ".", "  "]
+    with scripted(obedient) as iw:
+        assert " Spaces \n between." == told(iw.tts.stream(iter(tokens)))
+
+
 # What is no text.
 WRONG: list[tuple[object, str]] = [
     ("", "something to speak"),

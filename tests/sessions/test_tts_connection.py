@@ -27,9 +27,17 @@ from inworld_sync import (
     TtsConnection,
     TtsContext,
 )
+from inworld_sync.sessions import base, dispatch
 
 from support.scripted import Script, Service, obedient, samples_of, scripted, text_of
 from support.spelling import spelled
+
+
+@pytest.fixture
+def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the second look of every wait, a lost wake-up shows as a hang."""
+    monkeypatch.setattr(base, "_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(dispatch, "_LONGEST_WAIT_SECONDS", 60.0)
 
 
 def spoken(context: TtsContext) -> str:
@@ -410,6 +418,48 @@ def test_a_bad_key(spelling_server_url: str) -> None:
 # Back-pressure.
 
 
+@pytest.mark.usefixtures("no_safety_net")
+def test_a_consumer_that_comes_back() -> None:
+    """A reader that paused goes on as soon as there is room."""
+    chunks = 50
+
+    def flooding(service: Service) -> None:
+        context_id = service.until("close_context")
+        for _ in range(chunks):
+            service.audio(context_id, bytes(1 << 19))
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(flooding) as iw, iw.tts.connect() as connection:
+        context = finished(connection)
+        while context.waiting_bytes < 16 << 20:
+            threading.Event().wait(0.001)
+
+        assert chunks == len(list(context.audio(10)))
+
+
+@pytest.mark.usefixtures("no_safety_net")
+def test_close_with_a_paused_reader() -> None:
+    """Closing wakes a reader that pauses; nothing is left of the connection."""
+
+    def flooding(service: Service) -> None:
+        context_id = service.until("flush_context")
+        for _ in range(40):
+            service.audio(context_id, bytes(1 << 19))
+        service.until_left()
+
+    with scripted(flooding) as iw:
+        connection = iw.tts.connect()
+        context = opened(connection)
+        while context.waiting_bytes < 16 << 20:
+            threading.Event().wait(0.001)
+        connection.close()
+
+        assert connection.ended is not None
+        assert not [thread for thread in connection._threads if thread.is_alive()]
+
+
+@pytest.mark.usefixtures("no_safety_net")
 def test_a_consumer_that_stops_for_good() -> None:
     """A context that nobody listens to makes the service wait, and other contexts go on."""
     sent = 0

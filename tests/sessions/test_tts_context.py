@@ -461,8 +461,11 @@ def test_read_audio(connection: TtsConnection) -> None:
         assert 0 == context.read_audio(buffer)
         context.send("Read in small portions.")
         context.close()
-        while (count := context.read_audio(buffer)) or context.ended is None:
-            read += buffer[:count]
+        over = False
+        while not over:
+            over = context.ended is not None
+            while count := context.read_audio(buffer):
+                read += buffer[:count]
 
     assert "Readinsmallportions." == spelled(read)
 

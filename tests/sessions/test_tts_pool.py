@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -284,6 +285,26 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
             threading.Event().wait(0.001)
 
 
+def test_a_connection_that_answers_nothing_is_cut() -> None:
+    """The place of a service that has fallen silent is free at once: it would answer no CLOSE."""
+    release = threading.Event()
+    with (
+        scripted(
+            lambda _: release.wait(20),
+            obedient,
+            limiter=CountingLimiter(1),
+            close_timeout=30,
+            dead_after=30,
+        ) as iw,
+        contextlib.ExitStack() as at_end,
+    ):
+        at_end.callback(release.set)
+        with pytest.raises(DeadlineExceeded):
+            iw.tts.synthesize("Hi", timeout=0.05)
+
+        assert "Next" == said(iw, "Next")
+
+
 def test_idle_connections_are_let_go(spelling_server: Emulator) -> None:
     """One idle connection is kept; the others give their places back."""
     hold = threading.Barrier(11)
@@ -357,6 +378,7 @@ def test_stopped_while_waiting() -> None:
             threading.Event().wait(0.001)
         stream.close()
         thread.join(10)
+        assert not thread.is_alive()
         connection.close()
 
     assert [[]] == results
