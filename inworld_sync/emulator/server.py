@@ -24,6 +24,8 @@ from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
+from inworld_sync.emulator.realtime.replies import ReplyMaker
+from inworld_sync.emulator.realtime.service import RealtimeService
 from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
 from inworld_sync.emulator.routes import Routes, Service
 from inworld_sync.emulator.settings import Settings
@@ -59,6 +61,7 @@ class Emulator:
             see :mod:`inworld_sync.emulator.faults`. Later connections run unharmed.
         synthesizer: Speaks instead of the built-in engine.
         speech_engine: Listens instead of the built-in engine.
+        reply_maker: Decides what to answer in Realtime, instead of the built-in rules.
         allow_remote: Allow a *host* that other machines can reach.
 
     Raises:
@@ -83,6 +86,7 @@ class Emulator:
         faults: Iterable[str | Fault | Sequence[Fault]] = (),
         synthesizer: Synthesizer | None = None,
         speech_engine: SpeechEngine | None = None,
+        reply_maker: ReplyMaker | None = None,
         allow_remote: bool = False,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
@@ -105,6 +109,7 @@ class Emulator:
             VoicesService(self._backend),
             SttService(self._backend),
             SttHttpService(self._backend),
+            RealtimeService(self._backend, reply_maker),
         ]
         self._routes = Routes(services)
         self._lock = threading.Lock()

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import attrs
 
+from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.emulator.voices import VOICES, Voice
 from inworld_sync.errors import ConfigError
 
@@ -64,6 +65,7 @@ class Settings:
             once; one more is refused with code 8. 0 is no limit, and the service's own answer is
             not known.
         voices: The voices that exist, by id.
+        realtime: Limits and quirks of Realtime alone.
     """
 
     check_credentials: bool = True
@@ -91,3 +93,4 @@ class Settings:
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=_not_negative)
     voices: tuple[Voice, ...] = VOICES
+    realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

@@ -1,0 +1,1 @@
+"""Realtime over WebSocket: a session that listens, answers and speaks."""

@@ -1,0 +1,125 @@
+"""Checks of a client event's fields; each refusal names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from inworld_sync.emulator.realtime.events import InvalidRequest
+
+__all__ = [
+    "flag",
+    "inner",
+    "max_tokens",
+    "modalities",
+    "number",
+    "object_or_null",
+    "one_of",
+    "text",
+    "tool_choice",
+    "tools",
+]
+
+_MAX_TOKENS = 4096
+_TOOL_TYPES = ("function", "mcp", "web_search")
+
+
+def inner(fields: Mapping[str, object], name: str) -> dict[str, object]:
+    """Return an object inside another, empty when it is missing or none."""
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def one_of(value: object, allowed: Collection[str], param: str) -> None:
+    """Refuse what is none of some names."""
+    if not isinstance(value, str) or value not in allowed:
+        known = ", ".join(allowed)
+        raise InvalidRequest(
+            "invalid_value", f"Invalid value: {value!r}. Supported values are: {known}.", param
+        )
+
+
+def text(fields: Mapping[str, object], name: str, parent: str) -> str:
+    """Refuse what is no text; a missing one is empty."""
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidRequest("invalid_type", f"{name} must be a string", f"{parent}.{name}")
+    return value
+
+
+def flag(fields: Mapping[str, object], name: str, parent: str) -> None:
+    """Refuse what is neither true, false nor null."""
+    if not isinstance(fields.get(name), (bool, type(None))):
+        raise InvalidRequest("invalid_type", f"{name} must be a boolean", f"{parent}.{name}")
+
+
+def number(
+    fields: Mapping[str, object], name: str, low: float, high: float, parent: str
+) -> float | None:
+    """Return a number in a range, or None for null."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    param = f"{parent}.{name}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidRequest("invalid_type", f"{param} must be a number", param)
+    if not low <= value <= high:
+        message = f"Invalid value: {value!r}. {param} must be between {low:g} and {high:g}."
+        raise InvalidRequest("invalid_value", message, param)
+    return value
+
+
+def object_or_null(fields: Mapping[str, object], name: str, parent: str) -> None:
+    """Refuse what is neither an object nor null."""
+    if not isinstance(fields.get(name), (dict, type(None))):
+        param = f"{parent}.{name}"
+        raise InvalidRequest("invalid_type", f"{param} must be an object or null", param)
+
+
+def modalities(value: object, param: str) -> tuple[str, ...]:
+    """Return the modalities of a reply: ``audio``, ``text``, or both."""
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest("invalid_type", f"{param} must be a list that is not empty", param)
+    for one in value:
+        one_of(one, ("audio", "text"), param)
+    return tuple(value)
+
+
+def max_tokens(value: object, param: str) -> int | None:
+    """Return the tokens that a reply may have; None for any number."""
+    if value is None or value == "inf":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_TOKENS:
+        message = f"Invalid value: {value!r}. {param} must be 1 to {_MAX_TOKENS} or 'inf'."
+        raise InvalidRequest("invalid_value", message, param)
+    return value
+
+
+def tools(value: object, param: str) -> tuple[Mapping[str, object], ...]:
+    """Return the tools of a session or a response."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise InvalidRequest("invalid_type", f"{param} must be a list", param)
+    for at, tool in enumerate(value):
+        where = f"{param}[{at}]"
+        if not isinstance(tool, dict):
+            raise InvalidRequest("invalid_type", f"{where} must be an object", where)
+        one_of(tool.get("type"), _TOOL_TYPES, f"{where}.type")
+        needed = {"function": "name", "mcp": "server_label"}.get(str(tool["type"]))
+        if needed and not isinstance(tool.get(needed), str):
+            raise InvalidRequest(
+                "missing_required_parameter",
+                f"Missing required parameter: '{where}.{needed}'.",
+                f"{where}.{needed}",
+            )
+    return tuple(value)
+
+
+def tool_choice(value: object, param: str) -> None:
+    """Refuse what chooses no tool in one of the known ways."""
+    if isinstance(value, dict):
+        one_of(value.get("type"), ("function", "mcp"), f"{param}.type")
+    elif value is not None:
+        one_of(value, ("auto", "none", "required"), param)

@@ -1,0 +1,287 @@
+"""
+The session object: its defaults, what a client may change, and what is told of it.
+
+Later updates are merged deeply, and one that holds a wrong value applies nothing.
+Source: Inworld Realtime reference, ``session.update``.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+
+import attrs
+
+from inworld_sync.emulator.realtime import checks
+from inworld_sync.emulator.realtime.events import InvalidRequest
+from inworld_sync.emulator.realtime.formats import AudioFormat, read_format
+from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.tts.config import MODELS
+
+__all__ = ["Json", "SessionConfig"]
+
+Json = dict[str, object]
+
+_LIFETIME_SECONDS = 15 * 60
+# The service's default of every field that it tells of.
+_DEFAULTS: Json = {
+    "type": "realtime",
+    "object": "realtime.session",
+    "model": "google-ai-studio/gemini-2.5-flash",
+    "instructions": "",
+    "output_modalities": ["audio", "text"],
+    "temperature": None,
+    "max_output_tokens": "inf",
+    "tools": [],
+    "tool_choice": "auto",
+    "truncation": "auto",
+    "tracing": None,
+    "include": None,
+    "prompt": None,
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "transcription": {"model": "inworld/inworld-stt-1"},
+            "noise_reduction": None,
+            "turn_detection": {"type": "semantic_vad"},
+        },
+        "output": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "voice": "Dennis",
+            "model": "inworld-tts-2",
+            "speed": 1.0,
+        },
+    },
+    "providerData": {},
+}
+_TURN_DETECTION: Mapping[str, Json] = {
+    "semantic_vad": {"eagerness": "auto", "create_response": True, "interrupt_response": True},
+    "server_vad": {
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "idle_timeout_ms": None,
+        "create_response": True,
+        "interrupt_response": True,
+    },
+}
+_OWN_FIELDS = ("id", "object", "expires_at")
+_STT_PROVIDERS = ("inworld", "assemblyai", "soniox", "deepgram", "groq")
+_OPENAI_STT = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
+# The flat names of the OpenAI beta, and where their values live.
+_FLAT_NAMES = {
+    "modelId": ("model",),
+    "modalities": ("output_modalities",),
+    "max_response_output_tokens": ("max_output_tokens",),
+    "input_audio_format": ("audio", "input", "format"),
+    "input_audio_transcription": ("audio", "input", "transcription"),
+    "input_audio_noise_reduction": ("audio", "input", "noise_reduction"),
+    "turn_detection": ("audio", "input", "turn_detection"),
+    "output_audio_format": ("audio", "output", "format"),
+    "voice": ("audio", "output", "voice"),
+    "speed": ("audio", "output", "speed"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class SessionConfig:
+    """
+    The settings of one session; a change makes a new one.
+
+    Attributes:
+        fields: The session object, whole and in the service's spelling. Not changed by anybody.
+        openai: Whether a client of OpenAI's own service is on the line: it may ask for voices and
+            models that do not exist here, and it continues after tool output by itself.
+    """
+
+    fields: Json
+    openai: bool = False
+
+    @classmethod
+    def start(cls, session_id: str, *, model: str | None, openai: bool) -> SessionConfig:
+        """Make the settings of a new session."""
+        fields = copy.deepcopy(_DEFAULTS)
+        fields["id"] = session_id
+        fields["expires_at"] = int(time.time()) + _LIFETIME_SECONDS
+        if model:
+            fields["model"] = model
+        config = cls(fields=fields, openai=openai)
+        config.input["turn_detection"] = _turn_detection({}, {"type": "semantic_vad"})
+        return config
+
+    @property
+    def input(self) -> Json:
+        """The fields of ``audio.input``."""
+        return checks.inner(checks.inner(self.fields, "audio"), "input")
+
+    @property
+    def output(self) -> Json:
+        """The fields of ``audio.output``."""
+        return checks.inner(checks.inner(self.fields, "audio"), "output")
+
+    @property
+    def provider_data(self) -> Json:
+        """The fields of ``providerData``."""
+        return checks.inner(self.fields, "providerData")
+
+    @property
+    def turn_detection(self) -> Json | None:
+        """Who ends turns; None for the client."""
+        value = self.input["turn_detection"]
+        return value if isinstance(value, dict) else None
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """The format of the user's audio."""
+        return read_format(self.input["format"], "session.audio.input.format")
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """The format of the replies' audio."""
+        return read_format(self.output["format"], "session.audio.output.format")
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether the user's speech is told as text."""
+        return self.input["transcription"] is not None
+
+    @property
+    def continues_after_tools(self) -> bool:
+        """Whether tool output is answered without being asked for."""
+        return self.provider_data.get("auto_tool_response", not self.openai) is not False
+
+    def branch(self, name: str) -> Json:
+        """Return one branch of ``providerData``, empty when it is missing."""
+        return checks.inner(self.provider_data, name)
+
+    def updated(self, update: object, settings: Settings) -> SessionConfig:
+        """
+        Lay an update over the settings.
+
+        Raises:
+            InvalidRequest: A value is wrong; nothing is changed.
+        """
+        if not isinstance(update, dict):
+            raise InvalidRequest("invalid_type", "session must be an object", "session")
+        update = _with_nested_names(update)
+        fields = _merged(self.fields, update)
+        for name in _OWN_FIELDS:
+            fields[name] = self.fields[name]
+        fields["expires_at"] = int(time.time()) + _LIFETIME_SECONDS
+        new = attrs.evolve(self, fields=fields)
+        _check_top(fields)
+        self._settle_input(new, update)
+        self._settle_output(new, settings)
+        return new
+
+    def with_memory_state(self, state: Json) -> SessionConfig:
+        """Write the state of a memory cycle into ``providerData.memory``."""
+        fields = _merged(self.fields, {"providerData": {"memory": {"state": state}}})
+        return attrs.evolve(self, fields=fields)
+
+    def _settle_input(self, new: SessionConfig, update: Json) -> None:
+        """Check ``audio.input``; formats and turn detection are replaced by whole values."""
+        param = "session.audio.input"
+        fields, changes = new.input, checks.inner(checks.inner(update, "audio"), "input")
+        wanted = changes.get("format") or self.input["format"]
+        fields["format"] = read_format(wanted, f"{param}.format").describe()
+        checks.object_or_null(fields, "noise_reduction", param)
+        if (transcription := fields["transcription"]) is not None:
+            _check_transcription(transcription, f"{param}.transcription")
+        if isinstance(changes.get("turn_detection"), dict):
+            old = self.turn_detection or {}
+            fields["turn_detection"] = _turn_detection(old, checks.inner(changes, "turn_detection"))
+        elif fields["turn_detection"] is not None and "turn_detection" in changes:
+            raise InvalidRequest(
+                "invalid_type", "turn_detection must be an object", f"{param}.turn_detection"
+            )
+
+    def _settle_output(self, new: SessionConfig, settings: Settings) -> None:
+        param = "session.audio.output"
+        fields = new.output
+        fields["format"] = read_format(fields["format"], f"{param}.format").describe()
+        checks.number(fields, "speed", 0.25, 1.5, param)
+        voice, model = fields["voice"], fields["model"]
+        if isinstance(voice, dict):
+            voice = fields["voice"] = voice.get("id")
+        if not self.openai:
+            known = [one.voice_id for one in settings.voices]
+            checks.one_of(voice, known, f"{param}.voice")
+            checks.one_of(model, MODELS, f"{param}.model")
+
+
+def _merged(old: Json, new: Mapping[str, object]) -> Json:
+    """Lay objects over objects; everything else is replaced. The old one is not changed."""
+    merged = dict(old)
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping):
+            value = _merged(before if isinstance(before, dict) else {}, value)
+        merged[name] = value
+    return {name: _copied(value) for name, value in merged.items()}
+
+
+def _copied(value: object) -> object:
+    return dict(value) if isinstance(value, dict) else value
+
+
+def _with_nested_names(update: Json) -> Json:
+    """Move the older flat names to where their values live; drop what the service ignores."""
+    nested = {name: value for name, value in update.items() if name != "provider_data"}
+    for flat, path in _FLAT_NAMES.items():
+        if flat not in nested:
+            continue
+        value: object = nested.pop(flat)
+        for name in reversed(path):
+            value = {name: value}
+        if isinstance(value, dict):
+            nested = _merged(value, nested)
+    return nested
+
+
+def _check_top(fields: Json) -> None:
+    checks.one_of(fields["type"], ("realtime",), "session.type")
+    checks.text(fields, "model", "session")
+    checks.text(fields, "instructions", "session")
+    checks.number(fields, "temperature", 0, 2, "session")
+    checks.modalities(fields["output_modalities"], "session.output_modalities")
+    checks.max_tokens(fields["max_output_tokens"], "session.max_output_tokens")
+    checks.tools(fields["tools"], "session.tools")
+    checks.tool_choice(fields["tool_choice"], "session.tool_choice")
+    for name in ("audio", "providerData"):
+        if not isinstance(fields[name], dict):
+            raise InvalidRequest("invalid_type", f"{name} must be an object", f"session.{name}")
+    for name in ("input", "output"):
+        if not isinstance(checks.inner(fields, "audio").get(name), dict):
+            param = f"session.audio.{name}"
+            raise InvalidRequest("invalid_type", f"{param} must be an object", param)
+
+
+def _check_transcription(value: object, param: str) -> None:
+    if not isinstance(value, dict):
+        raise InvalidRequest("invalid_type", f"{param} must be an object or null", param)
+    model = value.get("model")
+    if model is None or model in _OPENAI_STT:
+        return
+    provider, _, name = str(model).partition("/")
+    if provider not in _STT_PROVIDERS or not name:
+        raise InvalidRequest("invalid_value", f"Invalid value: {model!r}", f"{param}.model")
+
+
+def _turn_detection(old: Json, new: Json) -> Json:
+    """Read who ends turns; another kind starts from its own defaults."""
+    param = "session.audio.input.turn_detection"
+    kind = new.get("type", old.get("type", "semantic_vad"))
+    checks.one_of(kind, tuple(_TURN_DETECTION), f"{param}.type")
+    base = old if old.get("type") == kind else {"type": kind, **_TURN_DETECTION[str(kind)]}
+    fields = _merged(base, {name: value for name, value in new.items() if name != "type"})
+    checks.number(fields, "threshold", 0, 1, param)
+    for name in ("prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms"):
+        checks.number(fields, name, 0, 60_000, param)
+    for name in ("create_response", "interrupt_response"):
+        checks.flag(fields, name, param)
+    if fields.get("eagerness") is not None:
+        known = ("low", "medium", "high", "auto")
+        checks.one_of(fields["eagerness"], known, f"{param}.eagerness")
+    return fields

@@ -1,0 +1,253 @@
+"""
+The items of a conversation, in order.
+
+Locks: ``_lock`` guards the list and is held while an event about it is queued, so that clients
+hear of changes in the order in which they happened; queueing never waits for the client.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import attrs
+
+from inworld_sync.emulator.realtime import checks
+from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
+
+__all__ = ["Conversation", "Item", "SpokenText", "read_item"]
+
+Item = dict[str, object]
+
+_TYPES = ("message", "function_call", "function_call_output", "mcp_approval_response")
+_ROLES = ("user", "assistant", "system", "tool")
+_CONTENT_TYPES = (
+    "input_text",
+    "input_audio",
+    "input_image",
+    "text",
+    "audio",
+    "output_text",
+    "output_audio",
+)
+# The client's word for the place before all items.
+_ROOT = "root"
+
+
+@attrs.frozen
+class SpokenText:
+    """
+    How far a spoken reply has come at each word, for cutting it where it was interrupted.
+
+    Attributes:
+        words: Where each word ends in the transcript, and the second at which it begins.
+        duration: Seconds of audio.
+    """
+
+    words: tuple[tuple[int, float], ...]
+    duration: float
+
+    def heard(self, transcript: str, seconds: float) -> str:
+        """Return the part of the transcript that was begun by a time."""
+        ends = [end for end, start in self.words if start < seconds]
+        return transcript[: max(ends)] if ends else ""
+
+
+class Conversation:
+    """
+    The items of one session; thread-safe.
+
+    Items are never changed in place: what a caller got stays as it was.
+    """
+
+    def __init__(self, events: EventSender) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+        self._items: list[Item] = []
+        self._spoken: dict[str, SpokenText] = {}
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items, oldest first."""
+        with self._lock:
+            return tuple(self._items)
+
+    @property
+    def last_id(self) -> str | None:
+        """The id of the newest item."""
+        with self._lock:
+            return self._id_before(len(self._items))
+
+    def add(self, item: Item, *, after: object = None, hides_previous: bool = False) -> None:
+        """
+        Add an item and tell of it.
+
+        Args:
+            item: With an id.
+            after: The id before it, ``root`` for the beginning, or None for the end.
+            hides_previous: Say null instead of the item before it.
+
+        Raises:
+            InvalidRequest: There is no such item, or one with this id already.
+        """
+        with self._lock:
+            if any(one["id"] == item["id"] for one in self._items):
+                message = f"Item with id '{item['id']}' already exists."
+                raise InvalidRequest("item_already_exists", message, "item.id")
+            at = len(self._items)
+            if after == _ROOT:
+                at = 0
+            elif after is not None:
+                at = self._index(after, "item_create", "previous_item_id") + 1
+            self._items.insert(at, item)
+            previous = None if hides_previous else self._id_before(at)
+            self._events.send("conversation.item.added", previous_item_id=previous, item=item)
+
+    def finish(self, item: Item) -> None:
+        """Put an item's final form in the place of the earlier one, and tell that it is done."""
+        with self._lock:
+            for at, one in enumerate(self._items):
+                if one["id"] == item["id"]:
+                    self._items[at] = item
+                    previous = self._id_before(at)
+                    self._events.send(
+                        "conversation.item.done", previous_item_id=previous, item=item
+                    )
+
+    def change(self, item_id: str, **fields: object) -> None:
+        """Change fields of an item, if it still exists, without telling."""
+        with self._lock:
+            self._items = [
+                {**one, **fields} if one["id"] == item_id else one for one in self._items
+            ]
+
+    def remember_speech(self, item_id: str, spoken: SpokenText) -> None:
+        """Keep the times of a spoken reply."""
+        with self._lock:
+            self._spoken[item_id] = spoken
+
+    def retrieve(self, item_id: object) -> None:
+        """Send an item as it is now."""
+        with self._lock:
+            item = self._items[self._index(item_id, "item_retrieve", "item_id")]
+            self._events.send("conversation.item.retrieved", item=item)
+
+    def delete(self, item_id: object) -> None:
+        """Remove an item."""
+        with self._lock:
+            del self._items[self._index(item_id, "item_delete", "item_id")]
+            self._spoken.pop(str(item_id), None)
+            self._events.send("conversation.item.deleted", item_id=item_id)
+
+    def truncate(self, item_id: object, content_index: int, end_ms: float, told_ms: object) -> None:
+        """
+        Cut a spoken reply to what was heard.
+
+        Args:
+            item_id: Of the reply.
+            content_index: Of its audio.
+            end_ms: How much was heard.
+            told_ms: The same as the client wrote it.
+        """
+        with self._lock:
+            at = self._index(item_id, "item_truncate", "item_id")
+            item = self._items[at]
+            spoken = self._spoken.get(str(item_id))
+            content = item.get("content")
+            if spoken is None or not isinstance(content, list) or content_index >= len(content):
+                raise InvalidRequest(
+                    "invalid_value", "Only model output audio messages can be truncated", "item_id"
+                )
+            if end_ms > spoken.duration * 1000 + 1:
+                raise InvalidRequest(
+                    "invalid_value",
+                    f"Audio content of {spoken.duration * 1000:.0f}ms is already shorter than "
+                    f"{end_ms:.0f}ms",
+                    "audio_end_ms",
+                )
+            part = content[content_index]
+            heard = spoken.heard(str(part.get("transcript", "")), end_ms / 1000)
+            parts = [*content[:content_index], {**part, "transcript": heard}]
+            self._items[at] = {**item, "content": parts + content[content_index + 1 :]}
+            self._spoken[str(item_id)] = attrs.evolve(spoken, duration=end_ms / 1000)
+            self._events.send(
+                "conversation.item.truncated",
+                item_id=item_id,
+                content_index=content_index,
+                audio_end_ms=told_ms,
+            )
+
+    def forget_oldest(self, keep: int) -> int:
+        """Drop all but the newest *keep* items, without telling; return how many went."""
+        with self._lock:
+            count = max(0, len(self._items) - keep)
+            for item in self._items[:count]:
+                self._spoken.pop(str(item["id"]), None)
+            del self._items[:count]
+            return count
+
+    def _index(self, item_id: object, what: str, param: str) -> int:
+        for at, item in enumerate(self._items):
+            if item["id"] == item_id:
+                return at
+        raise InvalidRequest(
+            f"{what}_invalid_item_id", f"Item with id '{item_id}' does not exist.", param
+        )
+
+    def _id_before(self, at: int) -> str | None:
+        return str(self._items[at - 1]["id"]) if at else None
+
+
+def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item:
+    """
+    Read an item as a client creates it.
+
+    Args:
+        value: From JSON.
+        known: What the conversation holds; tool output must belong to a call in it.
+        param: The field that holds it.
+
+    Raises:
+        InvalidRequest: It is no item.
+    """
+    if not isinstance(value, dict):
+        raise InvalidRequest("invalid_type", f"{param} must be an object", param)
+    checks.one_of(value.get("type", "message"), _TYPES, f"{param}.type")
+    item: Item = {
+        "id": checks.text(value, "id", param) or new_id("item"),
+        "object": "realtime.item",
+        "type": value.get("type", "message"),
+        "status": "completed",
+    }
+    if item["type"] == "message":
+        checks.one_of(value.get("role"), _ROLES, f"{param}.role")
+        return {**item, "role": value["role"], "content": _content(value.get("content"), param)}
+    named = {"function_call": ("call_id", "name", "arguments")}.get(str(item["type"]))
+    for name in named or (("call_id", "output") if "output" in str(item["type"]) else ()):
+        if not isinstance(value.get(name), str):
+            raise InvalidRequest(
+                "missing_required_parameter",
+                f"Missing required parameter: '{param}.{name}'.",
+                f"{param}.{name}",
+            )
+    if item["type"] == "function_call_output":
+        calls = [one.get("call_id") for one in known if one["type"] == "function_call"]
+        if value["call_id"] not in calls:
+            message = f"Tool call ID '{value['call_id']}' not found in conversation."
+            raise InvalidRequest("invalid_tool_call_id", message, f"{param}.call_id")
+    return {**value, **item}
+
+
+def _content(value: object, param: str) -> list[object]:
+    if isinstance(value, str):
+        return [{"type": "input_text", "text": value}]
+    if not isinstance(value, list):
+        raise InvalidRequest("invalid_type", f"{param}.content must be a list", f"{param}.content")
+    for at, part in enumerate(value):
+        where = f"{param}.content[{at}]"
+        if not isinstance(part, dict):
+            raise InvalidRequest("invalid_type", f"{where} must be an object", where)
+        checks.one_of(part.get("type"), _CONTENT_TYPES, f"{where}.type")
+        if "text" in str(part["type"]):
+            checks.text(part, "text", where)
+    return list(value)

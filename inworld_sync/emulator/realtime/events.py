@@ -1,0 +1,108 @@
+"""Server events on their way out, and the errors of client events."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+
+from inworld_sync.emulator.peer import WebSocketPeer
+
+__all__ = ["EventSender", "InvalidRequest", "new_id"]
+
+# Names of the OpenAI beta, which some clients still expect. None: the beta has no such event.
+_BETA_PREFIXES = {
+    "response.output_audio_transcript.": "response.audio_transcript.",
+    "response.output_audio.": "response.audio.",
+    "response.output_text.": "response.text.",
+}
+_BETA_NAMES = {"conversation.item.added": "conversation.item.created"}
+_NOT_IN_BETA = "conversation.item.done"
+
+
+class InvalidRequest(Exception):
+    """
+    A client event that is refused; the session goes on.
+
+    Attributes:
+        code: Such as ``invalid_value``.
+        message: For people.
+        param: The field at fault, or None.
+        event_id: The client's name for the event, or None.
+    """
+
+    def __init__(
+        self, code: str, message: str, param: str | None = None, event_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.event_id = event_id
+
+
+def new_id(kind: str) -> str:
+    """Make an id such as ``item_…``; *kind* is its first word."""
+    return f"{kind}_{secrets.token_hex(10)}"
+
+
+class EventSender:
+    """
+    Sends the events of one session.
+
+    Args:
+        peer: The client.
+        beta_names: Rename events as the OpenAI beta calls them.
+
+    Thread safety: any thread; events of one thread keep their order.
+    """
+
+    def __init__(self, peer: WebSocketPeer, *, beta_names: bool) -> None:
+        self._peer = peer
+        self._beta_names = beta_names
+        self._numbers = itertools.count(1)
+        self._session = secrets.token_hex(6)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events can still be sent."""
+        return self._peer.is_open
+
+    def send(self, kind: str, **fields: object) -> None:
+        """Queue an event without waiting; raise PeerGone when the connection is over."""
+        name = self._name(kind)
+        if name is not None:
+            self._peer.send(self._event(name, fields), wait=False)
+
+    def send_audio(self, kind: str, **fields: object) -> None:
+        """Queue an event with audio; wait while too much is queued for a slow client."""
+        self._peer.send(self._event(self._name(kind) or kind, fields))
+
+    def error(
+        self,
+        kind: str,
+        code: str | None,
+        message: str,
+        *,
+        param: str | None = None,
+        client_event_id: str | None = None,
+    ) -> None:
+        """Send an ``error`` event; *kind* is ``invalid_request_error`` or ``server_error``."""
+        error = {
+            "type": kind,
+            "code": code,
+            "message": message,
+            "param": param,
+            "event_id": client_event_id,
+        }
+        self.send("error", error=error)
+
+    def _event(self, name: str, fields: dict[str, object]) -> dict[str, object]:
+        return {"type": name, "event_id": f"event_{self._session}_{next(self._numbers)}", **fields}
+
+    def _name(self, kind: str) -> str | None:
+        if not self._beta_names:
+            return kind
+        for new, old in _BETA_PREFIXES.items():
+            if kind.startswith(new):
+                return old + kind[len(new) :]
+        return None if kind == _NOT_IN_BETA else _BETA_NAMES.get(kind, kind)

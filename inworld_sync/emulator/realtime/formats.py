@@ -1,0 +1,146 @@
+"""
+The audio formats of a session: how they are written in JSON, and samples in and out of them.
+
+Source: Inworld Realtime reference, ``audio.input.format``; a legacy name inside an object is
+accepted by the service and gives no audio.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import attrs
+
+from inworld_sync.audio.g711 import decode_alaw, decode_ulaw
+from inworld_sync.audio.pcm import f32_from_s16, s16_from_f32
+from inworld_sync.emulator.realtime.events import InvalidRequest
+
+__all__ = ["AudioFormat", "SampleReader", "decode_base64", "read_format"]
+
+_LEGACY = {
+    "pcm16": "audio/pcm",
+    "g711_ulaw": "audio/pcmu",
+    "g711_alaw": "audio/pcma",
+    "float32": "audio/float32",
+}
+_TYPES = tuple(_LEGACY.values())
+_PCM_RATES_HZ = (8000, 16000, 24000, 32000, 44100, 48000)
+_DEFAULT_HZ = 24000
+_G711_HZ = 8000
+_SAMPLE_BYTES = {"audio/pcm": 2, "audio/pcmu": 1, "audio/pcma": 1, "audio/float32": 4}
+
+
+@attrs.frozen
+class AudioFormat:
+    """
+    A format of audio.
+
+    Attributes:
+        type: Such as ``audio/pcm``.
+        rate_hz: Samples a second.
+    """
+
+    type: str = "audio/pcm"
+    rate_hz: int = _DEFAULT_HZ
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it gives audio at all."""
+        return self.type in _TYPES
+
+    @property
+    def is_g711(self) -> bool:
+        """Whether it is one of telephony's."""
+        return self.type in ("audio/pcmu", "audio/pcma")
+
+    @property
+    def speech_encoding(self) -> str:
+        """What the voice is asked for; 32-bit floats are made of its PCM."""
+        return {"audio/pcmu": "MULAW", "audio/pcma": "ALAW"}.get(self.type, "PCM")
+
+    def describe(self) -> dict[str, object]:
+        """Write it as the service does: always an object, with a rate unless it is fixed."""
+        if self.is_g711 or not self.is_known:
+            return {"type": self.type}
+        return {"type": self.type, "rate": self.rate_hz}
+
+    def from_speech(self, audio: bytes) -> bytes:
+        """Turn what the voice gave into this format."""
+        return f32_from_s16(audio) if self.type == "audio/float32" else audio
+
+
+class SampleReader:
+    """
+    Turns a client's audio into 16-bit PCM of the same rate; a sample may be cut in two.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._type = audio_format.type
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes; return the whole samples."""
+        data = self._rest + data
+        size = _SAMPLE_BYTES.get(self._type)
+        if size is None:
+            return b""
+        whole = len(data) // size * size
+        self._rest = data[whole:]
+        data = data[:whole]
+        if self._type == "audio/pcmu":
+            return decode_ulaw(data)
+        if self._type == "audio/pcma":
+            return decode_alaw(data)
+        return s16_from_f32(data) if self._type == "audio/float32" else data
+
+
+def read_format(value: object, param: str) -> AudioFormat:
+    """
+    Read a format: an object, a legacy name, or a bare MIME type.
+
+    Raises:
+        InvalidRequest: It is none, or has a rate that it cannot have.
+    """
+    if isinstance(value, str):
+        name = _LEGACY.get(value, value)
+        if name not in _TYPES:
+            raise _bad(value, param)
+        return AudioFormat(name, _G711_HZ if "/pcm" in name and name[-1] in "ua" else _DEFAULT_HZ)
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        raise InvalidRequest("invalid_type", f"{param} must be an object with a type", param)
+    name, rate = value["type"], value.get("rate")
+    if name in ("audio/pcmu", "audio/pcma"):
+        if rate not in (None, _G711_HZ):
+            raise _bad(rate, f"{param}.rate")
+        return AudioFormat(name, _G711_HZ)
+    if name not in _TYPES and name not in _LEGACY:
+        raise _bad(name, f"{param}.type")
+    if rate is None:
+        rate = _DEFAULT_HZ
+    if isinstance(rate, bool) or rate not in _PCM_RATES_HZ:
+        raise _bad(rate, f"{param}.rate")
+    return AudioFormat(name, int(rate))
+
+
+def decode_base64(value: object, param: str) -> bytes:
+    """
+    Read base64.
+
+    Raises:
+        InvalidRequest: It is no text, or no base64.
+    """
+    if not isinstance(value, str):
+        raise InvalidRequest("invalid_type", f"{param} must be a base64 string", param)
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("invalid_value", f"{param} is not valid base64", param) from None
+
+
+def _bad(value: object, param: str) -> InvalidRequest:
+    shown = value if isinstance(value, (str, int, float)) else type(value).__name__
+    return InvalidRequest("invalid_value", f"Invalid value: {shown!r} for {param}", param)

@@ -1,0 +1,284 @@
+"""
+The input audio buffer: the user's audio, cut into turns and understood.
+
+Times are milliseconds of the audio that was appended, since the session began.
+
+Threads: belongs to the thread that reads; only ``restart_idle`` is called from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.realtime.config import SessionConfig
+from inworld_sync.emulator.realtime.conversation import Conversation, Item
+from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
+from inworld_sync.emulator.realtime.formats import SampleReader
+from inworld_sync.emulator.realtime.settings import RealtimeSettings
+from inworld_sync.emulator.realtime.turn_taking import turn_settings
+from inworld_sync.emulator.recognition.events import (
+    FinalTranscript,
+    PartialTranscript,
+    SpeechEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
+from inworld_sync.emulator.recognition.listener import Listener
+from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RATE_HZ
+
+__all__ = ["Ears", "Talk", "transcribe"]
+
+# Source: the refusal that OpenAI's service gives to a shorter commit.
+_MIN_COMMIT_MS = 100
+# So often a pause in a turn is looked at.
+_STEP_BYTES = 100 * BYTES_PER_MS
+_PROFILE = {
+    "age": [{"label": "adult", "confidence": 0.6}],
+    "gender": [{"label": "unknown", "confidence": 0.5}],
+    "emotion": [{"label": "neutral", "confidence": 0.8}],
+}
+
+
+class Talk(Protocol):
+    """What the ears need of their session."""
+
+    backend: Backend
+    events: EventSender
+    conversation: Conversation
+    settings: RealtimeSettings
+
+    def user_speaks(self) -> None:
+        """The user began to speak."""
+        ...
+
+    def turn_ended(self) -> None:
+        """A turn of the user is in the conversation."""
+        ...
+
+
+class Ears:
+    """
+    Hears one session.
+
+    Args:
+        talk: The session.
+        config: Its settings; see ``configure``.
+    """
+
+    def __init__(self, talk: Talk, config: SessionConfig) -> None:
+        self._talk = talk
+        self._config = config
+        self._settings = turn_settings(config)
+        self._reader = SampleReader(config.input_format)
+        self._resampler = Resampler(config.input_format.rate_hz, SAMPLE_RATE_HZ)
+        self._listener: Listener | None = None
+        self._listener_began_ms = 0
+        self._heard_bytes = 0
+        self._uncommitted_bytes = 0
+        self._item_id = new_id("item")
+        self._is_speaking = False
+        self._partial = ""
+        self._idle_since_ms: int | None = None
+
+    @property
+    def heard_ms(self) -> int:
+        """Audio that was heard."""
+        return self._heard_bytes // BYTES_PER_MS
+
+    def configure(self, config: SessionConfig) -> None:
+        """Take new settings; another format or kind of turns drops what is not committed."""
+        old, self._config = self._config, config
+        settings = turn_settings(config)
+        if config.input_format != old.input_format:
+            self._reader = SampleReader(config.input_format)
+            self._resampler = Resampler(config.input_format.rate_hz, SAMPLE_RATE_HZ)
+        if settings.is_manual != self._settings.is_manual:
+            self._drop()
+        self._settings = settings
+        if self._listener is not None:
+            self._listener.settings = settings
+
+    def append(self, audio: bytes) -> None:
+        """Hear audio in the session's format."""
+        pcm = self._resampler.feed(self._reader.feed(audio))
+        for at in range(0, len(pcm), _STEP_BYTES):
+            step = pcm[at : at + _STEP_BYTES]
+            self._heard_bytes += len(step)
+            self._uncommitted_bytes += len(step)
+            self._take(self._open_listener().feed(step))
+            self._notice_idleness()
+
+    def commit(self) -> None:
+        """
+        End the user's turn now.
+
+        Raises:
+            InvalidRequest: There is less than 100 ms of audio.
+        """
+        waiting_ms = self._uncommitted_bytes / BYTES_PER_MS
+        if waiting_ms < _MIN_COMMIT_MS:
+            raise InvalidRequest(
+                "input_audio_buffer_commit_empty",
+                f"Error committing input audio buffer: buffer too small. Expected at least "
+                f"{_MIN_COMMIT_MS}ms of audio, but buffer only has {waiting_ms:.2f}ms of audio.",
+            )
+        events = self._open_listener().end_turn()
+        self._take(events)
+        if not events:
+            self._commit("", responds=False)
+
+    def clear(self) -> None:
+        """Forget what is not committed."""
+        self._drop()
+        self._talk.events.send("input_audio_buffer.cleared")
+
+    def restart_idle(self) -> None:
+        """Count the user's silence from now, because a reply has ended."""
+        self._idle_since_ms = self.heard_ms
+
+    def _open_listener(self) -> Listener:
+        if self._listener is None:
+            self._listener = Listener(self._talk.backend.speech_engine, self._settings)
+            self._listener_began_ms = self.heard_ms
+        return self._listener
+
+    def _drop(self) -> None:
+        self._listener = None
+        self._uncommitted_bytes = 0
+        self._next_item()
+
+    def _next_item(self) -> None:
+        self._item_id = new_id("item")
+        self._is_speaking = False
+        self._partial = ""
+
+    def _take(self, events: list[SpeechEvent]) -> None:
+        for event in events:
+            if isinstance(event, SpeechStarted):
+                self._start(event)
+            elif isinstance(event, PartialTranscript):
+                self._tell_partial(event.text)
+            elif isinstance(event, SpeechStopped):
+                self._talk.events.send(
+                    "input_audio_buffer.speech_stopped",
+                    audio_end_ms=self._listener_began_ms + event.at_ms,
+                    item_id=self._item_id,
+                )
+            else:
+                self._end(event)
+
+    def _start(self, event: SpeechStarted) -> None:
+        self._is_speaking = True
+        self._idle_since_ms = None
+        detection = self._config.turn_detection or {}
+        padding = detection.get("prefix_padding_ms") or 0
+        start_ms = self._listener_began_ms + event.at_ms
+        self._talk.events.send(
+            "input_audio_buffer.speech_started",
+            audio_start_ms=max(0, start_ms - (padding if isinstance(padding, int) else 0)),
+            item_id=self._item_id,
+        )
+        if detection.get("interrupt_response") is not False:
+            self._talk.user_speaks()
+
+    def _end(self, event: FinalTranscript) -> None:
+        detection = self._config.turn_detection
+        # A noise without words is no turn that wants an answer.
+        responds = detection is not None and detection.get("create_response") is not False
+        self._commit(event.text, responds=responds and bool(event.text))
+
+    def _commit(self, text: str, *, responds: bool) -> None:
+        item_id = self._item_id
+        self._uncommitted_bytes = 0
+        conversation = self._talk.conversation
+        self._talk.events.send(
+            "input_audio_buffer.committed",
+            item_id=item_id,
+            previous_item_id=conversation.last_id,
+        )
+        item: Item = {
+            "id": item_id,
+            "object": "realtime.item",
+            "type": "message",
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        }
+        conversation.add(item)
+        conversation.finish(item)
+        partial = self._partial
+        self._next_item()
+        transcribe(self._talk, self._config, item_id, text, told=partial)
+        if responds:
+            self._talk.turn_ended()
+
+    def _tell_partial(self, text: str) -> None:
+        if not self._config.transcribes:
+            return
+        told, self._partial = self._partial, text
+        self._talk.events.send(
+            "conversation.item.input_audio_transcription.delta",
+            item_id=self._item_id,
+            content_index=0,
+            delta=text if self._talk.settings.rolling_transcription else _news(told, text),
+        )
+
+    def _notice_idleness(self) -> None:
+        """Speak again after a silence, where the client asked for it."""
+        detection = self._config.turn_detection or {}
+        timeout_ms, since_ms = detection.get("idle_timeout_ms"), self._idle_since_ms
+        if not isinstance(timeout_ms, int) or since_ms is None or self._is_speaking:
+            return
+        if self.heard_ms - since_ms < timeout_ms:
+            return
+        self._idle_since_ms = None
+        self._talk.events.send(
+            "input_audio_buffer.timeout_triggered",
+            audio_start_ms=since_ms,
+            audio_end_ms=self.heard_ms,
+            item_id=self._item_id,
+        )
+        self._commit("", responds=True)
+
+
+def transcribe(
+    talk: Talk,
+    config: SessionConfig,
+    item_id: str,
+    text: str,
+    *,
+    told: str = "",
+    make: Callable[[], dict[str, object]] | None = None,
+) -> None:
+    """
+    Write down what the user said in an item, and tell it if the session wants that.
+
+    Args:
+        talk: The session.
+        config: Its settings.
+        item_id: Of the user's message.
+        text: Its words.
+        told: What partial transcripts said of it.
+        make: Makes the content part; by default that of spoken input.
+    """
+    part = make() if make else {"type": "input_audio"}
+    talk.conversation.change(item_id, content=[{**part, "transcript": text}])
+    if not config.transcribes:
+        return
+    kind = "conversation.item.input_audio_transcription"
+    place: dict[str, object] = {"item_id": item_id, "content_index": 0}
+    if text and text != told:
+        delta = text if talk.settings.rolling_transcription else _news(told, text)
+        talk.events.send(f"{kind}.delta", **place, delta=delta)
+    if config.branch("stt").get("voice_profile") is True:
+        place["providerData"] = {"voiceProfile": _PROFILE}
+    for _ in range(1 + talk.settings.repeats_completed):
+        talk.events.send(f"{kind}.completed", **place, transcript=text)
+
+
+def _news(old: str, new: str) -> str:
+    """What a text has more than another; all of it when it was rewritten."""
+    return new.removeprefix(old)

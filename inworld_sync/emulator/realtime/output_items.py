@@ -1,0 +1,230 @@
+"""
+The items of one response on their way out: a message, spoken or written, and calls of functions.
+
+Source for the order of events: Inworld Realtime reference, the life of a response.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+import time
+from typing import Protocol
+
+from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText
+from inworld_sync.emulator.realtime.events import EventSender, new_id
+from inworld_sync.emulator.realtime.replies import ToolCall
+from inworld_sync.emulator.realtime.response_options import ResponseOptions
+from inworld_sync.emulator.realtime.settings import RealtimeSettings
+from inworld_sync.emulator.tts.speech import speak
+
+__all__ = ["Cancelled", "MessageWriter", "ResponseOutput", "Stage", "write_call"]
+
+_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
+# A call's arguments come in pieces of so many characters.
+_ARGUMENT_PIECE = 12
+
+
+class Cancelled(Exception):
+    """The response was cancelled, or its connection is over."""
+
+
+class Stage(Protocol):
+    """What responses need of their session."""
+
+    backend: Backend
+    events: EventSender
+    conversation: Conversation
+    settings: RealtimeSettings
+
+
+class ResponseOutput:
+    """
+    Where the items of one response are announced.
+
+    Attributes:
+        items: In their final form, in order.
+        spoken_seconds: Audio that was sent.
+    """
+
+    def __init__(self, stage: Stage, response_id: str, options: ResponseOptions) -> None:
+        self.stage = stage
+        self.response_id = response_id
+        self.options = options
+        self.items: list[Item] = []
+        self.spoken_seconds = 0.0
+        self.cancelled = threading.Event()
+        self._count = 0
+        self._speaking_since: float | None = None
+
+    def open(self, item: Item, *, hides_previous: bool = False) -> int:
+        """Announce an item; return its index."""
+        index, self._count = self._count, self._count + 1
+        self.send("response.output_item.added", output_index=index, item=item)
+        if self.options.in_conversation:
+            self.stage.conversation.add(item, hides_previous=hides_previous)
+        return index
+
+    def close(self, index: int, item: Item) -> None:
+        """Tell that an item is done."""
+        self.items.append(item)
+        if self.options.in_conversation:
+            self.stage.conversation.finish(item)
+        self.send("response.output_item.done", output_index=index, item=item)
+
+    def send(self, kind: str, **fields: object) -> None:
+        """Send an event of this response."""
+        self.stage.events.send(kind, response_id=self.response_id, **fields)
+
+    def check(self) -> None:
+        """Raise Cancelled if the response was cancelled."""
+        if self.cancelled.is_set():
+            raise Cancelled
+
+    def keep_pace(self, seconds: float) -> None:
+        """Count audio that was sent, and wait until the next is due."""
+        now = time.monotonic()
+        if self._speaking_since is None:
+            self._speaking_since = now
+        self.spoken_seconds += seconds
+        pace = self.stage.backend.settings.pace
+        if pace:
+            due = self._speaking_since + self.spoken_seconds / pace
+            self.cancelled.wait(max(0.0, due - now))
+
+
+class MessageWriter:
+    """
+    One message of the assistant, written or spoken as its text comes.
+
+    Text is told at once; audio follows sentence by sentence.
+    """
+
+    def __init__(self, output: ResponseOutput) -> None:
+        self._output = output
+        self._settings = output.stage.settings
+        self._speaks = output.options.speaks
+        self._text = ""
+        self._spoken_characters = 0
+        self._words: list[tuple[int, float]] = []
+        self._seconds = 0.0
+        self._item: Item = {
+            "id": new_id("item"),
+            "object": "realtime.item",
+            "type": "message",
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [],
+        }
+        self._index = output.open(self._item)
+        self._send("response.content_part.added", part=self._part())
+        if self._speaks and self._settings.output_buffer_events:
+            output.send("output_audio_buffer.started")
+
+    def write(self, text: str) -> None:
+        """Add text; raise Cancelled when nobody wants it any more."""
+        self._output.check()
+        self._text += text
+        if not self._speaks:
+            self._send("response.output_text.delta", delta=text)
+            return
+        if self._settings.text_beside_transcript:
+            self._send("response.output_text.delta", delta=text)
+        self._send("response.output_audio_transcript.delta", delta=text)
+        unspoken = self._text[self._spoken_characters :]
+        ends = [match.end() for match in _SENTENCE_END.finditer(unspoken)]
+        if ends:
+            self._speak(unspoken[: ends[-1]])
+
+    def finish(self, status: str = "completed") -> None:
+        """Say the rest and tell that all is done; raise Cancelled as ``write`` does."""
+        if self._speaks:
+            self._speak(self._text[self._spoken_characters :])
+        self._close(status)
+
+    def break_off(self) -> None:
+        """Tell that nothing more comes of it."""
+        self._close("incomplete")
+
+    def _close(self, status: str) -> None:
+        self._tell_done()
+        item = {**self._item, "status": status, "content": [self._part()]}
+        if self._speaks:
+            spoken = SpokenText(tuple(self._words), self._seconds)
+            self._output.stage.conversation.remember_speech(str(item["id"]), spoken)
+        self._output.close(self._index, item)
+
+    def _tell_done(self) -> None:
+        if self._speaks:
+            self._send("response.output_audio.done")
+            self._send("response.output_audio_transcript.done", transcript=self._text)
+            if self._settings.text_beside_transcript:
+                self._send("response.output_text.done", text=self._text)
+            if self._settings.output_buffer_events:
+                self._output.send("output_audio_buffer.stopped")
+        else:
+            self._send("response.output_text.done", text=self._text)
+        self._send("response.content_part.done", part=self._part())
+
+    def _speak(self, text: str) -> None:
+        start_char, self._spoken_characters = (
+            self._spoken_characters,
+            self._spoken_characters + len(text),
+        )
+        options, began = self._output.options, self._seconds
+        if not options.audio_format.is_known:
+            return
+        for piece in speak(text, options.voice, self._output.stage.backend):
+            self._output.check()
+            audio = options.audio_format.from_speech(piece.audio)
+            self._output.stage.events.send_audio(
+                "response.output_audio.delta",
+                response_id=self._output.response_id,
+                **self._place(),
+                delta=base64.b64encode(audio).decode(),
+            )
+            self._words += [
+                (start_char + word.end_char, began + word.start) for word in piece.words
+            ]
+            self._seconds += piece.duration
+            self._output.keep_pace(piece.duration)
+
+    def _part(self) -> dict[str, object]:
+        prefix = "output_" if self._settings.openai_part_names else ""
+        if self._speaks:
+            return {"type": f"{prefix}audio", "transcript": self._text}
+        return {"type": f"{prefix}text", "text": self._text}
+
+    def _place(self) -> dict[str, object]:
+        return {"item_id": self._item["id"], "output_index": self._index, "content_index": 0}
+
+    def _send(self, kind: str, **fields: object) -> None:
+        self._output.send(kind, **self._place(), **fields)
+
+
+def write_call(output: ResponseOutput, call: ToolCall) -> None:
+    """Send a call of a function; raise Cancelled when nobody wants it any more."""
+    output.check()
+    settings = output.stage.settings
+    arguments = call.arguments
+    if settings.empty_arguments and arguments.replace(" ", "") == "{}":
+        arguments = ""
+    item: Item = {
+        "id": new_id("item"),
+        "object": "realtime.item",
+        "type": "function_call",
+        "status": "in_progress",
+        "call_id": new_id("call"),
+        "name": call.name,
+        "arguments": "",
+    }
+    index = output.open(item, hides_previous=not settings.calls_have_previous)
+    place = {"item_id": item["id"], "output_index": index, "call_id": item["call_id"]}
+    for at in range(0, len(arguments), _ARGUMENT_PIECE):
+        piece = arguments[at : at + _ARGUMENT_PIECE]
+        output.send("response.function_call_arguments.delta", **place, delta=piece)
+    named = {"name": call.name} if settings.named_calls else {}
+    output.send("response.function_call_arguments.done", **place, arguments=arguments, **named)
+    output.close(index, {**item, "status": "completed", "arguments": arguments})

@@ -1,0 +1,221 @@
+"""
+One response: asks for a reply, and writes and speaks it.
+
+Threads: each response has its own; it starts once the one before it has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Sequence
+
+import attrs
+
+from inworld_sync.emulator.peer import PeerGone
+from inworld_sync.emulator.realtime.conversation import Item
+from inworld_sync.emulator.realtime.events import new_id
+from inworld_sync.emulator.realtime.output_items import (
+    Cancelled,
+    MessageWriter,
+    ResponseOutput,
+    Stage,
+    write_call,
+)
+from inworld_sync.emulator.realtime.replies import ReplyMaker, text_of
+from inworld_sync.emulator.realtime.response_options import ResponseOptions
+
+__all__ = ["Response"]
+
+_JOIN_SECONDS = 5.0
+# A rough rule for English.
+_CHARACTERS_PER_TOKEN = 4
+_logger = logging.getLogger("inworld_sync.emulator")
+
+
+class _Full(Exception):
+    """The reply has as many tokens as it may."""
+
+
+class Response:
+    """
+    A response of one session.
+
+    Args:
+        stage: Its session.
+        options: What it shall be.
+        maker: Makes the reply.
+        failure: The message of a response that fails before it begins; None for one that works.
+        previous: Ends first.
+        on_finished: Called on the response's thread before it says that it is done, so that the
+            client may ask for the next one at once.
+        on_gone: Called when the last event is out.
+
+    Thread safety: any thread.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        options: ResponseOptions,
+        maker: ReplyMaker,
+        *,
+        failure: str | None = None,
+        previous: Response | None = None,
+        on_finished: Callable[[Response], None],
+        on_gone: Callable[[Response], None],
+    ) -> None:
+        self.response_id = new_id("resp")
+        self.options = options
+        self.status = "in_progress"
+        self._stage = stage
+        self._maker = maker
+        self._failure = failure
+        self._previous = previous
+        self._on_finished = on_finished
+        self._on_gone = on_gone
+        self._output = ResponseOutput(stage, self.response_id, options)
+        self._reason = ""
+        self._details: dict[str, object] | None = None
+        self._left_tokens = options.request.max_output_tokens
+        self._context: Sequence[Item] = ()
+        self._thread = threading.Thread(
+            target=self._run, name=f"inworld-emulator-{self.response_id}", daemon=True
+        )
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was cancelled; its last events may still be on their way."""
+        return self._output.cancelled.is_set()
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether it called functions."""
+        return any(item["type"] == "function_call" for item in self._output.items)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def cancel(self, reason: str) -> None:
+        """Break it off: ``client_cancelled`` or ``turn_detected``."""
+        self._reason = self._reason or reason
+        self._output.cancelled.set()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            if self._previous is not None:
+                self._previous.join()
+                self._previous = None
+            self._send_response("response.created")
+            self.status = self._produce()
+            self._on_finished(self)
+            self._send_response("response.done")
+        except PeerGone:
+            self.cancel("client_cancelled")
+        except Exception:
+            _logger.exception("response %s failed", self.response_id)
+        finally:
+            self._on_gone(self)
+
+    def _produce(self) -> str:
+        """Write the reply; return how it ended."""
+        try:
+            if self._failure is not None:
+                return self._failed("server_error", self._failure)
+            self._write()
+        except Cancelled:
+            self._details = {"type": "cancelled", "reason": self._reason}
+            return "cancelled"
+        except _Full:
+            self._details = {"type": "incomplete", "reason": "max_output_tokens"}
+            return "incomplete"
+        except PeerGone:
+            raise
+        except Exception as error:
+            _logger.exception("the reply of response %s failed", self.response_id)
+            return self._failed("server_error", f"{type(error).__name__}: {error}")
+        return "completed"
+
+    def _failed(self, code: str, message: str) -> str:
+        error = {"type": "server_error", "code": code, "message": message}
+        self._details = {"type": "failed", "reason": "server_error", "error": error}
+        return "failed"
+
+    def _write(self) -> None:
+        self._wait_for_thought()
+        context = self.options.context
+        self._context = self._stage.conversation.items if context is None else context
+        request = attrs.evolve(self.options.request, items=self._context)
+        message: MessageWriter | None = None
+        parts = self._maker(request)
+        try:
+            for part in parts:
+                if isinstance(part, str):
+                    message = message or MessageWriter(self._output)
+                    message.write(self._within_limit(part))
+                    continue
+                if message is not None:
+                    message.finish()
+                    message = None
+                write_call(self._output, part)
+            if message is not None:
+                message.finish()
+        except _Full:
+            if message is not None:
+                message.finish("incomplete")
+            raise
+        except Exception:
+            if message is not None:
+                message.break_off()
+            raise
+        finally:
+            if isinstance(parts, Generator):
+                parts.close()
+
+    def _wait_for_thought(self) -> None:
+        self._output.cancelled.wait(self._stage.settings.reply_delay_ms / 1000)
+        self._output.check()
+
+    def _within_limit(self, text: str) -> str:
+        if self._left_tokens is None:
+            return text
+        if self._left_tokens <= 0:
+            raise _Full
+        self._left_tokens -= _tokens(text)
+        return text
+
+    def _send_response(self, kind: str) -> None:
+        response: dict[str, object] = {
+            "object": "realtime.response",
+            "id": self.response_id,
+            "status": self.status,
+            "status_details": self._details,
+            "output": list(self._output.items),
+            "output_modalities": list(self.options.modalities),
+            "metadata": self.options.metadata,
+        }
+        beside: dict[str, object] = {}
+        if self.status != "in_progress":
+            settings = self._stage.settings
+            (beside if settings.usage_beside_response else response)["usage"] = self._usage()
+            if settings.lists_attempts:
+                attempts = [{"model": self.options.request.model, "credential_type": "default"}]
+                response["metadata"] = {**(self.options.metadata or {}), "attempts": attempts}
+        self._stage.events.send(kind, response=response, **beside)
+
+    def _usage(self) -> dict[str, object]:
+        told = sum(_tokens(text_of(item)) for item in self._context)
+        told += _tokens(self.options.request.instructions)
+        made = sum(
+            _tokens(text_of(item) + str(item.get("arguments", ""))) for item in self._output.items
+        )
+        return {"total_tokens": told + made, "input_tokens": told, "output_tokens": made}
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // _CHARACTERS_PER_TOKEN)

@@ -1,0 +1,152 @@
+"""What one response shall be: the session's settings with those of ``response.create`` on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from inworld_sync.emulator.realtime import checks
+from inworld_sync.emulator.realtime.config import SessionConfig
+from inworld_sync.emulator.realtime.conversation import Item, read_item
+from inworld_sync.emulator.realtime.events import InvalidRequest
+from inworld_sync.emulator.realtime.formats import AudioFormat
+from inworld_sync.emulator.realtime.replies import ReplyRequest
+from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.tts.config import MODELS, ContextConfig, read_config
+
+__all__ = ["ResponseOptions", "read_options"]
+
+# What the voice can do, while a session may ask for a little more.
+_MIN_SPEED, _MAX_SPEED = 0.5, 1.5
+_DEFAULT_VOICE, _DEFAULT_MODEL = "Dennis", "inworld-tts-2"
+
+
+@attrs.frozen(kw_only=True)
+class ResponseOptions:
+    """
+    One response.
+
+    Attributes:
+        modalities: ``audio``, ``text`` or both; with audio the text is its transcript.
+        in_conversation: Whether its items become part of the conversation.
+        context: The items to answer instead of the conversation's; None for these.
+        metadata: Echoed.
+        audio_format: Of its audio.
+        voice: What speaks.
+        request: What the reply is made from, still without items.
+    """
+
+    modalities: tuple[str, ...]
+    in_conversation: bool = True
+    context: Sequence[Item] | None = None
+    metadata: Mapping[str, object] | None = None
+    audio_format: AudioFormat
+    voice: ContextConfig
+    request: ReplyRequest
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the reply is spoken."""
+        return "audio" in self.modalities
+
+
+def read_options(
+    value: object, config: SessionConfig, settings: Settings, known: Sequence[Item]
+) -> ResponseOptions:
+    """
+    Read the ``response`` of ``response.create``.
+
+    Args:
+        value: From JSON; None for an ordinary response.
+        config: The session's settings.
+        settings: The server's.
+        known: The conversation.
+
+    Raises:
+        InvalidRequest: A value is wrong.
+    """
+    if value is not None and not isinstance(value, dict):
+        raise InvalidRequest("invalid_type", "response must be an object", "response")
+    asked: Mapping[str, object] = value or {}
+    metadata = asked.get("metadata")
+    checks.object_or_null(asked, "metadata", "response")
+    listed = asked.get("output_modalities", asked.get("modalities"))
+    if listed is None:
+        listed = config.fields["output_modalities"]
+    return ResponseOptions(
+        modalities=checks.modalities(listed, "response.output_modalities"),
+        in_conversation=_is_in_conversation(asked),
+        context=_context(asked.get("input"), known),
+        metadata=metadata if isinstance(metadata, dict) else None,
+        audio_format=config.output_format,
+        voice=_voice(asked, config, settings),
+        request=_request(asked, config),
+    )
+
+
+def _is_in_conversation(asked: Mapping[str, object]) -> bool:
+    # An id of a conversation means the only one that there is.
+    return checks.text(asked, "conversation", "response") != "none"
+
+
+def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest:
+    fields = {
+        name: asked[name] if asked.get(name) is not None else config.fields[name]
+        for name in ("instructions", "tools", "tool_choice", "max_output_tokens", "temperature")
+    }
+    tokens = asked.get("max_response_output_tokens", fields["max_output_tokens"])
+    checks.tool_choice(fields["tool_choice"], "response.tool_choice")
+    choice = fields["tool_choice"]
+    if isinstance(choice, dict):
+        choice = choice.get("name") or "required"
+    return ReplyRequest(
+        items=(),
+        instructions=checks.text(fields, "instructions", "response"),
+        tools=checks.tools(fields["tools"], "response.tools"),
+        tool_choice=str(choice or "auto"),
+        model=str(config.fields["model"]),
+        temperature=checks.number(fields, "temperature", 0, 2, "response"),
+        max_output_tokens=checks.max_tokens(tokens, "response.max_output_tokens"),
+    )
+
+
+def _voice(asked: Mapping[str, object], config: SessionConfig, settings: Settings) -> ContextConfig:
+    known = [voice.voice_id for voice in settings.voices]
+    voice = checks.text(asked, "voice", "response") or config.output["voice"]
+    model = config.output["model"]
+    if config.openai:
+        nested = checks.inner(checks.inner(asked, "audio"), "output").get("voice")
+        voice = nested or voice
+        voice = voice if voice in known else _DEFAULT_VOICE if _DEFAULT_VOICE in known else known[0]
+        model = model if model in MODELS else _DEFAULT_MODEL
+    checks.one_of(voice, known, "response.voice")
+    speed = config.output["speed"]
+    rate = min(max(speed if isinstance(speed, (int, float)) else 1.0, _MIN_SPEED), _MAX_SPEED)
+    audio_format = config.output_format
+    audio = {
+        "audioEncoding": audio_format.speech_encoding,
+        "sampleRateHertz": audio_format.rate_hz,
+        "speakingRate": rate,
+    }
+    fields = {"voiceId": voice, "modelId": model, "audioConfig": audio, "timestampType": "WORD"}
+    return read_config(fields, settings)
+
+
+def _context(value: object, known: Sequence[Item]) -> tuple[Item, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise InvalidRequest("invalid_type", "response.input must be a list", "response.input")
+    items: list[Item] = []
+    for at, one in enumerate(value):
+        param = f"response.input[{at}]"
+        if isinstance(one, dict) and one.get("type") == "item_reference":
+            found = [item for item in known if item["id"] == one.get("id")]
+            if not found:
+                message = f"Item with id '{one.get('id')}' does not exist."
+                raise InvalidRequest("invalid_value", message, f"{param}.id")
+            items += found
+        else:
+            items.append(read_item(one, [*known, *items], param))
+    return tuple(items)

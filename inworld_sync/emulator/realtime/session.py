@@ -1,0 +1,262 @@
+"""
+One Realtime session: what each client event does.
+
+Threads: the connection's thread works off events in order, audio included; each response has a
+thread of its own.
+
+Locks: ``_lock`` guards the settings and the responses, and is held for moments only; a response is
+created and announced under no lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.realtime import checks
+from inworld_sync.emulator.realtime.config import Json, SessionConfig
+from inworld_sync.emulator.realtime.conversation import Conversation, Item, read_item
+from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest
+from inworld_sync.emulator.realtime.formats import SampleReader, decode_base64
+from inworld_sync.emulator.realtime.hearing import Ears, transcribe
+from inworld_sync.emulator.realtime.replies import ReplyMaker
+from inworld_sync.emulator.realtime.response import Response
+from inworld_sync.emulator.realtime.response_options import ResponseOptions, read_options
+from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
+
+__all__ = ["Session"]
+
+_MAX_AUDIO_END_MS: Final = 24 * 3600 * 1000
+_OUT_OF_QUOTA: Final = "You exceeded the number of responses of this plan."
+
+
+class Session:
+    """
+    The state of one connection.
+
+    Attributes:
+        backend: The server's.
+        events: Where events go.
+        conversation: The items.
+        settings: The server's, for Realtime.
+
+    Thread safety: ``handle`` and ``stop`` belong to one thread.
+    """
+
+    def __init__(
+        self, backend: Backend, events: EventSender, maker: ReplyMaker, config: SessionConfig
+    ) -> None:
+        self.backend = backend
+        self.events = events
+        self.settings = backend.settings.realtime
+        self.conversation = Conversation(events)
+        self._maker = maker
+        self._config = config
+        self._ears = Ears(self, config)
+        self._lock = threading.Lock()
+        self._active: Response | None = None
+        self._responses: dict[Response, None] = {}
+        self._response_count = 0
+        self._handlers: Mapping[str, Callable[[Json], None]] = {
+            "session.update": self._update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": lambda _: self._ears.commit(),
+            "input_audio_buffer.clear": lambda _: self._ears.clear(),
+            "output_audio_buffer.clear": self._clear_output,
+            "conversation.item.create": self._create_item,
+            "conversation.item.truncate": self._truncate,
+            "conversation.item.delete": lambda event: self.conversation.delete(_item_id(event)),
+            "conversation.item.retrieve": lambda event: self.conversation.retrieve(_item_id(event)),
+            "response.create": self._create_response,
+            "response.cancel": self._cancel_response,
+        }
+
+    def start(self) -> None:
+        """Greet the client."""
+        self.events.send("session.created", session=self._config.fields)
+
+    def handle(self, event: Json) -> None:
+        """
+        Work off one client event.
+
+        Raises:
+            InvalidRequest: It is refused; nothing has changed.
+        """
+        kind = event.get("type")
+        if kind is None:
+            raise InvalidRequest(
+                "missing_required_parameter", "Missing required parameter: 'type'.", "type"
+            )
+        handler = self._handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            message = f"Unknown event type: {kind!r}."
+            raise InvalidRequest("unknown_event_type", message, "type")
+        handler(event)
+
+    def stop(self) -> None:
+        """End all responses, because the connection is over."""
+        with self._lock:
+            responses = list(self._responses)
+        for response in responses:
+            response.cancel("client_cancelled")
+        for response in responses:
+            response.join()
+
+    # Called by the ears.
+
+    def user_speaks(self) -> None:
+        """Interrupt what is being said."""
+        with self._lock:
+            active, self._active = self._active, None
+        if active is not None:
+            active.cancel("turn_detected")
+
+    def turn_ended(self) -> None:
+        """Answer the user's turn, after what is still being said."""
+        self._respond(None)
+
+    # Client events.
+
+    def _update(self, event: Json) -> None:
+        with self._lock:
+            config = self._config.updated(event.get("session"), self.backend.settings)
+            self._config = config
+            self.events.send("session.updated", session=config.fields)
+        self._ears.configure(config)
+
+    def _append(self, event: Json) -> None:
+        self._ears.append(decode_base64(event.get("audio"), "audio"))
+
+    def _clear_output(self, _: Json) -> None:
+        with self._lock:
+            active = self._active
+        response_id = None if active is None else active.response_id
+        self.events.send("output_audio_buffer.cleared", response_id=response_id)
+
+    def _create_item(self, event: Json) -> None:
+        item = read_item(event.get("item"), self.conversation.items)
+        self.conversation.add(item, after=event.get("previous_item_id"))
+        self.conversation.finish(item)
+        if item["type"] == "message" and item["role"] == "user":
+            self._understand(item)
+        elif item["type"] == "function_call_output":
+            self._continue_after_tools()
+
+    def _understand(self, item: Item) -> None:
+        """Write down the audio of a message that was created whole."""
+        content = item["content"]
+        for part in content if isinstance(content, list) else ():
+            if part["type"] == "input_audio" and part.get("audio") and not part.get("transcript"):
+                audio = decode_base64(part["audio"], "item.content.audio")
+                audio_format = self._config.input_format
+                resampler = Resampler(audio_format.rate_hz, SAMPLE_RATE_HZ)
+                pcm = resampler.feed(SampleReader(audio_format).feed(audio)) + resampler.finish()
+                words = self.backend.speech_engine.recognize(pcm)
+                text = " ".join(word.text for word in words)
+                transcribe(self, self._config, str(item["id"]), text)
+
+    def _continue_after_tools(self) -> None:
+        """Answer tool output, once there is one for every call, unless the client wants to ask."""
+        if not self._config.continues_after_tools:
+            return
+        items = self.conversation.items
+        answered = {item["call_id"] for item in items if item["type"] == "function_call_output"}
+        called = {item["call_id"] for item in items if item["type"] == "function_call"}
+        if called <= answered:
+            self._respond(None)
+
+    def _truncate(self, event: Json) -> None:
+        item_id = _item_id(event)
+        index = checks.number(event, "content_index", 0, 1000, "event") or 0
+        told = checks.number(event, "audio_end_ms", 0, _MAX_AUDIO_END_MS, "event")
+        if told is None:
+            message = "Missing required parameter: 'audio_end_ms'."
+            raise InvalidRequest("missing_required_parameter", message, "audio_end_ms")
+        on_24khz = self.settings.truncates_on_24khz and self._config.output_format.is_g711
+        end_ms = told * 3 if on_24khz else told
+        self.conversation.truncate(item_id, int(index), end_ms, told)
+
+    def _create_response(self, event: Json) -> None:
+        config, settings = self._config, self.backend.settings
+        options = read_options(event.get("response"), config, settings, self.conversation.items)
+        with self._lock:
+            active = self._active
+            if options.in_conversation and active is not None and self._is_busy:
+                raise InvalidRequest(
+                    "conversation_already_has_active_response",
+                    "Conversation already has an active response in progress: "
+                    f"{active.response_id}. Wait until the response is finished before creating a "
+                    "new one.",
+                )
+        self._respond(options)
+
+    def _cancel_response(self, event: Json) -> None:
+        wanted = event.get("response_id")
+        with self._lock:
+            found = [
+                response
+                for response in self._responses
+                if not response.is_cancelled
+                and (
+                    response.response_id == wanted or (wanted is None and response is self._active)
+                )
+            ]
+            if found and found[0] is self._active:
+                self._active = None
+        if not found:
+            raise InvalidRequest(
+                "response_cancel_not_active", "Cancellation failed: no active response found"
+            )
+        found[0].cancel("client_cancelled")
+
+    # Responses.
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._active is not None and not self._active.is_cancelled
+
+    def _respond(self, options: ResponseOptions | None) -> None:
+        """Start a response; one of the conversation waits for the end of the one before it."""
+        if options is None:
+            options = read_options(None, self._config, self.backend.settings, ())
+        with self._lock:
+            self._response_count += 1
+            limit = self.settings.max_responses
+            in_turn = [one for one in self._responses if one.options.in_conversation]
+            response = Response(
+                self,
+                options,
+                self._maker,
+                failure=_OUT_OF_QUOTA if limit and self._response_count > limit else None,
+                previous=in_turn[-1] if in_turn and options.in_conversation else None,
+                on_finished=self._response_finished,
+                on_gone=self._response_gone,
+            )
+            self._responses[response] = None
+            if options.in_conversation:
+                self._active = response
+        response.start()
+
+    def _response_finished(self, response: Response) -> None:
+        with self._lock:
+            if self._active is response:
+                self._active = None
+        self._ears.restart_idle()
+
+    def _response_gone(self, response: Response) -> None:
+        with self._lock:
+            self._responses.pop(response, None)
+            if self._active is response:
+                self._active = None
+
+
+def _item_id(event: Json) -> str:
+    item_id = event.get("item_id")
+    if not isinstance(item_id, str):
+        raise InvalidRequest(
+            "missing_required_parameter", "Missing required parameter: 'item_id'.", "item_id"
+        )
+    return item_id

@@ -1,0 +1,68 @@
+"""Limits and quirks of the Realtime endpoint."""
+
+from __future__ import annotations
+
+import attrs
+
+from inworld_sync.models.checks import between
+
+__all__ = ["RealtimeSettings"]
+
+_COUNT = between(0, 1_000_000_000)
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSettings:
+    """
+    How Realtime behaves; the defaults are those of the service where known.
+
+    Attributes:
+        ping_interval: Seconds between two ``ping`` events; 0 sends none.
+        reply_delay_ms: How long every reply is thought about, as by a slow language model.
+        beta_names: Send the event names of the OpenAI beta. A client that asks for them by the
+            header ``OpenAI-Beta: realtime=v1`` gets them anyway.
+        openai_part_names: Call content parts ``output_audio`` and ``output_text``, as OpenAI does;
+            the service calls them ``audio`` and ``text``.
+        named_calls: Name the function in ``response.function_call_arguments.done``.
+        empty_arguments: Send ``""`` for a call without arguments; otherwise ``{}``.
+        calls_have_previous: Name the item before a function call when it is added; the service
+            says null.
+        rolling_transcription: Send all of the turn in every transcription delta, as the service
+            does; otherwise what is new.
+        repeats_completed: Send every completed transcription twice.
+        text_beside_transcript: Send the text of a spoken reply as ``output_text`` deltas too.
+        usage_beside_response: Put ``usage`` beside the response in ``response.done``.
+        lists_attempts: Put the list ``attempts`` into the metadata of a finished response.
+        truncates_on_24khz: Take ``audio_end_ms`` of a G.711 session for a third of the time, as
+            the service does.
+        output_buffer_events: Tell when audio starts and stops; over WebSocket they are not
+            reliably seen.
+        turn_suggestions: Suggest ends of turns; only ``semantic_vad`` does.
+        max_responses: Responses of one session; further ones fail. 0 is no limit.
+        max_session_responses: Responses after which the session's resources are exhausted: one
+            frame without ``type``, then CLOSE. 0 is no limit.
+        max_events_per_second: Client events in a second, audio apart; one more is refused. 0 is
+            no limit, and the service's own limit is not known.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    ping_interval: float = attrs.field(default=60.0, validator=between(0, 86_400, " s"))
+    reply_delay_ms: int = attrs.field(default=0, validator=between(0, 600_000, " ms"))
+    beta_names: bool = False
+    openai_part_names: bool = False
+    named_calls: bool = True
+    empty_arguments: bool = False
+    calls_have_previous: bool = False
+    rolling_transcription: bool = True
+    repeats_completed: bool = False
+    text_beside_transcript: bool = False
+    usage_beside_response: bool = False
+    lists_attempts: bool = False
+    truncates_on_24khz: bool = True
+    output_buffer_events: bool = False
+    turn_suggestions: bool = True
+    max_responses: int = attrs.field(default=0, validator=_COUNT)
+    max_session_responses: int = attrs.field(default=0, validator=_COUNT)
+    max_events_per_second: int = attrs.field(default=0, validator=_COUNT)

@@ -1,0 +1,56 @@
+"""How a session's settings for turns become a listener's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inworld_sync.emulator.realtime.config import SessionConfig
+from inworld_sync.emulator.recognition.turns import TurnSettings
+
+__all__ = ["turn_settings"]
+
+# Short silence, long silence, and how complete a turn must sound for the short one. The service's
+# own figures are not known.
+_EAGERNESS: Mapping[object, tuple[int, int, float]] = {
+    "low": (600, 2500, 0.6),
+    "medium": (300, 1200, 0.4),
+    "auto": (300, 1200, 0.4),
+    "high": (200, 700, 0.3),
+}
+_MANUAL = TurnSettings(vad_threshold=0, partial_interval_ms=0, word_times=False)
+_MIN_THRESHOLD = 0.01
+
+
+def turn_settings(config: SessionConfig) -> TurnSettings:
+    """
+    Choose a listener's settings.
+
+    ``semantic_vad`` ends a turn that sounds complete after a short silence and any turn after a
+    long one; ``server_vad`` ends each after the same silence. ``providerData.stt`` goes first.
+    """
+    detection = config.turn_detection
+    if detection is None:
+        return _MANUAL
+    if detection["type"] == "server_vad":
+        silence = int(_number(detection.get("silence_duration_ms"), 500))
+        short, long, confidence = silence, silence, 0.0
+    else:
+        short, long, confidence = _EAGERNESS[detection.get("eagerness") or "auto"]
+    stt = config.branch("stt")
+    threshold = _number(stt.get("vad_threshold"), _number(detection.get("threshold"), 0.5))
+    short = int(_number(stt.get("min_end_of_turn_silence"), short))
+    long = int(_number(stt.get("max_turn_silence"), long))
+    return TurnSettings(
+        # Zero would leave the turns to the client.
+        vad_threshold=min(max(threshold, _MIN_THRESHOLD), 1.0),
+        end_confidence=_number(stt.get("end_of_turn_confidence_threshold"), confidence),
+        min_silence_ms=short,
+        max_silence_ms=max(long, short),
+        word_times=False,
+    )
+
+
+def _number(value: object, default: float) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return default
