@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from inworld_sync.emulator import Emulator
+from inworld_sync.emulator import Emulator, Settings
 
+from support.realtime_client import RealtimeClient, open_realtime
 from support.tone import ToneSynthesizer
 from support.tts_client import TtsClient, open_tts
 
@@ -27,4 +28,23 @@ def speech_server() -> Iterator[Emulator]:
 @pytest.fixture
 def client(tone_server: Emulator) -> Iterator[TtsClient]:
     with open_tts(tone_server) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def paced_server() -> Iterator[Emulator]:
+    with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=1)) as server:
+        yield server
+
+
+@pytest.fixture
+def realtime(tone_server: Emulator) -> Iterator[RealtimeClient]:
+    with open_realtime(tone_server) as client:
+        yield client
+
+
+@pytest.fixture
+def paced(paced_server: Emulator) -> Iterator[RealtimeClient]:
+    """Replies take as long as they last, so that they can be interrupted."""
+    with open_realtime(paced_server) as client:
         yield client

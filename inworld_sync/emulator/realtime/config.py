@@ -172,7 +172,7 @@ class SessionConfig:
         new = attrs.evolve(self, fields=fields)
         _check_top(fields)
         self._settle_input(new, update)
-        self._settle_output(new, settings)
+        self._settle_output(new, update, settings)
         return new
 
     def with_memory_state(self, state: Json) -> SessionConfig:
@@ -197,10 +197,11 @@ class SessionConfig:
                 "invalid_type", "turn_detection must be an object", f"{param}.turn_detection"
             )
 
-    def _settle_output(self, new: SessionConfig, settings: Settings) -> None:
+    def _settle_output(self, new: SessionConfig, update: Json, settings: Settings) -> None:
         param = "session.audio.output"
-        fields = new.output
-        fields["format"] = read_format(fields["format"], f"{param}.format").describe()
+        fields, changes = new.output, checks.inner(checks.inner(update, "audio"), "output")
+        wanted = changes.get("format") or self.output["format"]
+        fields["format"] = read_format(wanted, f"{param}.format").describe()
         checks.number(fields, "speed", 0.25, 1.5, param)
         voice, model = fields["voice"], fields["model"]
         if isinstance(voice, dict):

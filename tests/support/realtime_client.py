@@ -1,0 +1,110 @@
+"""A Realtime client of few lines over an independent WebSocket library."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from inworld_sync.emulator import Emulator
+
+__all__ = ["REALTIME_PATH", "Event", "RealtimeClient", "kinds_of", "open_realtime"]
+
+REALTIME_PATH = "/api/v1/realtime/session?key=test&protocol=realtime"
+_TIMEOUT = 20.0
+
+Event = dict[str, Any]
+
+
+class RealtimeClient:
+    """Sends events and reads them in order; every wait has a deadline."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Send one event."""
+        self.connection.send(json.dumps({"type": kind, **fields}))
+
+    def receive(self) -> Event:
+        """Return the next event."""
+        message = self.connection.recv(timeout=_TIMEOUT)
+        assert isinstance(message, str)
+        event = json.loads(message)
+        assert isinstance(event, dict)
+        return event
+
+    def until(self, kind: str) -> list[Event]:
+        """Return the events up to and with the first of a type; an unexpected error fails."""
+        events: list[Event] = []
+        while not events or events[-1].get("type") != kind:
+            events.append(self.receive())
+            assert kind == "error" or events[-1].get("type") != "error", events[-1]
+        return events
+
+    def next(self, kind: str) -> Event:
+        """Return the first event of a type."""
+        return self.until(kind)[-1]
+
+    def update(self, **session: Any) -> Event:
+        """Change the session; return what it is then."""
+        self.send("session.update", session=session)
+        updated: Event = self.next("session.updated")["session"]
+        return updated
+
+    def error(self) -> Event:
+        """Return the error of the next ``error`` event."""
+        error = self.next("error")["error"]
+        assert isinstance(error, dict)
+        return error
+
+    def write(self, text: str, **fields: Any) -> None:
+        """Add a message of the user."""
+        content = [{"type": "input_text", "text": text}]
+        item = {"type": "message", "role": "user", "content": content, **fields}
+        self.send("conversation.item.create", item=item)
+
+    def ask(self, text: str, **response: Any) -> list[Event]:
+        """Write a message, ask for a response and return the events to its end."""
+        self.write(text)
+        self.send("response.create", response=response)
+        return self.until("response.done")
+
+    def hear(self, audio: bytes, chunk_bytes: int = 3200) -> None:
+        """Append audio, in pieces of 100 ms at 16 kHz."""
+        for at in range(0, len(audio), chunk_bytes):
+            piece = base64.b64encode(audio[at : at + chunk_bytes]).decode()
+            self.send("input_audio_buffer.append", audio=piece)
+
+
+def kinds_of(events: list[Event]) -> list[str]:
+    """Name the kinds of events in order, each run of one kind and of mixed deltas once."""
+    kinds: list[str] = []
+    for event in events:
+        kind = "deltas" if event["type"].endswith(".delta") else event["type"]
+        if not kinds or kinds[-1] != kind:
+            kinds.append(kind)
+    return kinds
+
+
+@contextmanager
+def open_realtime(
+    server: Emulator, path: str = REALTIME_PATH, headers: Mapping[str, str] | None = None
+) -> Iterator[RealtimeClient]:
+    """Connect with the server's key; the greeting is read already."""
+    if headers is None:
+        headers = {"Authorization": f"Basic {server.api_key}"}
+    with connect(
+        server.ws_url + path,
+        additional_headers=dict(headers),
+        open_timeout=_TIMEOUT,
+        close_timeout=5,
+        max_queue=None,
+    ) as connection:
+        client = RealtimeClient(connection)
+        assert client.receive()["type"] == "session.created"
+        yield client
