@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import OptionSettings
+    from inworld_sync.sessions.realtime import Realtime
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -92,6 +93,7 @@ class Inworld:
         self._http: HttpClient | None = None
         self._tts: Tts | None = None
         self._stt: Stt | None = None
+        self._realtime: Realtime | None = None
         self._voices: Voices | None = None
 
     @property
@@ -116,6 +118,17 @@ class Inworld:
             if self._stt is None:
                 self._stt = Stt(self._connector, self._shared_http())
             return self._stt
+
+    @property
+    def realtime(self) -> Realtime:
+        """Realtime conversations."""
+        with self._lock:
+            self._require_open()
+            if self._realtime is None:
+                from inworld_sync.sessions.realtime import Realtime
+
+                self._realtime = Realtime(self._connector)
+            return self._realtime
 
     @property
     def voices(self) -> Voices:

@@ -3,10 +3,10 @@ The responses of one session, each from its request to its one final state.
 
 ::
 
-    state        response.created   error that names the request   response.done
-    requested    IN_PROGRESS        FAILED                         its status
-    in_progress  -                  -                              its status
-    final        ignored            ignored                        ignored
+    state        response.created   error that names the request   response.done   withdraw
+    requested    IN_PROGRESS        FAILED                         its status      CANCELLED
+    in_progress  -                  -                              its status      -
+    final        ignored            ignored                        ignored         -
 
 The service starts responses by itself too; those begin at ``response.created``. A request is
 matched by the id that it carries in its metadata as ``client_event_id`` and as its event id.
@@ -142,6 +142,13 @@ class Responses:
         state.is_cancelling = True
         return True
 
+    def withdraw(self, request_id: str) -> ResponseState | None:
+        """Forget a request that was not sent; it counts as cancelled."""
+        state = self._requests.pop(request_id, None)
+        if state is not None:
+            self._finish(state, "cancelled", None)
+        return state
+
     def takes(self, response_id: str) -> bool:
         """Whether audio and text of this response still count; yes for one that is new."""
         state = self.get(response_id)
@@ -166,13 +173,26 @@ class Responses:
                 return state
         return None
 
+    def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
+        """
+        End all that have begun, for nothing more will come of them; return those.
+
+        Requests stay, to be sent again. The names of responses are forgotten, for another
+        connection may give them anew.
+        """
+        active = tuple(self._active.values())
+        for state in active:
+            self._finish(state, "failed", error)
+        self._ended.clear()
+        return active
+
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
         """End all that has not ended, for the session is over; return those."""
-        open_states = (*self._requests.values(), *self._active.values())
+        requested = tuple(self._requests.values())
         self._requests.clear()
-        for state in open_states:
+        for state in requested:
             self._finish(state, "failed", error)
-        return open_states
+        return (*requested, *self.lose_connection(error))
 
     def _begin(self, info: ResponseInfo) -> ResponseState | None:
         state = self.get(info.id)

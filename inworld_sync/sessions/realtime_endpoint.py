@@ -1,0 +1,93 @@
+"""Where a realtime session is opened, and what is said differently there."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.realtime import (
+    AlawFormat,
+    AudioFormat,
+    Command,
+    MulawFormat,
+    OutputAudio,
+    OutputText,
+    PcmFormat,
+)
+from inworld_sync.wire.codec import JsonObject, dump_text
+from inworld_sync.wire.realtime import commands
+
+__all__ = ["RealtimeEndpoint"]
+
+# What the field's common protocol calls the parts of the assistant that the service names shorter.
+_COMMON_PARTS = {OutputText.type: "output_text", OutputAudio.type: "output_audio"}
+
+
+def _path(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.startswith("/") or "?" in value:
+        raise ConfigError(f"{field.name} must start with / and have no query, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeEndpoint:
+    """
+    The address of a realtime service below a client's ``base_url``.
+
+    Attributes:
+        path: Such as ``/api/v1/realtime/session``.
+        query: Added to the address, such as a model's name.
+        is_inworld: Whether it is Inworld's: each session has a ``key`` in the address, the
+            extensions of ``providerData`` are understood, transcripts of the user come whole each
+            time, and G.711 is cut by Inworld's clock. False for a service that speaks the field's
+            common protocol only.
+    """
+
+    path: str = attrs.field(default=commands.PATH, validator=_path)
+    query: Mapping[str, str] = attrs.field(factory=dict)
+    is_inworld: bool = True
+
+    @classmethod
+    def openai(cls, model: str, path: str = "/v1/realtime") -> RealtimeEndpoint:
+        """
+        Give the address of a service that is compatible with OpenAI's.
+
+        Use it with a client whose ``base_url`` is the service's and whose ``token`` is its key.
+        """
+        return cls(path=path, query={"model": model}, is_inworld=False)
+
+    def parameters(self, key: str | None) -> dict[str, str]:
+        """The whole query of one session's address; *key* None makes a new one."""
+        if not self.is_inworld:
+            return dict(self.query)
+        return {"key": key or uuid.uuid4().hex, "protocol": "realtime", **self.query}
+
+    def write(self, command: Command) -> str:
+        """
+        Write a command as this service spells it.
+
+        Raises:
+            ConfigError: It holds what JSON or UTF-8 cannot carry.
+        """
+        body = commands.write_object(command)
+        if not self.is_inworld:
+            _rename_parts(body)
+        return dump_text(body)
+
+    def timebase(self, output_format: AudioFormat) -> AudioFormat:
+        """The format by whose clock this service reads the milliseconds of a cut."""
+        if not self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
+            return PcmFormat(output_format.rate_hz)
+        return output_format
+
+
+def _rename_parts(body: JsonObject) -> None:
+    response = body.get("response")
+    told = response.get("input") if isinstance(response, dict) else None
+    for item in [body.get("item"), *(told if isinstance(told, list) else ())]:
+        content = item.get("content") if isinstance(item, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("type") in _COMMON_PARTS:
+                part["type"] = _COMMON_PARTS[str(part["type"])]

@@ -1,0 +1,426 @@
+"""
+Where a realtime session's speech is played, and how much of each item was heard.
+
+Heard is what the device's own count of samples says; no clock is asked. A player is pushed to by
+the session's worker alone and may be cleared by any thread, but never by two at once: the session
+sees to that.
+
+Threads: ``inworld-player`` for a sink, whose ``write`` waits; a playout needs none.
+
+Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
+``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that a
+clear knows when nothing old can follow; it is taken before ``_news``. A write that does not return
+although the sink was cleared makes a clear wait for 5 s at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from typing import Protocol
+
+import attrs
+
+from inworld_sync.audio.playout import Playout, PushResult
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.models.devices import AudioSink
+from inworld_sync.transport.deadline import Deadline
+
+__all__ = ["Player", "PlayoutPlayer", "SinkPlayer", "player_for"]
+
+# Five minutes of 24 kHz PCM: further ahead of the ear than speech ever is.
+MAX_QUEUED_BYTES = 16 * 1024 * 1024
+
+# Written at a time, so that a clear has little to wait for.
+_BLOCK_MS = 20
+
+_RELEASE_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 1.0
+_LOOK_SECONDS = 0.01
+
+
+class Player(Protocol):
+    """Plays items one after another."""
+
+    @property
+    def failure(self) -> InworldError | None:
+        """Why it plays no more, None while it does."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was pushed is heard."""
+        ...
+
+    def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
+        """
+        Take 16-bit mono PCM of an item; never waits.
+
+        Args:
+            item_id: The item; another one than before ends that.
+            pcm: Whole samples; may be empty.
+            rate_hz: Samples a second.
+            end: The item is complete with it.
+
+        Returns:
+            False if the player is full: then the same is to be pushed again, until it is taken or
+            everything is cleared.
+        """
+        ...
+
+    def clear(self) -> dict[str, int]:
+        """Stop at once; give how many samples of each item since the last clear were heard."""
+        ...
+
+    def drain(self, timeout: float | None) -> None:
+        """Wait until all that was pushed is heard."""
+        ...
+
+    def close(self) -> None:
+        """Stop at once and play nothing more; the device is its owner's."""
+        ...
+
+
+@attrs.define
+class _Item:
+    """An item on its way to a device, whose count of samples runs at *device_hz*."""
+
+    rate_hz: int
+    device_hz: int
+    resampler: Resampler
+    pushed_samples: int = 0
+    is_ended: bool = False
+    start: int | None = None
+    written: int = 0
+    is_written: bool = False
+
+    @classmethod
+    def of(cls, rate_hz: int, device_hz: int) -> _Item:
+        """Make an item whose sound comes at *rate_hz*."""
+        return cls(rate_hz, device_hz, Resampler(rate_hz, device_hz))
+
+    def heard_samples(self, device_position: int) -> int:
+        """How much of it was heard, in samples as they were pushed."""
+        if self.start is None:
+            return 0
+        heard = max(device_position - self.start, 0)
+        if self.is_written and heard >= self.written:
+            return self.pushed_samples
+        return min(heard * self.rate_hz // self.device_hz, self.pushed_samples)
+
+
+class SinkPlayer:
+    """
+    Plays on a speaker, or anything else that takes PCM and counts what was heard.
+
+    Args:
+        sink: Nobody else writes to it.
+        name: The session's, for the thread.
+        logger: Where a device that fails is reported.
+    """
+
+    def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:
+        self._sink = sink
+        self._device_hz = sink.sample_rate_hz
+        self._logger = logger
+        self._news = threading.Condition()
+        self._writing = threading.Lock()
+        self._queue: deque[tuple[_Item, memoryview | None]] = deque()
+        self._queued_bytes = 0
+        self._items: dict[str, _Item] = {}
+        self._position = sink.heard_samples
+        self._clears = 0
+        self._is_busy = False
+        self._closed = False
+        self._failure: InworldError | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"inworld-player-{name}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def failure(self) -> InworldError | None:
+        """Why it plays no more, None while it does."""
+        return self._failure
+
+    @property
+    def is_idle(self) -> bool:
+        """See :class:`Player`."""
+        with self._news:
+            is_working, position = self._is_working, self._position
+        if self._failure is not None:
+            return True
+        return not is_working and self._sink.heard_samples >= position
+
+    def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
+        """See :class:`Player`."""
+        with self._news:
+            if self._closed or self._failure is not None:
+                return True
+            if self._queued_bytes > MAX_QUEUED_BYTES:
+                return False
+            item = self._items.get(item_id)
+            if item is None:
+                if end and not pcm:
+                    return True
+                self._end_others()
+                item = self._items[item_id] = _Item.of(rate_hz, self._device_hz)
+            if not item.is_ended:
+                item.pushed_samples += len(pcm) // 2
+                self._put(item, pcm)
+                if end:
+                    self._end(item)
+            return True
+
+    def clear(self) -> dict[str, int]:
+        """See :class:`Player`."""
+        with self._news:
+            self._clears += 1
+            self._queue.clear()
+            self._queued_bytes = 0
+            items, self._items = self._items, {}
+            self._news.notify_all()
+        # The first frees a thread that waits for room, the second drops what it wrote meanwhile.
+        position = self._sink.clear()
+        if self._writing.acquire(timeout=_RELEASE_SECONDS):
+            try:
+                position = self._sink.clear()
+            finally:
+                self._writing.release()
+        with self._news:
+            self._position = position
+        return {item_id: item.heard_samples(position) for item_id, item in items.items()}
+
+    def drain(self, timeout: float | None) -> None:
+        """
+        Wait until all that was pushed is heard.
+
+        Raises:
+            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
+            InworldError: The device failed.
+        """
+        with self._news:
+            if not self._news.wait_for(lambda: not self._is_working, timeout):
+                raise DeadlineExceeded(f"the speech was not heard out after {timeout:g} s")
+            if self._failure is not None:
+                raise self._failure
+        self._sink.drain(timeout=timeout)
+
+    def close(self) -> None:
+        """See :class:`Player`."""
+        with self._news:
+            self._closed = True
+            failed = self._failure is not None
+            self._news.notify_all()
+        if not failed:
+            self.clear()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_RELEASE_SECONDS)
+
+    # ``_news`` is held.
+
+    @property
+    def _is_working(self) -> bool:
+        return bool(self._queue or self._is_busy) and not self._closed and self._failure is None
+
+    def _put(self, item: _Item, pcm: memoryview | None) -> None:
+        self._queue.append((item, pcm))
+        self._queued_bytes += 0 if pcm is None else len(pcm)
+        self._news.notify_all()
+
+    def _end(self, item: _Item) -> None:
+        if not item.is_ended:
+            item.is_ended = True
+            self._put(item, None)
+
+    def _end_others(self) -> None:
+        # An item that is followed by another has no more sound, whatever the service left out.
+        for item in self._items.values():
+            self._end(item)
+
+    # The player's thread.
+
+    def _run(self) -> None:
+        try:
+            while (work := self._next()) is not None:
+                self._play(*work)
+        except InworldError as error:
+            self._fail(error)
+        except Exception as error:
+            self._logger.exception("a sink failed")
+            failure = ClosedError(f"the sink raised {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
+
+    def _next(self) -> tuple[_Item, memoryview | None, int] | None:
+        with self._news:
+            self._is_busy = False
+            self._news.notify_all()
+            while not self._queue:
+                if self._closed:
+                    return None
+                self._news.wait(_LONGEST_WAIT_SECONDS)
+            item, pcm = self._queue.popleft()
+            self._queued_bytes -= 0 if pcm is None else len(pcm)
+            self._is_busy = True
+            return item, pcm, self._clears
+
+    def _play(self, item: _Item, pcm: memoryview | None, clears: int) -> None:
+        sound = item.resampler.finish() if pcm is None else item.resampler.feed(pcm)
+        samples = memoryview(sound)
+        size_bytes = self._device_hz * _BLOCK_MS // 1000 * 2
+        for start in range(0, len(samples), size_bytes):
+            if not self._write(item, samples[start : start + size_bytes], clears):
+                return
+        if pcm is None:
+            with self._writing:
+                if clears == self._clears:
+                    item.is_written = True
+                    self._sink.end()
+
+    def _write(self, item: _Item, block: memoryview, clears: int) -> bool:
+        """Write a block; False if it was cleared meanwhile."""
+        with self._writing:
+            with self._news:
+                if clears != self._clears:
+                    return False
+                if item.start is None:
+                    item.start = self._position
+            # Without a limit, for a sink may stand still in a pause; clearing or closing frees it.
+            self._sink.write(block)
+            with self._news:
+                if clears != self._clears:
+                    return False
+                item.written += len(block) // 2
+                self._position += len(block) // 2
+        return True
+
+    def _fail(self, error: InworldError) -> None:
+        with self._news:
+            if self._closed:
+                return
+            self._failure = error
+            self._queue.clear()
+            self._queued_bytes = 0
+            self._news.notify_all()
+        self._logger.error("the session's speech is not played any more: %s", error)
+
+
+class PlayoutPlayer:
+    """
+    Plays through a jitter buffer that somebody else reads.
+
+    Args:
+        playout: One channel; nobody else pushes to it.
+        latency_ms: What the device has taken of it and drops when it is stopped.
+
+    Raises:
+        ConfigError: It has two channels.
+    """
+
+    def __init__(self, playout: Playout, latency_ms: float) -> None:
+        if playout.channels != 1:
+            raise ConfigError(f"the playout must have 1 channel, got {playout.channels}")
+        self._playout = playout
+        self._latency_ms = latency_ms
+        self._news = threading.Condition()
+        self._items: dict[str, _Item] = {}
+        self._refused: tuple[str, bytes, bool] | None = None
+        self._failure: InworldError | None = None
+        self._closed = False
+
+    @property
+    def failure(self) -> InworldError | None:
+        """Why it plays no more, None while it does."""
+        return self._failure
+
+    @property
+    def is_idle(self) -> bool:
+        """See :class:`Player`."""
+        try:
+            return self._failure is not None or self._playout.stats().queued_ms <= 0
+        except ClosedError:
+            return True
+
+    def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
+        """See :class:`Player`."""
+        with self._news:
+            if self._closed or self._failure is not None:
+                return True
+            try:
+                if self._refused is not None:
+                    return self._give(*self._refused)
+                item = self._items.get(item_id)
+                if item is None:
+                    item = _Item.of(rate_hz, self._playout.sample_rate_hz)
+                    self._items[item_id] = item
+                item.pushed_samples += len(pcm) // 2
+                sound = item.resampler.feed(pcm) + (item.resampler.finish() if end else b"")
+                return self._give(item_id, sound, end)
+            except InworldError as error:
+                self._failure = error
+                return True
+
+    def clear(self) -> dict[str, int]:
+        """See :class:`Player`."""
+        with self._news:
+            items, self._items = self._items, {}
+            self._refused = None
+            if self._failure is not None:
+                return {}
+            cleared = self._playout.clear(latency_ms=self._latency_ms)
+        heard = {item_id: item.pushed_samples for item_id, item in items.items()}
+        for item_id, item in items.items():
+            if item_id in cleared:
+                samples = int(cleared[item_id].heard_ms * item.rate_hz / 1000.0)
+                heard[item_id] = min(samples, item.pushed_samples)
+        return heard
+
+    def drain(self, timeout: float | None) -> None:
+        """
+        Wait until all that was pushed is read.
+
+        Raises:
+            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
+        """
+        deadline = Deadline(timeout, "hearing the speech out")
+        while self._playout.stats().queued_ms > 0:
+            deadline.check()
+            with self._news:
+                self._news.wait(_LOOK_SECONDS)
+
+    def close(self) -> None:
+        """See :class:`Player`."""
+        with self._news:
+            if self._closed:
+                return
+            self._closed = True
+        with contextlib.suppress(ClosedError):
+            self.clear()
+
+    def _give(self, item_id: str, sound: bytes, end: bool) -> bool:
+        """Push to the playout; what it refuses for want of room is kept for the next try."""
+        if not sound and not end:
+            return True
+        result = self._playout.push(sound, item=item_id, end=end)
+        self._refused = (item_id, sound, end) if result is PushResult.FULL else None
+        return self._refused is None
+
+
+def player_for(
+    output: AudioSink | Playout, name: str, logger: logging.Logger, latency_ms: float
+) -> Player:
+    """
+    Make the player for what a user gave.
+
+    Raises:
+        ConfigError: It is neither a sink nor a playout of one channel.
+    """
+    if isinstance(output, Playout):
+        return PlayoutPlayer(output, latency_ms)
+    if isinstance(output, AudioSink):
+        return SinkPlayer(output, name, logger)
+    raise ConfigError(f"expected a speaker, another sink or a Playout, got {type(output).__name__}")

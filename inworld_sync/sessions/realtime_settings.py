@@ -1,0 +1,135 @@
+"""
+What a session is asked to be, what the service has accepted of it, and what it says that it is.
+
+Lock rule: the session's monitor guards everything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inworld_sync.errors import LocalProtocolError
+from inworld_sync.models.realtime import (
+    AudioFormat,
+    PcmFormat,
+    Session,
+    SessionCreated,
+    SessionInfo,
+    SessionUpdated,
+)
+from inworld_sync.wire.codec import JsonObject
+from inworld_sync.wire.realtime.session import SessionMirror, merge, session_info, session_object
+
+__all__ = ["Settings"]
+
+# The service takes these when a session opens, and ignores or refuses them later.
+_LOCKED = ("conversational", "user_turn_mode")
+
+
+class Settings:
+    """
+    The settings of one session, over all its connections.
+
+    Args:
+        session: What it is asked to be when it opens.
+        is_inworld: Whether the service knows ``providerData``.
+    """
+
+    def __init__(self, session: Session, *, is_inworld: bool) -> None:
+        self._config: JsonObject = session_object(session)
+        if is_inworld:
+            # The service would else continue by itself, and be asked to continue too.
+            pinned: JsonObject = {"providerData": {"auto_tool_response": False}}
+            self._config = merge(pinned, self._config)
+        self._mirror = SessionMirror()
+        self._output_format = session.output_format or PcmFormat()
+        self._input_format = session.input_format or PcmFormat()
+
+    @property
+    def opening(self) -> JsonObject:
+        """What a connection is opened with: all that was asked for and not refused."""
+        return self._config
+
+    @property
+    def info(self) -> SessionInfo:
+        """What the service says that the session is."""
+        return self._mirror.info
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """The form of the sound that the service expects."""
+        return self._input_format
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """The form of the sound that the service sends."""
+        return self._output_format
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the service begins no response by itself, since it does not detect turns."""
+        found = _branch(self._config, "audio", "input")
+        return "turn_detection" in found and found["turn_detection"] is None
+
+    @property
+    def is_interruptible(self) -> bool:
+        """Whether the user's speech is to interrupt."""
+        asked = _branch(self._config, "audio", "input", "turn_detection")
+        said = self.info.turn_detection or {}
+        return False not in (said.get("interrupt_response"), asked.get("interrupt_response"))
+
+    @property
+    def continues_by_itself(self) -> bool:
+        """Whether the service answers the output of a tool unasked, as the user has chosen."""
+        return _branch(self._config, "providerData").get("auto_tool_response") is True
+
+    def change(self, session: Session) -> JsonObject:
+        """
+        Write a change as the service takes it.
+
+        Raises:
+            LocalProtocolError: It touches what is fixed when a session opens.
+        """
+        body = session_object(session)
+        for name in _LOCKED:
+            if name in _branch(body, "providerData", "tts"):
+                raise LocalProtocolError(
+                    f"{name} is fixed when a session opens: open another session with it"
+                )
+        return body
+
+    def accept(self, change: JsonObject) -> None:
+        """Keep a change that the service has accepted."""
+        self._config = merge(self._config, change)
+
+    def note(self, event: SessionCreated | SessionUpdated) -> bool:
+        """
+        Follow a message.
+
+        Returns:
+            Whether it answers a change; the service also reports each cycle of its memory so.
+        """
+        before = self.info.memory
+        self._mirror.note(event)
+        memory = self.info.memory
+        version = None if before is None else before.version
+        is_cycle = memory is not None and memory.version != version
+        return isinstance(event, SessionUpdated) and not is_cycle
+
+    def agree(self, event: SessionUpdated) -> None:
+        """Take over the formats that hold from now on; a service may leave out what it accepts."""
+        said, asked, known = event.session, session_info(self._config), self.info
+        self._output_format = (
+            said.output_format or asked.output_format or known.output_format or PcmFormat()
+        )
+        self._input_format = (
+            said.input_format or asked.input_format or known.input_format or PcmFormat()
+        )
+
+
+def _branch(body: Mapping[str, object], *names: str) -> Mapping[str, object]:
+    """A branch of a JSON object; an empty one where there is none."""
+    for name in names:
+        found = body.get(name)
+        body = found if isinstance(found, Mapping) else {}
+    return body
