@@ -1,0 +1,299 @@
+"""A realtime service of few lines that says exactly what a test wants, the wrong things included."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inworld_sync import Inworld
+
+from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
+
+KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
+
+Event = dict[str, Any]
+
+SESSION: Event = {
+    "type": "realtime",
+    "object": "realtime.session",
+    "id": "sess_1",
+    "model": "m/1",
+    "output_modalities": ["audio", "text"],
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "turn_detection": {"type": "semantic_vad"},
+        },
+        "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "Dennis"},
+    },
+    "tools": [],
+    "tool_choice": "auto",
+}
+
+
+class Left(EOFError):
+    """The client has said CLOSE."""
+
+
+class Service:
+    """
+    The service's end of one connection, which has agreed to be a WebSocket.
+
+    Attributes:
+        commands: What the client has said so far.
+        number: Which connection of the server it is, from 1.
+        session: The session object as updates have made it.
+    """
+
+    def __init__(self, peer: Peer, number: int) -> None:
+        self.peer = peer
+        self.number = number
+        self.commands: list[Event] = []
+        self.session: Event = json.loads(json.dumps(SESSION))
+        self._events = itertools.count(1)
+        peer.upgrade()
+
+    # What the client says.
+
+    def command(self) -> Event:
+        """Give the client's next command; pings are answered, and CLOSE ends the script."""
+        while True:
+            first, payload = self.peer.read_frame()
+            if first == PING:
+                self.peer.send_frame(PONG, payload)
+            elif first == CLOSE:
+                self.peer.send_frame(CLOSE, payload)
+                raise Left
+            elif first == TEXT:
+                self.commands.append(json.loads(payload))
+                return self.commands[-1]
+
+    def until(self, name: str) -> Event:
+        """Read commands up to one of a kind, and give that."""
+        while (command := self.command())["type"] != name:
+            pass
+        return command
+
+    def until_left(self) -> None:
+        """Read until the client says CLOSE, which ends the script."""
+        while True:
+            self.command()
+
+    def said(self, name: str) -> list[Event]:
+        """The commands of a kind so far."""
+        return [command for command in self.commands if command["type"] == name]
+
+    # What the service says.
+
+    def send(self, message: object) -> None:
+        """Send JSON, or text or bytes as they are."""
+        if isinstance(message, str):
+            message = message.encode()
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.peer.send_frame(TEXT, data)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Send an event."""
+        self.send({"type": name, "event_id": f"evt_{self.number}_{next(self._events)}", **fields})
+
+    def open(self) -> Event:
+        """Open the session as a good service does; gives what the client asks it to be."""
+        self.event("session.created", session=self.session)
+        return self.accept_update()
+
+    def accept_update(self) -> Event:
+        """Take the next update."""
+        asked = self.until("session.update")["session"]
+        merge(self.session, asked)
+        self.event("session.updated", session=self.session)
+        return asked
+
+    def acknowledge(self, command: Event, previous: str | None = None) -> None:
+        """Say that an item has joined the conversation."""
+        item = {"object": "realtime.item", "status": "completed", **command["item"]}
+        self.event("conversation.item.added", item=item, previous_item_id=previous)
+        self.event("conversation.item.done", item=item, previous_item_id=previous)
+
+    def request(self) -> Event:
+        """Read up to the next request of a response; items on the way are acknowledged."""
+        while (command := self.command())["type"] != "response.create":
+            if command["type"] == "conversation.item.create":
+                self.acknowledge(command)
+        return command
+
+    def created(self, response_id: str, request: Event | None = None) -> None:
+        """Begin a response."""
+        self.event(
+            "response.created",
+            response=response(response_id, "in_progress", request=request),
+        )
+
+    def item(self, response_id: str, item_id: str) -> None:
+        """Begin a message of a response."""
+        item = {"id": item_id, "type": "message", "role": "assistant", "content": []}
+        body = {**item, "status": "in_progress"}
+        self.event(
+            "response.output_item.added", response_id=response_id, output_index=0, item=body
+        )
+        self.event("conversation.item.added", item=body, previous_item_id=None)
+        self.event(
+            "response.content_part.added",
+            **place(response_id, item_id),
+            part={"type": "audio", "transcript": ""},
+        )
+
+    def audio(self, response_id: str, item_id: str, data: bytes) -> None:
+        """Send a piece of speech."""
+        self.event(
+            "response.output_audio.delta",
+            **place(response_id, item_id),
+            delta=base64.b64encode(data).decode(),
+        )
+
+    def transcript(self, response_id: str, item_id: str, delta: str) -> None:
+        """Send a piece of what is said."""
+        self.event(
+            "response.output_audio_transcript.delta", **place(response_id, item_id), delta=delta
+        )
+
+    def text(self, response_id: str, item_id: str, delta: str) -> None:
+        """Send a piece of text."""
+        self.event("response.output_text.delta", **place(response_id, item_id), delta=delta)
+
+    def item_done(self, response_id: str, item_id: str, text: str = "") -> None:
+        """End a message of a response."""
+        item = {
+            "id": item_id,
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "audio", "transcript": text}],
+        }
+        self.event("response.output_audio.done", **place(response_id, item_id))
+        self.event("conversation.item.done", item=item, previous_item_id=None)
+        self.event("response.output_item.done", response_id=response_id, output_index=0, item=item)
+
+    def done(self, response_id: str, status: str = "completed", **fields: object) -> None:
+        """End a response."""
+        self.event("response.done", response={**response(response_id, status), **fields})
+
+    def speak(self, request: Event | None, number: int, text: str, data: bytes = b"") -> None:
+        """Give a whole response of one message."""
+        response_id, item_id = f"resp_{number}", f"item_a{number}"
+        self.created(response_id, request)
+        self.item(response_id, item_id)
+        for word in text.split(" "):
+            self.transcript(response_id, item_id, word + " ")
+        if data:
+            self.audio(response_id, item_id, data)
+        self.item_done(response_id, item_id, text)
+        self.done(response_id)
+
+    def call(
+        self, response_id: str, item_id: str, call_id: str, name: str, arguments: str = "{}"
+    ) -> None:
+        """Call a function, in the reference order of messages."""
+        item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
+        where = {"response_id": response_id, "output_index": 0}
+        begun = {**item, "arguments": "", "status": "in_progress"}
+        self.event("response.output_item.added", **where, item=begun)
+        self.event("conversation.item.added", item=begun, previous_item_id=None)
+        self.event(
+            "response.function_call_arguments.done",
+            **where,
+            item_id=item_id,
+            call_id=call_id,
+            arguments=arguments,
+        )
+        done = {**item, "arguments": arguments, "status": "completed"}
+        self.event("conversation.item.done", item=done, previous_item_id=None)
+        self.event("response.output_item.done", **where, item=done)
+
+    def error(self, code: str | None, message: str = "an error", **fields: object) -> None:
+        """Report an error; most often the session goes on."""
+        error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
+        self.event("error", error={"event_id": None, **error, **fields})
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say CLOSE, and wait for the client's."""
+        self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
+        with contextlib.suppress(Left):
+            self.until_left()
+
+
+def place(response_id: str, item_id: str) -> Event:
+    """Where a piece of a response belongs."""
+    return {
+        "response_id": response_id,
+        "item_id": item_id,
+        "output_index": 0,
+        "content_index": 0,
+    }
+
+
+def response(response_id: str, status: str, *, request: Event | None = None) -> Event:
+    """A response as the service describes it."""
+    body: Event = {
+        "object": "realtime.response",
+        "id": response_id,
+        "status": status,
+        "status_details": None,
+        "output": [],
+    }
+    if request is not None:
+        body["metadata"] = request.get("response", {}).get("metadata")
+    return body
+
+
+def merge(old: Event, new: Event) -> None:
+    """Merge settings deeply."""
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict):
+            merge(old[name], value)
+        else:
+            old[name] = value
+
+
+Script = Callable[[Service], None]
+
+
+@contextlib.contextmanager
+def realtime(*scripts: Script, **settings: Any) -> Iterator[Inworld]:
+    """
+    Give a client of a server whose connections follow the scripts; the last serves all further.
+
+    Args:
+        scripts: For the first connection, the second, and so on.
+        settings: Of the client.
+    """
+    lock, count = threading.Lock(), 0
+
+    def run(peer: Peer) -> None:
+        nonlocal count
+        with lock:
+            count += 1
+            number = count
+        scripts[min(number, len(scripts)) - 1](Service(peer, number))
+
+    with serve(run) as server:
+        url = f"ws://127.0.0.1:{server.port}"
+        with Inworld(api_key=KEY, **{"base_url": url, **settings}) as client:
+            yield client
+
+
+def obedient(service: Service) -> None:
+    """Answer each request with ``You said ...``, in speech of 100 ms."""
+    service.open()
+    for number in itertools.count(1):
+        request = service.request()
+        said = [
+            part["text"]
+            for command in service.said("conversation.item.create")
+            for part in command["item"].get("content", [])
+        ]
+        service.speak(request, number, f"You said {said[-1] if said else 'nothing'}", bytes(4800))
