@@ -181,14 +181,6 @@ class RealtimeCore(Line):
             return []
         return [self.events, *self.replies.streams]
 
-    def ask_for_response(self, config: ResponseConfig | None) -> Response:
-        """Ask for a response as soon as none is being given."""
-        self.require_open()
-        if config is not None:
-            self.desk.declare(config.tools)
-        response = self.replies.ask(config)
-        self._pump()
-        return response
 
     def ask_for_answer(self, outputs: set[str]) -> None:
         """Ask for the response that follows from the outputs of tools."""
@@ -222,6 +214,16 @@ class RealtimeCore(Line):
                     self._unanswered.pop(item_id, None)
                 raise
         return item_id
+
+    def ask_for_response(self, config: ResponseConfig | None) -> Response:
+        """Ask for a response, now or as soon as none is being given."""
+        with self.monitor:
+            self.require_open()
+            if config is not None:
+                self.desk.declare(config.tools)
+            response = self.replies.ask(config)
+        self._send_requests()
+        return response
 
     def update(self, session: Session, deadline: Deadline | None) -> None:
         """Change the session; wait for the service's answer if there is a deadline."""
@@ -438,8 +440,11 @@ class RealtimeCore(Line):
                 command = None if connection is None else self.replies.requests.next()
             if connection is None or command is None:
                 return
-            # What is lost with its connection is asked for again, see Requests.lose_connection.
-            connection.send(self.endpoint.write(command), needs_room=False)
+            try:
+                connection.send(self.endpoint.write(command), needs_room=False)
+            except (ClosedError, ConnectionLost):
+                # What is lost with its connection is asked for again, or fails with the session.
+                return
 
     # ---- the life of connections; the monitor is held
 

@@ -8,6 +8,7 @@ Lock rule: the session's monitor guards the thread; nothing is dialled under it.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -109,8 +110,10 @@ class Dialer:
             messages, answer = core.begin(connection)
         connection.start()
         try:
-            for message in messages:
-                connection.send(message, deadline.remaining())
+            # Why a connection takes no more is known to its reader, and said below.
+            with contextlib.suppress(ConnectionLost, ClosedError):
+                for message in messages:
+                    connection.send(message, deadline.remaining())
             with core.monitor:
                 core.wait_for(lambda: answer.is_over or core.connection is not connection, deadline)
                 if core.connection is connection:

@@ -23,7 +23,8 @@ from typing import Protocol
 
 import attrs
 
-from inworld_sync.audio.playout import Playout, PushResult
+from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.playout_events import PushResult
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
 from inworld_sync.models.devices import AudioSink

@@ -177,8 +177,7 @@ class RealtimeSession:
             config: What it is asked to be, beyond the session's settings; ``conversation='none'``
                 makes one beside the conversation, which waits for no other.
         """
-        with self._core.monitor:
-            return self._core.ask_for_response(config)
+        return self._core.ask_for_response(config)
 
     def add(self, item: Item, *, previous_item_id: str | None = None) -> str:
         """

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import itertools
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -218,6 +219,12 @@ class Service:
         """Report an error; most often the session goes on."""
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
         self.event("error", error={"event_id": None, **error, **fields})
+
+    def hang_up(self) -> None:
+        """Cut the connection without a word, which ends the script."""
+        self.peer.sock.shutdown(socket.SHUT_WR)
+        self.peer.read_until_end()
+        raise Left
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Say CLOSE, and wait for the client's."""

@@ -201,6 +201,9 @@ class Responses:
             self._active[info.id] = state
         elif state.is_final:
             return None
+        if state.info is not None and not info.metadata:
+            # What was told at the beginning need not be told at the end.
+            info = attrs.evolve(info, metadata=state.info.metadata)
         state.id, state.status, state.info = info.id, "in_progress", info
         return state
 
