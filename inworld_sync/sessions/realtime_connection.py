@@ -52,10 +52,9 @@ class RealtimeConnection(Connection[Received]):
         *,
         on_closed: Callable[[], None],
     ) -> None:
-        super().__init__(link, options, on_closed=on_closed)
-        self._core = core
         # The session outlives its connections, and so do its streams and who waits for them.
-        self._changed = core.monitor
+        super().__init__(link, options, on_closed=on_closed, monitor=core.monitor)
+        self._core = core
 
     @property
     def name(self) -> str:
@@ -108,7 +107,12 @@ class RealtimeConnection(Connection[Received]):
         return self._core.is_behind or super()._must_pause()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        return self._core.connection_ended(self, ended)
+        try:
+            return self._core.connection_ended(self, ended)
+        except Exception:
+            # Whoever waits must learn of the end, whatever is wrong with its meaning.
+            self._core.end(ended)
+            raise
 
     def _streams(self) -> list[EventStream[Any]]:
         return self._core.streams_of(self)

@@ -7,6 +7,7 @@ See ``realtime_line.py`` for the phases and the lock rule.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -18,9 +19,8 @@ from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
     InworldError,
-    ProtocolError,
-    ServiceError,
     fresh,
+    redact,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.options import Options
@@ -31,15 +31,12 @@ from inworld_sync.models.realtime import (
     BackchannelDelta,
     BackchannelDone,
     CancelResponse,
-    ConversationEntry,
     CreateItem,
+    ErrorInfo,
     ErrorReported,
     InputAudioCleared,
     InputAudioCommitted,
     Item,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
     OutputItemDone,
     RealtimeEvent,
     ResponseConfig,
@@ -50,22 +47,21 @@ from inworld_sync.models.realtime import (
     SessionUpdated,
     SpeechStarted,
     UpdateSession,
-    UserTranscriptCompleted,
-    UserTranscriptUpdated,
 )
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.realtime_connection import RealtimeConnection, Received
 from inworld_sync.sessions.realtime_desk import Approver, ToolDesk
+from inworld_sync.sessions.realtime_endings import is_passing, told, unfinished
 from inworld_sync.sessions.realtime_endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime_events import (
     Interrupted,
     MessageUnreadable,
-    Reconnected,
     ResponseStarted,
     SessionEvent,
+    SessionReconnected,
 )
+from inworld_sync.sessions.realtime_items import Items
 from inworld_sync.sessions.realtime_line import Answer, Line, Phase, new_id
-from inworld_sync.sessions.realtime_replay import Replay, replay_of
 from inworld_sync.sessions.realtime_replies import Replies
 from inworld_sync.sessions.realtime_response import Response, ResponsePlayer
 from inworld_sync.sessions.realtime_settings import Settings
@@ -74,14 +70,10 @@ from inworld_sync.sessions.realtime_stream import SessionStream
 from inworld_sync.sessions.realtime_worker import Worker
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject, dump_text
-from inworld_sync.wire.realtime.conversation import Conversation
-from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault, service_error
+from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["RealtimeCore"]
-
-# The service's will, or this side's fault: another connection would end in the same way.
-_FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 
 class RealtimeCore(Line):
@@ -135,14 +127,7 @@ class RealtimeCore(Line):
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
         self._barge_in = barge_in
-        self._conversation = Conversation()
-        self._heard_share: dict[str, float] = {}
-        # Items that the service was given and has not said that it has, by their ids.
-        self._unanswered: dict[str, CreateItem] = {}
-        self._replay = Replay((), ())
-        # Kinds and ids of messages that only repeat what users know from before a reconnect.
-        self._echoes: set[tuple[type, str]] = set()
-        self._transcripts: dict[str, str] = {}
+        self.items = Items(is_inworld=endpoint.is_inworld)
 
     # ---- what the rest of the session asks for; the monitor is held
 
@@ -162,15 +147,6 @@ class RealtimeCore(Line):
         return self.worker.is_full
 
     @property
-    def entries(self) -> tuple[ConversationEntry, ...]:
-        """The conversation, as the service's messages tell it."""
-        return self._conversation.entries
-
-    def entry(self, item_id: str) -> ConversationEntry | None:
-        """One item of it."""
-        return self._conversation.get(item_id)
-
-    @property
     def is_busy(self) -> bool:
         """Whether something is being given, asked for or called."""
         return self.replies.is_busy or self.desk.is_busy
@@ -181,11 +157,9 @@ class RealtimeCore(Line):
             return []
         return [self.events, *self.replies.streams]
 
-
     def ask_for_answer(self, outputs: set[str]) -> None:
         """Ask for the response that follows from the outputs of tools."""
-        unknown = {item_id for item_id in outputs if item_id in self._unanswered}
-        self.replies.ask(None, answers=unknown)
+        self.replies.ask(None, answers=self.items.unanswered(outputs))
         self._pump()
 
     # ---- the same; the monitor is not held
@@ -199,7 +173,7 @@ class RealtimeCore(Line):
         text = self.endpoint.write(command)
         with self.monitor:
             self.require_open()
-            self._unanswered[item_id] = command
+            self.items.give(command)
             connection = self._connection if self._phase is Phase.OPEN else None
         if connection is not None:
             try:
@@ -211,7 +185,7 @@ class RealtimeCore(Line):
                 # It is told to the connection that follows.
             except BaseException:
                 with self.monitor:
-                    self._unanswered.pop(item_id, None)
+                    self.items.take_back(item_id)
                 raise
         return item_id
 
@@ -238,7 +212,7 @@ class RealtimeCore(Line):
             self.ask(text, event_id, answer, deadline)
             return
         with self.monitor:
-            self._answers[event_id] = answer
+            self.expect(event_id, answer)
         self.send(text)
 
     def await_final(self, state: ResponseState, deadline: Deadline) -> None:
@@ -283,7 +257,7 @@ class RealtimeCore(Line):
             self.send_now(command)
         event = Interrupted(cut.heard_ms, tuple(ids))
         with self.monitor:
-            self._heard_share.update(cut.heard_share)
+            self.items.cut(cut.heard_share)
             if ids or cut.commands:
                 self.tell(event)
         return event
@@ -306,68 +280,48 @@ class RealtimeCore(Line):
         if isinstance(event, (SessionCreated, SessionUpdated)):
             self._follow_session(event)
             return
-        if isinstance(event, UserTranscriptUpdated) and not self.endpoint.is_inworld:
-            event = self._whole_transcript(event)
         takes = self.replies.takes(event)
         if takes and isinstance(event, AudioDelta):
             event = self.speech.receive(event)
-        if not isinstance(event, AudioDelta):
-            self._conversation.note(event)
-        if not takes or self._is_echo(event):
+        news = self.items.note(event)
+        if news is None or not takes:
             return
+        event = news
         if isinstance(event, ErrorReported):
-            self._follow_error(event)
+            self._follow_error(event.error)
         self.tell(event)
         # Before the response ends, so that what it has called is known.
-        for told in self.desk.note(event):
-            self.tell(told)
+        for further in self.desk.note(event):
+            self.tell(further)
         self._follow_response(event)
         self._follow_speech(event)
-        self._follow_items(event)
-        for answer in self._answers.values():
-            if answer.update is None and not answer.is_over and answer.wants(event):
-                answer.event = event
-                break
+        self.answer_by(event)
 
     def _follow_session(self, event: SessionCreated | SessionUpdated) -> None:
         if self.settings.note(event) and isinstance(event, SessionUpdated):
-            answer = self._pending_update()
-            if answer is not None and answer.update is not None:
-                self.settings.accept(answer.update)
-                self._finish_answer(answer)
-                answer.event = event
+            change = self.accept_update(event)
+            if change is not None:
+                self.settings.accept(change)
             self.settings.agree(event)
             self.speech.set_format(self.settings.output_format)
-        # Users know the session; what they are told of a new connection is Reconnected.
+        # Users know the session; what they are told of a new connection is SessionReconnected.
         if self._phase is not Phase.REOPENING:
             self.tell(event)
 
-    def _follow_error(self, event: ErrorReported) -> None:
-        error = event.error
-        answer = self._answers.get(error.event_id or "")
-        if answer is None and error.event_id is None:
-            is_opening = self._phase is not Phase.OPEN
-            if is_opening or (error.param or "").startswith("session"):
-                answer = self._pending_update()
-        log = self.options.logger.warning
-        if answer is not None:
-            answer.error = service_error(error)
-            self._finish_answer(answer)
-            if answer.is_watched:
-                return
-        elif self._unanswered.pop(error.event_id or "", None) is not None:
-            pass
-        elif error.code in HARMLESS_CODES or self.replies.is_requested(error.event_id):
-            log = self.options.logger.debug
-        log("%s: the service reports %s: %s", self.name, error.code or error.type, error.message)
-
-    def _pending_update(self) -> Answer | None:
-        pending = (a for a in self._answers.values() if a.update is not None and not a.is_over)
-        return next(pending, None)
-
-    def _finish_answer(self, answer: Answer) -> None:
-        if not answer.is_watched:
-            self._answers = {key: a for key, a in self._answers.items() if a is not answer}
+    def _follow_error(self, error: ErrorInfo) -> None:
+        answer = self.blame(error)
+        if answer is None:
+            self.items.take_back(error.event_id)
+            is_known = error.code in HARMLESS_CODES or self.replies.is_requested(error.event_id)
+        else:
+            is_known = answer.is_watched
+        self.options.logger.log(
+            logging.DEBUG if is_known else logging.WARNING,
+            "%s: the service reports %s: %s",
+            self.name,
+            error.code or error.type,
+            redact(error.message),
+        )
 
     def _follow_response(self, event: RealtimeEvent) -> None:
         began, is_cancelling = self.replies.note(event, is_quiet=self.settings.is_quiet)
@@ -397,26 +351,6 @@ class RealtimeCore(Line):
                 self.worker.put(lambda: self._interrupted(ids, None))
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
             self.uncommitted_ms = 0.0
-
-    def _follow_items(self, event: RealtimeEvent) -> None:
-        if isinstance(event, (ItemAdded, ItemDone)):
-            self._unanswered.pop(event.item.id or "", None)
-        elif isinstance(event, UserTranscriptCompleted):
-            self._transcripts.pop(event.item_id, None)
-
-    def _is_echo(self, event: RealtimeEvent) -> bool:
-        if not isinstance(event, (ItemAdded, ItemDone)):
-            return False
-        key = (type(event), event.item.id or "")
-        is_echo = key in self._echoes
-        self._echoes.discard(key)
-        return is_echo
-
-    def _whole_transcript(self, event: UserTranscriptUpdated) -> UserTranscriptUpdated:
-        # The field's common protocol tells what is new, Inworld the whole turn.
-        whole = self._transcripts.get(event.item_id, "") + event.transcript
-        self._transcripts[event.item_id] = whole
-        return attrs.evolve(event, transcript=whole)
 
     def _follow_unreadable(self, event: MessageUnreadable) -> None:
         self.options.logger.warning("%s: %s", self.name, event.error)
@@ -459,9 +393,10 @@ class RealtimeCore(Line):
         messages = [self._update_text(self.settings.opening, event_id)]
         if self._phase is Phase.LOST:
             self._phase = Phase.REOPENING
-            messages += self._retell()
+            messages += map(self.endpoint.write, self.items.retell())
         self._connection = connection
-        answer = self._answers[event_id] = _update_answer(self.settings.opening, is_watched=True)
+        answer = _update_answer(self.settings.opening, is_watched=True)
+        self.expect(event_id, answer)
         return messages, answer
 
     def opened(self, connection: RealtimeConnection, attempts: int) -> None:
@@ -475,18 +410,7 @@ class RealtimeCore(Line):
             self.require_open()
             raise fresh(self.opening_error or ConnectionLost("the connection was lost at once"))
         if self._phase is Phase.REOPENING:
-            told = len(self._replay.commands)
-            outage_ms = (time.monotonic() - self.lost_at) * 1000.0
-            self.tell(
-                Reconnected(
-                    self.cause, attempts, outage_ms, told, self._replay.lost, self.uncommitted_ms
-                )
-            )
-            self.uncommitted_ms = 0.0
-            known = {command.item.id for command in self._replay.commands}
-            for command in self._unanswered.values():
-                if command.item.id not in known:
-                    self.worker.put(partial(self.send_now, command))
+            self._tell_reconnected(attempts)
         self._phase = Phase.OPEN
         self.opened_at = time.monotonic()
         self.had_response = False
@@ -495,25 +419,19 @@ class RealtimeCore(Line):
 
     def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
         """Follow the end of a connection; say how it ended in the eyes of the session."""
-        if isinstance(ended.error, ServiceError):
-            ended = attrs.evolve(ended, by="server")
+        ended = told(ended)
         if connection is not self._connection:
             return ended
         self._connection = None
-        if ended.error is None and ended.by == "server" and ended.code != 1000:
-            lost = ConnectionLost(
-                f"the server closed the session (code {ended.code} {ended.reason!r})",
-                code=ended.code,
-                reason=ended.reason,
-            )
-            ended = attrs.evolve(ended, error=lost)
-        if self._phase is Phase.OPEN and not self._may_reconnect(ended):
+        if self._phase is Phase.OPEN and not (
+            self._reconnects and not self.is_closing and is_passing(ended)
+        ):
             self.end(ended)
         elif self._phase is Phase.OPEN:
             self._lose(ended)
             self._phase = Phase.LOST
         else:
-            self.opening_error = ended.error or _unfinished(ended)
+            self.opening_error = ended.error or unfinished(ended)
             if self._phase is Phase.REOPENING:
                 self._phase = Phase.LOST
         self.monitor.notify_all()
@@ -524,7 +442,7 @@ class RealtimeCore(Line):
         if self.ended is not None:
             return
         self._phase, self.ended, self._connection = Phase.ENDED, ended, None
-        error = ended.error or _unfinished(ended)
+        error = ended.error or unfinished(ended)
         self.replies.end_all(error)
         self.speech.end_all()
         self.events.end(ended)
@@ -532,39 +450,28 @@ class RealtimeCore(Line):
         self.worker.stop()
         self.monitor.notify_all()
 
-    def _may_reconnect(self, ended: StreamEnded) -> bool:
-        if not self._reconnects or self.is_closing or ended.by == "client":
-            return False
-        if isinstance(ended.error, (ProtocolError, ServiceError)):
-            return False
-        return ended.by == "network" or ended.code not in _FINAL_CODES
-
     def _lose(self, ended: StreamEnded) -> None:
         self.lost_at = time.monotonic()
         self.cause = ended.error
-        self.replies.lose_connection(ended.error or _unfinished(ended))
+        self.replies.lose_connection(ended.error or unfinished(ended))
         self.desk.lose_connection()
         self.speech.end_all()
-        self._transcripts.clear()
 
-    def _retell(self) -> list[str]:
-        """What a new service is told of the conversation, and what of it is not told again."""
-        replay = self._replay = replay_of(
-            self._conversation.entries, self._unanswered.values(), self._heard_share
+    def _tell_reconnected(self, attempts: int) -> None:
+        replay = self.items.told
+        self.tell(
+            SessionReconnected(
+                self.cause,
+                attempts,
+                (time.monotonic() - self.lost_at) * 1000.0,
+                len(replay.commands),
+                replay.lost,
+                self.uncommitted_ms,
+            )
         )
-        known = {entry.item.id for entry in self._conversation.entries}
-        self._echoes = {
-            (kind, command.item.id or "")
-            for command in replay.commands
-            if command.item.id in known
-            for kind in (ItemAdded, ItemDone)
-        }
-        for item_id in replay.lost:
-            self._conversation.note(ItemDeleted(item_id))
-        return [
-            self.endpoint.write(attrs.evolve(command, event_id=command.item.id))
-            for command in replay.commands
-        ]
+        self.uncommitted_ms = 0.0
+        for command in self.items.untold():
+            self.worker.put(partial(self.send_now, command))
 
     def _update_text(self, change: JsonObject, event_id: str) -> str:
         return dump_text({"type": UpdateSession.type, "event_id": event_id, "session": change})
@@ -572,14 +479,3 @@ class RealtimeCore(Line):
 
 def _update_answer(change: JsonObject, *, is_watched: bool) -> Answer:
     return Answer(lambda event: isinstance(event, SessionUpdated), change, is_watched)
-
-
-def _unfinished(ended: StreamEnded) -> InworldError:
-    """The error of what a session leaves unfinished that itself ends without one."""
-    if ended.by == "client":
-        return ClosedError("the session was closed before it was done")
-    return ConnectionLost(
-        f"the {ended.by} closed the session (code {ended.code} {ended.reason!r})",
-        code=ended.code,
-        reason=ended.reason,
-    )

@@ -22,9 +22,9 @@ __all__ = [
     "ApprovalRequested",
     "Interrupted",
     "MessageUnreadable",
-    "Reconnected",
     "ResponseStarted",
     "SessionEvent",
+    "SessionReconnected",
     "ToolAnswered",
     "ToolCalled",
 ]
@@ -107,7 +107,7 @@ class ApprovalRequested:
 
 
 @attrs.frozen
-class Reconnected:
+class SessionReconnected:
     """
     The connection was lost, and another one carries the session on.
 
@@ -152,7 +152,7 @@ SessionEvent: TypeAlias = (
     | ApprovalRequested
     | Interrupted
     | MessageUnreadable
-    | Reconnected
+    | SessionReconnected
     | ResponseStarted
     | ToolAnswered
     | ToolCalled

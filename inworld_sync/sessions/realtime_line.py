@@ -33,11 +33,12 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
-from inworld_sync.models.realtime import Command, RealtimeEvent
+from inworld_sync.models.realtime import Command, ErrorInfo, RealtimeEvent
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime_endpoint import RealtimeEndpoint
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject
+from inworld_sync.wire.realtime.faults import service_error
 
 if TYPE_CHECKING:
     from inworld_sync.sessions.realtime_connection import RealtimeConnection
@@ -145,6 +146,47 @@ class Line:
         raise ConnectionLost(
             f"the session has ended: {ended.error}", code=ended.code, reason=ended.reason
         ) from ended.error
+
+    def expect(self, event_id: str, answer: Answer) -> None:
+        """Have an answer told from other messages."""
+        self._answers[event_id] = answer
+
+    def answer_by(self, event: RealtimeEvent) -> None:
+        """Take an event for the answer that it is, if it is one."""
+        for answer in self._answers.values():
+            if answer.update is None and not answer.is_over and answer.wants(event):
+                answer.event = event
+                return
+
+    def accept_update(self, event: RealtimeEvent) -> JsonObject | None:
+        """Take an event for the answer to the oldest update; give what that asked for."""
+        answer = self._pending_update()
+        if answer is None:
+            return None
+        answer.event = event
+        self._forget_unwatched(answer)
+        return answer.update
+
+    def blame(self, error: ErrorInfo) -> Answer | None:
+        """Take an error for the refusal that it is; give the answer that is over with it."""
+        answer = self._answers.get(error.event_id or "")
+        if answer is None and error.event_id is None:
+            # Not every error names its command; while a session opens there is but one.
+            is_opening = self._phase is not Phase.OPEN
+            if is_opening or (error.param or "").startswith("session"):
+                answer = self._pending_update()
+        if answer is not None:
+            answer.error = service_error(error)
+            self._forget_unwatched(answer)
+        return answer
+
+    def _pending_update(self) -> Answer | None:
+        pending = (a for a in self._answers.values() if a.update is not None and not a.is_over)
+        return next(pending, None)
+
+    def _forget_unwatched(self, answer: Answer) -> None:
+        if not answer.is_watched:
+            self._answers = {key: a for key, a in self._answers.items() if a is not answer}
 
     def wait_for(self, reached: Callable[[], bool], deadline: Deadline) -> None:
         """

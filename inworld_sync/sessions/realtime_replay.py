@@ -71,12 +71,17 @@ def replay_of(
         known.add(entry.item.id)
         item = _told(entry, heard_share.get(entry.item.id or "", 1.0))
         if item is not None:
-            commands.append(CreateItem(item))
+            commands.append(_create(item))
         elif not isinstance(entry.item, _LEFT_TO_THE_SERVICE):
             lost.append(entry.item.id or "")
     # Where they were to stand may be known to the old session alone, so they go last.
-    commands += [CreateItem(each.item) for each in unanswered if each.item.id not in known]
+    commands += [_create(each.item) for each in unanswered if each.item.id not in known]
     return Replay(tuple(commands), tuple(lost))
+
+
+def _create(item: Item) -> CreateItem:
+    # Its own id names it in an error too.
+    return CreateItem(item, event_id=item.id)
 
 
 def _told(entry: ConversationEntry, heard_share: float) -> Item | None:

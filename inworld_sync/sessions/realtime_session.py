@@ -107,12 +107,12 @@ class RealtimeSession:
     def conversation(self) -> tuple[ConversationEntry, ...]:
         """Every item of the conversation in order, with all text that has come so far."""
         with self._core.monitor:
-            return self._core.entries
+            return self._core.items.entries
 
     def item(self, item_id: str) -> ConversationEntry | None:
         """One item of the conversation, None if it has none of this id."""
         with self._core.monitor:
-            return self._core.entry(item_id)
+            return self._core.items.get(item_id)
 
     @property
     def ended(self) -> StreamEnded | None:

@@ -248,9 +248,7 @@ def test_a_request_that_comes_too_early_is_made_again() -> None:
         service.open()
         requests.append(service.request())
         service.created("r1")
-        service.error(
-            "conversation_already_has_active_response", event_id=requests[0]["event_id"]
-        )
+        service.error("conversation_already_has_active_response", event_id=requests[0]["event_id"])
         service.done("r1")
         requests.append(service.request())
         service.speak(requests[1], 2, "at last")
@@ -270,9 +268,7 @@ def test_a_request_is_not_made_for_ever() -> None:
         for number in range(3):
             request = service.request()
             service.created(f"r{number}")
-            service.error(
-                "conversation_already_has_active_response", event_id=request["event_id"]
-            )
+            service.error("conversation_already_has_active_response", event_id=request["event_id"])
             service.done(f"r{number}")
         service.until_left()
 

@@ -448,7 +448,9 @@ def test_raw_commands_are_followed_too() -> None:
         reply = rt.say("method").wait()
 
         assert "You said method" == reply.text.strip()
-        assert 2 == sum(e.item.type == "message" and e.item.role == "assistant" for e in rt.conversation)  # type: ignore[union-attr]
+        assert 2 == sum(
+            e.item.type == "message" and e.item.role == "assistant" for e in rt.conversation
+        )  # type: ignore[union-attr]
 
 
 # Sound in.
