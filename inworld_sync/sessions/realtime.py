@@ -85,6 +85,6 @@ class Realtime:
         dialer = Dialer(core, self._connector, key, reconnect_timeout)
         core.worker.start()
         dialer.open(timeout)
-        opened = RealtimeSession(core, dialer)
+        opened = core.session = RealtimeSession(core, dialer)
         self._connector.adopt(opened)
         return opened

@@ -120,13 +120,17 @@ class RealtimeCore(Line):
             on_approval=on_approval,
         )
         self.desk.declare(session.tools)
-        self.uncommitted_ms = 0.0
+        # Kept as long as a thread of the session runs, so that the client can close it.
+        self.session: object = None
         self.had_response = False
         self.opened_at = self.lost_at = 0.0
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
         self._barge_in = barge_in
+        # Sound since the last turn ended, or since the user began to speak.
+        self._turn_ms = 0.0
+        self._is_speaking = False
         self.items = Items(is_inworld=endpoint.is_inworld)
 
     # ---- what the rest of the session asks for; the monitor is held
@@ -135,6 +139,10 @@ class RealtimeCore(Line):
         """Give an event to users."""
         sound = event.audio if isinstance(event, (AudioDelta, BackchannelDelta)) else b""
         self.events.append(event, len(sound))
+
+    def count_input(self, sent_ms: float) -> None:
+        """Count sound that the service was given."""
+        self._turn_ms += sent_ms
 
     @property
     def output_format(self) -> AudioFormat:
@@ -203,17 +211,16 @@ class RealtimeCore(Line):
         """Change the session; wait for the service's answer if there is a deadline."""
         event_id = new_id("evt")
         change = self.settings.change(session)
-        text = self._update_text(change, event_id)
-        answer = _update_answer(change, is_watched=deadline is not None)
+        answer = _update(change, event_id, is_watched=deadline is not None)
         with self.monitor:
             self.require_open()
             self.desk.declare(session.tools)
         if deadline is not None:
-            self.ask(text, event_id, answer, deadline)
+            self.ask(event_id, answer, deadline)
             return
         with self.monitor:
             self.expect(event_id, answer)
-        self.send(text)
+        self.send(answer.text)
 
     def await_final(self, state: ResponseState, deadline: Deadline) -> None:
         """Wait for a response's end."""
@@ -291,7 +298,7 @@ class RealtimeCore(Line):
             self._follow_error(event.error)
         self.tell(event)
         # Before the response ends, so that what it has called is known.
-        for further in self.desk.note(event):
+        for further in self.desk.note(event, is_beside=self.replies.is_beside(event)):
             self.tell(further)
         self._follow_response(event)
         self._follow_speech(event)
@@ -346,11 +353,12 @@ class RealtimeCore(Line):
         elif isinstance(event, BackchannelDone):
             self.speech.end_backchannel(event.backchannel_id)
         elif isinstance(event, SpeechStarted):
+            self._turn_ms, self._is_speaking = 0.0, True
             if self._barge_in and self.settings.is_interruptible:
                 ids = self._begin_interruption()
                 self.worker.put(lambda: self._interrupted(ids, None))
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
-            self.uncommitted_ms = 0.0
+            self._turn_ms, self._is_speaking = 0.0, False
 
     def _follow_unreadable(self, event: MessageUnreadable) -> None:
         self.options.logger.warning("%s: %s", self.name, event.error)
@@ -390,13 +398,13 @@ class RealtimeCore(Line):
             What to send on it, and what will say that the service accepts it.
         """
         event_id = new_id("evt")
-        messages = [self._update_text(self.settings.opening, event_id)]
+        answer = _update(self.settings.opening, event_id, is_watched=True)
+        messages = [answer.text]
         if self._phase is Phase.LOST:
             self._phase = Phase.REOPENING
             messages += map(self.endpoint.write, self.items.retell())
         self._connection = connection
-        answer = _update_answer(self.settings.opening, is_watched=True)
-        self.expect(event_id, answer)
+        self.expect_first(event_id, answer)
         return messages, answer
 
     def opened(self, connection: RealtimeConnection, attempts: int) -> None:
@@ -466,16 +474,18 @@ class RealtimeCore(Line):
                 (time.monotonic() - self.lost_at) * 1000.0,
                 len(replay.commands),
                 replay.lost,
-                self.uncommitted_ms,
+                self._turn_ms if self._is_speaking or self.settings.is_quiet else 0.0,
             )
         )
-        self.uncommitted_ms = 0.0
+        self._turn_ms, self._is_speaking = 0.0, False
         for command in self.items.untold():
             self.worker.put(partial(self.send_now, command))
+        for text in self.unheeded():
+            self.worker.put(partial(self.send, text))
 
-    def _update_text(self, change: JsonObject, event_id: str) -> str:
-        return dump_text({"type": UpdateSession.type, "event_id": event_id, "session": change})
 
-
-def _update_answer(change: JsonObject, *, is_watched: bool) -> Answer:
-    return Answer(lambda event: isinstance(event, SessionUpdated), change, is_watched)
+def _update(change: JsonObject, event_id: str, *, is_watched: bool) -> Answer:
+    command = {"type": UpdateSession.type, "event_id": event_id, "session": change}
+    return Answer(
+        lambda event: isinstance(event, SessionUpdated), dump_text(command), change, is_watched
+    )

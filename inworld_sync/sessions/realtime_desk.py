@@ -84,15 +84,22 @@ class ToolDesk:
         """Know further tools."""
         self._runner.declare(tools or ())
 
-    def note(self, event: RealtimeEvent) -> list[SessionEvent]:
-        """Follow a message; give what is to be told of it."""
+    def note(self, event: RealtimeEvent, *, is_beside: bool) -> list[SessionEvent]:
+        """
+        Follow a message; give what is to be told of it.
+
+        Calls of a response beside the conversation are told and no more, for their outputs have no
+        place in it.
+        """
         told: list[SessionEvent] = []
         for call in self._calls.note(event):
             assert isinstance(event, (OutputItemDone, ResponseDone))
             response_id = (
                 event.response.id if isinstance(event, ResponseDone) else event.response_id
             )
-            if self._book.begin(call, response_id):
+            if is_beside:
+                told.append(ToolCalled(call, response_id, is_ours=False))
+            elif self._book.begin(call, response_id):
                 is_ours = self._runner.is_ours(call.name)
                 told.append(ToolCalled(call, response_id, is_ours))
                 if is_ours:

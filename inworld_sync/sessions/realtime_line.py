@@ -71,6 +71,7 @@ class Answer:
 
     Attributes:
         wants: Whether an event is the answer.
+        text: The command.
         update: The session's settings that the command asks for, None for other commands.
         is_watched: Whether somebody waits for it.
         event: The answer.
@@ -78,6 +79,7 @@ class Answer:
     """
 
     wants: Callable[[RealtimeEvent], bool]
+    text: str
     update: JsonObject | None = None
     is_watched: bool = True
     event: RealtimeEvent | None = None
@@ -109,6 +111,7 @@ class Line:
         self._phase = Phase.OPENING
         self._connection: RealtimeConnection | None = None
         self._answers: dict[str, Answer] = {}
+        self._opening: Answer | None = None
         self._awaiting = 0
 
     @property
@@ -150,6 +153,16 @@ class Line:
     def expect(self, event_id: str, answer: Answer) -> None:
         """Have an answer told from other messages."""
         self._answers[event_id] = answer
+
+    def expect_first(self, event_id: str, answer: Answer) -> None:
+        """Have the answer to a new connection's first command told from other messages."""
+        others = {key: a for key, a in self._answers.items() if a is not self._opening}
+        self._opening = answer
+        self._answers = {event_id: answer, **others}
+
+    def unheeded(self) -> list[str]:
+        """Commands that nobody waits for and that an earlier connection has not answered."""
+        return [a.text for a in self._answers.values() if not a.is_watched and not a.is_over]
 
     def answer_by(self, event: RealtimeEvent) -> None:
         """Take an event for the answer that it is, if it is one."""
@@ -267,13 +280,12 @@ class Line:
         except (ConnectionLost, ClosedError) as error:
             self.options.logger.debug("%s: not sent, since %s", self.name, error)
 
-    def ask(self, text: str, event_id: str, answer: Answer, deadline: Deadline) -> RealtimeEvent:
+    def ask(self, event_id: str, answer: Answer, deadline: Deadline) -> RealtimeEvent:
         """
         Send a command and wait for what answers it.
 
         Args:
-            text: The command, of this event id.
-            event_id: That the service names when it refuses.
+            event_id: The command's, which the service names when it refuses.
             answer: What to wait for.
             deadline: For all of it.
 
@@ -285,7 +297,7 @@ class Line:
             self.require_open()
             self._answers[event_id] = answer
         try:
-            connection = self.send(text, deadline.remaining())
+            connection = self.send(answer.text, deadline.remaining())
             with self.monitor:
                 self.wait_for(
                     lambda: answer.is_over or self._connection is not connection, deadline

@@ -109,6 +109,13 @@ class Replies:
         """Whether an id is that of a request whose response has not begun."""
         return self.requests.knows(request_id)
 
+    def is_beside(self, event: RealtimeEvent) -> bool:
+        """Whether an event is about a response beside the conversation."""
+        if isinstance(event, ResponseDone):
+            return self.requests.is_beside(event.response.id)
+        response_id = getattr(event, "response_id", None)
+        return isinstance(response_id, str) and self.requests.is_beside(response_id)
+
     def damage(self, response_id: str | None, error: InworldError) -> None:
         """Note that a message about a response was lost; None means that it may be any."""
         for handle in self._held():

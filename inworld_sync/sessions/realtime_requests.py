@@ -97,6 +97,11 @@ class Requests:
         """Whether a request was sent and neither begun nor refused."""
         return request_id in self._sent
 
+    def is_beside(self, response_id: str) -> bool:
+        """Whether a response is beside the conversation."""
+        state = self.responses.get(response_id)
+        return state is not None and self._is_beside(state)
+
     def next(self) -> CreateResponse | None:
         """Give the next request that can be sent now; it counts as sent."""
         is_busy = self._is_busy

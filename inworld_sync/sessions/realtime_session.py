@@ -199,9 +199,11 @@ class RealtimeSession:
             DeadlineExceeded: It said nothing in time.
         """
         event_id = new_id("evt")
-        answer = Answer(lambda event: isinstance(event, ItemRetrieved) and event.item.id == item_id)
-        text = self._core.endpoint.write(RetrieveItem(item_id, event_id=event_id))
-        event = self._core.ask(text, event_id, answer, Deadline(timeout, "retrieving an item"))
+        answer = Answer(
+            lambda event: isinstance(event, ItemRetrieved) and event.item.id == item_id,
+            self._core.endpoint.write(RetrieveItem(item_id, event_id=event_id)),
+        )
+        event = self._core.ask(event_id, answer, Deadline(timeout, "retrieving an item"))
         assert isinstance(event, ItemRetrieved)
         return event.item
 
@@ -331,7 +333,7 @@ class RealtimeSession:
             self._core.send(command, timeout)
             samples = len(block) // audio_format.bytes_per_sample
             with self._core.monitor:
-                self._core.uncommitted_ms += samples * 1000.0 / audio_format.rate_hz
+                self._core.count_input(samples * 1000.0 / audio_format.rate_hz)
 
     # Sound out.
 
