@@ -39,13 +39,19 @@ _MAX_TRIES = 3
 
 @attrs.define(eq=False)
 class _Request:
-    """*unknown* are the outputs that it answers and that the service has not taken yet."""
+    """
+    A request on its way.
+
+    *unknown* are the outputs that it answers and that the service has not taken yet; *is_needless*
+    says that the service has begun a response that knows all of them.
+    """
 
     state: ResponseState
     command: CreateResponse
     is_beside: bool
     is_answer: bool = False
     unknown: set[str] = attrs.field(factory=set)
+    is_needless: bool = False
     tries: int = 0
 
     @property
@@ -125,11 +131,11 @@ class Requests:
         if isinstance(event, ErrorReported) and self._ask_again(event.error):
             return None
         if isinstance(event, ItemAdded):
-            for request in self._waiting:
+            for request in self._all():
                 request.unknown.discard(event.item.id or "")
         if isinstance(event, ResponseCreated):
             event = self._attributed(event) if is_quiet else event
-            self._drop_answered(event)
+            self._drop_needless(event)
         state = self.responses.note(event)
         if state is not None and state.request_id is not None and state.status != "requested":
             self._sent.pop(state.request_id, None)
@@ -211,7 +217,10 @@ class Requests:
         ):
             return False
         del self._sent[request.id]
-        self._waiting.appendleft(request)
+        if request.is_needless:
+            self.responses.withdraw(request.id)
+        else:
+            self._waiting.appendleft(request)
         return True
 
     def _attributed(self, event: ResponseCreated) -> ResponseCreated:
@@ -222,9 +231,16 @@ class Requests:
         metadata = {**info.metadata, CLIENT_EVENT_ID: request_id}
         return attrs.evolve(event, response=attrs.evolve(info, metadata=metadata))
 
-    def _drop_answered(self, event: ResponseCreated) -> None:
-        if event.response.metadata.get(CLIENT_EVENT_ID) in self._beside:
+    def _drop_needless(self, event: ResponseCreated) -> None:
+        request_id = event.response.metadata.get(CLIENT_EVENT_ID)
+        if request_id in self._beside:
             return
-        for request in [each for each in self._waiting if each.is_answer and not each.unknown]:
-            self._waiting.remove(request)
-            self.responses.withdraw(request.id)
+        for request in self._all():
+            if request.is_answer and not request.unknown and request.id != request_id:
+                request.is_needless = True
+                if request in self._waiting:
+                    self._waiting.remove(request)
+                    self.responses.withdraw(request.id)
+
+    def _all(self) -> list[_Request]:
+        return [*self._waiting, *self._sent.values()]

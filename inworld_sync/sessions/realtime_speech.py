@@ -35,7 +35,7 @@ __all__ = ["SpeechOut"]
 _BACKCHANNEL_HZ = 24000
 
 # Between two tries to give a full player more.
-_FULL_SECONDS = 0.1
+_FULL_SECONDS = 0.02
 
 
 @attrs.define

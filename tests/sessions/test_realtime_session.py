@@ -218,7 +218,7 @@ def test_places_are_given_back() -> None:
     scripts = [refusing("x", "no"), lambda service: service.close(1011), idle]
     with realtime(*scripts, limiter=limiter) as iw:
         for _ in range(2):
-            with pytest.raises(Exception, match="no|1011"):
+            with pytest.raises(Exception, match=r"no|1011"):
                 iw.realtime.connect()
         for _ in range(2):
             with iw.realtime.connect():
@@ -657,9 +657,9 @@ def test_an_iteration_that_was_left_does_not_pile_up() -> None:
     def script(service: Service) -> None:
         service.open()
         service.until("output_audio_buffer.clear")
-        for number in range(600):
+        for _ in range(600):
             service.audio("r1", "a1", bytes(48_000))
-        service.event("ping", timestamp=number)
+        service.event("ping", timestamp=1)
         service.acknowledge(service.until("conversation.item.create"))
         service.until_left()
 

@@ -1,4 +1,4 @@
-"""A realtime service of few lines that says exactly what a test wants, the wrong things included."""
+"""A realtime service of few lines that says what a test wants, the wrong things included."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Service:
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.peer.send_frame(TEXT, data)
 
-    def event(self, name: str, **fields: object) -> None:
+    def event(self, name: str, /, **fields: object) -> None:
         """Send an event."""
         self.send({"type": name, "event_id": f"evt_{self.number}_{next(self._events)}", **fields})
 
@@ -138,9 +138,7 @@ class Service:
         """Begin a message of a response."""
         item = {"id": item_id, "type": "message", "role": "assistant", "content": []}
         body = {**item, "status": "in_progress"}
-        self.event(
-            "response.output_item.added", response_id=response_id, output_index=0, item=body
-        )
+        self.event("response.output_item.added", response_id=response_id, output_index=0, item=body)
         self.event("conversation.item.added", item=body, previous_item_id=None)
         self.event(
             "response.content_part.added",
