@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define S16_SCALE (1.0f / 32768.0f)
+#include "include/iw_api.h"
 
 void iwp_store_init(struct iwp_store *store, size_t sample_bytes, size_t channels,
                     struct iwp_segment *cursor)
@@ -147,18 +147,13 @@ size_t iwp_store_gap(const struct iwp_store *store)
 
 static void convert(const struct iwp_store *store, float *dst, const uint8_t *src, size_t count)
 {
-    if (store->sample_bytes == sizeof(float)) {
-        memcpy(dst, src, count * sizeof(float));
-        for (size_t i = 0; i < count; i++)
-            dst[i] = fabsf(dst[i]) <= FLT_MAX ? dst[i] : 0; /* one NaN would stay for ever */
+    if (store->sample_bytes != sizeof *dst) {
+        iw_pcm_f32_from_s16((uint8_t *)dst, src, count);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        int16_t sample;
-
-        memcpy(&sample, src + i * sizeof sample, sizeof sample);
-        dst[i] = (float)sample * S16_SCALE;
-    }
+    memcpy(dst, src, count * sizeof *dst);
+    for (size_t i = 0; i < count; i++)
+        dst[i] = fabsf(dst[i]) <= FLT_MAX ? dst[i] : 0; /* one NaN would stay for ever */
 }
 
 size_t iwp_store_read(const struct iwp_store *store, float *dst, size_t frames)

@@ -7,8 +7,6 @@
 #define NS_PER_S 1e9
 #define CLOCK_SLEW (1.0 / 16) /* of the difference to the given time, per pull */
 #define CLOCK_JUMP_NS 50e6    /* a greater one is believed at once: the device stood still */
-#define S16_MAX 32767.0f
-#define S16_MIN (-32768.0f)
 
 /* More wait for the next pull, so that a flood of tiny packets does not hold up the device. */
 enum { DRAIN_MAX = 64, RAMP_MS = 5 };
@@ -23,19 +21,10 @@ struct output {
 static void write_samples(const struct iw_playout *playout, uint8_t *out, const float *samples,
                           size_t count)
 {
-    if (playout->config.output_format == IW_PLAYOUT_F32) {
+    if (playout->config.output_format == IW_PLAYOUT_F32)
         memcpy(out, samples, count * sizeof *samples);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        float scaled = samples[i] * 32768.0f;
-        int16_t sample;
-
-        scaled = scaled < S16_MAX ? scaled : S16_MAX;
-        scaled = scaled > S16_MIN ? scaled : S16_MIN;
-        sample = (int16_t)lrintf(scaled);
-        memcpy(out + i * sizeof sample, &sample, sizeof sample);
-    }
+    else
+        iw_pcm_s16_from_f32(out, (const uint8_t *)samples, count);
 }
 
 static void count_piece(struct iwp_consumer *consumer, const struct iw_playout_part *piece)

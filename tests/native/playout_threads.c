@@ -2,7 +2,7 @@
  * Three threads on one playout: what a clear reports is what was heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
- *      csrc/playout/?*.c csrc/common/status.c -lm -o playout_threads
+ *      csrc/?*/?*.c -lm -o playout_threads
  *   ./playout_threads [clears] [seed] [stretch] [pull frames at most]
  *
  * The producer pushes frames whose value tells their place in the stream. The consumer pulls in
@@ -71,6 +71,7 @@ static size_t events[16];
 static uint8_t *heard; /* how often each frame was */
 static size_t failures;
 static atomic_size_t pulls;
+static uint64_t pulled; /* frames */
 
 static void fail(const char *what, long long a, long long b)
 {
@@ -149,6 +150,7 @@ static void note_values(const float *out, const struct iw_playout_part *part, si
 static void note_pull(const float *out, size_t frames)
 {
     static size_t mixed;
+    static uint32_t last = IW_PLAYOUT_IDLE; /* kind of the part before */
     struct iw_playout_part parts[IW_PLAYOUT_PARTS];
     size_t count = iw_playout_parts(playout, parts, IW_PLAYOUT_PARTS);
     size_t done = 0;
@@ -167,8 +169,12 @@ static void note_pull(const float *out, size_t frames)
             mixed = FADE;
         else
             mixed -= part->output_frames < mixed ? part->output_frames : mixed;
+        if (part->kind == IW_PLAYOUT_FADED && last == IW_PLAYOUT_IDLE)
+            fail("a fade after silence", part->position, part->output_frames);
+        last = part->kind;
         done += part->output_frames;
     }
+    pulled += frames;
     if (done != frames)
         fail("parts of a pull", (long long)done, (long long)frames);
     atomic_fetch_add(&pulls, 1);
@@ -306,6 +312,19 @@ static size_t compare(const struct clear *clears, size_t count)
     return inside;
 }
 
+static void compare_figures(size_t clears)
+{
+    struct iw_playout_stats stats;
+
+    iw_playout_stats(playout, &stats);
+    if (stats.pulled_frames != pulled)
+        fail("frames pulled", (long long)stats.pulled_frames, (long long)pulled);
+    if (stats.received_frames != (uint64_t)written)
+        fail("frames received", (long long)stats.received_frames, (long long)written);
+    if (stats.clears < clears)
+        fail("clears", (long long)stats.clears, (long long)clears);
+}
+
 static void compare_marks(const struct clear *clears, size_t count)
 {
     for (size_t i = 0; i < marks_count; i++) {
@@ -362,6 +381,7 @@ int main(int argc, char **argv)
     take_events();
     inside = compare(clears, count);
     compare_marks(clears, count);
+    compare_figures(count);
     printf(
         "clears %zu, of them within an item %zu; pulls %zu; frames %lld; marks %zu, fired %zu, "
         "cancelled %zu; stalls %zu; failures %zu\n",
