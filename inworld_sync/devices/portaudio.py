@@ -13,7 +13,10 @@ of which PortAudio leaves to the caller to serialise. Nothing else is locked ins
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import itertools
 import sys
 import threading
 import weakref
@@ -37,7 +40,23 @@ _SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
 _WASAPI: Final = "Windows WASAPI"
 
 _lock = threading.RLock()
-_streams: weakref.WeakSet[DeviceStream] = weakref.WeakSet()
+# The streams that PortAudio has, each with what its callback works on, which so outlives it.
+_open_streams: dict[int, tuple[Any, object]] = {}
+_numbers = itertools.count()
+_exiting = threading.Event()
+
+
+@functools.cache
+def _close_at_exit() -> None:
+    # Called after sounddevice is imported, so that it runs before sounddevice's own.
+    atexit.register(_shut_down)
+
+
+def _shut_down() -> None:
+    """Stop all devices, whose threads must not outlive the interpreter, and open no more."""
+    with _lock:
+        _exiting.set()
+        _close_all()
 
 
 def _sounddevice() -> Any:
@@ -58,6 +77,9 @@ def _sounddevice() -> Any:
             "sounddevice is installed, but not the PortAudio library that it needs: "
             + _INSTALL.get(sys.platform, "reinstall sounddevice, whose wheel brings it")
         ) from error
+    _close_at_exit()
+    if _exiting.is_set():
+        raise DeviceError("the interpreter is shutting down: no device is opened any more")
     return sounddevice
 
 
@@ -89,8 +111,7 @@ def refresh_devices() -> None:
     """
     sd = _sounddevice()
     with _lock:
-        for stream in list(_streams):
-            stream.close()
+        _close_all()
         with _translated(sd, "starting PortAudio"):
             sd._terminate()  # noqa: SLF001 - the one way to see devices that came later
             sd._initialize()  # noqa: SLF001
@@ -148,14 +169,14 @@ class DeviceStream:
             sample_rate_hz: Samples a second; see :meth:`supports`.
             channels: Samples a frame.
             latency_ms: What the device is asked for; it takes the nearest that it can.
-            owner: What *callback* points into; kept alive until the device has stopped.
+            owner: What *callback* works on; kept alive until the device has stopped.
 
         Raises:
             DeviceError: The device does not open or start.
         """
-        sd = _sounddevice()
         self.device = device
         with _lock:
+            sd = _sounddevice()
             with _translated(sd, f"opening {device.name!r}"):
                 self._stream = _open(
                     sd,
@@ -166,15 +187,14 @@ class DeviceStream:
                     channels=channels,
                     latency=latency_ms / 1000.0,
                 )
-            # Also at exit and when the owner is forgotten: the device's thread must stop before
-            # what it works on is freed.
-            self._closer = weakref.finalize(self, _close, self._stream, owner)
-            _streams.add(self)
+            self._number = next(_numbers)
+            _open_streams[self._number] = (self._stream, owner)
+            weakref.finalize(self, _close, self._number).atexit = False
             try:
                 with _translated(sd, f"starting {device.name!r}"):
                     self._stream.start()
             except DeviceError:
-                self._closer()
+                self.close()
                 raise
 
     @property
@@ -186,11 +206,11 @@ class DeviceStream:
     def running(self) -> bool:
         """Whether the device calls back; False after it was closed, unplugged or has failed."""
         with _lock:
-            return self._closer.alive and bool(self._stream.active)
+            return self._number in _open_streams and bool(self._stream.active)
 
     def close(self) -> None:
         """Stop at once. May be called twice."""
-        self._closer()
+        _close(self._number)
 
     @staticmethod
     def supports(kind: Kind, device: DeviceInfo, sample_rate_hz: int, channels: int) -> bool:
@@ -211,11 +231,16 @@ class DeviceStream:
         return True
 
 
-def _close(stream: Any, owner: object) -> None:
-    # The owner is an argument so that it lives as long as the stream.
-    del owner
+def _close(number: int) -> None:
     with _lock:
-        stream.close(ignore_errors=True)
+        stream, _ = _open_streams.pop(number, (None, None))
+        if stream is not None:
+            stream.close(ignore_errors=True)
+
+
+def _close_all() -> None:
+    for number in list(_open_streams):
+        _close(number)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from inworld_sync import DeviceInfo, Speaker
-from inworld_sync.devices import list_devices, refresh_devices
+from inworld_sync.devices import list_devices, portaudio, refresh_devices
 from inworld_sync.errors import ConfigError, DeviceError
 
 from support.sound_card import SoundCard
@@ -150,3 +151,26 @@ def test_a_device_that_does_not_start_is_closed(
 
     assert len(closed) == 1
     assert str(caught.value) == "starting 'built-in' failed: Unanticipated host error"
+
+
+def test_at_exit_all_devices_stop(sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the interpreter ends no device calls back any more, and none is opened."""
+    monkeypatch.setattr(portaudio, "_exiting", threading.Event())
+    with Speaker() as speaker:
+        portaudio._shut_down()
+
+        assert not sound_card.streams[0].active
+        with pytest.raises(DeviceError, match="shutting down"):
+            speaker.write(bytes(2_000_000))
+
+
+def test_a_close_that_comes_second_does_nothing(sound_card: SoundCard) -> None:
+    """A stream that a refresh has closed is not closed again, when PortAudio has forgotten it."""
+    closed: list[object] = []
+    with Speaker():
+        stream = sound_card.streams[0]
+        end = stream.close
+        stream.close = lambda **_: (closed.append(stream), end())
+        refresh_devices()
+
+    assert len(closed) == 1
