@@ -150,6 +150,20 @@ def test_redact(text: str) -> None:
     assert "***" in shown
 
 
+@pytest.mark.parametrize("text", SECRETS)
+def test_errors_show_no_credential(text: str) -> None:
+    """What the service or the network says gets into an error without the credential."""
+    errors_of_it = [
+        errors.ConnectionLost(text, reason=text),
+        errors.ServiceError(text),
+        error_from_status(7, text),
+    ]
+    shown = "".join(f"{error} {error!r} {vars(error)}" for error in errors_of_it)
+
+    assert "aW53" not in shown
+    assert "eyJ" not in shown
+
+
 @pytest.mark.parametrize(
     "text", ["a plain sentence", "HTTP status 401 from wss://host/path", "code 7: not allowed"]
 )

@@ -49,6 +49,8 @@ def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
     try:
         _cli.main(arguments, prog_name="inworld-sync", standalone_mode=False)
+        # Here, where a reader that has gone is no surprise, and not at the end of the interpreter.
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

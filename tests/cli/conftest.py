@@ -25,7 +25,8 @@ def server() -> Iterator[Emulator]:
 @pytest.fixture
 def environment(server: Emulator) -> Mapping[str, str]:
     """The environment of a user of that server."""
-    rest = {name: value for name, value in os.environ.items() if not name.startswith("INWORLD_")}
+    other = ("INWORLD_", "PYTHONUNBUFFERED")
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(other)}
     return {**rest, "INWORLD_API_KEY": server.api_key}
 
 

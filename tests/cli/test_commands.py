@@ -19,6 +19,8 @@ from inworld_sync.emulator import Emulator
 
 from support.commands import Run
 
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
 COMMANDS = ["demo", "emulator", "say", "voices"]
 
 
@@ -74,6 +76,17 @@ def test_voices_as_json(run: Run, server: Emulator) -> None:
     assert len(none) < len(voices)
 
 
+def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
+    """A small output that nobody reads ends the command without a word too."""
+    process = start("voices", "--base-url", server.url, "--json")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+
+    assert (1, b"") == (process.wait(10), err)
+
+
 # demo
 
 
@@ -109,8 +122,6 @@ def test_demo_of_the_cloud_without_a_key(run: Run, monkeypatch: pytest.MonkeyPat
 
 
 # emulator
-
-Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])

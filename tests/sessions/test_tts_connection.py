@@ -487,7 +487,8 @@ def test_a_consumer_that_stops_for_good() -> None:
             stop.set()
 
     with scripted(flooding) as iw, iw.tts.connect() as connection:
-        flooded = opened(connection)
+        # Both are made before the reader pauses, so that only a starving consumer can wake it.
+        other, flooded = connection.context(), opened(connection)
         while flooded.waiting_bytes < 16 << 20:
             threading.Event().wait(0.001)
         # The reader pauses here: what has come does not grow while the service tries to go on.
@@ -496,7 +497,9 @@ def test_a_consumer_that_stops_for_good() -> None:
             threading.Event().wait(0.005)
         assert settled == flooded.waiting_bytes
 
-        assert "H" == spoken(finished(connection))
+        other.send("Hi.")
+        other.close()
+        assert "H" == spoken(other)
         total = sum(len(chunk.data) for chunk in itertools.islice(flooded.audio(), sent))
         assert sent << 19 == total
 
