@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 
+from inworld_sync.audio.masking import mask
 from inworld_sync.errors import RemoteProtocolError
 
 __all__ = [
@@ -43,10 +44,6 @@ _USUAL_BYTES = 1024 * 1024
 
 # Less free room than this at the end is not worth a read.
 _LEAST_ROOM_BYTES = 16 * 1024
-
-# websocket-client masks by one large integer, whose cost grows faster than its size from about
-# 64 KiB on; a multiple of 4, so that the key begins anew with each piece.
-_MASK_PIECE_BYTES = 64 * 1024
 
 
 class FrameError(RemoteProtocolError):
@@ -175,8 +172,6 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
 
     Source: RFC 6455, section 5.3: each frame of a client has its own unpredictable key.
     """
-    from websocket import ABNF
-
     size = len(payload)
     if size < 126:
         header = struct.pack("!BB", FIN | opcode, _MASKED | size)
@@ -185,20 +180,13 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
     else:
         header = struct.pack("!BBQ", FIN | opcode, _MASKED | 127, size)
     key = os.urandom(4)
-    pieces = (
-        ABNF.mask(key, payload[begin : begin + _MASK_PIECE_BYTES])
-        for begin in range(0, size, _MASK_PIECE_BYTES)
-    )
-    return b"".join([header, key, *pieces])
+    return b"".join([header, key, mask(payload, key)])
 
 
 def unmask(frame: bytes) -> bytes:
     """Give the payload of one whole masked frame."""
-    from websocket import ABNF
-
     begin = {126: 4, 127: 10}.get(frame[1] & 0x7F, 2)
-    masked = frame[begin + 4 :]
-    return bytes(ABNF.mask(frame[begin : begin + 4], masked))
+    return mask(frame[begin + 4 :], frame[begin : begin + 4])
 
 
 def close_payload(code: int, reason: str) -> bytes:
