@@ -1,0 +1,71 @@
+"""What ``import inworld_sync`` costs, in CPU of a fresh interpreter over a bare one."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.environment import ROOT
+from benchmarks.harness import Call, Case, Settings
+
+# Modules that must come with the first connection, or never.
+LATE = ("numpy", "ssl", "websocket", "asyncio", "urllib3")
+LIMIT_SECONDS = 0.035
+
+_TEMPLATE = (
+    "import sys, time; begin = time.process_time(); {statement}; end = time.process_time();"
+    "print(end - begin, *sorted(set({late!r}) & set(sys.modules)))"
+)
+
+
+def cases(_: Settings) -> Iterator[Case]:
+    """The package beside the limit and beside others."""
+    for name, statement in (
+        ("import of the package, CPU", "import inworld_sync"),
+        ("import of the client, CPU", "from inworld_sync import Inworld"),
+    ):
+        yield import_case(name, statement)
+
+
+def import_case(name: str, statement: str) -> Case:
+    """One statement beside the limit and beside those that give others' clients."""
+    return Case(
+        name,
+        1,
+        "import",
+        importing(statement, late=LATE),
+        {
+            "the limit of 35 ms": lambda: LIMIT_SECONDS,
+            "openai": importing("import openai; openai.OpenAI"),
+            "elevenlabs": importing("import elevenlabs; elevenlabs.ElevenLabs"),
+        },
+        {"the limit of 35 ms": {"any": 1.0}},
+        tells_seconds=True,
+        rounds=7,
+    )
+
+
+def importing(statement: str, late: tuple[str, ...] = ()) -> Call:
+    """CPU seconds of a statement in a fresh interpreter that imports none of *late*."""
+    command = [sys.executable, "-c", _TEMPLATE.format(statement=statement, late=late)]
+    # Compiled once, wherever the environment wants it, as an installed package is.
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "pycache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+
+    def run() -> float:
+        found = []
+        for _ in range(3):
+            result = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=environment
+            )
+            took, *early = result.stdout.split()
+            if early:
+                raise RuntimeError(f"{statement!r} imports {', '.join(early)}")
+            found.append(float(took))
+        return statistics.median(found)
+
+    return run

@@ -1,0 +1,242 @@
+"""
+A WebSocket server in another process that says what it is asked to, as fast as it is taken.
+
+The path of a connection says what is sent and how many messages are wanted; then
+everything that the client sends is read and forgotten. The paths of the three services under
+comparison begin when the client has asked for speech.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["AUDIO_BYTES", "client_context", "serving"]
+
+# 0.42 s of 24 kHz audio, 27 KB as a message.
+AUDIO_BYTES = 20_160
+
+# Messages that are handed to the kernel at once.
+_BATCH = 16
+
+_AUDIO = base64.b64encode(bytes(index * 31 % 251 for index in range(AUDIO_BYTES))).decode()
+
+# Figures of the nanosecond at which a message is sent.
+_STAMP = 20
+
+
+def tts(context_id: str) -> bytes:
+    """A chunk of speech, as Inworld's service sends it without times."""
+    chunk = {"audioContent": _AUDIO, "usage": {"processedCharactersCount": 64, "modelId": "m"}}
+    status = {"code": 0, "message": "", "details": []}
+    result = {"contextId": context_id, "audioChunk": chunk, "status": status}
+    return json.dumps({"result": result}).encode()
+
+
+def delta() -> bytes:
+    """An audio delta of OpenAI's realtime service."""
+    names = {"event_id": "event_1", "response_id": "resp_1", "item_id": "item_1"}
+    places = {"output_index": 0, "content_index": 0, "delta": _AUDIO}
+    return json.dumps({"type": "response.output_audio.delta", **names, **places}).encode()
+
+
+def frame(text: bytes) -> bytes:
+    """A text frame of a server."""
+    size = len(text)
+    head = struct.pack("!BB", 0x81, size) if size < 126 else struct.pack("!BBH", 0x81, 126, size)
+    return head + text
+
+
+class Peer:
+    """One connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._stream = sock.makefile("rb")
+
+    def serve(self) -> None:
+        request = self._stream.readline().split(b" ")[1].decode()
+        self._upgrade()
+        url = urllib.parse.urlsplit(request)
+        asked = dict(urllib.parse.parse_qsl(url.query))
+        count, pace_ms = int(asked.get("count", 0)), float(asked.get("pace_ms", 0))
+        if url.path == "/tts":
+            self._say(frame(tts("c" * 32)), count, pace_ms)
+        elif url.path == "/stamped":
+            self._say_stamped(count, pace_ms)
+        elif url.path.endswith("voice:streamBidirectional"):
+            self._inworld(COUNT)
+        elif url.path.endswith("/realtime"):
+            self._openai(COUNT)
+        elif url.path.endswith("/stream-input"):
+            self._elevenlabs(COUNT)
+        while self._stream.read1(1 << 20):
+            pass
+
+    def _upgrade(self) -> None:
+        key = b""
+        while (line := self._stream.readline()).strip():
+            if line.lower().startswith(b"sec-websocket-key:"):
+                key = line.partition(b":")[2].strip()
+        digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        self._sock.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        )
+
+    def _say(self, one: bytes, count: int, pace_ms: float = 0.0) -> None:
+        if pace_ms:
+            for due in _ticks(count, pace_ms):
+                _sleep_until(due)
+                self._sock.sendall(one)
+            return
+        batch = one * _BATCH
+        for _ in range(count // _BATCH):
+            self._sock.sendall(batch)
+        self._sock.sendall(one * (count % _BATCH))
+
+    def _say_stamped(self, count: int, pace_ms: float) -> None:
+        before, after = frame(tts("@" * _STAMP)).split(b"@" * _STAMP)
+        for due in _ticks(count, pace_ms):
+            _sleep_until(due)
+            self._sock.sendall(before + b"%020d" % time.perf_counter_ns() + after)
+
+    def _request(self) -> bytes:
+        """The next text of the client."""
+        while True:
+            first, second = self._stream.read(2)
+            size = second & 0x7F
+            if size == 126:
+                size = int.from_bytes(self._stream.read(2), "big")
+            key = self._stream.read(4)
+            payload = self._stream.read(size)
+            if first & 0x0F == 1:
+                key = key * (size // 4 + 1)
+                return bytes(a ^ b for a, b in zip(payload, key, strict=False))
+            if first & 0x0F == 8:
+                raise EOFError
+
+    def _inworld(self, count: int) -> None:
+        while True:
+            request = json.loads(self._request())
+            name = request["contextId"]
+            if "create" in request:
+                self._result(name, contextCreated={})
+            elif "close_context" in request:
+                self._say(frame(tts(name)), count)
+                self._result(name, flushCompleted={})
+                self._result(name, contextClosed={})
+
+    def _result(self, name: str, **kind: object) -> None:
+        body = {"contextId": name, **kind, "status": {"code": 0, "message": "", "details": []}}
+        self._sock.sendall(frame(json.dumps({"result": body}).encode()))
+
+    def _openai(self, count: int) -> None:
+        self._request()
+        self._say(frame(delta()), count)
+        done = {"type": "response.output_audio.done", "event_id": "e", "response_id": "r"}
+        places = {"item_id": "i", "output_index": 0, "content_index": 0}
+        self._sock.sendall(frame(json.dumps({**done, **places}).encode()))
+
+    def _elevenlabs(self, count: int) -> None:
+        while json.loads(self._request()).get("text") != "":
+            pass
+        self._say(frame(json.dumps({"audio": _AUDIO, "isFinal": None}).encode()), count)
+        self._sock.sendall(b"\x88\x02\x03\xe8")
+
+
+def _ticks(count: int, pace_ms: float) -> Iterator[float]:
+    begin = time.perf_counter()
+    for number in range(count):
+        yield begin + number * pace_ms / 1000
+
+
+def _sleep_until(due: float) -> None:
+    time.sleep(max(0.0, due - time.perf_counter()))
+
+
+def serve(certificate: str) -> None:
+    """Serve until killed; the port is printed."""
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+
+    def run(sock: socket.socket) -> None:
+        # A client that has enough hangs up, wherever it is.
+        with contextlib.suppress(OSError, ValueError, EOFError), sock:
+            peer = context.wrap_socket(sock, server_side=True) if context else sock
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with peer:
+                Peer(peer).serve()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        print(listener.getsockname()[1], flush=True)
+        while True:
+            sock, _ = listener.accept()
+            threading.Thread(target=run, args=(sock,), daemon=True).start()
+
+
+_authority: tuple[ssl.SSLContext, bytes] | None = None
+
+
+def _identity() -> tuple[ssl.SSLContext, bytes]:
+    global _authority
+    if _authority is None:
+        import trustme
+
+        authority = trustme.CA()
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        pem = authority.issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
+        _authority = context, pem
+    return _authority
+
+
+def client_context() -> ssl.SSLContext:
+    """What clients of the TLS server need."""
+    return _identity()[0]
+
+
+@contextlib.contextmanager
+def serving(*, tls: bool = False, count: int = 0) -> Iterator[str]:
+    """
+    Run a server in a process of its own and give its URL.
+
+    Args:
+        tls: With a certificate for ``localhost``.
+        count: Messages that the services' own paths send.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        certificate = ""
+        if tls:
+            file = Path(folder) / "server.pem"
+            file.write_bytes(_identity()[1])
+            certificate = str(file)
+        command = [sys.executable, "-m", "benchmarks.server", str(count), certificate]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                yield f"{'wss' if tls else 'ws'}://localhost:{int(process.stdout.readline())}"
+            finally:
+                process.kill()
+
+
+COUNT = 0
+
+if __name__ == "__main__":
+    COUNT = int(sys.argv[1])
+    serve(sys.argv[2])
