@@ -1,0 +1,79 @@
+"""Speech of the real engine: its words and sounds stand where they are heard."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from inworld_sync import AudioConfig, Inworld, Speech
+from inworld_sync.emulator import Emulator
+
+TEXT = "The quick brown fox jumps over the lazy dog. Was it seven or eleven? I do not know!"
+
+
+@pytest.fixture(scope="module")
+def speech(inworld_local: Emulator) -> Speech:
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        return iw.tts.synthesize(TEXT)
+
+
+def test_every_word_once(speech: Speech) -> None:
+    """The words are those of the text, in order, within the audio."""
+    assert TEXT.split() == [word.text for word in speech.words]
+    assert all(a.end_ms <= b.start_ms + 1 for a, b in itertools.pairwise(speech.words))
+    assert speech.words[-1].end_ms <= (speech.duration_ms or 0)
+
+
+def test_sounds_belong_to_their_words(speech: Speech) -> None:
+    """Every sound lies within the word that it points at, over all chunks and sentences."""
+    assert len(speech.phones) > len(TEXT.split())
+    for phone in speech.phones:
+        word = speech.words[phone.word_index]
+        assert word.start_ms - 1 <= phone.start_ms <= phone.end_ms <= word.end_ms + 1
+    assert set(range(len(speech.words))) == {phone.word_index for phone in speech.phones}
+
+
+def test_words_are_louder_than_what_is_between(speech: Speech) -> None:
+    """The times are those of the sound: it is loud within words and quiet between sentences."""
+    samples = speech.numpy().astype(np.float64)
+
+    def loudness(start_ms: float, end_ms: float) -> float:
+        part = samples[round(start_ms * 24) : round(end_ms * 24)]
+        return float(np.sqrt(np.mean(part**2)))
+
+    within = [loudness(word.start_ms, word.end_ms) for word in speech.words]
+    sentences = [word for word in speech.words if word.text[-1] in ".?!"][:-1]
+    following = [speech.words[speech.words.index(word) + 1] for word in sentences]
+    between = [
+        loudness(a.end_ms + 60, b.start_ms - 20) for a, b in zip(sentences, following, strict=True)
+    ]
+
+    assert max(between) < np.median(within) / 3
+
+
+@pytest.mark.parametrize("encoding", ["LINEAR16", "WAV", "MULAW", "ALAW"])
+def test_encodings_with_samples(inworld_local: Emulator, speech: Speech, encoding: str) -> None:
+    """Every encoding that holds samples gives the same speech, as long and as loud."""
+    rate = 8000 if "LAW" in encoding else 24000
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        other = iw.tts.synthesize(TEXT, audio=AudioConfig(encoding, rate))
+    expected, found = (s.numpy().astype(np.float64) for s in (speech, other))
+
+    assert pytest.approx(speech.duration_ms, abs=5) == other.duration_ms
+    assert pytest.approx(np.sqrt(np.mean(expected**2)), rel=0.15) == np.sqrt(np.mean(found**2))
+    if rate == 24000:
+        assert np.array_equal(expected, found)
+
+
+@pytest.mark.parametrize("encoding", ["MP3", "OGG_OPUS", "FLAC"])
+def test_encodings_that_are_files(inworld_local: Emulator, encoding: str) -> None:
+    """What is a file comes whole; words have times also where samples cannot be counted."""
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        speech = iw.tts.synthesize(TEXT, audio=AudioConfig(encoding, 24000))
+
+    assert len(speech.data) > 10_000
+    assert speech.duration_ms is None
+    assert TEXT.split() == [word.text for word in speech.words]
+    assert sorted(w.start_ms for w in speech.words) == [w.start_ms for w in speech.words]
