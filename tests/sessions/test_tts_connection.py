@@ -415,6 +415,20 @@ def test_a_bad_key(spelling_server_url: str) -> None:
     assert isinstance(after.value.__cause__, AuthError)
 
 
+def test_no_key(spelling_server_url: str) -> None:
+    """A request without any credential is refused with a code of its own, and not for retrying."""
+
+    class Nobody:
+        def header(self) -> tuple[str, str]:
+            return "X-Nothing", "at all"
+
+    with Inworld(auth=Nobody(), base_url=spelling_server_url) as iw:
+        with iw.tts.connect() as connection, pytest.raises(AuthError) as caught:
+            list(opened(connection))
+
+    assert (16, False) == (caught.value.code, caught.value.retryable)
+
+
 # Back-pressure.
 
 
