@@ -149,9 +149,10 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
-            rest.callback(self._connector.close)
             if self._tts is not None:
-                self._tts.close()
+                rest.callback(self._tts.close)
+            # All connections at once, so that dead peers cost their timeout once.
+            self._connector.close()
 
     def __enter__(self) -> Inworld:
         return self
