@@ -102,9 +102,11 @@ def compare(case: Case, level: str, settings: Settings) -> list[Row]:
     calls = {"": case.ours, **case.peers}
     if case.tells_seconds:
         runs = {name: _telling(call) for name, call in calls.items()}
+        rounds = min(case.rounds, 3) if settings.is_quick else case.rounds
     else:
         runs = {name: _timed(call, settings.round_seconds) for name, call in calls.items()}
-    found = _turn_about(runs, min(case.rounds, settings.rounds))
+        rounds = case.rounds
+    found = _turn_about(runs, min(rounds, settings.rounds))
     ours = found.pop("")
     return [_row(case, peer, level, ours, theirs) for peer, theirs in found.items()]
 
