@@ -81,8 +81,10 @@ class Peer:
             self._inworld(COUNT)
         elif url.path.endswith("/realtime"):
             self._openai(COUNT)
+            self._request()
         elif url.path.endswith("/stream-input"):
             self._elevenlabs(COUNT)
+            self._request()
         while self._stream.read1(1 << 20):
             pass
 
@@ -127,6 +129,8 @@ class Peer:
                 key = key * (size // 4 + 1)
                 return bytes(a ^ b for a, b in zip(payload, key, strict=False))
             if first & 0x0F == 8:
+                # Its answer is of no interest, the end of the connection is.
+                self._sock.sendall(b"\x88\x02\x03\xe8")
                 raise EOFError
 
     def _inworld(self, count: int) -> None:
@@ -156,6 +160,7 @@ class Peer:
             pass
         self._say(frame(json.dumps({"audio": _AUDIO, "isFinal": None}).encode()), count)
         self._sock.sendall(b"\x88\x02\x03\xe8")
+        self._sock.shutdown(socket.SHUT_WR)
 
 
 def _ticks(count: int, pace_ms: float) -> Iterator[float]:
