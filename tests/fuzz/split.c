@@ -1,0 +1,157 @@
+/*
+ * libFuzzer driver: audio out of JSON messages, on every level of this machine.
+ *
+ * Invariant: whatever comes in, each level gives the same; what is found lies inside the message
+ * and is the strict base64 of what was decoded; the message without it gives the same picks; and
+ * nothing but the arguments is touched, which lie in blocks of just their size.
+ *
+ * The first byte of an input is the room at the output, from nothing to a little too much.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "include/iw_message.h"
+
+static const char paths[] = "result.chunk.audio\0result.id\0result.status.code\0type";
+enum { PATHS = 4 };
+
+static const struct iw_split_plan *plan;
+
+static void must(int held)
+{
+    if (!held)
+        abort();
+}
+
+/* A block of its own, in which one byte too far is seen. */
+static uint8_t *block_of(const uint8_t *bytes, size_t size)
+{
+    uint8_t *block = malloc(size);
+
+    if (block == NULL && size != 0)
+        abort();
+    if (size != 0 && bytes != NULL)
+        memcpy(block, bytes, size);
+    return block;
+}
+
+/* The audio is what stands at its span. */
+static void check_audio(const uint8_t *text, size_t size, const uint8_t *audio,
+                        const struct iw_split_result *result)
+{
+    const struct iw_split_span *const span = &result->spans[0];
+    uint8_t *plain;
+
+    if (span->kind != IW_SPLIT_TEXT) {
+        must(result->audio_bytes == 0);
+        return;
+    }
+    must(span->offset_bytes > 0 && span->offset_bytes + span->size_bytes < size);
+    must(text[span->offset_bytes - 1] == '"');
+    must(text[span->offset_bytes + span->size_bytes] == '"');
+    plain = block_of(NULL, span->size_bytes);
+    must(iw_base64_decode(plain, span->size_bytes, text + span->offset_bytes,
+                          span->size_bytes) == (ptrdiff_t)result->audio_bytes);
+    must(result->audio_bytes == 0 || memcmp(plain, audio, result->audio_bytes) == 0);
+    free(plain);
+}
+
+/* The message without its audio holds the same picks, in the same places. */
+static void check_rest(const uint8_t *text, size_t size, const struct iw_split_result *result)
+{
+    const struct iw_split_span *const span = &result->spans[0];
+    const size_t cut = span->kind == IW_SPLIT_TEXT ? span->size_bytes : 0;
+    const size_t before = cut == 0 ? 0 : span->offset_bytes;
+    uint8_t *const rest = block_of(NULL, size - cut);
+    uint8_t *const nothing = block_of(NULL, 0);
+    struct iw_split_result again;
+    size_t path;
+
+    memcpy(rest, text, before);
+    memcpy(rest + before, text + before + cut, size - before - cut);
+    must(iw_split_message(nothing, 0, &again, plan, rest, size - cut, IW_SPLIT_BYTES) == IW_OK);
+    must(again.audio_bytes == 0 && again.spans[0].kind == span->kind);
+    for (path = 1; path < PATHS; path++) {
+        const struct iw_split_span *const pick = &again.spans[path];
+
+        must(memcmp(pick, &result->spans[path], sizeof *pick) == 0);
+        must(pick->offset_bytes + pick->size_bytes <= size - cut);
+        if (pick->kind == IW_SPLIT_TEXT && pick->size_bytes != 0)
+            must(memchr(rest + pick->offset_bytes, '\\', pick->size_bytes) == NULL);
+    }
+    free(nothing);
+    free(rest);
+}
+
+/* Floats are the samples of the bytes, or the message is left to another reader. */
+static void check_floats(const uint8_t *text, size_t size, const uint8_t *audio,
+                         const struct iw_split_result *result)
+{
+    uint8_t *const floats = block_of(NULL, 2 * size);
+    uint8_t *const expected = block_of(NULL, 2 * result->audio_bytes);
+    struct iw_split_result again;
+    const enum iw_status status =
+        iw_split_message(floats, 2 * size, &again, plan, text, size, IW_SPLIT_F32);
+
+    must(status == (result->audio_bytes % 2 == 0 ? IW_OK : IW_NOT_PLAIN));
+    if (status == IW_OK) {
+        must(again.audio_bytes == 2 * result->audio_bytes);
+        iw_pcm_f32_from_s16(expected, audio, result->audio_bytes / 2);
+        must(memcmp(expected, floats, again.audio_bytes) == 0);
+    }
+    free(expected);
+    free(floats);
+}
+
+static enum iw_status check(const uint8_t *text, size_t size, size_t room)
+{
+    uint8_t *const audio = block_of(NULL, size);
+    uint8_t *const small = block_of(NULL, room);
+    struct iw_split_result result;
+    struct iw_split_result other;
+    const enum iw_status status =
+        iw_split_message(audio, size, &result, plan, text, size, IW_SPLIT_BYTES);
+    const enum iw_status roomy =
+        iw_split_message(small, room, &other, plan, text, size, IW_SPLIT_BYTES);
+
+    must(status == IW_OK || status == IW_NOT_PLAIN);
+    if (status == IW_OK) {
+        check_audio(text, size, audio, &result);
+        check_rest(text, size, &result);
+        check_floats(text, size, audio, &result);
+        must(roomy == (result.audio_bytes <= room ? IW_OK : IW_NO_ROOM));
+        must(roomy != IW_OK || memcmp(audio, small, result.audio_bytes) == 0);
+    } else {
+        must(roomy == IW_NOT_PLAIN || roomy == IW_NO_ROOM);
+    }
+    free(small);
+    free(audio);
+    return status;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    enum iw_status first = IW_BAD_ARGUMENT;
+    uint8_t *block;
+    int level;
+
+    if (plan == NULL)
+        plan = iw_split_plan_create(paths, PATHS);
+    if (size == 0 || plan == NULL)
+        return 0;
+    block = block_of(data + 1, size - 1);
+    for (level = 0; level < IW_LEVEL_COUNT; level++) {
+        enum iw_status status;
+
+        if (iw_level_force(level) != IW_OK)
+            continue;
+        status = check(block, size - 1, (size - 1) * data[0] / 200);
+        must(first == IW_BAD_ARGUMENT || first == status);
+        first = status;
+    }
+    free(block);
+    return 0;
+}
