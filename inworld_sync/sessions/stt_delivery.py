@@ -44,7 +44,7 @@ from inworld_sync.sessions.stt_connection import SttConnection
 from inworld_sync.sessions.stt_intake import DeliverySettings, Intake
 from inworld_sync.sessions.stt_lead import Lead
 from inworld_sync.sessions.stt_retry import Retries, is_regular
-from inworld_sync.sessions.stt_tape import Tape, TurnEnd
+from inworld_sync.sessions.stt_tape import SAMPLE_BYTES, Tape, TurnEnd
 from inworld_sync.sessions.stt_turns import SttEvent, TurnLog, is_manual
 from inworld_sync.transport.deadline import Deadline
 
@@ -106,7 +106,7 @@ class Delivery:
         keep_samples = KEEP_SECONDS * self._rate_hz
         self._tape = Tape(keep_samples)
         self._lead = Lead(self._tape, self._rate_hz, keep_samples)
-        self._intake = Intake(self._tape, self._room, settings, self._require_open)
+        self._intake = Intake(self._tape, self._room, settings, self.require_open)
         self._log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
@@ -141,6 +141,13 @@ class Delivery:
     def log(self) -> TurnLog:
         """The turns; read them with the monitor held, or take a snapshot of a field."""
         return self._log
+
+    @property
+    def piece_bytes(self) -> int:
+        """How much to :meth:`put` at once, so that it fits into what may wait."""
+        return (
+            min(self._rate_hz, self._settings.max_waiting_bytes // SAMPLE_BYTES or 1) * SAMPLE_BYTES
+        )
 
     @property
     def is_finishing(self) -> bool:
@@ -188,7 +195,7 @@ class Delivery:
     def end_turn(self) -> None:
         """Have the turn ended after what was given; raises as :meth:`put`."""
         with self.changed:
-            self._require_open()
+            self.require_open()
             self._tape.mark()
             self._work.notify_all()
 
@@ -277,7 +284,14 @@ class Delivery:
     def _is_shut(self) -> bool:
         return self._shut or self._retired is not None or self.stream.ended is not None
 
-    def _require_open(self) -> None:
+    def require_open(self) -> None:
+        """
+        Go on only if audio is still taken.
+
+        Raises:
+            ClosedError: It is not.
+            InworldError: What the stream ended with.
+        """
         self.stream.raise_end()
         if self._retired is not None:
             raise fresh(self._retired)

@@ -39,8 +39,8 @@ class Repeats:
         """Expect what was noted, since its audio is sent again."""
         self._expected = list(self._said)
 
-    def strip(self, text: str, *, is_final: bool) -> str:
-        """Remove from the front of *text* what was said before the reconnect."""
+    def new_part(self, text: str, *, is_final: bool) -> str:
+        """Give *text* without what was said before the reconnect, at its front."""
         if not self._expected:
             return text
         words = text.split()
@@ -65,7 +65,7 @@ def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
         if block.size and alike >= end * _ALIKE_SHARE:
             best = (end, block.a + block.size)
     repeated, used = best
-    # What was spelled differently at the very end belongs to the repetition too.
-    if repeated and used == len(expected) - 1 and repeated == len(words) - 1:
-        return len(words), len(expected)
+    # While more is expected, a last word that is another one is the same sound.
+    if repeated and repeated == len(words) - 1 and used < len(expected):
+        return len(words), used + 1
     return repeated, used

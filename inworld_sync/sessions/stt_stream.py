@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -27,9 +27,6 @@ from inworld_sync.sessions.stt_turns import SttEvent
 __all__ = ["SttStats", "SttStream"]
 
 F = TypeVar("F", bound=Callable[..., object])
-
-# What is given at once goes on in pieces of this length, so that none is larger than the queue.
-_PIECE_MS: Final = 1000
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +96,7 @@ class SttStream:
         """
         until = None if timeout is None else time.monotonic() + timeout
         with self._input_lock:
+            self._delivery.require_open()
             self._put(self._input.feed(audio), until)
 
     def feed(
@@ -141,6 +139,7 @@ class SttStream:
             InworldError: What the stream ended with.
         """
         with self._input_lock:
+            self._delivery.require_open()
             self._flush()
             self._delivery.end_turn()
 
@@ -279,7 +278,7 @@ class SttStream:
         return AudioInput(self._sample_rate_hz, self._config.sample_rate_hz, self._channels)
 
     def _put(self, pcm: bytes, until: float | None) -> None:
-        piece_bytes = self._config.sample_rate_hz * _PIECE_MS // 1000 * SAMPLE_BYTES
+        piece_bytes = self._delivery.piece_bytes
         view = memoryview(pcm)
         for at in range(0, len(view), piece_bytes):
             left = None if until is None else max(0.0, until - time.monotonic())

@@ -114,7 +114,7 @@ class TurnLog:
         words = tuple(self._moved(word) for word in event.words)
         if event.is_final:
             return self._note_final(attrs.evolve(event, words=words), sent_ms, mark_ms)
-        text = self._repeats.strip(event.text, is_final=False)
+        text = self._repeats.new_part(event.text, is_final=False)
         self.is_open = self.is_open or bool(text)
         return [attrs.evolve(event, text=text, words=words)] if text or not event.text else []
 
@@ -140,7 +140,7 @@ class TurnLog:
             # In the middle of the silence that follows, so that neither neighbour is cut.
             self._cover(end_ms + max(self._silence_ms, event.silence_ms) / 2, sent_ms)
         else:
-            text = self._repeats.strip(text, is_final=True)
+            text = self._repeats.new_part(text, is_final=True)
             if self._is_manual and mark_ms is not None:
                 self._cover(mark_ms, sent_ms)
             else:

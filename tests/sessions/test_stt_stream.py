@@ -1,0 +1,675 @@
+"""A live transcription: what goes in, what comes out, and how it ends."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import os
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inworld_sync import (
+    AssemblyAiConfig,
+    AudioError,
+    AudioSource,
+    ClosedError,
+    ConfigError,
+    DeadlineExceeded,
+    InworldSttConfig,
+    SpeechStarted,
+    SpeechStopped,
+    StreamEnded,
+    SttUsage,
+    Transcription,
+    UnknownEvent,
+    WavSource,
+)
+from inworld_sync.audio.g711 import decode_ulaw
+from inworld_sync.audio.wav import WavWriter
+from inworld_sync.sessions import dispatch
+
+from support.scripted_stt import Hearing, hearing_server
+from support.spoken_words import RATE_HZ, number_names, spoken_turns
+
+QUICK: dict[str, Any] = {"max_chunks_per_second": 5000}
+
+
+def config_of(hearing: Hearing) -> dict[str, Any]:
+    return dict(hearing.requests[0]["transcribeConfig"])
+
+
+# What is asked for.
+
+
+def test_config() -> None:
+    """The settings are the first message, with the service's names; what is not set is not sent."""
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(
+            language="en-US",
+            prompts=["Inworld", "Ashley"],
+            inactivity_timeout_seconds=30,
+            end_of_turn_confidence_threshold=0.3,
+            inworld=InworldSttConfig(min_end_of_turn_silence_ms=200, extra={"new": 1}),
+            extra={"another": True},
+        ):
+            pass
+        [hearing] = server.connections
+
+    assert {
+        "modelId": "inworld/inworld-stt-1",
+        "audioEncoding": "LINEAR16",
+        "sampleRateHertz": 16000,
+        "numberOfChannels": 1,
+        "language": "en-US",
+        "prompts": ["Inworld", "Ashley"],
+        "inactivityTimeoutSeconds": 30,
+        "endOfTurnConfidenceThreshold": 0.3,
+        "includeWordTimestamps": True,
+        "inworldSttV1Config": {"minEndOfTurnSilenceWhenConfident": 200, "new": 1},
+        "another": True,
+    } == config_of(hearing)
+
+
+# (arguments of stream, words of the refusal)
+BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
+    ({"encoding": "MP3"}, "audio is sent as LINEAR16 or MULAW, got the encoding MP3"),
+    ({"model": "whisper"}, "model must be provider/model"),
+    ({"assemblyai": AssemblyAiConfig()}, "assemblyai settings are for the models assemblyai/..."),
+    ({"overflow": "wait"}, "overflow must be one of block, raise, drop_oldest, got 'wait'"),
+    ({"max_waiting_bytes": 0}, "max_waiting_bytes must be 1 to"),
+    ({"max_reconnects": -1}, "max_reconnects must be 0 to"),
+    ({"max_chunks_per_second": 0}, "chunks_per_second must be above 0"),
+    ({"sample_rate": 0}, "from_hz must be 1 to"),
+    ({"channels": 0}, "channels must be 1 to"),
+    ({"sample_rate_hz": 96_000}, "sample_rate_hz must be 8000 to 48000 Hz"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), BAD_SETTINGS)
+def test_bad_settings(settings: dict[str, Any], words: str) -> None:
+    """A setting that makes no sense is refused before anything is sent."""
+    with hearing_server() as (iw, server):
+        with pytest.raises(ConfigError, match=words):
+            iw.stt.stream(**settings)
+
+        assert [] == server.connections
+
+
+# What goes in.
+
+
+def test_chunks() -> None:
+    """However audio is cut, it is sent in pieces of 100 ms, and all of it."""
+    pcm, _ = spoken_turns(3)
+    sizes = []
+
+    def hook(hearing: Hearing, name: str) -> None:
+        if name == "chunk":
+            sizes.append(len(hearing.requests[-1]["audioChunk"]["content"]) * 3 // 4)
+
+    with hearing_server(hook) as (iw, server):
+        with iw.stt.stream(**QUICK) as stream:
+            for at in range(0, len(pcm), 777):
+                stream.send(pcm[at : at + 777])
+        heard = bytes(server.connections[0].heard)
+
+    assert pcm == heard
+    assert {3200} == {size // 4 * 4 for size in sizes[:-1]}
+
+
+def as_floats(pcm: bytes, kind: str) -> Any:
+    return (np.frombuffer(pcm, "<i2") / 32768).astype(kind)
+
+
+# What makes audio of 16-bit samples, and the channels that it has.
+FORMS: dict[str, tuple[Callable[[bytes], Any], int]] = {
+    "bytes": (bytes, 1),
+    "bytearray": (bytearray, 1),
+    "memoryview": (memoryview, 1),
+    "array": (lambda pcm: array("h", pcm), 1),
+    "int16": (lambda pcm: np.frombuffer(pcm, "<i2"), 1),
+    "float32": (lambda pcm: as_floats(pcm, "f4"), 1),
+    "float64": (lambda pcm: as_floats(pcm, "f8"), 1),
+    "big-endian int16": (lambda pcm: np.frombuffer(pcm, "<i2").astype(">i2"), 1),
+    "stereo": (lambda pcm: np.frombuffer(pcm, "<i2").repeat(2).reshape(-1, 2), 2),
+    "stereo bytes": (lambda pcm: np.frombuffer(pcm, "<i2").repeat(2).tobytes(), 2),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms(form: str) -> None:
+    """Audio may be bytes or arrays of integers or floats, mono or stereo; the same is sent."""
+    make, channels = FORMS[form]
+    pcm, said = spoken_turns(2)
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(channels=channels, **QUICK) as stream:
+            stream.send(make(pcm))
+        heard = bytes(server.connections[0].heard)
+
+    assert pcm == heard
+    assert said == stream.transcript.text
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22_050, 44_100, 48_000])
+def test_rates(rate_hz: int) -> None:
+    """Audio of any rate is converted; its length in time stays, cut as it may be."""
+    seconds = 1.5
+    tone = np.sin(np.arange(int(rate_hz * seconds)) * 2 * np.pi * 440 / rate_hz)
+    pcm = (tone * 10_000).astype("<i2").tobytes()
+    with hearing_server(ears={"is_deaf": True}) as (iw, server):
+        with iw.stt.stream(sample_rate=rate_hz, **QUICK) as stream:
+            for at in range(0, len(pcm), 1001):
+                stream.send(pcm[at : at + 1001])
+        heard = np.frombuffer(bytes(server.connections[0].heard), "<i2")
+
+    assert abs(len(heard) - seconds * RATE_HZ) <= 1
+    inner = heard[800:-800] / 10_000
+    expected = np.sin(np.arange(800, len(heard) - 800) * 2 * np.pi * 440 / RATE_HZ)
+    assert np.abs(inner - expected).max() < 0.01
+
+
+def test_mulaw() -> None:
+    """Audio may go as mu-law: half the bytes, the same words."""
+    pcm, _ = spoken_turns(1)
+    received = bytearray()
+
+    def hook(hearing: Hearing, name: str) -> None:
+        if name == "config":
+            while "closeStream" not in (request := hearing.request()):
+                received.extend(base64.b64decode(request["audioChunk"]["content"]))
+            hearing.usage(0)
+
+    with hearing_server(hook) as (iw, server):
+        with iw.stt.stream(encoding="MULAW", **QUICK) as stream:
+            stream.send(pcm)
+        assert "MULAW" == config_of(server.connections[0])["audioEncoding"]
+
+    assert len(pcm) // 2 == len(received)
+    heard = np.frombuffer(decode_ulaw(bytes(received)), "<i2").astype(int)
+    assert np.abs(heard - np.frombuffer(pcm, "<i2")).max() <= 8
+
+
+# (audio, words of the refusal)
+BAD_AUDIO: list[tuple[Any, str]] = [
+    ("a text", "got a text of 6 characters"),
+    (b"VGhpcyBpcyBiYXNlNjQgb2Ygc29tZSBzb3VuZCwgd2hpY2ggbXVzdCBiZSBkZWNvZGVkIGZpcnN0Lg==",
+     "got bytes of text"),
+    (np.array([0.0, float("nan")]), "must be finite, got nan at sample 1"),
+    (np.array([float("inf")]), "must be finite"),
+    (np.array([12_000.0]), "divide by 32768"),
+    (np.array([1, 2], dtype=np.int64), "must hold int16 or floats"),
+    (np.zeros((2, 3), np.int16), None),
+    (None, "must be bytes or an array"),
+    ([1, 2, 3], "must be bytes or an array"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("audio", "words"), BAD_AUDIO)
+def test_bad_audio(audio: Any, words: str | None) -> None:
+    """What is no audio is refused with the reason, and the stream goes on without it."""
+    pcm, said = spoken_turns(1)
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(**QUICK) as stream:
+            if words is not None:
+                with pytest.raises(AudioError, match=words):
+                    stream.send(audio)
+            stream.send(pcm)
+
+        assert said == stream.transcript.text
+        assert pcm == bytes(server.connections[0].heard)
+
+
+def test_empty_audio() -> None:
+    """Nothing is nothing: no message, no turn, a usage of 0."""
+    with hearing_server() as (iw, server):
+        with iw.stt.stream() as stream:
+            stream.send(b"")
+            stream.send(np.zeros(0, np.float32))
+        requests = [next(iter(request)) for request in server.connections[0].requests]
+
+    assert ["transcribeConfig", "closeStream"] == requests
+    assert () == stream.transcript.turns
+    assert SttUsage(0, "m") == stream.transcript.usage
+
+
+def test_odd_bytes() -> None:
+    """A sample may be cut between two calls; at the end half a sample is an error."""
+    pcm, said = spoken_turns(1)
+    with hearing_server() as (iw, _):
+        stream = iw.stt.stream(**QUICK)
+        stream.send(pcm[:333])
+        stream.send(pcm[333:] + b"\x01")
+        with pytest.raises(AudioError, match="the last sample is cut"):
+            stream.close()
+
+    assert said == stream.transcript.text
+    assert stream.ended is not None
+    assert stream.ended.error is None
+
+
+def test_silence() -> None:
+    """Silence gives no turn."""
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.send(bytes(RATE_HZ * 2 * 5))
+
+    assert () == stream.transcript.turns
+    assert SttUsage(5000, "m") == stream.transcript.usage
+
+
+# Sources.
+
+
+class Source:
+    """A source that notes when it is closed."""
+
+    sample_rate_hz = 8000
+
+    def __init__(self, *blocks: bytes) -> None:
+        self.blocks = blocks
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.blocks
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_feed_source() -> None:
+    """A source is read to its end, converted from its own rate, and closed."""
+    source = Source(bytes(1600), bytes(1600))
+    assert isinstance(source, AudioSource)
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.feed(source)
+        heard = len(server.connections[0].heard)
+
+    assert 6400 == heard
+    assert 1 == source.closed
+
+
+def test_feed_file(tmp_path: Any) -> None:
+    """A path of a file is read, whatever its rate and channels."""
+    path = tmp_path / "a.wav"
+    with WavWriter(path, 48_000) as file:
+        file.write(bytes(48_000 * 2))
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.feed(path)
+            stream.feed(str(path))
+            stream.feed(path.read_bytes())
+            stream.feed(WavSource(path))
+        heard = len(server.connections[0].heard)
+
+    assert 4 * RATE_HZ * 2 == heard
+
+
+def test_feed_pieces() -> None:
+    """An iterable of audio is taken piece by piece; it may mix what pieces can be."""
+    pcm, said = spoken_turns(2)
+    half = len(pcm) // 4 * 2
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.feed(iter([pcm[:half], np.frombuffer(pcm[half:], "<i2")]))
+
+    assert said == stream.transcript.text
+
+
+def test_feed_that_raises() -> None:
+    """What an iterable raises comes through, and the stream ends at once."""
+
+    def pieces() -> Iterator[bytes]:
+        yield bytes(3200)
+        raise ZeroDivisionError
+
+    with hearing_server() as (iw, _):
+        with pytest.raises(ZeroDivisionError), iw.stt.stream(**QUICK) as stream:
+            stream.feed(pieces())
+
+    assert stream.ended is not None
+    assert isinstance(stream.ended.error, ClosedError)
+
+
+def test_realtime() -> None:
+    """With realtime, audio is given no faster than it sounds."""
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            started = time.monotonic()
+            stream.feed(bytes(RATE_HZ * 2 // 2), realtime=True)
+            took = time.monotonic() - started
+
+    # Half a second in pieces of 100 ms, of which the last one is given when it begins.
+    assert took >= 0.39
+
+
+def test_feed_ends_with_its_stream() -> None:
+    """A feed that waits ends when the stream is closed by another thread."""
+    with hearing_server() as (iw, _):
+        stream = iw.stt.stream(**QUICK)
+        feeding = threading.Thread(
+            target=stream.feed, args=(bytes(RATE_HZ * 2 * 60),), kwargs={"realtime": True}
+        )
+        feeding.start()
+        transcript = stream.close()
+        feeding.join(10)
+
+        assert not feeding.is_alive()
+        assert transcript.usage is not None
+
+
+# Room.
+
+
+# Ten chunks a second leave, and two may wait.
+NARROW: dict[str, Any] = {"max_chunks_per_second": 10, "max_waiting_bytes": 6400}
+
+
+def test_block() -> None:
+    """With block, sending waits for room, and gives up after its timeout."""
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(**NARROW) as stream:
+            stream.send(bytes(16_000))
+            with pytest.raises(DeadlineExceeded, match="no room for 6400 bytes of audio"):
+                stream.send(bytes(32_000), timeout=0.05)
+            waiting = stream.stats.waiting_ms
+        heard = len(server.connections[0].heard)
+
+    assert 0 < waiting <= 200
+    assert 16_000 <= heard < 48_000
+
+
+def test_raise() -> None:
+    """With raise, a full queue is an error at once."""
+    with hearing_server() as (iw, server):
+        with iw.stt.stream(overflow="raise", **NARROW) as stream:
+            taken = 0
+            with pytest.raises(DeadlineExceeded, match="max_waiting_bytes is 6400"):
+                while True:
+                    stream.send(bytes(3200))
+                    taken += 3200
+        heard = len(server.connections[0].heard)
+
+    assert taken == heard
+
+
+def test_drop_oldest() -> None:
+    """With drop_oldest, sending never waits, the newest audio is kept, and the rest counted."""
+    newest = b"\x07\x00" * 3200
+    with hearing_server(ears={"is_deaf": True}) as (iw, server):
+        with iw.stt.stream(overflow="drop_oldest", **NARROW) as stream:
+            stream.send(bytes(64_000))
+            stream.send(newest)
+        dropped_ms = stream.stats.dropped_ms
+        heard = bytes(server.connections[0].heard)
+
+    assert heard.endswith(newest)
+    assert dropped_ms > 0
+    assert 2200 == len(heard) / 32 + dropped_ms
+
+
+def test_interrupted_wait() -> None:
+    """A thread that waits for room wakes with an error when the stream is closed."""
+    raised: list[BaseException] = []
+    with hearing_server() as (iw, _):
+        stream = iw.stt.stream(**NARROW)
+
+        def send() -> None:
+            try:
+                stream.send(bytes(640_000))
+            except ClosedError as error:
+                raised.append(error)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        deadline = time.monotonic() + 10
+        while not stream.stats.sent_ms and time.monotonic() < deadline:
+            time.sleep(0.001)
+        stream.close()
+        sending.join(10)
+
+    assert 1 == len(raised)
+
+
+# What comes out.
+
+
+def test_events() -> None:
+    """Everything comes in the order in which it was said."""
+    pcm, _ = spoken_turns(2)
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.send(pcm)
+            stream.finish()
+            events = list(stream)
+
+    kinds = [type(event) for event in events]
+    assert [SpeechStarted, *[Transcription] * 2, SpeechStopped, Transcription, SttUsage] == kinds
+    assert ["w1", "w1 w2", "w1 w2"] == [str(e) for e in events if isinstance(e, Transcription)]
+    assert [500, 800] == [word.start_ms for word in stream.transcript.words]
+
+
+def test_four_ways() -> None:
+    """Events are had by iterating, by callback and by queue, each with all of them."""
+    pcm, said = spoken_turns(2)
+    called: list[str] = []
+    ends: list[StreamEnded] = []
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(on_transcript=lambda t: called.append(t.text), **QUICK) as stream:
+            queue = stream.subscribe()
+            stream.on(StreamEnded, ends.append)
+            stream.send(pcm)
+            transcript = stream.close()
+            queued = [event for event in queue if isinstance(event, Transcription)]
+
+    assert said == transcript.text
+    assert [event.text for event in queued] == called
+    [end] = ends
+    assert ("client", None) == (end.by, end.error)
+
+
+def test_poll() -> None:
+    """With dispatch="poll" handlers run on the thread that polls."""
+    pcm, said = spoken_turns(1)
+    called: list[tuple[str, threading.Thread]] = []
+    with hearing_server(dispatch="poll") as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.on(Transcription, lambda t: called.append((t.text, threading.current_thread())))
+            stream.send(pcm)
+            stream.close()
+            while stream.poll():
+                pass
+
+    assert [(said, threading.current_thread())] * 2 == called
+
+
+def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that raises is logged once and counted, and the stream goes on."""
+    pcm, said = spoken_turns(3)
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(on_transcript=lambda _: 1 / 0, **QUICK) as stream:  # type: ignore[arg-type]
+            stream.send(pcm)
+            transcript = stream.close()
+
+    assert said == transcript.text
+    assert 4 == stream.handler_errors
+    assert 1 == sum("handler" in record.message for record in caplog.records)
+
+
+def test_unknown_events() -> None:
+    """What this version does not know is passed on as it came."""
+
+    def hook(hearing: Hearing, name: str) -> None:
+        if name == "usage":
+            hearing.send({"result": {"sentiment": {"label": "fine"}}})
+
+    with hearing_server(hook) as (iw, _):
+        with iw.stt.stream() as stream:
+            stream.finish()
+            [unknown, _] = stream
+
+    assert isinstance(unknown, UnknownEvent)
+    assert "sentiment" == unknown.type
+
+
+def test_end_turn() -> None:
+    """A turn is ended where it was asked for, between two samples."""
+    pcm, _ = spoken_turns(3, pause_ms=0)
+    # Two words and the gap after them.
+    cut = 2 * 300 * 32
+    with hearing_server(ears={"is_manual": True}) as (iw, _):
+        with iw.stt.stream(inworld=InworldSttConfig(vad_threshold=0.0), **QUICK) as stream:
+            stream.send(pcm[:cut])
+            stream.end_turn()
+            stream.send(pcm[cut:])
+            stream.end_turn()
+            transcript = stream.close()
+
+    assert ["w1 w2", "w3"] == [turn.text for turn in transcript.turns]
+
+
+def test_end_turn_sends_all() -> None:
+    """What a resampler holds back is sent before the turn ends."""
+    pcm = bytes(48_000 * 2)
+    counts: list[int] = []
+
+    def hook(hearing: Hearing, name: str) -> None:
+        if name == "endTurn":
+            counts.append(len(hearing.heard))
+
+    with hearing_server(hook) as (iw, _):
+        with iw.stt.stream(sample_rate=48_000, **QUICK) as stream:
+            stream.send(pcm)
+            stream.end_turn()
+
+    assert [RATE_HZ * 2] == counts
+
+
+# The end.
+
+
+def test_close_twice() -> None:
+    """A second close gives the same transcript."""
+    pcm, said = spoken_turns(1)
+    with hearing_server() as (iw, _):
+        stream = iw.stt.stream(**QUICK)
+        stream.send(pcm)
+
+        assert said == stream.close().text
+        assert said == stream.close().text
+
+
+def test_closed_stream() -> None:
+    """A closed stream takes nothing more."""
+    with hearing_server() as (iw, _):
+        with iw.stt.stream() as stream:
+            pass
+        for call in (lambda: stream.send(bytes(2)), stream.end_turn):
+            with pytest.raises(ClosedError, match="takes no more audio"):
+                call()
+        stream.feed(bytes(3200))
+
+
+def test_exception_in_the_block() -> None:
+    """An exception in the block ends the stream at once, without waiting for last words."""
+    with hearing_server(lambda hearing, name: hearing.until_left()) as (iw, _):
+        started = time.monotonic()
+        with pytest.raises(KeyError), iw.stt.stream() as stream:
+            raise KeyError
+
+    assert time.monotonic() - started < 5
+    assert stream.ended is not None
+    assert isinstance(stream.ended.error, ClosedError)
+
+
+def test_retire() -> None:
+    """A retired stream ends without its last words, and says so to whoever waits."""
+    with hearing_server() as (iw, _):
+        stream = iw.stt.stream()
+        waiting = threading.Thread(target=stream.retire)
+        waiting.start()
+        with pytest.raises(ClosedError, match=r"close\(\) waits for them"):
+            for _ in stream:
+                pass
+        waiting.join(10)
+        with pytest.raises(ClosedError):
+            stream.close()
+
+
+def test_client_closes() -> None:
+    """A client that is closed ends its streams at once."""
+    with hearing_server(lambda hearing, name: hearing.until_left()) as (iw, _):
+        stream = iw.stt.stream()
+        started = time.monotonic()
+        iw.close()
+
+        assert time.monotonic() - started < 5
+        with pytest.raises(ClosedError):
+            stream.send(bytes(2))
+        with pytest.raises(ClosedError):
+            iw.stt.stream()
+
+
+def test_unused_stream_is_let_go() -> None:
+    """What a stream leaves behind when it is closed is nothing."""
+    with hearing_server() as (iw, _):
+        before = threading.active_count()
+        for _ in range(3):
+            iw.stt.stream().close()
+        gc.collect()
+
+        assert before + 3 >= threading.active_count()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_forked_child() -> None:
+    """A stream belongs to the process that opened it."""
+    with hearing_server() as (iw, _):
+        with iw.stt.stream() as stream:
+            child = os.fork()
+            if not child:
+                try:
+                    stream.send(bytes(2))
+                except ClosedError as error:
+                    os._exit(0 if "forked child" in str(error) else 1)
+                os._exit(2)
+            _, status = os.waitpid(child, 0)
+
+    assert 0 == os.waitstatus_to_exitcode(status)
+
+
+def test_many_streams_at_once() -> None:
+    """Streams of one client do not disturb each other."""
+    turns = [(1, 2), (3,), (2, 2, 2), (4, 1), (1,)] * 2
+    results: dict[int, str] = {}
+
+    def transcribe(number: int) -> None:
+        with iw.stt.stream(**QUICK) as stream:
+            stream.send(spoken_turns(*turns[number])[0])
+            results[number] = stream.close().text
+
+    with hearing_server() as (iw, _):
+        threads = [threading.Thread(target=transcribe, args=(n,)) for n in range(len(turns))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    assert {n: number_names(*range(1, sum(t) + 1)) for n, t in enumerate(turns)} == results
+
+
+def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes no events still gets the whole transcript."""
+    monkeypatch.setattr(dispatch, "MAX_WAITING_BYTES", 2000)
+    pcm, said = spoken_turns(3, 3, 3, 3)
+    with hearing_server() as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.send(pcm)
+
+    assert said == stream.transcript.text
