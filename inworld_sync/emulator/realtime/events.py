@@ -27,17 +27,22 @@ class InvalidRequest(Exception):
         code: Such as ``invalid_value``.
         message: For people.
         param: The field at fault, or None.
-        event_id: The client's name for the event, or None.
+        kind: The ``type`` of the error.
     """
 
     def __init__(
-        self, code: str, message: str, param: str | None = None, event_id: str | None = None
+        self,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        kind: str = "invalid_request_error",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.param = param
-        self.event_id = event_id
+        self.kind = kind
 
 
 def new_id(kind: str) -> str:
@@ -95,6 +100,12 @@ class EventSender:
             "event_id": client_event_id,
         }
         self.send("error", error=error)
+
+    def end_session(self, error_type: str, message: str) -> None:
+        """Send the service's frame without ``type`` that ends a session, and close."""
+        frame = {"errorType": error_type, "message": message, "reconnectType": "NO_RETRY"}
+        self._peer.send(frame, wait=False)
+        self._peer.close()
 
     def _event(self, name: str, fields: dict[str, object]) -> dict[str, object]:
         return {"type": name, "event_id": f"event_{self._session}_{next(self._numbers)}", **fields}

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.realtime.backchannel import Backchannel
 from inworld_sync.emulator.realtime.config import SessionConfig
 from inworld_sync.emulator.realtime.conversation import Conversation, Item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
@@ -28,6 +29,7 @@ from inworld_sync.emulator.recognition.events import (
 )
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RATE_HZ
+from inworld_sync.emulator.recognition.turns import end_of_turn_confidence
 
 __all__ = ["Ears", "Talk", "transcribe"]
 
@@ -35,6 +37,8 @@ __all__ = ["Ears", "Talk", "transcribe"]
 _MIN_COMMIT_MS = 100
 # So often a pause in a turn is looked at.
 _STEP_BYTES = 100 * BYTES_PER_MS
+# Silence after which the end of a turn is suggested. Source: a sample in the reference.
+_SUGGESTION_MS = 200
 _PROFILE = {
     "age": [{"label": "adult", "confidence": 0.6}],
     "gender": [{"label": "unknown", "confidence": 0.5}],
@@ -81,6 +85,10 @@ class Ears:
         self._item_id = new_id("item")
         self._is_speaking = False
         self._partial = ""
+        self._turn_began_ms = 0
+        self._suggestions = 0
+        self._is_suggested = False
+        self._backchannel = Backchannel(talk.backend, talk.events)
         self._idle_since_ms: int | None = None
 
     @property
@@ -106,9 +114,13 @@ class Ears:
         pcm = self._resampler.feed(self._reader.feed(audio))
         for at in range(0, len(pcm), _STEP_BYTES):
             step = pcm[at : at + _STEP_BYTES]
+            listener = self._open_listener()
             self._heard_bytes += len(step)
             self._uncommitted_bytes += len(step)
-            self._take(self._open_listener().feed(step))
+            self._take(listener.feed(step))
+            if self._is_speaking:
+                self._backchannel.listen(self.heard_ms, listener.pause_ms, self._config)
+                self._suggest(listener.pause_ms)
             self._notice_idleness()
 
     def commit(self) -> None:
@@ -154,6 +166,8 @@ class Ears:
         self._item_id = new_id("item")
         self._is_speaking = False
         self._partial = ""
+        self._suggestions = 0
+        self._is_suggested = False
 
     def _take(self, events: list[SpeechEvent]) -> None:
         for event in events:
@@ -172,13 +186,16 @@ class Ears:
 
     def _start(self, event: SpeechStarted) -> None:
         self._is_speaking = True
+        self._turn_began_ms = self._listener_began_ms + event.at_ms
+        self._backchannel.start_turn(self._turn_began_ms)
         self._idle_since_ms = None
         detection = self._config.turn_detection or {}
         padding = detection.get("prefix_padding_ms") or 0
-        start_ms = self._listener_began_ms + event.at_ms
         self._talk.events.send(
             "input_audio_buffer.speech_started",
-            audio_start_ms=max(0, start_ms - (padding if isinstance(padding, int) else 0)),
+            audio_start_ms=max(
+                0, self._turn_began_ms - (padding if isinstance(padding, int) else 0)
+            ),
             item_id=self._item_id,
         )
         if detection.get("interrupt_response") is not False:
@@ -216,15 +233,39 @@ class Ears:
             self._talk.turn_ended()
 
     def _tell_partial(self, text: str) -> None:
+        told, self._partial = self._partial, text
         if not self._config.transcribes:
             return
-        told, self._partial = self._partial, text
         self._talk.events.send(
             "conversation.item.input_audio_transcription.delta",
             item_id=self._item_id,
             content_index=0,
             delta=text if self._talk.settings.rolling_transcription else _news(told, text),
         )
+
+    def _suggest(self, pause_ms: int) -> None:
+        """Tell that a pause may be the end of the turn, and take it back when it was not."""
+        kind = (self._config.turn_detection or {}).get("type")
+        if kind != "semantic_vad" or not self._talk.settings.turn_suggestions:
+            return
+        is_pause = pause_ms >= _SUGGESTION_MS
+        if is_pause == self._is_suggested:
+            return
+        self._is_suggested = is_pause
+        place = {"item_id": self._item_id, "utterance_index": max(0, self._suggestions - 1)}
+        if not is_pause:
+            self._talk.events.send("input_audio_buffer.turn_suggestion_revoked", **place)
+            return
+        self._talk.events.send(
+            "input_audio_buffer.turn_suggestion",
+            item_id=self._item_id,
+            utterance_index=self._suggestions,
+            probability=end_of_turn_confidence(self._partial),
+            trailing_silence_ms=pause_ms,
+            audio_duration_ms=self.heard_ms - self._turn_began_ms,
+            inference_ms=0,
+        )
+        self._suggestions += 1
 
     def _notice_idleness(self) -> None:
         """Speak again after a silence, where the client asked for it."""

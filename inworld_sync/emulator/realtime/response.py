@@ -15,6 +15,7 @@ import attrs
 from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime.conversation import Item
 from inworld_sync.emulator.realtime.events import new_id
+from inworld_sync.emulator.realtime.fillers import Fillers
 from inworld_sync.emulator.realtime.output_items import (
     Cancelled,
     MessageWriter,
@@ -22,7 +23,7 @@ from inworld_sync.emulator.realtime.output_items import (
     Stage,
     write_call,
 )
-from inworld_sync.emulator.realtime.replies import ReplyMaker, text_of
+from inworld_sync.emulator.realtime.replies import ReplyMaker, ReplyPart, ReplyRequest, text_of
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 
 __all__ = ["Response"]
@@ -45,6 +46,7 @@ class Response:
         stage: Its session.
         options: What it shall be.
         maker: Makes the reply.
+        fillers: Of the session.
         failure: The message of a response that fails before it begins; None for one that works.
         previous: Ends first.
         on_finished: Called on the response's thread before it says that it is done, so that the
@@ -59,6 +61,7 @@ class Response:
         stage: Stage,
         options: ResponseOptions,
         maker: ReplyMaker,
+        fillers: Fillers,
         *,
         failure: str | None = None,
         previous: Response | None = None,
@@ -70,6 +73,7 @@ class Response:
         self.status = "in_progress"
         self._stage = stage
         self._maker = maker
+        self._fillers = fillers
         self._failure = failure
         self._previous = previous
         self._on_finished = on_finished
@@ -147,12 +151,11 @@ class Response:
         return "failed"
 
     def _write(self) -> None:
-        self._wait_for_thought()
         context = self.options.context
         self._context = self._stage.conversation.items if context is None else context
         request = attrs.evolve(self.options.request, items=self._context)
         message: MessageWriter | None = None
-        parts = self._maker(request)
+        parts = self._parts(request)
         try:
             for part in parts:
                 if isinstance(part, str):
@@ -174,12 +177,22 @@ class Response:
                 message.break_off()
             raise
         finally:
-            if isinstance(parts, Generator):
-                parts.close()
+            parts.close()
 
-    def _wait_for_thought(self) -> None:
+    def _parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
+        stopped = self._output.cancelled
+        thought = self._thought(request)
+        yield from self._fillers.bridge(thought, self.options.responsiveness, stopped)
+
+    def _thought(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
         self._output.cancelled.wait(self._stage.settings.reply_delay_ms / 1000)
         self._output.check()
+        parts = self._maker(request)
+        try:
+            yield from parts
+        finally:
+            if isinstance(parts, Generator):
+                parts.close()
 
     def _within_limit(self, text: str) -> str:
         if self._left_tokens is None:

@@ -15,7 +15,7 @@ from inworld_sync.emulator.realtime.replies import ReplyRequest
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.tts.config import MODELS, ContextConfig, read_config
 
-__all__ = ["ResponseOptions", "read_options"]
+__all__ = ["ResponseOptions", "read_options", "speaking_voice"]
 
 # What the voice can do, while a session may ask for a little more.
 _MIN_SPEED, _MAX_SPEED = 0.5, 1.5
@@ -35,6 +35,7 @@ class ResponseOptions:
         audio_format: Of its audio.
         voice: What speaks.
         request: What the reply is made from, still without items.
+        responsiveness: How the time until a slow reply is bridged.
     """
 
     modalities: tuple[str, ...]
@@ -44,6 +45,7 @@ class ResponseOptions:
     audio_format: AudioFormat
     voice: ContextConfig
     request: ReplyRequest
+    responsiveness: Mapping[str, object] = attrs.field(factory=dict)
 
     @property
     def speaks(self) -> bool:
@@ -82,6 +84,7 @@ def read_options(
         audio_format=config.output_format,
         voice=_voice(asked, config, settings),
         request=_request(asked, config),
+        responsiveness=config.branch("responsiveness"),
     )
 
 
@@ -97,12 +100,15 @@ def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest
     }
     tokens = asked.get("max_response_output_tokens", fields["max_output_tokens"])
     checks.tool_choice(fields["tool_choice"], "response.tool_choice")
+    instructions = checks.text(fields, "instructions", "response")
+    remembered = checks.inner(config.branch("memory"), "state").get("context_text")
+    remembered = remembered if isinstance(remembered, str) else ""
     choice = fields["tool_choice"]
     if isinstance(choice, dict):
         choice = choice.get("name") or "required"
     return ReplyRequest(
         items=(),
-        instructions=checks.text(fields, "instructions", "response"),
+        instructions=" ".join(filter(None, (instructions, remembered))),
         tools=checks.tools(fields["tools"], "response.tools"),
         tool_choice=str(choice or "auto"),
         model=str(config.fields["model"]),
@@ -111,26 +117,46 @@ def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest
     )
 
 
-def _voice(asked: Mapping[str, object], config: SessionConfig, settings: Settings) -> ContextConfig:
+def speaking_voice(
+    config: SessionConfig,
+    settings: Settings,
+    encoding: str,
+    rate_hz: int,
+    wanted: object = None,
+) -> ContextConfig:
+    """
+    Choose what speaks.
+
+    Args:
+        config: The session's settings.
+        settings: The server's.
+        encoding: Of the audio, by the name that the voice knows.
+        rate_hz: Of the audio.
+        wanted: A voice instead of the session's.
+
+    Raises:
+        InvalidRequest: The voice does not exist.
+    """
     known = [voice.voice_id for voice in settings.voices]
-    voice = checks.text(asked, "voice", "response") or config.output["voice"]
-    model = config.output["model"]
-    if config.openai:
-        nested = checks.inner(checks.inner(asked, "audio"), "output").get("voice")
-        voice = nested or voice
-        voice = voice if voice in known else _DEFAULT_VOICE if _DEFAULT_VOICE in known else known[0]
-        model = model if model in MODELS else _DEFAULT_MODEL
+    voice, model = wanted or config.output["voice"], config.output["model"]
+    if config.openai and voice not in known:
+        voice = _DEFAULT_VOICE if _DEFAULT_VOICE in known else known[0]
+    if config.openai and model not in MODELS:
+        model = _DEFAULT_MODEL
     checks.one_of(voice, known, "response.voice")
     speed = config.output["speed"]
     rate = min(max(speed if isinstance(speed, (int, float)) else 1.0, _MIN_SPEED), _MAX_SPEED)
+    audio = {"audioEncoding": encoding, "sampleRateHertz": rate_hz, "speakingRate": rate}
+    return read_config({"voiceId": voice, "modelId": model, "audioConfig": audio}, settings)
+
+
+def _voice(asked: Mapping[str, object], config: SessionConfig, settings: Settings) -> ContextConfig:
+    wanted: object = checks.text(asked, "voice", "response")
+    if config.openai:
+        wanted = checks.inner(checks.inner(asked, "audio"), "output").get("voice") or wanted
     audio_format = config.output_format
-    audio = {
-        "audioEncoding": audio_format.speech_encoding,
-        "sampleRateHertz": audio_format.rate_hz,
-        "speakingRate": rate,
-    }
-    fields = {"voiceId": voice, "modelId": model, "audioConfig": audio, "timestampType": "WORD"}
-    return read_config(fields, settings)
+    encoding, rate_hz = audio_format.speech_encoding, audio_format.rate_hz
+    return speaking_voice(config, settings, encoding, rate_hz, wanted)
 
 
 def _context(value: object, known: Sequence[Item]) -> tuple[Item, ...] | None:

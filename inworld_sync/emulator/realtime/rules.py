@@ -143,7 +143,7 @@ def _talk(said: str, request: ReplyRequest) -> str:
     if found := _COUNT.search(lower):
         return _counting(found[1])
     if _NAME_ASKED.search(lower):
-        return _name(request.items)
+        return _name(request)
     if _RECALL.search(lower):
         return _recalled(request.items)
     if found := _REPEAT.match(said):
@@ -173,9 +173,11 @@ def _number_name(number: int) -> str:
     return f"{_ONES[hundreds]} hundred" + (f" and {_number_name(rest)}" if rest else "")
 
 
-def _name(items: Sequence[Mapping[str, object]]) -> str:
-    for item in reversed(items):
-        if item.get("role") == "user" and (found := _NAME_TOLD.search(text_of(item))):
+def _name(request: ReplyRequest) -> str:
+    """Look the user's name up in the conversation, then in what is remembered of earlier ones."""
+    said = [text_of(item) for item in reversed(request.items) if item.get("role") == "user"]
+    for text in [*said, request.instructions]:
+        if found := _NAME_TOLD.search(text):
             return f"Your name is {found[1]}."
     return "You did not tell me your name."
 

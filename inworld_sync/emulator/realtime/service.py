@@ -2,16 +2,21 @@
 The Realtime WebSocket: credentials at the upgrade, then a session.
 
 The second and third path are those of OpenAI's service, for its clients.
+
+Threads: each connection has one that sends ``ping``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import logging
+import threading
+import time
+from collections import deque
 from collections.abc import Iterable
 
 from inworld_sync.emulator.backend import Backend
-from inworld_sync.emulator.peer import WebSocketPeer
+from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
 from inworld_sync.emulator.realtime.replies import ReplyMaker
@@ -23,7 +28,7 @@ __all__ = ["RealtimeService"]
 
 _PATH = "/api/v1/realtime/session"
 _OPENAI_PATHS = ("/v1/realtime", "/api/v1/realtime")
-_logger = logging.getLogger("inworld_sync.emulator")
+_JOIN_SECONDS = 5.0
 
 
 class RealtimeService:
@@ -55,28 +60,65 @@ class RealtimeService:
             new_id("sess"), model=peer.request.query_value("model"), openai=openai
         )
         session = Session(self._backend, events, self._maker, config)
+        pinger = threading.Thread(
+            target=self._ping, args=(peer, events), name="inworld-emulator-pinger", daemon=True
+        )
+        limiter = _Limiter(self._backend.settings.realtime.max_events_per_second)
+        pinger.start()
         try:
             session.start()
             for message in peer.messages():
-                self._handle(session, events, message)
+                _handle(session, events, limiter, message)
         finally:
             peer.close()
             session.stop()
+            pinger.join(_JOIN_SECONDS)
 
-    def _handle(self, session: Session, events: EventSender, message: str | bytes) -> None:
-        event_id: object = None
-        try:
-            event = _parsed(message)
-            event_id = event.get("event_id")
-            session.handle(event)
-        except InvalidRequest as error:
-            events.error(
-                "invalid_request_error",
-                error.code,
-                error.message,
-                param=error.param,
-                client_event_id=event_id if isinstance(event_id, str) else None,
+    def _ping(self, peer: WebSocketPeer, events: EventSender) -> None:
+        interval = self._backend.settings.realtime.ping_interval
+        with contextlib.suppress(PeerGone):
+            while interval:
+                peer.pause(interval)
+                events.send("ping", timestamp=time.time_ns() // 1_000_000)
+
+
+class _Limiter:
+    """Allows so many events in each second, one after the other; 0 allows all."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._times: deque[float] = deque()
+
+    def check(self) -> None:
+        """Count an event; raise InvalidRequest when it is one too many."""
+        now = time.monotonic()
+        while self._times and now - self._times[0] >= 1:
+            self._times.popleft()
+        if self._per_second and len(self._times) >= self._per_second:
+            raise InvalidRequest(
+                "rate_limit_exceeded",
+                f"Rate limit reached: {self._per_second} events a second.",
+                kind="rate_limit_error",
             )
+        self._times.append(now)
+
+
+def _handle(session: Session, events: EventSender, limiter: _Limiter, message: str | bytes) -> None:
+    event_id: object = None
+    try:
+        event = _parsed(message)
+        event_id = event.get("event_id")
+        if event.get("type") != "input_audio_buffer.append":
+            limiter.check()
+        session.handle(event)
+    except InvalidRequest as error:
+        events.error(
+            error.kind,
+            error.code,
+            error.message,
+            param=error.param,
+            client_event_id=event_id if isinstance(event_id, str) else None,
+        )
 
 
 def _parsed(message: str | bytes) -> Json:

@@ -10,18 +10,22 @@ created and announced under no lock.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.conversation import Conversation, Item, read_item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest
+from inworld_sync.emulator.realtime.fillers import Fillers
 from inworld_sync.emulator.realtime.formats import SampleReader, decode_base64
 from inworld_sync.emulator.realtime.hearing import Ears, transcribe
+from inworld_sync.emulator.realtime.memory import Memory
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.response import Response
 from inworld_sync.emulator.realtime.response_options import ResponseOptions, read_options
@@ -30,6 +34,7 @@ from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 __all__ = ["Session"]
 
 _MAX_AUDIO_END_MS: Final = 24 * 3600 * 1000
+_EXHAUSTED: Final = "The resources of this session are exhausted."
 _OUT_OF_QUOTA: Final = "You exceeded the number of responses of this plan."
 
 
@@ -60,6 +65,8 @@ class Session:
         self._active: Response | None = None
         self._responses: dict[Response, None] = {}
         self._response_count = 0
+        self._fillers = Fillers()
+        self._memory = Memory()
         self._handlers: Mapping[str, Callable[[Json], None]] = {
             "session.update": self._update,
             "input_audio_buffer.append": self._append,
@@ -230,6 +237,7 @@ class Session:
                 self,
                 options,
                 self._maker,
+                self._fillers if options.in_conversation else Fillers(),
                 failure=_OUT_OF_QUOTA if limit and self._response_count > limit else None,
                 previous=in_turn[-1] if in_turn and options.in_conversation else None,
                 on_finished=self._response_finished,
@@ -251,6 +259,22 @@ class Session:
             self._responses.pop(response, None)
             if self._active is response:
                 self._active = None
+        if not self.events.is_open:
+            return
+        with contextlib.suppress(PeerGone):
+            if response.options.in_conversation and not response.has_calls:
+                self._remember()
+            limit = self.settings.max_session_responses
+            if limit and self._response_count >= limit:
+                self.events.end_session("SESSION_RESOURCES_EXHAUSTED", _EXHAUSTED)
+
+    def _remember(self) -> None:
+        """Tell the state of the memory after a cycle of turns."""
+        with self._lock:
+            state = self._memory.turn_done(self._config, self.conversation)
+            if state is not None:
+                self._config = self._config.with_memory_state(state)
+                self.events.send("session.updated", session=self._config.fields)
 
 
 def _item_id(event: Json) -> str:

@@ -96,6 +96,13 @@ class Listener:
         """Length of all finished turns, in steps of 50 ms: what the service counts as usage."""
         return -(-self._spoken_ms // _USAGE_STEP_MS) * _USAGE_STEP_MS
 
+    @property
+    def pause_ms(self) -> int:
+        """Silence since the last speech of the open turn; 0 without a turn."""
+        if self._segment:
+            return self._segment.silence_ms
+        return (self._now - self._turn.speech_end) // BYTES_PER_MS if self._turn else 0
+
     def feed(self, pcm: bytes | bytearray | memoryview) -> list[SpeechEvent]:
         """
         Hear the next sound and give what came of it, in order.

@@ -1,0 +1,129 @@
+"""
+Responsiveness: words that bridge the time until a slow reply begins.
+
+Source for the fields: Inworld Realtime reference, ``providerData.responsiveness``.
+
+Threads: the reply is made on a thread of its own while its first part is waited for.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+
+from inworld_sync.emulator.realtime.replies import ReplyPart
+
+__all__ = ["Fillers"]
+
+_FILLERS = ("Let me see. ", "One moment. ", "Hmm. ")
+_WAIT_MS = 1200
+_MIN_GAP_MS = 8000
+# A reply that nobody wants any more is noticed this often.
+_STEP_SECONDS = 0.05
+_JOIN_SECONDS = 2.0
+
+
+class Fillers:
+    """
+    The fillers of one session.
+
+    Thread safety: responses of one conversation use it one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._replies = 0
+        self._count = 0
+        self._spoken_at: float | None = None
+
+    def bridge(
+        self, parts: Iterable[ReplyPart], options: Mapping[str, object], stopped: threading.Event
+    ) -> Iterator[ReplyPart]:
+        """
+        Pass the parts of a reply on, after a filler if the first one takes long.
+
+        Args:
+            parts: The reply.
+            options: ``providerData.responsiveness``.
+            stopped: Ends the wait.
+        """
+        self._replies += 1
+        first_may = options.get("enable_filler_on_first_assistant_reply") is True
+        if options.get("enabled") is not True or (self._replies == 1 and not first_may):
+            yield from parts
+            return
+        reader = _Reader(parts)
+        try:
+            if not reader.wait(_milliseconds(options, "initial_wait_timeout_ms", _WAIT_MS)):
+                yield from self._filler(options)
+            yield from reader.parts(stopped)
+        finally:
+            reader.stop()
+
+    def _filler(self, options: Mapping[str, object]) -> Iterator[str]:
+        now = time.monotonic()
+        gap = _milliseconds(options, "min_filler_gap_ms", _MIN_GAP_MS)
+        if self._spoken_at is not None and now - self._spoken_at < gap:
+            return
+        self._spoken_at = now
+        text = options.get("pause_text")
+        yield text if isinstance(text, str) and text else _FILLERS[self._count % len(_FILLERS)]
+        self._count += 1
+
+
+class _Reader:
+    """Reads a reply on a thread of its own."""
+
+    def __init__(self, parts: Iterable[ReplyPart]) -> None:
+        self._source = parts
+        self._queue: queue.Queue[ReplyPart | BaseException | None] = queue.Queue()
+        self._first = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._read, name="inworld-emulator-reply", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the first part; return whether it is there."""
+        return self._first.wait(seconds)
+
+    def parts(self, stopped: threading.Event) -> Iterator[ReplyPart]:
+        """Yield the parts as they come; raise what the reply raises."""
+        while not stopped.is_set():
+            try:
+                part = self._queue.get(timeout=_STEP_SECONDS)
+            except queue.Empty:
+                continue
+            if part is None:
+                return
+            if isinstance(part, BaseException):
+                raise part
+            yield part
+
+    def stop(self) -> None:
+        """Leave the reply; one that blocks ends by itself."""
+        self._stopped.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    def _read(self) -> None:
+        try:
+            for part in self._source:
+                if self._stopped.is_set():
+                    break
+                self._queue.put(part)
+                self._first.set()
+            self._queue.put(None)
+        except Exception as error:  # noqa: BLE001 - raised on the thread of the response
+            self._queue.put(error)
+        finally:
+            self._first.set()
+            if isinstance(self._source, Generator):
+                self._source.close()
+
+
+def _milliseconds(options: Mapping[str, object], name: str, default: int) -> float:
+    value = options.get(name)
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    return (value if valid and isinstance(value, (int, float)) else default) / 1000
