@@ -1,0 +1,144 @@
+"""
+Replies from any endpoint that speaks OpenAI's chat completions, such as a model on this machine.
+
+Source: OpenAI API reference, "Create chat completion", streamed.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
+from inworld_sync.errors import ConfigError, ServiceError
+
+__all__ = ["ChatReplies"]
+
+_MAX_ERROR_BYTES = 500
+
+
+class ChatReplies:
+    """
+    A reply maker that asks a chat endpoint.
+
+    Args:
+        base_url: Such as ``http://127.0.0.1:8080/v1``; ``/chat/completions`` is added.
+        model: Asked for instead of the session's.
+        api_key: Sent as a bearer token, if there is one.
+        timeout: Seconds without a byte after which the reply fails.
+
+    Raises:
+        ConfigError: *base_url* is no HTTP URL.
+
+    Thread safety: any thread; nothing is kept between replies.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        if urlsplit(base_url).scheme not in ("http", "https"):
+            raise ConfigError(f"base_url must begin with http:// or https://, got {base_url!r}")
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._model = model
+        self._api_key = api_key
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"ChatReplies({self._url!r}, model={self._model!r})"
+
+    def __call__(self, request: ReplyRequest) -> Iterator[ReplyPart]:
+        """
+        Answer the last item.
+
+        Raises:
+            ServiceError: The endpoint refused.
+            OSError: It cannot be reached.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        body = json.dumps(_body(request, self._model)).encode()
+        asked = urllib.request.Request(self._url, data=body, headers=headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(asked, timeout=self._timeout) as answer:  # noqa: S310
+                yield from _parts(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read(_MAX_ERROR_BYTES).decode(errors="replace")
+            raise ServiceError(
+                f"the chat endpoint answered with status {error.code}: {text}", status=error.code
+            ) from None
+
+
+def _body(request: ReplyRequest, model: str | None) -> dict[str, object]:
+    messages = list(_messages(request))
+    body: dict[str, object] = {
+        "model": model or request.model,
+        "messages": messages,
+        "stream": True,
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.max_output_tokens is not None:
+        body["max_tokens"] = request.max_output_tokens
+    functions = [tool for tool in request.tools if tool.get("type") == "function"]
+    if functions and request.tool_choice != "none":
+        fields = ("name", "description", "parameters")
+        body["tools"] = [
+            {"type": "function", "function": {name: tool[name] for name in fields if name in tool}}
+            for tool in functions
+        ]
+        choice = request.tool_choice
+        named = {"type": "function", "function": {"name": choice}}
+        body["tool_choice"] = choice if choice in ("auto", "required") else named
+    return body
+
+
+def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
+    if request.instructions:
+        yield {"role": "system", "content": request.instructions}
+    for item in request.items:
+        if item["type"] == "message":
+            yield {"role": item["role"], "content": text_of(item)}
+        elif item["type"] == "function_call":
+            function = {"name": item["name"], "arguments": item["arguments"] or "{}"}
+            call = {"id": item["call_id"], "type": "function", "function": function}
+            yield {"role": "assistant", "content": None, "tool_calls": [call]}
+        elif item["type"] == "function_call_output":
+            yield {"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]}
+
+
+def _parts(lines: Any) -> Iterator[ReplyPart]:
+    """Read server-sent events; calls come in pieces and are given whole, at the end."""
+    calls: dict[int, dict[str, str]] = {}
+    for line in lines:
+        data = line.decode(errors="replace").strip().removeprefix("data:").strip()
+        if data == "[DONE]":
+            break
+        if not data.startswith("{"):
+            continue
+        chunk = json.loads(data)
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            if delta.get("content"):
+                yield str(delta["content"])
+            for piece in delta.get("tool_calls") or ():
+                _collect(calls, piece)
+    for _, call in sorted(calls.items()):
+        yield ToolCall(call["name"], call["arguments"] or "{}")
+
+
+def _collect(calls: dict[int, dict[str, str]], piece: Mapping[str, Any]) -> None:
+    call = calls.setdefault(piece.get("index") or 0, {"name": "", "arguments": ""})
+    function = piece.get("function") or {}
+    for name in call:
+        call[name] += function.get(name) or ""

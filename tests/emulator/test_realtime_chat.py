@@ -1,0 +1,129 @@
+"""Replies from an OpenAI-compatible endpoint: what it is asked, and what comes of its answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from inworld_sync.emulator import Emulator
+from inworld_sync.emulator.realtime.chat import ChatReplies
+from inworld_sync.errors import ConfigError
+
+from support.realtime_client import RealtimeClient, open_realtime
+from support.tone import ToneSynthesizer
+
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Weather for a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+class ChatEndpoint:
+    """Answers each request with the next of some streams of deltas, or with a status."""
+
+    def __init__(self, *answers: list[dict[str, Any]] | int) -> None:
+        self.answers = list(answers)
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["Content-Length"])
+                endpoint.bodies.append({"path": self.path, **json.loads(self.rfile.read(length))})
+                endpoint.keys.append(self.headers["Authorization"])
+                answer = endpoint.answers.pop(0)
+                self.send_response(answer if isinstance(answer, int) else 200)
+                self.end_headers()
+                if isinstance(answer, int):
+                    self.wfile.write(b"out of order")
+                    return
+                for delta in answer:
+                    chunk = {"choices": [{"index": 0, "delta": delta}]}
+                    self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+                self.wfile.write(b"data: [DONE]\n\n")
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+@contextmanager
+def session(endpoint: ChatEndpoint, **options: Any) -> Iterator[RealtimeClient]:
+    with endpoint.running() as url:
+        maker = ChatReplies(url, **options)
+        with Emulator(synthesizer=ToneSynthesizer(), reply_maker=maker) as server:
+            with open_realtime(server) as client:
+                client.update(output_modalities=["text"], instructions="Be brief.", tools=[WEATHER])
+                yield client
+
+
+def test_reply() -> None:
+    """The endpoint's text is the reply, piece by piece, and it is told the conversation."""
+    endpoint = ChatEndpoint([{"role": "assistant"}, {"content": "Good "}, {"content": "day."}])
+    with session(endpoint, model="tiny", api_key="k") as client:
+        events = client.ask("Hi there!")
+
+    assert ["Good ", "day."] == [e["delta"] for e in events if e["type"].endswith("text.delta")]
+    body = endpoint.bodies[0]
+    assert ("/v1/chat/completions", "tiny", True) == (body["path"], body["model"], body["stream"])
+    assert [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi there!"},
+    ] == body["messages"]
+    assert {"get_weather"} == {tool["function"]["name"] for tool in body["tools"]}
+    assert ["Bearer k"] == endpoint.keys
+
+
+def test_call_and_output() -> None:
+    """A call that comes in pieces is made, and its output is told to the endpoint."""
+    pieces = [
+        {"tool_calls": [{"index": 0, "function": {"name": "get_weather", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '"Oslo"}'}}]},
+    ]
+    endpoint = ChatEndpoint(pieces, [{"content": "Rain."}])
+    with session(endpoint) as client:
+        call = client.ask("Weather in Oslo?")[-1]["response"]["output"][0]
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "rain"}
+        client.send("conversation.item.create", item=output)
+        client.until("response.done")
+
+    assert ("get_weather", '{"city":"Oslo"}') == (call["name"], call["arguments"])
+    told = endpoint.bodies[1]["messages"][-2:]
+    assert call["call_id"] == told[0]["tool_calls"][0]["id"]
+    assert {"role": "tool", "tool_call_id": call["call_id"], "content": "rain"} == told[1]
+
+
+def test_refusal() -> None:
+    """An endpoint that refuses fails the response with its words."""
+    with session(ChatEndpoint(503)) as client:
+        response = client.ask("Hi there!")[-1]["response"]
+
+    assert "failed" == response["status"]
+    assert "503: out of order" in response["status_details"]["error"]["message"]
+
+
+def test_not_http() -> None:
+    """What is no HTTP URL is refused at once."""
+    with pytest.raises(ConfigError, match="http"):
+        ChatReplies("file:///etc/passwd")
