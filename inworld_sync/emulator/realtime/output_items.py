@@ -15,12 +15,14 @@ from typing import Protocol
 from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText
 from inworld_sync.emulator.realtime.events import EventSender, new_id
+from inworld_sync.emulator.realtime.mcp_client import McpFailed
+from inworld_sync.emulator.realtime.mcp_tools import McpServer, McpTools
 from inworld_sync.emulator.realtime.replies import ToolCall
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.emulator.tts.speech import speak
 
-__all__ = ["Cancelled", "MessageWriter", "ResponseOutput", "Stage", "write_call"]
+__all__ = ["Cancelled", "MessageWriter", "ResponseOutput", "Stage", "write_call", "write_mcp_call"]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 # A call's arguments come in pieces of so many characters.
@@ -38,6 +40,7 @@ class Stage(Protocol):
     events: EventSender
     conversation: Conversation
     settings: RealtimeSettings
+    mcp: McpTools
 
 
 class ResponseOutput:
@@ -222,9 +225,53 @@ def write_call(output: ResponseOutput, call: ToolCall) -> None:
     }
     index = output.open(item, hides_previous=not settings.calls_have_previous)
     place = {"item_id": item["id"], "output_index": index, "call_id": item["call_id"]}
-    for at in range(0, len(arguments), _ARGUMENT_PIECE):
-        piece = arguments[at : at + _ARGUMENT_PIECE]
-        output.send("response.function_call_arguments.delta", **place, delta=piece)
+    _send_arguments(output, "response.function_call_arguments.delta", place, arguments)
     named = {"name": call.name} if settings.named_calls else {}
     output.send("response.function_call_arguments.done", **place, arguments=arguments, **named)
     output.close(index, {**item, "status": "completed", "arguments": arguments})
+
+
+def write_mcp_call(
+    output: ResponseOutput, server: McpServer, call: ToolCall, approved: str | None = None
+) -> bool:
+    """
+    Call a tool of an MCP server, or ask the client whether it may be called.
+
+    Args:
+        output: The response.
+        server: Has the tool.
+        call: Of the tool.
+        approved: The request that the client approved.
+
+    Returns:
+        Whether it was called.
+    """
+    output.check()
+    named: Item = {"server_label": server.label, "name": call.name, "arguments": call.arguments}
+    if approved is None and server.needs_approval(call.name):
+        request_id = output.stage.mcp.ask_approval(call)
+        asked: Item = {"id": request_id, "object": "realtime.item", "type": "mcp_approval_request"}
+        output.close(output.open({**asked, **named}), {**asked, **named})
+        return False
+    item: Item = {"id": new_id("mcp"), "object": "realtime.item", "type": "mcp_call", **named}
+    item.update(approval_request_id=approved, output=None, error=None)
+    index = output.open({**item, "arguments": ""})
+    place = {"item_id": item["id"], "output_index": index}
+    _send_arguments(output, "response.mcp_call_arguments.delta", place, call.arguments)
+    output.send("response.mcp_call_arguments.done", **place, arguments=call.arguments)
+    output.stage.events.send("response.mcp_call.in_progress", **place)
+    try:
+        item["output"] = server.call(call)
+        output.stage.events.send("response.mcp_call.completed", **place)
+    except McpFailed as error:
+        item["error"] = dict(error.error)
+        output.stage.events.send("response.mcp_call.failed", **place)
+    output.close(index, item)
+    return True
+
+
+def _send_arguments(
+    output: ResponseOutput, kind: str, place: dict[str, object], arguments: str
+) -> None:
+    for at in range(0, len(arguments), _ARGUMENT_PIECE):
+        output.send(kind, **place, delta=arguments[at : at + _ARGUMENT_PIECE])

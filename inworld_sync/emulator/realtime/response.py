@@ -16,19 +16,29 @@ from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime.conversation import Item
 from inworld_sync.emulator.realtime.events import new_id
 from inworld_sync.emulator.realtime.fillers import Fillers
+from inworld_sync.emulator.realtime.mcp_tools import with_calls_as_functions
 from inworld_sync.emulator.realtime.output_items import (
     Cancelled,
     MessageWriter,
     ResponseOutput,
     Stage,
     write_call,
+    write_mcp_call,
 )
-from inworld_sync.emulator.realtime.replies import ReplyMaker, ReplyPart, ReplyRequest, text_of
+from inworld_sync.emulator.realtime.replies import (
+    ReplyMaker,
+    ReplyPart,
+    ReplyRequest,
+    ToolCall,
+    text_of,
+)
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 
 __all__ = ["Response"]
 
 _JOIN_SECONDS = 5.0
+# A reply that calls MCP tools again and again ends after so many times.
+_MAX_ROUNDS = 8
 # A rough rule for English.
 _CHARACTERS_PER_TOKEN = 4
 _logger = logging.getLogger("inworld_sync.emulator")
@@ -151,11 +161,26 @@ class Response:
         return "failed"
 
     def _write(self) -> None:
-        context = self.options.context
-        self._context = self._stage.conversation.items if context is None else context
-        request = attrs.evolve(self.options.request, items=self._context)
+        """Write the reply; after calls of MCP tools, which answer at once, write the next."""
+        mcp, approved = self._stage.mcp, self.options.approved
+        if approved is not None and (server := mcp.owner(approved.call.name)) is not None:
+            write_mcp_call(self._output, server, approved.call, approved.request_id)
+        for _ in range(_MAX_ROUNDS):
+            context = self.options.context
+            self._context = self._stage.conversation.items if context is None else context
+            asked = self.options.request
+            request = attrs.evolve(
+                asked,
+                items=with_calls_as_functions(self._context),
+                tools=(*asked.tools, *mcp.functions(asked.tools)),
+            )
+            if not self._write_parts(self._parts(request)):
+                return
+
+    def _write_parts(self, parts: Generator[ReplyPart, None, None]) -> bool:
+        """Write the parts of one reply; return whether an MCP tool was called."""
         message: MessageWriter | None = None
-        parts = self._parts(request)
+        called = False
         try:
             for part in parts:
                 if isinstance(part, str):
@@ -165,7 +190,7 @@ class Response:
                 if message is not None:
                     message.finish()
                     message = None
-                write_call(self._output, part)
+                called |= self._call(part)
             if message is not None:
                 message.finish()
         except _Full:
@@ -178,6 +203,15 @@ class Response:
             raise
         finally:
             parts.close()
+        return called
+
+    def _call(self, call: ToolCall) -> bool:
+        """Send a call to its tool; return whether it was answered at once."""
+        server = self._stage.mcp.owner(call.name)
+        if server is not None and self.options.in_conversation:
+            return write_mcp_call(self._output, server, call)
+        write_call(self._output, call)
+        return False
 
     def _parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
         stopped = self._output.cancelled

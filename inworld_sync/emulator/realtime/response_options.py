@@ -11,6 +11,7 @@ from inworld_sync.emulator.realtime.config import SessionConfig
 from inworld_sync.emulator.realtime.conversation import Item, read_item
 from inworld_sync.emulator.realtime.events import InvalidRequest
 from inworld_sync.emulator.realtime.formats import AudioFormat
+from inworld_sync.emulator.realtime.mcp_tools import ApprovedCall
 from inworld_sync.emulator.realtime.replies import ReplyRequest
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.tts.config import MODELS, ContextConfig, read_config
@@ -35,6 +36,7 @@ class ResponseOptions:
         audio_format: Of its audio.
         voice: What speaks.
         request: What the reply is made from, still without items.
+        approved: A call of an MCP tool that comes first.
         responsiveness: How the time until a slow reply is bridged.
     """
 
@@ -45,6 +47,7 @@ class ResponseOptions:
     audio_format: AudioFormat
     voice: ContextConfig
     request: ReplyRequest
+    approved: ApprovedCall | None = None
     responsiveness: Mapping[str, object] = attrs.field(factory=dict)
 
     @property

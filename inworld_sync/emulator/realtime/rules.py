@@ -25,7 +25,7 @@ _COMMON = frozenset(
         "that the this to up use user was what when where which will with you your"
     )
 )
-_VERBS = ("check", "do", "fetch", "find", "get", "look", "lookup", "query", "read", "search")
+_VERBS = ("check", "do", "fetch", "find", "get", "lookup", "query", "read", "search")
 _COUNT = re.compile(r"\bcount(?: from one)?(?: up)? to (\w+)")
 _MAX_COUNT = 200
 _SMALL_TALK = (

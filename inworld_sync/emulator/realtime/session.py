@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import attrs
+
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import PeerGone
@@ -25,6 +27,7 @@ from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest
 from inworld_sync.emulator.realtime.fillers import Fillers
 from inworld_sync.emulator.realtime.formats import SampleReader, decode_base64
 from inworld_sync.emulator.realtime.hearing import Ears, transcribe
+from inworld_sync.emulator.realtime.mcp_tools import McpTools
 from inworld_sync.emulator.realtime.memory import Memory
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.response import Response
@@ -47,6 +50,7 @@ class Session:
         events: Where events go.
         conversation: The items.
         settings: The server's, for Realtime.
+        mcp: The MCP servers.
 
     Thread safety: ``handle`` and ``stop`` belong to one thread.
     """
@@ -58,6 +62,7 @@ class Session:
         self.events = events
         self.settings = backend.settings.realtime
         self.conversation = Conversation(events)
+        self.mcp = McpTools(events, self.conversation)
         self._maker = maker
         self._config = config
         self._ears = Ears(self, config)
@@ -111,6 +116,7 @@ class Session:
             response.cancel("client_cancelled")
         for response in responses:
             response.join()
+        self.mcp.stop()
 
     # Called by the ears.
 
@@ -133,6 +139,7 @@ class Session:
             self._config = config
             self.events.send("session.updated", session=config.fields)
         self._ears.configure(config)
+        self.mcp.configure(config.fields["tools"])
 
     def _append(self, event: Json) -> None:
         self._ears.append(decode_base64(event.get("audio"), "audio"))
@@ -145,12 +152,16 @@ class Session:
 
     def _create_item(self, event: Json) -> None:
         item = read_item(event.get("item"), self.conversation.items)
+        approved = self.mcp.decide(item) if item["type"] == "mcp_approval_response" else None
         self.conversation.add(item, after=event.get("previous_item_id"))
         self.conversation.finish(item)
         if item["type"] == "message" and item["role"] == "user":
             self._understand(item)
         elif item["type"] == "function_call_output":
             self._continue_after_tools()
+        elif approved is not None:
+            options = read_options(None, self._config, self.backend.settings, ())
+            self._respond(attrs.evolve(options, approved=approved))
 
     def _understand(self, item: Item) -> None:
         """Write down the audio of a message that was created whole."""

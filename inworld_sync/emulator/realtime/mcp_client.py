@@ -1,0 +1,155 @@
+"""
+A client of MCP servers over streamable HTTP: lists tools and calls them.
+
+Source: Model Context Protocol 2025-06-18, "Streamable HTTP" and "Tools".
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["McpClient", "McpFailed"]
+
+_PROTOCOL = "2025-06-18"
+_TIMEOUT = 10.0
+_MAX_ANSWER_BYTES = 4 << 20
+
+
+class McpFailed(Exception):
+    """
+    The server refused, cannot be reached, or its tool failed.
+
+    Attributes:
+        error: As the Realtime protocol describes it.
+    """
+
+    def __init__(self, error: Mapping[str, object]) -> None:
+        super().__init__(str(error["message"]))
+        self.error = error
+
+
+class McpClient:
+    """
+    Talks to one server.
+
+    Args:
+        tool: The ``mcp`` tool of a session, with ``server_url``.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, tool: Mapping[str, object]) -> None:
+        self._url = str(tool.get("server_url") or "")
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": _PROTOCOL,
+        }
+        extra = tool.get("headers")
+        if isinstance(extra, dict):
+            self._headers.update({str(name): str(value) for name, value in extra.items()})
+        if isinstance(tool.get("authorization"), str):
+            self._headers["Authorization"] = f"Bearer {tool['authorization']}"
+        self._numbers = itertools.count(1)
+        self._is_open = False
+
+    def tools(self) -> list[dict[str, Any]]:
+        """
+        List the server's tools.
+
+        Raises:
+            McpFailed: It does not give them.
+        """
+        self._open()
+        found: list[dict[str, Any]] = []
+        cursor: object = None
+        while True:
+            answer = self._ask("tools/list", {"cursor": cursor} if cursor else {})
+            listed = answer.get("tools")
+            found += [tool for tool in listed if isinstance(tool, dict)] if listed else []
+            cursor = answer.get("nextCursor")
+            if not cursor:
+                return found
+
+    def call(self, name: str, arguments: str) -> str:
+        """
+        Call a tool and return the text of its answer.
+
+        Args:
+            name: The tool's.
+            arguments: A JSON object as text.
+
+        Raises:
+            McpFailed: The call failed.
+        """
+        self._open()
+        answer = self._ask("tools/call", {"name": name, "arguments": json.loads(arguments or "{}")})
+        texts = [
+            str(part["text"])
+            for part in answer.get("content") or ()
+            if isinstance(part, dict) and "text" in part
+        ]
+        if answer.get("isError"):
+            raise McpFailed({"type": "tool_execution_error", "message": " ".join(texts)})
+        return " ".join(texts)
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        client = {"name": "inworld-sync local server", "version": "1"}
+        hello = {"protocolVersion": _PROTOCOL, "capabilities": {}, "clientInfo": client}
+        self._ask("initialize", hello)
+        self._post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self._is_open = True
+
+    def _ask(self, method: str, params: Mapping[str, object]) -> dict[str, Any]:
+        number = next(self._numbers)
+        text = self._post({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        answer = next((one for one in _messages(text) if one.get("id") == number), {})
+        if "error" in answer:
+            error = answer["error"]
+            code, message = error.get("code"), error.get("message")
+            raise McpFailed({"type": "protocol_error", "code": code, "message": str(message)})
+        result = answer.get("result")
+        if not isinstance(result, dict):
+            message = f"the MCP server gave no answer to {method}"
+            raise McpFailed({"type": "protocol_error", "code": -32603, "message": message})
+        return result
+
+    def _post(self, message: Mapping[str, object]) -> str:
+        if not self._url.startswith(("http://", "https://")):
+            error = f"server_url must begin with http:// or https://, got {self._url!r}"
+            raise McpFailed({"type": "http_error", "code": 0, "message": error})
+        data = json.dumps(message).encode()
+        request = urllib.request.Request(self._url, data, self._headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+                if session := answer.headers.get("Mcp-Session-Id"):
+                    self._headers["Mcp-Session-Id"] = session
+                body: bytes = answer.read(_MAX_ANSWER_BYTES)
+                return body.decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            with error:
+                failed = {"type": "http_error", "code": error.code, "message": str(error.reason)}
+            raise McpFailed(failed) from None
+        except OSError as error:
+            raise McpFailed({"type": "http_error", "code": 0, "message": str(error)}) from error
+
+
+def _messages(text: str) -> list[dict[str, Any]]:
+    """Read an answer: JSON, or server-sent events with JSON in each."""
+    lines = [text] if text.lstrip().startswith("{") else text.splitlines()
+    found = []
+    for line in lines:
+        data = line.removeprefix("data:").strip()
+        if data.startswith("{"):
+            try:
+                found.append(json.loads(data))
+            except ValueError:
+                continue
+    return found

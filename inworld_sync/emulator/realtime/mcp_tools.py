@@ -1,0 +1,203 @@
+"""
+The MCP servers of one session: listed when the session names them, called when a reply wants it.
+
+The service documents MCP as OpenAI has it; no capture of the service shows it.
+Source: OpenAI Realtime reference, "MCP tools".
+
+Threads: each listing has its own. Locks: ``_lock`` guards the tables, for moments only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from inworld_sync.emulator.peer import PeerGone
+from inworld_sync.emulator.realtime.conversation import Conversation, Item
+from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
+from inworld_sync.emulator.realtime.mcp_client import McpClient, McpFailed
+from inworld_sync.emulator.realtime.replies import ToolCall
+
+__all__ = ["ApprovedCall", "McpServer", "McpTools", "with_calls_as_functions"]
+
+_JOIN_SECONDS = 12.0
+
+
+@attrs.frozen
+class ApprovedCall:
+    """A call of an MCP tool, and the request that the client approved."""
+
+    call: ToolCall
+    request_id: str
+
+
+@attrs.define(eq=False)
+class McpServer:
+    """
+    One server of a session.
+
+    Attributes:
+        label: As the session calls it.
+        tool: The session's ``mcp`` tool.
+        listed: Its tools that may be called; empty until they are known.
+    """
+
+    label: str
+    tool: Mapping[str, object]
+    listed: list[dict[str, object]] = attrs.field(factory=list)
+    _client: McpClient = attrs.field(init=False, repr=False)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._client = McpClient(self.tool)
+
+    def load(self) -> list[dict[str, object]]:
+        """Ask for the tools; raise McpFailed."""
+        allowed = self.tool.get("allowed_tools")
+        if isinstance(allowed, dict):
+            allowed = allowed.get("tool_names")
+        with self._lock:
+            self.listed = [
+                {
+                    "name": tool.get("name"),
+                    "description": tool.get("description"),
+                    "input_schema": tool.get("inputSchema") or {},
+                    "annotations": tool.get("annotations"),
+                }
+                for tool in self._client.tools()
+                if not isinstance(allowed, list) or tool.get("name") in allowed
+            ]
+        return self.listed
+
+    def call(self, call: ToolCall) -> str:
+        """Call a tool; raise McpFailed."""
+        with self._lock:
+            return self._client.call(call.name, call.arguments)
+
+    def needs_approval(self, name: str) -> bool:
+        """Whether the client wants to be asked before a call; without a word it does."""
+        rule = self.tool.get("require_approval", "always")
+        if not isinstance(rule, dict):
+            return rule != "never"
+        never = rule.get("never")
+        return not (isinstance(never, dict) and name in (never.get("tool_names") or ()))
+
+
+class McpTools:
+    """The servers of one session; thread-safe."""
+
+    def __init__(self, events: EventSender, conversation: Conversation) -> None:
+        self._events = events
+        self._conversation = conversation
+        self._lock = threading.Lock()
+        self._servers: dict[str, McpServer] = {}
+        self._waiting: dict[str, ToolCall] = {}
+        self._threads: list[threading.Thread] = []
+
+    def configure(self, tools: object) -> None:
+        """List the servers that are new among a session's tools, each on a thread."""
+        for tool in tools if isinstance(tools, list) else ():
+            if tool["type"] != "mcp":
+                continue
+            label = str(tool["server_label"])
+            with self._lock:
+                known = self._servers.get(label)
+                if known is not None and known.tool == tool:
+                    continue
+                server = self._servers[label] = McpServer(label, tool)
+            thread = threading.Thread(
+                target=self._list, args=(server,), name="inworld-emulator-mcp", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Wait for listings that are under way."""
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+
+    def functions(self, tools: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+        """Describe what the servers among *tools* offer as functions."""
+        labels = [tool["server_label"] for tool in tools if tool["type"] == "mcp"]
+        with self._lock:
+            return [
+                {
+                    "type": "function",
+                    "name": tool["name"],
+                    "description": tool["description"],
+                    "parameters": tool["input_schema"],
+                }
+                for label in labels
+                if label in self._servers
+                for tool in self._servers[str(label)].listed
+            ]
+
+    def owner(self, name: str) -> McpServer | None:
+        """Find the server that has a tool."""
+        with self._lock:
+            for server in self._servers.values():
+                if any(tool["name"] == name for tool in server.listed):
+                    return server
+        return None
+
+    def ask_approval(self, call: ToolCall) -> str:
+        """Keep a call until the client has decided; return the id of the request."""
+        request_id = new_id("mcpr")
+        with self._lock:
+            self._waiting[request_id] = call
+        return request_id
+
+    def decide(self, answer: Item) -> ApprovedCall | None:
+        """
+        Take the client's decision; return the call if it was approved.
+
+        Raises:
+            InvalidRequest: Nobody asked.
+        """
+        request_id = str(answer.get("approval_request_id"))
+        with self._lock:
+            call = self._waiting.pop(request_id, None)
+        if call is None:
+            raise InvalidRequest(
+                "invalid_value",
+                f"Approval request '{request_id}' not found in conversation.",
+                "item.approval_request_id",
+            )
+        return ApprovedCall(call, request_id) if answer.get("approve") is True else None
+
+    def _list(self, server: McpServer) -> None:
+        item: Item = {
+            "id": new_id("mcpl"),
+            "object": "realtime.item",
+            "type": "mcp_list_tools",
+            "server_label": server.label,
+            "tools": [],
+        }
+        with contextlib.suppress(PeerGone):
+            self._conversation.add(item)
+            self._events.send("mcp_list_tools.in_progress", item_id=item["id"])
+            try:
+                tools = server.load()
+            except McpFailed as error:
+                self._events.send("mcp_list_tools.failed", item_id=item["id"])
+                self._conversation.finish({**item, "error": dict(error.error)})
+                return
+            self._events.send("mcp_list_tools.completed", item_id=item["id"])
+            self._conversation.finish({**item, "tools": tools})
+
+
+def with_calls_as_functions(items: Sequence[Item]) -> list[Item]:
+    """Show calls of MCP tools to a reply maker as calls of functions with their output."""
+    shown: list[Item] = []
+    for item in items:
+        if item["type"] == "mcp_call":
+            call = {"call_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+            output = item.get("output") or item.get("error") or ""
+            shown.append({"type": "function_call", **call})
+            shown.append({"type": "function_call_output", "call_id": item["id"], "output": output})
+        elif not str(item["type"]).startswith("mcp_"):
+            shown.append(item)
+    return shown
