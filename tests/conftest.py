@@ -1,8 +1,9 @@
-"""What holds for every test: it leaves no thread and no socket behind."""
+"""What holds for every test: it sees the installed package, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,15 @@ def _sockets() -> set[str]:
         if target.startswith(("socket:", "pipe:")):
             found.add(target)
     return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run elsewhere: a Python that a test starts must find the package as it is installed."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(autouse=True)

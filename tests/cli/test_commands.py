@@ -124,12 +124,23 @@ def test_demo_of_the_cloud_without_a_key(run: Run, monkeypatch: pytest.MonkeyPat
 # emulator
 
 
+def read_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
+    """The JSON object that a process prints first and goes on after."""
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == b"}\n":
+            break
+    facts: dict[str, str] = json.loads(b"".join(lines))
+    return facts
+
+
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
     """The local server says where it is and runs until it is told to end."""
     process = start("emulator", "--api-key", "a2V5OnNlY3JldA==", "--json")
-    assert process.stdout is not None
-    facts = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
+    facts = read_object(process)
     with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
         assert iw.voices.list()
     process.send_signal(end)
@@ -158,8 +169,7 @@ def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
     """With --tls the certificate to trust is written where it says."""
     ca_file = tmp_path / "ca.pem"
     process = start("emulator", "--tls", "--ca-file", str(ca_file), "--json")
-    assert process.stdout is not None
-    facts = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")
+    facts = read_object(process)
     trusting = ssl.create_default_context(cafile=facts["ca_file"])
     with Inworld(api_key=facts["api_key"], base_url=facts["url"], ssl_context=trusting) as iw:
         assert iw.voices.list()
