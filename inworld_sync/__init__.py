@@ -50,6 +50,21 @@ if TYPE_CHECKING:
         Recorder as Recorder,
         TraceEvent as TraceEvent,
     )
+    from inworld_sync.models.realtime import (
+        OFF as OFF,
+        AlawFormat as AlawFormat,
+        FunctionTool as FunctionTool,
+        McpTool as McpTool,
+        Message as Message,
+        MulawFormat as MulawFormat,
+        PcmFormat as PcmFormat,
+        ProviderData as ProviderData,
+        ResponseConfig as ResponseConfig,
+        SemanticVad as SemanticVad,
+        ServerVad as ServerVad,
+        Session as Session,
+        WebSearchTool as WebSearchTool,
+    )
     from inworld_sync.models.stt import (
         AssemblyAiConfig as AssemblyAiConfig,
         GroqConfig as GroqConfig,
@@ -91,9 +106,12 @@ if TYPE_CHECKING:
     )
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
+    from inworld_sync.sessions.realtime_response import Response as Response
+    from inworld_sync.sessions.realtime_session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.speech import AudioChunk as AudioChunk, Speech as Speech
     from inworld_sync.sessions.stt_stream import SttStats as SttStats, SttStream as SttStream
     from inworld_sync.sessions.synthesis import SpeechStream as SpeechStream
+    from inworld_sync.sessions.tools import tool as tool
     from inworld_sync.sessions.tts import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts_context import TtsContext as TtsContext
 
@@ -182,6 +200,24 @@ _HOMES = {
     "sessions.synthesis": ["SpeechStream"],
     "sessions.tts": ["TtsConnection"],
     "sessions.tts_context": ["TtsContext"],
+    "models.realtime": [
+        "OFF",
+        "AlawFormat",
+        "FunctionTool",
+        "McpTool",
+        "Message",
+        "MulawFormat",
+        "PcmFormat",
+        "ProviderData",
+        "ResponseConfig",
+        "SemanticVad",
+        "ServerVad",
+        "Session",
+        "WebSearchTool",
+    ],
+    "sessions.realtime_response": ["Response"],
+    "sessions.realtime_session": ["RealtimeSession"],
+    "sessions.tools": ["tool"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
