@@ -153,7 +153,10 @@ class MessageWriter:
 
     def _close(self, status: str) -> None:
         self._tell_done()
-        item = {**self._item, "status": status, "content": [self._part()]}
+        prefix = "output_" if self._settings.openai_part_names else ""
+        part = self._part()
+        content = [{**part, "type": f"{prefix}{part['type']}"}]
+        item = {**self._item, "status": status, "content": content}
         if self._speaks:
             spoken = SpokenText(tuple(self._words), self._seconds)
             self._output.stage.conversation.remember_speech(str(item["id"]), spoken)
@@ -195,10 +198,9 @@ class MessageWriter:
             self._output.keep_pace(piece.duration)
 
     def _part(self) -> dict[str, object]:
-        prefix = "output_" if self._settings.openai_part_names else ""
         if self._speaks:
-            return {"type": f"{prefix}audio", "transcript": self._text}
-        return {"type": f"{prefix}text", "text": self._text}
+            return {"type": "audio", "transcript": self._text}
+        return {"type": "text", "text": self._text}
 
     def _place(self) -> dict[str, object]:
         return {"item_id": self._item["id"], "output_index": self._index, "content_index": 0}

@@ -60,7 +60,8 @@ class Session:
     ) -> None:
         self.backend = backend
         self.events = events
-        self.settings = backend.settings.realtime
+        own = backend.settings.realtime
+        self.settings = own.without_quirks() if config.openai else own
         self.conversation = Conversation(events)
         self.mcp = McpTools(events, self.conversation)
         self._maker = maker

@@ -21,8 +21,8 @@ class RealtimeSettings:
         reply_delay_ms: How long every reply is thought about, as by a slow language model.
         beta_names: Send the event names of the OpenAI beta. A client that asks for them by the
             header ``OpenAI-Beta: realtime=v1`` gets them anyway.
-        openai_part_names: Call content parts ``output_audio`` and ``output_text``, as OpenAI does;
-            the service calls them ``audio`` and ``text``.
+        openai_part_names: Call the content of replies ``output_audio`` and ``output_text``, as
+            OpenAI does; the service calls it ``audio`` and ``text``.
         named_calls: Name the function in ``response.function_call_arguments.done``.
         empty_arguments: Send ``""`` for a call without arguments; otherwise ``{}``.
         calls_have_previous: Name the item before a function call when it is added; the service
@@ -66,3 +66,14 @@ class RealtimeSettings:
     max_responses: int = attrs.field(default=0, validator=_COUNT)
     max_session_responses: int = attrs.field(default=0, validator=_COUNT)
     max_events_per_second: int = attrs.field(default=0, validator=_COUNT)
+
+    def without_quirks(self) -> RealtimeSettings:
+        """Return the same for clients of OpenAI's own service, which lacks the quirks of this."""
+        return attrs.evolve(
+            self,
+            openai_part_names=True,
+            calls_have_previous=True,
+            rolling_transcription=False,
+            truncates_on_24khz=False,
+            turn_suggestions=False,
+        )
