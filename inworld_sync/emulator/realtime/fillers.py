@@ -20,6 +20,7 @@ __all__ = ["Fillers"]
 _FILLERS = ("Let me see. ", "One moment. ", "Hmm. ")
 _WAIT_MS = 1200
 _MIN_GAP_MS = 8000
+_MAX_WAIT_MS = 3_600_000
 # A reply that nobody wants any more is noticed this often.
 _STEP_SECONDS = 0.05
 _JOIN_SECONDS = 2.0
@@ -55,7 +56,7 @@ class Fillers:
             return
         reader = _Reader(parts)
         try:
-            if not reader.wait(_milliseconds(options, "initial_wait_timeout_ms", _WAIT_MS)):
+            if not reader.wait(_seconds(options, "initial_wait_timeout_ms", _WAIT_MS)):
                 yield from self._filler(options)
             yield from reader.parts(stopped)
         finally:
@@ -63,7 +64,7 @@ class Fillers:
 
     def _filler(self, options: Mapping[str, object]) -> Iterator[str]:
         now = time.monotonic()
-        gap = _milliseconds(options, "min_filler_gap_ms", _MIN_GAP_MS)
+        gap = _seconds(options, "min_filler_gap_ms", _MIN_GAP_MS)
         if self._spoken_at is not None and now - self._spoken_at < gap:
             return
         self._spoken_at = now
@@ -123,7 +124,9 @@ class _Reader:
                 self._source.close()
 
 
-def _milliseconds(options: Mapping[str, object], name: str, default: int) -> float:
+def _seconds(options: Mapping[str, object], name: str, default_ms: int) -> float:
+    """Read milliseconds; any other value is not refused, but means the default."""
     value = options.get(name)
-    valid = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-    return (value if valid and isinstance(value, (int, float)) else default) / 1000
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = default_ms
+    return (value if 0 <= value <= _MAX_WAIT_MS else default_ms) / 1000

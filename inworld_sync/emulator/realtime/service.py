@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections import deque
@@ -29,6 +30,7 @@ __all__ = ["RealtimeService"]
 _PATH = "/api/v1/realtime/session"
 _OPENAI_PATHS = ("/v1/realtime", "/api/v1/realtime")
 _JOIN_SECONDS = 5.0
+_logger = logging.getLogger("inworld_sync.emulator")
 
 
 class RealtimeService:
@@ -119,6 +121,12 @@ def _handle(session: Session, events: EventSender, limiter: _Limiter, message: s
             param=error.param,
             client_event_id=event_id if isinstance(event_id, str) else None,
         )
+    except PeerGone:
+        raise
+    except Exception as error:
+        # An engine that fails costs an event, not the session.
+        _logger.exception("a realtime event failed")
+        events.error("server_error", None, f"{type(error).__name__}: {error}")
 
 
 def _parsed(message: str | bytes) -> Json:

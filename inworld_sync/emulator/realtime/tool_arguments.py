@@ -85,14 +85,14 @@ def _fallback(said: str, rule: Mapping[str, object]) -> object:
     choices = rule.get("enum")
     if isinstance(choices, list) and choices:
         return choices[0]
-    kinds: dict[object, object] = {
+    kinds: dict[str, object] = {
         "integer": 0,
         "number": 0,
         "boolean": True,
         "array": [],
         "object": {},
     }
-    return kinds.get(rule.get("type"), said.strip())
+    return kinds.get(str(rule.get("type")), said.strip())
 
 
 def _numbers(said: str) -> Iterator[float]:

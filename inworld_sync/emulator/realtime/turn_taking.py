@@ -19,6 +19,7 @@ _EAGERNESS: Mapping[object, tuple[int, int, float]] = {
 }
 _MANUAL = TurnSettings(vad_threshold=0, partial_interval_ms=0, word_times=False)
 _MIN_THRESHOLD = 0.01
+_MAX_SILENCE_MS = 60_000
 
 
 def turn_settings(config: SessionConfig) -> TurnSettings:
@@ -32,17 +33,17 @@ def turn_settings(config: SessionConfig) -> TurnSettings:
     if detection is None:
         return _MANUAL
     if detection["type"] == "server_vad":
-        silence = int(_number(detection.get("silence_duration_ms"), 500))
+        silence = int(_number(detection.get("silence_duration_ms"), 500, _MAX_SILENCE_MS))
         short, long, confidence = silence, silence, 0.0
     else:
         short, long, confidence = _EAGERNESS[detection.get("eagerness") or "auto"]
     stt = config.branch("stt")
     threshold = _number(stt.get("vad_threshold"), _number(detection.get("threshold"), 0.5))
-    short = int(_number(stt.get("min_end_of_turn_silence"), short))
-    long = int(_number(stt.get("max_turn_silence"), long))
+    short = int(_number(stt.get("min_end_of_turn_silence"), short, _MAX_SILENCE_MS))
+    long = int(_number(stt.get("max_turn_silence"), long, _MAX_SILENCE_MS))
     return TurnSettings(
         # Zero would leave the turns to the client.
-        vad_threshold=min(max(threshold, _MIN_THRESHOLD), 1.0),
+        vad_threshold=max(threshold, _MIN_THRESHOLD),
         end_confidence=_number(stt.get("end_of_turn_confidence_threshold"), confidence),
         min_silence_ms=short,
         max_silence_ms=max(long, short),
@@ -50,7 +51,8 @@ def turn_settings(config: SessionConfig) -> TurnSettings:
     )
 
 
-def _number(value: object, default: float) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+def _number(value: object, default: float, high: float = 1.0) -> float:
+    """Take a number from 0 to *high*; ``providerData`` is not refused for any other value."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= high:
         return value
     return default
