@@ -41,6 +41,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--group", action="append", default=[], choices=GROUPS)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--json", type=Path, help="write the rows")
+    parser.add_argument("--markdown", type=Path, help="write the rows that have a target")
     parser.add_argument("--svg", type=Path, help="draw the ratios")
     return parser.parse_args(arguments)
 
@@ -88,6 +89,8 @@ def measure(chosen: argparse.Namespace) -> None:
     if chosen.json:
         content = {"machine": machine, "rows": [dataclasses.asdict(row) for row in rows]}
         chosen.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if chosen.markdown:
+        chosen.markdown.write_text(report.table(rows), encoding="utf-8")
     if chosen.svg:
         chosen.svg.write_text(report.chart(rows, machine), encoding="utf-8")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.harness import Row
 
-__all__ = ["HEAD", "chart", "line", "processor"]
+__all__ = ["HEAD", "chart", "line", "processor", "table"]
 
 HEAD = (
     f"{'':36}{'size':>8} {'':9}{'peer':36}{'ours us':>11}{'peer us':>11}"
@@ -39,6 +39,20 @@ def line(row: Row) -> str:
         f"{row.peer_us:11.3f}{row.ratio:9.4f}{row.lower_quartile:8.4f}-{row.upper_quartile:<8.4f}"
         f"{target}"
     )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows that have a target, in Markdown."""
+    lines = ["| what | size | peer | ours, us | theirs, us | ratio | quartiles | target | met |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        if row.target is not None:
+            lines.append(
+                f"| {row.name} | {row.size} {row.unit} | {row.peer} | {row.ours_us:.4g} | "
+                f"{row.peer_us:.4g} | {row.ratio:.3g} | {row.lower_quartile:.3g} to "
+                f"{row.upper_quartile:.3g} | {row.target:.3g} | {'yes' if row.met else '**no**'} |"
+            )
+    return "\n".join([*lines, ""])
 
 
 def chart(rows: Sequence[Row], machine: Mapping[str, object]) -> str:
