@@ -45,13 +45,13 @@ def table(rows: Sequence[Row]) -> str:
     """The rows that have a target, in Markdown."""
     lines = ["| what | size | peer | ours, us | theirs, us | ratio | quartiles | target | met |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        if row.target is not None:
-            lines.append(
-                f"| {row.name} | {row.size} {row.unit} | {row.peer} | {row.ours_us:.4g} | "
-                f"{row.peer_us:.4g} | {row.ratio:.3g} | {row.lower_quartile:.3g} to "
-                f"{row.upper_quartile:.3g} | {row.target:.3g} | {'yes' if row.met else '**no**'} |"
-            )
+    lines += [
+        f"| {row.name} | {row.size} {row.unit} | {row.peer} | {row.ours_us:.4g} | "
+        f"{row.peer_us:.4g} | {row.ratio:.3g} | {row.lower_quartile:.3g} to "
+        f"{row.upper_quartile:.3g} | {row.target:.3g} | {'yes' if row.met else '**no**'} |"
+        for row in rows
+        if row.target is not None
+    ]
     return "\n".join([*lines, ""])
 
 
