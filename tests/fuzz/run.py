@@ -31,7 +31,7 @@ FLAGS = [
     "-D_GNU_SOURCE",
 ]
 # The areas with kernels, and the parser; the jitter buffer has soaks of its own.
-AREAS = ("base64", "common", "g711", "pcm", "wav", "ws")
+AREAS = ("base64", "common", "g711", "pcm", "split", "wav", "ws")
 DRIVERS = sorted(path.stem for path in FOLDER.glob("*.c"))
 
 
