@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from inworld_sync.audio import base64
-from inworld_sync.audio.g711 import encode_ulaw
+from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.errors import ConnectionLost, error_from_status
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
@@ -73,7 +72,9 @@ class SttConnection(Connection[stt.SttMessage]):
         on_closed: Callable[[], None],
     ) -> None:
         super().__init__(link, options, on_closed=on_closed, monitor=owner.changed)
-        self._config = config
+        is_ulaw = config.encoding is SttEncoding.MULAW
+        form = FrameForm.ULAW_FROM_S16 if is_ulaw else FrameForm.BYTES
+        self._frames = FrameBuilder(stt.AUDIO_HEAD, stt.AUDIO_TAIL, form)
         self._owner = owner
         self._fault: ConnectionFault | None = None
 
@@ -95,9 +96,7 @@ class SttConnection(Connection[stt.SttMessage]):
 
     def send_audio(self, pcm: bytes) -> None:
         """Send 16-bit samples; the one place where audio becomes a message."""
-        if self._config.encoding is SttEncoding.MULAW:
-            pcm = encode_ulaw(pcm)
-        self._send(stt.audio_chunk(base64.encode(pcm).decode("ascii")))
+        self._link.send_frame(self._frames.build(pcm), timeout=self._options.send_timeout)
 
     def end_turn(self) -> None:
         """Have the service end the current turn."""
