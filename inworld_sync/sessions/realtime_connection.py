@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inworld_sync.audio import base64
+from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import InworldError, RemoteProtocolError
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
@@ -26,9 +27,11 @@ from inworld_sync.wire.realtime.faults import SessionFault, is_fatal, service_er
 if TYPE_CHECKING:
     from inworld_sync.sessions.realtime_core import RealtimeCore
 
-__all__ = ["RealtimeConnection", "Received"]
+__all__ = ["RealtimeConnection", "Received", "audio_splitter", "read_message"]
 
 Received: TypeAlias = RealtimeMessage | MessageUnreadable
+
+_SOUND_TYPES = (AudioDelta.type.encode(), BackchannelDelta.type.encode())
 
 
 class RealtimeConnection(Connection[Received]):
@@ -55,6 +58,7 @@ class RealtimeConnection(Connection[Received]):
         # The session outlives its connections, and so do its streams and who waits for them.
         super().__init__(link, options, on_closed=on_closed, monitor=core.monitor)
         self._core = core
+        self._splitter = audio_splitter()
 
     @property
     def name(self) -> str:
@@ -85,12 +89,7 @@ class RealtimeConnection(Connection[Received]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> Received:
-        # What is no JSON at all leaves nothing to be trusted, so that ends the connection.
-        body = load_object(message)
-        try:
-            return _with_sound(events.read_object(body))
-        except InworldError as error:
-            return _unreadable(body, error)
+        return read_message(message, self._splitter)
 
     def _apply(self, event: Received) -> None:
         self._core.receive(self, event)
@@ -118,20 +117,45 @@ class RealtimeConnection(Connection[Received]):
         return self._core.streams_of(self)
 
 
-def _with_sound(event: RealtimeMessage) -> RealtimeMessage:
-    """An event as users see it, its sound decoded."""
+def audio_splitter() -> Splitter:
+    """Make what :func:`read_message` takes; each reader has its own."""
+    return Splitter("delta", "type")
+
+
+def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
+    """
+    Read one message; sound is decoded on the way in where it is written plainly.
+
+    Raises:
+        RemoteProtocolError: It is no JSON at all, which leaves nothing to be trusted.
+    """
+    split = splitter.split(message)
+    sound = None
+    # Other deltas are texts, which may look like base64.
+    if split is not None and split.audio is not None and split.picks[0] in _SOUND_TYPES:
+        body, sound = load_object(split.rest), split.audio
+    else:
+        body = load_object(message)
+    try:
+        return _with_sound(events.read_object(body), sound)
+    except InworldError as error:
+        return _unreadable(body, error)
+
+
+def _with_sound(event: RealtimeMessage, sound: bytes | None) -> RealtimeMessage:
+    """An event as users see it, its sound decoded; *sound* is one that was decoded already."""
     if isinstance(event, AudioReceived):
         return AudioDelta(
             event.response_id,
             event.item_id,
-            base64.decode(event.delta),
+            base64.decode(event.delta) if sound is None else sound,
             event.output_index,
             event.content_index,
             event_id=event.event_id,
             extra=event.extra,
         )
     if isinstance(event, BackchannelReceived):
-        sound = base64.decode(event.delta)
+        sound = base64.decode(event.delta) if sound is None else sound
         return BackchannelDelta(
             event.backchannel_id, sound, event_id=event.event_id, extra=event.extra
         )
