@@ -143,6 +143,22 @@ def test_a_pause_loses_nothing(sound_card: SoundCard) -> None:
         assert RATE_HZ * 300 // 1000 == speaker.heard_samples
 
 
+def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
+    """What is dropped while it stands still is not heard after it, and is not counted."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(ramp(500))
+        wait_until_heard(speaker, 2000)
+        speaker.pause()
+        sound_card.streams[0].play_on(5)
+        total = speaker.clear()
+        speaker.resume()
+        speaker.write(ramp(50))
+        speaker.drain(timeout=PATIENCE_S)
+
+        assert total + RATE_HZ * 50 // 1000 == speaker.heard_samples
+        assert speaker._feed.stats.taken_frames == speaker.heard_samples
+
+
 def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
     """Writing is bounded when nothing plays."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
