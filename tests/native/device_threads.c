@@ -1,10 +1,6 @@
 /*
  * Devices, programs and users at once: nothing is lost uncounted, and clears are final.
- * test_device_threads.py builds and runs it:
- *
- *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/device_threads.c
- *      csrc/device/?*.c csrc/playout/?*.c csrc/common/status.c -lm -o device_threads
- *   ./device_threads [clears] [seed]
+ * test_device_threads.py builds it with all of csrc and runs it: device_threads [clears] [seed]
  *
  * A microphone's device thread brings numbered samples in blocks of any size, and a reader takes
  * them: every number comes once and in order, or is counted as dropped.
