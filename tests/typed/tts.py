@@ -118,5 +118,4 @@ def refused(iw: Inworld) -> None:
     iw.tts.synthesize(b"bytes")  # type: ignore[arg-type]
     iw.tts.synthesize("Hi.", voices="Ashley")  # type: ignore[call-arg]
     iw.tts.synthesize("Hi.", voice=5)  # type: ignore[arg-type]
-    iw.tts.speak("Hi.")  # type: ignore[call-arg]
     Inworld(close_timeout="soon")  # type: ignore[arg-type]
