@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["SENTENCES", "TWO_CITIES", "word_errors", "words_of"]
+__all__ = ["MORE_SENTENCES", "SENTENCES", "TWO_CITIES", "word_errors", "words_of"]
 
 SENTENCES = [
     "Welcome aboard, please take a seat near the window.",
@@ -31,6 +31,36 @@ SENTENCES = [
     "Press the green button to start the machine.",
     "I think that we should buy a new computer.",
     "Good night, sleep well and see you tomorrow.",
+]
+
+# With those above, fifty.
+MORE_SENTENCES = [
+    "Would you like some coffee or would you prefer tea?",
+    "The train to Berlin leaves from platform nine.",
+    "My brother works in a hospital on the other side of town.",
+    "Please close the door when you leave the room.",
+    "We walked along the beach until the sun went down.",
+    "The book on the table belongs to my neighbour.",
+    "Do not forget to lock your bicycle in front of the station.",
+    "They have lived in this village for more than twenty years.",
+    "A glass of water and the menu, please.",
+    "The weather will be warm and dry for the rest of the week.",
+    "He forgot his umbrella in the restaurant.",
+    "Her office is on the third floor, next to the library.",
+    "The doctor told him to rest for a few days.",
+    "I would rather walk than wait for the bus.",
+    "Our flight was late because of the heavy snow.",
+    "The garden is full of red and yellow flowers.",
+    "What time does the concert begin this evening?",
+    "She writes a letter to her grandmother every month.",
+    "Take the second street on the right after the church.",
+    "The soup needs a little more salt and pepper.",
+    "We are looking for a quiet hotel near the lake.",
+    "Many people prefer to work from home these days.",
+    "The old bridge was built more than a hundred years ago.",
+    "Could you please repeat the last part of your question?",
+    "All passengers must show their tickets at the gate.",
+    "Thank you very much for your help and your patience.",
 ]
 
 # What is read in the recording "two_cities.wav" of the moonshine-voice wheel.

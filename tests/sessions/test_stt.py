@@ -1,0 +1,323 @@
+"""Whole recordings, and the round trip from text to speech to text over both local services."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from inworld_sync import (
+    AudioConfig,
+    AudioError,
+    AuthError,
+    ConfigError,
+    ConnectError,
+    InvalidRequestError,
+    Inworld,
+    Options,
+    Transcript,
+    Transcription,
+    UnfinishedTranscript,
+)
+from inworld_sync.emulator import Emulator
+from inworld_sync.errors import ServiceError
+
+from support.scripted_stt import Hearing, hearing_server
+from support.sentences import MORE_SENTENCES, SENTENCES, TWO_CITIES, word_errors, words_of
+from support.speech import recording, silence
+from support.spoken_words import RATE_HZ, spoken_turns
+
+BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
+AUDIO = AudioConfig("PCM", 16000)
+
+
+def tell(figure: str) -> None:
+    """Show a figure with ``pytest -rP``."""
+    sys.stdout.write(f"{figure}\n")
+
+
+@pytest.fixture
+def local(inworld_local: Emulator) -> Iterator[Inworld]:
+    """A client of the local server, which really speaks and listens."""
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        yield iw
+
+
+def heard(iw: Inworld, pcm: bytes, **settings: Any) -> Transcript:
+    """Transcribe as fast as the local server can."""
+    with iw.stt.stream(max_chunks_per_second=2000, **settings) as stream:
+        stream.send(pcm)
+        return stream.close()
+
+
+@pytest.mark.slow
+def test_round_trip(local: Inworld) -> None:
+    """Fifty sentences that are spoken and heard again lose no sentence and few words."""
+    errors = words = 0
+    differences_ms = []
+    for text in SENTENCES + MORE_SENTENCES:
+        speech = local.tts.synthesize(text, audio=AUDIO)
+        transcript = heard(local, bytes(speech.pcm) + silence(1))
+        wrong = word_errors(text, transcript.text)
+        assert wrong <= len(words_of(text)) / 2, (text, transcript.text)
+        errors += wrong
+        words += len(words_of(text))
+        said = [str(words_of(word.text)) for word in speech.words]
+        got = [str(words_of(word.text)) for word in transcript.words]
+        matcher = difflib.SequenceMatcher(None, said, got, autojunk=False)
+        for match in matcher.get_matching_blocks():
+            for i in range(match.size):
+                at_ms = transcript.words[match.b + i].start_ms
+                differences_ms.append(at_ms - speech.words[match.a + i].start_ms)
+    within = sum(abs(ms) <= 100 for ms in differences_ms) / len(differences_ms)
+    tell(
+        f"{len(SENTENCES + MORE_SENTENCES)} sentences, {words} words, {errors} wrong "
+        f"({errors / words:.1%}); word starts: median {statistics.median(differences_ms):+.0f} ms, "
+        f"{within:.1%} within 100 ms"
+    )
+
+    assert errors / words <= 0.04
+    assert within >= 0.95
+
+
+def test_same_every_time(local: Inworld) -> None:
+    """The same sound gives the same words at the same places, however it is cut."""
+    pcm = bytes(local.tts.synthesize(SENTENCES[1], audio=AUDIO).pcm) + silence(1)
+    whole = heard(local, pcm)
+    with local.stt.stream(max_chunks_per_second=2000) as stream:
+        for at in range(0, len(pcm), 1234):
+            stream.send(pcm[at : at + 1234])
+        cut = stream.close()
+
+    assert whole.text == cut.text
+    assert whole.usage == cut.usage
+    for one, other in zip(whole.words, cut.words, strict=True):
+        assert abs(one.start_ms - other.start_ms) <= 30
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "bound"), [("two_cities.wav", TWO_CITIES, 0.12), ("beckett.wav", BECKETT, 0.2)]
+)
+def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> None:
+    """A person reading is understood."""
+    transcript = heard(local, recording(name))
+    errors, words = word_errors(text, transcript.text), len(words_of(text))
+    tell(f"{name}: {errors} of {words} words wrong, {errors / words:.1%}")
+
+    assert errors / words <= bound
+    assert transcript.usage is not None
+    assert transcript.usage.audio_ms % 50 == 0
+
+
+def file_of(kind: str, rate_hz: int = 24_000) -> bytes:
+    """The recording of six short sentences as a file of another kind."""
+    import soxr
+
+    wave = np.frombuffer(recording("beckett.wav"), "<i2") / 32768
+    file = io.BytesIO()
+    soundfile.write(file, soxr.resample(wave, RATE_HZ, rate_hz), rate_hz, format=kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "AIFF"])
+def test_files(local: Inworld, tmp_path: Path, kind: str) -> None:
+    """A path of an audio file, or its bytes, of any kind and rate."""
+    path = tmp_path / f"speech.{kind.lower()}"
+    path.write_bytes(file_of(kind))
+    transcript = local.stt.transcribe(path, method="http")
+
+    assert word_errors(BECKETT, transcript.text) <= 2
+    again = local.stt.transcribe(path.read_bytes(), method="http")
+    assert transcript.text == again.text
+
+
+def test_transcribe(local: Inworld) -> None:
+    """A recording is streamed five times as fast as it sounds, and partials are told."""
+    seen: list[Transcription] = []
+    pcm = recording("beckett.wav")
+    started = time.monotonic()
+    transcript = local.stt.transcribe(pcm, sample_rate=RATE_HZ, on_transcript=seen.append)
+    took = time.monotonic() - started
+
+    assert word_errors(BECKETT, transcript.text) <= 2
+    assert [turn.text for turn in transcript.turns] == [t.text for t in seen if t.is_final]
+    assert any(not t.is_final for t in seen)
+    assert took >= len(pcm) / 32_000 / 5 - 0.2
+    assert 6 == transcript.to_srt().count(" --> ")
+    assert transcript.to_vtt().startswith("WEBVTT\n\n00:00:00.")
+
+
+def test_http(local: Inworld) -> None:
+    """Over HTTP a recording is one turn, with words and usage."""
+    transcript = local.stt.transcribe(recording("beckett.wav"), sample_rate=RATE_HZ, method="http")
+
+    [turn] = transcript.turns
+    assert word_errors(BECKETT, turn.text) <= 2
+    assert len(turn.text.split()) == len(turn.words)
+    assert (turn.words[0].start_ms, turn.words[-1].end_ms) == (turn.start_ms, turn.end_ms)
+    assert transcript.usage is not None
+    assert "inworld/inworld-stt-1" == transcript.usage.model
+
+
+def test_http_of_silence(local: Inworld) -> None:
+    """A recording of silence has no turns."""
+    transcript = local.stt.transcribe(silence(1), sample_rate=RATE_HZ, method="http")
+
+    assert () == transcript.turns
+
+
+# What makes audio, and the arguments that it needs.
+SOURCES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "bytes": (lambda pcm: pcm, {"sample_rate": RATE_HZ}),
+    "array": (lambda pcm: np.frombuffer(pcm, "<i2"), {"sample_rate": RATE_HZ}),
+    "floats": (lambda pcm: np.frombuffer(pcm, "<i2") / 32768, {"sample_rate": RATE_HZ}),
+    "stereo": (
+        lambda pcm: np.frombuffer(pcm, "<i2").repeat(2).tobytes(),
+        {"sample_rate": RATE_HZ, "channels": 2},
+    ),
+    "pieces": (
+        lambda pcm: (pcm[at : at + 5000] for at in range(0, len(pcm), 5000)),
+        {"sample_rate": RATE_HZ},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sources(name: str) -> None:
+    """A recording may be anything that holds sound; the same is sent."""
+    make, arguments = SOURCES[name]
+    pcm, said = spoken_turns(2, 1)
+    with hearing_server() as (iw, server):
+        transcript = iw.stt.transcribe(make(pcm), **arguments)
+        sent = bytes(server.connections[0].heard)
+
+    assert said == transcript.text
+    assert pcm == sent
+
+
+def test_raw_file(tmp_path: Path) -> None:
+    """A path that ends in .pcm is raw samples."""
+    pcm, said = spoken_turns(1)
+    (tmp_path / "a.pcm").write_bytes(pcm)
+    with hearing_server() as (iw, _):
+        assert said == iw.stt.transcribe(tmp_path / "a.pcm", sample_rate=RATE_HZ).text
+
+
+# (audio, arguments, the error, its words): each is found out before a connection is made.
+BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    (bytes(10), {}, ConfigError, "sample rate of raw audio is not known: pass sample_rate"),
+    (iter([b""]), {}, ConfigError, "sample rate of pieces of audio is not known"),
+    ("no such file.wav", {}, FileNotFoundError, "no such file"),
+    (b"RIFF....", {}, AudioError, "cannot be decoded"),
+    (None, {}, AudioError, "must be bytes or an array"),
+    (bytes(10), {"sample_rate": RATE_HZ, "method": "ftp"}, ConfigError, "method must be"),
+    (bytes(10), {"sample_rate": 0}, ConfigError, "from_hz must be"),
+    (bytes(16_000_000), {"sample_rate": RATE_HZ, "method": "http"}, ConfigError, "16000000 bytes"),
+]
+
+
+@pytest.mark.parametrize(("audio", "arguments", "kind", "words"), BAD)
+def test_bad_input(
+    audio: Any, arguments: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    """What cannot be a recording is refused before anything is sent."""
+    with hearing_server() as (iw, server):
+        with pytest.raises(kind, match=words):
+            iw.stt.transcribe(audio, **arguments)
+
+        assert [] == server.connections
+
+
+def test_bad_sample_in_the_middle() -> None:
+    """A NaN in the middle of a recording is an error with its place, and nothing is left open."""
+    samples = np.zeros(32_000)
+    samples[20_000] = np.nan
+    with hearing_server() as (iw, _):
+        with pytest.raises(AudioError, match="got nan at sample 20000"):
+            iw.stt.transcribe(samples, sample_rate=RATE_HZ)
+
+
+def test_wrong_rate(local: Inworld) -> None:
+    """Audio of another rate than declared is no error; its words are lost, its length is not."""
+    pcm = recording("beckett.wav")
+    transcript = heard(local, pcm, sample_rate=48_000)
+
+    assert transcript.usage is not None
+    assert transcript.usage.audio_ms <= len(pcm) / 96
+    assert word_errors(BECKETT, transcript.text) >= 6
+
+
+def test_unknown_model(local: Inworld) -> None:
+    """An unknown model is refused in the service's words."""
+    with pytest.raises(InvalidRequestError, match='Unsupported model "inworld/none"') as caught:
+        local.stt.transcribe(silence(1), sample_rate=RATE_HZ, model="inworld/none")
+    assert isinstance(caught.value.partial, UnfinishedTranscript)
+    with pytest.raises(InvalidRequestError, match='Unsupported model "inworld/none"'):
+        local.stt.transcribe(silence(1), sample_rate=RATE_HZ, model="inworld/none", method="http")
+
+
+def test_bad_key() -> None:
+    """A key that the service does not know is an AuthError, without the key in it."""
+    key = "bm9ib2R5Om5vdGhpbmc="
+    with Emulator() as server, Inworld(api_key=key, base_url=server.url) as iw:
+        for method in ("stream", "http"):
+            with pytest.raises(AuthError) as caught:
+                iw.stt.transcribe(silence(1), sample_rate=RATE_HZ, method=method)  # type: ignore[arg-type]
+            assert key[:4] not in str(caught.value)
+
+
+def test_partial_of_a_recording() -> None:
+    """A recording that fails half-way says what was understood and what is left."""
+    pcm, _ = spoken_turns(2, 2)
+
+    def hook(hearing: Hearing, name: str) -> None:
+        if name == "final" and hearing.counts[name] == 2:
+            hearing.fail(5)
+
+    with hearing_server(hook) as (iw, _):
+        with pytest.raises(ServiceError) as caught:
+            iw.stt.transcribe(pcm, sample_rate=RATE_HZ)
+
+    left = caught.value.partial
+    assert isinstance(left, UnfinishedTranscript)
+    assert "w1 w2" == left.transcript.text
+    assert RATE_HZ == left.sample_rate_hz
+
+
+def test_recordings_share_the_rate() -> None:
+    """Recordings of one client together send no more than the service allows."""
+    import threading
+
+    pcm = bytes(3200 * 20)
+    with hearing_server() as (iw, _):
+        threads = [
+            threading.Thread(target=iw.stt.transcribe, args=(pcm,), kwargs={"sample_rate": RATE_HZ})
+            for _ in range(3)
+        ]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        took = time.monotonic() - started
+
+    # Sixty messages, fifty a second, and a few at once.
+    assert took >= 1.0
+
+
+def test_no_server() -> None:
+    """Where nobody listens the first connection fails at once, without attempts."""
+    with Emulator() as server:
+        url, key = server.url, server.api_key
+    with Inworld(api_key=key, options=Options(base_url=url)) as iw:
+        with pytest.raises(ConnectError, match="cannot be reached"):
+            iw.stt.stream()
