@@ -1,0 +1,211 @@
+"""``inworld-sync transcribe``: where sound comes from, what becomes of it, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.commands import Done, Run
+from support.peers import serve
+from support.scripted_stt import Hearing, SttServer
+from support.spoken_words import RATE_HZ, spoken_turns
+
+PCM, SAID = spoken_turns(2, 3)
+TURNS = "w1 w2\nw3 w4 w5\n"
+
+
+@pytest.fixture
+def hearing() -> Iterator[tuple[str, SttServer]]:
+    """A server that hears words, and its address."""
+    server = SttServer(lambda hearing, name: None, {})
+    with serve(server.run) as raw:
+        yield f"ws://127.0.0.1:{raw.port}", server
+
+
+@pytest.fixture
+def transcribe(run: Run, hearing: tuple[str, SttServer]) -> Callable[..., Done]:
+    return lambda *arguments: run("transcribe", "--base-url", hearing[0], *map(str, arguments))
+
+
+def wav(path: Path, pcm: bytes = PCM, rate_hz: int = RATE_HZ) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(pcm)
+    return path
+
+
+# What comes out.
+
+
+def test_text(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """The words of a file are printed, a turn a line, and nothing else."""
+    done = transcribe(wav(tmp_path / "a.wav"))
+
+    assert (0, TURNS.encode(), "") == (done.status, done.out, done.err)
+
+
+def test_json(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """As JSON there are turns, words with times, and the usage."""
+    path = wav(tmp_path / "a.wav")
+    row = json.loads(transcribe("--json", path).out)
+
+    assert {"file": str(path), "text": SAID} == {name: row[name] for name in ("file", "text")}
+    assert [(500, 1000), (1600, 2400)] == [(t["start_ms"], t["end_ms"]) for t in row["turns"]]
+    word = {"text": "w1", "start_ms": 500, "end_ms": 700, "confidence": 0.8, "speaker": None}
+    assert {**word, "extra": {}} == row["turns"][0]["words"][0]
+    assert len(PCM) // 32 == row["usage"]["audio_ms"]
+
+
+def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Subtitles are SubRip or WebVTT."""
+    path = wav(tmp_path / "a.wav")
+
+    srt = "1\n00:00:00,500 --> 00:00:01,000\nw1 w2\n\n2\n00:00:01,600 --> 00:00:02,400\nw3 w4 w5\n"
+    assert srt == transcribe("--srt", path).out.decode().replace("\r\n", "\n")
+    assert transcribe("--vtt", path).out.startswith(b"WEBVTT\n\n00:00:00.500 --> ")
+
+
+def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Several files are told in their order, with their names."""
+    first, second = wav(tmp_path / "a.wav"), wav(tmp_path / "b.wav", spoken_turns(1)[0])
+    done = transcribe(first, second)
+
+    assert f"{first}:\n{TURNS}{second}:\nw1\n" == done.out.decode()
+    rows = json.loads(transcribe("--json", first, second).out)
+    assert [str(first), str(second)] == [row["file"] for row in rows]
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("--srt", "srt"), ("--json", "json"), ("", "txt")])
+def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suffix: str) -> None:
+    """With a folder there is one file for each, named after it."""
+    files = [wav(tmp_path / f"{name}.wav") for name in "ab"]
+    done = transcribe(*([form] if form else []), "-o", tmp_path / "out", *files)
+
+    assert (0, b"") == (done.status, done.out)
+    assert {f"a.{suffix}", f"b.{suffix}"} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert "w3" in (tmp_path / "out" / f"b.{suffix}").read_text(encoding="utf-8")
+
+
+def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """Live, turns are printed as they come, as lines of text or of JSON."""
+    path = wav(tmp_path / "a.wav", spoken_turns(1, 1)[0])
+
+    assert b"w1\nw2\n" == transcribe("--live", path).out
+    rows = [json.loads(line) for line in transcribe("--live", "--json", path).out.splitlines()]
+    assert ["w1", "w2"] == [row["text"] for row in rows]
+    assert transcribe("--live", "--srt", path).out.startswith(b"1\n00:00:00,500")
+
+
+# Where it comes from.
+
+
+def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """A raw file needs its rate."""
+    path = tmp_path / "a.pcm"
+    path.write_bytes(PCM)
+
+    assert TURNS.encode() == transcribe("--rate", RATE_HZ, path).out
+    done = transcribe(path)
+    assert 2 == done.status
+    assert "a.pcm is raw PCM: pass --rate" in done.err
+
+
+def test_standard_input(
+    start: Callable[..., subprocess.Popen[bytes]],
+    hearing: tuple[str, SttServer],
+    tmp_path: Path,
+) -> None:
+    """Standard input may be a whole file, or raw samples."""
+    command = ["transcribe", "--base-url", hearing[0], "-"]
+    for data, more in ((wav(tmp_path / "a.wav").read_bytes(), []), (PCM, ["--rate", str(RATE_HZ)])):
+        process = start(*command, *more)
+        out, _ = process.communicate(data, timeout=30)
+
+        assert TURNS.encode() == out.replace(b"\r\n", b"\n")
+
+
+def test_settings(
+    transcribe: Callable[..., Done], hearing: tuple[str, SttServer], tmp_path: Path
+) -> None:
+    """Model and language are asked of the service."""
+    transcribe("--model", "soniox/stt-rt-v5", "--language", "en-GB", wav(tmp_path / "a.wav"))
+    config: dict[str, Any] = hearing[1].connections[0].requests[0]["transcribeConfig"]
+
+    assert ("soniox/stt-rt-v5", "en-GB") == (config["modelId"], config["language"])
+
+
+# How it fails.
+
+
+def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """A file that fails is told, the others are transcribed, and the status says so."""
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
+
+    assert 1 == done.status
+    assert f"{tmp_path / 'a.wav'}:\n{TURNS}" == done.out.decode()
+    assert "none.wav" in done.err
+    assert "bad.wav cannot be decoded" in done.err
+
+
+# Arguments, the status, and what is said of them.
+WRONG = [
+    ((), 2, "Missing argument"),
+    (("none.wav",), 1, "none.wav"),
+    (("--srt", "--vtt", "a.wav"), 2, "--srt and --vtt are several forms"),
+    (("--srt", "a.wav", "b.wav"), 2, "pass --output"),
+    (("--live", "a.wav", "b.wav"), 2, "--live is for one file"),
+    (("-", "-"), 2, "standard input can be read once"),
+    (("-o", "out", "x/a.wav", "y/a.mp3"), 2, "same name"),
+    (("--model", "whisper", "a.wav"), 2, "provider/model"),
+    (("--jobs", "0", "a.wav"), 2, "0 is not in the range"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), WRONG)
+def test_wrong_usage(
+    transcribe: Callable[..., Done], arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    """What cannot be done is said, with the status for it."""
+    done = transcribe(*arguments)
+
+    assert (status, b"") == (done.status, done.out)
+    assert words in done.err
+
+
+def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a key there is nothing to talk to."""
+    monkeypatch.delenv("INWORLD_API_KEY")
+    done = run("transcribe", str(wav(tmp_path / "a.wav")))
+
+    assert 2 == done.status
+    assert "INWORLD_API_KEY" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+def test_interrupt(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
+    """Ctrl-C ends it at once, in the middle of several files."""
+    files = [str(wav(tmp_path / f"{name}.wav", PCM * 100)) for name in "abc"]
+
+    def hook(hearing: Hearing, name: str) -> None:
+        if (name, hearing.counts[name]) == ("chunk", 3):
+            process.send_signal(signal.SIGINT)
+
+    server = SttServer(hook, {})
+    with serve(server.run) as raw:
+        process = start("transcribe", "--base-url", f"ws://127.0.0.1:{raw.port}", *files)
+        _, err = process.communicate(timeout=30)
+
+    assert 130 == process.returncode
+    assert b"interrupted" in err
+    assert b"Traceback" not in err
