@@ -110,23 +110,33 @@ static void prepare_place(struct iw_playout *playout, const struct iwp_segment *
             consumer->ends_count * sizeof *consumer->ends);
 }
 
+/* What of an admitted segment came when its time was over: it was concealed already. */
+static size_t missed_part(const struct iwp_store *store, const struct iwp_segment *segment)
+{
+    int64_t missed = store->position - segment->position;
+
+    return missed > 0 && segment->frames > 0 ? (size_t)missed : 0;
+}
+
 static void take_arrivals(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
+    uint64_t *counts = consumer->counts;
 
     for (size_t i = 0; i < DRAIN_MAX; i++) {
         struct iwp_segment *segment = iwp_store_next(&consumer->store);
-        enum iwp_admission admission;
 
         if (segment == NULL)
             return;
         if (segment->frames > 0)
             prepare_place(playout, segment);
-        admission = iwp_store_admit(&consumer->store, segment);
-        if (admission == IWP_LATE)
-            consumer->counts[IWP_COUNT_LATE] += segment->frames;
-        if (admission == IWP_DUPLICATE)
-            consumer->counts[IWP_COUNT_DUPLICATE] += segment->frames;
+        switch (iwp_store_admit(&consumer->store, segment)) {
+        case IWP_ADMITTED:
+            counts[IWP_COUNT_LATE] += missed_part(&consumer->store, segment);
+            break;
+        case IWP_LATE: counts[IWP_COUNT_LATE] += segment->frames; break;
+        case IWP_DUPLICATE: counts[IWP_COUNT_DUPLICATE] += segment->frames; break;
+        }
         if (segment->flags & IWP_SEGMENT_END)
             note_end(consumer, segment->position + (int64_t)segment->frames);
     }

@@ -2,8 +2,7 @@
  * Arbitrary calls on arbitrary playouts, for sanitizers to watch, and what must hold after each.
  *
  *   cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all -Icsrc
- *      tests/native/playout_fuzz.c csrc/?*/?*.c -lm
- *      -o playout_fuzz
+ *      tests/native/playout_fuzz.c $(find csrc -name "*.c") -lm -o playout_fuzz
  *   ./playout_fuzz [first seed] [seeds] [calls]
  *
  * With -DLIBFUZZER and clang's -fsanitize=fuzzer the bytes come from libFuzzer.

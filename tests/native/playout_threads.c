@@ -2,7 +2,7 @@
  * Three threads on one playout: what a clear reports is what was heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
- *      csrc/?*/?*.c -lm -o playout_threads
+ *      $(find csrc -name "*.c") -lm -o playout_threads
  *   ./playout_threads [clears] [seed] [stretch] [pull frames at most]
  *
  * The producer pushes frames whose value tells their place in the stream. The consumer pulls in
