@@ -9,7 +9,7 @@
 #ifndef IW_DEVICE_H
 #define IW_DEVICE_H
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 
 /* cffi: begin */
 

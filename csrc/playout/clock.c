@@ -1,7 +1,7 @@
 /* The system's monotonic clock. */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime, which C11 alone does not name */
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 
 #ifdef _WIN32
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 
 enum iwp_step {
     IWP_STEP_IDLE,         /* fill the block with silence: nothing has to be heard */

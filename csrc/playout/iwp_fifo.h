@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 #include "playout/iwp_conceal.h"
 
 enum {

@@ -24,7 +24,7 @@
 
 #include "common/iwp_atomic.h"
 #include "common/iwp_compiler.h"
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 #include "playout/iwp_bank.h"
 #include "playout/iwp_conceal.h"
 #include "playout/iwp_decide.h"

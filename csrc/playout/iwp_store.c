@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 
 void iwp_store_init(struct iwp_store *store, size_t sample_bytes, size_t channels,
                     struct iwp_segment *cursor)

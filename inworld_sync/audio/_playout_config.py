@@ -11,7 +11,14 @@ from inworld_sync.errors import ConfigError
 if TYPE_CHECKING:
     from inworld_sync._native._core import CData
 
-__all__ = ["SAMPLE_BYTES", "PlayoutMode", "PlayoutProfile", "SampleFormat", "new_config"]
+__all__ = [
+    "FORMATS",
+    "SAMPLE_BYTES",
+    "PlayoutMode",
+    "PlayoutProfile",
+    "SampleFormat",
+    "new_config",
+]
 
 PlayoutMode: TypeAlias = Literal["burst", "live"]
 PlayoutProfile: TypeAlias = Literal["interactive", "balanced", "smooth"]
@@ -20,7 +27,7 @@ SampleFormat: TypeAlias = Literal["s16", "f32"]
 SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
 
 _MODES: Final = {"burst": hold.IW_PLAYOUT_BURST, "live": hold.IW_PLAYOUT_LIVE}
-_FORMATS: Final = {"s16": hold.IW_PLAYOUT_S16, "f32": hold.IW_PLAYOUT_F32}
+FORMATS: Final = {"s16": hold.IW_PLAYOUT_S16, "f32": hold.IW_PLAYOUT_F32}
 # The price of a gap, the only knob of live mode: one a minute is worth 5, 15 or 33 ms of delay.
 _GAP_COSTS: Final = {"interactive": 3e5, "balanced": 9e5, "smooth": 2e6}
 
@@ -66,8 +73,8 @@ def new_config(
         {
             "sample_rate_hz": _check_range("sample_rate_hz", sample_rate_hz, 8000, 48000),
             "channels": _check_range("channels", channels, 1, 2),
-            "input_format": _choice("input_format", input_format, _FORMATS),
-            "output_format": _choice("output_format", output_format, _FORMATS),
+            "input_format": _choice("input_format", input_format, FORMATS),
+            "output_format": _choice("output_format", output_format, FORMATS),
             "mode": _choice("mode", mode, _MODES),
             "min_delay_ms": _check_range("min_delay_ms", min_delay_ms, 0, 1000),
             "max_delay_ms": _check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000),

@@ -344,8 +344,9 @@ class Playout:
         Give the reading to a device's callback in C, until :meth:`detach`.
 
         Returns:
-            The addresses of the function ``iw_playout_pull`` of ``csrc/include/iw_api.h``, and of
-            the ``struct iw_playout`` that it takes first. They are good until :meth:`detach`.
+            The addresses of the function ``iw_playout_pull`` of ``csrc/include/iw_playout.h``,
+            and of the ``struct iw_playout`` that it takes first. They are good until
+            :meth:`detach`.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 
 enum { EVENTS = 7, PULL_MOST = 4800, PUSH_MOST = 6000 };
 

@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "include/iw_api.h"
+#include "include/iw_playout.h"
 
 enum {
     RATE = 16000,

@@ -1,0 +1,300 @@
+"""Several playouts in one device: their sum, their gains, ducking, and who may read."""
+
+from __future__ import annotations
+
+import struct
+import threading
+
+import numpy as np
+import pytest
+
+from inworld_sync import _native
+from inworld_sync.audio.mixer import Mixer
+from inworld_sync.audio.playout import Playout
+from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
+
+from support.playing import PER_MS, RATE_HZ, counting
+
+BLOCK_MS = 10
+
+
+def steady(ms: int, level: float, item: str = "item") -> Playout:
+    """A playout that holds so much of one constant level."""
+    playout = Playout(RATE_HZ, output_format="f32")
+    pcm = struct.pack("<h", round(level * 32768)) * (ms * PER_MS)
+    assert playout.push(pcm, item=item, end=True)
+    return playout
+
+
+def read(mixer: Mixer, ms: int) -> np.ndarray:
+    """So much of the mix, in blocks, as levels."""
+    out = np.empty(ms * PER_MS, np.float32)
+    for start in range(0, len(out), BLOCK_MS * PER_MS):
+        mixer.read(out[start : start + BLOCK_MS * PER_MS])
+    return out
+
+
+def test_one_voice_is_unchanged() -> None:
+    """A single playout at gain 1 comes out bit for bit."""
+    mixer = Mixer(RATE_HZ)
+    playout = Playout(RATE_HZ, output_format="f32")
+    playout.push(counting(0, 1000), item="a", end=True)
+    mixer.add(playout)
+    out = bytearray(2000)
+
+    sound = mixer.read(out)
+
+    assert sound == 1000
+    assert counting(0, 1000) == out
+
+
+def test_voices_are_added() -> None:
+    """The mix is the sum of the playouts, each at its gain."""
+    mixer = Mixer(RATE_HZ, output_format="f32")
+    mixer.add(steady(100, 0.25))
+    mixer.add(steady(50, 0.5), gain=0.5)
+
+    out = read(mixer, 120)
+
+    assert {0.5} == set(out[: 50 * PER_MS])
+    assert {0.25} == set(out[50 * PER_MS : 100 * PER_MS])
+    assert {0.0} == set(out[100 * PER_MS :])
+
+
+@pytest.mark.parametrize(("output_format", "loudest"), [("s16", 32767), ("f32", 1.0)])
+def test_sum_is_held(output_format: str, loudest: float) -> None:
+    """A sum beyond full scale is held there."""
+    mixer = Mixer(RATE_HZ, output_format=output_format)
+    for _ in range(3):
+        mixer.add(steady(10, 0.75))
+    out = np.empty(10 * PER_MS, np.int16 if output_format == "s16" else np.float32)
+
+    mixer.read(out)
+
+    assert {loudest} == set(out.tolist())
+
+
+def test_stereo() -> None:
+    """Channels are mixed each by itself."""
+    mixer = Mixer(RATE_HZ, 2, output_format="f32")
+    for left, right in ((8192, 0), (8192, -16384)):
+        playout = Playout(RATE_HZ, 2, output_format="f32")
+        playout.push(struct.pack("<2h", left, right) * 16, end=True)
+        mixer.add(playout)
+    out = np.empty((16, 2), np.float32)
+
+    mixer.read(out)
+
+    assert [0.5, -0.5] == out[7].tolist()
+
+
+def test_level_changes_without_a_step() -> None:
+    """A new gain is reached by a ramp: 30 ms down from full level, 300 ms up."""
+    mixer = Mixer(RATE_HZ, output_format="f32")
+    playout = steady(1000, 0.5)
+    mixer.add(playout)
+    read(mixer, 20)
+
+    mixer.level(playout, gain=0.0)
+    down = read(mixer, 40)
+    mixer.level(playout, gain=1.0)
+    up = read(mixer, 310)
+
+    assert np.all(np.diff(down) <= 0)
+    assert down[28 * PER_MS] > 0 == down[31 * PER_MS]
+    assert np.all(np.diff(up) >= 0)
+    assert up[295 * PER_MS] < 0.5 == up[305 * PER_MS]
+
+
+def test_higher_priority_ducks() -> None:
+    """While a voice sounds, and 250 ms longer, what is below it is taken back."""
+    mixer = Mixer(RATE_HZ, output_format="f32")
+    mixer.add(steady(2000, 0.25), ducked_gain=0.2)
+    voice = Playout(RATE_HZ, output_format="f32")
+    mixer.add(voice, priority=1)
+
+    before = read(mixer, 100)
+    voice.push(bytes(2 * 200 * PER_MS), item="voice", end=True)
+    during = read(mixer, 200)
+    after = read(mixer, 600)
+
+    assert {0.25} == set(before)
+    assert np.allclose(during[30 * PER_MS :], 0.05)
+    assert np.allclose(after[: 240 * PER_MS], 0.05)
+    assert np.allclose(after[-10 * PER_MS :], 0.25)
+
+
+def test_same_priority_does_not_duck() -> None:
+    """Voices of one priority leave each other alone."""
+    mixer = Mixer(RATE_HZ, output_format="f32")
+    mixer.add(steady(50, 0.25), ducked_gain=0.0)
+    mixer.add(steady(50, 0.25), ducked_gain=0.0)
+
+    assert {0.5} == set(read(mixer, 50))
+
+
+def test_each_playout_keeps_its_position() -> None:
+    """Mixed playouts count what was heard of their own items, and are cleared alone."""
+    mixer = Mixer(RATE_HZ)
+    voice, signal = steady(200, 0.25, "voice"), steady(50, 0.25, "signal")
+    mixer.add(voice)
+    mixer.add(signal)
+    mixer.read(bytearray(2 * 30 * PER_MS))
+
+    assert voice.position_ms("voice") == 30
+    assert signal.position_ms("signal") == 30
+    assert voice.clear()["voice"].heard_ms == 35
+    mixer.read(bytearray(2 * 20 * PER_MS))
+    assert signal.position_ms("signal") == 50
+
+
+def test_removed_playout_goes_on_elsewhere() -> None:
+    """What was taken out is no longer mixed, and can be read again."""
+    mixer = Mixer(RATE_HZ, output_format="f32")
+    playout = steady(100, 0.25)
+    mixer.add(playout)
+    read(mixer, 50)
+
+    mixer.remove(playout)
+
+    assert {0.0} == set(read(mixer, 10))
+    assert {0.25} == set(playout.numpy(50 * PER_MS).tolist())
+
+
+def test_remove_beside_a_reader() -> None:
+    """Playouts come and go while a device reads, and none is freed under its hands."""
+    mixer = Mixer(RATE_HZ)
+    stop = threading.Event()
+
+    def pull() -> None:
+        out = bytearray(2 * BLOCK_MS * PER_MS)
+        while not stop.is_set():
+            mixer.read(out)
+
+    thread = threading.Thread(target=pull)
+    thread.start()
+    try:
+        for _ in range(200):
+            with steady(20, 0.25) as playout:
+                mixer.add(playout)
+                mixer.remove(playout)
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+    assert not thread.is_alive()
+
+
+def test_device_reads_by_address() -> None:
+    """A C callback that has the two addresses gets the mix."""
+    mixer = Mixer(RATE_HZ)
+    mixer.add(steady(10, 0.25))
+    function, argument = mixer.attach()
+    ffi = _native.ffi
+    pull = ffi.cast("size_t (*)(void *, uint8_t *, size_t, uint64_t)", function)
+    out = ffi.new("uint8_t[]", 2 * 160)
+
+    sound = pull(ffi.cast("void *", argument), out, 160, 0)
+    with pytest.raises(LocalProtocolError, match="one thread or device reads a mixer"):
+        mixer.read(bytearray(2))
+    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+        mixer.close()
+    mixer.detach()
+
+    assert sound == 160
+    assert struct.pack("<h", 8192) * 160 == ffi.buffer(out)[:]
+
+
+# Settings of a playout that a mono mixer of 16 kHz does not take.
+UNFIT = [(24000, 1, "f32"), (16000, 2, "f32"), (16000, 1, "s16")]
+
+
+@pytest.mark.parametrize(("rate_hz", "channels", "output_format"), UNFIT)
+def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> None:
+    """A playout of another rate, number of channels or format is refused."""
+    playout = Playout(rate_hz, channels, output_format=output_format)
+
+    with pytest.raises(ConfigError, match="the mixer takes f32 of 16000 Hz with 1 channels"):
+        Mixer(RATE_HZ).add(playout)
+
+
+# Each with a part of the message.
+BAD_LEVELS = [({"gain": 4.1}, "got 4.1"), ({"gain": float("nan")}, "got nan")]
+BAD_LEVELS += [({"ducked_gain": -0.1}, "-0.1"), ({"priority": -1}, "priority 0 to 1000")]
+
+
+@pytest.mark.parametrize(("level", "message"), BAD_LEVELS)
+def test_bad_levels(level: dict[str, float], message: str) -> None:
+    """A gain or priority out of its range is refused, and the playout stays free."""
+    playout = steady(10, 0.25)
+
+    with pytest.raises(ConfigError, match=message):
+        Mixer(RATE_HZ).add(playout, **level)
+    playout.close()
+
+
+def test_eight_playouts_are_the_limit() -> None:
+    """The ninth playout is refused, and added once another one is gone."""
+    mixer = Mixer(RATE_HZ)
+    playouts = [steady(10, 0.01) for _ in range(9)]
+    for playout in playouts[:8]:
+        mixer.add(playout)
+
+    with pytest.raises(LocalProtocolError, match="8 playouts are mixed: remove one of them"):
+        mixer.add(playouts[8])
+    mixer.remove(playouts[3])
+    mixer.add(playouts[8])
+
+
+def test_playout_belongs_to_one_reader() -> None:
+    """A playout that is mixed is read by nobody else, nor mixed twice, nor closed."""
+    mixer = Mixer(RATE_HZ)
+    playout = steady(10, 0.25)
+    mixer.add(playout)
+
+    with pytest.raises(LocalProtocolError, match="one thread or device reads a playout"):
+        mixer.add(playout)
+    with pytest.raises(LocalProtocolError, match="one thread or device reads a playout"):
+        playout.read(bytearray(4))
+    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+        playout.close()
+
+
+def test_unknown_playout() -> None:
+    """A playout that is not mixed cannot be changed or removed."""
+    with pytest.raises(LocalProtocolError, match="is not mixed: add it first"):
+        Mixer(RATE_HZ).remove(steady(10, 0.25))
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(7999, 1), (16000, 3)])
+def test_bad_mixer(rate_hz: int, channels: int) -> None:
+    """A mixer has the rates and channels that playouts have."""
+    with pytest.raises(ConfigError, match="a mixer takes 8000 to 48000 Hz and 1 or 2 channels"):
+        Mixer(rate_hz, channels)
+
+
+def test_bad_format_and_cut_frames() -> None:
+    """An unknown format is refused, and a buffer that is no whole frames."""
+    with pytest.raises(ConfigError, match="output_format must be one of s16, f32"):
+        Mixer(RATE_HZ, output_format="s24")
+    with pytest.raises(AudioError, match="a frame is 2 bytes, got room for 3"):
+        Mixer(RATE_HZ).read(bytearray(3))
+
+
+def test_closed_mixer() -> None:
+    """Closing lets the playouts go; afterwards every call says what to do."""
+    playout = steady(10, 0.25)
+    with Mixer(RATE_HZ) as mixer:
+        mixer.add(playout)
+    mixer.close()
+
+    assert playout.read(bytearray(4)) == 1
+    for call in (
+        lambda: mixer.add(playout),
+        lambda: mixer.remove(playout),
+        lambda: mixer.level(playout, gain=1),
+        lambda: mixer.read(bytearray(2)),
+        mixer.attach,
+    ):
+        with pytest.raises(ClosedError, match="the mixer is closed"):
+            call()
