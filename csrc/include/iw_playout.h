@@ -265,8 +265,8 @@ enum iw_status iw_mixer_level(struct iw_mixer *mixer, size_t voice, double gain,
                               double ducked_gain, uint32_t priority);
 
 /*
- * Whether a playout that was taken out is still being pulled: not if this is even; if it is odd,
- * until the number has changed.
+ * Whether a playout that was taken out is still being pulled: not if this is even; if it is
+ * odd, until the number has changed.
  */
 uint64_t iw_mixer_turn(struct iw_mixer *mixer);
 
