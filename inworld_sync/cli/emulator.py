@@ -25,12 +25,16 @@ from inworld_sync.cli.common import print_json
 )
 @click.option("--api-key", help="The key that clients must show; without it a random one.")
 @click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
+@click.option("--chat-url", help="Realtime replies come from this OpenAI-compatible endpoint.")
+@click.option("--chat-model", help="With --chat-url: ask for this model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     host: str,
     port: int,
     ca_file: Path,
     api_key: str | None,
+    chat_url: str | None,
+    chat_model: str | None,
     *,
     tls: bool,
     allow_remote: bool,
@@ -38,11 +42,14 @@ def command(
 ) -> None:
     """Run the local server until it is interrupted."""
     # Loaded here, so that --help stays quick.
-    from inworld_sync.emulator import Emulator
+    from inworld_sync.emulator import ChatReplies, Emulator
 
+    replies = ChatReplies(chat_url, model=chat_model) if chat_url else None
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with Emulator(host, port, tls=tls, api_key=api_key, allow_remote=allow_remote) as server:
+    with Emulator(
+        host, port, tls=tls, api_key=api_key, reply_maker=replies, allow_remote=allow_remote
+    ) as server:
         facts = {
             "url": server.url,
             "ws_url": server.ws_url,

@@ -10,19 +10,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inworld_sync.emulator.faults import Fault, FaultKind
+    from inworld_sync.emulator.realtime.chat import ChatReplies
+    from inworld_sync.emulator.realtime.replies import ReplyMaker, ReplyRequest, ToolCall
+    from inworld_sync.emulator.realtime.settings import RealtimeSettings
     from inworld_sync.emulator.server import Emulator
     from inworld_sync.emulator.settings import Settings
     from inworld_sync.emulator.synthesis import Synthesizer
     from inworld_sync.emulator.voices import Voice
 
-__all__ = ["Emulator", "Fault", "FaultKind", "Settings", "Synthesizer", "Voice"]
+__all__ = [
+    "ChatReplies",
+    "Emulator",
+    "Fault",
+    "FaultKind",
+    "RealtimeSettings",
+    "ReplyMaker",
+    "ReplyRequest",
+    "Settings",
+    "Synthesizer",
+    "ToolCall",
+    "Voice",
+]
 
 _HOMES = {
+    "ChatReplies": "realtime.chat",
     "Emulator": "server",
     "Fault": "faults",
     "FaultKind": "faults",
+    "RealtimeSettings": "realtime.settings",
+    "ReplyMaker": "realtime.replies",
+    "ReplyRequest": "realtime.replies",
     "Settings": "settings",
     "Synthesizer": "synthesis",
+    "ToolCall": "realtime.replies",
     "Voice": "voices",
 }
 

@@ -223,3 +223,45 @@ def test_close_in_the_middle() -> None:
             client.write("Count to 90.")
             client.send("response.create")
             client.next("response.output_audio.delta")
+
+
+# Values that no field of providerData should have.
+ODD = [float("nan"), 1e308, -1, "x", [], {}, None]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_odd_provider_data(realtime: RealtimeClient, odd: Any) -> None:
+    """The service does not check providerData, so odd values there mean the default."""
+    fields = {
+        "stt": ("vad_threshold", "min_end_of_turn_silence", "max_turn_silence"),
+        "memory": ("turn_interval", "max_facts", "state"),
+        "backchannel": ("eval_interval_ms", "volume_gain", "allowed_phrases"),
+        "responsiveness": ("initial_wait_timeout_ms", "min_filler_gap_ms", "pause_text"),
+    }
+    branches = {
+        branch: {"enabled": True, **dict.fromkeys(names, odd)} for branch, names in fields.items()
+    }
+    realtime.update(providerData=branches)
+
+    assert "completed" == realtime.ask("Hi there!")[-1]["response"]["status"]
+
+
+def test_failing_recogniser() -> None:
+    """A recogniser that fails costs an error event, and the session goes on."""
+
+    class Broken(ScriptedRecognizer):
+        def recognize(self, pcm: bytes) -> tuple[Any, ...]:
+            raise RuntimeError("no ears")
+
+    engine = engine_for(Broken())
+    with Emulator(synthesizer=ToneSynthesizer(), speech_engine=engine) as server:
+        with open_realtime(server) as client:
+            audio = {"format": {"type": "audio/pcm", "rate": 16000}, "turn_detection": None}
+            client.update(audio={"input": audio})
+            client.hear(sound(10, word=1))
+            client.send("input_audio_buffer.commit")
+            error = client.error()
+            again = client.ask("Hi there!")[-1]["response"]["status"]
+
+    assert ("server_error", "RuntimeError: no ears") == (error["type"], error["message"])
+    assert "completed" == again
