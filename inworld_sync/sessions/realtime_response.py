@@ -155,7 +155,8 @@ class Response:
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before it ended.
         """
-        return self._text.events(timeout)
+        # A generator, so that it keeps this handle, which the session holds weakly.
+        yield from self._text.events(timeout)
 
     def wait(self, timeout: float | None = _WHOLE_SECONDS) -> Response:
         """
