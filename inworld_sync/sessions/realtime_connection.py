@@ -103,7 +103,7 @@ class RealtimeConnection(Connection[Received]):
     def _must_pause(self) -> bool:
         if self._closing or self._link.end is not None or self._core.is_awaited:
             return False
-        return self._core.is_behind or super()._must_pause()
+        return self._core.worker.is_full or super()._must_pause()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
         try:

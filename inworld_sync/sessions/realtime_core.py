@@ -150,11 +150,6 @@ class RealtimeCore(Line):
         return self.settings.output_format
 
     @property
-    def is_behind(self) -> bool:
-        """Whether so much sound waits to be played that the reader should pause."""
-        return self.worker.is_full
-
-    @property
     def is_busy(self) -> bool:
         """Whether something is being given, asked for or called."""
         return self.replies.is_busy or self.desk.is_busy
@@ -311,6 +306,8 @@ class RealtimeCore(Line):
                 self.settings.accept(change)
             self.settings.agree(event)
             self.speech.set_format(self.settings.output_format)
+            if self._phase is Phase.OPENING:
+                self._open()
         # Users know the session; what they are told of a new connection is SessionReconnected.
         if self._phase is not Phase.REOPENING:
             self.tell(event)
@@ -407,18 +404,30 @@ class RealtimeCore(Line):
         self.expect_first(event_id, answer)
         return messages, answer
 
-    def opened(self, connection: RealtimeConnection, attempts: int) -> None:
+    def opened(self, connection: RealtimeConnection, answer: Answer, attempts: int) -> None:
         """
-        Go on with a connection that the service has accepted.
+        Go on with a connection that was told everything, if it has accepted the session.
+
+        Args:
+            connection: Of this moment, or lost again.
+            answer: What :meth:`begin` gave.
+            attempts: How often the session was dialled again; 0 for its first connection.
 
         Raises:
-            ConnectionLost: It is lost already.
+            InworldError: It is not open, for this reason.
         """
-        if self._connection is not connection:
-            self.require_open()
+        if answer.error is not None:
+            raise fresh(answer.error)
+        self.require_open()
+        is_lost = self._connection is not connection
+        # The first one is open since it was accepted; if it is lost since, another one follows.
+        if answer.event is None or (is_lost and attempts):
             raise fresh(self.opening_error or ConnectionLost("the connection was lost at once"))
-        if self._phase is Phase.REOPENING:
+        if attempts:
             self._tell_reconnected(attempts)
+            self._open()
+
+    def _open(self) -> None:
         self._phase = Phase.OPEN
         self.opened_at = time.monotonic()
         self.had_response = False

@@ -108,7 +108,8 @@ class Dialer:
         )
         with core.monitor:
             messages, answer = core.begin(connection)
-        connection.start()
+            # Under the monitor, so that who sees it can close it.
+            connection.start()
         try:
             # Why a connection takes no more is known to its reader, and said below.
             with contextlib.suppress(ConnectionLost, ClosedError):
@@ -116,9 +117,7 @@ class Dialer:
                     connection.send(message, deadline.remaining())
             with core.monitor:
                 core.wait_for(lambda: answer.is_over or core.connection is not connection, deadline)
-                if core.connection is connection:
-                    core.taken(answer)
-                core.opened(connection, self._attempts)
+                core.opened(connection, answer, self._attempts)
         except BaseException:
             connection.close()
             raise
@@ -138,10 +137,11 @@ class Dialer:
             # A connection that failed while it was being opened is the dialling thread's affair.
             if self._core.phase is not Phase.LOST or self._thread is not None:
                 return
-            thread = self._thread = threading.Thread(
+            self._thread = threading.Thread(
                 target=self._redial, name=f"inworld-redial-{self._core.name}", daemon=True
             )
-        thread.start()
+            # Under the monitor, so that who sees it can wait for it.
+            self._thread.start()
 
     def _redial(self) -> None:
         core = self._core

@@ -88,9 +88,11 @@ class Replies:
         began = self._handle(state) if is_new else None
         handle = self._handles.get(id(state))
         if handle is not None:
-            _feed(handle, event)
+            handle.follow_text()
             if state.is_final:
                 handle.end(None)
+        if response_id is not None:
+            self._end_replaced(response_id, state)
         return began, state.is_cancelling
 
     def add_audio(self, event: AudioDelta) -> None:
@@ -181,6 +183,12 @@ class Replies:
         state.add_text("text" if is_text else "transcript", text)
         return state
 
+    def _end_replaced(self, response_id: str, state: ResponseState) -> None:
+        """End handles of a response that turned out to be another one's."""
+        for handle in self._held():
+            if handle.id == response_id and handle.state is not state:
+                handle.end(None)
+
     def _stop(self, state: ResponseState) -> None:
         handle = self._handles.get(id(state))
         if handle is not None:
@@ -197,12 +205,3 @@ def _beginning(event: RealtimeEvent) -> str | None:
     if isinstance(event, (ResponseCreated, ResponseDone)):
         return event.response.id
     return event.response_id if isinstance(event, OutputItemAdded) else None
-
-
-def _feed(handle: Response, event: RealtimeEvent) -> None:
-    if isinstance(event, (TextDelta, TranscriptDelta)):
-        handle.add_text(event.delta)
-    elif isinstance(event, TextDone):
-        handle.add_text(event.text)
-    elif isinstance(event, TranscriptDone):
-        handle.add_text(event.transcript)

@@ -89,6 +89,7 @@ class Response:
         self._state = state
         self._text = text
         self._audio = audio
+        self._given_pieces = 0
         self._damage: InworldError | None = None
         self._error: InworldError | None = None
 
@@ -190,9 +191,11 @@ class Response:
         """Its text and its speech."""
         return self._text, self._audio
 
-    def add_text(self, piece: str) -> None:
-        """Take a piece of its text."""
-        self._text.append(piece, len(piece))
+    def follow_text(self) -> None:
+        """Give the text that has come since the last time."""
+        for piece in self._state.pieces(self._given_pieces):
+            self._given_pieces += 1
+            self._text.append(piece, len(piece))
 
     def add_audio(self, event: AudioDelta) -> None:
         """Take a piece of its speech."""

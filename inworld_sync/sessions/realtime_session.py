@@ -43,7 +43,7 @@ from inworld_sync.sessions.realtime_audio import InputBlocks
 from inworld_sync.sessions.realtime_core import RealtimeCore
 from inworld_sync.sessions.realtime_dial import Dialer
 from inworld_sync.sessions.realtime_events import Interrupted, SessionEvent
-from inworld_sync.sessions.realtime_line import Answer, new_id
+from inworld_sync.sessions.realtime_line import Answer, Phase, new_id
 from inworld_sync.sessions.realtime_player import player_for
 from inworld_sync.sessions.realtime_response import Response
 from inworld_sync.sessions.realtime_talk import Talk
@@ -61,8 +61,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _ANSWER_SECONDS = 10.0
 
-# For threads that have been told to leave.
+# For threads that have been told to leave, and for functions, which cannot be told.
 _JOIN_SECONDS = 1.0
+_FUNCTION_SECONDS = 0.2
 
 
 class RealtimeSession:
@@ -122,7 +123,8 @@ class RealtimeSession:
     @property
     def stats(self) -> LinkStats | None:
         """Counters and times of the present socket, a snapshot; None while there is none."""
-        connection = self._core.connection
+        with self._core.monitor:
+            connection = self._core.connection if self._core.phase is Phase.OPEN else None
         return None if connection is None else connection.stats
 
     @property
@@ -484,7 +486,7 @@ class RealtimeSession:
         with core.monitor:
             core.end(StreamEnded("client", reason="closed"))
         core.worker.join(_JOIN_SECONDS)
-        core.desk.join(_JOIN_SECONDS)
+        core.desk.join(_FUNCTION_SECONDS)
         core.events.join(_JOIN_SECONDS)
 
     def __enter__(self) -> RealtimeSession:

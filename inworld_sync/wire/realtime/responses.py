@@ -84,6 +84,18 @@ class ResponseState:
         """What it says or writes, so far."""
         return "".join(self._pieces)
 
+    def pieces(self, start: int) -> list[str]:
+        """The pieces of the text from one on, counted from 0."""
+        return self._pieces[start:]
+
+    def take_over(self, other: ResponseState) -> None:
+        """Become another one, which had begun before it was known that this asked for it."""
+        self.id, self.status, self.info = other.id, other.status, other.info
+        self.is_cancelling = self.is_cancelling or other.is_cancelling
+        self._stream, self._pieces = other._stream, other._pieces
+        if not other.is_final:
+            other.status = "cancelled"
+
     def add_text(self, kind: Literal["text", "transcript"], delta: str) -> bool:
         """Join a piece of text; return whether it counts."""
         self._stream = self._stream or kind
@@ -196,9 +208,16 @@ class Responses:
 
     def _begin(self, info: ResponseInfo) -> ResponseState | None:
         state = self.get(info.id)
+        request = self._claim(info, state)
         if state is None:
-            state = self._claim(info)
-            self._active[info.id] = state
+            state = self._active[info.id] = request or ResponseState()
+        elif request is not None:
+            # Its first message was lost, or did not say who asked.
+            table = self._active if info.id in self._active else self._ended
+            request.take_over(state)
+            state = table[info.id] = request
+            if state.is_final:
+                return state
         elif state.is_final:
             return None
         if state.info is not None and not info.metadata:
@@ -207,15 +226,16 @@ class Responses:
         state.id, state.status, state.info = info.id, "in_progress", info
         return state
 
-    def _claim(self, info: ResponseInfo) -> ResponseState:
+    def _claim(self, info: ResponseInfo, state: ResponseState | None) -> ResponseState | None:
+        """Take the request that a response names, unless it is another's already."""
         request_id = info.metadata.get(CLIENT_EVENT_ID)
-        if isinstance(request_id, str) and request_id in self._requests:
-            return self._requests.pop(request_id)
-        return ResponseState()
+        if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
+            return None
+        return self._requests.pop(request_id, None)
 
     def _end(self, info: ResponseInfo) -> ResponseState | None:
         state = self._begin(info)
-        if state is not None:
+        if state is not None and not state.is_final:
             self._finish(state, info.status if info.status in _FINAL else "incomplete", None)
         return state
 

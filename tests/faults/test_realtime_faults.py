@@ -1,0 +1,557 @@
+"""A realtime service that misbehaves in every way: a typed outcome, no hang, nothing left."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inworld_sync import (
+    ConnectionLost,
+    Inworld,
+    InworldError,
+    RemoteProtocolError,
+    StreamEnded,
+)
+from inworld_sync.models.realtime import Message, Session
+from inworld_sync.sessions.realtime_events import MessageUnreadable, SessionReconnected
+from inworld_sync.sessions.realtime_response import Response
+from inworld_sync.sessions.realtime_session import RealtimeSession
+from inworld_sync.sessions.tools import tool
+
+from support.peers import BINARY, TEXT
+from support.scripted_realtime import (
+    SESSION,
+    Event,
+    Script,
+    Service,
+    obedient,
+    place,
+    realtime,
+    response,
+)
+
+PATIENCE_SECONDS = 10.0
+
+
+@tool
+def now() -> str:
+    """The time."""
+    return "noon"
+
+
+def whole_reply() -> list[Event]:
+    """Every message of one reply that speaks and calls a function, in the reference order."""
+    message = {"id": "a1", "type": "message", "role": "assistant", "status": "completed"}
+    spoken = {**message, "content": [{"type": "audio", "transcript": "Hi there."}]}
+    call = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "now", "arguments": ""}
+    where = place("r1", "a1")
+    part = {"type": "audio", "transcript": ""}
+    sound = "AAAA" * 1600
+    return [
+        {"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "u1"},
+        {
+            "type": "conversation.item.input_audio_transcription.delta",
+            "item_id": "u1",
+            "delta": "Hello",
+        },
+        {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 900, "item_id": "u1"},
+        {"type": "input_audio_buffer.committed", "item_id": "u1"},
+        {
+            "type": "conversation.item.added",
+            "item": {
+                "id": "u1",
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_audio", "transcript": None}],
+            },
+        },
+        {
+            "type": "conversation.item.input_audio_transcription.completed",
+            "item_id": "u1",
+            "transcript": "Hello.",
+        },
+        {"type": "response.created", "response": response("r1", "in_progress")},
+        {
+            "type": "response.output_item.added",
+            "response_id": "r1",
+            "item": {**message, "status": "in_progress", "content": []},
+        },
+        {"type": "conversation.item.added", "item": {**message, "content": []}},
+        {"type": "response.content_part.added", **where, "part": part},
+        {"type": "response.output_audio_transcript.delta", **where, "delta": "Hi "},
+        {"type": "response.output_audio.delta", **where, "delta": sound},
+        {"type": "response.output_audio_transcript.delta", **where, "delta": "there."},
+        {"type": "response.output_audio.delta", **where, "delta": sound},
+        {"type": "response.output_audio.done", **where},
+        {
+            "type": "response.output_audio_transcript.done",
+            **where,
+            "transcript": "Hi there.",
+        },
+        {"type": "response.content_part.done", **where, "part": part},
+        {"type": "conversation.item.done", "item": spoken},
+        {"type": "response.output_item.done", "response_id": "r1", "item": spoken},
+        {"type": "response.output_item.added", "response_id": "r1", "item": call},
+        {
+            "type": "response.function_call_arguments.delta",
+            "response_id": "r1",
+            "item_id": "f1",
+            "delta": "{}",
+        },
+        {
+            "type": "response.function_call_arguments.done",
+            "response_id": "r1",
+            "item_id": "f1",
+            "arguments": "{}",
+        },
+        {"type": "response.output_item.done", "response_id": "r1", "item": call},
+        {"type": "response.done", "response": response("r1", "completed")},
+    ]
+
+
+REPLY = whole_reply()
+
+
+def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
+    """Open, answer a request with some messages, and end somehow."""
+
+    def script(service: Service) -> None:
+        service.open()
+        request = service.request()
+        for message in messages:
+            body = json.loads(json.dumps(message))
+            if isinstance(body.get("response"), dict):
+                body["response"]["metadata"] = request["response"]["metadata"]
+            service.send(body)
+        end(service)
+
+    return script
+
+
+def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession:
+    """A session with a function, whose replies no speech of the user cancels."""
+    return iw.realtime.connect(Session(tools=[function]), barge_in=False, **settings)
+
+
+def outcome(reply: Response) -> tuple[str, bool]:
+    """The final state of a reply, and whether it is an error; fails when there is none in time."""
+    try:
+        reply.wait(PATIENCE_SECONDS)
+    except TimeoutError:
+        raise
+    except InworldError:
+        return reply.status, True
+    return reply.status, False
+
+
+# Cuts.
+
+CUTS = range(len(REPLY) + 1)
+
+
+def hang_up(service: Service) -> None:
+    service.hang_up()
+
+
+def reset(service: Service) -> None:
+    service.peer.reset()
+    raise EOFError
+
+
+def half_a_frame(service: Service) -> None:
+    service.peer.send(b"\x81\x7e\x10\x00half of a message")
+    service.hang_up()
+
+
+@pytest.mark.parametrize("end", [hang_up, reset, half_a_frame])
+@pytest.mark.parametrize("count", CUTS)
+def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> None:
+    """
+    A connection that is cut after any message of a reply is followed by another one.
+
+    The reply ends in one state: failed if it had begun, given once more if it had not.
+    """
+    with realtime(give(REPLY[:count], end), obedient) as iw:
+        with opened(iw) as rt:
+            reply = rt.say("Hello")
+            status, is_error = outcome(reply)
+            next(
+                e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, SessionReconnected)
+            )
+
+            # What the peer's kernel had not let out when it was reset never came.
+            begun = any(m["type"] == "response.created" for m in REPLY[:count])
+            assert status in ("completed", "failed")
+            assert is_error is (status == "failed")
+            assert begun or not is_error
+            assert "You said more" == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+
+
+@pytest.mark.parametrize("count", CUTS)
+def test_cut_for_good_after_each_message(count: int) -> None:
+    """Where there is no other connection, everything that waits ends with the reason."""
+    with realtime(give(REPLY[:count], hang_up)) as iw:
+        with opened(iw, reconnect_timeout=0) as rt:
+            reply = rt.say("Hello")
+            ends: list[StreamEnded] = []
+            rt.on(StreamEnded, ends.append)
+            with pytest.raises(ConnectionLost):
+                list(rt.events(timeout=PATIENCE_SECONDS))
+            status, is_error = outcome(reply)
+
+            assert (status, is_error) in (("failed", True), ("completed", False))
+            with pytest.raises(ConnectionLost):
+                rt.say("more")
+        assert 1 == len(ends)
+
+
+# Nonsense.
+
+# (what comes, the kind of frame): nothing after it can be trusted.
+GARBAGE: list[tuple[bytes, int]] = [
+    (b"", TEXT),
+    (b"not JSON", TEXT),
+    (b'{"type": "ping"', TEXT),
+    (b"[1, 2]", TEXT),
+    (b"null", TEXT),
+    (b'{"type": NaN}', TEXT),
+    (b"\xff\xfe{}", TEXT),
+    (b"[" * 100_000, TEXT),
+    (b'{"type": "ping"}', BINARY),
+    (b"stray", 0x80),
+    (b"reserved", 0x83),
+]
+
+
+@pytest.mark.parametrize(("payload", "first"), GARBAGE)
+def test_garbage_ends_the_session(payload: bytes, first: int) -> None:
+    """What is no message ends the session with a protocol error, and is not dialled again."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.request()
+        service.peer.send_frame(first, payload)
+        service.until_left()
+
+    with realtime(script, obedient) as iw, iw.realtime.connect() as rt:
+        reply = rt.say("Hello")
+        with pytest.raises(InworldError) as caught:
+            list(rt.events(timeout=PATIENCE_SECONDS))
+
+        assert ("failed", True) == outcome(reply)
+        assert rt.ended is not None
+        assert (caught.value.args, "client") == (
+            rt.ended.error and rt.ended.error.args,
+            rt.ended.by,
+        )
+
+
+def test_garbage_at_the_start() -> None:
+    """Garbage instead of a session is an error of connect."""
+
+    def script(service: Service) -> None:
+        service.send("<html>Welcome</html>")
+        service.until_left()
+
+    with realtime(script) as iw, pytest.raises(RemoteProtocolError, match="JSON"):
+        iw.realtime.connect()
+
+
+def without(message: Event, path: tuple[str, ...]) -> Event:
+    body: Event = json.loads(json.dumps(message))
+    place_of = body
+    for name in path[:-1]:
+        place_of = place_of[name]
+    del place_of[path[-1]]
+    return body
+
+
+def holes() -> list[tuple[int, tuple[str, ...]]]:
+    """Every field of every message of a reply, its type not counted."""
+    found = []
+    for index, message in enumerate(REPLY):
+        for name, value in message.items():
+            if name == "type":
+                continue
+            found.append((index, (name,)))
+            if isinstance(value, dict):
+                found += [(index, (name, inner)) for inner in value]
+    return found
+
+
+@pytest.mark.parametrize(("index", "path"), holes())
+def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
+    """A message that lacks any one field is read without it, or told; the session goes on."""
+    messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
+
+    def rest(service: Service) -> None:
+        # The call is answered, and the model asked to go on; or it is the next question.
+        number = 2
+        while True:
+            service.speak(service.request(), number, "Well.")
+            number += 1
+
+    with realtime(give(messages, rest)) as iw:
+        with opened(iw) as rt:
+            reply = rt.say("Hello")
+            status, is_error = outcome(reply)
+
+            assert status in ("completed", "failed", "incomplete")
+            assert is_error or status == "completed"
+            assert "Well." == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+            assert rt.ended is None
+
+
+# (a message's field, values of the wrong kind).
+WRONG: list[Any] = [None, 7, -1, "x", [], {}, True, 1e300, [[[]]], {"type": "message"}]
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+def test_a_field_of_the_wrong_kind(value: Any) -> None:
+    """Whatever stands in any field, the session goes on and every reply has an end."""
+    messages = []
+    for message in REPLY:
+        for name in message:
+            if name != "type":
+                messages.append({**message, name: value})
+    messages += [{"type": value}, {"type": "session.updated", "session": value}]
+    messages += REPLY[-1:]
+
+    def rest(service: Service) -> None:
+        number = 2
+        while True:
+            service.speak(service.request(), number, "Well.")
+            number += 1
+
+    with realtime(give(messages, rest)) as iw:
+        with opened(iw) as rt:
+            status, _ = outcome(rt.say("Hello"))
+
+            assert status in ("completed", "failed", "incomplete", "cancelled")
+            assert "Well." == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order(seed: int) -> None:
+    """Messages in any order, some of them twice, do no harm."""
+    chance = random.Random(seed)
+    messages = REPLY[:-1] + chance.sample(REPLY[:-1], 8)
+    chance.shuffle(messages)
+    messages.append(REPLY[-1])
+
+    def rest(service: Service) -> None:
+        number = 2
+        while True:
+            service.speak(service.request(), number, "Well.")
+            number += 1
+
+    with realtime(give(messages, rest)) as iw:
+        with opened(iw) as rt:
+            status, is_error = outcome(rt.say("Hello"))
+
+            assert ("completed", False) == (status, is_error)
+            assert "Well." == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+
+
+def test_everything_twice() -> None:
+    """A service that says everything twice is understood as if it had said it once."""
+    runs: list[int] = []
+
+    @tool(name="now")
+    def counted() -> str:
+        """The time."""
+        runs.append(1)
+        return "noon"
+
+    messages = [message for message in REPLY for _ in range(2)]
+    # Deltas are pieces, so that twice is twice as much; all else is a state.
+    messages = [m for i, m in enumerate(messages) if not (i % 2 and m["type"].endswith("delta"))]
+
+    def rest(service: Service) -> None:
+        service.speak(service.request(), 2, "Well.")
+        service.until_left()
+
+    with realtime(give(messages, rest)) as iw:
+        with opened(iw, counted) as rt:
+            reply = rt.say("Hello").wait(PATIENCE_SECONDS)
+            next(
+                e
+                for e in rt.events(timeout=PATIENCE_SECONDS)
+                if getattr(e, "type", "") == "response.done" and e.response.id == "resp_2"  # type: ignore[union-attr]
+            )
+
+            assert ("Hi there.", [1]) == (reply.text, runs)
+            assert 1 == len([e for e in rt.conversation if e.item.id == "a1"])
+
+
+def test_a_response_that_is_done_before_it_is_created() -> None:
+    """A reply whose end comes first is over; what follows of it changes nothing."""
+    messages = [REPLY[-1], REPLY[6], *REPLY[10:14]]
+    with realtime(give(messages, lambda s: s.until_left())) as iw, iw.realtime.connect() as rt:
+        reply = rt.say("Hello").wait(PATIENCE_SECONDS)
+
+        assert ("completed", "") == (reply.status, reply.text)
+
+
+def test_a_session_that_is_created_twice() -> None:
+    """Further beginnings and updates of a session are its newest description."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.event("session.created", session={**SESSION, "id": "sess_2"})
+        service.event("session.updated", session={"voice": "?"})
+        service.event("ping", timestamp=1)
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
+
+        assert "sess_2" == rt.id
+
+
+# Size and silence.
+
+
+def test_a_message_of_16_mib() -> None:
+    """The largest message that may come is taken whole."""
+    size = 16 * 1024 * 1024
+
+    def script(service: Service) -> None:
+        service.open()
+        request = service.request()
+        service.created("r1", request)
+        head = json.dumps({"type": "response.output_audio.delta", **place("r1", "a1")})[:-1]
+        room = size - len(head) - len(', "delta": ""}')
+        service.send(f'{head}, "delta": "{"A" * (room // 4 * 4)}"}}')
+        service.done("r1")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        speech = rt.respond().audio.read(30)
+
+        assert size // 4 * 3 - 1000 < len(speech.pcm)
+
+
+def test_a_message_that_is_too_large() -> None:
+    """A message above the limit ends the session, before it is in memory."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.peer.send(b"\x81\x7f" + (1 << 40).to_bytes(8, "big"))
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        with pytest.raises(InworldError, match="bytes"):
+            list(rt.events(timeout=PATIENCE_SECONDS))
+
+
+def test_silence() -> None:
+    """
+    A service that is silent, pings included, is noticed; the session goes on elsewhere.
+
+    A minute of silence is 60 units of a limit that is 0.05 s here.
+    """
+
+    def silent(service: Service) -> None:
+        service.open()
+        service.peer.hold()
+
+    settings = {"dead_after": 0.3, "ping_interval": 0.1}
+    with realtime(silent, obedient, **settings) as iw, iw.realtime.connect() as rt:
+        reply = rt.say("Are you there?")
+
+        assert "You said Are you there?" == reply.wait(PATIENCE_SECONDS).text.strip()
+        [event] = [
+            e
+            for _, e in zip(range(3), rt.events(timeout=10), strict=False)
+            if isinstance(e, SessionReconnected)
+        ]
+        assert "silent" in str(event.cause)
+
+
+def test_silence_with_pings() -> None:
+    """A service that is alive and has nothing to say is left alone."""
+
+    def quiet(service: Service) -> None:
+        service.open()
+        service.until("output_audio_buffer.clear")
+        service.event("ping", timestamp=1)
+        service.until_left()
+
+    settings = {"dead_after": 0.2, "ping_interval": 0.05}
+    with realtime(quiet, **settings) as iw, iw.realtime.connect() as rt:
+        threading.Event().wait(1.0)
+        rt.clear_output()
+        next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
+
+        assert rt.ended is None
+
+
+def test_closing_against_a_dead_service() -> None:
+    """A service that takes nothing and says nothing is closed in a moment."""
+
+    def dead(service: Service) -> None:
+        service.open()
+        service.peer.hold()
+
+    with realtime(dead) as iw:
+        rt = iw.realtime.connect()
+        rt.say("Hello")
+        began = time.monotonic()
+        rt.close()
+
+        assert 1.5 > time.monotonic() - began
+
+
+# A little of everything.
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_chaos(seed: int) -> None:
+    """Whatever a service does, calls end with a result or an error of ours, and nothing is left."""
+    chance = random.Random(seed)
+
+    def script(service: Service) -> None:
+        if chance.random() < 0.2:
+            service.hang_up()
+        service.open()
+        for _ in range(chance.randrange(40)):
+            message = dict(chance.choice(REPLY))
+            if chance.random() < 0.2:
+                message.pop(chance.choice(sorted(message)))
+            if chance.random() < 0.1:
+                message["response_id"] = "r2"
+            service.send(message)
+            if chance.random() < 0.03:
+                service.hang_up()
+        if chance.random() < 0.5:
+            service.close(chance.choice([1000, 1001, 1011]))
+        service.until_left()
+
+    with realtime(script) as iw:
+        for _ in range(3):
+            with contextlib.suppress(InworldError):
+                _use(iw)
+
+
+def _use(iw: Inworld) -> None:
+    with iw.realtime.connect(Session(tools=[now]), timeout=2, reconnect_timeout=1) as rt:
+        replies = [rt.say("Hello"), rt.respond()]
+        rt.send_audio(bytes(48_000), timeout=1)
+        rt.interrupt()
+        rt.add(Message.user("x"))
+        for reply in replies:
+            try:
+                reply.wait(0.3)
+            except TimeoutError:
+                reply.cancel()
+        for event in itertools.islice(rt.events(timeout=0.2), 30):
+            assert not isinstance(event, MessageUnreadable) or event.error
