@@ -182,7 +182,7 @@ def _open_soundfile(place: str | io.BytesIO) -> AudioFile:
     def blocks() -> Iterator[bytes]:
         # As floats, since integers of a float file would not be scaled.
         while len(block := file.read(step, dtype="float32", always_2d=True)):
-            yield s16_from_f32(block)
+            yield s16_from_f32(block)  # pyright: ignore[reportArgumentType] - an array
 
     whole = _undamaged(blocks(), soundfile.SoundFileError)
     return AudioFile(whole, file.samplerate, file.channels, file.close)
@@ -190,10 +190,11 @@ def _open_soundfile(place: str | io.BytesIO) -> AudioFile:
 
 def _open_av(place: str | io.BytesIO) -> AudioFile:
     import av
+    from av.error import FFmpegError
 
     try:
         container = av.open(place, "r")
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         raise _NotDecoded(error) from error
     if not container.streams.audio:
         container.close()
@@ -207,7 +208,7 @@ def _open_av(place: str | io.BytesIO) -> AudioFile:
             for part in resampler.resample(frame):
                 yield bytes(part.planes[0])[: part.samples * 2]
 
-    return AudioFile(_undamaged(blocks(), av.FFmpegError), rate_hz, 1, container.close)
+    return AudioFile(_undamaged(blocks(), FFmpegError), rate_hz, 1, container.close)
 
 
 def _undamaged(blocks: Iterator[bytes], damage: type[Exception]) -> Iterator[bytes]:

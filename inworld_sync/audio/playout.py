@@ -139,7 +139,7 @@ class Playout:
         self._attached = False
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
-        self._output_format = output_format
+        self._output_format: SampleFormat = output_format
         self._input_frame_bytes = SAMPLE_BYTES[input_format] * channels
         self._output_frame_bytes = SAMPLE_BYTES[output_format] * channels
         self._capacity_ms = capacity_ms

@@ -186,6 +186,13 @@ class VoiceProfileConfig:
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
 
+def _names_provider(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if "/" not in value:
+        raise ConfigError(
+            f"{field.name} must be provider/model, such as {DEFAULT_STT_MODEL}, got {value!r}"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class TranscribeConfig:
     """
@@ -215,7 +222,7 @@ class TranscribeConfig:
             another provider.
     """
 
-    model: str = attrs.field(default=DEFAULT_STT_MODEL, validator=is_text)
+    model: str = attrs.field(default=DEFAULT_STT_MODEL, validator=[is_text, _names_provider])
     encoding: SttEncoding = attrs.field(default=SttEncoding.LINEAR16, converter=_encoding)
     sample_rate_hz: int = attrs.field(default=16000, validator=between(8000, 48000, " Hz"))
     channels: int = attrs.field(default=1, validator=between(1, 8))
@@ -241,13 +248,6 @@ class TranscribeConfig:
         default=None, validator=is_a(VoiceProfileConfig)
     )
     extra: Mapping[str, object] = attrs.field(factory=dict)
-
-    @model.validator
-    def _names_provider(self, _: object, value: str) -> None:
-        if "/" not in value:
-            raise ConfigError(
-                f"model must be provider/model, such as {DEFAULT_STT_MODEL}, got {value!r}"
-            )
 
     def __attrs_post_init__(self) -> None:
         provider = self.model.partition("/")[0]

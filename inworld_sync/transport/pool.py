@@ -52,11 +52,11 @@ def _dialled(connection: HTTPConnection) -> socket.socket:
 
 
 class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _DialledHttp
+    ConnectionCls = _DialledHttp  # pyright: ignore[reportAssignmentType] - as urllib3 documents
 
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _DialledHttps
+    ConnectionCls = _DialledHttps  # pyright: ignore[reportAssignmentType] - as above
 
 
 def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.PoolManager:

@@ -120,15 +120,15 @@ class Moonshine:
                 names,
                 {
                     "input_ids": np.array([[token]], np.int64),
-                    "encoder_hidden_states": hidden,
+                    "encoder_hidden_states": np.asarray(hidden),
                     "encoder_attention_mask": mask,
                     "use_cache_branch": np.array([step > 0]),
                     **past,
                 },
             )
             for name, value in zip(names[1:], present, strict=True):
-                past[name.replace("present", "past_key_values", 1)] = value
-            scores = logits[0, -1]
+                past[name.replace("present", "past_key_values", 1)] = np.asarray(value)
+            scores = np.asarray(logits)[0, -1]
             token = int(scores.argmax())
             if token == _END_TOKEN:
                 return

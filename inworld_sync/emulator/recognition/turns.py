@@ -19,6 +19,10 @@ _OPEN_WORDS: Final = re.compile(
 _MAX_SILENCE_MS: Final = 1000
 
 
+def _long_silence(settings: TurnSettings) -> int:
+    return max(_MAX_SILENCE_MS, settings.min_silence_ms)
+
+
 @attrs.frozen(kw_only=True)
 class TurnSettings:
     """
@@ -42,14 +46,12 @@ class TurnSettings:
     vad_threshold: float = attrs.field(default=0.5, validator=between(0, 1))
     end_confidence: float = attrs.field(default=0.4, validator=between(0, 1))
     min_silence_ms: int = attrs.field(default=300, validator=between(0, 60_000, " ms"))
-    max_silence_ms: int = attrs.field(validator=between(0, 60_000, " ms"))
+    max_silence_ms: int = attrs.field(
+        default=attrs.Factory(_long_silence, takes_self=True), validator=between(0, 60_000, " ms")
+    )
     partial_interval_ms: int = attrs.field(default=400, validator=between(0, 60_000, " ms"))
     max_turn_ms: int = attrs.field(default=30_000, validator=between(1_000, 600_000, " ms"))
     word_times: bool = True
-
-    @max_silence_ms.default
-    def _long_silence(self) -> int:
-        return max(_MAX_SILENCE_MS, self.min_silence_ms)
 
     @property
     def is_manual(self) -> bool:

@@ -180,9 +180,9 @@ class HibariSynthesizer:
                 "speed": np.asarray([speed], np.float32),
             },
         )
-        spectrum = [tensor[0] for tensor in outputs[:6]]
+        spectrum = [np.asarray(tensor)[0] for tensor in outputs[:6]]
         spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)  # the melody
-        wave = self._dsp.synth(*spectrum, np.random.default_rng(_SEED))
+        wave = self._dsp.synth(*spectrum, np.random.default_rng(_SEED))  # pyright: ignore[reportCallIssue] - six tensors
         if voice.formant != 1.0:
             wave = self._shifted(wave, voice.formant)
         if self._outputs is None:

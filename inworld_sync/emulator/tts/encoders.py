@@ -9,7 +9,7 @@ a RIFF header for that chunk alone, and the chunks between them are bare.
 from __future__ import annotations
 
 import io
-from typing import Protocol
+from typing import Any, Protocol
 
 from inworld_sync.audio import wav
 from inworld_sync.audio.g711 import encode_alaw, encode_ulaw
@@ -176,7 +176,7 @@ class _SoundFile:
             import soundfile
         except ImportError as error:
             raise _missing(f"{container} {codec}", "soundfile") from error
-        options: dict[str, float] = {}
+        options: dict[str, Any] = {}
         if bit_rate is not None:
             span = _OPUS_MAX_BIT_RATE - _OPUS_MIN_BIT_RATE
             level = 1 - (bit_rate - _OPUS_MIN_BIT_RATE) / span
