@@ -115,7 +115,7 @@ struct iw_playout_stats {
     uint64_t received_frames; /* accepted pushes */
     uint64_t stale_frames;    /* refused, of items that were cleared or are over */
     uint64_t refused_frames;  /* refused, no room */
-    uint64_t resyncs;         /* live: jumps of the timestamps that began a new time base */
+    uint64_t resyncs;         /* live: new time bases, by jumps of timestamps or long pauses */
     uint64_t clears;
     uint64_t pulled_frames; /* output, the sum of the next five */
     uint64_t played_frames;

@@ -12,6 +12,7 @@
 /* Where a packet belongs. */
 struct place {
     int64_t position;
+    bool appended; /* it has no number of its own */
     bool reordered;
     bool rebased; /* transit times before it mean nothing any more */
 };
@@ -63,6 +64,19 @@ static uint64_t signed_ns(double ms)
     return (uint64_t)(int64_t)(ms * IWP_NS_PER_MS);
 }
 
+/*
+ * So late that it is another time base. What has no timestamp pauses when its source pauses:
+ * beyond the greatest delay that is no lateness, or all that follows would be skipped.
+ */
+static bool is_new_base(const struct iw_playout *playout, const struct place *place,
+                        double transit_ms)
+{
+    const struct iwp_bank *bank = &playout->producer.bank;
+    double limit_ms = playout->config.max_delay_ms + (place->appended ? 0 : RESYNC_MS);
+
+    return bank->started && transit_ms - bank->base_ms > limit_ms;
+}
+
 static void teach_bank(struct iw_playout *playout, const struct place *place, size_t frames,
                        uint64_t now_ns)
 {
@@ -71,10 +85,12 @@ static void teach_bank(struct iw_playout *playout, const struct place *place, si
     double source_ms = (double)place->position / per_ms;
     bool rounded;
     double time_ms = arrival_ms(playout, now_ns, &rounded);
+    bool late = is_new_base(playout, place, time_ms - source_ms);
 
     /* Before the first pull nobody knows when a packet will be used. */
-    if (place->rebased || rounded != producer->bank_rounded)
+    if (place->rebased || late || rounded != producer->bank_rounded)
         iwp_bank_restart(&producer->bank);
+    iwp_add(&playout->shared.resyncs, late);
     producer->bank_rounded = rounded;
     /* Less than the time between two pulls cannot be told from none. */
     producer->bank.min_delay_ms =
@@ -106,6 +122,7 @@ static struct place place_behind(const struct iw_playout *playout, const struct 
 {
     return (struct place){
         .position = playout->producer.write_position,
+        .appended = true,
         .rebased = item->order == IWP_NOT_BEGUN,
     };
 }

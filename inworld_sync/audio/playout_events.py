@@ -209,7 +209,7 @@ class PlayoutStats:
         received_frames: Of accepted pushes.
         stale_frames: Refused, since their item was over.
         refused_frames: Refused, since there was no room.
-        resyncs: Jumps of the timestamps that began a new time base.
+        resyncs: Live: new time bases, by jumps of the timestamps or by long pauses.
         clears: Calls of :meth:`Playout.clear`.
         pulled_frames: All output, the sum of the next five.
         played_frames: Output that is sound of the source.

@@ -333,6 +333,20 @@ def test_live_delay_follows_the_network() -> None:
     assert targets[-1] <= 60
 
 
+def test_live_source_may_pause() -> None:
+    """A source without timestamps that is silent for 10 s goes on, and nothing is left out."""
+    player = live_player()
+    for number in range(200):
+        player.now_ms += 10_000 if number == 100 else 0
+        player.push(counting(number * 320, 320))
+        player.read(20)
+
+    stats = player.playout.stats()
+    assert stats.skipped_frames == 0
+    assert stats.delay_ms < 150
+    assert stats.resyncs == 1
+
+
 def test_live_overrun_is_skipped() -> None:
     """A stream that lags more than max_delay_ms behind is caught up by leaving sound out."""
     player = Player(mode="live", max_delay_ms=500, time_scaling=False)
