@@ -15,7 +15,6 @@ from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
-from inworld_sync.sessions.stt import Stt
 from inworld_sync.sessions.synthesis import Tts
 from inworld_sync.sessions.voices import Voices
 from inworld_sync.transport.http import HttpClient
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import OptionSettings
     from inworld_sync.sessions.realtime import Realtime
+    from inworld_sync.sessions.stt import Stt
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -116,6 +116,8 @@ class Inworld:
         with self._lock:
             self._require_open()
             if self._stt is None:
+                from inworld_sync.sessions.stt import Stt
+
                 self._stt = Stt(self._connector, self._shared_http())
             return self._stt
 

@@ -1,0 +1,11 @@
+"""Transcribe a recording: text, subtitles, and when each word was said."""
+
+from inworld_sync import Inworld
+
+with Inworld() as iw:
+    iw.tts.synthesize("The train leaves at nine. Do not be late.").save("platform.wav")
+    transcript = iw.stt.transcribe("platform.wav", language="en-US")
+    print(transcript.text)
+    for word in transcript.words:
+        print(f"{word.start_ms:6d} ms  {word.text}")
+    print(transcript.to_srt())
