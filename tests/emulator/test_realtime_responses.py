@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -157,6 +158,39 @@ def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
     assert first == paced.next("response.done")["response"]["id"]
     assert first != paced.next("response.created")["response"]["id"]
     assert "completed" == paced.next("response.done")["response"]["status"]
+
+
+def test_responses_follow_each_other() -> None:
+    """A response does not begin before the cancelled one before it has said that it is done."""
+    may_end = threading.Event()
+
+    def slow_to_end(request: ReplyRequest) -> Iterator[ReplyPart]:
+        try:
+            yield from ["One. ", "Two. "] * 50
+        finally:
+            assert may_end.wait(10)
+
+    settings = Settings(pace=1)
+    with Emulator(
+        synthesizer=ToneSynthesizer(), reply_maker=slow_to_end, settings=settings
+    ) as server:
+        with open_realtime(server) as client:
+            client.write("Hi there!")
+            client.send("response.create")
+            client.next("response.output_audio.delta")
+            client.send("response.cancel")
+            client.send("response.create")
+            client.send("input_audio_buffer.clear")
+            before = types_of(client.until("input_audio_buffer.cleared"))
+            may_end.set()
+            events = client.until("response.created")
+            client.send("response.cancel")
+            client.until("response.done")
+
+    assert "response.created" not in before
+    assert "cancelled" == next(
+        event["response"]["status"] for event in events if event["type"] == "response.done"
+    )
 
 
 def test_second_response_is_refused(paced: RealtimeClient) -> None:

@@ -72,6 +72,15 @@ def test_ignored_spelling(realtime: RealtimeClient) -> None:
     assert "provider_data" not in session
 
 
+def test_own_fields(realtime: RealtimeClient) -> None:
+    """The server alone says who the session is and when it ends."""
+    session = realtime.update(id="mine", object="thing", expires_at=1)
+
+    assert session["id"].startswith("sess_")
+    assert "realtime.session" == session["object"]
+    assert session["expires_at"] > 1
+
+
 # What a client writes, and what the service says it is.
 FORMATS: list[tuple[Any, dict[str, Any]]] = [
     ("pcm16", {"type": "audio/pcm", "rate": 24000}),

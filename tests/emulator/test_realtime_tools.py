@@ -126,6 +126,23 @@ def test_server_continues_by_itself(with_tools: RealtimeClient) -> None:
     assert "The weather says: rain." == response["output"][0]["content"][0]["text"]
 
 
+def test_server_waits_for_all_outputs(realtime: RealtimeClient) -> None:
+    """After two calls the server continues by itself when both were answered."""
+    names = ("garden_light", "garden_water")
+    tools = [{"type": "function", "name": name, "parameters": {}} for name in names]
+    realtime.update(tools=tools, output_modalities=["text"])
+    calls = realtime.ask("How is the garden?")[-1]["response"]["output"]
+    assert list(names) == [call["name"] for call in calls]
+    answer(realtime, calls[0], "on")
+    realtime.send("input_audio_buffer.clear")
+    before = [event["type"] for event in realtime.until("input_audio_buffer.cleared")]
+    answer(realtime, calls[1], "off")
+
+    said = realtime.next("response.done")["response"]["output"][0]["content"][0]["text"]
+    assert "response.created" not in before
+    assert "The garden light says: on. The garden water says: off." == said
+
+
 def test_unknown_call(with_tools: RealtimeClient) -> None:
     """Output of a call that was never made is refused."""
     answer(with_tools, {"call_id": "call_nobody"}, "rain")

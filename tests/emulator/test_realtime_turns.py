@@ -220,6 +220,17 @@ def test_clear() -> None:
         assert "Bob." == client.next(f"{TRANSCRIPTION}.completed")["transcript"]
 
 
+def test_times_go_on_after_a_clear() -> None:
+    """Times are those of all audio of the session, also of what was forgotten."""
+    with session({"type": "server_vad", "prefix_padding_ms": 0}) as client:
+        client.hear(sound(25, 0.0))
+        client.send("input_audio_buffer.clear")
+        client.hear(sound(5, 0.0) + HELLO)
+
+        started = client.next("input_audio_buffer.speech_started")
+        assert 30 * WINDOW_MS == started["audio_start_ms"]
+
+
 def test_turn_suggestion() -> None:
     """A pause in a turn is suggested as its end, and taken back when the user goes on."""
     detection = {"type": "semantic_vad", "eagerness": "low"}
