@@ -92,6 +92,15 @@ VOICES = (
         speed=0.92,
     ),
     Voice(
+        voice_id="Clive",
+        gender="male",
+        description="Low and quick",
+        tags=("quick",),
+        pitch=0.64,
+        formant=0.88,
+        speed=1.16,
+    ),
+    Voice(
         voice_id="Wren",
         gender="neutral",
         description="Between low and high",

@@ -67,9 +67,7 @@ class Collector(FrameProcessor):
 
 async def talk(url: str, key: str, question: bytes) -> str:
     """A written greeting, a spoken question that leads to a call, and an interruption."""
-    llm = InworldRealtimeLLMService(
-        api_key=key, base_url=f"{url}/api/v1/realtime/session", voice="Dennis"
-    )
+    llm = InworldRealtimeLLMService(api_key=key, base_url=f"{url}/api/v1/realtime/session")
 
     async def get_weather(params: Any) -> None:
         assert params.arguments == {"city": "London"}, params.arguments
