@@ -8,7 +8,9 @@ Threads: belongs to the thread that reads; only ``restart_idle`` is called from 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from inworld_sync.audio.resample import Resampler
@@ -33,6 +35,7 @@ from inworld_sync.emulator.recognition.turns import end_of_turn_confidence
 
 __all__ = ["Ears", "Talk", "transcribe"]
 
+_logger = logging.getLogger("inworld_sync.emulator")
 # Source: the refusal that OpenAI's service gives to a shorter commit.
 _MIN_COMMIT_MS = 100
 # So often a pause in a turn is looked at.
@@ -117,7 +120,7 @@ class Ears:
             listener = self._open_listener()
             self._heard_bytes += len(step)
             self._uncommitted_bytes += len(step)
-            self._take(listener.feed(step))
+            self._take(self._heard(partial(listener.feed, step)))
             if self._is_speaking:
                 self._backchannel.listen(self.heard_ms, listener.pause_ms, self._config)
                 self._suggest(listener.pause_ms)
@@ -137,9 +140,9 @@ class Ears:
                 f"Error committing input audio buffer: buffer too small. Expected at least "
                 f"{_MIN_COMMIT_MS}ms of audio, but buffer only has {waiting_ms:.2f}ms of audio.",
             )
-        events = self._open_listener().end_turn()
+        events = self._heard(self._open_listener().end_turn)
         self._take(events)
-        if not events:
+        if not events and self._uncommitted_bytes:
             self._commit("", responds=False)
 
     def clear(self) -> None:
@@ -207,7 +210,37 @@ class Ears:
         responds = detection is not None and detection.get("create_response") is not False
         self._commit(event.text, responds=responds and bool(event.text))
 
+    def _heard(self, listen: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
+        """Listen; an engine that fails costs the turn and not the session."""
+        try:
+            return listen()
+        except Exception as error:
+            _logger.exception("a turn of the user was not understood")
+            item_id = self._add_item()
+            self._drop()
+            self._talk.events.send(
+                "conversation.item.input_audio_transcription.failed",
+                item_id=item_id,
+                content_index=0,
+                error={
+                    "type": "transcription_error",
+                    "code": "audio_unintelligible",
+                    "message": f"{type(error).__name__}: {error}",
+                    "param": None,
+                },
+            )
+            return []
+
     def _commit(self, text: str, *, responds: bool) -> None:
+        partial_text = self._partial
+        item_id = self._add_item()
+        self._next_item()
+        transcribe(self._talk, self._config, item_id, text, told=partial_text)
+        if responds:
+            self._talk.turn_ended()
+
+    def _add_item(self) -> str:
+        """Make what is not committed a message of the user; return its id."""
         item_id = self._item_id
         self._uncommitted_bytes = 0
         conversation = self._talk.conversation
@@ -226,11 +259,7 @@ class Ears:
         }
         conversation.add(item)
         conversation.finish(item)
-        partial = self._partial
-        self._next_item()
-        transcribe(self._talk, self._config, item_id, text, told=partial)
-        if responds:
-            self._talk.turn_ended()
+        return item_id
 
     def _tell_partial(self, text: str) -> None:
         told, self._partial = self._partial, text

@@ -4,8 +4,9 @@ One Realtime session: what each client event does.
 Threads: the connection's thread works off events in order, audio included; each response has a
 thread of its own.
 
-Locks: ``_lock`` guards the settings and the responses, and is held for moments only; a response is
-created and announced under no lock.
+Locks: ``_lock`` guards the settings and the responses, and is held for moments only.
+``session.updated`` is queued under it, which never waits, so that the last one told is the one in
+force. The conversation's lock may be taken inside it, never the other way round.
 """
 
 from __future__ import annotations
