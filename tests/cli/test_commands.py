@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from inworld_sync import Inworld, __version__
+from inworld_sync import Inworld, ServiceError, __version__
 from inworld_sync.emulator import Emulator
 
 from support.commands import Run
@@ -163,6 +163,19 @@ def test_emulator_as_text(start: Start) -> None:
     assert ["url", "ws_url", "api_key", "hearing"] == [line[0] for line in lines[:4]]
     assert urllib.request.Request(lines[0][1]).host
     assert ["Ctrl-C", "ends", "it"] == lines[4]
+
+
+def test_emulator_with_a_chat_endpoint(start: Start) -> None:
+    """With --chat-url realtime replies come from there, and its refusal is told."""
+    with Emulator() as not_a_chat:
+        process = start("emulator", "--chat-url", not_a_chat.url, "--json")
+        facts = read_object(process)
+        with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
+            with iw.realtime.connect() as session:
+                with pytest.raises(ServiceError, match="404"):
+                    session.say("Hello.").wait(20)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
 
 
 def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
