@@ -30,7 +30,7 @@
  * taking one lower half after the other, and each number as long as no slot is contradicted.
  *
  * The shift is one of words and drags three bits of the next byte along: above the four bits
- * that a look-up reads, and never into the top one for ASCII. Any other byte is negative, and as
+ * that a look-up reads, and never into the top one for ASCII. Any other byte is negative: as
  * no threshold is above zero, it stays so wherever it is looked up.
  */
 IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
