@@ -94,8 +94,9 @@ def chart(results: Results) -> str:
         x, y = axes.x(row["mean"]), axes.y(row["events"])
         kind = "ours" if name in OURS else "other"
         drawn.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        # To the left of our line, so that names do not cross it.
-        offset, anchor = (-10, "end") if name in OURS else (10, "start")
+        # Names keep clear of our line, and of the edge.
+        left = name in OURS or x > 0.85 * WIDTH
+        offset, anchor = (-10, "end") if left else (10, "start")
         where = f'x="{x + offset:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}"'
         drawn.append(f"<text {where}>{escape(name)}</text>")
     body = "\n".join(drawn)
