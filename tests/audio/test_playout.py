@@ -440,6 +440,18 @@ def test_item_without_sound_is_done() -> None:
     assert [Kind.MARK, Kind.ITEM_DONE] == kinds(player.playout.poll())
 
 
+def test_item_that_another_one_follows_is_done() -> None:
+    """An item whose end nobody announced is done when the next one has begun."""
+    player = Player()
+    player.push(counting(0, 160), "a")
+    player.push(counting(0, 160), "b", end=True)
+    player.read(30)
+
+    done = [event.item for event in player.playout.poll() if event.kind is Kind.ITEM_DONE]
+
+    assert ["a", "b"] == done
+
+
 def test_events_of_an_item() -> None:
     """Start, end and draining are told in order, with their places and times."""
     player = Player()
