@@ -106,14 +106,14 @@ if TYPE_CHECKING:
     )
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
-    from inworld_sync.sessions.realtime_response import Response as Response
-    from inworld_sync.sessions.realtime_session import RealtimeSession as RealtimeSession
-    from inworld_sync.sessions.speech import AudioChunk as AudioChunk, Speech as Speech
-    from inworld_sync.sessions.stt_stream import SttStats as SttStats, SttStream as SttStream
-    from inworld_sync.sessions.synthesis import SpeechStream as SpeechStream
-    from inworld_sync.sessions.tools import tool as tool
-    from inworld_sync.sessions.tts import TtsConnection as TtsConnection
-    from inworld_sync.sessions.tts_context import TtsContext as TtsContext
+    from inworld_sync.sessions.realtime.response import Response as Response
+    from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
+    from inworld_sync.sessions.stt.stream import SttStats as SttStats, SttStream as SttStream
+    from inworld_sync.sessions.tools.function import tool as tool
+    from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
+    from inworld_sync.sessions.tts.context import TtsContext as TtsContext
+    from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
+    from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
 
 __version__ = "0.1.0"
 
@@ -195,11 +195,11 @@ _HOMES = {
     ],
     "sessions.connector": ["ConnectionLimiter"],
     "sessions.playback": ["Playback"],
-    "sessions.speech": ["AudioChunk", "Speech"],
-    "sessions.stt_stream": ["SttStats", "SttStream"],
-    "sessions.synthesis": ["SpeechStream"],
-    "sessions.tts": ["TtsConnection"],
-    "sessions.tts_context": ["TtsContext"],
+    "sessions.tts.speech": ["AudioChunk", "Speech"],
+    "sessions.stt.stream": ["SttStats", "SttStream"],
+    "sessions.tts.service": ["SpeechStream"],
+    "sessions.tts.connection": ["TtsConnection"],
+    "sessions.tts.context": ["TtsContext"],
     "models.realtime": [
         "OFF",
         "AlawFormat",
@@ -215,9 +215,9 @@ _HOMES = {
         "Session",
         "WebSearchTool",
     ],
-    "sessions.realtime_response": ["Response"],
-    "sessions.realtime_session": ["RealtimeSession"],
-    "sessions.tools": ["tool"],
+    "sessions.realtime.response": ["Response"],
+    "sessions.realtime.session": ["RealtimeSession"],
+    "sessions.tools.function": ["tool"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -15,7 +15,7 @@ from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
-from inworld_sync.sessions.synthesis import Tts
+from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.voices import Voices
 from inworld_sync.transport.http import HttpClient
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from inworld_sync.emulator import Emulator
     from inworld_sync.models.options import OptionSettings
-    from inworld_sync.sessions.realtime import Realtime
-    from inworld_sync.sessions.stt import Stt
+    from inworld_sync.sessions.realtime.service import Realtime
+    from inworld_sync.sessions.stt.service import Stt
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -116,7 +116,7 @@ class Inworld:
         with self._lock:
             self._require_open()
             if self._stt is None:
-                from inworld_sync.sessions.stt import Stt
+                from inworld_sync.sessions.stt.service import Stt
 
                 self._stt = Stt(self._connector, self._shared_http())
             return self._stt
@@ -127,7 +127,7 @@ class Inworld:
         with self._lock:
             self._require_open()
             if self._realtime is None:
-                from inworld_sync.sessions.realtime import Realtime
+                from inworld_sync.sessions.realtime.service import Realtime
 
                 self._realtime = Realtime(self._connector)
             return self._realtime

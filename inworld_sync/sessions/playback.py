@@ -24,7 +24,7 @@ from inworld_sync.errors import ClosedError, DeadlineExceeded, DeviceError, Inwo
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phone, WordTime
 from inworld_sync.sessions.cues import Cues
-from inworld_sync.sessions.speech import AudioChunk
+from inworld_sync.sessions.tts.speech import AudioChunk
 
 __all__ = ["Playback"]
 

@@ -17,7 +17,7 @@ from inworld_sync.models.realtime import (
     SpeechStarted,
     UserTranscriptCompleted,
 )
-from inworld_sync.sessions.realtime_session import RealtimeSession
+from inworld_sync.sessions.realtime.session import RealtimeSession
 
 from support.scripted_ears import ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer

@@ -21,10 +21,10 @@ from inworld_sync import (
     StreamEnded,
 )
 from inworld_sync.models.realtime import Message, Session
-from inworld_sync.sessions.realtime_events import MessageUnreadable, SessionReconnected
-from inworld_sync.sessions.realtime_response import Response
-from inworld_sync.sessions.realtime_session import RealtimeSession
-from inworld_sync.sessions.tools import tool
+from inworld_sync.sessions.realtime.events import MessageUnreadable, SessionReconnected
+from inworld_sync.sessions.realtime.response import Response
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.tools.function import tool
 
 from support.peers import BINARY, TEXT
 from support.scripted_realtime import (

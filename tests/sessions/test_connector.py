@@ -21,7 +21,7 @@ from inworld_sync import (
     __version__,
 )
 from inworld_sync.emulator import Emulator
-from inworld_sync.sessions.tts import TtsConnection
+from inworld_sync.sessions.tts.connection import TtsConnection
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve

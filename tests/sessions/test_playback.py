@@ -13,7 +13,7 @@ from inworld_sync import AudioEncoding, ConnectionLost, NullSpeaker, Playback, W
 from inworld_sync.audio.wav import read_wav
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.tts import Phone, WordTime
-from inworld_sync.sessions.speech import AudioChunk
+from inworld_sync.sessions.tts.speech import AudioChunk
 
 from support.sound_card import PATIENCE_S, until
 

@@ -1,0 +1,1 @@
+"""Realtime conversations: the session, its responses, its speech and its tools."""

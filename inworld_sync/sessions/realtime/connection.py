@@ -1,0 +1,176 @@
+"""
+One socket of a realtime session. The session may have several, one after another.
+
+Threads and locks: those of ``base.py``; the monitor is the session's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from inworld_sync.audio import base64
+from inworld_sync.audio.split import Splitter
+from inworld_sync.errors import InworldError, RemoteProtocolError
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.options import Options
+from inworld_sync.models.realtime import AudioDelta, BackchannelDelta, ErrorReported
+from inworld_sync.sessions.base import Connection
+from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.realtime.events import MessageUnreadable
+from inworld_sync.transport.websocket import Link
+from inworld_sync.wire.codec import JsonObject, load_object
+from inworld_sync.wire.realtime import events
+from inworld_sync.wire.realtime.events import AudioReceived, BackchannelReceived, RealtimeMessage
+from inworld_sync.wire.realtime.faults import SessionFault, is_fatal, service_error
+
+if TYPE_CHECKING:
+    from inworld_sync.sessions.realtime.core import RealtimeCore
+
+__all__ = ["RealtimeConnection", "Received", "audio_splitter", "read_message"]
+
+Received: TypeAlias = RealtimeMessage | MessageUnreadable
+
+_SOUND_TYPES = (AudioDelta.type.encode(), BackchannelDelta.type.encode())
+
+
+class RealtimeConnection(Connection[Received]):
+    """
+    A connection of a session.
+
+    Args:
+        core: The session's state, which follows every message.
+        link: Open, and owned by this object from now on.
+        options: The client's settings.
+        on_closed: Called once, on an arbitrary thread, when both threads have left.
+    """
+
+    service = "realtime"
+
+    def __init__(
+        self,
+        core: RealtimeCore,
+        link: Link,
+        options: Options,
+        *,
+        on_closed: Callable[[], None],
+    ) -> None:
+        # The session outlives its connections, and so do its streams and who waits for them.
+        super().__init__(link, options, on_closed=on_closed, monitor=core.monitor)
+        self._core = core
+        self._splitter = audio_splitter()
+
+    @property
+    def name(self) -> str:
+        """The connection's name, unique in the process."""
+        return self._link.name
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id for the connection, to quote to its support, or None."""
+        return self._link.request_id
+
+    def start(self) -> None:
+        """Start both threads, or free all that this connection holds."""
+        self._start()
+
+    def send(self, message: str, timeout: float | None = None, *, needs_room: bool = True) -> None:
+        """
+        Queue a message; see :meth:`Link.send`.
+
+        Raises:
+            ConnectionLost: The connection is over; nothing was queued.
+            ClosedError: This side closed it.
+            DeadlineExceeded: There was no room in time; nothing was queued.
+        """
+        seconds = self._options.send_timeout if timeout is None else timeout
+        self._link.send(message, timeout=seconds, needs_room=needs_room)
+
+    # The reader's part.
+
+    def _parse(self, message: memoryview) -> Received:
+        return read_message(message, self._splitter)
+
+    def _apply(self, event: Received) -> None:
+        self._core.receive(self, event)
+
+    def _after(self, event: Received) -> None:
+        if isinstance(event, SessionFault):
+            raise service_error(event)
+        if isinstance(event, ErrorReported) and is_fatal(event.error):
+            raise service_error(event.error)
+
+    def _must_pause(self) -> bool:
+        if self._closing or self._link.end is not None or self._core.is_awaited:
+            return False
+        return self._core.worker.is_full or super()._must_pause()
+
+    def _conclude(self, ended: StreamEnded) -> StreamEnded:
+        try:
+            return self._core.connection_ended(self, ended)
+        except Exception:
+            # Whoever waits must learn of the end, whatever is wrong with its meaning.
+            self._core.end(ended)
+            raise
+
+    def _streams(self) -> list[EventStream[Any]]:
+        return self._core.streams_of(self)
+
+
+def audio_splitter() -> Splitter:
+    """Make what :func:`read_message` takes; each reader has its own."""
+    return Splitter("delta", "type")
+
+
+def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
+    """
+    Read one message; sound is decoded on the way in where it is written plainly.
+
+    Raises:
+        RemoteProtocolError: It is no JSON at all, which leaves nothing to be trusted.
+    """
+    split = splitter.split(message)
+    sound = None
+    # Other deltas are texts, which may look like base64.
+    if split is not None and split.audio is not None and split.picks[0] in _SOUND_TYPES:
+        body, sound = load_object(split.rest), split.audio
+    else:
+        body = load_object(message)
+    try:
+        return _with_sound(events.read_object(body), sound)
+    except InworldError as error:
+        return _unreadable(body, error)
+
+
+def _with_sound(event: RealtimeMessage, sound: bytes | None) -> RealtimeMessage:
+    """An event as users see it, its sound decoded; *sound* is one that was decoded already."""
+    if isinstance(event, AudioReceived):
+        return AudioDelta(
+            event.response_id,
+            event.item_id,
+            base64.decode(event.delta) if sound is None else sound,
+            event.output_index,
+            event.content_index,
+            event_id=event.event_id,
+            extra=event.extra,
+        )
+    if isinstance(event, BackchannelReceived):
+        sound = base64.decode(event.delta) if sound is None else sound
+        return BackchannelDelta(
+            event.backchannel_id, sound, event_id=event.event_id, extra=event.extra
+        )
+    return event
+
+
+def _unreadable(body: JsonObject, error: InworldError) -> MessageUnreadable:
+    response = body.get("response")
+    response_id = body.get("response_id")
+    if response_id is None and isinstance(response, dict):
+        response_id = response.get("id")
+    name = body.get("type")
+    if not isinstance(error, RemoteProtocolError):
+        cause, error = error, RemoteProtocolError(f"cannot read {name}: {error}")
+        error.__cause__ = cause
+    return MessageUnreadable(
+        str(name), error, response_id if isinstance(response_id, str) else None
+    )

@@ -1,0 +1,159 @@
+"""
+What a realtime session itself tells, among the events of the service: one stream for both.
+
+A handler is registered for one by its class, or by the class's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from inworld_sync.errors import InworldError
+from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.realtime import FunctionCall, McpApprovalRequest, RealtimeEvent
+
+if TYPE_CHECKING:
+    from inworld_sync.sessions.realtime.response import Response
+
+__all__ = [
+    "ApprovalRequested",
+    "Interrupted",
+    "MessageUnreadable",
+    "ResponseStarted",
+    "SessionEvent",
+    "SessionReconnected",
+    "ToolAnswered",
+    "ToolCalled",
+]
+
+
+@attrs.frozen
+class ResponseStarted:
+    """
+    A response has begun, whoever asked for it.
+
+    Attributes:
+        response: Its handle; what it says from here on is kept there as long as somebody holds it.
+    """
+
+    response: Response
+
+
+@attrs.frozen
+class Interrupted:
+    """
+    Speech was cut short: the user began to speak, or ``interrupt`` was called.
+
+    Attributes:
+        heard_ms: For each item that was cut, by its id, how much of it was heard.
+        cancelled: The ids of the responses that were cancelled.
+    """
+
+    heard_ms: Mapping[str, float]
+    cancelled: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class ToolCalled:
+    """
+    The model calls a function.
+
+    Attributes:
+        call: Its name and arguments.
+        response_id: The response that calls it.
+        is_ours: Whether a function of this session runs and answers; else the application answers
+            with ``answer``.
+    """
+
+    call: FunctionCall
+    response_id: str
+    is_ours: bool
+
+
+@attrs.frozen
+class ToolAnswered:
+    """
+    The model was given what a function returned.
+
+    Attributes:
+        call: What was called.
+        output: The text that the model was given.
+        error: What the function raised, or why it could not run; None if all went well.
+        duration_ms: From the call to the answer.
+    """
+
+    call: FunctionCall
+    output: str
+    error: Exception | None
+    duration_ms: float
+
+
+@attrs.frozen
+class ApprovalRequested:
+    """
+    The service asks whether it may call a tool of a server.
+
+    Attributes:
+        request: What it wants to call.
+        is_ours: Whether the session's ``on_approval`` decides; else the application answers with
+            ``approve``.
+    """
+
+    request: McpApprovalRequest
+    is_ours: bool
+
+
+@attrs.frozen
+class SessionReconnected:
+    """
+    The connection was lost, and another one carries the session on.
+
+    Attributes:
+        cause: How the old one ended.
+        attempts: How often the service was dialled.
+        outage_ms: From the loss to the new session's readiness.
+        told_items: How many items of the conversation the new session was told.
+        lost_items: The ids of those that it could not be told, such as a turn of the user that was
+            not yet written down.
+        lost_input_ms: Sound that was sent and belonged to no finished turn.
+    """
+
+    cause: InworldError | None
+    attempts: int
+    outage_ms: float
+    told_items: int
+    lost_items: tuple[str, ...]
+    lost_input_ms: float
+
+
+@attrs.frozen
+class MessageUnreadable:
+    """
+    A message of a known kind lacks what it must have; the session goes on without it.
+
+    Attributes:
+        type: The message's own name for itself.
+        error: What is wrong with it.
+        response_id: The response that it belongs to, which then cannot end well; None if it names
+            none.
+    """
+
+    type: str
+    error: InworldError
+    response_id: str | None = None
+
+
+SessionEvent: TypeAlias = (
+    RealtimeEvent
+    | UnknownEvent
+    | ApprovalRequested
+    | Interrupted
+    | MessageUnreadable
+    | SessionReconnected
+    | ResponseStarted
+    | ToolAnswered
+    | ToolCalled
+)

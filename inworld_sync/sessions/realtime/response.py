@@ -1,0 +1,369 @@
+"""
+One response of a realtime session: its text and its speech while they come, and how it ended.
+
+A response keeps what nobody has taken yet for as long as somebody holds its handle; one that
+nobody holds costs nothing. Text and speech are two streams, so that taking one never waits for the
+other to be taken.
+
+Lock rule: the session's monitor guards the streams and the state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from inworld_sync.devices.speaker import Speaker
+from inworld_sync.errors import AudioError, InworldError, ServiceError
+from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.realtime import AudioDelta, AudioFormat, ResponseInfo, Usage
+from inworld_sync.models.tts import AudioConfig, AudioEncoding
+from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.playback import Playback
+from inworld_sync.sessions.realtime.audio import pcm_of
+from inworld_sync.sessions.tts.speech import AudioChunk, Speech
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.wire.realtime.faults import service_error
+from inworld_sync.wire.realtime.responses import ResponseState
+
+__all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
+
+# For the next piece. A response may have to wait for the one before it, and for tools.
+_PIECE_SECONDS = 60.0
+
+_WHOLE_SECONDS = 300.0
+
+
+class Owner(Protocol):
+    """What a response needs of its session."""
+
+    @property
+    def monitor(self) -> Monitor:
+        """Guards the response's streams and state."""
+        ...
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """The form of what comes now."""
+        ...
+
+    def await_final(self, state: ResponseState, deadline: Deadline) -> None:
+        """Wait for a response's end; keeps the reader reading meanwhile."""
+        ...
+
+    def cancel_response(self, response: Response) -> None:
+        """Cancel a response in whatever state."""
+        ...
+
+    def add_player(self, player: ResponsePlayer) -> None:
+        """Have a player stopped when speech is interrupted."""
+        ...
+
+    def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
+        """Forget a player; *is_heard* says that nothing of its items is to be cut any more."""
+        ...
+
+
+class Response:
+    """
+    One response, from its request to its one final state.
+
+    Made by ``say`` and ``respond`` of a session; those that the service begins by itself come with
+    :class:`ResponseStarted`. Its streams end when it is completed or cancelled, and raise when it
+    failed or is incomplete; :attr:`status` tells them apart.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        state: ResponseState,
+        text: EventStream[str],
+        audio: EventStream[AudioDelta],
+    ) -> None:
+        self._owner = owner
+        self._state = state
+        self._text = text
+        self._audio = audio
+        self._given_pieces = 0
+        self._damage: InworldError | None = None
+        self._error: InworldError | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The service's name for it, None until it has begun."""
+        return self._state.id
+
+    @property
+    def status(self) -> str:
+        """
+        Where it is in its life.
+
+        ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``, ``failed`` or
+        ``incomplete``.
+        """
+        return self._state.status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended; then :attr:`status` does not change any more."""
+        return self._state.is_final
+
+    @property
+    def text(self) -> str:
+        """What it wrote or said, so far."""
+        with self._owner.monitor:
+            return self._state.text
+
+    @property
+    def info(self) -> ResponseInfo | None:
+        """The service's last description of it, None until it has begun."""
+        return self._state.info
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it cost; None until it has ended, and where the service does not say."""
+        return None if self._state.info is None else self._state.info.usage
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """What was asked to come back with it, and what the service adds."""
+        return {} if self._state.info is None else self._state.info.metadata
+
+    @property
+    def error(self) -> InworldError | None:
+        """Why it failed or is incomplete; None before its end, and when all went well."""
+        return self._error
+
+    @property
+    def audio(self) -> ResponseAudio:
+        """What it says aloud."""
+        return ResponseAudio(self, self._owner, self._audio)
+
+    def text_stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[str]:
+        """
+        Iterate over the text as it comes, written or spoken; all calls share one place in it.
+
+        Args:
+            timeout: The most seconds to wait for each piece; None waits for ever.
+
+        Raises:
+            DeadlineExceeded: No piece came in time; iterating again goes on where it stopped.
+            ServiceError: The response failed, or is incomplete; ``code`` is the reason.
+            ConnectionLost: The connection was lost before it ended.
+        """
+        # A generator, so that it keeps this handle, which the session holds weakly.
+        yield from self._text.events(timeout)
+
+    def wait(self, timeout: float | None = _WHOLE_SECONDS) -> Response:
+        """
+        Wait until it has ended, and return it.
+
+        Raises:
+            DeadlineExceeded: It had not ended after *timeout* seconds; it goes on.
+            ServiceError: It failed, or is incomplete; ``code`` is the reason.
+            ConnectionLost: The connection was lost before it ended.
+        """
+        self._owner.await_final(self._state, Deadline(timeout, "the response"))
+        self._text.raise_end()
+        return self
+
+    def cancel(self) -> None:
+        """Stop it, also before it has begun; what it had said or written stays."""
+        self._owner.cancel_response(self)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.id or 'not begun'} {self.status}>"
+
+    # The session's side; the monitor is held.
+
+    @property
+    def state(self) -> ResponseState:
+        """What is known of it."""
+        return self._state
+
+    @property
+    def streams(self) -> tuple[EventStream[str], EventStream[AudioDelta]]:
+        """Its text and its speech."""
+        return self._text, self._audio
+
+    def follow_text(self) -> None:
+        """Give the text that has come since the last time."""
+        for piece in self._state.pieces(self._given_pieces):
+            self._given_pieces += 1
+            self._text.append(piece, len(piece))
+
+    def add_audio(self, event: AudioDelta) -> None:
+        """Take a piece of its speech."""
+        self._audio.append(event, len(event.audio))
+
+    def damage(self, error: InworldError) -> None:
+        """Note that a part of it was lost; it cannot end well any more."""
+        self._damage = self._damage or error
+
+    def stop(self) -> None:
+        """Give no more, for this side has cancelled it; what nobody has heard is dropped."""
+        ended = StreamEnded("client", reason="cancelled")
+        self._text.end(ended)
+        self._audio.end(ended)
+        self._audio.discard()
+
+    def end(self, error: InworldError | None) -> None:
+        """Follow the end of it; *error* is what ended the session, None for its own end."""
+        if self._state.status != "cancelled":
+            self._error = error or failure_of(self._state) or self._damage
+        ended = StreamEnded("server", reason=self._state.status, error=self._error)
+        self._text.end(ended)
+        self._audio.end(ended)
+
+
+def failure_of(state: ResponseState) -> ServiceError | None:
+    """The error that a response ended with, None if it ended well."""
+    if state.status in ("completed", "cancelled"):
+        return None
+    if state.error is not None:
+        return service_error(state.error)
+    details = None if state.info is None else state.info.status_details
+    cause = None if details is None else details.error
+    if cause is not None and (cause.code or cause.message):
+        return service_error(cause)
+    reason = details.reason if details is not None else ""
+    return ServiceError(
+        f"the response is {state.status}: {reason or 'the service gives no reason'}",
+        code=reason or None,
+        retryable=reason == "server_error",
+    )
+
+
+class ResponseAudio:
+    """
+    What a response says aloud, as it comes.
+
+    Iterating gives :class:`~inworld_sync.AudioChunk` of 16-bit PCM, whatever the session's format;
+    their ``context_id`` is the item. All iterations share one place in it.
+
+    Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(self, response: Response, owner: Owner, stream: EventStream[AudioDelta]) -> None:
+        self._response = response
+        self._owner = owner
+        self._stream = stream
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second."""
+        return self._owner.output_format.rate_hz
+
+    def __iter__(self) -> Iterator[AudioChunk]:
+        return self.stream()
+
+    def stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[AudioChunk]:
+        """
+        Iterate with a limit of your own; see :meth:`Response.text_stream` for it and the errors.
+
+        It ends with the response, and when speech is interrupted.
+        """
+        audio_format = self._owner.output_format
+        position_ms = 0.0
+        for event in self._stream.events(timeout):
+            chunk = AudioChunk(
+                event.item_id,
+                bytes(pcm_of(event.audio, audio_format)),
+                AudioEncoding.PCM,
+                audio_format.rate_hz,
+                position_ms,
+            )
+            position_ms += chunk.duration_ms or 0.0
+            yield chunk
+
+    def read(self, timeout: float | None = _PIECE_SECONDS) -> Speech:
+        """
+        Wait for all of it.
+
+        Args:
+            timeout: The most seconds to wait for each piece.
+        """
+        config = AudioConfig("PCM", self.sample_rate_hz)
+        return Speech.join(self.stream(timeout), config)
+
+    def save(self, path: str | os.PathLike[str], timeout: float | None = _PIECE_SECONDS) -> None:
+        """Wait for all of it and write a file, ``.wav``, ``.pcm`` or ``.raw``."""
+        self.read(timeout).save(path)
+
+    def play(self, speaker: AudioSink | None = None) -> Playback:
+        """
+        Play it and return at once; an interruption of the session stops it.
+
+        Args:
+            speaker: Of the same sample rate. None opens the default
+                :class:`~inworld_sync.Speaker` for it, which needs the extra ``audio``.
+
+        Raises:
+            AudioError: The speaker has another sample rate.
+            DeviceError: There is no default speaker.
+        """
+        rate_hz = self.sample_rate_hz
+        if speaker is not None and speaker.sample_rate_hz != rate_hz:
+            raise AudioError(
+                f"the speaker plays {speaker.sample_rate_hz} Hz and the session speaks {rate_hz} "
+                f"Hz: open the session with output_format=PcmFormat({speaker.sample_rate_hz})"
+            )
+        player = ResponsePlayer(self._response, self, self._owner)
+        playback = player.playback = Playback(
+            player,
+            Speaker(rate_hz) if speaker is None else speaker,
+            closes_speaker=speaker is None,
+        )
+        return playback
+
+
+class ResponsePlayer:
+    """A response on its way through a playback, and how much of each item was heard of it."""
+
+    def __init__(self, response: Response, audio: ResponseAudio, owner: Owner) -> None:
+        self._response = response
+        self._audio = audio
+        self._owner = owner
+        self._rate_hz = audio.sample_rate_hz
+        self._given: dict[str, int] = {}
+        self._is_cut = False
+        self.playback: Playback | None = None
+        owner.add_player(self)
+
+    # The playback's stream.
+
+    def __iter__(self) -> Iterator[AudioChunk]:
+        for chunk in self._audio:
+            samples = len(chunk.data) // 2
+            self._given[chunk.context_id] = self._given.get(chunk.context_id, 0) + samples
+            yield chunk
+
+    def close(self) -> None:
+        """End the stream; a playback that is interrupted before its end cancels the response."""
+        self._owner.remove_player(self, is_heard=not self._is_cut)
+        if not self._response.is_final:
+            self._response.cancel()
+
+    # For the session that interrupts.
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The items that it has played of."""
+        return tuple(self._given)
+
+    def clear(self) -> dict[str, int]:
+        """Stop at once; give how many samples of each item were heard."""
+        self._is_cut = True
+        if self.playback is None:
+            return {}
+        left = round(self.playback.interrupt() * self._rate_hz / 1000.0)
+        heard = {}
+        for item_id, samples in self._given.items():
+            heard[item_id] = min(left, samples)
+            left -= heard[item_id]
+        return heard

@@ -1,0 +1,219 @@
+"""
+Runs the functions that a model calls, a few at once, each with a limit of time.
+
+Threads: ``inworld-tool-...``, one a call that runs. A function cannot be stopped, so one that
+takes too long is answered for and its thread left to end by itself; it keeps its place until then.
+
+Lock rule: the session's monitor guards all fields; a function runs without it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+
+from inworld_sync.errors import DeadlineExceeded, LocalProtocolError, RemoteProtocolError
+from inworld_sync.models.realtime import FunctionCall, FunctionTool, HasDefinition, Tool
+from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.realtime.worker import Worker
+from inworld_sync.sessions.tools.function import ToolFunction
+
+__all__ = ["ToolResult", "ToolRunner"]
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+DEFAULT_MAX_AT_ONCE = 8
+
+
+# Told what the work gave, what it raised, and how many milliseconds it took.
+_Done = Callable[[object, "Exception | None", float], object]
+
+
+@attrs.frozen
+class ToolResult:
+    """
+    What came of a call.
+
+    Attributes:
+        call: What was called.
+        output: The text for the model.
+        error: Why it is no result, None if it is one.
+        duration_ms: From the call to here.
+    """
+
+    call: FunctionCall
+    output: str
+    error: Exception | None
+    duration_ms: float
+
+
+@attrs.define(eq=False)
+class _Run:
+    """Work for a thread; *is_over* is set once, by whoever is first: the work or its limit."""
+
+    name: str
+    work: Callable[[], object]
+    done: _Done
+    began: float = attrs.field(factory=time.monotonic)
+    is_over: bool = False
+
+
+class ToolRunner:
+    """
+    The functions of one session.
+
+    Args:
+        monitor: The session's.
+        worker: Watches limits of time and answers.
+        name: The session's, for threads.
+        timeout: Seconds for a function that has no limit of its own; None for no limit.
+        max_at_once: How many run side by side, 1 or more; further calls wait.
+        answer: Called by the worker with each result.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        worker: Worker,
+        name: str,
+        *,
+        timeout: float | None,
+        max_at_once: int,
+        answer: Callable[[ToolResult], object],
+    ) -> None:
+        self._monitor = monitor
+        self._worker = worker
+        self._name = name
+        self._timeout = timeout
+        self._max_at_once = max_at_once
+        self._answer = answer
+        self._context = contextvars.copy_context()
+        self._functions: dict[str, ToolFunction[..., object]] = {}
+        self._declared: set[str] = set()
+        self._waiting: deque[_Run] = deque()
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
+
+    # The monitor is held.
+
+    def declare(self, tools: tuple[Tool, ...]) -> None:
+        """Know these tools, besides those that are known; a name stands for its newest tool."""
+        for tool in tools:
+            if isinstance(tool, ToolFunction):
+                self._functions[tool.definition.name] = tool
+            elif isinstance(tool, (FunctionTool, HasDefinition)):
+                name = tool.name if isinstance(tool, FunctionTool) else tool.definition.name
+                self._functions.pop(name, None)
+                self._declared.add(name)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether this side answers a call of that name; else the application does."""
+        return name in self._functions or name not in self._declared
+
+    def start(self, call: FunctionCall) -> None:
+        """Run the function that is called, or answer that there is none."""
+        function = self._functions.get(call.name)
+        timeout = self._timeout
+        if function is not None and function.timeout is not None:
+            timeout = function.timeout
+        work: Callable[[], object] = partial(_refuse, call.name)
+        if function is not None:
+            work = partial(function.run, call.arguments)
+        self.begin(call.name, work, partial(self._answered, call), timeout)
+
+    def begin(
+        self, name: str, work: Callable[[], object], done: _Done, timeout: float | None
+    ) -> None:
+        """Do other work on such a thread; *done* is called by the worker."""
+        run = _Run(name, work, done)
+        if timeout is not None:
+            self._worker.put_later(timeout, partial(self._expire, run, timeout))
+        self._waiting.append(run)
+        self._fill()
+
+    def stop(self) -> None:
+        """Start nothing more, and answer for nothing more."""
+        self._stopped = True
+        self._waiting.clear()
+
+    # The monitor is not held.
+
+    def join(self, timeout: float) -> None:
+        """Wait for functions that run; one that does not return is left behind."""
+        until = time.monotonic() + timeout
+        with self._monitor:
+            threads = list(self._threads)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._threads) < self._max_at_once and not self._stopped:
+            run = self._waiting.popleft()
+            if run.is_over:
+                continue
+            thread = threading.Thread(
+                target=self._context.copy().run,
+                args=(self._run, run),
+                name=f"inworld-tool-{self._name}-{run.name or 'unnamed'}",
+                daemon=True,
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self, run: _Run) -> None:
+        output: object = None
+        error: Exception | None = None
+        try:
+            output = run.work()
+        except BaseException as raised:  # noqa: BLE001 - the user's function may raise anything
+            error = _as_exception(raised)
+        with self._monitor:
+            self._threads.remove(threading.current_thread())
+            self._finish(run, output, error)
+            self._fill()
+
+    def _expire(self, run: _Run, timeout: float) -> None:
+        with self._monitor:
+            error = DeadlineExceeded(f"{run.name} took longer than {timeout:g} s")
+            self._finish(run, None, error)
+
+    def _finish(self, run: _Run, output: object, error: Exception | None) -> None:
+        if run.is_over or self._stopped:
+            return
+        run.is_over = True
+        duration_ms = (time.monotonic() - run.began) * 1000.0
+        self._worker.put(partial(run.done, output, error, duration_ms))
+
+    def _answered(
+        self, call: FunctionCall, output: object, error: Exception | None, duration_ms: float
+    ) -> None:
+        text = str(output) if error is None else _error_text(error)
+        self._answer(ToolResult(call, text, error, duration_ms))
+
+
+def _refuse(name: str) -> object:
+    if not name:
+        raise RemoteProtocolError("the call names no function")
+    raise LocalProtocolError(f"there is no function {name!r}")
+
+
+def _as_exception(raised: BaseException) -> Exception:
+    if isinstance(raised, Exception):
+        return raised
+    # SystemExit and the like must not end more than the function.
+    error = RuntimeError(f"the function raised {type(raised).__name__}")
+    error.__cause__ = raised
+    return error
+
+
+def _error_text(error: Exception) -> str:
+    text = str(error)
+    kind = type(error).__name__
+    return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

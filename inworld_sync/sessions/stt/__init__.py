@@ -1,0 +1,1 @@
+"""Speech to text: streams that outlive their connections, and whole recordings."""

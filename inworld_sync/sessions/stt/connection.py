@@ -1,0 +1,148 @@
+r"""
+One socket of an STT stream, which may outlive several of them.
+
+Threads and locks: those of ``base.py``; the monitor is the stream's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+
+from inworld_sync.audio.frame import FrameBuilder, FrameForm
+from inworld_sync.errors import ConnectionLost, error_from_status
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.options import Options
+from inworld_sync.models.stt import SttEncoding, TranscribeConfig
+from inworld_sync.sessions.base import Connection
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.stt.turns import SttEvent
+from inworld_sync.transport.websocket import Link
+from inworld_sync.wire import stt
+from inworld_sync.wire.faults import ConnectionFault
+
+__all__ = ["SttConnection", "SttOwner"]
+
+
+class SttOwner(Protocol):
+    """What a connection belongs to."""
+
+    changed: Monitor
+    stream: EventStream[SttEvent]
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether only the last words are waited for."""
+        ...
+
+    def receive(self, event: SttEvent) -> None:
+        """Take an event; the monitor is held."""
+        ...
+
+    def note_end(self) -> None:
+        """Take note that the connection ends; the monitor is held."""
+        ...
+
+
+class SttConnection(Connection[stt.SttMessage]):
+    """
+    A connection whose configuration was sent.
+
+    Args:
+        link: Open.
+        options: The client's.
+        config: Of the stream.
+        owner: Gets the events.
+        on_closed: As in :class:`Connection`.
+    """
+
+    service = "stt"
+
+    def __init__(
+        self,
+        link: Link,
+        options: Options,
+        config: TranscribeConfig,
+        owner: SttOwner,
+        *,
+        on_closed: Callable[[], None],
+    ) -> None:
+        super().__init__(link, options, on_closed=on_closed, monitor=owner.changed)
+        is_ulaw = config.encoding is SttEncoding.MULAW
+        form = FrameForm.ULAW_FROM_S16 if is_ulaw else FrameForm.BYTES
+        self._frames = FrameBuilder(stt.AUDIO_HEAD, stt.AUDIO_TAIL, form)
+        self._owner = owner
+        self._fault: ConnectionFault | None = None
+
+    @classmethod
+    def open(
+        cls, connector: Connector, config: TranscribeConfig, owner: SttOwner, timeout: float | None
+    ) -> SttConnection:
+        """Connect and say what is wanted; the service does not acknowledge it."""
+        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout)
+        connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
+        connection._start()
+        try:
+            connection._send(stt.transcribe_config(config))
+        except BaseException:
+            connection.abort()
+            connection.close()
+            raise
+        return connection
+
+    def send_audio(self, pcm: bytes) -> None:
+        """Send 16-bit samples; the one place where audio becomes a message."""
+        self._link.send_frame(self._frames.build(pcm), timeout=self._options.send_timeout)
+
+    def end_turn(self) -> None:
+        """Have the service end the current turn."""
+        self._send(stt.end_turn())
+
+    def close_stream(self) -> None:
+        """Say that no more audio comes."""
+        self._send(stt.close_stream())
+
+    def _parse(self, message: memoryview) -> stt.SttMessage:
+        return stt.read(message)
+
+    def _apply(self, event: stt.SttMessage) -> None:
+        if isinstance(event, ConnectionFault):
+            # Fatal only if the service closes right after it, which _conclude will see.
+            self._fault = event
+            self._options.logger.warning(
+                "%s: the service reports code %d", self._link.name, event.code
+            )
+            return
+        self._fault = None
+        self._owner.receive(event)
+
+    def _conclude(self, ended: StreamEnded) -> StreamEnded:
+        self._owner.note_end()
+        if ended.by == "client":
+            return ended
+        if self._fault is not None:
+            fault = self._fault
+            error = error_from_status(
+                fault.code, fault.message, fault.details, request_id=self._link.request_id
+            )
+            return attrs.evolve(ended, error=error)
+        if ended.error is not None:
+            return ended
+        lost = ConnectionLost(
+            f"the {ended.by} closed the connection (code {ended.code} {ended.reason!r})",
+            code=ended.code,
+            reason=ended.reason,
+        )
+        return attrs.evolve(ended, error=lost)
+
+    def _must_pause(self) -> bool:
+        # Who waits for the last words may take no events at all.
+        return not self._owner.is_finishing and super()._must_pause()
+
+    def _streams(self) -> list[EventStream[Any]]:
+        # The stream may go on without this connection, which must not end it.
+        return [self._owner.stream] if self._ended is None else []

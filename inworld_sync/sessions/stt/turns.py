@@ -1,0 +1,190 @@
+"""
+What an STT service says about turns, followed over reconnects: events out, transcript out, and
+how much of the audio its final transcripts cover.
+
+Without threads and clocks; its owner's monitor guards it. Times are milliseconds of the stream,
+which are those of the service plus where the audio of its connection began.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import attrs
+
+from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.stt import (
+    Reconnected,
+    SpeechStarted,
+    SpeechStopped,
+    SttUsage,
+    TranscribeConfig,
+    Transcript,
+    Transcription,
+    Turn,
+    Word,
+)
+from inworld_sync.sessions.stt.repeats import Repeats
+
+__all__ = ["SttEvent", "TurnLog", "is_manual"]
+
+SttEvent: TypeAlias = (
+    Reconnected | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
+)
+
+# A word may begin before the moment at which speech was noticed.
+_ONSET_MS: Final = 500
+# Times are rounded, and an end may be told that lies in audio on its way.
+_TOLERANCE_MS: Final = 1000
+
+
+class TurnLog:
+    """
+    The turns of one stream.
+
+    Args:
+        is_manual: The user alone ends turns, so that every final answers an end.
+
+    Attributes:
+        covered_ms: Final transcripts cover the audio up to here; it need not be sent again.
+        is_speaking: Whether somebody speaks, as far as the service told.
+        is_open: Whether something was heard that no final has covered yet.
+        usage: What the service counted; None until it told.
+    """
+
+    def __init__(self, *, is_manual: bool) -> None:
+        self._is_manual = is_manual
+        self.covered_ms = 0.0
+        self.is_speaking = False
+        self.is_open = False
+        self.usage: SttUsage | None = None
+        self._turns: list[Turn] = []
+        self._offset_ms = 0
+        self._started_ms: int | None = None
+        self._silence_ms = 0
+        self._repeats = Repeats()
+
+    @property
+    def open_from_ms(self) -> float | None:
+        """Where the open turn may begin; None while there is none."""
+        if not self.is_open:
+            return None
+        return self.covered_ms if self._started_ms is None else self._started_ms
+
+    @property
+    def turn_count(self) -> int:
+        """How many turns are finished."""
+        return len(self._turns)
+
+    @property
+    def transcript(self) -> Transcript:
+        """All finished turns so far."""
+        return Transcript(tuple(self._turns), self.usage)
+
+    def restart(self, offset_ms: int) -> None:
+        """Go on with a connection whose audio begins at *offset_ms*."""
+        self._offset_ms = offset_ms
+        self._started_ms = None
+        self._silence_ms = 0
+        self._repeats.restart()
+
+    def note(self, event: SttEvent, sent_ms: float, mark_ms: float | None = None) -> list[SttEvent]:
+        """
+        Follow an event.
+
+        Args:
+            event: As the service sent it.
+            sent_ms: How much audio it was sent.
+            mark_ms: Where the oldest end of a turn is that was sent and may not be answered yet.
+
+        Returns:
+            What the user is told, on the stream's clock.
+        """
+        if isinstance(event, SpeechStarted):
+            return self._note_start(event, sent_ms)
+        if isinstance(event, SpeechStopped):
+            self.is_speaking = False
+            self._silence_ms = event.silence_ms
+            return [event]
+        if isinstance(event, SttUsage):
+            self.usage = event
+            return [event]
+        if not isinstance(event, Transcription):
+            return [event]
+        words = tuple(self._moved(word) for word in event.words)
+        if event.is_final:
+            return self._note_final(attrs.evolve(event, words=words), sent_ms, mark_ms)
+        text = self._repeats.new_part(event.text, is_final=False)
+        self.is_open = self.is_open or bool(text)
+        return [attrs.evolve(event, text=text, words=words)] if text or not event.text else []
+
+    def _note_start(self, event: SpeechStarted, sent_ms: float) -> list[SttEvent]:
+        start_ms = event.start_ms + self._offset_ms
+        if start_ms <= sent_ms + _TOLERANCE_MS:
+            self._started_ms = start_ms
+            if not self.is_open:
+                # Every turn before it has had its final transcript.
+                self._cover(start_ms - _ONSET_MS, sent_ms)
+        self.is_open = True
+        if self.is_speaking:
+            return []
+        self.is_speaking = True
+        return [attrs.evolve(event, start_ms=start_ms)]
+
+    def _note_final(
+        self, event: Transcription, sent_ms: float, mark_ms: float | None
+    ) -> list[SttEvent]:
+        text = event.text
+        end_ms = self._end_of(event.words, sent_ms)
+        if end_ms is not None:
+            # In the middle of the silence that follows, so that neither neighbour is cut.
+            self._cover(end_ms + max(self._silence_ms, event.silence_ms) / 2, sent_ms)
+        else:
+            text = self._repeats.new_part(text, is_final=True)
+            if self._is_manual and mark_ms is not None:
+                self._cover(mark_ms, sent_ms)
+            else:
+                self._repeats.note(text)
+        told: list[SttEvent] = []
+        if self.is_speaking:
+            told.append(SpeechStopped(event.silence_ms))
+        if text or not event.text:
+            told.append(attrs.evolve(event, text=text))
+        if text.strip():
+            self._turns.append(self._turn(text, event))
+        self.is_speaking = self.is_open = False
+        self._started_ms = None
+        self._silence_ms = 0
+        return told
+
+    def _turn(self, text: str, event: Transcription) -> Turn:
+        words = event.words
+        start_ms = words[0].start_ms if words else self._started_ms
+        end_ms = words[-1].end_ms if words else None
+        return Turn(text, words, start_ms, end_ms, event.voice_profile)
+
+    def _end_of(self, words: tuple[Word, ...], sent_ms: float) -> int | None:
+        """Where the last word ends; None where no times were told that make sense."""
+        end_ms = max((word.end_ms for word in words), default=0)
+        first_ms = max(self._offset_ms, self._started_ms or 0)
+        return end_ms if first_ms < end_ms <= sent_ms + _TOLERANCE_MS else None
+
+    def _cover(self, until_ms: float, sent_ms: float) -> None:
+        until_ms = min(until_ms, sent_ms)
+        if until_ms > self.covered_ms:
+            self.covered_ms = until_ms
+            self._repeats.clear()
+
+    def _moved(self, word: Word) -> Word:
+        by_ms = self._offset_ms
+        if not by_ms:
+            return word
+        return attrs.evolve(word, start_ms=word.start_ms + by_ms, end_ms=word.end_ms + by_ms)
+
+
+def is_manual(config: TranscribeConfig) -> bool:
+    """Whether the user alone ends turns."""
+    if config.soniox is not None:
+        return config.soniox.enable_endpoint_detection is False
+    own = config.inworld or config.assemblyai
+    return own is not None and own.vad_threshold == 0

@@ -1,0 +1,244 @@
+"""
+Functions that the model may call: their description from the signature, their call from JSON.
+
+No threads here; a session decides where a function runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import update_wrapper
+from typing import Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
+
+from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.models.realtime import FunctionTool
+from inworld_sync.sessions.tools.arguments import plain, read_argument
+from inworld_sync.sessions.tools.schema import read_docs, schema_of
+
+__all__ = ["ToolFunction", "tool"]
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+_REFUSED_KINDS = {
+    inspect.Parameter.POSITIONAL_ONLY: "is positional-only",
+    inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments",
+    inspect.Parameter.VAR_KEYWORD: "takes arguments of any name",
+}
+
+
+class ToolFunction(Generic[P, R]):
+    """
+    A function that the model may call; calling it here calls the function.
+
+    Attributes:
+        definition: What the model is told.
+        timeout: Seconds after which a session answers for the function, or None.
+
+    Thread safety: as the function's; a session may run several calls at once.
+    """
+
+    def __init__(
+        self, function: Callable[P, R], *, name: str | None, timeout: float | None
+    ) -> None:
+        self._function = function
+        self._name = name or str(getattr(function, "__name__", ""))
+        self.timeout = timeout
+        self._parameters = _parameters(function, self._name)
+        self._kinds = _kinds(function, self._name, self._parameters)
+        self.definition = self._define()
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function, as if it were not decorated."""
+        return self._function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<tool {self._name}>"
+
+    def run(self, arguments: str) -> str:
+        """
+        Call the function as the model asks.
+
+        Args:
+            arguments: A JSON object as text; ``""`` means no arguments.
+
+        Returns:
+            The result for the model: a text as it is, all else as JSON.
+
+        Raises:
+            RemoteProtocolError: The arguments are not what the function takes.
+            ConfigError: The result is nothing that JSON has.
+            Exception: Whatever the function raises.
+        """
+        # That the arguments fit the signature is what parsing has checked.
+        function = cast("Callable[..., object]", self._function)
+        return self._render(function(**self.parse(arguments)))
+
+    def parse(self, arguments: str) -> dict[str, object]:
+        """
+        Turn the model's arguments into values of the annotated types; nothing is converted.
+
+        Raises:
+            RemoteProtocolError: It is no JSON object, or an argument is missing, unknown or of
+                another type; the text is fit to be read by the model.
+        """
+        given = self._load(arguments)
+        unknown = [name for name in given if name not in self._parameters]
+        missing = [
+            name
+            for name, parameter in self._parameters.items()
+            if parameter.default is parameter.empty and name not in given
+        ]
+        problems = [f"{name} is not an argument" for name in unknown]
+        problems += [f"{name} is missing" for name in missing]
+        values: dict[str, object] = {}
+        for name in self._parameters:
+            if name not in given:
+                continue
+            try:
+                values[name] = read_argument(given[name], self._kinds[name], name)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise RemoteProtocolError(f"wrong arguments for {self._name}: {'; '.join(problems)}")
+        return values
+
+    def _load(self, arguments: str) -> dict[str, object]:
+        try:
+            given = json.loads(arguments or "{}")
+        except (ValueError, RecursionError) as error:
+            raise RemoteProtocolError(
+                f"wrong arguments for {self._name}: expected a JSON object, got text that is"
+                f" not JSON ({error})"
+            ) from None
+        if not isinstance(given, dict):
+            raise RemoteProtocolError(
+                f"wrong arguments for {self._name}: expected a JSON object,"
+                f" got {type(given).__name__}"
+            )
+        return given
+
+    def _render(self, result: object) -> str:
+        if isinstance(result, str):
+            return result
+        try:
+            return json.dumps(plain(result), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"tool {self._name} must return a text or what JSON has,"
+                f" got {type(result).__name__} ({error})"
+            ) from error
+
+    def _define(self) -> FunctionTool:
+        docs = read_docs(self._function)
+        properties: dict[str, object] = {}
+        for name, parameter in self._parameters.items():
+            schema = schema_of(self._kinds[name], f"{name} of tool {self._name}")
+            if parameter.default is None and "anyOf" in schema:
+                # None is said by leaving the argument out, which every model can.
+                note = {k: v for k, v in schema.items() if k == "description"}
+                schema = {**schema["anyOf"][0], **note}  # type: ignore[index]
+            elif parameter.default is not parameter.empty:
+                schema = {**schema, **_default(parameter.default)}
+            if name in docs.entries:
+                schema = {"description": docs.entries[name], **schema}
+            properties[name] = schema
+        required = [
+            name
+            for name, parameter in self._parameters.items()
+            if parameter.default is parameter.empty
+        ]
+        return FunctionTool(
+            name=self._name,
+            description=docs.text or None,
+            parameters={
+                "type": "object",
+                "properties": properties,
+                "required": required,
+                "additionalProperties": False,
+            },
+        )
+
+
+def _default(value: object) -> dict[str, object]:
+    default = plain(value)
+    try:
+        json.dumps(default, allow_nan=False)
+    except (TypeError, ValueError):
+        return {}
+    return {"default": default}
+
+
+def _parameters(function: Callable[..., object], name: str) -> dict[str, inspect.Parameter]:
+    if inspect.iscoroutinefunction(function):
+        raise ConfigError(f"tool {name} must be a plain function, got an async one")
+    try:
+        parameters = dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"tool {name} must have a signature: {error}") from error
+    for each in parameters.values():
+        if each.kind in _REFUSED_KINDS:
+            raise ConfigError(
+                f"{each.name} of tool {name} {_REFUSED_KINDS[each.kind]}: the model calls by name"
+            )
+    return parameters
+
+
+def _kinds(
+    function: Callable[..., object], name: str, parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, object]:
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ConfigError(
+            f"the annotations of tool {name} must be known where it is defined: {error}"
+        ) from error
+    for each in parameters:
+        if each not in hints:
+            hint = ", decorate the bound method instead" if each == "self" else ""
+            raise ConfigError(f"{each} of tool {name} must have a type annotation{hint}")
+    return hints
+
+
+@overload
+def tool(function: Callable[P, R], /) -> ToolFunction[P, R]: ...
+@overload
+def tool(
+    *, name: str | None = None, timeout: float | None = None
+) -> Callable[[Callable[P, R]], ToolFunction[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+) -> ToolFunction[P, R] | Callable[[Callable[P, R]], ToolFunction[P, R]]:
+    """
+    Make a function one that the model may call.
+
+    Name, types, defaults and the docstring become its description; ``Annotated[str, "..."]`` and
+    an ``Args:`` section describe arguments. Types may be str, int, float, bool, Literal, an Enum,
+    lists, ``dict[str, X]``, attrs classes and dataclasses, and any of them or None.
+
+    Args:
+        function: The function; its arguments are given by name.
+        name: What the model calls it; by default the function's own name.
+        timeout: Seconds after which a session tells the model that the function took too long.
+
+    Raises:
+        ConfigError: It cannot be described: an annotation is missing, or its type is not one
+            that JSON has.
+
+    >>> @tool
+    ... def weather(city: str, days: int = 1) -> str:
+    ...     "Weather for a city."
+    ...     return f"sunny in {city}"
+    >>> weather.run('{"city": "Oslo"}')
+    'sunny in Oslo'
+    """
+    if function is not None:
+        return ToolFunction(function, name=name, timeout=timeout)
+    return lambda function: ToolFunction(function, name=name, timeout=timeout)

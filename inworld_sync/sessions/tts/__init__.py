@@ -1,0 +1,1 @@
+"""Text to speech: connections, contexts, whole utterances and their playing."""

@@ -1,0 +1,49 @@
+"""Sound out of realtime messages: decoded on the way in or by a whole reader, it is the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inworld_sync.models.realtime import AudioDelta, BackchannelDelta
+from inworld_sync.sessions.realtime.connection import audio_splitter, read_message
+
+PLACES = {"response_id": "r", "item_id": "i", "output_index": 1, "content_index": 2}
+
+# Sound, sound under its older name, and a text that happens to be base64.
+BODIES = [
+    {"type": "response.output_audio.delta", **PLACES, "delta": "AAECAw==", "further": [1]},
+    {"delta": "", "type": "response.output_audio.delta", **PLACES},
+    {"type": "response.audio.delta", **PLACES, "delta": "AAECAw=="},
+    {"type": BackchannelDelta.type, "backchannel_id": "b", "delta": "AAEC"},
+    {"type": "response.output_audio_transcript.delta", **PLACES, "delta": "well"},
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_both_ways_agree(body: dict[str, object]) -> None:
+    """However a message is written, it becomes the same event."""
+    plain = json.dumps(body)
+    # A key with an escape is left to a whole reader.
+    escaped = plain.replace('"delta"', '"d\\u0065lta"')
+
+    assert audio_splitter().split(escaped.encode()) is None
+    slowly, quickly = (read_message(m.encode(), audio_splitter()) for m in (escaped, plain))
+    assert slowly == quickly
+
+
+def test_sound() -> None:
+    """A delta of speech brings its bytes and keeps what else stands in the message."""
+    event = read_message(json.dumps(BODIES[0]).encode(), audio_splitter())
+
+    assert isinstance(event, AudioDelta)
+    assert (b"\0\1\2\3", 1, 2) == (event.audio, event.output_index, event.content_index)
+    assert {"further": [1]} == event.extra
+
+
+def test_text_that_looks_like_base64() -> None:
+    """The words of a transcript stay words."""
+    event = read_message(json.dumps(BODIES[4]).encode(), audio_splitter())
+
+    assert event.delta == "well"

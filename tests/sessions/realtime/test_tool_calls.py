@@ -1,0 +1,696 @@
+"""Tools: functions run, answered once, in any order, and the model asked to go on."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inworld_sync import LocalProtocolError
+from inworld_sync.models.realtime import (
+    FunctionTool,
+    McpApprovalRequest,
+    McpTool,
+    PingReceived,
+    ProviderData,
+    ResponseConfig,
+    Session,
+    WebSearchTool,
+)
+from inworld_sync.sessions.realtime.events import (
+    ApprovalRequested,
+    ToolAnswered,
+    ToolCalled,
+)
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.tools.function import tool
+
+from support.scripted_realtime import Event, Script, Service, realtime
+
+PATIENCE_SECONDS = 10.0
+
+
+@tool
+def weather(city: str) -> str:
+    """Weather for a city."""
+    return f"sunny in {city}"
+
+
+@tool
+def now() -> dict[str, int]:
+    """The time."""
+    return {"hour": 12}
+
+
+@tool
+def broken() -> str:
+    """Always fails."""
+    raise ValueError("no luck")
+
+
+@tool
+def leave() -> str:
+    """Tries to end the program."""
+    raise SystemExit(3)
+
+
+def outputs(service: Service) -> dict[str, str]:
+    """What the client has answered, by call."""
+    return {
+        command["item"]["call_id"]: command["item"]["output"]
+        for command in service.said("conversation.item.create")
+        if command["item"]["type"] == "function_call_output"
+    }
+
+
+class Run:
+    """
+    A service that makes some calls in one response and waits for the next request.
+
+    Attributes:
+        outputs: What the calls were answered with.
+        requests: How many responses were asked for, the first one not counted.
+    """
+
+    def __init__(self, *calls: Callable[[Service], None], status: str = "completed") -> None:
+        self.calls = calls
+        self.status = status
+        self.outputs: dict[str, str] = {}
+        self.tools: list[Event] = []
+        self.requests = 0
+        self.done = threading.Event()
+
+    def script(self, service: Service) -> None:
+        self.tools = service.open().get("tools", [])
+        service.created("r1", service.request())
+        for call in self.calls:
+            call(service)
+        service.done("r1", self.status)
+        request = service.request()
+        self.outputs = outputs(service)
+        self.requests += 1
+        service.speak(request, 2, "Well.")
+        self.done.set()
+        service.until_left()
+
+
+def called(name: str, arguments: str = "{}", number: int = 1) -> Callable[[Service], None]:
+    return lambda service: service.call("r1", f"f{number}", f"c{number}", name, arguments)
+
+
+def outcome(run: Run, *tools: Any, **settings: Any) -> dict[str, str]:
+    """What a session with some tools answers."""
+    with realtime(run.script) as iw, iw.realtime.connect(Session(tools=tools), **settings) as rt:
+        rt.respond()
+        assert run.done.wait(PATIENCE_SECONDS)
+    return run.outputs
+
+
+# (calls, answers): a text, JSON, empty arguments, several at once.
+CALLS = [
+    ([called("weather", '{"city": "Oslo"}')], {"c1": "sunny in Oslo"}),
+    ([called("now")], {"c1": '{"hour": 12}'}),
+    ([called("now", "")], {"c1": '{"hour": 12}'}),
+    (
+        [called("weather", '{"city": "Rome"}', 1), called("now", "", 2)],
+        {"c1": "sunny in Rome", "c2": '{"hour": 12}'},
+    ),
+]
+
+
+@pytest.mark.parametrize(("calls", "answers"), CALLS)
+def test_functions_are_run(calls: list[Callable[[Service], None]], answers: Event) -> None:
+    """What the model calls is run and answered, and the model goes on, once."""
+    run = Run(*calls)
+
+    assert answers == outcome(run, weather, now)
+    assert (1, {"weather", "now"}) == (run.requests, {each["name"] for each in run.tools})
+
+
+# (call, what stands in the answer): errors are answers that the model can read.
+FAILURES = [
+    (called("broken"), "ValueError: no luck"),
+    (called("leave"), "SystemExit"),
+    (called("weather", "{}"), "city is missing"),
+    (called("weather", '{"city": 7}'), "city"),
+    (called("weather", '{"city"'), "not JSON"),
+    (called("nothing"), "no function 'nothing'"),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), FAILURES)
+def test_a_failure_is_an_answer(call: Callable[[Service], None], text: str) -> None:
+    """A function that fails, or does not exist, is answered with what went wrong."""
+    answers = outcome(Run(call), weather, broken, leave)
+
+    assert text in json.loads(answers["c1"])["error"]
+
+
+def test_failures_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """A raising function is told to the application too, with the exception itself."""
+    run = Run(called("broken"))
+    with realtime(run.script) as iw, iw.realtime.connect(Session(tools=[broken])) as rt:
+        rt.respond()
+        events = rt.events(timeout=PATIENCE_SECONDS)
+        call = next(e for e in events if isinstance(e, ToolCalled))
+        answer = next(e for e in events if isinstance(e, ToolAnswered))
+
+    assert ("broken", "r1", True) == (call.call.name, call.response_id, call.is_ours)
+    assert isinstance(answer.error, ValueError)
+    assert "no luck" in caplog.text
+
+
+def test_calls_run_side_by_side() -> None:
+    """Calls of one response run at the same time, and each is answered when it returns."""
+    first_waits = threading.Barrier(2, timeout=PATIENCE_SECONDS)
+
+    @tool
+    def meet(name: str) -> str:
+        """Meets the other one."""
+        first_waits.wait()
+        return name
+
+    run = Run(called("meet", '{"name": "a"}', 1), called("meet", '{"name": "b"}', 2))
+
+    assert {"c1": "a", "c2": "b"} == outcome(run, meet)
+    assert 1 == run.requests
+
+
+def test_no_more_run_than_may() -> None:
+    """With one place calls run one after another."""
+    lock = threading.Lock()
+
+    @tool
+    def alone(name: str) -> str:
+        """Wants to be alone."""
+        assert lock.acquire(blocking=False)
+        threading.Event().wait(0.01)
+        lock.release()
+        return name
+
+    calls = [called("alone", '{"name": "x"}', number) for number in range(1, 6)]
+    answers = outcome(Run(*calls), alone, max_tools_at_once=1)
+
+    assert ["x"] * 5 == list(answers.values())
+
+
+def test_a_function_that_takes_too_long() -> None:
+    """A function that exceeds its limit is answered for, and its late result is dropped."""
+    release = threading.Event()
+
+    @tool(timeout=0.05)
+    def slow() -> str:
+        """Takes its time."""
+        release.wait(PATIENCE_SECONDS)
+        return "late"
+
+    run = Run(called("slow"))
+    try:
+        answers = outcome(run, slow)
+    finally:
+        release.set()
+
+    assert "slow took longer than 0.05 s" in json.loads(answers["c1"])["error"]
+
+
+def test_the_limit_of_a_session() -> None:
+    """A function without a limit of its own has the session's."""
+    release = threading.Event()
+
+    @tool
+    def slow() -> str:
+        """Takes its time."""
+        release.wait(PATIENCE_SECONDS)
+        return "late"
+
+    try:
+        answers = outcome(Run(called("slow")), slow, tool_timeout=0.05)
+    finally:
+        release.set()
+
+    assert "took longer" in answers["c1"]
+
+
+def test_functions_see_context_variables() -> None:
+    """A function runs with the context variables of who opened the session."""
+    user = contextvars.ContextVar("user", default="nobody")
+
+    @tool
+    def who() -> str:
+        """Says who asks."""
+        return user.get()
+
+    user.set("Ada")
+
+    assert {"c1": "Ada"} == outcome(Run(called("who")), who)
+
+
+def test_functions_may_use_the_session() -> None:
+    """A function may call the session that runs it, even close it."""
+    sessions: list[RealtimeSession] = []
+
+    @tool
+    def hang_up() -> str:
+        """Ends the call."""
+        sessions[0].close()
+        return "bye"
+
+    run = Run(called("hang_up"))
+    with realtime(run.script) as iw:
+        rt = iw.realtime.connect(Session(tools=[hang_up]))
+        sessions.append(rt)
+        rt.respond()
+        list(rt.events(timeout=PATIENCE_SECONDS))
+
+        assert rt.ended is not None
+        assert "client" == rt.ended.by
+        rt.close()
+
+
+# What a service may leave out, or send in another order.
+
+
+def without_name(service: Service) -> None:
+    """The name stands on the item alone, the arguments come in pieces."""
+    where = {"response_id": "r1", "output_index": 0}
+    item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
+    service.event("response.output_item.added", **where, item={**item, "arguments": ""})
+    for delta in ('{"city":', '"Oslo"}'):
+        service.event("response.function_call_arguments.delta", **where, item_id="f1", delta=delta)
+    service.event(
+        "response.function_call_arguments.done",
+        **where,
+        item_id="f1",
+        arguments='{"city":"Oslo"}',
+    )
+    service.event("response.output_item.done", **where, item={**item, "arguments": ""})
+
+
+def arguments_after_item(service: Service) -> None:
+    """The item is done before its arguments are."""
+    where = {"response_id": "r1", "output_index": 0}
+    item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
+    done = {**item, "arguments": '{"city":"Oslo"}', "status": "completed"}
+    service.event("response.output_item.added", **where, item={**item, "arguments": ""})
+    service.event("response.output_item.done", **where, item=done)
+    service.event(
+        "response.function_call_arguments.done",
+        **where,
+        item_id="f1",
+        call_id="c1",
+        arguments='{"city":"Oslo"}',
+    )
+
+
+def arguments_alone(service: Service) -> None:
+    """No item is told at all."""
+    service.event(
+        "response.function_call_arguments.done",
+        response_id="r1",
+        output_index=0,
+        item_id="f1",
+        call_id="c1",
+        name="weather",
+        arguments='{"city":"Oslo"}',
+    )
+
+
+def twice(service: Service) -> None:
+    """Everything comes twice."""
+    called("weather", '{"city":"Oslo"}')(service)
+    called("weather", '{"city":"Oslo"}')(service)
+
+
+ORDERS = [without_name, arguments_after_item, arguments_alone, twice]
+
+
+@pytest.mark.parametrize("call", ORDERS)
+def test_order_of_messages(call: Callable[[Service], None]) -> None:
+    """However a call is told, its function runs once, with its arguments."""
+    runs: list[str] = []
+
+    @tool(name="weather")
+    def counted(city: str) -> str:
+        """Weather for a city."""
+        runs.append(city)
+        return "sunny"
+
+    assert {"c1": "sunny"} == outcome(Run(call), counted)
+    assert ["Oslo"] == runs
+
+
+def test_a_call_without_a_name() -> None:
+    """A call that names no function anywhere is answered all the same."""
+
+    def nameless(service: Service) -> None:
+        service.event(
+            "response.function_call_arguments.done",
+            response_id="r1",
+            item_id="f1",
+            call_id="c1",
+            arguments="{}",
+        )
+
+    assert "names no function" in outcome(Run(nameless), weather)["c1"]
+
+
+# Going on.
+
+
+def test_a_cancelled_reply_is_answered_and_not_continued() -> None:
+    """Calls of a reply that was cancelled are answered; whoever cancelled it goes on."""
+    answered = threading.Event()
+    seen: list[str] = []
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        called("now")(service)
+        service.done("r1", "cancelled")
+        command = service.until("conversation.item.create")
+        service.acknowledge(command)
+        answered.set()
+        while True:
+            seen.append(service.command()["type"])
+
+    with realtime(script) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        rt.respond()
+        assert answered.wait(PATIENCE_SECONDS)
+        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolAnswered))
+        rt.clear_output()
+        while not seen:
+            threading.Event().wait(0.001)
+
+    assert ["output_audio_buffer.clear"] == seen
+
+
+def test_the_answer_waits_for_the_reply_that_calls() -> None:
+    """The model is not asked to go on before the reply that calls is over."""
+    order: list[str] = []
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        called("now")(service)
+        service.acknowledge(service.until("conversation.item.create"))
+        order.append("answered")
+        service.event("ping", timestamp=1)
+        service.done("r1")
+        order.append("done")
+        service.until("response.create")
+        order.append("asked")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        rt.respond()
+        while len(order) < 3:
+            threading.Event().wait(0.001)
+
+    assert ["answered", "done", "asked"] == order
+
+
+def test_a_reply_that_knows_the_outputs_makes_ours_needless() -> None:
+    """If the service replies by itself and knows the outputs, no further reply is asked for."""
+    seen: list[str] = []
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        called("now")(service)
+        service.done("r1")
+        request = service.request()
+        service.created("r2")
+        service.error("conversation_already_has_active_response", event_id=request["event_id"])
+        service.done("r2")
+        service.event("ping", timestamp=1)
+        while True:
+            seen.append(service.command()["type"])
+
+    with realtime(script) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        rt.respond()
+        events = rt.events(timeout=PATIENCE_SECONDS)
+        next(e for e in events if isinstance(e, PingReceived))
+        rt.clear_output()
+        while not seen:
+            threading.Event().wait(0.001)
+
+    assert ["output_audio_buffer.clear"] == seen
+
+
+def test_a_service_that_is_to_continue_by_itself() -> None:
+    """Who switches the service's own continuation on is not asked for another one."""
+    seen: list[str] = []
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        called("now")(service)
+        service.done("r1")
+        service.acknowledge(service.until("conversation.item.create"))
+        while True:
+            seen.append(service.command()["type"])
+
+    session = Session(tools=[now], provider_data=ProviderData(auto_tool_response=True))
+    with realtime(script) as iw, iw.realtime.connect(session) as rt:
+        rt.respond()
+        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolAnswered))
+        rt.clear_output()
+        while not seen:
+            threading.Event().wait(0.001)
+
+    assert ["output_audio_buffer.clear"] == seen
+
+
+def test_functions_of_one_response() -> None:
+    """A function may be offered for one response alone."""
+    run = Run(called("now"))
+    with realtime(run.script) as iw, iw.realtime.connect() as rt:
+        rt.respond(ResponseConfig(tools=[now]))
+        assert run.done.wait(PATIENCE_SECONDS)
+
+    assert {"c1": '{"hour": 12}'} == run.outputs
+
+
+def test_functions_that_come_later() -> None:
+    """An update may bring other functions; a name stands for the newest one."""
+
+    @tool(name="now")
+    def later() -> str:
+        """The time, later."""
+        return "later"
+
+    run = Run(called("now"))
+
+    def script(service: Service) -> None:
+        service.open()
+        service.accept_update()
+        service.created("r1", service.request())
+        called("now")(service)
+        service.done("r1")
+        request = service.request()
+        run.outputs = outputs(service)
+        service.speak(request, 2, "Well.")
+        run.done.set()
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        rt.update(Session(tools=[later]))
+        rt.respond()
+        assert run.done.wait(PATIENCE_SECONDS)
+
+    assert {"c1": "later"} == run.outputs
+
+
+def test_an_application_that_answers_by_itself() -> None:
+    """A function that is only described is answered by the application, and the model goes on."""
+    run = Run(called("outside", '{"x": 1}'))
+    described = FunctionTool(name="outside", description="Somewhere else.")
+    with realtime(run.script) as iw, iw.realtime.connect(Session(tools=[described])) as rt:
+        rt.respond()
+        call = next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolCalled))
+        with pytest.raises(LocalProtocolError, match="no call 'c9'"):
+            rt.answer("c9", "?")
+        rt.answer(call.call.call_id, "from outside")
+        with pytest.raises(LocalProtocolError, match="no call 'c1'"):
+            rt.answer("c1", "again")
+        assert run.done.wait(PATIENCE_SECONDS)
+
+    assert (False, '{"x": 1}') == (call.is_ours, call.call.arguments)
+    assert {"c1": "from outside"} == run.outputs
+
+
+def test_calls_beside_the_conversation_are_told_only() -> None:
+    """A call of a reply beside the conversation is told, not run: its output has no place."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        called("now")(service)
+        service.done("r1")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        rt.respond(ResponseConfig(conversation="none")).wait(PATIENCE_SECONDS)
+        call = next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolCalled))
+
+        assert (False, "now") == (call.is_ours, call.call.name)
+
+
+# Tools that the service runs.
+
+
+def test_tools_of_the_service_are_described() -> None:
+    """Web search and servers of tools are described to the service."""
+    run = Run()
+    tools = [
+        WebSearchTool(max_results=3),
+        McpTool(server_label="docs", server_url="https://x.test/mcp", require_approval="always"),
+    ]
+
+    def script(service: Service) -> None:
+        run.tools = service.open()["tools"]
+        service.until_left()
+
+    with realtime(script) as iw:
+        iw.realtime.connect(Session(tools=tools)).close()
+
+    assert [
+        {"type": "web_search", "providerData": {"max_results": 3}},
+        {
+            "type": "mcp",
+            "server_label": "docs",
+            "server_url": "https://x.test/mcp",
+            "require_approval": "always",
+        },
+    ] == run.tools
+
+
+REQUEST = {
+    "id": "mcpr_1",
+    "type": "mcp_approval_request",
+    "server_label": "docs",
+    "name": "search",
+    "arguments": '{"q": "x"}',
+}
+
+
+def asking(answers: list[Event]) -> Script:
+    """Ask for approval, as a conversation's item and as a response's."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.event("conversation.item.added", item=REQUEST, previous_item_id=None)
+        service.event("response.output_item.done", response_id="r1", output_index=0, item=REQUEST)
+        item = service.until("conversation.item.create")["item"]
+        item.pop("id")
+        answers.append(item)
+        service.until_left()
+
+    return script
+
+
+def fails(_: McpApprovalRequest) -> bool:
+    raise RuntimeError("cannot decide")
+
+
+# (what decides, the answer).
+DECISIONS = [
+    (lambda request: request.name == "search", {"approve": True}),
+    (lambda request: False, {"approve": False}),
+    (lambda request: "yes", {"approve": False}),
+    (fails, {"approve": False, "reason": "it could not be decided"}),
+]
+
+
+@pytest.mark.parametrize(("decide", "expected"), DECISIONS)
+def test_approval(decide: Any, expected: Event) -> None:
+    """A call of a tool server is allowed by nothing but a plain yes, and answered once."""
+    answers: list[Event] = []
+    with realtime(asking(answers)) as iw, iw.realtime.connect(on_approval=decide) as rt:
+        while not answers:
+            threading.Event().wait(0.001)
+        asked = [
+            event
+            for _, event in zip(range(5), rt.events(timeout=PATIENCE_SECONDS), strict=False)
+            if isinstance(event, ApprovalRequested)
+        ]
+
+    named = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1"}
+    assert [{**named, **expected}] == answers
+    assert [True] == [event.is_ours for event in asked]
+
+
+def test_approval_by_hand() -> None:
+    """Without on_approval the application is asked, and answers when it likes."""
+    answers: list[Event] = []
+    with realtime(asking(answers)) as iw, iw.realtime.connect() as rt:
+        events = rt.events(timeout=PATIENCE_SECONDS)
+        event = next(e for e in events if isinstance(e, ApprovalRequested))
+        rt.approve(event.request.id or "", reason="fine")
+        while not answers:
+            threading.Event().wait(0.001)
+
+    assert (False, True, "fine") == (event.is_ours, answers[0]["approve"], answers[0]["reason"])
+
+
+# Twenty at once.
+
+
+def test_twenty_sessions_at_once() -> None:
+    """Twenty sessions side by side keep their voices, their tools and their turns apart."""
+    spoken: dict[str, str] = {}
+    lock = threading.Lock()
+
+    def script(service: Service) -> None:
+        voice = service.open()["audio"]["output"]["voice"]
+        for number in range(1, 6):
+            service.created(f"r{number}", service.request())
+            arguments = json.dumps({"step": number})
+            service.call(f"r{number}", f"f{number}", f"c{number}", "where", arguments)
+            service.done(f"r{number}")
+            request = service.request()
+            answer = outputs(service)[f"c{number}"]
+            with lock:
+                spoken[f"{voice}-{number}"] = answer
+            service.speak(request, number + 10, f"{voice}: {answer}", bytes(480))
+        service.until_left()
+
+    def talk(number: int) -> None:
+        voice = f"voice{number}"
+
+        @tool
+        def where(step: int) -> str:
+            """Says where it runs."""
+            time.sleep(0.001)
+            return f"{voice} at {step}"
+
+        with iw.realtime.connect(Session(voice=voice, tools=[where])) as rt:
+            for step in range(1, 6):
+                replies = rt.subscribe()
+                rt.respond().wait(30)
+                while not isinstance(event := replies.get(30), ToolAnswered):
+                    pass
+                texts = [event.output]
+                while getattr(event := replies.get(30), "type", "") != "response.done" or (
+                    event.response.id != f"resp_{step + 10}"  # type: ignore[union-attr]
+                ):
+                    pass
+                replies.close()
+                results.append((voice, step, texts[0]))
+
+    results: list[tuple[str, int, str]] = []
+    with realtime(script) as iw:
+        threads = [threading.Thread(target=talk, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    expected = {(f"voice{n}", s, f"voice{n} at {s}") for n in range(20) for s in range(1, 6)}
+    assert expected == set(results)
+    assert {f"{v}-{s}": text for v, s, text in expected} == spoken

@@ -1,0 +1,192 @@
+"""The turn log: what users are told, and how much audio needs not be sent again."""
+
+from __future__ import annotations
+
+import pytest
+
+from inworld_sync import (
+    InworldSttConfig,
+    SonioxConfig,
+    SpeechStarted,
+    SpeechStopped,
+    SttUsage,
+    TranscribeConfig,
+    Transcription,
+    UnknownEvent,
+    Word,
+)
+from inworld_sync.sessions.stt.turns import SttEvent, TurnLog, is_manual
+
+SENT_MS = 10_000.0
+
+
+def final(text: str, *ends_ms: int, silence_ms: int = 0) -> Transcription:
+    """A final whose words end so; none without times."""
+    words = tuple(
+        Word(word, end - 100, end) for word, end in zip(text.split(), ends_ms, strict=bool(ends_ms))
+    )
+    return Transcription(text, is_final=True, words=words, silence_ms=silence_ms)
+
+
+def partial(text: str) -> Transcription:
+    return Transcription(text)
+
+
+def logged(*events: SttEvent, is_manual: bool = False, mark_ms: float | None = None) -> TurnLog:
+    log = TurnLog(is_manual=is_manual)
+    for event in events:
+        log.note(event, SENT_MS, mark_ms)
+    return log
+
+
+# (events, what is covered): the end of the last word and half of the silence after it, the start
+# of the next speech less half a second, and nothing where no times make sense.
+COVERED: list[tuple[list[SttEvent], float]] = [
+    ([], 0),
+    ([SpeechStarted(1000)], 500),
+    ([SpeechStarted(100)], 0),
+    ([SpeechStarted(1000), partial("a")], 500),
+    ([SpeechStarted(1000), final("a b", 1200, 1400)], 1400),
+    ([SpeechStarted(1000), SpeechStopped(300), final("a", 1200)], 1350),
+    ([SpeechStarted(1000), final("a", 1200, silence_ms=200)], 1300),
+    ([final("a", 1200), SpeechStarted(5000)], 4500),
+    ([SpeechStarted(1000), SpeechStarted(5000)], 500),
+    ([SpeechStarted(1000), partial("a"), SpeechStarted(5000)], 500),
+    ([final("a")], 0),
+    ([SpeechStarted(1000), final("")], 500),
+    ([SpeechStarted(1000), final(""), SpeechStarted(3000)], 2500),
+    ([SpeechStarted(30_000)], 0),
+    ([final("a", 30_000)], 0),
+    ([SpeechStarted(5000), final("a", 700)], 4500),
+    ([final("a", 2000), final("b", 1500)], 2000),
+]
+
+
+@pytest.mark.parametrize(("events", "expected_ms"), COVERED)
+def test_covered(events: list[SttEvent], expected_ms: float) -> None:
+    """Audio is covered up to where its words, or the silence before others, are certain."""
+    assert expected_ms == logged(*events).covered_ms
+
+
+def test_sent_bounds_what_is_covered() -> None:
+    """The silence after the last word is covered only as far as it was sent."""
+    log = TurnLog(is_manual=False)
+    log.note(SpeechStopped(2000), 1300)
+    log.note(final("a", 1200), 1300)
+
+    assert 1300 == log.covered_ms
+
+
+def test_manual_turns() -> None:
+    """With manual turns a final answers an end of a turn, and covers all before it."""
+    assert 700 == logged(final("a"), is_manual=True, mark_ms=700).covered_ms
+    assert 0 == logged(final("a"), is_manual=False, mark_ms=700).covered_ms
+
+
+# (settings, the user alone ends turns)
+MANUAL = [
+    (TranscribeConfig(), False),
+    (TranscribeConfig(inworld=InworldSttConfig(vad_threshold=0.5)), False),
+    (TranscribeConfig(inworld=InworldSttConfig(vad_threshold=0.0)), True),
+    (TranscribeConfig(model="soniox/stt-rt-v4", soniox=SonioxConfig()), False),
+    (
+        TranscribeConfig(
+            model="soniox/stt-rt-v4", soniox=SonioxConfig(enable_endpoint_detection=False)
+        ),
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "expected"), MANUAL)
+def test_is_manual(config: TranscribeConfig, expected: bool) -> None:
+    """A threshold of 0, and no detection of endpoints, leave the ends to the user."""
+    assert expected is is_manual(config)
+
+
+def test_speech_is_told_in_pairs() -> None:
+    """Every start is followed by one stop: a final brings it, an empty one too."""
+    log = TurnLog(is_manual=False)
+    told = [
+        event
+        for each in (SpeechStarted(1), final("a"), SpeechStarted(2), SpeechStarted(3), final(""))
+        for event in log.note(each, SENT_MS)
+    ]
+
+    kinds = [type(event) for event in told]
+    assert [SpeechStarted, SpeechStopped, Transcription] * 2 == kinds
+    assert not log.is_speaking
+
+
+def test_partials_are_passed_on() -> None:
+    """A partial is everything so far; one that rewrites the last is passed on as it is."""
+    log = TurnLog(is_manual=False)
+
+    assert [partial("a")] == log.note(partial("a"), SENT_MS)
+    assert [partial("b c")] == log.note(partial("b c"), SENT_MS)
+    assert [partial("")] == log.note(partial(""), SENT_MS)
+
+
+def test_clock_after_a_restart() -> None:
+    """Times of a later connection are moved to the stream's clock."""
+    log = TurnLog(is_manual=False)
+    log.restart(4000)
+
+    assert [SpeechStarted(4500)] == log.note(SpeechStarted(500), SENT_MS)
+    log.note(final("a", 900), SENT_MS)
+    [turn] = log.transcript.turns
+    assert (4800, 4900) == (turn.start_ms, turn.end_ms)
+    assert 4900 == log.covered_ms
+
+
+def test_start_is_told_once() -> None:
+    """Speech that was told before a restart is not told again after it."""
+    log = logged(SpeechStarted(1000), partial("a"))
+    log.restart(500)
+
+    assert [] == log.note(SpeechStarted(500), SENT_MS)
+    assert log.is_speaking
+
+
+def test_untimed_repetition() -> None:
+    """Without times, words that come again after a restart are told once."""
+    log = logged(SpeechStarted(1000), final("One, two three."), final("Four five."))
+    log.restart(500)
+
+    assert [] == log.note(partial("One, two"), SENT_MS)
+    assert [] == log.note(final("one two three"), SENT_MS)
+    assert [partial("six")] == log.note(partial("four five six"), SENT_MS)
+    log.note(final("Four, five. Six seven."), SENT_MS)
+    log.note(final("Four more."), SENT_MS)
+    assert "One, two three. Four five. Six seven. Four more." == log.transcript.text
+
+
+def test_timed_repetition_is_not_guessed() -> None:
+    """With times, a speaker who says the same again is believed."""
+    log = logged(final("no", 1000))
+    log.restart(1000)
+    log.note(final("no", 500), SENT_MS)
+
+    assert "no no" == log.transcript.text
+
+
+def test_rest_is_passed_on() -> None:
+    """The usage is kept, and what is unknown passed on."""
+    usage, unknown = SttUsage(50, "m"), UnknownEvent("sentiment", {})
+    log = TurnLog(is_manual=False)
+
+    assert [usage] == log.note(usage, SENT_MS)
+    assert [unknown] == log.note(unknown, SENT_MS)
+    assert usage is log.transcript.usage
+
+
+def test_blank_finals_are_no_turns() -> None:
+    """A final without words is no turn."""
+    assert () == logged(final(""), final(" ")).transcript.turns
+
+
+def test_turn_without_words() -> None:
+    """A turn without words begins where speech began."""
+    [turn] = logged(SpeechStarted(1500), final("a")).transcript.turns
+
+    assert (1500, None) == (turn.start_ms, turn.end_ms)
