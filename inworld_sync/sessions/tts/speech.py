@@ -49,28 +49,51 @@ _WAV_BLOCK_BYTES = 32 * 1024
 _Timed = TypeVar("_Timed", WordTime, CharacterTime)
 
 
-def _samples(data: bytes, encoding: AudioEncoding) -> memoryview:
-    if encoding is AudioEncoding.MULAW:
-        return memoryview(g711.decode_ulaw(data))
-    if encoding is AudioEncoding.ALAW:
-        return memoryview(g711.decode_alaw(data))
-    if encoding.is_compressed:
-        raise AudioError(
-            f"{encoding.value} holds no plain samples: save it as a file, or ask for "
-            "AudioConfig('PCM')"
-        )
-    return memoryview(data)
+class _Encoded:
+    """Audio in the service's encoding, as plain samples."""
 
+    __slots__ = ()
 
-def _array(samples: memoryview) -> npt.NDArray[np.int16]:
-    import numpy as np
+    data: bytes
+    encoding: AudioEncoding
+    sample_rate_hz: int
 
-    array = np.frombuffer(samples, dtype="<i2")
-    return array if sys.byteorder == "little" else array.astype(np.int16)
+    @property
+    def pcm(self) -> memoryview:
+        """
+        16-bit little-endian mono samples.
+
+        Raises:
+            AudioError: The encoding is compressed.
+        """
+        if self.encoding is AudioEncoding.MULAW:
+            return memoryview(g711.decode_ulaw(self.data))
+        if self.encoding is AudioEncoding.ALAW:
+            return memoryview(g711.decode_alaw(self.data))
+        if self.encoding.is_compressed:
+            raise AudioError(
+                f"{self.encoding.value} holds no plain samples: save it as a file, or ask for "
+                "AudioConfig('PCM')"
+            )
+        return memoryview(self.data)
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long it sounds; None for compressed encodings."""
+        if self.encoding.is_compressed:
+            return None
+        return len(self.data) / self.encoding.bytes_per_sample * 1000.0 / self.sample_rate_hz
+
+    def numpy(self) -> npt.NDArray[np.int16]:
+        """The samples as an int16 array of shape ``(samples,)``; imports numpy."""
+        import numpy as np
+
+        array = np.frombuffer(self.pcm, dtype="<i2")
+        return array if sys.byteorder == "little" else array.astype(np.int16)
 
 
 @attrs.frozen
-class AudioChunk:
+class AudioChunk(_Encoded):
     """
     A piece of speech.
 
@@ -97,28 +120,9 @@ class AudioChunk:
     phones: tuple[Phone, ...] = ()
     usage: TtsUsage | None = None
 
-    @property
-    def pcm(self) -> memoryview:
-        """
-        16-bit little-endian mono samples.
-
-        Raises:
-            AudioError: The encoding is compressed.
-        """
-        return _samples(self.data, self.encoding)
-
-    @property
-    def duration_ms(self) -> float | None:
-        """How long it sounds; None for compressed encodings."""
-        return _duration_ms(len(self.data), self.encoding, self.sample_rate_hz)
-
-    def numpy(self) -> npt.NDArray[np.int16]:
-        """The samples as an int16 array of shape ``(samples,)``; imports numpy."""
-        return _array(self.pcm)
-
 
 @attrs.frozen
-class Speech:
+class Speech(_Encoded):
     """
     A whole utterance.
 
@@ -165,25 +169,6 @@ class Speech:
                 next((usage.model for usage in usages if usage.model), ""),
             ),
         )
-
-    @property
-    def pcm(self) -> memoryview:
-        """
-        16-bit little-endian mono samples.
-
-        Raises:
-            AudioError: The encoding is compressed.
-        """
-        return _samples(self.data, self.encoding)
-
-    @property
-    def duration_ms(self) -> float | None:
-        """How long it sounds; None for compressed encodings."""
-        return _duration_ms(len(self.data), self.encoding, self.sample_rate_hz)
-
-    def numpy(self) -> npt.NDArray[np.int16]:
-        """The samples as an int16 array of shape ``(samples,)``; imports numpy."""
-        return _array(self.pcm)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -252,12 +237,6 @@ def require_rate(speaker: AudioSink, sample_rate_hz: int) -> None:
             f"the speaker plays {speaker.sample_rate_hz} Hz and the speech has {sample_rate_hz} "
             f"Hz: ask for AudioConfig('PCM', {speaker.sample_rate_hz})"
         )
-
-
-def _duration_ms(size_bytes: int, encoding: AudioEncoding, sample_rate_hz: int) -> float | None:
-    if encoding.is_compressed:
-        return None
-    return size_bytes / encoding.bytes_per_sample * 1000.0 / sample_rate_hz
 
 
 class Assembler:
