@@ -388,7 +388,7 @@ def test_everything_twice() -> None:
                 if getattr(e, "type", "") == "response.done" and e.response.id == "resp_2"  # type: ignore[union-attr]
             )
 
-            assert ("Hi there.", [1]) == (reply.text, runs)
+            assert ("Hi there.\nWell. ", [1]) == (reply.text, runs)
             assert 1 == len([e for e in rt.conversation if e.item.id == "a1"])
 
 

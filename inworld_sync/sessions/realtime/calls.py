@@ -10,21 +10,40 @@ Lock rule: the session's monitor guards everything here.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from inworld_sync.models.realtime import FunctionCall
 
-__all__ = ["CallBook"]
+if TYPE_CHECKING:
+    from inworld_sync.sessions.realtime.response import Response
+
+__all__ = ["CallBatch", "CallBook"]
 
 
-@attrs.define
-class _Batch:
-    """The calls of one response."""
+@attrs.define(eq=False)
+class CallBatch:
+    """
+    The calls of one response.
+
+    Attributes:
+        unanswered: Calls that wait for their answers.
+        outputs: The items with the answers of the others.
+        is_ours: Whether this side runs every function that is called.
+        is_over: Whether the response has ended.
+        goes_on: Whether it ended so that the model is to go on.
+        is_continued: Whether what the model goes on with belongs to the same reply.
+        reply: The reply, if somebody holds it; kept until it goes on.
+    """
 
     unanswered: set[str] = attrs.field(factory=set)
     outputs: set[str] = attrs.field(factory=set)
+    is_ours: bool = True
     is_over: bool = False
     goes_on: bool = False
+    is_continued: bool = False
+    reply: Response | None = None
 
 
 class CallBook:
@@ -35,17 +54,23 @@ class CallBook:
         self._connection = 0
         self._seen: set[tuple[int, str | None, str]] = set()
         self._open: dict[str, tuple[int, str]] = {}
-        self._batches: dict[tuple[int, str], _Batch] = {}
+        self._batches: dict[tuple[int, str], CallBatch] = {}
 
-    def begin(self, call: FunctionCall, response_id: str) -> bool:
-        """Note a call that is ready to be run, of a response; say whether it is new."""
+    def begin(self, call: FunctionCall, response_id: str, *, is_ours: bool) -> bool:
+        """Note a call that is to be answered, of a response; say whether it is new."""
         seen = (self._connection, call.id, call.call_id)
         if seen in self._seen or call.call_id in self._open:
             return False
         self._seen.add(seen)
         key = self._open[call.call_id] = (self._connection, response_id)
-        self._batches.setdefault(key, _Batch()).unanswered.add(call.call_id)
+        batch = self._batches.setdefault(key, CallBatch())
+        batch.unanswered.add(call.call_id)
+        batch.is_ours = batch.is_ours and is_ours
         return True
+
+    def of(self, response_id: str) -> CallBatch | None:
+        """The calls of a response for which no further one is due yet."""
+        return self._batches.get((self._connection, response_id))
 
     @property
     def has_open(self) -> bool:
@@ -56,12 +81,12 @@ class CallBook:
         """Whether a call is to be answered."""
         return call_id in self._open
 
-    def answered(self, call_id: str, output_id: str) -> set[str] | None:
+    def answered(self, call_id: str, output_id: str) -> CallBatch | None:
         """
         Note that a call is answered by an item.
 
         Returns:
-            The items with the answers, if a response to them is due now.
+            The calls, if a response to their answers is due now.
         """
         key = self._open.pop(call_id, None)
         if key is None:
@@ -71,7 +96,7 @@ class CallBook:
         batch.outputs.add(output_id)
         return self._due(key)
 
-    def ended(self, response_id: str, *, completed: bool) -> set[str] | None:
+    def ended(self, response_id: str, *, completed: bool) -> CallBatch | None:
         """
         Note the end of a response; see :meth:`answered`.
 
@@ -79,7 +104,7 @@ class CallBook:
         """
         return self._end((self._connection, response_id), completed=completed)
 
-    def lose_connection(self) -> list[set[str]]:
+    def lose_connection(self) -> list[CallBatch]:
         """
         Note that no response that is under way will end.
 
@@ -91,18 +116,18 @@ class CallBook:
         lost = [key for key, batch in self._batches.items() if not batch.is_over]
         due = [self._end(key, completed=True) for key in lost]
         self._connection += 1
-        return [outputs for outputs in due if outputs is not None]
+        return [batch for batch in due if batch is not None]
 
-    def _end(self, key: tuple[int, str], *, completed: bool) -> set[str] | None:
+    def _end(self, key: tuple[int, str], *, completed: bool) -> CallBatch | None:
         batch = self._batches.get(key)
         if batch is None:
             return None
         batch.is_over, batch.goes_on = True, completed
         return self._due(key)
 
-    def _due(self, key: tuple[int, str]) -> set[str] | None:
+    def _due(self, key: tuple[int, str]) -> CallBatch | None:
         batch = self._batches[key]
         if batch.unanswered or not batch.is_over:
             return None
         del self._batches[key]
-        return batch.outputs if batch.goes_on else None
+        return batch if batch.goes_on else None

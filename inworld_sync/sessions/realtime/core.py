@@ -49,6 +49,7 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.connection import RealtimeConnection, Received
 from inworld_sync.sessions.realtime.desk import Approver, ToolDesk
 from inworld_sync.sessions.realtime.endings import is_passing, told, unfinished
@@ -71,7 +72,6 @@ from inworld_sync.sessions.realtime.worker import Worker
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
-from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["RealtimeCore"]
 
@@ -160,9 +160,9 @@ class RealtimeCore(Line):
             return []
         return [self.events, *self.replies.streams]
 
-    def ask_for_answer(self, outputs: set[str]) -> None:
+    def ask_for_answer(self, batch: CallBatch) -> None:
         """Ask for the response that follows from the outputs of tools."""
-        self.replies.ask(None, answers=self.items.unanswered(outputs))
+        self.replies.ask_for_answer(batch, self.items.unanswered(batch.outputs))
         self._pump()
 
     # ---- the same; the monitor is not held
@@ -217,10 +217,10 @@ class RealtimeCore(Line):
             self.expect(event_id, answer)
         self.send(answer.text)
 
-    def await_final(self, state: ResponseState, deadline: Deadline) -> None:
-        """Wait for a response's end."""
+    def await_final(self, response: Response, deadline: Deadline) -> None:
+        """Wait for a reply's end."""
         with self.monitor:
-            self.wait_for(lambda: state.is_final, deadline)
+            self.wait_for(lambda: response.is_final, deadline)
 
     def cancel_response(self, response: Response) -> None:
         """Cancel a response in whatever state."""
@@ -328,13 +328,13 @@ class RealtimeCore(Line):
         )
 
     def _follow_response(self, event: RealtimeEvent) -> None:
-        began, is_cancelling = self.replies.note(event, is_quiet=self.settings.is_quiet)
+        began, unwanted = self.replies.note(event, is_quiet=self.settings.is_quiet)
         if began is not None:
             self.had_response = True
             self.tell(ResponseStarted(began))
-            if is_cancelling:
-                command = CancelResponse(began.id)
-                self.worker.put(lambda: self.send_now(command))
+        if unwanted is not None:
+            command = CancelResponse(unwanted)
+            self.worker.put(lambda: self.send_now(command))
         if isinstance(event, AudioDelta):
             self.replies.add_audio(event)
 

@@ -18,9 +18,10 @@ from inworld_sync.models.realtime import (
     OutputItemDone,
     RealtimeEvent,
     ResponseDone,
+    ResponseInfo,
     Tool,
 )
-from inworld_sync.sessions.realtime.calls import CallBook
+from inworld_sync.sessions.realtime.calls import CallBatch, CallBook
 from inworld_sync.sessions.realtime.events import (
     ApprovalRequested,
     SessionEvent,
@@ -99,14 +100,14 @@ class ToolDesk:
             )
             if is_beside:
                 told.append(ToolCalled(call, response_id, is_ours=False))
-            elif self._book.begin(call, response_id):
-                is_ours = self._runner.is_ours(call.name)
+                continue
+            is_ours = self._runner.is_ours(call.name)
+            if self._book.begin(call, response_id, is_ours=is_ours):
                 told.append(ToolCalled(call, response_id, is_ours))
                 if is_ours:
                     self._runner.start(call)
         if isinstance(event, ResponseDone):
-            completed = event.response.status == "completed"
-            self._respond(self._book.ended(event.response.id, completed=completed))
+            self._end_response(event.response)
         item = getattr(event, "item", None)
         if isinstance(item, McpApprovalRequest):
             told += self._note_approval(item)
@@ -115,8 +116,8 @@ class ToolDesk:
     def lose_connection(self) -> None:
         """Follow the loss of a connection: what was called is still answered, once."""
         self._calls = FunctionCalls()
-        for outputs in self._book.lose_connection():
-            self._respond(outputs)
+        for batch in self._book.lose_connection():
+            self._respond(batch)
 
     def stop(self) -> None:
         """Run and answer nothing more."""
@@ -151,9 +152,24 @@ class ToolDesk:
             )
         )
 
-    def _respond(self, outputs: set[str] | None) -> None:
-        if outputs is not None and not self._core.settings.continues_by_itself:
-            self._core.ask_for_answer(outputs)
+    def _end_response(self, info: ResponseInfo) -> None:
+        completed = info.status == "completed"
+        batch = self._book.of(info.id)
+        if completed and batch is not None and batch.is_ours and self._goes_on:
+            batch.is_continued = True
+            batch.reply = self._core.replies.await_tools(info.id)
+        self._respond(self._book.ended(info.id, completed=completed))
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether this side asks for what follows from answers."""
+        return not self._core.settings.continues_by_itself
+
+    def _respond(self, batch: CallBatch | None) -> None:
+        if batch is None or not self._goes_on:
+            return
+        if batch.reply is None or batch.reply.awaits_tools:
+            self._core.ask_for_answer(batch)
 
     def _answer_for_function(self, result: ToolResult) -> None:
         if result.error is not None:

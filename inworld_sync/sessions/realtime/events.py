@@ -33,7 +33,7 @@ __all__ = [
 @attrs.frozen
 class ResponseStarted:
     """
-    A response has begun, whoever asked for it.
+    A reply has begun, whoever asked for it; its further rounds are not told again.
 
     Attributes:
         response: Its handle; what it says from here on is kept there as long as somebody holds it.

@@ -7,7 +7,6 @@ Lock rule: the session's monitor guards everything here.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
 from typing import Any
 
 from inworld_sync.errors import InworldError
@@ -26,6 +25,7 @@ from inworld_sync.models.realtime import (
     TranscriptDone,
 )
 from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.line import new_id
 from inworld_sync.sessions.realtime.requests import Requests
 from inworld_sync.sessions.realtime.response import Owner, Response
@@ -51,15 +51,33 @@ class Replies:
         self._options = options
         # By the identity of the state, which a handle keeps alive.
         self._handles: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
+        # Requests for further rounds of replies that have begun, by their ids.
+        self._rounds: set[str] = set()
 
     @property
     def streams(self) -> list[EventStream[Any]]:
         """Those of all responses that somebody holds."""
         return [stream for handle in self._held() for stream in handle.streams]
 
-    def ask(self, config: ResponseConfig | None, answers: Iterable[str] | None = None) -> Response:
-        """Ask for a response; see :meth:`Requests.ask`."""
-        return self._handle(self.requests.ask(new_id("evt"), config, answers=answers))
+    def ask(self, config: ResponseConfig | None) -> Response:
+        """Ask for a response."""
+        return self._handle(self.requests.ask(new_id("evt"), config))
+
+    def await_tools(self, response_id: str) -> Response | None:
+        """Have a reply not end with one of its rounds; give it if somebody holds it."""
+        state = self.requests.responses.get(response_id)
+        handle = None if state is None else self._handles.get(id(state))
+        return handle if handle is not None and handle.await_tools() else None
+
+    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> None:
+        """Ask for what follows from the outputs of tools; some the service may not know yet."""
+        request_id = new_id("evt")
+        state = self.requests.ask(request_id, answers=unknown)
+        if batch.is_continued:
+            self._rounds.add(request_id)
+        if batch.reply is not None:
+            batch.reply.go_on(state)
+            self._handles[id(state)] = batch.reply
 
     def takes(self, event: RealtimeEvent) -> bool:
         """Whether an event counts: a piece of a response that is cancelled or over does not."""
@@ -67,33 +85,36 @@ class Replies:
             return self.requests.responses.takes(event.response_id)
         return True
 
-    def note(self, event: RealtimeEvent, *, is_quiet: bool) -> tuple[Response | None, bool]:
+    def note(self, event: RealtimeEvent, *, is_quiet: bool) -> tuple[Response | None, str | None]:
         """
         Follow a message.
 
         Returns:
-            The handle of a response that begins with it, and whether this side has cancelled it
-            already.
+            The handle of a reply that begins with it, and the id of a response that begins with
+            it although this side has cancelled it already.
         """
         responses = self.requests.responses
         response_id = _beginning(event)
         is_new = response_id is not None and responses.get(response_id) is None
         state = self.requests.note(event, is_quiet=is_quiet)
+        for needless in self.requests.take_needless():
+            self._stop(needless)
         if state is None and response_id is None:
             state = self._complete_text(event)
-            if state is None:
-                return None, False
         if state is None:
-            return None, False
-        began = self._handle(state) if is_new else None
+            return None, None
+        is_round = state.request_id in self._rounds
+        began = self._handle(state) if is_new and not is_round else None
         handle = self._handles.get(id(state))
-        if handle is not None:
+        if handle is not None and handle.state is state:
             handle.follow_text()
-            if state.is_final:
+            if state.is_final and not handle.awaits_tools:
                 handle.end(None)
+        if state.is_final:
+            self._rounds.discard(state.request_id or "")
         if response_id is not None:
             self._end_replaced(response_id, state)
-        return began, state.is_cancelling
+        return began, state.id if is_new and state.is_cancelling else None
 
     def add_audio(self, event: AudioDelta) -> None:
         """Give a piece of speech to the response's handle, if somebody holds it."""
@@ -134,7 +155,7 @@ class Replies:
     def cancel(self, response: Response) -> str | None:
         """Cancel one response; give its id if the service must be told now."""
         response_id = self.requests.cancel(response.state)
-        self._stop(response.state)
+        response.stop()
         return response_id
 
     def cancel_named(self, response_id: str) -> None:
@@ -186,7 +207,7 @@ class Replies:
     def _end_replaced(self, response_id: str, state: ResponseState) -> None:
         """End handles of a response that turned out to be another one's."""
         for handle in self._held():
-            if handle.id == response_id and handle.state is not state:
+            if handle.state.id == response_id and handle.state is not state:
                 handle.end(None)
 
     def _stop(self, state: ResponseState) -> None:

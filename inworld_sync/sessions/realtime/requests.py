@@ -69,6 +69,7 @@ class Requests:
         self._sent: dict[str, _Request] = {}
         # Requests whose responses are beside the conversation, to know those when they begin.
         self._beside: set[str] = set()
+        self._needless: list[ResponseState] = []
 
     def ask(
         self,
@@ -142,6 +143,11 @@ class Requests:
             if state.is_final:
                 self._beside.discard(state.request_id)
         return state
+
+    def take_needless(self) -> list[ResponseState]:
+        """The answers to tools that are not asked for any more, each given once."""
+        needless, self._needless = self._needless, []
+        return needless
 
     def interrupt(self) -> tuple[list[str], list[ResponseState]]:
         """
@@ -218,7 +224,7 @@ class Requests:
             return False
         del self._sent[request.id]
         if request.is_needless:
-            self.responses.withdraw(request.id)
+            self._withdraw(request)
         else:
             self._waiting.appendleft(request)
         return True
@@ -240,7 +246,11 @@ class Requests:
                 request.is_needless = True
                 if request in self._waiting:
                     self._waiting.remove(request)
-                    self.responses.withdraw(request.id)
+                    self._withdraw(request)
+
+    def _withdraw(self, request: _Request) -> None:
+        self.responses.withdraw(request.id)
+        self._needless.append(request.state)
 
     def _all(self) -> list[_Request]:
         return [*self._waiting, *self._sent.values()]

@@ -50,7 +50,7 @@ class Owner(Protocol):
         """The form of what comes now."""
         ...
 
-    def await_final(self, state: ResponseState, deadline: Deadline) -> None:
+    def await_final(self, response: Response, deadline: Deadline) -> None:
         """Wait for a response's end; keeps the reader reading meanwhile."""
         ...
 
@@ -69,11 +69,16 @@ class Owner(Protocol):
 
 class Response:
     """
-    One response, from its request to its one final state.
+    One reply, from its request to its one final state.
 
     Made by ``say`` and ``respond`` of a session; those that the service begins by itself come with
     :class:`ResponseStarted`. Its streams end when it is completed or cancelled, and raise when it
     failed or is incomplete; :attr:`status` tells them apart.
+
+    A reply that calls functions of the session goes on with what the model says to their outputs,
+    for as many rounds as it takes: text, speech and the final state are those of all of it. To the
+    service each round is a response of its own, and so its events tell them. Where the application
+    answers a call by itself, or the service continues by itself, the reply ends with the call.
 
     Thread safety: every method may be called from any thread.
     """
@@ -86,17 +91,22 @@ class Response:
         audio: EventStream[AudioDelta],
     ) -> None:
         self._owner = owner
-        self._state = state
+        # One for each round, the newest last.
+        self._states = [state]
         self._text = text
         self._audio = audio
         self._given_pieces = 0
+        self._awaits_tools = False
+        self._is_over = False
+        # How it ended between two rounds.
+        self._outcome: str | None = None
         self._damage: InworldError | None = None
         self._error: InworldError | None = None
 
     @property
     def id(self) -> str | None:
-        """The service's name for it, None until it has begun."""
-        return self._state.id
+        """The service's name for it, None until it has begun; of several, the newest."""
+        return next((each.id for each in reversed(self._states) if each.id is not None), None)
 
     @property
     def status(self) -> str:
@@ -106,33 +116,49 @@ class Response:
         ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``, ``failed`` or
         ``incomplete``.
         """
-        return self._state.status
+        if self._outcome is not None:
+            return self._outcome
+        if self._awaits_tools or (len(self._states) > 1 and not self.state.is_final):
+            return "in_progress"
+        return self.state.status
 
     @property
     def is_final(self) -> bool:
         """Whether it has ended; then :attr:`status` does not change any more."""
-        return self._state.is_final
+        return self._outcome is not None or (self.state.is_final and not self._awaits_tools)
 
     @property
     def text(self) -> str:
-        """What it wrote or said, so far."""
+        """What it wrote or said, so far; a line for each round that said something."""
         with self._owner.monitor:
-            return self._state.text
+            return "\n".join(each.text for each in self._states if each.text)
 
     @property
     def info(self) -> ResponseInfo | None:
         """The service's last description of it, None until it has begun."""
-        return self._state.info
+        return next((each.info for each in reversed(self._states) if each.info is not None), None)
 
     @property
     def usage(self) -> Usage | None:
-        """What it cost; None until it has ended, and where the service does not say."""
-        return None if self._state.info is None else self._state.info.usage
+        """
+        What it cost; None until it has ended, and where the service does not say.
+
+        That of several rounds is a sum, without details.
+        """
+        with self._owner.monitor:
+            found = [each.info.usage for each in self._states if each.info and each.info.usage]
+        if len(found) < 2:
+            return found[0] if found else None
+        return Usage(
+            total_tokens=sum(each.total_tokens for each in found),
+            input_tokens=sum(each.input_tokens for each in found),
+            output_tokens=sum(each.output_tokens for each in found),
+        )
 
     @property
     def metadata(self) -> Mapping[str, object]:
         """What was asked to come back with it, and what the service adds."""
-        return {} if self._state.info is None else self._state.info.metadata
+        return {} if self.info is None else self.info.metadata
 
     @property
     def error(self) -> InworldError | None:
@@ -168,7 +194,7 @@ class Response:
             ServiceError: It failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before it ended.
         """
-        self._owner.await_final(self._state, Deadline(timeout, "the response"))
+        self._owner.await_final(self, Deadline(timeout, "the response"))
         self._text.raise_end()
         return self
 
@@ -183,17 +209,36 @@ class Response:
 
     @property
     def state(self) -> ResponseState:
-        """What is known of it."""
-        return self._state
+        """What is known of its newest round."""
+        return self._states[-1]
 
     @property
     def streams(self) -> tuple[EventStream[str], EventStream[AudioDelta]]:
         """Its text and its speech."""
         return self._text, self._audio
 
+    @property
+    def awaits_tools(self) -> bool:
+        """Whether it goes on once its functions are answered for."""
+        return self._awaits_tools
+
+    def await_tools(self) -> bool:
+        """Do not end with the round of this moment; say whether it was not over before."""
+        self._awaits_tools = not (self._is_over or self.state.is_cancelling)
+        return self._awaits_tools
+
+    def go_on(self, state: ResponseState) -> None:
+        """Begin another round."""
+        self.follow_text()
+        self._awaits_tools = False
+        self._states.append(state)
+        self._given_pieces = 0
+
     def follow_text(self) -> None:
         """Give the text that has come since the last time."""
-        for piece in self._state.pieces(self._given_pieces):
+        for piece in self.state.pieces(self._given_pieces):
+            if not self._given_pieces and any(each.text for each in self._states[:-1]):
+                self._text.append("\n", 1)
             self._given_pieces += 1
             self._text.append(piece, len(piece))
 
@@ -207,6 +252,8 @@ class Response:
 
     def stop(self) -> None:
         """Give no more, for this side has cancelled it; what nobody has heard is dropped."""
+        if self._awaits_tools:
+            self._awaits_tools, self._outcome, self._is_over = False, "cancelled", True
         ended = StreamEnded("client", reason="cancelled")
         self._text.end(ended)
         self._audio.end(ended)
@@ -214,9 +261,12 @@ class Response:
 
     def end(self, error: InworldError | None) -> None:
         """Follow the end of it; *error* is what ended the session, None for its own end."""
-        if self._state.status != "cancelled":
-            self._error = error or failure_of(self._state) or self._damage
-        ended = StreamEnded("server", reason=self._state.status, error=self._error)
+        if self._awaits_tools:
+            self._awaits_tools, self._outcome = False, "failed"
+        if self.status != "cancelled" and not self._is_over:
+            self._error = error or failure_of(self.state) or self._damage
+        self._is_over = True
+        ended = StreamEnded("server", reason=self.status, error=self._error)
         self._text.end(ended)
         self._audio.end(ended)
 

@@ -1,0 +1,324 @@
+"""A reply that calls functions goes on with what the model says to their outputs."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync import ClosedError, ServiceError
+from inworld_sync.models.realtime import (
+    FunctionTool,
+    ProviderData,
+    ResponseCreated,
+    ResponseDone,
+    Session,
+    Usage,
+)
+from inworld_sync.sessions.realtime.events import ResponseStarted, ToolAnswered, ToolCalled
+from inworld_sync.sessions.tools.function import tool
+
+from support.scripted_realtime import Service, realtime
+
+PATIENCE_SECONDS = 10.0
+SOUND = b"\1\0" * 240
+
+
+@tool
+def now() -> str:
+    """The time."""
+    return "noon"
+
+
+def call(service: Service, number: int, *, said: str = "") -> None:
+    """Answer the next request by a call, after some words."""
+    response_id, item_id = f"r{number}", f"a{number}"
+    service.created(response_id, service.request())
+    if said:
+        service.item(response_id, item_id)
+        service.transcript(response_id, item_id, said)
+        service.audio(response_id, item_id, SOUND)
+        service.item_done(response_id, item_id, said)
+    service.call(response_id, f"f{number}", f"c{number}", "now")
+    usage = {"total_tokens": 3, "input_tokens": 2, "output_tokens": 1}
+    service.done(response_id, usage=usage)
+
+
+def answer(service: Service, number: int = 9) -> None:
+    """Answer the next request by words."""
+    service.speak(service.request(), number, "It is noon.", SOUND)
+
+
+def script(*steps: Callable[[Service], None]) -> Callable[[Service], None]:
+    def run(service: Service) -> None:
+        service.open()
+        for step in steps:
+            step(service)
+        service.until_left()
+
+    return run
+
+
+def test_the_answer_belongs_to_the_reply() -> None:
+    """Text, speech and the end of a reply are those of what the model says in the end."""
+    steps = script(lambda service: call(service, 1), answer)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        reply = rt.say("What time is it?")
+        text = "".join(reply.text_stream(PATIENCE_SECONDS))
+        sound = b"".join(chunk.data for chunk in reply.audio.stream(PATIENCE_SECONDS))
+
+    assert ("It is noon. ", "It is noon. ", SOUND) == (text, reply.text, sound)
+    assert ("completed", "resp_9", None) == (reply.status, reply.id, reply.error)
+
+
+def test_several_rounds() -> None:
+    """Each round that says something is a line of the text, and the costs add up."""
+    steps = script(
+        lambda service: call(service, 1, said="One moment."),
+        lambda service: call(service, 2),
+        lambda service: call(service, 3, said="Nearly."),
+        answer,
+    )
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        reply = rt.respond()
+        text = "".join(reply.text_stream(PATIENCE_SECONDS))
+        sound = b"".join(chunk.data for chunk in reply.audio.stream(PATIENCE_SECONDS))
+
+    assert "One moment.\nNearly.\nIt is noon. " == text == reply.text
+    assert SOUND * 3 == sound
+    assert Usage(total_tokens=9, input_tokens=6, output_tokens=3) == reply.usage
+
+
+def test_it_is_told_once() -> None:
+    """A reply of the service's own is told as it begins, not with each of its rounds."""
+
+    def unasked(service: Service) -> None:
+        service.created("r1")
+        service.call("r1", "f1", "c1", "now")
+        service.done("r1")
+
+    steps = script(unasked, answer)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        events = rt.subscribe()
+        starts, created = [], []
+        for event in iter(lambda: events.get(PATIENCE_SECONDS), None):
+            if isinstance(event, ResponseStarted):
+                starts.append(event.response)
+            elif isinstance(event, ResponseCreated):
+                created.append(event.response.id)
+            elif isinstance(event, ResponseDone) and event.response.id == "resp_9":
+                break
+
+    assert ["r1", "resp_9"] == created
+    assert ["It is noon. "] == [reply.text for reply in starts]
+
+
+def test_nobody_needs_to_hold_it() -> None:
+    """A reply that nobody holds goes on all the same, and its rounds are not told as new ones."""
+    steps = script(lambda service: call(service, 1), answer)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        events = rt.subscribe()
+        rt.respond()
+        gc.collect()
+        starts = 0
+        for event in iter(lambda: events.get(PATIENCE_SECONDS), None):
+            starts += isinstance(event, ResponseStarted)
+            del event
+            gc.collect()
+            if "It is noon." in str(rt.conversation):
+                break
+
+    assert 1 == starts
+
+
+class Gate:
+    """A function that returns when it may."""
+
+    def __init__(self) -> None:
+        self.called, self.may_return = threading.Event(), threading.Event()
+        self.tool = tool(name="now")(self._wait)
+
+    def _wait(self) -> str:
+        """The time."""
+        self.called.set()
+        assert self.may_return.wait(PATIENCE_SECONDS)
+        return "noon"
+
+
+def test_it_is_not_over_while_a_function_runs() -> None:
+    """Between its rounds a reply is in progress."""
+    gate = Gate()
+    steps = script(lambda service: call(service, 1, said="One moment."), answer)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
+        events = rt.subscribe()
+        reply = rt.respond()
+        while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
+            pass
+        between = (reply.status, reply.is_final, reply.text)
+        gate.may_return.set()
+        reply.wait(PATIENCE_SECONDS)
+
+    assert ("in_progress", False, "One moment.") == between
+    assert "completed" == reply.status
+
+
+def test_cancelling_while_a_function_runs() -> None:
+    """A reply that is cancelled between its rounds has ended; the model only gets the output."""
+    gate, seen = Gate(), []
+
+    def after(service: Service) -> None:
+        service.acknowledge(service.until("conversation.item.create"))
+        while True:
+            seen.append(service.command()["type"])
+
+    steps = script(lambda service: call(service, 1, said="One moment."), after)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
+        events = rt.subscribe()
+        reply = rt.respond()
+        while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
+            pass
+        reply.cancel()
+        assert ("cancelled", None) == (reply.wait(PATIENCE_SECONDS).status, reply.error)
+        gate.may_return.set()
+        while not isinstance(events.get(PATIENCE_SECONDS), ToolAnswered):
+            pass
+        rt.clear_output()
+        while not seen:
+            threading.Event().wait(0.001)
+
+    assert ["output_audio_buffer.clear"] == seen
+    assert "cancelled" == reply.status
+
+
+def test_cancelling_the_second_round() -> None:
+    """A reply may be cancelled in any round."""
+
+    def begun(service: Service) -> None:
+        service.created("r2", service.request())
+        service.item("r2", "a2")
+        service.transcript("r2", "a2", "It is")
+        assert "r2" == service.until("response.cancel")["response_id"]
+        service.done("r2", "cancelled")
+
+    steps = script(lambda service: call(service, 1), begun)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        reply = rt.respond()
+        assert "It is" == next(reply.text_stream(PATIENCE_SECONDS))
+        reply.cancel()
+
+        assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
+
+
+def test_a_round_that_fails() -> None:
+    """A reply fails with its last round, and keeps what was said before."""
+
+    def failing(service: Service) -> None:
+        service.created("r2", service.request())
+        service.done("r2", "failed", status_details={"reason": "server_error"})
+
+    steps = script(lambda service: call(service, 1, said="One moment."), failing)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        reply = rt.respond()
+        with pytest.raises(ServiceError, match="server_error"):
+            reply.wait(PATIENCE_SECONDS)
+
+    assert ("failed", "One moment.") == (reply.status, reply.text)
+
+
+def test_closing_while_a_function_runs() -> None:
+    """A reply whose session is closed between its rounds is an error, not a short text."""
+    gate = Gate()
+    steps = script(lambda service: call(service, 1, said="One moment."))
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
+        events = rt.subscribe()
+        reply = rt.respond()
+        while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
+            pass
+        rt.close()
+        gate.may_return.set()
+        with pytest.raises(ClosedError):
+            reply.wait(PATIENCE_SECONDS)
+
+    assert "failed" == reply.status
+
+
+def test_a_lost_connection_while_a_function_runs() -> None:
+    """A reply goes on over the next connection, if the old one was lost between its rounds."""
+    gate = Gate()
+
+    def first(service: Service) -> None:
+        service.open()
+        call(service, 1, said="One moment.")
+        assert gate.called.wait(PATIENCE_SECONDS)
+        service.hang_up()
+
+    def second(service: Service) -> None:
+        service.open()
+        gate.may_return.set()
+        answer(service)
+        service.until_left()
+
+    with realtime(first, second) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
+        reply = rt.respond().wait(PATIENCE_SECONDS)
+
+    assert "One moment.\nIt is noon. " == reply.text
+
+
+# (session, what ends the reply): the answer is a reply of its own.
+BY_ITSELF = [
+    Session(tools=[FunctionTool(name="now")]),
+    Session(tools=[now], provider_data=ProviderData(auto_tool_response=True)),
+]
+
+
+@pytest.mark.parametrize("session", BY_ITSELF)
+def test_who_goes_on_by_himself(session: Session) -> None:
+    """Where application or service go on by themselves the reply ends with the call."""
+
+    def next_reply(service: Service) -> None:
+        service.until("conversation.item.create")
+        service.speak(None, 9, "It is noon.")
+
+    steps = script(lambda service: call(service, 1, said="One moment."), next_reply)
+    with realtime(steps) as iw, iw.realtime.connect(session) as rt:
+        events = rt.subscribe()
+        reply = rt.respond().wait(PATIENCE_SECONDS)
+        starts = []
+        for event in iter(lambda: events.get(PATIENCE_SECONDS), None):
+            if isinstance(event, ToolCalled) and not event.is_ours:
+                rt.answer(event.call.call_id, "noon")
+            elif isinstance(event, ResponseStarted):
+                starts.append(event.response)
+            elif isinstance(event, ResponseDone) and event.response.id == "resp_9":
+                break
+
+    assert ("completed", "One moment.") == (reply.status, reply.text)
+    assert ["One moment.", "It is noon. "] == [each.text for each in starts]
+
+
+def test_a_reply_that_another_one_overtakes() -> None:
+    """A reply whose answer the service gives with another one is over, without an error."""
+
+    def overtaken(service: Service) -> None:
+        request = service.request()
+        service.created("r2")
+        service.error("conversation_already_has_active_response", event_id=request["event_id"])
+        service.done("r2")
+
+    steps = script(lambda service: call(service, 1, said="One moment."), overtaken)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        reply = rt.respond().wait(PATIENCE_SECONDS)
+
+    assert ("cancelled", "One moment.", None) == (reply.status, reply.text, reply.error)
+
+
+def test_a_reply_that_ended_well_stays_so() -> None:
+    """The end of a session changes nothing of a reply that had ended before."""
+    with realtime(script(answer)) as iw, iw.realtime.connect() as rt:
+        reply = rt.respond().wait(PATIENCE_SECONDS)
+        rt.close()
+
+    assert ("completed", None) == (reply.status, reply.error)
+    assert "It is noon. " == reply.wait().text
