@@ -74,9 +74,11 @@ class RealtimeConnection(Connection[Received]):
         """Start both threads, or free all that this connection holds."""
         self._start()
 
-    def send(self, message: str, timeout: float | None = None, *, needs_room: bool = True) -> None:
+    def send(
+        self, message: str | bytes, timeout: float | None = None, *, needs_room: bool = True
+    ) -> None:
         """
-        Queue a message; see :meth:`Link.send`.
+        Queue a message, or as bytes a whole masked frame; see :meth:`Link.send`.
 
         Raises:
             ConnectionLost: The connection is over; nothing was queued.
@@ -84,7 +86,10 @@ class RealtimeConnection(Connection[Received]):
             DeadlineExceeded: There was no room in time; nothing was queued.
         """
         seconds = self._options.send_timeout if timeout is None else timeout
-        self._link.send(message, timeout=seconds, needs_room=needs_room)
+        if isinstance(message, bytes):
+            self._link.send_frame(message, timeout=seconds)
+        else:
+            self._link.send(message, timeout=seconds, needs_room=needs_room)
 
     # The reader's part.
 

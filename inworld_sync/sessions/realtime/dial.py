@@ -95,6 +95,8 @@ class Dialer:
 
     def _dial(self, deadline: Deadline) -> None:
         core, connector = self._core, self._connector
+        # Of this dialling: another thread may dial anew before this one goes on.
+        attempts = self._attempts
         parameters = core.endpoint.parameters(self._next_key())
         self._key = parameters.get("key")
         link = connector.open(
@@ -117,7 +119,7 @@ class Dialer:
                     connection.send(message, deadline.remaining())
             with core.monitor:
                 core.wait_for(lambda: answer.is_over or core.connection is not connection, deadline)
-                core.opened(connection, answer, self._attempts)
+                core.opened(connection, answer, attempts)
         except BaseException:
             connection.close()
             raise

@@ -237,12 +237,14 @@ class Line:
 
     # The monitor is not held.
 
-    def send(self, command: Command | str, timeout: float | None = None) -> RealtimeConnection:
+    def send(
+        self, command: Command | str | bytes, timeout: float | None = None
+    ) -> RealtimeConnection:
         """
         Queue a command; wait for a connection and for room.
 
         Args:
-            command: Or its text.
+            command: Or its text, or a whole masked frame.
             timeout: Seconds; None takes ``send_timeout``.
 
         Returns:
@@ -254,7 +256,7 @@ class Line:
             ConnectionLost: The session has ended.
             DeadlineExceeded: It could not be queued in time.
         """
-        text = command if isinstance(command, str) else self.endpoint.write(command)
+        message = command if isinstance(command, (str, bytes)) else self.endpoint.write(command)
         deadline = Deadline(
             self.options.send_timeout if timeout is None else timeout, "sending a command"
         )
@@ -262,7 +264,7 @@ class Line:
         while True:
             connection = self._usable(gone, deadline)
             try:
-                connection.send(text, deadline.remaining())
+                connection.send(message, deadline.remaining())
             except (ConnectionLost, ClosedError):
                 # Nothing was queued, so it may go to the connection that follows.
                 gone = connection

@@ -1,9 +1,8 @@
 """
 A realtime session as users have it: commands in, events out, speech both ways.
 
-Lock rule: ``_order`` is held while several commands that belong together are queued, ``_feeding``
-while sound is converted and queued; both are taken before the session's monitor, never after it,
-and never together.
+Lock rule: ``_order`` is held while several commands that belong together are queued; it is taken
+before the session's monitor, never after it.
 """
 
 from __future__ import annotations
@@ -12,17 +11,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from inworld_sync.audio import base64
 from inworld_sync.models.devices import AudioSink, AudioSource
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import (
     AlawFormat,
-    AppendInputAudio,
     CancelResponse,
-    ClearInputAudio,
     ClearOutputAudio,
     Command,
-    CommitInputAudio,
     ConversationEntry,
     CreateItem,
     CreateResponse,
@@ -39,13 +34,13 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.dispatch import Subscription
-from inworld_sync.sessions.realtime.audio import InputBlocks
 from inworld_sync.sessions.realtime.core import RealtimeCore
 from inworld_sync.sessions.realtime.dial import Dialer
 from inworld_sync.sessions.realtime.events import Interrupted, SessionEvent
 from inworld_sync.sessions.realtime.line import Answer, Phase, new_id
 from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.response import Response
+from inworld_sync.sessions.realtime.sound_in import SoundIn
 from inworld_sync.sessions.realtime.talk import Talk
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import LinkStats
@@ -83,8 +78,7 @@ class RealtimeSession:
         self._core = core
         self._dialer = dialer
         self._order = threading.Lock()
-        self._feeding = threading.Lock()
-        self._input: InputBlocks | None = None
+        self._sound_in = SoundIn(core)
 
     # What it is.
 
@@ -300,42 +294,15 @@ class RealtimeSession:
             AudioError: It is no sound.
             DeadlineExceeded: Not all of it could be queued in time; what could not is dropped.
         """
-        with self._feeding:
-            with self._core.monitor:
-                self._core.require_open()
-                audio_format = self._core.settings.input_format
-            made_for = (audio_format, sample_rate_hz or audio_format.rate_hz, channels)
-            blocks = self._input
-            if blocks is None or blocks.made_for != made_for:
-                self._finish_input(timeout)
-                blocks = self._input = InputBlocks(*made_for)
-            self._append(blocks.feed(audio), timeout)
+        self._sound_in.send(audio, sample_rate_hz, channels, timeout)
 
     def commit(self) -> None:
         """End the user's turn by hand, where turn detection is off; :meth:`respond` follows."""
-        with self._feeding:
-            self._finish_input(None)
-            self._core.send(CommitInputAudio())
+        self._sound_in.commit()
 
     def clear(self) -> None:
         """Drop the sound that is not committed."""
-        with self._feeding:
-            self._input = None
-            self._core.send(ClearInputAudio())
-
-    def _finish_input(self, timeout: float | None) -> None:
-        blocks, self._input = self._input, None
-        if blocks is not None:
-            self._append(blocks.finish(), timeout)
-
-    def _append(self, blocks: Iterator[bytes], timeout: float | None) -> None:
-        for block in blocks:
-            audio_format = self._core.settings.input_format
-            command = AppendInputAudio(base64.encode(block).decode("ascii"))
-            self._core.send(command, timeout)
-            samples = len(block) // audio_format.bytes_per_sample
-            with self._core.monitor:
-                self._core.count_input(samples * 1000.0 / audio_format.rate_hz)
+        self._sound_in.clear()
 
     # Sound out.
 

@@ -10,14 +10,24 @@ from urllib.parse import quote
 
 import attrs
 
-from inworld_sync.models.realtime import Command, CreateResponse, ResponseConfig, UpdateSession
+from inworld_sync.models.realtime import (
+    AppendInputAudio,
+    Command,
+    CreateResponse,
+    ResponseConfig,
+    UpdateSession,
+)
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime.codec import plain
 from inworld_sync.wire.realtime.session import session_object
 
-__all__ = ["PATH", "target", "write", "write_object"]
+__all__ = ["APPEND_HEAD", "APPEND_TAIL", "PATH", "target", "write", "write_object"]
 
 PATH = "/api/v1/realtime/session"
+
+# What stands before and after the base64 of a message of sound.
+APPEND_HEAD = f'{{"type":"{AppendInputAudio.type}","audio":"'
+APPEND_TAIL = '"}'
 
 
 def target(key: str) -> str:

@@ -30,6 +30,7 @@ from inworld_sync.models.realtime import (
     SessionUpdated,
     UpdateSession,
 )
+from inworld_sync.sessions.realtime.core import RealtimeCore
 from inworld_sync.sessions.realtime.events import SessionReconnected, ToolAnswered
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
@@ -469,6 +470,30 @@ def test_commands_wait_for_the_new_connection() -> None:
         info = rt.update(Session(voice="Ashley"), timeout=PATIENCE_SECONDS)
 
     assert ("Ashley", [b"\1\0" * 2400]) == (info.voice, heard)
+
+
+def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A session that was opened is a session, also if it reconnects before ``connect`` returns.
+
+    Once connect failed with "the connection was lost at once" if its thread woke up after the one
+    that dials again; here it is made to.
+    """
+    dialled_again = threading.Event()
+    wait_for = RealtimeCore.wait_for
+
+    def wait_longer(core: RealtimeCore, *arguments: Any) -> None:
+        wait_for(core, *arguments)
+        while not dialled_again.is_set():
+            core.monitor.wait(0.01)
+
+    def second(service: Service) -> None:
+        dialled_again.set()
+        idle(service)
+
+    monkeypatch.setattr(RealtimeCore, "wait_for", wait_longer)
+    with realtime(cut, second) as iw, iw.realtime.connect() as rt:
+        reconnected(rt)
 
 
 def test_commands_wait_no_longer_than_they_may() -> None:

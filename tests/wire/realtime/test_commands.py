@@ -7,7 +7,7 @@ import pytest
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.realtime.commands import target, write
+from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL, target, write
 
 # (command, the message): every kind of command, in its shortest and its fullest form.
 COMMANDS = [
@@ -249,6 +249,11 @@ def test_target():
     expected = "/api/v1/realtime/session?key=a%20b%26c&protocol=realtime"
 
     assert expected == target("a b&c")
+
+
+def test_sound_around_its_base64():
+    """A message of sound that is built elsewhere is the same text."""
+    assert write(rt.AppendInputAudio("AAEC")) == APPEND_HEAD + "AAEC" + APPEND_TAIL
 
 
 def test_commands_do_not_show_audio():
