@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -50,17 +49,22 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.realtime.calls import CallBatch
-from inworld_sync.sessions.realtime.connection import RealtimeConnection, Received
+from inworld_sync.sessions.realtime.connection import (
+    RealtimeConnection,
+    Received,
+    is_passing,
+    told,
+    unfinished,
+)
 from inworld_sync.sessions.realtime.desk import Approver, ToolDesk
-from inworld_sync.sessions.realtime.endings import is_passing, told, unfinished
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.events import (
-    Interrupted,
     MessageUnreadable,
     ResponseStarted,
     SessionEvent,
     SessionReconnected,
 )
+from inworld_sync.sessions.realtime.interruption import Interruption
 from inworld_sync.sessions.realtime.items import Items
 from inworld_sync.sessions.realtime.line import Answer, Line, Phase, new_id
 from inworld_sync.sessions.realtime.replies import Replies
@@ -120,6 +124,7 @@ class RealtimeCore(Line):
             on_approval=on_approval,
         )
         self.desk.declare(session.tools)
+        self.interruption = Interruption(self, barge_in=barge_in)
         # Kept as long as a thread of the session runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
@@ -127,7 +132,6 @@ class RealtimeCore(Line):
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
-        self._barge_in = barge_in
         # Sound since the last turn ended, or since the user began to speak.
         self._turn_ms = 0.0
         self._is_speaking = False
@@ -240,30 +244,6 @@ class RealtimeCore(Line):
         with self.monitor:
             self.speech.remove_response_player(player, is_heard=is_heard)
 
-    def interrupt(self, heard_ms: Mapping[str, float] | None = None) -> Interrupted:
-        """Stop all speech, cancel what is being given, and cut what was not heard."""
-        with self.speech.cutting:
-            with self.monitor:
-                ids = self._begin_interruption()
-            return self._interrupted(ids, heard_ms)
-
-    def _begin_interruption(self) -> list[str]:
-        self.speech.begin_cut()
-        return self.replies.interrupt()
-
-    def _interrupted(self, ids: list[str], heard_ms: Mapping[str, float] | None) -> Interrupted:
-        cut = self.speech.cut(heard_ms)
-        for response_id in ids:
-            self.send_now(CancelResponse(response_id))
-        for command in cut.commands:
-            self.send_now(command)
-        event = Interrupted(cut.heard_ms, tuple(ids))
-        with self.monitor:
-            self.items.cut(cut.heard_share)
-            if ids or cut.commands:
-                self.tell(event)
-        return event
-
     # ---- messages; the monitor is held
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
@@ -297,6 +277,7 @@ class RealtimeCore(Line):
             self.tell(further)
         self._follow_response(event)
         self._follow_speech(event)
+        self.interruption.note(event)
         self.answer_by(event)
 
     def _follow_session(self, event: SessionCreated | SessionUpdated) -> None:
@@ -351,9 +332,6 @@ class RealtimeCore(Line):
             self.speech.end_backchannel(event.backchannel_id)
         elif isinstance(event, SpeechStarted):
             self._turn_ms, self._is_speaking = 0.0, True
-            if self._barge_in and self.settings.is_interruptible:
-                ids = self._begin_interruption()
-                self.worker.put(lambda: self._interrupted(ids, None))
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
             self._turn_ms, self._is_speaking = 0.0, False
 

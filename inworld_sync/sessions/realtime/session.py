@@ -361,7 +361,7 @@ class RealtimeSession:
         Returns:
             What was heard of the items that were cut, and the responses that were cancelled.
         """
-        return self._core.interrupt(heard_ms)
+        return self._core.interruption.interrupt(heard_ms)
 
     def converse(
         self,
