@@ -20,7 +20,7 @@ from inworld_sync.errors import AuthError, ConfigError, InworldError, TransportE
 __all__ = ["run"]
 
 # Each command's file is imported when it is called, so that --help stays quick.
-_COMMANDS = ("demo", "emulator", "say", "transcribe", "voices")
+_COMMANDS = ("demo", "emulator", "say", "talk", "transcribe", "voices")
 
 
 class _Commands(click.Group):

@@ -1,0 +1,169 @@
+"""``inworld-sync talk``: a conversation by voice or in writing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import click
+
+from inworld_sync.cli.common import client_options, open_client
+from inworld_sync.cli.talk_screen import Screen
+from inworld_sync.cli.talk_sound import (
+    RATE_HZ,
+    MeteredSink,
+    MeteredSource,
+    open_file,
+    open_microphone,
+    open_sink,
+)
+from inworld_sync.errors import DeviceError
+from inworld_sync.models.devices import AudioSource
+from inworld_sync.models.realtime import PcmFormat, Session
+from inworld_sync.sessions.realtime.response import Response
+from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.tools.function import ToolFunction
+
+# For one reply, and for it to be heard out.
+_WAIT_SECONDS = 300.0
+
+_Tool = ToolFunction[..., object]
+
+
+@click.command("talk")
+@click.option("--input", "input_file", metavar="FILE", help="Say what this sound file says.")
+@click.option("--say", "texts", multiple=True, metavar="TEXT", help="Say this; may be repeated.")
+@click.option("--typed", is_flag=True, help="Type, though there is a microphone.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Write the assistant's speech to a WAV file, not the speaker.")  # fmt: skip
+@click.option("--voice", help="Who speaks; without it the service chooses.")
+@click.option("--instructions", help="What the assistant is told about itself and its task.")
+@click.option("--model", help="The language model, provider/model.")
+@click.option("--tools", "tools_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE.py", help="Offer every @tool of this Python file.")  # fmt: skip
+@click.option("--half-duplex", is_flag=True, help="Mute the microphone while the assistant speaks.")
+@client_options
+def command(
+    input_file: str | None,
+    texts: tuple[str, ...],
+    output: str | None,
+    voice: str | None,
+    instructions: str | None,
+    model: str | None,
+    tools_file: Path | None,
+    *,
+    typed: bool,
+    half_duplex: bool,
+    local: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> None:
+    """
+    Talk with an assistant, by microphone and speaker.
+
+    Where there is no microphone, or standard input is no terminal, each line of standard input is
+    a turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the input hangs up.
+    """
+    if sum((bool(input_file), bool(texts), typed)) > 1:
+        raise click.UsageError("--input, --say and --typed are several ways to speak: choose one")
+    if output is not None and not output.lower().endswith(".wav"):
+        raise click.UsageError(f"the name of the output must end in .wav, got {output!r}")
+    screen = Screen(voice or "assistant", as_json=as_json)
+    session = Session(
+        voice=voice,
+        instructions=instructions,
+        model=model,
+        tools=None if tools_file is None else _tools_of(tools_file),
+        output_format=PcmFormat(RATE_HZ),
+    )
+    is_written = bool(texts) or typed or (input_file is None and not sys.stdin.isatty())
+    with ExitStack() as stack:
+        file = None if input_file is None else stack.enter_context(closing(open_file(input_file)))
+        iw = stack.enter_context(open_client(local=local, base_url=base_url))
+        rt = stack.enter_context(iw.realtime.connect(session))
+        sink = open_sink(output, is_spoken=not is_written, warn=screen.warn)
+        speaker = None if sink is None else stack.enter_context(closing(MeteredSink(sink)))
+        microphone = file
+        if not is_written and microphone is None:
+            try:
+                found = open_microphone(sink, half_duplex=half_duplex, warn=screen.warn)
+                microphone = stack.enter_context(closing(found))
+            except DeviceError as error:
+                screen.warn(f"no microphone ({error}): type what you say")
+        # Before the sound's ways are closed, whatever happens.
+        stack.callback(rt.close)
+        screen.follow(rt)
+        if microphone is not None and speaker is not None:
+            _speak(rt, microphone, speaker, screen)
+        else:
+            rt.play(speaker)
+            waits = bool(texts) or not sys.stdin.isatty()
+            _write(rt, texts or _lines(), screen, is_heard=speaker is not None, waits=waits)
+        # Then its handlers have said all they have to.
+        rt.close()
+        screen.end(output, 0.0 if speaker is None else speaker.heard_ms)
+
+
+def _speak(
+    rt: RealtimeSession, microphone: AudioSource, speaker: MeteredSink, screen: Screen
+) -> None:
+    source = MeteredSource(microphone)
+    with screen.live(source, speaker):
+        rt.converse(source, speaker)
+
+
+def _write(
+    rt: RealtimeSession, texts: Iterable[str], screen: Screen, *, is_heard: bool, waits: bool
+) -> None:
+    """Say text after text; *waits* says that each is answered, and heard out, before the next."""
+    reply = None
+    for text in filter(None, map(str.strip, texts)):
+        if waits:
+            screen.user(text)
+        elif reply is not None:
+            rt.interrupt()
+        reply = rt.say(text)
+        if waits:
+            _hear_out(rt, reply, is_heard=is_heard)
+    if reply is not None and not waits:
+        _hear_out(rt, reply, is_heard=is_heard)
+
+
+def _hear_out(rt: RealtimeSession, reply: Response, *, is_heard: bool) -> None:
+    reply.wait(_WAIT_SECONDS)
+    if is_heard:
+        rt.drain(_WAIT_SECONDS)
+
+
+def _lines() -> Iterator[str]:
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    with contextlib.suppress(EOFError):
+        while True:
+            yield input()
+
+
+def _tools_of(path: Path) -> list[_Tool]:
+    """
+    Run a Python file and give its functions for the model.
+
+    Raises:
+        click.UsageError: It has none, or cannot be run.
+    """
+    spec = importlib.util.spec_from_file_location("inworld_sync_tools", path)
+    if spec is None or spec.loader is None:
+        raise click.UsageError(f"--tools needs a Python file that ends in .py, got {str(path)!r}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise click.UsageError(f"{path}: {type(error).__name__}: {error}") from error
+    found: list[_Tool] = [each for each in vars(module).values() if isinstance(each, ToolFunction)]
+    if not found:
+        raise click.UsageError(f"{path} has no function with @tool")
+    return found

@@ -1,0 +1,378 @@
+"""``inworld-sync talk``: who speaks to whom, what is shown of it, and how it ends."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inworld_sync import Inworld
+from inworld_sync.emulator import Emulator
+
+from support.commands import Done, Run
+from support.scripted_realtime import Service, realtime
+from support.sound_card import SoundCard, sound_card as sound_card
+from support.spelling import spelled, spoken_part
+
+PATIENCE_SECONDS = 30
+TOOLS = '''
+from inworld_sync import tool
+
+@tool
+def weather(city: str) -> str:
+    """Weather for a city."""
+    return f"rain in {city}"
+'''
+
+
+def samples(path: Path) -> bytes:
+    with wave.open(str(path)) as file:
+        assert (1, 2, 24000) == (file.getnchannels(), file.getsampwidth(), file.getframerate())
+        return file.readframes(file.getnframes())
+
+
+def rows(out: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture
+def talk(run: Run, server: Emulator) -> Callable[..., Done]:
+    return lambda *arguments: run("talk", "--base-url", server.url, *map(str, arguments))
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    path = tmp_path / "tools.py"
+    path.write_text(TOOLS, encoding="utf-8")
+    return path
+
+
+# In writing.
+
+
+def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
+    """What is to be said is said in turn; both sides and the tools are shown, the speech kept."""
+    output = tmp_path / "a.wav"
+    said = ["--say", "Hello!", "--say", "How is the weather in Oslo?"]
+    done = talk(*said, "--voice", "Ashley", "--tools", tools, "-o", output)
+
+    assert [
+        "you: Hello!",
+        "Ashley: Hello! How can I help you?",
+        "you: How is the weather in Oslo?",
+        'tool: weather {"city": "Oslo"}',
+        "tool: weather -> rain in Oslo",
+        "Ashley: The weather says: rain in Oslo.",
+    ] == done.out.decode().splitlines()
+    assert 0 == done.status
+    assert f"s of speech in {output}" in done.err
+    spoken = "Hello! How can I help you? The weather says: rain in Oslo."
+    assert spoken_part(spoken) == spelled(samples(output))
+
+
+def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
+    """As JSON there is an object a line, and one for the end."""
+    output = str(tmp_path / "a.wav")
+    said = ["--say", "How is the weather in Oslo?", "--json"]
+    told = rows(talk(*said, "--tools", tools, "-o", output).out)
+
+    assert ["user", "tool_called", "tool_answered", "assistant", "ended"] == [
+        row["event"] for row in told
+    ]
+    assert ("weather", "rain in Oslo", None) == tuple(
+        told[2][name] for name in ("name", "output", "error")
+    )
+    heard_ms = len(samples(Path(output))) / 48
+    assert (output, pytest.approx(heard_ms)) == (told[4]["output"], told[4]["heard_ms"])
+
+
+def test_standard_input(
+    start: Callable[..., subprocess.Popen[bytes]], server: Emulator, tmp_path: Path
+) -> None:
+    """Where standard input is no terminal its lines are said, and answered one by one."""
+    process = start("talk", "--base-url", server.url, "-o", str(tmp_path / "a.wav"))
+    out, _ = process.communicate(b"My name is Bob.\n\nWhat is my name?\n", PATIENCE_SECONDS)
+
+    assert [
+        "you: My name is Bob.",
+        "assistant: Nice to meet you, Bob.",
+        "you: What is my name?",
+        "assistant: Your name is Bob.",
+    ] == out.decode().splitlines()
+    assert 0 == process.returncode
+
+
+def test_settings(run: Run) -> None:
+    """Voice, instructions and model are asked of the service."""
+    asked: list[dict[str, Any]] = []
+
+    def script(service: Service) -> None:
+        asked.append(service.open())
+        service.speak(service.request(), 1, "Fine.")
+        service.until_left()
+
+    wanted = ("--voice", "Sarah", "--instructions", "Be brief.", "--model", "openai/gpt-4o-mini")
+    with realtime(script) as iw:
+        run("talk", "--base-url", iw.options.base_url, *wanted, "--say", "Hello")
+
+    assert ("Sarah", "Be brief.", "openai/gpt-4o-mini") == (
+        asked[0]["audio"]["output"]["voice"],
+        asked[0]["instructions"],
+        asked[0]["model"],
+    )
+
+
+# By voice.
+
+
+@pytest.fixture(scope="module")
+def question(inworld_local: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spoken question."""
+    path = tmp_path_factory.mktemp("talk") / "question.wav"
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        iw.tts.synthesize("What is the weather in London?").save(path)
+    return path
+
+
+def test_real_speech(
+    run: Run,
+    inworld_local: Emulator,
+    question: Path,
+    tools: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A recording is understood and answered aloud, and the answer can be understood again."""
+    monkeypatch.setenv("INWORLD_API_KEY", inworld_local.api_key)
+    output = tmp_path / "answer.wav"
+    where = ("--base-url", inworld_local.url, "--json")
+    done = run("talk", *where, "--input", str(question), "--tools", str(tools), "-o", str(output))
+    told = {row["event"]: row for row in rows(done.out)}
+
+    assert 0 == done.status
+    assert "weather in london" in told["user"]["text"].lower()
+    assert {"city": "London"} == json.loads(told["tool_called"]["arguments"])
+    with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
+        assert "rain in london" in iw.stt.transcribe(output, language="en-US").text.lower()
+
+
+def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
+    """Hear a second, answer by one, and hang up; *interrupted* by the user in between."""
+
+    def script(service: Service) -> None:
+        service.open()
+        heard = b""
+        while len(heard) < 48_000:
+            heard += base64.b64decode(service.until("input_audio_buffer.append")["audio"])
+        where = {"item_id": "u1", "content_index": 0}
+        kind = "conversation.item.input_audio_transcription"
+        service.event(f"{kind}.delta", **where, delta="Good")
+        service.event(f"{kind}.completed", **where, transcript="Good morning.")
+        service.created("r1")
+        service.item("r1", "a1")
+        service.transcript("r1", "a1", "Good morning to you.")
+        service.audio("r1", "a1", b"\xff\x1f\x00\xe0" * 12_000)
+        if interrupted:
+            # When some of it was heard, for sound goes on to come in real time.
+            for _ in range(5):
+                service.until("input_audio_buffer.append")
+            service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u2")
+            service.until("conversation.item.truncate")
+        service.item_done("r1", "a1", "Good morning to you.")
+        service.done("r1", "cancelled" if interrupted else "completed")
+        for _ in range(15):
+            service.until("input_audio_buffer.append")
+        service.close()
+
+    return script
+
+
+def test_microphone_and_speaker(
+    run: Run, sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without further words the microphone is heard and the speaker speaks, until one hangs up."""
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with realtime(speaking()) as iw:
+        done = run("talk", "--base-url", iw.options.base_url)
+
+    assert ["you: Good morning.", "assistant: Good morning to you."] == (
+        done.out.decode().splitlines()
+    )
+    assert "headphones" in done.err
+    assert (0, 2) == (done.status, len(sound_card.streams))
+    assert b"\xff\x1f\x00\xe0" * 1000 in sound_card.played
+
+
+def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
+    """An interruption is shown with how much was heard, which is what the file holds."""
+    output = tmp_path / "a.wav"
+    with realtime(speaking(interrupted=True)) as iw:
+        where = ("--base-url", iw.options.base_url, "--json")
+        done = run("talk", *where, "--input", str(question), "-o", str(output))
+    row = next(row for row in rows(done.out) if row["event"] == "interrupted")
+
+    assert 0 < row["heard_ms"]["a1"] < 1000
+    assert pytest.approx(row["heard_ms"]["a1"]) == len(samples(output)) / 48
+
+
+def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no sound at all, one types and reads."""
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    monkeypatch.setattr(sys, "stdin", Terminal("Say enough.\n"))
+    done = run("talk", "--base-url", server.url)
+
+    assert b"assistant: enough.\n" == done.out.replace(b"\r\n", b"\n")
+    assert "no microphone" in done.err
+    assert "no speaker" in done.err
+
+
+class Terminal(io.StringIO):
+    """What somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+# On a terminal.
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a terminal."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    os.close(ours)
+
+
+def test_meters(
+    terminal: tuple[int, int], environment: dict[str, str], question: Path, tmp_path: Path
+) -> None:
+    """On a terminal both sides have a meter that moves, and what is being said is seen."""
+    ours, theirs = terminal
+    with realtime(speaking()) as iw:
+        arguments = ("--base-url", iw.options.base_url, "--input", str(question))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inworld_sync", "talk", *arguments, "-o", tmp_path / "a.wav"],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+            env={**environment, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        shown = all_of(ours)
+        process.wait(PATIENCE_SECONDS)
+
+    assert 0 == process.returncode
+    bars = [line.split("█") for line in shown.splitlines() if "█" in line]
+    assert {"you", "assistant"} <= {word for bar in bars for word in bar[0].split()}
+    assert len({len(bar) for bar in bars}) > 3
+    assert "you: " in shown
+    assert "Good morning to you." in shown
+
+
+def all_of(descriptor: int) -> str:
+    """Read a terminal until nobody writes to it any more."""
+    data, deadline = b"", time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if not select.select([descriptor], [], [], 1)[0]:
+            continue
+        try:
+            piece = os.read(descriptor, 65536)
+        except OSError:
+            break  # how Linux tells the end
+        if not piece:
+            break
+        data += piece
+    return data.decode(errors="replace")
+
+
+# How it ends.
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+def test_ctrl_c(
+    start: Callable[..., subprocess.Popen[bytes]], question: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C hangs up at once, without a complaint, and leaves a valid file."""
+    output = tmp_path / "a.wav"
+    spoken = threading.Event()
+
+    def script(service: Service) -> None:
+        service.open()
+        service.until("input_audio_buffer.append")
+        service.created("r1")
+        service.item("r1", "a1")
+        service.audio("r1", "a1", b"\1\0" * 240_000)
+        for _ in range(5):
+            service.until("input_audio_buffer.append")
+        spoken.set()
+        service.until_left()
+
+    with realtime(script) as iw:
+        arguments = ("--base-url", iw.options.base_url, "--input", str(question))
+        process = start("talk", *arguments, "-o", str(output))
+        assert spoken.wait(PATIENCE_SECONDS)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert (130, b"interrupted") == (process.returncode, err.strip())
+    assert 0 < len(samples(output)) < 480_000
+
+
+def test_a_reply_that_fails(run: Run) -> None:
+    """A reply that fails is an error, with the service's words."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        service.done("r1", "failed", status_details={"reason": "server_error"})
+        service.until_left()
+
+    with realtime(script) as iw:
+        done = run("talk", "--base-url", iw.options.base_url, "--say", "Hello")
+
+    assert (1, b"you: Hello") == (done.status, done.out.strip())
+    assert "server_error" in done.err
+
+
+# Arguments, and what is said of them.
+WRONG = [
+    (("--say", "a", "--typed"), "choose one"),
+    (("--say", "a", "-o", "a.mp3"), "must end in .wav"),
+    (("--say", "a", "--tools", "none.py"), "none.py"),
+    (("--say", "a", "--tools", "empty.py"), "no function with @tool"),
+    (("--say", "a", "--tools", "broken.py"), "ZeroDivisionError"),
+    (("--say", "a", "--tools", "tools.txt"), "ends in .py"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_wrong_usage(
+    talk: Callable[..., Done],
+    arguments: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cannot be done is said."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("empty.py", ""), ("broken.py", "1 / 0"), ("tools.txt", "")):
+        Path(name).write_text(text, encoding="utf-8")
+    done = talk(*arguments)
+
+    assert (2, b"") == (done.status, done.out)
+    assert words in done.err
