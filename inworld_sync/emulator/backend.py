@@ -23,6 +23,7 @@ class Backend:
     Attributes:
         settings: The server's.
         credentials: Its key and tokens.
+        stopping: Set when the server closes; work that takes seconds looks at it.
 
     Thread safety: any thread; one lock around the counts.
     """
@@ -36,6 +37,7 @@ class Backend:
     ) -> None:
         self.settings = settings
         self.credentials = credentials
+        self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._speech_engine = speech_engine
         self._voices = {voice.voice_id: voice for voice in settings.voices}

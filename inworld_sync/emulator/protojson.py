@@ -21,6 +21,7 @@ __all__ = [
     "INVALID_ARGUMENT",
     "NOT_FOUND",
     "RESOURCE_EXHAUSTED",
+    "UNAVAILABLE",
     "Malformed",
     "Refused",
     "camel_keys",
@@ -35,6 +36,7 @@ NOT_FOUND = 5
 ALREADY_EXISTS = 6
 RESOURCE_EXHAUSTED = 8
 INTERNAL = 13
+UNAVAILABLE = 14
 
 _UNDERSCORE = re.compile(r"_+([a-z0-9])")
 

@@ -2,17 +2,21 @@
 The local server: one loopback port that speaks HTTP and WebSocket, with or without TLS.
 
 Threads: one accepts; each connection has one, and a second one that writes once it is a
-WebSocket. ``close`` ends and joins them all.
+WebSocket. ``close`` ends and joins them all, at the latest when the process ends: Python kills a
+daemon thread that returns from an engine while the interpreter is torn down, and engines of C++
+abort the process then.
 
 Locks: ``_lock`` guards the set of connections and is held for moments only.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ipaddress
 import itertools
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -117,6 +121,7 @@ class Emulator:
         self._numbers = itertools.count(1)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
+        self._process = 0
 
     def __repr__(self) -> str:
         where = self.url if self._listener is not None else "not started"
@@ -170,6 +175,7 @@ class Emulator:
         """Listen and return at once; speech engines are loaded when they are first needed."""
         if self._listener is not None:
             raise LocalProtocolError("the local server is started already")
+        self._backend.stopping.clear()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
             (self._host, self._wanted_port), family=family, backlog=_BACKLOG
@@ -178,6 +184,8 @@ class Emulator:
             target=self._accept, args=(self._listener,), name="inworld-emulator", daemon=True
         )
         self._acceptor.start()
+        self._process = os.getpid()
+        atexit.register(self._close_at_exit)
         _logger.info("the local server is at %s; %s", self.url, self.hearing)
         return self
 
@@ -186,6 +194,8 @@ class Emulator:
         listener, self._listener = self._listener, None
         if listener is None or self._acceptor is None:
             return
+        atexit.unregister(self._close_at_exit)
+        self._backend.stopping.set()
         # Neither closing nor shutting down wakes accept() on every system; a connection does.
         with contextlib.suppress(OSError):
             address = (_reachable(listener.getsockname()[0]), listener.getsockname()[1])
@@ -205,6 +215,11 @@ class Emulator:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
+
+    def _close_at_exit(self) -> None:
+        # In a forked child the connections are the parent's, which goes on using them.
+        if self._process == os.getpid():
+            self.close()
 
     @property
     def _suffix(self) -> str:

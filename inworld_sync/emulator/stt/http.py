@@ -12,12 +12,13 @@ from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.protojson import (
     INVALID_ARGUMENT,
     RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
     Malformed,
     Refused,
     camel_keys,
     status,
 )
-from inworld_sync.emulator.recognition.events import FinalTranscript
+from inworld_sync.emulator.recognition.events import FinalTranscript, SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.routes import HttpRoute, Route
 from inworld_sync.emulator.stt.config import TranscribeConfig, read_config
@@ -27,7 +28,7 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["SttHttpService"]
 
-_HTTP_STATUS: Final = {INVALID_ARGUMENT: 400, RESOURCE_EXHAUSTED: 413}
+_HTTP_STATUS: Final = {INVALID_ARGUMENT: 400, RESOURCE_EXHAUSTED: 413, UNAVAILABLE: 503}
 _FEED_BYTES: Final = 32_000
 
 
@@ -81,11 +82,11 @@ class SttHttpService:
         listener = Listener(engine, attrs.evolve(config.turns, partial_interval_ms=0))
         decoder = open_decoder(config)
         pcm = decoder.feed(audio) + decoder.flush()
-        events = [
-            event
-            for at in range(0, len(pcm), _FEED_BYTES)
-            for event in listener.feed(pcm[at : at + _FEED_BYTES])
-        ]
+        events: list[SpeechEvent] = []
+        for at in range(0, len(pcm), _FEED_BYTES):
+            if self._backend.stopping.is_set():
+                raise Refused(UNAVAILABLE, "the local server is closing")
+            events += listener.feed(pcm[at : at + _FEED_BYTES])
         events += listener.finish()
         finals = [event for event in events if isinstance(event, FinalTranscript)]
         return _joined(finals), listener.transcribed_ms

@@ -1,0 +1,72 @@
+"""A process that ends while its local server works, without closing anything, ends well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from inworld_sync import Inworld
+from inworld_sync.emulator import Emulator
+
+from support.speech import silence
+
+# What keeps the engines busy: the text or sound is long, so that it is never finished in time.
+WORK = {
+    "synthesis": "iw.tts.synthesize(TEXT * 30)",
+    "recognition": "iw.stt.stream(max_chunks_per_second=2000).feed(speech * 100)",
+    "recognition of a whole recording": (
+        "iw.stt.transcribe(speech * 100, sample_rate=16000, method='http', timeout=60)"
+    ),
+}
+# It says when the engines are loaded and at work, and ends a moment later.
+SCRIPT = """
+import sys, threading, time
+from inworld_sync import AudioConfig, Inworld
+
+# What the threads below are told when the server goes is not of interest.
+threading.excepthook = lambda arguments: None
+TEXT = "The museum opens at ten and closes at six in the evening. "
+iw = Inworld(local=True)
+speech = bytes(iw.tts.synthesize(TEXT, audio=AudioConfig("PCM", 16000)).pcm)
+iw.stt.transcribe(speech, sample_rate=16000, method="http")
+for _ in range(3):
+    threading.Thread(target=lambda: {work}, daemon=True).start()
+time.sleep({seconds})
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("work", WORK)
+def test_end_of_the_process(work: str, seconds: float) -> None:
+    """
+    The engines have stopped before the interpreter is torn down.
+
+    They did not: a daemon thread that came back from onnxruntime then made it abort, in four of
+    five runs of this script.
+    """
+    script = SCRIPT.format(work=WORK[work], seconds=seconds)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (0, "", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_forked_child() -> None:
+    """The end of a forked child leaves the server of its parent alone."""
+    with Emulator() as server, Inworld(api_key=server.api_key, base_url=server.url) as iw:
+        with iw.stt.stream() as stream:
+            child = os.fork()
+            if not child:
+                import atexit
+
+                atexit._run_exitfuncs()
+                os._exit(0)
+            os.waitpid(child, 0)
+            stream.send(silence(0.1))
+
+    assert 0 == stream.stats.reconnects
