@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import attrs
 
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.emulator.voices import VOICES, Voice
-from inworld_sync.errors import ConfigError
+from inworld_sync.models import checks
 
 __all__ = ["Settings"]
-
-_Number = TypeVar("_Number", int, float)
-
-
-def _not_negative(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
-    if value < 0:
-        raise ConfigError(f"{field.name} must be 0 or more, got {value!r}")
-
-
-def _positive(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
-    if not value > 0:
-        raise ConfigError(f"{field.name} must be above 0, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -69,21 +55,21 @@ class Settings:
     """
 
     check_credentials: bool = True
-    max_contexts: int = attrs.field(default=5, validator=_positive)
-    max_connections: int = attrs.field(default=20, validator=_positive)
-    max_text_characters: int = attrs.field(default=2000, validator=_positive)
-    idle_timeout: float = attrs.field(default=600.0, validator=_positive)
+    max_contexts: int = attrs.field(default=5, validator=checks.whole(1))
+    max_connections: int = attrs.field(default=20, validator=checks.whole(1))
+    max_text_characters: int = attrs.field(default=2000, validator=checks.whole(1))
+    idle_timeout: float = attrs.field(default=600.0, validator=checks.positive)
     idle_close_code: int = 1000
-    close_timeout: float = attrs.field(default=2.0, validator=_positive)
-    request_timeout: float = attrs.field(default=30.0, validator=_positive)
-    max_message_bytes: int = attrs.field(default=16 << 20, validator=_positive)
-    max_body_bytes: int = attrs.field(default=32 << 20, validator=_positive)
-    max_queued_bytes: int = attrs.field(default=1 << 20, validator=_positive)
-    latency_ms: float = attrs.field(default=0.0, validator=_not_negative)
-    pace: float = attrs.field(default=0.0, validator=_not_negative)
-    chunk_ms: int = attrs.field(default=250, validator=_positive)
-    buffer_char_threshold: int = attrs.field(default=1000, validator=_positive)
-    max_buffer_delay_ms: int = attrs.field(default=3000, validator=_not_negative)
+    close_timeout: float = attrs.field(default=2.0, validator=checks.positive)
+    request_timeout: float = attrs.field(default=30.0, validator=checks.positive)
+    max_message_bytes: int = attrs.field(default=16 << 20, validator=checks.whole(1))
+    max_body_bytes: int = attrs.field(default=32 << 20, validator=checks.whole(1))
+    max_queued_bytes: int = attrs.field(default=1 << 20, validator=checks.whole(1))
+    latency_ms: float = attrs.field(default=0.0, validator=checks.number(0))
+    pace: float = attrs.field(default=0.0, validator=checks.number(0))
+    chunk_ms: int = attrs.field(default=250, validator=checks.whole(1))
+    buffer_char_threshold: int = attrs.field(default=1000, validator=checks.whole(1))
+    max_buffer_delay_ms: int = attrs.field(default=3000, validator=checks.whole(0))
     status_in_audio_chunk: bool = False
     spaces_in_words: bool = False
     empty_flush_completes: bool = True
@@ -91,6 +77,6 @@ class Settings:
     stt_speech_started: bool = True
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
-    stt_chunks_per_second: float = attrs.field(default=0.0, validator=_not_negative)
+    stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
     voices: tuple[Voice, ...] = VOICES
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

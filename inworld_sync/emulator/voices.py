@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import attrs
 
-from inworld_sync.errors import ConfigError
+from inworld_sync.models import checks
 
 __all__ = ["VOICES", "Voice"]
 
 
-def _near_one(_: object, field: attrs.Attribute[float], value: float) -> None:
-    # Outside this range the speech is no longer intelligible.
-    if not 0.5 <= value <= 2.0:
-        raise ConfigError(f"{field.name} must be between 0.5 and 2, got {value!r}")
+# Outside this range the speech is no longer intelligible.
+_NEAR_ONE = checks.number(0.5, 2)
 
 
 @attrs.frozen(kw_only=True)
@@ -41,9 +39,9 @@ class Voice:
     description: str
     lang_code: str = "EN_US"
     tags: tuple[str, ...] = ()
-    pitch: float = attrs.field(default=1.0, validator=_near_one)
-    formant: float = attrs.field(default=1.0, validator=_near_one)
-    speed: float = attrs.field(default=1.0, validator=_near_one)
+    pitch: float = attrs.field(default=1.0, validator=_NEAR_ONE)
+    formant: float = attrs.field(default=1.0, validator=_NEAR_ONE)
+    speed: float = attrs.field(default=1.0, validator=_NEAR_ONE)
 
 
 VOICES = (

@@ -1,70 +1,176 @@
-"""Checks and converters of the fields of models; each refusal is a ConfigError with the name."""
+"""
+Checks of what users give, before anything is sent or opened.
+
+Each is an attrs validator or converter that raises a
+:class:`~inworld_sync.errors.ConfigError` naming the field, what it may be and what came; None,
+which leaves a choice to the service, passes where it is the field's default.
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar, cast
 
 import attrs
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["are_texts", "between", "is_a", "is_flag", "is_text", "member"]
+__all__ = [
+    "flag",
+    "instance",
+    "mapping",
+    "member",
+    "member_or_none",
+    "number",
+    "one_of",
+    "positive",
+    "string",
+    "string_map",
+    "text",
+    "texts",
+    "to_tuple",
+    "whole",
+]
 
 _E = TypeVar("_E", bound=enum.Enum)
+_T = TypeVar("_T")
 
 
-def member(kind: type[_E], value: object, name: str) -> _E:
-    """Turn *value* into a member of *kind*; *name* is the field's."""
-    try:
-        return kind(value)
-    except ValueError:
-        choices = ", ".join(str(one.value) for one in kind)
-        raise ConfigError(f"{name} must be one of {choices}, got {value!r}") from None
+def _is_left(field: attrs.Attribute[_T], value: _T) -> bool:
+    return value is None and field.default is None
 
 
-def between(low: float, high: float, unit: str = "") -> Callable[..., None]:
-    """Make a validator of a number in [*low*, *high*], whole where the field is; None passes."""
-
-    def check(_: object, field: attrs.Attribute[object], value: object) -> None:
-        if value is None:
-            return
-        kinds = (int, float) if "float" in str(field.type) else int
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            wanted = "a whole number" if kinds is int else "a number"
-            raise ConfigError(f"{field.name} must be {wanted}, got {value!r}")
-        if not low <= value <= high:
-            raise ConfigError(f"{field.name} must be {low:g} to {high:g}{unit}, got {value!r}")
-
-    return check
-
-
-def is_a(kind: type) -> Callable[..., None]:
-    """Make a validator of an instance of *kind*; None passes."""
-
-    def check(_: object, field: attrs.Attribute[object], value: object) -> None:
-        if value is not None and not isinstance(value, kind):
-            raise ConfigError(f"{field.name} must be a {kind.__name__}, got {value!r}")
-
-    return check
-
-
-def is_flag(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is neither True nor False; None passes where it is the default."""
-    if not isinstance(value, bool) and (value is not None or field.default is not None):
-        raise ConfigError(f"{field.name} must be True or False, got {value!r}")
-
-
-def is_text(_: object, field: attrs.Attribute[str], value: object) -> None:
-    """Refuse what is no text or a blank one."""
+def text(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{field.name} must be a text, got {value!r}")
 
 
-def are_texts(_: object, field: attrs.Attribute[tuple[str, ...] | None], value: object) -> None:
-    """Refuse a tuple that holds anything but texts; None passes."""
-    if value is not None and not (
-        isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-    ):
-        raise ConfigError(f"{field.name} must be texts, got {value!r}")
+def string(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a text, which may be empty."""
+    if not _is_left(field, value) and not isinstance(value, str):
+        raise ConfigError(f"{field.name} must be a text, got {type(value).__name__}")
+
+
+def flag(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require True or False."""
+    if not _is_left(field, value) and not isinstance(value, bool):
+        raise ConfigError(f"{field.name} must be True or False, got {value!r}")
+
+
+def number(low: float, high: float | None = None, unit: str = "") -> Callable[..., None]:
+    """Require a number from *low* to *high*; *unit* is for the error."""
+
+    def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+        if not _is_left(field, value):
+            _check_range(field.name, _number(field.name, value), low, high, unit)
+
+    return check
+
+
+def whole(low: int, high: int | None = None, unit: str = "") -> Callable[..., None]:
+    """Require an integer from *low* to *high*; *unit* is for the error."""
+
+    def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+        if _is_left(field, value):
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{field.name} must be an integer, got {value!r}")
+        _check_range(field.name, value, low, high, unit)
+
+    return check
+
+
+def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a number above 0."""
+    if not _number(field.name, value) > 0:
+        raise ConfigError(f"{field.name} must be above 0, got {value!r}")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"{name} must be a number, got {value!r}")
+    return value
+
+
+def _check_range(name: str, value: float, low: float, high: float | None, unit: str) -> None:
+    # Written so that NaN fails.
+    if value >= low and (high is None or value <= high):
+        return
+    allowed = f"{low:g} or more{unit}" if high is None else f"{low:g} to {high:g}{unit}"
+    raise ConfigError(f"{name} must be {allowed}, got {value!r}")
+
+
+def one_of(choices: Iterable[str]) -> Callable[..., None]:
+    """Require one of some texts."""
+    allowed = tuple(choices)
+
+    def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+        if not _is_left(field, value) and value not in allowed:
+            raise ConfigError(f"{field.name} must be one of {', '.join(allowed)}, got {value!r}")
+
+    return check
+
+
+def instance(*kinds: type) -> Callable[..., None]:
+    """Require an object of one of some classes."""
+    names = " or ".join(kind.__name__ for kind in kinds)
+
+    def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+        if not _is_left(field, value) and not isinstance(value, kinds):
+            raise ConfigError(f"{field.name} must be {names}, got {type(value).__name__}")
+
+    return check
+
+
+def mapping(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a mapping whose keys are texts."""
+    if _is_left(field, value):
+        return
+    # Neither says the values, which may be secret.
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{field.name} must be a mapping, got {type(value).__name__}")
+    for key in value:
+        if not isinstance(key, str):
+            raise ConfigError(f"{field.name} must be a mapping with texts as keys, got {key!r}")
+
+
+def string_map(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a mapping from texts to texts."""
+    mapping(_, field, value)
+    for key, each in value.items() if isinstance(value, Mapping) else ():
+        if not isinstance(each, str):
+            kind = type(each).__name__
+            raise ConfigError(f"{field.name} must hold texts alone, got {kind} for {key!r}")
+
+
+def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Turn a list of texts into a tuple; what is no list is left for :func:`texts` to refuse."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return tuple(value)
+    return cast("tuple[str, ...] | None", value)
+
+
+def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a tuple of texts; one bare text is refused, for it might become its letters."""
+    if _is_left(field, value):
+        return
+    if isinstance(value, str):
+        raise ConfigError(f"{field.name} must be a list of texts, got {value!r}: put it in a list")
+    if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
+        raise ConfigError(f"{field.name} must be a list of texts, got {value!r}")
+
+
+def member(kind: type[_E], value: object, name: str) -> _E:
+    """Turn a member of *kind* or its value into the member; *name* is for the error."""
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(str(each.value) for each in kind)
+        raise ConfigError(f"{name} must be one of {choices}, got {value!r}") from None
+
+
+def member_or_none(kind: type[_E], value: object, name: str) -> _E | None:
+    """As :func:`member`; None stays None."""
+    return None if value is None else member(kind, value, name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, get_args
 from urllib.parse import urlsplit
 
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models import checks
 
 if TYPE_CHECKING:
     import ssl
@@ -18,7 +19,7 @@ __all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "Recorder
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
-_Number = TypeVar("_Number", int, float)
+Dispatch: TypeAlias = Literal["thread", "poll"]
 
 
 class Limiter(Protocol):
@@ -63,11 +64,6 @@ class TraceEvent:
     facts: Mapping[str, str | int | float] = attrs.field(factory=dict)
 
 
-def _positive(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
-    if not value > 0:
-        raise ConfigError(f"{field.name} must be above 0, got {value!r}")
-
-
 # For each accepted scheme: whether it means TLS.
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
@@ -84,6 +80,10 @@ def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
             f"{field.name} must be a scheme, a host and a port only: the services' paths are "
             "appended at the root, and a credential goes into api_key or token"
         )
+
+
+def _is_dispatch(_: object, field: attrs.Attribute[Dispatch], value: Dispatch) -> None:
+    checks.one_of(get_args(Dispatch))(_, field, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -114,21 +114,21 @@ class Options:
     """
 
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)
-    connect_timeout: float = attrs.field(default=10.0, validator=_positive)
-    send_timeout: float = attrs.field(default=10.0, validator=_positive)
-    close_timeout: float = attrs.field(default=0.5, validator=_positive)
-    ping_interval: float = attrs.field(default=5.0, validator=_positive)
-    dead_after: float = attrs.field(default=10.0, validator=_positive)
+    connect_timeout: float = attrs.field(default=10.0, validator=checks.positive)
+    send_timeout: float = attrs.field(default=10.0, validator=checks.positive)
+    close_timeout: float = attrs.field(default=0.5, validator=checks.positive)
+    ping_interval: float = attrs.field(default=5.0, validator=checks.positive)
+    dead_after: float = attrs.field(default=10.0, validator=checks.positive)
     proxy: str | Literal[False] | None = attrs.field(default=None, repr=False)
     ssl_context: ssl.SSLContext | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
-    max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=checks.string_map, repr=False)
+    max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=checks.whole(1))
+    max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=checks.whole(1))
     limiter: Limiter | None = None
     recorder: Recorder | None = None
     logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("inworld_sync"))
     on_trace: Callable[[TraceEvent], None] | None = None
-    dispatch: Literal["thread", "poll"] = "thread"
+    dispatch: Dispatch = attrs.field(default="thread", validator=_is_dispatch)
 
     def endpoint(self, path: str, *, websocket: bool) -> str:
         """The address of a path of the service, without credentials."""
@@ -156,4 +156,4 @@ class OptionSettings(TypedDict, total=False):
     recorder: Recorder | None
     logger: logging.Logger
     on_trace: Callable[[TraceEvent], None] | None
-    dispatch: Literal["thread", "poll"]
+    dispatch: Dispatch

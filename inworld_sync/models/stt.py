@@ -14,7 +14,7 @@ from typing import TypedDict
 import attrs
 
 from inworld_sync.errors import ConfigError, InworldError
-from inworld_sync.models.checks import are_texts, between, is_a, is_flag, is_text, member
+from inworld_sync.models import checks
 from inworld_sync.models.subtitles import srt, vtt
 
 __all__ = [
@@ -56,14 +56,7 @@ class SttEncoding(str, enum.Enum):
 
 
 def _encoding(value: SttEncoding | str) -> SttEncoding:
-    return member(SttEncoding, value, "encoding")
-
-
-def _to_texts(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Make a tuple; a lone text is one text, not a sequence of letters."""
-    if value is None:
-        return None
-    return (value,) if isinstance(value, str) else tuple(value)
+    return checks.member(SttEncoding, value, "encoding")
 
 
 @attrs.frozen(kw_only=True)
@@ -80,12 +73,14 @@ class InworldSttConfig:
         extra: Further fields, sent as they are.
     """
 
-    vad_threshold: float | None = attrs.field(default=None, validator=between(0, 1))
+    vad_threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
     min_end_of_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=between(0, 60_000, " ms")
+        default=None, validator=checks.whole(0, 60_000, " ms")
     )
-    max_turn_silence_ms: int | None = attrs.field(default=None, validator=between(20, 5000, " ms"))
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    max_turn_silence_ms: int | None = attrs.field(
+        default=None, validator=checks.whole(20, 5000, " ms")
+    )
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 @attrs.frozen(kw_only=True)
@@ -101,13 +96,15 @@ class AssemblyAiConfig:
         extra: Further fields, sent as they are.
     """
 
-    vad_threshold: float | None = attrs.field(default=None, validator=between(0, 1))
+    vad_threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
     min_end_of_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=between(0, 60_000, " ms")
+        default=None, validator=checks.whole(0, 60_000, " ms")
     )
-    max_turn_silence_ms: int | None = attrs.field(default=None, validator=between(0, 60_000, " ms"))
-    prompt: str | None = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    max_turn_silence_ms: int | None = attrs.field(
+        default=None, validator=checks.whole(0, 60_000, " ms")
+    )
+    prompt: str | None = attrs.field(default=None, validator=checks.string)
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 @attrs.frozen(kw_only=True)
@@ -122,12 +119,12 @@ class SonioxContext:
         extra: Further fields, sent as they are.
     """
 
-    general: Mapping[str, object] | None = None
-    text: str | None = None
+    general: Mapping[str, object] | None = attrs.field(default=None, validator=checks.mapping)
+    text: str | None = attrs.field(default=None, validator=checks.string)
     terms: tuple[str, ...] | None = attrs.field(
-        default=None, converter=_to_texts, validator=are_texts
+        default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 @attrs.frozen(kw_only=True)
@@ -145,15 +142,17 @@ class SonioxConfig:
     """
 
     language_hints: tuple[str, ...] | None = attrs.field(
-        default=None, converter=_to_texts, validator=are_texts
+        default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    language_hints_strict: bool | None = attrs.field(default=None, validator=is_flag)
-    enable_endpoint_detection: bool | None = attrs.field(default=None, validator=is_flag)
+    language_hints_strict: bool | None = attrs.field(default=None, validator=checks.flag)
+    enable_endpoint_detection: bool | None = attrs.field(default=None, validator=checks.flag)
     max_endpoint_delay_ms: int | None = attrs.field(
-        default=None, validator=between(0, 60_000, " ms")
+        default=None, validator=checks.whole(0, 60_000, " ms")
     )
-    context: SonioxContext | None = attrs.field(default=None, validator=is_a(SonioxContext))
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    context: SonioxContext | None = attrs.field(
+        default=None, validator=checks.instance(SonioxContext)
+    )
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 @attrs.frozen(kw_only=True)
@@ -166,8 +165,8 @@ class GroqConfig:
         extra: Further fields, sent as they are.
     """
 
-    temperature: float | None = attrs.field(default=None, validator=between(0, 1))
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 @attrs.frozen(kw_only=True)
@@ -181,9 +180,9 @@ class VoiceProfileConfig:
         extra: Further fields, sent as they are.
     """
 
-    enable_voice_profile: bool = attrs.field(default=True, validator=is_flag)
-    top_n: int | None = attrs.field(default=None, validator=between(1, 20))
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    enable_voice_profile: bool = attrs.field(default=True, validator=checks.flag)
+    top_n: int | None = attrs.field(default=None, validator=checks.whole(1, 20))
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 def _names_provider(_: object, field: attrs.Attribute[str], value: str) -> None:
@@ -222,32 +221,34 @@ class TranscribeConfig:
             another provider.
     """
 
-    model: str = attrs.field(default=DEFAULT_STT_MODEL, validator=[is_text, _names_provider])
+    model: str = attrs.field(default=DEFAULT_STT_MODEL, validator=[checks.text, _names_provider])
     encoding: SttEncoding = attrs.field(default=SttEncoding.LINEAR16, converter=_encoding)
-    sample_rate_hz: int = attrs.field(default=16000, validator=between(8000, 48000, " Hz"))
-    channels: int = attrs.field(default=1, validator=between(1, 8))
-    language: str | None = None
+    sample_rate_hz: int = attrs.field(default=16000, validator=checks.whole(8000, 48000, " Hz"))
+    channels: int = attrs.field(default=1, validator=checks.whole(1, 8))
+    language: str | None = attrs.field(default=None, validator=checks.string)
     inactivity_timeout_seconds: int | None = attrs.field(
-        default=None, validator=between(1, 86_400, " s")
+        default=None, validator=checks.whole(1, 86_400, " s")
     )
     end_of_turn_confidence_threshold: float | None = attrs.field(
-        default=None, validator=between(0, 1)
+        default=None, validator=checks.number(0, 1)
     )
     prompts: tuple[str, ...] | None = attrs.field(
-        default=None, converter=_to_texts, validator=are_texts
+        default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    include_word_timestamps: bool = attrs.field(default=True, validator=is_flag)
-    enable_speaker_diarization: bool | None = attrs.field(default=None, validator=is_flag)
-    inworld: InworldSttConfig | None = attrs.field(default=None, validator=is_a(InworldSttConfig))
+    include_word_timestamps: bool = attrs.field(default=True, validator=checks.flag)
+    enable_speaker_diarization: bool | None = attrs.field(default=None, validator=checks.flag)
+    inworld: InworldSttConfig | None = attrs.field(
+        default=None, validator=checks.instance(InworldSttConfig)
+    )
     assemblyai: AssemblyAiConfig | None = attrs.field(
-        default=None, validator=is_a(AssemblyAiConfig)
+        default=None, validator=checks.instance(AssemblyAiConfig)
     )
-    soniox: SonioxConfig | None = attrs.field(default=None, validator=is_a(SonioxConfig))
-    groq: GroqConfig | None = attrs.field(default=None, validator=is_a(GroqConfig))
+    soniox: SonioxConfig | None = attrs.field(default=None, validator=checks.instance(SonioxConfig))
+    groq: GroqConfig | None = attrs.field(default=None, validator=checks.instance(GroqConfig))
     voice_profile: VoiceProfileConfig | None = attrs.field(
-        default=None, validator=is_a(VoiceProfileConfig)
+        default=None, validator=checks.instance(VoiceProfileConfig)
     )
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
     def __attrs_post_init__(self) -> None:
         provider = self.model.partition("/")[0]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.checks import between, is_a, is_flag, is_text, member
+from inworld_sync.models import checks
 
 __all__ = [
     "DEFAULT_TTS_MODEL",
@@ -34,9 +34,14 @@ __all__ = [
     "TtsUsage",
     "Voice",
     "WordTime",
+    "delivery_mode_or_none",
+    "timestamp_transport_or_none",
+    "timestamp_type_or_none",
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
+
+_T = TypeVar("_T")
 
 
 class AudioEncoding(str, enum.Enum):
@@ -94,30 +99,31 @@ class TextNormalization(str, enum.Enum):
 
 
 def _encoding(value: AudioEncoding | str) -> AudioEncoding:
-    return member(AudioEncoding, value, "encoding")
+    return checks.member(AudioEncoding, value, "encoding")
 
 
-def _delivery_mode(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    return None if value is None else member(DeliveryMode, value, "delivery_mode")
+def delivery_mode_or_none(value: DeliveryMode | str | None) -> DeliveryMode | None:
+    """Turn what was given for a field of that name into a member."""
+    return checks.member_or_none(DeliveryMode, value, "delivery_mode")
 
 
-def _timestamp_type(value: TimestampType | str | None) -> TimestampType | None:
-    return None if value is None else member(TimestampType, value, "timestamp_type")
+def timestamp_type_or_none(value: TimestampType | str | None) -> TimestampType | None:
+    """Turn what was given for a field of that name into a member."""
+    return checks.member_or_none(TimestampType, value, "timestamp_type")
 
 
-def _timestamp_transport(value: TimestampTransport | str | None) -> TimestampTransport | None:
-    return None if value is None else member(TimestampTransport, value, "timestamp_transport")
+def timestamp_transport_or_none(
+    value: TimestampTransport | str | None,
+) -> TimestampTransport | None:
+    """Turn what was given for a field of that name into a member."""
+    return checks.member_or_none(TimestampTransport, value, "timestamp_transport")
 
 
 def _normalization(value: TextNormalization | str | None) -> TextNormalization | None:
-    return None if value is None else member(TextNormalization, value, "text_normalization")
+    return checks.member_or_none(TextNormalization, value, "text_normalization")
 
 
-def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
-
-
-def _at_most_three(_: object, field: attrs.Attribute[object], value: object) -> None:
+def _at_most_three(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     if isinstance(value, tuple) and len(value) > 3:
         raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
 
@@ -135,9 +141,11 @@ class AudioConfig:
     """
 
     encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
-    sample_rate_hz: int = attrs.field(default=24000, validator=between(8000, 48000, " Hz"))
-    bit_rate_bps: int | None = attrs.field(default=None, validator=between(8000, 512000, " bit/s"))
-    speaking_rate: float | None = attrs.field(default=None, validator=between(0.5, 1.5))
+    sample_rate_hz: int = attrs.field(default=24000, validator=checks.whole(8000, 48000, " Hz"))
+    bit_rate_bps: int | None = attrs.field(
+        default=None, validator=checks.whole(8000, 512_000, " bit/s")
+    )
+    speaking_rate: float | None = attrs.field(default=None, validator=checks.number(0.5, 1.5))
 
 
 @attrs.frozen(kw_only=True)
@@ -164,30 +172,34 @@ class ContextConfig:
         extra: Further fields of ``create``, sent as they are.
     """
 
-    voice: str = attrs.field(default="Ashley", validator=is_text)
-    model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=is_text)
-    audio: AudioConfig = attrs.field(factory=AudioConfig, validator=is_a(AudioConfig))
-    temperature: float | None = attrs.field(default=None, validator=between(0, 2))
-    language: str | None = None
-    delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
-    timestamp_type: TimestampType | None = attrs.field(default=None, converter=_timestamp_type)
+    voice: str = attrs.field(default="Ashley", validator=checks.text)
+    model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=checks.text)
+    audio: AudioConfig = attrs.field(factory=AudioConfig, validator=checks.instance(AudioConfig))
+    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
+    language: str | None = attrs.field(default=None, validator=checks.string)
+    delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=delivery_mode_or_none)
+    timestamp_type: TimestampType | None = attrs.field(
+        default=None, converter=timestamp_type_or_none
+    )
     timestamp_transport: TimestampTransport | None = attrs.field(
-        default=None, converter=_timestamp_transport
+        default=None, converter=timestamp_transport_or_none
     )
     text_normalization: TextNormalization | None = attrs.field(
         default=None, converter=_normalization
     )
-    auto_mode: bool = attrs.field(default=False, validator=is_flag)
+    auto_mode: bool = attrs.field(default=False, validator=checks.flag)
     max_buffer_delay_ms: int | None = attrs.field(
-        default=None, validator=between(0, 600_000, " ms")
+        default=None, validator=checks.whole(0, 600_000, " ms")
     )
     buffer_char_threshold: int | None = attrs.field(
-        default=None, validator=between(1, 1000, " characters")
+        default=None, validator=checks.whole(1, 1000, " characters")
     )
-    pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
-    enable_custom_pronunciation: bool | None = None
-    synthesis_context: str | None = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(
+        default=None, converter=checks.to_tuple, validator=[checks.texts, _at_most_three]
+    )
+    enable_custom_pronunciation: bool | None = attrs.field(default=None, validator=checks.flag)
+    synthesis_context: str | None = attrs.field(default=None, validator=checks.string)
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
 class ContextSettings(TypedDict, total=False):

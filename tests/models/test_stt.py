@@ -50,6 +50,13 @@ WRONG = [
     (TranscribeConfig, "sample_rate_hz", "16000"),
     (TranscribeConfig, "channels", True),
     (TranscribeConfig, "prompts", [1]),
+    (TranscribeConfig, "prompts", "Inworld"),
+    (TranscribeConfig, "prompts", 5),
+    (TranscribeConfig, "language", 5),
+    (TranscribeConfig, "extra", [("a", 1)]),
+    (AssemblyAiConfig, "prompt", b"law"),
+    (SonioxContext, "general", "Law"),
+    (SonioxContext, "text", ["A trial"]),
     (TranscribeConfig, "end_of_turn_confidence_threshold", float("nan")),
     (SonioxConfig, "language_hints", [None]),
     (SonioxContext, "terms", [b"habeas"]),
@@ -109,11 +116,6 @@ def test_providers(name, block):
     assert block == getattr(TranscribeConfig(model=model, **{name: block}), name)
     with pytest.raises(ConfigError, match=f"{name} settings are for the models {name}/"):
         TranscribeConfig(model="other/model", **{name: block})
-
-
-def test_a_lone_text():
-    """One text where several may stand is one text, not its letters."""
-    assert ("Inworld",) == TranscribeConfig(prompts="Inworld").prompts
 
 
 def test_encoding_by_name():

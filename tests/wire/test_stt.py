@@ -84,7 +84,7 @@ CONFIGS = [
                 language_hints_strict=False,
                 enable_endpoint_detection=True,
                 max_endpoint_delay_ms=700,
-                context=SonioxContext(general={"domain": "Law"}, text="A trial", terms="habeas"),
+                context=SonioxContext(general={"domain": "Law"}, text="A trial", terms=["habeas"]),
             ),
         ),
         {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from inworld_sync.models.checks import between
+from inworld_sync.models import checks
 
 __all__ = ["RealtimeSettings"]
 
-_COUNT = between(0, 1_000_000_000)
+_COUNT = checks.whole(0, 1_000_000_000)
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +48,8 @@ class RealtimeSettings:
         ConfigError: A value is out of its range.
     """
 
-    ping_interval: float = attrs.field(default=60.0, validator=between(0, 86_400, " s"))
-    reply_delay_ms: int = attrs.field(default=0, validator=between(0, 600_000, " ms"))
+    ping_interval: float = attrs.field(default=60.0, validator=checks.number(0, 86_400, " s"))
+    reply_delay_ms: int = attrs.field(default=0, validator=checks.whole(0, 600_000, " ms"))
     beta_names: bool = False
     openai_part_names: bool = False
     named_calls: bool = True

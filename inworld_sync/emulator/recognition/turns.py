@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.models.checks import between
+from inworld_sync.models import checks
 
 __all__ = ["TurnSettings", "end_of_turn_confidence", "is_turn_over"]
 
@@ -43,15 +43,16 @@ class TurnSettings:
         ConfigError: A value is out of its range.
     """
 
-    vad_threshold: float = attrs.field(default=0.5, validator=between(0, 1))
-    end_confidence: float = attrs.field(default=0.4, validator=between(0, 1))
-    min_silence_ms: int = attrs.field(default=300, validator=between(0, 60_000, " ms"))
+    vad_threshold: float = attrs.field(default=0.5, validator=checks.number(0, 1))
+    end_confidence: float = attrs.field(default=0.4, validator=checks.number(0, 1))
+    min_silence_ms: int = attrs.field(default=300, validator=checks.whole(0, 60_000, " ms"))
     max_silence_ms: int = attrs.field(
-        default=attrs.Factory(_long_silence, takes_self=True), validator=between(0, 60_000, " ms")
+        default=attrs.Factory(_long_silence, takes_self=True),
+        validator=checks.whole(0, 60_000, " ms"),
     )
-    partial_interval_ms: int = attrs.field(default=400, validator=between(0, 60_000, " ms"))
-    max_turn_ms: int = attrs.field(default=30_000, validator=between(1_000, 600_000, " ms"))
-    word_times: bool = True
+    partial_interval_ms: int = attrs.field(default=400, validator=checks.whole(0, 60_000, " ms"))
+    max_turn_ms: int = attrs.field(default=30_000, validator=checks.whole(1_000, 600_000, " ms"))
+    word_times: bool = attrs.field(default=True, validator=checks.flag)
 
     @property
     def is_manual(self) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import attrs
 
-from inworld_sync.models.realtime import checks
+from inworld_sync.models import checks
 
 __all__ = ["Extensible", "RealtimeEvent"]
 

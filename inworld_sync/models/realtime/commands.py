@@ -12,7 +12,7 @@ from typing import ClassVar, get_args
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.realtime import checks
+from inworld_sync.models import checks
 from inworld_sync.models.realtime.items import Item
 from inworld_sync.models.realtime.responses import ResponseConfig
 from inworld_sync.models.realtime.session import Session

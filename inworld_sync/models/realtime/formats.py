@@ -14,7 +14,7 @@ from typing import ClassVar, TypeAlias
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.realtime import checks
+from inworld_sync.models import checks
 
 __all__ = [
     "AlawFormat",

@@ -12,9 +12,16 @@ from typing import Literal, TypeAlias, get_args
 
 import attrs
 
-from inworld_sync.models.realtime import checks
+from inworld_sync.models import checks
 from inworld_sync.models.realtime.base import Extensible
-from inworld_sync.models.tts import DeliveryMode, TimestampTransport, TimestampType
+from inworld_sync.models.tts import (
+    DeliveryMode,
+    TimestampTransport,
+    TimestampType,
+    delivery_mode_or_none,
+    timestamp_transport_or_none,
+    timestamp_type_or_none,
+)
 
 __all__ = [
     "Backchannel",
@@ -42,18 +49,6 @@ DeciderKind: TypeAlias = Literal["llm", "rule"]
 ReasoningEffort: TypeAlias = Literal["NONE", "MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 
 
-def _delivery_mode(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    return checks.member(DeliveryMode, value, "delivery_mode")
-
-
-def _timestamp_type(value: TimestampType | str | None) -> TimestampType | None:
-    return checks.member(TimestampType, value, "timestamp_type")
-
-
-def _timestamp_transport(value: TimestampTransport | str | None) -> TimestampTransport | None:
-    return checks.member(TimestampTransport, value, "timestamp_transport")
-
-
 @attrs.frozen(kw_only=True)
 class SttTuning(Extensible):
     """
@@ -71,7 +66,9 @@ class SttTuning(Extensible):
 
     prompt: str | None = attrs.field(default=None, validator=checks.string)
     voice_profile: bool | None = attrs.field(default=None, validator=checks.flag)
-    language_hints: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    language_hints: tuple[str, ...] | None = attrs.field(
+        default=None, converter=checks.to_tuple, validator=checks.texts
+    )
     end_of_turn_confidence_threshold: float | None = attrs.field(
         default=None, validator=checks.number(0, 1)
     )
@@ -107,14 +104,16 @@ class TtsTuning(Extensible):
         default=None, validator=checks.one_of(get_args(SteeringHandling))
     )
     language: str | None = attrs.field(default=None, validator=checks.string)
-    delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
+    delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=delivery_mode_or_none)
     conversational: bool | None = attrs.field(default=None, validator=checks.flag)
     user_turn_mode: UserTurnMode | None = attrs.field(
         default=None, validator=checks.one_of(get_args(UserTurnMode))
     )
-    timestamp_type: TimestampType | None = attrs.field(default=None, converter=_timestamp_type)
+    timestamp_type: TimestampType | None = attrs.field(
+        default=None, converter=timestamp_type_or_none
+    )
     timestamp_transport: TimestampTransport | None = attrs.field(
-        default=None, converter=_timestamp_transport
+        default=None, converter=timestamp_transport_or_none
     )
 
 
@@ -181,7 +180,9 @@ class Backchannel(Extensible):
     max_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
     volume_gain: float | None = attrs.field(default=None, validator=checks.number(0))
     require_pause: bool | None = attrs.field(default=None, validator=checks.flag)
-    allowed_phrases: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    allowed_phrases: tuple[str, ...] | None = attrs.field(
+        default=None, converter=checks.to_tuple, validator=checks.texts
+    )
     prompt_template: str | None = attrs.field(default=None, validator=checks.string)
     decider_kind: DeciderKind | None = attrs.field(
         default=None, validator=checks.one_of(get_args(DeciderKind))
@@ -290,7 +291,9 @@ class TextGeneration(Extensible):
     frequency_penalty: float | None = attrs.field(default=None, validator=checks.number(-2, 2))
     presence_penalty: float | None = attrs.field(default=None, validator=checks.number(-2, 2))
     repetition_penalty: float | None = attrs.field(default=None, validator=checks.number(0))
-    stop_sequences: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    stop_sequences: tuple[str, ...] | None = attrs.field(
+        default=None, converter=checks.to_tuple, validator=checks.texts
+    )
     seed: int | None = attrs.field(default=None, validator=checks.whole(0))
     logit_bias: object = None
 

@@ -12,7 +12,8 @@ from typing import Literal, get_args
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.realtime import checks, tools as tool_checks
+from inworld_sync.models import checks
+from inworld_sync.models.realtime import tools as tool_checks
 from inworld_sync.models.realtime.base import Extensible
 from inworld_sync.models.realtime.items import Item, ItemReference
 from inworld_sync.models.realtime.session import Modality, modalities, output_limit

@@ -13,7 +13,8 @@ from typing import ClassVar, Literal, TypeAlias, TypeVar, get_args
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.realtime import checks, tools as tool_checks
+from inworld_sync.models import checks
+from inworld_sync.models.realtime import tools as tool_checks
 from inworld_sync.models.realtime.base import Extensible
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
@@ -80,12 +81,12 @@ class Prompt(Extensible):
 
 def modalities(value: Iterable[str] | None) -> tuple[Modality, ...] | None:
     """Turn what a response may consist of into a tuple."""
-    found = checks.texts(value)
+    found = checks.to_tuple(value)
     if found is None:
         return None
     known: tuple[Modality, ...] = tuple(each for each in get_args(Modality) if each in found)
     if not found or len(known) != len(found):
-        raise ConfigError(f"output_modalities must be audio, text or both, got {found!r}")
+        raise ConfigError(f"output_modalities must be a list of audio, text or both, got {found!r}")
     return known
 
 
@@ -174,7 +175,9 @@ class Session(Extensible):
         default=None, validator=checks.instance(ProviderData)
     )
     prompt: Prompt | None = attrs.field(default=None, validator=checks.instance(Prompt))
-    include: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    include: tuple[str, ...] | None = attrs.field(
+        default=None, converter=checks.to_tuple, validator=checks.texts
+    )
     tracing: Literal["auto"] | Mapping[str, object] | Off | None = attrs.field(
         default=None, validator=_tracing
     )

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias, TypeVar, get_args, ru
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.realtime import checks
+from inworld_sync.models import checks
 from inworld_sync.models.realtime.base import Extensible
 
 __all__ = [
@@ -101,7 +101,9 @@ class McpTool(Extensible):
     headers: Mapping[str, str] | None = attrs.field(
         default=None, validator=checks.string_map, repr=False
     )
-    allowed_tools: tuple[str, ...] | None = attrs.field(default=None, converter=checks.texts)
+    allowed_tools: tuple[str, ...] | None = attrs.field(
+        default=None, converter=checks.to_tuple, validator=checks.texts
+    )
     require_approval: Literal["never", "always"] | Mapping[str, object] | None = None
 
 

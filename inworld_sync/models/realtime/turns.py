@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 
 import attrs
 
-from inworld_sync.models.realtime import checks
+from inworld_sync.models import checks
 from inworld_sync.models.realtime.base import Extensible
 
 __all__ = ["Eagerness", "NoiseReduction", "SemanticVad", "ServerVad", "Transcription"]

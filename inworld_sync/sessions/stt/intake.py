@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from inworld_sync.errors import ConfigError, DeadlineExceeded
-from inworld_sync.models.checks import between
+from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.models import checks
 from inworld_sync.sessions.stt.rate import ChunkRate
 from inworld_sync.sessions.stt.tape import Tape
 from inworld_sync.transport.deadline import Deadline
@@ -22,14 +22,8 @@ __all__ = ["DeliverySettings", "Intake", "Overflow"]
 
 Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 
-_POLICIES: Final = ("block", "raise", "drop_oldest")
 # Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
 _LONGEST_WAIT_SECONDS: Final = 1.0
-
-
-def _is_policy(_: object, __: object, value: object) -> None:
-    if value not in _POLICIES:
-        raise ConfigError(f"overflow must be one of {', '.join(_POLICIES)}, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -46,9 +40,9 @@ class DeliverySettings:
     """
 
     rate: ChunkRate
-    overflow: Overflow = attrs.field(validator=_is_policy)
-    max_waiting_bytes: int = attrs.field(validator=between(1, 1 << 40, " bytes"))
-    max_reconnects: int = attrs.field(validator=between(0, 1_000_000))
+    overflow: Overflow = attrs.field(validator=checks.one_of(get_args(Overflow)))
+    max_waiting_bytes: int = attrs.field(validator=checks.whole(1, 1 << 40, " bytes"))
+    max_reconnects: int = attrs.field(validator=checks.whole(0, 1_000_000))
     keeps_events: bool = True
 
 

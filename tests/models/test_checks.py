@@ -1,0 +1,120 @@
+"""What every check lets through, and what it says of the rest."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Any
+
+import attrs
+import pytest
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models import checks
+
+
+class Colour(str, enum.Enum):
+    """Two colours."""
+
+    RED = "RED"
+    BLUE = "BLUE"
+
+
+# (check, what it lets through, what it refuses with the words of the refusal after "it must be"):
+# both sides of each bound, and the types that Python would take for another.
+CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
+    (
+        checks.text,
+        ["a"],
+        [("", "a text, got ''"), (" ", "a text"), (b"a", "a text"), (5, "a text")],
+    ),
+    (checks.string, ["", "a"], [(b"a", "a text, got bytes"), (5, "a text, got int")]),
+    (checks.flag, [True, False], [(1, "True or False, got 1"), ("true", "True or False")]),
+    (
+        checks.number(0.5, 2, " s"),
+        [0.5, 1, 2],
+        [
+            (0.4, "0.5 to 2 s, got 0.4"),
+            (2.1, "0.5 to 2 s"),
+            (math.nan, "0.5 to 2 s"),
+            (math.inf, "0.5 to 2 s"),
+            (True, "a number, got True"),
+            ("1", "a number"),
+        ],
+    ),
+    (checks.number(0), [0, 1e300], [(-0.1, "0 or more, got -0.1"), (math.nan, "0 or more")]),
+    (
+        checks.whole(1, 8),
+        [1, 8],
+        [(0, "1 to 8"), (9, "1 to 8"), (1.0, "an integer, got 1.0"), (True, "an integer")],
+    ),
+    (
+        checks.positive,
+        [1e-9, 5],
+        [(0, "above 0, got 0"), (-1, "above 0"), (math.nan, "above 0"), ("5", "a number, got '5'")],
+    ),
+    (checks.one_of(("a", "b")), ["a"], [("c", "one of a, b, got 'c'"), (5, "one of a, b")]),
+    (checks.instance(int, str), [1, "a"], [(1.5, "int or str, got float")]),
+    (
+        checks.mapping,
+        [{}, {"a": 1}],
+        [([], "a mapping, got list"), ({1: 2}, "texts as keys, got 1")],
+    ),
+    (checks.string_map, [{"a": "b"}], [({"a": 1}, "texts alone, got int for 'a'")]),
+    (
+        checks.texts,
+        [(), ("a", "b")],
+        [("a", "a list of texts, got 'a': put it in a list"), ((1,), "a list of texts, got (1,)")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "good", "bad"), CHECKS)
+def test_checks(check: Any, good: list[Any], bad: list[tuple[Any, str]]) -> None:
+    """A field lets through what it may be, and names itself, what it may be and what came."""
+    kind = attrs.make_class("Kind", {"it": attrs.field(validator=check)}, frozen=True)
+    for value in good:
+        assert value == kind(value).it
+    for value, words in [*bad, (None, "")]:
+        with pytest.raises(ConfigError) as caught:
+            kind(value)
+        assert str(caught.value).startswith("it must ")
+        assert words in str(caught.value)
+
+
+# A model, a name and a duration cannot be left out.
+OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.positive)]
+
+
+@pytest.mark.parametrize("check", OPTIONAL)
+def test_left_to_the_service(check: Any) -> None:
+    """None passes where it is the default, and nowhere else."""
+    kind = attrs.make_class("Kind", {"it": attrs.field(default=None, validator=check)})
+
+    assert kind().it is None
+
+
+def test_members() -> None:
+    """An enumeration takes its members and their values, and lists them when it refuses."""
+    assert Colour.RED is checks.member(Colour, "RED", "colour")
+    assert Colour.BLUE is checks.member_or_none(Colour, Colour.BLUE, "colour")
+    assert checks.member_or_none(Colour, None, "colour") is None
+    for value in ("GREEN", None, 5):
+        with pytest.raises(ConfigError, match=f"colour must be one of RED, BLUE, got {value!r}"):
+            checks.member(Colour, value, "colour")
+
+
+def test_lists() -> None:
+    """A list becomes a tuple; what is none stays as it is, for the check to refuse."""
+    assert ("a", "b") == checks.to_tuple(iter(["a", "b"]))
+    for value in ("ab", b"ab", 5, None):
+        assert value is checks.to_tuple(value)  # type: ignore[arg-type]
+
+
+def test_values_of_mappings_stay_secret() -> None:
+    """Headers hold keys, which no refusal shows."""
+    kind = attrs.make_class("Kind", {"it": attrs.field(validator=checks.string_map)})
+    for value in ({"Authorization": "secret", "n": 1}, {1: "secret"}, "secret"):
+        with pytest.raises(ConfigError) as caught:
+            kind(value)
+        assert "secret" not in str(caught.value)

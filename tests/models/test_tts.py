@@ -1,0 +1,72 @@
+"""What a synthesis can be asked for: each bad value is refused by its name, before it is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig, ContextSettings
+
+# (class, field, value): the wrong type, and one step beyond each bound.
+WRONG: list[tuple[Any, str, Any]] = [
+    (AudioConfig, "encoding", "OPUS"),
+    (AudioConfig, "encoding", None),
+    (AudioConfig, "sample_rate_hz", 7999),
+    (AudioConfig, "sample_rate_hz", 48_001),
+    (AudioConfig, "sample_rate_hz", 16_000.0),
+    (AudioConfig, "sample_rate_hz", None),
+    (AudioConfig, "bit_rate_bps", 7999),
+    (AudioConfig, "bit_rate_bps", "64000"),
+    (AudioConfig, "speaking_rate", 0.49),
+    (AudioConfig, "speaking_rate", 1.51),
+    (AudioConfig, "speaking_rate", True),
+    (ContextConfig, "voice", ""),
+    (ContextConfig, "voice", None),
+    (ContextConfig, "model", 2),
+    (ContextConfig, "audio", "PCM"),
+    (ContextConfig, "audio", None),
+    (ContextConfig, "temperature", 2.01),
+    (ContextConfig, "language", b"en"),
+    (ContextConfig, "delivery_mode", "FAST"),
+    (ContextConfig, "timestamp_type", "PHONE"),
+    (ContextConfig, "timestamp_transport", "LATE"),
+    (ContextConfig, "text_normalization", True),
+    (ContextConfig, "auto_mode", 1),
+    (ContextConfig, "auto_mode", None),
+    (ContextConfig, "max_buffer_delay_ms", -1),
+    (ContextConfig, "max_buffer_delay_ms", 0.5),
+    (ContextConfig, "buffer_char_threshold", 0),
+    (ContextConfig, "buffer_char_threshold", 1001),
+    (ContextConfig, "pronunciation_dictionaries", "names"),
+    (ContextConfig, "pronunciation_dictionaries", [1]),
+    (ContextConfig, "pronunciation_dictionaries", list("abcd")),
+    (ContextConfig, "enable_custom_pronunciation", "yes"),
+    (ContextConfig, "synthesis_context", 5),
+    (ContextConfig, "extra", "a"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), WRONG)
+def test_wrong(kind: Any, name: str, value: Any) -> None:
+    """The field is named."""
+    with pytest.raises(ConfigError, match=name):
+        kind(**{name: value})
+
+
+def test_names() -> None:
+    """Enumerations may be given by their names, and lists of any kind become tuples."""
+    config = ContextConfig(delivery_mode="STABLE", pronunciation_dictionaries=["a"])
+
+    assert config == attrs.evolve(config)
+    assert ("a",) == config.pronunciation_dictionaries
+    assert AudioEncoding.ALAW is AudioConfig("ALAW").encoding
+
+
+def test_settings_are_the_attributes() -> None:
+    """The keyword arguments are the attributes."""
+    names = {field.name for field in attrs.fields(ContextConfig)}
+
+    assert names == set(ContextSettings.__annotations__)
