@@ -14,8 +14,11 @@
 #define CHARACTERS 64u /* a register of text */
 #define BYTES 48u      /* and what it stands for */
 
-/* Where byte `at` of the decoded 48 lies in words of three bytes, which are turned round. */
+/* Where byte `at` of those decoded lies in words of three bytes, which are turned round. */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
+/* The same for the second and the third register of bytes, from the register where it begins. */
+#define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
+#define UNTURNED_THIRD(at) (UNTURNED((at) + 128) - 128)
 /* The byte that helps to make character `at`: each three as 1 0 2 1. */
 #define SPREAD(at) ((at) / 4 * 3 + ((at) % 4 == 1 ? 0 : (at) % 4 == 2 ? 2 : 1))
 
@@ -23,43 +26,55 @@ static const uint8_t value_of[128] = {IWP_TABLE_64(IWP_BASE64_VALUE, 0),
                                       IWP_TABLE_64(IWP_BASE64_VALUE, 64)};
 static const uint8_t character_of[64] = {IWP_TABLE_64(IWP_BASE64_CHARACTER, 0)};
 static const uint8_t unturned[64] = {IWP_TABLE_64(UNTURNED, 0)};
+static const uint8_t unturned_second[64] = {IWP_TABLE_64(UNTURNED_SECOND, 0)};
+static const uint8_t unturned_third[64] = {IWP_TABLE_64(UNTURNED_THIRD, 0)};
 static const uint8_t spread[64] = {IWP_TABLE_64(SPREAD, 0)};
 
 /*
- * Decode a register. A character outside the alphabet sets the top bit of its byte in *outside.
+ * Decode a register to words of three bytes. A character outside the alphabet sets the top bit
+ * of its byte in *outside.
  *
  *   00dddddd 00cccccc 00bbbbbb 00aaaaaa    a word of values, the first one lowest
  *   0000cccc ccdddddd 0000aaaa aabbbbbb    pairs joined: times 64 and 1
  *   00000000 aaaaaabb bbbbcccc ccdddddd    pairs of pairs: times 4096 and 1
  */
-IWP_AVX512 IWP_INLINE __m512i decode_64(__m512i text, __m512i *outside)
+IWP_AVX512 IWP_INLINE __m512i words_of(__m512i text, __m512i *outside)
 {
-    __m512i values, pairs, words;
+    __m512i values, pairs;
 
     /* The look-up overwrites its index, and compilers load that again for the last line. */
     __asm__("" : "+v"(text));
     values = _mm512_permutex2var_epi8(_mm512_loadu_si512(value_of), text,
                                       _mm512_loadu_si512(value_of + 64));
     pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi32(0x01400140));
-    words = _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
     /* The look-up sees seven bits; the eighth is outside as it stands. */
     *outside = _mm512_or_si512(values, text);
+    return _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
+}
+
+/* The 48 bytes of a register of words, at its front. */
+IWP_AVX512 IWP_INLINE __m512i bytes_of(__m512i words)
+{
     return _mm512_permutexvar_epi8(_mm512_loadu_si512(unturned), words);
 }
 
-/* Decode 256 characters unless one is outside; 16 bytes behind the 192 are written too. */
+/* Decode 256 characters to 192 bytes, which fill three registers, unless one is outside. */
 IWP_AVX512 IWP_INLINE int decode_256(uint8_t *dst, const uint8_t *src)
 {
-    __m512i outside[4], bytes[4], any;
+    const __m512i second = _mm512_loadu_si512(unturned_second);
+    const __m512i third = _mm512_loadu_si512(unturned_third);
+    __m512i outside[4], words[4], any;
     unsigned at;
 
     for (at = 0; at < 4; at++)
-        bytes[at] = decode_64(_mm512_loadu_si512(src + CHARACTERS * at), &outside[at]);
+        words[at] = words_of(_mm512_loadu_si512(src + CHARACTERS * at), &outside[at]);
     any = _mm512_ternarylogic_epi32(outside[0], outside[1], outside[2], 0xfe);
     if (_mm512_movepi8_mask(_mm512_or_si512(any, outside[3])) != 0)
         return 0;
-    for (at = 0; at < 4; at++)
-        _mm512_storeu_si512(dst + BYTES * at, bytes[at]);
+    _mm512_storeu_si512(dst, _mm512_permutex2var_epi8(words[0], _mm512_loadu_si512(unturned),
+                                                      words[1]));
+    _mm512_storeu_si512(dst + 64, _mm512_permutex2var_epi8(words[1], second, words[2]));
+    _mm512_storeu_si512(dst + 128, _mm512_permutex2var_epi8(words[2], third, words[3]));
     return 1;
 }
 
@@ -74,7 +89,7 @@ IWP_AVX512 IWP_INLINE size_t decode_some(uint8_t *dst, const uint8_t *src, size_
     const __m512i zeros = _mm512_set1_epi8('A');
     __m512i outside;
     const __m512i bytes =
-        decode_64(_mm512_mask_loadu_epi8(zeros, iwp_first(there), src), &outside);
+        bytes_of(words_of(_mm512_mask_loadu_epi8(zeros, iwp_first(there), src), &outside));
     const __mmask64 wrong = _mm512_movepi8_mask(outside);
     const size_t good = wrong == 0 ? there : (size_t)_tzcnt_u64(wrong) & ~(size_t)3;
 
@@ -86,18 +101,18 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
 {
     size_t at = 0, good;
 
-    /* The 16 bytes that a store writes too many are those of 22 characters behind. */
-    while (src_bytes - at >= 4 * CHARACTERS + 22 && decode_256(dst, src + at)) {
+    while (src_bytes - at >= 4 * CHARACTERS && decode_256(dst, src + at)) {
         at += 4 * CHARACTERS;
         dst += 4 * BYTES;
     }
+    /* The 16 bytes that a store writes too many are those of 22 characters behind. */
     for (; src_bytes - at >= CHARACTERS + 22; at += CHARACTERS, dst += BYTES) {
         __m512i outside;
-        const __m512i bytes = decode_64(_mm512_loadu_si512(src + at), &outside);
+        const __m512i words = words_of(_mm512_loadu_si512(src + at), &outside);
 
         if (_mm512_movepi8_mask(outside) != 0)
             break;
-        _mm512_storeu_si512(dst, bytes);
+        _mm512_storeu_si512(dst, bytes_of(words));
     }
     do {
         good = decode_some(dst, src + at, src_bytes - at);
