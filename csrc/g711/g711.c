@@ -8,18 +8,8 @@
 #include "common/iwp_table.h"
 #include "include/iw_api.h"
 
-#define SEGMENT(code) ((code) >> 4 & 7)
-#define STEP(code) ((code) & 15)
-#define ULAW_SIZE(code) (((STEP(code) << 3) + IWP_ULAW_BIAS) << SEGMENT(code))
-#define ULAW_MAGNITUDE(code) (ULAW_SIZE(code) - IWP_ULAW_BIAS)
-#define ALAW_SHIFT(code) (SEGMENT(code) == 0 ? 0 : SEGMENT(code) - 1)
-#define ALAW_MAGNITUDE(code)                                                                   \
-    (((STEP(code) << 4) + (SEGMENT(code) == 0 ? 8 : 264)) << ALAW_SHIFT(code))
-#define ULAW(byte)                                                                             \
-    ((byte) & 0x80 ? ULAW_MAGNITUDE((byte) ^ 0xff) : -ULAW_MAGNITUDE((byte) ^ 0xff))
-#define ALAW(byte)                                                                             \
-    ((byte) & 0x80 ? ALAW_MAGNITUDE((byte) ^ IWP_ALAW_FLIP)                                    \
-                   : -ALAW_MAGNITUDE((byte) ^ IWP_ALAW_FLIP))
+#define ULAW(byte) ((byte) & 0x80 ? IWP_ULAW_MAGNITUDE(byte) : -IWP_ULAW_MAGNITUDE(byte))
+#define ALAW(byte) ((byte) & 0x80 ? IWP_ALAW_MAGNITUDE(byte) : -IWP_ALAW_MAGNITUDE(byte))
 
 static const int16_t linear_of_ulaw[256] = {IWP_TABLE_256(ULAW)};
 static const int16_t linear_of_alaw[256] = {IWP_TABLE_256(ALAW)};

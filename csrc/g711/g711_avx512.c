@@ -1,139 +1,171 @@
 /*
- * mu-law and A-law by AVX-512: decoding shifts each lane by its own segment, encoding reads
- * segment and step out of a float, as the scalar kernels do.
+ * mu-law and A-law by AVX-512 VBMI: 64 samples at a time. Decoding looks up the two bytes of a
+ * magnitude; encoding looks up the segment by the upper byte of a magnitude.
  */
 #include "g711/iwp_g711.h"
 
 #include "common/iwp_avx512.h"
 #include "common/iwp_compiler.h"
+#include "common/iwp_table.h"
 
 #if IWP_HAVE_X86
 
-#define LANES 32u
+#define CODES 64u /* a register of bytes; the samples of two */
+
+#define LOW_ULAW(byte) (uint8_t)IWP_ULAW_MAGNITUDE(byte)
+#define HIGH_ULAW(byte) (uint8_t)(IWP_ULAW_MAGNITUDE(byte) >> 8)
+#define LOW_ALAW(byte) (uint8_t)IWP_ALAW_MAGNITUDE(byte)
+#define HIGH_ALAW(byte) (uint8_t)(IWP_ALAW_MAGNITUDE(byte) >> 8)
+#define TABLE_128(of) {IWP_TABLE_64(of, 0), IWP_TABLE_64(of, 64)}
+
+#define TWICE(at) ((at) * 2)
+
+static const uint8_t lower_bytes_of_two[64] = {IWP_TABLE_64(TWICE, 0)};
+
+/* The two bytes of the magnitude of each code without its sign. */
+struct magnitudes {
+    uint8_t low[128];
+    uint8_t high[128];
+};
+
+static const struct magnitudes of_ulaw = {TABLE_128(LOW_ULAW), TABLE_128(HIGH_ULAW)};
+static const struct magnitudes of_alaw = {TABLE_128(LOW_ALAW), TABLE_128(HIGH_ALAW)};
 
 IWP_AVX512 IWP_INLINE __m512i words(int value)
 {
     return _mm512_set1_epi16((short)value);
 }
 
-/* 32 codes to samples. A code is sign << 7 | segment << 4 | step. */
-IWP_AVX512 IWP_INLINE __m512i decode_ulaw_32(__m256i bytes)
+/* The look-up sees seven bits. */
+IWP_AVX512 IWP_INLINE __m512i look_up(const uint8_t *table, __m512i codes)
 {
-    const __m512i code = _mm512_cvtepu8_epi16(bytes);
-    const __m512i inverted = _mm512_xor_si512(code, words(0x7f));
-    const __m512i segment = _mm512_and_si512(_mm512_srli_epi16(inverted, 4), words(7));
-    const __m512i step = _mm512_and_si512(inverted, words(15));
-    const __m512i size = _mm512_add_epi16(_mm512_slli_epi16(step, 3), words(IWP_ULAW_BIAS));
-    const __m512i biased = _mm512_sllv_epi16(size, segment);
-    const __mmask32 positive = _mm512_test_epi16_mask(code, words(0x80));
-
-    return _mm512_mask_sub_epi16(_mm512_sub_epi16(words(IWP_ULAW_BIAS), biased), positive,
-                                 biased, words(IWP_ULAW_BIAS));
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), codes,
+                                    _mm512_loadu_si512(table + 64));
 }
 
-IWP_AVX512 IWP_INLINE __m512i decode_alaw_32(__m256i bytes)
+/* 64 codes to samples: the first half and the second. */
+IWP_AVX512 IWP_INLINE void decode_64(__m512i codes, const struct magnitudes *of,
+                                     __m512i *first, __m512i *second)
 {
-    const __m512i code = _mm512_xor_si512(_mm512_cvtepu8_epi16(bytes), words(IWP_ALAW_FLIP));
-    const __m512i segment = _mm512_and_si512(_mm512_srli_epi16(code, 4), words(7));
-    const __m512i step = _mm512_and_si512(code, words(15));
-    const __m512i size = _mm512_add_epi16(_mm512_slli_epi16(step, 4), words(8));
-    const __mmask32 has_bit = _mm512_test_epi16_mask(segment, segment);
-    const __m512i whole = _mm512_mask_add_epi16(size, has_bit, size, words(256));
-    const __m512i shift = _mm512_subs_epu16(segment, words(1));
-    const __m512i magnitude = _mm512_sllv_epi16(whole, shift);
-    const __mmask32 negative = _mm512_testn_epi16_mask(code, words(0x80));
+    /* Bytes are paired within quarters of a register. */
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m512i ordered = _mm512_permutexvar_epi64(order, codes);
+    const __m512i low = look_up(of->low, ordered);
+    const __m512i high = look_up(of->high, ordered);
+    const __mmask64 negative = ~_mm512_movepi8_mask(codes);
+    const __m512i first_half = _mm512_unpacklo_epi8(low, high);
+    const __m512i second_half = _mm512_unpackhi_epi8(low, high);
 
-    return _mm512_mask_sub_epi16(magnitude, negative, words(0), magnitude);
+    *first = _mm512_mask_sub_epi16(first_half, (__mmask32)negative, words(0), first_half);
+    *second =
+        _mm512_mask_sub_epi16(second_half, (__mmask32)(negative >> 32), words(0), second_half);
 }
 
-/* Segment and step of 32 numbers: the float's exponent * 16 and its four highest bits. */
-IWP_AVX512 IWP_INLINE __m512i exponents_and_steps(__m512i numbers)
+IWP_AVX512 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t samples,
+                                  const struct magnitudes *of)
 {
-    const __m512i low = _mm512_unpacklo_epi16(numbers, words(0));
-    const __m512i high = _mm512_unpackhi_epi16(numbers, words(0));
-    const __m512i low_bits = _mm512_castps_si512(_mm512_cvtepi32_ps(low));
-    const __m512i high_bits = _mm512_castps_si512(_mm512_cvtepi32_ps(high));
+    __m512i first, second;
 
-    return _mm512_packs_epi32(_mm512_srli_epi32(low_bits, 19),
-                              _mm512_srli_epi32(high_bits, 19));
+    for (; samples >= CODES; samples -= CODES, src += CODES, dst += 2 * CODES) {
+        decode_64(_mm512_loadu_si512(src), of, &first, &second);
+        _mm512_storeu_si512(dst, first);
+        _mm512_storeu_si512(dst + CODES, second);
+    }
+    if (samples != 0) {
+        const __mmask64 there = iwp_first(samples);
+
+        decode_64(_mm512_maskz_loadu_epi8(there, src), of, &first, &second);
+        _mm512_mask_storeu_epi16(dst, (__mmask32)there, first);
+        _mm512_mask_storeu_epi16(dst + CODES, (__mmask32)(there >> 32), second);
+    }
 }
 
-IWP_AVX512 IWP_INLINE __m256i encode_ulaw_32(__m512i samples)
+/*
+ * By the upper byte of a magnitude: how far it is shifted down to four bits of step and, from
+ * segment 1 on, the bit above them; and what the code is without these. Segment 0 of A-law has
+ * the steps of segment 1. A biased magnitude of mu-law has its highest bit at 7 + segment.
+ */
+#define HIGHEST_BIT(byte)                                                                      \
+    ((byte) < 2 ? (byte)                                                                       \
+                : 2 + ((byte) >= 4) + ((byte) >= 8) + ((byte) >= 16) + ((byte) >= 32) +        \
+                      ((byte) >= 64))
+#define SHIFT_ULAW(byte) (uint8_t)(HIGHEST_BIT(byte) + 3)
+#define BASE_ULAW(byte) (uint8_t)(HIGHEST_BIT(byte) * 16 - 16)
+#define SHIFT_ALAW(byte) (uint8_t)((byte) == 0 ? 4 : HIGHEST_BIT(byte) + 3)
+#define BASE_ALAW(byte) (uint8_t)((byte) == 0 ? 0 : HIGHEST_BIT(byte) * 16 - 16)
+
+/* The tables of a law; the bias before them and the bits inverted after them. */
+struct encoder {
+    uint8_t shift[128];
+    uint8_t base[128];
+    int16_t bias;
+    uint8_t flip;
+};
+
+static const struct encoder to_ulaw = {TABLE_128(SHIFT_ULAW), TABLE_128(BASE_ULAW),
+                                       IWP_ULAW_BIAS, 0xff};
+static const struct encoder to_alaw = {TABLE_128(SHIFT_ALAW), TABLE_128(BASE_ALAW), 0,
+                                       IWP_ALAW_FLIP | 0x80};
+
+/* 32 codes in the lower bytes of words, before bits are inverted; the upper bytes are waste. */
+IWP_AVX512 IWP_INLINE __m512i codes_of(__m512i samples, const struct encoder *to)
 {
+    const __mmask64 lower_bytes = 0x5555555555555555;
     const __m512i ones = _mm512_srai_epi16(samples, 15); /* 0, or all bits when negative */
-    const __m512i magnitude = _mm512_xor_si512(samples, ones);
-    const __m512i clipped = _mm512_min_epi16(magnitude, words(IWP_ULAW_CLIP));
-    const __m512i biased = _mm512_add_epi16(clipped, words(IWP_ULAW_BIAS));
-    const __m512i code =
-        _mm512_sub_epi16(exponents_and_steps(biased), words(IWP_FLOAT_ONE + 7 * 16));
-    /* ~((ones & 0x80) | code), and the upper byte is cut off. */
-    const __m512i inverted = _mm512_ternarylogic_epi64(ones, words(0x80), code, 0x15);
+    /* The sum is held at 32767, which is where mu-law clips. */
+    const __m512i magnitude =
+        _mm512_adds_epi16(_mm512_xor_si512(samples, ones), words(to->bias));
+    const __m512i upper = _mm512_srli_epi16(magnitude, 8);
+    const __m512i shift = _mm512_maskz_permutex2var_epi8(
+        lower_bytes, _mm512_loadu_si512(to->shift), upper, _mm512_loadu_si512(to->shift + 64));
+    const __m512i base = look_up(to->base, upper);
+    const __m512i code = _mm512_add_epi8(base, _mm512_srlv_epi16(magnitude, shift));
 
-    return _mm512_cvtepi16_epi8(inverted);
+    return _mm512_ternarylogic_epi64(ones, words(0x80), code, 0x6a); /* (ones & 0x80) ^ code */
 }
 
-IWP_AVX512 IWP_INLINE __m256i encode_alaw_32(__m512i samples)
+/* 64 codes of two registers of samples. */
+IWP_AVX512 IWP_INLINE __m512i encode_64(__m512i first, __m512i second, const struct encoder *to)
 {
-    const __m512i ones = _mm512_srai_epi16(samples, 15);
-    const __m512i magnitude = _mm512_srli_epi16(_mm512_xor_si512(samples, ones), 4);
-    const __m512i above =
-        _mm512_sub_epi16(exponents_and_steps(magnitude), words(IWP_FLOAT_ONE + 3 * 16));
-    /* Segment 1 begins at 16; below it, in segment 0, the magnitude is the code. */
-    const __mmask32 is_below = _mm512_cmplt_epi16_mask(magnitude, words(16));
-    const __m512i code = _mm512_mask_mov_epi16(above, is_below, magnitude);
-    const __m512i flip = words(IWP_ALAW_FLIP | 0x80);
-    /* A positive sample has the sign bit: (ones & 0x80) turns it back. */
-    const __m512i sign = _mm512_and_si512(ones, words(0x80));
+    const __m512i bytes = _mm512_permutex2var_epi8(
+        codes_of(first, to), _mm512_loadu_si512(lower_bytes_of_two), codes_of(second, to));
 
-    return _mm512_cvtepi16_epi8(_mm512_ternarylogic_epi64(code, sign, flip, 0x96));
+    return _mm512_xor_si512(bytes, _mm512_set1_epi8((char)to->flip));
+}
+
+IWP_AVX512 IWP_INLINE void encode(uint8_t *dst, const uint8_t *src, size_t samples,
+                                  const struct encoder *to)
+{
+    for (; samples >= CODES; samples -= CODES, src += 2 * CODES, dst += CODES)
+        _mm512_storeu_si512(
+            dst, encode_64(_mm512_loadu_si512(src), _mm512_loadu_si512(src + CODES), to));
+    if (samples != 0) {
+        const __mmask64 there = iwp_first(samples);
+        const __m512i first = _mm512_maskz_loadu_epi16((__mmask32)there, src);
+        const __m512i second = _mm512_maskz_loadu_epi16((__mmask32)(there >> 32), src + CODES);
+
+        _mm512_mask_storeu_epi8(dst, there, encode_64(first, second, to));
+    }
 }
 
 IWP_AVX512 void iwp_g711_decode_ulaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    __mmask32 there;
-
-    for (; samples >= LANES; samples -= LANES, src += LANES, dst += 2 * LANES)
-        _mm512_storeu_si512(dst, decode_ulaw_32(_mm256_loadu_si256((const void *)src)));
-    if (samples == 0)
-        return;
-    there = (__mmask32)iwp_first(samples);
-    _mm512_mask_storeu_epi16(dst, there, decode_ulaw_32(_mm256_maskz_loadu_epi8(there, src)));
+    decode(dst, src, samples, &of_ulaw);
 }
 
 IWP_AVX512 void iwp_g711_decode_alaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    __mmask32 there;
-
-    for (; samples >= LANES; samples -= LANES, src += LANES, dst += 2 * LANES)
-        _mm512_storeu_si512(dst, decode_alaw_32(_mm256_loadu_si256((const void *)src)));
-    if (samples == 0)
-        return;
-    there = (__mmask32)iwp_first(samples);
-    _mm512_mask_storeu_epi16(dst, there, decode_alaw_32(_mm256_maskz_loadu_epi8(there, src)));
+    decode(dst, src, samples, &of_alaw);
 }
 
 IWP_AVX512 void iwp_g711_encode_ulaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    __mmask32 there;
-
-    for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += LANES)
-        _mm256_storeu_si256((void *)dst, encode_ulaw_32(_mm512_loadu_si512(src)));
-    if (samples == 0)
-        return;
-    there = (__mmask32)iwp_first(samples);
-    _mm256_mask_storeu_epi8(dst, there, encode_ulaw_32(_mm512_maskz_loadu_epi16(there, src)));
+    encode(dst, src, samples, &to_ulaw);
 }
 
 IWP_AVX512 void iwp_g711_encode_alaw_avx512(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    __mmask32 there;
-
-    for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += LANES)
-        _mm256_storeu_si256((void *)dst, encode_alaw_32(_mm512_loadu_si512(src)));
-    if (samples == 0)
-        return;
-    there = (__mmask32)iwp_first(samples);
-    _mm256_mask_storeu_epi8(dst, there, encode_alaw_32(_mm512_maskz_loadu_epi16(there, src)));
+    encode(dst, src, samples, &to_alaw);
 }
 
 #endif

@@ -35,6 +35,14 @@ void iwp_g711_encode_alaw_neon(uint8_t *dst, const uint8_t *src, size_t samples)
 #define IWP_ULAW_CLIP (32767 - IWP_ULAW_BIAS)
 #define IWP_ALAW_FLIP 0x55
 
+/* The magnitude that a byte stands for, of either sign, for tables; its top bit is the sign. */
+#define IWP_ULAW_MAGNITUDE(byte) IWP_ULAW_OF(~(byte) & 0x7f)
+#define IWP_ALAW_MAGNITUDE(byte) IWP_ALAW_OF(((byte) ^ IWP_ALAW_FLIP) & 0x7f)
+#define IWP_ULAW_OF(code)                                                                      \
+    ((((((code) & 15) << 3) + IWP_ULAW_BIAS) << ((code) >> 4)) - IWP_ULAW_BIAS)
+#define IWP_ALAW_OF(code)                                                                      \
+    ((code) < 16 ? ((code) << 4) + 8 : ((((code) & 15) << 4) + 264) << (((code) >> 4) - 1))
+
 /* The exponent of 1.0 in a float's top bits, seen above four bits of the fraction. */
 #define IWP_FLOAT_ONE (127 * 16)
 
