@@ -1,6 +1,7 @@
 /*
- * mu-law and A-law by AVX2: decoding multiplies each lane by the power of two of its segment,
- * encoding reads segment and step out of a float, as the scalar kernels do.
+ * mu-law and A-law by AVX2, 32 samples at a time: decoding multiplies bytes to words, a step's
+ * size by the power of two of its segment; encoding reads segment and step out of a float, as
+ * the scalar kernels do.
  */
 #include "g711/iwp_g711.h"
 
@@ -10,141 +11,196 @@
 
 #include <immintrin.h>
 
-#define LANES 32u /* samples a step, two registers of 16 */
+#define LANES 32u /* codes in a register; the samples of two */
+
+/* Sixteen bytes for each half of a register, the first one lowest. */
+#define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
+
+/* Samples, the first half of each register's halves and the second. */
+struct pair {
+    __m256i low, high;
+};
 
 IWP_AVX2 IWP_INLINE __m256i words(int value)
 {
     return _mm256_set1_epi16((short)value);
 }
 
-/* The low byte of each word is looked up among sixteen; the high byte of the result is 0. */
-IWP_AVX2 IWP_INLINE __m256i look_up(__m128i table, __m256i index)
+IWP_AVX2 IWP_INLINE __m256i bytes(int value)
 {
-    const __m256i both = _mm256_broadcastsi128_si256(table);
-
-    return _mm256_and_si256(_mm256_shuffle_epi8(both, index), words(0xff));
+    return _mm256_set1_epi8((char)value);
 }
 
-/* `sign` is 0 or all bits: the number or its negative. */
-IWP_AVX2 IWP_INLINE __m256i negate_if(__m256i number, __m256i sign)
+/* Pairs of products of the bytes of a, without sign, and those of b, with one, added up. */
+IWP_AVX2 IWP_INLINE struct pair multiply(__m256i a_even, __m256i a_odd, __m256i b_even,
+                                         __m256i b_odd)
 {
-    return _mm256_sub_epi16(_mm256_xor_si256(number, sign), sign);
+    const __m256i low = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a_even, a_odd),
+                                             _mm256_unpacklo_epi8(b_even, b_odd));
+    const __m256i high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a_even, a_odd),
+                                              _mm256_unpackhi_epi8(b_even, b_odd));
+
+    return (struct pair){low, high};
 }
 
-IWP_AVX2 IWP_INLINE __m256i decode_ulaw_16(__m128i bytes)
+/* The segments of codes; look-ups use the lower half of a byte, and the upper one is zero. */
+IWP_AVX2 IWP_INLINE __m256i segments_of(__m256i codes)
 {
-    const __m128i powers =
-        _mm_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128);
-    const __m256i code = _mm256_xor_si256(_mm256_cvtepu8_epi16(bytes), words(0xff));
-    const __m256i power = look_up(powers, _mm256_srli_epi16(code, 4));
-    const __m256i step = _mm256_and_si256(code, words(15));
-    const __m256i size = _mm256_add_epi16(_mm256_slli_epi16(step, 3), words(IWP_ULAW_BIAS));
-    const __m256i magnitude =
-        _mm256_sub_epi16(_mm256_mullo_epi16(size, power), words(IWP_ULAW_BIAS));
-
-    return negate_if(magnitude, _mm256_cmpgt_epi16(code, words(0x7f)));
+    return _mm256_and_si256(_mm256_srli_epi16(codes, 4), bytes(7));
 }
 
-IWP_AVX2 IWP_INLINE __m256i decode_alaw_16(__m128i bytes)
+/* A quarter of the magnitude is (33 + 2 * step) * 2^segment - 33. */
+IWP_AVX2 IWP_INLINE struct pair decode_ulaw_32(__m256i text)
 {
-    const __m128i powers = _mm_setr_epi8(1, 1, 2, 4, 8, 16, 32, 64, 1, 1, 2, 4, 8, 16, 32, 64);
-    const __m256i code = _mm256_xor_si256(_mm256_cvtepu8_epi16(bytes), words(IWP_ALAW_FLIP));
-    const __m256i power = look_up(powers, _mm256_srli_epi16(code, 4));
-    const __m256i step = _mm256_and_si256(code, words(15));
-    /* All segments but the first have a bit above their steps. */
-    const __m256i is_first =
-        _mm256_cmpeq_epi16(_mm256_and_si256(code, words(0x70)), _mm256_setzero_si256());
-    const __m256i bit = _mm256_andnot_si256(is_first, words(256));
-    const __m256i size = _mm256_or_si256(_mm256_slli_epi16(step, 4), words(8));
-    const __m256i magnitude = _mm256_mullo_epi16(_mm256_or_si256(size, bit), power);
+    const __m256i powers = BOTH_HALVES(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m256i sizes =
+        BOTH_HALVES(33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63);
+    const __m256i codes = _mm256_xor_si256(text, bytes(0xff));
+    const __m256i sign = _mm256_or_si256(codes, bytes(1));
+    const __m256i size = _mm256_shuffle_epi8(sizes, _mm256_and_si256(codes, bytes(15)));
+    const __m256i power = _mm256_shuffle_epi8(powers, segments_of(codes));
+    const struct pair quarters =
+        multiply(power, bytes(1), _mm256_sign_epi8(size, sign), _mm256_sign_epi8(bytes(-33), sign));
 
-    return negate_if(magnitude, _mm256_cmpgt_epi16(words(0x80), code));
+    return (struct pair){_mm256_slli_epi16(quarters.low, 2), _mm256_slli_epi16(quarters.high, 2)};
 }
 
-/* Segment and step of 16 numbers: the float's exponent * 16 and its four highest bits. */
-IWP_AVX2 IWP_INLINE __m256i exponents_and_steps(__m256i numbers)
+/*
+ * A magnitude is (8 + 16 * step, and 256 from segment 1 on) * 2^(segment - 1, but not below 0):
+ * the sum of two products with its half.
+ */
+IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
 {
-    const __m256i zero = _mm256_setzero_si256();
-    const __m256i low = _mm256_unpacklo_epi16(numbers, zero);
-    const __m256i high = _mm256_unpackhi_epi16(numbers, zero);
-    const __m256i low_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(low));
-    const __m256i high_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(high));
+    const __m256i powers = BOTH_HALVES(1, 1, 2, 4, 8, 16, 32, 64, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m256i bits =
+        BOTH_HALVES(0, -128, -128, -128, -128, -128, -128, -128, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m256i sizes =
+        BOTH_HALVES(4, 12, 20, 28, 36, 44, 52, 60, 68, 76, 84, 92, 100, 108, 116, 124);
+    const __m256i codes = _mm256_xor_si256(text, bytes(IWP_ALAW_FLIP | 0x80));
+    const __m256i sign = _mm256_or_si256(codes, bytes(1));
+    const __m256i segments = segments_of(codes);
+    const __m256i step = _mm256_shuffle_epi8(sizes, _mm256_and_si256(codes, bytes(15)));
+    const __m256i size = _mm256_or_si256(step, _mm256_shuffle_epi8(bits, segments));
+    const __m256i power = _mm256_sign_epi8(_mm256_shuffle_epi8(powers, segments), sign);
 
-    return _mm256_packs_epi32(_mm256_srli_epi32(low_bits, 19),
-                              _mm256_srli_epi32(high_bits, 19));
+    return multiply(size, size, power, power);
 }
 
-/* 16 codes in words. */
-IWP_AVX2 IWP_INLINE __m256i encode_ulaw_16(const uint8_t *src)
+/* The order of codes of which unpacking halves makes samples in order. */
+IWP_AVX2 IWP_INLINE __m256i load_codes(const uint8_t *src)
 {
-    const __m256i samples = _mm256_loadu_si256((const void *)src);
-    const __m256i ones = _mm256_srai_epi16(samples, 15); /* 0, or all bits when negative */
-    const __m256i magnitude = _mm256_xor_si256(samples, ones);
-    const __m256i clipped = _mm256_min_epi16(magnitude, words(IWP_ULAW_CLIP));
-    const __m256i biased = _mm256_add_epi16(clipped, words(IWP_ULAW_BIAS));
-    const __m256i code =
-        _mm256_sub_epi16(exponents_and_steps(biased), words(IWP_FLOAT_ONE + 7 * 16));
-    const __m256i sign = _mm256_and_si256(ones, words(0x80));
-
-    return _mm256_xor_si256(_mm256_or_si256(sign, code), words(0xff));
+    return _mm256_permute4x64_epi64(_mm256_loadu_si256((const void *)src), 0xd8);
 }
 
-IWP_AVX2 IWP_INLINE __m256i encode_alaw_16(const uint8_t *src)
+IWP_AVX2 IWP_INLINE void store_pair(uint8_t *dst, struct pair samples)
 {
-    const __m256i samples = _mm256_loadu_si256((const void *)src);
-    const __m256i ones = _mm256_srai_epi16(samples, 15);
-    const __m256i magnitude = _mm256_srli_epi16(_mm256_xor_si256(samples, ones), 4);
+    _mm256_storeu_si256((void *)dst, samples.low);
+    _mm256_storeu_si256((void *)(dst + LANES), samples.high);
+}
+
+IWP_AVX2 IWP_INLINE struct pair load_pair(const uint8_t *src)
+{
+    return (struct pair){_mm256_loadu_si256((const void *)src),
+                         _mm256_loadu_si256((const void *)(src + LANES))};
+}
+
+/* The magnitudes of samples: the one's complement of negative ones, whose sign is in *ones. */
+IWP_AVX2 IWP_INLINE __m256i magnitude_of(__m256i samples, __m256i *ones)
+{
+    *ones = _mm256_srai_epi16(samples, 15); /* 0, or all bits when negative */
+    return _mm256_xor_si256(samples, *ones);
+}
+
+/*
+ * Segment * 16 and step of numbers below 2^15 whose highest bit is at 7 + segment; of lower
+ * numbers no more than a sixteenth of them.
+ *
+ * The upper half of a float is sign, exponent, and the seven highest bits of the fraction. Odd
+ * words are converted with the word below them: the float is rounded, but never up to another
+ * half, for the top bit of the word below is zero and carries no further.
+ * Multiplication by 2^12 divides by 2^3, rounded to the nearest, and 4 less is rounded down.
+ */
+IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
+{
+    const __m256i even = _mm256_and_si256(numbers, _mm256_set1_epi32(0xffff));
+    const __m256i even_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(even));
+    const __m256i odd_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(numbers));
+    const __m256i halves = _mm256_blend_epi16(_mm256_srli_epi32(even_bits, 16), odd_bits, 0xaa);
+    /* The exponents of 2^7 and, for odd words, of 2^23; and the four. */
+    const __m256i lowest = _mm256_set1_epi32((127 + 23) << 23 | (127 + 7) << 7);
+    const __m256i above = _mm256_sub_epi16(halves, _mm256_add_epi16(lowest, words(4)));
+
+    return _mm256_mulhrs_epi16(above, words(1 << 12));
+}
+
+/* Bytes from two registers of words, in their order; each half takes halves of both. */
+IWP_AVX2 IWP_INLINE __m256i in_order(__m256i packed)
+{
+    return _mm256_permute4x64_epi64(packed, 0xd8);
+}
+
+IWP_AVX2 IWP_INLINE __m256i signs_of(__m256i first_ones, __m256i second_ones)
+{
+    return _mm256_and_si256(_mm256_packs_epi16(first_ones, second_ones), bytes(0x80));
+}
+
+IWP_AVX2 IWP_INLINE __m256i encode_ulaw_32(struct pair samples)
+{
+    __m256i first_ones, second_ones;
+    const __m256i first = magnitude_of(samples.low, &first_ones);
+    const __m256i second = magnitude_of(samples.high, &second_ones);
+    /* The sum is held at 32767, which is where mu-law clips. */
+    const __m256i bias = words(IWP_ULAW_BIAS);
+    const __m256i codes =
+        _mm256_packus_epi16(segments_and_steps(_mm256_adds_epi16(first, bias)),
+                            segments_and_steps(_mm256_adds_epi16(second, bias)));
+    const __m256i flip = _mm256_xor_si256(signs_of(first_ones, second_ones), bytes(0xff));
+
+    return in_order(_mm256_xor_si256(codes, flip));
+}
+
+IWP_AVX2 IWP_INLINE __m256i encode_alaw_32(struct pair samples)
+{
+    __m256i first_ones, second_ones;
+    const __m256i first = magnitude_of(samples.low, &first_ones);
+    const __m256i second = magnitude_of(samples.high, &second_ones);
     const __m256i above =
-        _mm256_sub_epi16(exponents_and_steps(magnitude), words(IWP_FLOAT_ONE + 3 * 16));
-    /* Segment 1 begins at 16; below it, in segment 0, the magnitude is the code. */
-    const __m256i is_below = _mm256_cmpgt_epi16(words(16), magnitude);
-    const __m256i code = _mm256_blendv_epi8(above, magnitude, is_below);
-    const __m256i sign = _mm256_andnot_si256(ones, words(0x80));
+        _mm256_packus_epi16(segments_and_steps(first), segments_and_steps(second));
+    /* Segment 1 begins at 16; below it, in segment 0, a sixteenth of the magnitude is the code. */
+    const __m256i sixteenth =
+        _mm256_packus_epi16(_mm256_srli_epi16(first, 4), _mm256_srli_epi16(second, 4));
+    const __m256i codes = _mm256_max_epu8(above, _mm256_min_epu8(sixteenth, bytes(16)));
+    const __m256i flip =
+        _mm256_xor_si256(signs_of(first_ones, second_ones), bytes(IWP_ALAW_FLIP | 0x80));
 
-    return _mm256_xor_si256(_mm256_or_si256(sign, code), words(IWP_ALAW_FLIP));
-}
-
-/* 32 codes from two registers of words, in their order. */
-IWP_AVX2 IWP_INLINE __m256i narrow(__m256i first, __m256i second)
-{
-    return _mm256_permute4x64_epi64(_mm256_packus_epi16(first, second), 0xd8);
+    return in_order(_mm256_xor_si256(codes, flip));
 }
 
 IWP_AVX2 void iwp_g711_decode_ulaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    for (; samples >= LANES; samples -= LANES, src += LANES, dst += 2 * LANES) {
-        const __m128i first = _mm_loadu_si128((const void *)src);
-        const __m128i second = _mm_loadu_si128((const void *)(src + 16));
-
-        _mm256_storeu_si256((void *)dst, decode_ulaw_16(first));
-        _mm256_storeu_si256((void *)(dst + 32), decode_ulaw_16(second));
-    }
+    for (; samples >= LANES; samples -= LANES, src += LANES, dst += 2 * LANES)
+        store_pair(dst, decode_ulaw_32(load_codes(src)));
     iwp_g711_decode_ulaw_scalar(dst, src, samples);
 }
 
 IWP_AVX2 void iwp_g711_decode_alaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    for (; samples >= LANES; samples -= LANES, src += LANES, dst += 2 * LANES) {
-        const __m128i first = _mm_loadu_si128((const void *)src);
-        const __m128i second = _mm_loadu_si128((const void *)(src + 16));
-
-        _mm256_storeu_si256((void *)dst, decode_alaw_16(first));
-        _mm256_storeu_si256((void *)(dst + 32), decode_alaw_16(second));
-    }
+    for (; samples >= LANES; samples -= LANES, src += LANES, dst += 2 * LANES)
+        store_pair(dst, decode_alaw_32(load_codes(src)));
     iwp_g711_decode_alaw_scalar(dst, src, samples);
 }
 
 IWP_AVX2 void iwp_g711_encode_ulaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples)
 {
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += LANES)
-        _mm256_storeu_si256((void *)dst, narrow(encode_ulaw_16(src), encode_ulaw_16(src + 32)));
+        _mm256_storeu_si256((void *)dst, encode_ulaw_32(load_pair(src)));
     iwp_g711_encode_ulaw_scalar(dst, src, samples);
 }
 
 IWP_AVX2 void iwp_g711_encode_alaw_avx2(uint8_t *dst, const uint8_t *src, size_t samples)
 {
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += LANES)
-        _mm256_storeu_si256((void *)dst, narrow(encode_alaw_16(src), encode_alaw_16(src + 32)));
+        _mm256_storeu_si256((void *)dst, encode_alaw_32(load_pair(src)));
     iwp_g711_encode_alaw_scalar(dst, src, samples);
 }
 
