@@ -5,6 +5,8 @@
  */
 #include "base64/iwp_base64.h"
 
+#include <string.h>
+
 #include "common/iwp_compiler.h"
 
 #if IWP_HAVE_X86
@@ -78,9 +80,25 @@ IWP_AVX2 IWP_INLINE void store_halves(uint8_t *dst, __m256i bytes)
     _mm_storeu_si128((void *)(dst + BYTES / 2), _mm256_extracti128_si256(bytes, 1));
 }
 
+/* Decode 32 characters and write 24 bytes, no more, unless one is outside. */
+IWP_AVX2 IWP_INLINE int decode_exactly(uint8_t *dst, const uint8_t *src)
+{
+    __m256i outside;
+    const __m256i bytes = decode_32(src, &outside);
+    const __m128i high = _mm256_extracti128_si256(bytes, 1);
+    const int last = _mm_extract_epi32(high, 2);
+
+    if (_mm256_movemask_epi8(outside) != 0)
+        return 0;
+    _mm_storeu_si128((void *)dst, _mm256_castsi256_si128(bytes));
+    _mm_storel_epi64((void *)(dst + BYTES / 2), high);
+    memcpy(dst + BYTES / 2 + 8, &last, sizeof last);
+    return 1;
+}
+
 IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes)
 {
-    size_t at = 0;
+    size_t at = 0, rest;
 
     /* The four bytes that a store writes too many are those of six characters behind. */
     for (; src_bytes - at >= 2 * CHARACTERS + 6; at += 2 * CHARACTERS, dst += 2 * BYTES) {
@@ -93,29 +111,33 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
         store_halves(dst, first);
         store_halves(dst + BYTES, second);
     }
-    if (src_bytes - at >= CHARACTERS + 6) {
-        __m256i outside;
-        const __m256i bytes = decode_32(src + at, &outside);
-
-        if (_mm256_movemask_epi8(outside) == 0) {
-            store_halves(dst, bytes);
-            at += CHARACTERS;
-            dst += BYTES;
-        }
+    if (src_bytes - at >= CHARACTERS && decode_exactly(dst, src + at)) {
+        at += CHARACTERS;
+        dst += BYTES;
+    }
+    /* The last register of whole groups repeats some that are good. */
+    rest = (src_bytes - at) / 4;
+    if (at != 0 && rest != 0 && rest <= CHARACTERS / 4 &&
+        decode_exactly(dst + rest * 3 - BYTES, src + at + rest * 4 - CHARACTERS)) {
+        at += rest * 4;
+        dst += rest * 3;
     }
     return at + iwp_base64_decode_scalar(dst, src + at, src_bytes - at);
 }
 
 /*
- * Encode 24 bytes, 12 in each half. A word gets the three bytes p q r of a group as q p r q;
- * multiplications move its four values to the places of bytes.
+ * Encode 24 bytes: 12 from byte 4 on and 12 from byte 16 on, as one load finds them on both
+ * sides of the middle. A word gets the three bytes p q r of a group as q p r q; multiplications
+ * move its four values to the places of bytes.
  *
  *   qqqqqqqq rrrrrrrr pppppppp qqqqqqqq
  *       cccc ccdddddd aaaaaabb bbbb
  */
 IWP_AVX2 IWP_INLINE __m256i encode_24(__m256i bytes)
 {
-    const __m256i spread = BOTH_HALVES(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+    const __m256i spread =
+        _mm256_setr_epi8(5, 4, 6, 5, 8, 7, 9, 8, 11, 10, 12, 11, 14, 13, 15, 14, /* 4 to 15 */
+                         1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
     /* From a value to its character, by class: 0 A-Z, 1 a-z, 2 to 11 digits, 12 '+', 13 '/'. */
     const __m256i to_character =
         BOTH_HALVES(65, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0);
@@ -132,23 +154,52 @@ IWP_AVX2 IWP_INLINE __m256i encode_24(__m256i bytes)
     return _mm256_add_epi8(values, _mm256_shuffle_epi8(to_character, classes));
 }
 
-IWP_AVX2 IWP_INLINE __m256i load_halves(const uint8_t *first, const uint8_t *second)
+IWP_AVX2 IWP_INLINE __m256i join_halves(__m128i low, __m128i high)
 {
-    const __m128i low = _mm_loadu_si128((const void *)first);
-    const __m128i high = _mm_loadu_si128((const void *)second);
-
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
+
+IWP_AVX2 IWP_INLINE __m128i load_half(const uint8_t *src)
+{
+    return _mm_loadu_si128((const void *)src);
+}
+
+/* The first 24 bytes of a text: nothing may be read before them. */
+IWP_AVX2 IWP_INLINE __m256i load_first(const uint8_t *src)
+{
+    return join_halves(_mm_slli_si128(load_half(src), 4), load_half(src + 12));
+}
+
+/* 24 bytes of a text's middle, with four on each side. */
+IWP_AVX2 IWP_INLINE __m256i load_middle(const uint8_t *src)
+{
+    return _mm256_loadu_si256((const void *)(src - 4));
+}
+
+/* The last 24 bytes of a text: nothing may be read behind them, but four before. */
+IWP_AVX2 IWP_INLINE __m256i load_last(const uint8_t *src)
+{
+    return join_halves(load_half(src - 4), _mm_srli_si128(load_half(src + 8), 4));
 }
 
 IWP_AVX2 void iwp_base64_encode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes)
 {
-    /* The second half is loaded from byte 12 on, and four bytes with it too many. */
-    for (; src_bytes >= BYTES + 4; src_bytes -= BYTES) {
-        _mm256_storeu_si256((void *)dst, encode_24(load_halves(src, src + 12)));
+    size_t left = src_bytes;
+
+    if (src_bytes < BYTES + 4) {
+        iwp_base64_encode_scalar(dst, src, src_bytes);
+        return;
+    }
+    _mm256_storeu_si256((void *)dst, encode_24(load_first(src)));
+    for (left -= BYTES; left >= BYTES + 4; left -= BYTES) {
         src += BYTES;
         dst += CHARACTERS;
+        _mm256_storeu_si256((void *)dst, encode_24(load_middle(src)));
     }
-    iwp_base64_encode_scalar(dst, src, src_bytes);
+    /* Behind the 24 bytes at src are left 0 to 27; more than 24 take two registers. */
+    if (left > BYTES)
+        _mm256_storeu_si256((void *)(dst + CHARACTERS), encode_24(load_last(src + BYTES)));
+    _mm256_storeu_si256((void *)(dst + left / 3 * 4), encode_24(load_last(src + left)));
 }
 
 #endif
