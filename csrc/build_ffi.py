@@ -18,7 +18,7 @@ from cffi import FFI
 CSRC = Path(__file__).parent
 # In this order: the later ones use what the first one declares.
 HEADERS = [
-    CSRC / "include" / name for name in ("iw_api.h", "iw_playout.h", "iw_device.h", "iw_message.h")
+    CSRC / "include" / f"iw_{part}.h" for part in ("api", "playout", "mixer", "device", "message")
 ]
 SOURCES = sorted(path.as_posix() for path in CSRC.glob("*/*.c"))
 # What the build reads beside the sources. setuptools packs these names into the sdist, so they

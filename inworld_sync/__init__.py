@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inworld_sync.devices.microphone import Microphone as Microphone
     from inworld_sync.devices.null import NullSpeaker as NullSpeaker
     from inworld_sync.devices.speaker import Speaker as Speaker
+    from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
     from inworld_sync.errors import (
         AudioError as AudioError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         AudioSource as AudioSource,
         DeviceChanged as DeviceChanged,
         DeviceInfo as DeviceInfo,
+        SpeakerMark as SpeakerMark,
         SpeakerStats as SpeakerStats,
     )
     from inworld_sync.models.events import StreamEnded as StreamEnded, UnknownEvent as UnknownEvent
@@ -124,6 +126,7 @@ _HOMES = {
     "devices.microphone": ["Microphone"],
     "devices.null": ["NullSpeaker"],
     "devices.speaker": ["Speaker"],
+    "devices.speaker_input": ["SpeakerInput"],
     "devices.wav_file": ["WavSink", "WavSource"],
     "errors": [
         "AudioError",
@@ -150,6 +153,7 @@ _HOMES = {
         "AudioSource",
         "DeviceChanged",
         "DeviceInfo",
+        "SpeakerMark",
         "SpeakerStats",
     ],
     "models.events": ["StreamEnded", "UnknownEvent"],

@@ -5,9 +5,12 @@
 
 #include "common/iwp_atomic.h"
 #include "device/iwp_gate.h"
+#include "device/iwp_meter.h"
 #include "device/iwp_stream.h"
 
 #define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
+
+enum { PIECE_SAMPLES = 512 }; /* that are mixed at a time */
 
 struct iw_microphone {
     const struct iw_gate *gate; /* or NULL */
@@ -19,6 +22,7 @@ struct iw_microphone {
     struct iwp_word dropped;
     struct iwp_word overflows;
     struct iwp_word finished;
+    struct iwp_meter meter;
     /* The reader's. */
     struct iwp_word read;
     struct iwp_word muted;
@@ -63,19 +67,32 @@ static int16_t mixed(const int16_t *frame, size_t channels)
     return (int16_t)(sum / (int32_t)channels);
 }
 
-/* Whether what was heard so many seconds ago may be what the speaker said. */
-static bool is_gated(const struct iw_microphone *microphone, double age_s)
+/* Whether what was heard at `heard_ns` may be what the speaker said. */
+static bool is_gated(const struct iw_microphone *microphone, uint64_t heard_ns)
 {
     uint64_t until_ns;
-    uint64_t heard_ns;
 
     if (microphone->gate == NULL)
         return false;
     until_ns = iwp_load(&microphone->gate->until_ns);
-    heard_ns = iw_playout_clock_ns();
-    if (age_s > 0 && age_s < IWP_STREAM_LATENCY_MAX_S)
-        heard_ns -= (uint64_t)(age_s * 1e9);
     return until_ns > 0 && heard_ns < until_ns + microphone->hangover_ns;
+}
+
+/* As many samples as there is room for; the rest is dropped. */
+static void put(struct iw_microphone *microphone, const int16_t *samples, size_t count)
+{
+    uint64_t written = iwp_load(&microphone->written);
+    size_t room =
+        microphone->capacity_samples - (size_t)(written - iwp_load(&microphone->read));
+    size_t taken = count < room ? count : room;
+    size_t start = (size_t)written & (microphone->capacity_samples - 1);
+    size_t first = microphone->capacity_samples - start;
+
+    first = taken < first ? taken : first;
+    memcpy(microphone->ring + start, samples, first * sizeof *samples);
+    memcpy(microphone->ring, samples + first, (taken - first) * sizeof *samples);
+    iwp_store(&microphone->dropped, iwp_load(&microphone->dropped) + (count - taken));
+    iwp_store(&microphone->written, written + taken);
 }
 
 int iw_microphone_callback(const void *input, void *output, unsigned long frames,
@@ -83,25 +100,28 @@ int iw_microphone_callback(const void *input, void *output, unsigned long frames
 {
     struct iw_microphone *microphone = user;
     const int16_t *frame = input;
-    uint64_t written = iwp_load(&microphone->written);
-    size_t room =
-        microphone->capacity_samples - (size_t)(written - iwp_load(&microphone->read));
-    size_t taken = frames < room ? frames : room;
+    int16_t piece[PIECE_SAMPLES] = {0};
+    uint64_t now_ns = iw_playout_clock_ns();
+    uint64_t heard_ns = now_ns;
     double age_s = time == NULL ? 0 : time->current_time - time->input_time;
-    bool silent =
-        input == NULL || iwp_load(&microphone->muted) != 0 || is_gated(microphone, age_s);
+    bool silent;
 
     (void)output;
-    for (size_t i = 0; i < taken; i++) {
-        size_t at = (size_t)(written + i) & (microphone->capacity_samples - 1);
-
-        microphone->ring[at] =
-            silent ? 0 : mixed(frame + i * microphone->channels, microphone->channels);
-    }
+    if (age_s > 0 && age_s < IWP_STREAM_LATENCY_MAX_S)
+        heard_ns -= (uint64_t)(age_s * 1e9);
+    silent =
+        input == NULL || iwp_load(&microphone->muted) != 0 || is_gated(microphone, heard_ns);
     if (flags & IWP_STREAM_INPUT_OVERFLOW)
         iwp_store(&microphone->overflows, iwp_load(&microphone->overflows) + 1);
-    iwp_store(&microphone->dropped, iwp_load(&microphone->dropped) + (frames - taken));
-    iwp_store(&microphone->written, written + taken);
+    for (size_t done = 0; done < frames;) {
+        size_t count = frames - done < PIECE_SAMPLES ? frames - done : PIECE_SAMPLES;
+
+        for (size_t i = 0; !silent && i < count; i++, frame += microphone->channels)
+            piece[i] = mixed(frame, microphone->channels);
+        put(microphone, piece, count);
+        iwp_meter_note(&microphone->meter, (const uint8_t *)piece, count, now_ns, now_ns + 1);
+        done += count;
+    }
     return IWP_STREAM_CONTINUE;
 }
 
@@ -131,6 +151,12 @@ size_t iw_microphone_read(struct iw_microphone *microphone, uint8_t *out, size_t
 void iw_microphone_mute(struct iw_microphone *microphone, int muted)
 {
     iwp_store(&microphone->muted, muted != 0);
+}
+
+void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
+                         struct iw_sound_level *level)
+{
+    iwp_meter_read(&microphone->meter, from_ns, UINT64_MAX, level);
 }
 
 void iw_microphone_stats(const struct iw_microphone *microphone,

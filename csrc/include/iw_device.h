@@ -9,7 +9,7 @@
 #ifndef IW_DEVICE_H
 #define IW_DEVICE_H
 
-#include "include/iw_playout.h"
+#include "include/iw_mixer.h"
 
 /* cffi: begin */
 
@@ -18,6 +18,13 @@ struct iw_stream_time {
     double input_time;   /* the first sample of the input was heard by the device */
     double current_time; /* the callback was called */
     double output_time;  /* the first sample of the output will be played by the device */
+};
+
+/* How loud a stretch of sound is. The levels of two stretches add up. */
+struct iw_sound_level {
+    uint64_t samples;
+    uint64_t energy; /* the sum of their squares */
+    uint32_t peak;   /* the largest magnitude, 0 to 32768 */
 };
 
 /* What a microphone knows of a speaker beside it: until when it sounds. */
@@ -69,25 +76,31 @@ size_t iw_microphone_read(struct iw_microphone *microphone, uint8_t *out, size_t
 /* Not zero: blocks are silence from the next one on; zero: sound again. */
 void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 
+/*
+ * How loud what the device brought since `from_ns` is, by blocks of the device; what is read of
+ * it or dropped makes no difference. Anybody.
+ */
+void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
+                         struct iw_sound_level *level);
+
 /* Figures of this moment. */
 void iw_microphone_stats(const struct iw_microphone *microphone,
                          struct iw_microphone_stats *stats);
 
 /*
- * A speaker plays a playout of one channel and 16-bit output. While its device runs, the
- * device's thread is the playout's consumer. All but play and the callbacks are anybody's.
+ * A speaker plays a mixer of one channel and 16-bit output. While its device runs, the device's
+ * thread is the mixer's consumer. All but play and the callbacks are anybody's.
  */
 struct iw_speaker;
 
 struct iw_speaker_config {
-    uint32_t sample_rate_hz; /* of the playout and the device; 1 to 192000 */
+    uint32_t sample_rate_hz; /* of the mixer and the device; 8000 to 48000 */
     uint32_t channels;       /* of the device, 1 to 32; all of them play the same */
     uint64_t latency_ns;     /* from the callback to the ear, for hosts that do not tell it */
     uint64_t warm_up_frames; /* silence at first, since devices swallow their first few */
 };
 
 struct iw_speaker_stats {
-    uint64_t taken_frames;  /* source frames handed to the device, heard or about to be */
     uint64_t blocks;        /* calls of the callback */
     uint64_t output_frames; /* all that was handed to the device, silence too */
     uint64_t underflows;    /* times that the device had nothing to play */
@@ -96,10 +109,10 @@ struct iw_speaker_stats {
 };
 
 /*
- * A new speaker. The playout and the gate must live longer.
+ * A new speaker. The mixer and the gate must live longer.
  * IW_BAD_ARGUMENT: a field is out of its range.
  */
-enum iw_status iw_speaker_create(struct iw_speaker **speaker, struct iw_playout *playout,
+enum iw_status iw_speaker_create(struct iw_speaker **speaker, struct iw_mixer *mixer,
                                  struct iw_gate *gate, const struct iw_speaker_config *config);
 
 /* Free it. NULL is allowed. The device must have stopped. */
@@ -123,11 +136,11 @@ int iw_speaker_callback(const void *input, void *output, unsigned long frames,
 void iw_speaker_finished(void *user);
 
 /*
- * Source frames that are heard by `now_ns`: taken by the device, and past its latency. What a
- * clear dropped is not counted. It may step back a little where the device corrects its
- * latency.
+ * How loud what is heard from `from_ns` to `until_ns` is, by blocks of the device: all of each
+ * block that is heard in part. Up to 512 blocks back.
  */
-uint64_t iw_speaker_heard(const struct iw_speaker *speaker, uint64_t now_ns);
+void iw_speaker_level(const struct iw_speaker *speaker, uint64_t from_ns, uint64_t until_ns,
+                      struct iw_sound_level *level);
 
 /* Figures of this moment. */
 void iw_speaker_stats(const struct iw_speaker *speaker, struct iw_speaker_stats *stats);

@@ -1,6 +1,6 @@
 /*
- * The playout and its mixer. Included by playout/ and device/, and read by build_ffi.py as
- * iw_api.h is, whose rules hold here too.
+ * The playout. Included by playout/ and device/, and read by build_ffi.py as iw_api.h is, whose
+ * rules hold here too.
  */
 #ifndef IW_PLAYOUT_H
 #define IW_PLAYOUT_H
@@ -230,48 +230,6 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
 
 /* The system's monotonic clock: what a device's callback and a producer have in common. */
 uint64_t iw_playout_clock_ns(void);
-
-/* ---- mixer ------------------------------------------------------------------------------- */
-
-/*
- * Several playouts into one device: a voice, a back-channel, short signals. They have the rate
- * and the channels of the mixer and give IW_PLAYOUT_F32.
- *
- * The mixer's consumer is the consumer of its playouts. All other calls must be serialised.
- */
-struct iw_mixer;
-
-enum iw_mixer_limit {
-    IW_MIXER_VOICES = 8 /* playouts at a time */
-};
-
-/* IW_BAD_ARGUMENT: a rate, a number of channels or a format that a playout would not take. */
-enum iw_status iw_mixer_create(struct iw_mixer **mixer, uint32_t sample_rate_hz,
-                               uint32_t channels, uint32_t output_format);
-
-/* Free it; its playouts stay. NULL is allowed. No other call may be under way. */
-void iw_mixer_destroy(struct iw_mixer *mixer);
-
-/* Put a playout into a place, or NULL to empty it; see iw_mixer_turn. */
-enum iw_status iw_mixer_set(struct iw_mixer *mixer, size_t voice, struct iw_playout *playout);
-
-/*
- * How loud a voice is. Changes are ramps: 30 ms for the whole way down, 300 ms up.
- *
- * gain         0 to 4
- * ducked_gain  0 to 1, a factor while a voice of a higher priority sounds, and 250 ms longer
- */
-enum iw_status iw_mixer_level(struct iw_mixer *mixer, size_t voice, double gain,
-                              double ducked_gain, uint32_t priority);
-
-/*
- * Whether a playout that was taken out is still being pulled: not if this is even; if it is
- * odd, until the number has changed.
- */
-uint64_t iw_mixer_turn(struct iw_mixer *mixer);
-
-/* As iw_playout_pull, of the sum of all voices, held in [-1, 1]. Consumer. */
-size_t iw_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns);
 
 /* cffi: end */
 

@@ -11,56 +11,82 @@
 #include <string.h>
 
 #include "common/iwp_atomic.h"
-#include "include/iw_playout.h"
 #include "playout/iwp_conceal.h"
+#include "playout/iwp_mixer.h"
 
 #define GAIN_MAX 4.0
-#define DOWN_MS 30.0f /* from full level to none */
-#define UP_MS 300.0f
-#define HOLD_MS 250          /* a voice that pauses so long still keeps the others down */
-#define GAIN_SCALE 1048576.0 /* gains are stored as whole numbers */
-#define LEVEL_UNSET (-1.0f)  /* of a voice that was just put in */
+#define TIME_MAX_MS 10000u
 #define NS_PER_S 1000000000u
 
-enum { BLOCK_FRAMES_MAX = IWP_RATE_MAX_HZ / 100 };
+/* What is mixed at a time. Longer pulls are cut, and a playout then sees several. */
+enum {
+    BLOCK_MS = 100,
+    BLOCK_SAMPLES_MAX = IWP_RATE_MAX_HZ / 1000 * BLOCK_MS * IWP_CHANNELS_MAX
+};
 
 struct voice {
     /* Set by the controller. */
+    struct iwp_pointer track; /* stored before the playout that it belongs to */
     struct iwp_pointer playout;
-    struct iwp_word gain;
+    struct iwp_word gain; /* the bits of a float, and so is the next */
     struct iwp_word ducked_gain;
     struct iwp_word priority;
     /* The consumer's. */
     struct iw_playout *playing;
+    struct iw_track *tracking;
+    bool is_new;
+    bool sounds;        /* in this block, or not long before it */
+    uint64_t rank;      /* the priority of this pull */
     float level;        /* the gain that is reached */
-    size_t hold_frames; /* while it counts as sounding */
-    size_t sound_frames;
-    float samples[BLOCK_FRAMES_MAX * IWP_CHANNELS_MAX];
+    float wanted;       /* the gain where the ramp ends */
+    float step;         /* a frame */
+    size_t hold_frames; /* for which it still counts as sounding */
 };
 
 struct iw_mixer {
     size_t sample_rate_hz;
     size_t channels;
     uint32_t output_format;
+    float attack_frames;
+    float release_frames;
+    size_t hold_frames;
     struct iwp_word turn; /* odd while the consumer pulls */
     struct voice voices[IW_MIXER_VOICES];
-    float sum[BLOCK_FRAMES_MAX * IWP_CHANNELS_MAX];
+    struct voice *order[IW_MIXER_VOICES]; /* those that play, the highest priority first */
+    size_t order_count;
+    float samples[BLOCK_SAMPLES_MAX];
+    float sum[BLOCK_SAMPLES_MAX];
 };
 
-enum iw_status iw_mixer_create(struct iw_mixer **made, uint32_t sample_rate_hz,
-                               uint32_t channels, uint32_t output_format)
+static bool is_time(uint32_t ms, uint32_t least)
+{
+    return ms >= least && ms <= TIME_MAX_MS;
+}
+
+static bool is_valid(const struct iw_mixer_config *config)
+{
+    return config->sample_rate_hz >= 8000 && config->sample_rate_hz <= IWP_RATE_MAX_HZ &&
+           config->channels >= 1 && config->channels <= IWP_CHANNELS_MAX &&
+           config->output_format <= IW_PLAYOUT_F32 && is_time(config->attack_ms, 1) &&
+           is_time(config->release_ms, 1) && is_time(config->hold_ms, 0);
+}
+
+enum iw_status iw_mixer_create(struct iw_mixer **made, const struct iw_mixer_config *config)
 {
     struct iw_mixer *mixer;
+    float frames_per_ms = (float)config->sample_rate_hz / 1000.0f;
 
-    if (sample_rate_hz < 8000 || sample_rate_hz > IWP_RATE_MAX_HZ || channels < 1 ||
-        channels > IWP_CHANNELS_MAX || output_format > IW_PLAYOUT_F32)
+    if (!is_valid(config))
         return IW_BAD_ARGUMENT;
     mixer = calloc(1, sizeof *mixer);
     if (mixer == NULL)
         return IW_NO_MEMORY;
-    mixer->sample_rate_hz = sample_rate_hz;
-    mixer->channels = channels;
-    mixer->output_format = output_format;
+    mixer->sample_rate_hz = config->sample_rate_hz;
+    mixer->channels = config->channels;
+    mixer->output_format = config->output_format;
+    mixer->attack_frames = (float)config->attack_ms * frames_per_ms;
+    mixer->release_frames = (float)config->release_ms * frames_per_ms;
+    mixer->hold_frames = (size_t)((float)config->hold_ms * frames_per_ms);
     *made = mixer;
     return IW_OK;
 }
@@ -72,22 +98,33 @@ void iw_mixer_destroy(struct iw_mixer *mixer)
 
 /* ---- control ----------------------------------------------------------------------------- */
 
-enum iw_status iw_mixer_set(struct iw_mixer *mixer, size_t voice, struct iw_playout *playout)
+enum iw_status iw_mixer_set(struct iw_mixer *mixer, size_t voice, struct iw_playout *playout,
+                            struct iw_track *track)
 {
     if (voice >= IW_MIXER_VOICES)
         return IW_BAD_ARGUMENT;
+    iwp_store_pointer(&mixer->voices[voice].track, track);
     iwp_store_pointer(&mixer->voices[voice].playout, playout);
     return IW_OK;
 }
 
-enum iw_status iw_mixer_level(struct iw_mixer *mixer, size_t voice, double gain,
-                              double ducked_gain, uint32_t priority)
+static void store_gain(struct iwp_word *word, double gain)
+{
+    float value = (float)gain;
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    iwp_store(word, bits);
+}
+
+enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain,
+                               double ducked_gain, uint32_t priority)
 {
     if (voice >= IW_MIXER_VOICES || !(gain >= 0 && gain <= GAIN_MAX) ||
         !(ducked_gain >= 0 && ducked_gain <= 1))
         return IW_BAD_ARGUMENT;
-    iwp_store(&mixer->voices[voice].gain, (uint64_t)(gain * GAIN_SCALE));
-    iwp_store(&mixer->voices[voice].ducked_gain, (uint64_t)(ducked_gain * GAIN_SCALE));
+    store_gain(&mixer->voices[voice].gain, gain);
+    store_gain(&mixer->voices[voice].ducked_gain, ducked_gain);
     iwp_store(&mixer->voices[voice].priority, priority);
     return IW_OK;
 }
@@ -111,78 +148,121 @@ uint64_t iw_mixer_turn(struct iw_mixer *mixer)
 
 static float gain_of(const struct iwp_word *word)
 {
-    return (float)((double)iwp_load(word) / GAIN_SCALE);
-}
+    uint32_t bits = (uint32_t)iwp_load(word);
+    float gain;
 
-/* Pull a block of each voice; gives how much of the longest of them is sound. */
-static size_t pull_voices(struct iw_mixer *mixer, size_t frames, uint64_t now_ns)
-{
-    size_t sound = 0;
-
-    for (size_t i = 0; i < IW_MIXER_VOICES; i++) {
-        struct voice *voice = &mixer->voices[i];
-
-        if (voice->playing == NULL)
-            continue;
-        voice->sound_frames =
-            iw_playout_pull(voice->playing, (uint8_t *)voice->samples, frames, now_ns);
-        if (voice->sound_frames > 0)
-            voice->hold_frames = mixer->sample_rate_hz * HOLD_MS / 1000;
-        else
-            voice->hold_frames -= voice->hold_frames < frames ? voice->hold_frames : frames;
-        sound = voice->sound_frames > sound ? voice->sound_frames : sound;
-    }
-    return sound;
-}
-
-/* Whether a voice of a higher priority sounds. */
-static bool is_ducked(const struct iw_mixer *mixer, uint64_t priority)
-{
-    for (size_t i = 0; i < IW_MIXER_VOICES; i++) {
-        const struct voice *voice = &mixer->voices[i];
-
-        if (voice->playing != NULL && voice->hold_frames > 0 &&
-            iwp_load(&voice->priority) > priority)
-            return true;
-    }
-    return false;
-}
-
-static float wanted_level(const struct iw_mixer *mixer, const struct voice *voice)
-{
-    float gain = gain_of(&voice->gain);
-
-    if (is_ducked(mixer, iwp_load(&voice->priority)))
-        gain *= gain_of(&voice->ducked_gain);
+    memcpy(&gain, &bits, sizeof gain);
     return gain;
 }
 
-/* One frame nearer to the wanted level: down quickly, up slowly. */
-static float step_level(float level, float wanted, float down, float up)
+/* See which playouts there are now, and sort them. */
+static void take_voices(struct iw_mixer *mixer)
 {
-    if (level > wanted)
-        return level - down > wanted ? level - down : wanted;
-    return level + up < wanted ? level + up : wanted;
+    mixer->order_count = 0;
+    for (size_t i = 0; i < IW_MIXER_VOICES; i++) {
+        struct voice *voice = &mixer->voices[i];
+        struct iw_playout *playout = iwp_load_pointer(&voice->playout);
+        size_t at = mixer->order_count;
+
+        if (playout != voice->playing) {
+            voice->hold_frames = 0;
+            voice->is_new = true;
+        }
+        voice->playing = playout;
+        if (playout == NULL)
+            continue;
+        /* Loaded anew each time: the same address may be another playout by now. */
+        voice->tracking = iwp_load_pointer(&voice->track);
+        voice->rank = iwp_load(&voice->priority);
+        for (; at > 0 && mixer->order[at - 1]->rank < voice->rank; at--)
+            mixer->order[at] = mixer->order[at - 1];
+        mixer->order[at] = voice;
+        mixer->order_count++;
+    }
+}
+
+/* Have the level reach `wanted` by a straight ramp. */
+static void aim(const struct iw_mixer *mixer, struct voice *voice, float wanted)
+{
+    if (wanted == voice->wanted)
+        return;
+    voice->wanted = wanted;
+    voice->step = (wanted - voice->level) /
+                  (wanted < voice->level ? mixer->attack_frames : mixer->release_frames);
+}
+
+static void add_frames(struct iw_mixer *mixer, float level, size_t first, size_t end)
+{
+    for (size_t k = first * mixer->channels; k < end * mixer->channels; k++)
+        mixer->sum[k] += level * mixer->samples[k];
 }
 
 static void add_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames)
 {
-    float per_ms = (float)mixer->sample_rate_hz / 1000.0f;
-    float down = 1.0f / (DOWN_MS * per_ms);
-    float up = 1.0f / (UP_MS * per_ms);
-    float wanted = wanted_level(mixer, voice);
+    size_t done = 0;
 
-    /* Nothing is heard of a silent voice, so its level may jump. */
-    if (voice->sound_frames == 0 || voice->level <= LEVEL_UNSET)
-        voice->level = wanted;
-    for (size_t i = 0; i < frames; i++) {
-        for (size_t c = 0; c < mixer->channels; c++) {
-            size_t k = i * mixer->channels + c;
+    while (done < frames && voice->level != voice->wanted) {
+        float next = voice->level + voice->step;
 
-            mixer->sum[k] += voice->level * voice->samples[k];
-        }
-        voice->level = step_level(voice->level, wanted, down, up);
+        add_frames(mixer, voice->level, done, done + 1);
+        /* Also where the step is too small to change the level. */
+        if (next == voice->level || (voice->step < 0) == (next <= voice->wanted))
+            next = voice->wanted;
+        voice->level = next;
+        done++;
     }
+    add_frames(mixer, voice->level, done, frames);
+}
+
+/* Pull from a voice and add it to the sum; gives how much of it is sound. */
+static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames,
+                         bool ducked, uint64_t now_ns, uint64_t heard_ns)
+{
+    float wanted = gain_of(&voice->gain);
+    size_t sound = iw_playout_pull(voice->playing, (uint8_t *)mixer->samples, frames, now_ns);
+
+    if (voice->tracking != NULL) {
+        struct iw_playout_part parts[IW_PLAYOUT_PARTS];
+
+        iwp_track_note(voice->tracking, parts,
+                       iw_playout_parts(voice->playing, parts, IW_PLAYOUT_PARTS), heard_ns);
+    }
+    voice->sounds = sound > 0 || voice->hold_frames > 0;
+    if (sound > 0)
+        voice->hold_frames = mixer->hold_frames;
+    else
+        voice->hold_frames -= voice->hold_frames < frames ? voice->hold_frames : frames;
+    aim(mixer, voice, ducked ? wanted * gain_of(&voice->ducked_gain) : wanted);
+    /* Nothing is heard of a silent voice, so its level may jump. */
+    if (sound == 0 || voice->is_new)
+        voice->level = voice->wanted;
+    voice->is_new = false;
+    if (sound > 0)
+        add_voice(mixer, voice, frames);
+    return sound;
+}
+
+/* A block of at most BLOCK_MS into the sum; gives how much of the longest voice is sound. */
+static size_t play_block(struct iw_mixer *mixer, size_t frames, uint64_t now_ns,
+                         uint64_t heard_ns)
+{
+    bool sounds = false;
+    uint64_t highest = 0; /* priority of the voices that sound */
+    size_t longest = 0;
+
+    memset(mixer->sum, 0, frames * mixer->channels * sizeof *mixer->sum);
+    for (size_t i = 0; i < mixer->order_count; i++) {
+        struct voice *voice = mixer->order[i];
+        bool ducked = sounds && highest > voice->rank;
+        size_t sound = play_voice(mixer, voice, frames, ducked, now_ns, heard_ns);
+
+        if (!sounds && voice->sounds) {
+            sounds = true;
+            highest = voice->rank;
+        }
+        longest = sound > longest ? sound : longest;
+    }
+    return longest;
 }
 
 static void write_sum(struct iw_mixer *mixer, uint8_t *out, size_t count)
@@ -198,23 +278,10 @@ static void write_sum(struct iw_mixer *mixer, uint8_t *out, size_t count)
     memcpy(out, mixer->sum, count * sizeof *mixer->sum);
 }
 
-static void take_voices(struct iw_mixer *mixer)
+size_t iwp_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns,
+                      uint64_t heard_ns)
 {
-    for (size_t i = 0; i < IW_MIXER_VOICES; i++) {
-        struct voice *voice = &mixer->voices[i];
-        struct iw_playout *playout = iwp_load_pointer(&voice->playout);
-
-        if (playout == voice->playing)
-            continue;
-        voice->playing = playout;
-        voice->hold_frames = 0;
-        voice->level = LEVEL_UNSET;
-    }
-}
-
-size_t iw_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns)
-{
-    size_t block_max = mixer->sample_rate_hz / 100;
+    size_t block_max = mixer->sample_rate_hz / 1000 * BLOCK_MS;
     size_t frame_bytes =
         mixer->channels * (mixer->output_format == IW_PLAYOUT_F32 ? sizeof(float) : 2);
     size_t sound = 0;
@@ -223,17 +290,17 @@ size_t iw_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64
     take_voices(mixer);
     for (size_t done = 0; done < frames;) {
         size_t block = frames - done < block_max ? frames - done : block_max;
-        uint64_t block_ns = now_ns + (uint64_t)done * NS_PER_S / mixer->sample_rate_hz;
+        uint64_t later_ns = (uint64_t)done * NS_PER_S / mixer->sample_rate_hz;
 
-        sound += pull_voices(mixer, block, block_ns);
-        memset(mixer->sum, 0, block * mixer->channels * sizeof *mixer->sum);
-        for (size_t i = 0; i < IW_MIXER_VOICES; i++) {
-            if (mixer->voices[i].playing != NULL)
-                add_voice(mixer, &mixer->voices[i], block);
-        }
+        sound += play_block(mixer, block, now_ns + later_ns, heard_ns + later_ns);
         write_sum(mixer, out + done * frame_bytes, block * mixer->channels);
         done += block;
     }
     (void)change_turn(mixer, 1);
     return sound;
+}
+
+size_t iw_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns)
+{
+    return iwp_mixer_pull(mixer, out, frames, now_ns, now_ns);
 }

@@ -17,6 +17,8 @@ __all__ = [
     "PlayoutMode",
     "PlayoutProfile",
     "SampleFormat",
+    "check_range",
+    "choose",
     "new_config",
 ]
 
@@ -34,13 +36,15 @@ _GAP_COSTS: Final = {"interactive": 3e5, "balanced": 9e5, "smooth": 2e6}
 _Value = TypeVar("_Value")
 
 
-def _check_range(name: str, value: int, least: int, most: int) -> int:
+def check_range(name: str, value: int, least: int, most: int) -> int:
+    """Refuse a setting that is out of its range."""
     if not least <= value <= most:
         raise ConfigError(f"{name} must be {least} to {most}, got {value!r}")
     return value
 
 
-def _choice(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
+def choose(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
+    """What a setting stands for; refuse one that is not known."""
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices[value]
@@ -71,19 +75,19 @@ def new_config(
     return ffi.new(
         "struct iw_playout_config *",
         {
-            "sample_rate_hz": _check_range("sample_rate_hz", sample_rate_hz, 8000, 48000),
-            "channels": _check_range("channels", channels, 1, 2),
-            "input_format": _choice("input_format", input_format, FORMATS),
-            "output_format": _choice("output_format", output_format, FORMATS),
-            "mode": _choice("mode", mode, _MODES),
-            "min_delay_ms": _check_range("min_delay_ms", min_delay_ms, 0, 1000),
-            "max_delay_ms": _check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000),
+            "sample_rate_hz": check_range("sample_rate_hz", sample_rate_hz, 8000, 48000),
+            "channels": check_range("channels", channels, 1, 2),
+            "input_format": choose("input_format", input_format, FORMATS),
+            "output_format": choose("output_format", output_format, FORMATS),
+            "mode": choose("mode", mode, _MODES),
+            "min_delay_ms": check_range("min_delay_ms", min_delay_ms, 0, 1000),
+            "max_delay_ms": check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000),
             # The core learns it when it is 0.
-            "start_ms": 0 if start_ms is None else _check_range("start_ms", start_ms, 1, 10_000),
-            "capacity_ms": _check_range("capacity_ms", capacity_ms, 10, 3_600_000),
-            "fade_ms": _check_range("fade_ms", fade_ms, 1, 10),
+            "start_ms": 0 if start_ms is None else check_range("start_ms", start_ms, 1, 10_000),
+            "capacity_ms": check_range("capacity_ms", capacity_ms, 10, 3_600_000),
+            "fade_ms": check_range("fade_ms", fade_ms, 1, 10),
             "fixed_speed": not time_scaling,
             "fixed_silence": not conceal,
-            "gap_cost": _choice("profile", profile, _GAP_COSTS),
+            "gap_cost": choose("profile", profile, _GAP_COSTS),
         },
     )

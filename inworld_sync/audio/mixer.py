@@ -2,18 +2,24 @@
 Several playouts into one device: a voice, a back-channel, short signals.
 
 Each keeps its own items, marks, positions and clears. The mixer adds their sound, each at its
-gain, and takes some of them back while a more important one sounds.
+gain, and ducks some of them while a more important one sounds.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from inworld_sync._native import ffi, hold
 from inworld_sync.audio._memory import U8
-from inworld_sync.audio._playout_config import FORMATS, SAMPLE_BYTES, SampleFormat
+from inworld_sync.audio._playout_config import (
+    FORMATS,
+    SAMPLE_BYTES,
+    SampleFormat,
+    check_range,
+    choose,
+)
 from inworld_sync.audio.playout import Playout
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
 
@@ -22,12 +28,53 @@ if TYPE_CHECKING:
 
     from inworld_sync._native._core import CData
 
-__all__ = ["Mixer"]
+__all__ = ["Mixer", "Track"]
 
 # For a read that is under way to end; one takes microseconds.
 _TURN_TIMEOUT: Final = 1.0
 _TURN_LOOK: Final = 0.001
 _PRIORITY_MOST: Final = 1000
+_DUCK_DB_MOST: Final = 100.0
+
+
+class Track:
+    """
+    What of a mixed playout is heard when. Made by :meth:`Mixer.add`.
+
+    A frame is heard when its read says so: at the read's ``now_ns``, or for a device past its
+    latency. It counts frames of the source, so neither pauses nor time scaling bend it.
+
+    Thread safety: every method may be called from any thread, also after the mixer is closed.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        made = ffi.new("struct iw_track **")
+        if hold.iw_track_create(made, sample_rate_hz) != hold.IW_OK:
+            raise MemoryError("no memory for a track")
+        self.pointer = ffi.gc(cast("CData", made[0]), hold.iw_track_destroy)
+
+    def heard_frames(self, now_ns: int | None = None) -> int:
+        """
+        Frames of the source that are heard by *now_ns*; None means now.
+
+        What a clear dropped is not counted. It may step back a little where a device corrects
+        its latency.
+        """
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        return hold.iw_track_heard(self.pointer, now_ns)
+
+    @property
+    def taken_frames(self) -> int:
+        """Frames of the source that were read, heard or about to be."""
+        return hold.iw_track_taken(self.pointer)
+
+
+class _Voice(NamedTuple):
+    playout: Playout
+    track: Track
+    gain: float
+    duck_db: float
+    priority: int
 
 
 class Mixer:
@@ -37,7 +84,11 @@ class Mixer:
     Args:
         sample_rate_hz: Of the playouts and of what is read, 8000 to 48000.
         channels: 1 or 2, the same.
-        output_format: Of what is read, ``s16`` or ``f32``; the playouts give ``f32``.
+        output_format: Of what is read, ``s16`` or ``f32``; the playouts give ``f32``. Sums beyond
+            full scale are held there.
+        attack_ms: Within it a playout gets softer, when it is ducked or adjusted, 1 to 10000.
+        release_ms: Within it one gets louder, 1 to 10000.
+        hold_ms: How long a playout may pause and still ducks the others, 0 to 10000.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -52,20 +103,25 @@ class Mixer:
     # device is attached; it is never waited for but by close.
 
     def __init__(
-        self, sample_rate_hz: int, channels: int = 1, *, output_format: SampleFormat = "s16"
+        self,
+        sample_rate_hz: int,
+        channels: int = 1,
+        *,
+        output_format: SampleFormat = "s16",
+        attack_ms: int = 30,
+        release_ms: int = 300,
+        hold_ms: int = 250,
     ) -> None:
-        if output_format not in FORMATS:
-            raise ConfigError(
-                f"output_format must be one of {', '.join(FORMATS)}, got {output_format!r}"
-            )
+        config = {
+            "sample_rate_hz": check_range("sample_rate_hz", sample_rate_hz, 8000, 48000),
+            "channels": check_range("channels", channels, 1, 2),
+            "output_format": choose("output_format", output_format, FORMATS),
+            "attack_ms": check_range("attack_ms", attack_ms, 1, 10_000),
+            "release_ms": check_range("release_ms", release_ms, 1, 10_000),
+            "hold_ms": check_range("hold_ms", hold_ms, 0, 10_000),
+        }
         made = ffi.new("struct iw_mixer **")
-        status = hold.iw_mixer_create(made, sample_rate_hz, channels, FORMATS[output_format])
-        if status == hold.IW_BAD_ARGUMENT:
-            raise ConfigError(
-                "a mixer takes 8000 to 48000 Hz and 1 or 2 channels, got "
-                f"{sample_rate_hz!r} Hz and {channels!r}"
-            )
-        if status != hold.IW_OK:
+        if hold.iw_mixer_create(made, ffi.new("struct iw_mixer_config *", config)) != hold.IW_OK:
             raise MemoryError("no memory for a mixer")
         self._core: CData | None = ffi.gc(cast("CData", made[0]), hold.iw_mixer_destroy)
         self._control = threading.Lock()
@@ -74,7 +130,7 @@ class Mixer:
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._frame_bytes = SAMPLE_BYTES[output_format] * channels
-        self._voices: list[Playout | None] = [None] * hold.IW_MIXER_VOICES
+        self._voices: list[_Voice | None] = [None] * hold.IW_MIXER_VOICES
 
     def __enter__(self) -> Self:
         return self
@@ -82,23 +138,36 @@ class Mixer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second of each channel."""
+        return self._sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Samples a frame."""
+        return self._channels
+
     def add(
         self,
         playout: Playout,
         *,
         gain: float = 1.0,
-        ducked_gain: float = 1.0,
+        duck_db: float = 0.0,
         priority: int = 0,
-    ) -> None:
+    ) -> Track:
         """
         Mix a playout in; the mixer reads it from now on.
 
         Args:
             playout: Of the mixer's rate and channels, with ``f32`` output.
             gain: How loud it is, 0 to 4.
-            ducked_gain: A further factor while a playout of a higher priority sounds, and 250 ms
-                longer, 0 to 1.
+            duck_db: By how much it is taken back while a playout of a higher priority sounds, and
+                for *hold_ms* after it, 0 to 100.
             priority: 0 to 1000, for example 1 for a voice and 0 for its back-channel.
+
+        Returns:
+            What of the playout is heard when.
 
         Raises:
             ConfigError: The playout does not fit, or a number is out of its range.
@@ -120,17 +189,31 @@ class Mixer:
                 raise LocalProtocolError(
                     f"{len(self._voices)} playouts are mixed: remove one of them first"
                 )
-            voice = self._voices.index(None)
-            self._set_level(voice, gain, ducked_gain, priority)
+            place = self._voices.index(None)
+            voice = _Voice(playout, Track(self._sample_rate_hz), gain, duck_db, priority)
+            self._adjust(place, voice)
             _, address = playout.attach()
-            self._voices[voice] = playout
-            hold.iw_mixer_set(core, voice, ffi.cast("struct iw_playout *", address))
+            self._voices[place] = voice
+            pointer = ffi.cast("struct iw_playout *", address)
+            hold.iw_mixer_set(core, place, pointer, voice.track.pointer)
+        return voice.track
 
-    def level(
-        self, playout: Playout, *, gain: float, ducked_gain: float = 1.0, priority: int = 0
+    def adjust(
+        self,
+        playout: Playout,
+        *,
+        gain: float | None = None,
+        duck_db: float | None = None,
+        priority: int | None = None,
     ) -> None:
         """
         Change how loud a playout is; see :meth:`add`. The change is a ramp, not a step.
+
+        Args:
+            playout: One that is mixed.
+            gain: None leaves it as it is; so do the others.
+            duck_db: The same.
+            priority: The same.
 
         Raises:
             ConfigError: A number is out of its range.
@@ -138,7 +221,14 @@ class Mixer:
         """
         with self._control:
             self._open()
-            self._set_level(self._voice_of(playout), gain, ducked_gain, priority)
+            place, voice = self._voice_of(playout)
+            changed = voice._replace(
+                gain=voice.gain if gain is None else gain,
+                duck_db=voice.duck_db if duck_db is None else duck_db,
+                priority=voice.priority if priority is None else priority,
+            )
+            self._adjust(place, changed)
+            self._voices[place] = changed
 
     def remove(self, playout: Playout) -> None:
         """
@@ -151,11 +241,18 @@ class Mixer:
         """
         with self._control:
             core = self._open()
-            voice = self._voice_of(playout)
-            hold.iw_mixer_set(core, voice, ffi.NULL)
+            place, _ = self._voice_of(playout)
+            hold.iw_mixer_set(core, place, ffi.NULL, ffi.NULL)
             self._wait_for_turn(core)
-            self._voices[voice] = None
+            self._voices[place] = None
             playout.detach()
+
+    def unheard_frames(self, now_ns: int | None = None) -> int:
+        """How much of the playout that is furthest ahead was read and is not heard."""
+        with self._control:
+            tracks = [voice.track for voice in self._voices if voice is not None]
+        heard = [track.taken_frames - track.heard_frames(now_ns) for track in tracks]
+        return max(heard, default=0)
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
         """
@@ -227,9 +324,9 @@ class Mixer:
                 raise LocalProtocolError("a device reads this mixer: stop it and detach first")
             core, self._core = self._core, None
             ffi.release(core)
-            for playout in self._voices:
-                if playout is not None:
-                    playout.detach()
+            for voice in self._voices:
+                if voice is not None:
+                    voice.playout.detach()
             self._voices = [None] * len(self._voices)
             self._reading.release()
 
@@ -244,18 +341,21 @@ class Mixer:
         if not self._reading.acquire(blocking=False):
             raise LocalProtocolError("one thread or device reads a mixer, another one does now")
 
-    def _voice_of(self, playout: Playout) -> int:
-        for voice, mixed in enumerate(self._voices):
-            if mixed is playout:
-                return voice
+    def _voice_of(self, playout: Playout) -> tuple[int, _Voice]:
+        for place, voice in enumerate(self._voices):
+            if voice is not None and voice.playout is playout:
+                return place, voice
         raise LocalProtocolError(f"{playout!r} is not mixed: add it first")
 
-    def _set_level(self, voice: int, gain: float, ducked_gain: float, priority: int) -> None:
-        known = 0 <= priority <= _PRIORITY_MOST
-        if not known or hold.iw_mixer_level(self._open(), voice, gain, ducked_gain, priority):
+    def _adjust(self, place: int, voice: _Voice) -> None:
+        known = 0 <= voice.priority <= _PRIORITY_MOST and 0 <= voice.duck_db <= _DUCK_DB_MOST
+        ducked_gain = 10 ** (-voice.duck_db / 20) if known else 0.0
+        if not known or hold.iw_mixer_adjust(
+            self._open(), place, voice.gain, ducked_gain, voice.priority
+        ):
             raise ConfigError(
-                "gain must be 0 to 4, ducked_gain 0 to 1 and priority 0 to "
-                f"{_PRIORITY_MOST}, got {gain!r}, {ducked_gain!r} and {priority!r}"
+                f"gain must be 0 to 4, duck_db 0 to {_DUCK_DB_MOST:g} and priority 0 to "
+                f"{_PRIORITY_MOST}, got {voice.gain!r}, {voice.duck_db!r} and {voice.priority!r}"
             )
 
     def _wait_for_turn(self, core: CData) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from inworld_sync._native import ffi, hold
 from inworld_sync.audio._memory import new_output
-from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.meter import Level
+from inworld_sync.audio.mixer import Mixer
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -28,10 +29,16 @@ __all__ = [
     "SpeakerFeed",
     "SpeakerFeedStats",
     "StreamCallback",
+    "clock_ns",
 ]
 
 _SAMPLE_BYTES = 2
 _NS_PER_MS = 1_000_000
+
+
+def clock_ns() -> int:
+    """The clock of devices' threads, and of :class:`~inworld_sync.audio.mixer.Track`."""
+    return hold.iw_playout_clock_ns()
 
 
 class StreamCallback(NamedTuple):
@@ -69,7 +76,6 @@ class SpeakerFeedStats(NamedTuple):
     A speaker device's figures.
 
     Attributes:
-        taken_frames: Frames of sound handed to the device, heard or about to be.
         blocks: Calls of the callback.
         output_frames: All that was handed to the device, silence too.
         underflows: Times that the device had nothing to play.
@@ -77,7 +83,6 @@ class SpeakerFeedStats(NamedTuple):
         finished: The device has stopped by itself or by command.
     """
 
-    taken_frames: int
     blocks: int
     output_frames: int
     underflows: int
@@ -87,17 +92,16 @@ class SpeakerFeedStats(NamedTuple):
 
 class SpeakerFeed:
     """
-    Feeds one device from a playout, and knows what of it is heard.
+    Feeds one device from a mixer, and knows when what it gives is heard.
 
     Thread safety: every method may be called from any thread.
     """
 
     def __init__(
         self,
-        playout: Playout,
+        mixer: Mixer,
         gate: SoundGate,
         *,
-        sample_rate_hz: int,
         channels: int,
         latency_ms: float,
         warm_up_ms: int,
@@ -106,9 +110,9 @@ class SpeakerFeed:
         Prepare to feed.
 
         Args:
-            playout: Mono, 16-bit output; nobody else reads it until :meth:`detach`.
+            mixer: Mono, 16-bit output, of the device's rate; nobody else reads it until
+                :meth:`detach`.
             gate: Learns until when the device sounds.
-            sample_rate_hz: Of the playout and the device, 1 to 192000.
             channels: Of the device, 1 to 32; all of them play the same.
             latency_ms: From the callback to the ear, for hosts that do not tell it.
             warm_up_ms: Silence at first, since devices swallow their first few milliseconds.
@@ -121,21 +125,21 @@ class SpeakerFeed:
         config = ffi.new(
             "struct iw_speaker_config *",
             {
-                "sample_rate_hz": sample_rate_hz,
+                "sample_rate_hz": mixer.sample_rate_hz,
                 "channels": channels,
                 "latency_ns": int(latency_ms * _NS_PER_MS),
-                "warm_up_frames": sample_rate_hz * warm_up_ms // 1000,
+                "warm_up_frames": mixer.sample_rate_hz * warm_up_ms // 1000,
             },
         )
-        _, core = playout.attach()
-        self._playout = playout
+        _, core = mixer.attach()
+        self._mixer = mixer
         made = ffi.new("struct iw_speaker **")
         status = hold.iw_speaker_create(
-            made, ffi.cast("struct iw_playout *", core), gate.pointer, config
+            made, ffi.cast("struct iw_mixer *", core), gate.pointer, config
         )
         if status != hold.IW_OK:
-            playout.detach()
-        _check(status, f"a speaker of {sample_rate_hz!r} Hz and {channels!r} channels")
+            mixer.detach()
+        _check(status, f"a speaker of {mixer.sample_rate_hz} Hz and {channels!r} channels")
         self._speaker = ffi.gc(cast("CData", made[0]), hold.iw_speaker_destroy)
 
     @property
@@ -148,13 +152,16 @@ class SpeakerFeed:
         )
 
     def detach(self) -> None:
-        """Give the playout back. The device must have stopped."""
-        self._playout.detach()
+        """Give the mixer back. The device must have stopped."""
+        self._mixer.detach()
 
-    @property
-    def heard_frames(self) -> int:
-        """Frames of sound that are heard by now: taken by the device, and past its latency."""
-        return hold.iw_speaker_heard(self._speaker, hold.iw_playout_clock_ns())
+    def level(self, window_ms: float) -> Level:
+        """How loud the last *window_ms* that were heard are, by blocks of the device."""
+        level = ffi.new("struct iw_sound_level *")
+        now_ns = clock_ns()
+        from_ns = max(now_ns - int(window_ms * _NS_PER_MS), 0)
+        hold.iw_speaker_level(self._speaker, from_ns, now_ns, level)
+        return Level(level.samples, level.peak, level.energy)
 
     @property
     def stats(self) -> SpeakerFeedStats:
@@ -162,7 +169,6 @@ class SpeakerFeed:
         stats = ffi.new("struct iw_speaker_stats *")
         hold.iw_speaker_stats(self._speaker, stats)
         return SpeakerFeedStats(
-            stats.taken_frames,
             stats.blocks,
             stats.output_frames,
             stats.underflows,
@@ -245,6 +251,13 @@ class MicrophoneRing:
         with self._lock:
             taken = hold.iw_microphone_read(self._ring, out, samples)
         return ffi.buffer(out, taken * _SAMPLE_BYTES)[:]
+
+    def level(self, window_ms: float) -> Level:
+        """How loud what the device gave in the last *window_ms* is, read or not."""
+        level = ffi.new("struct iw_sound_level *")
+        from_ns = max(clock_ns() - int(window_ms * _NS_PER_MS), 0)
+        hold.iw_microphone_level(self._ring, from_ns, level)
+        return Level(level.samples, level.peak, level.energy)
 
     def mute(self, muted: bool) -> None:
         """Hear silence from the device's next block on, or sound again."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from inworld_sync.audio.meter import Level
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.streams import MicrophoneRing
 from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
@@ -139,6 +140,19 @@ class Microphone:
         """Whether silence is recorded."""
         with self._lock:
             return self._paused
+
+    def level(self, *, window_ms: float = 50.0) -> Level:
+        """
+        How loud what it hears now is: peak and root mean square, whether it is read or not.
+
+        Silence while it is paused or muted.
+
+        Args:
+            window_ms: Over how long, up to the present moment; whole blocks of the device, and
+                512 of them at most.
+        """
+        with self._lock:
+            return self._ring.level(window_ms)
 
     def pause(self) -> None:
         """Record silence until :meth:`resume`; blocks go on coming."""

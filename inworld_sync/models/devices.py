@@ -11,7 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
-__all__ = ["AudioSink", "AudioSource", "DeviceChanged", "DeviceInfo", "SpeakerStats"]
+__all__ = ["AudioSink", "AudioSource", "DeviceChanged", "DeviceInfo", "SpeakerMark", "SpeakerStats"]
 
 
 @runtime_checkable
@@ -150,6 +150,22 @@ class DeviceChanged:
     old: DeviceInfo
     new: DeviceInfo
     lost_ms: float
+
+
+@attrs.frozen
+class SpeakerMark:
+    """
+    A mark that was reached or will not be.
+
+    Attributes:
+        tag: What was given for it.
+        position_samples: Where it was set.
+        is_heard: All before it is heard; else it was cancelled.
+    """
+
+    tag: object
+    position_samples: int
+    is_heard: bool
 
 
 @attrs.frozen

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from inworld_sync import _native
 from inworld_sync.audio.mixer import Mixer
@@ -95,9 +97,9 @@ def test_level_changes_without_a_step() -> None:
     mixer.add(playout)
     read(mixer, 20)
 
-    mixer.level(playout, gain=0.0)
+    mixer.adjust(playout, gain=0.0)
     down = read(mixer, 40)
-    mixer.level(playout, gain=1.0)
+    mixer.adjust(playout, gain=1.0)
     up = read(mixer, 310)
 
     assert np.all(np.diff(down) <= 0)
@@ -109,7 +111,7 @@ def test_level_changes_without_a_step() -> None:
 def test_higher_priority_ducks() -> None:
     """While a voice sounds, and 250 ms longer, what is below it is taken back."""
     mixer = Mixer(RATE_HZ, output_format="f32")
-    mixer.add(steady(2000, 0.25), ducked_gain=0.2)
+    mixer.add(steady(2000, 0.25), duck_db=14)
     voice = Playout(RATE_HZ, output_format="f32")
     mixer.add(voice, priority=1)
 
@@ -119,16 +121,121 @@ def test_higher_priority_ducks() -> None:
     after = read(mixer, 600)
 
     assert {0.25} == set(before)
-    assert np.allclose(during[30 * PER_MS :], 0.05)
-    assert np.allclose(after[: 240 * PER_MS], 0.05)
+    assert np.allclose(during[30 * PER_MS :], 0.25 * 10**-0.7)
+    assert np.allclose(after[: 240 * PER_MS], 0.25 * 10**-0.7)
     assert np.allclose(after[-10 * PER_MS :], 0.25)
+
+
+# Attack and release in ms.
+TIMES = [(1, 1), (50, 20), (200, 1000)]
+
+
+@pytest.mark.parametrize(("attack_ms", "release_ms"), TIMES)
+def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
+    """Whatever the distance, a gain falls within attack_ms and rises within release_ms."""
+    mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=attack_ms, release_ms=release_ms)
+    playout = steady(3000, 0.5)
+    mixer.add(playout, gain=0.6)
+    read(mixer, 20)
+
+    mixer.adjust(playout, gain=0.5)
+    down = read(mixer, attack_ms + 10)
+    mixer.adjust(playout, gain=0.9)
+    up = read(mixer, release_ms + 10)
+
+    # A frame either way is rounding.
+    assert abs(np.argmax(down <= down[-1]) - attack_ms * PER_MS) <= 1 + attack_ms * PER_MS // 1000
+    assert abs(np.argmax(up >= up[-1]) - release_ms * PER_MS) <= 1 + release_ms * PER_MS // 1000
+    assert np.allclose(np.diff(up[: release_ms * PER_MS]), 0.2 / (release_ms * PER_MS), atol=1e-6)
+
+
+def test_ducking_is_held_as_long_as_asked() -> None:
+    """A pause of the voice up to hold_ms is none for those that it ducks."""
+    mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=10, release_ms=10, hold_ms=100)
+    mixer.add(steady(2000, 0.25), duck_db=20)
+    voice = Playout(RATE_HZ, output_format="f32")
+    mixer.add(voice, priority=1)
+    voice.push(bytes(2 * 50 * PER_MS), item="voice", end=True)
+
+    out = read(mixer, 300)
+
+    assert np.allclose(out[20 * PER_MS : 150 * PER_MS], 0.025)
+    assert np.allclose(out[170 * PER_MS :], 0.25)
+
+
+def test_adjusting_leaves_the_rest() -> None:
+    """What is not named stays as it was."""
+    mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=1, release_ms=1)
+    low, voice = steady(1000, 0.25), steady(1000, 0.5)
+    mixer.add(low, gain=0.5, duck_db=20, priority=1)
+    mixer.add(voice, gain=0.0, priority=2)
+    assert np.allclose(read(mixer, 10)[-1], 0.0125)
+
+    mixer.adjust(low, gain=1.0)
+    assert np.allclose(read(mixer, 10)[-1], 0.025)
+    mixer.adjust(voice, priority=0)
+    assert np.allclose(read(mixer, 300)[-1], 0.25)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 4000), st.sampled_from([0.0, 0.25, 1.0, 1.5])), max_size=8),
+    st.lists(st.integers(1, 2500), min_size=1, max_size=12),
+)
+def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> None:
+    """Any sounds, gains and sizes of reads give the sum, and each sound is counted exactly."""
+    mixer = Mixer(RATE_HZ, output_format="f32")
+    total = np.zeros(4000)
+    playouts = []
+    for number, (frames, gain) in enumerate(sounds):
+        samples = np.random.default_rng(number).integers(-8000, 8000, 4000).astype("<i2")
+        playout = Playout(RATE_HZ, output_format="f32", time_scaling=False)
+        playout.push(samples[:frames].tobytes(), item=number, end=True)
+        playouts.append((playout, mixer.add(playout, gain=gain), frames))
+        total[:frames] += gain * samples[:frames] / 32768
+    out = np.zeros(4000, np.float32)
+    done = 0
+    for size in itertools.cycle(sizes):
+        size = min(size, len(out) - done)
+        mixer.read(out[done : done + size], now_ns=done * 62_500)
+        done += size
+        for number, (playout, track, frames) in enumerate(playouts):
+            played = min(done, frames)
+            assert played == track.taken_frames == track.heard_frames(done * 62_500)
+            assert played / PER_MS == playout.position_ms(number)
+        if done == len(out):
+            break
+
+    assert np.allclose(np.clip(total, -1, 1), out, atol=1e-6)
+
+
+def test_track_tells_when_it_is_heard() -> None:
+    """Between two reads the count goes on by the clock, and not beyond what was read."""
+    mixer = Mixer(RATE_HZ)
+    track = mixer.add(steady(100, 0.25))
+    start_ns = 1_000_000_000
+    mixer.read(bytearray(2 * 50 * PER_MS), now_ns=start_ns)
+
+    assert track.heard_frames(start_ns) == 0
+    assert track.heard_frames(start_ns + 20_000_000) == 20 * PER_MS
+    assert track.heard_frames(start_ns + 80_000_000) == 50 * PER_MS == track.taken_frames
+    assert mixer.unheard_frames(start_ns + 20_000_000) == 30 * PER_MS
+
+
+def test_track_outlives_its_mixer() -> None:
+    """What was heard can be asked when all else is gone."""
+    with Mixer(RATE_HZ) as mixer:
+        track = mixer.add(steady(10, 0.25))
+        mixer.read(bytearray(2 * 10 * PER_MS), now_ns=0)
+
+    assert track.heard_frames() == 10 * PER_MS
 
 
 def test_same_priority_does_not_duck() -> None:
     """Voices of one priority leave each other alone."""
     mixer = Mixer(RATE_HZ, output_format="f32")
-    mixer.add(steady(50, 0.25), ducked_gain=0.0)
-    mixer.add(steady(50, 0.25), ducked_gain=0.0)
+    mixer.add(steady(50, 0.25), duck_db=100)
+    mixer.add(steady(50, 0.25), duck_db=100)
 
     assert {0.5} == set(read(mixer, 50))
 
@@ -220,7 +327,7 @@ def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> No
 
 # Each with a part of the message.
 BAD_LEVELS = [({"gain": 4.1}, "got 4.1"), ({"gain": float("nan")}, "got nan")]
-BAD_LEVELS += [({"ducked_gain": -0.1}, "-0.1"), ({"priority": -1}, "priority 0 to 1000")]
+BAD_LEVELS += [({"duck_db": -0.1}, "-0.1"), ({"priority": -1}, "priority 0 to 1000")]
 
 
 @pytest.mark.parametrize(("level", "message"), BAD_LEVELS)
@@ -269,7 +376,7 @@ def test_unknown_playout() -> None:
 @pytest.mark.parametrize(("rate_hz", "channels"), [(7999, 1), (16000, 3)])
 def test_bad_mixer(rate_hz: int, channels: int) -> None:
     """A mixer has the rates and channels that playouts have."""
-    with pytest.raises(ConfigError, match="a mixer takes 8000 to 48000 Hz and 1 or 2 channels"):
+    with pytest.raises(ConfigError, match=r"sample_rate_hz must be|channels must be"):
         Mixer(rate_hz, channels)
 
 
@@ -292,7 +399,7 @@ def test_closed_mixer() -> None:
     for call in (
         lambda: mixer.add(playout),
         lambda: mixer.remove(playout),
-        lambda: mixer.level(playout, gain=1),
+        lambda: mixer.adjust(playout, gain=1),
         lambda: mixer.read(bytearray(2)),
         mixer.attach,
     ):

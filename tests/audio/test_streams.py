@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from inworld_sync._native import ffi, hold
+from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.streams import MicrophoneRing, SoundGate, SpeakerFeed
 from inworld_sync.errors import AudioError, LocalProtocolError
@@ -51,26 +52,26 @@ class Device:
         assert 0 == hold.iw_microphone_callback(pcm, ffi.NULL, frames, self.time, flags, self.user)
 
 
-def feed(playout: Playout, *, channels: int = 1, warm_up_ms: int = 0) -> SpeakerFeed:
-    return SpeakerFeed(
-        playout,
-        SoundGate(),
-        sample_rate_hz=RATE_HZ,
-        channels=channels,
-        latency_ms=50,
-        warm_up_ms=warm_up_ms,
-    )
+class Source:
+    """A playout in a mixer, and what of it is heard when."""
+
+    def __init__(self, **settings: int) -> None:
+        self.playout = Playout(RATE_HZ, output_format="f32", **settings)
+        self.mixer = Mixer(RATE_HZ)
+        self.track = self.mixer.add(self.playout)
+
+    def feed(self, *, channels: int = 1, warm_up_ms: int = 0) -> SpeakerFeed:
+        """What a device is given."""
+        return SpeakerFeed(
+            self.mixer, SoundGate(), channels=channels, latency_ms=50, warm_up_ms=warm_up_ms
+        )
 
 
 @pytest.fixture
-def playout() -> Playout:
-    playout = Playout(RATE_HZ)
-    assert playout.push(RAMP, item=1, end=True)
-    return playout
-
-
-def heard_at(speaker: SpeakerFeed, now_ns: int) -> int:
-    return hold.iw_speaker_heard(speaker._speaker, now_ns)
+def source() -> Source:
+    source = Source()
+    assert source.playout.push(RAMP, item=1, end=True)
+    return source
 
 
 def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) -> None:
@@ -81,106 +82,105 @@ def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) 
 # ---- speaker ---------------------------------------------------------------------------------
 
 
-def test_plays_what_was_pushed(playout: Playout) -> None:
+def test_plays_what_was_pushed(source: Source) -> None:
     """A device gets every sample in order, in blocks of its own choice, and then silence."""
-    device = Device(feed(playout))
+    device = Device(source.feed())
 
     played = b"".join(device.play(frames) for frames in (1, 79, 500, 300))
 
     assert RAMP + bytes(2 * 80) == played
 
 
-def test_all_channels_play_the_same(playout: Playout) -> None:
+def test_all_channels_play_the_same(source: Source) -> None:
     """A device of several channels is given each sample for each of them."""
-    device = Device(feed(playout, channels=3), channels=3)
+    device = Device(source.feed(channels=3), channels=3)
 
     assert samples(1, 1, 1, 2, 2, 2) == device.play(2)
 
 
-def test_warms_up_with_silence(playout: Playout) -> None:
+def test_warms_up_with_silence(source: Source) -> None:
     """What a device swallows at first is silence, and nothing of the sound is used up for it."""
-    device = Device(feed(playout, warm_up_ms=15))
+    device = Device(source.feed(warm_up_ms=15))
 
     assert bytes(2 * BLOCK) == device.play()
     assert bytes(BLOCK) + RAMP[:BLOCK] == device.play()
 
 
-def test_nothing_is_heard_before_its_time(playout: Playout) -> None:
+def test_nothing_is_heard_before_its_time(source: Source) -> None:
     """A sample counts as heard when the device's latency is over, and not when it was taken."""
-    speaker = feed(playout)
+    speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
 
     # Milliseconds from the callback, and what is heard by then: 8 samples each, from 60 on.
     expected = {0: 0, 59: 0, 60: 0, 61: 8, 85: 200, 110: 400, 5000: 400}
 
-    assert expected == {ms: heard_at(speaker, (1000 + ms) * MS) for ms in expected}
-    assert speaker.stats.taken_frames == 400
+    assert expected == {ms: source.track.heard_frames((1000 + ms) * MS) for ms in expected}
+    assert source.track.taken_frames == 400
 
 
-def test_a_clock_that_is_corrected_is_followed(playout: Playout) -> None:
+def test_a_clock_that_is_corrected_is_followed(source: Source) -> None:
     """Each block has its own latency, as the device reports it."""
-    speaker = feed(playout)
+    speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
     play_at(speaker, 400, now_ns=1050 * MS, latency_ns=70 * MS)
 
-    assert 400 == heard_at(speaker, 1115 * MS)
-    assert 440 == heard_at(speaker, 1125 * MS)
+    assert 400 == source.track.heard_frames(1115 * MS)
+    assert 440 == source.track.heard_frames(1125 * MS)
 
 
-def test_silence_is_not_counted(playout: Playout) -> None:
+def test_silence_is_not_counted(source: Source) -> None:
     """Where nothing is due, time goes by and the count stands."""
-    speaker = feed(playout)
+    speaker = source.feed()
     play_at(speaker, 1000, now_ns=1000 * MS, latency_ns=0)
     play_at(speaker, 1000, now_ns=1125 * MS, latency_ns=0)
-    assert playout.push(RAMP, item=2, end=True)
+    assert source.playout.push(RAMP, item=2, end=True)
     play_at(speaker, 400, now_ns=1250 * MS, latency_ns=0)
 
-    assert 400 == heard_at(speaker, 1050 * MS)
-    assert 800 == heard_at(speaker, 1100 * MS) == heard_at(speaker, 1250 * MS)
-    assert 1000 == heard_at(speaker, 1275 * MS)
+    assert 400 == source.track.heard_frames(1050 * MS)
+    assert 800 == source.track.heard_frames(1100 * MS) == source.track.heard_frames(1250 * MS)
+    assert 1000 == source.track.heard_frames(1275 * MS)
 
 
-def test_the_count_survives_its_memory(playout: Playout) -> None:
+def test_the_count_survives_its_memory(source: Source) -> None:
     """Only the last few seconds are remembered, and the count is right at any time after them."""
-    speaker = feed(playout)
+    speaker = source.feed()
     for block in range(3000):
         play_at(speaker, 1, now_ns=(1000 + block) * MS, latency_ns=0)
 
-    assert 800 == heard_at(speaker, 10_000 * MS)
+    assert 800 == source.track.heard_frames(10_000 * MS)
 
 
-def test_a_clear_is_final(playout: Playout) -> None:
+def test_a_clear_is_final(source: Source) -> None:
     """What the device takes after a clear is the fade that the clear has counted, to the sample."""
-    device_feed = feed(playout)
-    device = Device(device_feed)
+    device = Device(source.feed())
     device.play()
-    cleared = playout.clear()[1]
+    cleared = source.playout.clear()[1]
     device.play()
     device.play()
 
-    assert device_feed.stats.taken_frames == round(cleared.heard_ms * RATE_HZ / 1000)
-    assert BLOCK < device_feed.stats.taken_frames <= BLOCK + 40
+    assert source.track.taken_frames == round(cleared.heard_ms * RATE_HZ / 1000)
+    assert BLOCK < source.track.taken_frames <= BLOCK + 40
 
 
 def test_stretched_sound_counts_once() -> None:
     """Where sound is stretched to cover a slow network, its own samples are what counts."""
-    playout = Playout(RATE_HZ, start_ms=20)
-    speaker = feed(playout)
+    source = Source(start_ms=20)
+    speaker = source.feed()
     device = Device(speaker)
     for start in range(0, len(RAMP), 320):
-        assert playout.push(RAMP[start : start + 320], item=1)
+        assert source.playout.push(RAMP[start : start + 320], item=1)
         for _ in range(4):
             device.play(40)
-    playout.end(1)
+    source.playout.end(1)
     for _ in range(20):
         device.play(40)
 
-    assert 800 == speaker.stats.taken_frames
+    assert 800 == source.track.taken_frames
 
 
-def test_the_devices_word_on_latency_is_believed(playout: Playout) -> None:
+def test_the_devices_word_on_latency_is_believed(source: Source) -> None:
     """The stream's times say when a block is heard; without them the opening's latency holds."""
-    speaker = feed(playout)
+    speaker = source.feed()
     device = Device(speaker)
 
     device.play(ahead_s=0.125)
@@ -191,9 +191,9 @@ def test_the_devices_word_on_latency_is_believed(playout: Playout) -> None:
         assert 50.0 == speaker.stats.latency_ms
 
 
-def test_underflows_are_counted(playout: Playout) -> None:
+def test_underflows_are_counted(source: Source) -> None:
     """A gap in the device is told, since the samples around it are all there."""
-    speaker = feed(playout)
+    speaker = source.feed()
     device = Device(speaker)
     device.play()
     device.play(flags=OUTPUT_UNDERFLOW)
@@ -203,23 +203,42 @@ def test_underflows_are_counted(playout: Playout) -> None:
     assert 2 * BLOCK == speaker.stats.output_frames
 
 
-def test_a_device_that_stops_is_noticed(playout: Playout) -> None:
+def test_a_device_that_stops_is_noticed(source: Source) -> None:
     """The end of the device's thread reaches whoever asks."""
-    speaker = feed(playout)
+    speaker = source.feed()
     before = speaker.stats.finished
     hold.iw_speaker_finished(ffi.cast("void *", speaker.callback.user))
 
     assert (before, speaker.stats.finished) == (False, True)
 
 
-def test_one_device_reads_a_playout(playout: Playout) -> None:
-    """A second reader is refused until the first one gives the playout back."""
-    first = feed(playout)
+def test_one_device_reads_a_mixer(source: Source) -> None:
+    """A second reader is refused until the first one gives the mixer back."""
+    first = source.feed()
     with pytest.raises(LocalProtocolError):
-        feed(playout)
+        source.feed()
     first.detach()
 
-    assert samples(1) == Device(feed(playout)).play(1)
+    assert samples(1) == Device(source.feed()).play(1)
+
+
+def test_level_of_what_is_heard(source: Source) -> None:
+    """The meter gives the blocks that sound in a window, and not what is still to be heard."""
+    speaker = source.feed()
+    for block in range(4):
+        play_at(speaker, BLOCK, now_ns=(1000 + 10 * block) * MS, latency_ns=30 * MS)
+
+    def peak_between(from_ms: int, until_ms: int) -> tuple[int, int]:
+        level = ffi.new("struct iw_sound_level *")
+        hold.iw_speaker_level(speaker._speaker, from_ms * MS, until_ms * MS, level)
+        return level.samples, level.peak
+
+    # The ramp rises by 80 in each of the blocks, which sound from 1030 ms on.
+    assert (0, 0) == peak_between(1000, 1030)
+    assert (80, 80) == peak_between(1000, 1040)
+    assert (160, 240) == peak_between(1045, 1060)
+    assert (80, 320) == peak_between(1060, 2000)
+    assert (0, 0) == peak_between(1070, 2000)
 
 
 # ---- microphone ------------------------------------------------------------------------------
@@ -297,12 +316,10 @@ def test_a_device_without_input_is_silent() -> None:
     assert bytes(4) == ring.read(8)
 
 
-def test_does_not_hear_the_speaker(playout: Playout) -> None:
+def test_does_not_hear_the_speaker(source: Source) -> None:
     """Beside a speaker that sounds, or sounded a moment ago, silence is heard."""
     gate = SoundGate()
-    speaker = SpeakerFeed(
-        playout, gate, sample_rate_hz=RATE_HZ, channels=1, latency_ms=50, warm_up_ms=0
-    )
+    speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate, hangover_ms=600_000)
     microphone = Device(ring)
 
@@ -313,12 +330,10 @@ def test_does_not_hear_the_speaker(playout: Playout) -> None:
     assert samples(1, 0) == ring.read(8)
 
 
-def test_hears_again_after_the_speaker(playout: Playout) -> None:
+def test_hears_again_after_the_speaker(source: Source) -> None:
     """What was recorded after the sound and the hangover is heard; silence of a speaker is none."""
     gate = SoundGate()
-    speaker = SpeakerFeed(
-        playout, gate, sample_rate_hz=RATE_HZ, channels=1, latency_ms=50, warm_up_ms=0
-    )
+    speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)
     now_ns = hold.iw_playout_clock_ns()
     play_at(speaker, 800, now_ns=now_ns - 5000 * MS, latency_ns=0)

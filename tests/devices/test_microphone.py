@@ -206,3 +206,13 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
         Microphone(**arguments)
 
     assert sound_card.streams == []
+
+
+def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
+    """The meter shows what comes in, read or not and beyond a full ring; silence in a pause."""
+    sound_card.microphone = struct.pack("<h", -16384) * (RATE_HZ * 60)
+    with Microphone(RATE_HZ, buffer_ms=100) as microphone:
+        until(lambda: microphone.dropped_samples)
+        until(lambda: microphone.level(window_ms=20).rms == 0.5)
+        microphone.pause()
+        until(lambda: microphone.level(window_ms=20).peak == 0)

@@ -107,7 +107,7 @@ def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
             assert total == speaker.heard_samples
             sound_card.streams[0].play_on(5)
 
-            assert total == speaker._feed.stats.taken_frames == speaker.heard_samples
+            assert total == speaker._track.taken_frames == speaker.heard_samples
 
 
 def test_a_clear_drops_what_a_writer_still_holds(sound_card: SoundCard) -> None:
@@ -156,7 +156,7 @@ def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
         speaker.drain(timeout=PATIENCE_S)
 
         assert total + RATE_HZ * 50 // 1000 == speaker.heard_samples
-        assert speaker._feed.stats.taken_frames == speaker.heard_samples
+        assert speaker._track.taken_frames == speaker.heard_samples
 
 
 def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
@@ -248,9 +248,8 @@ def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> No
         until(lambda: speaker.heard_samples > 1600)
         heard = speaker.clear()
 
-        assert speaker._feed is not None
-        until(lambda: speaker._feed.stats.taken_frames == speaker._written_frames)
-        assert heard == pytest.approx(speaker._feed.stats.taken_frames / 3, abs=1)
+        until(lambda: speaker._track.taken_frames == speaker._written_frames)
+        assert heard == pytest.approx(speaker._track.taken_frames / 3, abs=1)
 
 
 def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:

@@ -5,10 +5,11 @@
  * A microphone's device thread brings numbered samples in blocks of any size, and a reader takes
  * them: every number comes once and in order, or is counted as dropped.
  *
- * A speaker's device thread plays in simulated time, as fast as it can. A program pushes, ends
- * and clears at arbitrary moments, and a user asks all the while what was heard. What the device
- * took is, after every clear, the sum of what the clears reported; the user's count never goes
- * back, and is never above what the device took.
+ * A speaker's device thread plays in simulated time, as fast as it can. A program pushes to three
+ * playouts of its mixer, ends and clears them, changes their gains, and takes some out and frees
+ * them, at arbitrary moments; a user asks all the while what was heard, and how loud. What the
+ * device took of each is, after every clear, the sum of what the clears reported; the user's
+ * count never goes back, and is never above what the device took.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -129,7 +130,17 @@ static void check_microphone(unsigned seed, size_t rounds)
 
 /* ---- speaker -------------------------------------------------------------------------------- */
 
-static struct iw_playout *playout;
+enum { VOICES = 3 };
+
+struct source {
+    struct iw_playout *playout;
+    struct iw_track *track;
+    uint64_t item;
+    uint64_t total; /* frames pushed and not dropped */
+};
+
+static struct source sources[VOICES]; /* the first stays */
+static struct iw_mixer *mixer;
 static struct iw_speaker *speaker;
 static struct iw_gate *gate;
 static atomic_ullong now_ns;
@@ -155,19 +166,23 @@ static void *play(void *argument)
 
 static void *ask(void *argument)
 {
-    struct iw_speaker_stats stats;
     uint64_t last = 0;
 
     (void)argument;
     while (!atomic_load(&stop)) {
-        uint64_t heard = iw_speaker_heard(speaker, atomic_load(&now_ns));
+        uint64_t until_ns = atomic_load(&now_ns);
+        uint64_t heard = iw_track_heard(sources[0].track, until_ns);
+        uint64_t taken = iw_track_taken(sources[0].track);
+        struct iw_sound_level level;
 
-        iw_speaker_stats(speaker, &stats);
         if (heard < last)
             fail("heard went back", (long long)heard, (long long)last);
-        if (heard > stats.taken_frames)
-            fail("heard more than taken", (long long)heard, (long long)stats.taken_frames);
+        if (heard > taken)
+            fail("heard more than taken", (long long)heard, (long long)taken);
         last = heard;
+        iw_speaker_level(speaker, until_ns > 50000000 ? until_ns - 50000000 : 0, until_ns, &level);
+        if (level.energy > level.samples * ((uint64_t)level.peak * level.peak))
+            fail("energy above the peak's", (long long)level.energy, level.peak);
         sched_yield();
     }
     return NULL;
@@ -181,64 +196,133 @@ static void wait_for_blocks(unsigned long long count)
         sched_yield();
 }
 
-static void check_speaker(unsigned seed, size_t clears)
+static void add_source(size_t voice)
 {
     static const struct iw_playout_config config = {
         .sample_rate_hz = RATE,
         .channels = 1,
+        .output_format = IW_PLAYOUT_F32,
         .max_delay_ms = 1000,
         .capacity_ms = 2000,
         .fade_ms = 5,
         .gap_cost = 1e6,
     };
-    static const struct iw_speaker_config settings = {.sample_rate_hz = RATE, .channels = 1};
-    static uint8_t chunk[PUSH_MOST * 2];
-    struct iw_playout_cleared cleared[IW_PLAYOUT_ITEMS];
-    struct iw_speaker_stats stats;
-    unsigned random = seed + 4;
-    uint64_t item = 1;
-    uint64_t total = 0;
-    pthread_t threads[3];
+    struct source *source = &sources[voice];
 
-    if (iw_playout_create(&playout, &config) != IW_OK || iw_gate_create(&gate) != IW_OK ||
-        iw_speaker_create(&speaker, playout, gate, &settings) != IW_OK)
+    if (iw_playout_create(&source->playout, &config) != IW_OK ||
+        iw_track_create(&source->track, RATE) != IW_OK ||
+        iw_mixer_adjust(mixer, voice, 1, 0.25, (uint32_t)(VOICES - voice)) != IW_OK ||
+        iw_mixer_set(mixer, voice, source->playout, source->track) != IW_OK)
         abort();
-    atomic_store(&stop, 0);
-    pthread_create(&threads[0], NULL, play, &seed);
-    pthread_create(&threads[1], NULL, ask, NULL);
-    pthread_create(&threads[2], NULL, ask, NULL);
+    source->item = 1;
+    source->total = 0;
+}
+
+static void remove_source(size_t voice)
+{
+    uint64_t turn;
+
+    iw_mixer_set(mixer, voice, NULL, NULL);
+    turn = iw_mixer_turn(mixer);
+    while (turn % 2 != 0 && iw_mixer_turn(mixer) == turn)
+        sched_yield();
+    iw_playout_destroy(sources[voice].playout);
+    iw_track_destroy(sources[voice].track);
+}
+
+static void check_taken(const struct source *source)
+{
+    uint64_t taken = iw_track_taken(source->track);
+
+    if (taken != source->total)
+        fail("taken and reported", (long long)taken, (long long)source->total);
+}
+
+static void push_to(struct source *source, unsigned *random)
+{
+    static int16_t chunk[PUSH_MOST];
+    size_t frames = 1 + next_random(random) % PUSH_MOST;
+    uint32_t flags = next_random(random) % 8 == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
+
+    for (size_t i = 0; i < frames; i++)
+        chunk[i] = (int16_t)(next_random(random) % 4001) - 2000;
+    if (iw_playout_push(source->playout, (const uint8_t *)chunk, frames, source->item, flags,
+                        atomic_load(&now_ns)) == IW_OK) {
+        source->total += frames;
+        source->item += flags;
+    }
+}
+
+static void clear_source(struct source *source)
+{
+    struct iw_playout_cleared cleared[IW_PLAYOUT_ITEMS];
+    ptrdiff_t count = iw_playout_clear(source->playout, cleared, IW_PLAYOUT_ITEMS, 0);
+
+    for (ptrdiff_t i = 0; i < count; i++)
+        source->total -= cleared[i].received_frames - cleared[i].heard_frames;
+    source->item++;
+}
+
+/* What a program does beside a device, until so many clears are done. */
+static void work(unsigned seed, size_t clears)
+{
+    unsigned random = seed + 4;
+
     for (size_t done = 0; done < clears;) {
-        size_t frames = 1 + next_random(&random) % PUSH_MOST;
-        uint32_t flags = next_random(&random) % 8 == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
+        size_t voice = next_random(&random) % VOICES;
 
-        if (iw_playout_push(playout, chunk, frames, item, flags, atomic_load(&now_ns)) ==
-            IW_OK) {
-            total += frames;
-            item += flags;
-        }
+        push_to(&sources[voice], &random);
+        if (next_random(&random) % 32 == 0)
+            iw_mixer_adjust(mixer, voice, next_random(&random) % 400 / 100.0, 0.1,
+                            next_random(&random) % 4);
         if (next_random(&random) % 12 == 0) {
-            ptrdiff_t count = iw_playout_clear(playout, cleared, IW_PLAYOUT_ITEMS, 0);
-
-            for (ptrdiff_t i = 0; i < count; i++)
-                total -= cleared[i].received_frames - cleared[i].heard_frames;
-            item++;
+            clear_source(&sources[voice]);
             done++;
             if (done % 8 == 0) {
                 wait_for_blocks(3);
-                iw_speaker_stats(speaker, &stats);
-                if (stats.taken_frames != total)
-                    fail("taken and reported", (long long)stats.taken_frames, (long long)total);
+                check_taken(&sources[voice]);
+            }
+            if (voice > 0 && done % 16 < 2) {
+                remove_source(voice);
+                add_source(voice);
             }
         }
         sched_yield();
     }
+}
+
+static void check_speaker(unsigned seed, size_t clears)
+{
+    static const struct iw_mixer_config config = {
+        .sample_rate_hz = RATE,
+        .channels = 1,
+        .attack_ms = 30,
+        .release_ms = 300,
+        .hold_ms = 250,
+    };
+    static const struct iw_speaker_config settings = {.sample_rate_hz = RATE, .channels = 1};
+    pthread_t threads[3];
+
+    if (iw_mixer_create(&mixer, &config) != IW_OK || iw_gate_create(&gate) != IW_OK ||
+        iw_speaker_create(&speaker, mixer, gate, &settings) != IW_OK)
+        abort();
+    for (size_t i = 0; i < VOICES; i++)
+        add_source(i);
+    atomic_store(&stop, 0);
+    pthread_create(&threads[0], NULL, play, &seed);
+    pthread_create(&threads[1], NULL, ask, NULL);
+    pthread_create(&threads[2], NULL, ask, NULL);
+    work(seed, clears);
     atomic_store(&stop, 1);
     for (size_t i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
-    printf("speaker: %zu clears, %llu frames taken\n", clears, (unsigned long long)total);
+    printf("speaker: %zu clears, %llu frames taken of the first voice\n", clears,
+           (unsigned long long)iw_track_taken(sources[0].track));
     iw_speaker_destroy(speaker);
+    for (size_t i = 0; i < VOICES; i++)
+        remove_source(i);
+    iw_mixer_destroy(mixer);
     iw_gate_destroy(gate);
-    iw_playout_destroy(playout);
 }
 
 int main(int count, char **arguments)

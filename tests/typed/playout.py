@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import assert_type
 
-from inworld_sync.audio.mixer import Mixer
+from inworld_sync.audio.mixer import Mixer, Track
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.playout_events import (
     Cleared,
@@ -46,7 +46,9 @@ def ask(playout: Playout) -> None:
 
 def mix() -> None:
     with Mixer(24000, output_format="f32") as mixer, Playout(24000, mode="live") as playout:
-        mixer.add(playout, gain=0.5, ducked_gain=0.1, priority=1)
-        mixer.level(playout, gain=1)
+        track = mixer.add(playout, gain=0.5, duck_db=20, priority=1)
+        assert_type(track, Track)
+        assert_type(track.heard_frames(), int)
+        mixer.adjust(playout, gain=1)
         assert_type(mixer.read(bytearray(4)), int)
         mixer.remove(playout)

@@ -1,0 +1,125 @@
+/*
+ * What of one playout is heard when.
+ *
+ * `history` and the words are written by the consumer alone. A reader that is overtaken while
+ * it looks through the history sees that by `noted`, and looks again.
+ */
+#include <stdlib.h>
+
+#include "common/iwp_atomic.h"
+#include "playout/iwp_conceal.h"
+#include "playout/iwp_mixer.h"
+
+#define NS_PER_S 1e9
+
+enum {
+    HISTORY = 1024,         /* stretches of output that are remembered; a power of two */
+    LOOK_BACK = HISTORY / 2 /* seconds, where the device's latency is a fraction of one */
+};
+
+/* A stretch of output, and the source frames that are heard in it. */
+struct stretch {
+    struct iwp_word begin_ns;
+    struct iwp_word frames;
+    struct iwp_word source;
+    struct iwp_word source_frames;
+};
+
+struct iw_track {
+    double ns_per_frame;
+    struct iwp_word noted; /* stretches */
+    struct iwp_word taken; /* source frames */
+    struct stretch history[HISTORY];
+};
+
+enum iw_status iw_track_create(struct iw_track **made, uint32_t sample_rate_hz)
+{
+    struct iw_track *track;
+
+    if (sample_rate_hz < 8000 || sample_rate_hz > IWP_RATE_MAX_HZ)
+        return IW_BAD_ARGUMENT;
+    track = calloc(1, sizeof *track);
+    if (track == NULL)
+        return IW_NO_MEMORY;
+    track->ns_per_frame = NS_PER_S / sample_rate_hz;
+    *made = track;
+    return IW_OK;
+}
+
+void iw_track_destroy(struct iw_track *track)
+{
+    free(track);
+}
+
+static uint64_t ns_of(const struct iw_track *track, uint64_t frames)
+{
+    return (uint64_t)((double)frames * track->ns_per_frame);
+}
+
+static void note(struct iw_track *track, uint64_t begin_ns, uint64_t frames,
+                 uint64_t source_frames)
+{
+    uint64_t noted = iwp_load(&track->noted);
+    uint64_t taken = iwp_load(&track->taken);
+    struct stretch *stretch = &track->history[noted % HISTORY];
+
+    iwp_store(&stretch->begin_ns, begin_ns);
+    iwp_store(&stretch->frames, frames);
+    iwp_store(&stretch->source, taken);
+    iwp_store(&stretch->source_frames, source_frames);
+    /* In this order: nothing is heard that was not taken. */
+    iwp_store(&track->taken, taken + source_frames);
+    iwp_store(&track->noted, noted + 1);
+}
+
+void iwp_track_note(struct iw_track *track, const struct iw_playout_part *parts, size_t count,
+                    uint64_t heard_ns)
+{
+    uint64_t before = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        note(track, heard_ns + ns_of(track, before), parts[i].output_frames,
+             parts[i].source_frames);
+        before += parts[i].output_frames;
+    }
+}
+
+/* Source frames heard at `now_ns`, as the newest `noted` stretches have it. */
+static uint64_t look(const struct iw_track *track, uint64_t noted, uint64_t now_ns)
+{
+    uint64_t oldest = noted > LOOK_BACK ? noted - LOOK_BACK : 0;
+    uint64_t source = 0;
+
+    for (uint64_t at = noted; at > oldest; at--) {
+        const struct stretch *stretch = &track->history[(at - 1) % HISTORY];
+        uint64_t begin_ns = iwp_load(&stretch->begin_ns);
+        uint64_t length_ns = ns_of(track, iwp_load(&stretch->frames));
+        uint64_t source_frames = iwp_load(&stretch->source_frames);
+
+        source = iwp_load(&stretch->source);
+        if (now_ns < begin_ns)
+            continue;
+        if (now_ns - begin_ns >= length_ns)
+            return source + source_frames;
+        return source + (uint64_t)((double)(now_ns - begin_ns) / (double)length_ns *
+                                   (double)source_frames);
+    }
+    return source;
+}
+
+uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns)
+{
+    uint64_t noted;
+    uint64_t source;
+
+    do {
+        noted = iwp_load(&track->noted);
+        source = look(track, noted, now_ns);
+    } while (iwp_load(&track->noted) - noted >= HISTORY - LOOK_BACK);
+    return source;
+}
+
+uint64_t iw_track_taken(const struct iw_track *track)
+{
+    return iwp_load(&track->taken);
+}

@@ -1,0 +1,157 @@
+"""
+A sound device that plays a mixer, and opens again when it goes away.
+
+Lock rule: ``changed`` guards every field here and every field of the inputs that share the device,
+and serialises the inputs' playouts' producers. It is held while waiting on it and while a device
+opens, and let go while ``on_change`` runs. The locks of the mixer, its playouts and PortAudio are
+taken inside it. Methods without a lock of their own say so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from inworld_sync.audio.meter import Level
+from inworld_sync.audio.mixer import Mixer
+from inworld_sync.audio.streams import SoundGate, SpeakerFeed, clock_ns
+from inworld_sync.devices.opening import (
+    Format,
+    Heartbeat,
+    choose_format,
+    open_stream,
+    reopen_stream,
+)
+from inworld_sync.devices.portaudio import DeviceStream
+from inworld_sync.errors import ClosedError
+from inworld_sync.models.devices import DeviceChanged, DeviceInfo
+
+__all__ = ["OutputDevice"]
+
+# PulseAudio swallows up to 5 ms after a stream starts.
+_WARM_UP_MS = 10
+
+
+class OutputDevice:
+    """
+    Plays a mono mixer on a sound device, by C.
+
+    Thread safety: the owner of ``changed`` calls, but for what says otherwise.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        device: int | str | None,
+        latency_ms: float,
+        on_change: Callable[[DeviceChanged], object] | None,
+    ) -> None:
+        """
+        Open the device and start it; see :class:`~inworld_sync.Speaker`.
+
+        Raises:
+            ConfigError: No device has this name.
+            DeviceError: There is no device, it does not open, or sounddevice or PortAudio is not
+                installed.
+        """
+        self.changed = threading.Condition()
+        self.gate = SoundGate()
+        # By Track's clock, once it is closed.
+        self.closed_ns: int | None = None
+        self._latency_ms = latency_ms
+        self._on_change = on_change
+        chosen = choose_format("output", device, sample_rate_hz)
+        # Indices change when devices do.
+        self._wanted = (
+            f"{chosen.device.name}, {chosen.device.host_api}" if isinstance(device, int) else device
+        )
+        self.rate_hz = chosen.sample_rate_hz
+        self.mixer = Mixer(self.rate_hz)
+        self.info: DeviceInfo = chosen.device
+        self.feed: SpeakerFeed | None = None
+        self._stream = self._open(chosen)
+
+    def level(self, window_ms: float) -> Level:
+        """How loud the last *window_ms* that were heard are; nothing while there is no device."""
+        return Level() if self.feed is None else self.feed.level(window_ms)
+
+    def require_open(self) -> None:
+        """Refuse to go on once it is closed."""
+        if self.closed_ns is not None:
+            raise ClosedError("this Speaker is closed")
+
+    def wait(self, seconds: float) -> None:
+        """
+        Wait for a change, so long at most; first open a device that is gone again.
+
+        Raises:
+            ClosedError: It was closed meanwhile.
+            DeviceError: The device is gone, and no other one took its place.
+        """
+        if not self._is_alive():
+            self._revive()
+        self.changed.wait(seconds)
+        if self.closed_ns is not None:
+            raise ClosedError("this Speaker was closed while a thread waited for it")
+
+    def wait_for_blocks(self, blocks: int, seconds: float) -> None:
+        """Wait until the device has asked for so many more blocks, so long at most."""
+        if self.feed is None:
+            return
+        feed, deadline = self.feed, time.monotonic() + seconds
+        enough = feed.stats.blocks + blocks
+        while feed.stats.blocks < enough and (left := deadline - time.monotonic()) > 0:
+            self.changed.wait(min(left, 0.002))
+
+    def close(self) -> None:
+        """Stop at once and free the device; what its buffer holds is not heard. Once."""
+        self.closed_ns = clock_ns()
+        self._stream.close()
+        if self.feed is not None:
+            self.feed.detach()
+        self.mixer.close()
+        self.changed.notify_all()
+
+    def _open(self, chosen: Format) -> DeviceStream:
+        feed = SpeakerFeed(
+            self.mixer,
+            self.gate,
+            channels=chosen.channels,
+            latency_ms=self._latency_ms,
+            warm_up_ms=_WARM_UP_MS,
+        )
+        try:
+            stream = open_stream("output", chosen, feed.callback, feed, self._latency_ms)
+        except BaseException:
+            feed.detach()
+            raise
+        self.info, self.feed, self._heartbeat = chosen.device, feed, Heartbeat()
+        return stream
+
+    def _is_alive(self) -> bool:
+        if self.feed is None:
+            return False
+        stats = self.feed.stats
+        return not self._heartbeat.is_gone(self._stream, stats.blocks, stats.finished)
+
+    def _revive(self) -> None:
+        """Open the device again, or the one that is the default now."""
+        old = self.info
+        lost_frames = 0
+        if self.feed is not None:
+            lost_frames = self.mixer.unheard_frames()
+            self._stream.close()
+            self.feed.detach()
+            self.feed = None
+        self._stream = reopen_stream("output", self._open_again)
+        if self._on_change is not None:
+            event = DeviceChanged("output", old, self.info, lost_frames * 1000.0 / self.rate_hz)
+            self.changed.release()
+            try:
+                self._on_change(event)
+            finally:
+                self.changed.acquire()
+
+    def _open_again(self) -> DeviceStream:
+        return self._open(choose_format("output", self._wanted, self.rate_hz, exactly=True))

@@ -1,0 +1,304 @@
+"""Several sounds share a loudspeaker: their sum, their counts, marks, and how loud it all is."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from inworld_sync import AudioSink, Playback, Speaker
+from inworld_sync.audio.playout import Playout
+from inworld_sync.errors import ClosedError, ConfigError, LocalProtocolError
+from inworld_sync.models.devices import SpeakerMark
+
+from support.sound_card import LATENCY_S, PATIENCE_S, PERIOD_S, SoundCard, until
+
+RATE_HZ = 24000
+
+
+def steady(milliseconds: int, sample: int) -> bytes:
+    """A sound of one value."""
+    return np.full(RATE_HZ * milliseconds // 1000, sample, "<i2").tobytes()
+
+
+def played(sound_card: SoundCard) -> np.ndarray:
+    """All that the device played."""
+    return np.frombuffer(sound_card.played, "<i2").astype(int)
+
+
+def test_sounds_are_added(sound_card: SoundCard) -> None:
+    """A second sound plays over the first, and each is counted by itself."""
+    with Speaker(RATE_HZ) as speaker:
+        second = speaker.add()
+        # Held until both are there.
+        speaker.pause()
+        second.pause()
+        speaker.write(steady(200, 1000))
+        second.write(steady(100, 300))
+        speaker.end()
+        second.end()
+        speaker.resume()
+        second.resume()
+        second.drain(timeout=PATIENCE_S)
+        speaker.drain(timeout=PATIENCE_S)
+
+        assert isinstance(second, AudioSink)
+        assert (RATE_HZ // 5, RATE_HZ // 10) == (speaker.heard_samples, second.heard_samples)
+    out = played(sound_card)
+    assert RATE_HZ // 5 * 1000 + RATE_HZ // 10 * 300 == pytest.approx(out.sum(), rel=0.02)
+    assert 1300 in out
+
+
+def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
+    """An interruption drops one sound, exactly, and leaves the other."""
+    with Speaker(RATE_HZ) as speaker:
+        music = speaker.add()
+        music.write(steady(400, 100))
+        speaker.write(steady(400, 1000))
+        until(lambda: speaker.heard_samples > 1000)
+        heard = speaker.clear()
+        music.drain(timeout=PATIENCE_S)
+
+        assert music.heard_samples == RATE_HZ * 400 // 1000
+        assert heard == speaker.heard_samples == speaker._track.taken_frames
+    assert 100 in played(sound_card)
+
+
+def test_the_voice_ducks_what_is_below(sound_card: SoundCard) -> None:
+    """While the speaker's own sound is heard, one with duck_db is taken back by so much."""
+    with Speaker(RATE_HZ) as speaker:
+        music = speaker.add(duck_db=20)
+        music.write(steady(600, 5000))
+        music.end()
+        until(lambda: music.heard_samples > 0)
+        speaker.write(bytes(2 * RATE_HZ * 150 // 1000))
+        speaker.end()
+        music.drain(timeout=PATIENCE_S)
+
+    assert 5000 == played(sound_card).max()
+    # Silence is a sound too when it is written, and the music under it is 500.
+    assert np.count_nonzero(played(sound_card) == 500) > RATE_HZ // 10
+
+
+def test_priorities_can_be_turned_round(sound_card: SoundCard) -> None:
+    """An announcement with a higher priority ducks the speaker's own sound, if that allows it."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.adjust(duck_db=20)
+        announcement = speaker.add(priority=2)
+        announcement.write(bytes(2 * RATE_HZ // 2))
+        announcement.end()
+        until(lambda: announcement.heard_samples > 0)
+        speaker.write(steady(100, 5000))
+        speaker.drain(timeout=PATIENCE_S)
+
+    assert 500 == played(sound_card).max()
+
+
+def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
+    """Eight sounds are mixed at most; one that is closed fades out and leaves its place."""
+    with Speaker(RATE_HZ) as speaker:
+        others = [speaker.add() for _ in range(7)]
+        with pytest.raises(LocalProtocolError, match="8 playouts are mixed"):
+            speaker.add()
+        others[0].write(steady(500, 8000))
+        until(lambda: others[0].heard_samples > 1000)
+        others[0].close()
+        others[0].close()
+        heard = others[0].heard_samples
+        speaker.add().close()
+
+        assert others[0].heard_samples == heard == others[0]._track.taken_frames
+        with pytest.raises(ClosedError, match="SpeakerInput is closed"):
+            others[0].write(b"")
+    out = played(sound_card)
+    # A fade of 5 ms; concealment would end less steeply, a cut in one step.
+    assert np.abs(np.diff(out[np.flatnonzero(out)[0] + 1 :])).max() < 8000 * 2 / (RATE_HZ * 0.005)
+
+
+def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
+    """What is written at another rate is converted, and counted as written."""
+    with Speaker(RATE_HZ) as speaker, speaker.add(sample_rate_hz=8000) as telephone:
+        telephone.write(np.full(1600, 1000, "<i2").tobytes())
+        telephone.drain(timeout=PATIENCE_S)
+
+        assert telephone.heard_samples == 1600
+    assert np.count_nonzero(played(sound_card) > 900) == pytest.approx(RATE_HZ // 5, rel=0.02)
+
+
+def test_a_playout_of_ones_own(sound_card: SoundCard) -> None:
+    """A jitter buffer for a live source can be mixed in, and belongs to its maker again later."""
+    playout = Playout(RATE_HZ, output_format="f32")
+    playout.push(steady(100, 700), item="call", end=True)
+    with Speaker(RATE_HZ) as speaker:
+        track = speaker.mixer.add(playout)
+        until(lambda: track.heard_frames() == RATE_HZ // 10)
+
+    assert 700 in played(sound_card)
+    assert playout.read(bytearray(4)) == 0
+
+
+def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
+    """Whoever waits for an input learns that the speaker is gone, and its count stands still."""
+    with Speaker(RATE_HZ) as speaker:
+        other = speaker.add(buffer_ms=100)
+        other.pause()
+        errors: list[Exception] = []
+
+        def write() -> None:
+            try:
+                other.write(steady(1000, 100))
+            except ClosedError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        until(lambda: other._written_frames)
+    thread.join(PATIENCE_S)
+
+    assert len(errors) == 1
+    assert other.heard_samples == other.clear() == 0
+    other.close()
+    with pytest.raises(ClosedError):
+        speaker.add()
+
+
+# Outside the range on either side.
+BAD = [{"sample_rate_hz": 7999}, {"buffer_ms": 99}, {"gain": 4.1}, {"duck_db": 101}]
+
+
+@pytest.mark.parametrize("settings", BAD)
+def test_settings_have_ranges(sound_card: SoundCard, settings: dict[str, int]) -> None:
+    """A value that makes no sense is refused, and takes no place."""
+    with Speaker(RATE_HZ) as speaker:
+        for _ in range(8):
+            with pytest.raises(ConfigError, match=next(iter(settings))):
+                speaker.add(**settings)
+        speaker.add().close()
+
+
+def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
+    """Utterances on one speaker wait for one another; on two of its inputs they do not."""
+
+    class Nothing:
+        """A stream that is over at once."""
+
+        def __iter__(self):
+            return iter(())
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    with Speaker(RATE_HZ) as speaker, speaker.add() as other:
+        speaker.write(steady(5000, 100))
+        first = Playback(Nothing(), speaker)
+        Playback(Nothing(), other).wait(PATIENCE_S)
+
+        assert not first.done
+        first.interrupt()
+
+
+# ---- marks -----------------------------------------------------------------------------------
+
+
+def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
+    """Each mark comes within a period of the device of the moment when its sample is heard."""
+    sound = (1 + np.arange(RATE_HZ) % 30000).astype("<i2")
+    told: dict[object, float] = {}
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(sound[: RATE_HZ // 2].tobytes())
+        speaker.mark("half")
+        for position in range(1200, RATE_HZ, 3000):
+            speaker.mark(position, position)
+        speaker.write(sound[RATE_HZ // 2 :].tobytes())
+        speaker.end()
+        while len(told) < 9:
+            for mark in speaker.poll(timeout=PATIENCE_S):
+                assert mark.is_heard
+                told[mark.tag] = time.monotonic()
+        blocks = sound_card.streams[0].blocks[:]
+
+    assert [1200, 4200, 7200, 10200, "half", 13200, 16200, 19200, 22200] == list(told)
+    out = np.concatenate([np.frombuffer(block.pcm, "<i2") for block in blocks])
+    size = len(blocks[0].pcm) // 2
+    for tag, moment in told.items():
+        place = int(np.flatnonzero(out)[RATE_HZ // 2 if tag == "half" else int(str(tag))])
+        heard_at = blocks[place // size].heard_at + place % size / RATE_HZ
+        # The test's own thread may be late; the speaker is not early.
+        assert -0.001 <= moment - heard_at <= PERIOD_S + 0.03
+
+
+def test_a_clear_cancels_the_marks_behind_it(sound_card: SoundCard) -> None:
+    """Marks that are not reached are told as cancelled, once."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(steady(500, 100))
+        speaker.mark("early", 100)
+        speaker.mark("late")
+        until(lambda: speaker.heard_samples > 1000)
+        speaker.clear()
+        found = speaker.poll()
+
+        assert [
+            SpeakerMark("early", 100, is_heard=True),
+            SpeakerMark("late", RATE_HZ // 2, is_heard=False),
+        ] == found
+        assert [] == speaker.poll(timeout=1.0)
+
+
+def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
+    """Behind an interruption a mark stands where the writing goes on."""
+    with Speaker(RATE_HZ) as speaker:
+        speaker.write(steady(500, 100))
+        until(lambda: speaker.heard_samples > 1000)
+        heard = speaker.clear()
+        speaker.mark("here")
+        speaker.write(steady(100, 100))
+        speaker.mark("there")
+        speaker.end()
+
+        assert [SpeakerMark("here", heard, is_heard=True)] == speaker.poll()
+        assert [SpeakerMark("there", heard + RATE_HZ // 10, is_heard=True)] == speaker.poll(
+            timeout=PATIENCE_S
+        )
+
+
+def test_closing_cancels_marks(sound_card: SoundCard) -> None:
+    """A mark that can never be heard is told, also to whoever waits for it."""
+    speaker = Speaker(RATE_HZ)
+    speaker.mark("never", 1000)
+    found: list[SpeakerMark] = []
+    thread = threading.Thread(target=lambda: found.extend(speaker.poll(timeout=None)))
+    thread.start()
+    speaker.close()
+    thread.join(PATIENCE_S)
+
+    assert [SpeakerMark("never", 1000, is_heard=False)] == found + speaker.poll()
+    with pytest.raises(ClosedError):
+        speaker.mark("no more")
+
+
+# ---- how loud --------------------------------------------------------------------------------
+
+
+def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
+    """The level is that of the sum, at the moment when it is heard and not when it is taken."""
+    with Speaker(RATE_HZ) as speaker:
+        assert speaker.level().peak == 0
+        speaker.write(steady(1000, 16384))
+        speaker.end()
+        until(lambda: speaker._track.taken_frames)
+        taken_at = time.monotonic()
+        until(lambda: speaker.level(window_ms=1).peak)
+        heard_after = time.monotonic() - taken_at
+
+        def is_even() -> bool:
+            level = speaker.level(window_ms=20)
+            # Whole periods of the device, of which the first and the last may be heard in part.
+            enough = RATE_HZ * 0.02 <= level.samples <= RATE_HZ * (0.02 + 2 * PERIOD_S)
+            return enough and level.rms == level.peak == 0.5
+
+        until(is_even)
+        assert heard_after > LATENCY_S - 2 * PERIOD_S
+        speaker.clear()
+        until(lambda: speaker.level(window_ms=20).peak == 0)
