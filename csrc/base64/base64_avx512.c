@@ -71,8 +71,8 @@ IWP_AVX512 IWP_INLINE int decode_256(uint8_t *dst, const uint8_t *src)
     any = _mm512_ternarylogic_epi32(outside[0], outside[1], outside[2], 0xfe);
     if (_mm512_movepi8_mask(_mm512_or_si512(any, outside[3])) != 0)
         return 0;
-    _mm512_storeu_si512(dst, _mm512_permutex2var_epi8(words[0], _mm512_loadu_si512(unturned),
-                                                      words[1]));
+    _mm512_storeu_si512(
+        dst, _mm512_permutex2var_epi8(words[0], _mm512_loadu_si512(unturned), words[1]));
     _mm512_storeu_si512(dst + 64, _mm512_permutex2var_epi8(words[1], second, words[2]));
     _mm512_storeu_si512(dst + 128, _mm512_permutex2var_epi8(words[2], third, words[3]));
     return 1;

@@ -59,10 +59,11 @@ IWP_AVX2 IWP_INLINE struct pair decode_ulaw_32(__m256i text)
     const __m256i sign = _mm256_or_si256(codes, bytes(1));
     const __m256i size = _mm256_shuffle_epi8(sizes, _mm256_and_si256(codes, bytes(15)));
     const __m256i power = _mm256_shuffle_epi8(powers, segments_of(codes));
-    const struct pair quarters =
-        multiply(power, bytes(1), _mm256_sign_epi8(size, sign), _mm256_sign_epi8(bytes(-33), sign));
+    const struct pair quarters = multiply(power, bytes(1), _mm256_sign_epi8(size, sign),
+                                          _mm256_sign_epi8(bytes(-33), sign));
 
-    return (struct pair){_mm256_slli_epi16(quarters.low, 2), _mm256_slli_epi16(quarters.high, 2)};
+    return (struct pair){_mm256_slli_epi16(quarters.low, 2),
+                         _mm256_slli_epi16(quarters.high, 2)};
 }
 
 /*

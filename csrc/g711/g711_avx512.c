@@ -44,8 +44,8 @@ IWP_AVX512 IWP_INLINE __m512i look_up(const uint8_t *table, __m512i codes)
 }
 
 /* 64 codes to samples: the first half and the second. */
-IWP_AVX512 IWP_INLINE void decode_64(__m512i codes, const struct magnitudes *of,
-                                     __m512i *first, __m512i *second)
+IWP_AVX512 IWP_INLINE void decode_64(__m512i codes, const struct magnitudes *of, __m512i *first,
+                                     __m512i *second)
 {
     /* Bytes are paired within quarters of a register. */
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);

@@ -41,7 +41,7 @@ void iwp_g711_encode_alaw_neon(uint8_t *dst, const uint8_t *src, size_t samples)
 #define IWP_ULAW_OF(code)                                                                      \
     ((((((code) & 15) << 3) + IWP_ULAW_BIAS) << ((code) >> 4)) - IWP_ULAW_BIAS)
 #define IWP_ALAW_OF(code)                                                                      \
-    ((code) < 16 ? ((code) << 4) + 8 : ((((code) & 15) << 4) + 264) << (((code) >> 4) - 1))
+    (((((code) & 15) << 4) + ((code) < 16 ? 8 : 264)) << (((code) >> 4) - ((code) >= 16)))
 
 /* The exponent of 1.0 in a float's top bits, seen above four bits of the fraction. */
 #define IWP_FLOAT_ONE (127 * 16)

@@ -37,6 +37,7 @@ __all__ = ["decode", "decode_into", "encode", "encode_into"]
 _from_buffer = ffi.from_buffer
 _decode, _decode_released = hold.iw_base64_decode, release.iw_base64_decode
 _encode, _encode_released = hold.iw_base64_encode, release.iw_base64_encode
+_decode_kept, _encode_kept = hold.iw_kept_base64_decode, hold.iw_kept_base64_encode
 
 # The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
 # bytearray locked. So handles are deleted before an error is raised.
@@ -93,7 +94,7 @@ def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
     if type(data) is bytes and type(out) is OutputBuffer:
         size = len(data)
         if size < RELEASE_FROM_BYTES:
-            written = _decode(out.memory, out.room_bytes, data, size)
+            written = _decode_kept(out.kept, data, size)
             if written >= 0:
                 return written
     return _decode_into(data, out)
@@ -155,7 +156,7 @@ def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     if type(data) is bytes and type(out) is OutputBuffer:
         size = len(data)
         if size < RELEASE_FROM_BYTES:
-            written = _encode(out.memory, out.room_bytes, data, size)
+            written = _encode_kept(out.kept, data, size)
             if written >= 0:
                 return written
     return _encode_into(data, out)

@@ -36,8 +36,9 @@ class OutputBuffer:
         Calls that write to it come one after the other.
     """
 
-    __slots__ = ("memory", "room_bytes")
+    __slots__ = ("kept", "memory", "room_bytes")
 
+    kept: CData
     memory: CData
     room_bytes: int
 
@@ -54,6 +55,9 @@ class OutputBuffer:
         """
         self.memory = ffi.from_buffer(U8, data, True)
         self.room_bytes = len(self.memory)
+        self.kept = ffi.new(
+            "struct iw_kept *", {"memory": self.memory, "room_bytes": self.room_bytes}
+        )
 
     def __len__(self) -> int:
         """Bytes of room."""

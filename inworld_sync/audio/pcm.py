@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import hold, release
 from inworld_sync.audio._memory import sample_functions
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -34,77 +33,37 @@ __all__ = [
     "swap_bytes_into",
 ]
 
-_f32_from_s16, _f32_from_s16_into = sample_functions(
-    "s16", hold.iw_pcm_f32_from_s16, release.iw_pcm_f32_from_s16, src_bytes=2, dst_bytes=4
+f32_from_s16, f32_from_s16_into = sample_functions(
+    __name__,
+    "f32_from_s16",
+    "s16",
+    (hold.iw_pcm_f32_from_s16, release.iw_pcm_f32_from_s16, hold.iw_kept_pcm_f32_from_s16),
+    src_bytes=2,
+    dst_bytes=4,
+    doc="""Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.""",
 )
-_s16_from_f32, _s16_from_f32_into = sample_functions(
-    "f32", hold.iw_pcm_s16_from_f32, release.iw_pcm_s16_from_f32, src_bytes=4, dst_bytes=2
+s16_from_f32, s16_from_f32_into = sample_functions(
+    __name__,
+    "s16_from_f32",
+    "f32",
+    (hold.iw_pcm_s16_from_f32, release.iw_pcm_s16_from_f32, hold.iw_kept_pcm_s16_from_f32),
+    src_bytes=4,
+    dst_bytes=2,
+    doc="""Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
+
+What lies outside [-32768, 32767] then saturates, infinities too; NaN becomes 0.""",
 )
-_swap_s16, _swap_s16_into = sample_functions(
-    "s16", hold.iw_pcm_swap_s16, release.iw_pcm_swap_s16, src_bytes=2, dst_bytes=2
+swap_bytes, swap_bytes_into = sample_functions(
+    __name__,
+    "swap_bytes",
+    "s16",
+    (hold.iw_pcm_swap_s16, release.iw_pcm_swap_s16, hold.iw_kept_pcm_swap_s16),
+    src_bytes=2,
+    dst_bytes=2,
+    doc="""Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.
+
+With ``_into``, *out* may be *data* itself.""",
 )
-
-
-def f32_from_s16(data: Buffer) -> bytes:
-    """
-    Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.
-
-    Raises:
-        AudioError: The byte count is odd, so the last sample is cut.
-    """
-    return _f32_from_s16(data)
-
-
-def f32_from_s16_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
-    """
-    Convert 16-bit samples to 32-bit floats at the front of *out*.
-
-    Raises:
-        AudioError: The byte count is odd, or *out* is too small; nothing was written.
-    """
-    return _f32_from_s16_into(data, out)
-
-
-def s16_from_f32(data: Buffer) -> bytes:
-    """
-    Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
-
-    What lies outside [-32768, 32767] then saturates, infinities too; NaN becomes 0.
-
-    Raises:
-        AudioError: The byte count is no multiple of 4, so the last sample is cut.
-    """
-    return _s16_from_f32(data)
-
-
-def s16_from_f32_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
-    """
-    Convert 32-bit floats to 16-bit samples at the front of *out*.
-
-    Raises:
-        AudioError: The byte count is no multiple of 4, or *out* is too small; nothing was written.
-    """
-    return _s16_from_f32_into(data, out)
-
-
-def swap_bytes(data: Buffer) -> bytes:
-    """
-    Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.
-
-    Raises:
-        AudioError: The byte count is odd, so the last sample is cut.
-    """
-    return _swap_s16(data)
-
-
-def swap_bytes_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
-    """
-    Swap the bytes of each 16-bit sample at the front of *out*, which may be *data* itself.
-
-    Raises:
-        AudioError: The byte count is odd, or *out* is too small; nothing was written.
-    """
-    return _swap_s16_into(data, out)
 
 
 class SampleCarry:
