@@ -16,7 +16,7 @@
 
 /* Where byte `at` of those decoded lies in words of three bytes, which are turned round. */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
-/* The same for the second and the third register of bytes, from the register where it begins. */
+/* The same for the second and the third register of bytes, from where each begins. */
 #define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
 #define UNTURNED_THIRD(at) (UNTURNED((at) + 128) - 128)
 /* The byte that helps to make character `at`: each three as 1 0 2 1. */

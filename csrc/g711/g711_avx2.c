@@ -167,7 +167,7 @@ IWP_AVX2 IWP_INLINE __m256i encode_alaw_32(struct pair samples)
     const __m256i second = magnitude_of(samples.high, &second_ones);
     const __m256i above =
         _mm256_packus_epi16(segments_and_steps(first), segments_and_steps(second));
-    /* Segment 1 begins at 16; below it, in segment 0, a sixteenth of the magnitude is the code. */
+    /* Segment 1 begins at 16; in segment 0 a sixteenth of the magnitude is the code. */
     const __m256i sixteenth =
         _mm256_packus_epi16(_mm256_srli_epi16(first, 4), _mm256_srli_epi16(second, 4));
     const __m256i codes = _mm256_max_epu8(above, _mm256_min_epu8(sixteenth, bytes(16)));
