@@ -17,6 +17,7 @@ const char *iw_status_text(int status)
     case IW_NO_RIFF: return "not a WAV file";
     case IW_NO_DATA: return "a WAV header without a data chunk";
     case IW_NOT_PLAIN: return "a message that only a whole JSON reader can take";
+    case IW_NO_AUDIO: return "a message without audio";
     default: return "an unknown status";
     }
 }

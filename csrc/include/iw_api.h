@@ -51,7 +51,8 @@ enum iw_status {
     IW_NO_DATA = -21, /* a WAV header without its data chunk */
 
     /* split */
-    IW_NOT_PLAIN = -30 /* a message that only a whole JSON reader can take */
+    IW_NOT_PLAIN = -30, /* a message that only a whole JSON reader can take */
+    IW_NO_AUDIO = -31   /* a message without audio */
 };
 
 /* A few words for a status; never NULL, a constant, also for numbers that are no status. */

@@ -59,6 +59,9 @@ enum iw_split_form {
  */
 struct iw_split_plan *iw_split_plan_create(const char *paths, size_t path_count);
 
+/* How many paths it holds. */
+size_t iw_split_plan_paths(const struct iw_split_plan *plan);
+
 /* Free a plan; NULL is nothing. */
 void iw_split_plan_destroy(struct iw_split_plan *plan);
 
@@ -82,6 +85,32 @@ void iw_split_plan_destroy(struct iw_split_plan *plan);
 enum iw_status iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
                                 const struct iw_split_plan *plan, const uint8_t *src,
                                 size_t src_bytes, int form);
+
+/* Where iw_split_parts writes. */
+struct iw_split_room {
+    uint8_t *audio;
+    size_t audio_bytes;
+    uint8_t *text;
+    size_t text_bytes;
+};
+
+/* Bytes of iw_split_parts that no JSON text holds as they are. */
+enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
+
+/*
+ * What iw_split_message does, told in two texts rather than in numbers: the audio; and, each
+ * behind the other with IW_SPLIT_BETWEEN before it and a zero at the end, the message without
+ * the audio's text, and for each further path what stands there. IW_SPLIT_NOTHING is for a path
+ * where nothing stands, or what only a whole JSON reader can read.
+ *
+ * room       out; src_bytes bytes always suffice for the audio, and two times src_bytes and
+ *            2 * IW_SPLIT_MAX_PATHS for the text
+ *
+ * Returns the bytes of the audio; IW_NO_AUDIO where no text stands at its path, with the text
+ * written; or else what iw_split_message returns.
+ */
+ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split_plan *plan,
+                         const uint8_t *src, size_t src_bytes);
 
 /* ---- audio into a frame ------------------------------------------------------------------ */
 

@@ -91,6 +91,11 @@ void iw_split_plan_destroy(struct iw_split_plan *plan)
     free(plan);
 }
 
+size_t iw_split_plan_paths(const struct iw_split_plan *plan)
+{
+    return plan->path_count;
+}
+
 /* ---- JSON -------------------------------------------------------------------------------- */
 
 static const uint8_t *give_up(struct walk *walk, enum iw_status status)

@@ -61,6 +61,7 @@ class Lib:
     IW_NO_RIFF: Final[int]
     IW_NO_DATA: Final[int]
     IW_NOT_PLAIN: Final[int]
+    IW_NO_AUDIO: Final[int]
     def iw_status_text(self, status: int, /) -> CData: ...
 
     IW_LEVEL_SCALAR: Final[int]
@@ -247,6 +248,8 @@ class Lib:
 
     IW_SPLIT_MAX_PATHS: Final[int]
     IW_SPLIT_MAX_DEPTH: Final[int]
+    IW_SPLIT_BETWEEN: Final[int]
+    IW_SPLIT_NOTHING: Final[int]
     IW_SPLIT_MAX_TEXT: Final[int]
     IW_SPLIT_ABSENT: Final[int]
     IW_SPLIT_TEXT: Final[int]
@@ -256,6 +259,8 @@ class Lib:
     IW_SPLIT_F32: Final[int]
     def iw_split_plan_create(self, paths: bytes, path_count: int, /) -> CData: ...
     def iw_split_plan_destroy(self, plan: CData, /) -> None: ...
+    def iw_split_plan_paths(self, plan: CData, /) -> int: ...
+    def iw_split_parts(self, room: CData, plan: CData, src: _In, src_bytes: int, /) -> int: ...
     def iw_split_message(
         self,
         dst: CData,

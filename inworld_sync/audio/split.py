@@ -13,7 +13,7 @@ such as an escape inside the base64 or a key that stands twice, it leaves to one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, hold
 from inworld_sync.audio._memory import U8, as_bytes, new_output
@@ -21,11 +21,7 @@ from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Buffer
-
-    from inworld_sync._native._core import CData
 
 __all__ = ["Split", "Splitter"]
 
@@ -34,16 +30,15 @@ _FIRST_ROOM_BYTES: Final = 64 * 1024
 
 # Bound here, since a look-up in the library costs as much as a short walk.
 _from_buffer: Final = ffi.from_buffer
-_read_cells: Final = cast("Callable[[CData, int], list[int]]", ffi.unpack)
+_string: Final = ffi.string
 _split_message: Final = hold.iw_split_message
+_split_parts: Final = hold.iw_split_parts
 _OK: Final = hold.IW_OK
+_NO_AUDIO: Final = hold.IW_NO_AUDIO
 _BYTES: Final = hold.IW_SPLIT_BYTES
 _F32: Final = hold.IW_SPLIT_F32
-_TEXT: Final = hold.IW_SPLIT_TEXT
-_PLAIN: Final = (hold.IW_SPLIT_TEXT, hold.IW_SPLIT_LITERAL)
-
-# In the result: the size of the audio, then three cells for each path.
-_CELLS: Final = ffi.typeof("size_t *")
+_BETWEEN: Final = bytes([hold.IW_SPLIT_BETWEEN])
+_NOTHING: Final = bytes([hold.IW_SPLIT_NOTHING])
 
 
 class Split(NamedTuple):
@@ -93,8 +88,6 @@ class Splitter:
             )
         self._plan = ffi.gc(plan, hold.iw_split_plan_destroy)
         self._result = ffi.new("struct iw_split_result *")
-        self._cells = ffi.cast(_CELLS, self._result)
-        self._cell_count = 1 + 3 * len(paths)
         self._grow(_FIRST_ROOM_BYTES)
 
     def split(self, message: Buffer) -> Split | None:
@@ -108,21 +101,21 @@ class Splitter:
             None where only a whole JSON reader can tell; nothing was taken then.
         """
         source = message if type(message) is bytes else _from_buffer(U8, message)
-        text = memoryview(message)
         size_bytes = len(source)
-        if size_bytes > self._room_bytes:
+        if size_bytes > self._longest_bytes:
             self._grow(size_bytes)
-        room = self._room
-        status = _split_message(
-            room, self._room_bytes, self._result, self._plan, source, size_bytes, _BYTES
-        )
-        if status != _OK:
+        audio_bytes = _split_parts(self._room, self._plan, source, size_bytes)
+        if audio_bytes >= 0:
+            audio = as_bytes(self._audio, audio_bytes)
+        elif audio_bytes == _NO_AUDIO:
+            audio = None
+        else:
             return None
-        audio_bytes, start, text_bytes, kind, *spans = _read_cells(self._cells, self._cell_count)
-        is_found = kind == _TEXT
-        rest = b"".join((text[:start], text[start + text_bytes :])) if is_found else bytes(text)
-        audio = as_bytes(room, audio_bytes) if is_found else None
-        return _new_split(Split, (audio, rest, _picked(rest, spans) if spans else ()))
+        text = _string(self._text)
+        rest, *picks = text.split(_BETWEEN)
+        if _NOTHING in text:
+            return _new_split(Split, (audio, rest, tuple(map(_something, picks))))
+        return _new_split(Split, (audio, rest, tuple(picks)))
 
     def split_into(
         self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
@@ -149,7 +142,7 @@ class Splitter:
             room, room_bytes, self._result, self._plan, source, len(source), form
         )
         if status == _OK:
-            written: int = self._cells[0]
+            written: int = self._result.audio_bytes
             return written
         if status == hold.IW_NO_ROOM:
             del room, source  # a traceback would keep both buffers locked
@@ -157,16 +150,20 @@ class Splitter:
         return None
 
     def _grow(self, size_bytes: int) -> None:
+        self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
+        text_bytes = 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS
         # Decoded, a message is shorter than itself.
-        self._room_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
-        self._room = new_output(self._room_bytes)
+        self._audio, self._text = new_output(self._longest_bytes), new_output(text_bytes)
+        self._room = ffi.new(
+            "struct iw_split_room *",
+            {
+                "audio": ffi.cast("uint8_t *", self._audio),
+                "audio_bytes": self._longest_bytes,
+                "text": ffi.cast("uint8_t *", self._text),
+                "text_bytes": text_bytes,
+            },
+        )
 
 
-def _picked(rest: bytes, spans: list[int]) -> tuple[bytes | None, ...]:
-    cells = iter(spans)
-    return tuple(
-        [
-            rest[start : start + size_bytes] if kind in _PLAIN else None
-            for start, size_bytes, kind in zip(cells, cells, cells, strict=True)
-        ]
-    )
+def _something(pick: bytes) -> bytes | None:
+    return None if pick == _NOTHING else pick

@@ -110,6 +110,8 @@ LEFT = [
     '{"result"}',
     '{"result":}',
     "{1:2}",
+    '{"x":"a control\x01character","result":{"chunk":{"audio":"AAAA"}}}',
+    '{"x":"\x00","result":{"id":"a"}}',
 ]
 
 

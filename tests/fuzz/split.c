@@ -104,6 +104,54 @@ static void check_floats(const uint8_t *text, size_t size, const uint8_t *audio,
     free(floats);
 }
 
+static int is_given(const struct iw_split_span *span)
+{
+    return span->kind == IW_SPLIT_TEXT || span->kind == IW_SPLIT_LITERAL;
+}
+
+/* The same as two texts, in room that just suffices. */
+static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
+                        const struct iw_split_result *result)
+{
+    const struct iw_split_span *const span = &result->spans[0];
+    const int has_audio = span->kind == IW_SPLIT_TEXT;
+    const size_t cut = has_audio ? span->size_bytes : 0;
+    const size_t before = has_audio ? span->offset_bytes : size;
+    const size_t room_bytes = 2 * size + 2 * IW_SPLIT_MAX_PATHS;
+    struct iw_split_room room = {block_of(NULL, size), size, block_of(NULL, room_bytes),
+                                 room_bytes};
+    const ptrdiff_t got = iw_split_parts(&room, plan, text, size);
+    const uint8_t *at = room.text + (size - cut);
+    size_t path;
+
+    if (got == IW_NOT_PLAIN) {
+        for (path = 0; path < size && text[path] > IW_SPLIT_NOTHING; path++)
+            ;
+        must(path < size);
+    } else {
+        must(got == (has_audio ? (ptrdiff_t)result->audio_bytes : IW_NO_AUDIO));
+        must(memcmp(room.audio, audio, result->audio_bytes) == 0);
+        must(memcmp(room.text, text, before) == 0);
+        must(memcmp(room.text + before, text + before + cut, size - before - cut) == 0);
+        for (path = 1; path < PATHS; path++) {
+            const struct iw_split_span *const pick = &result->spans[path];
+
+            must(*at++ == IW_SPLIT_BETWEEN);
+            if (is_given(pick)) {
+                must(memcmp(at, room.text + pick->offset_bytes, pick->size_bytes) == 0);
+                at += pick->size_bytes;
+            } else {
+                must(*at++ == IW_SPLIT_NOTHING);
+            }
+        }
+        must(*at == 0);
+    }
+    room.text_bytes--;
+    must(iw_split_parts(&room, plan, text, size) == IW_NO_ROOM);
+    free(room.text);
+    free(room.audio);
+}
+
 static enum iw_status check(const uint8_t *text, size_t size, size_t room)
 {
     uint8_t *const audio = block_of(NULL, size);
@@ -120,6 +168,7 @@ static enum iw_status check(const uint8_t *text, size_t size, size_t room)
         check_audio(text, size, audio, &result);
         check_rest(text, size, &result);
         check_floats(text, size, audio, &result);
+        check_parts(text, size, audio, &result);
         must(roomy == (result.audio_bytes <= room ? IW_OK : IW_NO_ROOM));
         must(roomy != IW_OK || memcmp(audio, small, result.audio_bytes) == 0);
     } else {

@@ -1,0 +1,58 @@
+/* Audio out of JSON messages, with what stands beside it as one text. */
+#include <string.h>
+
+#include "include/iw_message.h"
+
+static uint8_t *put(uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    memcpy(dst, src, bytes);
+    return dst + bytes;
+}
+
+/* Whether a text holds one of the bytes that part it from the next, or end it. */
+static int has_mark(const uint8_t *text, size_t bytes)
+{
+    unsigned found = 0;
+
+    for (size_t at = 0; at < bytes; at++)
+        found |= text[at] <= IW_SPLIT_NOTHING;
+    return found != 0;
+}
+
+ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split_plan *plan,
+                         const uint8_t *src, size_t src_bytes)
+{
+    struct iw_split_result found;
+    const enum iw_status status = iw_split_message(room->audio, room->audio_bytes, &found, plan,
+                                                   src, src_bytes, IW_SPLIT_BYTES);
+    const struct iw_split_span *audio = &found.spans[0];
+    const uint8_t *const rest = room->text;
+    uint8_t *at = room->text;
+    size_t before, behind;
+
+    if (status != IW_OK)
+        return status;
+    /* No value stands at two paths, so all picks together are no longer than the rest. */
+    if (src_bytes > room->text_bytes / 2 ||
+        room->text_bytes - 2 * src_bytes < 2 * IW_SPLIT_MAX_PATHS) {
+        return IW_NO_ROOM;
+    }
+    before = audio->kind == IW_SPLIT_TEXT ? audio->offset_bytes : src_bytes;
+    behind = audio->kind == IW_SPLIT_TEXT ? before + audio->size_bytes : src_bytes;
+    at = put(at, src, before);
+    at = put(at, src + behind, src_bytes - behind);
+    if (has_mark(rest, (size_t)(at - rest)))
+        return IW_NOT_PLAIN;
+    for (unsigned path = 1; path < iw_split_plan_paths(plan); path++) {
+        const struct iw_split_span *span = &found.spans[path];
+
+        *at++ = IW_SPLIT_BETWEEN;
+        if (span->kind == IW_SPLIT_TEXT || span->kind == IW_SPLIT_LITERAL) {
+            at = put(at, rest + span->offset_bytes, span->size_bytes);
+        } else {
+            *at++ = IW_SPLIT_NOTHING;
+        }
+    }
+    *at = 0;
+    return audio->kind == IW_SPLIT_TEXT ? (ptrdiff_t)found.audio_bytes : IW_NO_AUDIO;
+}
