@@ -96,13 +96,13 @@ def command(
                 screen.warn(f"no microphone ({error}): type what you say")
         # Before the sound's ways are closed, whatever happens.
         stack.callback(rt.close)
-        screen.follow(rt)
+        waits = bool(texts) or not sys.stdin.isatty()
+        screen.follow(rt, typed=not waits)
         if microphone is not None and speaker is not None:
             _speak(rt, microphone, speaker, screen)
         else:
             rt.play(speaker)
-            waits = bool(texts) or not sys.stdin.isatty()
-            _write(rt, texts or _lines(), screen, is_heard=speaker is not None, waits=waits)
+            _write(rt, texts or _lines(), is_heard=speaker is not None, waits=waits)
         # Then its handlers have said all they have to.
         rt.close()
         screen.end(output, 0.0 if speaker is None else speaker.heard_ms)
@@ -116,15 +116,11 @@ def _speak(
         rt.converse(source, speaker)
 
 
-def _write(
-    rt: RealtimeSession, texts: Iterable[str], screen: Screen, *, is_heard: bool, waits: bool
-) -> None:
+def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: bool) -> None:
     """Say text after text; *waits* says that each is answered, and heard out, before the next."""
     reply = None
     for text in filter(None, map(str.strip, texts)):
-        if waits:
-            screen.user(text)
-        elif reply is not None:
+        if reply is not None and not waits:
             rt.interrupt()
         reply = rt.say(text)
         if waits:

@@ -27,6 +27,8 @@ from inworld_sync.audio.meter import Level
 from inworld_sync.cli.common import ERRORS
 from inworld_sync.models.realtime import (
     ErrorReported,
+    InputText,
+    ItemAdded,
     Message,
     OutputItemDone,
     TextDelta,
@@ -80,8 +82,16 @@ class Screen:
         self._reply_id, self._reply = "", ""
         self._told: set[str] = set()
 
-    def follow(self, rt: RealtimeSession) -> None:
-        """Show what is said in a session from now on."""
+    def follow(self, rt: RealtimeSession, *, typed: bool) -> None:
+        """
+        Show what is said in a session from now on.
+
+        Args:
+            rt: The session.
+            typed: What the user has written is on the screen already.
+        """
+        if not typed:
+            rt.on(ItemAdded, self._written)
         rt.on(UserTranscriptUpdated, self._hear)
         rt.on(UserTranscriptCompleted, self._heard)
         rt.on(TranscriptDelta, self._speak)
@@ -107,10 +117,6 @@ class Screen:
         ):
             yield
 
-    def user(self, text: str) -> None:
-        """Show what the user has said."""
-        self._line("you", text, "bold green", {"event": "user", "text": text})
-
     def warn(self, text: str) -> None:
         """Say something about the talk itself, beside its output."""
         ERRORS.print(f"inworld-sync: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -134,7 +140,14 @@ class Screen:
             is_new = event.item_id not in self._told
             self._told.add(event.item_id)
         if is_new and event.transcript.strip():
-            self.user(event.transcript)
+            self._user_line(event.transcript)
+
+    def _written(self, event: ItemAdded) -> None:
+        item = event.item
+        if isinstance(item, Message) and item.role == "user":
+            text = " ".join(part.text for part in item.content if isinstance(part, InputText))
+            if text:
+                self._user_line(text)
 
     def _speak(self, event: TranscriptDelta | TextDelta) -> None:
         with self._lock:
@@ -187,6 +200,9 @@ class Screen:
             self.warn(f"the service reports: {event.error.message}")
 
     # Printing.
+
+    def _user_line(self, text: str) -> None:
+        self._line("you", text, "bold green", {"event": "user", "text": text})
 
     def _line(self, who: str, text: str, style: str, row: Mapping[str, object]) -> None:
         if self._as_json:

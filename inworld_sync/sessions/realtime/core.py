@@ -45,7 +45,9 @@ from inworld_sync.models.realtime import (
     SessionCreated,
     SessionUpdated,
     SpeechStarted,
+    SpeechStopped,
     UpdateSession,
+    UserTranscriptUpdated,
 )
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.realtime.calls import CallBatch
@@ -78,6 +80,9 @@ from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 
 __all__ = ["RealtimeCore"]
+
+# Within a turn of the user, for a service to say more of it.
+_LONGEST_SILENCE_SECONDS = 20.0
 
 
 class RealtimeCore(Line):
@@ -135,6 +140,7 @@ class RealtimeCore(Line):
         # Sound since the last turn ended, or since the user began to speak.
         self._turn_ms = 0.0
         self._is_speaking = False
+        self._heard_at = 0.0
         self.items = Items(is_inworld=endpoint.is_inworld)
 
     # ---- what the rest of the session asks for; the monitor is held
@@ -155,8 +161,13 @@ class RealtimeCore(Line):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being given, asked for or called."""
-        return self.replies.is_busy or self.desk.is_busy
+        """Whether something is being heard, given, asked for or called."""
+        return self._hears_a_turn or self.replies.is_busy or self.desk.is_busy
+
+    @property
+    def _hears_a_turn(self) -> bool:
+        # A service may leave out how a turn ended, so it is not waited for without end.
+        return self._is_speaking and time.monotonic() - self._heard_at < _LONGEST_SILENCE_SECONDS
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
         """What a connection feeds."""
@@ -332,6 +343,9 @@ class RealtimeCore(Line):
             self.speech.end_backchannel(event.backchannel_id)
         elif isinstance(event, SpeechStarted):
             self._turn_ms, self._is_speaking = 0.0, True
+            self._heard_at = time.monotonic()
+        elif isinstance(event, (SpeechStopped, UserTranscriptUpdated)):
+            self._heard_at = time.monotonic()
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
             self._turn_ms, self._is_speaking = 0.0, False
 
