@@ -147,6 +147,22 @@ def test_cancel(paced: RealtimeClient) -> None:
     assert "incomplete" == response["output"][0]["status"]
 
 
+def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
+    """
+    A reply may be cut at once after cancelling, as clients do that are interrupted.
+
+    The cut was refused as one of no spoken reply, if it came before the reply's last events.
+    """
+    paced.write("Count to 90.")
+    paced.send("response.create")
+    item_id = paced.next("response.output_audio.delta")["item_id"]
+    paced.send("response.cancel")
+    paced.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=20)
+
+    assert "conversation.item.done" == paced.next("conversation.item.done")["type"]
+    assert item_id == paced.next("conversation.item.truncated")["item_id"]
+
+
 def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
     """A response may be asked for at once after cancelling: it follows the end of the first."""
     paced.write("Count to 90.")

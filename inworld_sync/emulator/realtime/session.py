@@ -197,6 +197,11 @@ class Session:
             raise InvalidRequest("missing_required_parameter", message, "audio_end_ms")
         on_24khz = self.settings.truncates_on_24khz and self._config.output_format.is_g711
         end_ms = told * 3 if on_24khz else told
+        with self._lock:
+            ending = [response for response in self._responses if response.is_cancelled]
+        for response in ending:
+            # What was cancelled just before is cut where it has ended.
+            response.join()
         self.conversation.truncate(item_id, int(index), end_ms, told)
 
     def _create_response(self, event: Json) -> None:

@@ -1,0 +1,215 @@
+"""A spoken conversation over real sound: three turns, a tool, and an interruption."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import attrs
+import pytest
+
+from inworld_sync import Inworld, WavSink, tool
+from inworld_sync.audio.wav import read_wav
+from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.models.realtime import (
+    AudioDelta,
+    ConversationEntry,
+    FunctionCall,
+    Item,
+    ItemTruncated,
+    Message,
+    PcmFormat,
+    ResponseDone,
+    ServerVad,
+    Session,
+)
+from inworld_sync.sessions.realtime.events import Interrupted
+from inworld_sync.sessions.realtime.session import RealtimeSession
+
+RATE_HZ = 24000
+BLOCK = RATE_HZ // 50
+PATIENCE_SECONDS = 60.0
+
+
+class Caller:
+    """
+    A microphone before somebody who speaks when it is time to, and is silent meanwhile.
+
+    Args:
+        turns: What to wait for, and what to say then.
+        is_over: When to hang up.
+    """
+
+    sample_rate_hz = RATE_HZ
+
+    def __init__(
+        self, turns: list[tuple[Callable[[], object], bytes]], is_over: Callable[[], object]
+    ) -> None:
+        self._turns = turns
+        self._is_over = is_over
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        blocks = self._blocks()
+        start = time.monotonic()
+        for number, block in enumerate(blocks, 1):
+            if self._closed.wait(start + number * BLOCK / RATE_HZ - time.monotonic()):
+                return
+            yield block
+
+    def _blocks(self) -> Iterator[bytes]:
+        for is_time, pcm in self._turns:
+            yield from self._silence_until(is_time)
+            for at in range(0, len(pcm), BLOCK * 2):
+                yield pcm[at : at + BLOCK * 2]
+        yield from self._silence_until(self._is_over)
+
+    def _silence_until(self, reached: Callable[[], object]) -> Iterator[bytes]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not reached():
+            assert time.monotonic() < deadline, "it did not come about"
+            yield bytes(BLOCK * 2)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Witness:
+    """What came of each item, and what was said of interruptions, by the session's events."""
+
+    def __init__(self, rt: RealtimeSession) -> None:
+        self.sound: dict[str, bytearray] = defaultdict(bytearray)
+        self.done: list[str] = []
+        self.interruptions: list[Interrupted] = []
+        self.truncated: list[ItemTruncated] = []
+        rt.on(AudioDelta, self._note_sound)
+        rt.on(ResponseDone, lambda event: self.done.append(event.response.status))
+        rt.on(Interrupted, self.interruptions.append)
+        rt.on(ItemTruncated, self.truncated.append)
+
+    def _note_sound(self, event: AudioDelta) -> None:
+        self.sound[event.item_id] += event.audio
+
+    @property
+    def samples(self) -> int:
+        """All speech that has come."""
+        return sum(map(len, self.sound.values())) // 2
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    """Speaks twice as fast as one hears, so that a reply is interrupted at both ends."""
+    with Emulator(settings=Settings(pace=2)) as server:
+        yield server
+
+
+@pytest.fixture
+def iw(server: Emulator) -> Iterator[Inworld]:
+    with Inworld(api_key=server.api_key, base_url=server.url) as client:
+        yield client
+
+
+@tool
+def weather(city: str) -> str:
+    """Weather for a city."""
+    return f"rain in {city}"
+
+
+def said(iw: Inworld, text: str) -> bytes:
+    return bytes(iw.tts.synthesize(text, voice="Ashley").pcm)
+
+
+def plain(item: Item) -> Item:
+    """An item without what only a description of it has."""
+    return attrs.evolve(item, status=None, extra={})
+
+
+def transcript(entry: ConversationEntry | Item) -> str:
+    item = entry.item if isinstance(entry, ConversationEntry) else entry
+    parts = item.content if isinstance(item, Message) else ()
+    return " ".join(str(getattr(part, "transcript", None) or "") for part in parts)
+
+
+def test_a_spoken_conversation(iw: Inworld) -> None:
+    """
+    Three spoken turns, one of which calls a function and one of which interrupts a reply.
+
+    What this side knows of the conversation is what the service knows, and the item that was
+    interrupted is cut to the samples that the sink has consumed of it.
+    """
+    session = Session(
+        tools=[weather],
+        voice="Dennis",
+        input_format=PcmFormat(RATE_HZ),
+        output_format=PcmFormat(RATE_HZ),
+        turn_detection=ServerVad(silence_duration_ms=500),
+    )
+    sentences = ["What is the weather in London?", "Count to ninety.", "My name is Alice."]
+    first, second, third = (said(iw, text) for text in sentences)
+    sink = WavSink(file := io.BytesIO(), RATE_HZ, realtime=True)
+    with sink, iw.realtime.connect(session) as rt:
+        seen = Witness(rt)
+        before = 0
+
+        def answered() -> bool:
+            # The response that calls, and the one that tells what came of it, to its last sample.
+            nonlocal before
+            before = sink.heard_samples
+            return len(seen.done) == 2 and before == seen.samples
+
+        def in_the_middle() -> bool:
+            return sink.heard_samples - before > RATE_HZ
+
+        def over() -> bool:
+            if len(seen.done) < 4 or not seen.truncated:
+                return False
+            *_, cut, last = seen.sound.values()
+            heard = sink.heard_samples - before - len(last) // 2
+            return 0 <= heard - round(seen.truncated[0].audio_end_ms * 24) < 24 and bool(cut)
+
+        turns = [(lambda: True, first), (answered, second), (in_the_middle, third)]
+        rt.converse(Caller(turns, over), sink, hang_up_after=0.0)
+        mirror = rt.conversation
+        theirs = [rt.retrieve(entry.item.id or "") for entry in mirror]
+
+    # Who said what.
+    kinds = ["message", "function_call", "function_call_output", "message"] + ["message"] * 4
+    assert kinds == [entry.item.type for entry in mirror]
+    texts = [transcript(entry).lower() for entry in mirror]
+    assert "weather in london" in texts[0]
+    call = mirror[1].item
+    assert isinstance(call, FunctionCall)
+    assert ("weather", '{"city": "London"}') == (call.name, call.arguments)
+    assert "the weather says: rain in london." == texts[3]
+    assert texts[4].startswith("count to")
+    assert texts[5].startswith("one. two. three.")
+    assert "alice" in texts[6]
+    assert "nice to meet you, alice." == texts[7]
+    assert ["completed", "completed", "cancelled", "completed"] == seen.done
+
+    # Both sides know the same; of what was cut the service keeps the words that were heard.
+    for number, (ours, held) in enumerate(zip(mirror, theirs, strict=True)):
+        if number != 5:
+            assert plain(ours.item) == plain(held)
+    assert 0 < len(transcript(theirs[5])) < len(transcript(mirror[5]))
+    assert transcript(mirror[5]).startswith(transcript(theirs[5]))
+
+    # The cut, by the samples that the sink took and the file holds.
+    answer, counted, last = seen.sound.values()
+    consumed = read_wav(io.BytesIO(file.getvalue())).pcm
+    cut = len(consumed) - len(answer) - len(last)
+    assert bytes(answer) == consumed[: len(answer)]
+    assert bytes(counted[:cut]) == consumed[len(answer) : len(answer) + cut]
+    assert bytes(last) == consumed[len(answer) + cut :]
+    assert 2 * RATE_HZ < cut < len(counted)
+    [truncated], [interruption] = seen.truncated, seen.interruptions
+    cut_ms = cut / 2 * 1000 / RATE_HZ
+    assert (mirror[5].item.id, mirror[5].truncated_ms) == (
+        truncated.item_id,
+        truncated.audio_end_ms,
+    )
+    assert 1 >= abs(truncated.audio_end_ms - cut_ms)
+    assert {truncated.item_id: pytest.approx(cut_ms, abs=1)} == dict(interruption.heard_ms)
