@@ -103,14 +103,14 @@ enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
  * the audio's text, and for each further path what stands there. IW_SPLIT_NOTHING is for a path
  * where nothing stands, or what only a whole JSON reader can read.
  *
- * room       out; src_bytes bytes always suffice for the audio, and two times src_bytes and
- *            2 * IW_SPLIT_MAX_PATHS for the text
+ * room       out; for the audio as much as for iw_split_message always suffices, and two times
+ *            src_bytes and 2 * IW_SPLIT_MAX_PATHS for the text
  *
  * Returns the bytes of the audio; IW_NO_AUDIO where no text stands at its path, with the text
  * written; or else what iw_split_message returns.
  */
 ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split_plan *plan,
-                         const uint8_t *src, size_t src_bytes);
+                         const uint8_t *src, size_t src_bytes, int form);
 
 /* ---- audio into a frame ------------------------------------------------------------------ */
 

@@ -162,26 +162,25 @@ static struct place place_on(struct iw_playout *playout, struct iwp_timeline *ti
 
 /* ---- segments ---------------------------------------------------------------------------- */
 
-static enum iw_status make_segment(struct iw_playout *playout, struct iwp_segment **made,
-                                   size_t frames)
+static struct iwp_segment *make_segment(const struct iw_playout *playout, size_t frames)
 {
-    struct iwp_producer *producer = &playout->producer;
-    struct iwp_segment *segment;
+    struct iwp_segment *segment = malloc(sizeof *segment + frames * playout->input_frame_bytes);
 
-    iwp_reclaim(playout);
-    /* One capacity is queued; another may be held by segments that are played but not freed. */
-    if (frames > playout->capacity_frames ||
-        queued_frames(playout) + frames > playout->capacity_frames ||
-        producer->held_frames + frames > 2 * playout->capacity_frames)
-        return IW_NO_ROOM;
-    segment = malloc(sizeof *segment + frames * playout->input_frame_bytes);
     if (segment == NULL)
-        return IW_NO_MEMORY;
+        return NULL;
     memset(segment, 0, sizeof *segment);
     segment->frames = frames;
     segment->samples = (uint8_t *)(segment + 1);
-    *made = segment;
-    return IW_OK;
+    return segment;
+}
+
+/* One capacity is queued; another may be held by segments that are played but not freed. */
+static bool has_room(struct iw_playout *playout, size_t frames)
+{
+    iwp_reclaim(playout);
+    return frames <= playout->capacity_frames &&
+           queued_frames(playout) + frames <= playout->capacity_frames &&
+           playout->producer.held_frames + frames <= 2 * playout->capacity_frames;
 }
 
 /* Note what the item has received, then hand the segment to the consumer. */
@@ -240,15 +239,16 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
                             uint64_t now_ns)
 {
     struct iwp_segment *segment;
-    enum iw_status status;
 
     if (frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))
         return IW_OK;
     if (place->position < playout->producer.floor_position)
         return refuse(playout, IW_STALE, frames);
-    status = make_segment(playout, &segment, frames);
-    if (status != IW_OK)
-        return refuse(playout, status, frames);
+    if (!has_room(playout, frames))
+        return refuse(playout, IW_NO_ROOM, frames);
+    segment = make_segment(playout, frames);
+    if (segment == NULL)
+        return refuse(playout, IW_NO_MEMORY, frames);
     if (frames > 0)
         memcpy(segment->samples, samples, frames * playout->input_frame_bytes);
     arrive(playout, segment, item, place, flags, now_ns);
@@ -321,42 +321,39 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
     return admit(playout, samples, frames, item, &place, flags, now_ns);
 }
 
-enum iw_status iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames,
-                                  uint64_t item_id)
+enum iw_status iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames)
 {
     struct iwp_producer *producer = &playout->producer;
-    struct iwp_item *item;
-    enum iw_status status = open_to_append(playout, &item, item_id);
 
     free(producer->reserved);
-    producer->reserved = NULL;
-    if (status == IW_OK)
-        status = make_segment(playout, &producer->reserved, frames);
-    if (status != IW_OK)
-        return refuse(playout, status, frames);
-    producer->reserved_item = item_id;
+    producer->reserved = make_segment(playout, frames);
+    if (producer->reserved == NULL)
+        return IW_NO_MEMORY;
+    producer->reserved_frames = frames;
     *space = producer->reserved->samples;
     return IW_OK;
 }
 
-enum iw_status iw_playout_commit(struct iw_playout *playout, size_t frames, uint32_t flags,
-                                 uint64_t now_ns)
+enum iw_status iw_playout_commit(struct iw_playout *playout, size_t frames, uint64_t item_id,
+                                 uint32_t flags, uint64_t now_ns)
 {
-    struct iwp_segment *segment = playout->producer.reserved;
+    struct iwp_producer *producer = &playout->producer;
     struct iwp_item *item;
     struct place place;
     enum iw_status status;
 
-    if (segment == NULL || frames > segment->frames)
+    if (producer->reserved == NULL || frames > producer->reserved_frames)
         return IW_BAD_ARGUMENT;
-    playout->producer.reserved = NULL;
-    status = open_to_append(playout, &item, playout->producer.reserved_item);
-    segment->frames = frames;
-    if (status != IW_OK || (frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))) {
-        free(segment);
-        return status == IW_OK ? IW_OK : refuse(playout, status, frames);
-    }
+    status = open_to_append(playout, &item, item_id);
+    if (status == IW_OK && frames == 0 && !(flags & IW_PLAYOUT_END_OF_ITEM))
+        return IW_OK;
+    if (status == IW_OK && !has_room(playout, frames))
+        status = IW_NO_ROOM;
+    if (status != IW_OK)
+        return refuse(playout, status, frames);
     place = place_behind(playout, item);
-    arrive(playout, segment, item, &place, flags, now_ns);
+    producer->reserved->frames = frames;
+    arrive(playout, producer->reserved, item, &place, flags, now_ns);
+    producer->reserved = NULL;
     return IW_OK;
 }

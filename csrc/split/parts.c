@@ -20,11 +20,11 @@ static int has_mark(const uint8_t *text, size_t bytes)
 }
 
 ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split_plan *plan,
-                         const uint8_t *src, size_t src_bytes)
+                         const uint8_t *src, size_t src_bytes, int form)
 {
     struct iw_split_result found;
     const enum iw_status status = iw_split_message(room->audio, room->audio_bytes, &found, plan,
-                                                   src, src_bytes, IW_SPLIT_BYTES);
+                                                   src, src_bytes, form);
     const struct iw_split_span *audio = &found.spans[0];
     const uint8_t *const rest = room->text;
     uint8_t *at = room->text;

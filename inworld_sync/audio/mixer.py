@@ -7,12 +7,10 @@ gain, and ducks some of them while a more important one sounds.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from inworld_sync._native import ffi, hold
-from inworld_sync.audio._memory import U8
 from inworld_sync.audio._playout_config import (
     FORMATS,
     SAMPLE_BYTES,
@@ -20,12 +18,11 @@ from inworld_sync.audio._playout_config import (
     check_range,
     choose,
 )
+from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout import Playout
-from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
+from inworld_sync.errors import ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
-
     from inworld_sync._native._core import CData
 
 __all__ = ["Mixer", "Track"]
@@ -77,7 +74,7 @@ class _Voice(NamedTuple):
     priority: int
 
 
-class Mixer:
+class Mixer(Pulled):
     """
     Adds up to eight playouts.
 
@@ -98,9 +95,6 @@ class Mixer:
         :meth:`read` belongs to one thread at a time, or to a device. All other methods may be
         called from any thread at once.
     """
-
-    # _control serialises everything but reading. _reading is held during a read, and as long as a
-    # device is attached; it is never waited for but by close.
 
     def __init__(
         self,
@@ -123,20 +117,11 @@ class Mixer:
         made = ffi.new("struct iw_mixer **")
         if hold.iw_mixer_create(made, ffi.new("struct iw_mixer_config *", config)) != hold.IW_OK:
             raise MemoryError("no memory for a mixer")
-        self._core: CData | None = ffi.gc(cast("CData", made[0]), hold.iw_mixer_destroy)
-        self._control = threading.Lock()
-        self._reading = threading.Lock()
-        self._attached = False
+        core = ffi.gc(cast("CData", made[0]), hold.iw_mixer_destroy)
+        super().__init__("mixer", core, SAMPLE_BYTES[output_format] * channels)
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
-        self._frame_bytes = SAMPLE_BYTES[output_format] * channels
         self._voices: list[_Voice | None] = [None] * hold.IW_MIXER_VOICES
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def sample_rate_hz(self) -> int:
@@ -254,92 +239,13 @@ class Mixer:
         heard = [track.taken_frames - track.heard_frames(now_ns) for track in tracks]
         return max(heard, default=0)
 
-    def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
-        """
-        Fill *out* with the next sound of all playouts. Never waits; see :meth:`Playout.read`.
-
-        Raises:
-            AudioError: *out* is no whole number of frames.
-            LocalProtocolError: Another thread or a device is reading.
-        """
-        dst = ffi.from_buffer(U8, out, True)
-        frames, rest_bytes = divmod(len(dst), self._frame_bytes)
-        if rest_bytes:
-            room_bytes = len(dst)
-            del dst  # a traceback would keep the buffer locked
-            raise AudioError(
-                f"a frame is {self._frame_bytes} bytes, got room for {room_bytes}: give room for "
-                "whole frames"
-            )
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
-        self._begin_reading()
-        try:
-            return hold.iw_mixer_pull(self._open(), dst, frames, now_ns)
-        finally:
-            self._reading.release()
-
-    def attach(self) -> tuple[int, int]:
-        """
-        Give the reading to a device's callback in C, until :meth:`detach`.
-
-        Returns:
-            The addresses of the function ``iw_mixer_pull`` of ``csrc/include/iw_playout.h``, and
-            of the ``struct iw_mixer`` that it takes first. They are good until :meth:`detach`.
-
-        Raises:
-            LocalProtocolError: Another thread or a device is reading.
-        """
-        self._begin_reading()
-        try:
-            core = self._open()
-        except ClosedError:
-            self._reading.release()
-            raise
-        self._attached = True
-        function = ffi.addressof(hold, "iw_mixer_pull")
-        return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
-
-    def detach(self) -> None:
-        """
-        Take the reading back. The device must have stopped calling before.
-
-        Does nothing when no device is attached.
-        """
-        with self._control:
-            if self._attached:
-                self._attached = False
-                self._reading.release()
-
-    def close(self) -> None:
-        """
-        Let all playouts go and free the rest. May be called twice.
-
-        Raises:
-            LocalProtocolError: A device is attached, or a read does not end.
-        """
-        with self._control:
-            if self._core is None:
-                return
-            if self._attached or not self._reading.acquire(timeout=_TURN_TIMEOUT):
-                raise LocalProtocolError("a device reads this mixer: stop it and detach first")
-            core, self._core = self._core, None
-            ffi.release(core)
-            for voice in self._voices:
-                if voice is not None:
-                    voice.playout.detach()
-            self._voices = [None] * len(self._voices)
-            self._reading.release()
-
     # ---- inside ------------------------------------------------------------------------------
 
-    def _open(self) -> CData:
-        if self._core is None:
-            raise ClosedError("the mixer is closed: make another one")
-        return self._core
-
-    def _begin_reading(self) -> None:
-        if not self._reading.acquire(blocking=False):
-            raise LocalProtocolError("one thread or device reads a mixer, another one does now")
+    def _let_go(self) -> None:
+        for voice in self._voices:
+            if voice is not None:
+                voice.playout.detach()
+        self._voices = [None] * len(self._voices)
 
     def _voice_of(self, playout: Playout) -> tuple[int, _Voice]:
         for place, voice in enumerate(self._voices):

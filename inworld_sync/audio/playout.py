@@ -22,12 +22,11 @@ is delay, so the delay is kept where recent arrivals say that it pays.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Final, cast
 
 from inworld_sync._native import ffi, hold
-from inworld_sync.audio._memory import U8, readable
+from inworld_sync.audio._memory import readable
 from inworld_sync.audio._playout_config import (
     SAMPLE_BYTES,
     PlayoutMode,
@@ -36,6 +35,7 @@ from inworld_sync.audio._playout_config import (
     new_config,
 )
 from inworld_sync.audio._playout_names import ItemNumbers
+from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout_events import (
     Cleared,
     PlayoutEvent,
@@ -44,7 +44,7 @@ from inworld_sync.audio.playout_events import (
     PushResult,
     structs,
 )
-from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
+from inworld_sync.errors import AudioError, LocalProtocolError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +61,9 @@ _RESULTS: Final = {
     hold.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
-_CLOSE_TIMEOUT: Final = 1.0
 
 
-class Playout:
+class Playout(Pulled):
     """
     A jitter buffer for PCM.
 
@@ -94,9 +93,6 @@ class Playout:
         :meth:`read`, :meth:`numpy` and :meth:`parts` belong to one thread at a time. All other
         methods may be called from any thread at once.
     """
-
-    # _control serialises everything but reading. _reading is held during a read, and as long as a
-    # device is attached; it is never waited for but by close. Neither is held into user code.
 
     def __init__(
         self,
@@ -133,27 +129,20 @@ class Playout:
         made = ffi.new("struct iw_playout **")
         if hold.iw_playout_create(made, config) != hold.IW_OK:
             raise MemoryError("no memory for a playout")
-        self._core: CData | None = ffi.gc(cast("CData", made[0]), hold.iw_playout_destroy)
-        self._control = threading.Lock()
-        self._reading = threading.Lock()
-        self._attached = False
+        core = ffi.gc(cast("CData", made[0]), hold.iw_playout_destroy)
+        super().__init__("playout", core, SAMPLE_BYTES[output_format] * channels)
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
+        self._input_format: SampleFormat = input_format
         self._output_format: SampleFormat = output_format
         self._input_frame_bytes = SAMPLE_BYTES[input_format] * channels
-        self._output_frame_bytes = SAMPLE_BYTES[output_format] * channels
         self._capacity_ms = capacity_ms
         self._items = ItemNumbers()
         self._tags: dict[int, object] = {}
         self._last_tag = 0
+        self._space = ffi.new("uint8_t *[1]")
         self._cleared = ffi.new("struct iw_playout_cleared[]", hold.IW_PLAYOUT_ITEMS)
         self._events = ffi.new("struct iw_playout_event[]", _EVENTS)
-
-    def __enter__(self) -> Playout:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._core is None:
@@ -170,6 +159,11 @@ class Playout:
     def channels(self) -> int:
         """Samples a frame."""
         return self._channels
+
+    @property
+    def input_format(self) -> SampleFormat:
+        """The form of what is pushed."""
+        return self._input_format
 
     @property
     def output_format(self) -> SampleFormat:
@@ -246,6 +240,49 @@ class Playout:
             raise MemoryError(f"no memory for {frames} frames of sound")
         return _RESULTS[status]
 
+    def push_in_place(
+        self,
+        room_bytes: int,
+        write: Callable[[CData], tuple[int, Hashable, bool] | None],
+        *,
+        now_ns: int | None = None,
+    ) -> PushResult | None:
+        """
+        Queue sound that *write* puts where it will be played from, so that nothing is copied.
+
+        :meth:`Splitter.split_to` pushes the audio of a message so. See :meth:`push`.
+
+        Args:
+            room_bytes: How much *write* may need.
+            write: Called once, at once, with memory for so much. It gives the bytes that it wrote,
+                whole frames in the input format, their item, and whether that ends with them; or
+                None to push nothing. It must not use this playout.
+            now_ns: When it arrived; None means now.
+
+        Returns:
+            As :meth:`push`; None where *write* gave it.
+        """
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        room_frames = room_bytes // self._input_frame_bytes + 1
+        with self._control:
+            core = self._open()
+            if hold.iw_playout_reserve(core, self._space, room_frames) != hold.IW_OK:
+                raise MemoryError(f"no memory for {room_frames} frames of sound")
+            written = write(cast("list[CData]", self._space)[0])
+            if written is None:
+                return None
+            size_bytes, item, end = written
+            status = hold.iw_playout_commit(
+                core,
+                size_bytes // self._input_frame_bytes,
+                self._items.number(item),
+                hold.IW_PLAYOUT_END_OF_ITEM if end else 0,
+                now_ns,
+            )
+            if end and item is None and status == hold.IW_OK:
+                self._items.end_unnamed()
+        return _RESULTS[status]
+
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
         """Say that nothing more of an item will come, so that running out of it is no stall."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
@@ -275,37 +312,6 @@ class Playout:
             raise LocalProtocolError("too many marks or items wait: play or clear them first")
 
     # ---- out ---------------------------------------------------------------------------------
-
-    def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
-        """
-        Fill *out* with the next sound. Never waits.
-
-        Args:
-            out: Any writable contiguous buffer of whole frames in the output format.
-            now_ns: The time at which its first frame is played; None means now.
-
-        Returns:
-            How many of its frames are sound; the others are silence.
-
-        Raises:
-            AudioError: *out* is no whole number of frames.
-            LocalProtocolError: Another thread or a device is reading.
-        """
-        dst = ffi.from_buffer(U8, out, True)
-        frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
-        if rest_bytes:
-            room_bytes = len(dst)
-            del dst  # a traceback would keep the buffer locked
-            raise AudioError(
-                f"a frame is {self._output_frame_bytes} bytes, got room for {room_bytes}: give "
-                "room for whole frames"
-            )
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
-        self._begin_reading()
-        try:
-            return hold.iw_playout_pull(self._open(), dst, frames, now_ns)
-        finally:
-            self._reading.release()
 
     def numpy(
         self, frames: int, *, now_ns: int | None = None
@@ -338,39 +344,6 @@ class Playout:
         finally:
             self._reading.release()
         return [PlayoutPart.from_core(part) for part in structs(parts, count)]
-
-    def attach(self) -> tuple[int, int]:
-        """
-        Give the reading to a device's callback in C, until :meth:`detach`.
-
-        Returns:
-            The addresses of the function ``iw_playout_pull`` of ``csrc/include/iw_playout.h``,
-            and of the ``struct iw_playout`` that it takes first. They are good until
-            :meth:`detach`.
-
-        Raises:
-            LocalProtocolError: Another thread or a device is reading.
-        """
-        self._begin_reading()
-        try:
-            core = self._open()
-        except ClosedError:
-            self._reading.release()
-            raise
-        self._attached = True
-        function = ffi.addressof(hold, "iw_playout_pull")
-        return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
-
-    def detach(self) -> None:
-        """
-        Take the reading back. The device must have stopped calling before.
-
-        Does nothing when no device is attached.
-        """
-        with self._control:
-            if self._attached:
-                self._attached = False
-                self._reading.release()
 
     # ---- control -----------------------------------------------------------------------------
 
@@ -454,32 +427,7 @@ class Playout:
             hold.iw_playout_stats(self._open(), stats)
         return PlayoutStats.from_core(stats, self._sample_rate_hz)
 
-    def close(self) -> None:
-        """
-        Free everything. May be called twice.
-
-        Raises:
-            LocalProtocolError: A device is attached, or a read does not end.
-        """
-        with self._control:
-            if self._core is None:
-                return
-            if self._attached or not self._reading.acquire(timeout=_CLOSE_TIMEOUT):
-                raise LocalProtocolError("a device reads this playout: stop it and detach first")
-            core, self._core = self._core, None
-            ffi.release(core)
-            self._reading.release()
-
     # ---- inside ------------------------------------------------------------------------------
-
-    def _open(self) -> CData:
-        if self._core is None:
-            raise ClosedError("the playout is closed: make another one")
-        return self._core
-
-    def _begin_reading(self) -> None:
-        if not self._reading.acquire(blocking=False):
-            raise LocalProtocolError("one thread or device reads a playout, another one does now")
 
     def _frames(self, latency_ms: float) -> int:
         return max(0, round(latency_ms * self._sample_rate_hz / 1000))

@@ -21,9 +21,15 @@ from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from typing_extensions import Buffer
 
-__all__ = ["Split", "Splitter"]
+    from inworld_sync._native._core import CData
+    from inworld_sync.audio.playout import Playout
+    from inworld_sync.audio.playout_events import PushResult
+
+__all__ = ["Split", "SplitPush", "Splitter"]
 
 # A message of 100 ms of 48 kHz PCM is 13 KB; grown for longer ones.
 _FIRST_ROOM_BYTES: Final = 64 * 1024
@@ -40,6 +46,8 @@ _F32: Final = hold.IW_SPLIT_F32
 _BETWEEN: Final = bytes([hold.IW_SPLIT_BETWEEN])
 _NOTHING: Final = bytes([hold.IW_SPLIT_NOTHING])
 
+_SAMPLE_BYTES: Final = 2
+
 
 class Split(NamedTuple):
     """
@@ -53,6 +61,23 @@ class Split(NamedTuple):
     """
 
     audio: bytes | None
+    rest: bytes
+    picks: tuple[bytes | None, ...]
+
+
+class SplitPush(NamedTuple):
+    """
+    What a message held whose audio went into a playout.
+
+    Attributes:
+        result: What became of it; None where the message has no audio, or names no item.
+        size_bytes: Of the audio as 16-bit samples.
+        rest: As of :class:`Split`.
+        picks: As of :class:`Split`.
+    """
+
+    result: PushResult | None
+    size_bytes: int
     rest: bytes
     picks: tuple[bytes | None, ...]
 
@@ -104,18 +129,14 @@ class Splitter:
         size_bytes = len(source)
         if size_bytes > self._longest_bytes:
             self._grow(size_bytes)
-        audio_bytes = _split_parts(self._room, self._plan, source, size_bytes)
+        audio_bytes = _split_parts(self._room, self._plan, source, size_bytes, _BYTES)
         if audio_bytes >= 0:
             audio = as_bytes(self._audio, audio_bytes)
         elif audio_bytes == _NO_AUDIO:
             audio = None
         else:
             return None
-        text = _string(self._text)
-        rest, *picks = text.split(_BETWEEN)
-        if _NOTHING in text:
-            return _new_split(Split, (audio, rest, tuple(map(_something, picks))))
-        return _new_split(Split, (audio, rest, tuple(picks)))
+        return _new_split(Split, (audio, *self._told()))
 
     def split_into(
         self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
@@ -149,20 +170,85 @@ class Splitter:
             raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
         return None
 
-    def _grow(self, size_bytes: int) -> None:
-        self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
-        text_bytes = 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS
-        # Decoded, a message is shorter than itself.
-        self._audio, self._text = new_output(self._longest_bytes), new_output(text_bytes)
-        self._room = ffi.new(
+    def split_to(
+        self,
+        playout: Playout,
+        message: Buffer,
+        *,
+        item: Hashable = None,
+        item_pick: int | None = None,
+        end: bool = False,
+        now_ns: int | None = None,
+    ) -> SplitPush | None:
+        """
+        Decode a message's audio straight into a playout, from where it is played.
+
+        16-bit audio that is PCM without a header. A playout that takes ``f32`` gets floats.
+
+        Args:
+            playout: Mono or as the audio is; nothing of the audio is kept elsewhere.
+            message: JSON text in UTF-8; not kept.
+            item: What the audio belongs to, see :meth:`Playout.push`.
+            item_pick: Which of the picks names the item, in place of *item*, as a str. Where it
+                is not there, nothing is pushed.
+            end: The item ends with this.
+            now_ns: When it arrived; None means now.
+
+        Returns:
+            None as :meth:`split`, and for audio that is no whole frames; nothing was pushed then.
+        """
+        source = message if type(message) is bytes else _from_buffer(U8, message)
+        size_bytes = len(source)
+        if size_bytes > self._longest_bytes:
+            self._grow(size_bytes)
+        form, factor = (_F32, 2) if playout.input_format == "f32" else (_BYTES, 1)
+        # Of four characters come three bytes.
+        room_bytes = size_bytes * 3 // 4 * factor
+        audio_bytes = 0
+
+        def write(space: CData) -> tuple[int, Hashable, bool] | None:
+            nonlocal audio_bytes
+            room = self._new_room(space, room_bytes)
+            audio_bytes = _split_parts(room, self._plan, source, size_bytes, form)
+            if audio_bytes < 0 or audio_bytes % (_SAMPLE_BYTES * factor * playout.channels):
+                return None
+            if item_pick is None:
+                return audio_bytes, item, end
+            pick = self._told()[1][item_pick]
+            return None if pick is None else (audio_bytes, pick.decode(), end)
+
+        result = playout.push_in_place(room_bytes, write, now_ns=now_ns)
+        if audio_bytes == _NO_AUDIO:
+            audio_bytes = 0
+        elif audio_bytes < 0 or audio_bytes % (_SAMPLE_BYTES * factor * playout.channels):
+            return None
+        return SplitPush(result, audio_bytes // factor, *self._told())
+
+    def _told(self) -> tuple[bytes, tuple[bytes | None, ...]]:
+        """What iw_split_parts has written beside the audio: the rest, and what stands where."""
+        text = _string(self._text)
+        rest, *picks = text.split(_BETWEEN)
+        if _NOTHING in text:
+            return rest, tuple(map(_something, picks))
+        return rest, tuple(picks)
+
+    def _new_room(self, audio: CData, audio_bytes: int) -> CData:
+        return ffi.new(
             "struct iw_split_room *",
             {
-                "audio": ffi.cast("uint8_t *", self._audio),
-                "audio_bytes": self._longest_bytes,
+                "audio": ffi.cast("uint8_t *", audio),
+                "audio_bytes": audio_bytes,
                 "text": ffi.cast("uint8_t *", self._text),
-                "text_bytes": text_bytes,
+                "text_bytes": 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS,
             },
         )
+
+    def _grow(self, size_bytes: int) -> None:
+        self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
+        # Decoded, a message is shorter than itself.
+        self._audio = new_output(self._longest_bytes)
+        self._text = new_output(2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS)
+        self._room = self._new_room(self._audio, self._longest_bytes)
 
 
 def _something(pick: bytes) -> bytes | None:

@@ -120,7 +120,7 @@ static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
     const size_t room_bytes = 2 * size + 2 * IW_SPLIT_MAX_PATHS;
     struct iw_split_room room = {block_of(NULL, size), size, block_of(NULL, room_bytes),
                                  room_bytes};
-    const ptrdiff_t got = iw_split_parts(&room, plan, text, size);
+    const ptrdiff_t got = iw_split_parts(&room, plan, text, size, IW_SPLIT_BYTES);
     const uint8_t *at = room.text + (size - cut);
     size_t path;
 
@@ -147,7 +147,7 @@ static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
         must(*at == 0);
     }
     room.text_bytes--;
-    must(iw_split_parts(&room, plan, text, size) == IW_NO_ROOM);
+    must(iw_split_parts(&room, plan, text, size, IW_SPLIT_BYTES) == IW_NO_ROOM);
     free(room.text);
     free(room.audio);
 }

@@ -168,25 +168,30 @@ static void push(struct run *run)
 
 static void push_in_place(struct run *run)
 {
+    size_t frames = size_below(run, PUSH_MOST);
+    uint32_t flags = below(run, 12) == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
+    enum iw_status status;
     uint8_t *space;
 
-    if (!run->reserved) {
-        size_t frames = size_below(run, PUSH_MOST);
-
+    if (!run->reserved || below(run, 8) == 0) {
         doing = "reserve";
-        if (iw_playout_reserve(run->playout, &space, frames, run->item) != IW_OK)
-            return;
+        require(iw_playout_reserve(run->playout, &space, frames) == IW_OK, "no memory");
         fill(run, space, frames * run->config.channels);
         run->reserved = true;
         run->reserved_frames = frames;
-    } else {
-        size_t frames = (size_t)below(run, run->reserved_frames + 1);
-
-        doing = "commit";
+        return;
+    }
+    doing = "commit";
+    frames = (size_t)below(run, run->reserved_frames + 1);
+    require(iw_playout_commit(run->playout, run->reserved_frames + 1, run->item, flags,
+                              run->now_ns) == IW_BAD_ARGUMENT,
+            "more than was reserved");
+    status = iw_playout_commit(run->playout, frames, run->item, flags, run->now_ns);
+    require(is_push_result(status), "an unknown result");
+    if (status == IW_OK && (frames > 0 || flags)) {
         run->reserved = false;
-        require(is_push_result(iw_playout_commit(run->playout, frames, 0, run->now_ns)),
-                "an unknown result");
-        require(iw_playout_commit(run->playout, 0, 0, run->now_ns) == IW_BAD_ARGUMENT,
+        require(iw_playout_commit(run->playout, 0, run->item, 0, run->now_ns) ==
+                    IW_BAD_ARGUMENT,
                 "a second commit");
     }
 }
@@ -276,8 +281,6 @@ static void clear(struct run *run)
     if (count >= 0) {
         run->item += 2;
         run->position = 0;
-        run->reserved = false;
-        (void)iw_playout_commit(run->playout, 0, 0, run->now_ns);
     }
 }
 
@@ -313,8 +316,8 @@ static void call(struct run *run)
     case 3: mark(run); break;
     case 4:
     case 5: take_events(run); break;
-    case 6: push_in_place(run); break;
-    case 7:
+    case 6:
+    case 7: push_in_place(run); break;
     case 8: ask(run); break;
     default:
         if (below(run, 2))

@@ -1,0 +1,151 @@
+"""What a playout and a mixer have in common: one thread or device pulls sound out of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from inworld_sync._native import ffi, hold
+from inworld_sync.audio._memory import U8
+from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self
+
+    from inworld_sync._native._core import CData
+
+__all__ = ["Pulled"]
+
+_CLOSE_TIMEOUT: Final = 1.0
+
+
+class Pulled:
+    """
+    Gives sound to one reader.
+
+    Thread safety: :meth:`read` belongs to one thread at a time, or to a device. All other methods
+    may be called from any thread at once.
+    """
+
+    # _control serialises everything but reading. _reading is held during a read, and as long as a
+    # device is attached; it is never waited for but by close. Neither is held into user code.
+
+    def __init__(self, kind: str, core: CData, frame_bytes: int) -> None:
+        """
+        Own an object of the core.
+
+        Args:
+            kind: ``playout`` or ``mixer``, as in the names of the core's functions.
+            core: The object, freed with this one.
+            frame_bytes: Of what is read.
+        """
+        self._kind = kind
+        self._core: CData | None = core
+        self._pull = hold.iw_playout_pull if kind == "playout" else hold.iw_mixer_pull
+        self._output_frame_bytes = frame_bytes
+        self._control = threading.Lock()
+        self._reading = threading.Lock()
+        self._attached = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
+        """
+        Fill *out* with the next sound. Never waits.
+
+        Args:
+            out: Any writable contiguous buffer of whole frames in the output format.
+            now_ns: The time at which its first frame is played; None means now.
+
+        Returns:
+            How many of its frames are sound; the others are silence.
+
+        Raises:
+            AudioError: *out* is no whole number of frames.
+            LocalProtocolError: Another thread or a device is reading.
+        """
+        dst = ffi.from_buffer(U8, out, True)
+        frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
+        if rest_bytes:
+            room_bytes = len(dst)
+            del dst  # a traceback would keep the buffer locked
+            raise AudioError(
+                f"a frame is {self._output_frame_bytes} bytes, got room for {room_bytes}: give "
+                "room for whole frames"
+            )
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        self._begin_reading()
+        try:
+            return self._pull(self._open(), dst, frames, now_ns)
+        finally:
+            self._reading.release()
+
+    def attach(self) -> tuple[int, int]:
+        """
+        Give the reading to a device's callback in C, until :meth:`detach`.
+
+        Returns:
+            The addresses of the function that pulls, ``iw_playout_pull`` or ``iw_mixer_pull`` of
+            ``csrc/include``, and of the object that it takes first. They are good until
+            :meth:`detach`.
+
+        Raises:
+            LocalProtocolError: Another thread or a device is reading.
+        """
+        self._begin_reading()
+        try:
+            core = self._open()
+        except ClosedError:
+            self._reading.release()
+            raise
+        self._attached = True
+        function = ffi.addressof(hold, f"iw_{self._kind}_pull")
+        return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
+
+    def detach(self) -> None:
+        """
+        Take the reading back. The device must have stopped calling before.
+
+        Does nothing when no device is attached.
+        """
+        with self._control:
+            if self._attached:
+                self._attached = False
+                self._reading.release()
+
+    def close(self) -> None:
+        """
+        Free everything. May be called twice.
+
+        Raises:
+            LocalProtocolError: A device is attached, or a read does not end.
+        """
+        with self._control:
+            if self._core is None:
+                return
+            if self._attached or not self._reading.acquire(timeout=_CLOSE_TIMEOUT):
+                raise LocalProtocolError(
+                    f"a device reads this {self._kind}: stop it and detach first"
+                )
+            core, self._core = self._core, None
+            ffi.release(core)
+            self._let_go()
+            self._reading.release()
+
+    def _let_go(self) -> None:
+        """For a subclass: the core's object is gone."""
+
+    def _open(self) -> CData:
+        if self._core is None:
+            raise ClosedError(f"the {self._kind} is closed: make another one")
+        return self._core
+
+    def _begin_reading(self) -> None:
+        if not self._reading.acquire(blocking=False):
+            raise LocalProtocolError(
+                f"one thread or device reads a {self._kind}, another one does now"
+            )
