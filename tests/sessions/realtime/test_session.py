@@ -646,9 +646,10 @@ def test_events_that_nobody_takes_do_not_pile_up() -> None:
             threading.Event().wait(0.001)
         left = [e for _, e in zip(range(256), rt.events(timeout=10), strict=False)]
 
-        assert 1000 + 2 + 2 - 256 <= rt.unclaimed_events + 2
+        # Two events came before the pings, and two after them, the last of which may come late.
+        assert rt.unclaimed_events in (1003 - 256, 1004 - 256)
         assert isinstance(left[0], PingReceived)
-        assert 1000 - 254 <= (left[0].timestamp or 0)
+        assert rt.unclaimed_events - 2 == left[0].timestamp
 
 
 def test_an_iteration_that_was_left_does_not_pile_up() -> None:
