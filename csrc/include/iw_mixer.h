@@ -26,6 +26,9 @@ void iw_track_destroy(struct iw_track *track);
  */
 uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns);
 
+/* Up to which position of the playout's stream it is heard; 0 before the first sound. */
+int64_t iw_track_position(const struct iw_track *track, uint64_t now_ns);
+
 /* Source frames that were pulled, heard or about to be. */
 uint64_t iw_track_taken(const struct iw_track *track);
 

@@ -209,9 +209,15 @@ size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part
 ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared *cleared,
                            size_t capacity, uint64_t latency_frames);
 
-/* Frames of an item that were heard, never more than were received; IW_STALE: unknown. */
-int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item,
-                            uint64_t latency_frames);
+/*
+ * How much of the stream was pulled, as a position. What follows from it is asked with such a
+ * position: with this one, with this less what a device has not sounded yet, or with that of
+ * iw_track_position. A greater one counts as this.
+ */
+int64_t iw_playout_pulled(const struct iw_playout *playout);
+
+/* Frames of an item before a position, never more than were received; IW_STALE: unknown. */
+int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item, int64_t until);
 
 /*
  * Report `tag` when `offset_frames` of an item are played; the item may still be to come. An
@@ -221,9 +227,9 @@ int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item,
 enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item,
                                uint64_t offset_frames, uint64_t tag);
 
-/* What happened since the last poll, in order. Returns the count of events. */
+/* What happened up to a position since the last poll, in order. Returns how many events. */
 ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *events,
-                          size_t capacity, uint64_t latency_frames);
+                          size_t capacity, int64_t until);
 
 /* Not zero: fade out and stand still from the next pull on; zero: go on. */
 void iw_playout_pause(struct iw_playout *playout, int paused);

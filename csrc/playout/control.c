@@ -192,13 +192,17 @@ ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared
     return (ptrdiff_t)count;
 }
 
-int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item_id,
-                            uint64_t latency_frames)
+int64_t iw_playout_pulled(const struct iw_playout *playout)
+{
+    return iwp_commit_position(iwp_load(&playout->shared.commit));
+}
+
+int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item_id, int64_t until)
 {
     const struct iwp_item *item = iwp_item_find(playout, item_id);
-    int64_t position = iwp_commit_position(iwp_load(&playout->shared.commit));
+    int64_t pulled = iw_playout_pulled(playout);
 
-    return item == NULL ? IW_STALE : iwp_item_heard(item, position - (int64_t)latency_frames);
+    return item == NULL ? IW_STALE : iwp_item_heard(item, until < pulled ? until : pulled);
 }
 
 /* ---- figures ----------------------------------------------------------------------------- */

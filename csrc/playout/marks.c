@@ -184,14 +184,15 @@ uint64_t iwp_cancel_marks(struct iw_playout *playout, const struct iwp_item *ite
 }
 
 ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *events,
-                          size_t capacity, uint64_t latency_frames)
+                          size_t capacity, int64_t until)
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_shared *shared = &playout->shared;
     /* A notice is older than the position that is read after it. */
     uint64_t written = iwp_load(&shared->notices_written);
     uint64_t read = iwp_load(&shared->notices_read);
-    int64_t position = iwp_commit_position(iwp_load(&shared->commit)) - (int64_t)latency_frames;
+    int64_t pulled = iw_playout_pulled(playout);
+    int64_t position = until < pulled ? until : pulled;
     size_t count = producer->told_count < capacity ? producer->told_count : capacity;
 
     memcpy(events, producer->told, count * sizeof *events);
@@ -199,11 +200,9 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
     memmove(producer->told, producer->told + count, producer->told_count * sizeof *events);
     while (count < capacity && producer->told_count == 0) {
         const struct iwp_notice *notice = &shared->notices[read % IWP_RING];
-        int64_t until = position;
+        bool noticed = read != written && notice->position < position;
 
-        if (read != written && notice->position < position)
-            until = notice->position;
-        if (iwp_next_event(playout, until, &events[count])) {
+        if (iwp_next_event(playout, noticed ? notice->position : position, &events[count])) {
             count++;
         } else if (read != written) {
             events[count++] = (struct iw_playout_event){

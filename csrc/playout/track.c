@@ -21,14 +21,22 @@ enum {
 struct stretch {
     struct iwp_word begin_ns;
     struct iwp_word frames;
-    struct iwp_word source;
+    struct iwp_word source;   /* frames before it */
+    struct iwp_word position; /* of the first of its own */
     struct iwp_word source_frames;
+};
+
+/* Where a track is. Frames count what is heard; positions leap over what never is. */
+struct place {
+    uint64_t frames;
+    uint64_t position;
 };
 
 struct iw_track {
     double ns_per_frame;
     struct iwp_word noted; /* stretches */
     struct iwp_word taken; /* source frames */
+    uint64_t end;          /* the position behind them; the consumer's */
     struct stretch history[HISTORY];
 };
 
@@ -56,19 +64,23 @@ static uint64_t ns_of(const struct iw_track *track, uint64_t frames)
     return (uint64_t)((double)frames * track->ns_per_frame);
 }
 
-static void note(struct iw_track *track, uint64_t begin_ns, uint64_t frames,
-                 uint64_t source_frames)
+static void note(struct iw_track *track, uint64_t begin_ns, const struct iw_playout_part *part)
 {
     uint64_t noted = iwp_load(&track->noted);
     uint64_t taken = iwp_load(&track->taken);
     struct stretch *stretch = &track->history[noted % HISTORY];
 
+    /* What stands for no sound of the source stands still. */
+    if (part->source_frames > 0)
+        track->end = (uint64_t)part->position;
     iwp_store(&stretch->begin_ns, begin_ns);
-    iwp_store(&stretch->frames, frames);
+    iwp_store(&stretch->frames, part->output_frames);
     iwp_store(&stretch->source, taken);
-    iwp_store(&stretch->source_frames, source_frames);
+    iwp_store(&stretch->position, track->end);
+    iwp_store(&stretch->source_frames, part->source_frames);
+    track->end += part->source_frames;
     /* In this order: nothing is heard that was not taken. */
-    iwp_store(&track->taken, taken + source_frames);
+    iwp_store(&track->taken, taken + part->source_frames);
     iwp_store(&track->noted, noted + 1);
 }
 
@@ -78,45 +90,56 @@ void iwp_track_note(struct iw_track *track, const struct iw_playout_part *parts,
     uint64_t before = 0;
 
     for (size_t i = 0; i < count; i++) {
-        note(track, heard_ns + ns_of(track, before), parts[i].output_frames,
-             parts[i].source_frames);
+        note(track, heard_ns + ns_of(track, before), &parts[i]);
         before += parts[i].output_frames;
     }
 }
 
-/* Source frames heard at `now_ns`, as the newest `noted` stretches have it. */
-static uint64_t look(const struct iw_track *track, uint64_t noted, uint64_t now_ns)
+/* What is heard at `now_ns`, as the newest `noted` stretches have it. */
+static struct place look(const struct iw_track *track, uint64_t noted, uint64_t now_ns)
 {
     uint64_t oldest = noted > LOOK_BACK ? noted - LOOK_BACK : 0;
-    uint64_t source = 0;
+    struct place place = {0, 0};
 
     for (uint64_t at = noted; at > oldest; at--) {
         const struct stretch *stretch = &track->history[(at - 1) % HISTORY];
         uint64_t begin_ns = iwp_load(&stretch->begin_ns);
         uint64_t length_ns = ns_of(track, iwp_load(&stretch->frames));
-        uint64_t source_frames = iwp_load(&stretch->source_frames);
+        uint64_t heard = iwp_load(&stretch->source_frames);
 
-        source = iwp_load(&stretch->source);
+        place.frames = iwp_load(&stretch->source);
+        place.position = iwp_load(&stretch->position);
         if (now_ns < begin_ns)
             continue;
-        if (now_ns - begin_ns >= length_ns)
-            return source + source_frames;
-        return source + (uint64_t)((double)(now_ns - begin_ns) / (double)length_ns *
-                                   (double)source_frames);
+        if (now_ns - begin_ns < length_ns)
+            heard = (uint64_t)((double)(now_ns - begin_ns) / (double)length_ns * (double)heard);
+        place.frames += heard;
+        place.position += heard;
+        return place;
     }
-    return source;
+    return place;
+}
+
+static struct place place_at(const struct iw_track *track, uint64_t now_ns)
+{
+    struct place place;
+    uint64_t noted;
+
+    do {
+        noted = iwp_load(&track->noted);
+        place = look(track, noted, now_ns);
+    } while (iwp_load(&track->noted) - noted >= HISTORY - LOOK_BACK);
+    return place;
 }
 
 uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns)
 {
-    uint64_t noted;
-    uint64_t source;
+    return place_at(track, now_ns).frames;
+}
 
-    do {
-        noted = iwp_load(&track->noted);
-        source = look(track, noted, now_ns);
-    } while (iwp_load(&track->noted) - noted >= HISTORY - LOOK_BACK);
-    return source;
+int64_t iw_track_position(const struct iw_track *track, uint64_t now_ns)
+{
+    return (int64_t)place_at(track, now_ns).position;
 }
 
 uint64_t iw_track_taken(const struct iw_track *track)

@@ -60,6 +60,15 @@ class Track:
         now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
         return hold.iw_track_heard(self.pointer, now_ns)
 
+    def position_frames(self, now_ns: int | None = None) -> int:
+        """
+        Up to where the playout's stream is heard; what :meth:`Playout.poll` goes by.
+
+        Unlike :meth:`heard_frames` it leaps over what was dropped, lost or skipped.
+        """
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        return hold.iw_track_position(self.pointer, now_ns)
+
     @property
     def taken_frames(self) -> int:
         """Frames of the source that were read, heard or about to be."""

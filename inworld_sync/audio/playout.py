@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from inworld_sync._native._core import CData
+    from inworld_sync.audio.mixer import Track
 
 __all__ = ["Playout"]
 
@@ -373,40 +374,47 @@ class Playout(Pulled):
                 for cleared in structs(self._cleared, count)
             }
 
-    def position_ms(self, item: Hashable = None, *, latency_ms: float = 0.0) -> float:
+    def position_ms(
+        self, item: Hashable = None, *, latency_ms: float = 0.0, track: Track | None = None
+    ) -> float:
         """
         How much of an item was played, never more than was pushed.
 
         Args:
             item: As given to :meth:`push`; None means the item without a name that is under way.
             latency_ms: What the device has taken and not yet sounded.
+            track: Of the mixer that reads this playout: what is heard by now, exactly.
 
         Raises:
             LocalProtocolError: The item is unknown: never pushed, or over for long.
         """
         with self._control:
-            core = self._open()
-            number, latency_frames = self._items.known(item), self._frames(latency_ms)
-            frames = hold.iw_playout_position(core, number, latency_frames)
+            until = self._until(latency_ms, track, None)
+            frames = hold.iw_playout_position(self._open(), self._items.known(item), until)
         if frames < 0:
             raise LocalProtocolError(f"item {item!r} is unknown: push some of it first")
         return frames * 1000 / self._sample_rate_hz
 
-    def poll(self, *, latency_ms: float = 0.0) -> list[PlayoutEvent]:
+    def poll(
+        self, *, latency_ms: float = 0.0, track: Track | None = None, now_ns: int | None = None
+    ) -> list[PlayoutEvent]:
         """
         What happened since the last poll, in order; an empty list when nothing did.
 
+        Marks and items are reported when they are heard. A latency is right while sound plays on;
+        with a *track* it is also right where the sound pauses.
+
         Args:
-            latency_ms: What the device has taken and not yet sounded: marks and items are
-                reported when they are heard.
+            latency_ms: What the device has taken and not yet sounded.
+            track: Of the mixer that reads this playout: what is heard by *now_ns*, exactly.
+            now_ns: The time; None means now.
         """
         found: list[PlayoutEvent] = []
         with self._control:
-            core = self._open()
-            latency_frames = self._frames(latency_ms)
+            until = self._until(latency_ms, track, now_ns)
             count = _EVENTS
             while count == _EVENTS:
-                count = hold.iw_playout_poll(core, self._events, _EVENTS, latency_frames)
+                count = hold.iw_playout_poll(self._open(), self._events, _EVENTS, until)
                 found += [self._event(event) for event in structs(self._events, count)]
         return found
 
@@ -428,6 +436,12 @@ class Playout(Pulled):
         return PlayoutStats.from_core(stats, self._sample_rate_hz)
 
     # ---- inside ------------------------------------------------------------------------------
+
+    def _until(self, latency_ms: float, track: Track | None, now_ns: int | None) -> int:
+        """The position up to which the stream is heard."""
+        if track is not None:
+            return track.position_frames(now_ns)
+        return hold.iw_playout_pulled(self._open()) - self._frames(latency_ms)
 
     def _frames(self, latency_ms: float) -> int:
         return max(0, round(latency_ms * self._sample_rate_hz / 1000))

@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from inworld_sync import _native
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.playout_events import PlayoutEventKind
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, LocalProtocolError
 
 from support.playing import PER_MS, RATE_HZ, counting
@@ -220,6 +221,50 @@ def test_track_tells_when_it_is_heard() -> None:
     assert track.heard_frames(start_ns + 20_000_000) == 20 * PER_MS
     assert track.heard_frames(start_ns + 80_000_000) == 50 * PER_MS == track.taken_frames
     assert mixer.unheard_frames(start_ns + 20_000_000) == 30 * PER_MS
+
+
+def test_marks_before_a_pause_are_told_in_time() -> None:
+    """
+    A mark is told when it is heard, also where the sound then pauses.
+
+    With a latency alone the marks of the last few milliseconds waited until more was played.
+    """
+    mixer = Mixer(RATE_HZ)
+    playout = steady(50, 0.25)
+    track = mixer.add(playout)
+    playout.mark("item", 45, "late")
+    out = bytearray(2 * 50 * PER_MS)
+    mixer.read(out, now_ns=0)
+    mixer.read(out, now_ns=50_000_000)
+
+    def tags(now_ms: float) -> list[object]:
+        events = playout.poll(track=track, now_ns=round(now_ms * 1e6))
+        return [event.tag for event in events if event.kind is PlayoutEventKind.MARK]
+
+    assert [] == tags(44.9)
+    assert ["late"] == tags(45.1)
+    assert [] == tags(1000)
+
+
+def test_position_by_track_follows_a_clear() -> None:
+    """Behind a clear, what is heard of the next item counts from its own first sample."""
+    mixer = Mixer(RATE_HZ)
+    playout = steady(200, 0.25, "first")
+    track = mixer.add(playout)
+    out = bytearray(2 * 20 * PER_MS)
+    mixer.read(out, now_ns=0)
+    assert playout.clear()["first"].heard_ms == 25
+    playout.push(counting(0, 100 * PER_MS), item="second", end=True)
+    playout.mark("second", 10, "mark")
+    mixer.read(out, now_ns=20_000_000)
+
+    # 5 ms of the fade come first.
+    start = 200 * PER_MS
+    expected = {10: 10 * PER_MS, 25: start, 30: start + 5 * PER_MS, 40: start + 15 * PER_MS}
+    assert expected == {ms: track.position_frames(ms * 1_000_000) for ms in expected}
+    marks = [event.tag for event in playout.poll(track=track, now_ns=34_900_000)]
+    assert "mark" not in marks
+    assert "mark" in [event.tag for event in playout.poll(track=track, now_ns=35_100_000)]
 
 
 def test_track_outlives_its_mixer() -> None:

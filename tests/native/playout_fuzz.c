@@ -239,7 +239,9 @@ static void take_events(struct run *run)
     ptrdiff_t count;
 
     doing = "poll";
-    count = iw_playout_poll(run->playout, events, capacity, size_below(run, 4000));
+    count = iw_playout_poll(run->playout, events, capacity,
+                            iw_playout_pulled(run->playout) + 100 -
+                                (int64_t)size_below(run, 4000));
     require(count >= 0 && (size_t)count <= capacity, "a count");
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
@@ -287,7 +289,7 @@ static void clear(struct run *run)
 static void ask(struct run *run)
 {
     struct iw_playout_stats stats;
-    int64_t position = iw_playout_position(run->playout, run->item, 0);
+    int64_t position = iw_playout_position(run->playout, run->item, INT64_MAX);
 
     doing = "position";
     require(position >= 0 || position == IW_STALE, "an unknown result");

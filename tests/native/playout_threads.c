@@ -204,7 +204,7 @@ static void take_events(void)
     ptrdiff_t count;
 
     do {
-        count = iw_playout_poll(playout, polled, 32, 0);
+        count = iw_playout_poll(playout, polled, 32, INT64_MAX);
         for (ptrdiff_t i = 0; i < count; i++) {
             events[polled[i].type]++;
             if (polled[i].type == IW_PLAYOUT_MARK)
@@ -227,7 +227,7 @@ static void set_mark(unsigned *random)
 
 static void ask(int64_t *last)
 {
-    int64_t position = iw_playout_position(playout, item, 0);
+    int64_t position = iw_playout_position(playout, item, INT64_MAX);
     struct iw_playout_stats stats;
 
     if (position == IW_STALE)
