@@ -11,11 +11,7 @@
 
 /* ---- audio out of JSON ------------------------------------------------------------------- */
 
-enum {
-    IW_SPLIT_MAX_PATHS = 12,
-    IW_SPLIT_MAX_DEPTH = 6,
-    IW_SPLIT_MAX_TEXT = 512
-};
+enum { IW_SPLIT_MAX_PATHS = 12, IW_SPLIT_MAX_DEPTH = 6, IW_SPLIT_MAX_TEXT = 512 };
 
 /* Where a message holds its audio, and what else is wanted of it. */
 struct iw_split_plan;
@@ -140,8 +136,21 @@ enum { IW_FRAME_HEADER_BYTES = 14 };
  * exist and for cut samples.
  */
 ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, size_t head_bytes,
-                        const uint8_t *audio, size_t audio_bytes, int form,
-                        const uint8_t *tail, size_t tail_bytes, const uint8_t *mask);
+                        const uint8_t *audio, size_t audio_bytes, int form, const uint8_t *tail,
+                        size_t tail_bytes, const uint8_t *mask);
+
+/*
+ * Build one whole WebSocket frame, masked, of any kind.
+ *
+ * dst        out; on failure its content is undefined
+ * dst_bytes  the room at dst; IW_FRAME_HEADER_BYTES and the payload
+ * opcode     0 to 15
+ * mask       as for iw_frame_text
+ *
+ * Returns the bytes of the frame, or IW_NO_ROOM.
+ */
+ptrdiff_t iw_frame_plain(uint8_t *dst, size_t dst_bytes, int opcode, const uint8_t *payload,
+                         size_t payload_bytes, const uint8_t *mask);
 
 /* cffi: end */
 

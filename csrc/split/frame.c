@@ -4,8 +4,8 @@
 #include "common/iwp_kernels.h"
 #include "include/iw_message.h"
 
-/* FIN and opcode 1, text; the mask bit stands in the next byte. */
-enum { FIN_TEXT = 0x81, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
+/* FIN stands above the opcode, the mask bit above the length. */
+enum { FIN = 0x80, TEXT = 1, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
 
 /* Converted at a time; what comes out of it is a multiple of 3 bytes, so groups are whole. */
 enum { BLOCK_SAMPLES = 1536, BLOCK_BYTES = BLOCK_SAMPLES * 2 };
@@ -15,8 +15,7 @@ static ptrdiff_t wire_bytes(int form, size_t audio_bytes)
 {
     switch (form) {
     case IW_FRAME_BYTES: return (ptrdiff_t)audio_bytes;
-    case IW_FRAME_S16_FROM_F32:
-        return audio_bytes % 4 == 0 ? (ptrdiff_t)(audio_bytes / 2) : -1;
+    case IW_FRAME_S16_FROM_F32: return audio_bytes % 4 == 0 ? (ptrdiff_t)(audio_bytes / 2) : -1;
     case IW_FRAME_ULAW_FROM_S16:
     case IW_FRAME_ALAW_FROM_S16:
         return audio_bytes % 2 == 0 ? (ptrdiff_t)(audio_bytes / 2) : -1;
@@ -24,18 +23,25 @@ static ptrdiff_t wire_bytes(int form, size_t audio_bytes)
     }
 }
 
-static size_t put_header(uint8_t *dst, uint64_t payload_bytes)
+/* Put a whole header at dst, and its key into *key; give the payload's place. */
+static uint8_t *put_header(uint8_t *dst, int opcode, uint64_t payload_bytes,
+                           const uint8_t *mask, uint32_t *key)
 {
     size_t length_bytes = payload_bytes < LENGTH_16 ? 0 : payload_bytes <= 0xFFFF ? 2 : 8;
 
-    dst[0] = FIN_TEXT;
-    dst[1] = (uint8_t)(MASKED | (length_bytes == 0   ? payload_bytes
+    *dst++ = (uint8_t)(FIN | opcode);
+    *dst++ = (uint8_t)(MASKED | (length_bytes == 0   ? payload_bytes
                                  : length_bytes == 2 ? LENGTH_16
                                                      : LENGTH_64));
     for (size_t i = 0; i < length_bytes; i++) {
-        dst[2 + i] = (uint8_t)(payload_bytes >> 8 * (length_bytes - 1 - i));
+        *dst++ = (uint8_t)(payload_bytes >> 8 * (length_bytes - 1 - i));
     }
-    return 2 + length_bytes;
+    *key = 0;
+    for (int i = 0; i < 4; i++) {
+        *dst++ = mask[i];
+        *key |= (uint32_t)mask[i] << 8 * i;
+    }
+    return dst;
 }
 
 /* Encode what `form` makes of the audio; the room at dst is known to suffice. */
@@ -71,27 +77,39 @@ static void put_audio(uint8_t *dst, size_t dst_bytes, const uint8_t *audio, size
 }
 
 ptrdiff_t iw_frame_text(uint8_t *dst, size_t dst_bytes, const uint8_t *head, size_t head_bytes,
-                        const uint8_t *audio, size_t audio_bytes, int form,
-                        const uint8_t *tail, size_t tail_bytes, const uint8_t *mask)
+                        const uint8_t *audio, size_t audio_bytes, int form, const uint8_t *tail,
+                        size_t tail_bytes, const uint8_t *mask)
 {
     ptrdiff_t plain_bytes = wire_bytes(form, audio_bytes);
-    size_t text_bytes, payload_bytes, at;
-    uint32_t key = 0;
+    size_t text_bytes, payload_bytes;
     uint8_t *payload;
+    uint32_t key;
 
-    if (plain_bytes < 0) return IW_BAD_ARGUMENT;
+    if (plain_bytes < 0)
+        return IW_BAD_ARGUMENT;
     text_bytes = ((size_t)plain_bytes + 2) / 3 * 4;
     payload_bytes = head_bytes + text_bytes + tail_bytes;
-    if (dst_bytes < IW_FRAME_HEADER_BYTES + payload_bytes) return IW_NO_ROOM;
-    at = put_header(dst, payload_bytes);
-    for (int i = 0; i < 4; i++) {
-        dst[at++] = mask[i];
-        key |= (uint32_t)mask[i] << 8 * i;
-    }
-    payload = dst + at;
+    if (dst_bytes < IW_FRAME_HEADER_BYTES + payload_bytes)
+        return IW_NO_ROOM;
+    payload = put_header(dst, TEXT, payload_bytes, mask, &key);
     memcpy(payload, head, head_bytes);
     put_audio(payload + head_bytes, text_bytes, audio, audio_bytes, form);
     memcpy(payload + head_bytes + text_bytes, tail, tail_bytes);
     iwp_kernels_active()->ws_mask(payload, payload, payload_bytes, key);
-    return (ptrdiff_t)(at + payload_bytes);
+    return payload - dst + (ptrdiff_t)payload_bytes;
+}
+
+ptrdiff_t iw_frame_plain(uint8_t *dst, size_t dst_bytes, int opcode, const uint8_t *payload,
+                         size_t payload_bytes, const uint8_t *mask)
+{
+    uint8_t *masked;
+    uint32_t key;
+
+    if (dst_bytes < IW_FRAME_HEADER_BYTES ||
+        dst_bytes - IW_FRAME_HEADER_BYTES < payload_bytes) {
+        return IW_NO_ROOM;
+    }
+    masked = put_header(dst, opcode, payload_bytes, mask, &key);
+    iwp_kernels_active()->ws_mask(masked, payload, payload_bytes, key);
+    return masked - dst + (ptrdiff_t)payload_bytes;
 }

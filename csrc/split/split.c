@@ -40,7 +40,7 @@ struct walk {
     struct iw_split_result *result;
     int form;
     enum iw_status status;
-    size_t cut_bytes; /* of the audio's text, once it was met */
+    size_t cut_bytes;                  /* of the audio's text, once it was met */
     unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key stood at this depth */
 };
 
@@ -52,11 +52,14 @@ static int add_path(struct iw_split_plan *plan, unsigned path, size_t *used, con
     unsigned depth = 0;
     size_t begin = 0;
 
-    if (bytes == 0 || bytes + 1 > IW_SPLIT_MAX_TEXT - *used) return 0;
+    if (bytes == 0 || bytes + 1 > IW_SPLIT_MAX_TEXT - *used)
+        return 0;
     memcpy(plan->text + *used, text, bytes + 1);
     for (size_t at = 0; at <= bytes; at++) {
-        if (at < bytes && text[at] != '.') continue;
-        if (depth == IW_SPLIT_MAX_DEPTH || at == begin) return 0;
+        if (at < bytes && text[at] != '.')
+            continue;
+        if (depth == IW_SPLIT_MAX_DEPTH || at == begin)
+            return 0;
         plan->keys[path][depth].offset = (uint16_t)(*used + begin);
         plan->keys[path][depth].bytes = (uint16_t)(at - begin);
         depth++;
@@ -72,9 +75,11 @@ struct iw_split_plan *iw_split_plan_create(const char *paths, size_t path_count)
     struct iw_split_plan *plan;
     size_t used = 0;
 
-    if (paths == NULL || path_count < 1 || path_count > IW_SPLIT_MAX_PATHS) return NULL;
+    if (paths == NULL || path_count < 1 || path_count > IW_SPLIT_MAX_PATHS)
+        return NULL;
     plan = calloc(1, sizeof *plan);
-    if (plan == NULL) return NULL;
+    if (plan == NULL)
+        return NULL;
     plan->path_count = (unsigned)path_count;
     for (unsigned path = 0; path < plan->path_count; path++) {
         if (!add_path(plan, path, &used, paths)) {
@@ -106,7 +111,8 @@ static const uint8_t *give_up(struct walk *walk, enum iw_status status)
 
 static const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
 {
-    while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) at++;
+    while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
+        at++;
     return at;
 }
 
@@ -117,15 +123,19 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
     const uint8_t *near = end - begin < SHORT_TEXT ? end : begin + SHORT_TEXT;
 
     for (; at < near && *at != '\\'; at++) {
-        if (*at == '"') return at;
+        if (*at == '"')
+            return at;
     }
     while (at < end) {
         const uint8_t *quote = memchr(at, '"', (size_t)(end - at));
         const uint8_t *slash = quote;
 
-        if (quote == NULL) return NULL;
-        while (slash > begin && slash[-1] == '\\') slash--;
-        if ((quote - slash) % 2 == 0) return quote;
+        if (quote == NULL)
+            return NULL;
+        while (slash > begin && slash[-1] == '\\')
+            slash--;
+        if ((quote - slash) % 2 == 0)
+            return quote;
         at = quote + 1;
     }
     return NULL;
@@ -135,7 +145,8 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
 static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
 {
     for (; at < end && *at != '\\'; at++) {
-        if (*at == '"') return at;
+        if (*at == '"')
+            return at;
     }
     return NULL;
 }
@@ -145,7 +156,8 @@ static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
 
-    while (at < end && *at > ' ' && *at != ',' && *at != '}' && *at != ']') at++;
+    while (at < end && *at > ' ' && *at != ',' && *at != '}' && *at != ']')
+        at++;
     return at > begin ? at : NULL;
 }
 
@@ -168,18 +180,22 @@ static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
     while (at < end) {
         if (*at == '"') {
             at = string_end(at + 1, end);
-            if (at == NULL) return NULL;
+            if (at == NULL)
+                return NULL;
         } else if (is_opening(*at)) {
             depth++;
         } else if (is_closing(*at)) {
-            if (depth == 0) return NULL;
+            if (depth == 0)
+                return NULL;
             depth--;
         } else if (depth == 0) {
             return skip_word(at, end);
         }
         at++;
-        if (depth == 0) return at;
-        while (at < end && *at != '"' && !is_opening(*at) && !is_closing(*at)) at++;
+        if (depth == 0)
+            return at;
+        while (at < end && *at != '"' && !is_opening(*at) && !is_closing(*at))
+            at++;
     }
     return NULL;
 }
@@ -207,7 +223,8 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
         size_t taken = left < BLOCK_CHARACTERS ? left : BLOCK_CHARACTERS;
         struct iwp_base64_span span = iwp_base64_decode_until(block, sizeof block, at, taken);
 
-        if (span.written_bytes % 2 != 0) return give_up(walk, IW_NOT_PLAIN);
+        if (span.written_bytes % 2 != 0)
+            return give_up(walk, IW_NOT_PLAIN);
         if (span.written_bytes * 2 > walk->dst_bytes - written) {
             return give_up(walk, IW_NO_ROOM);
         }
@@ -216,7 +233,8 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
         written += span.written_bytes * 2;
         at += span.read_bytes;
         /* Padding ends the text; what follows it in another block is not more of it. */
-        if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=') break;
+        if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=')
+            break;
     }
     walk->result->audio_bytes = written;
     return at;
@@ -228,7 +246,8 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
     const uint8_t *at =
         walk->form == IW_SPLIT_F32 ? decode_floats(walk, begin) : decode_bytes(walk, begin);
 
-    if (at == NULL) return NULL;
+    if (at == NULL)
+        return NULL;
     /* What ends the base64 must end the string: else it holds an escape, or is bad, or too
      * long for dst, which the caller sees by its size. */
     if (at >= walk->end || *at != '"') {
@@ -251,7 +270,8 @@ static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t 
     const uint8_t *end = skip_value(begin, walk->end);
     size_t inner;
 
-    if (end == NULL) return give_up(walk, IW_NOT_PLAIN);
+    if (end == NULL)
+        return give_up(walk, IW_NOT_PLAIN);
     inner = (size_t)(end - begin);
     span->offset_bytes = (size_t)(begin - walk->src) - walk->cut_bytes;
     span->size_bytes = inner;
@@ -295,14 +315,18 @@ static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned 
 {
     const struct iw_split_plan *plan = walk->plan;
 
-    if ((walk->seen[depth] & found) != 0) return give_up(walk, IW_NOT_PLAIN);
+    if ((walk->seen[depth] & found) != 0)
+        return give_up(walk, IW_NOT_PLAIN);
     walk->seen[depth] |= found;
     for (unsigned path = 0; path < plan->path_count; path++) {
-        if ((found >> path & 1) == 0 || plan->depth[path] != depth + 1) continue;
-        if (path == 0 && *at == '"') return take_audio(walk, at + 1);
+        if ((found >> path & 1) == 0 || plan->depth[path] != depth + 1)
+            continue;
+        if (path == 0 && *at == '"')
+            return take_audio(walk, at + 1);
         return take_span(walk, path, at);
     }
-    if (*at == '{') return walk_object(walk, at, found, depth + 1);
+    if (*at == '{')
+        return walk_object(walk, at, found, depth + 1);
     at = skip_value(at, walk->end);
     return at != NULL ? at : give_up(walk, IW_NOT_PLAIN);
 }
@@ -314,23 +338,30 @@ static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned
     const uint8_t *end = walk->end;
 
     at = skip_space(at + 1, end);
-    if (at < end && *at == '}') return at + 1;
+    if (at < end && *at == '}')
+        return at + 1;
     while (at < end && *at == '"') {
         const uint8_t *key = at + 1;
         const uint8_t *quote = key_end(key, end);
         unsigned found;
 
-        if (quote == NULL) break;
+        if (quote == NULL)
+            break;
         at = skip_space(quote + 1, end);
-        if (at >= end || *at != ':') break;
+        if (at >= end || *at != ':')
+            break;
         at = skip_space(at + 1, end);
-        if (at >= end) break;
+        if (at >= end)
+            break;
         found = match_key(walk->plan, live, depth, key, (size_t)(quote - key));
         at = found != 0 ? walk_value(walk, at, found, depth) : skip_value(at, end);
-        if (at == NULL) break;
+        if (at == NULL)
+            break;
         at = skip_space(at, end);
-        if (at < end && *at == '}') return at + 1;
-        if (at >= end || *at != ',') break;
+        if (at < end && *at == '}')
+            return at + 1;
+        if (at >= end || *at != ',')
+            break;
         at = skip_space(at + 1, end);
     }
     return give_up(walk, walk->status == IW_OK ? IW_NOT_PLAIN : walk->status);
@@ -349,15 +380,18 @@ enum iw_status iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_
                         .form = form};
     const uint8_t *at = skip_space(src, walk.end);
 
-    if (form != IW_SPLIT_BYTES && form != IW_SPLIT_F32) return IW_BAD_ARGUMENT;
+    if (form != IW_SPLIT_BYTES && form != IW_SPLIT_F32)
+        return IW_BAD_ARGUMENT;
     result->audio_bytes = 0;
     for (unsigned path = 0; path < plan->path_count; path++) {
         result->spans[path].offset_bytes = 0;
         result->spans[path].size_bytes = 0;
         result->spans[path].kind = IW_SPLIT_ABSENT;
     }
-    if (at >= walk.end || *at != '{') return IW_NOT_PLAIN;
+    if (at >= walk.end || *at != '{')
+        return IW_NOT_PLAIN;
     at = walk_object(&walk, at, (1u << plan->path_count) - 1u, 0);
-    if (at == NULL) return walk.status;
+    if (at == NULL)
+        return walk.status;
     return skip_space(at, walk.end) == walk.end ? IW_OK : IW_NOT_PLAIN;
 }

@@ -282,6 +282,16 @@ class Lib:
     IW_FRAME_ULAW_FROM_S16: Final[int]
     IW_FRAME_ALAW_FROM_S16: Final[int]
     IW_FRAME_HEADER_BYTES: Final[int]
+    def iw_frame_plain(
+        self,
+        dst: CData,
+        dst_bytes: int,
+        opcode: int,
+        payload: _In,
+        payload_bytes: int,
+        mask: _In,
+        /,
+    ) -> int: ...
     def iw_frame_text(
         self,
         dst: CData,

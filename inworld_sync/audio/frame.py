@@ -20,12 +20,33 @@ from inworld_sync.errors import AudioError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["FrameBuilder", "FrameForm"]
+__all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
 # Bound here, since a look-up in the library costs as much as a short call.
 _from_buffer: Final = ffi.from_buffer
 _frame_text: Final = hold.iw_frame_text
+_frame_plain: Final = hold.iw_frame_plain
+_HEADER_BYTES: Final = hold.IW_FRAME_HEADER_BYTES
 _random_bytes: Final = os.urandom
+
+
+def build_frame(opcode: int, payload: bytes) -> bytes:
+    """
+    Build one whole frame, masked with a fresh and random key.
+
+    Source: RFC 6455, section 5.2; and 5.3: each frame of a client has its own unpredictable key.
+
+    Args:
+        opcode: 0 to 15.
+        payload: As it is to be received.
+
+    Thread safety: may be called from any thread at once.
+    """
+    size_bytes = len(payload)
+    room_bytes = size_bytes + _HEADER_BYTES
+    room = new_output(room_bytes)
+    written = _frame_plain(room, room_bytes, opcode, payload, size_bytes, _random_bytes(4))
+    return as_bytes(room, written)
 
 
 class FrameForm(enum.Enum):
@@ -58,7 +79,7 @@ class FrameBuilder:
         self._tail = tail.encode()
         self._form: int = form.value
         self._head_bytes, self._tail_bytes = len(self._head), len(self._tail)
-        self._around_bytes = hold.IW_FRAME_HEADER_BYTES + self._head_bytes + self._tail_bytes
+        self._around_bytes = _HEADER_BYTES + self._head_bytes + self._tail_bytes
 
     def build(self, audio: Buffer) -> bytes:
         """

@@ -1,12 +1,11 @@
 """
-WebSocket frames: taking them out of received bytes, and building them.
+WebSocket frames: taking them out of received bytes, and what stands in them.
 
 No I/O, no clock, no lock. Source of the rules: RFC 6455, section 5.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 
 from inworld_sync.audio.masking import mask
@@ -22,7 +21,6 @@ __all__ = [
     "TEXT",
     "FrameBuffer",
     "FrameError",
-    "build_frame",
     "close_payload",
     "parse_close",
     "unmask",
@@ -164,23 +162,6 @@ def _check_first_byte(first: int, size: int) -> None:
             raise FrameError("the server fragmented a control frame")
         if size > _MAX_CONTROL_BYTES:
             raise FrameError(f"a control frame holds at most 125 bytes, the server sent {size}")
-
-
-def build_frame(opcode: int, payload: bytes) -> bytes:
-    """
-    Build one whole frame with a fresh mask.
-
-    Source: RFC 6455, section 5.3: each frame of a client has its own unpredictable key.
-    """
-    size = len(payload)
-    if size < 126:
-        header = struct.pack("!BB", FIN | opcode, _MASKED | size)
-    elif size < 1 << 16:
-        header = struct.pack("!BBH", FIN | opcode, _MASKED | 126, size)
-    else:
-        header = struct.pack("!BBQ", FIN | opcode, _MASKED | 127, size)
-    key = os.urandom(4)
-    return b"".join([header, key, mask(payload, key)])
 
 
 def unmask(frame: bytes) -> bytes:

@@ -4,6 +4,10 @@ What waits to be sent on one link.
 One lock guards it all, held for a few statements and never while anything is called. Two
 conditions stand on it: ``_work`` for the one writer, ``_change`` for everybody who waits for room
 or for the queue to empty.
+
+Who may write to the network has the turn, and there is one. The writer has it, but while it waits
+for work: then a sender with a message may borrow it, which spares the message the way through the
+queue and the waking of a thread. What the network does not take at once is the writer's.
 """
 
 from __future__ import annotations
@@ -32,11 +36,13 @@ class Outgoing:
         opcode: What kind it is.
         payload: Not yet masked; for a frame that is built already, the whole frame.
         is_built: Whether the payload is a whole masked frame.
+        rest: Of a frame that is under way already: what the network has yet to take.
     """
 
     opcode: int
     payload: bytes
     is_built: bool = False
+    rest: memoryview | None = None
 
 
 class Outbox:
@@ -55,12 +61,15 @@ class Outbox:
         self._max_bytes = max_bytes
         self._queue: deque[Outgoing] = deque()
         self._bytes = 0
+        self._rest: Outgoing | None = None
         self._pong: Outgoing | None = None
         self._last: Outgoing | None = None
         self._takes_messages = True
         self._is_drained = False
         self._has_lost = False
         self._is_nudged = False
+        self._writer_waits = False
+        self._borrower: int | None = None
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._change = threading.Condition(self._lock)
@@ -70,9 +79,20 @@ class Outbox:
         """Bytes of messages that have not left yet, the one under way included."""
         return self._bytes
 
-    def put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
+    def put(
+        self,
+        item: Outgoing,
+        timeout: float | None,
+        *,
+        needs_room: bool = True,
+        borrows: bool = False,
+    ) -> bool:
         """
         Queue a message; wait while there is no room, if it *needs_room*.
+
+        Returns:
+            Whether the message is not queued, but the caller's to write, for it *borrows* and the
+            turn was free: :meth:`give_back` must follow.
 
         Raises:
             OutboxShut: It takes no more messages.
@@ -84,9 +104,51 @@ class Outbox:
                 self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
             if not self._takes_messages:
                 raise OutboxShut
-            self._queue.append(item)
             self._bytes += size
+            if borrows and self._writer_waits and not self._has_work:
+                self._borrower = threading.get_ident()
+                return True
+            self._queue.append(item)
             self._work.notify()
+            return False
+
+    @property
+    def _has_work(self) -> bool:
+        return (
+            self._borrower is not None
+            or self._is_nudged
+            or bool(self._queue or self._rest or self._pong or self._last)
+        )
+
+    def give_back(self, item: Outgoing, rest: memoryview | None) -> None:
+        """Return the turn; the writer sends the *rest* of the message before anything else."""
+        with self._lock:
+            self._borrower = None
+            if rest is not None and not self._is_drained:
+                self._rest = Outgoing(item.opcode, item.payload, rest=rest)
+            else:
+                self._bytes = max(0, self._bytes - len(item.payload))
+            self._change.notify_all()
+            if self._has_work or self._is_drained:
+                self._work.notify()
+
+    def forsake(self) -> bool:
+        """Give back the turn if this thread has it still; say whether it had."""
+        with self._lock:
+            if self._borrower != threading.get_ident():
+                return False
+            self._borrower = None
+            self._drop()
+            self._rest = None
+            self._is_drained = True
+            self._work.notify()
+            return True
+
+    def await_turn(self) -> None:
+        """Wait while the turn is borrowed; that is short, for nobody waits who borrows."""
+        with self._lock:
+            while self._borrower is not None:
+                self._change.wait()
 
     def _await_room(self, size: int, deadline: Deadline) -> None:
         while self._takes_messages and self._bytes and self._bytes + size > self._max_bytes:
@@ -122,6 +184,7 @@ class Outbox:
         """Drop what is queued; nothing more comes out."""
         with self._lock:
             self._drop()
+            self._rest = None
             self._is_drained = True
             self._work.notify()
 
@@ -154,19 +217,32 @@ class Outbox:
         """
         deadline = Deadline(timeout, "")
         with self._lock:
-            while True:
-                if self._is_drained:
-                    raise OutboxShut
-                if self._is_nudged:
-                    self._is_nudged = False
-                    return None
-                if item := self._pop():
-                    return item
-                if deadline.expired:
-                    return None
-                self._work.wait(deadline.remaining())
+            self._writer_waits = True
+            try:
+                return self._await_work(deadline)
+            finally:
+                self._writer_waits = False
+
+    def _await_work(self, deadline: Deadline) -> Outgoing | None:
+        while True:
+            if self._is_drained:
+                raise OutboxShut
+            if self._borrower is not None:
+                self._work.wait()
+                continue
+            if self._is_nudged:
+                self._is_nudged = False
+                return None
+            if item := self._pop():
+                return item
+            if deadline.expired:
+                return None
+            self._work.wait(deadline.remaining())
 
     def _pop(self) -> Outgoing | None:
+        if rest := self._rest:
+            self._rest = None
+            return rest
         item = self._last or self._pong
         self._last = self._pong = None
         if item is None and self._queue:

@@ -3,7 +3,7 @@ A connected byte stream, plain or TLS, that one thread reads while another write
 
 The rules, on which everything above relies:
 
-- One thread receives and one thread sends; only the sender calls ``send`` on the socket.
+- One thread receives and one thread at a time sends; only the sender calls ``send`` on the socket.
 - The socket is non-blocking; waits happen in poll, outside every lock, and end when the wake is
   set.
 - OpenSSL's objects must not be entered by two threads at once (openssl/openssl#18209), so every
@@ -71,6 +71,23 @@ class Stream(Protocol):
         """
         ...
 
+    def send_now(self, data: bytes) -> memoryview | None:
+        """
+        Hand to the network what it takes at once of all of *data*; the sending thread only.
+
+        Returns:
+            None when it took everything; else what :meth:`send_rest` must be given before
+            anything else is sent.
+
+        Raises:
+            OSError: The network or TLS failed.
+        """
+        ...
+
+    def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
+        """Hand over what :meth:`send_now` left; as :meth:`send_all`."""
+        ...
+
     def flush(self, deadline: Deadline) -> None:
         """Let out what :attr:`owes_output` is about; as :meth:`send_all`."""
         ...
@@ -118,19 +135,27 @@ class PlainStream:
 
     def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """See :meth:`Stream.send_all`."""
-        rest = memoryview(data)
-        while True:
-            try:
-                sent = self._sock.send(rest)
-            except BlockingIOError:
-                sent = 0
-            rest = rest[sent:]
-            if not rest:
-                return
+        rest = self.send_now(data)
+        if rest is not None:
+            self.send_rest(rest, deadline)
+
+    def send_now(self, data: bytes | memoryview) -> memoryview | None:
+        """See :meth:`Stream.send_now`."""
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        return None if sent == len(data) else memoryview(data)[sent:]
+
+    def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
+        """See :meth:`Stream.send_rest`."""
+        left: memoryview | None = rest
+        while left is not None:
             try:
                 self._writable.wait(deadline.remaining())
             except TimeoutError:
                 raise deadline.error() from None
+            left = self.send_now(left)
 
     def flush(self, deadline: Deadline) -> None:
         """Nothing to do: receiving makes no output."""
@@ -205,12 +230,22 @@ class TlsStream:
         """See :meth:`Stream.send_all`."""
         rest = memoryview(data)
         while rest:
-            with self._lock:
-                self._tls.write(rest[:_ENCRYPTED_BYTES])
-                ciphertext = self._outgoing.read()
-                self.owes_output = False
-            self._plain.send_all(ciphertext, deadline)
+            self._plain.send_all(self._encrypt(rest[:_ENCRYPTED_BYTES]), deadline)
             rest = rest[_ENCRYPTED_BYTES:]
+
+    def send_now(self, data: bytes) -> memoryview | None:
+        """See :meth:`Stream.send_now`."""
+        return self._plain.send_now(self._encrypt(data))
+
+    def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
+        """See :meth:`Stream.send_rest`."""
+        self._plain.send_rest(rest, deadline)
+
+    def _encrypt(self, data: bytes | memoryview) -> bytes:
+        with self._lock:
+            self._tls.write(data)
+            self.owes_output = False
+            return self._outgoing.read()
 
     def flush(self, deadline: Deadline) -> None:
         """See :meth:`Stream.flush`."""

@@ -5,6 +5,8 @@ This file starts no thread. Its rules:
 
 - The reader alone calls :meth:`Link.receive`, the writer alone :meth:`Link.run_writer`; every
   other method may be called from any thread.
+- Who writes to the stream has the outbox's turn: the writer, or a sender that borrowed it while
+  the writer had nothing to do; a sender hands over what the network takes at once, and never waits.
 - ``_lock`` guards ``end`` and ``_closing``, and the cut; it is held for a few statements that
   cannot wait, never while a user's code is called. The outbox and the stream have locks of their
   own, of which TLS's is the innermost; none is held while another of the three is taken.
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from inworld_sync.audio.frame import build_frame
 from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, redact
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["Link", "LinkEnd", "LinkStats"]
 
 _TEXT_FRAME = frames.FIN | frames.TEXT
+
+# What TLS takes at once; a longer message is the writer's.
+_WRITTEN_AT_ONCE = 48 * 1024
 
 
 class Link:
@@ -264,7 +270,11 @@ class Link:
             if item is None:
                 self._stream.flush(deadline)
                 return
-            frame = item.payload if item.is_built else frames.build_frame(item.opcode, item.payload)
+            if item.rest is not None:
+                self._stream.send_rest(item.rest, deadline)
+                self._outbox.sent(item)
+                return
+            frame = item.payload if item.is_built else build_frame(item.opcode, item.payload)
             self._stream.send_all(frame, deadline)
         except DeadlineExceeded as error:
             lost = ConnectionLost(
@@ -285,6 +295,20 @@ class Link:
             if self._observers.records:
                 plain = frames.unmask(item.payload) if item.is_built else item.payload
                 self._observers.message("out", plain)
+
+    def _write_now(self, item: Outgoing) -> None:
+        """Send what the network takes of a message at once; with the turn, on any thread."""
+        rest = None
+        try:
+            frame = item.payload if item.is_built else build_frame(item.opcode, item.payload)
+            rest = self._stream.send_now(frame)
+            self._bytes_out += len(frame)
+            self._messages_out += 1
+        except OSError as error:
+            # As for the writer: the reader goes on.
+            self._unsendable = error
+            self._outbox.drop()
+        self._outbox.give_back(item, rest)
 
     # ---- any thread
 
@@ -328,10 +352,21 @@ class Link:
 
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         self._check_process()
+        # A recorder is user code, and one that may not wait may hold a lock.
+        borrows = (
+            needs_room and not self._observers.records and len(item.payload) <= _WRITTEN_AT_ONCE
+        )
         try:
-            self._outbox.put(item, timeout, needs_room=needs_room)
+            if self._outbox.put(item, timeout, needs_room=needs_room, borrows=borrows):
+                self._write_now(item)
         except OutboxShut:
             raise refusal(self.name, self.end, self._closing is not None) from self._cause()
+        except BaseException:
+            # Interrupted, perhaps between two parts of a frame.
+            if self._outbox.forsake():
+                why = "interrupted while it was sending"
+                self._finish(LinkEnd(by="client", code=1006, reason=why))
+            raise
 
     def flush(self, *, timeout: float | None) -> None:
         """
@@ -400,6 +435,9 @@ class Link:
         child's copies and leaves the connection alone.
         """
         self.abort("released")
+        if generation() == self._generation:
+            # Else a sender could write to whatever gets the socket's number next.
+            self._outbox.await_turn()
         self._opened.sock.close()
         self._opened.wake.close()
 

@@ -9,10 +9,10 @@ from hypothesis import given, strategies as st
 from websockets.frames import Close, Frame as ReferenceFrame, Opcode
 from websockets.streams import StreamReader
 
+from inworld_sync.audio.frame import build_frame
 from inworld_sync.transport.frames import (
     FrameBuffer,
     FrameError,
-    build_frame,
     close_payload,
     parse_close,
     unmask,

@@ -1,0 +1,186 @@
+"""Who writes to the network: a sender when nothing waits, the writer for all else."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from inworld_sync.errors import ClosedError
+from inworld_sync.models.options import Options
+from inworld_sync.transport import frames
+from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
+
+from support.driver import Driver, driven
+from support.peers import CLOSE, TEXT, Peer, serve
+
+MESSAGE = Outgoing(frames.TEXT, b"message")
+
+
+class Waiting:
+    """An outbox whose writer waits for work, which it takes note of."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox(1 << 20)
+        self.taken: list[Outgoing | None] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            while item := self.outbox.take(10):
+                self.taken.append(item)
+                self.outbox.sent(item)
+        except OutboxShut:
+            pass
+
+    def __enter__(self) -> Waiting:
+        self._thread.start()
+        while not self.outbox.put(MESSAGE, None, borrows=True):
+            self.outbox.await_empty(10)  # the writer was not there yet
+        self.taken.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.outbox.drop()
+        self._thread.join(10)
+
+
+def test_one_borrows_at_a_time() -> None:
+    """A second message goes to the queue while the turn is lent, and leaves after it."""
+    with Waiting() as waiting:
+        second = Outgoing(frames.TEXT, b"second")
+        assert not waiting.outbox.put(second, None, borrows=True)
+        assert waiting.taken == []
+
+        waiting.outbox.give_back(MESSAGE, None)
+        waiting.outbox.await_empty(10)
+
+        assert waiting.taken == [second]
+
+
+def test_the_rest_goes_first() -> None:
+    """What a borrower could not send leaves before all that came meanwhile, even a pong."""
+    with Waiting() as waiting:
+        outbox = waiting.outbox
+        outbox.put(Outgoing(frames.TEXT, b"second"), None, borrows=True)
+        outbox.put_pong(b"pong")
+        outbox.give_back(MESSAGE, memoryview(b"sage"))
+        outbox.await_empty(10)
+        first, *others = waiting.taken
+
+        assert first is not None
+        assert first.rest == b"sage"
+        assert [(frames.PONG, b"pong"), (frames.TEXT, b"second")] == [
+            (item.opcode, item.payload) for item in others if item
+        ]
+
+
+def test_the_rest_goes_before_the_last_close() -> None:
+    """A frame that is under way is finished before the CLOSE of an early end."""
+    with Waiting() as waiting:
+        assert waiting.outbox.end_with(b"\x03\xe8")
+        waiting.outbox.give_back(MESSAGE, memoryview(b"sage"))
+        waiting._thread.join(10)
+        first, last = waiting.taken
+
+        assert first is not None
+        assert first.rest == b"sage"
+        assert last is not None
+        assert last.opcode == frames.CLOSE
+
+
+def test_nothing_follows_a_drop() -> None:
+    """A rest that comes back after a drop is dropped too."""
+    with Waiting() as waiting:
+        waiting.outbox.drop()
+        waiting.outbox.give_back(MESSAGE, memoryview(b"sage"))
+        waiting._thread.join(10)
+
+        assert waiting.taken == []
+        assert waiting.outbox.queued_bytes == 0
+
+
+def test_a_queue_comes_first() -> None:
+    """Nobody borrows while something waits or the writer is busy."""
+    outbox = Outbox(1 << 20)
+
+    assert not outbox.put(MESSAGE, None, borrows=True)
+    assert outbox.take(0) == MESSAGE
+    assert not outbox.put(MESSAGE, None, borrows=True)
+
+
+def _settle(driver: Driver) -> None:
+    """Have the writer wait for work: it has sent a message, and no other thread may send."""
+    driver.link.send("settle")
+    driver.link.flush(timeout=10)
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_frames_stay_whole_when_the_network_is_full(
+    is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """Senders that fill the network leave parts of frames; all arrive whole and in order."""
+    senders, count = 4, 40
+    body = b"x" * 47_000
+    go = threading.Event()
+    received: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        go.wait(10)
+        while True:
+            first, payload = peer.read_frame()
+            if first == CLOSE:
+                peer.send_frame(CLOSE, payload)
+                return
+            assert first == TEXT
+            received.append(payload)
+
+    def send(driver: Driver, sender: int) -> None:
+        for number in range(count):
+            driver.link.send(b"%d %d " % (sender, number) + body)
+
+    options = Options(ssl_context=client_tls, max_queued_bytes=64 << 20)
+    with (
+        serve(script, tls=server_tls if is_secure else None) as server,
+        driven(server.url, options) as driver,
+        ThreadPoolExecutor(senders) as pool,
+    ):
+        for done in [pool.submit(send, driver, sender) for sender in range(senders)]:
+            done.result(30)
+        go.set()
+        driver.link.close()
+
+    heads = [tuple(map(int, message.split(b" ", 2)[:2])) for message in received]
+    assert all(message.endswith(body) for message in received)
+    for sender in range(senders):
+        assert [number for who, number in heads if who == sender] == list(range(count))
+
+
+def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C inside a write may leave part of a frame: nothing follows, and nobody waits."""
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        while peer.read_frame():
+            pass
+
+    with serve(script) as server, driven(server.url, Options()) as driver:
+        interrupted = threading.Event()
+
+        # Stands for a signal, which cannot be timed to come just here.
+        def interrupt(_: object) -> None:
+            interrupted.set()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(driver.link._stream, "send_now", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            while not interrupted.is_set():
+                _settle(driver)
+        with pytest.raises(ClosedError):
+            driver.link.send("more")
+
+        assert driver.link.end is not None
+        assert driver.link.end.reason == "interrupted while it was sending"
