@@ -3,159 +3,168 @@ Values of a realtime session: its settings, the conversation, commands and event
 
 Frozen attrs classes without behaviour. Settings are checked when they are made, so that a wrong
 one is a :class:`~inworld_sync.errors.ConfigError` before anything is sent.
+
+What a name needs is loaded when the name is first used: a program that names a session's settings
+does not load a hundred classes of events before it connects.
 """
 
-from inworld_sync.models.realtime.base import (
-    RealtimeEvent,
-)
-from inworld_sync.models.realtime.commands import (
-    AppendInputAudio,
-    CancelResponse,
-    ClearInputAudio,
-    ClearOutputAudio,
-    Command,
-    CommitInputAudio,
-    CreateItem,
-    CreateResponse,
-    DeleteItem,
-    RetrieveItem,
-    TruncateItem,
-    UpdateSession,
-)
-from inworld_sync.models.realtime.events import (
-    ErrorReported,
-    IdleTimeoutTriggered,
-    InputAudioCleared,
-    InputAudioCommitted,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    PingReceived,
-    RateLimit,
-    RateLimitsUpdated,
-    SessionCreated,
-    SessionUpdated,
-    SpeechStarted,
-    SpeechStopped,
-    TurnSuggested,
-    TurnSuggestionRevoked,
-    UserTranscriptCompleted,
-    UserTranscriptFailed,
-    UserTranscriptUpdated,
-    VoiceLabel,
-)
-from inworld_sync.models.realtime.formats import (
-    AlawFormat,
-    AudioFormat,
-    Float32Format,
-    MulawFormat,
-    PcmFormat,
-)
-from inworld_sync.models.realtime.items import (
-    ContentPart,
-    ConversationEntry,
-    FunctionCall,
-    FunctionCallOutput,
-    InputAudio,
-    InputImage,
-    InputText,
-    Item,
-    ItemReference,
-    McpApprovalRequest,
-    McpApprovalResponse,
-    McpCall,
-    McpToolList,
-    Message,
-    OutputAudio,
-    OutputText,
-    Role,
-    UnknownItem,
-    UnknownPart,
-)
-from inworld_sync.models.realtime.provider_data import (
-    Backchannel,
-    Caching,
-    DeciderKind,
-    Memory,
-    ProviderData,
-    Reasoning,
-    ReasoningEffort,
-    Responsiveness,
-    SegmenterStrategy,
-    SteeringHandling,
-    SttTuning,
-    TextGeneration,
-    TtsTuning,
-    UserTurnMode,
-)
-from inworld_sync.models.realtime.response_events import (
-    AudioDelta,
-    AudioDone,
-    BackchannelDelta,
-    BackchannelDone,
-    BackchannelSkipped,
-    ContentPartAdded,
-    ContentPartDone,
-    FunctionArgumentsDelta,
-    FunctionArgumentsDone,
-    McpArgumentsDelta,
-    McpArgumentsDone,
-    McpCallCompleted,
-    McpCallFailed,
-    McpCallStarted,
-    McpListCompleted,
-    McpListFailed,
-    McpListStarted,
-    OutputAudioCleared,
-    OutputAudioStarted,
-    OutputAudioStopped,
-    OutputItemAdded,
-    OutputItemDone,
-    ResponseCreated,
-    ResponseDone,
-    TextDelta,
-    TextDone,
-    TranscriptDelta,
-    TranscriptDone,
-)
-from inworld_sync.models.realtime.responses import (
-    ErrorInfo,
-    ResponseConfig,
-    ResponseInfo,
-    StatusDetails,
-    TokenDetails,
-    Usage,
-)
-from inworld_sync.models.realtime.session import (
-    OFF,
-    MemoryState,
-    Modality,
-    Off,
-    Prompt,
-    RetentionRatio,
-    Session,
-    SessionInfo,
-)
-from inworld_sync.models.realtime.tools import (
-    FunctionChoice,
-    FunctionTool,
-    HasDefinition,
-    McpChoice,
-    McpTool,
-    Tool,
-    ToolChoice,
-    ToolMode,
-    WebSearchTool,
-)
-from inworld_sync.models.realtime.turns import (
-    Eagerness,
-    NoiseReduction,
-    SemanticVad,
-    ServerVad,
-    Transcription,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inworld_sync.models.realtime.base import (
+        RealtimeEvent,
+    )
+    from inworld_sync.models.realtime.commands import (
+        AppendInputAudio,
+        CancelResponse,
+        ClearInputAudio,
+        ClearOutputAudio,
+        Command,
+        CommitInputAudio,
+        CreateItem,
+        CreateResponse,
+        DeleteItem,
+        RetrieveItem,
+        TruncateItem,
+        UpdateSession,
+    )
+    from inworld_sync.models.realtime.events import (
+        ErrorReported,
+        IdleTimeoutTriggered,
+        InputAudioCleared,
+        InputAudioCommitted,
+        ItemAdded,
+        ItemDeleted,
+        ItemDone,
+        ItemRetrieved,
+        ItemTruncated,
+        PingReceived,
+        RateLimit,
+        RateLimitsUpdated,
+        SessionCreated,
+        SessionUpdated,
+        SpeechStarted,
+        SpeechStopped,
+        TurnSuggested,
+        TurnSuggestionRevoked,
+        UserTranscriptCompleted,
+        UserTranscriptFailed,
+        UserTranscriptUpdated,
+        VoiceLabel,
+    )
+    from inworld_sync.models.realtime.formats import (
+        AlawFormat,
+        AudioFormat,
+        Float32Format,
+        MulawFormat,
+        PcmFormat,
+    )
+    from inworld_sync.models.realtime.items import (
+        ContentPart,
+        ConversationEntry,
+        FunctionCall,
+        FunctionCallOutput,
+        InputAudio,
+        InputImage,
+        InputText,
+        Item,
+        ItemReference,
+        McpApprovalRequest,
+        McpApprovalResponse,
+        McpCall,
+        McpToolList,
+        Message,
+        OutputAudio,
+        OutputText,
+        Role,
+        UnknownItem,
+        UnknownPart,
+    )
+    from inworld_sync.models.realtime.provider_data import (
+        Backchannel,
+        Caching,
+        DeciderKind,
+        Memory,
+        ProviderData,
+        Reasoning,
+        ReasoningEffort,
+        Responsiveness,
+        SegmenterStrategy,
+        SteeringHandling,
+        SttTuning,
+        TextGeneration,
+        TtsTuning,
+        UserTurnMode,
+    )
+    from inworld_sync.models.realtime.response_events import (
+        AudioDelta,
+        AudioDone,
+        BackchannelDelta,
+        BackchannelDone,
+        BackchannelSkipped,
+        ContentPartAdded,
+        ContentPartDone,
+        FunctionArgumentsDelta,
+        FunctionArgumentsDone,
+        McpArgumentsDelta,
+        McpArgumentsDone,
+        McpCallCompleted,
+        McpCallFailed,
+        McpCallStarted,
+        McpListCompleted,
+        McpListFailed,
+        McpListStarted,
+        OutputAudioCleared,
+        OutputAudioStarted,
+        OutputAudioStopped,
+        OutputItemAdded,
+        OutputItemDone,
+        ResponseCreated,
+        ResponseDone,
+        TextDelta,
+        TextDone,
+        TranscriptDelta,
+        TranscriptDone,
+    )
+    from inworld_sync.models.realtime.responses import (
+        ErrorInfo,
+        ResponseConfig,
+        ResponseInfo,
+        StatusDetails,
+        TokenDetails,
+        Usage,
+    )
+    from inworld_sync.models.realtime.session import (
+        OFF,
+        MemoryState,
+        Modality,
+        Off,
+        Prompt,
+        RetentionRatio,
+        Session,
+        SessionInfo,
+    )
+    from inworld_sync.models.realtime.tools import (
+        FunctionChoice,
+        FunctionTool,
+        HasDefinition,
+        McpChoice,
+        McpTool,
+        Tool,
+        ToolChoice,
+        ToolMode,
+        WebSearchTool,
+    )
+    from inworld_sync.models.realtime.turns import (
+        Eagerness,
+        NoiseReduction,
+        SemanticVad,
+        ServerVad,
+        Transcription,
+    )
 
 __all__ = [
     "OFF",
@@ -288,3 +297,33 @@ __all__ = [
     "VoiceLabel",
     "WebSearchTool",
 ]
+
+# Each needs those before it only, so that the first that has a name is the least to load.
+_PARTS = (
+    "base",
+    "formats",
+    "turns",
+    "tools",
+    "provider_data",
+    "session",
+    "items",
+    "responses",
+    "commands",
+    "events",
+    "response_events",
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for part in _PARTS:
+            module = import_module(f"{__name__}.{part}")
+            if name in module.__all__:
+                value: object = getattr(module, name)
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -82,7 +82,7 @@ RealtimeMessage: TypeAlias = RealtimeEvent | SessionFault | UnknownEvent
 _KINDS: dict[str, type[RealtimeEvent]] = {
     **{
         kind.type: kind
-        for kind in vars(models).values()
+        for kind in (getattr(models, name) for name in models.__all__)
         if isinstance(kind, type) and issubclass(kind, RealtimeEvent) and kind is not RealtimeEvent
     },
     AudioReceived.type: AudioReceived,

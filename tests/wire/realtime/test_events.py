@@ -387,7 +387,7 @@ def test_every_event_is_in_the_table():
     """No kind of event is left untested."""
     names = {
         kind.type
-        for kind in vars(rt).values()
+        for kind in (getattr(rt, name) for name in rt.__all__)
         if isinstance(kind, type)
         and issubclass(kind, rt.RealtimeEvent)
         and kind is not rt.RealtimeEvent
