@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from inworld_sync.client import Inworld as Inworld
     from inworld_sync.devices.microphone import Microphone as Microphone
     from inworld_sync.devices.null import NullSpeaker as NullSpeaker
+    from inworld_sync.devices.playout_sink import PlayoutSink as PlayoutSink
     from inworld_sync.devices.speaker import Speaker as Speaker
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
@@ -125,6 +126,7 @@ _HOMES = {
     "client": ["Inworld"],
     "devices.microphone": ["Microphone"],
     "devices.null": ["NullSpeaker"],
+    "devices.playout_sink": ["PlayoutSink"],
     "devices.speaker": ["Speaker"],
     "devices.speaker_input": ["SpeakerInput"],
     "devices.wav_file": ["WavSink", "WavSource"],

@@ -70,7 +70,7 @@ class SplitPush(NamedTuple):
     What a message held whose audio went into a playout.
 
     Attributes:
-        result: What became of it; None where the message has no audio, or names no item.
+        result: What became of it; None where the message has no audio, or is not of the item.
         size_bytes: Of the audio as 16-bit samples.
         rest: As of :class:`Split`.
         picks: As of :class:`Split`.
@@ -177,6 +177,7 @@ class Splitter:
         *,
         item: Hashable = None,
         item_pick: int | None = None,
+        where: tuple[int, bytes] | None = None,
         end: bool = False,
         now_ns: int | None = None,
     ) -> SplitPush | None:
@@ -191,6 +192,7 @@ class Splitter:
             item: What the audio belongs to, see :meth:`Playout.push`.
             item_pick: Which of the picks names the item, in place of *item*, as a str. Where it
                 is not there, nothing is pushed.
+            where: A pick and what it must be; else nothing is pushed.
             end: The item ends with this.
             now_ns: When it arrived; None means now.
 
@@ -212,9 +214,14 @@ class Splitter:
             audio_bytes = _split_parts(room, self._plan, source, size_bytes, form)
             if audio_bytes < 0 or audio_bytes % (_SAMPLE_BYTES * factor * playout.channels):
                 return None
+            if item_pick is None and where is None:
+                return audio_bytes, item, end
+            picks = self._told()[1]
+            if where is not None and picks[where[0]] != where[1]:
+                return None
             if item_pick is None:
                 return audio_bytes, item, end
-            pick = self._told()[1][item_pick]
+            pick = picks[item_pick]
             return None if pick is None else (audio_bytes, pick.decode(), end)
 
         result = playout.push_in_place(room_bytes, write, now_ns=now_ns)

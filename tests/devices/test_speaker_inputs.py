@@ -204,15 +204,18 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 
 def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
     """Each mark comes within a period of the device of the moment when its sample is heard."""
-    sound = (1 + np.arange(RATE_HZ) % 30000).astype("<i2")
+    # Loud enough for the fade of the pause, within which all of it is written.
+    sound = (5000 + np.arange(RATE_HZ) % 20000).astype("<i2")
     told: dict[object, float] = {}
     with Speaker(RATE_HZ) as speaker:
+        speaker.pause()
         speaker.write(sound[: RATE_HZ // 2].tobytes())
         speaker.mark("half")
         for position in range(1200, RATE_HZ, 3000):
             speaker.mark(position, position)
         speaker.write(sound[RATE_HZ // 2 :].tobytes())
         speaker.end()
+        speaker.resume()
         while len(told) < 9:
             for mark in speaker.poll(timeout=PATIENCE_S):
                 assert mark.is_heard

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
+from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import (
     ClosedError,
     ConfigError,
@@ -26,6 +27,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.tts import (
+    AudioEncoding,
     ContextClosed,
     ContextConfig,
     ContextCreated,
@@ -42,6 +44,7 @@ from inworld_sync.wire.text import is_blank, require_text, split_text
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from inworld_sync.audio.split import SplitPush, Splitter
     from inworld_sync.sessions.tts.connection import TtsConnection
 
 __all__ = ["ContextEvent", "TtsContext"]
@@ -100,6 +103,8 @@ class TtsContext:
         self._taken_pieces = 0
         self._turn: object = None
         self._taken_ms = 0.0
+        self._sink: PlayoutSink | None = None
+        self._utterance: object = None
         self._rest = memoryview(b"")
 
     # Speaking.
@@ -358,6 +363,26 @@ class TtsContext:
     def _took(self, chunk: AudioChunk) -> AudioChunk:
         self._taken_ms += chunk.duration_ms or 0.0
         return chunk
+
+    def play_into(self, sink: PlayoutSink) -> None:
+        """
+        Have the audio go straight into a playout, as long as there is room and it is plain PCM.
+
+        What goes there is not in the events, which then bring the times alone. What does not, from
+        the first of it on, comes in events as usual. Called before the first text.
+        """
+        if self.config.audio.encoding is AudioEncoding.PCM:
+            self._sink, self._utterance = sink, sink.begin()
+            self._connection.set_playing(self, True)
+
+    def play(self, splitter: Splitter, message: memoryview) -> SplitPush | None:
+        """Put one message's audio into the playout; None where it did not go there."""
+        assert self._sink is not None
+        found = self._sink.push_message(self._utterance, splitter, message, self.id.encode())
+        if found is None or (found.size_bytes and not found.result):
+            # From here on all is to come the other way, or it would come in another order.
+            self._connection.set_playing(self, False)
+        return found
 
     # State.
 

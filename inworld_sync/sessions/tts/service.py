@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio import wav
+from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import (
     ConfigError,
@@ -236,6 +237,14 @@ class SpeechStream:
         """What was asked for."""
         return self._utterance.config
 
+    def play_into(self, sink: PlayoutSink) -> None:
+        """
+        Have the audio go straight into a playout; called before the iteration.
+
+        What goes there is not in the chunks, which then bring the times alone.
+        """
+        self._utterance.sink = sink
+
     @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far."""
@@ -265,6 +274,7 @@ class _Utterance:
         self._stopped = threading.Event()
         self.config = config
         self.context: TtsContext | None = None
+        self.sink: PlayoutSink | None = None
 
     def stop(self) -> None:
         self._stopped.set()
@@ -309,6 +319,8 @@ class _Utterance:
             # Asked again, since stop() may have seen no context yet.
             if self._stopped.is_set():
                 return
+            if self.sink is not None:
+                context.play_into(self.sink)
             feeder = Feeder(context, self._source)
             feeder.start()
             yield from self._audio(context)

@@ -276,9 +276,10 @@ class Assembler:
         """
         start_ms = self.received_ms
         data = self._data(received.audio) if received.audio else b""
-        self.received_bytes += len(data)
+        size_bytes = len(data) + received.played_bytes
+        self.received_bytes += size_bytes
         if size := self._audio.encoding.bytes_per_sample:
-            self._samples += len(data) // size
+            self._samples += size_bytes // size
         words, phones = self._words(received)
         return AudioChunk(
             self._context_id,

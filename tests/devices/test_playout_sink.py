@@ -1,0 +1,207 @@
+"""A playout as a sink: the one who reads it hears what was written, and the count is his."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+
+import pytest
+
+from inworld_sync import AudioSink, PlayoutSink
+from inworld_sync.audio.mixer import Mixer
+from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.split import Splitter
+from inworld_sync.audio.streams import clock_ns
+from inworld_sync.errors import AudioError, ClosedError, ConfigError, DeadlineExceeded
+
+from support.playing import PER_MS, RATE_HZ, counting
+from support.sound_card import PATIENCE_S, until
+
+
+def read(playout: Playout, ms: int) -> bytes:
+    """So much, in blocks of 10 ms."""
+    out = bytearray(2 * ms * PER_MS)
+    for start in range(0, len(out), 20 * PER_MS):
+        playout.read(memoryview(out)[start : start + 20 * PER_MS])
+    return bytes(out)
+
+
+@pytest.fixture
+def playout() -> Playout:
+    return Playout(RATE_HZ, time_scaling=False)
+
+
+def test_what_is_written_is_read(playout: Playout) -> None:
+    """Sound passes to the sample; utterances follow one another and are counted together."""
+    sink = PlayoutSink(playout)
+    for start in (0, 500):
+        sink.write(counting(start, 500))
+        sink.end()
+    out = read(playout, 100)
+
+    assert isinstance(sink, AudioSink)
+    assert counting(0, 1000) in out
+    assert sink.heard_samples == 1000
+    assert sink.is_idle
+
+
+def test_a_clear_is_exact(playout: Playout) -> None:
+    """What was not read is dropped, in all utterances; the fade counts."""
+    sink = PlayoutSink(playout)
+    for start in (0, 1600, 3200):
+        sink.write(counting(start, 1600))
+        sink.end()
+    read(playout, 150)
+    heard = sink.clear()
+    read(playout, 50)
+    sink.write(counting(0, 100))
+    sink.end()
+    read(playout, 20)
+
+    assert heard == (150 + 5) * PER_MS
+    assert sink.heard_samples == heard + 100
+
+
+def test_a_clear_frees_a_writer(playout: Playout) -> None:
+    """A write that waits for room ends, and what it brought is dropped."""
+    sink = PlayoutSink(Playout(RATE_HZ, capacity_ms=50))
+    thread = threading.Thread(target=sink.write, args=(counting(0, 16000),))
+    thread.start()
+    until(lambda: not sink.is_idle)
+    sink.clear()
+    thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+    assert sink.is_idle
+    assert sink.heard_samples == 0
+
+
+def test_waits_are_bounded(playout: Playout) -> None:
+    """Nobody reads: the deadline ends a write and a drain."""
+    sink = PlayoutSink(Playout(RATE_HZ, capacity_ms=50))
+    with pytest.raises(DeadlineExceeded, match="640 samples of 16000 Hz"):
+        sink.write(counting(0, 16000), timeout=0.02)
+    with pytest.raises(DeadlineExceeded):
+        sink.drain(timeout=0.02)
+
+
+def test_drain_waits_for_the_reader(playout: Playout) -> None:
+    """It returns once the reader has taken the last sample."""
+    sink = PlayoutSink(playout)
+    sink.write(counting(0, 800))
+    thread = threading.Thread(target=sink.drain)
+    thread.start()
+    read(playout, 40)
+    assert sink.heard_samples == 640
+    read(playout, 40)
+    thread.join(PATIENCE_S)
+
+    assert not thread.is_alive()
+
+
+def test_a_pause_is_silence(playout: Playout) -> None:
+    """The reader gets silence, and nothing is lost."""
+    sink = PlayoutSink(playout)
+    sink.write(counting(0, 3200))
+    sink.end()
+    sink.pause()
+    read(playout, 50)
+    heard = sink.heard_samples
+    sink.resume()
+    read(playout, 300)
+
+    assert heard <= 10 * PER_MS  # the read that the pause came before
+    assert sink.heard_samples == 3200
+
+
+def test_heard_by_a_mixers_track() -> None:
+    """Where a mixer reads it, what is heard follows the mixer's clock."""
+    playout = Playout(RATE_HZ, output_format="f32")
+    mixer = Mixer(RATE_HZ)
+    sink = PlayoutSink(playout, track=mixer.add(playout))
+    sink.write(counting(0, 800))
+    sink.end()
+    # Heard a minute from now.
+    mixer.read(bytearray(2 * 800), now_ns=clock_ns() + 60_000_000_000)
+
+    assert sink.heard_samples == 0
+    assert not sink.is_idle
+
+
+def test_closing(playout: Playout) -> None:
+    """It takes nothing more, and the playout goes on without it."""
+    with PlayoutSink(playout) as sink:
+        sink.write(counting(0, 3200))
+        read(playout, 20)
+    sink.close()
+
+    assert sink.heard_samples == sink.clear() == 25 * PER_MS
+    for call in (lambda: sink.write(b""), sink.drain, sink.end, sink.begin):
+        with pytest.raises(ClosedError, match="PlayoutSink is closed"):
+            call()
+    assert playout.push(counting(0, 10), item="mine")
+
+
+def test_half_a_sample(playout: Playout) -> None:
+    """Cut audio is named."""
+    with pytest.raises(AudioError, match="the last sample is cut"):
+        PlayoutSink(playout).write(b"\0")
+
+
+@pytest.mark.parametrize("settings", [{"channels": 2}, {"input_format": "f32"}])
+def test_playouts_that_do_not_fit(settings: dict[str, object]) -> None:
+    """A sink is 16-bit mono."""
+    with pytest.raises(ConfigError, match="1 channel and take s16"):
+        PlayoutSink(Playout(RATE_HZ, **settings))
+
+
+# ---- messages --------------------------------------------------------------------------------
+
+
+def message(pcm: bytes, name: str = "mine") -> bytes:
+    """A message with so much audio."""
+    return json.dumps({"id": name, "audio": base64.b64encode(pcm).decode()}).encode()
+
+
+@pytest.fixture
+def splitter() -> Splitter:
+    return Splitter("audio", "id")
+
+
+def test_messages_and_writes_make_one_utterance(playout: Playout, splitter: Splitter) -> None:
+    """What comes by messages and what is written after it is heard in one."""
+    sink = PlayoutSink(playout)
+    utterance = sink.begin()
+    for start in (0, 160, 320):
+        found = sink.push_message(utterance, splitter, message(counting(start, 160)), b"mine")
+        assert found is not None
+        assert found.result
+    sink.write(counting(480, 160))
+    sink.end()
+    out = read(playout, 60)
+
+    assert counting(0, 640) in out
+    assert sink.heard_samples == 640
+
+
+def test_messages_of_others(playout: Playout, splitter: Splitter) -> None:
+    """A message of another name is not taken."""
+    sink = PlayoutSink(playout)
+    found = sink.push_message(sink.begin(), splitter, message(bytes(320), "other"), b"mine")
+
+    assert found is not None
+    assert found.result is None
+    assert sink.is_idle
+
+
+def test_messages_that_come_late(playout: Playout, splitter: Splitter) -> None:
+    """After a clear, an end or another beginning, an utterance takes no more messages."""
+    sink = PlayoutSink(playout)
+    for over in (sink.clear, sink.end, sink.begin, sink.close):
+        utterance = sink.begin()
+        assert sink.push_message(utterance, splitter, message(bytes(320)), b"mine")
+        over()
+
+        assert sink.push_message(utterance, splitter, message(bytes(320)), b"mine") is None
+    assert playout.stats().received_frames == 4 * 160
