@@ -111,7 +111,8 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.response import Response as Response
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
-    from inworld_sync.sessions.stt.stream import SttStats as SttStats, SttStream as SttStream
+    from inworld_sync.sessions.stt.stats import SttStats as SttStats
+    from inworld_sync.sessions.stt.stream import SttStream as SttStream
     from inworld_sync.sessions.tools.function import tool as tool
     from inworld_sync.sessions.tts.connection import TtsConnection as TtsConnection
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
@@ -202,7 +203,8 @@ _HOMES = {
     "sessions.connector": ["ConnectionLimiter"],
     "sessions.playback": ["Playback"],
     "sessions.tts.speech": ["AudioChunk", "Speech"],
-    "sessions.stt.stream": ["SttStats", "SttStream"],
+    "sessions.stt.stats": ["SttStats"],
+    "sessions.stt.stream": ["SttStream"],
     "sessions.tts.service": ["SpeechStream"],
     "sessions.tts.connection": ["TtsConnection"],
     "sessions.tts.context": ["TtsContext"],

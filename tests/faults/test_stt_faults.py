@@ -15,6 +15,7 @@ from inworld_sync import (
     InworldSttConfig,
     NotFoundError,
     Reconnected,
+    RemoteProtocolError,
     SpeechStarted,
     SpeechStopped,
     SttUsage,
@@ -106,6 +107,60 @@ def test_cut_again_and_again(moment):
 
     assert said == transcript.text
     assert 4 == len(server.connections)
+
+
+# Pauses between turns: the shortest that ends one, and longer ones, up to the longest beginning of
+# a word that may go unnoticed.
+PAUSES_MS = [200, 275, 350, 500]
+
+
+@pytest.mark.parametrize("pause_ms", PAUSES_MS)
+@pytest.mark.parametrize(("moment", "nth"), [("partial", 4), ("final", 2), ("told", 2)])
+def test_rest_of_a_word(moment, nth, pause_ms):
+    """
+    What is sent again begins in a pause, not in the last word before it.
+
+    Without times it began half a second before the speech that was heard last. With a pause
+    shorter than that the rest of a word was understood once more, as a word of its own.
+    """
+    pcm, said = spoken_turns(2, 3, 2, pause_ms=pause_ms)
+    with hearing_server(struck(moment, nth, "hang_up"), ears={"is_timed": False}) as (iw, server):
+        transcript, events = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert 2 == len(server.connections)
+    assert [0] == [event.lost_ms for event in events if isinstance(event, Reconnected)]
+
+
+@pytest.mark.parametrize("error_ms", [-50, 0, 50])
+@pytest.mark.parametrize(("moment", "nth"), [("partial", 5), ("final", 2), ("told", 3)])
+def test_turns_without_silence(moment, nth, error_ms):
+    """Turns that end right after a word, whose times are not exact, are cut between words too."""
+    pcm, said = spoken_turns(12)
+    ears = {"max_words": 4, "time_error_ms": error_ms}
+    with hearing_server(struck(moment, nth, "hang_up"), ears=ears) as (iw, server):
+        transcript, events = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert 2 == len(server.connections)
+    assert [0] == [event.lost_ms for event in events if isinstance(event, Reconnected)]
+
+
+@pytest.mark.parametrize("offset_ms", range(0, 300, 50))
+def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
+    """Of a turn that is longer than what is kept whole words come, and it is said what is lost."""
+    monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
+    pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
+    with hearing_server(struck("partial", 18, "hang_up")) as (iw, _):
+        transcript, events = transcribe(iw, pcm)
+
+    words = transcript.text.split()
+    assert said.endswith(transcript.text)
+    assert 3 <= len(words) < 20
+    [reconnected] = [event for event in events if isinstance(event, Reconnected)]
+    # Each word with its gap is 300 ms.
+    assert 20 - len(words) == round(reconnected.lost_ms / 300)
+    assert reconnected.lost_ms == reconnected.from_ms - 500 - offset_ms
 
 
 def test_word_times_after_a_cut():
@@ -355,14 +410,74 @@ def say(hearing, result):
 
 
 def test_closes_instead_of_usage():
-    """A service that closes in place of telling the usage has told everything."""
+    """
+    A service that always closes in place of telling the usage has told everything.
+
+    The first time it might have closed too early, so what no final covers is sent again.
+    """
     pcm, said = spoken_turns(2)
     with hearing_server(lambda h, name: name == "usage" and h.say_close(1000)) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
 
     assert said == transcript.text
     assert transcript.usage is None
-    assert 1 == len(server.connections)
+    assert 2 == len(server.connections)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_closes_before_the_end(nth):
+    """A service that closes without a reason before it told the words is asked again."""
+    pcm, said = spoken_turns(2, 3)
+
+    def hook(hearing, name):
+        if hearing.number == 1 and name == "chunk" and hearing.counts[name] == nth:
+            hearing.until_close_stream()
+            hearing.say_close(1000)
+
+    with hearing_server(hook) as (iw, server):
+        transcript, _ = transcribe(iw, pcm)
+
+    assert said == transcript.text
+    assert 2 == len(server.connections)
+
+
+def unfinished_turn(is_everywhere, *, has_words):
+    """A hook that leaves the last turn without its end, once or always."""
+
+    def hook(hearing, name):
+        if name == "config" and (is_everywhere or hearing.number == 1):
+            say(hearing, "started:0")
+            if has_words:
+                hearing.send({"result": {"transcription": {"transcript": "w1"}}})
+            hearing.until_close_stream()
+            hearing.usage(0)
+            hearing.until_left()
+
+    return hook
+
+
+def test_usage_in_an_open_turn():
+    """A turn that has begun and not ended when the usage comes is sent again."""
+    pcm, said = spoken_turns(2)
+    for has_words in (False, True):
+        with hearing_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
+            transcript, _ = transcribe(iw, pcm)
+
+        assert said == transcript.text
+        assert 2 == len(server.connections)
+
+
+def test_turns_without_an_end():
+    """Where it never ends, words are an error with the audio, and mere speech was none."""
+    pcm, _ = spoken_turns(2)
+    with hearing_server(unfinished_turn(True, has_words=True)) as (iw, server):
+        with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
+            transcribe(iw, pcm)
+    assert pcm == caught.value.partial.pcm
+    assert 2 == len(server.connections)
+    with hearing_server(unfinished_turn(True, has_words=False)) as (iw, server):
+        transcript, _ = transcribe(iw, pcm)
+    assert () == transcript.turns
 
 
 def test_silent_at_the_end():

@@ -9,9 +9,20 @@ is lost, doubled or cut in the middle of a word.
 from __future__ import annotations
 
 from array import array
+from itertools import groupby
 from typing import Any
 
-__all__ = ["RATE_HZ", "WORD_MS", "Ears", "number_names", "spoken_turns"]
+from inworld_sync.emulator.recognition.protocols import HeardWord
+
+__all__ = [
+    "RATE_HZ",
+    "WORD_MS",
+    "Ears",
+    "NumberedRecognizer",
+    "NumberedVad",
+    "number_names",
+    "spoken_turns",
+]
 
 RATE_HZ = 16_000
 WORD_MS = 200
@@ -55,6 +66,8 @@ class Ears:
         is_manual: Whether only the client ends turns.
         reports_speech: Whether it tells when speech begins and stops.
         is_deaf: It counts samples and understands nothing.
+        max_words: A turn is ended after so many words, without waiting for silence; 0 is no limit.
+        time_error_ms: By how much the times of words are told too late.
     """
 
     def __init__(
@@ -64,8 +77,12 @@ class Ears:
         is_manual: bool = False,
         reports_speech: bool = True,
         is_deaf: bool = False,
+        max_words: int = 0,
+        time_error_ms: int = 0,
     ) -> None:
         self.is_deaf = is_deaf
+        self.max_words = max_words
+        self.time_error_ms = time_error_ms
         self.is_timed = is_timed
         self.is_manual = is_manual
         self.reports_speech = reports_speech
@@ -143,16 +160,17 @@ class Ears:
         self._open = None
         length_ms = samples / _PER_MS
         self.spoken_ms += length_ms
-        text = f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"
         self._words.append(
             {
-                "word": text,
+                "word": _word(number, length_ms),
                 "confidence": 0.8,
-                "startTimeMs": round(start / _PER_MS),
-                "endTimeMs": round((start + samples) / _PER_MS),
+                "startTimeMs": round(start / _PER_MS) + self.time_error_ms,
+                "endTimeMs": round((start + samples) / _PER_MS) + self.time_error_ms,
             }
         )
         results.append(self._transcription(is_final=False))
+        if len(self._words) == self.max_words:
+            self._end_turn(results)
 
     def _end_turn(self, results: list[dict[str, Any]]) -> None:
         silence = {"silenceDurationMs": round(self._silent_ms)}
@@ -173,3 +191,35 @@ class Ears:
                 "silenceDurationMs": 0,
             }
         }
+
+
+class NumberedVad:
+    """Takes everything but silence for speech."""
+
+    # Words and pauses are multiples of it, so nothing is found late.
+    window_samples = 20 * _PER_MS
+
+    def probability(self, window: bytes) -> float:
+        return 1.0 if any(window) else 0.0
+
+
+class NumberedRecognizer:
+    """Reads the words out of a piece of sound, for a local server."""
+
+    languages = ("en",)
+
+    def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
+        words, at_ms = [], 0.0
+        for number, run in groupby(array("h", pcm)):
+            length_ms = sum(1 for _ in run) / _PER_MS
+            if number:
+                # With a full stop, so that a short silence ends the turn.
+                text = f"{_word(number, length_ms)}."
+                words.append(HeardWord(text, 0.8, round(at_ms), round(at_ms + length_ms)))
+            at_ms += length_ms
+        return tuple(words)
+
+
+def _word(number: int, length_ms: float) -> str:
+    """A word, or the part of it that was heard."""
+    return f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"

@@ -41,9 +41,11 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.stt.connection import SttConnection
+from inworld_sync.sessions.stt.ending import Ending, Verdict
 from inworld_sync.sessions.stt.intake import DeliverySettings, Intake
 from inworld_sync.sessions.stt.lead import Lead
 from inworld_sync.sessions.stt.retry import Retries, is_regular
+from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.sessions.stt.tape import SAMPLE_BYTES, Tape, TurnEnd
 from inworld_sync.sessions.stt.turns import SttEvent, TurnLog, is_manual
 from inworld_sync.transport.deadline import Deadline
@@ -57,13 +59,13 @@ _Task: TypeAlias = Callable[[], object]
 KEEP_SECONDS: Final = 60
 
 _CHUNK_MS: Final = 100
+# What could not be kept ends in the middle of a word; a pause between two is found within this.
+_SEAM_MS: Final = 500
 # A connection that lived for so long was a good one: the attempts are counted anew after it.
 _GOOD_SECONDS: Final = 60.0
 # By then the service has told of speech; if it closes without a reason later, nothing is missing
 # and another connection can wait until there is more audio.
 _QUIET_SECONDS: Final = 5.0
-# A final transcript that comes after the usage is waited for so long.
-_AFTER_USAGE_SECONDS: Final = 1.0
 # Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
 _LONGEST_WAIT_SECONDS: Final = 1.0
 
@@ -111,9 +113,8 @@ class Delivery:
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
         self._retries = Retries(settings.max_reconnects)
-        self._shut = self._finishing = self._settled = False
-        self._close_sent = False
-        self._usage_at: float | None = None
+        self._shut = self._finishing = False
+        self._ending = Ending()
         self._retired: InworldError | None = None
         self._send_error: InworldError | None = None
         self._sent_at = self._heard_at = time.monotonic()
@@ -128,7 +129,7 @@ class Delivery:
         Raises:
             InworldError: No connection came about; nothing is left behind.
         """
-        self._connection = SttConnection.open(self._connector, self._config, self, timeout)
+        self._connection = self._open_another(timeout)
         self._connected_at = self._heard_at = time.monotonic()
         try:
             self._pump.start()
@@ -155,24 +156,16 @@ class Delivery:
         return self._finishing
 
     @property
-    def sent_ms(self) -> float:
-        """How much audio was sent; after a reconnect it goes back for a while."""
-        return self._ms(self._tape.sent)
-
-    @property
-    def waiting_ms(self) -> float:
-        """How much audio waits to be sent."""
-        return self._ms(self._tape.end - self._tape.sent)
-
-    @property
-    def given_ms(self) -> float:
-        """How much audio was given and not dropped."""
-        return self._ms(self._tape.end)
-
-    @property
-    def dropped_ms(self) -> float:
-        """How much audio was dropped because too much waited."""
-        return self._ms(self._intake.dropped_samples)
+    def stats(self) -> SttStats:
+        """Figures of this moment; without the monitor, which a forked child may not take."""
+        tape = self._tape
+        return SttStats(
+            sent_ms=self._ms(tape.sent),
+            waiting_ms=self._ms(tape.end - tape.sent),
+            dropped_ms=self._ms(self._intake.dropped_samples),
+            covered_ms=self._log.covered_ms,
+            reconnects=self.reconnects,
+        )
 
     def put(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
@@ -240,8 +233,8 @@ class Delivery:
     def give_up(self, why: InworldError) -> None:
         """End now: well if nothing but the usage is missing, else with *why*."""
         with self.changed:
-            if self._close_sent and not self._log.is_open:
-                self._settled = True
+            if self._ending.close_sent and not self._log.is_open:
+                self._ending.is_settled = True
                 self._work.notify_all()
                 return
         self.retire(why)
@@ -269,16 +262,6 @@ class Delivery:
         if threading.current_thread() is not self._pump:
             self._pump.join(deadline.remaining())
         self.stream.join(deadline.remaining() or 0.0)
-
-    def unfinished(self) -> UnfinishedTranscript:
-        """What is left if it ends now."""
-        with self.changed:
-            return UnfinishedTranscript(
-                self._log.transcript,
-                self._tape.rest(),
-                round(self._ms(self._tape.start)),
-                self._rate_hz,
-            )
 
     @property
     def _is_shut(self) -> bool:
@@ -311,10 +294,11 @@ class Delivery:
             self._tell(told)
         if before != (log.covered_ms, log.turn_count):
             self._retries.reset()
-            tape.cover(int(log.covered_ms * self._rate_hz / 1000))
+            self._ending.note_progress()
+            tape.cover(self._samples(log.covered_ms))
         self._heard_at = time.monotonic()
-        if isinstance(event, SttUsage) and self._close_sent:
-            self._usage_at = self._heard_at
+        if isinstance(event, SttUsage):
+            self._ending.note_usage()
         self._work.notify_all()
         self._room.notify_all()
 
@@ -349,25 +333,15 @@ class Delivery:
                     raise self._retired
                 connection = self._connection
                 assert connection is not None
-                if self._is_complete(connection):
+                verdict = self._ending.verdict(self._log, connection.ended)
+                if verdict is Verdict.COMPLETE:
                     return None
+                if verdict is Verdict.DOUBTFUL:
+                    return functools.partial(self._reconnect, connection, is_doubted=True)
                 task = self._task_for(connection)
                 if task is not None:
                     return task
                 self._work.wait(_LONGEST_WAIT_SECONDS)
-
-    def _is_complete(self, connection: SttConnection) -> bool:
-        """Whether the service has told everything."""
-        if self._settled:
-            return True
-        if not self._close_sent:
-            return False
-        ended = connection.ended
-        if self._usage_at is None:
-            # Some models may close where others send the usage.
-            return ended is not None and is_regular(ended) and not self._log.is_open
-        waited = time.monotonic() - self._usage_at
-        return not self._log.is_open or ended is not None or waited > _AFTER_USAGE_SECONDS
 
     def _task_for(self, connection: SttConnection) -> _Task | None:
         if connection.ended is not None:
@@ -383,8 +357,8 @@ class Delivery:
         if item is not None:
             send = functools.partial(connection.send_audio, item)
             return functools.partial(self._attempt, connection, send, paced=True)
-        if self._finishing and not self._close_sent:
-            self._close_sent = True
+        if self._finishing and not self._ending.close_sent:
+            self._ending.close_sent = True
             return functools.partial(self._attempt, connection, connection.close_stream)
         return None
 
@@ -421,32 +395,30 @@ class Delivery:
         is_quiet = time.monotonic() - self._sent_at > _QUIET_SECONDS
         return not is_quiet or bool(self._tape.unsent_bytes) or self._tape.has_mark
 
-    def _reconnect(self, lost: SttConnection) -> None:
+    def _reconnect(self, lost: SttConnection, *, is_doubted: bool = False) -> None:
         lost.close()
         assert lost.ended is not None
         error = lost.ended.error or self._send_error
-        first = error or ConnectionLost("the connection was aborted")
+        first = error or ConnectionLost("the connection was closed before all was told")
         cause = ConnectionLost(str(first)) if isinstance(first, ClosedError) else first
         if time.monotonic() - self._connected_at > _GOOD_SECONDS:
             self._retries.reset()
-        attempts, self._send_error = 0, None
-        while True:
-            self._retries.require(cause)
-            attempts += 1
-            if not self._sleep(self._retries.next_delay()):
-                return
-            try:
-                connection = SttConnection.open(self._connector, self._config, self, None)
-                break
-            except InworldError as error:
-                cause = error
+        self._send_error = None
+        opened = self._retries.replace(cause, self._sleep, self._open_another)
+        if opened is None:
+            return
+        connection, attempts = opened
         with self.changed:
             self._connection = connection
             self._connected_at = self._heard_at = time.monotonic()
+            self._ending.restart(is_doubted=is_doubted)
             self._resume(attempts, first)
             retired = self._retired is not None
         if retired:
             connection.abort()
+
+    def _open_another(self, timeout: float | None = None) -> SttConnection:
+        return SttConnection.open(self._connector, self._config, self, timeout)
 
     def _sleep(self, seconds: float) -> bool:
         """Wait; give whether the stream is still wanted."""
@@ -459,29 +431,39 @@ class Delivery:
     def _resume(self, attempts: int, cause: InworldError) -> None:
         """Begin again with what is kept; the monitor is held."""
         tape, log = self._tape, self._log
-        resent = tape.sent - tape.start
-        tape.rewind()
+        sent = tape.sent
+        self._rewind()
+        resent = sent - tape.start
         self._lead.restart()
         start_ms = self._ms(tape.start)
         open_from_ms = log.open_from_ms
         lost_ms = 0.0 if open_from_ms is None else max(0.0, start_ms - open_from_ms)
         log.restart(round(start_ms))
-        self._close_sent = False
-        self._usage_at = None
         self.reconnects += 1
         self._tell(
             Reconnected(round(start_ms), round(self._ms(resent)), round(lost_ms), attempts, cause)
         )
+
+    def _rewind(self) -> None:
+        """Go back to where the next connection begins; the monitor is held."""
+        self._tape.rewind(self._samples(self._log.free_ms), self._samples(_SEAM_MS))
+        self._log.settle(self._ms(self._tape.start))
 
     def _leave(self, error: InworldError | None) -> None:
         """End the stream and free everything; the pump's last deed."""
         connection = self._connection
         assert connection is not None
         is_clean = error is None
-        if error is not None:
-            error = fresh(error)
-            error.partial = self.unfinished()
         with self.changed:
+            if error is not None:
+                error = fresh(error)
+                self._rewind()
+                error.partial = UnfinishedTranscript(
+                    self._log.transcript,
+                    self._tape.rest(),
+                    round(self._ms(self._tape.start)),
+                    self._rate_hz,
+                )
             ended = StreamEnded("client") if is_clean else connection.ended
             self.stream.end(attrs.evolve(ended or StreamEnded("client"), error=error))
             self._work.notify_all()
@@ -489,6 +471,9 @@ class Delivery:
         if not is_clean:
             connection.abort()
         connection.close()
+
+    def _samples(self, milliseconds: float) -> int:
+        return int(milliseconds * self._rate_hz / 1000)
 
     def _ms(self, samples: int) -> float:
         return samples * 1000.0 / self._rate_hz

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from inworld_sync.errors import ConnectionLost, InworldError, ServiceError, TransportError
 from inworld_sync.models.events import StreamEnded
@@ -12,6 +13,8 @@ __all__ = ["Retries", "is_regular"]
 
 _FIRST_DELAY_SECONDS: Final = 0.2
 _MAX_DELAY_SECONDS: Final = 5.0
+
+_C = TypeVar("_C")
 
 
 class Retries:
@@ -25,6 +28,37 @@ class Retries:
     def __init__(self, max_attempts: int) -> None:
         self._max_attempts = max_attempts
         self._attempts = 0
+
+    def replace(
+        self,
+        cause: InworldError,
+        sleep: Callable[[float], bool],
+        open_another: Callable[[], _C],
+    ) -> tuple[_C, int] | None:
+        """
+        Try to open another connection until it goes well.
+
+        Args:
+            cause: Why the last one ended.
+            sleep: Waits so many seconds, and gives whether a connection is still wanted.
+            open_another: Opens one.
+
+        Returns:
+            The connection, and how many attempts it took; None when none is wanted any more.
+
+        Raises:
+            InworldError: As :meth:`require`.
+        """
+        attempts = 0
+        while True:
+            self.require(cause)
+            attempts += 1
+            if not sleep(self.next_delay()):
+                return None
+            try:
+                return open_another(), attempts
+            except InworldError as error:
+                cause = error
 
     def reset(self) -> None:
         """Begin a new row, because there was progress."""

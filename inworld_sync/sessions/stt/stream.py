@@ -13,40 +13,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-import attrs
-
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.dispatch import EventStream, Subscription
 from inworld_sync.sessions.stt.delivery import Delivery
+from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.sessions.stt.tape import SAMPLE_BYTES
 from inworld_sync.sessions.stt.turns import SttEvent
 
-__all__ = ["SttStats", "SttStream"]
+__all__ = ["SttStream"]
 
 F = TypeVar("F", bound=Callable[..., object])
-
-
-@attrs.frozen(kw_only=True)
-class SttStats:
-    """
-    Figures of a stream at one moment.
-
-    Attributes:
-        sent_ms: Audio that was sent; after a reconnect it goes back for a while.
-        waiting_ms: Audio that waits to be sent.
-        dropped_ms: Audio that was dropped because too much waited.
-        covered_ms: Final transcripts cover the audio up to here.
-        reconnects: How often a lost connection was replaced.
-    """
-
-    sent_ms: float
-    waiting_ms: float
-    dropped_ms: float
-    covered_ms: float
-    reconnects: int
 
 
 class SttStream:
@@ -213,14 +192,7 @@ class SttStream:
     @property
     def stats(self) -> SttStats:
         """Figures of this moment."""
-        delivery = self._delivery
-        return SttStats(
-            sent_ms=delivery.sent_ms,
-            waiting_ms=delivery.waiting_ms,
-            dropped_ms=delivery.dropped_ms,
-            covered_ms=delivery.log.covered_ms,
-            reconnects=delivery.reconnects,
-        )
+        return self._delivery.stats
 
     # Events out.
 
@@ -268,7 +240,8 @@ class SttStream:
 
     def __repr__(self) -> str:
         state = "open" if self.ended is None else f"ended by the {self.ended.by}"
-        return f"<SttStream {self._config.model} {self._delivery.given_ms / 1000:.1f} s, {state}>"
+        given_seconds = (self.stats.sent_ms + self.stats.waiting_ms) / 1000
+        return f"<SttStream {self._config.model} {given_seconds:.1f} s, {state}>"
 
     @property
     def _events(self) -> EventStream[SttEvent]:

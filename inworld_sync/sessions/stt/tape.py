@@ -11,6 +11,8 @@ import enum
 from collections import deque
 from typing import Final
 
+from inworld_sync.audio.quiet import quietest_sample
+
 __all__ = ["SAMPLE_BYTES", "Tape", "TurnEnd"]
 
 SAMPLE_BYTES: Final = 2
@@ -39,6 +41,8 @@ class Tape:
         self._keep_samples = keep_samples
         # Deleting at the front of a bytearray costs nothing: it remembers where it begins.
         self._pcm = bytearray()
+        # Where the oldest sample lies in the middle of what was said, for it could not be kept.
+        self._is_cut = False
         self._sent_marks: deque[int] = deque()
         self._marks: deque[int] = deque()
         self.start = 0
@@ -91,15 +95,32 @@ class Tape:
         at = (self.sent - self.start) * SAMPLE_BYTES
         pcm = bytes(self._pcm[at : at + samples * SAMPLE_BYTES])
         self.sent += samples
-        self._forget(self.sent - self._keep_samples)
+        if self.sent - self._keep_samples > self.start:
+            self._forget(self.sent - self._keep_samples)
+            self._is_cut = True
         return pcm
 
     def cover(self, position: int) -> None:
         """Forget what was sent before *position*: its words have come."""
-        self._forget(min(position, self.sent))
+        if min(position, self.sent) > self.start:
+            self._forget(min(position, self.sent))
+            self._is_cut = False
 
-    def rewind(self) -> None:
-        """Give everything that is kept out once more."""
+    def rewind(self, free: int, cut_samples: int) -> None:
+        """
+        Give everything that is kept out once more, from a quiet moment on.
+
+        The rest of a word that is cut in two would be understood as a word of its own.
+
+        Args:
+            free: The quiet moment is looked for up to this position.
+            cut_samples: Where the beginning of what was said could not be kept, within so many.
+        """
+        until = min(self.sent, self.start + cut_samples if self._is_cut else free)
+        if until > self.start:
+            looked_at = self._pcm[: (until - self.start) * SAMPLE_BYTES]
+            self._forget(self.start + quietest_sample(looked_at))
+        self._is_cut = False
         self._marks.extendleft(reversed(self._sent_marks))
         self._sent_marks.clear()
         self.sent = self.start
@@ -118,8 +139,6 @@ class Tape:
         return bytes(self._pcm)
 
     def _forget(self, position: int) -> None:
-        if position <= self.start:
-            return
         del self._pcm[: (position - self.start) * SAMPLE_BYTES]
         self.start = position
         while self._sent_marks and self._sent_marks[0] <= position:

@@ -34,6 +34,8 @@ SttEvent: TypeAlias = (
 
 # A word may begin before the moment at which speech was noticed.
 _ONSET_MS: Final = 500
+# Where the end of a word is told, it may be so far off; recognisers are a third of it on average.
+_WORD_END_MS: Final = 100
 # Times are rounded, and an end may be told that lies in audio on its way.
 _TOLERANCE_MS: Final = 1000
 
@@ -47,16 +49,20 @@ class TurnLog:
 
     Attributes:
         covered_ms: Final transcripts cover the audio up to here; it need not be sent again.
+        free_ms: No word that is not covered begins before here; a connection may begin at any
+            quiet moment between the two.
         is_speaking: Whether somebody speaks, as far as the service told.
         is_open: Whether something was heard that no final has covered yet.
+        has_words: Whether words of the open turn were told on this connection.
         usage: What the service counted; None until it told.
     """
 
     def __init__(self, *, is_manual: bool) -> None:
         self._is_manual = is_manual
-        self.covered_ms = 0.0
+        self.covered_ms = self.free_ms = 0.0
         self.is_speaking = False
         self.is_open = False
+        self.has_words = False
         self.usage: SttUsage | None = None
         self._turns: list[Turn] = []
         self._offset_ms = 0
@@ -81,11 +87,18 @@ class TurnLog:
         """All finished turns so far."""
         return Transcript(tuple(self._turns), self.usage)
 
+    def settle(self, start_ms: float) -> None:
+        """Take *start_ms* for the moment at which another connection begins."""
+        if start_ms <= self.free_ms:
+            self.covered_ms = max(self.covered_ms, start_ms)
+        self.free_ms = 0.0
+
     def restart(self, offset_ms: int) -> None:
         """Go on with a connection whose audio begins at *offset_ms*."""
         self._offset_ms = offset_ms
         self._started_ms = None
         self._silence_ms = 0
+        self.has_words = False
         self._repeats.restart()
 
     def note(self, event: SttEvent, sent_ms: float, mark_ms: float | None = None) -> list[SttEvent]:
@@ -113,9 +126,13 @@ class TurnLog:
             return [event]
         words = tuple(self._moved(word) for word in event.words)
         if event.is_final:
+            if words and self._turns and words == self._turns[-1].words:
+                # The same words at the same times were not said twice but told twice.
+                return []
             return self._note_final(attrs.evolve(event, words=words), sent_ms, mark_ms)
         text = self._repeats.new_part(event.text, is_final=False)
-        self.is_open = self.is_open or bool(text)
+        self.has_words = self.has_words or bool(text)
+        self.is_open = self.is_open or self.has_words
         return [attrs.evolve(event, text=text, words=words)] if text or not event.text else []
 
     def _note_start(self, event: SpeechStarted, sent_ms: float) -> list[SttEvent]:
@@ -124,7 +141,7 @@ class TurnLog:
             self._started_ms = start_ms
             if not self.is_open:
                 # Every turn before it has had its final transcript.
-                self._cover(start_ms - _ONSET_MS, sent_ms)
+                self._cover(start_ms - _ONSET_MS, start_ms, sent_ms)
         self.is_open = True
         if self.is_speaking:
             return []
@@ -138,11 +155,13 @@ class TurnLog:
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
             # In the middle of the silence that follows, so that neither neighbour is cut.
-            self._cover(end_ms + max(self._silence_ms, event.silence_ms) / 2, sent_ms)
+            middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
+            slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
+            self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
         else:
             text = self._repeats.new_part(text, is_final=True)
             if self._is_manual and mark_ms is not None:
-                self._cover(mark_ms, sent_ms)
+                self._cover(mark_ms, mark_ms, sent_ms)
             else:
                 self._repeats.note(text)
         told: list[SttEvent] = []
@@ -152,7 +171,7 @@ class TurnLog:
             told.append(attrs.evolve(event, text=text))
         if text.strip():
             self._turns.append(self._turn(text, event))
-        self.is_speaking = self.is_open = False
+        self.is_speaking = self.is_open = self.has_words = False
         self._started_ms = None
         self._silence_ms = 0
         return told
@@ -169,10 +188,10 @@ class TurnLog:
         first_ms = max(self._offset_ms, self._started_ms or 0)
         return end_ms if first_ms < end_ms <= sent_ms + _TOLERANCE_MS else None
 
-    def _cover(self, until_ms: float, sent_ms: float) -> None:
+    def _cover(self, until_ms: float, free_ms: float, sent_ms: float) -> None:
         until_ms = min(until_ms, sent_ms)
         if until_ms > self.covered_ms:
-            self.covered_ms = until_ms
+            self.covered_ms, self.free_ms = until_ms, min(free_ms, sent_ms)
             self._repeats.clear()
 
     def _moved(self, word: Word) -> Word:

@@ -130,7 +130,7 @@ def test_lead_after_a_reconnect(clock: Clock) -> None:
     tape, lead = a_lead(clock)
     sent(tape, lead, 60)
     clock.now += 10
-    tape.rewind()
+    tape.rewind(0, 0)
     lead.restart()
     assert not lead.is_too_long(None)
     while tape.next(RATE_HZ, flush=True):

@@ -56,11 +56,38 @@ def test_rewind() -> None:
     tape.append(samples(5, 6))
     drained(tape)
     tape.cover(2)
-    tape.rewind()
+    tape.rewind(0, 0)
     tape.append(samples(7))
 
     assert [[3, 4], TurnEnd.MARK, [5, 6], [7]] == drained(tape)
     assert 2 == tape.start
+
+
+def test_rewind_to_a_quiet_moment() -> None:
+    """What is given out again begins where it is quiet, before the position that is free."""
+    tape = Tape(100)
+    tape.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
+    drained(tape)
+    tape.rewind(30, 0)
+
+    assert 14 == tape.start
+    assert samples(*[0] * 6, *[9] * 20) == tape.rest()
+    tape.rewind(0, 0)
+    assert 14 == tape.start
+
+
+def test_rewind_to_what_could_not_be_kept() -> None:
+    """Where the beginning is gone, what is given out again begins at the next quiet moment."""
+    tape = Tape(35)
+    tape.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
+    drained(tape)
+    assert 5 == tape.start
+    tape.rewind(0, 20)
+
+    assert 13 == tape.start
+    # What is quiet afterwards is not looked for again, or each attempt would lose more.
+    tape.rewind(0, 20)
+    assert 13 == tape.start
 
 
 def test_covered_turn_end() -> None:
@@ -71,7 +98,7 @@ def test_covered_turn_end() -> None:
     tape.append(samples(3))
     drained(tape)
     tape.cover(2)
-    tape.rewind()
+    tape.rewind(0, 0)
 
     assert [[3]] == drained(tape)
 
@@ -92,7 +119,7 @@ def test_keeps_so_much() -> None:
     tape = Tape(3)
     tape.append(samples(*range(10)))
     tape.next(6, flush=False)
-    tape.rewind()
+    tape.rewind(0, 0)
 
     assert 3 == tape.start
     assert samples(*range(3, 10)) == tape.rest()
@@ -108,7 +135,7 @@ def test_drop_oldest() -> None:
 
     assert 3 == tape.drop_oldest(5)
     assert [TurnEnd.MARK, [6]] == drained(tape)
-    tape.rewind()
+    tape.rewind(0, 0)
     assert [[1, 2], TurnEnd.MARK, [6]] == drained(tape)
 
 
@@ -125,7 +152,7 @@ def test_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
             tape.next(count, flush=True)
         elif step == "rewind":
             tape.cover(tape.sent - count)
-            tape.rewind()
+            tape.rewind(0, 0)
         else:
             tape.mark()
 

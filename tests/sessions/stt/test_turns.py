@@ -39,33 +39,38 @@ def logged(*events: SttEvent, is_manual: bool = False, mark_ms: float | None = N
     return log
 
 
-# (events, what is covered): the end of the last word and half of the silence after it, the start
-# of the next speech less half a second, and nothing where no times make sense.
-COVERED: list[tuple[list[SttEvent], float]] = [
-    ([], 0),
-    ([SpeechStarted(1000)], 500),
-    ([SpeechStarted(100)], 0),
-    ([SpeechStarted(1000), partial("a")], 500),
-    ([SpeechStarted(1000), final("a b", 1200, 1400)], 1400),
-    ([SpeechStarted(1000), SpeechStopped(300), final("a", 1200)], 1350),
-    ([SpeechStarted(1000), final("a", 1200, silence_ms=200)], 1300),
-    ([final("a", 1200), SpeechStarted(5000)], 4500),
-    ([SpeechStarted(1000), SpeechStarted(5000)], 500),
-    ([SpeechStarted(1000), partial("a"), SpeechStarted(5000)], 500),
-    ([final("a")], 0),
-    ([SpeechStarted(1000), final("")], 500),
-    ([SpeechStarted(1000), final(""), SpeechStarted(3000)], 2500),
-    ([SpeechStarted(30_000)], 0),
-    ([final("a", 30_000)], 0),
-    ([SpeechStarted(5000), final("a", 700)], 4500),
-    ([final("a", 2000), final("b", 1500)], 2000),
+# (events, what is covered, up to where another connection may begin): in the middle of the silence
+# after the last word or, where that is short, anywhere around the end of the word; between half a
+# second before the next speech and its start; and nowhere else where no times make sense.
+COVERED: list[tuple[list[SttEvent], float, float]] = [
+    ([], 0, 0),
+    ([SpeechStarted(1000)], 500, 1000),
+    ([SpeechStarted(100)], 0, 0),
+    ([SpeechStarted(1000), partial("a")], 500, 1000),
+    ([SpeechStarted(1000), final("a b", 1200, 1400)], 1300, 1500),
+    ([SpeechStarted(1000), SpeechStopped(300), final("a", 1200)], 1350, 1350),
+    ([SpeechStarted(1000), final("a", 1200, silence_ms=200)], 1300, 1300),
+    ([SpeechStarted(1000), final("a", 1200, silence_ms=100)], 1200, 1300),
+    ([final("a", 1200), SpeechStarted(5000)], 4500, 5000),
+    ([final("a", 1200), SpeechStarted(1500)], 1100, 1300),
+    ([SpeechStarted(1000), SpeechStarted(5000)], 500, 1000),
+    ([SpeechStarted(1000), partial("a"), SpeechStarted(5000)], 500, 1000),
+    ([final("a")], 0, 0),
+    ([SpeechStarted(1000), final("")], 500, 1000),
+    ([SpeechStarted(1000), final(""), SpeechStarted(3000)], 2500, 3000),
+    ([SpeechStarted(30_000)], 0, 0),
+    ([final("a", 30_000)], 0, 0),
+    ([SpeechStarted(5000), final("a", 700)], 4500, 5000),
+    ([final("a", 2000), final("b", 1500)], 1900, 2100),
 ]
 
 
-@pytest.mark.parametrize(("events", "expected_ms"), COVERED)
-def test_covered(events: list[SttEvent], expected_ms: float) -> None:
+@pytest.mark.parametrize(("events", "covered_ms", "free_ms"), COVERED)
+def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> None:
     """Audio is covered up to where its words, or the silence before others, are certain."""
-    assert expected_ms == logged(*events).covered_ms
+    log = logged(*events)
+
+    assert (covered_ms, free_ms) == (log.covered_ms, log.free_ms)
 
 
 def test_sent_bounds_what_is_covered() -> None:
@@ -136,7 +141,7 @@ def test_clock_after_a_restart() -> None:
     log.note(final("a", 900), SENT_MS)
     [turn] = log.transcript.turns
     assert (4800, 4900) == (turn.start_ms, turn.end_ms)
-    assert 4900 == log.covered_ms
+    assert 4800 == log.covered_ms
 
 
 def test_start_is_told_once() -> None:

@@ -1,0 +1,186 @@
+"""Every fault that the local server knows, at every message of an STT stream."""
+
+from __future__ import annotations
+
+import pytest
+
+from inworld_sync import (
+    ConnectError,
+    InvalidRequestError,
+    Inworld,
+    Reconnected,
+    RemoteProtocolError,
+    ServiceError,
+    TransportError,
+    UnfinishedTranscript,
+)
+from inworld_sync.emulator import Emulator, FaultKind
+from inworld_sync.emulator.recognition.engine import SpeechEngine
+from inworld_sync.sessions.stt import ending, retry
+
+from support.spoken_words import RATE_HZ, NumberedRecognizer, NumberedVad, spoken_turns
+
+PCM, SAID = spoken_turns(2, 3, 1)
+# Start, stop and final of each turn, some partials, and the usage.
+FEWEST_MESSAGES = 11
+
+# After these a stream goes on over the same connection.
+HARMLESS = [
+    "delay:0.005",
+    "slow:20000",
+    "pause:0.1",
+    "fragments:7",
+    "ping",
+    "error:13",
+    "unknown_message",
+    "duplicate",
+]
+# These cost a connection, which is replaced.
+MENDED = [
+    "drop",
+    "reset",
+    "close:1011",
+    "close:1000",
+    "close:4321",
+    "half_frame",
+    "stall",
+    "fatal_error:14",
+]
+# These end a stream, with the transcript so far and the audio that is left.
+ENDING = {
+    "binary": RemoteProtocolError,
+    "bad_json": RemoteProtocolError,
+    "bad_utf8": RemoteProtocolError,
+    "reserved_opcode": RemoteProtocolError,
+    "masked": RemoteProtocolError,
+    "huge_frame:9000000000": RemoteProtocolError,
+    "fatal_error:3": InvalidRequestError,
+}
+# Before the first message: how a stream that is being opened fails.
+REFUSED = {
+    "http_status:503": ServiceError,
+    "drop_request": ConnectError,
+    "reset_request": ConnectError,
+    "accept_delay:2": TransportError,
+    "response_delay:2": TransportError,
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Attempts follow each other quickly, and a final after the usage is not waited for long."""
+    monkeypatch.setattr(retry, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(ending, "_AFTER_USAGE_SECONDS", 0.1)
+
+
+@pytest.fixture(scope="module")
+def server():
+    engine = SpeechEngine(NumberedRecognizer(), new_vad=NumberedVad)
+    with Emulator(speech_engine=engine) as server:
+        yield server
+
+
+@pytest.fixture
+def iw(server):
+    """A client that soon notices a dead connection."""
+    settings = {"ping_interval": 0.1, "dead_after": 0.3, "connect_timeout": 0.5}
+    with Inworld(api_key=server.api_key, base_url=server.url, **settings) as iw:
+        yield iw
+    server.faults.clear()
+
+
+def stream(iw, pcm=PCM):
+    """Give the text, and the events of a stream that ends well."""
+    with iw.stt.stream(max_chunks_per_second=5000) as stream:
+        stream.send(pcm)
+        text = stream.close().text
+    return text.replace(".", ""), list(stream)
+
+
+@pytest.fixture(scope="module")
+def message_count(server):
+    """How many messages a stream gets without faults."""
+    with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+        text, events = stream(iw)
+    assert SAID == text
+    assert len(events) >= FEWEST_MESSAGES
+    return len(events)
+
+
+def test_every_fault_is_here():
+    """No kind of fault is left out."""
+    named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose"]
+
+    assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
+
+
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_harmless(iw, server, message_count, fault):
+    """Nothing is lost or doubled, and the connection is the first."""
+    for after in range(message_count):
+        server.faults.add(f"{fault}@{after}")
+        text, events = stream(iw)
+
+        assert SAID == text, after
+        assert not any(isinstance(event, Reconnected) for event in events), after
+
+
+@pytest.mark.parametrize("fault", MENDED)
+def test_mended(iw, server, message_count, fault):
+    """A connection that is lost before any message is replaced by one, and no word is lost."""
+    for after in range(message_count):
+        server.faults.add(f"{fault}@{after}")
+        text, events = stream(iw)
+
+        assert SAID == text, after
+        assert 1 == sum(isinstance(event, Reconnected) for event in events), after
+
+
+@pytest.mark.parametrize("fault", ENDING)
+def test_ending(iw, server, message_count, fault):
+    """What cannot be mended is a typed error, and the audio with it gives the rest of the words."""
+    for after in range(message_count):
+        server.faults.add(f"{fault}@{after}")
+        with pytest.raises(ENDING[fault]) as caught:
+            stream(iw)
+
+        left = caught.value.partial
+        assert isinstance(left, UnfinishedTranscript)
+        assert (RATE_HZ, len(PCM)) == (left.sample_rate_hz, left.start_ms * 32 + len(left.pcm))
+        rest, _ = stream(iw, left.pcm)
+        assert SAID == f"{left.transcript.text} {rest}".replace(".", "").strip(), after
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_refused(iw, server, fault):
+    """A stream that cannot be opened says so at once; one that goes on tries again."""
+    server.faults.add(fault)
+    with pytest.raises(REFUSED[fault]):
+        stream(iw)
+
+    server.faults.add("drop@4")
+    server.faults.add(fault)
+    text, events = stream(iw)
+
+    [reconnected] = [event for event in events if isinstance(event, Reconnected)]
+    assert SAID == text
+    assert 2 == reconnected.attempts
+
+
+def test_lost_messages(iw, server, message_count):
+    """
+    A message that the service swallows costs at most the words in it.
+
+    The end of the last turn is missed, and its audio sent again; one in the middle cannot be told
+    from a turn that was none.
+    """
+    turns = ["w1 w2", "w3 w4 w5", "w6"]
+    texts = []
+    # The last message is the usage, without which a stream does not end by itself.
+    for after in range(message_count - 1):
+        server.faults.add(f"lose@{after}")
+        texts.append(stream(iw)[0])
+
+    without_one = {f"{turns[1]} {turns[2]}", f"{turns[0]} {turns[2]}"}
+    assert {SAID, *without_one} == set(texts)
+    assert 2 == sum(text in without_one for text in texts)
