@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from inworld_sync.audio.pcm import SampleCarry
-from inworld_sync.errors import ClosedError, ConfigError
+from inworld_sync.errors import ClosedError
+from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from typing_extensions import Buffer
 
-__all__ = ["Resampler", "mixed_to_mono"]
+__all__ = ["MAX_CHANNELS", "MAX_HZ", "Resampler", "mixed_to_mono"]
 
-_MAX_HZ: Final = 768_000
-_MAX_CHANNELS: Final = 64
+MAX_HZ: Final = 768_000
+MAX_CHANNELS: Final = 64
 
 
 class Resampler:
@@ -49,13 +50,9 @@ class Resampler:
     """
 
     def __init__(self, from_hz: int, to_hz: int, channels: int = 1) -> None:
-        for name, value, most in (
-            ("from_hz", from_hz, _MAX_HZ),
-            ("to_hz", to_hz, _MAX_HZ),
-            ("channels", channels, _MAX_CHANNELS),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-                raise ConfigError(f"{name} must be 1 to {most}, got {value!r}")
+        require_whole("from_hz", from_hz, 1, MAX_HZ)
+        require_whole("to_hz", to_hz, 1, MAX_HZ)
+        require_whole("channels", channels, 1, MAX_CHANNELS)
         self._carry = SampleCarry(2 * channels)
         self._channels = channels
         self._stream = None if from_hz == to_hz else _open_stream(from_hz, to_hz)

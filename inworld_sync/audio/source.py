@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from inworld_sync.audio.files import AudioFile, is_audio_file, open_file
 from inworld_sync.audio.pcm import s16_from_f32
-from inworld_sync.audio.resample import Resampler, mixed_to_mono
+from inworld_sync.audio.resample import MAX_CHANNELS, MAX_HZ, Resampler, mixed_to_mono
 from inworld_sync.errors import AudioError, ConfigError
+from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import AudioSource
 
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ def open_source(
         ConfigError: *from_hz* is needed and missing, or a number is out of its range.
         OSError: The file cannot be read.
     """
+    require_whole("channels", channels, 1, MAX_CHANNELS)
+    if from_hz is not None:
+        require_whole("sample_rate", from_hz, 1, MAX_HZ)
     if isinstance(audio, AudioSource):
         return _ConvertedSource(audio, audio.sample_rate_hz, to_hz, 1)
     if isinstance(audio, (str, os.PathLike)):
@@ -176,7 +180,7 @@ def _open_raw(audio: AudioData, to_hz: int, from_hz: int, channels: int) -> Audi
 
 def _known(from_hz: int | None, what: str) -> int:
     if from_hz is None:
-        raise ConfigError(f"the sample rate of {what} is not known: pass sample_rate_hz")
+        raise ConfigError(f"the sample rate of {what} is not known: pass sample_rate")
     return from_hz
 
 

@@ -3,7 +3,8 @@ Checks of what users give, before anything is sent or opened.
 
 Each is an attrs validator or converter that raises a
 :class:`~inworld_sync.errors.ConfigError` naming the field, what it may be and what came; None,
-which leaves a choice to the service, passes where it is the field's default.
+which leaves a choice to the service, passes where it is the field's default. What begins with
+``require`` does the same for an argument.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "number",
     "one_of",
     "positive",
+    "require_whole",
     "string",
     "string_map",
     "text",
@@ -73,13 +75,19 @@ def whole(low: int, high: int | None = None, unit: str = "") -> Callable[..., No
     """Require an integer from *low* to *high*; *unit* is for the error."""
 
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-        if _is_left(field, value):
-            return
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ConfigError(f"{field.name} must be an integer, got {value!r}")
-        _check_range(field.name, value, low, high, unit)
+        if not _is_left(field, value):
+            require_whole(field.name, value, low, high, unit)
 
     return check
+
+
+def require_whole(
+    name: str, value: object, low: int, high: int | None = None, unit: str = ""
+) -> None:
+    """Require an integer from *low* to *high* of an argument of that name."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} must be an integer, got {value!r}")
+    _check_range(name, value, low, high, unit)
 
 
 def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:

@@ -190,6 +190,9 @@ class Stt:
         self, source: AudioSource, config: TranscribeConfig, timeout: float
     ) -> Transcript:
         content = base64.encode(b"".join(source)).decode("ascii")
+        if not content:
+            # The service refuses an empty request, and streams say nothing of nothing.
+            return Transcript()
         if len(content) > _MAX_WHOLE_BYTES:
             raise ConfigError(
                 f"a recording for method='http' may have {_MAX_WHOLE_BYTES} bytes in base64, got "

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from inworld_sync.audio.resample import MAX_HZ
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
 from inworld_sync.errors import ClosedError, DeadlineExceeded
+from inworld_sync.models.checks import require_whole
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.dispatch import EventStream, Subscription
@@ -51,6 +53,7 @@ class SttStream:
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._input_lock = threading.Lock()
+        require_whole("sample_rate", sample_rate_hz, 1, MAX_HZ)
         self._input = self._new_input()
 
     # Audio in.

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -168,9 +168,11 @@ def test_http(local: Inworld) -> None:
     assert "inworld/inworld-stt-1" == transcript.usage.model
 
 
-def test_http_of_silence(local: Inworld) -> None:
-    """A recording of silence has no turns."""
-    transcript = local.stt.transcribe(silence(1), sample_rate=RATE_HZ, method="http")
+@pytest.mark.parametrize("method", ["stream", "http"])
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_silence(local: Inworld, seconds: float, method: Literal["stream", "http"]) -> None:
+    """Silence has no turns, and neither has nothing."""
+    transcript = local.stt.transcribe(silence(seconds), sample_rate=RATE_HZ, method=method)
 
     assert () == transcript.turns
 
@@ -214,13 +216,15 @@ def test_raw_file(tmp_path: Path) -> None:
 
 # (audio, arguments, the error, its words): each is found out before a connection is made.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-    (bytes(10), {}, ConfigError, "sample rate of raw audio is not known: pass sample_rate"),
+    (bytes(10), {}, ConfigError, "sample rate of raw audio is not known: pass sample_rate$"),
     (iter([b""]), {}, ConfigError, "sample rate of pieces of audio is not known"),
     ("no such file.wav", {}, FileNotFoundError, "no such file"),
     (b"RIFF....", {}, AudioError, "cannot be decoded"),
     (None, {}, AudioError, "must be bytes or an array"),
     (bytes(10), {"sample_rate": RATE_HZ, "method": "ftp"}, ConfigError, "method must be"),
-    (bytes(10), {"sample_rate": 0}, ConfigError, "from_hz must be"),
+    (bytes(10), {"sample_rate": 0}, ConfigError, "sample_rate must be 1 to 768000, got 0"),
+    (bytes(10), {"sample_rate": "16000"}, ConfigError, "sample_rate must be an integer"),
+    (bytes(10), {"sample_rate": 16000, "channels": 0}, ConfigError, "channels must be 1 to 64"),
     (bytes(16_000_000), {"sample_rate": RATE_HZ, "method": "http"}, ConfigError, "16000000 bytes"),
 ]
 

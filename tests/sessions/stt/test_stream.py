@@ -9,6 +9,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from inworld_sync import (
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.sessions import dispatch
+from inworld_sync.sessions.stt import delivery, lead
 
 from support.scripted_stt import Hearing, hearing_server
 from support.spoken_words import RATE_HZ, number_names, spoken_turns
@@ -85,7 +87,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"max_waiting_bytes": 0}, "max_waiting_bytes must be 1 to"),
     ({"max_reconnects": -1}, "max_reconnects must be 0 to"),
     ({"max_chunks_per_second": 0}, "chunks_per_second must be above 0"),
-    ({"sample_rate": 0}, "from_hz must be 1 to"),
+    ({"sample_rate": 0}, "sample_rate must be 1 to"),
     ({"channels": 0}, "channels must be 1 to"),
     ({"sample_rate_hz": 96_000}, "sample_rate_hz must be 8000 to 48000 Hz"),
 ]
@@ -625,6 +627,44 @@ def test_unused_stream_is_let_go() -> None:
         gc.collect()
 
         assert before + 3 >= threading.active_count()
+
+
+class QuickClock:
+    """A clock on which an hour passes in a third of a second."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() * 10_000
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in use, where the system tells."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
+
+
+def test_ten_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten hours of silence are sent to their end, give no turn, and need no memory."""
+    monkeypatch.setattr(lead, "time", QuickClock)
+    # Fewer messages, that the test need not take minutes.
+    monkeypatch.setattr(delivery, "_CHUNK_MS", 10_000)
+    minute = bytes(8000 * 2 * 60)
+
+    def hook(hearing: Hearing, name: str) -> None:
+        hearing.requests.clear()
+        hearing.keeps_audio = False
+
+    with hearing_server(hook, ears={"is_deaf": True}) as (iw, server):
+        before = resident_bytes()
+        stream = iw.stt.stream(sample_rate=8000, sample_rate_hz=8000, max_chunks_per_second=1e6)
+        stream.feed(minute for _ in range(600))
+        grown = resident_bytes() - before
+        transcript = stream.close(60)
+        [hearing] = server.connections
+
+    assert () == transcript.turns
+    assert 36_000 * 8000 == hearing.ears.heard_samples
+    assert grown < 32 << 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
