@@ -19,6 +19,7 @@ from inworld_sync.errors import ConfigError
 
 __all__ = [
     "flag",
+    "having",
     "instance",
     "mapping",
     "member",
@@ -128,6 +129,18 @@ def instance(*kinds: type) -> Callable[..., None]:
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         if not _is_left(field, value) and not isinstance(value, kinds):
             raise ConfigError(f"{field.name} must be {names}, got {type(value).__name__}")
+
+    return check
+
+
+def having(*methods: str) -> Callable[..., None]:
+    """Require an object with these methods, whatever its class."""
+
+    def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+        missing = [name for name in methods if not callable(getattr(value, name, None))]
+        if missing and not _is_left(field, value):
+            wanted = "be callable" if missing == ["__call__"] else f"have the method {missing[0]}()"
+            raise ConfigError(f"{field.name} must {wanted}, got {value!r}")
 
     return check
 

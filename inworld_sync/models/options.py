@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
@@ -20,6 +21,7 @@ __all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "Recorder
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
 Dispatch: TypeAlias = Literal["thread", "poll"]
+_Proxy: TypeAlias = "str | Literal[False] | None"
 
 
 class Limiter(Protocol):
@@ -64,13 +66,22 @@ class TraceEvent:
     facts: Mapping[str, str | int | float] = attrs.field(factory=dict)
 
 
+def _proxy(_: object, field: attrs.Attribute[_Proxy], value: _Proxy) -> None:
+    # The value may hold a password, so the error does not show it.
+    if value is not None and value is not False and not isinstance(value, str):
+        raise ConfigError(
+            f"{field.name} must be a URL, None for the environment's or False for none, "
+            f"got {type(value).__name__}"
+        )
+
+
 # For each accepted scheme: whether it means TLS.
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
 
 def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in _SCHEMES or not parts.hostname:
+    parts = _url_parts(value)
+    if parts is None:
         raise ConfigError(
             f"{field.name} must be like {DEFAULT_BASE_URL!r}, with http, https, ws or wss, "
             f"got {value!r}"
@@ -80,6 +91,19 @@ def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
             f"{field.name} must be a scheme, a host and a port only: the services' paths are "
             "appended at the root, and a credential goes into api_key or token"
         )
+    if not re.fullmatch(r"[\w.:\[\]%-]+", parts.netloc, re.ASCII):
+        raise ConfigError(f"{field.name} must have a host in ASCII or Punycode, got {value!r}")
+
+
+def _url_parts(value: object) -> SplitResult | None:
+    """Take an address apart; None for what has no known scheme, no host or a bad port."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if parts is not None and parts.port == 0:
+            return None
+    except ValueError:
+        return None
+    return parts if parts is not None and parts.scheme in _SCHEMES and parts.hostname else None
 
 
 def _is_dispatch(_: object, field: attrs.Attribute[Dispatch], value: Dispatch) -> None:
@@ -119,15 +143,24 @@ class Options:
     close_timeout: float = attrs.field(default=0.5, validator=checks.positive)
     ping_interval: float = attrs.field(default=5.0, validator=checks.positive)
     dead_after: float = attrs.field(default=10.0, validator=checks.positive)
-    proxy: str | Literal[False] | None = attrs.field(default=None, repr=False)
-    ssl_context: ssl.SSLContext | None = None
+    proxy: str | Literal[False] | None = attrs.field(default=None, validator=_proxy, repr=False)
+    ssl_context: ssl.SSLContext | None = attrs.field(
+        default=None, validator=checks.having("wrap_bio")
+    )
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=checks.string_map, repr=False)
     max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=checks.whole(1))
     max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=checks.whole(1))
-    limiter: Limiter | None = None
-    recorder: Recorder | None = None
-    logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("inworld_sync"))
-    on_trace: Callable[[TraceEvent], None] | None = None
+    limiter: Limiter | None = attrs.field(
+        default=None, validator=checks.having("acquire", "release")
+    )
+    recorder: Recorder | None = attrs.field(default=None, validator=checks.having("message"))
+    logger: logging.Logger = attrs.field(
+        factory=lambda: logging.getLogger("inworld_sync"),
+        validator=checks.having("debug", "exception"),
+    )
+    on_trace: Callable[[TraceEvent], None] | None = attrs.field(
+        default=None, validator=checks.having("__call__")
+    )
     dispatch: Dispatch = attrs.field(default="thread", validator=_is_dispatch)
 
     def endpoint(self, path: str, *, websocket: bool) -> str:

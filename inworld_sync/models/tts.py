@@ -34,6 +34,7 @@ __all__ = [
     "TtsUsage",
     "Voice",
     "WordTime",
+    "context_config",
     "delivery_mode_or_none",
     "timestamp_transport_or_none",
     "timestamp_type_or_none",
@@ -126,6 +127,18 @@ def _normalization(value: TextNormalization | str | None) -> TextNormalization |
 def _at_most_three(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     if isinstance(value, tuple) and len(value) > 3:
         raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
+
+
+def _is_mapping(_: object, field: attrs.Attribute[Mapping[str, object]], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{field.name} must be a mapping of names to values, got {value!r}")
+
+
+def _is_audio(_: object, field: attrs.Attribute[AudioConfig], value: object) -> None:
+    if not isinstance(value, AudioConfig):
+        raise ConfigError(
+            f"{field.name} must be an AudioConfig, such as AudioConfig('PCM', 16000), got {value!r}"
+        )
 
 
 @attrs.frozen
@@ -221,6 +234,23 @@ class ContextSettings(TypedDict, total=False):
     enable_custom_pronunciation: bool | None
     synthesis_context: str | None
     extra: Mapping[str, object]
+
+
+def context_config(
+    config: ContextConfig | None, settings: ContextSettings, default: ContextConfig
+) -> ContextConfig:
+    """
+    Put the settings of one utterance or context together: *settings* are changes to the rest.
+
+    Raises:
+        ConfigError: *config* is no ContextConfig, or a setting is out of its range.
+    """
+    if config is not None and not isinstance(config, ContextConfig):
+        raise ConfigError(
+            f"config must be a ContextConfig, got {config!r}; single settings go by name, "
+            "such as voice='Ashley'"
+        )
+    return attrs.evolve(config or default, **settings)
 
 
 @attrs.frozen

@@ -8,7 +8,13 @@ import attrs
 import pytest
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig, ContextSettings
+from inworld_sync.models.tts import (
+    AudioConfig,
+    AudioEncoding,
+    ContextConfig,
+    ContextSettings,
+    context_config,
+)
 
 # (class, field, value): the wrong type, and one step beyond each bound.
 WRONG: list[tuple[Any, str, Any]] = [
@@ -70,3 +76,20 @@ def test_settings_are_the_attributes() -> None:
     names = {field.name for field in attrs.fields(ContextConfig)}
 
     assert names == set(ContextSettings.__annotations__)
+
+
+@pytest.mark.parametrize("config", ["Ashley", AudioConfig()])
+def test_config_of_another_kind(config: object) -> None:
+    """A voice's name in the place of a whole configuration is refused with the way to give it."""
+    with pytest.raises(ConfigError, match=r"config must be a ContextConfig.*voice='Ashley'"):
+        context_config(config, {}, ContextConfig())  # type: ignore[arg-type]
+
+
+def test_settings_change_the_config() -> None:
+    """What is given by name goes before the configuration, and that before the default."""
+    given = ContextConfig(voice="Dennis", temperature=1)
+
+    assert ContextConfig(voice="Sarah", temperature=1) == context_config(
+        given, {"voice": "Sarah"}, ContextConfig(temperature=2)
+    )
+    assert "Mark" == context_config(None, {}, ContextConfig(voice="Mark")).voice
