@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import attrs
 import click
+from rich.control import Control
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
+from rich.segment import ControlType
+from rich.table import Column
 
 from inworld_sync.audio.files import is_audio_file
 from inworld_sync.audio.source import open_source
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 
 _SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+_LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 _HEAD_BYTES = 64
 _READ_BYTES = 3200
 # Waits are cut into pieces so that Ctrl-C is heeded on Windows too.
@@ -227,8 +231,9 @@ def _counters(*, show: bool) -> Iterator[Callable[[str], _Advance]]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed:.0f} s"),
+        # Before the name, which may be longer than the line.
+        TextColumn("{task.completed:5.0f} s", table_column=Column(min_width=7, no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=ERRORS, transient=True) as bar:
 
@@ -246,9 +251,12 @@ def _teller(form: str) -> Callable[[Transcription], None]:
     """Print finals as they come, and partials over each other on a terminal."""
 
     def tell(said: Transcription) -> None:
+        if ERRORS.is_terminal:
+            # The one before may have been longer.
+            ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:
-                ERRORS.print(said.text, end="\r", overflow="ellipsis", no_wrap=True)
+                ERRORS.print(said.text, end="", overflow="ellipsis", no_wrap=True)
             return
         if not said.text.strip() or form not in ("text", "json"):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from inworld_sync.cli import transcribe as transcription
 
 from support.commands import Done, Run
 from support.peers import serve
@@ -104,6 +108,37 @@ def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     rows = [json.loads(line) for line in transcribe("--live", "--json", path).out.splitlines()]
     assert ["w1", "w2"] == [row["text"] for row in rows]
     assert transcribe("--live", "--srt", path).out.startswith(b"1\n00:00:00,500")
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of 20 columns is sent."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=20, color_system=None)
+    monkeypatch.setattr(transcription, "ERRORS", console)
+    return screen
+
+
+def test_partials_on_a_terminal(
+    transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
+) -> None:
+    """Live, partials replace each other on one line, which is empty when the turn is printed."""
+    done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
+
+    assert b"w1 w2\n" == done.out
+    erased = "\r\x1b[2K"
+    assert f"{erased}w1{erased}w1 w2{erased}" == screen.getvalue()
+
+
+def test_progress_on_a_terminal(
+    transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
+) -> None:
+    """A line for each file says how much of it was sent."""
+    files = [wav(tmp_path / f"{name}.wav") for name in "ab"]
+    done = transcribe(*files)
+
+    assert 0 == done.status
+    assert "3 s" in screen.getvalue()
 
 
 # Where it comes from.

@@ -113,11 +113,11 @@ class SttConnection(Connection[stt.SttMessage]):
         if isinstance(event, ConnectionFault):
             # Fatal only if the service closes right after it, which _conclude will see.
             self._fault = event
-            self._options.logger.warning(
-                "%s: the service reports code %d", self._link.name, event.code
-            )
             return
-        self._fault = None
+        if self._fault is not None:
+            # Nobody else will hear of it.
+            code, self._fault = self._fault.code, None
+            self._options.logger.warning("%s: the service reported code %d", self._link.name, code)
         self._owner.receive(event)
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
