@@ -39,7 +39,6 @@ __all__ = [
     "PATH",
     "WHOLE_PATH",
     "SttMessage",
-    "audio_chunk",
     "close_stream",
     "end_turn",
     "read",
@@ -104,11 +103,6 @@ _KINDS: dict[str, type[SpeechStarted | SpeechStopped | SttUsage | Transcription]
 def transcribe_config(config: TranscribeConfig) -> str:
     """Say what is wanted; the first message of a stream."""
     return dump_text({"transcribeConfig": _CODEC.dump(config)})
-
-
-def audio_chunk(content: str) -> str:
-    """Send audio, already in base64, in the encoding that the configuration named."""
-    return f"{AUDIO_HEAD}{content}{AUDIO_TAIL}"
 
 
 def end_turn() -> str:

@@ -175,6 +175,18 @@ def test_timed_repetition_is_not_guessed() -> None:
     assert "no no" == log.transcript.text
 
 
+def test_final_told_twice() -> None:
+    """The same words at the same times are one turn; at other times, or without any, two."""
+    log = logged(final("no", 1000))
+
+    assert [] == log.note(final("no", 1000), SENT_MS)
+    assert "no" == log.transcript.text
+    log.note(final("no", 2000), SENT_MS)
+    log.note(final("no"), SENT_MS)
+    log.note(final("no"), SENT_MS)
+    assert "no no no no" == log.transcript.text
+
+
 def test_rest_is_passed_on() -> None:
     """The usage is kept, and what is unknown passed on."""
     usage, unknown = SttUsage(50, "m"), UnknownEvent("sentiment", {})
