@@ -118,6 +118,27 @@ def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> Non
     assert transcript.usage.audio_ms % 50 == 0
 
 
+@pytest.mark.parametrize(("is_timed", "after"), [(True, 30), (False, 22)])
+def test_lost_connection_in_human_speech(
+    local: Inworld, inworld_local: Emulator, is_timed: bool, after: int
+) -> None:
+    """
+    What is sent again of a person's speech is not heard twice.
+
+    Without times twelve of the words were.
+    """
+    inworld_local.faults.add(f"drop@{after}")
+    with local.stt.stream(max_chunks_per_second=2000, include_word_timestamps=is_timed) as stream:
+        stream.send(recording("two_cities.wav") + silence(1))
+        text = stream.close().text
+    errors, words = word_errors(TWO_CITIES, text), len(words_of(TWO_CITIES))
+    tell(f"two_cities.wav: {errors} of {words} words wrong after a lost connection")
+
+    assert 1 == stream.stats.reconnects
+    assert abs(len(words_of(text)) - words) <= 4
+    assert errors / words <= 0.12
+
+
 def file_of(kind: str, rate_hz: int = 24_000) -> bytes:
     """The recording of six short sentences as a file of another kind."""
     import soxr
