@@ -109,6 +109,16 @@ if TYPE_CHECKING:
     )
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
+    from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
+    from inworld_sync.sessions.realtime.events import (
+        ApprovalRequested as ApprovalRequested,
+        Interrupted as Interrupted,
+        MessageUnreadable as MessageUnreadable,
+        ResponseStarted as ResponseStarted,
+        SessionReconnected as SessionReconnected,
+        ToolAnswered as ToolAnswered,
+        ToolCalled as ToolCalled,
+    )
     from inworld_sync.sessions.realtime.response import Response as Response
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.stt.stats import SttStats as SttStats
@@ -222,6 +232,16 @@ _HOMES = {
         "ServerVad",
         "Session",
         "WebSearchTool",
+    ],
+    "sessions.realtime.endpoint": ["RealtimeEndpoint"],
+    "sessions.realtime.events": [
+        "ApprovalRequested",
+        "Interrupted",
+        "MessageUnreadable",
+        "ResponseStarted",
+        "SessionReconnected",
+        "ToolAnswered",
+        "ToolCalled",
     ],
     "sessions.realtime.response": ["Response"],
     "sessions.realtime.session": ["RealtimeSession"],
