@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
 import pytest
 
-from inworld_sync import Inworld, tool
+from inworld_sync import Inworld, ResponseStarted, ServiceError, tool
 from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.models.realtime import (
     OFF,
     OutputAudio,
@@ -98,3 +100,89 @@ def test_manual_turn(session: RealtimeSession) -> None:
 
     reply = session.respond().wait(PATIENCE_SECONDS)
     assert "Hello! How can I help you?" == reply.text
+
+
+@tool
+def current_time() -> str:
+    """The time of day."""
+    return "noon"
+
+
+# What the service does, or does not do, beside what its reference says; each alone, and all.
+QUIRKS: list[dict[str, bool]] = [
+    {},
+    {"beta_names": True},
+    {"openai_part_names": True},
+    {"named_calls": False},
+    {"identified_calls": False},
+    {"empty_arguments": True},
+    {"calls_have_previous": True},
+    {"rolling_transcription": False},
+    {"repeats_completed": True},
+    {"text_beside_transcript": True},
+    {"usage_beside_response": True},
+    {"lists_attempts": True},
+    {"truncates_on_24khz": False},
+    {"explains_errors": False},
+    {"output_buffer_events": True},
+    {"turn_suggestions": False},
+]
+QUIRKS.append({name: value for quirk in QUIRKS[1:] for name, value in quirk.items()})
+
+
+@pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: " ".join(quirk)[:30] or "none")
+def test_quirks(quirk: dict[str, bool]) -> None:
+    """Whatever a service does beside its reference, a conversation is the same to its users."""
+    realtime = RealtimeSettings(**quirk)
+    engine = engine_for(ScriptedRecognizer("What is the current time?"))
+    session = Session(
+        input_format=PcmFormat(16000),
+        turn_detection=ServerVad(silence_duration_ms=500),
+        tools=[current_time],
+    )
+    with Emulator(
+        synthesizer=ToneSynthesizer(), speech_engine=engine, settings=Settings(realtime=realtime)
+    ) as server:
+        with Inworld(base_url=server.url, api_key=server.api_key) as iw:
+            with iw.realtime.connect(session) as rt:
+                rt.cancel()  # refused, which is no error of the session
+                hello = rt.say("Hello!").wait(PATIENCE_SECONDS)
+                told = rt.subscribe()
+                rt.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)
+                answer = hello
+                while answer is hello:
+                    event = told.get(PATIENCE_SECONDS)
+                    if isinstance(event, ResponseStarted):
+                        answer = event.response
+                answer.wait(PATIENCE_SECONDS)
+                seconds = hello.audio.read().duration_ms, answer.audio.read().duration_ms
+                items = [entry.item for entry in rt.conversation]
+
+    assert "Hello! How can I help you?" == hello.text
+    assert "The current time says: noon." == answer.text
+    assert (1050, 1200) == seconds
+    assert hello.usage is not None
+    assert 0 < hello.usage.total_tokens
+    kinds = ["message", "message", "message", "function_call", "function_call_output", "message"]
+    assert kinds == [item.type for item in items]
+    spoken = [part.transcript for part in getattr(items[2], "content", ())]
+    assert ["What is the current time?"] == spoken
+
+
+def test_every_quirk_is_tried() -> None:
+    """The table above has each switch of the local server that a client can notice."""
+    switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
+
+    # Without details there is no code to be told by.
+    assert switches - {"explains_failures"} == set(QUIRKS[-1])
+
+
+def test_an_unexplained_failure() -> None:
+    """A reply that fails without a reason is an error all the same."""
+    settings = Settings(realtime=RealtimeSettings(explains_failures=False, max_responses=1))
+    with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
+        with Inworld(base_url=server.url, api_key=server.api_key) as iw:
+            with iw.realtime.connect() as rt:
+                rt.say("Hello!").wait(PATIENCE_SECONDS)
+                with pytest.raises(ServiceError, match="gives no reason"):
+                    rt.say("Hello!").wait(PATIENCE_SECONDS)

@@ -382,6 +382,23 @@ def test_failing_reply() -> None:
     assert "incomplete" == response["output"][0]["status"]
 
 
+def test_unexplained() -> None:
+    """Failures and errors may come without the reason."""
+    with with_quirk(explains_failures=False, explains_errors=False, max_responses=1) as server:
+        with open_realtime(server) as client:
+            client.ask("Hi there!")
+            response = client.ask("Hi there!")[-1]["response"]
+            client.send("response.cancel", event_id="mine")
+            error = client.error()
+
+    assert ("failed", None) == (response["status"], response["status_details"])
+    assert (None, None, "invalid_request_error") == (
+        error["code"],
+        error["event_id"],
+        error["type"],
+    )
+
+
 def test_quota() -> None:
     """Beyond the plan a response fails with the service's reason."""
     with with_quirk(max_responses=1) as server, open_realtime(server) as client:

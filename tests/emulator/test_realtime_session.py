@@ -161,6 +161,18 @@ def test_unknown_events(realtime: RealtimeClient, message: str | bytes, code: st
     realtime.update()
 
 
+@pytest.mark.parametrize("path", ["/v1/realtime", "/api/v1/realtime"])
+def test_alias_paths(tone_server: Emulator, path: str) -> None:
+    """The paths of OpenAI's service take a bearer token and a model, and have OpenAI's ways."""
+    headers = {"Authorization": f"Bearer {tone_server.api_key}"}
+    with open_realtime(tone_server, f"{path}?model=gpt-x", headers) as client:
+        session = client.update(output_modalities=["text"])
+        [part] = client.ask("Hi there!")[-1]["response"]["output"][0]["content"]
+
+    assert "gpt-x" == session["model"]
+    assert "output_text" == part["type"]
+
+
 def test_beta_field_names(tone_server: Emulator) -> None:
     """A client of OpenAI's beta writes flat names and gets the older event names."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}", "OpenAI-Beta": "realtime=v1"}

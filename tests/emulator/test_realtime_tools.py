@@ -163,15 +163,16 @@ def test_tool_choice(with_tools: RealtimeClient) -> None:
 
 # A setting, and how the call without arguments is told then.
 VARIANTS: list[tuple[dict[str, bool], dict[str, Any]]] = [
-    ({}, {"arguments": "{}", "name": "current_time"}),
-    ({"named_calls": False}, {"arguments": "{}", "name": None}),
-    ({"empty_arguments": True}, {"arguments": "", "name": "current_time"}),
+    ({}, {"arguments": "{}", "name": "current_time", "has_id": True}),
+    ({"named_calls": False}, {"arguments": "{}", "name": None, "has_id": True}),
+    ({"identified_calls": False}, {"arguments": "{}", "name": "current_time", "has_id": False}),
+    ({"empty_arguments": True}, {"arguments": "", "name": "current_time", "has_id": True}),
 ]
 
 
 @pytest.mark.parametrize(("settings", "expected"), VARIANTS)
 def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
-    """The name may be missing, and no arguments may be an empty text."""
+    """Name and id may be missing, and no arguments may be an empty text."""
     server_settings = Settings(realtime=RealtimeSettings(**settings))
     with Emulator(synthesizer=ToneSynthesizer(), settings=server_settings) as server:
         with open_realtime(server) as client:
@@ -179,4 +180,5 @@ def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
             events = client.ask("What time is it?")
 
     done = next(event for event in events if event["type"].endswith("arguments.done"))
-    assert expected == {"arguments": done["arguments"], "name": done.get("name")}
+    told = {"arguments": done["arguments"], "name": done.get("name"), "has_id": "call_id" in done}
+    assert expected == told

@@ -57,13 +57,17 @@ class EventSender:
     Args:
         peer: The client.
         beta_names: Rename events as the OpenAI beta calls them.
+        explains_errors: Give errors their code and the id of the client's event.
 
     Thread safety: any thread; events of one thread keep their order.
     """
 
-    def __init__(self, peer: WebSocketPeer, *, beta_names: bool) -> None:
+    def __init__(
+        self, peer: WebSocketPeer, *, beta_names: bool, explains_errors: bool = True
+    ) -> None:
         self._peer = peer
         self._beta_names = beta_names
+        self._explains_errors = explains_errors
         self._numbers = itertools.count(1)
         self._session = secrets.token_hex(6)
 
@@ -94,10 +98,10 @@ class EventSender:
         """Send an ``error`` event; *kind* is ``invalid_request_error`` or ``server_error``."""
         error = {
             "type": kind,
-            "code": code,
+            "code": code if self._explains_errors else None,
             "message": message,
             "param": param,
-            "event_id": client_event_id,
+            "event_id": client_event_id if self._explains_errors else None,
         }
         self.send("error", error=error)
 

@@ -226,7 +226,9 @@ def write_call(output: ResponseOutput, call: ToolCall) -> None:
         "arguments": "",
     }
     index = output.open(item, hides_previous=not settings.calls_have_previous)
-    place = {"item_id": item["id"], "output_index": index, "call_id": item["call_id"]}
+    place = {"item_id": item["id"], "output_index": index}
+    if settings.identified_calls:
+        place["call_id"] = item["call_id"]
     _send_arguments(output, "response.function_call_arguments.delta", place, arguments)
     named = {"name": call.name} if settings.named_calls else {}
     output.send("response.function_call_arguments.done", **place, arguments=arguments, **named)

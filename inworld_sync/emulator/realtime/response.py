@@ -157,7 +157,8 @@ class Response:
 
     def _failed(self, code: str, message: str) -> str:
         error = {"type": "server_error", "code": code, "message": message}
-        self._details = {"type": "failed", "reason": "server_error", "error": error}
+        if self._stage.settings.explains_failures:
+            self._details = {"type": "failed", "reason": "server_error", "error": error}
         return "failed"
 
     def _write(self) -> None:

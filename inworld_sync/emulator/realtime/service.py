@@ -56,8 +56,12 @@ class RealtimeService:
     def _serve(self, peer: WebSocketPeer) -> None:
         openai = peer.request.path in _OPENAI_PATHS
         asks_for_beta = "realtime=v1" in peer.request.headers.get("openai-beta", "")
-        beta_names = asks_for_beta or self._backend.settings.realtime.beta_names
-        events = EventSender(peer, beta_names=beta_names)
+        settings = self._backend.settings.realtime
+        events = EventSender(
+            peer,
+            beta_names=asks_for_beta or settings.beta_names,
+            explains_errors=settings.explains_errors,
+        )
         config = SessionConfig.start(
             new_id("sess"), model=peer.request.query_value("model"), openai=openai
         )
@@ -65,7 +69,7 @@ class RealtimeService:
         pinger = threading.Thread(
             target=self._ping, args=(peer, events), name="inworld-emulator-pinger", daemon=True
         )
-        limiter = _Limiter(self._backend.settings.realtime.max_events_per_second)
+        limiter = _Limiter(settings.max_events_per_second)
         pinger.start()
         try:
             session.start()

@@ -24,6 +24,8 @@ class RealtimeSettings:
         openai_part_names: Call the content of replies ``output_audio`` and ``output_text``, as
             OpenAI does; the service calls it ``audio`` and ``text``.
         named_calls: Name the function in ``response.function_call_arguments.done``.
+        identified_calls: Give the call's id in the events of its arguments; otherwise it stands on
+            the item alone.
         empty_arguments: Send ``""`` for a call without arguments; otherwise ``{}``.
         calls_have_previous: Name the item before a function call when it is added; the service
             says null.
@@ -35,6 +37,9 @@ class RealtimeSettings:
         lists_attempts: Put the list ``attempts`` into the metadata of a finished response.
         truncates_on_24khz: Take ``audio_end_ms`` of a G.711 session for a third of the time, as
             the service does.
+        explains_failures: Say in ``status_details`` why a response failed; otherwise it is null.
+        explains_errors: Give errors a code and the id of the client's event; otherwise both are
+            null, as in some of the service's.
         output_buffer_events: Tell when audio starts and stops; over WebSocket they are not
             reliably seen.
         turn_suggestions: Suggest ends of turns; only ``semantic_vad`` does.
@@ -53,6 +58,7 @@ class RealtimeSettings:
     beta_names: bool = False
     openai_part_names: bool = False
     named_calls: bool = True
+    identified_calls: bool = True
     empty_arguments: bool = False
     calls_have_previous: bool = False
     rolling_transcription: bool = True
@@ -61,6 +67,8 @@ class RealtimeSettings:
     usage_beside_response: bool = False
     lists_attempts: bool = False
     truncates_on_24khz: bool = True
+    explains_failures: bool = True
+    explains_errors: bool = True
     output_buffer_events: bool = False
     turn_suggestions: bool = True
     max_responses: int = attrs.field(default=0, validator=_COUNT)
