@@ -33,8 +33,6 @@ from inworld_sync.models.realtime import (
     CreateItem,
     ErrorInfo,
     ErrorReported,
-    InputAudioCleared,
-    InputAudioCommitted,
     Item,
     OutputItemDone,
     RealtimeEvent,
@@ -44,10 +42,7 @@ from inworld_sync.models.realtime import (
     Session,
     SessionCreated,
     SessionUpdated,
-    SpeechStarted,
-    SpeechStopped,
     UpdateSession,
-    UserTranscriptUpdated,
 )
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.realtime.calls import CallBatch
@@ -65,6 +60,7 @@ from inworld_sync.sessions.realtime.events import (
     ResponseStarted,
     SessionEvent,
     SessionReconnected,
+    SessionStream,
 )
 from inworld_sync.sessions.realtime.interruption import Interruption
 from inworld_sync.sessions.realtime.items import Items
@@ -72,17 +68,14 @@ from inworld_sync.sessions.realtime.line import Answer, Line, Phase, new_id
 from inworld_sync.sessions.realtime.replies import Replies
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
 from inworld_sync.sessions.realtime.settings import Settings
+from inworld_sync.sessions.realtime.sound_in import UserTurn
 from inworld_sync.sessions.realtime.speech import SpeechOut
-from inworld_sync.sessions.realtime.stream import SessionStream
 from inworld_sync.sessions.realtime.worker import Worker
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 
 __all__ = ["RealtimeCore"]
-
-# Within a turn of the user, for a service to say more of it.
-_LONGEST_SILENCE_SECONDS = 20.0
 
 
 class RealtimeCore(Line):
@@ -137,10 +130,7 @@ class RealtimeCore(Line):
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
-        # Sound since the last turn ended, or since the user began to speak.
-        self._turn_ms = 0.0
-        self._is_speaking = False
-        self._heard_at = 0.0
+        self.turn = UserTurn()
         self.items = Items(is_inworld=endpoint.is_inworld)
 
     # ---- what the rest of the session asks for; the monitor is held
@@ -150,10 +140,6 @@ class RealtimeCore(Line):
         sound = event.audio if isinstance(event, (AudioDelta, BackchannelDelta)) else b""
         self.events.append(event, len(sound))
 
-    def count_input(self, sent_ms: float) -> None:
-        """Count sound that the service was given."""
-        self._turn_ms += sent_ms
-
     @property
     def output_format(self) -> AudioFormat:
         """The form of the sound that comes."""
@@ -162,12 +148,7 @@ class RealtimeCore(Line):
     @property
     def is_busy(self) -> bool:
         """Whether something is being heard, given, asked for or called."""
-        return self._hears_a_turn or self.replies.is_busy or self.desk.is_busy
-
-    @property
-    def _hears_a_turn(self) -> bool:
-        # A service may leave out how a turn ended, so it is not waited for without end.
-        return self._is_speaking and time.monotonic() - self._heard_at < _LONGEST_SILENCE_SECONDS
+        return self.turn.is_heard or self.replies.is_busy or self.desk.is_busy
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
         """What a connection feeds."""
@@ -288,6 +269,7 @@ class RealtimeCore(Line):
             self.tell(further)
         self._follow_response(event)
         self._follow_speech(event)
+        self.turn.note(event)
         self.interruption.note(event)
         self.answer_by(event)
 
@@ -341,13 +323,6 @@ class RealtimeCore(Line):
             self.speech.receive_backchannel(event)
         elif isinstance(event, BackchannelDone):
             self.speech.end_backchannel(event.backchannel_id)
-        elif isinstance(event, SpeechStarted):
-            self._turn_ms, self._is_speaking = 0.0, True
-            self._heard_at = time.monotonic()
-        elif isinstance(event, (SpeechStopped, UserTranscriptUpdated)):
-            self._heard_at = time.monotonic()
-        elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
-            self._turn_ms, self._is_speaking = 0.0, False
 
     def _follow_unreadable(self, event: MessageUnreadable) -> None:
         self.options.logger.warning("%s: %s", self.name, event.error)
@@ -475,10 +450,10 @@ class RealtimeCore(Line):
                 (time.monotonic() - self.lost_at) * 1000.0,
                 len(replay.commands),
                 replay.lost,
-                self._turn_ms if self._is_speaking or self.settings.is_quiet else 0.0,
+                self.turn.sent_ms if self.turn.is_open or self.settings.is_quiet else 0.0,
             )
         )
-        self._turn_ms, self._is_speaking = 0.0, False
+        self.turn.end()
         for command in self.items.untold():
             self.worker.put(partial(self.send_now, command))
         for text in self.unheeded():

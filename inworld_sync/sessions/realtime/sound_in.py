@@ -1,14 +1,16 @@
 """
-What the user says on its way to the service.
+What the user says on its way to the service, and what the service makes of it.
 
-Lock rule: the lock is held while sound is converted and queued; it is taken before the session's
-monitor, never after it.
+Lock rule: the lock of :class:`SoundIn` is held while sound is converted and queued; it is taken
+before the session's monitor, never after it. The monitor guards :class:`UserTurn`.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
@@ -19,16 +21,60 @@ from inworld_sync.models.realtime import (
     ClearInputAudio,
     CommitInputAudio,
     Float32Format,
+    InputAudioCleared,
+    InputAudioCommitted,
     MulawFormat,
+    RealtimeEvent,
+    SpeechStarted,
+    SpeechStopped,
+    UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.core import RealtimeCore
 from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 
-__all__ = ["SoundIn"]
+if TYPE_CHECKING:
+    from inworld_sync.sessions.realtime.core import RealtimeCore
+
+__all__ = ["SoundIn", "UserTurn"]
 
 # The service advises 100 to 200 ms for one message, and takes no more than 50 messages a second.
 _BLOCK_MS = 100
 _SAMPLE_BYTES = 2
+
+# Within a turn of the user, for a service to say more of it.
+_LONGEST_SILENCE_SECONDS = 20.0
+
+
+class UserTurn:
+    """
+    What the user is saying, over all connections of a session.
+
+    Attributes:
+        sent_ms: Sound since the last turn ended, or since the user began to speak.
+        is_open: Whether the service has said that the user speaks, and not yet that it took it in.
+    """
+
+    def __init__(self) -> None:
+        self.sent_ms = 0.0
+        self.is_open = False
+        self._heard_at = 0.0
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether more is to be said of it; not for ever, for its end may be left out."""
+        return self.is_open and time.monotonic() - self._heard_at < _LONGEST_SILENCE_SECONDS
+
+    def note(self, event: RealtimeEvent) -> None:
+        """Follow a message."""
+        if isinstance(event, SpeechStarted):
+            self.sent_ms, self.is_open = 0.0, True
+        elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
+            self.end()
+        if isinstance(event, (SpeechStarted, SpeechStopped, UserTranscriptUpdated)):
+            self._heard_at = time.monotonic()
+
+    def end(self) -> None:
+        """Begin the next one."""
+        self.sent_ms, self.is_open = 0.0, False
 
 
 class _Frames:
@@ -134,7 +180,7 @@ class SoundIn:
         for frame, duration_ms in frames:
             self._core.send(frame, timeout)
             with self._core.monitor:
-                self._core.count_input(duration_ms)
+                self._core.turn.sent_ms += duration_ms
 
 
 def _form(audio_format: AudioFormat) -> FrameForm:
