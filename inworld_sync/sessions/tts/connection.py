@@ -19,6 +19,7 @@ from inworld_sync.errors import (
     ConnectionLost,
     InworldError,
     error_from_status,
+    fresh,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.options import Options
@@ -221,6 +222,26 @@ class TtsConnection(Connection[tts.TtsMessage]):
             self._require_open()
             message = make(self._contexts)
         self._send(message, timeout)
+
+    def _send(self, message: str, timeout: float | None = None) -> None:
+        try:
+            super()._send(message, timeout)
+        except ConnectionLost:
+            error = self._known_end()
+            if error is None:
+                raise
+        else:
+            return
+        raise fresh(error)
+
+    def _known_end(self) -> InworldError | None:
+        """What the reader makes of the end of a link that is over: what the service refused."""
+        until = time.monotonic() + _LOOK_AGAIN_SECONDS
+        with self._changed:
+            while self._ended is None and self._link.end is not None:
+                if not self._changed.wait(until - time.monotonic()):
+                    break
+            return None if self._ended is None else self._ended.error
 
     def close_context(self, context_id: str) -> None:
         """Have the service speak the rest and end a context; at once, and whatever the state."""
