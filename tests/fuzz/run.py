@@ -30,20 +30,23 @@ FLAGS = [
     "-fno-sanitize-recover=all",
     "-D_GNU_SOURCE",
 ]
-# The areas with kernels, and the parser; the jitter buffer has soaks of its own.
-AREAS = ("base64", "common", "g711", "pcm", "split", "wav", "ws")
-DRIVERS = sorted(path.stem for path in FOLDER.glob("*.c"))
+# Those of the jitter buffer make arbitrary calls, and also run by themselves from a seed.
+SOURCES = {
+    **{path.stem: path for path in FOLDER.glob("*.c")},
+    **{path.stem: path for path in (ROOT / "tests" / "native").glob("*_fuzz.c")},
+}
+DRIVERS = sorted(SOURCES)
 
 
 def build(driver: str, place: Path) -> Path:
     """Compile a driver with the core, and return the program."""
     program = place / driver
-    sources = [path for area in AREAS for path in sorted((ROOT / "csrc" / area).glob("*.c"))]
+    sources = sorted((ROOT / "csrc").glob("*/*.c"))
     subprocess.run(
         [
             *("clang", *FLAGS, f"-I{ROOT / 'csrc'}"),
-            *(str(FOLDER / f"{driver}.c"), *map(str, sources)),
-            *("-o", str(program)),
+            *(str(SOURCES[driver]), *map(str, sources)),
+            *("-DLIBFUZZER", "-lm", "-o", str(program)),
         ],
         check=True,
     )
@@ -55,9 +58,11 @@ def fuzz(driver: str, seconds: int, place: Path, *, keep: bool) -> int:
     program = build(driver, place)
     corpus, learned = FOLDER / "corpus" / driver, place / f"{driver}-learned"
     learned.mkdir()
+    known = [corpus] if corpus.is_dir() else []
     limits = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
-    code = subprocess.run([program, *limits, learned, corpus]).returncode
+    code = subprocess.run([program, *limits, learned, *known]).returncode
     if keep and code == 0:
+        corpus.mkdir(exist_ok=True)
         subprocess.run([program, "-merge=1", corpus, learned], check=True)
     return code
 

@@ -4,10 +4,6 @@
  *   cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all -Icsrc
  *      tests/native/playout_fuzz.c $(find csrc -name "*.c") -lm -o playout_fuzz
  *   ./playout_fuzz [first seed] [seeds] [calls]
- *
- * With -DLIBFUZZER and clang's -fsanitize=fuzzer the bytes come from libFuzzer.
- *
- * Buffers have exactly the size that a call may touch.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -17,15 +13,9 @@
 #include <string.h>
 
 #include "include/iw_playout.h"
+#include "fuzzing.h"
 
 enum { EVENTS = 7, PULL_MOST = 4800, PUSH_MOST = 6000 };
-
-/* The numbers of a run: of a seed, or of a fuzzer's bytes until they are used up. */
-struct source {
-    const uint8_t *bytes;
-    size_t left;
-    uint64_t state;
-};
 
 struct run {
     struct source source;
@@ -45,65 +35,21 @@ struct run {
     size_t reserved_frames;
 };
 
-static const char *doing = "";
-
-static void require(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "after %s: %s\n", doing, what);
-    abort();
-}
-
-static uint64_t next_number(struct source *source)
-{
-    uint64_t number = 0;
-
-    if (source->bytes != NULL) {
-        for (size_t i = 0; i < 3; i++) {
-            number = number << 8 | (source->left > 0 ? *source->bytes : 0);
-            source->bytes += source->left > 0;
-            source->left -= source->left > 0;
-        }
-        return number;
-    }
-    source->state ^= source->state << 13;
-    source->state ^= source->state >> 7;
-    source->state ^= source->state << 17;
-    return source->state >> 16;
-}
-
-static uint64_t below(struct run *run, uint64_t bound)
-{
-    return next_number(&run->source) % bound;
-}
-
-/* Mostly small, sometimes up to the bound, sometimes nothing. */
-static size_t size_below(struct run *run, size_t bound)
-{
-    switch (below(run, 8)) {
-    case 0: return 0;
-    case 1: return (size_t)below(run, bound);
-    case 2: return (size_t)below(run, 4);
-    default: return (size_t)below(run, bound / 8 + 1);
-    }
-}
-
 /* Speech, silence, noise, and what no sound should be. */
 static void fill(struct run *run, uint8_t *bytes, size_t samples)
 {
     static const float odd[] = {0, 1, -1, 1e30f, -1e30f, NAN, INFINITY, -INFINITY, 1e-40f};
-    uint64_t kind = below(run, 4);
-    float phase = (float)below(run, 1000);
+    uint64_t kind = below(&run->source, 4);
+    float phase = (float)below(&run->source, 1000);
 
     for (size_t i = 0; i < samples; i++) {
         float value = 0.5f * sinf(phase + (float)i * 0.05f) * (float)(kind != 1);
 
         if (kind == 2)
-            value = (float)below(run, 65536) / 32768.0f - 1;
+            value = (float)below(&run->source, 65536) / 32768.0f - 1;
         if (run->config.input_format == IW_PLAYOUT_F32) {
-            if (kind == 3 && below(run, 16) == 0)
-                value = odd[below(run, sizeof odd / sizeof *odd)];
+            if (kind == 3 && below(&run->source, 16) == 0)
+                value = odd[below(&run->source, sizeof odd / sizeof *odd)];
             memcpy(bytes + i * sizeof value, &value, sizeof value);
         } else {
             int16_t sample = (int16_t)(value * 32767);
@@ -111,15 +57,6 @@ static void fill(struct run *run, uint8_t *bytes, size_t samples)
             memcpy(bytes + i * sizeof sample, &sample, sizeof sample);
         }
     }
-}
-
-static void *exactly(size_t bytes)
-{
-    void *memory = malloc(bytes > 0 ? bytes : 1);
-
-    if (memory == NULL)
-        exit(2);
-    return memory;
 }
 
 static bool is_push_result(enum iw_status status)
@@ -131,26 +68,29 @@ static bool is_push_result(enum iw_status status)
 
 static void push(struct run *run)
 {
-    size_t frames = size_below(run, PUSH_MOST);
+    size_t frames = size_below(&run->source, PUSH_MOST);
     uint8_t *samples = exactly(frames * run->input_bytes);
-    uint32_t flags = below(run, 12) == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
-    uint64_t item = below(run, 20) == 0 ? below(run, run->item + 2) : run->item;
+    uint32_t flags = below(&run->source, 12) == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
+    uint64_t item =
+        below(&run->source, 20) == 0 ? below(&run->source, run->item + 2) : run->item;
     enum iw_status status;
 
     fill(run, samples, frames * run->config.channels);
-    switch (below(run, 4)) {
+    switch (below(&run->source, 4)) {
     case 0:
         doing = "push_at";
-        run->timestamp += (uint32_t)size_below(run, 2000) - (uint32_t)size_below(run, 1000);
-        if (below(run, 100) == 0)
-            run->timestamp = (uint32_t)below(run, UINT32_MAX);
+        run->timestamp +=
+            (uint32_t)size_below(&run->source, 2000) - (uint32_t)size_below(&run->source, 1000);
+        if (below(&run->source, 100) == 0)
+            run->timestamp = (uint32_t)below(&run->source, UINT32_MAX);
         status = iw_playout_push_at(run->playout, samples, frames, item, run->timestamp, flags,
                                     run->now_ns);
         run->timestamp += (uint32_t)frames;
         break;
     case 1:
         doing = "push_sequence";
-        run->sequence = (uint16_t)(run->sequence + 1 + below(run, 3) - below(run, 3));
+        run->sequence =
+            (uint16_t)(run->sequence + 1 + below(&run->source, 3) - below(&run->source, 3));
         status = iw_playout_push_sequence(run->playout, samples, frames, item, run->sequence,
                                           flags, run->now_ns);
         break;
@@ -160,7 +100,7 @@ static void push(struct run *run)
     }
     require(is_push_result(status), "an unknown result");
     free(samples);
-    if (flags && below(run, 2)) {
+    if (flags && below(&run->source, 2)) {
         run->item++;
         run->position = 0;
     }
@@ -168,12 +108,12 @@ static void push(struct run *run)
 
 static void push_in_place(struct run *run)
 {
-    size_t frames = size_below(run, PUSH_MOST);
-    uint32_t flags = below(run, 12) == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
+    size_t frames = size_below(&run->source, PUSH_MOST);
+    uint32_t flags = below(&run->source, 12) == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
     enum iw_status status;
     uint8_t *space;
 
-    if (!run->reserved || below(run, 8) == 0) {
+    if (!run->reserved || below(&run->source, 8) == 0) {
         doing = "reserve";
         require(iw_playout_reserve(run->playout, &space, frames) == IW_OK, "no memory");
         fill(run, space, frames * run->config.channels);
@@ -182,7 +122,7 @@ static void push_in_place(struct run *run)
         return;
     }
     doing = "commit";
-    frames = (size_t)below(run, run->reserved_frames + 1);
+    frames = (size_t)below(&run->source, run->reserved_frames + 1);
     require(iw_playout_commit(run->playout, run->reserved_frames + 1, run->item, flags,
                               run->now_ns) == IW_BAD_ARGUMENT,
             "more than was reserved");
@@ -210,7 +150,7 @@ static void check_output(const struct run *run, const uint8_t *out, size_t frame
 
 static void pull(struct run *run)
 {
-    size_t frames = size_below(run, PULL_MOST);
+    size_t frames = size_below(&run->source, PULL_MOST);
     uint8_t *out = exactly(frames * run->output_bytes);
     struct iw_playout_part parts[IW_PLAYOUT_PARTS];
     size_t sound;
@@ -228,20 +168,20 @@ static void pull(struct run *run)
     free(out);
     run->pulled += frames;
     run->now_ns += (uint64_t)frames * 1000000000u / run->config.sample_rate_hz;
-    if (below(run, 50) == 0)
-        run->now_ns += below(run, 3000000000u);
+    if (below(&run->source, 50) == 0)
+        run->now_ns += below(&run->source, 3000000000u);
 }
 
 static void take_events(struct run *run)
 {
-    size_t capacity = (size_t)below(run, EVENTS + 1);
+    size_t capacity = (size_t)below(&run->source, EVENTS + 1);
     struct iw_playout_event *events = exactly(capacity * sizeof *events);
     ptrdiff_t count;
 
     doing = "poll";
     count = iw_playout_poll(run->playout, events, capacity,
                             iw_playout_pulled(run->playout) + 100 -
-                                (int64_t)size_below(run, 4000));
+                                (int64_t)size_below(&run->source, 4000));
     require(count >= 0 && (size_t)count <= capacity, "a count");
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
@@ -255,23 +195,24 @@ static void take_events(struct run *run)
 
 static void mark(struct run *run)
 {
-    uint64_t item = run->item + below(run, 3);
+    uint64_t item = run->item + below(&run->source, 3);
     enum iw_status status;
 
     doing = "mark";
-    status = iw_playout_mark(run->playout, item, size_below(run, 20000), run->tag + 1);
+    status = iw_playout_mark(run->playout, item, size_below(&run->source, 20000), run->tag + 1);
     require(is_push_result(status), "an unknown result");
     run->tag += status == IW_OK;
 }
 
 static void clear(struct run *run)
 {
-    size_t capacity = below(run, 8) == 0 ? (size_t)below(run, 4) : IW_PLAYOUT_ITEMS;
+    size_t capacity =
+        below(&run->source, 8) == 0 ? (size_t)below(&run->source, 4) : IW_PLAYOUT_ITEMS;
     struct iw_playout_cleared *cleared = exactly(capacity * sizeof *cleared);
     ptrdiff_t count;
 
     doing = "clear";
-    count = iw_playout_clear(run->playout, cleared, capacity, size_below(run, 2000));
+    count = iw_playout_clear(run->playout, cleared, capacity, size_below(&run->source, 2000));
     require(count == IW_NO_ROOM || (count >= 0 && (size_t)count <= capacity), "a count");
     for (ptrdiff_t i = 0; i < count; i++) {
         require(cleared[i].heard_frames <= cleared[i].received_frames, "heard beyond received");
@@ -311,9 +252,9 @@ static void ask(struct run *run)
 
 static void call(struct run *run)
 {
-    switch (below(run, 32)) {
+    switch (below(&run->source, 32)) {
     case 0: clear(run); break;
-    case 1: iw_playout_pause(run->playout, (int)below(run, 2)); break;
+    case 1: iw_playout_pause(run->playout, (int)below(&run->source, 2)); break;
     case 2:
     case 3: mark(run); break;
     case 4:
@@ -322,12 +263,12 @@ static void call(struct run *run)
     case 7: push_in_place(run); break;
     case 8: ask(run); break;
     default:
-        if (below(run, 2))
+        if (below(&run->source, 2))
             push(run);
         else
             pull(run);
     }
-    run->now_ns += below(run, 4000000);
+    run->now_ns += below(&run->source, 4000000);
 }
 
 /* ---- runs ------------------------------------------------------------------------------------- */
@@ -338,63 +279,36 @@ static void start(struct run *run)
     static const double costs[] = {0, 3e5, 9e5, 2e6, 1e12};
 
     run->config = (struct iw_playout_config){
-        .sample_rate_hz = rates_hz[below(run, 8)],
-        .channels = 1 + (uint32_t)below(run, 2),
-        .input_format = (uint32_t)below(run, 2),
-        .output_format = (uint32_t)below(run, 2),
-        .mode = (uint32_t)below(run, 2),
-        .min_delay_ms = (uint32_t)below(run, 50),
-        .max_delay_ms = 50 + (uint32_t)below(run, 2000),
-        .start_ms = (uint32_t)below(run, 2) * (uint32_t)below(run, 300),
-        .capacity_ms = 10 + (uint32_t)below(run, 3000),
-        .fade_ms = 1 + (uint32_t)below(run, 10),
-        .fixed_speed = below(run, 4) == 0,
-        .fixed_silence = below(run, 4) == 0,
-        .gap_cost = costs[below(run, 5)],
+        .sample_rate_hz = rates_hz[below(&run->source, 8)],
+        .channels = 1 + (uint32_t)below(&run->source, 2),
+        .input_format = (uint32_t)below(&run->source, 2),
+        .output_format = (uint32_t)below(&run->source, 2),
+        .mode = (uint32_t)below(&run->source, 2),
+        .min_delay_ms = (uint32_t)below(&run->source, 50),
+        .max_delay_ms = 50 + (uint32_t)below(&run->source, 2000),
+        .start_ms = (uint32_t)below(&run->source, 2) * (uint32_t)below(&run->source, 300),
+        .capacity_ms = 10 + (uint32_t)below(&run->source, 3000),
+        .fade_ms = 1 + (uint32_t)below(&run->source, 10),
+        .fixed_speed = below(&run->source, 4) == 0,
+        .fixed_silence = below(&run->source, 4) == 0,
+        .gap_cost = costs[below(&run->source, 5)],
     };
     run->input_bytes = (run->config.input_format ? 4 : 2) * run->config.channels;
     run->output_bytes = (run->config.output_format ? 4 : 2) * run->config.channels;
-    run->now_ns = below(run, 1u << 30);
+    run->now_ns = below(&run->source, 1u << 30);
     run->item = 1;
-    run->timestamp = (uint32_t)(UINT32_MAX - below(run, 20000));
-    run->sequence = (uint16_t)(UINT16_MAX - below(run, 20));
+    run->timestamp = (uint32_t)(UINT32_MAX - below(&run->source, 20000));
+    run->sequence = (uint16_t)(UINT16_MAX - below(&run->source, 20));
     doing = "create";
     require(iw_playout_create(&run->playout, &run->config) == IW_OK, "a valid config");
 }
 
-#ifdef LIBFUZZER
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+static void run_once(struct source source, uint64_t calls)
 {
-    struct run run = {.source = {bytes, size, 0}};
+    struct run run = {.source = source};
 
     start(&run);
-    while (run.source.left > 0)
+    for (uint64_t done = 0; goes_on(&run.source, done, calls); done++)
         call(&run);
     iw_playout_destroy(run.playout);
-    return 0;
 }
-
-#else
-
-int main(int argc, char **argv)
-{
-    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    uint64_t seeds = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
-    uint64_t calls = argc > 3 ? strtoull(argv[3], NULL, 10) : 500;
-
-    for (uint64_t seed = first; seed < first + seeds; seed++) {
-        struct run run = {.source = {NULL, 0, seed * 0x9E3779B97F4A7C15u}};
-
-        start(&run);
-        for (uint64_t i = 0; i < calls; i++)
-            call(&run);
-        iw_playout_destroy(run.playout);
-    }
-    printf("%llu runs of %llu calls\n", (unsigned long long)seeds, (unsigned long long)calls);
-    return 0;
-}
-
-#endif

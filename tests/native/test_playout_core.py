@@ -67,9 +67,10 @@ def test_clears_tell_what_was_heard(threads: Path, seed: int, scaling: int, fram
     assert "failures 0" in run(threads, 500, seed, scaling, frames)
 
 
-def test_any_calls_keep_the_rules(tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
+def test_any_calls_keep_the_rules(tmp_path: Path, driver: str) -> None:
     """After any of 100,000 arbitrary calls figures, results and output are what they may be."""
-    program = build(tmp_path, "playout_fuzz", CORE)
+    program = build(tmp_path, driver, CORE)
 
     assert run(program, 1, 200, 500) == "200 runs of 500 calls\n"
 
@@ -85,9 +86,10 @@ def test_threads_do_not_race(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @linux
-def test_any_calls_are_safe(tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
+def test_any_calls_are_safe(tmp_path: Path, driver: str) -> None:
     """AddressSanitizer and UBSan see 150,000 arbitrary calls and report nothing."""
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    program = build(tmp_path, "playout_fuzz", CORE, *sanitize)
+    program = build(tmp_path, driver, CORE, *sanitize)
 
     assert run(program, 1, 300, 500) == "300 runs of 500 calls\n"
