@@ -236,11 +236,10 @@ class TtsConnection(Connection[tts.TtsMessage]):
 
     def _known_end(self) -> InworldError | None:
         """What the reader makes of the end of a link that is over: what the service refused."""
-        until = time.monotonic() + _LOOK_AGAIN_SECONDS
+        deadline = Deadline(_LOOK_AGAIN_SECONDS, "learning how the link ended")
         with self._changed:
-            while self._ended is None and self._link.end is not None:
-                if not self._changed.wait(until - time.monotonic()):
-                    break
+            while self._ended is None and self._link.end is not None and not deadline.expired:
+                self._changed.wait(deadline.remaining())
             return None if self._ended is None else self._ended.error
 
     def close_context(self, context_id: str) -> None:
