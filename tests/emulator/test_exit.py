@@ -20,6 +20,7 @@ WORK = {
     "recognition of a whole recording": (
         "iw.stt.transcribe(speech * 100, sample_rate=16000, method='http', timeout=60)"
     ),
+    "conversation": "iw.realtime.connect().say('Count to 100').wait()",
 }
 # It says when the engines are loaded and at work, and ends a moment later.
 SCRIPT = """
@@ -38,7 +39,7 @@ time.sleep({seconds})
 """
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("seconds", [0.1, 0.4])
 @pytest.mark.parametrize("work", WORK)
 def test_end_of_the_process(work: str, seconds: float) -> None:
     """
