@@ -111,7 +111,7 @@ def events(rt: RealtimeSession) -> None:
         elif isinstance(event, Interrupted):
             assert_type(event.heard_ms, Mapping[str, float])
         elif isinstance(event, ToolCalled):
-            rt.answer(event.call.call_id, "done")
+            assert_type(rt.answer(event.call.call_id, "done"), Response | None)
         elif isinstance(event, ToolAnswered):
             assert_type(event.error, Exception | None)
         elif isinstance(event, ApprovalRequested):

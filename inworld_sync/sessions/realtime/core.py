@@ -156,10 +156,11 @@ class RealtimeCore(Line):
             return []
         return [self.events, *self.replies.streams]
 
-    def ask_for_answer(self, batch: CallBatch) -> None:
+    def ask_for_answer(self, batch: CallBatch) -> Response:
         """Ask for the response that follows from the outputs of tools."""
-        self.replies.ask_for_answer(batch, self.items.unanswered(batch.outputs))
+        response = self.replies.ask_for_answer(batch, self.items.unanswered(batch.outputs))
         self._pump()
+        return response
 
     # ---- the same; the monitor is not held
 

@@ -34,6 +34,7 @@ from inworld_sync.wire.realtime.calls import FunctionCalls
 
 if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.core import RealtimeCore
+    from inworld_sync.sessions.realtime.response import Response
 
 __all__ = ["Approver", "ToolDesk"]
 
@@ -129,9 +130,9 @@ class ToolDesk:
         """Wait for functions that run."""
         self._runner.join(timeout)
 
-    def answer(self, call_id: str, output: str) -> None:
+    def answer(self, call_id: str, output: str) -> Response | None:
         """
-        Give the model the output of a function.
+        Give the model the output of a function; return the response that is asked for with it.
 
         Raises:
             LocalProtocolError: No call of this id waits for an answer.
@@ -142,7 +143,7 @@ class ToolDesk:
         item = FunctionCallOutput(call_id=call_id, output=output, id=new_id("item"))
         self._core.create_item(item)
         with self._core.monitor:
-            self._respond(self._book.answered(call_id, item.id or ""))
+            return self._respond(self._book.answered(call_id, item.id or ""))
 
     def approve(self, request_id: str, *, approve: bool, reason: str | None = None) -> None:
         """Answer whether a tool server may be called."""
@@ -165,11 +166,12 @@ class ToolDesk:
         """Whether this side asks for what follows from answers."""
         return not self._core.settings.continues_by_itself
 
-    def _respond(self, batch: CallBatch | None) -> None:
+    def _respond(self, batch: CallBatch | None) -> Response | None:
         if batch is None or not self._goes_on:
-            return
-        if batch.reply is None or batch.reply.awaits_tools:
-            self._core.ask_for_answer(batch)
+            return None
+        if batch.reply is not None and not batch.reply.awaits_tools:
+            return None
+        return self._core.ask_for_answer(batch)
 
     def _answer_for_function(self, result: ToolResult) -> None:
         if result.error is not None:

@@ -69,7 +69,7 @@ class Replies:
         handle = None if state is None else self._handles.get(id(state))
         return handle if handle is not None and handle.await_tools() else None
 
-    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> None:
+    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> Response:
         """Ask for what follows from the outputs of tools; some the service may not know yet."""
         request_id = new_id("evt")
         state = self.requests.ask(request_id, answers=unknown)
@@ -78,6 +78,7 @@ class Replies:
         if batch.reply is not None:
             batch.reply.go_on(state)
             self._handles[id(state)] = batch.reply
+        return self._handle(state)
 
     def takes(self, event: RealtimeEvent) -> bool:
         """Whether an event counts: a piece of a response that is cancelled or over does not."""

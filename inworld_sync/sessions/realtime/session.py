@@ -252,16 +252,20 @@ class RealtimeSession:
         else:
             self._core.send(command)
 
-    def answer(self, call_id: str, output: str) -> None:
+    def answer(self, call_id: str, output: str) -> Response | None:
         """
         Give the model the output of a function that the application runs by itself.
 
-        Once all calls of a response are answered the model is asked to go on.
+        Once all calls of a response are answered, and it is over, the model is asked to go on.
+
+        Returns:
+            What the model goes on with; None while it does not, as long as other calls wait or the
+            calling response is not over: then :class:`ResponseStarted` tells it.
 
         Raises:
             LocalProtocolError: No call of this id waits for an answer.
         """
-        self._core.desk.answer(call_id, output)
+        return self._core.desk.answer(call_id, output)
 
     def approve(self, request_id: str, *, approve: bool = True, reason: str | None = None) -> None:
         """Answer an :class:`ApprovalRequested`: whether a tool server may be called."""

@@ -299,6 +299,27 @@ def test_who_goes_on_by_himself(session: Session) -> None:
     assert ["One moment.", "It is noon. "] == [each.text for each in starts]
 
 
+def test_an_application_gets_what_follows() -> None:
+    """Who answers the last call by himself is given the reply to the answers."""
+
+    def two_calls(service: Service) -> None:
+        service.created("r1", service.request())
+        for number in (1, 2):
+            service.call("r1", f"f{number}", f"c{number}", "now")
+        service.done("r1")
+
+    described = Session(tools=[FunctionTool(name="now")])
+    with realtime(script(two_calls, answer)) as iw, iw.realtime.connect(described) as rt:
+        reply = rt.respond().wait(PATIENCE_SECONDS)
+        assert rt.answer("c2", "noon") is None
+        following = rt.answer("c1", "noon")
+        assert following is not None
+        assert following is not reply
+        following.wait(PATIENCE_SECONDS)
+
+    assert ("", "It is noon. ") == (reply.text, following.text)
+
+
 def test_a_reply_that_another_one_overtakes() -> None:
     """A reply whose answer the service gives with another one is over, without an error."""
 
