@@ -7,6 +7,7 @@ Threads and locks: those of ``base.py``.
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,7 @@ class TtsConnection(Connection[tts.TtsMessage]):
     def _send(self, message: str, timeout: float | None = None) -> None:
         try:
             super()._send(message, timeout)
-        except ConnectionLost:
+        except (ClosedError, ConnectionLost):
             error = self._known_end()
             if error is None:
                 raise
