@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.playout.speech import source
 from benchmarks.playout.traces import gamma, live, outages
+from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 
 RATE_HZ = 48000
@@ -75,13 +76,28 @@ def once(channels: int) -> tuple[list[int], list[int]]:
     return pushes, pulls
 
 
+def mixed(count: int) -> list[int]:
+    """Times of reads of a mixer of so many playouts, one of which ducks the others, in ns."""
+    wave = (source(RATE_HZ, SECONDS)[0] * 32767 / 4).astype("<i2").tobytes()
+    out = bytearray(2 * FRAMES)
+    pulls: list[int] = []
+    with Mixer(RATE_HZ) as mixer:
+        for number in range(count):
+            playout = Playout(RATE_HZ, output_format="f32")
+            playout.push(wave, item=0, end=True)
+            mixer.add(playout, duck_db=12, priority=number == 0)
+        for tick in range(SECONDS * 100):
+            timed(lambda: mixer.read(out, now_ns=tick * 10_000_000), pulls)  # noqa: B023
+    return pulls
+
+
 def costs() -> list[Cost]:
     """
     Of 48 kHz, PCM16, blocks of 10 ms and packets of 20 ms, through Python.
 
     The stream is the same every time, so the least time of each of its calls is the cost; the
-    rest is what else the machine did. Limits: 3 and 25 us for a
-    read in C, 3 us for a push, and 2 us more for Python.
+    rest is what else the machine did. Limits: 3 and 25 us for a read in C, 3 us for a push or a
+    playout more in a mixer, and 2 us more for Python.
     """
     found = []
     for channels, word in ((1, "mono"), (2, "stereo")):
@@ -89,6 +105,9 @@ def costs() -> list[Cost]:
         pushes, pulls = (np.min([run[side] for run in runs], axis=0) / 1000 for side in (0, 1))
         found.append(cost(f"read of 10 ms, {word}", pulls, 5.0, 27.0))
         found.append(cost(f"push of 20 ms, {word}", pushes, 5.0, 10.0))
+    for count, limit_us in ((1, 5.0), (8, 24.0)):
+        pulls = np.min([mixed(count) for _ in range(REPEATS)], axis=0) / 1000
+        found.append(cost(f"read of 10 ms of a mixer of {count}", pulls, limit_us, limit_us + 22))
     return found
 
 

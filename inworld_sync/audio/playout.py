@@ -22,7 +22,7 @@ is delay, so the delay is kept where recent arrivals say that it pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, cast
 
 from inworld_sync._native import ffi, hold
@@ -241,48 +241,56 @@ class Playout(Pulled):
             raise MemoryError(f"no memory for {frames} frames of sound")
         return _RESULTS[status]
 
-    def push_in_place(
-        self,
-        room_bytes: int,
-        write: Callable[[CData], tuple[int, Hashable, bool] | None],
-        *,
-        now_ns: int | None = None,
+    def begin_push(self, room_bytes: int) -> CData:
+        """
+        Give memory for sound that is made where it will be played from, as
+        :meth:`Splitter.split_to` does.
+
+        After this, write there and call :meth:`finish_push`, whatever happens: until then every
+        other call on this playout but reading waits.
+        """
+        frames = room_bytes // self._input_frame_bytes + 1
+        self._control.acquire()
+        try:
+            status = hold.iw_playout_reserve(self._open(), self._space, frames)
+        except BaseException:
+            self._control.release()
+            raise
+        if status != hold.IW_OK:
+            self._control.release()
+            raise MemoryError(f"no memory for {frames} frames of sound")
+        return cast("list[CData]", self._space)[0]
+
+    def finish_push(
+        self, size_bytes: int | None, item: Hashable, *, end: bool, now_ns: int | None
     ) -> PushResult | None:
         """
-        Queue sound that *write* puts where it will be played from, so that nothing is copied.
-
-        :meth:`Splitter.split_to` pushes the audio of a message so. See :meth:`push`.
+        Queue what was written after :meth:`begin_push`; see :meth:`push`.
 
         Args:
-            room_bytes: How much *write* may need.
-            write: Called once, at once, with memory for so much. It gives the bytes that it wrote,
-                whole frames in the input format, their item, and whether that ends with them; or
-                None to push nothing. It must not use this playout.
-            now_ns: When it arrived; None means now.
+            size_bytes: So much, whole frames in the input format; None queues nothing.
+            item: As of :meth:`push`; so are the others.
+            end: The same.
+            now_ns: The same.
 
         Returns:
-            As :meth:`push`; None where *write* gave it.
+            As :meth:`push`; None where nothing was to be queued.
         """
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
-        room_frames = room_bytes // self._input_frame_bytes + 1
-        with self._control:
-            core = self._open()
-            if hold.iw_playout_reserve(core, self._space, room_frames) != hold.IW_OK:
-                raise MemoryError(f"no memory for {room_frames} frames of sound")
-            written = write(cast("list[CData]", self._space)[0])
-            if written is None:
+        try:
+            if size_bytes is None:
                 return None
-            size_bytes, item, end = written
             status = hold.iw_playout_commit(
-                core,
+                self._open(),
                 size_bytes // self._input_frame_bytes,
                 self._items.number(item),
                 hold.IW_PLAYOUT_END_OF_ITEM if end else 0,
-                now_ns,
+                hold.iw_playout_clock_ns() if now_ns is None else now_ns,
             )
             if end and item is None and status == hold.IW_OK:
                 self._items.end_unnamed()
-        return _RESULTS[status]
+            return _RESULTS[status]
+        finally:
+            self._control.release()
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
         """Say that nothing more of an item will come, so that running out of it is no stall."""

@@ -206,30 +206,30 @@ class Splitter:
         form, factor = (_F32, 2) if playout.input_format == "f32" else (_BYTES, 1)
         # Of four characters come three bytes.
         room_bytes = size_bytes * 3 // 4 * factor
-        audio_bytes = 0
-
-        def write(space: CData) -> tuple[int, Hashable, bool] | None:
-            nonlocal audio_bytes
-            room = self._new_room(space, room_bytes)
+        room = self._playout_room
+        frame_bytes = _SAMPLE_BYTES * factor * playout.channels
+        pushed_bytes: int | None = None
+        found: SplitPush | None = None
+        # A signal's handler may raise anywhere, and must not leave the playout locked.
+        space = playout.begin_push(room_bytes)
+        try:
+            room.audio, room.audio_bytes = space, room_bytes
             audio_bytes = _split_parts(room, self._plan, source, size_bytes, form)
-            if audio_bytes < 0 or audio_bytes % (_SAMPLE_BYTES * factor * playout.channels):
-                return None
-            if item_pick is None and where is None:
-                return audio_bytes, item, end
-            picks = self._told()[1]
-            if where is not None and picks[where[0]] != where[1]:
-                return None
-            if item_pick is None:
-                return audio_bytes, item, end
-            pick = picks[item_pick]
-            return None if pick is None else (audio_bytes, pick.decode(), end)
-
-        result = playout.push_in_place(room_bytes, write, now_ns=now_ns)
-        if audio_bytes == _NO_AUDIO:
-            audio_bytes = 0
-        elif audio_bytes < 0 or audio_bytes % (_SAMPLE_BYTES * factor * playout.channels):
-            return None
-        return SplitPush(result, audio_bytes // factor, *self._told())
+            if audio_bytes == _NO_AUDIO:
+                found = _new_split(SplitPush, (None, 0, *self._told()))
+            elif audio_bytes >= 0 and not audio_bytes % frame_bytes:
+                rest, picks = self._told()
+                found = _new_split(SplitPush, (None, audio_bytes // factor, rest, picks))
+                name = None if item_pick is None else picks[item_pick]
+                if name is not None:
+                    item = name.decode()
+                if (name is not None or item_pick is None) and (
+                    where is None or picks[where[0]] == where[1]
+                ):
+                    pushed_bytes = audio_bytes
+        finally:
+            result = playout.finish_push(pushed_bytes, item, end=end, now_ns=now_ns)
+        return found if result is None or found is None else found._replace(result=result)
 
     def _told(self) -> tuple[bytes, tuple[bytes | None, ...]]:
         """What iw_split_parts has written beside the audio: the rest, and what stands where."""
@@ -256,6 +256,7 @@ class Splitter:
         self._audio = new_output(self._longest_bytes)
         self._text = new_output(2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS)
         self._room = self._new_room(self._audio, self._longest_bytes)
+        self._playout_room = self._new_room(self._audio, 0)
 
 
 def _something(pick: bytes) -> bytes | None:
