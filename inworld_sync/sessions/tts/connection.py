@@ -7,7 +7,6 @@ Threads and locks: those of ``base.py``.
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
