@@ -94,7 +94,7 @@ class Hearing(Service):
     # What may go wrong.
 
     def hang_up(self) -> None:
-        """End the TCP connection without a word, but with all that was said: no reset overtakes it."""
+        """End the TCP connection without a word; no reset overtakes what was said before."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise Left

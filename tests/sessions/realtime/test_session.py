@@ -613,9 +613,9 @@ def test_four_ways_to_take_events() -> None:
         rt.on(PingReceived, lambda event: by_class.append(event.timestamp))
         rt.on("ping", lambda event: by_name.append(event.timestamp))
         rt.on(StreamEnded, ends.append)
-        queue = rt.subscribe()
+        queue, events = rt.subscribe(), rt.events(timeout=10)
         rt.clear_output()
-        iterated = [e.timestamp for e in rt.events(timeout=10) if isinstance(e, PingReceived)]
+        iterated = [e.timestamp for e in events if isinstance(e, PingReceived)]
         queued = [e.timestamp for e in queue if isinstance(e, PingReceived)]
 
     assert [list(range(50))] * 4 == [by_class, by_name, iterated, queued]
