@@ -386,14 +386,14 @@ class RealtimeCore(Line):
         """
         if answer.error is not None:
             raise fresh(answer.error)
+        if answer.event is not None and not attempts:
+            # Open since it was accepted: what has become of it since is told by its events.
+            return
         self.require_open()
-        is_lost = self._connection is not connection
-        # The first one is open since it was accepted; if it is lost since, another one follows.
-        if answer.event is None or (is_lost and attempts):
+        if answer.event is None or self._connection is not connection:
             raise fresh(self.opening_error or ConnectionLost("the connection was lost at once"))
-        if attempts:
-            self._tell_reconnected(attempts)
-            self._open()
+        self._tell_reconnected(attempts)
+        self._open()
 
     def _open(self) -> None:
         self._phase = Phase.OPEN

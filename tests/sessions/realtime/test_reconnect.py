@@ -496,6 +496,26 @@ def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
         reconnected(rt)
 
 
+def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A session that was opened is a session, also if it ends before ``connect`` returns.
+
+    It depended on which thread woke up first whether connect raised that end, or the session's
+    events did; here the one that connects is late.
+    """
+    wait_for = RealtimeCore.wait_for
+
+    def wait_longer(core: RealtimeCore, *arguments: Any) -> None:
+        wait_for(core, *arguments)
+        while core.ended is None:
+            core.monitor.wait(0.01)
+
+    monkeypatch.setattr(RealtimeCore, "wait_for", wait_longer)
+    with realtime(cut) as iw, iw.realtime.connect(reconnect_timeout=0) as rt:
+        with pytest.raises(ConnectionLost):
+            list(rt.events(timeout=PATIENCE_SECONDS))
+
+
 def test_commands_wait_no_longer_than_they_may() -> None:
     """A call that may not wait so long says that the session reconnects."""
     hold = threading.Event()
