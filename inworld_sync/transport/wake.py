@@ -27,6 +27,9 @@ class Wake:
     waiting thread sees it.
     A pair of sockets, not a pipe, because ``select`` on Windows takes sockets alone.
 
+    Attributes:
+        is_set: Whether the waits have been ended.
+
     Thread safety:
         :meth:`set` may be called from any thread, once; :meth:`close` when no thread waits or
         sets any more.
@@ -34,12 +37,7 @@ class Wake:
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
-        self._is_set = False
-
-    @property
-    def is_set(self) -> bool:
-        """Whether the waits have been ended."""
-        return self._is_set
+        self.is_set = False
 
     def fileno(self) -> int:
         """Give the descriptor that becomes readable once the latch is set."""
@@ -47,7 +45,7 @@ class Wake:
 
     def set(self) -> None:
         """End all waits."""
-        self._is_set = True
+        self.is_set = True
         self._writer.send(b"\0")
 
     def close(self) -> None:
@@ -71,7 +69,7 @@ class Waiter:
 
     def __init__(self, sock: socket.socket, wake: Wake, *, write: bool) -> None:
         self._wake = wake
-        self._wait = (_poll if hasattr(select, "poll") else _select)(sock, wake, write)
+        self._poll = (_poll if hasattr(select, "poll") else _select)(sock, wake, write)
 
     def wait(self, timeout: float | None) -> None:
         """
@@ -84,23 +82,32 @@ class Waiter:
             Woken: The wake was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        ready = self._wait(None if timeout is None else min(timeout, _LONGEST_SECONDS))
+        # Rounded up: a wait of 0.4 ms that polls 0 ms would spin until its deadline.
+        ready = self._poll(
+            None if timeout is None else math.ceil(min(timeout, _LONGEST_SECONDS) * 1000)
+        )
         if self._wake.is_set:
             raise Woken
         if not ready:
             raise TimeoutError
 
 
-def _poll(sock: socket.socket, wake: Wake, write: bool) -> Callable[[float | None], bool]:
+# Both give what tells, by being true, that something is ready within so many milliseconds. The
+# poll object's own method is given, since a thread that was woken finds its caches cold, and each
+# function of Python's in its way costs it more than the system call.
+
+
+def _poll(sock: socket.socket, wake: Wake, write: bool) -> Callable[[int | None], object]:
     poller = select.poll()
     poller.register(sock, select.POLLOUT if write else select.POLLIN)
     poller.register(wake, select.POLLIN)
-    # Rounded up: a wait of 0.4 ms that polls 0 ms would spin until its deadline.
-    return lambda timeout: bool(poller.poll(None if timeout is None else math.ceil(timeout * 1000)))
+    return poller.poll
 
 
-def _select(sock: socket.socket, wake: Wake, write: bool) -> Callable[[float | None], bool]:
+def _select(sock: socket.socket, wake: Wake, write: bool) -> Callable[[int | None], object]:
     readers: list[Any] = [wake] if write else [wake, sock]
     writers: list[Any] = [sock] if write else []
     # Windows reports a failed connect as an exceptional condition alone.
-    return lambda timeout: any(select.select(readers, writers, [sock], timeout))
+    return lambda timeout_ms: any(
+        select.select(readers, writers, [sock], None if timeout_ms is None else timeout_ms / 1000)
+    )
