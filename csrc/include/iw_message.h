@@ -97,7 +97,8 @@ enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
  * What iw_split_message does, told in two texts rather than in numbers: the audio; and, each
  * behind the other with IW_SPLIT_BETWEEN before it and a zero at the end, the message without
  * the audio's text, and for each further path what stands there. IW_SPLIT_NOTHING is for a path
- * where nothing stands, or what only a whole JSON reader can read.
+ * where nothing stands, or what only a whole JSON reader can read; a last part holds the same
+ * when there is such a path, and else nothing.
  *
  * room       out; for the audio as much as for iw_split_message always suffices, and two times
  *            src_bytes and 2 * IW_SPLIT_MAX_PATHS for the text

@@ -23,16 +23,20 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
                          const uint8_t *src, size_t src_bytes, int form)
 {
     struct iw_split_result found;
-    const enum iw_status status = iw_split_message(room->audio, room->audio_bytes, &found, plan,
-                                                   src, src_bytes, form);
+    const enum iw_status status =
+        iw_split_message(room->audio, room->audio_bytes, &found, plan, src, src_bytes, form);
     const struct iw_split_span *audio = &found.spans[0];
     const uint8_t *const rest = room->text;
     uint8_t *at = room->text;
     size_t before, behind;
+    int has_nothing = 0;
 
     if (status != IW_OK)
         return status;
-    /* No value stands at two paths, so all picks together are no longer than the rest. */
+    /*
+     * No value stands at two paths, so all picks together are shorter than the rest by its two
+     * braces at least. Two bytes for each further path, two for the last part, and a zero.
+     */
     if (src_bytes > room->text_bytes / 2 ||
         room->text_bytes - 2 * src_bytes < 2 * IW_SPLIT_MAX_PATHS) {
         return IW_NO_ROOM;
@@ -51,8 +55,12 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
             at = put(at, rest + span->offset_bytes, span->size_bytes);
         } else {
             *at++ = IW_SPLIT_NOTHING;
+            has_nothing = 1;
         }
     }
+    *at++ = IW_SPLIT_BETWEEN;
+    if (has_nothing)
+        *at++ = IW_SPLIT_NOTHING;
     *at = 0;
     return audio->kind == IW_SPLIT_TEXT ? (ptrdiff_t)found.audio_bytes : IW_NO_AUDIO;
 }

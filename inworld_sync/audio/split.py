@@ -233,9 +233,8 @@ class Splitter:
 
     def _told(self) -> tuple[bytes, tuple[bytes | None, ...]]:
         """What iw_split_parts has written beside the audio: the rest, and what stands where."""
-        text = _string(self._text)
-        rest, *picks = text.split(_BETWEEN)
-        if _NOTHING in text:
+        rest, *picks, nothing = _string(self._text).split(_BETWEEN)
+        if nothing:
             return rest, tuple(map(_something, picks))
         return rest, tuple(picks)
 

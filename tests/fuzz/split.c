@@ -122,7 +122,7 @@ static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
                                  room_bytes};
     const ptrdiff_t got = iw_split_parts(&room, plan, text, size, IW_SPLIT_BYTES);
     const uint8_t *at = room.text + (size - cut);
-    size_t path;
+    size_t path, given = 0;
 
     if (got == IW_NOT_PLAIN) {
         for (path = 0; path < size && text[path] > IW_SPLIT_NOTHING; path++)
@@ -140,11 +140,13 @@ static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
             if (is_given(pick)) {
                 must(memcmp(at, room.text + pick->offset_bytes, pick->size_bytes) == 0);
                 at += pick->size_bytes;
+                given++;
             } else {
                 must(*at++ == IW_SPLIT_NOTHING);
             }
         }
-        must(*at == 0);
+        must(*at++ == IW_SPLIT_BETWEEN);
+        must(*at == (given == PATHS - 1 ? 0 : IW_SPLIT_NOTHING));
     }
     room.text_bytes--;
     must(iw_split_parts(&room, plan, text, size, IW_SPLIT_BYTES) == IW_NO_ROOM);
