@@ -136,7 +136,7 @@ class Splitter:
             audio = None
         else:
             return None
-        return _new_split(Split, (audio, *self._told()))
+        return self._told(audio)
 
     def split_into(
         self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
@@ -216,9 +216,9 @@ class Splitter:
             room.audio, room.audio_bytes = space, room_bytes
             audio_bytes = _split_parts(room, self._plan, source, size_bytes, form)
             if audio_bytes == _NO_AUDIO:
-                found = _new_split(SplitPush, (None, 0, *self._told()))
+                found = _new_split(SplitPush, (None, 0, *self._told(None)[1:]))
             elif audio_bytes >= 0 and not audio_bytes % frame_bytes:
-                rest, picks = self._told()
+                _, rest, picks = self._told(None)
                 found = _new_split(SplitPush, (None, audio_bytes // factor, rest, picks))
                 name = None if item_pick is None else picks[item_pick]
                 if name is not None:
@@ -231,12 +231,12 @@ class Splitter:
             result = playout.finish_push(pushed_bytes, item, end=end, now_ns=now_ns)
         return found if result is None or found is None else found._replace(result=result)
 
-    def _told(self) -> tuple[bytes, tuple[bytes | None, ...]]:
-        """What iw_split_parts has written beside the audio: the rest, and what stands where."""
+    def _told(self, audio: bytes | None) -> Split:
+        """Read what iw_split_parts has written beside the audio."""
         rest, *picks, nothing = _string(self._text).split(_BETWEEN)
         if nothing:
-            return rest, tuple(map(_something, picks))
-        return rest, tuple(picks)
+            return Split(audio, rest, tuple(map(_something, picks)))
+        return _new_split(Split, (audio, rest, tuple(picks)))
 
     def _new_room(self, audio: CData, audio_bytes: int) -> CData:
         return ffi.new(
