@@ -92,11 +92,9 @@ def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
         May be called from any thread at once, each with its own *out*.
     """
     if type(data) is bytes and type(out) is OutputBuffer:
-        size = len(data)
-        if size < RELEASE_FROM_BYTES:
-            written = _decode_kept(out.kept, data, size)
-            if written >= 0:
-                return written
+        written = _decode_kept(out.kept, data, len(data))
+        if written >= 0:
+            return written
     return _decode_into(data, out)
 
 
@@ -154,11 +152,9 @@ def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
         May be called from any thread at once, each with its own *out*.
     """
     if type(data) is bytes and type(out) is OutputBuffer:
-        size = len(data)
-        if size < RELEASE_FROM_BYTES:
-            written = _encode_kept(out.kept, data, size)
-            if written >= 0:
-                return written
+        written = _encode_kept(out.kept, data, len(data))
+        if written >= 0:
+            return written
     return _encode_into(data, out)
 
 
