@@ -24,7 +24,8 @@ struct iw_kept {
  * costs about as much as 160 samples do, so these take three and check the sizes themselves.
  *
  * Each returns the bytes written, or IW_NO_ROOM, or IW_BAD_ARGUMENT for an input that is too
- * long; and IW_BAD_LENGTH for samples that are cut, or what iw_base64_decode refuses a text with.
+ * long; and IW_BAD_LENGTH for samples that are cut, or what iw_base64_decode refuses a text
+ * with.
  */
 ptrdiff_t iw_kept_base64_decode(const struct iw_kept *out, const uint8_t *src,
                                 size_t src_bytes);

@@ -28,7 +28,7 @@ except ImportError as error:
 __all__ = ["ffi", "force_level", "hold", "level", "levels", "release"]
 
 # The IW_ABI_VERSION of csrc/include/iw_api.h that this code is written for.
-ABI_VERSION = 11
+ABI_VERSION = 12
 
 
 def check_abi(name: str, found: int) -> None:

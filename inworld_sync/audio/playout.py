@@ -141,7 +141,6 @@ class Playout(Pulled):
         self._items = ItemNumbers()
         self._tags: dict[int, object] = {}
         self._last_tag = 0
-        self._space = ffi.new("uint8_t *[1]")
         self._cleared = ffi.new("struct iw_playout_cleared[]", hold.IW_PLAYOUT_ITEMS)
         self._events = ffi.new("struct iw_playout_event[]", _EVENTS)
 
@@ -241,56 +240,34 @@ class Playout(Pulled):
             raise MemoryError(f"no memory for {frames} frames of sound")
         return _RESULTS[status]
 
-    def begin_push(self, room_bytes: int) -> CData:
+    def push_message(
+        self,
+        room: CData,
+        plan: CData,
+        message: bytes | CData,
+        *,
+        item: Hashable,
+        end: bool,
+        now_ns: int | None,
+        name: bytes | None,
+    ) -> int:
         """
-        Give memory for sound that is made where it will be played from, as
-        :meth:`Splitter.split_to` does.
-
-        After this, write there and call :meth:`finish_push`, whatever happens: until then every
-        other call on this playout but reading waits.
-        """
-        frames = room_bytes // self._input_frame_bytes + 1
-        self._control.acquire()
-        try:
-            status = hold.iw_playout_reserve(self._open(), self._space, frames)
-        except BaseException:
-            self._control.release()
-            raise
-        if status != hold.IW_OK:
-            self._control.release()
-            raise MemoryError(f"no memory for {frames} frames of sound")
-        return cast("list[CData]", self._space)[0]
-
-    def finish_push(
-        self, size_bytes: int | None, item: Hashable, *, end: bool, now_ns: int | None
-    ) -> PushResult | None:
-        """
-        Queue what was written after :meth:`begin_push`; see :meth:`push`.
-
-        Args:
-            size_bytes: So much, whole frames in the input format; None queues nothing.
-            item: As of :meth:`push`; so are the others.
-            end: The same.
-            now_ns: The same.
+        Push the audio of a message; for :meth:`Splitter.split_to`, which owns *room* and *plan*.
 
         Returns:
-            As :meth:`push`; None where nothing was to be queued.
+            What ``iw_playout_push_message`` of ``csrc/include/iw_message.h`` does.
         """
-        try:
-            if size_bytes is None:
-                return None
-            status = hold.iw_playout_commit(
-                self._open(),
-                size_bytes // self._input_frame_bytes,
-                self._items.number(item),
-                hold.IW_PLAYOUT_END_OF_ITEM if end else 0,
-                hold.iw_playout_clock_ns() if now_ns is None else now_ns,
+        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        flags = hold.IW_PLAYOUT_END_OF_ITEM if end else 0
+        named, name_bytes = (ffi.NULL, 0) if name is None else (name, len(name))
+        with self._control:
+            core, number = self._open(), self._items.number(item)
+            pushed = hold.iw_playout_push_message(
+                core, room, plan, message, len(message), number, flags, now_ns, named, name_bytes
             )
-            if end and item is None and status == hold.IW_OK:
+            if end and item is None and pushed >= 0:
                 self._items.end_unnamed()
-            return _RESULTS[status]
-        finally:
-            self._control.release()
+        return pushed
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
         """Say that nothing more of an item will come, so that running out of it is no stall."""

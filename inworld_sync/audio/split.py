@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from inworld_sync._native import ffi, hold
 from inworld_sync.audio._memory import U8, as_bytes, new_output
 from inworld_sync.audio.output import OutputBuffer
+from inworld_sync.audio.playout_events import PushResult
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from inworld_sync._native._core import CData
     from inworld_sync.audio.playout import Playout
-    from inworld_sync.audio.playout_events import PushResult
 
 __all__ = ["Split", "SplitPush", "Splitter"]
 
@@ -46,7 +46,13 @@ _F32: Final = hold.IW_SPLIT_F32
 _BETWEEN: Final = bytes([hold.IW_SPLIT_BETWEEN])
 _NOTHING: Final = bytes([hold.IW_SPLIT_NOTHING])
 
-_SAMPLE_BYTES: Final = 2
+_NO_MEMORY: Final = hold.IW_NO_MEMORY
+_ACCEPTED: Final = PushResult.ACCEPTED
+_NOT_PUSHED: Final = {
+    hold.IW_NO_AUDIO: None,
+    hold.IW_NO_ROOM: PushResult.FULL,
+    hold.IW_STALE: PushResult.STALE,
+}
 
 
 class Split(NamedTuple):
@@ -71,7 +77,7 @@ class SplitPush(NamedTuple):
 
     Attributes:
         result: What became of it; None where the message has no audio, or is not of the item.
-        size_bytes: Of the audio as 16-bit samples.
+        size_bytes: Of the audio as 16-bit samples; 0 where it was not accepted.
         rest: As of :class:`Split`.
         picks: As of :class:`Split`.
     """
@@ -176,8 +182,7 @@ class Splitter:
         message: Buffer,
         *,
         item: Hashable = None,
-        item_pick: int | None = None,
-        where: tuple[int, bytes] | None = None,
+        name: bytes | None = None,
         end: bool = False,
         now_ns: int | None = None,
     ) -> SplitPush | None:
@@ -190,9 +195,8 @@ class Splitter:
             playout: Mono or as the audio is; nothing of the audio is kept elsewhere.
             message: JSON text in UTF-8; not kept.
             item: What the audio belongs to, see :meth:`Playout.push`.
-            item_pick: Which of the picks names the item, in place of *item*, as a str. Where it
-                is not there, nothing is pushed.
-            where: A pick and what it must be; else nothing is pushed.
+            name: What the first pick must be; else nothing is pushed. For a connection whose
+                messages are of several items.
             end: The item ends with this.
             now_ns: When it arrived; None means now.
 
@@ -203,33 +207,17 @@ class Splitter:
         size_bytes = len(source)
         if size_bytes > self._longest_bytes:
             self._grow(size_bytes)
-        form, factor = (_F32, 2) if playout.input_format == "f32" else (_BYTES, 1)
-        # Of four characters come three bytes.
-        room_bytes = size_bytes * 3 // 4 * factor
-        room = self._playout_room
-        frame_bytes = _SAMPLE_BYTES * factor * playout.channels
-        pushed_bytes: int | None = None
-        found: SplitPush | None = None
-        # A signal's handler may raise anywhere, and must not leave the playout locked.
-        space = playout.begin_push(room_bytes)
-        try:
-            room.audio, room.audio_bytes = space, room_bytes
-            audio_bytes = _split_parts(room, self._plan, source, size_bytes, form)
-            if audio_bytes == _NO_AUDIO:
-                found = _new_split(SplitPush, (None, 0, *self._told(None)[1:]))
-            elif audio_bytes >= 0 and not audio_bytes % frame_bytes:
-                _, rest, picks = self._told(None)
-                found = _new_split(SplitPush, (None, audio_bytes // factor, rest, picks))
-                name = None if item_pick is None else picks[item_pick]
-                if name is not None:
-                    item = name.decode()
-                if (name is not None or item_pick is None) and (
-                    where is None or picks[where[0]] == where[1]
-                ):
-                    pushed_bytes = audio_bytes
-        finally:
-            result = playout.finish_push(pushed_bytes, item, end=end, now_ns=now_ns)
-        return found if result is None or found is None else found._replace(result=result)
+        pushed = playout.push_message(
+            self._room, self._plan, source, item=item, end=end, now_ns=now_ns, name=name
+        )
+        if pushed >= 0:
+            factor = 2 if playout.input_format == "f32" else 1
+            return _new_split(SplitPush, (_ACCEPTED, pushed // factor, *self._told(None)[1:]))
+        if pushed == _NO_MEMORY:
+            raise MemoryError(f"no memory for the audio of a message of {size_bytes} bytes")
+        if pushed not in _NOT_PUSHED:
+            return None
+        return _new_split(SplitPush, (_NOT_PUSHED[pushed], 0, *self._told(None)[1:]))
 
     def _told(self, audio: bytes | None) -> Split:
         """Read what iw_split_parts has written beside the audio."""
@@ -238,24 +226,21 @@ class Splitter:
             return Split(audio, rest, tuple(map(_something, picks)))
         return _new_split(Split, (audio, rest, tuple(picks)))
 
-    def _new_room(self, audio: CData, audio_bytes: int) -> CData:
-        return ffi.new(
-            "struct iw_split_room *",
-            {
-                "audio": ffi.cast("uint8_t *", audio),
-                "audio_bytes": audio_bytes,
-                "text": ffi.cast("uint8_t *", self._text),
-                "text_bytes": 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS,
-            },
-        )
-
     def _grow(self, size_bytes: int) -> None:
         self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
         # Decoded, a message is shorter than itself.
         self._audio = new_output(self._longest_bytes)
-        self._text = new_output(2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS)
-        self._room = self._new_room(self._audio, self._longest_bytes)
-        self._playout_room = self._new_room(self._audio, 0)
+        text_bytes = 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS
+        self._text = new_output(text_bytes)
+        self._room = ffi.new(
+            "struct iw_split_room *",
+            {
+                "audio": ffi.cast("uint8_t *", self._audio),
+                "audio_bytes": self._longest_bytes,
+                "text": ffi.cast("uint8_t *", self._text),
+                "text_bytes": text_bytes,
+            },
+        )
 
 
 def _something(pick: bytes) -> bytes | None:

@@ -152,7 +152,7 @@ class PlayoutSink:
         with self._changed:
             if self._closed or utterance is not self._utterance:
                 return None
-            found = splitter.split_to(self._playout, message, item=self._item, where=(0, name))
+            found = splitter.split_to(self._playout, message, item=self._item, name=name)
             if found is not None and found.result:
                 self._took(found.size_bytes)
             return found

@@ -84,21 +84,35 @@ def test_it_is_split_and_push(pieces: list[tuple[bytes, bool]], channels: int) -
     assert direct.stats().received_frames == copied.stats().received_frames
 
 
-def test_the_item_is_in_the_message(splitter: Splitter) -> None:
-    """A pick may name the item; without it nothing is pushed."""
+# A name that is asked for, and whether a message of item "a" has it.
+NAMES = [(b"a", True), (b"b", False), (b"", False), (b"aa", False), (b"a\x01", False)]
+
+
+@pytest.mark.parametrize(("name", "is_its"), NAMES)
+def test_only_messages_of_a_name(splitter: Splitter, name: bytes, is_its: bool) -> None:
+    """Where a name is asked for, a message of another one is told apart and not pushed."""
     playout = Playout(RATE_HZ)
-    for item in ("first", "second"):
-        found = splitter.split_to(playout, message(counting(0, 160), item), item_pick=0, end=True)
-        assert found is not None
-        assert found.result
-    nameless = json.dumps({"result": {"chunk": {"audio": "AAAA" * 2}}}).encode()
-    found = splitter.split_to(playout, nameless, item_pick=0)
-    playout.read(bytearray(4 * 160))
+    found = splitter.split_to(playout, message(counting(0, 160)), item="x", name=name)
 
     assert found is not None
-    assert (None, (None,)) == (found.result, found.picks)
-    assert playout.position_ms("first") == playout.position_ms("second") == 10
-    assert playout.stats().received_frames == 320
+    assert found.result is (PushResult.ACCEPTED if is_its else None)
+    assert found.picks == (b"a",)
+    assert playout.stats().received_frames == 160 * is_its
+
+
+def test_a_message_without_a_name(splitter: Splitter) -> None:
+    """Where nothing stands at the first pick, it is not the name that is asked for."""
+    playout = Playout(RATE_HZ)
+    nameless = json.dumps({"result": {"chunk": {"audio": "AAAA" * 2}}}).encode()
+    for name in (b"a", b"\x02", b""):
+        found = splitter.split_to(playout, nameless, name=name)
+        assert found is not None
+        assert found.result is None
+    alone = Splitter(AUDIO).split_to(playout, nameless, name=b"a")
+    assert alone is not None
+    assert alone.result is None
+
+    assert playout.stats().received_frames == 0
 
 
 def test_a_full_playout_takes_nothing(splitter: Splitter) -> None:

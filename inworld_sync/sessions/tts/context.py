@@ -381,7 +381,7 @@ class TtsContext:
         """Put one message's audio into the playout; None where it did not go there."""
         assert self._sink is not None
         found = self._sink.push_message(self._utterance, splitter, message, self.id.encode())
-        if found is None or (found.size_bytes and not found.result):
+        if found is None or (found.result is not None and not found.result):
             # From here on all is to come the other way, or it would come in another order.
             self._connection.set_playing(self, False)
         return found
