@@ -13,6 +13,7 @@
 
 #define CHARACTERS 64u /* a register of text */
 #define BYTES 48u      /* and what it stands for */
+#define LONG_BYTES (16u << 10)
 
 /* Where byte `at` of those decoded lies in words of three bytes, which are turned round. */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
@@ -143,6 +144,18 @@ IWP_AVX512 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_
 {
     unsigned part;
 
+    /*
+     * One register, and then on from the character that a cache line begins with, so that each
+     * store of the loop touches one line and not two. It pays where the second cache is written.
+     */
+    if (src_bytes >= LONG_BYTES && (uintptr_t)dst % 4 == 0) {
+        const size_t groups = (CHARACTERS - (uintptr_t)dst % CHARACTERS) / 4;
+
+        _mm512_storeu_si512(dst, encode_48(_mm512_loadu_si512(src)));
+        src += 3 * groups;
+        dst += 4 * groups;
+        src_bytes -= 3 * groups;
+    }
     /* 16 bytes more than the 192 are read. */
     for (; src_bytes >= 4 * BYTES + 16; src_bytes -= 4 * BYTES) {
         for (part = 0; part < 4; part++)

@@ -194,6 +194,20 @@ def test_any_alignment(shift: int) -> None:
 
 
 @pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("size", range((16 << 10) - 4, (16 << 10) + 200, 7))
+def test_long_texts_at_any_place_of_a_cache_line(size: int) -> None:
+    """A long text is written to wherever it belongs, and nothing beside it."""
+    plain, around = noise(size), 64
+    expected = stdlib.b64encode(plain)
+    for shift in range(0, 68, 3):
+        out = bytearray(b"\xa5" * (len(expected) + shift + around))
+        with memoryview(out)[shift : shift + len(expected)] as place:
+            assert len(expected) == base64.encode_into(plain, place)
+
+        assert out == b"\xa5" * shift + expected + b"\xa5" * around
+
+
+@pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", LENGTHS[::7])
 def test_into_writes_nothing_beyond(size: int) -> None:
     """What lies behind the result keeps its bytes."""
