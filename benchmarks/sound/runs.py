@@ -188,6 +188,7 @@ def words() -> Outcome:
             time.sleep(1 / 60)
         playback.wait(10)
         pauses.join()
+        underflows = speaker.stats.underflows
         recorder.settle()
         recording, clock = recorder.samples(), recorder.times()
     errors = [
@@ -198,6 +199,8 @@ def words() -> Outcome:
         "words": len(errors),
         "told after it sounds, ms": spread(errors),
         "earliest, ms": round(min(errors), 2),
+        "further than a period": sum(bool(abs(error) > PERIOD_MS) for error in errors),
+        "underflows": underflows,
         "60 Hz polls": len(asked),
     }
     met = len(errors) == WORDS and max(map(abs, errors)) <= PERIOD_MS
