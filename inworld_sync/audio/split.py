@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from inworld_sync._native._core import CData
     from inworld_sync.audio.playout import Playout
 
 __all__ = ["Split", "SplitPush", "Splitter"]
