@@ -2,13 +2,15 @@
 The local server: one loopback port that speaks HTTP and WebSocket, with or without TLS.
 
 Threads: one accepts; each connection has one, and a second one that writes once it is a
-WebSocket. ``close`` ends and joins them all.
+WebSocket. ``close`` ends and joins them all, and so does the end of the program: a thread that is
+inside an engine written in C++ when the interpreter goes away would abort the process.
 
 Locks: ``_lock`` guards the set of connections and is held for moments only.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ipaddress
 import itertools
@@ -33,6 +35,7 @@ from inworld_sync.emulator.stt import SttHttpService, SttService
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tts import TtsHttpService, TtsService, VoicesService
 from inworld_sync.errors import ConfigError, LocalProtocolError
+from inworld_sync.transport.forks import generation
 
 __all__ = ["Emulator"]
 
@@ -170,6 +173,7 @@ class Emulator:
         """Listen and return at once; speech engines are loaded when they are first needed."""
         if self._listener is not None:
             raise LocalProtocolError("the local server is started already")
+        self._generation = generation()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
             (self._host, self._wanted_port), family=family, backlog=_BACKLOG
@@ -178,13 +182,22 @@ class Emulator:
             target=self._accept, args=(self._listener,), name="inworld-emulator", daemon=True
         )
         self._acceptor.start()
+        _running.add(self)
         _logger.info("the local server is at %s; %s", self.url, self.hearing)
         return self
 
     def close(self) -> None:
-        """End every connection and thread; harmless when called twice."""
+        """
+        End every connection and thread; harmless when called twice.
+
+        In a forked child it only lets go of the port: the connections are the parent's.
+        """
+        _running.discard(self)
         listener, self._listener = self._listener, None
         if listener is None or self._acceptor is None:
+            return
+        if self._generation != generation():
+            listener.close()
             return
         # Neither closing nor shutting down wakes accept() on every system; a connection does.
         with contextlib.suppress(OSError):
@@ -248,6 +261,15 @@ class Emulator:
         finally:
             with self._lock:
                 del self._connections[connection]
+
+
+_running: set[Emulator] = set()
+
+
+@atexit.register
+def _close_running() -> None:
+    for server in list(_running):
+        server.close()
 
 
 class _Tls:

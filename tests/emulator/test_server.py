@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import socket
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -353,3 +355,52 @@ def test_many_connections_at_once() -> None:
             thread.join(30)
 
     assert [5] * 20 == done
+
+
+def test_program_ends_while_it_speaks() -> None:
+    """
+    A program that never closes its server ends with its own status.
+
+    The engine's threads were inside C++ when the interpreter went away, and the process aborted.
+    """
+    code = """
+from inworld_sync import Inworld
+for chunk in Inworld(local=True).tts.stream("One, two, three, four, five. " * 40):
+    raise SystemExit(7)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, timeout=60
+    )
+
+    assert (7, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_child_that_ends_leaves_the_parents_server() -> None:
+    """The end of a forked child closes no connection of its parent."""
+    code = """
+import atexit, os
+from inworld_sync.emulator import Emulator
+from support.tone import ToneSynthesizer
+from support.tts_client import open_tts
+with Emulator(synthesizer=ToneSynthesizer()) as server, open_tts(server) as client:
+    client.create()
+    assert "contextCreated" in client.result()
+    child = os.fork()
+    if not child:
+        atexit._run_exitfuncs()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    client.text("Still here.")
+    client.flush()
+    assert "audioChunk" in client.result()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
