@@ -72,9 +72,7 @@ class Token:
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        if isinstance(token, str):
-            token = _header_text(token, "the token")
-        self._token = token
+        self._token = token if callable(token) else _header_text(token, "the token")
 
     def header(self) -> tuple[str, str]:
         """``Authorization: Bearer ...``."""
@@ -103,6 +101,11 @@ def auth_from(
     if len(given) > 1:
         raise ConfigError(f"expected one credential, got {' and '.join(given)}")
     if auth is not None:
+        if not callable(getattr(auth, "header", None)):
+            raise ConfigError(
+                f"auth must have the method header(), got {type(auth).__name__}; a key goes into "
+                "api_key= and a JSON Web Token into token="
+            )
         return auth
     if token is not None:
         return Token(token)

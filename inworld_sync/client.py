@@ -13,7 +13,7 @@ import attrs
 
 from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
-from inworld_sync.models.options import Options
+from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.voices import Voices
@@ -68,13 +68,17 @@ class Inworld:
     ) -> None:
         self._closed = False
         self._emulator: Emulator | None = None
+        if options is not None and not isinstance(options, Options):
+            raise ConfigError(f"options must be an Options, got {options!r}")
         self._options = attrs.evolve(options or Options(), **settings)
         if local is None and os.environ.get(LOCAL_VARIABLE) == "1":
             local, why = True, f"{LOCAL_VARIABLE}=1"
         else:
             why = "local=True"
         if local:
-            given = {"api_key": api_key, "token": token, "auth": auth, **settings}
+            given = {"api_key": api_key, "token": token, "auth": auth}
+            if self._options.base_url != DEFAULT_BASE_URL:
+                given["base_url"] = self._options.base_url
             _refuse_address_and_credential(why, given)
             auth = self._start_emulator()
         self._auth = auth_from(api_key=api_key, token=token, auth=auth)
@@ -190,9 +194,7 @@ class Inworld:
 
 
 def _refuse_address_and_credential(why: str, given: Mapping[str, object]) -> None:
-    names = [
-        name for name in ("api_key", "token", "auth", "base_url") if given.get(name) is not None
-    ]
+    names = [name for name, value in given.items() if value is not None]
     if names:
         raise ConfigError(
             f"{why} means the local server, which has an address and a key of its own: leave "

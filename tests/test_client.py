@@ -31,6 +31,10 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"local": True, "base_url": "http://localhost:1"}, "leave base_url out"),
     ({"api_key": "k", "base_url": "ftp://x"}, "base_url must be like"),
     ({"api_key": "k", "connect_timeout": 0}, "connect_timeout must be above 0"),
+    ({"auth": "k"}, "auth must have the method header.*api_key="),
+    ({"token": 5}, "the token must be a str, got int"),
+    ({"api_key": "k", "options": {"base_url": "http://x"}}, "options must be an Options, got"),
+    ({"local": True, "options": Options(base_url="http://x")}, "leave base_url out"),
 ]
 
 

@@ -15,6 +15,7 @@ import contextlib
 import ipaddress
 import itertools
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -35,7 +36,6 @@ from inworld_sync.emulator.stt import SttHttpService, SttService
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tts import TtsHttpService, TtsService, VoicesService
 from inworld_sync.errors import ConfigError, LocalProtocolError
-from inworld_sync.transport.forks import generation
 
 __all__ = ["Emulator"]
 
@@ -173,7 +173,7 @@ class Emulator:
         """Listen and return at once; speech engines are loaded when they are first needed."""
         if self._listener is not None:
             raise LocalProtocolError("the local server is started already")
-        self._generation = generation()
+        self._process = os.getpid()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
             (self._host, self._wanted_port), family=family, backlog=_BACKLOG
@@ -196,7 +196,7 @@ class Emulator:
         listener, self._listener = self._listener, None
         if listener is None or self._acceptor is None:
             return
-        if self._generation != generation():
+        if self._process != os.getpid():
             listener.close()
             return
         # Neither closing nor shutting down wakes accept() on every system; a connection does.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "Recorder", "TraceEvent"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
-
-_Number = TypeVar("_Number", int, float)
 
 
 class Limiter(Protocol):
@@ -63,9 +62,47 @@ class TraceEvent:
     facts: Mapping[str, str | int | float] = attrs.field(factory=dict)
 
 
-def _positive(_: object, field: attrs.Attribute[_Number], value: _Number) -> None:
+def _positive(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    is_whole = str(field.type) == "int"
+    if isinstance(value, bool) or not isinstance(value, int if is_whole else (int, float)):
+        kind = "a whole number" if is_whole else "a number"
+        raise ConfigError(f"{field.name} must be {kind}, got {value!r}")
     if not value > 0:
         raise ConfigError(f"{field.name} must be above 0, got {value!r}")
+
+
+def _has(*methods: str) -> Callable[..., None]:
+    """Make a validator of anything with these methods; None passes where it is the default."""
+
+    def check(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        missing = [name for name in methods if not callable(getattr(value, name, None))]
+        if missing and (value is not None or field.default is not None):
+            raise ConfigError(f"{field.name} must have the method {missing[0]}(), got {value!r}")
+
+    return check
+
+
+def _callable(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{field.name} must be callable, got {value!r}")
+
+
+# The values of these two may be secret, so their errors do not show them.
+
+
+def _proxy(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and value is not False and not isinstance(value, str):
+        raise ConfigError(
+            f"{field.name} must be a URL, None for the environment's or False for none, "
+            f"got {type(value).__name__}"
+        )
+
+
+def _headers(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
+    ):
+        raise ConfigError(f"{field.name} must be a mapping of names to texts")
 
 
 # For each accepted scheme: whether it means TLS.
@@ -73,8 +110,8 @@ _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
 
 def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in _SCHEMES or not parts.hostname:
+    parts = _url_parts(value)
+    if parts is None:
         raise ConfigError(
             f"{field.name} must be like {DEFAULT_BASE_URL!r}, with http, https, ws or wss, "
             f"got {value!r}"
@@ -84,6 +121,24 @@ def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
             f"{field.name} must be a scheme, a host and a port only: the services' paths are "
             "appended at the root, and a credential goes into api_key or token"
         )
+    if not re.fullmatch(r"[\w.:\[\]%-]+", parts.netloc, re.ASCII):
+        raise ConfigError(f"{field.name} must have a host in ASCII or Punycode, got {value!r}")
+
+
+def _url_parts(value: object) -> SplitResult | None:
+    """Take an address apart; None for what has no known scheme, no host or a bad port."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if parts is not None and parts.port == 0:
+            return None
+    except ValueError:
+        return None
+    return parts if parts is not None and parts.scheme in _SCHEMES and parts.hostname else None
+
+
+def _dispatch(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("thread", "poll"):
+        raise ConfigError(f"{field.name} must be 'thread' or 'poll', got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -119,16 +174,18 @@ class Options:
     close_timeout: float = attrs.field(default=0.5, validator=_positive)
     ping_interval: float = attrs.field(default=5.0, validator=_positive)
     dead_after: float = attrs.field(default=10.0, validator=_positive)
-    proxy: str | Literal[False] | None = attrs.field(default=None, repr=False)
-    ssl_context: ssl.SSLContext | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    proxy: str | Literal[False] | None = attrs.field(default=None, validator=_proxy, repr=False)
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=_has("wrap_bio"))
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=_headers, repr=False)
     max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
     max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
-    limiter: Limiter | None = None
-    recorder: Recorder | None = None
-    logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("inworld_sync"))
-    on_trace: Callable[[TraceEvent], None] | None = None
-    dispatch: Literal["thread", "poll"] = "thread"
+    limiter: Limiter | None = attrs.field(default=None, validator=_has("acquire", "release"))
+    recorder: Recorder | None = attrs.field(default=None, validator=_has("message"))
+    logger: logging.Logger = attrs.field(
+        factory=lambda: logging.getLogger("inworld_sync"), validator=_has("debug", "exception")
+    )
+    on_trace: Callable[[TraceEvent], None] | None = attrs.field(default=None, validator=_callable)
+    dispatch: Literal["thread", "poll"] = attrs.field(default="thread", validator=_dispatch)
 
     def endpoint(self, path: str, *, websocket: bool) -> str:
         """The address of a path of the service, without credentials."""

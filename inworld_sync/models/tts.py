@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import attrs
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.checks import between, is_a, is_flag, is_text, member
+from inworld_sync.models.checks import are_texts, between, is_a, is_flag, is_text, member
 
 __all__ = [
     "DEFAULT_TTS_MODEL",
@@ -34,6 +34,7 @@ __all__ = [
     "TtsUsage",
     "Voice",
     "WordTime",
+    "context_config",
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
@@ -113,13 +114,26 @@ def _normalization(value: TextNormalization | str | None) -> TextNormalization |
     return None if value is None else member(TextNormalization, value, "text_normalization")
 
 
-def _names(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
+def _names(value: Sequence[str] | None) -> Sequence[str] | None:
+    return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
-def _at_most_three(_: object, field: attrs.Attribute[object], value: object) -> None:
-    if isinstance(value, tuple) and len(value) > 3:
+def _at_most_three(one: object, field: attrs.Attribute[Any], value: Sequence[str] | None) -> None:
+    are_texts(one, field, value)
+    if value is not None and len(value) > 3:
         raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
+
+
+def _is_mapping(_: object, field: attrs.Attribute[Mapping[str, object]], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{field.name} must be a mapping of names to values, got {value!r}")
+
+
+def _is_audio(_: object, field: attrs.Attribute[AudioConfig], value: object) -> None:
+    if not isinstance(value, AudioConfig):
+        raise ConfigError(
+            f"{field.name} must be an AudioConfig, such as AudioConfig('PCM', 16000), got {value!r}"
+        )
 
 
 @attrs.frozen
@@ -166,9 +180,9 @@ class ContextConfig:
 
     voice: str = attrs.field(default="Ashley", validator=is_text)
     model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=is_text)
-    audio: AudioConfig = attrs.field(factory=AudioConfig, validator=is_a(AudioConfig))
+    audio: AudioConfig = attrs.field(factory=AudioConfig, validator=_is_audio)
     temperature: float | None = attrs.field(default=None, validator=between(0, 2))
-    language: str | None = None
+    language: str | None = attrs.field(default=None, validator=is_a(str))
     delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=_delivery_mode)
     timestamp_type: TimestampType | None = attrs.field(default=None, converter=_timestamp_type)
     timestamp_transport: TimestampTransport | None = attrs.field(
@@ -184,10 +198,12 @@ class ContextConfig:
     buffer_char_threshold: int | None = attrs.field(
         default=None, validator=between(1, 1000, " characters")
     )
-    pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
-    enable_custom_pronunciation: bool | None = None
-    synthesis_context: str | None = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    pronunciation_dictionaries: Sequence[str] | None = attrs.field(
+        default=None, converter=_names, validator=_at_most_three
+    )
+    enable_custom_pronunciation: bool | None = attrs.field(default=None, validator=is_flag)
+    synthesis_context: str | None = attrs.field(default=None, validator=is_a(str))
+    extra: Mapping[str, object] = attrs.field(factory=dict, validator=_is_mapping)
 
 
 class ContextSettings(TypedDict, total=False):
@@ -209,6 +225,23 @@ class ContextSettings(TypedDict, total=False):
     enable_custom_pronunciation: bool | None
     synthesis_context: str | None
     extra: Mapping[str, object]
+
+
+def context_config(
+    config: ContextConfig | None, settings: ContextSettings, default: ContextConfig
+) -> ContextConfig:
+    """
+    Put the settings of one utterance or context together: *settings* are changes to the rest.
+
+    Raises:
+        ConfigError: *config* is no ContextConfig, or a setting is out of its range.
+    """
+    if config is not None and not isinstance(config, ContextConfig):
+        raise ConfigError(
+            f"config must be a ContextConfig, got {config!r}; single settings go by name, "
+            "such as voice='Ashley'"
+        )
+    return attrs.evolve(config or default, **settings)
 
 
 @attrs.frozen

@@ -30,8 +30,9 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.transport.deadline import Deadline
 
-__all__ = ["EventStream", "Subscription"]
+__all__ = ["EventStream", "Subscription", "require_callable"]
 
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
@@ -230,8 +231,8 @@ class EventStream(Generic[E]):
             maxsize: Events that may wait before the connection stops reading; None bounds only
                 their bytes.
         """
-        if maxsize is not None and maxsize < 1:
-            raise ConfigError(f"maxsize must be at least 1, got {maxsize}")
+        if maxsize is not None and not (isinstance(maxsize, int) and maxsize >= 1):
+            raise ConfigError(f"maxsize must be a whole number of at least 1, got {maxsize!r}")
         with self._changed:
             return Subscription(self, self._attach(maxsize))
 
@@ -242,7 +243,13 @@ class EventStream(Generic[E]):
         Handlers run one after the other, in the order of the events, with the context variables
         of the caller of this method. One that raises is logged once and counted.
         ``on(StreamEnded, ...)`` is called last, exactly once.
+
+        Raises:
+            ConfigError: *kind* is neither a class nor a name, or *handler* cannot be called.
         """
+        if not isinstance(kind, (type, str)):
+            raise ConfigError(f"kind must be a class or a name of events, got {kind!r}")
+        require_callable(handler, "handler")
         start = None
         with self._changed:
             self._handlers.append((kind, handler, contextvars.copy_context()))
@@ -298,20 +305,14 @@ class EventStream(Generic[E]):
 
     def take(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
         """Take one event of a mailbox; ``(False, None)`` once there will be none."""
-        until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             mailbox.takers += 1
             if not mailbox.events:
                 # A reader that pauses for another consumer must know that this one starves.
                 self._changed.notify_all()
             try:
-                while not mailbox.events:
-                    if mailbox.closed or self._ended is not None:
-                        return False, None
-                    left = _LONGEST_WAIT_SECONDS if until is None else until - time.monotonic()
-                    if left <= 0:
-                        raise DeadlineExceeded(f"no event came within {timeout:g} s")
-                    mailbox.ready.wait(min(left, _LONGEST_WAIT_SECONDS))
+                if not mailbox.events and not self._await_event(mailbox, timeout):
+                    return False, None
             finally:
                 mailbox.takers -= 1
             event, size_bytes = mailbox.events.popleft()
@@ -319,6 +320,17 @@ class EventStream(Generic[E]):
             # The reader may wait for room here, and a feeder of text for audio to be taken.
             self._changed.notify_all()
             return True, event
+
+    def _await_event(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
+        """Wait for an event of a mailbox; False once there will be none. The monitor is held."""
+        deadline = Deadline(timeout, "waiting for an event")
+        while not mailbox.events:
+            if mailbox.closed or self._ended is not None:
+                return False
+            if deadline.expired:
+                raise DeadlineExceeded(f"no event came within {timeout:g} s")
+            mailbox.ready.wait(deadline.at_most(_LONGEST_WAIT_SECONDS))
+        return True
 
     def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
         """Yield a mailbox's events to the end of the stream, then raise what it ended with."""
@@ -396,6 +408,12 @@ class EventStream(Generic[E]):
                 type(event).__name__,
                 exc_info=error,
             )
+
+
+def require_callable(value: object, name: str) -> None:
+    """Refuse a handler that cannot be called."""
+    if not callable(value):
+        raise ConfigError(f"{name} must be callable, got {value!r}")
 
 
 def _matches(event: object, kind: type | str) -> bool:

@@ -15,16 +15,16 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
-from inworld_sync.errors import ClosedError, DeadlineExceeded, DeviceError, InworldError, fresh
+from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phone, WordTime
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Playback"]
 
@@ -166,10 +166,9 @@ class Playback:
             DeadlineExceeded: It is not over after *timeout* seconds; it plays on.
             InworldError: It failed.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._finished.wait(_wait_seconds(deadline)):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise DeadlineExceeded(f"playback was not over after {timeout:g} s")
+        deadline = Deadline(timeout, "the playback")
+        while not self._finished.wait(deadline.at_most(_LONGEST_WAIT_SECONDS)):
+            deadline.check()
         if self._error is not None:
             raise fresh(self._error) if isinstance(self._error, InworldError) else self._error
 
@@ -324,8 +323,3 @@ class Playback:
             )
             seconds = max(missing_ms / 1000.0 + _MOMENT_SECONDS, _LEAST_LOOK_SECONDS)
             self._news.wait(min(seconds, _MOST_LOOK_SECONDS))
-
-
-def _wait_seconds(deadline: float | None) -> float:
-    left = _LONGEST_WAIT_SECONDS if deadline is None else deadline - time.monotonic()
-    return min(max(left, 0.0), _LONGEST_WAIT_SECONDS)

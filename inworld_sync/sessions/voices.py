@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-from inworld_sync.errors import RemoteProtocolError
+from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.tts import Voice
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.http import HttpClient
@@ -46,8 +46,11 @@ class Voices:
         One voice by its id.
 
         Raises:
+            ConfigError: *voice* is blank or no text.
             NotFoundError: There is none of that id.
         """
+        if not isinstance(voice, str) or not voice.strip():
+            raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
         return _voice(self._get(f"{_PATH}/{quote(voice, safe='')}", {}, timeout))
 
     def _pages(self, language: str | None, timeout: float) -> Iterator[Voice]:

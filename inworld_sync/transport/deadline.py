@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.errors import ConfigError, DeadlineExceeded
 
 __all__ = ["Deadline"]
 
@@ -21,6 +21,9 @@ class Deadline:
         seconds: The limit; None or infinity for no limit.
         doing: What takes place, as a noun phrase for the error: ``connecting to wss://...``.
 
+    Raises:
+        ConfigError: *seconds* is no number.
+
     Thread safety:
         Immutable; may be shared.
     """
@@ -30,12 +33,23 @@ class Deadline:
     def __init__(self, seconds: float | None, doing: str) -> None:
         self._seconds = seconds
         self._doing = doing
-        unlimited = seconds is None or seconds == math.inf
-        self._at = None if unlimited else time.monotonic() + (seconds or 0.0)
+        try:
+            at = math.inf if seconds is None else time.monotonic() + seconds
+        except TypeError:
+            at = math.nan
+        if math.isnan(at):
+            raise ConfigError(
+                f"a timeout must be a number of seconds, or None for no limit, got {seconds!r}"
+            )
+        self._at = None if at == math.inf else at
 
     def remaining(self) -> float | None:
         """Seconds left, 0.0 once it has passed; None without a limit."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+    def at_most(self, seconds: float) -> float:
+        """Seconds left, but no more than *seconds*: for a wait that is cut into pieces."""
+        return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
 
     @property
     def expired(self) -> bool:

@@ -150,9 +150,7 @@ def _winner(
     failures: list[OSError],
 ) -> socket.socket | None:
     """Wait until an attempt succeeds or fails, or the next address may start."""
-    timeout = deadline.remaining()
-    if waiting:
-        timeout = _HEAD_START if timeout is None else min(_HEAD_START, timeout)
+    timeout = deadline.at_most(_HEAD_START) if waiting else deadline.remaining()
     for key, _ in attempts.select(timeout):
         sock = cast("socket.socket", key.fileobj)
         attempts.unregister(sock)

@@ -277,13 +277,14 @@ class _Exchange:
         pool = self._client.pool()
         import urllib3
 
+        self._deadline.check()
         try:
             return pool.request(
                 self._method,
                 url,
                 body=body,
                 headers=headers,
-                timeout=urllib3.Timeout(total=self._timeout),
+                timeout=urllib3.Timeout(total=self._deadline.remaining()),
                 retries=False,
                 redirect=False,
                 preload_content=False,

@@ -217,9 +217,7 @@ class _Exchange:
 
     def _body(self, response: http.client.HTTPResponse, raw: _RawAnswer) -> bytes:
         """Read a refusal's body, or as much of it as comes."""
-        left = self._deadline.remaining()
-        seconds = _BODY_TIMEOUT if left is None else min(left, _BODY_TIMEOUT)
-        raw.deadline = Deadline(seconds, "reading a refusal")
+        raw.deadline = Deadline(self._deadline.at_most(_BODY_TIMEOUT), "reading a refusal")
         body = b""
         try:
             while len(body) < _MAX_BODY_BYTES:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from inworld_sync.errors import DeadlineExceeded, TransportError
+from inworld_sync.errors import ConfigError, DeadlineExceeded, TransportError
 from inworld_sync.transport import deadline as module
 from inworld_sync.transport.deadline import Deadline
 
@@ -70,6 +70,21 @@ def test_without_limit(clock: Clock, seconds: float | None) -> None:
     deadline.check()
     assert deadline.remaining() is None
     assert not deadline.expired
+
+
+@pytest.mark.parametrize(
+    ("seconds", "piece"), [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (-1.0, 0.0)]
+)
+def test_pieces(clock: Clock, seconds: float | None, piece: float) -> None:
+    """A piece of the wait is as long as was asked for, or as what is left."""
+    assert piece == Deadline(seconds, "waiting").at_most(3.0)
+
+
+@pytest.mark.parametrize("seconds", ["5", math.nan, [1]])
+def test_no_number(seconds: object) -> None:
+    """What is no number of seconds is refused, by every call that takes a timeout."""
+    with pytest.raises(ConfigError, match=r"a timeout must be a number of seconds.*got "):
+        Deadline(seconds, "waiting")  # type: ignore[arg-type]
 
 
 def test_zero_has_passed() -> None:

@@ -7,7 +7,6 @@ Threads and locks: those of ``base.py``.
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,12 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.options import Options
-from inworld_sync.models.tts import ContextClosed, ContextConfig
+from inworld_sync.models.tts import ContextClosed, ContextConfig, context_config
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import Contexts, ContextState
@@ -124,7 +124,7 @@ class TtsConnection(Connection[tts.TtsMessage]):
             ContextLimitError: Five contexts are open, or none of them closed in time.
             TransportError: The connection is lost.
         """
-        config = attrs.evolve(config or ContextConfig(), **settings)
+        config = context_config(config, settings, ContextConfig())
         context_id = uuid.uuid4().hex
         stream: EventStream[ContextEvent] = self._new_stream(context_id[:8])
         context = TtsContext(self, context_id, config, stream)
@@ -198,15 +198,14 @@ class TtsConnection(Connection[tts.TtsMessage]):
 
     def _await_place(self, timeout: float) -> None:
         """Wait while a place is about to come free; the monitor is held."""
-        until = time.monotonic() + timeout
+        deadline = Deadline(timeout, "waiting for a context to close")
         with self._reader_needed():
             while True:
                 self._require_open()
-                left = until - time.monotonic()
                 # With all five open, nobody will make room but the caller.
-                if self._contexts.free or not self._contexts.closing or left <= 0:
+                if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
-                self._changed.wait(min(left, 1.0))
+                self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
 
     # For its contexts.
 

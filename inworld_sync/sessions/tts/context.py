@@ -197,6 +197,8 @@ class TtsContext:
         Documented for the voice, the temperature and the audio, not for the model. Audio in
         another form than the context was made with would not be recognised: leave that alone.
         """
+        if not isinstance(changes, Mapping):
+            raise ConfigError(f"changes must be a mapping of names to values, got {changes!r}")
         with self._order:
             self._command(lambda contexts: contexts.update(self.id, changes))
 

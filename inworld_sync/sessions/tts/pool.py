@@ -176,8 +176,7 @@ class TtsPool:
                 "connections is reached",
                 retryable=True,
             )
-        left = deadline.remaining()
-        self._changed.wait(_LOOK_AGAIN_SECONDS if left is None else min(_LOOK_AGAIN_SECONDS, left))
+        self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
 
     def _tidy(self, keep: int = _KEPT_IDLE) -> None:
         """Let idle connections go, on any thread, and tell those who wait for room."""

@@ -24,14 +24,22 @@ from inworld_sync.errors import (
     InworldError,
 )
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import ContextConfig, Phone, TimestampType, TtsUsage, WordTime
+from inworld_sync.models.tts import (
+    ContextConfig,
+    Phone,
+    TimestampType,
+    TtsUsage,
+    WordTime,
+    context_config,
+)
 from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.dispatch import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.sessions.tts.feeding import Feeder, PieceSource
 from inworld_sync.sessions.tts.pool import TtsPool
-from inworld_sync.sessions.tts.speech import AudioChunk, Speech, require_rate
+from inworld_sync.sessions.tts.speech import AudioChunk, Speech, require_rate, require_sink
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
@@ -83,7 +91,7 @@ class Tts:
             InworldError: The utterance did not complete; ``partial`` holds the
                 :class:`~inworld_sync.Speech` that had come.
         """
-        config = self._config(config, settings)
+        config = context_config(config, settings, DEFAULTS)
         chunks: list[AudioChunk] = []
         try:
             chunks.extend(self.stream(text, config=config, timeout=timeout))
@@ -108,7 +116,7 @@ class Tts:
         Args and errors are those of :meth:`synthesize`; those of the network and the service
         are raised by the iteration.
         """
-        config = self._config(config, settings)
+        config = context_config(config, settings, DEFAULTS)
         if isinstance(text, str):
             require_text(text)
         else:
@@ -163,18 +171,24 @@ class Tts:
             settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
 
         Raises:
-            ConfigError: The text is blank or a setting is out of its range.
+            ConfigError: The text is blank, a setting is out of its range, or *speaker* cannot play.
             AudioError: The speaker has another sample rate than *settings* ask for.
             DeviceError: There is no default speaker.
         """
-        config = self._config(config, settings)
-        if speaker is not None and "audio" not in settings:
-            config = attrs.evolve(
-                config, audio=attrs.evolve(config.audio, sample_rate_hz=speaker.sample_rate_hz)
-            )
+        config = context_config(config, settings, DEFAULTS)
+        for name, handler in (("on_word", on_word), ("on_phone", on_phone)):
+            if handler is not None:
+                require_callable(handler, name)
         rate_hz = config.audio.sample_rate_hz
         if speaker is not None:
-            require_rate(speaker, rate_hz)
+            require_sink(speaker)
+            if "audio" in settings:
+                require_rate(speaker, rate_hz)
+            else:
+                rate_hz = speaker.sample_rate_hz
+                config = attrs.evolve(
+                    config, audio=attrs.evolve(config.audio, sample_rate_hz=rate_hz)
+                )
         stream = self.stream(text, config=config, timeout=timeout)
         return Playback(
             stream,
@@ -197,9 +211,6 @@ class Tts:
     def close(self) -> None:
         """Close the shared connections; the client does it."""
         self._pool.close()
-
-    def _config(self, config: ContextConfig | None, settings: ContextSettings) -> ContextConfig:
-        return attrs.evolve(config or DEFAULTS, **settings)
 
 
 def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ import attrs
 
 from inworld_sync.audio import base64, g711, pcm, wav
 from inworld_sync.devices.speaker import Speaker
-from inworld_sync.errors import AudioError
+from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
     AudioConfig,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Assembler", "AudioChunk", "Speech"]
+__all__ = ["Assembler", "AudioChunk", "Speech", "require_rate", "require_sink"]
 
 # What a file name must end in for the encodings that are files by themselves.
 _SUFFIXES = {
@@ -216,6 +216,7 @@ class Speech(_Encoded):
             timeout: The most seconds to wait for room in the speaker, and then for the end.
 
         Raises:
+            ConfigError: *speaker* cannot play.
             AudioError: The speaker has another sample rate, or the encoding is compressed.
             DeadlineExceeded: It took longer than *timeout* seconds.
             DeviceError: There is no speaker, or it failed.
@@ -225,9 +226,21 @@ class Speech(_Encoded):
             with Speaker(self.sample_rate_hz) as default:
                 self.play(default, timeout=timeout)
             return
+        require_sink(speaker)
         require_rate(speaker, self.sample_rate_hz)
         speaker.write(samples, timeout=timeout)
         speaker.drain(timeout=timeout)
+
+
+def require_sink(speaker: object) -> None:
+    """Refuse what cannot play."""
+    wanted = [name for name in vars(AudioSink) if not name.startswith("_")]
+    missing = [name for name in wanted if not hasattr(speaker, name)]
+    if missing or isinstance(speaker, type):
+        raise ConfigError(
+            "speaker must be an AudioSink, such as Speaker() or NullSpeaker(), "
+            f"got {speaker!r}" + (f" without {', '.join(missing)}" if missing else "")
+        )
 
 
 def require_rate(speaker: AudioSink, sample_rate_hz: int) -> None:

@@ -305,6 +305,8 @@ class Sink:
             raise DeadlineExceeded("full")
         self.data += pcm
 
+    def end(self) -> None: ...
+
     def clear(self) -> int:
         return 0
 

@@ -1,0 +1,73 @@
+"""Options: each setting is checked where it is given, not where it is used."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Mapping
+
+import pytest
+
+from inworld_sync import ConfigError, ConnectionLimiter, Options
+
+# (settings, words): wrong types and wrong values.
+WRONG: list[tuple[Mapping[str, object], str]] = [
+    ({"base_url": "api.inworld.ai"}, "base_url must be like 'https://api.inworld.ai'"),
+    ({"base_url": None}, "base_url must be like"),
+    ({"base_url": "https://[::1"}, "base_url must be like"),
+    ({"base_url": "https://host:99999"}, "base_url must be like"),
+    ({"base_url": "https://host:0"}, "base_url must be like"),
+    ({"base_url": "https://host/v1"}, "the services' paths are appended"),
+    ({"base_url": "https://exämple.de"}, "ASCII or Punycode"),
+    ({"base_url": "https://a b"}, "ASCII or Punycode"),
+    ({"connect_timeout": "5"}, "connect_timeout must be a number, got '5'"),
+    ({"send_timeout": None}, "send_timeout must be a number, got None"),
+    ({"close_timeout": True}, "close_timeout must be a number, got True"),
+    ({"dead_after": 0}, "dead_after must be above 0, got 0"),
+    ({"ping_interval": float("nan")}, "ping_interval must be above 0, got nan"),
+    ({"max_message_bytes": 1.5}, "max_message_bytes must be a whole number, got 1.5"),
+    ({"proxy": True}, "proxy must be a URL.*got bool"),
+    ({"proxy": 8080}, "proxy must be a URL.*got int"),
+    ({"ssl_context": False}, "ssl_context must have the method wrap_bio"),
+    ({"headers": None}, "headers must be a mapping of names to texts"),
+    ({"headers": {"X-Secret": 7}}, "headers must be a mapping of names to texts$"),
+    ({"limiter": 20}, "limiter must have the method acquire"),
+    ({"recorder": "call.jsonl"}, "recorder must have the method message"),
+    ({"logger": "mine"}, "logger must have the method debug"),
+    ({"logger": None}, "logger must have the method debug"),
+    ({"on_trace": "print"}, "on_trace must be callable"),
+    ({"dispatch": "threads"}, "dispatch must be 'thread' or 'poll', got 'threads'"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), WRONG)
+def test_wrong(settings: Mapping[str, object], words: str) -> None:
+    """A setting that makes no sense is refused with its name and what came."""
+    with pytest.raises(ConfigError, match=words):
+        Options(**settings)  # type: ignore[arg-type]
+
+
+def test_no_secret_is_shown() -> None:
+    """Neither the repr nor an error of a setting shows a header or a proxy's password."""
+    shown = repr(Options(headers={"X-Key": "hunter2"}, proxy="http://me:hunter2@proxy:80"))
+    with pytest.raises(ConfigError) as caught:
+        Options(base_url="https://me:hunter2@host")
+
+    assert "hunter2" not in shown + str(caught.value)
+
+
+def test_everything_at_once() -> None:
+    """What each setting is meant for is taken."""
+    options = Options(
+        base_url="wss://[::1]:8443",
+        connect_timeout=1,
+        proxy=False,
+        ssl_context=ssl.create_default_context(),
+        headers={"X-Tenant": "7"},
+        limiter=ConnectionLimiter(2),
+        logger=logging.getLogger("mine"),
+        on_trace=print,
+        dispatch="poll",
+    )
+
+    assert "https://[::1]:8443/voices" == options.endpoint("/voices", websocket=False)
