@@ -21,7 +21,6 @@ from inworld_sync import (
     __version__,
 )
 from inworld_sync.emulator import Emulator
-from inworld_sync.sessions.tts.connection import TtsConnection
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve
@@ -290,15 +289,15 @@ def test_many_dead_peers_cost_one_timeout() -> None:
 
     assert took < 2 * 1.0
     assert all(connection.ended for connection in connections)
-    assert shared.ended is not None
+    assert shared.stream.ended is not None
 
 
 def test_names() -> None:
     """Every connection has a name of its own, which its threads bear."""
     with scripted(obedient) as iw, iw.tts.connect() as first, iw.tts.connect() as second:
-        names = {first._link.name, second._link.name}
+        names = {first.name, second.name}
         threads = {thread.name for thread in threading.enumerate()}
 
     assert 2 == len(names)
     assert {f"inworld-{part}-{name}" for part in ("reader", "writer") for name in names} <= threads
-    assert all(name.startswith(f"{TtsConnection.service}-") for name in names)
+    assert all(name.startswith("tts-") for name in names)

@@ -20,8 +20,8 @@ from inworld_sync.errors import (
 from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.monitor import Monitor
-from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.core import ContextCore
+from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire import tts
 
@@ -44,18 +44,19 @@ class TtsPool:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._changed = Monitor("the client's pool of TTS connections")
-        self._connections: list[TtsConnection] = []
+        self._connections: list[TtsLine] = []
         self._seeking = 0
         self._opening = 0
         self._closed = False
         connector.on_shortage(lambda: self._tidy(keep=0))
+        connector.adopt(self)
 
     def context(
         self,
         config: ContextConfig,
         timeout: float,
         is_stopped: Callable[[], bool] = lambda: False,
-    ) -> TtsContext:
+    ) -> ContextCore:
         """
         Create a context on a connection that has room, or on a new one.
 
@@ -78,7 +79,7 @@ class TtsPool:
                 if connection is None:
                     continue
                 try:
-                    return connection.context(config, timeout=0.0)
+                    return connection.context(config, 0.0)
                 except ContextLimitError:
                     # Another thread was faster.
                     continue
@@ -92,18 +93,16 @@ class TtsPool:
             with self._changed:
                 self._changed.notify_all()
 
+    def retire(self) -> None:
+        """Hand out nothing more; the connector closes the connections."""
+        if not self._changed.is_foreign:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+
     def close(self) -> None:
-        """Hand out nothing more and close every connection, side by side."""
-        if self._changed.is_foreign:
-            return
-        with self._changed:
-            self._closed = True
-            connections, self._connections = self._connections, []
-            self._changed.notify_all()
-        for connection in connections:
-            connection.retire()
-        for connection in connections:
-            connection.close()
+        """As :meth:`retire`."""
+        self.retire()
 
     @contextmanager
     def _seeker(self) -> Iterator[None]:
@@ -115,9 +114,7 @@ class TtsPool:
             with self._changed:
                 self._seeking -= 1
 
-    def _with_room(
-        self, deadline: Deadline, is_stopped: Callable[[], bool]
-    ) -> TtsConnection | None:
+    def _with_room(self, deadline: Deadline, is_stopped: Callable[[], bool]) -> TtsLine | None:
         """Wait for a connection with room; None, and counted, if the caller should open one."""
         with self._changed:
             while True:
@@ -136,7 +133,7 @@ class TtsPool:
                     return None
                 self._wait(deadline)
 
-    def _open(self, deadline: Deadline) -> TtsConnection | None:
+    def _open(self, deadline: Deadline) -> TtsLine | None:
         """Open a connection; None when the limit is reached and something may have come free."""
         connection = None
         try:
@@ -153,9 +150,9 @@ class TtsPool:
                 self._wait(deadline)
         return connection
 
-    def _connected(self, deadline: Deadline) -> TtsConnection | None:
+    def _connected(self, deadline: Deadline) -> TtsLine | None:
         try:
-            return TtsConnection.open(
+            return TtsLine.open(
                 self._connector,
                 timeout=deadline.remaining(),
                 on_room=self._tidy,
@@ -182,8 +179,8 @@ class TtsPool:
         """Let idle connections go, on any thread, and tell those who wait for room."""
         if self._changed.is_foreign:
             return
-        left: list[TtsConnection] = []
-        distrusted: list[TtsConnection] = []
+        left: list[TtsLine] = []
+        distrusted: list[TtsLine] = []
         with self._changed:
             for connection in [c for c in self._connections if c.is_idle]:
                 is_usable = connection.free_contexts > 0

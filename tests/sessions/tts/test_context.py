@@ -122,7 +122,7 @@ def test_what_two_threads_send_stays_whole(connection: TtsConnection) -> None:
 
 
 # Texts that are refused before anything is sent.
-WRONG = ["", "  \n", None, b"bytes", 5, "half \ud83d"]
+WRONG = [None, b"bytes", 5, "half \ud83d"]
 
 
 @pytest.mark.parametrize("text", WRONG)
@@ -135,6 +135,16 @@ def test_wrong_text(connection: TtsConnection, text: str) -> None:
         context.close()
 
         assert "Fine." == words_of(list(context.audio()))
+
+
+def test_tokens_of_white_space() -> None:
+    """White space alone, which cannot be spoken, is sent with the text that follows it."""
+    with scripted(obedient) as iw, iw.tts.connect() as connection, connection.context() as context:
+        for token in ("", "Two", " ", "\n", "words", " ", ""):
+            context.send(token)
+        context.close()
+
+        assert "Two \nwords" == text_of(b"".join(chunk.data for chunk in context.audio()))
 
 
 def test_after_close(connection: TtsConnection) -> None:

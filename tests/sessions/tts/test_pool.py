@@ -107,7 +107,7 @@ def test_no_place_in_time() -> None:
         threads = [threading.Thread(target=list, args=(stream,)) for stream in streams]
         for thread in threads:
             thread.start()
-        while any(stream._utterance.context is None for stream in streams):
+        while any(stream._utterance.core is None for stream in streams):
             threading.Event().wait(0.001)
         with pytest.raises(QuotaError, match="no TTS context came free") as caught:
             iw.tts.synthesize("Sixth.", timeout=0.1)
