@@ -95,8 +95,13 @@ class Emulator:
         if not allow_remote and not _is_loopback(host):
             raise ConfigError(
                 f"the local server listens on loopback only, got {host!r}: other machines could "
-                "use this process; pass allow_remote=True if that is wanted"
+                "use this process; pass allow_remote=True, --allow-remote on the command line, if "
+                "that is wanted"
             )
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise ConfigError(f"port must be 0 to 65535, got {port!r}")
+        if settings is not None and not isinstance(settings, Settings):
+            raise ConfigError(f"settings must be a Settings, got {settings!r}")
         self.api_key = api_key or make_api_key()
         self.settings = settings or Settings()
         self.faults = FaultQueue(faults)

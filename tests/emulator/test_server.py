@@ -66,6 +66,22 @@ def test_other_hosts_are_refused(host: str) -> None:
         Emulator(host)
 
 
+# (arguments, words): what is refused before anything listens.
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"port": 99999}, "port must be 0 to 65535, got 99999"),
+    ({"port": "8080"}, "port must be 0 to 65535, got '8080'"),
+    ({"settings": {"max_contexts": 1}}, "settings must be a Settings"),
+    ({"faults": "drop"}, r"such as \['drop'\]"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
+    """A wrong argument is refused in words."""
+    with pytest.raises(ConfigError, match=words):
+        Emulator(**arguments)  # type: ignore[arg-type]
+
+
 def test_other_hosts_with_an_explicit_word() -> None:
     """allow_remote=True listens where it is told."""
     with Emulator("0.0.0.0", allow_remote=True) as server:
