@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import (
     ConfigError,
     ConnectionLost,
@@ -40,7 +39,13 @@ from inworld_sync.sessions.tts.core import ContextCore
 from inworld_sync.sessions.tts.feeding import Feeder, PieceSource
 from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.sessions.tts.pool import TtsPool
-from inworld_sync.sessions.tts.speech import AudioChunk, Speech, require_rate, require_sink
+from inworld_sync.sessions.tts.speech import (
+    AudioChunk,
+    Speech,
+    default_speaker,
+    require_rate,
+    require_sink,
+)
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
@@ -193,7 +198,7 @@ class Tts:
         stream = self.stream(text, config=config, timeout=timeout)
         return Playback(
             stream,
-            Speaker(rate_hz) if speaker is None else speaker,
+            default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phone,
             closes_speaker=speaker is None,
