@@ -44,6 +44,7 @@ _BACKLOG = 256
 # Between asking connections to close and cutting them.
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
+_EXIT_SECONDS = 60.0
 
 
 class Emulator:
@@ -275,6 +276,11 @@ _running: set[Emulator] = set()
 def _close_running() -> None:
     for server in list(_running):
         server.close()
+    # On a busy machine an engine takes longer over a sentence than close() waits.
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for thread in threading.enumerate():
+        if thread.name.startswith("inworld-emulator"):
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Tls:

@@ -373,14 +373,24 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-def test_program_ends_while_it_speaks() -> None:
+# An engine that ends its sentence in time, and one that takes longer than close() waits.
+PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
+
+
+@pytest.mark.parametrize("patience", PATIENCE, ids=["in time", "late"])
+def test_program_ends_while_it_speaks(patience: str) -> None:
     """
     A program that never closes its server ends with its own status.
 
     The engine's threads were inside C++ when the interpreter went away, and the process aborted.
     """
-    code = """
+    code = f"""
+import logging
 from inworld_sync import Inworld
+from inworld_sync.emulator import server
+from inworld_sync.emulator.tts import context
+{patience}
+logging.disable()
 for chunk in Inworld(local=True).tts.stream("One, two, three, four, five. " * 40):
     raise SystemExit(7)
 """
