@@ -3,6 +3,8 @@ Text to speech for whole utterances: what ``iw.tts`` offers above single connect
 
 Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``feeding.py``),
 so that the audio never waits for the text nor the text for the audio.
+
+Lock rule: a stream's ``_taking`` is held while a thread takes its next chunk; nobody waits for it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from inworld_sync.errors import (
     ContextLimitError,
     DeadlineExceeded,
     InworldError,
+    LocalProtocolError,
 )
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
@@ -237,12 +240,18 @@ class SpeechStream:
         # The generator knows the utterance but not this object, so that forgetting this object
         # ends the generator at once and with it the utterance.
         self._chunks = utterance.chunks()
+        self._taking = threading.Lock()
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
-        return next(self._chunks)
+        if not self._taking.acquire(blocking=False):
+            raise LocalProtocolError("one thread iterates over a stream, another does so already")
+        try:
+            return next(self._chunks)
+        finally:
+            self._taking.release()
 
     @property
     def config(self) -> ContextConfig:
