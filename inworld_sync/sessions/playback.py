@@ -90,7 +90,7 @@ class Playback:
         self._on_phone = on_phone
         self._closes_speaker = closes_speaker
         self._handlers = on_word is not None or on_phone is not None
-        self._handler_failures = 0
+        self._handler_errors = 0
         self._words: Cues[WordTime] = Cues()
         self._phones: Cues[Phone] = Cues()
         self._start_samples: int | None = None
@@ -127,9 +127,9 @@ class Playback:
         return max(samples, 0) * 1000.0 / self._speaker.sample_rate_hz
 
     @property
-    def handler_failures(self) -> int:
+    def handler_errors(self) -> int:
         """How often a handler raised; the first time is logged."""
-        return self._handler_failures
+        return self._handler_errors
 
     @property
     def heard_words(self) -> tuple[WordTime, ...]:
@@ -307,8 +307,8 @@ class Playback:
         try:
             handler(value)
         except Exception:
-            self._handler_failures += 1
-            if self._handler_failures == 1:
+            self._handler_errors += 1
+            if self._handler_errors == 1:
                 _logger.exception(
                     "%r raised during playback; further errors are counted only", handler
                 )

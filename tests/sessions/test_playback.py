@@ -166,7 +166,7 @@ def test_a_raising_handler_stops_nothing(
     with caplog.at_level(logging.ERROR, "inworld_sync"):
         playback.wait(PATIENCE_S)
 
-    assert playback.handler_failures == 3
+    assert playback.handler_errors == 3
     assert ["one"] == [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert playback.heard_ms == 160
 
