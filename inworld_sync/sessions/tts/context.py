@@ -218,15 +218,38 @@ class TtsContext:
                 yield event
 
     def on(self, kind: type | str, handler: F) -> F:
-        """Call *handler* with every event of a class; see :meth:`EventStream.on`."""
+        """
+        Call *handler* with every event of a class, or of a name such as ``audioChunk``.
+
+        Handlers run one after the other, in the order of the events, on a thread of the context,
+        or inside :meth:`poll` where the client was made so. One that raises is logged once and
+        counted. ``on(StreamEnded, ...)`` is called last, exactly once.
+
+        Raises:
+            ConfigError: *kind* is neither a class nor a name, or *handler* cannot be called.
+        """
         return self._stream.on(kind, handler)
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[ContextEvent]:
-        """Open a queue of events of its own; see :meth:`EventStream.subscribe`."""
+        """
+        Open a queue of events of its own, which is iterated over or asked by ``get``.
+
+        Args:
+            maxsize: Events that may wait before the connection stops reading; None bounds only
+                their bytes.
+        """
         return self._stream.subscribe(maxsize)
 
     def poll(self, budget_ms: float = 2.0) -> int:
-        """Run handlers on this thread; see :meth:`EventStream.poll`."""
+        """
+        Run handlers for events that wait, on this thread; for ``Inworld(dispatch="poll")``.
+
+        Args:
+            budget_ms: No further event is started after this many milliseconds.
+
+        Returns:
+            How many events were handled.
+        """
         return self._stream.poll(budget_ms)
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:

@@ -405,6 +405,23 @@ def test_handlers(connection: TtsConnection) -> None:
     assert 0 == context.handler_errors
 
 
+@pytest.mark.parametrize("lowered", [False, True], ids=["class", "wire"])
+def test_handlers_by_name(connection: TtsConnection, lowered: bool) -> None:
+    """Every event can be asked for by its class's name, and by its name on the wire."""
+    names = ["ContextCreated", "AudioChunk", "FlushCompleted", "ContextClosed", "StreamEnded"]
+    asked = [name[0].lower() + name[1:] if lowered else name for name in names]
+    called: list[str] = []
+    done = threading.Event()
+    with connection.context() as context:
+        for name in asked:
+            context.on(name, lambda event: called.append(type(event).__name__))
+        context.on(StreamEnded, lambda _: done.set())
+        context.send("Hi.")
+    assert done.wait(10)
+
+    assert names == list(dict.fromkeys(called))
+
+
 def test_handler_that_closes_the_connection(iw: Inworld) -> None:
     """A handler may close the connection it is called by; everything ends, nothing hangs."""
     ends: list[StreamEnded] = []
