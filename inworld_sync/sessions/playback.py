@@ -201,7 +201,8 @@ class Playback:
                 self._error = error
         except InworldError as error:
             self._error = error
-        except Exception as error:
+        except BaseException as error:
+            # What the user's text raises is for wait(), an exit of the program included.
             _logger.exception("playback failed")
             self._error = error
         finally:

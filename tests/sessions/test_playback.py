@@ -220,6 +220,19 @@ def test_speech_that_fails_is_heard_as_far_as_it_came(speaker: NullSpeaker) -> N
     assert playback.heard_ms == 120
 
 
+@pytest.mark.parametrize("error", [KeyError("mine"), SystemExit(3)])
+def test_what_the_text_raises(
+    speaker: NullSpeaker, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a text's own iterator raises reaches whoever waits, of whatever kind it is."""
+    playback = Playback(Speech(chunk(20), error=error), speaker)
+
+    with pytest.raises(type(error)) as caught:
+        playback.wait(PATIENCE_S)
+    assert error is caught.value
+    assert "playback failed" in caplog.text
+
+
 def test_a_closed_speaker_is_an_error(speaker: NullSpeaker) -> None:
     """Whoever closes the speaker in the middle is told that the speech was cut."""
     playback = Playback(EndlessSpeech(), speaker)
