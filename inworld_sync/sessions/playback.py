@@ -307,7 +307,8 @@ class Playback:
             return
         try:
             handler(value)
-        except Exception:
+        except BaseException:
+            # On a thread of ours, whatever ends the handler must not end the words.
             self._handler_errors += 1
             if self._handler_errors == 1:
                 _logger.exception(

@@ -154,13 +154,14 @@ def test_a_slow_handler_holds_up_no_sound(speaker: NullSpeaker) -> None:
     assert WORDS == tuple(told)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
 def test_a_raising_handler_stops_nothing(
-    speaker: NullSpeaker, caplog: pytest.LogCaptureFixture
+    speaker: NullSpeaker, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     """An error of a handler is logged once and counted, and the speech goes on."""
 
     def tell(word: WordTime) -> None:
-        raise RuntimeError(word.text)
+        raise error(word.text)
 
     playback = Playback(Speech(chunk(160, WORDS)), speaker, tell)
     with caplog.at_level(logging.ERROR, "inworld_sync"):
