@@ -107,6 +107,9 @@ class Playback:
         for thread in self._threads:
             thread.start()
 
+    def __repr__(self) -> str:
+        return f"<Playback {'done' if self.done else 'under way'}>"
+
     @property
     def done(self) -> bool:
         """Whether it was heard to the end, interrupted, or failed, and all was told of it."""

@@ -26,7 +26,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.rejection import error_from_response
+from inworld_sync.transport.rejection import error_from_response, reason_of
 from inworld_sync.transport.stream import Stream, receive_by
 from inworld_sync.transport.urls import Place, merge_headers
 
@@ -209,7 +209,7 @@ class _Exchange:
             if isinstance(error, InworldError):
                 raise
             raise ConnectError(
-                f"{self._shown_url} did not answer the upgrade: {_reason(error)}"
+                f"{self._shown_url} did not answer the upgrade: {reason_of(error)}"
             ) from error
         for name, value in response.getheaders():
             joined = self.headers.get(name.lower())
@@ -275,11 +275,3 @@ class _RawAnswer(io.RawIOBase):
             return receive_by(self._stream, memoryview(buffer), self.deadline)
         except EOFError:
             return 0
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, http.client.RemoteDisconnected):
-        return "it hung up"
-    if isinstance(error, http.client.HTTPException):
-        return f"what came is not HTTP ({type(error).__name__})"
-    return getattr(error, "strerror", None) or str(error)

@@ -167,7 +167,26 @@ def test_cut_body(answer: bytes) -> None:
 
     with serve(script) as server:
         client = client_of(server)
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLost, match=r"the connection broke: the answer broke off$"):
+            get(client)
+        client.close()
+
+
+# What comes in the place of an answer, and how it is told.
+NO_ANSWERS = [(b"", "it hung up"), (b"SSH-2.0-OpenSSH\r\n", r"what came is not HTTP \(.*\)")]
+
+
+@pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
+def test_no_answer(answer: bytes, words: str) -> None:
+    """What is no answer is told in words, not as the libraries below tell each other."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(ConnectionLost, match=f"the connection broke: {words}$"):
             get(client)
         client.close()
 
