@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError, LocalProtocolError
 from inworld_sync.models.events import StreamEnded
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["TtsContext"]
 
 F = TypeVar("F", bound=Callable[..., object])
+K = TypeVar("K")
 
 # The service speaks by itself once it holds its default threshold of 1000 characters, which would
 # bring one more FlushCompleted than say() asked for.
@@ -217,7 +218,11 @@ class TtsContext:
             if isinstance(event, AudioChunk):
                 yield event
 
-    def on(self, kind: type | str, handler: F) -> F:
+    @overload
+    def on(self, kind: type[K], handler: Callable[[K], object]) -> Callable[[K], object]: ...
+    @overload
+    def on(self, kind: str, handler: F) -> F: ...
+    def on(self, kind: type | str, handler: Callable[..., object]) -> Callable[..., object]:
         """
         Call *handler* with every event of a class, or of a name such as ``audioChunk``.
 
