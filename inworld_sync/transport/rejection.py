@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Mapping, Sequence
 
@@ -108,6 +107,8 @@ def _shortened(text: str) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Say in words why no answer could be read."""
+    import http.client
+
     if isinstance(error, http.client.RemoteDisconnected):
         return "it hung up"
     if isinstance(error, http.client.IncompleteRead):
