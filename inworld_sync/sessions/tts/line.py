@@ -67,6 +67,7 @@ class TtsLine(Connection[tts.TtsMessage]):
         self._contexts = Contexts()
         self._living: dict[str, ContextCore] = {}
         self._fault: tts.ConnectionFault | None = None
+        self._survived: tts.ConnectionFault | None = None
         self._splitter = Splitter(tts.AUDIO_PATH)
 
     @classmethod
@@ -244,7 +245,7 @@ class TtsLine(Connection[tts.TtsMessage]):
             # Fatal only if the service closes right after it, which _conclude will see.
             self._fault = event
             return
-        self._fault = None
+        self._survived, self._fault = self._fault, None
         context_id = _context_id(event)
         was_closing = self._contexts.state(context_id) is ContextState.CLOSING
         self._contexts.note(event)
@@ -262,8 +263,12 @@ class TtsLine(Connection[tts.TtsMessage]):
     def _after(self, event: tts.TtsMessage) -> None:
         log, name = self._options.logger, self._link.name
         if isinstance(event, tts.ConnectionFault):
-            log.warning("%s: the service reports code %d: %s", name, event.code, event.message)
-        elif not _context_id(event):
+            log.debug("%s: the service reports code %d", name, event.code)
+            return
+        if (fault := self._survived) is not None:
+            # One that ends the connection is raised, and needs no line of its own.
+            log.warning("%s: the service reports code %d: %s", name, fault.code, fault.message)
+        if not _context_id(event):
             log.debug("%s: a message of no context: %s", name, type(event).__name__)
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()

@@ -382,6 +382,22 @@ def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
     assert "the service reports code 3" in caplog.text
 
 
+def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that ends the connection is raised, and not printed a second time by the log."""
+
+    def refusing(service: Service) -> None:
+        service.until("flush_context")
+        service.error(13, "out of order")
+        service.close()
+
+    with scripted(refusing) as iw, iw.tts.connect() as connection:
+        context = opened(connection)
+        with pytest.raises(ServiceError, match="out of order"):
+            spoken(context)
+
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
+
+
 def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
     """
     A connection that is closed long after an error was not closed because of it.
