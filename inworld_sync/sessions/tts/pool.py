@@ -8,6 +8,7 @@ monitor; it is never held while a connection is opened, closed, waited for or se
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,7 @@ class TtsPool:
         self._seeking = 0
         self._opening = 0
         self._closed = False
+        self._kept_idle = _KEPT_IDLE
         connector.on_shortage(lambda: self._tidy(keep=0))
         connector.adopt(self)
 
@@ -92,6 +94,16 @@ class TtsPool:
         if not self._changed.is_foreign:
             with self._changed:
                 self._changed.notify_all()
+
+    def keep_none(self) -> None:
+        """
+        Let every connection go once it is idle, because nobody can ask for further utterances.
+
+        Called by a finalizer, which may run on a thread that holds any lock; so it takes none.
+        """
+        if not self._changed.is_foreign:
+            self._kept_idle = 0
+            threading.Thread(target=self._tidy, name="inworld-tidy", daemon=True).start()
 
     def retire(self) -> None:
         """Hand out nothing more; the connector closes the connections."""
@@ -175,10 +187,11 @@ class TtsPool:
             )
         self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
 
-    def _tidy(self, keep: int = _KEPT_IDLE) -> None:
+    def _tidy(self, keep: int | None = None) -> None:
         """Let idle connections go, on any thread, and tell those who wait for room."""
         if self._changed.is_foreign:
             return
+        keep = self._kept_idle if keep is None else keep
         left: list[TtsLine] = []
         distrusted: list[TtsLine] = []
         with self._changed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,8 @@ class Tts:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._pool = TtsPool(connector)
+        # A client that is forgotten without being closed keeps no connection.
+        weakref.finalize(self, self._pool.keep_none).atexit = False
 
     def synthesize(
         self,
