@@ -115,6 +115,7 @@ def auth_from(
     if not key:
         raise ConfigError(
             f"no credential: set the environment variable {API_KEY_VARIABLE}, or pass api_key=, "
-            "token= or auth=, or use local=True for the local server, which needs no account"
+            "token= or auth=, or use local=True, --local on the command line, for the local "
+            "server, which needs no account"
         )
     return ApiKey(key)

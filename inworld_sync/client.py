@@ -155,8 +155,6 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
-            if self._tts is not None:
-                rest.callback(self._tts.close)
             # All connections at once, so that dead peers cost their timeout once.
             self._connector.close()
 

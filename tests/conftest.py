@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test is timed: a machine with much else to do must not fail one.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # How long the threads and sockets of a test may take to go after it; a healthy one takes none.
 _GRACE_SECONDS = 3.0

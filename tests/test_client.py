@@ -224,7 +224,7 @@ connection = iw.tts.connect()
 context = connection.context()
 held = threading.Event()
 def hold():
-    with iw._lock, connection._changed:
+    with iw._lock, connection._line._changed:
         held.set()
         threading.Event().wait(1)
 threading.Thread(target=hold).start()
@@ -280,6 +280,40 @@ def test_exit(server: Emulator, left: str) -> None:
     )
 
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+_GEVENT = """
+from gevent import monkey; monkey.patch_all()
+import sys
+import gevent
+from inworld_sync import Inworld, NullSpeaker
+with Inworld(api_key=sys.argv[2], base_url=sys.argv[1]) as iw:
+    jobs = [gevent.spawn(lambda: iw.tts.synthesize("Hi.")) for _ in range(30)]
+    gevent.joinall(jobs, timeout=30, raise_error=True)
+    words = []
+    playback = iw.tts.speak("Hi.", speaker=NullSpeaker(24000), on_word=words.append)
+    playback.wait(30)
+    with iw.tts.connect() as connection, connection.context() as context:
+        context.send("Hi.")
+        context.close()
+        chunks = list(context.audio(timeout=30))
+    voices = iw.voices.list()
+    print(len({job.value.data for job in jobs}), len(words), bool(chunks), bool(voices))
+"""
+
+
+def test_gevent(server: Emulator) -> None:
+    """A program whose threads are gevent's, as under gunicorn's worker of that name, is served."""
+    pytest.importorskip("gevent")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _GEVENT, server.url, server.api_key],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (0, "1 1 True True\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_import_is_light() -> None:

@@ -133,6 +133,10 @@ class FaultQueue:
     """
 
     def __init__(self, faults: Iterable[str | Fault | Sequence[Fault]] = ()) -> None:
+        if isinstance(faults, str):
+            raise ConfigError(
+                f"faults must be a list with an entry for each connection, such as [{faults!r}]"
+            )
         self._lock = threading.Lock()
         self._queue: deque[tuple[Fault, ...]] = deque()
         for entry in faults:

@@ -45,6 +45,7 @@ _BACKLOG = 256
 # Between asking connections to close and cutting them.
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
+_EXIT_SECONDS = 60.0
 
 
 class Emulator:
@@ -96,8 +97,13 @@ class Emulator:
         if not allow_remote and not _is_loopback(host):
             raise ConfigError(
                 f"the local server listens on loopback only, got {host!r}: other machines could "
-                "use this process; pass allow_remote=True if that is wanted"
+                "use this process; pass allow_remote=True, --allow-remote on the command line, if "
+                "that is wanted"
             )
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise ConfigError(f"port must be 0 to 65535, got {port!r}")
+        if settings is not None and not isinstance(settings, Settings):
+            raise ConfigError(f"settings must be a Settings, got {settings!r}")
         self.api_key = api_key or make_api_key()
         self.settings = settings or Settings()
         self.faults = FaultQueue(faults)
@@ -263,6 +269,16 @@ class Emulator:
         finally:
             with self._lock:
                 del self._connections[connection]
+
+
+@atexit.register
+def _await_threads() -> None:
+    # Registered before any server's own, so it runs after them. On a busy machine an engine takes
+    # longer over a sentence than close() waits.
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for thread in threading.enumerate():
+        if thread.name.startswith("inworld-emulator"):
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Tls:

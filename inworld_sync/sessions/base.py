@@ -227,6 +227,11 @@ class Connection(Generic[M]):
     # What users of every service see.
 
     @property
+    def name(self) -> str:
+        """Unique in the process; its threads, traces and recordings bear it."""
+        return self._link.name
+
+    @property
     def ended(self) -> StreamEnded | None:
         """How the connection ended, None while it is open."""
         return self._ended

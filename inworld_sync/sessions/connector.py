@@ -1,8 +1,8 @@
 """
 How a client's sessions reach the service: address, credential and the account's limit, in one.
 
-Lock rule: ``_lock`` guards the list of sessions and whether the client is closed; nothing is
-called under it.
+Lock rule: a connector's ``_lock`` guards the list of sessions and whether the client is closed, a
+limiter's the list of its clients; nothing is called under either.
 """
 
 from __future__ import annotations
@@ -30,24 +30,40 @@ DEFAULT_MAX_CONNECTIONS = 20
 
 class ConnectionLimiter:
     """
-    Bounds connections within one process.
+    Bounds connections within one process, of one client or of several that share it.
+
+    Where no place is free, connections that no client uses are closed.
 
     Args:
         places: How many may be open at once, 1 or more.
+
+    Thread safety: every method may be called from any thread.
     """
 
     def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
-        if places < 1:
-            raise ConfigError(f"places must be at least 1, got {places}")
+        if not isinstance(places, int) or places < 1:
+            raise ConfigError(f"places must be a whole number of at least 1, got {places!r}")
         self._places = threading.BoundedSemaphore(places)
+        self._lock = threading.Lock()
+        self._clients: weakref.WeakSet[Connector] = weakref.WeakSet()
 
     def acquire(self, timeout: float) -> bool:
         """Take a place; wait up to *timeout* seconds and return whether one came free."""
+        if self._places.acquire(blocking=False):
+            return True
+        with self._lock:
+            clients = list(self._clients)
+        for client in clients:
+            client.give_way()
         return self._places.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     def release(self) -> None:
         """Give a place back."""
         self._places.release()
+
+    def _add_client(self, client: Connector) -> None:
+        with self._lock:
+            self._clients.add(client)
 
 
 class Session(Protocol):
@@ -82,6 +98,8 @@ class Connector:
         self._closed = False
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._givers: list[Callable[[], object]] = []
+        if isinstance(limiter, ConnectionLimiter):
+            limiter._add_client(self)  # noqa: SLF001 - of this file's own class
 
     def headers(self) -> dict[str, str]:
         """What every request is sent with, the credential included."""
@@ -153,9 +171,16 @@ class Connector:
         raise ClosedError("the client was closed, make another")
 
     def on_shortage(self, giver: Callable[[], object]) -> None:
-        """Have *giver* called when no place is free, to close connections that nobody uses."""
+        """Have *giver* called by :meth:`give_way`."""
         with self._lock:
             self._givers.append(giver)
+
+    def give_way(self) -> None:
+        """Close connections that nobody uses, because no place is free."""
+        with self._lock:
+            givers = list(self._givers)
+        for giver in givers:
+            giver()
 
     def close(self) -> None:
         """Close every session; the waits for their peers run side by side."""
@@ -170,10 +195,7 @@ class Connector:
     def _take_place(self, deadline: Deadline, seconds: float) -> None:
         if self.limiter.acquire(0.0):
             return
-        with self._lock:
-            givers = list(self._givers)
-        for giver in givers:
-            giver()
+        self.give_way()
         left = deadline.remaining()
         if not self.limiter.acquire(math.inf if left is None else left):
             raise QuotaError(

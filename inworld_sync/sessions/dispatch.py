@@ -238,7 +238,7 @@ class EventStream(Generic[E]):
 
     def on(self, kind: type | str, handler: F) -> F:
         """
-        Call *handler* with every event of a class, or of a name on the wire.
+        Call *handler* with every event of a class, or of a name on the wire or of a class.
 
         Handlers run one after the other, in the order of the events, with the context variables
         of the caller of this method. One that raises is logged once and counted.
@@ -419,4 +419,6 @@ def require_callable(value: object, name: str) -> None:
 def _matches(event: object, kind: type | str) -> bool:
     if isinstance(kind, type):
         return isinstance(event, kind)
-    return kind in (getattr(event, "type", None), type(event).__name__)
+    name = type(event).__name__
+    # Messages of TTS and STT are named on the wire as their classes are, but for the capital.
+    return kind in (getattr(event, "type", None), name, name[0].lower() + name[1:])

@@ -17,15 +17,17 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
-from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phone, WordTime
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.transport.deadline import Deadline
+
+if TYPE_CHECKING:
+    from inworld_sync.devices.playout_sink import PlayoutSink
 
 __all__ = ["Playback"]
 
@@ -96,7 +98,7 @@ class Playback:
         self._on_phone = on_phone
         self._closes_speaker = closes_speaker
         self._handlers = on_word is not None or on_phone is not None
-        self._handler_failures = 0
+        self._handler_errors = 0
         self._words: Cues[WordTime] = Cues()
         self._phones: Cues[Phone] = Cues()
         self._start_samples: int | None = None
@@ -112,6 +114,9 @@ class Playback:
             _lines.setdefault(id(speaker), deque()).append(self)
         for thread in self._threads:
             thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Playback {'done' if self.done else 'under way'}>"
 
     @property
     def done(self) -> bool:
@@ -133,9 +138,9 @@ class Playback:
         return max(samples, 0) * 1000.0 / self._speaker.sample_rate_hz
 
     @property
-    def handler_failures(self) -> int:
+    def handler_errors(self) -> int:
         """How often a handler raised; the first time is logged."""
-        return self._handler_failures
+        return self._handler_errors
 
     @property
     def heard_words(self) -> tuple[WordTime, ...]:
@@ -207,7 +212,8 @@ class Playback:
                 self._error = error
         except InworldError as error:
             self._error = error
-        except Exception as error:
+        except BaseException as error:
+            # What the user's text raises is for wait(), an exit of the program included.
             _logger.exception("playback failed")
             self._error = error
         finally:
@@ -235,6 +241,9 @@ class Playback:
 
     def _play_directly(self) -> bool:
         """Have the stream put its sound into the speaker's playout; False if it has none."""
+        # Its code costs milliseconds to import, which a client that plays nothing never needs.
+        from inworld_sync.devices.playout_sink import PlayoutSink
+
         if not (
             isinstance(self._speaker, PlayoutSink)
             and isinstance(self._stream, _Direct)
@@ -333,9 +342,10 @@ class Playback:
             return
         try:
             handler(value)
-        except Exception:
-            self._handler_failures += 1
-            if self._handler_failures == 1:
+        except BaseException:
+            # On a thread of ours, whatever ends the handler must not end the words.
+            self._handler_errors += 1
+            if self._handler_errors == 1:
                 _logger.exception(
                     "%r raised during playback; further errors are counted only", handler
                 )

@@ -19,7 +19,7 @@ from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 if TYPE_CHECKING:
     import urllib3
 
-__all__ = ["HttpClient", "HttpResponse", "LineStream"]
+__all__ = ["HttpClient", "HttpResponse"]
 
 _PIECE_BYTES = 64 * 1024
 
@@ -118,36 +118,6 @@ class HttpClient:
         response.release_conn()
         return HttpResponse(status=response.status, headers=_lowered(response), body=body)
 
-    def stream_lines(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        json: object | None = None,
-        timeout: float,
-    ) -> LineStream:
-        """
-        Send one request and give the answer line by line as it comes.
-
-        Args:
-            method: As for :meth:`request`.
-            path: As for :meth:`request`.
-            headers: As for :meth:`request`.
-            json: As for :meth:`request`.
-            timeout: Seconds until the answer begins, and then for each wait for more of it.
-
-        Returns:
-            An iterator over the lines that are not empty, without their ends; close it when it
-            is not read to its end.
-
-        Raises:
-            InworldError: As :meth:`request`, here and while iterating.
-        """
-        exchange = _Exchange(self, method, path, timeout)
-        response = exchange.start(headers, json, None)
-        return LineStream(exchange, response, self.options.max_message_bytes)
-
     def close(self) -> None:
         """Close the connections that are kept; requests under way end by themselves."""
         self._is_closed = True
@@ -172,78 +142,6 @@ class HttpClient:
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
-
-
-class LineStream(Iterator[bytes]):
-    """
-    The lines of an answer, each given as soon as it is whole.
-
-    Made by :meth:`HttpClient.stream_lines`; also a context manager.
-
-    Thread safety:
-        One thread at a time; :meth:`close` as well.
-    """
-
-    def __init__(
-        self, exchange: _Exchange, response: urllib3.BaseHTTPResponse, max_bytes: int
-    ) -> None:
-        self.status: int = response.status
-        self.headers: Mapping[str, str] = _lowered(response)
-        self._exchange = exchange
-        self._response = response
-        self._max_bytes = max_bytes
-        self._held = bytearray()
-        self._is_over = False
-
-    def __next__(self) -> bytes:
-        while True:
-            line = self._next_line()
-            if line is None:
-                raise StopIteration
-            if line:
-                return line
-
-    def __enter__(self) -> LineStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection if the answer was not read to its end. May be called again."""
-        if not self._is_over:
-            self._is_over = True
-            self._held.clear()
-            self._response.close()
-
-    def _next_line(self) -> bytes | None:
-        scanned = 0
-        while (end := self._held.find(b"\n", scanned)) < 0:
-            scanned = len(self._held)
-            if self._is_over or not self._receive():
-                break
-        if end < 0:
-            end = len(self._held)
-            if not end:
-                return None
-        line = bytes(self._held[:end]).rstrip(b"\r")
-        del self._held[: end + 1]
-        return line
-
-    def _receive(self) -> bool:
-        if len(self._held) > self._max_bytes:
-            self.close()
-            raise _too_long("a line", self._max_bytes)
-        try:
-            piece = self._exchange.read(self._response)
-        except BaseException:
-            self.close()
-            raise
-        self._held += piece
-        if not piece:
-            self._is_over = True
-            self._response.release_conn()
-        return bool(piece)
 
 
 class _Exchange:
@@ -312,7 +210,10 @@ class _Exchange:
             yield piece
             count += len(piece)
             if count > max_bytes:
-                raise _too_long(self._doing, max_bytes)
+                raise RemoteProtocolError(
+                    f"{self._doing} of at most {max_bytes} bytes was expected, more came; "
+                    "see max_message_bytes"
+                )
             self._deadline.check()
 
     def read(self, response: urllib3.BaseHTTPResponse) -> bytes:
@@ -332,9 +233,3 @@ class _Exchange:
 
 def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
-
-
-def _too_long(what: str, max_bytes: int) -> RemoteProtocolError:
-    return RemoteProtocolError(
-        f"{what} of at most {max_bytes} bytes was expected, more came; see max_message_bytes"
-    )

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -51,7 +51,6 @@ def open_websocket(
     *,
     headers: Mapping[str, str],
     options: Options,
-    subprotocols: Sequence[str],
     deadline: Deadline,
 ) -> Opened:
     """
@@ -61,7 +60,6 @@ def open_websocket(
         url: ``ws://`` or ``wss://``; ``http://`` and ``https://`` mean the same two.
         headers: Sent with the upgrade, after those of *options*.
         options: Proxy, certificates, headers.
-        subprotocols: Offered in this order.
         deadline: For all steps together.
 
     Raises:
@@ -96,7 +94,6 @@ def open_websocket(
                 stream,
                 place,
                 headers=merge_headers(options.headers, headers),
-                subprotocols=subprotocols,
                 shown_url=show_url(url),
                 deadline=deadline,
             )

@@ -19,6 +19,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.dial import connect_tcp, look_up
 from inworld_sync.transport.proxy import Proxy
+from inworld_sync.transport.rejection import reason_of
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.urls import Place
 
@@ -42,6 +43,8 @@ class _DialledHttps(HTTPSConnection):
 
 def _dialled(connection: HTTPConnection) -> socket.socket:
     where = f"{connection.host}:{connection.port}"
+    if connection.proxy is not None:
+        where = f"the proxy http://{where}"
     timeout = connection.timeout
     seconds = timeout if isinstance(timeout, (int, float)) else None
     deadline = Deadline(seconds, f"connecting to {where}")
@@ -97,7 +100,7 @@ def from_urllib3(error: Exception, doing: str, timeout: float, place: Place) -> 
         return DeadlineExceeded(f"{doing} took longer than {timeout:g} s")
     if isinstance(error, exceptions.ProxyError):
         return ConnectError(f"{doing} did not pass the proxy: {error.original_error}")
-    return ConnectionLost(f"{doing}: the connection broke: {error}")
+    return ConnectionLost(f"{doing}: the connection broke: {reason_of(_causes(error)[-1])}")
 
 
 def _causes(error: Exception) -> list[BaseException]:

@@ -14,7 +14,7 @@ from inworld_sync.errors import (
     forbids_retry,
 )
 
-__all__ = ["error_from_response", "request_id_of"]
+__all__ = ["error_from_response", "reason_of", "request_id_of"]
 
 # Of a refusal's text in a message: a sentence or two; proxies send whole pages.
 _MAX_TEXT_CHARACTERS = 500
@@ -103,3 +103,16 @@ def _shortened(text: str) -> str:
     if len(text) <= _MAX_TEXT_CHARACTERS:
         return text
     return text[:_MAX_TEXT_CHARACTERS] + "..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in words why no answer could be read."""
+    import http.client
+
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it hung up"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer broke off"
+    if isinstance(error, http.client.HTTPException):
+        return f"what came is not HTTP ({type(error).__name__})"
+    return getattr(error, "strerror", None) or str(error)

@@ -18,7 +18,7 @@ import contextlib
 import http.client
 import importlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -26,9 +26,9 @@ import attrs
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.rejection import error_from_response
+from inworld_sync.transport.rejection import error_from_response, reason_of
 from inworld_sync.transport.stream import Stream, receive_by
-from inworld_sync.transport.urls import Place, merge_headers
+from inworld_sync.transport.urls import Place
 
 if TYPE_CHECKING:
     import socket
@@ -57,12 +57,10 @@ class Upgraded:
 
     Attributes:
         headers: Its headers, by lower-case name.
-        subprotocol: The one it chose of those offered, or None.
         received: The first bytes after its answer.
     """
 
     headers: Mapping[str, str]
-    subprotocol: str | None
     received: bytes
 
 
@@ -71,7 +69,6 @@ def upgrade(
     place: Place,
     *,
     headers: Mapping[str, str],
-    subprotocols: Sequence[str],
     shown_url: str,
     deadline: Deadline,
 ) -> Upgraded:
@@ -81,8 +78,7 @@ def upgrade(
     Args:
         stream: Connected to the server of *place*, with nothing sent yet.
         place: Where the URL leads.
-        headers: Beside those of the upgrade itself.
-        subprotocols: Offered in this order.
+        headers: Beside those of the upgrade itself, of :func:`merge_headers`.
         shown_url: The URL without secrets, for errors.
         deadline: For the request and the whole answer.
 
@@ -90,15 +86,12 @@ def upgrade(
         ServiceError: The server refuses, by HTTP status.
         ConnectError: The answer is no answer to an upgrade, or the connection broke.
         DeadlineExceeded: The answer was not whole in time.
-        ConfigError: A header or subprotocol cannot be sent, or another package stands in for
-            websocket-client.
+        ConfigError: A header cannot be sent, or another package stands in for websocket-client.
     """
     websocket = _websocket_client()
-    offer = {"Sec-WebSocket-Protocol": ", ".join(subprotocols)} if subprotocols else {}
-    named = merge_headers(headers, offer)
-    if own := {name.lower() for name in named} & _OWN_HEADERS:
+    if own := {name.lower() for name in headers} & _OWN_HEADERS:
         raise ConfigError(f"the header {own.pop()!r} is the upgrade's own and cannot be given")
-    exchange = _Exchange(stream, place.target, named, shown_url, deadline)
+    exchange = _Exchange(stream, place.target, headers, shown_url, deadline)
     try:
         websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True).connect(
             f"ws://{place.authority}/",
@@ -113,7 +106,7 @@ def upgrade(
         raise ConnectError(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
         ) from error
-    return _agreement(exchange, subprotocols, shown_url)
+    return _agreement(exchange, shown_url)
 
 
 def _websocket_client() -> ModuleType:
@@ -132,13 +125,12 @@ def _websocket_client() -> ModuleType:
     return module
 
 
-def _agreement(exchange: _Exchange, subprotocols: Sequence[str], shown_url: str) -> Upgraded:
-    subprotocol = exchange.headers.get("sec-websocket-protocol")
-    if subprotocol is not None and subprotocol not in subprotocols:
+def _agreement(exchange: _Exchange, shown_url: str) -> Upgraded:
+    if "sec-websocket-protocol" in exchange.headers:
         raise ConnectError(f"{shown_url} chose a subprotocol that was not offered")
     if "sec-websocket-extensions" in exchange.headers:
         raise ConnectError(f"{shown_url} uses a WebSocket extension that was not offered")
-    return Upgraded(headers=exchange.headers, subprotocol=subprotocol, received=exchange.received)
+    return Upgraded(headers=exchange.headers, received=exchange.received)
 
 
 class _Exchange:
@@ -209,7 +201,7 @@ class _Exchange:
             if isinstance(error, InworldError):
                 raise
             raise ConnectError(
-                f"{self._shown_url} did not answer the upgrade: {_reason(error)}"
+                f"{self._shown_url} did not answer the upgrade: {reason_of(error)}"
             ) from error
         for name, value in response.getheaders():
             joined = self.headers.get(name.lower())
@@ -275,11 +267,3 @@ class _RawAnswer(io.RawIOBase):
             return receive_by(self._stream, memoryview(buffer), self.deadline)
         except EOFError:
             return 0
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, http.client.RemoteDisconnected):
-        return "it hung up"
-    if isinstance(error, http.client.HTTPException):
-        return f"what came is not HTTP ({type(error).__name__})"
-    return getattr(error, "strerror", None) or str(error)

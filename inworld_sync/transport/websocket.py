@@ -22,7 +22,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -64,7 +64,6 @@ class Link:
         url: Where it leads, without secrets.
         response_headers: The server's, by lower-case name.
         request_id: The service's id for the connection, or None.
-        subprotocol: The one agreed on, or None.
         end: How it ended; None while it is open.
 
     Thread safety:
@@ -76,7 +75,6 @@ class Link:
         self.url = show_url(url)
         self.response_headers: Mapping[str, str] = opened.upgraded.headers
         self.request_id = request_id_of(opened.upgraded.headers)
-        self.subprotocol = opened.upgraded.subprotocol
         self.end: LinkEnd | None = None
         self._opened = opened
         self._options = options
@@ -107,7 +105,6 @@ class Link:
         options: Options,
         name: str,
         deadline: Deadline | None = None,
-        subprotocols: Sequence[str] = (),
     ) -> Link:
         """
         Connect: name lookup, TCP, proxy, TLS and upgrade.
@@ -118,7 +115,6 @@ class Link:
             options: Certificates, proxy, limits and times.
             name: For threads, traces and recordings.
             deadline: For all steps together; None makes one of ``options.connect_timeout``.
-            subprotocols: To offer, in this order.
 
         Raises:
             ConnectError: A step failed.
@@ -130,9 +126,7 @@ class Link:
         from inworld_sync.transport.opening import open_websocket
 
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
-        opened = open_websocket(
-            url, headers=headers, options=options, subprotocols=subprotocols, deadline=deadline
-        )
+        opened = open_websocket(url, headers=headers, options=options, deadline=deadline)
         link = cls(opened, url, options, name)
         times = attrs.asdict(opened.times)
         link._observers.trace("connected", opened.times.total_ms / 1000, times)

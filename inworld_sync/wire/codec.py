@@ -10,15 +10,17 @@ Writing leaves out what is None and merges ``extra`` into the object.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import attrs
-from cattrs import Converter, transform_error
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 __all__ = [
     "Codec",
@@ -153,22 +155,27 @@ class Codec:
     ) -> None:
         self._names = names
         self._renames = renames or {}
-        self._converter = Converter()
-        register_exact(self._converter)
-        self._converter.register_structure_hook_func(
-            lambda kind: kind is object, lambda value, _: value
-        )
-        self._converter.register_structure_hook_factory(attrs.has, self._reader)
-        self._converter.register_unstructure_hook_factory(attrs.has, self._writer)
 
-    @property
+    @functools.cached_property
     def converter(self) -> Converter:
         """The converter below, for a service's own hooks, such as unions told apart by a field."""
-        return self._converter
+        # Imported when something is written or read first: it costs 8 ms.
+        from cattrs import Converter
+
+        converter = Converter()
+        register_exact(converter)
+        converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
+        converter.register_structure_hook_factory(
+            attrs.has, functools.partial(self._reader, converter)
+        )
+        converter.register_unstructure_hook_factory(
+            attrs.has, functools.partial(self._writer, converter)
+        )
+        return converter
 
     def dump(self, value: object) -> JsonObject:
         """Write an attrs object as a JSON object."""
-        result: JsonObject = self._converter.unstructure(value)
+        result: JsonObject = self.converter.unstructure(value)
         return result
 
     def load(self, value: object, kind: type[_T], where: str) -> _T:
@@ -180,8 +187,10 @@ class Codec:
                 text names *where* and the field.
         """
         try:
-            return self._converter.structure(value, kind)
+            return self.converter.structure(value, kind)
         except Exception as error:
+            from cattrs import transform_error
+
             causes = "; ".join(transform_error(error, path=where))
             raise RemoteProtocolError(f"cannot read {where}: {causes}") from error
 
@@ -193,7 +202,9 @@ class Codec:
             if field.name != "extra"
         }
 
-    def _writer(self, kind: type) -> Callable[[object], JsonObject]:
+    def _writer(self, converter: Converter, kind: type) -> Callable[[object], JsonObject]:
+        from cattrs.gen import make_dict_unstructure_fn, override
+
         names = self._wire_names(kind)
         optional = {field.name for field in attrs.fields(kind) if field.default is None}
         overrides: dict[str, Any] = {
@@ -202,7 +213,7 @@ class Codec:
         }
         overrides["extra"] = override(omit=True)
         write: Callable[[object], JsonObject] = make_dict_unstructure_fn(
-            kind, self._converter, **overrides
+            kind, converter, **overrides
         )
         if not _has_extra(kind):
             return write
@@ -212,11 +223,13 @@ class Codec:
 
         return write_with_extra
 
-    def _reader(self, kind: type) -> Callable[[object, object], object]:
+    def _reader(self, converter: Converter, kind: type) -> Callable[[object, object], object]:
+        from cattrs.gen import make_dict_structure_fn, override
+
         names = self._wire_names(kind)
         overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
         overrides["extra"] = override(omit=True)
-        read: Any = make_dict_structure_fn(kind, self._converter, **overrides)
+        read: Any = make_dict_structure_fn(kind, converter, **overrides)
         known = frozenset(names.values())
         keeps_extra = _has_extra(kind)
 

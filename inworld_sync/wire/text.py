@@ -28,7 +28,8 @@ _CLOSED_ENDS = "。！？．"
 _BREAKS = (
     re.compile(r"\n\s*\n\s*"),
     re.compile(rf"[{_SPACED_ENDS}]+[{_CLOSERS}]*\s+|[{_CLOSED_ENDS}]+[{_CLOSERS}]*\s*"),
-    re.compile(r"[,:،、，；—–]+\s*|\n+"),
+    # 1,000 and 12:30 are one word each.
+    re.compile(rf"[,:][{_CLOSERS}]*\s+|[،、，；—–]+\s*|\n+"),
     re.compile(r"\s+"),
 )
 
@@ -38,6 +39,8 @@ _EARLIEST_SHARE = 1 / 3
 _ZERO_WIDTH_JOINER = "\u200d"
 _REGIONAL = range(0x1F1E6, 0x1F200)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
+# What spells the flags of England, Scotland and Wales.
+_TAGS = range(0xE0020, 0xE0080)
 
 
 def is_blank(text: str) -> bool:
@@ -141,7 +144,9 @@ def _joined(text: str, index: int) -> bool:
     if before == "\r" and after == "\n":
         return True
     # Marks, variation selectors and the vowel signs of Indic scripts are categories Mn, Mc, Me.
-    if unicodedata.category(after).startswith("M") or ord(after) in _SKIN_TONES:
+    if unicodedata.category(after).startswith("M"):
+        return True
+    if ord(after) in _SKIN_TONES or ord(after) in _TAGS:
         return True
     if ord(before) in _REGIONAL and ord(after) in _REGIONAL:
         return _regionals_before(text, index) % 2 == 1

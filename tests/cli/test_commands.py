@@ -231,3 +231,23 @@ def test_help_is_quick() -> None:
     )
 
     assert "[]" == done.stdout.splitlines()[-1]
+
+
+# (arguments, status, words): each way to fail that a script can tell apart.
+FAILURES = [
+    (["voices", "--base-url", "http://127.0.0.1:1"], 4, "cannot be reached"),
+    (["voices", "--base-url", "ftp://x"], 2, "base_url must be like"),
+    (["emulator", "--port", "99999"], 2, "port must be 0 to 65535"),
+    (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote on the command line"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), FAILURES)
+def test_failures(run: Run, arguments: list[str], status: int, words: str) -> None:
+    """A failure is one line on standard error and a status of its kind."""
+    done = run(*arguments)
+
+    assert status == done.status
+    assert done.err.startswith("inworld-sync: ")
+    assert words in done.err
+    assert 1 == done.err.count("\n")

@@ -64,6 +64,22 @@ def test_other_hosts_are_refused(host: str) -> None:
         Emulator(host)
 
 
+# (arguments, words): what is refused before anything listens.
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"port": 99999}, "port must be 0 to 65535, got 99999"),
+    ({"port": "8080"}, "port must be 0 to 65535, got '8080'"),
+    ({"settings": {"max_contexts": 1}}, "settings must be a Settings"),
+    ({"faults": "drop"}, r"such as \['drop'\]"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
+    """A wrong argument is refused in words."""
+    with pytest.raises(ConfigError, match=words):
+        Emulator(**arguments)  # type: ignore[arg-type]
+
+
 def test_other_hosts_with_an_explicit_word() -> None:
     """allow_remote=True listens where it is told."""
     with Emulator("0.0.0.0", allow_remote=True) as server:
@@ -353,3 +369,31 @@ def test_many_connections_at_once() -> None:
             thread.join(30)
 
     assert [5] * 20 == done
+
+
+# An engine that ends its sentence in time, and one that takes longer than close() waits.
+PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
+
+
+@pytest.mark.parametrize("patience", PATIENCE, ids=["in time", "late"])
+def test_program_ends_while_it_speaks(patience: str) -> None:
+    """
+    A program that never closes its server ends with its own status.
+
+    The engine's threads were inside C++ when the interpreter went away, and the process aborted.
+    """
+    code = f"""
+import logging
+from inworld_sync import Inworld
+from inworld_sync.emulator import server
+from inworld_sync.emulator.tts import context
+{patience}
+logging.disable()
+for chunk in Inworld(local=True).tts.stream("One, two, three, four, five. " * 40):
+    raise SystemExit(7)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, timeout=60
+    )
+
+    assert (7, "") == (done.returncode, done.stderr)

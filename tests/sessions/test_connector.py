@@ -21,11 +21,10 @@ from inworld_sync import (
     __version__,
 )
 from inworld_sync.emulator import Emulator
-from inworld_sync.sessions.tts.connection import TtsConnection
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve
-from support.scripted import KEY, Service, obedient, scripted
+from support.scripted import KEY, Service, obedient, samples_of, scripted
 
 
 def test_headers() -> None:
@@ -194,13 +193,6 @@ def test_an_idle_connection_makes_room(spelling_server: Emulator) -> None:
         iw.tts.synthesize("Hi.")
 
 
-@pytest.mark.parametrize("places", [0, -1])
-def test_limiter_of_no_places(places: int) -> None:
-    """A limiter that could never give a place is refused."""
-    with pytest.raises(ConfigError, match="at least 1"):
-        ConnectionLimiter(places)
-
-
 def test_a_limiter_that_fails(spelling_server: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """A limiter that cannot take a place back is reported, and nothing hangs."""
 
@@ -290,15 +282,39 @@ def test_many_dead_peers_cost_one_timeout() -> None:
 
     assert took < 2 * 1.0
     assert all(connection.ended for connection in connections)
-    assert shared.ended is not None
+    assert shared.stream.ended is not None
 
 
 def test_names() -> None:
     """Every connection has a name of its own, which its threads bear."""
     with scripted(obedient) as iw, iw.tts.connect() as first, iw.tts.connect() as second:
-        names = {first._link.name, second._link.name}
+        names = {first.name, second.name}
         threads = {thread.name for thread in threading.enumerate()}
 
     assert 2 == len(names)
     assert {f"inworld-{part}-{name}" for part in ("reader", "writer") for name in names} <= threads
-    assert all(name.startswith(f"{TtsConnection.service}-") for name in names)
+    assert all(name.startswith("tts-") for name in names)
+
+
+def test_clients_that_share_a_limiter_give_way() -> None:
+    """
+    An idle connection of one client makes room for another client's.
+
+    It was kept, and the other client waited for its place in vain.
+    """
+    limiter = ConnectionLimiter(1)
+    with (
+        scripted(obedient, limiter=limiter) as first,
+        scripted(obedient, limiter=limiter) as second,
+    ):
+        for iw in (first, second, first):
+            assert samples_of("Hi.") == iw.tts.synthesize("Hi.", timeout=10).data
+        with second.tts.connect(timeout=10) as connection:
+            assert connection.ended is None
+
+
+@pytest.mark.parametrize("places", [0, -1, "20", None, 2.5])
+def test_places_that_make_no_sense(places: object) -> None:
+    """A limiter has one place at least."""
+    with pytest.raises(ConfigError, match="places must be a whole number of at least 1, got "):
+        ConnectionLimiter(places)  # type: ignore[arg-type]

@@ -154,19 +154,20 @@ def test_a_slow_handler_holds_up_no_sound(speaker: NullSpeaker) -> None:
     assert WORDS == tuple(told)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
 def test_a_raising_handler_stops_nothing(
-    speaker: NullSpeaker, caplog: pytest.LogCaptureFixture
+    speaker: NullSpeaker, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     """An error of a handler is logged once and counted, and the speech goes on."""
 
     def tell(word: WordTime) -> None:
-        raise RuntimeError(word.text)
+        raise error(word.text)
 
     playback = Playback(Speech(chunk(160, WORDS)), speaker, tell)
     with caplog.at_level(logging.ERROR, "inworld_sync"):
         playback.wait(PATIENCE_S)
 
-    assert playback.handler_failures == 3
+    assert playback.handler_errors == 3
     assert ["one"] == [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert playback.heard_ms == 160
 
@@ -218,6 +219,19 @@ def test_speech_that_fails_is_heard_as_far_as_it_came(speaker: NullSpeaker) -> N
     with pytest.raises(ConnectionLost, match="gone"):
         playback.wait(PATIENCE_S)
     assert playback.heard_ms == 120
+
+
+@pytest.mark.parametrize("error", [KeyError("mine"), SystemExit(3)])
+def test_what_the_text_raises(
+    speaker: NullSpeaker, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a text's own iterator raises reaches whoever waits, of whatever kind it is."""
+    playback = Playback(Speech(chunk(20), error=error), speaker)
+
+    with pytest.raises(type(error)) as caught:
+        playback.wait(PATIENCE_S)
+    assert error is caught.value
+    assert "playback failed" in caplog.text
 
 
 def test_a_closed_speaker_is_an_error(speaker: NullSpeaker) -> None:

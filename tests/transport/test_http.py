@@ -19,14 +19,13 @@ from inworld_sync.errors import (
     ConnectError,
     ConnectionLost,
     DeadlineExceeded,
-    InvalidRequestError,
     NotFoundError,
     QuotaError,
     RemoteProtocolError,
     ServiceError,
 )
 from inworld_sync.models.options import Options
-from inworld_sync.transport.http import HttpClient, LineStream
+from inworld_sync.transport.http import HttpClient
 
 from support.peers import Peer, RawServer, Script, serve
 from support.proxies import proxy
@@ -168,7 +167,26 @@ def test_cut_body(answer: bytes) -> None:
 
     with serve(script) as server:
         client = client_of(server)
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLost, match=r"the connection broke: the answer broke off$"):
+            get(client)
+        client.close()
+
+
+# What comes in the place of an answer, and how it is told.
+NO_ANSWERS = [(b"", "it hung up"), (b"SSH-2.0-OpenSSH\r\n", r"what came is not HTTP \(.*\)")]
+
+
+@pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
+def test_no_answer(answer: bytes, words: str) -> None:
+    """What is no answer is told in words, not as the libraries below tell each other."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer)
+
+    with serve(script) as server:
+        client = client_of(server)
+        with pytest.raises(ConnectionLost, match=f"the connection broke: {words}$"):
             get(client)
         client.close()
 
@@ -353,137 +371,3 @@ def test_fork() -> None:
         client.close()
 
         assert 2 == server.accepted
-
-
-def stream(client: HttpClient, timeout: float = 10) -> LineStream:
-    return client.stream_lines("POST", "/stream", headers={}, json={"a": 1}, timeout=timeout)
-
-
-LONG = json.dumps({"audioContent": "A" * 700_000}).encode()
-WIDE = '{"text": "größer 🎧"}'.encode()
-UTF8_CUT = WIDE.index("🎧".encode()) + 2
-
-# A body in the chunks it comes in, and its lines.
-BODIES = [
-    ([b'{"a": 1}\n{"a": 2}\n'], [b'{"a": 1}', b'{"a": 2}']),
-    ([b'{"a"', b": 1}\n{", b'"a": 2}\n'], [b'{"a": 1}', b'{"a": 2}']),
-    ([b'{"a": 1}\r\n\r\n\n{"a": 2}'], [b'{"a": 1}', b'{"a": 2}']),
-    ([b'{"a": 1}\r', b"\n"], [b'{"a": 1}']),
-    ([WIDE[:UTF8_CUT], WIDE[UTF8_CUT:] + b"\n"], [WIDE]),
-    ([LONG[:300_000], LONG[300_000:], b"\n"], [LONG]),
-    ([], []),
-    ([b"\n"], []),
-]
-
-
-@pytest.mark.parametrize(("chunks", "lines"), BODIES)
-def test_lines(chunks: list[bytes], lines: list[bytes]) -> None:
-    """Lines come whole, of any length, however the answer is cut."""
-    with serve(answering(chunked(*chunks))) as server:
-        client = client_of(server)
-        found = stream(client)
-
-        assert lines == list(found)
-        assert lines == list(stream(client)), "the connection is as good as new"
-        client.close()
-        assert 1 == server.accepted
-
-
-def test_lines_without_a_length() -> None:
-    """An answer that ends with its connection is read to its end."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(b"HTTP/1.1 200 OK\r\n\r\none\ntwo")
-
-    with serve(script) as server:
-        client = client_of(server)
-        assert [b"one", b"two"] == list(stream(client))
-        client.close()
-
-
-def test_lines_come_at_once() -> None:
-    """A line is given while the server still works on the next."""
-    go_on = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
-        assert go_on.wait(10)
-        peer.send(b"4\r\ntwo\n\r\n0\r\n\r\n")
-
-    with serve(script) as server:
-        client = client_of(server)
-        lines = stream(client)
-        assert b"one" == next(lines)
-        go_on.set()
-        assert b"two" == next(lines)
-        assert [] == list(lines)
-        client.close()
-
-
-def test_closing_a_stream_closes_its_connection() -> None:
-    """A stream that is not read to its end ends at the server too."""
-    ended = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
-        peer.read_until_end()
-        ended.set()
-
-    with serve(script) as server:
-        client = client_of(server)
-        with stream(client) as lines:
-            assert b"one" == next(lines)
-        assert ended.wait(10)
-        assert [] == list(lines)
-        lines.close()
-        client.close()
-
-
-def test_refused_stream() -> None:
-    """A refusal raises when the stream is asked for, not at its first line."""
-    answer = whole("400 Bad Request", b'{"error": {"code": 3, "message": "bad voice"}}')
-
-    with serve(answering(answer)) as server:
-        client = client_of(server)
-        with pytest.raises(InvalidRequestError, match="bad voice"):
-            stream(client)
-        client.close()
-
-
-# An answer that breaks off: in a line, in a chunk, or by silence; and its error.
-BREAKS = [
-    (chunked(b"one\n", b"two")[:-5], Peer.hang_up, ConnectionLost),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\none\ntwo", Peer.hang_up, ConnectionLost),
-    (chunked(b"one\n")[:-5], Peer.hold, DeadlineExceeded),
-]
-
-
-@pytest.mark.parametrize(("answer", "then", "error"), BREAKS)
-def test_broken_stream(answer: bytes, then: Script, error: type[Exception]) -> None:
-    """What came whole is given, then the error; a cut line is never given."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(answer)
-        then(peer)
-
-    with serve(script) as server:
-        client = client_of(server)
-        lines = stream(client, timeout=0.3)
-        assert b"one" == next(lines)
-        with pytest.raises(error):
-            next(lines)
-        assert [] == list(lines)
-        client.close()
-
-
-def test_long_line() -> None:
-    """A line above ``max_message_bytes`` is refused."""
-    with serve(answering(chunked(b"x" * 200_000, b"x" * 200_000))) as server:
-        client = client_of(server, max_message_bytes=100_000)
-        with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
-            next(stream(client))
-        client.close()

@@ -105,26 +105,6 @@ def test_answer() -> None:
 
     assert "f00" == link.request_id
     assert "1, 2" == link.response_headers["x-two"]
-    assert link.subprotocol is None
-
-
-def test_subprotocol() -> None:
-    """A subprotocol is offered and agreed on in its own case, which may be a credential's."""
-    offered = [f"basic_{SECRET}", "realtime"]
-    seen: list[str] = []
-
-    def script(peer: Peer) -> None:
-        peer.upgrade(f"Sec-WebSocket-Protocol: basic_{SECRET}")
-        seen.append(peer.header("sec-websocket-protocol"))
-
-    with serve(script) as server:
-        link = Link.open(
-            server.url, headers={}, options=Options(), name="test-1", subprotocols=offered
-        )
-        link.release()
-
-    assert [", ".join(offered)] == seen
-    assert f"basic_{SECRET}" == link.subprotocol
 
 
 BODY = b'{"code": 7, "message": "no access", "details": [{"errorType": "X"}]}'
@@ -340,7 +320,6 @@ def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture
                     headers={"Authorization": f"Basic {SECRET}"},
                     options=Options(headers={"X-Key": SECRET}),
                     name="test-1",
-                    subprotocols=[f"basic_{SECRET}"],
                 )
             except InworldError as error:
                 shown.append(f"{error!r} {error} {error.__cause__!r} {error.__context__!r}")

@@ -90,6 +90,7 @@ def handlers(context: TtsContext) -> None:
         assert_type(chunk.duration_ms, float | None)
 
     context.on(AudioChunk, heard)(AudioChunk("c", b"", AudioConfig().encoding, 24000))
+    context.on(AudioChunk, lambda chunk: chunk.words_of)  # type: ignore[attr-defined]
     context.on("flushCompleted", repr)
     with context.subscribe(maxsize=5) as queue:
         event = queue.get(timeout=1)

@@ -14,6 +14,8 @@ CASES = [
     ("وصل القطار؟ نعم وصل.", 14, ["وصل القطار؟ ", "نعم وصل."]),
     ("वह घर गया। फिर सो गया।", 13, ["वह घर गया। ", "फिर सो गया।"]),
     ("one two, three four five", 16, ["one two, ", "three four five"]),
+    ("It costs 1,000 at 12:30 today", 14, ["It costs ", "1,000 at ", "12:30 today"]),
+    ("“Yes,” he said at last", 17, ["“Yes,” ", "he said at last"]),
     ("alpha beta gamma", 11, ["alpha beta ", "gamma"]),
     ("Pi is 3.14159 and so on.", 9, ["Pi is ", "3.14159 ", "and so ", "on."]),
     ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
@@ -27,6 +29,7 @@ GRAPHEMES = [
     ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),
     ("a🇩🇪🇫🇷", 2, ["a", "🇩🇪", "🇫🇷"]),
     ("ab👍🏽", 3, ["ab", "👍🏽"]),
+    ("ab🏴\U000e0067\U000e0062\U000e007f", 5, ["ab", "🏴\U000e0067\U000e0062\U000e007f"]),
 ]
 
 

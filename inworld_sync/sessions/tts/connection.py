@@ -1,37 +1,14 @@
-r"""
-A TTS connection: one socket, up to five contexts.
-
-Threads and locks: those of ``base.py``.
-"""
+r"""A TTS connection of the user's own: one socket, up to five contexts."""
 
 from __future__ import annotations
 
-import contextlib
-import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
-
-from inworld_sync.audio.split import Splitter
-from inworld_sync.errors import (
-    ClosedError,
-    ConnectionLost,
-    InworldError,
-    error_from_status,
-    fresh,
-)
-from inworld_sync.models.events import StreamEnded, UnknownEvent
-from inworld_sync.models.options import Options
-from inworld_sync.models.tts import ContextClosed, ContextConfig, context_config
-from inworld_sync.sessions.base import Connection
-from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.dispatch import EventStream
-from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
-from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.websocket import Link
-from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import Contexts, ContextState
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.tts import ContextConfig, context_config
+from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.line import TtsLine
+from inworld_sync.transport.websocket import LinkStats
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,75 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["TtsConnection"]
 
-# For what no message announces, such as that none came for a while.
-_LOOK_AGAIN_SECONDS = 0.25
 
-# Of a message, within which its context is named; else it is taken the usual way.
-_HEAD_BYTES = 256
-
-
-class TtsConnection(Connection[tts.TtsMessage]):
+class TtsConnection:
     """
-    One socket to the TTS service with up to five contexts, usable from several threads.
+    One socket to the TTS service with up to five contexts.
 
     Made by ``iw.tts.connect()``. Leaving a ``with`` block closes it.
+
+    Thread safety: every method may be called from any thread.
     """
 
-    service = "tts"
-
-    def __init__(
-        self,
-        link: Link,
-        options: Options,
-        *,
-        on_closed: Callable[[], None] | None = None,
-        on_room: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(link, options, on_closed=on_closed)
-        self._on_room = on_room
-        self._is_distrusted = False
-        self._created = 0
-        self._contexts = Contexts()
-        self._living: dict[str, TtsContext] = {}
-        self._fault: tts.ConnectionFault | None = None
-        self._splitter = Splitter(tts.AUDIO_PATH)
-        # Of contexts whose audio goes straight into a playout; replaced, not changed.
-        self._playing: tuple[TtsContext, ...] = ()
-        self._playing_splitter = Splitter(tts.AUDIO_PATH, tts.CONTEXT_PATH)
-
-    @classmethod
-    def open(
-        cls,
-        connector: Connector,
-        *,
-        timeout: float | None = None,
-        on_room: Callable[[], None] | None = None,
-        has_place: bool = False,
-    ) -> TtsConnection:
-        """
-        Connect; the service checks the credential with the first context, not here.
-
-        Args:
-            connector: Where and as whom.
-            timeout: Seconds; None takes ``connect_timeout``.
-            on_room: Called without a lock, on any thread, when a context or the whole connection
-                is gone; must not block.
-            has_place: Whether the caller took the limiter's place.
-        """
-        name = cls.next_name()
-        link = connector.open(tts.PATH, name, timeout=timeout, has_place=has_place)
-
-        def closed() -> None:
-            try:
-                connector.closed()
-            finally:
-                if on_room is not None:
-                    on_room()
-
-        connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
-        connection._start()
-        connector.adopt(connection)
-        return connection
+    def __init__(self, line: TtsLine) -> None:
+        self._line = line
 
     def context(
         self,
@@ -132,61 +52,37 @@ class TtsConnection(Connection[tts.TtsMessage]):
             TransportError: The connection is lost.
         """
         config = context_config(config, settings, ContextConfig())
-        context_id = uuid.uuid4().hex
-        stream: EventStream[ContextEvent] = self._new_stream(context_id[:8])
-        context = TtsContext(self, context_id, config, stream)
-        with self._changed:
-            self._await_place(self._options.connect_timeout if timeout is None else timeout)
-            message = self._contexts.create(context_id, config)
-            self._living[context_id] = context
-            self._created += 1
-        try:
-            self._send(message)
-        except InworldError:
-            with self._changed:
-                self._living.pop(context_id, None)
-                self._contexts.forget(context_id)
-            raise
-        except BaseException:
-            # Interrupted by the user: the create may have left, so the service must hear of it.
-            self.drop(context)
-            raise
-        return context
+        return TtsContext(self._line.context(config, timeout))
+
+    @property
+    def name(self) -> str:
+        """Unique in the process; its threads, traces and recordings bear it."""
+        return self._line.name
 
     @property
     def free_contexts(self) -> int:
         """How many contexts may be created now; those that are closing still count."""
-        with self._changed:
-            return self._contexts.free if self._is_usable else 0
+        return self._line.free_contexts
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it is open and nobody uses it."""
-        with self._changed:
-            if self._ended is not None or self._closing:
-                return False
-            # One that is distrusted may never hear that its contexts have closed.
-            return not (self._living if self._is_distrusted else len(self._contexts))
-
-    def seal(self) -> bool:
-        """Take no further contexts if nobody uses it; return whether that is so."""
-        with self._changed:
-            if self.is_idle:
-                self._closing = True
-                return True
-            return False
+    def ended(self) -> StreamEnded | None:
+        """How the connection ended, None while it is open."""
+        return self._line.ended
 
     @property
-    def is_reused(self) -> bool:
-        """Whether it had contexts before its newest one."""
-        return self._created > 1
+    def stats(self) -> LinkStats:
+        """Counters and times of the socket, a snapshot."""
+        return self._line.stats
 
-    def distrust(self) -> None:
-        """Take no further contexts, because the service does not answer or the link is broken."""
-        with self._changed:
-            self._is_distrusted = True
-        if self._on_room is not None:
-            self._on_room()
+    def close(self) -> None:
+        """
+        End the connection, from any thread, in any state; may be called twice.
+
+        What waits to be sent is sent first, then the service has ``close_timeout`` seconds to
+        answer. After this every context has ended and the threads are gone, but for a handler
+        that does not return.
+        """
+        self._line.close()
 
     def __enter__(self) -> TtsConnection:
         return self
@@ -194,176 +90,5 @@ class TtsConnection(Connection[tts.TtsMessage]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def _is_usable(self) -> bool:
-        return (
-            self._ended is None
-            and not self._closing
-            and not self._is_distrusted
-            and self._link.end is None
-        )
-
-    def _await_place(self, timeout: float) -> None:
-        """Wait while a place is about to come free; the monitor is held."""
-        deadline = Deadline(timeout, "waiting for a context to close")
-        with self._reader_needed():
-            while True:
-                self._require_open()
-                # With all five open, nobody will make room but the caller.
-                if self._contexts.free or not self._contexts.closing or deadline.expired:
-                    return
-                self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
-
-    # For its contexts.
-
-    def command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None:
-        """Change the contexts' state and queue what that asks to be sent."""
-        with self._changed:
-            self._require_open()
-            message = make(self._contexts)
-        self._send(message, timeout)
-
-    def _send(self, message: str, timeout: float | None = None) -> None:
-        try:
-            super()._send(message, timeout)
-        except (ClosedError, ConnectionLost):
-            error = self._known_end()
-            if error is None:
-                raise
-        else:
-            return
-        raise fresh(error)
-
-    def _known_end(self) -> InworldError | None:
-        """What the reader makes of the end of a link that is over: what the service refused."""
-        deadline = Deadline(_LOOK_AGAIN_SECONDS, "learning how the link ended")
-        with self._changed:
-            while self._ended is None and self._link.end is not None and not deadline.expired:
-                self._changed.wait(deadline.remaining())
-            return None if self._ended is None else self._ended.error
-
-    def close_context(self, context_id: str) -> None:
-        """Have the service speak the rest and end a context; at once, and whatever the state."""
-        with self._changed:
-            message = self._contexts.close(context_id)
-        if message is not None:
-            self._send_close(message)
-
-    def drop(self, context: TtsContext) -> None:
-        """Give a context nothing more; what is on its way to it is ignored."""
-        if self._changed.is_foreign:
-            return
-        with self._changed:
-            self.set_playing(context, False)
-            self._living.pop(context.id, None)
-            context.end_interrupted()
-            message = self._contexts.close(context.id)
-        if message is not None:
-            self._send_close(message)
-
-    def set_playing(self, context: TtsContext, playing: bool) -> None:
-        """Have a context's audio go straight into its playout, or not any more."""
-        with self._changed:
-            others = tuple(one for one in self._playing if one is not context)
-            self._playing = (*others, context) if playing else others
-
-    def wait_until(self, reached: Callable[[], bool]) -> None:
-        """Wait for a state of a context, which time may bring, or for the connection's end."""
-        with self._changed:
-            while self._ended is None and not reached():
-                self._changed.wait(_LOOK_AGAIN_SECONDS)
-
-    def _send_close(self, message: str) -> None:
-        # It needs no room, since it must not wait: it may come from the reader, or interrupt.
-        # Where the connection is over, the context is gone with it.
-        with contextlib.suppress(InworldError):
-            self._link.send(message, needs_room=False)
-
-    # The reader's part.
-
-    def _parse(self, message: memoryview) -> tts.TtsMessage:
-        return self._parse_played(message) or self._parse_kept(message)
-
-    def _parse_played(self, message: memoryview) -> tts.TtsMessage | None:
-        """Have the audio go where it is played; None where it is not to, or cannot."""
-        if not self._playing:
-            return None
-        head = bytes(message[:_HEAD_BYTES])
-        for context in self._playing:
-            if context.id.encode() in head:
-                found = context.play(self._playing_splitter, message)
-                if found is None or not found.result:
-                    return None
-                event = tts.read(found.rest, b"")
-                if isinstance(event, tts.AudioReceived):
-                    return attrs.evolve(event, played_bytes=found.size_bytes)
-                return event
-        return None
-
-    def _parse_kept(self, message: memoryview) -> tts.TtsMessage:
-        split = self._splitter.split(message)
-        # What it leaves, or finds no audio in, is read whole.
-        if split is None or split.audio is None:
-            return tts.read(message)
-        return tts.read(split.rest, split.audio)
-
-    def _apply(self, event: tts.TtsMessage) -> None:
-        if isinstance(event, tts.ConnectionFault):
-            # Fatal only if the service closes right after it, which _conclude will see.
-            self._fault = event
-            return
-        self._fault = None
-        context_id = _context_id(event)
-        was_closing = self._contexts.state(context_id) is ContextState.CLOSING
-        self._contexts.note(event)
-        context = self._living.get(context_id)
-        if context is None:
-            # Of a context that was dropped, or the service's word that it never heard of one.
-            return
-        context.receive(event, was_closing=was_closing)
-        if context.ended is not None:
-            self.set_playing(context, False)
-            del self._living[context_id]
-            # The service still holds a context whose text it refused.
-            if (message := self._contexts.close(context_id)) is not None:
-                self._send_close(message)
-
-    def _after(self, event: tts.TtsMessage) -> None:
-        log, name = self._options.logger, self._link.name
-        if isinstance(event, tts.ConnectionFault):
-            log.warning("%s: the service reports code %d: %s", name, event.code, event.message)
-        elif not _context_id(event):
-            log.debug("%s: a message of no context: %s", name, type(event).__name__)
-        if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
-            self._on_room()
-
-    def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        error = ended.error
-        if self._fault is not None and ended.by != "client":
-            error = error_from_status(
-                self._fault.code,
-                self._fault.message,
-                self._fault.details,
-                request_id=self._link.request_id,
-            )
-        elif error is None and ended.by == "client" and self._living:
-            error = ClosedError("the connection was closed while the context was open")
-        elif error is None and self._living:
-            error = ConnectionLost(
-                f"the {ended.by} closed the connection with {len(self._living)} contexts open "
-                f"(code {ended.code} {ended.reason!r})",
-                code=ended.code,
-                reason=ended.reason,
-            )
-        return attrs.evolve(ended, error=error)
-
-    def _streams(self) -> list[EventStream[Any]]:
-        return [context.stream for context in self._living.values()]
-
-
-def _context_id(event: tts.TtsMessage) -> str:
-    if isinstance(event, UnknownEvent):
-        result = event.raw.get("result")
-        return str(result.get("contextId", "")) if isinstance(result, dict) else ""
-    assert not isinstance(event, tts.ConnectionFault)
-    return event.context_id
+    def __repr__(self) -> str:
+        return f"<TtsConnection {self.name} ended={self.ended}>"

@@ -11,58 +11,29 @@ delays it. What the service says is followed on the reader, with the monitor hel
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, overload
 
-from inworld_sync.devices.playout_sink import PlayoutSink
-from inworld_sync.errors import (
-    ClosedError,
-    ConfigError,
-    DeadlineExceeded,
-    InworldError,
-    LocalProtocolError,
-    ServiceError,
-    error_from_status,
-)
-from inworld_sync.models.events import StreamEnded, UnknownEvent
-from inworld_sync.models.tts import (
-    AudioEncoding,
-    ContextClosed,
-    ContextConfig,
-    ContextCreated,
-    ContextUpdated,
-    FlushCompleted,
-    TtsUsage,
-)
-from inworld_sync.sessions.dispatch import EventStream, Subscription
-from inworld_sync.sessions.tts.speech import Assembler, AudioChunk
+from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError, LocalProtocolError
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.tts import FlushCompleted, TtsUsage
+from inworld_sync.sessions.dispatch import Subscription
+from inworld_sync.sessions.tts.core import ContextCore, ContextEvent, silent
+from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import Contexts
-from inworld_sync.wire.text import is_blank, require_text, split_text
+from inworld_sync.wire.text import is_blank, require_piece, require_text, split_text
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from inworld_sync.audio.split import SplitPush, Splitter
-    from inworld_sync.sessions.tts.connection import TtsConnection
-
-__all__ = ["ContextEvent", "TtsContext"]
-
-ContextEvent: TypeAlias = (
-    AudioChunk | ContextClosed | ContextCreated | ContextUpdated | FlushCompleted | UnknownEvent
-)
+__all__ = ["TtsContext"]
 
 F = TypeVar("F", bound=Callable[..., object])
+K = TypeVar("K")
 
 # The service speaks by itself once it holds its default threshold of 1000 characters, which would
 # bring one more FlushCompleted than say() asked for.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
-
-# A service that says nothing for so long has begun all that it has, whatever it counted.
-_QUIET_SECONDS = 0.5
-
-_INTERRUPTED = StreamEnded("client", reason="interrupted")
 
 
 class TtsContext:
@@ -80,31 +51,19 @@ class TtsContext:
         config: What was asked for.
     """
 
-    def __init__(
-        self,
-        connection: TtsConnection,
-        context_id: str,
-        config: ContextConfig,
-        stream: EventStream[ContextEvent],
-    ) -> None:
-        self.id = context_id
-        self.config = config
-        self._connection = connection
+    def __init__(self, core: ContextCore) -> None:
+        self.id = core.id
+        self.config = core.config
+        self._core = core
+        self._stream = core.stream
         self._order = threading.Lock()
         self._reading = threading.Lock()
-        self._stream = stream
-        self._assembler = Assembler(context_id, config.audio)
-        self._usage = TtsUsage()
-        self._answered = False
-        self._active_at = time.monotonic()
-        self._sent_characters = 0
+        self._held = ""
         self._sent_plainly = False
         self._said_pieces = 0
         self._taken_pieces = 0
         self._turn: object = None
         self._taken_ms = 0.0
-        self._sink: PlayoutSink | None = None
-        self._utterance: object = None
         self._rest = memoryview(b"")
 
     # Speaking.
@@ -117,29 +76,33 @@ class TtsContext:
         last.
 
         Args:
-            text: Not blank; cut into pieces that the service takes.
+            text: Cut into pieces that the service takes. White space alone, as a token of a
+                model may be, goes with the next text.
             split: False sends it as it is; the service refuses more than 2000 characters.
             timeout: Seconds to wait while earlier messages have not left; None takes
                 ``send_timeout``.
 
         Raises:
-            ConfigError: It is not a str, or blank, or holds half of a surrogate pair.
+            ConfigError: It is not a str, or holds half of a surrogate pair.
             LocalProtocolError: The context was closed, or used with :meth:`say`.
             TransportError: The connection is lost or stalled.
         """
-        require_text(text)
-        pieces = split_text(text, tts.MAX_TEXT_CHARACTERS) if split else [text]
+        require_piece(text)
         with self._order:
             if self._said_pieces:
                 raise LocalProtocolError("send() after say() would make the end of say() unknown")
             self._sent_plainly = True
-            for piece in pieces:
-                self._say(piece, timeout=timeout)
+            text, self._held = self._held + text, ""
+            if is_blank(text):
+                self._held = text
+                return
+            for piece in split_text(text, tts.MAX_TEXT_CHARACTERS) if split else [text]:
+                self._core.send_text(piece, timeout=timeout)
 
     def flush(self) -> None:
         """Have all text that was sent spoken now; a :class:`FlushCompleted` follows its audio."""
         with self._order:
-            self._command(lambda contexts: contexts.flush(self.id))
+            self._core.command(lambda contexts: contexts.flush(self.id))
 
     def say(self, text: str, *, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
         """
@@ -178,7 +141,7 @@ class TtsContext:
             self._turn = turn
             first = self._said_pieces
             for piece in pieces:
-                self._say(piece, flush=True)
+                self._core.send_text(piece, flush=True)
                 self._said_pieces += 1
             last = self._said_pieces
         size_bytes = 0
@@ -191,8 +154,8 @@ class TtsContext:
                 yield self._took(event)
                 if self._turn is not turn:
                     raise LocalProtocolError("another say() on this context has taken over")
-        if not size_bytes and self._stream.ended is not _INTERRUPTED:
-            raise _silent(sum(map(len, pieces)))
+        if not size_bytes and not self._core.was_interrupted:
+            raise silent(sum(map(len, pieces)))
 
     def update(self, changes: Mapping[str, object]) -> None:
         """
@@ -205,7 +168,7 @@ class TtsContext:
         if not isinstance(changes, Mapping):
             raise ConfigError(f"changes must be a mapping of names to values, got {changes!r}")
         with self._order:
-            self._command(lambda contexts: contexts.update(self.id, changes))
+            self._core.command(lambda contexts: contexts.update(self.id, changes))
 
     def close(self) -> None:
         """
@@ -215,8 +178,7 @@ class TtsContext:
         ended.
         """
         with self._order:
-            if self._stream.ended is None:
-                self._connection.close_context(self.id)
+            self._core.close()
 
     def interrupt(self) -> float:
         """
@@ -228,56 +190,8 @@ class TtsContext:
             How many milliseconds of audio iteration had taken, which is what a player of yours
             was given. What was *heard* is known to :meth:`~inworld_sync.Playback.interrupt`.
         """
-        self._connection.drop(self)
+        self._core.interrupt()
         return self._taken_ms
-
-    def abandon(self) -> None:
-        """Interrupt a context that does not answer; its connection takes no further ones."""
-        self._connection.drop(self)
-        self._connection.distrust()
-
-    def _say(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
-        self._command(lambda contexts: contexts.send_text(self.id, text, flush=flush), timeout)
-        self._sent_characters += len(text)
-        self._active_at = time.monotonic()
-
-    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None:
-        """Send a command of this context; ``_order`` is held."""
-        ended = self._stream.ended
-        if ended is not None:
-            self._stream.raise_end()
-            raise ClosedError(f"context {self.id!r} has ended, create another")
-        self._connection.command(make, timeout)
-
-    def wait_for_room(self, max_characters: int, max_bytes: int) -> bool:
-        """
-        Wait until the service has begun to speak what it has and its audio is taken.
-
-        Args:
-            max_characters: Sent and not begun.
-            max_bytes: Come and not taken.
-
-        Returns:
-            False if the context has ended.
-        """
-        self._connection.wait_until(
-            lambda: (
-                self._stream.ended is not None
-                or (
-                    self._stream.waiting_bytes < max_bytes
-                    and (
-                        self._sent_characters - self._usage.characters < max_characters
-                        or self._is_quiet
-                    )
-                )
-            )
-        )
-        return self._stream.ended is None
-
-    @property
-    def _is_quiet(self) -> bool:
-        # The service need not count every character, so its count alone must not hold text back.
-        return time.monotonic() - self._active_at > _QUIET_SECONDS
 
     # Listening.
 
@@ -304,16 +218,43 @@ class TtsContext:
             if isinstance(event, AudioChunk):
                 yield event
 
-    def on(self, kind: type | str, handler: F) -> F:
-        """Call *handler* with every event of a class; see :meth:`EventStream.on`."""
+    @overload
+    def on(self, kind: type[K], handler: Callable[[K], object]) -> Callable[[K], object]: ...
+    @overload
+    def on(self, kind: str, handler: F) -> F: ...
+    def on(self, kind: type | str, handler: Callable[..., object]) -> Callable[..., object]:
+        """
+        Call *handler* with every event of a class, or of a name such as ``audioChunk``.
+
+        Handlers run one after the other, in the order of the events, on a thread of the context,
+        or inside :meth:`poll` where the client was made so. One that raises is logged once and
+        counted. ``on(StreamEnded, ...)`` is called last, exactly once.
+
+        Raises:
+            ConfigError: *kind* is neither a class nor a name, or *handler* cannot be called.
+        """
         return self._stream.on(kind, handler)
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[ContextEvent]:
-        """Open a queue of events of its own; see :meth:`EventStream.subscribe`."""
+        """
+        Open a queue of events of its own, which is iterated over or asked by ``get``.
+
+        Args:
+            maxsize: Events that may wait before the connection stops reading; None bounds only
+                their bytes.
+        """
         return self._stream.subscribe(maxsize)
 
     def poll(self, budget_ms: float = 2.0) -> int:
-        """Run handlers on this thread; see :meth:`EventStream.poll`."""
+        """
+        Run handlers for events that wait, on this thread; for ``Inworld(dispatch="poll")``.
+
+        Args:
+            budget_ms: No further event is started after this many milliseconds.
+
+        Returns:
+            How many events were handled.
+        """
         return self._stream.poll(budget_ms)
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
@@ -366,26 +307,6 @@ class TtsContext:
         self._taken_ms += chunk.duration_ms or 0.0
         return chunk
 
-    def play_into(self, sink: PlayoutSink) -> None:
-        """
-        Have the audio go straight into a playout, as long as there is room and it is plain PCM.
-
-        What goes there is not in the events, which then bring the times alone. What does not, from
-        the first of it on, comes in events as usual. Called before the first text.
-        """
-        if self.config.audio.encoding is AudioEncoding.PCM:
-            self._sink, self._utterance = sink, sink.begin()
-            self._connection.set_playing(self, True)
-
-    def play(self, splitter: Splitter, message: memoryview) -> SplitPush | None:
-        """Put one message's audio into the playout; None where it did not go there."""
-        assert self._sink is not None
-        found = self._sink.push_message(self._utterance, splitter, message, self.id.encode())
-        if found is None or (found.result is not None and not found.result):
-            # From here on all is to come the other way, or it would come in another order.
-            self._connection.set_playing(self, False)
-        return found
-
     # State.
 
     @property
@@ -396,7 +317,7 @@ class TtsContext:
     @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far, summed over the context."""
-        return self._usage
+        return self._core.usage
 
     @property
     def waiting_bytes(self) -> int:
@@ -407,16 +328,6 @@ class TtsContext:
     def handler_errors(self) -> int:
         """How often a handler raised."""
         return self._stream.handler_errors
-
-    @property
-    def was_answered(self) -> bool:
-        """Whether the service has said anything about this context but that it failed."""
-        return self._answered
-
-    @property
-    def was_reused(self) -> bool:
-        """Whether the connection was not made for this context."""
-        return self._connection.is_reused
 
     def __enter__(self) -> TtsContext:
         return self
@@ -431,78 +342,3 @@ class TtsContext:
 
     def __repr__(self) -> str:
         return f"<TtsContext {self.id} {self.config.voice} ended={self.ended}>"
-
-    # The connection's side; its monitor is held.
-
-    @property
-    def stream(self) -> EventStream[ContextEvent]:
-        """The context's events, for the connection that feeds it."""
-        return self._stream
-
-    def end_interrupted(self) -> None:
-        """End the stream where it stands and drop what was not taken."""
-        self._stream.end(_INTERRUPTED)
-        self._stream.discard()
-
-    def receive(self, message: tts.TtsMessage, *, was_closing: bool) -> None:
-        """
-        Follow one message about this context.
-
-        Args:
-            message: What the service said.
-            was_closing: Whether it had been asked to close the context.
-        """
-        self._answered |= not isinstance(message, tts.ContextFault)
-        self._active_at = time.monotonic()
-        if isinstance(message, tts.AudioReceived):
-            self._receive_audio(message)
-        elif isinstance(message, tts.ContextFault):
-            error = error_from_status(message.code, message.message, message.details)
-            self._stream.end(StreamEnded("server", reason=error.message, error=error))
-        elif isinstance(message, tts.Unreadable):
-            self._stream.end(
-                StreamEnded("client", reason="unreadable message", error=message.error)
-            )
-        else:
-            if isinstance(message, FlushCompleted):
-                self._assembler.generation_ended()
-            self._stream.append(cast("ContextEvent", message))
-            if isinstance(message, ContextClosed):
-                self._stream.end(self._closed(was_closing=was_closing))
-
-    def _receive_audio(self, message: tts.AudioReceived) -> None:
-        try:
-            chunk = self._assembler.chunk(message)
-        except InworldError as error:
-            self._stream.end(StreamEnded("client", reason="unreadable audio", error=error))
-            return
-        if message.usage is not None:
-            self._usage = TtsUsage(
-                self._usage.characters + message.usage.characters,
-                message.usage.model or self._usage.model,
-            )
-        self._stream.append(chunk, len(chunk.data))
-
-    def _closed(self, *, was_closing: bool) -> StreamEnded:
-        if not was_closing:
-            error = ServiceError(
-                "the service closed the context before it was asked to", retryable=True
-            )
-            return StreamEnded("server", reason="closed", error=error)
-        return StreamEnded("client", reason="closed", error=self._incomplete())
-
-    def _incomplete(self) -> InworldError | None:
-        if self._sent_characters and not self._assembler.received_bytes:
-            return _silent(self._sent_characters)
-        try:
-            self._assembler.finish()
-        except InworldError as error:
-            return error
-        return None
-
-
-def _silent(characters: int) -> ServiceError:
-    return ServiceError(
-        f"the service ended the utterance without audio for {characters} characters of text",
-        retryable=True,
-    )

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.core import ContextCore
 from inworld_sync.wire import tts
 from inworld_sync.wire.text import is_blank, require_piece, split_text
 
@@ -106,10 +106,10 @@ class PieceSource:
 
 
 class Feeder:
-    """Gives the pieces of a source to a context."""
+    """Gives the pieces of a source to a context, which it alone sends to."""
 
-    def __init__(self, context: TtsContext, source: PieceSource) -> None:
-        self._context = context
+    def __init__(self, core: ContextCore, source: PieceSource) -> None:
+        self._core = core
         self._source = source
         self._failure: BaseException | None = None
 
@@ -122,7 +122,7 @@ class Feeder:
         threading.Thread(
             target=context.run,
             args=(self._run,),
-            name=f"inworld-feeder-{self._context.id[:8]}",
+            name=f"inworld-feeder-{self._core.id[:8]}",
             daemon=True,
         ).start()
 
@@ -137,12 +137,13 @@ class Feeder:
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
             # It reaches the caller through raise_failure, on the thread that takes the audio.
             self._failure = error
-            self._context.interrupt()
+            self._core.interrupt()
 
     def _feed(self) -> None:
         for piece in self._source.pieces():
-            if not self._context.wait_for_room(MAX_AHEAD_CHARACTERS, MAX_AHEAD_BYTES):
+            if not self._core.wait_for_room(MAX_AHEAD_CHARACTERS, MAX_AHEAD_BYTES):
                 return
-            self._context.send(piece)
+            for part in split_text(piece, tts.MAX_TEXT_CHARACTERS):
+                self._core.send_text(part)
             self._source.given_at = time.monotonic()
-        self._context.close()
+        self._core.close()

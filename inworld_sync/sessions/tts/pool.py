@@ -8,6 +8,7 @@ monitor; it is never held while a connection is opened, closed, waited for or se
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,8 +21,8 @@ from inworld_sync.errors import (
 from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.monitor import Monitor
-from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.core import ContextCore
+from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire import tts
 
@@ -44,18 +45,20 @@ class TtsPool:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._changed = Monitor("the client's pool of TTS connections")
-        self._connections: list[TtsConnection] = []
+        self._connections: list[TtsLine] = []
         self._seeking = 0
         self._opening = 0
         self._closed = False
+        self._kept_idle = _KEPT_IDLE
         connector.on_shortage(lambda: self._tidy(keep=0))
+        connector.adopt(self)
 
     def context(
         self,
         config: ContextConfig,
         timeout: float,
         is_stopped: Callable[[], bool] = lambda: False,
-    ) -> TtsContext:
+    ) -> ContextCore:
         """
         Create a context on a connection that has room, or on a new one.
 
@@ -78,7 +81,7 @@ class TtsPool:
                 if connection is None:
                     continue
                 try:
-                    return connection.context(config, timeout=0.0)
+                    return connection.context(config, 0.0)
                 except ContextLimitError:
                     # Another thread was faster.
                     continue
@@ -92,18 +95,26 @@ class TtsPool:
             with self._changed:
                 self._changed.notify_all()
 
+    def keep_none(self) -> None:
+        """
+        Let every connection go once it is idle, because nobody can ask for further utterances.
+
+        Called by a finalizer, which may run on a thread that holds any lock; so it takes none.
+        """
+        if not self._changed.is_foreign:
+            self._kept_idle = 0
+            threading.Thread(target=self._tidy, name="inworld-tidy", daemon=True).start()
+
+    def retire(self) -> None:
+        """Hand out nothing more; the connector closes the connections."""
+        if not self._changed.is_foreign:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+
     def close(self) -> None:
-        """Hand out nothing more and close every connection, side by side."""
-        if self._changed.is_foreign:
-            return
-        with self._changed:
-            self._closed = True
-            connections, self._connections = self._connections, []
-            self._changed.notify_all()
-        for connection in connections:
-            connection.retire()
-        for connection in connections:
-            connection.close()
+        """As :meth:`retire`."""
+        self.retire()
 
     @contextmanager
     def _seeker(self) -> Iterator[None]:
@@ -115,9 +126,7 @@ class TtsPool:
             with self._changed:
                 self._seeking -= 1
 
-    def _with_room(
-        self, deadline: Deadline, is_stopped: Callable[[], bool]
-    ) -> TtsConnection | None:
+    def _with_room(self, deadline: Deadline, is_stopped: Callable[[], bool]) -> TtsLine | None:
         """Wait for a connection with room; None, and counted, if the caller should open one."""
         with self._changed:
             while True:
@@ -136,7 +145,7 @@ class TtsPool:
                     return None
                 self._wait(deadline)
 
-    def _open(self, deadline: Deadline) -> TtsConnection | None:
+    def _open(self, deadline: Deadline) -> TtsLine | None:
         """Open a connection; None when the limit is reached and something may have come free."""
         connection = None
         try:
@@ -153,9 +162,9 @@ class TtsPool:
                 self._wait(deadline)
         return connection
 
-    def _connected(self, deadline: Deadline) -> TtsConnection | None:
+    def _connected(self, deadline: Deadline) -> TtsLine | None:
         try:
-            return TtsConnection.open(
+            return TtsLine.open(
                 self._connector,
                 timeout=deadline.remaining(),
                 on_room=self._tidy,
@@ -178,12 +187,13 @@ class TtsPool:
             )
         self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
 
-    def _tidy(self, keep: int = _KEPT_IDLE) -> None:
+    def _tidy(self, keep: int | None = None) -> None:
         """Let idle connections go, on any thread, and tell those who wait for room."""
         if self._changed.is_foreign:
             return
-        left: list[TtsConnection] = []
-        distrusted: list[TtsConnection] = []
+        keep = self._kept_idle if keep is None else keep
+        left: list[TtsLine] = []
+        distrusted: list[TtsLine] = []
         with self._changed:
             for connection in [c for c in self._connections if c.is_idle]:
                 is_usable = connection.free_contexts > 0

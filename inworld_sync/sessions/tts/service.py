@@ -3,26 +3,28 @@ Text to speech for whole utterances: what ``iw.tts`` offers above single connect
 
 Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``feeding.py``),
 so that the audio never waits for the text nor the text for the audio.
+
+Lock rule: a stream's ``_taking`` is held while a thread takes its next chunk; nobody waits for it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.devices.playout_sink import PlayoutSink
-from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import (
     ConfigError,
     ConnectionLost,
     ContextLimitError,
     DeadlineExceeded,
     InworldError,
+    LocalProtocolError,
 )
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
@@ -37,15 +39,23 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.dispatch import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.core import ContextCore
 from inworld_sync.sessions.tts.feeding import Feeder, PieceSource
+from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.sessions.tts.pool import TtsPool
-from inworld_sync.sessions.tts.speech import AudioChunk, Speech, require_rate, require_sink
+from inworld_sync.sessions.tts.speech import (
+    AudioChunk,
+    Speech,
+    default_speaker,
+    require_rate,
+    require_sink,
+)
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from inworld_sync.devices.playout_sink import PlayoutSink
     from inworld_sync.models.tts import ContextSettings
 
 __all__ = ["SpeechStream", "Tts"]
@@ -69,6 +79,8 @@ class Tts:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._pool = TtsPool(connector)
+        # A client that is forgotten without being closed keeps no connection.
+        weakref.finalize(self, self._pool.keep_none).atexit = False
 
     def synthesize(
         self,
@@ -193,7 +205,7 @@ class Tts:
         stream = self.stream(text, config=config, timeout=timeout)
         return Playback(
             stream,
-            Speaker(rate_hz) if speaker is None else speaker,
+            default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phone,
             closes_speaker=speaker is None,
@@ -207,11 +219,7 @@ class Tts:
             TransportError: No connection came about.
             ServiceError: The service refused it.
         """
-        return TtsConnection.open(self._connector, timeout=timeout)
-
-    def close(self) -> None:
-        """Close the shared connections; the client does it."""
-        self._pool.close()
+        return TtsConnection(TtsLine.open(self._connector, timeout=timeout))
 
 
 def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:
@@ -236,12 +244,18 @@ class SpeechStream:
         # The generator knows the utterance but not this object, so that forgetting this object
         # ends the generator at once and with it the utterance.
         self._chunks = utterance.chunks()
+        self._taking = threading.Lock()
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
-        return next(self._chunks)
+        if not self._taking.acquire(blocking=False):
+            raise LocalProtocolError("one thread iterates over a stream, another does so already")
+        try:
+            return next(self._chunks)
+        finally:
+            self._taking.release()
 
     @property
     def config(self) -> ContextConfig:
@@ -259,8 +273,8 @@ class SpeechStream:
     @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far."""
-        context = self._utterance.context
-        return TtsUsage() if context is None else context.usage
+        core = self._utterance.core
+        return TtsUsage() if core is None else core.usage
 
     def close(self) -> None:
         """Stop the utterance; an iteration that waits ends. May be called twice."""
@@ -271,6 +285,9 @@ class SpeechStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<SpeechStream {self.config.voice} {self._utterance.state}>"
 
 
 class _Utterance:
@@ -284,13 +301,20 @@ class _Utterance:
         self._timeout = timeout
         self._stopped = threading.Event()
         self.config = config
-        self.context: TtsContext | None = None
+        self.core: ContextCore | None = None
         self.sink: PlayoutSink | None = None
+
+    @property
+    def state(self) -> str:
+        if self.core is None:
+            return "stopped" if self._stopped.is_set() else "not begun"
+        ended = self.core.stream.ended
+        return "open" if ended is None else f"ended: {ended.reason}"
 
     def stop(self) -> None:
         self._stopped.set()
-        if self.context is not None:
-            self.context.interrupt()
+        if self.core is not None:
+            self.core.interrupt()
         self._pool.wake()
 
     def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
@@ -312,42 +336,44 @@ class _Utterance:
         A connection that lay idle may be dead without anybody knowing, and one may hold more
         contexts than this side knows of; neither is true of a new one.
         """
-        context = self.context
-        if context is None or context.was_answered:
+        core = self.core
+        if core is None or core.was_answered:
             return False
         if isinstance(error, ContextLimitError):
-            context.abandon()
+            core.abandon()
             return True
-        return isinstance(error, ConnectionLost) and context.was_reused
+        return isinstance(error, ConnectionLost) and core.was_reused
 
     def _try(self) -> Iterator[AudioChunk]:
-        self.context = None
+        self.core = None
         if self._stopped.is_set():
             return
-        context = self._pool.context(self.config, self._timeout, self._stopped.is_set)
-        self.context = context
+        core = self._pool.context(self.config, self._timeout, self._stopped.is_set)
+        self.core = core
         try:
             # Asked again, since stop() may have seen no context yet.
             if self._stopped.is_set():
                 return
             if self.sink is not None:
-                context.play_into(self.sink)
-            feeder = Feeder(context, self._source)
+                core.play_into(self.sink)
+            feeder = Feeder(core, self._source)
             feeder.start()
-            yield from self._audio(context)
+            yield from self._audio(core)
             if not self._stopped.is_set():
                 feeder.raise_failure()
         except DeadlineExceeded:
-            context.abandon()
+            core.abandon()
             raise
         finally:
-            if context.ended is None:
-                context.interrupt()
+            if core.stream.ended is None:
+                core.interrupt()
 
-    def _audio(self, context: TtsContext) -> Iterator[AudioChunk]:
+    def _audio(self, core: ContextCore) -> Iterator[AudioChunk]:
         while True:
             try:
-                yield from context.audio(self._timeout)
+                for event in core.stream.events(self._timeout):
+                    if isinstance(event, AudioChunk):
+                        yield event
             except DeadlineExceeded:
                 # Silence is nobody's fault while the user's own iterator has nothing to say, nor
                 # until the service had its time after the latest piece.

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from inworld_sync.audio import base64, g711, pcm, wav
-from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
@@ -34,7 +33,16 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Assembler", "AudioChunk", "Speech", "require_rate", "require_sink"]
+    from inworld_sync.devices.speaker import Speaker
+
+__all__ = [
+    "Assembler",
+    "AudioChunk",
+    "Speech",
+    "default_speaker",
+    "require_rate",
+    "require_sink",
+]
 
 # What a file name must end in for the encodings that are files by themselves.
 _SUFFIXES = {
@@ -223,13 +231,20 @@ class Speech(_Encoded):
         """
         samples = self.pcm
         if speaker is None:
-            with Speaker(self.sample_rate_hz) as default:
+            with default_speaker(self.sample_rate_hz) as default:
                 self.play(default, timeout=timeout)
             return
         require_sink(speaker)
         require_rate(speaker, self.sample_rate_hz)
         speaker.write(samples, timeout=timeout)
         speaker.drain(timeout=timeout)
+
+
+def default_speaker(sample_rate_hz: int) -> Speaker:
+    """Open the default speaker; its code costs 7 ms to import, which most programs never need."""
+    from inworld_sync.devices.speaker import Speaker
+
+    return Speaker(sample_rate_hz)
 
 
 def require_sink(speaker: object) -> None:

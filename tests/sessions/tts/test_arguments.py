@@ -37,6 +37,7 @@ ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
     (lambda c: c.context().on(5, print), "kind must be a class or a name"),  # type: ignore[arg-type]
     (lambda c: c.context().on(AudioChunk, None), "handler must be callable"),  # type: ignore[type-var]
     (lambda c: c.context().subscribe("a"), "maxsize must be a whole number"),  # type: ignore[arg-type]
+    (lambda c: c.context().send(None), "text must be a str"),  # type: ignore[arg-type]
     (lambda c: c.context().update(5), "changes must be a mapping"),  # type: ignore[arg-type]
     (lambda c: next(c.context().events(timeout="x")), "a timeout must be a number"),  # type: ignore[arg-type]
 ]

@@ -28,6 +28,8 @@ from inworld_sync import (
     TtsContext,
 )
 from inworld_sync.sessions import base, dispatch
+from inworld_sync.sessions.tts.line import TtsLine
+from inworld_sync.transport.websocket import Link
 
 from support.scripted import Script, Service, obedient, samples_of, scripted, text_of
 from support.spelling import spelled
@@ -380,6 +382,22 @@ def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
     assert "the service reports code 3" in caplog.text
 
 
+def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that ends the connection is raised, and not printed a second time by the log."""
+
+    def refusing(service: Service) -> None:
+        service.until("flush_context")
+        service.error(13, "out of order")
+        service.close()
+
+    with scripted(refusing) as iw, iw.tts.connect() as connection:
+        context = opened(connection)
+        with pytest.raises(ServiceError, match="out of order"):
+            spoken(context)
+
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
+
+
 def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
     """
     A connection that is closed long after an error was not closed because of it.
@@ -470,7 +488,7 @@ def test_close_with_a_paused_reader() -> None:
         connection.close()
 
         assert connection.ended is not None
-        assert not [thread for thread in connection._threads if thread.is_alive()]
+        assert not [thread for thread in connection._line._threads if thread.is_alive()]
 
 
 @pytest.mark.usefixtures("no_safety_net")
@@ -577,7 +595,7 @@ def test_close_ends_the_threads(iw: Inworld) -> None:
         context.close()
         while context.ended is None:
             threading.Event().wait(0.001)
-        name = connection._link.name
+        name = connection.name
 
     assert not [t.name for t in threading.enumerate() if name in t.name]
 
@@ -600,7 +618,7 @@ def test_a_dead_link_ends_a_paused_reader() -> None:
         context = opened(connection)
         while context.waiting_bytes < 16 << 20:
             threading.Event().wait(0.001)
-        connection._link.abort("cut")
+        connection._line._link.abort("cut")
         while connection.ended is None:
             threading.Event().wait(0.01)
 
@@ -642,9 +660,7 @@ def test_a_thread_that_fails(
 
     with scripted(lambda s: (s.until("flush_context"), s.flushed("x"), s.until_left())[-1]) as iw:
         connection = iw.tts.connect()
-        target, name = (
-            (TtsConnection, "_parse") if thread == "reader" else (type(connection._link), "_write")
-        )
+        target, name = (TtsLine, "_parse") if thread == "reader" else (Link, "_write")
         monkeypatch.setattr(target, name, fail)
         context = connection.context()
         with pytest.raises((ProtocolError, ClosedError)) as caught:
@@ -668,7 +684,7 @@ def test_an_end_that_is_not_understood(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(TtsConnection, "_conclude", fail)
+    monkeypatch.setattr(TtsLine, "_conclude", fail)
     with scripted(closing(1011, "oops")) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ProtocolError, match="the reader failed: ZeroDivisionError"):

@@ -122,7 +122,7 @@ def test_what_two_threads_send_stays_whole(connection: TtsConnection) -> None:
 
 
 # Texts that are refused before anything is sent.
-WRONG = ["", "  \n", None, b"bytes", 5, "half \ud83d"]
+WRONG = [None, b"bytes", 5, "half \ud83d"]
 
 
 @pytest.mark.parametrize("text", WRONG)
@@ -135,6 +135,16 @@ def test_wrong_text(connection: TtsConnection, text: str) -> None:
         context.close()
 
         assert "Fine." == words_of(list(context.audio()))
+
+
+def test_tokens_of_white_space() -> None:
+    """White space alone, which cannot be spoken, is sent with the text that follows it."""
+    with scripted(obedient) as iw, iw.tts.connect() as connection, connection.context() as context:
+        for token in ("", "Two", " ", "\n", "words", " ", ""):
+            context.send(token)
+        context.close()
+
+        assert "Two \nwords" == text_of(b"".join(chunk.data for chunk in context.audio()))
 
 
 def test_after_close(connection: TtsConnection) -> None:
@@ -393,6 +403,23 @@ def test_handlers(connection: TtsConnection) -> None:
     assert 1 == len(threads)
     assert threads.pop().startswith("inworld-dispatch-")
     assert 0 == context.handler_errors
+
+
+@pytest.mark.parametrize("lowered", [False, True], ids=["class", "wire"])
+def test_handlers_by_name(connection: TtsConnection, lowered: bool) -> None:
+    """Every event can be asked for by its class's name, and by its name on the wire."""
+    names = ["ContextCreated", "AudioChunk", "FlushCompleted", "ContextClosed", "StreamEnded"]
+    asked = [name[0].lower() + name[1:] if lowered else name for name in names]
+    called: list[str] = []
+    done = threading.Event()
+    with connection.context() as context:
+        for name in asked:
+            context.on(name, lambda event: called.append(type(event).__name__))
+        context.on(StreamEnded, lambda _: done.set())
+        context.send("Hi.")
+    assert done.wait(10)
+
+    assert names == list(dict.fromkeys(called))
 
 
 def test_handler_that_closes_the_connection(iw: Inworld) -> None:

@@ -200,7 +200,7 @@ def test_other_contexts_are_not_played(playout: Playout, ways: dict[str, int]) -
     with scripted(script) as iw, iw.tts.connect() as connection, Reader(playout) as reader:
         sink = PlayoutSink(playout)
         played, other = connection.context(audio=PCM), connection.context(audio=PCM)
-        played.play_into(sink)
+        played._core.play_into(sink)
         for context in (played, other):
             context.send("one")
             context.close()
@@ -236,7 +236,7 @@ def test_compressed_speech_is_kept(playout: Playout) -> None:
     """What is not plain PCM does not go into a playout as it is."""
     with scripted(speaking(b"ID3 and so on")) as iw, iw.tts.connect() as connection:
         context = connection.context(audio=AudioConfig("MP3", RATE_HZ))
-        context.play_into(PlayoutSink(playout))
+        context._core.play_into(PlayoutSink(playout))
         context.send("one")
         context.close()
 

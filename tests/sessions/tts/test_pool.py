@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ from inworld_sync.emulator import Emulator, Settings
 
 from support.counting import CountingLimiter
 from support.scripted import Service, obedient, scripted, text_of
-from support.spelling import SpellingSynthesizer, spelled
+from support.spelling import SpellingSynthesizer, spelled, spoken_part
 
 
 def said(iw: Inworld, text: str) -> str:
@@ -107,7 +108,7 @@ def test_no_place_in_time() -> None:
         threads = [threading.Thread(target=list, args=(stream,)) for stream in streams]
         for thread in threads:
             thread.start()
-        while any(stream._utterance.context is None for stream in streams):
+        while any(stream._utterance.core is None for stream in streams):
             threading.Event().wait(0.001)
         with pytest.raises(QuotaError, match="no TTS context came free") as caught:
             iw.tts.synthesize("Sixth.", timeout=0.1)
@@ -364,6 +365,33 @@ def test_closed_while_waiting() -> None:
 
     assert ["the client was closed, make another"] == [str(error) for error in results]
     assert connection.ended is not None
+
+
+def test_forgotten_clients(spelling_server: Emulator) -> None:
+    """
+    Clients that are made for one utterance and forgotten keep no connection.
+
+    Each kept a socket and two threads until the service cut it after ten minutes.
+    """
+
+    def client() -> Inworld:
+        return Inworld(api_key=spelling_server.api_key, base_url=spelling_server.url)
+
+    before = set(threading.enumerate())
+    for _ in range(3):
+        assert "Hi." == spelled(client().tts.synthesize("Hi.").data)
+    stream = client().tts.stream("Still whole.")
+    assert spoken_part("Still whole.") == spelled(b"".join(chunk.data for chunk in stream))
+    kept = client().tts.connect()
+    with kept.context() as context:
+        context.send("Mine.")
+    assert "Mine." == spelled(b"".join(chunk.data for chunk in context.audio()))
+    kept.close()
+
+    until = time.monotonic() + 10
+    while any("-tts-" in thread.name for thread in {*threading.enumerate()} - before):
+        assert time.monotonic() < until, "a forgotten connection is left"
+        threading.Event().wait(0.01)
 
 
 def test_stopped_while_waiting() -> None:

@@ -21,6 +21,7 @@ from inworld_sync import (
     DeadlineExceeded,
     Inworld,
     InworldError,
+    LocalProtocolError,
     ServiceError,
     Speech,
 )
@@ -338,6 +339,30 @@ def test_close_from_another_thread() -> None:
 
     assert [[]] == results
     assert [] == list(stream)
+
+
+def test_two_threads_iterate() -> None:
+    """A second thread in the same stream is told so; the first gets all of the audio."""
+
+    def script(service: Service) -> None:
+        context_id = service.until("close_context")
+        asked.wait(10)
+        service.speak(context_id, samples_of("Hi."))
+
+    asked = threading.Event()
+    results: list[str] = []
+    with scripted(script) as iw:
+        stream = iw.tts.stream("Hi.")
+        first = threading.Thread(target=lambda: results.append(told(stream)))
+        first.start()
+        while not stream._taking.locked():
+            threading.Event().wait(0.001)
+        with pytest.raises(LocalProtocolError, match="another does so already"):
+            next(stream)
+        asked.set()
+        first.join(10)
+
+    assert ["Hi."] == results
 
 
 def test_close_while_the_iterator_thinks(iw: Inworld) -> None:
