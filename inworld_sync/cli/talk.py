@@ -97,7 +97,7 @@ def command(
         # Before the sound's ways are closed, whatever happens.
         stack.callback(rt.close)
         waits = bool(texts) or not sys.stdin.isatty()
-        screen.follow(rt, typed=not waits)
+        screen.follow(rt, waits=waits and is_written)
         if microphone is not None and speaker is not None:
             _speak(rt, microphone, speaker, screen)
         else:

@@ -31,6 +31,7 @@ from inworld_sync.models.realtime import (
     ItemAdded,
     Message,
     OutputItemDone,
+    ResponseDone,
     TextDelta,
     TranscriptDelta,
     UserTranscriptCompleted,
@@ -82,16 +83,19 @@ class Screen:
         self._reply_id, self._reply = "", ""
         self._told: set[str] = set()
 
-    def follow(self, rt: RealtimeSession, *, typed: bool) -> None:
+    def follow(self, rt: RealtimeSession, *, waits: bool) -> None:
         """
         Show what is said in a session from now on.
 
         Args:
             rt: The session.
-            typed: What the user has written is on the screen already.
+            waits: Who writes waits for each reply: its failure is raised to him. Else he types
+                what he says, which is on the screen already.
         """
-        if not typed:
+        if waits:
             rt.on(ItemAdded, self._written)
+        else:
+            rt.on(ResponseDone, self._done)
         rt.on(UserTranscriptUpdated, self._hear)
         rt.on(UserTranscriptCompleted, self._heard)
         rt.on(TranscriptDelta, self._speak)
@@ -194,6 +198,12 @@ class Screen:
     def _reconnected(self, event: SessionReconnected) -> None:
         row = {"event": "reconnected", "outage_ms": event.outage_ms}
         self._line("-", f"reconnected after {event.outage_ms / 1000.0:.1f} s", "dim", row)
+
+    def _done(self, event: ResponseDone) -> None:
+        if event.response.status not in ("completed", "cancelled"):
+            details = event.response.status_details
+            reason = details.reason if details is not None else ""
+            self.warn(f"the reply is {event.response.status}: {reason or 'no reason is given'}")
 
     def _failed(self, event: ErrorReported) -> None:
         if event.error.code not in HARMLESS_CODES:

@@ -349,6 +349,26 @@ def test_a_reply_that_fails(run: Run) -> None:
     assert "server_error" in done.err
 
 
+def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> None:
+    """A reply to what was spoken that fails is told, and the talk goes on."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.until("input_audio_buffer.append")
+        service.created("r1")
+        service.done("r1", "failed", status_details={"reason": "server_error"})
+        for _ in range(5):
+            service.until("input_audio_buffer.append")
+        service.close()
+
+    with realtime(script) as iw:
+        where = ("--base-url", iw.options.base_url, "-o", str(tmp_path / "a.wav"))
+        done = run("talk", *where, "--input", str(question))
+
+    assert (0, b"") == (done.status, done.out)
+    assert "the reply is failed: server_error" in done.err
+
+
 # Arguments, and what is said of them.
 WRONG = [
     (("--say", "a", "--typed"), "choose one"),

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inworld_sync.errors import LocalProtocolError
+import attrs
+
+from inworld_sync.errors import ConfigError, LocalProtocolError
 from inworld_sync.models.realtime import (
     FunctionCallOutput,
     McpApprovalRequest,
@@ -29,7 +31,7 @@ from inworld_sync.sessions.realtime.events import (
     ToolCalled,
 )
 from inworld_sync.sessions.realtime.line import new_id
-from inworld_sync.sessions.realtime.tool_runner import ToolResult, ToolRunner
+from inworld_sync.sessions.realtime.tool_runner import ToolResult, ToolRunner, error_text
 from inworld_sync.wire.realtime.calls import FunctionCalls
 
 if TYPE_CHECKING:
@@ -167,9 +169,13 @@ class ToolDesk:
         return not self._core.settings.continues_by_itself
 
     def _respond(self, batch: CallBatch | None) -> Response | None:
-        if batch is None or not self._goes_on:
+        if batch is None:
             return None
-        if batch.reply is not None and not batch.reply.awaits_tools:
+        reply = batch.reply
+        if reply is not None and reply.awaits_tools and not self._goes_on:
+            # The service was told meanwhile to go on by itself.
+            reply.end(None)
+        if not self._goes_on or (reply is not None and not reply.awaits_tools):
             return None
         return self._core.ask_for_answer(batch)
 
@@ -178,7 +184,12 @@ class ToolDesk:
             self._core.options.logger.warning(
                 "%s: tool %s failed: %s", self._core.name, result.call.name, result.error
             )
-        self.answer(result.call.call_id, result.output)
+        try:
+            self.answer(result.call.call_id, result.output)
+        except ConfigError as error:
+            # Text that UTF-8 cannot carry. The model must be answered all the same.
+            result = attrs.evolve(result, output=error_text(error), error=error)
+            self.answer(result.call.call_id, result.output)
         with self._core.monitor:
             self._core.tell(
                 ToolAnswered(result.call, result.output, result.error, result.duration_ms)

@@ -99,6 +99,7 @@ class Replies:
         is_new = response_id is not None and responses.get(response_id) is None
         state = self.requests.note(event, is_quiet=is_quiet)
         for needless in self.requests.take_needless():
+            self._rounds.discard(needless.request_id or "")
             self._stop(needless)
         if state is None and response_id is None:
             state = self._complete_text(event)

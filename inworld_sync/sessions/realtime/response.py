@@ -262,7 +262,9 @@ class Response:
     def end(self, error: InworldError | None) -> None:
         """Follow the end of it; *error* is what ended the session, None for its own end."""
         if self._awaits_tools:
-            self._awaits_tools, self._outcome = False, "failed"
+            # It has ended between two rounds: with the one before, if there is no reason to go on.
+            self._awaits_tools = False
+            self._outcome = None if error is None else "failed"
         if self.status != "cancelled" and not self._is_over:
             self._error = error or failure_of(self.state) or self._damage
         self._is_over = True

@@ -25,7 +25,7 @@ from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.realtime.worker import Worker
 from inworld_sync.sessions.tools.function import ToolFunction
 
-__all__ = ["ToolResult", "ToolRunner"]
+__all__ = ["ToolResult", "ToolRunner", "error_text"]
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 DEFAULT_MAX_AT_ONCE = 8
@@ -194,7 +194,7 @@ class ToolRunner:
     def _answered(
         self, call: FunctionCall, output: object, error: Exception | None, duration_ms: float
     ) -> None:
-        text = str(output) if error is None else _error_text(error)
+        text = str(output) if error is None else error_text(error)
         self._answer(ToolResult(call, text, error, duration_ms))
 
 
@@ -213,7 +213,8 @@ def _as_exception(raised: BaseException) -> Exception:
     return error
 
 
-def _error_text(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """What the model is told of an error."""
     text = str(error)
     kind = type(error).__name__
     return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

@@ -301,6 +301,25 @@ def test_who_goes_on_by_himself(session: Session) -> None:
     assert ["One moment.", "It is noon. "] == [each.text for each in starts]
 
 
+def test_the_service_is_told_meanwhile_to_go_on() -> None:
+    """A reply does not wait for what this side is not to ask for any more."""
+    gate = Gate()
+
+    def updated(service: Service) -> None:
+        service.accept_update()
+        gate.may_return.set()
+
+    steps = script(lambda service: call(service, 1, said="One moment."), updated)
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
+        events = rt.subscribe()
+        reply = rt.respond()
+        while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
+            pass
+        rt.update(Session(provider_data=ProviderData(auto_tool_response=True)))
+
+        assert ("completed", "One moment.") == (reply.wait(PATIENCE_SECONDS).status, reply.text)
+
+
 def test_an_application_gets_what_follows() -> None:
     """Who answers the last call by himself is given the reply to the answers."""
 

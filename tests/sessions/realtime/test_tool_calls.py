@@ -54,6 +54,12 @@ def broken() -> str:
 
 
 @tool
+def unspeakable() -> str:
+    """Gives half a character."""
+    return "\ud800"
+
+
+@tool
 def leave() -> str:
     """Tries to end the program."""
     raise SystemExit(3)
@@ -136,6 +142,7 @@ def test_functions_are_run(calls: list[Callable[[Service], None]], answers: Even
 FAILURES = [
     (called("broken"), "ValueError: no luck"),
     (called("leave"), "SystemExit"),
+    (called("unspeakable"), "ConfigError"),
     (called("weather", "{}"), "city is missing"),
     (called("weather", '{"city": 7}'), "city"),
     (called("weather", '{"city"'), "not JSON"),
@@ -146,7 +153,7 @@ FAILURES = [
 @pytest.mark.parametrize(("call", "text"), FAILURES)
 def test_a_failure_is_an_answer(call: Callable[[Service], None], text: str) -> None:
     """A function that fails, or does not exist, is answered with what went wrong."""
-    answers = outcome(Run(call), weather, broken, leave)
+    answers = outcome(Run(call), weather, broken, leave, unspeakable)
 
     assert text in json.loads(answers["c1"])["error"]
 
