@@ -131,12 +131,20 @@ class RealtimeCore(Line):
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
         self.turn = UserTurn()
+        # What a new connection has said before users know of it.
+        self._early: list[SessionEvent] = []
         self.items = Items(is_inworld=endpoint.is_inworld)
 
     # ---- what the rest of the session asks for; the monitor is held
 
     def tell(self, event: SessionEvent) -> None:
-        """Give an event to users."""
+        """Give an event to users; of a new connection they learn first that it is one."""
+        if self._phase is Phase.REOPENING:
+            self._early.append(event)
+        else:
+            self._give(event)
+
+    def _give(self, event: SessionEvent) -> None:
         sound = event.audio if isinstance(event, (AudioDelta, BackchannelDelta)) else b""
         self.events.append(event, len(sound))
 
@@ -430,6 +438,7 @@ class RealtimeCore(Line):
         error = ended.error or unfinished(ended)
         self.replies.end_all(error)
         self.speech.end_all()
+        self._give_early()
         self.events.end(ended)
         self.desk.stop()
         self.worker.stop()
@@ -442,9 +451,14 @@ class RealtimeCore(Line):
         self.desk.lose_connection()
         self.speech.end_all()
 
+    def _give_early(self) -> None:
+        for event in self._early:
+            self._give(event)
+        self._early.clear()
+
     def _tell_reconnected(self, attempts: int) -> None:
         replay = self.items.told
-        self.tell(
+        self._give(
             SessionReconnected(
                 self.cause,
                 attempts,
@@ -454,6 +468,7 @@ class RealtimeCore(Line):
                 self.turn.sent_ms if self.turn.is_open or self.settings.is_quiet else 0.0,
             )
         )
+        self._give_early()
         self.turn.end()
         for command in self.items.untold():
             self.worker.put(partial(self.send_now, command))

@@ -23,6 +23,7 @@ from inworld_sync.models.realtime import (
     ItemAdded,
     ItemDone,
     Message,
+    PingReceived,
     ProviderData,
     SemanticVad,
     Session,
@@ -32,6 +33,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.core import RealtimeCore
 from inworld_sync.sessions.realtime.events import SessionReconnected, ToolAnswered
+from inworld_sync.sessions.realtime.line import Phase
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
 
@@ -717,3 +719,31 @@ def test_users_are_told_once() -> None:
 
     assert [SessionCreated, SessionUpdated, SessionReconnected] == events[:3]
     assert 4 == len(events)
+
+
+def test_users_are_told_first_of_the_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What a new connection says at once is told after the reconnect.
+
+    It came before it if the thread that dials was late, as it is here.
+    """
+    wait_for = RealtimeCore.wait_for
+
+    def wait_longer(core: RealtimeCore, *arguments: Any) -> None:
+        wait_for(core, *arguments)
+        while core.phase is Phase.REOPENING and not core.items.entries:
+            core.monitor.wait(0.01)
+
+    def second(service: Service) -> None:
+        service.open()
+        service.event("ping", timestamp=1)
+        item = {"id": "i1", "type": "message", "role": "system", "content": []}
+        service.event("conversation.item.added", item=item, previous_item_id=None)
+        service.until_left()
+
+    monkeypatch.setattr(RealtimeCore, "wait_for", wait_longer)
+    with realtime(cut, second) as iw, iw.realtime.connect() as rt:
+        events = rt.events(timeout=PATIENCE_SECONDS)
+        kinds = [type(next(events)) for _ in range(5)]
+
+    assert [SessionCreated, SessionUpdated, SessionReconnected, PingReceived, ItemAdded] == kinds

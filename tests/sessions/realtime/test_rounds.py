@@ -51,7 +51,7 @@ def answer(service: Service, number: int = 9) -> None:
     service.speak(service.request(), number, "It is noon.", SOUND)
 
 
-def script(*steps: Callable[[Service], None]) -> Callable[[Service], None]:
+def script(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
     def run(service: Service) -> None:
         service.open()
         for step in steps:
@@ -304,18 +304,17 @@ def test_who_goes_on_by_himself(session: Session) -> None:
 def test_the_service_is_told_meanwhile_to_go_on() -> None:
     """A reply does not wait for what this side is not to ask for any more."""
     gate = Gate()
-
-    def updated(service: Service) -> None:
-        service.accept_update()
-        gate.may_return.set()
-
-    steps = script(lambda service: call(service, 1, said="One moment."), updated)
+    steps = script(
+        lambda service: call(service, 1, said="One moment."),
+        lambda service: service.accept_update(),
+    )
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
         events = rt.subscribe()
         reply = rt.respond()
         while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
             pass
         rt.update(Session(provider_data=ProviderData(auto_tool_response=True)))
+        gate.may_return.set()
 
         assert ("completed", "One moment.") == (reply.wait(PATIENCE_SECONDS).status, reply.text)
 
