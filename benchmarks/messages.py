@@ -211,18 +211,21 @@ def playout_case(size: int) -> Case:
     message = tts_message(size)
     splitter, playout = Splitter(TTS_PATH, *TTS_PICKS), Playout(24_000, capacity_ms=60_000)
     block = bytearray(2 * 240)
+    item = 0
 
     def make_room() -> None:
+        nonlocal item
         playout.clear()
         playout.read(block)
+        item += 1  # what was cleared takes nothing more
 
     def ours() -> None:
-        found = splitter.split_to(playout, message, item="a")
+        found = splitter.split_to(playout, message, item=item)
         if not (found and found.result):
             make_room()
 
     def push(audio: bytes | None) -> None:
-        if not playout.push(audio or b"", item="a"):
+        if not playout.push(audio or b"", item=item):
             make_room()
 
     def in_two_steps() -> None:
@@ -233,6 +236,11 @@ def playout_case(size: int) -> Case:
         result = orjson.loads(message)["result"]
         push(pybase64.b64decode(result["audioChunk"]["audioContent"], None, True))
 
+    for call in (ours, in_two_steps, by_orjson):
+        make_room()
+        call()
+        if not playout.stats().queued_ms:
+            raise RuntimeError(f"{call.__name__} pushed nothing")
     return Case(
         "TTS message into a playout",
         size,
