@@ -146,7 +146,7 @@ IWP_AVX512 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_
 
     /*
      * One register, and then on from the character that a cache line begins with, so that each
-     * store of the loop touches one line and not two. It pays where the second cache is written.
+     * store of the loop touches one line and not two. It pays past the first cache.
      */
     if (src_bytes >= LONG_BYTES && (uintptr_t)dst % 4 == 0) {
         const size_t groups = (CHARACTERS - (uintptr_t)dst % CHARACTERS) / 4;
