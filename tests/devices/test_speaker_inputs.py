@@ -228,8 +228,8 @@ def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
     for tag, moment in told.items():
         place = int(np.flatnonzero(out)[RATE_HZ // 2 if tag == "half" else int(str(tag))])
         heard_at = blocks[place // size].heard_at + place % size / RATE_HZ
-        # The test's own thread may be late; the speaker is not early.
-        assert -0.001 <= moment - heard_at <= PERIOD_S + 0.03
+        # The card's times jump by as much as it calls back unevenly, and this thread may be late.
+        assert -PERIOD_S <= moment - heard_at <= PERIOD_S + 0.03
 
 
 def test_a_clear_cancels_the_marks_behind_it(sound_card: SoundCard) -> None:
