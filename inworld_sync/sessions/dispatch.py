@@ -217,7 +217,10 @@ class EventStream(Generic[E]):
         Raises:
             DeadlineExceeded: No event came in time; iterating again goes on where it stopped.
             InworldError: The stream ended before its work was done.
+            ConfigError: *timeout* is no number.
         """
+        # Refused here too, for where an event is there already nothing is waited for.
+        Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
                 self._pull = self._attach()
