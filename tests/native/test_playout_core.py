@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-CSRC = ROOT / "csrc"
-CORE = sorted(CSRC.glob("*/*.c"))
-HERE = Path(__file__).parent
+from support.drivers import build, run
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="the drivers use POSIX threads and the options of gcc"
@@ -22,30 +17,9 @@ linux = pytest.mark.skipif(
 )
 
 
-def build(place: Path, driver: str, sources: list[Path], *options: str) -> Path:
-    """Compile a driver of this folder with the core's sources."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    assert compiler, "the drivers need a C compiler"
-    program = place / driver
-    command = [compiler, "-std=c11", "-O1", "-g", "-pthread", *options, "-I", str(CSRC)]
-    command += [str(HERE / f"{driver}.c"), *map(str, sources), "-lm", "-o", str(program)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert process.returncode == 0, process.stderr
-    return program
-
-
-def run(program: Path, *arguments: object) -> str:
-    """What a driver says; fails with it when the driver does."""
-    process = subprocess.run(
-        [str(program), *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
-    return process.stdout
-
-
 def test_decisions(tmp_path: Path) -> None:
     """In every situation the playout decides as its rules say."""
-    program = build(tmp_path, "playout_decide", [CSRC / "playout" / "iwp_decide.c"])
+    program = build(tmp_path, "playout_decide")
 
     assert run(program).endswith(" 0 failed\n")
 
@@ -58,7 +32,7 @@ THREADS = [(1, 0, 480), (2, 1, 480), (3, 0, 20), (4, 1, 4000)]
 @pytest.fixture(scope="module")
 def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The driver of three threads."""
-    return build(tmp_path_factory.mktemp("threads"), "playout_threads", CORE)
+    return build(tmp_path_factory.mktemp("threads"), "playout_threads")
 
 
 @pytest.mark.parametrize(("seed", "scaling", "frames"), THREADS)
@@ -70,7 +44,7 @@ def test_clears_tell_what_was_heard(threads: Path, seed: int, scaling: int, fram
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
 def test_any_calls_keep_the_rules(tmp_path: Path, driver: str) -> None:
     """After any of 100,000 arbitrary calls figures, results and output are what they may be."""
-    program = build(tmp_path, driver, CORE)
+    program = build(tmp_path, driver)
 
     assert run(program, 1, 200, 500) == "200 runs of 500 calls\n"
 
@@ -79,7 +53,7 @@ def test_any_calls_keep_the_rules(tmp_path: Path, driver: str) -> None:
 @linux
 def test_threads_do_not_race(tmp_path: Path) -> None:
     """ThreadSanitizer sees 500 clears by three threads and reports nothing."""
-    program = build(tmp_path, "playout_threads", CORE, "-fsanitize=thread")
+    program = build(tmp_path, "playout_threads", "-fsanitize=thread")
 
     assert "failures 0" in run(program, 500, 5, 1, 480)
 
@@ -90,6 +64,6 @@ def test_threads_do_not_race(tmp_path: Path) -> None:
 def test_any_calls_are_safe(tmp_path: Path, driver: str) -> None:
     """AddressSanitizer and UBSan see 150,000 arbitrary calls and report nothing."""
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    program = build(tmp_path, driver, CORE, *sanitize)
+    program = build(tmp_path, driver, *sanitize)
 
     assert run(program, 1, 300, 500) == "300 runs of 500 calls\n"
