@@ -17,7 +17,7 @@ import attrs
 from inworld_sync.models.realtime import FunctionCall
 
 if TYPE_CHECKING:
-    from inworld_sync.sessions.realtime.response import Response
+    from inworld_sync.sessions.realtime.reply import Reply
 
 __all__ = ["CallBatch", "CallBook"]
 
@@ -43,7 +43,7 @@ class CallBatch:
     is_over: bool = False
     goes_on: bool = False
     is_continued: bool = False
-    reply: Response | None = None
+    reply: Reply | None = None
 
 
 class CallBook:

@@ -27,6 +27,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.line import new_id
+from inworld_sync.sessions.realtime.reply import Reply
 from inworld_sync.sessions.realtime.requests import Requests
 from inworld_sync.sessions.realtime.response import Owner, Response
 from inworld_sync.wire.realtime.responses import ResponseState
@@ -50,7 +51,7 @@ class Replies:
         self._owner = owner
         self._options = options
         # By the identity of the state, which a handle keeps alive.
-        self._handles: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
+        self._handles: weakref.WeakValueDictionary[int, Reply] = weakref.WeakValueDictionary()
         # Requests for further rounds of replies that have begun, by their ids.
         self._rounds: set[str] = set()
 
@@ -59,17 +60,17 @@ class Replies:
         """Those of all responses that somebody holds."""
         return [stream for handle in self._held() for stream in handle.streams]
 
-    def ask(self, config: ResponseConfig | None) -> Response:
+    def ask(self, config: ResponseConfig | None) -> Reply:
         """Ask for a response."""
         return self._handle(self.requests.ask(new_id("evt"), config))
 
-    def await_tools(self, response_id: str) -> Response | None:
+    def await_tools(self, response_id: str) -> Reply | None:
         """Have a reply not end with one of its rounds; give it if somebody holds it."""
         state = self.requests.responses.get(response_id)
         handle = None if state is None else self._handles.get(id(state))
         return handle if handle is not None and handle.await_tools() else None
 
-    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> Response:
+    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> Reply:
         """Ask for what follows from the outputs of tools; some the service may not know yet."""
         request_id = new_id("evt")
         state = self.requests.ask(request_id, answers=unknown)
@@ -86,7 +87,7 @@ class Replies:
             return self.requests.responses.takes(event.response_id)
         return True
 
-    def note(self, event: RealtimeEvent, *, is_quiet: bool) -> tuple[Response | None, str | None]:
+    def note(self, event: RealtimeEvent, *, is_quiet: bool) -> tuple[Reply | None, str | None]:
         """
         Follow a message.
 
@@ -156,8 +157,10 @@ class Replies:
 
     def cancel(self, response: Response) -> str | None:
         """Cancel one response; give its id if the service must be told now."""
-        response_id = self.requests.cancel(response.state)
-        response.stop()
+        # Whoever calls holds the handle, so it is there.
+        reply = next(handle for handle in self._held() if handle is response)
+        response_id = self.requests.cancel(reply.state)
+        reply.stop()
         return response_id
 
     def cancel_named(self, response_id: str) -> None:
@@ -178,13 +181,13 @@ class Replies:
         for handle in self._held():
             handle.end(error)
 
-    def _held(self) -> list[Response]:
+    def _held(self) -> list[Reply]:
         return list(self._handles.values())
 
-    def _handle(self, state: ResponseState) -> Response:
+    def _handle(self, state: ResponseState) -> Reply:
         handle = self._handles.get(id(state))
         if handle is None:
-            handle = Response(self._owner, state, self._new_stream(), self._new_stream())
+            handle = Reply(self._owner, state, self._new_stream(), self._new_stream())
             self._handles[id(state)] = handle
         return handle
 

@@ -1,5 +1,5 @@
 """
-One response of a realtime session: its text and its speech while they come, and how it ended.
+One response of a realtime session as users have it: text and speech while they come, and the end.
 
 A response keeps what nobody has taken yet for as long as somebody holds its handle; one that
 nobody holds costs nothing. Text and speech are two streams, so that taking one never waits for the
@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from inworld_sync.devices.speaker import Speaker
-from inworld_sync.errors import AudioError, InworldError, ServiceError
+from inworld_sync.errors import AudioError, InworldError
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import AudioDelta, AudioFormat, ResponseInfo, Usage
 from inworld_sync.models.tts import AudioConfig, AudioEncoding
 from inworld_sync.sessions.dispatch import EventStream
@@ -26,7 +25,6 @@ from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.realtime.audio import pcm_of
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
@@ -95,12 +93,9 @@ class Response:
         self._states = [state]
         self._text = text
         self._audio = audio
-        self._given_pieces = 0
         self._awaits_tools = False
-        self._is_over = False
         # How it ended between two rounds.
         self._outcome: str | None = None
-        self._damage: InworldError | None = None
         self._error: InworldError | None = None
 
     @property
@@ -118,14 +113,14 @@ class Response:
         """
         if self._outcome is not None:
             return self._outcome
-        if self._awaits_tools or (len(self._states) > 1 and not self.state.is_final):
+        if self._awaits_tools or (len(self._states) > 1 and not self._states[-1].is_final):
             return "in_progress"
-        return self.state.status
+        return self._states[-1].status
 
     @property
     def is_final(self) -> bool:
         """Whether it has ended; then :attr:`status` does not change any more."""
-        return self._outcome is not None or (self.state.is_final and not self._awaits_tools)
+        return self._outcome is not None or (self._states[-1].is_final and not self._awaits_tools)
 
     @property
     def text(self) -> str:
@@ -204,91 +199,6 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.id or 'not begun'} {self.status}>"
-
-    # The session's side; the monitor is held.
-
-    @property
-    def state(self) -> ResponseState:
-        """What is known of its newest round."""
-        return self._states[-1]
-
-    @property
-    def streams(self) -> tuple[EventStream[str], EventStream[AudioDelta]]:
-        """Its text and its speech."""
-        return self._text, self._audio
-
-    @property
-    def awaits_tools(self) -> bool:
-        """Whether it goes on once its functions are answered for."""
-        return self._awaits_tools
-
-    def await_tools(self) -> bool:
-        """Do not end with the round of this moment; say whether it was not over before."""
-        self._awaits_tools = not (self._is_over or self.state.is_cancelling)
-        return self._awaits_tools
-
-    def go_on(self, state: ResponseState) -> None:
-        """Begin another round."""
-        self.follow_text()
-        self._awaits_tools = False
-        self._states.append(state)
-        self._given_pieces = 0
-
-    def follow_text(self) -> None:
-        """Give the text that has come since the last time."""
-        for piece in self.state.pieces(self._given_pieces):
-            if not self._given_pieces and any(each.text for each in self._states[:-1]):
-                self._text.append("\n", 1)
-            self._given_pieces += 1
-            self._text.append(piece, len(piece))
-
-    def add_audio(self, event: AudioDelta) -> None:
-        """Take a piece of its speech."""
-        self._audio.append(event, len(event.audio))
-
-    def damage(self, error: InworldError) -> None:
-        """Note that a part of it was lost; it cannot end well any more."""
-        self._damage = self._damage or error
-
-    def stop(self) -> None:
-        """Give no more, for this side has cancelled it; what nobody has heard is dropped."""
-        if self._awaits_tools:
-            self._awaits_tools, self._outcome, self._is_over = False, "cancelled", True
-        ended = StreamEnded("client", reason="cancelled")
-        self._text.end(ended)
-        self._audio.end(ended)
-        self._audio.discard()
-
-    def end(self, error: InworldError | None) -> None:
-        """Follow the end of it; *error* is what ended the session, None for its own end."""
-        if self._awaits_tools:
-            # It has ended between two rounds: with the one before, if there is no reason to go on.
-            self._awaits_tools = False
-            self._outcome = None if error is None else "failed"
-        if self.status != "cancelled" and not self._is_over:
-            self._error = error or failure_of(self.state) or self._damage
-        self._is_over = True
-        ended = StreamEnded("server", reason=self.status, error=self._error)
-        self._text.end(ended)
-        self._audio.end(ended)
-
-
-def failure_of(state: ResponseState) -> ServiceError | None:
-    """The error that a response ended with, None if it ended well."""
-    if state.status in ("completed", "cancelled"):
-        return None
-    if state.error is not None:
-        return service_error(state.error)
-    details = None if state.info is None else state.info.status_details
-    cause = None if details is None else details.error
-    if cause is not None and (cause.code or cause.message):
-        return service_error(cause)
-    reason = details.reason if details is not None else ""
-    return ServiceError(
-        f"the response is {state.status}: {reason or 'the service gives no reason'}",
-        code=reason or None,
-        retryable=reason == "server_error",
-    )
 
 
 class ResponseAudio:
