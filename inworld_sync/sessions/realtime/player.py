@@ -303,11 +303,13 @@ class SinkPlayer:
         with self._news:
             if self._closed:
                 return
+        # First, so that whoever is told of the failure finds it in the log.
+        self._logger.error("the session's speech is not played any more: %s", error)
+        with self._news:
             self._failure = error
             self._queue.clear()
             self._queued_bytes = 0
             self._news.notify_all()
-        self._logger.error("the session's speech is not played any more: %s", error)
 
 
 class PlayoutPlayer:
