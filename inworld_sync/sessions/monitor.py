@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
-from inworld_sync.errors import ClosedError
+from inworld_sync.transport.forks import Origin
 
 __all__ = ["Monitor"]
 
@@ -25,21 +24,17 @@ class Monitor(threading.Condition):
         self._shared_lock = threading.RLock()
         super().__init__(self._shared_lock)
         self._what = what
-        self._pid = os.getpid()
+        self._origin = Origin()
 
     @property
     def is_foreign(self) -> bool:
         """Whether this process is a forked child of the one that it belongs to."""
-        return os.getpid() != self._pid
+        return self._origin.is_foreign
 
     def part(self) -> threading.Condition:
         """Another condition on the same lock, so that a notification wakes only whom it is for."""
         return threading.Condition(self._shared_lock)
 
     def __enter__(self) -> bool:
-        if self.is_foreign:
-            raise ClosedError(
-                f"{self._what} was made by process {self._pid} and cannot be used in its forked "
-                f"child {os.getpid()}: make another there"
-            )
+        self._origin.require(self._what)
         return super().__enter__()

@@ -1,22 +1,46 @@
 """
-How often this process came about by a fork, so that what is inherited can tell.
+Which process something belongs to, so that what a forked child inherits can tell.
 
-Comparing a number costs a tenth of asking the system for the process, which a link would do for
-every message.
+Forks are counted, for comparing a number costs a tenth of asking the system for the process, which
+a link would do for every message.
 """
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["generation"]
+from inworld_sync.errors import ClosedError
+
+__all__ = ["Origin"]
 
 _generation = 0
 
 
-def generation() -> int:
-    """Give a number that differs between a process and those forked from it."""
-    return _generation
+class Origin:
+    """The process that something belongs to: the one that it was made in."""
+
+    __slots__ = ("_generation", "_pid")
+
+    def __init__(self) -> None:
+        self._pid, self._generation = os.getpid(), _generation
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process is a forked child of it."""
+        return _generation != self._generation
+
+    def require(self, what: str) -> None:
+        """
+        Go on only in the process itself.
+
+        Raises:
+            ClosedError: This is a forked child; *what* cannot be used in it.
+        """
+        if _generation != self._generation:
+            raise ClosedError(
+                f"{what} was opened by process {self._pid} and cannot be used "
+                f"in its forked child {os.getpid()}; open one in each process"
+            )
 
 
 def _forked() -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "PING",
     "PONG",
     "TEXT",
+    "Fragments",
     "FrameBuffer",
     "FrameError",
     "close_payload",
@@ -55,6 +56,40 @@ class FrameError(RemoteProtocolError):
     def __init__(self, message: str, code: int = 1002) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Fragments:
+    """The message whose fragments are coming, if there is one."""
+
+    def __init__(self) -> None:
+        self._joined: bytearray | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a message is under way."""
+        return self._joined is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of it has come."""
+        return 0 if self._joined is None else len(self._joined)
+
+    def join(self, first: int, payload: memoryview) -> memoryview | None:
+        """
+        Add a data frame; give the message that it ends, if it ends one.
+
+        Raises:
+            FrameError: It belongs to another message than the one under way.
+        """
+        if (first & 0x0F == CONTINUATION) is (self._joined is None):
+            raise FrameError("the server mixed up the fragments of two messages")
+        if self._joined is None:
+            self._joined = bytearray()
+        self._joined += payload
+        if not first & FIN:
+            return None
+        whole, self._joined = memoryview(self._joined), None
+        return whole
 
 
 class FrameBuffer:

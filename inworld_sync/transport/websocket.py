@@ -18,7 +18,6 @@ This file starts no thread. Its rules:
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -28,11 +27,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio.frame import build_frame
-from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, redact
+from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.forks import generation
+from inworld_sync.transport.forks import Origin
 from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by, refusal
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
@@ -80,7 +79,7 @@ class Link:
         self._options = options
         self._stream = opened.stream
         self._observers = Observers(options, name)
-        self._pid, self._generation = os.getpid(), generation()
+        self._origin = Origin()
         self._opened_at = time.monotonic()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -91,7 +90,7 @@ class Link:
         self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
         self._buffer = frames.FrameBuffer(options.max_message_bytes, opened.upgraded.received)
-        self._fragments: bytearray | None = None
+        self._fragments = frames.Fragments()
         self._messages_in = self._messages_out = 0
         self._bytes_in, self._bytes_out = len(opened.upgraded.received), 0
         self._pings = Pings()
@@ -152,10 +151,10 @@ class Link:
         Raises:
             ClosedError: The link was opened in another process.
         """
-        self._check_process()
+        self._origin.require(f"the connection {self.name}")
         try:
             while self.end is None:
-                frame = self._buffer.frame(0 if self._fragments is None else len(self._fragments))
+                frame = self._buffer.frame(self._fragments.size_bytes)
                 if frame is None:
                     self._fill()
                 elif (message := self._take(*frame)) is not None:
@@ -170,29 +169,21 @@ class Link:
 
     def _take(self, first: int, payload: memoryview) -> memoryview | None:
         """Take one frame; give the message that it ends, if it ends one."""
-        if first != _TEXT_FRAME or self._fragments is not None:
+        if first != _TEXT_FRAME or self._fragments.is_open:
             opcode = first & 0x0F
             if opcode >= frames.CLOSE:
                 self._take_control(opcode, payload)
                 return None
-            if not self._is_whole(first, payload):
+            whole = self._fragments.join(first, payload)
+            if whole is None:
                 return None
-            payload, self._fragments = memoryview(self._fragments or b""), None
+            payload = whole
         if not self._messages_in:
             self._observers.trace("first_message", time.monotonic() - self._opened_at)
         self._messages_in += 1
         if self._observers.records:
             self._observers.message("in", bytes(payload))
         return payload
-
-    def _is_whole(self, first: int, payload: memoryview) -> bool:
-        """Add a fragment to the message under way; say whether it is the last."""
-        if (first & 0x0F == frames.CONTINUATION) is (self._fragments is None):
-            raise frames.FrameError("the server mixed up the fragments of two messages")
-        if self._fragments is None:
-            self._fragments = bytearray()
-        self._fragments += payload
-        return bool(first & frames.FIN)
 
     def _fill(self) -> None:
         room = self._buffer.room()
@@ -236,7 +227,7 @@ class Link:
         Raises:
             ClosedError: The link was opened in another process.
         """
-        self._check_process()
+        self._origin.require(f"the connection {self.name}")
         self._is_writing = True
         with contextlib.suppress(Woken, OutboxShut):
             self._write_all()
@@ -345,7 +336,7 @@ class Link:
         self._put(Outgoing(frames.TEXT, bytes(frame), is_built=True), timeout)
 
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
-        self._check_process()
+        self._origin.require(f"the connection {self.name}")
         # A recorder is user code, and one that may not wait may hold a lock.
         borrows = (
             needs_room and not self._observers.records and len(item.payload) <= _WRITTEN_AT_ONCE
@@ -374,7 +365,7 @@ class Link:
             ClosedError: This side cut the link before.
             DeadlineExceeded: Something was still waiting after *timeout* seconds.
         """
-        self._check_process()
+        self._origin.require(f"the connection {self.name}")
         try:
             self._outbox.await_empty(timeout)
         except OutboxShut:
@@ -395,7 +386,7 @@ class Link:
             wait: False returns at once; the writer then ends the link after ``close_timeout``, or
                 after ``send_timeout`` if it is stalled.
         """
-        if generation() != self._generation:
+        if self._origin.is_foreign:
             return
         with self._lock:
             if self._closing is None and self.end is None:
@@ -416,7 +407,7 @@ class Link:
         Args:
             why: Kept as the reason of :attr:`end`.
         """
-        if generation() != self._generation:
+        if self._origin.is_foreign:
             return
         self._finish(LinkEnd(by="client", code=1006, reason=why))
         self._cut()
@@ -429,7 +420,7 @@ class Link:
         child's copies and leaves the connection alone.
         """
         self.abort("released")
-        if generation() == self._generation:
+        if not self._origin.is_foreign:
             # Else a sender could write to whatever gets the socket's number next.
             self._outbox.await_turn()
         self._opened.sock.close()
@@ -507,12 +498,3 @@ class Link:
 
     def _cause(self) -> Exception | None:
         return self._unsendable if self.end is None else self.end.error
-
-    # ---- help
-
-    def _check_process(self) -> None:
-        if generation() != self._generation:
-            raise ClosedError(
-                f"the connection {self.name} was opened by process {self._pid} and cannot be used "
-                f"in its forked child {os.getpid()}; open one in each process"
-            )
