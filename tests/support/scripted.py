@@ -6,12 +6,15 @@ import base64
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from inworld_sync import Inworld
 
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
+
+S = TypeVar("S")
 
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 
@@ -119,11 +122,14 @@ Script = Callable[[Service], None]
 
 
 @contextlib.contextmanager
-def scripted(*scripts: Script, **settings: Any) -> Iterator[Inworld]:
+def client_of(
+    service: Callable[[Peer, int], S], scripts: Sequence[Callable[[S], None]], settings: Any
+) -> Iterator[Inworld]:
     """
     Give a client of a server whose connections follow the scripts; the last serves all further.
 
     Args:
+        service: Makes the service's end of a connection.
         scripts: For the first connection, the second, and so on.
         settings: Of the client.
     """
@@ -134,12 +140,17 @@ def scripted(*scripts: Script, **settings: Any) -> Iterator[Inworld]:
         with lock:
             count += 1
             number = count
-        scripts[min(number, len(scripts)) - 1](Service(peer, number))
+        scripts[min(number, len(scripts)) - 1](service(peer, number))
 
     with serve(run) as server:
         url = f"ws://127.0.0.1:{server.port}"
         with Inworld(api_key=KEY, **{"base_url": url, **settings}) as client:
             yield client
+
+
+def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
+    """Give a client of a TTS service; see :func:`client_of`."""
+    return client_of(Service, scripts, settings)
 
 
 def obedient(service: Service) -> None:

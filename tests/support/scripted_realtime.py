@@ -7,15 +7,14 @@ import contextlib
 import itertools
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from inworld_sync import Inworld
 
-from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
-
-KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
+from support.peers import CLOSE, PING, PONG, TEXT, Peer
+from support.scripted import Left, client_of
 
 Event = dict[str, Any]
 
@@ -35,10 +34,6 @@ SESSION: Event = {
     "tools": [],
     "tool_choice": "auto",
 }
-
-
-class Left(EOFError):
-    """The client has said CLOSE."""
 
 
 class Service:
@@ -267,28 +262,9 @@ def merge(old: Event, new: Event) -> None:
 Script = Callable[[Service], None]
 
 
-@contextlib.contextmanager
-def realtime(*scripts: Script, **settings: Any) -> Iterator[Inworld]:
-    """
-    Give a client of a server whose connections follow the scripts; the last serves all further.
-
-    Args:
-        scripts: For the first connection, the second, and so on.
-        settings: Of the client.
-    """
-    lock, count = threading.Lock(), 0
-
-    def run(peer: Peer) -> None:
-        nonlocal count
-        with lock:
-            count += 1
-            number = count
-        scripts[min(number, len(scripts)) - 1](Service(peer, number))
-
-    with serve(run) as server:
-        url = f"ws://127.0.0.1:{server.port}"
-        with Inworld(api_key=KEY, **{"base_url": url, **settings}) as client:
-            yield client
+def realtime(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
+    """Give a client of a realtime service; see :func:`~support.scripted.client_of`."""
+    return client_of(Service, scripts, settings)
 
 
 def obedient(service: Service) -> None:

@@ -52,7 +52,8 @@ from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve
-from support.scripted_realtime import KEY, Event, Service, obedient, realtime
+from support.scripted import KEY
+from support.scripted_realtime import Event, Service, obedient, realtime
 
 
 def idle(service: Service) -> None:
