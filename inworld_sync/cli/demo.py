@@ -65,7 +65,9 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
             }
         )
         return
-    table = Table("word", "from ms", "to ms", title=f"{voice} at {where}")
+    # Not the table's title: rich would wrap it to the width of the table.
+    ERRORS.print(f"{voice} at {where}", soft_wrap=True, markup=False, highlight=False)
+    table = Table("word", "from ms", "to ms")
     for word in words:
         table.add_row(word.text, f"{word.start_ms:.0f}", f"{word.end_ms:.0f}")
     ERRORS.print(table)

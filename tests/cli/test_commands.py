@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -98,6 +99,7 @@ def test_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     assert 0 == done.status, done.err
     assert "first audio after" in done.out.decode()
+    assert re.match(r"Ashley at http://127\.0\.0\.1:\d+\n", done.err)
     with wave.open(str(path)) as file:
         assert file.getnframes() > 12_000
 

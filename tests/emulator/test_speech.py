@@ -13,6 +13,7 @@ from inworld_sync.emulator import Emulator, Voice
 from inworld_sync.emulator.synthesis import SpokenSentence, Synthesizer, default_synthesizer
 from inworld_sync.emulator.voices import VOICES
 
+from support.engines import needs_pocketsphinx
 from support.tts_client import TtsClient, audio_of, open_tts
 
 ASHLEY = VOICES[0]
@@ -234,6 +235,7 @@ SPOKEN = (
 )
 
 
+@needs_pocketsphinx
 def test_speech_is_understood(speech_server: Emulator) -> None:
     """A recognizer that has nothing to do with the voice understands nine words in ten."""
     import pocketsphinx

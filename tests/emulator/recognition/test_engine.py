@@ -13,6 +13,7 @@ from inworld_sync.emulator.recognition.protocols import HeardWord
 from inworld_sync.emulator.recognition.sphinx import SphinxRecognizer
 from inworld_sync.errors import ConfigError, DeadlineExceeded
 
+from support.engines import needs_pocketsphinx
 from support.scripted_ears import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
 
 # (language, is understood): none, English in its spellings, and others.
@@ -74,6 +75,7 @@ def test_best_recognizer():
     assert isinstance(open_recognizer(), Moonshine)
 
 
+@needs_pocketsphinx
 def test_fallback_recognizer(without, caplog):
     """Without Moonshine's weights PocketSphinx is taken, and the log says that it is worse."""
     without("moonshine_voice")

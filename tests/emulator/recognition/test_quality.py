@@ -16,6 +16,7 @@ from inworld_sync.emulator.recognition.events import (
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.recognition.turns import TurnSettings
 
+from support.engines import needs_pocketsphinx
 from support.sentences import SENTENCES, TWO_CITIES, word_errors, words_of
 from support.speech import noise, pcm_of, recording, say, silence
 
@@ -70,6 +71,7 @@ def test_human_speech(engine, name, text, bound):
     assert bound > errors / words
 
 
+@needs_pocketsphinx
 def test_word_times(heard):
     """Words of a stream begin where the synthesiser put them, within 40 ms on average."""
     differences = []

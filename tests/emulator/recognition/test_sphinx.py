@@ -12,6 +12,7 @@ from inworld_sync.emulator.recognition.sphinx import (
     spoken_forms,
 )
 
+from support.engines import needs_pocketsphinx
 from support.sentences import SENTENCES, words_of
 from support.speech import noise, pcm_of, say
 
@@ -42,6 +43,7 @@ def test_spoken_forms(written, spoken):
     assert spoken == spoken_forms(written)
 
 
+@needs_pocketsphinx
 def test_near_the_truth(aligner):
     """Words begin within 40 ms of where the synthesiser put them, on average, and never back."""
     differences = []
@@ -60,6 +62,7 @@ def test_near_the_truth(aligner):
     assert 40 > np.abs(np.array(differences) - bias).mean()
 
 
+@needs_pocketsphinx
 def test_unknown_words(aligner):
     """Names that no dictionary has are found between their neighbours."""
     spoken = say("Please ask Zbigniew Xochitl about the garden.")
@@ -70,6 +73,7 @@ def test_unknown_words(aligner):
     assert 200 > max(abs(span[0] - start) for span, start in zip(spans, starts, strict=True))
 
 
+@needs_pocketsphinx
 def test_words_without_sound(aligner):
     """A dash has its place and no length."""
     spans = aligner.align(say("Good night.").pcm, ["Good", "—", "night."])
@@ -77,6 +81,7 @@ def test_words_without_sound(aligner):
     assert spans[0][1] == spans[1][0] == spans[1][1] <= spans[2][0]
 
 
+@needs_pocketsphinx
 def test_misfit(aligner):
     """Far too many words for the sound, or none, are not aligned."""
     assert aligner.align(say("Yes.").pcm, SENTENCES[1].split() * 3) is None
@@ -84,6 +89,7 @@ def test_misfit(aligner):
     assert aligner.align(b"", ["yes"]) is None
 
 
+@needs_pocketsphinx
 def test_no_memory(aligner):
     """What was aligned before changes nothing."""
     spoken = say(SENTENCES[2])
@@ -96,6 +102,7 @@ def test_no_memory(aligner):
     assert first == aligner.align(spoken.pcm, words)
 
 
+@needs_pocketsphinx
 def test_bounded_dictionary(monkeypatch):
     """Words added to the dictionary are forgotten when they are too many."""
     monkeypatch.setattr(sphinx, "_MAX_ADDED_WORDS", 3)
@@ -107,6 +114,7 @@ def test_bounded_dictionary(monkeypatch):
         assert 4 >= len(aligner._added)
 
 
+@needs_pocketsphinx
 def test_recognizer():
     """It understands simple speech, with times and confidences."""
     spoken = say("Good morning, how are you?")
