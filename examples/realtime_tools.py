@@ -3,7 +3,15 @@
 import time
 from typing import Literal
 
-from inworld_sync import Interrupted, Inworld, NullSpeaker, Session, ToolAnswered, ToolCalled, tool
+from inworld_sync import (
+    Interrupted,
+    Inworld,
+    NullSpeaker,
+    Session,
+    ToolCalled,
+    ToolOutputSent,
+    tool,
+)
 
 PANTRY = {"eggs": 2, "flour": 500, "sugar": 80}
 
@@ -30,7 +38,7 @@ def kitchen_timer(minutes: int) -> dict[str, int]:
 def show(event: object) -> None:
     if isinstance(event, ToolCalled):
         print(f"  calls {event.call.name} with {event.call.arguments}")
-    elif isinstance(event, ToolAnswered):
+    elif isinstance(event, ToolOutputSent):
         print(f"  which gave {event.output} after {event.duration_ms:.0f} ms")
     elif isinstance(event, Interrupted):
         print(f"  cut after {sum(event.heard_ms.values()):.0f} ms were heard")
@@ -38,18 +46,18 @@ def show(event: object) -> None:
 
 session = Session(instructions="Help in the kitchen.", tools=[pantry_stock, kitchen_timer])
 with Inworld() as iw, iw.realtime.connect(session) as rt, NullSpeaker(24000) as speaker:
-    for kind in (ToolCalled, ToolAnswered, Interrupted):
+    for kind in (ToolCalled, ToolOutputSent, Interrupted):
         rt.on(kind, show)
     rt.play(speaker)  # or Speaker(); with rt.converse(Microphone(), Speaker()) the user speaks too
 
     for question in ("How many eggs are in the pantry?", "Set the kitchen timer to 7 minutes."):
         print("you:", question)
-        reply = rt.say(question)
+        reply = rt.send_message(question)
         print("reply:", "".join(reply.text_stream()))  # with what follows from the tools
         rt.drain(timeout=60)
 
     print("you: Count to ninety.")
-    reply = rt.say("Count to ninety.")
+    reply = rt.send_message("Count to ninety.")
     print("reply:", next(reply.text_stream()), "...")
     time.sleep(1.5)  # the user listens for a while, and has heard enough
     rt.interrupt()

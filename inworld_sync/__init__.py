@@ -113,11 +113,11 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
         Interrupted as Interrupted,
-        MessageUnreadable as MessageUnreadable,
+        InvalidMessage as InvalidMessage,
         ResponseStarted as ResponseStarted,
         SessionReconnected as SessionReconnected,
-        ToolAnswered as ToolAnswered,
         ToolCalled as ToolCalled,
+        ToolOutputSent as ToolOutputSent,
     )
     from inworld_sync.sessions.realtime.response import Response as Response
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
@@ -237,10 +237,10 @@ _HOMES = {
     "sessions.realtime.events": [
         "ApprovalRequested",
         "Interrupted",
-        "MessageUnreadable",
+        "InvalidMessage",
         "ResponseStarted",
         "SessionReconnected",
-        "ToolAnswered",
+        "ToolOutputSent",
         "ToolCalled",
     ],
     "sessions.realtime.response": ["Response"],

@@ -122,7 +122,7 @@ def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: 
     for text in filter(None, map(str.strip, texts)):
         if reply is not None and not waits:
             rt.interrupt()
-        reply = rt.say(text)
+        reply = rt.send_message(text)
         if waits:
             _hear_out(rt, reply, is_heard=is_heard)
     if reply is not None and not waits:

@@ -40,8 +40,8 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.realtime.events import (
     Interrupted,
     SessionReconnected,
-    ToolAnswered,
     ToolCalled,
+    ToolOutputSent,
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES
@@ -102,7 +102,7 @@ class Screen:
         rt.on(TextDelta, self._speak)
         rt.on(OutputItemDone, self._spoken)
         rt.on(ToolCalled, self._called)
-        rt.on(ToolAnswered, self._answered)
+        rt.on(ToolOutputSent, self._answered)
         rt.on(Interrupted, self._interrupted)
         rt.on(SessionReconnected, self._reconnected)
         rt.on(ErrorReported, self._failed)
@@ -178,7 +178,7 @@ class Screen:
         row = {"event": "tool_called", "name": call.name, "arguments": call.arguments}
         self._line("tool", f"{call.name} {call.arguments}", "bold magenta", row)
 
-    def _answered(self, event: ToolAnswered) -> None:
+    def _answered(self, event: ToolOutputSent) -> None:
         error = None if event.error is None else str(event.error)
         text = event.output if error is None else f"failed: {error}"
         row = {

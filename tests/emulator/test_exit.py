@@ -20,7 +20,7 @@ WORK = {
     "recognition of a whole recording": (
         "iw.stt.transcribe(speech * 100, sample_rate=16000, method='http', timeout=60)"
     ),
-    "conversation": "iw.realtime.connect().say('Count to 100').wait()",
+    "conversation": "iw.realtime.connect().send_message('Count to 100').wait()",
 }
 # It says when the engines are loaded and at work, and ends a moment later.
 SCRIPT = """

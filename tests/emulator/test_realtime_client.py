@@ -12,11 +12,11 @@ from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.models.realtime import (
     OFF,
+    InputSpeechStarted,
     OutputAudio,
     PcmFormat,
     ServerVad,
     Session,
-    SpeechStarted,
     UserTranscriptCompleted,
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
@@ -61,20 +61,22 @@ def transcripts_of(session: RealtimeSession) -> list[str]:
 
 def test_written_turns(session: RealtimeSession) -> None:
     """What was said is remembered, also by a reply of which only the text is held."""
-    assert "Nice to meet you, Alice." == "".join(session.say("My name is Alice.").text_stream())
-    reply = session.say("What is my name?").wait(PATIENCE_SECONDS)
+    assert "Nice to meet you, Alice." == "".join(
+        session.send_message("My name is Alice.").text_stream()
+    )
+    reply = session.send_message("What is my name?").wait(PATIENCE_SECONDS)
 
     assert ("completed", "Your name is Alice.") == (reply.status, reply.text)
 
 
 def test_interruption(session: RealtimeSession) -> None:
     """An interrupted reply is cancelled on both sides, and the next one is whole."""
-    reply = session.say("Count to 90.")
+    reply = session.send_message("Count to 90.")
     next(reply.text_stream())
     session.interrupt()
 
     assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
-    assert "enough." == session.say("Say enough.").wait(PATIENCE_SECONDS).text
+    assert "enough." == session.send_message("Say enough.").wait(PATIENCE_SECONDS).text
 
 
 def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
@@ -83,7 +85,7 @@ def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
     session.on(UserTranscriptCompleted, lambda event: heard.append(event.transcript))
     started = session.subscribe()
     session.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)
-    while not isinstance(event := started.get(PATIENCE_SECONDS), SpeechStarted):
+    while not isinstance(event := started.get(PATIENCE_SECONDS), InputSpeechStarted):
         pass
     while "The weather says: sunny in Oslo." not in transcripts_of(session):
         event = started.get(PATIENCE_SECONDS)
@@ -146,7 +148,7 @@ def test_quirks(quirk: dict[str, bool]) -> None:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:
             with iw.realtime.connect(session) as rt:
                 rt.cancel()  # refused, which is no error of the session
-                hello = rt.say("Hello!").wait(PATIENCE_SECONDS)
+                hello = rt.send_message("Hello!").wait(PATIENCE_SECONDS)
                 told = rt.subscribe()
                 rt.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)
                 answer = hello
@@ -183,6 +185,6 @@ def test_an_unexplained_failure() -> None:
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:
             with iw.realtime.connect() as rt:
-                rt.say("Hello!").wait(PATIENCE_SECONDS)
+                rt.send_message("Hello!").wait(PATIENCE_SECONDS)
                 with pytest.raises(ServiceError, match="gives no reason"):
-                    rt.say("Hello!").wait(PATIENCE_SECONDS)
+                    rt.send_message("Hello!").wait(PATIENCE_SECONDS)

@@ -51,7 +51,7 @@ def test_call(iw: Inworld, shop: str) -> None:
     """The tools are listed, one is called, and the reply says what it gave."""
     with iw.realtime.connect(session(shop, "never")) as rt:
         await_tools(rt)
-        reply = rt.say("Where is my order 42?").wait(PATIENCE_SECONDS)
+        reply = rt.send_message("Where is my order 42?").wait(PATIENCE_SECONDS)
         items = [entry.item for entry in rt.conversation]
 
     assert "The look up order says: order 42 is on its way." == reply.text
@@ -65,11 +65,11 @@ def test_failing_tool(iw: Inworld, shop: str) -> None:
     """A tool that raises is told as failed, with its words, and the session goes on."""
     with iw.realtime.connect(session(shop, "never")) as rt:
         await_tools(rt)
-        rt.say("Break things, please.").wait(PATIENCE_SECONDS)
+        rt.send_message("Break things, please.").wait(PATIENCE_SECONDS)
         [call] = [e.item for e in rt.conversation if isinstance(e.item, McpCall)]
         assert "it broke" in str(call.error)
 
-        assert "enough." == rt.say("Say enough.").wait(PATIENCE_SECONDS).text
+        assert "enough." == rt.send_message("Say enough.").wait(PATIENCE_SECONDS).text
 
 
 @pytest.mark.parametrize("approve", [True, False])
@@ -84,7 +84,7 @@ def test_approval(iw: Inworld, shop: str, approve: bool) -> None:
     with iw.realtime.connect(session(shop, "always"), on_approval=decide) as rt:
         await_tools(rt)
         events = rt.subscribe()
-        rt.say("Where is my order 42?").wait(PATIENCE_SECONDS)
+        rt.send_message("Where is my order 42?").wait(PATIENCE_SECONDS)
         while not isinstance(events.get(PATIENCE_SECONDS), ApprovalRequested):
             pass
         if approve:
@@ -93,7 +93,7 @@ def test_approval(iw: Inworld, shop: str, approve: bool) -> None:
                 while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
                     pass
         else:
-            assert "enough." == rt.say("Say enough.").wait(PATIENCE_SECONDS).text
+            assert "enough." == rt.send_message("Say enough.").wait(PATIENCE_SECONDS).text
         calls = [e.item for e in rt.conversation if isinstance(e.item, McpCall)]
 
     assert [("shop", "look_up_order")] == [(each.server_label, each.name) for each in asked]

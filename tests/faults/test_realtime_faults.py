@@ -21,7 +21,7 @@ from inworld_sync import (
     StreamEnded,
 )
 from inworld_sync.models.realtime import Message, Session
-from inworld_sync.sessions.realtime.events import MessageUnreadable, SessionReconnected
+from inworld_sync.sessions.realtime.events import InvalidMessage, SessionReconnected
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
@@ -181,7 +181,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
     """
     with realtime(give(REPLY[:count], end), obedient) as iw:
         with opened(iw) as rt:
-            reply = rt.say("Hello")
+            reply = rt.send_message("Hello")
             status, is_error = outcome(reply)
             next(
                 e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, SessionReconnected)
@@ -192,7 +192,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
             assert status in ("completed", "failed")
             assert is_error is (status == "failed")
             assert begun or not is_error
-            assert "You said more" == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+            assert "You said more" == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
 @pytest.mark.parametrize("count", CUTS)
@@ -200,7 +200,7 @@ def test_cut_for_good_after_each_message(count: int) -> None:
     """Where there is no other connection, everything that waits ends with the reason."""
     with realtime(give(REPLY[:count], hang_up)) as iw:
         with opened(iw, reconnect_timeout=0) as rt:
-            reply = rt.say("Hello")
+            reply = rt.send_message("Hello")
             ends: list[StreamEnded] = []
             rt.on(StreamEnded, ends.append)
             with pytest.raises(ConnectionLost):
@@ -209,7 +209,7 @@ def test_cut_for_good_after_each_message(count: int) -> None:
 
             assert (status, is_error) in (("failed", True), ("completed", False))
             with pytest.raises(ConnectionLost):
-                rt.say("more")
+                rt.send_message("more")
         assert 1 == len(ends)
 
 
@@ -242,7 +242,7 @@ def test_garbage_ends_the_session(payload: bytes, first: int) -> None:
         service.until_left()
 
     with realtime(script, obedient) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Hello")
+        reply = rt.send_message("Hello")
         with pytest.raises(InworldError) as caught:
             list(rt.events(timeout=PATIENCE_SECONDS))
 
@@ -301,12 +301,12 @@ def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
 
     with realtime(give(messages, rest)) as iw:
         with opened(iw) as rt:
-            reply = rt.say("Hello")
+            reply = rt.send_message("Hello")
             status, is_error = outcome(reply)
 
             assert status in ("completed", "failed", "incomplete")
             assert is_error or status == "completed"
-            assert "Well." == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+            assert "Well." == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
             assert rt.ended is None
 
 
@@ -333,10 +333,10 @@ def test_a_field_of_the_wrong_kind(value: Any) -> None:
 
     with realtime(give(messages, rest)) as iw:
         with opened(iw) as rt:
-            status, _ = outcome(rt.say("Hello"))
+            status, _ = outcome(rt.send_message("Hello"))
 
             assert status in ("completed", "failed", "incomplete", "cancelled")
-            assert "Well." == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+            assert "Well." == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -355,10 +355,10 @@ def test_any_order(seed: int) -> None:
 
     with realtime(give(messages, rest)) as iw:
         with opened(iw) as rt:
-            status, is_error = outcome(rt.say("Hello"))
+            status, is_error = outcome(rt.send_message("Hello"))
 
             assert ("completed", False) == (status, is_error)
-            assert "Well." == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+            assert "Well." == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
 def test_everything_twice() -> None:
@@ -381,7 +381,7 @@ def test_everything_twice() -> None:
 
     with realtime(give(messages, rest)) as iw:
         with opened(iw, counted) as rt:
-            reply = rt.say("Hello").wait(PATIENCE_SECONDS)
+            reply = rt.send_message("Hello").wait(PATIENCE_SECONDS)
             next(
                 e
                 for e in rt.events(timeout=PATIENCE_SECONDS)
@@ -396,7 +396,7 @@ def test_a_response_that_is_done_before_it_is_created() -> None:
     """A reply whose end comes first is over; what follows of it changes nothing."""
     messages = [REPLY[-1], REPLY[6], *REPLY[10:14]]
     with realtime(give(messages, lambda s: s.until_left())) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Hello").wait(PATIENCE_SECONDS)
+        reply = rt.send_message("Hello").wait(PATIENCE_SECONDS)
 
         assert ("completed", "") == (reply.status, reply.text)
 
@@ -466,7 +466,7 @@ def test_silence() -> None:
 
     settings = {"dead_after": 0.3, "ping_interval": 0.1}
     with realtime(silent, obedient, **settings) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Are you there?")
+        reply = rt.send_message("Are you there?")
 
         assert "You said Are you there?" == reply.wait(PATIENCE_SECONDS).text.strip()
         [event] = [
@@ -504,7 +504,7 @@ def test_closing_against_a_dead_service() -> None:
 
     with realtime(dead) as iw:
         rt = iw.realtime.connect()
-        rt.say("Hello")
+        rt.send_message("Hello")
         began = time.monotonic()
         rt.close()
 
@@ -544,7 +544,7 @@ def test_chaos(seed: int) -> None:
 
 def _use(iw: Inworld) -> None:
     with iw.realtime.connect(Session(tools=[now]), timeout=2, reconnect_timeout=1) as rt:
-        replies = [rt.say("Hello"), rt.respond()]
+        replies = [rt.send_message("Hello"), rt.respond()]
         rt.send_audio(bytes(48_000), timeout=1)
         rt.interrupt()
         rt.add(Message.user("x"))
@@ -554,4 +554,4 @@ def _use(iw: Inworld) -> None:
             except TimeoutError:
                 reply.cancel()
         for event in itertools.islice(rt.events(timeout=0.2), 30):
-            assert not isinstance(event, MessageUnreadable) or event.error
+            assert not isinstance(event, InvalidMessage) or event.error

@@ -32,8 +32,8 @@ from inworld_sync import (
     Session,
     SessionReconnected,
     Speech,
-    ToolAnswered,
     ToolCalled,
+    ToolOutputSent,
     WebSearchTool,
     tool,
 )
@@ -76,7 +76,7 @@ def settings() -> list[Session]:
 def conversation(iw: Inworld) -> None:
     with iw.realtime.connect(Session(), reconnect_timeout=0, barge_in=False) as rt:
         assert_type(rt, RealtimeSession)
-        reply = rt.say("Hello", ResponseConfig(output_modalities=["text"]))
+        reply = rt.send_message("Hello", ResponseConfig(output_modalities=["text"]))
         assert_type(reply, Response)
         assert_type(reply.text_stream(), Iterator[str])
         assert_type(reply.wait(5), Response)
@@ -111,8 +111,8 @@ def events(rt: RealtimeSession) -> None:
         elif isinstance(event, Interrupted):
             assert_type(event.heard_ms, Mapping[str, float])
         elif isinstance(event, ToolCalled):
-            assert_type(rt.answer(event.call.call_id, "done"), Response | None)
-        elif isinstance(event, ToolAnswered):
+            assert_type(rt.submit_tool_output(event.call.call_id, "done"), Response | None)
+        elif isinstance(event, ToolOutputSent):
             assert_type(event.error, Exception | None)
         elif isinstance(event, ApprovalRequested):
             rt.approve(event.request.id or "", approve=False)

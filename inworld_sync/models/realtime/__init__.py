@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         IdleTimeoutTriggered,
         InputAudioCleared,
         InputAudioCommitted,
+        InputSpeechStarted,
+        InputSpeechStopped,
         ItemAdded,
         ItemDeleted,
         ItemDone,
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
         RateLimitsUpdated,
         SessionCreated,
         SessionUpdated,
-        SpeechStarted,
-        SpeechStopped,
         TurnSuggested,
         TurnSuggestionRevoked,
         UserTranscriptCompleted,
@@ -160,10 +160,10 @@ if TYPE_CHECKING:
     )
     from inworld_sync.models.realtime.turns import (
         Eagerness,
+        InputTranscription,
         NoiseReduction,
         SemanticVad,
         ServerVad,
-        Transcription,
     )
 
 __all__ = [
@@ -207,7 +207,10 @@ __all__ = [
     "InputAudioCleared",
     "InputAudioCommitted",
     "InputImage",
+    "InputSpeechStarted",
+    "InputSpeechStopped",
     "InputText",
+    "InputTranscription",
     "Item",
     "ItemAdded",
     "ItemDeleted",
@@ -267,8 +270,6 @@ __all__ = [
     "SessionCreated",
     "SessionInfo",
     "SessionUpdated",
-    "SpeechStarted",
-    "SpeechStopped",
     "StatusDetails",
     "SteeringHandling",
     "SttTuning",
@@ -281,7 +282,6 @@ __all__ = [
     "ToolMode",
     "TranscriptDelta",
     "TranscriptDone",
-    "Transcription",
     "TruncateItem",
     "TtsTuning",
     "TurnSuggested",

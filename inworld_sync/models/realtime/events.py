@@ -24,6 +24,8 @@ __all__ = [
     "IdleTimeoutTriggered",
     "InputAudioCleared",
     "InputAudioCommitted",
+    "InputSpeechStarted",
+    "InputSpeechStopped",
     "ItemAdded",
     "ItemDeleted",
     "ItemDone",
@@ -34,8 +36,6 @@ __all__ = [
     "RateLimitsUpdated",
     "SessionCreated",
     "SessionUpdated",
-    "SpeechStarted",
-    "SpeechStopped",
     "TurnSuggested",
     "TurnSuggestionRevoked",
     "UserTranscriptCompleted",
@@ -68,7 +68,7 @@ class SessionUpdated(RealtimeEvent):
 
 
 @attrs.frozen
-class SpeechStarted(RealtimeEvent):
+class InputSpeechStarted(RealtimeEvent):
     """
     The user began to speak.
 
@@ -84,7 +84,7 @@ class SpeechStarted(RealtimeEvent):
 
 
 @attrs.frozen
-class SpeechStopped(RealtimeEvent):
+class InputSpeechStopped(RealtimeEvent):
     """
     The user ceased to speak.
 

@@ -20,10 +20,10 @@ from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
 from inworld_sync.models.realtime.tools import Tool, ToolChoice
 from inworld_sync.models.realtime.turns import (
+    InputTranscription,
     NoiseReduction,
     SemanticVad,
     ServerVad,
-    Transcription,
 )
 
 __all__ = [
@@ -153,8 +153,8 @@ class Session(Extensible):
     turn_detection: SemanticVad | ServerVad | Off | None = attrs.field(
         default=None, validator=checks.instance(SemanticVad, ServerVad, Off)
     )
-    transcription: Transcription | Off | None = attrs.field(
-        default=None, validator=checks.instance(Transcription, Off)
+    transcription: InputTranscription | Off | None = attrs.field(
+        default=None, validator=checks.instance(InputTranscription, Off)
     )
     noise_reduction: NoiseReduction | Off | None = attrs.field(
         default=None, validator=_noise_reduction

@@ -13,7 +13,7 @@ import attrs
 from inworld_sync.models import checks
 from inworld_sync.models.realtime.base import Extensible
 
-__all__ = ["Eagerness", "NoiseReduction", "SemanticVad", "ServerVad", "Transcription"]
+__all__ = ["Eagerness", "InputTranscription", "NoiseReduction", "SemanticVad", "ServerVad"]
 
 Eagerness: TypeAlias = Literal["low", "medium", "high", "auto"]
 NoiseReduction: TypeAlias = Literal["near_field", "far_field"]
@@ -66,7 +66,7 @@ class ServerVad(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class Transcription(Extensible):
+class InputTranscription(Extensible):
     """
     What writes down the user's speech.
 

@@ -24,7 +24,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import AudioDelta, BackchannelDelta, ErrorReported
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.dispatch import EventStream
-from inworld_sync.sessions.realtime.events import MessageUnreadable
+from inworld_sync.sessions.realtime.events import InvalidMessage
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object
 from inworld_sync.wire.realtime import events
@@ -44,7 +44,7 @@ __all__ = [
     "unfinished",
 ]
 
-Received: TypeAlias = RealtimeMessage | MessageUnreadable
+Received: TypeAlias = RealtimeMessage | InvalidMessage
 
 # The service's will, or this side's fault: another connection would end in the same way.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
@@ -185,7 +185,7 @@ def _with_sound(event: RealtimeMessage, sound: bytes | None) -> RealtimeMessage:
     return event
 
 
-def _unreadable(body: JsonObject, error: InworldError) -> MessageUnreadable:
+def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
     response = body.get("response")
     response_id = body.get("response_id")
     if response_id is None and isinstance(response, dict):
@@ -194,9 +194,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> MessageUnreadable:
     if not isinstance(error, RemoteProtocolError):
         cause, error = error, RemoteProtocolError(f"cannot read {name}: {error}")
         error.__cause__ = cause
-    return MessageUnreadable(
-        str(name), error, response_id if isinstance(response_id, str) else None
-    )
+    return InvalidMessage(str(name), error, response_id if isinstance(response_id, str) else None)
 
 
 # What the end of a connection means for its session.

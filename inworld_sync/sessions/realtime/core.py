@@ -56,7 +56,7 @@ from inworld_sync.sessions.realtime.connection import (
 from inworld_sync.sessions.realtime.desk import Approver, ToolDesk
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.events import (
-    MessageUnreadable,
+    InvalidMessage,
     ResponseStarted,
     SessionEvent,
     SessionReconnected,
@@ -251,7 +251,7 @@ class RealtimeCore(Line):
         """Follow one message of the service."""
         if connection is not self._connection or isinstance(event, SessionFault):
             return
-        if isinstance(event, MessageUnreadable):
+        if isinstance(event, InvalidMessage):
             self._follow_unreadable(event)
         elif isinstance(event, UnknownEvent):
             self.tell(event)
@@ -333,7 +333,7 @@ class RealtimeCore(Line):
         elif isinstance(event, BackchannelDone):
             self.speech.end_backchannel(event.backchannel_id)
 
-    def _follow_unreadable(self, event: MessageUnreadable) -> None:
+    def _follow_unreadable(self, event: InvalidMessage) -> None:
         self.options.logger.warning("%s: %s", self.name, event.error)
         self.replies.damage(event.response_id, event.error)
         self.tell(event)

@@ -27,8 +27,8 @@ from inworld_sync.sessions.realtime.calls import CallBatch, CallBook
 from inworld_sync.sessions.realtime.events import (
     ApprovalRequested,
     SessionEvent,
-    ToolAnswered,
     ToolCalled,
+    ToolOutputSent,
 )
 from inworld_sync.sessions.realtime.line import new_id
 from inworld_sync.sessions.realtime.tool_runner import ToolResult, ToolRunner, error_text
@@ -192,7 +192,7 @@ class ToolDesk:
             self.answer(result.call.call_id, result.output)
         with self._core.monitor:
             self._core.tell(
-                ToolAnswered(result.call, result.output, result.error, result.duration_ms)
+                ToolOutputSent(result.call, result.output, result.error, result.duration_ms)
             )
 
     def _note_approval(self, request: McpApprovalRequest) -> list[SessionEvent]:

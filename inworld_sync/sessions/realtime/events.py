@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ApprovalRequested",
     "Interrupted",
-    "MessageUnreadable",
+    "InvalidMessage",
     "ResponseStarted",
     "SessionEvent",
     "SessionReconnected",
     "SessionStream",
-    "ToolAnswered",
     "ToolCalled",
+    "ToolOutputSent",
 ]
 
 
@@ -71,7 +71,7 @@ class ToolCalled:
         call: Its name and arguments.
         response_id: The response that calls it.
         is_ours: Whether a function of this session runs and answers; else the application answers
-            with ``answer``.
+            with ``submit_tool_output``.
     """
 
     call: FunctionCall
@@ -80,7 +80,7 @@ class ToolCalled:
 
 
 @attrs.frozen
-class ToolAnswered:
+class ToolOutputSent:
     """
     The model was given what a function returned.
 
@@ -136,7 +136,7 @@ class SessionReconnected:
 
 
 @attrs.frozen
-class MessageUnreadable:
+class InvalidMessage:
     """
     A message of a known kind lacks what it must have; the session goes on without it.
 
@@ -157,10 +157,10 @@ SessionEvent: TypeAlias = (
     | UnknownEvent
     | ApprovalRequested
     | Interrupted
-    | MessageUnreadable
+    | InvalidMessage
     | SessionReconnected
     | ResponseStarted
-    | ToolAnswered
+    | ToolOutputSent
     | ToolCalled
 )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from inworld_sync.models.realtime import CancelResponse, RealtimeEvent, SpeechStarted
+from inworld_sync.models.realtime import CancelResponse, InputSpeechStarted, RealtimeEvent
 from inworld_sync.sessions.realtime.events import Interrupted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Interruption:
 
     def note(self, event: RealtimeEvent) -> None:
         """Follow a message; the monitor is held."""
-        if not (isinstance(event, SpeechStarted) and self._barge_in):
+        if not (isinstance(event, InputSpeechStarted) and self._barge_in):
             return
         if self._core.settings.is_interruptible:
             ids = self._begin()

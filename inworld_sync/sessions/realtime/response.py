@@ -69,9 +69,9 @@ class Response:
     """
     One reply, from its request to its one final state.
 
-    Made by ``say`` and ``respond`` of a session; those that the service begins by itself come with
-    :class:`ResponseStarted`. Its streams end when it is completed or cancelled, and raise when it
-    failed or is incomplete; :attr:`status` tells them apart.
+    ``send_message`` and ``respond`` of a session return it; a response that the service begins by
+    itself comes with :class:`ResponseStarted`. Its streams end when it is completed or cancelled,
+    and raise when it failed or is incomplete; :attr:`status` tells them apart.
 
     A reply that calls functions of the session goes on with what the model says to their outputs,
     for as many rounds as it takes: text, speech and the final state are those of all of it. To the

@@ -149,7 +149,7 @@ class RealtimeSession:
         self._core.update(session, Deadline(timeout, "updating the session"))
         return self.session
 
-    def say(self, text: str, config: ResponseConfig | None = None) -> Response:
+    def send_message(self, text: str, config: ResponseConfig | None = None) -> Response:
         """
         Say something as the user, in text, and have it responded to.
 
@@ -252,7 +252,7 @@ class RealtimeSession:
         else:
             self._core.send(command)
 
-    def answer(self, call_id: str, output: str) -> Response | None:
+    def submit_tool_output(self, call_id: str, output: str) -> Response | None:
         """
         Give the model the output of a function that the application runs by itself.
 

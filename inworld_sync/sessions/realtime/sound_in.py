@@ -23,10 +23,10 @@ from inworld_sync.models.realtime import (
     Float32Format,
     InputAudioCleared,
     InputAudioCommitted,
+    InputSpeechStarted,
+    InputSpeechStopped,
     MulawFormat,
     RealtimeEvent,
-    SpeechStarted,
-    SpeechStopped,
     UserTranscriptUpdated,
 )
 from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
@@ -65,11 +65,11 @@ class UserTurn:
 
     def note(self, event: RealtimeEvent) -> None:
         """Follow a message."""
-        if isinstance(event, SpeechStarted):
+        if isinstance(event, InputSpeechStarted):
             self.sent_ms, self.is_open = 0.0, True
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
             self.end()
-        if isinstance(event, (SpeechStarted, SpeechStopped, UserTranscriptUpdated)):
+        if isinstance(event, (InputSpeechStarted, InputSpeechStopped, UserTranscriptUpdated)):
             self._heard_at = time.monotonic()
 
     def end(self) -> None:

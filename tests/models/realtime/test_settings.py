@@ -54,7 +54,7 @@ REFUSED = [
     (rt.ServerVad, {"threshold": 1.01}, "threshold"),
     (rt.ServerVad, {"silence_duration_ms": -1}, "silence_duration_ms must be 0 or more ms"),
     (rt.ServerVad, {"silence_duration_ms": 0.5}, "silence_duration_ms must be an integer"),
-    (rt.Transcription, {"language": 1}, "language"),
+    (rt.InputTranscription, {"language": 1}, "language"),
     (rt.RetentionRatio, {"retention_ratio": 1.1}, "retention_ratio"),
     (rt.Prompt, {"id": " "}, "id must be a text"),
     (rt.FunctionTool, {"name": "a b"}, "1 to 64 letters"),

@@ -236,6 +236,6 @@ def test_one_talk_after_another() -> None:
     with NullSpeaker(RATE_HZ) as speaker, realtime(script) as iw, iw.realtime.connect() as rt:
         for _ in range(2):
             rt.converse(WavSource(recording()), speaker, hang_up_after=0.1)
-        rt.say("Still there?")
+        rt.send_message("Still there?")
 
     assert 2 == next(heard)

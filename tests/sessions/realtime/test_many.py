@@ -67,7 +67,9 @@ class Guest(threading.Thread):
             outputs = []
             for turn in range(1, TURNS + 1):
                 amount = self.number * turn
-                reply = rt.say(f"Add {amount} to the running total.").wait(PATIENCE_SECONDS)
+                reply = rt.send_message(f"Add {amount} to the running total.").wait(
+                    PATIENCE_SECONDS
+                )
                 outputs.append(f"guest {self.number} has {self.total}")
                 assert self.total == sum(self.number * each for each in range(1, turn + 1))
                 assert reply.text == f"The running total says: {outputs[-1]}."

@@ -32,7 +32,7 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.realtime.core import RealtimeCore
-from inworld_sync.sessions.realtime.events import SessionReconnected, ToolAnswered
+from inworld_sync.sessions.realtime.events import SessionReconnected, ToolOutputSent
 from inworld_sync.sessions.realtime.line import Phase
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
@@ -292,7 +292,7 @@ def test_a_reply_that_had_not_begun_is_asked_for_again() -> None:
         service.hang_up()
 
     with realtime(first, obedient) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Hello")
+        reply = rt.send_message("Hello")
 
         assert "You said Hello" == reply.wait(PATIENCE_SECONDS).text.strip()
 
@@ -307,11 +307,11 @@ def test_a_reply_under_way_has_failed() -> None:
         service.hang_up()
 
     with realtime(first, obedient) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Tell me a story")
+        reply = rt.send_message("Tell me a story")
         with pytest.raises(ConnectionLost):
             reply.wait(PATIENCE_SECONDS)
         # The new connection gives its replies the same names.
-        again = rt.say("Again")
+        again = rt.send_message("Again")
 
         assert ("failed", "Once upon") == (reply.status, reply.text)
         assert "You said Again" == again.wait(PATIENCE_SECONDS).text.strip()
@@ -326,7 +326,7 @@ def test_a_reply_that_waits_for_another_is_asked_for() -> None:
         service.hang_up()
 
     with realtime(first, obedient) as iw, iw.realtime.connect() as rt:
-        lost, waiting = rt.say("one"), rt.say("two")
+        lost, waiting = rt.send_message("one"), rt.send_message("two")
         with pytest.raises(ConnectionLost):
             lost.wait(PATIENCE_SECONDS)
 
@@ -343,13 +343,13 @@ def test_a_cancelled_request_stays_cancelled() -> None:
         service.hang_up()
 
     with realtime(first, obedient) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Hello")
+        reply = rt.send_message("Hello")
         reply.cancel()
         rt.clear_output()
         reconnected(rt)
 
         assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
-        assert "You said more" == rt.say("more").wait(PATIENCE_SECONDS).text.strip()
+        assert "You said more" == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
 # (whether the reply that calls is over before the loss).
@@ -390,14 +390,14 @@ def test_no_tool_runs_twice(is_over: bool) -> None:
         service.until_left()
 
     with realtime(first, second) as iw, iw.realtime.connect(Session(tools=[book])) as rt:
-        rt.say("Book seat 7")
+        rt.send_message("Book seat 7")
         while not runs:
             threading.Event().wait(0.001)
         rt.clear_output()
         events = rt.events(timeout=PATIENCE_SECONDS)
         answers = []
         for event in events:
-            if isinstance(event, ToolAnswered):
+            if isinstance(event, ToolOutputSent):
                 answers.append(event.output)
             if getattr(event, "type", "") == "ping":
                 break
@@ -566,7 +566,7 @@ def test_closing_while_it_reconnects() -> None:
         rt.close()
         took = time.monotonic() - began
         with pytest.raises(ClosedError):
-            rt.say("Hi")
+            rt.send_message("Hi")
 
     assert [("client", None)] == [(each.by, each.error) for each in ends]
     assert 2.0 > took

@@ -33,7 +33,7 @@ from inworld_sync.models.realtime import (
     ResponseDone,
     Session,
 )
-from inworld_sync.sessions.realtime.events import MessageUnreadable, ResponseStarted
+from inworld_sync.sessions.realtime.events import InvalidMessage, ResponseStarted
 from inworld_sync.sessions.realtime.response import Response
 
 from support.scripted_realtime import Event, Service, obedient, place, realtime, response
@@ -74,7 +74,7 @@ def test_text_as_it_comes() -> None:
         service.until_left()
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("Hi")
+        reply = rt.send_message("Hi")
         pieces = reply.text_stream(timeout=10)
         first = next(pieces)
         state = (reply.status, reply.text, reply.id)
@@ -88,7 +88,7 @@ def test_text_as_it_comes() -> None:
 def test_text_and_speech_apart() -> None:
     """Text and speech are taken each in its own time, none waits for the other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
-        reply = rt.say("one two")
+        reply = rt.send_message("one two")
         spoken = b"".join(chunk.pcm for chunk in reply.audio)
         written = "".join(reply.text_stream())
 
@@ -140,12 +140,12 @@ def test_speech_is_played(tmp_path: Path) -> None:
     """A reply plays on a speaker of its rate to its last sample, and on no other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
-            playback = rt.say("one").audio.play(speaker)
+            playback = rt.send_message("one").audio.play(speaker)
             playback.wait(10)
 
             assert (100.0, 2400) == (playback.heard_ms, speaker.heard_samples)
         with NullSpeaker(8000) as speaker, pytest.raises(AudioError, match=r"PcmFormat\(8000\)"):
-            rt.say("one").audio.play(speaker)
+            rt.send_message("one").audio.play(speaker)
 
 
 def test_interrupting_a_playback_cancels_its_reply() -> None:
@@ -609,7 +609,7 @@ def test_a_damaged_reply_does_not_end_well(message: Event) -> None:
         reply = rt.respond()
         with pytest.raises(InworldError, match=r"cannot read|expected"):
             reply.wait(10)
-        event = next(e for e in rt.events(timeout=10) if isinstance(e, MessageUnreadable))
+        event = next(e for e in rt.events(timeout=10) if isinstance(e, InvalidMessage))
 
         assert ("completed", "rest") == (reply.status, reply.text)
         assert (message["type"], "r1") == (event.type, event.response_id)

@@ -17,7 +17,7 @@ from inworld_sync.models.realtime import (
     Session,
     Usage,
 )
-from inworld_sync.sessions.realtime.events import ResponseStarted, ToolAnswered, ToolCalled
+from inworld_sync.sessions.realtime.events import ResponseStarted, ToolCalled, ToolOutputSent
 from inworld_sync.sessions.tools.function import tool
 
 from support.scripted_realtime import Service, realtime
@@ -65,7 +65,7 @@ def test_the_answer_belongs_to_the_reply() -> None:
     """Text, speech and the end of a reply are those of what the model says in the end."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
-        reply = rt.say("What time is it?")
+        reply = rt.send_message("What time is it?")
         text = "".join(reply.text_stream(PATIENCE_SECONDS))
         sound = b"".join(chunk.data for chunk in reply.audio.stream(PATIENCE_SECONDS))
 
@@ -185,7 +185,7 @@ def test_cancelling_while_a_function_runs() -> None:
         reply.cancel()
         assert ("cancelled", None) == (reply.wait(PATIENCE_SECONDS).status, reply.error)
         gate.may_return.set()
-        while not isinstance(events.get(PATIENCE_SECONDS), ToolAnswered):
+        while not isinstance(events.get(PATIENCE_SECONDS), ToolOutputSent):
             pass
         rt.clear_output()
         while not seen:
@@ -291,7 +291,7 @@ def test_who_goes_on_by_himself(session: Session) -> None:
         starts = []
         for event in iter(lambda: events.get(PATIENCE_SECONDS), None):
             if isinstance(event, ToolCalled) and not event.is_ours:
-                rt.answer(event.call.call_id, "noon")
+                rt.submit_tool_output(event.call.call_id, "noon")
             elif isinstance(event, ResponseStarted):
                 starts.append(event.response)
             elif isinstance(event, ResponseDone) and event.response.id == "resp_9":
@@ -331,8 +331,8 @@ def test_an_application_gets_what_follows() -> None:
     described = Session(tools=[FunctionTool(name="now")])
     with realtime(script(two_calls, answer)) as iw, iw.realtime.connect(described) as rt:
         reply = rt.respond().wait(PATIENCE_SECONDS)
-        assert rt.answer("c2", "noon") is None
-        following = rt.answer("c1", "noon")
+        assert rt.submit_tool_output("c2", "noon") is None
+        following = rt.submit_tool_output("c1", "noon")
         assert following is not None
         assert following is not reply
         following.wait(PATIENCE_SECONDS)

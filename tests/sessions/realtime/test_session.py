@@ -446,7 +446,7 @@ def test_raw_commands_are_followed_too() -> None:
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         rt.send(CreateItem(Message.user("raw")))
         rt.send(CreateResponse())
-        reply = rt.say("method").wait()
+        reply = rt.send_message("method").wait()
 
         assert "You said method" == reply.text.strip()
         assert 2 == sum(
@@ -722,7 +722,7 @@ def test_close_ends_everything_once() -> None:
         assert [("client", None)] == [(each.by, each.error) for each in ended]
         assert [] == [e for e in rt.events(timeout=1) if isinstance(e, ErrorReported)]
         for act in (
-            lambda: rt.say("Hi"),
+            lambda: rt.send_message("Hi"),
             lambda: rt.respond(),
             lambda: rt.send_audio(bytes(4800)),
             lambda: rt.update(Session(voice="x")),

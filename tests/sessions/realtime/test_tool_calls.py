@@ -24,8 +24,8 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.events import (
     ApprovalRequested,
-    ToolAnswered,
     ToolCalled,
+    ToolOutputSent,
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
@@ -165,7 +165,7 @@ def test_failures_are_reported(caplog: pytest.LogCaptureFixture) -> None:
         rt.respond()
         events = rt.events(timeout=PATIENCE_SECONDS)
         call = next(e for e in events if isinstance(e, ToolCalled))
-        answer = next(e for e in events if isinstance(e, ToolAnswered))
+        answer = next(e for e in events if isinstance(e, ToolOutputSent))
 
     assert ("broken", "r1", True) == (call.call.name, call.response_id, call.is_ours)
     assert isinstance(answer.error, ValueError)
@@ -388,7 +388,7 @@ def test_a_cancelled_reply_is_answered_and_not_continued() -> None:
     with realtime(script) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         rt.respond()
         assert answered.wait(PATIENCE_SECONDS)
-        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolAnswered))
+        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolOutputSent))
         rt.clear_output()
         while not seen:
             threading.Event().wait(0.001)
@@ -465,7 +465,7 @@ def test_a_service_that_is_to_continue_by_itself() -> None:
     session = Session(tools=[now], provider_data=ProviderData(auto_tool_response=True))
     with realtime(script) as iw, iw.realtime.connect(session) as rt:
         rt.respond()
-        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolAnswered))
+        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolOutputSent))
         rt.clear_output()
         while not seen:
             threading.Event().wait(0.001)
@@ -521,10 +521,10 @@ def test_an_application_that_answers_by_itself() -> None:
         rt.respond()
         call = next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolCalled))
         with pytest.raises(LocalProtocolError, match="no call 'c9'"):
-            rt.answer("c9", "?")
-        rt.answer(call.call.call_id, "from outside")
+            rt.submit_tool_output("c9", "?")
+        rt.submit_tool_output(call.call.call_id, "from outside")
         with pytest.raises(LocalProtocolError, match="no call 'c1'"):
-            rt.answer("c1", "again")
+            rt.submit_tool_output("c1", "again")
         assert run.done.wait(PATIENCE_SECONDS)
 
     assert (False, '{"x": 1}') == (call.is_ours, call.call.arguments)
@@ -680,7 +680,7 @@ def test_twenty_sessions_at_once() -> None:
             for step in range(1, 6):
                 replies = rt.subscribe()
                 rt.respond().wait(30)
-                while not isinstance(event := replies.get(30), ToolAnswered):
+                while not isinstance(event := replies.get(30), ToolOutputSent):
                     pass
                 texts = [event.output]
                 while getattr(event := replies.get(30), "type", "") != "response.done" or (

@@ -47,12 +47,12 @@ EVENTS = [
     (
         "input_audio_buffer.speech_started",
         {"audio_start_ms": 420, "item_id": "i1"},
-        rt.SpeechStarted(420, "i1"),
+        rt.InputSpeechStarted(420, "i1"),
     ),
     (
         "input_audio_buffer.speech_stopped",
         {"audio_end_ms": 900, "item_id": "i1"},
-        rt.SpeechStopped(900, "i1"),
+        rt.InputSpeechStopped(900, "i1"),
     ),
     (
         "input_audio_buffer.committed",

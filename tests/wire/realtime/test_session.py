@@ -83,7 +83,7 @@ SETTINGS = [
     ),
     ({"transcription": OFF}, "audio.input.transcription", None),
     (
-        {"transcription": rt.Transcription(model="m", language="en", prompt="p")},
+        {"transcription": rt.InputTranscription(model="m", language="en", prompt="p")},
         "audio.input.transcription",
         {"model": "m", "language": "en", "prompt": "p"},
     ),
@@ -411,7 +411,7 @@ def test_update_as_a_known_client_sends_it():
         output_modalities=["audio", "text"],
         input_format="g711_ulaw",
         output_format="g711_ulaw",
-        transcription=rt.Transcription(model="assemblyai/universal-streaming-multilingual"),
+        transcription=rt.InputTranscription(model="assemblyai/universal-streaming-multilingual"),
         turn_detection=rt.SemanticVad(
             eagerness="auto", create_response=True, interrupt_response=True
         ),
