@@ -146,7 +146,7 @@ def open_source(
     """
     require_whole("channels", channels, 1, MAX_CHANNELS)
     if from_hz is not None:
-        require_whole("sample_rate", from_hz, 1, MAX_HZ)
+        require_whole("sample_rate_hz", from_hz, 1, MAX_HZ)
     if isinstance(audio, AudioSource):
         return _ConvertedSource(audio, audio.sample_rate_hz, to_hz, 1)
     if isinstance(audio, (str, os.PathLike)):
@@ -180,7 +180,7 @@ def _open_raw(audio: AudioData, to_hz: int, from_hz: int, channels: int) -> Audi
 
 def _known(from_hz: int | None, what: str) -> int:
     if from_hz is None:
-        raise ConfigError(f"the sample rate of {what} is not known: pass sample_rate")
+        raise ConfigError(f"the sample rate of {what} is not known: pass sample_rate_hz")
     return from_hz
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "AssemblyAiConfig",
     "GroqConfig",
     "InworldSttConfig",
+    "PartialTranscript",
     "Reconnected",
     "SonioxConfig",
     "SonioxContext",
@@ -34,7 +35,6 @@ __all__ = [
     "Transcript",
     "Transcription",
     "Turn",
-    "UnfinishedTranscript",
     "VoiceProfile",
     "VoiceProfileConfig",
     "VoiceTrait",
@@ -263,12 +263,12 @@ class TranscribeSettings(TypedDict, total=False):
     """
     The attributes of :class:`TranscribeConfig`, as keyword arguments.
 
-    Without ``channels``: audio is mixed to one before it is sent.
+    Without ``channels``, since audio is mixed to one channel before it is sent, and without
+    ``sample_rate_hz``, which in a call is the rate of the audio that the caller has.
     """
 
     model: str
     encoding: SttEncoding | str
-    sample_rate_hz: int
     language: str | None
     inactivity_timeout_seconds: int | None
     end_of_turn_confidence_threshold: float | None
@@ -467,7 +467,7 @@ class Transcript:
 
 
 @attrs.frozen
-class UnfinishedTranscript:
+class PartialTranscript:
     """
     What is left when a stream fails: the ``partial`` of its error.
 

@@ -164,7 +164,7 @@ def test_blocks():
 @pytest.mark.parametrize("audio", [PCM, SAMPLES], ids=["bytes", "array"])
 def test_unknown_rate(audio):
     """Raw sound without a rate is refused, and the error names the argument."""
-    with pytest.raises(ConfigError, match=r"pass sample_rate$"):
+    with pytest.raises(ConfigError, match=r"pass sample_rate_hz$"):
         open_source(audio, to_hz=RATE_HZ)
 
 

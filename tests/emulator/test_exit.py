@@ -18,7 +18,7 @@ WORK = {
     "synthesis": "iw.tts.synthesize(TEXT * 30)",
     "recognition": "iw.stt.stream(max_chunks_per_second=2000).feed(speech * 100)",
     "recognition of a whole recording": (
-        "iw.stt.transcribe(speech * 100, sample_rate=16000, method='http', timeout=60)"
+        "iw.stt.transcribe(speech * 100, sample_rate_hz=16000, method='http', timeout=60)"
     ),
     "conversation": "iw.realtime.connect().send_message('Count to 100').wait()",
 }
@@ -32,7 +32,7 @@ threading.excepthook = lambda arguments: None
 TEXT = "The museum opens at ten and closes at six in the evening. "
 iw = Inworld(local=True)
 speech = bytes(iw.tts.synthesize(TEXT, audio=AudioConfig("PCM", 16000)).pcm)
-iw.stt.transcribe(speech, sample_rate=16000, method="http")
+iw.stt.transcribe(speech, sample_rate_hz=16000, method="http")
 for _ in range(3):
     threading.Thread(target=lambda: {work}, daemon=True).start()
 time.sleep({seconds})

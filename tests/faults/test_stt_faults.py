@@ -314,7 +314,7 @@ def test_unsent_audio_can_be_transcribed():
         with pytest.raises(InvalidRequestError) as caught:
             transcribe(iw, pcm)
         left = caught.value.partial
-        rest = iw.stt.transcribe(left.pcm, sample_rate=left.sample_rate_hz)
+        rest = iw.stt.transcribe(left.pcm, sample_rate_hz=left.sample_rate_hz)
 
     assert said == f"{left.transcript.text} {rest.text}"
 

@@ -8,11 +8,11 @@ from inworld_sync import (
     ConnectError,
     InvalidRequestError,
     Inworld,
+    PartialTranscript,
     Reconnected,
     RemoteProtocolError,
     ServiceError,
     TransportError,
-    UnfinishedTranscript,
 )
 from inworld_sync.emulator import Emulator, FaultKind
 from inworld_sync.emulator.recognition.engine import SpeechEngine
@@ -145,7 +145,7 @@ def test_ending(iw, server, message_count, fault):
             stream(iw)
 
         left = caught.value.partial
-        assert isinstance(left, UnfinishedTranscript)
+        assert isinstance(left, PartialTranscript)
         assert (RATE_HZ, len(PCM)) == (left.sample_rate_hz, left.start_ms * 32 + len(left.pcm))
         rest, _ = stream(iw, left.pcm)
         assert SAID == f"{left.transcript.text} {rest}".replace(".", "").strip(), after

@@ -33,13 +33,13 @@ from inworld_sync import (
 def recordings(iw: Inworld, source: AudioSource, pieces: Iterator[bytes]) -> None:
     assert_type(iw.stt.transcribe("call.wav", language="en-US"), Transcript)
     iw.stt.transcribe(Path("call.flac"), method="http", prompts=["Inworld"])
-    iw.stt.transcribe(bytes(2), sample_rate=16000, channels=2)
-    iw.stt.transcribe(bytearray(2), sample_rate=16000)
-    iw.stt.transcribe(memoryview(b"ab"), sample_rate=16000)
-    iw.stt.transcribe(np.zeros(10, np.int16), sample_rate=8000)
-    iw.stt.transcribe(np.zeros((10, 2), np.float32), sample_rate=48000)
-    iw.stt.transcribe(np.zeros(10), sample_rate=48000)
-    iw.stt.transcribe(pieces, sample_rate=16000, realtime=True, on_transcript=print)
+    iw.stt.transcribe(bytes(2), sample_rate_hz=16000, channels=2)
+    iw.stt.transcribe(bytearray(2), sample_rate_hz=16000)
+    iw.stt.transcribe(memoryview(b"ab"), sample_rate_hz=16000)
+    iw.stt.transcribe(np.zeros(10, np.int16), sample_rate_hz=8000)
+    iw.stt.transcribe(np.zeros((10, 2), np.float32), sample_rate_hz=48000)
+    iw.stt.transcribe(np.zeros(10), sample_rate_hz=48000)
+    iw.stt.transcribe(pieces, sample_rate_hz=16000, realtime=True, on_transcript=print)
     iw.stt.transcribe(source, config=TranscribeConfig(model="soniox/stt-rt-v5"), timeout=5)
 
 
@@ -54,7 +54,7 @@ def transcripts(transcript: Transcript) -> None:
 
 def streams(iw: Inworld, source: AudioSource) -> None:
     stream = iw.stt.stream(
-        sample_rate=48000,
+        sample_rate_hz=48000,
         channels=2,
         overflow="drop_oldest",
         max_waiting_bytes=64_000,
@@ -91,7 +91,7 @@ def streams(iw: Inworld, source: AudioSource) -> None:
 
 def wrong(iw: Inworld) -> None:
     iw.stt.stream(overflow="wait")  # type: ignore[arg-type]
-    iw.stt.stream(sample_rate="16000")  # type: ignore[arg-type]
+    iw.stt.stream(sample_rate_hz="16000")  # type: ignore[arg-type]
     iw.stt.transcribe(5)  # type: ignore[arg-type]
     iw.stt.transcribe("a.wav", method="ftp")  # type: ignore[arg-type]
     iw.stt.transcribe("a.wav", colour="red")  # type: ignore[call-arg]

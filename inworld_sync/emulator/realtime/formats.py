@@ -39,11 +39,11 @@ class AudioFormat:
 
     Attributes:
         type: Such as ``audio/pcm``.
-        rate_hz: Samples a second.
+        sample_rate_hz: Samples a second.
     """
 
     type: str = "audio/pcm"
-    rate_hz: int = _DEFAULT_HZ
+    sample_rate_hz: int = _DEFAULT_HZ
 
     @property
     def is_known(self) -> bool:
@@ -64,7 +64,7 @@ class AudioFormat:
         """Write it as the service does: always an object, with a rate unless it is fixed."""
         if self.is_g711 or not self.is_known:
             return {"type": self.type}
-        return {"type": self.type, "rate": self.rate_hz}
+        return {"type": self.type, "rate": self.sample_rate_hz}
 
     def from_speech(self, audio: bytes) -> bytes:
         """Turn what the voice gave into this format."""

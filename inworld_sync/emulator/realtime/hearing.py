@@ -80,7 +80,7 @@ class Ears:
         self._config = config
         self._settings = turn_settings(config)
         self._reader = SampleReader(config.input_format)
-        self._resampler = Resampler(config.input_format.rate_hz, SAMPLE_RATE_HZ)
+        self._resampler = Resampler(config.input_format.sample_rate_hz, SAMPLE_RATE_HZ)
         self._listener: Listener | None = None
         self._listener_began_ms = 0
         self._heard_bytes = 0
@@ -105,7 +105,7 @@ class Ears:
         settings = turn_settings(config)
         if config.input_format != old.input_format:
             self._reader = SampleReader(config.input_format)
-            self._resampler = Resampler(config.input_format.rate_hz, SAMPLE_RATE_HZ)
+            self._resampler = Resampler(config.input_format.sample_rate_hz, SAMPLE_RATE_HZ)
         if settings.is_manual != self._settings.is_manual:
             self._drop()
         self._settings = settings

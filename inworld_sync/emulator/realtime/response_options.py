@@ -158,7 +158,7 @@ def _voice(asked: Mapping[str, object], config: SessionConfig, settings: Setting
     if config.openai:
         wanted = checks.inner(checks.inner(asked, "audio"), "output").get("voice") or wanted
     audio_format = config.output_format
-    encoding, rate_hz = audio_format.speech_encoding, audio_format.rate_hz
+    encoding, rate_hz = audio_format.speech_encoding, audio_format.sample_rate_hz
     return speaking_voice(config, settings, encoding, rate_hz, wanted)
 
 

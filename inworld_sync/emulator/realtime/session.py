@@ -172,7 +172,7 @@ class Session:
             if part["type"] == "input_audio" and part.get("audio") and not part.get("transcript"):
                 audio = decode_base64(part["audio"], "item.content.audio")
                 audio_format = self._config.input_format
-                resampler = Resampler(audio_format.rate_hz, SAMPLE_RATE_HZ)
+                resampler = Resampler(audio_format.sample_rate_hz, SAMPLE_RATE_HZ)
                 pcm = resampler.feed(SampleReader(audio_format).feed(audio)) + resampler.finish()
                 words = self.backend.speech_engine.recognize(pcm)
                 text = " ".join(word.text for word in words)

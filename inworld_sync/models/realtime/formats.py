@@ -42,13 +42,13 @@ class PcmFormat:
     16-bit little-endian mono PCM.
 
     Attributes:
-        rate_hz: 8000, 16000, 24000, 32000, 44100 or 48000.
+        sample_rate_hz: 8000, 16000, 24000, 32000, 44100 or 48000.
     """
 
     type: ClassVar[str] = "audio/pcm"
     bytes_per_sample: ClassVar[int] = 2
 
-    rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ, validator=_pcm_rate)
+    sample_rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ, validator=_pcm_rate)
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ class MulawFormat:
 
     type: ClassVar[str] = "audio/pcmu"
     bytes_per_sample: ClassVar[int] = 1
-    rate_hz: ClassVar[int] = 8000
+    sample_rate_hz: ClassVar[int] = 8000
 
 
 @attrs.frozen
@@ -66,7 +66,7 @@ class AlawFormat:
 
     type: ClassVar[str] = "audio/pcma"
     bytes_per_sample: ClassVar[int] = 1
-    rate_hz: ClassVar[int] = 8000
+    sample_rate_hz: ClassVar[int] = 8000
 
 
 @attrs.frozen
@@ -75,13 +75,15 @@ class Float32Format:
     32-bit little-endian float mono samples.
 
     Attributes:
-        rate_hz: 8000 to 48000.
+        sample_rate_hz: 8000 to 48000.
     """
 
     type: ClassVar[str] = "audio/float32"
     bytes_per_sample: ClassVar[int] = 4
 
-    rate_hz: int = attrs.field(default=DEFAULT_RATE_HZ, validator=checks.whole(8000, 48000, " Hz"))
+    sample_rate_hz: int = attrs.field(
+        default=DEFAULT_RATE_HZ, validator=checks.whole(8000, 48000, " Hz")
+    )
 
 
 AudioFormat: TypeAlias = PcmFormat | MulawFormat | AlawFormat | Float32Format
@@ -114,7 +116,7 @@ def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> Audi
     >>> audio_format("g711_ulaw")
     MulawFormat()
     >>> audio_format({"type": "audio/pcm", "rate": 16000})
-    PcmFormat(rate_hz=16000)
+    PcmFormat(sample_rate_hz=16000)
     """
     if value is None or isinstance(value, (PcmFormat, MulawFormat, AlawFormat, Float32Format)):
         return value
@@ -136,13 +138,13 @@ def _from_object(value: Mapping[str, object]) -> AudioFormat:
             f"a format's type must be {_STRINGS[name]}, got {name!r}: the service accepts the older"
             " name inside an object and then sends no audio"
         )
-    rate_hz = value.get("rate", DEFAULT_RATE_HZ)
-    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int):
-        raise ConfigError(f"a format's rate must be an integer in Hz, got {rate_hz!r}")
-    return _from_type(name, rate_hz)
+    sample_rate_hz = value.get("rate", DEFAULT_RATE_HZ)
+    if isinstance(sample_rate_hz, bool) or not isinstance(sample_rate_hz, int):
+        raise ConfigError(f"a format's rate must be an integer in Hz, got {sample_rate_hz!r}")
+    return _from_type(name, sample_rate_hz)
 
 
-def _from_type(name: str, rate_hz: int) -> AudioFormat:
+def _from_type(name: str, sample_rate_hz: int) -> AudioFormat:
     if name in _G711:
         return _G711[name]
-    return PcmFormat(rate_hz) if name == PcmFormat.type else Float32Format(rate_hz)
+    return PcmFormat(sample_rate_hz) if name == PcmFormat.type else Float32Format(sample_rate_hz)

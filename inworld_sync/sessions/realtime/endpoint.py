@@ -79,7 +79,7 @@ class RealtimeEndpoint:
     def timebase(self, output_format: AudioFormat) -> AudioFormat:
         """The format by whose clock this service reads the milliseconds of a cut."""
         if not self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
-            return PcmFormat(output_format.rate_hz)
+            return PcmFormat(output_format.sample_rate_hz)
         return output_format
 
 

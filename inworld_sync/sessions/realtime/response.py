@@ -219,7 +219,7 @@ class ResponseAudio:
     @property
     def sample_rate_hz(self) -> int:
         """Samples a second."""
-        return self._owner.output_format.rate_hz
+        return self._owner.output_format.sample_rate_hz
 
     def __iter__(self) -> Iterator[AudioChunk]:
         return self.stream()
@@ -237,7 +237,7 @@ class ResponseAudio:
                 event.item_id,
                 bytes(pcm_of(event.audio, audio_format)),
                 AudioEncoding.PCM,
-                audio_format.rate_hz,
+                audio_format.sample_rate_hz,
                 position_ms,
             )
             position_ms += chunk.duration_ms or 0.0

@@ -92,10 +92,10 @@ class _Frames:
 
     def __init__(self, audio_format: AudioFormat, from_hz: int, channels: int) -> None:
         self.made_for = (audio_format, from_hz, channels)
-        self._rate_hz = audio_format.rate_hz
+        self._rate_hz = audio_format.sample_rate_hz
         self._is_float = isinstance(audio_format, Float32Format)
-        self._input = AudioInput(from_hz, audio_format.rate_hz, channels)
-        self._block_bytes = audio_format.rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
+        self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
+        self._block_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
         self._held = bytearray()
         self._builder = FrameBuilder(APPEND_HEAD, APPEND_TAIL, _form(audio_format))
 
@@ -152,7 +152,7 @@ class SoundIn:
             with self._core.monitor:
                 self._core.require_open()
                 audio_format = self._core.settings.input_format
-            made_for = (audio_format, sample_rate_hz or audio_format.rate_hz, channels)
+            made_for = (audio_format, sample_rate_hz or audio_format.sample_rate_hz, channels)
             frames = self._frames
             if frames is None or frames.made_for != made_for:
                 self._finish(timeout)

@@ -177,7 +177,7 @@ class SpeechOut:
 
         def push() -> None:
             pcm = pcm_of(audio, audio_format)
-            while not self._push(player, epoch, item_id, pcm, audio_format.rate_hz, end=end):
+            while not self._push(player, epoch, item_id, pcm, audio_format.sample_rate_hz, end=end):
                 with self._monitor:
                     self._monitor.wait(_FULL_SECONDS)
 
@@ -250,7 +250,7 @@ class SpeechOut:
             for each in responses:
                 heard.update(each.clear())
             with self._monitor:
-                rate_hz = self._format.rate_hz
+                rate_hz = self._format.sample_rate_hz
                 for item_id, each_ms in (heard_ms or {}).items():
                     heard[item_id] = round(each_ms * rate_hz / 1000.0)
                 return self._measured(heard, rate_hz)

@@ -32,10 +32,10 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import (
+    PartialTranscript,
     Reconnected,
     SttUsage,
     TranscribeConfig,
-    UnfinishedTranscript,
 )
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.dispatch import EventStream
@@ -458,7 +458,7 @@ class Delivery:
             if error is not None:
                 error = fresh(error)
                 self._rewind()
-                error.partial = UnfinishedTranscript(
+                error.partial = PartialTranscript(
                     self._log.transcript,
                     self._tape.rest(),
                     round(self._ms(self._tape.start)),

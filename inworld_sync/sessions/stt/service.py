@@ -58,7 +58,7 @@ class Stt:
     def stream(
         self,
         *,
-        sample_rate: int = 16000,
+        sample_rate_hz: int = 16000,
         channels: int = 1,
         on_transcript: Callable[[Transcription], object] | None = None,
         overflow: Overflow = "block",
@@ -73,7 +73,7 @@ class Stt:
         Begin a live transcription.
 
         Args:
-            sample_rate: Samples a second of the audio that will be given, 1 to 768000.
+            sample_rate_hz: Samples a second of the audio that will be given, 1 to 768000.
             channels: Samples a frame of it, mixed to one.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
                 final, on the stream's own thread; ``str()`` of one is its text.
@@ -86,8 +86,8 @@ class Stt:
             max_chunks_per_second: Messages of 100 ms of audio that are sent in a second.
             config: All settings in one value; *settings* are changes to it.
             timeout: Seconds to connect; None takes ``connect_timeout``.
-            settings: As the attributes of :class:`~inworld_sync.TranscribeConfig`.
-                ``sample_rate_hz`` is what the audio is converted to.
+            settings: As the attributes of :class:`~inworld_sync.TranscribeConfig`. The client
+                converts audio to the ``sample_rate_hz`` of *config*.
 
         Raises:
             ConfigError: A setting makes no sense.
@@ -102,7 +102,7 @@ class Stt:
                 max_waiting_bytes=max_waiting_bytes,
                 max_reconnects=max_reconnects,
             ),
-            sample_rate,
+            sample_rate_hz,
             channels,
             on_transcript,
             timeout,
@@ -112,7 +112,7 @@ class Stt:
         self,
         audio: AudioLike,
         *,
-        sample_rate: int | None = None,
+        sample_rate_hz: int | None = None,
         channels: int = 1,
         method: Literal["stream", "http"] = "stream",
         realtime: bool = False,
@@ -129,7 +129,7 @@ class Stt:
                 PyAV reads; raw 16-bit PCM as bytes, or the path of a ``.pcm`` or ``.raw`` file; an
                 array of int16 or of floats in [-1, 1]; a source; or an iterable of raw PCM or
                 arrays.
-            sample_rate: Of raw PCM and arrays, which do not know it.
+            sample_rate_hz: Of raw PCM and arrays, which do not know it.
             channels: Of raw PCM.
             method: ``stream`` sends it over a WebSocket and survives a lost connection; ``http``
                 sends it as one request of at most 16 MB, eight minutes, and gives one turn.
@@ -143,14 +143,14 @@ class Stt:
 
         Raises:
             AudioError: It is no sound, or of a kind that nothing installed can decode.
-            ConfigError: A setting makes no sense, or *sample_rate* is missing.
+            ConfigError: A setting makes no sense, or *sample_rate_hz* is missing.
             OSError: The file cannot be read.
             InworldError: The transcript is not complete; ``partial`` holds an
-                :class:`~inworld_sync.UnfinishedTranscript`.
+                :class:`~inworld_sync.PartialTranscript`.
         """
         config = _streamed(config, settings)
         source = open_source(
-            audio, to_hz=config.sample_rate_hz, from_hz=sample_rate, channels=channels
+            audio, to_hz=config.sample_rate_hz, from_hz=sample_rate_hz, channels=channels
         )
         with contextlib.closing(source):
             if method == "http":
@@ -173,13 +173,13 @@ class Stt:
         self,
         config: TranscribeConfig,
         delivery_settings: DeliverySettings,
-        sample_rate: int,
+        sample_rate_hz: int,
         channels: int,
         on_transcript: Callable[[Transcription], object] | None,
         timeout: float | None = None,
     ) -> SttStream:
         delivery = Delivery(self._connector, config, delivery_settings)
-        stream = SttStream(delivery, config, sample_rate, channels)
+        stream = SttStream(delivery, config, sample_rate_hz, channels)
         delivery.open(timeout)
         self._connector.adopt(delivery)
         if on_transcript is not None:

@@ -53,7 +53,7 @@ class SttStream:
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._input_lock = threading.Lock()
-        require_whole("sample_rate", sample_rate_hz, 1, MAX_HZ)
+        require_whole("sample_rate_hz", sample_rate_hz, 1, MAX_HZ)
         self._input = self._new_input()
 
     # Audio in.

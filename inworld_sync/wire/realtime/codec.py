@@ -57,8 +57,8 @@ from inworld_sync.wire.codec import Codec, JsonObject, camel
 __all__ = ["CODEC", "plain"]
 
 _RENAMES = {
-    PcmFormat: {"rate_hz": "rate"},
-    Float32Format: {"rate_hz": "rate"},
+    PcmFormat: {"sample_rate_hz": "rate"},
+    Float32Format: {"sample_rate_hz": "rate"},
     ProviderData: {"text_generation": "text_generation_config"},
     SttTuning: {
         "min_end_of_turn_silence_ms": "min_end_of_turn_silence",

@@ -40,7 +40,7 @@ class SpokenItems:
 
     def __init__(self, output_format: AudioFormat) -> None:
         is_g711 = isinstance(output_format, (MulawFormat, AlawFormat))
-        self._timebase_hz = _G711_TIMEBASE_HZ if is_g711 else output_format.rate_hz
+        self._timebase_hz = _G711_TIMEBASE_HZ if is_g711 else output_format.sample_rate_hz
         self._items: dict[str, _Spoken] = {}
 
     def __len__(self) -> int:

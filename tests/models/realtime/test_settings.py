@@ -81,9 +81,9 @@ REFUSED = [
     (rt.TextGeneration, {"top_p": 1.1}, "top_p"),
     (rt.ProviderData, {"stt": {"prompt": "x"}}, "stt must be SttTuning"),
     (rt.ProviderData, {"metadata": {"a": 1}}, "metadata"),
-    (rt.PcmFormat, {"rate_hz": 22050}, "rate_hz must be one of 8000"),
-    (rt.PcmFormat, {"rate_hz": 24000.0}, "rate_hz"),
-    (rt.Float32Format, {"rate_hz": 7999}, "rate_hz"),
+    (rt.PcmFormat, {"sample_rate_hz": 22050}, "sample_rate_hz must be one of 8000"),
+    (rt.PcmFormat, {"sample_rate_hz": 24000.0}, "sample_rate_hz"),
+    (rt.Float32Format, {"sample_rate_hz": 7999}, "sample_rate_hz"),
 ]
 
 
@@ -124,7 +124,7 @@ NO_FORMATS = [
     ({"type": "audio/opus"}, "such as audio/pcm"),
     ({"rate": 8000}, "such as audio/pcm"),
     ({"type": "audio/pcm", "rate": "24000"}, "integer in Hz"),
-    ({"type": "audio/pcm", "rate": 11025}, "rate_hz must be one of"),
+    ({"type": "audio/pcm", "rate": 11025}, "sample_rate_hz must be one of"),
     ("mp3", "must be one of pcm16"),
     (24000, "PcmFormat"),
 ]
@@ -146,10 +146,10 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("form", "rate_hz", "bytes_per_sample"), SAMPLES)
-def test_samples(form, rate_hz, bytes_per_sample):
+@pytest.mark.parametrize(("form", "sample_rate_hz", "bytes_per_sample"), SAMPLES)
+def test_samples(form, sample_rate_hz, bytes_per_sample):
     """A format knows its rate and the size of a sample."""
-    assert (rate_hz, bytes_per_sample) == (form.rate_hz, form.bytes_per_sample)
+    assert (sample_rate_hz, bytes_per_sample) == (form.sample_rate_hz, form.bytes_per_sample)
 
 
 def test_secrets_stay_out_of_a_repr():

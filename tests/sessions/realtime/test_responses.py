@@ -133,7 +133,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
         speech = rt.respond().audio.read()
 
     assert session.output_format is not None
-    assert (session.output_format.rate_hz, expected) == (speech.sample_rate_hz, speech.pcm)
+    assert (session.output_format.sample_rate_hz, expected) == (speech.sample_rate_hz, speech.pcm)
 
 
 def test_speech_is_played(tmp_path: Path) -> None:

@@ -522,7 +522,7 @@ FORMATS = [
 def test_sound_in_the_format_of_the_session(name: str, _decode: Any, expected: bytes) -> None:
     """Sound is sent in the format that was agreed on."""
     session = Session(input_format=name)  # type: ignore[arg-type]
-    rate = session.input_format.rate_hz  # type: ignore[union-attr]
+    rate = session.input_format.sample_rate_hz  # type: ignore[union-attr]
     blocks = appended(lambda rt: rt.send_audio(RAMP, rate), session)
 
     assert expected == b"".join(blocks)

@@ -24,9 +24,9 @@ from inworld_sync import (
     InvalidRequestError,
     Inworld,
     Options,
+    PartialTranscript,
     Transcript,
     Transcription,
-    UnfinishedTranscript,
 )
 from inworld_sync.emulator import Emulator
 from inworld_sync.errors import ServiceError
@@ -166,7 +166,7 @@ def test_transcribe(local: Inworld) -> None:
     seen: list[Transcription] = []
     pcm = recording("beckett.wav")
     started = time.monotonic()
-    transcript = local.stt.transcribe(pcm, sample_rate=RATE_HZ, on_transcript=seen.append)
+    transcript = local.stt.transcribe(pcm, sample_rate_hz=RATE_HZ, on_transcript=seen.append)
     took = time.monotonic() - started
 
     assert word_errors(BECKETT, transcript.text) <= 2
@@ -179,7 +179,9 @@ def test_transcribe(local: Inworld) -> None:
 
 def test_http(local: Inworld) -> None:
     """Over HTTP a recording is one turn, with words and usage."""
-    transcript = local.stt.transcribe(recording("beckett.wav"), sample_rate=RATE_HZ, method="http")
+    transcript = local.stt.transcribe(
+        recording("beckett.wav"), sample_rate_hz=RATE_HZ, method="http"
+    )
 
     [turn] = transcript.turns
     assert word_errors(BECKETT, turn.text) <= 2
@@ -193,23 +195,23 @@ def test_http(local: Inworld) -> None:
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_silence(local: Inworld, seconds: float, method: Literal["stream", "http"]) -> None:
     """Silence has no turns, and neither has nothing."""
-    transcript = local.stt.transcribe(silence(seconds), sample_rate=RATE_HZ, method=method)
+    transcript = local.stt.transcribe(silence(seconds), sample_rate_hz=RATE_HZ, method=method)
 
     assert () == transcript.turns
 
 
 # What makes audio, and the arguments that it needs.
 SOURCES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "bytes": (lambda pcm: pcm, {"sample_rate": RATE_HZ}),
-    "array": (lambda pcm: np.frombuffer(pcm, "<i2"), {"sample_rate": RATE_HZ}),
-    "floats": (lambda pcm: np.frombuffer(pcm, "<i2") / 32768, {"sample_rate": RATE_HZ}),
+    "bytes": (lambda pcm: pcm, {"sample_rate_hz": RATE_HZ}),
+    "array": (lambda pcm: np.frombuffer(pcm, "<i2"), {"sample_rate_hz": RATE_HZ}),
+    "floats": (lambda pcm: np.frombuffer(pcm, "<i2") / 32768, {"sample_rate_hz": RATE_HZ}),
     "stereo": (
         lambda pcm: np.frombuffer(pcm, "<i2").repeat(2).tobytes(),
-        {"sample_rate": RATE_HZ, "channels": 2},
+        {"sample_rate_hz": RATE_HZ, "channels": 2},
     ),
     "pieces": (
         lambda pcm: (pcm[at : at + 5000] for at in range(0, len(pcm), 5000)),
-        {"sample_rate": RATE_HZ},
+        {"sample_rate_hz": RATE_HZ},
     ),
 }
 
@@ -232,21 +234,26 @@ def test_raw_file(tmp_path: Path) -> None:
     pcm, said = spoken_turns(1)
     (tmp_path / "a.pcm").write_bytes(pcm)
     with hearing_server() as (iw, _):
-        assert said == iw.stt.transcribe(tmp_path / "a.pcm", sample_rate=RATE_HZ).text
+        assert said == iw.stt.transcribe(tmp_path / "a.pcm", sample_rate_hz=RATE_HZ).text
 
 
 # (audio, arguments, the error, its words): each is found out before a connection is made.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-    (bytes(10), {}, ConfigError, "sample rate of raw audio is not known: pass sample_rate$"),
+    (bytes(10), {}, ConfigError, "sample rate of raw audio is not known: pass sample_rate_hz$"),
     (iter([b""]), {}, ConfigError, "sample rate of pieces of audio is not known"),
     ("no such file.wav", {}, FileNotFoundError, "no such file"),
     (b"RIFF....", {}, AudioError, "cannot be decoded"),
     (None, {}, AudioError, "must be bytes or an array"),
-    (bytes(10), {"sample_rate": RATE_HZ, "method": "ftp"}, ConfigError, "method must be"),
-    (bytes(10), {"sample_rate": 0}, ConfigError, "sample_rate must be 1 to 768000, got 0"),
-    (bytes(10), {"sample_rate": "16000"}, ConfigError, "sample_rate must be an integer"),
-    (bytes(10), {"sample_rate": 16000, "channels": 0}, ConfigError, "channels must be 1 to 64"),
-    (bytes(16_000_000), {"sample_rate": RATE_HZ, "method": "http"}, ConfigError, "16000000 bytes"),
+    (bytes(10), {"sample_rate_hz": RATE_HZ, "method": "ftp"}, ConfigError, "method must be"),
+    (bytes(10), {"sample_rate_hz": 0}, ConfigError, "sample_rate_hz must be 1 to 768000, got 0"),
+    (bytes(10), {"sample_rate_hz": "16000"}, ConfigError, "sample_rate_hz must be an integer"),
+    (bytes(10), {"sample_rate_hz": 16000, "channels": 0}, ConfigError, "channels must be 1 to 64"),
+    (
+        bytes(16_000_000),
+        {"sample_rate_hz": RATE_HZ, "method": "http"},
+        ConfigError,
+        "16000000 bytes",
+    ),
 ]
 
 
@@ -268,13 +275,13 @@ def test_bad_sample_in_the_middle() -> None:
     samples[20_000] = np.nan
     with hearing_server() as (iw, _):
         with pytest.raises(AudioError, match="got nan at sample 20000"):
-            iw.stt.transcribe(samples, sample_rate=RATE_HZ)
+            iw.stt.transcribe(samples, sample_rate_hz=RATE_HZ)
 
 
 def test_wrong_rate(local: Inworld) -> None:
     """Audio of another rate than declared is no error; its words are lost, its length is not."""
     pcm = recording("beckett.wav")
-    transcript = heard(local, pcm, sample_rate=48_000)
+    transcript = heard(local, pcm, sample_rate_hz=48_000)
 
     assert transcript.usage is not None
     assert transcript.usage.audio_ms <= len(pcm) / 96
@@ -284,10 +291,12 @@ def test_wrong_rate(local: Inworld) -> None:
 def test_unknown_model(local: Inworld) -> None:
     """An unknown model is refused in the service's words."""
     with pytest.raises(InvalidRequestError, match='Unsupported model "inworld/none"') as caught:
-        local.stt.transcribe(silence(1), sample_rate=RATE_HZ, model="inworld/none")
-    assert isinstance(caught.value.partial, UnfinishedTranscript)
+        local.stt.transcribe(silence(1), sample_rate_hz=RATE_HZ, model="inworld/none")
+    assert isinstance(caught.value.partial, PartialTranscript)
     with pytest.raises(InvalidRequestError, match='Unsupported model "inworld/none"'):
-        local.stt.transcribe(silence(1), sample_rate=RATE_HZ, model="inworld/none", method="http")
+        local.stt.transcribe(
+            silence(1), sample_rate_hz=RATE_HZ, model="inworld/none", method="http"
+        )
 
 
 def test_bad_key() -> None:
@@ -296,7 +305,7 @@ def test_bad_key() -> None:
     with Emulator() as server, Inworld(api_key=key, base_url=server.url) as iw:
         for method in ("stream", "http"):
             with pytest.raises(AuthError) as caught:
-                iw.stt.transcribe(silence(1), sample_rate=RATE_HZ, method=method)  # type: ignore[arg-type]
+                iw.stt.transcribe(silence(1), sample_rate_hz=RATE_HZ, method=method)  # type: ignore[arg-type]
             assert key[:4] not in str(caught.value)
 
 
@@ -310,10 +319,10 @@ def test_partial_of_a_recording() -> None:
 
     with hearing_server(hook) as (iw, _):
         with pytest.raises(ServiceError) as caught:
-            iw.stt.transcribe(pcm, sample_rate=RATE_HZ)
+            iw.stt.transcribe(pcm, sample_rate_hz=RATE_HZ)
 
     left = caught.value.partial
-    assert isinstance(left, UnfinishedTranscript)
+    assert isinstance(left, PartialTranscript)
     assert "w1 w2" == left.transcript.text
     assert RATE_HZ == left.sample_rate_hz
 
@@ -325,7 +334,9 @@ def test_recordings_share_the_rate() -> None:
     pcm = bytes(3200 * 20)
     with hearing_server() as (iw, _):
         threads = [
-            threading.Thread(target=iw.stt.transcribe, args=(pcm,), kwargs={"sample_rate": RATE_HZ})
+            threading.Thread(
+                target=iw.stt.transcribe, args=(pcm,), kwargs={"sample_rate_hz": RATE_HZ}
+            )
             for _ in range(3)
         ]
         started = time.monotonic()
