@@ -22,8 +22,8 @@ with Inworld() as iw:
     playback = iw.tts.speak("The mouth follows the sound.", speaker=speaker)
     frames = 0
     while not playback.done:
-        phone, word = playback.phone_at(), playback.word_at()
-        mouth = MOUTHS.get(phone.viseme if phone else "", "u")
+        phoneme, word = playback.phoneme_at(), playback.word_at()
+        mouth = MOUTHS.get(phoneme.viseme if phoneme else "", "u")
         print(f"\r({mouth}) {word.text if word else '':<16}", end="", flush=True)
         frames += 1
         time.sleep(1 / 60)

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from inworld_sync.models.options import (
         Limiter as Limiter,
         Options as Options,
-        Recorder as Recorder,
         TraceEvent as TraceEvent,
+        WireObserver as WireObserver,
     )
     from inworld_sync.models.realtime import (
         OFF as OFF,
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
         ContextUpdated as ContextUpdated,
         DeliveryMode as DeliveryMode,
         FlushCompleted as FlushCompleted,
-        Phone as Phone,
+        Phoneme as Phoneme,
         TextNormalization as TextNormalization,
         TimestampTransport as TimestampTransport,
         TimestampType as TimestampType,
@@ -170,7 +170,7 @@ _HOMES = {
         "SpeakerStats",
     ],
     "models.events": ["StreamEnded", "UnknownEvent"],
-    "models.options": ["Limiter", "Options", "Recorder", "TraceEvent"],
+    "models.options": ["Limiter", "Options", "WireObserver", "TraceEvent"],
     "models.stt": [
         "AssemblyAiConfig",
         "GroqConfig",
@@ -202,7 +202,7 @@ _HOMES = {
         "ContextUpdated",
         "DeliveryMode",
         "FlushCompleted",
-        "Phone",
+        "Phoneme",
         "TextNormalization",
         "TimestampTransport",
         "TimestampType",

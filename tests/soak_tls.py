@@ -104,7 +104,7 @@ def soak(connections: int, at_once: int) -> Counter[str]:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     options = Options(
-        ssl_context=context, proxy=False, ping_interval=0.01, dead_after=60.0, close_timeout=5.0
+        ssl_context=context, proxy=False, ping_interval=0.01, ping_timeout=60.0, close_timeout=5.0
     )
     with tempfile.TemporaryDirectory() as folder:
         certificate = Path(folder) / "server.pem"

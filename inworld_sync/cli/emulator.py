@@ -54,7 +54,7 @@ def command(
             "url": server.url,
             "ws_url": server.ws_url,
             "api_key": server.api_key,
-            "hearing": server.hearing,
+            "recognizer": server.recognizer,
         }
         if tls:
             ca_file.write_bytes(server.ca_pem)

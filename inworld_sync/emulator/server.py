@@ -163,7 +163,7 @@ class Emulator:
         return f"ws{self._suffix}"
 
     @property
-    def hearing(self) -> str:
+    def recognizer(self) -> str:
         """How well it understands speech, in words for people: the service does better."""
         return "a recogniser of yours listens" if self._has_own_ears else describe_recognition()
 
@@ -192,7 +192,7 @@ class Emulator:
         self._acceptor.start()
         self._process = os.getpid()
         atexit.register(self._close_at_exit)
-        _logger.info("the local server is at %s; %s", self.url, self.hearing)
+        _logger.info("the local server is at %s; %s", self.url, self.recognizer)
         return self
 
     def close(self) -> None:

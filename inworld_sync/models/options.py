@@ -16,7 +16,7 @@ from inworld_sync.models import checks
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "Recorder", "TraceEvent"]
+__all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "TraceEvent", "WireObserver"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
@@ -40,7 +40,7 @@ class Limiter(Protocol):
         ...
 
 
-class Recorder(Protocol):
+class WireObserver(Protocol):
     """Sees every message of both directions; never a credential."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
@@ -122,7 +122,7 @@ class Options:
         send_timeout: For one message to leave; after it the connection counts as dead.
         close_timeout: How long a close waits for the peer before it cuts.
         ping_interval: How often an open connection is pinged.
-        dead_after: Silence, without a single byte received, after which a connection is dead.
+        ping_timeout: Silence, without a single byte received, after which a connection is dead.
         proxy: A URL; None takes the environment's; False uses none.
         ssl_context: Used as it is; None makes one from certifi when that is installed, else from
             the system's certificates.
@@ -130,7 +130,7 @@ class Options:
         max_message_bytes: The largest message that is accepted.
         max_queued_bytes: The most that may wait to be sent on one connection.
         limiter: Bounds the account's connections; None makes one of 20 places for the client.
-        recorder: Sees every message.
+        observer: Sees every message.
         logger: For the few lines that the package logs.
         on_trace: Called for every step of a connection; must not block.
         dispatch: Where handlers added by ``on`` run: ``thread`` is one dispatch thread a stream,
@@ -142,7 +142,7 @@ class Options:
     send_timeout: float = attrs.field(default=10.0, validator=checks.positive)
     close_timeout: float = attrs.field(default=0.5, validator=checks.positive)
     ping_interval: float = attrs.field(default=5.0, validator=checks.positive)
-    dead_after: float = attrs.field(default=10.0, validator=checks.positive)
+    ping_timeout: float = attrs.field(default=10.0, validator=checks.positive)
     proxy: str | Literal[False] | None = attrs.field(default=None, validator=_proxy, repr=False)
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, validator=checks.having("wrap_bio")
@@ -153,7 +153,7 @@ class Options:
     limiter: Limiter | None = attrs.field(
         default=None, validator=checks.having("acquire", "release")
     )
-    recorder: Recorder | None = attrs.field(default=None, validator=checks.having("message"))
+    observer: WireObserver | None = attrs.field(default=None, validator=checks.having("message"))
     logger: logging.Logger = attrs.field(
         factory=lambda: logging.getLogger("inworld_sync"),
         validator=checks.having("debug", "exception"),
@@ -179,14 +179,14 @@ class OptionSettings(TypedDict, total=False):
     send_timeout: float
     close_timeout: float
     ping_interval: float
-    dead_after: float
+    ping_timeout: float
     proxy: str | Literal[False] | None
     ssl_context: ssl.SSLContext | None
     headers: Mapping[str, str]
     max_message_bytes: int
     max_queued_bytes: int
     limiter: Limiter | None
-    recorder: Recorder | None
+    observer: WireObserver | None
     logger: logging.Logger
     on_trace: Callable[[TraceEvent], None] | None
     dispatch: Dispatch

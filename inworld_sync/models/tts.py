@@ -27,7 +27,7 @@ __all__ = [
     "ContextUpdated",
     "DeliveryMode",
     "FlushCompleted",
-    "Phone",
+    "Phoneme",
     "TextNormalization",
     "TimestampTransport",
     "TimestampType",
@@ -272,12 +272,12 @@ class CharacterTime:
 
 
 @attrs.frozen
-class Phone:
+class Phoneme:
     """
     A sound of a word, with the mouth's shape for it.
 
     Attributes:
-        symbol: The phone, as the service writes it.
+        symbol: The phoneme, as the service writes it.
         viseme: The shape's name, or ``""``.
         start_ms: From the start of the utterance.
         end_ms: From the start of the utterance.

@@ -2,7 +2,7 @@
 An utterance that plays by itself until it is heard, or interrupted.
 
 Threads: ``inworld-playback`` moves audio from the stream to the speaker; ``inworld-words``, where
-somebody wants words or phones, tells them as they are heard. So a slow handler holds up no sound.
+somebody wants words or phonemes, tells them as they are heard. So a slow handler holds up no sound.
 
 Lock rule: ``_news`` guards a playback's cues and its end; it is held while waiting on it and never
 while the stream, the speaker or a handler is called. ``_turn``, one for all, guards the lines of
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import Phone, WordTime
+from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.transport.deadline import Deadline
@@ -77,7 +77,7 @@ class Playback:
         stream: _Stream,
         speaker: AudioSink,
         on_word: Callable[[WordTime], object] | None = None,
-        on_phone: Callable[[Phone], object] | None = None,
+        on_phoneme: Callable[[Phoneme], object] | None = None,
         *,
         closes_speaker: bool = False,
     ) -> None:
@@ -89,18 +89,18 @@ class Playback:
             speaker: Of the same sample rate.
             on_word: Called on a thread of its own with each word when its first sample is heard,
                 in order.
-            on_phone: The same for each sound of a word, with the mouth's shape for it.
+            on_phoneme: The same for each sound of a word, with the mouth's shape for it.
             closes_speaker: The speaker was opened for this utterance and is closed after it.
         """
         self._stream = stream
         self._speaker = speaker
         self._on_word = on_word
-        self._on_phone = on_phone
+        self._on_phoneme = on_phoneme
         self._closes_speaker = closes_speaker
-        self._handlers = on_word is not None or on_phone is not None
+        self._handlers = on_word is not None or on_phoneme is not None
         self._handler_errors = 0
         self._words: Cues[WordTime] = Cues()
-        self._phones: Cues[Phone] = Cues()
+        self._phonemes: Cues[Phoneme] = Cues()
         self._start_samples: int | None = None
         self._final_samples: int | None = None
         self._interrupted = False
@@ -163,11 +163,11 @@ class Playback:
         with self._news:
             return self._words.at(position_ms)
 
-    def phone_at(self, position_ms: float | None = None) -> Phone | None:
+    def phoneme_at(self, position_ms: float | None = None) -> Phoneme | None:
         """Give the sound that sounds now, with the mouth's shape; see :meth:`word_at`."""
         position_ms = self.heard_ms if position_ms is None else position_ms
         with self._news:
-            return self._phones.at(position_ms)
+            return self._phonemes.at(position_ms)
 
     def wait(self, timeout: float | None = None) -> None:
         """
@@ -261,7 +261,7 @@ class Playback:
     def _add_cues(self, chunk: AudioChunk) -> None:
         with self._news:
             self._words.add(chunk.words)
-            self._phones.add(chunk.phones)
+            self._phonemes.add(chunk.phonemes)
             self._news.notify_all()
 
     def _end(self) -> None:
@@ -331,11 +331,11 @@ class Playback:
     def _tell_until(self, heard_ms: float) -> None:
         with self._news:
             words = tuple(self._words.reach(heard_ms))
-            phones = tuple(self._phones.reach(heard_ms))
+            phonemes = tuple(self._phonemes.reach(heard_ms))
         for word in words:
             self._call(self._on_word, word)
-        for phone in phones:
-            self._call(self._on_phone, phone)
+        for phoneme in phonemes:
+            self._call(self._on_phoneme, phoneme)
 
     def _call(self, handler: Callable[[_T], object] | None, value: _T) -> None:
         if handler is None:
@@ -354,7 +354,7 @@ class Playback:
         with self._news:
             if self._final_samples is not None:
                 return
-            starts = [cues.next_start_ms() for cues in (self._words, self._phones)]
+            starts = [cues.next_start_ms() for cues in (self._words, self._phonemes)]
             missing_ms = min(
                 (start - heard_ms for start in starts if start is not None), default=1e9
             )

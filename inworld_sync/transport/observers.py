@@ -13,27 +13,27 @@ __all__ = ["Observers"]
 
 class Observers:
     """
-    Calls the recorder and the trace function of the options, if there are any.
+    Calls the observer and the trace function of the options, if there are any.
 
     What they raise is logged and goes no further.
     They are called without any lock held.
 
     Attributes:
-        records: Whether there is a recorder, so that a message need be copied for it.
+        records: Whether there is an observer, so that a message need be copied for it.
     """
 
     def __init__(self, options: Options, connection: str) -> None:
-        self.records = options.recorder is not None
-        self._recorder = options.recorder
+        self.records = options.observer is not None
+        self._observer = options.observer
         self._on_trace = options.on_trace
         self._logger = options.logger
         self._connection = connection
 
     def message(self, direction: Literal["in", "out"], data: bytes) -> None:
-        """Show one text message to the recorder."""
-        if self._recorder:
-            with self._shielded("the recorder"):
-                self._recorder.message(direction, self._connection, data)
+        """Show one text message to the observer."""
+        if self._observer:
+            with self._shielded("the observer"):
+                self._observer.message(direction, self._connection, data)
 
     def trace(
         self, name: str, seconds: float, facts: Mapping[str, str | int | float] | None = None

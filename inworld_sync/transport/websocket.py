@@ -189,11 +189,11 @@ class Link:
         room = self._buffer.room()
         # Any byte ends the wait, so this is silence, and only such as we were listening to.
         try:
-            count = self._stream.receive_into(room, self._options.dead_after)
+            count = self._stream.receive_into(room, self._options.ping_timeout)
         except TimeoutError:
             raise ConnectionLost(
-                f"the server was silent for {self._options.dead_after:g} s, pings included; "
-                "see dead_after"
+                f"the server was silent for {self._options.ping_timeout:g} s, pings included; "
+                "see ping_timeout"
             ) from None
         self._buffer.received(count)
         self._bytes_in += count
@@ -238,8 +238,8 @@ class Link:
         self._over.wait()
 
     def _write_all(self) -> None:
-        # Twice within dead_after at least, or a quiet link would look dead.
-        interval = min(self._options.ping_interval, self._options.dead_after / 2)
+        # Twice within ping_timeout at least, or a quiet link would look dead.
+        interval = min(self._options.ping_interval, self._options.ping_timeout / 2)
         ping_at = time.monotonic() + interval
         while True:
             item = self._outbox.take(max(0.0, ping_at - time.monotonic()))
@@ -337,7 +337,7 @@ class Link:
 
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         self._origin.require(f"the connection {self.name}")
-        # A recorder is user code, and one that may not wait may hold a lock.
+        # An observer is user code, and one that may not wait may hold a lock.
         borrows = (
             needs_room and not self._observers.records and len(item.payload) <= _WRITTEN_AT_ONCE
         )

@@ -23,7 +23,7 @@ from inworld_sync.models.tts import (
     ContextCreated,
     ContextUpdated,
     FlushCompleted,
-    Phone,
+    Phoneme,
     TtsUsage,
     WordTime,
 )
@@ -116,7 +116,7 @@ class AudioReceived:
         usage: None where the service sent none.
         words: Times from the start of the *generation*, in milliseconds; so all below.
         characters: As *words*.
-        phones: As *words*; ``word_index`` counts in *words*.
+        phonemes: As *words*; ``word_index`` counts in *words*.
     """
 
     context_id: str
@@ -125,7 +125,7 @@ class AudioReceived:
     usage: TtsUsage | None = None
     words: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()
-    phones: tuple[Phone, ...] = ()
+    phonemes: tuple[Phoneme, ...] = ()
 
 
 @attrs.frozen
@@ -273,7 +273,7 @@ def _audio(
         _usage(_object_or_none(chunk, "usage")),
         tuple(WordTime(*row) for row in _rows(words, "words", "word")),
         tuple(CharacterTime(*row) for row in _rows(characters, "characters", "character")),
-        _phones(words),
+        _phonemes(words),
     )
 
 
@@ -321,20 +321,20 @@ def _milliseconds(seconds: Json) -> float:
     return seconds * 1000.0
 
 
-def _phones(alignment: JsonObject) -> tuple[Phone, ...]:
+def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
     found = []
     for detail in _array(alignment, "phoneticDetails"):
         detail = object_in(detail, "an item of phoneticDetails")
         index = integer_in(detail, "wordIndex")
         for value in _array(detail, "phones"):
-            phone = object_in(value, "an item of phones")
-            start_ms = _milliseconds(phone.get("startTimeSeconds") or 0)
+            phoneme = object_in(value, "an item of phones")
+            start_ms = _milliseconds(phoneme.get("startTimeSeconds") or 0)
             found.append(
-                Phone(
-                    text_in(phone, "phoneSymbol"),
-                    text_in(phone, "visemeSymbol"),
+                Phoneme(
+                    text_in(phoneme, "phoneSymbol"),
+                    text_in(phoneme, "visemeSymbol"),
                     start_ms,
-                    start_ms + _milliseconds(phone.get("durationSeconds") or 0),
+                    start_ms + _milliseconds(phoneme.get("durationSeconds") or 0),
                     index,
                 )
             )

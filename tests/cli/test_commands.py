@@ -162,7 +162,7 @@ def test_emulator_as_text(start: Start) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
 
-    assert ["url", "ws_url", "api_key", "hearing"] == [line[0] for line in lines[:4]]
+    assert ["url", "ws_url", "api_key", "recognizer"] == [line[0] for line in lines[:4]]
     assert urllib.request.Request(lines[0][1]).host
     assert ["Ctrl-C", "ends", "it"] == lines[4]
 

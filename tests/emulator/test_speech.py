@@ -144,10 +144,10 @@ def test_phones(engine: Synthesizer) -> None:
     text = "My boy, choose a phone."
     (sentence,) = said(engine, text)
 
-    symbols = ["".join(phone.symbol for phone in word.phones) for word in sentence.words]
+    symbols = ["".join(phoneme.symbol for phoneme in word.phonemes) for word in sentence.words]
     assert ["maɪ", "bɔɪ", "ʧuz", "ɐ", "foʊn"] == symbols
     for word in sentence.words:
-        times = [(phone.start_samples, phone.end_samples) for phone in word.phones]
+        times = [(phoneme.start_samples, phoneme.end_samples) for phoneme in word.phonemes]
         assert times == sorted(times)
         assert word.start_samples <= times[0][0]
         assert times[-1][1] <= word.end_samples

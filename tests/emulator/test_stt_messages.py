@@ -393,5 +393,5 @@ def test_leaves_while_it_recognises() -> None:
 def test_says_how_well_it_hears() -> None:
     """The server says that its hearing is not the service's."""
     with Emulator() as server:
-        assert "1.8 %" in server.hearing
-        assert "judge the service by itself" in server.hearing
+        assert "1.8 %" in server.recognizer
+        assert "judge the service by itself" in server.recognizer

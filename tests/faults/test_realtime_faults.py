@@ -464,7 +464,7 @@ def test_silence() -> None:
         service.open()
         service.peer.hold()
 
-    settings = {"dead_after": 0.3, "ping_interval": 0.1}
+    settings = {"ping_timeout": 0.3, "ping_interval": 0.1}
     with realtime(silent, obedient, **settings) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("Are you there?")
 
@@ -486,7 +486,7 @@ def test_silence_with_pings() -> None:
         service.event("ping", timestamp=1)
         service.until_left()
 
-    settings = {"dead_after": 0.2, "ping_interval": 0.05}
+    settings = {"ping_timeout": 0.2, "ping_interval": 0.05}
     with realtime(quiet, **settings) as iw, iw.realtime.connect() as rt:
         threading.Event().wait(1.0)
         rt.clear_output()

@@ -254,7 +254,7 @@ def test_half_open_peer():
         if hearing.number == 1 and name == "chunk" and hearing.counts[name] == 12:
             hearing.peer.hold()
 
-    settings = {"ping_interval": 0.1, "dead_after": 0.5}
+    settings = {"ping_interval": 0.1, "ping_timeout": 0.5}
     with hearing_server(hook, **settings) as (iw, _):
         transcript, events = transcribe(iw, pcm)
 

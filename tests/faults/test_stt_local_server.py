@@ -83,7 +83,7 @@ def server():
 @pytest.fixture
 def iw(server):
     """A client that soon notices a dead connection."""
-    settings = {"ping_interval": 0.1, "dead_after": 0.3, "connect_timeout": 0.5}
+    settings = {"ping_interval": 0.1, "ping_timeout": 0.3, "connect_timeout": 0.5}
     with Inworld(api_key=server.api_key, base_url=server.url, **settings) as iw:
         yield iw
     server.faults.clear()

@@ -12,7 +12,7 @@ import pytest
 from inworld_sync import AudioEncoding, ConnectionLost, NullSpeaker, Playback, WavSink
 from inworld_sync.audio.wav import read_wav
 from inworld_sync.errors import ClosedError, DeadlineExceeded
-from inworld_sync.models.tts import Phone, WordTime
+from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
 
 from support.sound_card import PATIENCE_S, until
@@ -22,7 +22,7 @@ MS = RATE_HZ // 1000 * 2  # bytes
 
 
 def chunk(
-    milliseconds: int, words: tuple[WordTime, ...] = (), phones: tuple[Phone, ...] = ()
+    milliseconds: int, words: tuple[WordTime, ...] = (), phonemes: tuple[Phoneme, ...] = ()
 ) -> AudioChunk:
     return AudioChunk(
         "context",
@@ -30,7 +30,7 @@ def chunk(
         AudioEncoding.PCM,
         RATE_HZ,
         words=words,
-        phones=phones,
+        phonemes=phonemes,
     )
 
 
@@ -100,14 +100,14 @@ def test_tells_words_when_they_sound(speaker: NullSpeaker) -> None:
 
 def test_tells_phones_when_they_sound(speaker: NullSpeaker) -> None:
     """The mouth's shapes come as the words do."""
-    phones = (Phone("W", "wq", 0, 20, 0), Phone("AH", "aa", 20, 40, 0))
-    told: list[Phone] = []
-    playback = Playback(Speech(chunk(50, phones=phones)), speaker, on_phone=told.append)
+    phonemes = (Phoneme("W", "wq", 0, 20, 0), Phoneme("AH", "aa", 20, 40, 0))
+    told: list[Phoneme] = []
+    playback = Playback(Speech(chunk(50, phonemes=phonemes)), speaker, on_phoneme=told.append)
     playback.wait(PATIENCE_S)
 
-    assert phones == tuple(told)
-    assert playback.phone_at(10) == phones[0]
-    assert playback.phone_at(45) is None
+    assert phonemes == tuple(told)
+    assert playback.phoneme_at(10) == phonemes[0]
+    assert playback.phoneme_at(45) is None
 
 
 def test_says_which_word_sounds(speaker: NullSpeaker) -> None:

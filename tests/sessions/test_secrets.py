@@ -93,7 +93,7 @@ def test_a_session_that_works(witness: Witness) -> None:
     server = Emulator(synthesizer=SpellingSynthesizer(), api_key=KEY)
     with (
         server,
-        Inworld(api_key=KEY, base_url=server.url, recorder=witness, on_trace=witness.trace) as iw,
+        Inworld(api_key=KEY, base_url=server.url, observer=witness, on_trace=witness.trace) as iw,
     ):
         whole_session(iw, witness)
         witness.shown.append(repr(iw.tts.synthesize("More.")))
@@ -121,7 +121,7 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
         Inworld(
             auth=auth,
             base_url=server.url,
-            recorder=witness,
+            observer=witness,
             on_trace=witness.trace,
             connect_timeout=0.3,
         ) as iw,

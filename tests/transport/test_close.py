@@ -104,7 +104,7 @@ def test_close_that_does_not_wait() -> None:
 
 def test_a_close_that_does_not_wait_is_bounded_too() -> None:
     """A silent server costs a close that nobody waits for no more than ``close_timeout``."""
-    options = Options(close_timeout=0.1, dead_after=60.0)
+    options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(1000, "bye", wait=False)
 
@@ -222,7 +222,7 @@ def test_nothing_is_sent_after_close() -> None:
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort(is_stalled: bool) -> None:
     """An abort makes both threads leave though the reader waits and the writer is stalled."""
-    options = Options(send_timeout=60.0, dead_after=60.0)
+    options = Options(send_timeout=60.0, ping_timeout=60.0)
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
         driven(server.url, options) as driver,
@@ -247,7 +247,7 @@ class Unshakeable:
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
     """Both threads leave by the wake alone, since shutdown does not wake them everywhere."""
-    options = Options(send_timeout=60.0, dead_after=60.0)
+    options = Options(send_timeout=60.0, ping_timeout=60.0)
     with serve(silent, receive_buffer_bytes=4096) as server:
         link = Link.open(server.url, headers={}, options=options, name="test-1")
         link._opened = attrs.evolve(link._opened, sock=Unshakeable(link._opened.sock))

@@ -1,4 +1,4 @@
-"""Recorders, trace functions and the log: what they see, and that they do no harm."""
+"""Observers, trace functions and the log: what they see, and that they do no harm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 
 class Tape:
-    """A recorder that keeps everything."""
+    """An observer that keeps everything."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, str, bytes]] = []
@@ -26,7 +26,7 @@ class Tape:
 
 
 class BrokenTape:
-    """A recorder that always fails."""
+    """An observer that always fails."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
         raise RuntimeError("the disk is full")
@@ -40,10 +40,10 @@ def echoing(peer: Peer) -> None:
         peer.send_frame(PONG if first == PING else first, payload)
 
 
-def test_recorder() -> None:
+def test_observer() -> None:
     """Every text message of both directions is recorded, unmasked, and nothing else."""
     tape = Tape()
-    options = Options(recorder=tape, ping_interval=0.01, headers={"Authorization": "Basic s3cret"})
+    options = Options(observer=tape, ping_interval=0.01, headers={"Authorization": "Basic s3cret"})
 
     with serve(echoing) as server, driven(server.url, options) as driver:
         driver.link.send("one")
@@ -94,14 +94,14 @@ def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
     def on_trace(event: TraceEvent) -> None:
         raise RuntimeError(event.name)
 
-    options = Options(recorder=BrokenTape(), on_trace=on_trace)
+    options = Options(observer=BrokenTape(), on_trace=on_trace)
     with serve(echoing) as server, driven(server.url, options) as driver:
         driver.link.send("one")
         assert b"one" == driver.next()
         driver.link.close()
         assert driver.ended().clean
 
-    assert "the recorder raised on the connection test-1" in caplog.text
+    assert "the observer raised on the connection test-1" in caplog.text
     assert "on_trace raised on the connection test-1" in caplog.text
 
 

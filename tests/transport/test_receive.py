@@ -251,9 +251,9 @@ def test_oversized_message_is_refused_before_it_comes() -> None:
         assert 1009 == driver.ended().code
 
 
-def test_dead_after() -> None:
-    """A server that says nothing at all, pongs included, is dead after ``dead_after``."""
-    options = Options(dead_after=0.3, ping_interval=0.1)
+def test_ping_timeout() -> None:
+    """A server that says nothing at all, pongs included, is dead after ``ping_timeout``."""
+    options = Options(ping_timeout=0.3, ping_interval=0.1)
 
     with serve(speaking(then=Peer.hold)) as server, driven(server.url, options) as driver:
         end = driver.ended()
@@ -263,7 +263,7 @@ def test_dead_after() -> None:
 
 
 def test_any_byte_is_life() -> None:
-    """A message that comes byte by byte, for longer than ``dead_after``, keeps the link alive."""
+    """A message that comes byte by byte, for longer than ``ping_timeout``, keeps the link alive."""
     message = frame(TEXT, b"x" * 20)
 
     def script(peer: Peer) -> None:
@@ -276,13 +276,13 @@ def test_any_byte_is_life() -> None:
     # 22 bytes at 50 ms are 1.1 s in all; each byte has twelve times its pace.
     with (
         serve(script) as server,
-        driven(server.url, Options(dead_after=0.6, ping_interval=60)) as driver,
+        driven(server.url, Options(ping_timeout=0.6, ping_interval=60)) as driver,
     ):
         assert b"x" * 20 == driver.next()
 
 
 def test_pongs_keep_a_quiet_link_alive() -> None:
-    """With a ping interval above ``dead_after``, pings still go out in time."""
+    """With a ping interval above ``ping_timeout``, pings still go out in time."""
     pinged = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -295,7 +295,7 @@ def test_pongs_keep_a_quiet_link_alive() -> None:
 
     with (
         serve(script) as server,
-        driven(server.url, Options(dead_after=0.5, ping_interval=60)) as driver,
+        driven(server.url, Options(ping_timeout=0.5, ping_interval=60)) as driver,
     ):
         assert all(pinged.acquire(timeout=10) for _ in range(4))
         assert driver.link.end is None
@@ -308,7 +308,7 @@ def test_a_slow_consumer_is_not_silence() -> None:
 
     def slow(message: bytes) -> None:
         if message == b"first":
-            # Longer than dead_after: were it counted, the link would be dead after it.
+            # Longer than ping_timeout: were it counted, the link would be dead after it.
             go_on.wait(0.5)
 
     def script(peer: Peer) -> None:
@@ -322,7 +322,7 @@ def test_a_slow_consumer_is_not_silence() -> None:
 
     with (
         serve(script) as server,
-        driven(server.url, Options(dead_after=0.3), on_message=slow) as driver,
+        driven(server.url, Options(ping_timeout=0.3), on_message=slow) as driver,
     ):
         assert [b"first", b"second"] == [driver.next(), driver.next()]
         assert driver.link.end is None

@@ -17,7 +17,7 @@ from inworld_sync import (
     Inworld,
     InworldError,
     Options,
-    Phone,
+    Phoneme,
     Playback,
     ServiceError,
     Speech,
@@ -50,7 +50,7 @@ def speech(iw: Inworld) -> None:
     assert_type(whole.pcm, memoryview)
     assert_type(whole.words, tuple[WordTime, ...])
     assert_type(whole.characters, tuple[CharacterTime, ...])
-    assert_type(whole.phones, tuple[Phone, ...])
+    assert_type(whole.phonemes, tuple[Phoneme, ...])
     assert_type(whole.usage, TtsUsage)
     assert_type(whole.duration_ms, float | None)
     assert_type(whole.iter_wav(), Iterator[bytes])

@@ -20,7 +20,7 @@ from inworld_sync.models.tts import (
     ContextUpdated,
     DeliveryMode,
     FlushCompleted,
-    Phone,
+    Phoneme,
     TextNormalization,
     TimestampTransport,
     TimestampType,
@@ -192,7 +192,7 @@ MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
             None,
             (WordTime("Hi", 0.0, 200.0), WordTime("you", 250.0, 1000.0)),
             (),
-            (Phone("j", "cdgknstxyz", 250.0, 750.0, 1), Phone("h", "", 0.0, 0.0, 0)),
+            (Phoneme("j", "cdgknstxyz", 250.0, 750.0, 1), Phoneme("h", "", 0.0, 0.0, 0)),
         ),
     ),
     (

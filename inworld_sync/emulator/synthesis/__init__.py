@@ -17,11 +17,11 @@ import attrs
 from inworld_sync.emulator.voices import Voice
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Phone", "SpokenSentence", "SpokenWord", "Synthesizer", "default_synthesizer"]
+__all__ = ["Phoneme", "SpokenSentence", "SpokenWord", "Synthesizer", "default_synthesizer"]
 
 
 @attrs.frozen
-class Phone:
+class Phoneme:
     """
     One speech sound.
 
@@ -46,14 +46,14 @@ class SpokenWord:
         end_char: One past its last character, punctuation included.
         start_samples: Its first sample, counted from the start of the sentence.
         end_samples: One past its last sample.
-        phones: Its sounds; empty where the engine does not know them.
+        phonemes: Its sounds; empty where the engine does not know them.
     """
 
     start_char: int
     end_char: int
     start_samples: int
     end_samples: int
-    phones: tuple[Phone, ...] = ()
+    phonemes: tuple[Phoneme, ...] = ()
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 
 import attrs
 
-from inworld_sync.emulator.synthesis import Phone, SpokenWord
+from inworld_sync.emulator.synthesis import Phoneme, SpokenWord
 
 __all__ = ["HeardWord", "align_words", "spread_words", "written_words"]
 
@@ -30,13 +30,13 @@ class HeardWord:
         text: After normalization; no white space.
         start_samples: Its first sample.
         end_samples: One past its last.
-        phones: Its sounds.
+        phonemes: Its sounds.
     """
 
     text: str
     start_samples: int
     end_samples: int
-    phones: tuple[Phone, ...] = ()
+    phonemes: tuple[Phoneme, ...] = ()
 
 
 def written_words(text: str, start_char: int, end_char: int) -> list[tuple[int, int]]:
@@ -102,6 +102,6 @@ def _timed(
             begin, now = group[0].start_samples, group[-1].end_samples
         else:
             begin = now
-        phones = tuple(phone for word in group for phone in word.phones)
-        words.append(SpokenWord(start, end, begin, now, phones))
+        phonemes = tuple(phoneme for word in group for phoneme in word.phonemes)
+        words.append(SpokenWord(start, end, begin, now, phonemes))
     return tuple(words)

@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 
 from inworld_sync.emulator.fair_lock import FairLock
-from inworld_sync.emulator.synthesis import Phone, SpokenSentence
+from inworld_sync.emulator.synthesis import Phoneme, SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import (
     HeardWord,
     align_words,
@@ -236,10 +236,10 @@ def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> li
         ]
         index += len(word.phonemes) + 1
         if places:
-            phones = tuple(
-                Phone(_IPA.get(sound, sound), start, end)
+            phonemes = tuple(
+                Phoneme(_IPA.get(sound, sound), start, end)
                 for sound, start, end in places
                 if sound not in _SILENT_MARKS
             )
-            heard.append(HeardWord(word.text, places[0][1], places[-1][2], phones))
+            heard.append(HeardWord(word.text, places[0][1], places[-1][2], phonemes))
     return heard

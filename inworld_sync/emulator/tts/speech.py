@@ -12,11 +12,11 @@ from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
 
-__all__ = ["AudioPiece", "TimedPhone", "TimedWord", "speak"]
+__all__ = ["AudioPiece", "TimedPhoneme", "TimedWord", "speak"]
 
 
 @attrs.frozen
-class TimedPhone:
+class TimedPhoneme:
     """A speech sound; times in seconds from the start of the flush."""
 
     symbol: str
@@ -38,7 +38,7 @@ class TimedWord:
     end_char: int
     start: float
     end: float
-    phones: tuple[TimedPhone, ...]
+    phonemes: tuple[TimedPhoneme, ...]
 
 
 @attrs.frozen
@@ -137,14 +137,16 @@ class _Words:
 
     def add(self, sentence: SpokenSentence) -> None:
         for word in sentence.words:
-            phones = tuple(
-                TimedPhone(
-                    phone.symbol, self._time(phone.start_samples), self._time(phone.end_samples)
+            phonemes = tuple(
+                TimedPhoneme(
+                    phoneme.symbol,
+                    self._time(phoneme.start_samples),
+                    self._time(phoneme.end_samples),
                 )
-                for phone in word.phones
+                for phoneme in word.phonemes
             )
             start, end = self._time(word.start_samples), self._time(word.end_samples)
-            self._waiting.append(TimedWord(word.start_char, word.end_char, start, end, phones))
+            self._waiting.append(TimedWord(word.start_char, word.end_char, start, end, phonemes))
         self._made_samples += len(sentence.pcm) // 2
 
     def until(self, seconds: float | None) -> tuple[TimedWord, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inworld_sync.emulator.tts.speech import TimedPhone, TimedWord
+from inworld_sync.emulator.tts.speech import TimedPhoneme, TimedWord
 
 __all__ = ["timestamp_info"]
 
@@ -60,9 +60,9 @@ def _words(text: str, words: Sequence[TimedWord], *, spaces: bool) -> dict[str, 
             names.append(gap)
             starts.append(word.start)
             ends.append(word.start)
-        if word.phones:
-            phones = [_phone(phone) for phone in word.phones]
-            details.append({"wordIndex": len(names), "phones": phones, "isPartial": False})
+        if word.phonemes:
+            phonemes = [_phoneme(phoneme) for phoneme in word.phonemes]
+            details.append({"wordIndex": len(names), "phones": phonemes, "isPartial": False})
         names.append(text[word.start_char : word.end_char])
         starts.append(word.start)
         ends.append(word.end)
@@ -79,12 +79,12 @@ def _gap_before(text: str, word: TimedWord) -> str:
     return before[len(before.rstrip()) :]
 
 
-def _phone(phone: TimedPhone) -> dict[str, object]:
+def _phoneme(phoneme: TimedPhoneme) -> dict[str, object]:
     return {
-        "phoneSymbol": phone.symbol,
-        "startTimeSeconds": phone.start,
-        "durationSeconds": round(phone.end - phone.start, 3),
-        "visemeSymbol": _VISEME_OF.get(phone.symbol, "sil"),
+        "phoneSymbol": phoneme.symbol,
+        "startTimeSeconds": phoneme.start,
+        "durationSeconds": round(phoneme.end - phoneme.start, 3),
+        "visemeSymbol": _VISEME_OF.get(phoneme.symbol, "sil"),
     }
 
 

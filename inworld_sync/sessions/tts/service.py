@@ -29,7 +29,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
     ContextConfig,
-    Phone,
+    Phoneme,
     TimestampType,
     TtsUsage,
     WordTime,
@@ -164,7 +164,7 @@ class Tts:
         *,
         speaker: AudioSink | None = None,
         on_word: Callable[[WordTime], object] | None = None,
-        on_phone: Callable[[Phone], object] | None = None,
+        on_phoneme: Callable[[Phoneme], object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = 30.0,
         **settings: Unpack[ContextSettings],
@@ -178,7 +178,7 @@ class Tts:
                 :class:`~inworld_sync.Speaker` for this utterance, which needs the extra
                 ``audio``.
             on_word: Called on a thread of the playback with each word as it is heard.
-            on_phone: The same for each sound, with the mouth's shape for it.
+            on_phoneme: The same for each sound, with the mouth's shape for it.
             config: All settings in one value; *settings* are changes to it.
             timeout: The most seconds to wait for a connection, and for each piece of audio.
             settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
@@ -189,7 +189,7 @@ class Tts:
             DeviceError: There is no default speaker.
         """
         config = context_config(config, settings, DEFAULTS)
-        for name, handler in (("on_word", on_word), ("on_phone", on_phone)):
+        for name, handler in (("on_word", on_word), ("on_phoneme", on_phoneme)):
             if handler is not None:
                 require_callable(handler, name)
         rate_hz = config.audio.sample_rate_hz
@@ -207,7 +207,7 @@ class Tts:
             stream,
             default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
-            on_phone,
+            on_phoneme,
             closes_speaker=speaker is None,
         )
 

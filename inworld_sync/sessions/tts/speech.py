@@ -22,7 +22,7 @@ from inworld_sync.models.tts import (
     AudioConfig,
     AudioEncoding,
     CharacterTime,
-    Phone,
+    Phoneme,
     TtsUsage,
     WordTime,
 )
@@ -114,7 +114,7 @@ class AudioChunk(_Encoded):
         start_ms: Where it starts in the utterance; None for compressed encodings.
         words: Words whose times came with this chunk; monotonic over the utterance.
         characters: As *words*.
-        phones: As *words*; ``word_index`` counts in *words*.
+        phonemes: As *words*; ``word_index`` counts in *words*.
         usage: What the service counted, None if it said nothing.
     """
 
@@ -125,7 +125,7 @@ class AudioChunk(_Encoded):
     start_ms: float | None = None
     words: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()
-    phones: tuple[Phone, ...] = ()
+    phonemes: tuple[Phoneme, ...] = ()
     usage: TtsUsage | None = None
 
 
@@ -140,7 +140,7 @@ class Speech(_Encoded):
         sample_rate_hz: Samples a second.
         words: When each word is spoken; empty unless times were asked for.
         characters: As *words*.
-        phones: As *words*; ``word_index`` counts in *words*.
+        phonemes: As *words*; ``word_index`` counts in *words*.
         usage: What the service counted, summed.
     """
 
@@ -149,19 +149,19 @@ class Speech(_Encoded):
     sample_rate_hz: int
     words: tuple[WordTime, ...] = attrs.field(default=(), repr=False)
     characters: tuple[CharacterTime, ...] = attrs.field(default=(), repr=False)
-    phones: tuple[Phone, ...] = attrs.field(default=(), repr=False)
+    phonemes: tuple[Phoneme, ...] = attrs.field(default=(), repr=False)
     usage: TtsUsage = attrs.field(factory=TtsUsage)
 
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
         """Put chunks of one utterance together."""
         taken = list(chunks)
-        phones: list[Phone] = []
+        phonemes: list[Phoneme] = []
         words: list[WordTime] = []
         for chunk in taken:
-            phones += [
-                attrs.evolve(phone, word_index=phone.word_index + len(words))
-                for phone in chunk.phones
+            phonemes += [
+                attrs.evolve(phoneme, word_index=phoneme.word_index + len(words))
+                for phoneme in chunk.phonemes
             ]
             words += chunk.words
         usages = [chunk.usage for chunk in taken if chunk.usage is not None]
@@ -171,7 +171,7 @@ class Speech(_Encoded):
             audio.sample_rate_hz,
             tuple(words),
             tuple(character for chunk in taken for character in chunk.characters),
-            tuple(phones),
+            tuple(phonemes),
             TtsUsage(
                 sum(usage.characters for usage in usages),
                 next((usage.model for usage in usages if usage.model), ""),
@@ -308,7 +308,7 @@ class Assembler:
         self.received_bytes += size_bytes
         if size := self._audio.encoding.bytes_per_sample:
             self._samples += size_bytes // size
-        words, phones = self._words(received)
+        words, phonemes = self._words(received)
         return AudioChunk(
             self._context_id,
             data,
@@ -317,7 +317,7 @@ class Assembler:
             start_ms,
             words,
             self._characters(received.characters),
-            phones,
+            phonemes,
             received.usage,
         )
 
@@ -346,8 +346,10 @@ class Assembler:
             data = self._carry.feed(data)
         return bytes(data)
 
-    def _words(self, received: tts.AudioReceived) -> tuple[tuple[WordTime, ...], tuple[Phone, ...]]:
-        """Place the words and their phones, without the spaces that some answers list as words."""
+    def _words(
+        self, received: tts.AudioReceived
+    ) -> tuple[tuple[WordTime, ...], tuple[Phoneme, ...]]:
+        """Place the words and their phonemes, without the spaces that some answers list as words."""
         words: list[WordTime] = []
         indexes = []
         for word in received.words:
@@ -356,18 +358,18 @@ class Assembler:
                 self._word_ms = max(self._word_ms, word.start_ms + self._generation_start_ms)
                 words.append(self._placed(word, self._word_ms))
         shift = self._generation_start_ms
-        phones = tuple(
+        phonemes = tuple(
             attrs.evolve(
-                phone,
-                start_ms=phone.start_ms + shift,
-                end_ms=phone.end_ms + shift,
-                word_index=indexes[phone.word_index]
-                if 0 <= phone.word_index < len(indexes)
-                else phone.word_index,
+                phoneme,
+                start_ms=phoneme.start_ms + shift,
+                end_ms=phoneme.end_ms + shift,
+                word_index=indexes[phoneme.word_index]
+                if 0 <= phoneme.word_index < len(indexes)
+                else phoneme.word_index,
             )
-            for phone in received.phones
+            for phoneme in received.phonemes
         )
-        return tuple(words), phones
+        return tuple(words), phonemes
 
     def _characters(self, received: tuple[CharacterTime, ...]) -> tuple[CharacterTime, ...]:
         placed = []

@@ -94,7 +94,7 @@ def expected(*messages: str, context_id: str = "@") -> list[AudioChunk]:
 
 
 def _without_id(chunk: AudioChunk) -> tuple[object, ...]:
-    return (chunk.data, chunk.start_ms, chunk.words, chunk.phones, chunk.usage)
+    return (chunk.data, chunk.start_ms, chunk.words, chunk.phonemes, chunk.usage)
 
 
 @pytest.mark.parametrize(("message", "is_taken"), MESSAGES)

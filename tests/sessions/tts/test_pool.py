@@ -295,7 +295,7 @@ def test_a_connection_that_answers_nothing_is_cut() -> None:
             obedient,
             limiter=CountingLimiter(1),
             close_timeout=30,
-            dead_after=30,
+            ping_timeout=30,
         ) as iw,
         contextlib.ExitStack() as at_end,
     ):

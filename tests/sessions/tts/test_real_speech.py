@@ -28,11 +28,11 @@ def test_every_word_once(speech: Speech) -> None:
 
 def test_sounds_belong_to_their_words(speech: Speech) -> None:
     """Every sound lies within the word that it points at, over all chunks and sentences."""
-    assert len(speech.phones) > len(TEXT.split())
-    for phone in speech.phones:
-        word = speech.words[phone.word_index]
-        assert word.start_ms - 1 <= phone.start_ms <= phone.end_ms <= word.end_ms + 1
-    assert set(range(len(speech.words))) == {phone.word_index for phone in speech.phones}
+    assert len(speech.phonemes) > len(TEXT.split())
+    for phoneme in speech.phonemes:
+        word = speech.words[phoneme.word_index]
+        assert word.start_ms - 1 <= phoneme.start_ms <= phoneme.end_ms <= word.end_ms + 1
+    assert set(range(len(speech.words))) == {phoneme.word_index for phoneme in speech.phonemes}
 
 
 def test_words_are_louder_than_what_is_between(speech: Speech) -> None:

@@ -20,7 +20,7 @@ from inworld_sync import (
     AudioError,
     CharacterTime,
     DeadlineExceeded,
-    Phone,
+    Phoneme,
     Speech,
     TtsUsage,
     WordTime,
@@ -38,7 +38,7 @@ def received(
     *,
     words: list[tuple[str, float, float]] = [],  # noqa: B006 - not changed
     characters: list[tuple[str, float, float]] = [],  # noqa: B006 - not changed
-    phones: list[tuple[float, float, int]] = [],  # noqa: B006 - not changed
+    phonemes: list[tuple[float, float, int]] = [],  # noqa: B006 - not changed
 ) -> AudioReceived:
     return AudioReceived(
         "c",
@@ -46,7 +46,7 @@ def received(
         None,
         tuple(WordTime(*word) for word in words),
         tuple(CharacterTime(*character) for character in characters),
-        tuple(Phone("p", "", start, end, index) for start, end, index in phones),
+        tuple(Phoneme("p", "", start, end, index) for start, end, index in phonemes),
     )
 
 
@@ -70,10 +70,10 @@ def test_times_of_the_next_generation() -> None:
     assembler = Assembler("c", SLOW)
     assembler.chunk(received(silence(100), words=[("one", 0, 90)]))
     assembler.generation_ended()
-    chunk = assembler.chunk(received(silence(50), words=[("two", 10, 40)], phones=[(10, 20, 0)]))
+    chunk = assembler.chunk(received(silence(50), words=[("two", 10, 40)], phonemes=[(10, 20, 0)]))
 
     assert (WordTime("two", 110, 140),) == chunk.words
-    assert (Phone("p", "", 110, 120, 0),) == chunk.phones
+    assert (Phoneme("p", "", 110, 120, 0),) == chunk.phonemes
 
 
 def test_a_word_that_ends_after_its_audio() -> None:
@@ -116,18 +116,18 @@ def test_words_and_characters_keep_their_own_time() -> None:
 
 
 def test_spaces_are_no_words() -> None:
-    """Newer answers list the spaces between words as words; phones still find their word."""
+    """Newer answers list the spaces between words as words; phonemes still find their word."""
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
         received(
             silence(100),
             words=[("one", 0, 30), (" ", 30, 30), ("two", 40, 90)],
-            phones=[(0, 10, 0), (40, 60, 2)],
+            phonemes=[(0, 10, 0), (40, 60, 2)],
         )
     )
 
     assert ["one", "two"] == [word.text for word in chunk.words]
-    assert [0, 1] == [phone.word_index for phone in chunk.phones]
+    assert [0, 1] == [phoneme.word_index for phoneme in chunk.phonemes]
 
 
 TIMES = st.lists(st.tuples(st.floats(-50, 500), st.floats(-50, 500), st.booleans()), max_size=30)
@@ -207,24 +207,24 @@ def test_repr_is_short() -> None:
 
 
 def test_join() -> None:
-    """Chunks become one speech: audio and words in order, counts summed, phones pointing right."""
+    """Chunks become one speech: audio and words in order, counts summed, phonemes pointing right."""
     chunks = [
         AudioChunk(
             "c", b"aa", AudioEncoding.PCM, 24000, 0.0, (WordTime("one", 0, 1),), (),
-            (Phone("w", "", 0, 1, 0),), TtsUsage(3, "m"),
+            (Phoneme("w", "", 0, 1, 0),), TtsUsage(3, "m"),
         ),
         AudioChunk("c", b"", AudioEncoding.PCM, 24000, 1.0, usage=TtsUsage(0, "m")),
         AudioChunk(
             "c", b"bb", AudioEncoding.PCM, 24000, 1.0,
             (WordTime("two", 1, 2), WordTime("three", 2, 3)), (CharacterTime("t", 1, 2),),
-            (Phone("t", "", 1, 2, 0), Phone("th", "", 2, 3, 1)), TtsUsage(8, "m"),
+            (Phoneme("t", "", 1, 2, 0), Phoneme("th", "", 2, 3, 1)), TtsUsage(8, "m"),
         ),
     ]  # fmt: skip
     speech = Speech.join(chunks, PCM)
 
     assert b"aabb" == speech.data
     assert ["one", "two", "three"] == [word.text for word in speech.words]
-    assert ["one", "two", "three"] == [speech.words[p.word_index].text for p in speech.phones]
+    assert ["one", "two", "three"] == [speech.words[p.word_index].text for p in speech.phonemes]
     assert (CharacterTime("t", 1, 2),) == speech.characters
     assert TtsUsage(11, "m") == speech.usage
 
