@@ -54,9 +54,9 @@ if TYPE_CHECKING:
         WireObserver as WireObserver,
     )
     from inworld_sync.models.realtime import (
-        OFF as OFF,
         AlawFormat as AlawFormat,
         FunctionTool as FunctionTool,
+        ManualTurns as ManualTurns,
         McpTool as McpTool,
         Message as Message,
         MulawFormat as MulawFormat,
@@ -219,9 +219,9 @@ _HOMES = {
     "sessions.tts.connection": ["TtsConnection"],
     "sessions.tts.context": ["TtsContext"],
     "models.realtime": [
-        "OFF",
         "AlawFormat",
         "FunctionTool",
+        "ManualTurns",
         "McpTool",
         "Message",
         "MulawFormat",

@@ -25,6 +25,7 @@ RANKS = {
     "emulator": 5,
     "telephony": 5,
     "webrtc": 5,
+    "realtime": 5,
     "client": 6,
     "cli": 7,
     "__main__": 8,

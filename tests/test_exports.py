@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import inworld_sync
+import inworld_sync.emulator
+import inworld_sync.realtime
 
-SOURCE = Path(inworld_sync.__file__).read_text(encoding="utf-8")
+FACADES = (inworld_sync, inworld_sync.realtime)
+NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
 
 
-def for_type_checkers() -> dict[str, list[str]]:
+def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
     """Read the imports under ``if TYPE_CHECKING``: for each module the names it gives."""
-    (block,) = (node for node in ast.parse(SOURCE).body if isinstance(node, ast.If))
+    tree = ast.parse(Path(str(facade.__file__)).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
     found: dict[str, list[str]] = {}
     for statement in block.body:
         assert isinstance(statement, ast.ImportFrom)
@@ -27,33 +33,43 @@ def for_type_checkers() -> dict[str, list[str]]:
     return found
 
 
-def test_type_checkers_see_what_there_is() -> None:
+@pytest.mark.parametrize("facade", FACADES)
+def test_type_checkers_see_what_there_is(facade: ModuleType) -> None:
     """What a type checker imports is what a program gets, from the same places."""
-    assert for_type_checkers() == inworld_sync._HOMES
+    homes = {module: sorted(names) for module, names in facade._HOMES.items()}
+
+    assert homes == {module: sorted(names) for module, names in for_type_checkers(facade).items()}
 
 
-@pytest.mark.parametrize("name", inworld_sync.__all__)
-def test_every_name_imports(name: str) -> None:
-    """Every public name can be imported, and is shown by dir()."""
-    assert getattr(inworld_sync, name) is not None
-    assert name in dir(inworld_sync)
+@pytest.mark.parametrize(("facade", "name"), NAMES)
+def test_every_name_imports(facade: ModuleType, name: str) -> None:
+    """Every public name can be imported, is shown by dir(), and is the same thing at its home."""
+    home = import_module(f"inworld_sync.{facade._MODULES[name]}")
 
-
-@pytest.mark.parametrize("name", inworld_sync._MODULES)
-def test_homes_export_their_names(name: str) -> None:
-    """A public name is public where it lives, too, and is the same thing."""
-    home = import_module(f"inworld_sync.{inworld_sync._MODULES[name]}")
-
+    assert getattr(facade, name) is getattr(home, name)
+    assert name in dir(facade)
     assert name in home.__all__
-    assert getattr(home, name) is getattr(inworld_sync, name)
 
 
-def test_no_name_twice() -> None:
+@pytest.mark.parametrize("facade", FACADES)
+def test_no_name_twice(facade: ModuleType) -> None:
     """A name has one home."""
-    assert sorted(set(inworld_sync.__all__)) == sorted(inworld_sync.__all__)
+    assert sorted(set(facade.__all__)) == sorted(facade.__all__)
 
 
-def test_unknown_name() -> None:
+def test_no_two_public_classes_share_a_name() -> None:
+    """A handler that is registered for the wrong one of two classes is silently never called."""
+    homes: dict[str, set[type]] = {}
+    for facade in (*FACADES, inworld_sync.emulator):
+        for name in facade.__all__:
+            if inspect.isclass(found := getattr(facade, name)):
+                homes.setdefault(name, set()).add(found)
+
+    assert {} == {name: found for name, found in homes.items() if len(found) > 1}
+
+
+@pytest.mark.parametrize("facade", FACADES)
+def test_unknown_name(facade: ModuleType) -> None:
     """A name that does not exist is an AttributeError, as of any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        _ = inworld_sync.Nothing
+        _ = facade.Nothing

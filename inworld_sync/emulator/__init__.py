@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from inworld_sync.emulator.server import Emulator
     from inworld_sync.emulator.settings import Settings
     from inworld_sync.emulator.synthesis import Synthesizer
-    from inworld_sync.emulator.voices import Voice
+    from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = [
     "ChatReplies",
+    "EmulatedVoice",
     "Emulator",
     "Fault",
     "FaultKind",
@@ -29,7 +30,6 @@ __all__ = [
     "Settings",
     "Synthesizer",
     "ToolCall",
-    "Voice",
 ]
 
 _HOMES = {
@@ -43,7 +43,7 @@ _HOMES = {
     "Settings": "settings",
     "Synthesizer": "synthesis",
     "ToolCall": "realtime.replies",
-    "Voice": "voices",
+    "EmulatedVoice": "voices",
 }
 
 

@@ -11,7 +11,7 @@ from inworld_sync.emulator.credentials import Credentials
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["Backend"]
 
@@ -54,7 +54,7 @@ class Backend:
         """The engine that listens; the default one loads at its first use."""
         return self._speech_engine or default_engine()
 
-    def voice(self, voice_id: str) -> Voice | None:
+    def voice(self, voice_id: str) -> EmulatedVoice | None:
         """Find a voice by its exact id."""
         return self._voices.get(voice_id)
 

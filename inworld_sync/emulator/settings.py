@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
-from inworld_sync.emulator.voices import VOICES, Voice
+from inworld_sync.emulator.voices import VOICES, EmulatedVoice
 from inworld_sync.models import checks
 
 __all__ = ["Settings"]
@@ -78,5 +78,5 @@ class Settings:
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))
-    voices: tuple[Voice, ...] = VOICES
+    voices: tuple[EmulatedVoice, ...] = VOICES
     realtime: RealtimeSettings = attrs.field(factory=RealtimeSettings)

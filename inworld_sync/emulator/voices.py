@@ -11,7 +11,7 @@ import attrs
 
 from inworld_sync.models import checks
 
-__all__ = ["VOICES", "Voice"]
+__all__ = ["VOICES", "EmulatedVoice"]
 
 
 # Outside this range the speech is no longer intelligible.
@@ -19,7 +19,7 @@ _NEAR_ONE = checks.number(0.5, 2)
 
 
 @attrs.frozen(kw_only=True)
-class Voice:
+class EmulatedVoice:
     """
     One voice: what clients see of it, and how it differs from the engine's own voice.
 
@@ -45,8 +45,8 @@ class Voice:
 
 
 VOICES = (
-    Voice(voice_id="Ashley", gender="female", description="Warm and even", tags=("warm",)),
-    Voice(
+    EmulatedVoice(voice_id="Ashley", gender="female", description="Warm and even", tags=("warm",)),
+    EmulatedVoice(
         voice_id="Dennis",
         gender="male",
         description="Calm and low",
@@ -54,7 +54,7 @@ VOICES = (
         pitch=0.60,
         formant=0.87,
     ),
-    Voice(
+    EmulatedVoice(
         voice_id="Sarah",
         gender="female",
         description="Bright and quick",
@@ -63,7 +63,7 @@ VOICES = (
         formant=1.04,
         speed=1.10,
     ),
-    Voice(
+    EmulatedVoice(
         voice_id="Hana",
         gender="female",
         description="Light and young",
@@ -71,7 +71,7 @@ VOICES = (
         pitch=1.32,
         formant=1.09,
     ),
-    Voice(
+    EmulatedVoice(
         voice_id="Aarav",
         gender="male",
         description="Clear and brisk",
@@ -80,7 +80,7 @@ VOICES = (
         formant=0.90,
         speed=1.08,
     ),
-    Voice(
+    EmulatedVoice(
         voice_id="Alder",
         gender="male",
         description="Deep and slow",
@@ -89,7 +89,7 @@ VOICES = (
         formant=0.82,
         speed=0.92,
     ),
-    Voice(
+    EmulatedVoice(
         voice_id="Clive",
         gender="male",
         description="Low and quick",
@@ -98,7 +98,7 @@ VOICES = (
         formant=0.88,
         speed=1.16,
     ),
-    Voice(
+    EmulatedVoice(
         voice_id="Wren",
         gender="neutral",
         description="Between low and high",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from inworld_sync.emulator import Emulator, Settings, Voice
+from inworld_sync.emulator import EmulatedVoice, Emulator, Settings
 from inworld_sync.emulator.voices import VOICES
 
 from support.tone import ToneSynthesizer, tone_seconds
@@ -252,8 +252,8 @@ def test_list_in_pages(peer: HttpPeer, size: int) -> None:
 def test_list_by_language() -> None:
     """languages=FR_FR leaves the voices of that language."""
     voices = (
-        Voice(voice_id="A", gender="female", description=""),
-        Voice(voice_id="B", gender="male", description="", lang_code="FR_FR"),
+        EmulatedVoice(voice_id="A", gender="female", description=""),
+        EmulatedVoice(voice_id="B", gender="male", description="", lang_code="FR_FR"),
     )
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(voices=voices)) as server:
         peer = HttpPeer(server)

@@ -11,8 +11,8 @@ from inworld_sync import Inworld, ResponseStarted, ServiceError, tool
 from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.models.realtime import (
-    OFF,
     InputSpeechStarted,
+    ManualTurns,
     OutputAudio,
     PcmFormat,
     ServerVad,
@@ -96,7 +96,7 @@ def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
 
 def test_manual_turn(session: RealtimeSession) -> None:
     """With turn detection off the client commits and asks."""
-    session.update(Session(turn_detection=OFF))
+    session.update(Session(turn_detection=ManualTurns()))
     session.send_audio(sound(20, 0.8, word=2), 16000)
     session.commit()
 

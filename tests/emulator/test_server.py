@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from inworld_sync.emulator import Emulator, Settings, Voice
+from inworld_sync.emulator import EmulatedVoice, Emulator, Settings
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.errors import ConfigError, LocalProtocolError
 
@@ -301,7 +301,7 @@ class CountingSynthesizer(ToneSynthesizer):
         self.sentences = 0
 
     def speak(
-        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+        self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
         for sentence in super().speak(text, voice, speaking_rate=speaking_rate):
             self.sentences += 1

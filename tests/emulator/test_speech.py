@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inworld_sync.emulator import Emulator, Voice
+from inworld_sync.emulator import EmulatedVoice, Emulator
 from inworld_sync.emulator.synthesis import SpokenSentence, Synthesizer, default_synthesizer
 from inworld_sync.emulator.voices import VOICES
 
@@ -28,7 +28,7 @@ def engine() -> Synthesizer:
 
 
 def said(
-    engine: Synthesizer, text: str, voice: Voice = ASHLEY, **options: Any
+    engine: Synthesizer, text: str, voice: EmulatedVoice = ASHLEY, **options: Any
 ) -> list[SpokenSentence]:
     return list(engine.speak(text, voice, **options))
 
@@ -185,7 +185,7 @@ def test_voices_fit_their_description(engine: Synthesizer) -> None:
 
 def test_formants_do_not_change_the_pace(engine: Synthesizer) -> None:
     """A larger head hardly speaks more slowly: the model makes up for the resampling."""
-    large = Voice(voice_id="L", gender="male", description="", formant=0.8)
+    large = EmulatedVoice(voice_id="L", gender="male", description="", formant=0.8)
     ratio = seconds_of(said(engine, VOWELS, large)) / seconds_of(said(engine, VOWELS))
 
     assert abs(ratio - 1) < 0.15

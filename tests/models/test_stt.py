@@ -124,10 +124,10 @@ def test_encoding_by_name():
 
 
 def test_settings_are_the_attributes():
-    """The keyword arguments are the attributes, but for the channels, which the client mixes."""
+    """The keyword arguments are the attributes, but for the rate and channels on the wire."""
     names = {field.name for field in attrs.fields(TranscribeConfig)}
 
-    assert names - {"channels"} == set(TranscribeSettings.__annotations__)
+    assert names - {"channels", "sample_rate_hz"} == set(TranscribeSettings.__annotations__)
 
 
 def test_transcript():

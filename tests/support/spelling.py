@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from inworld_sync.emulator.synthesis import SpokenSentence, SpokenWord
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["SpellingSynthesizer", "spelled", "spoken_part"]
 
@@ -29,7 +29,7 @@ class SpellingSynthesizer:
         self._samples = samples
 
     def speak(
-        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+        self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
         """Say a text; see the protocol."""
         for sentence in _SENTENCE.finditer(text):

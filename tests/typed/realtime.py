@@ -8,7 +8,6 @@ import numpy as np
 from typing_extensions import assert_type
 
 from inworld_sync import (
-    OFF,
     ApprovalRequested,
     AudioChunk,
     AudioSink,
@@ -16,6 +15,7 @@ from inworld_sync import (
     FunctionTool,
     Interrupted,
     Inworld,
+    ManualTurns,
     McpTool,
     Message,
     MulawFormat,
@@ -65,7 +65,7 @@ def settings() -> list[Session]:
     assert_type(now(), dict[str, int])
     return [
         Session(instructions="Be brief.", voice="Dennis", tools=[weather, now]),
-        Session(tools=[FunctionTool(name="x"), WebSearchTool()], turn_detection=OFF),
+        Session(tools=[FunctionTool(name="x"), WebSearchTool()], turn_detection=ManualTurns()),
         Session(tools=[McpTool(server_label="a", server_url="https://x.test/mcp")]),
         Session(turn_detection=SemanticVad(eagerness="low"), input_format=PcmFormat(16000)),
         Session(turn_detection=ServerVad(threshold=0.6), output_format=MulawFormat()),

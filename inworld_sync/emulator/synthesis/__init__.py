@@ -14,7 +14,7 @@ from typing import Protocol
 
 import attrs
 
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 from inworld_sync.errors import ConfigError
 
 __all__ = ["Phoneme", "SpokenSentence", "SpokenWord", "Synthesizer", "default_synthesizer"]
@@ -84,7 +84,7 @@ class Synthesizer(Protocol):
         ...
 
     def speak(
-        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+        self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
         """
         Say a text.

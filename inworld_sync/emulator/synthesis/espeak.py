@@ -18,7 +18,7 @@ from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import spread_words, written_words
 from inworld_sync.emulator.synthesis.sentences import sentences
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["EspeakSynthesizer"]
 
@@ -71,7 +71,7 @@ class EspeakSynthesizer:
     def speak(
         self,
         text: str,
-        voice: Voice,
+        voice: EmulatedVoice,
         *,
         speaking_rate: float = 1.0,
         normalize: bool = True,  # noqa: ARG002 - the engine always does
@@ -82,7 +82,7 @@ class EspeakSynthesizer:
                 pcm = self._say(text[start:end], voice, speaking_rate)
             yield SpokenSentence(pcm, spread_words(written_words(text, start, end), len(pcm) // 2))
 
-    def _say(self, sentence: str, voice: Voice, speaking_rate: float) -> bytes:
+    def _say(self, sentence: str, voice: EmulatedVoice, speaking_rate: float) -> bytes:
         self._parts = []
         words_per_minute = round(_WORDS_PER_MINUTE * speaking_rate * voice.speed)
         pitch = min(99, round(_MIDDLE_PITCH * voice.pitch))

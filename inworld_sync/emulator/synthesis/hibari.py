@@ -28,7 +28,7 @@ from inworld_sync.emulator.synthesis.alignment import (
     written_words,
 )
 from inworld_sync.emulator.synthesis.durations import expose_output
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +114,7 @@ class HibariSynthesizer:
         return self._rate
 
     def speak(
-        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+        self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
         """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
         for start, end in self._sentences(text):
@@ -152,7 +152,7 @@ class HibariSynthesizer:
         return words
 
     def _say(
-        self, words: Sequence[_ReadWord], voice: Voice, speaking_rate: float
+        self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], list[HeardWord]]:
         """Say words in as many runs of the model as they need; a pause if they have no sound."""
         waves: list[NDArray[np.float32]] = []
@@ -166,7 +166,7 @@ class HibariSynthesizer:
         return np.concatenate(waves), heard
 
     def _run(
-        self, words: Sequence[_ReadWord], voice: Voice, speaking_rate: float
+        self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Run the model once; return the sound, and where each of its inputs ends in it."""
         vocabulary = self._engine.vocab

@@ -13,7 +13,7 @@ from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import spread_words, written_words
 from inworld_sync.emulator.synthesis.sentences import sentences
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["NanoSynthesizer"]
 
@@ -37,7 +37,7 @@ class NanoSynthesizer:
     def speak(
         self,
         text: str,
-        voice: Voice,
+        voice: EmulatedVoice,
         *,
         speaking_rate: float = 1.0,
         normalize: bool = True,  # noqa: ARG002 - the engine always does

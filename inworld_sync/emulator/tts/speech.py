@@ -65,7 +65,7 @@ def speak(
 
     Args:
         text: What to say; white space alone gives nothing.
-        config: Voice and format.
+        config: EmulatedVoice and format.
         backend: The server's.
         whole: Encode as one file.
 

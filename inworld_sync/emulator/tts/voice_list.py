@@ -8,7 +8,7 @@ from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, status
 from inworld_sync.emulator.routes import HttpRoute, Route
-from inworld_sync.emulator.voices import Voice
+from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["VoicesService"]
 
@@ -87,11 +87,11 @@ class VoicesService:
         return Response.of_json(_described(voice))
 
 
-def _language(voice: Voice) -> str:
+def _language(voice: EmulatedVoice) -> str:
     return voice.lang_code.partition("_")[0].lower()
 
 
-def _described(voice: Voice) -> dict[str, object]:
+def _described(voice: EmulatedVoice) -> dict[str, object]:
     return {
         "name": f"{_WORKSPACE}/voices/{voice.voice_id}",
         "voiceId": voice.voice_id,

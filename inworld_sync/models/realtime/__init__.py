@@ -138,10 +138,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from inworld_sync.models.realtime.session import (
-        OFF,
         MemoryState,
         Modality,
-        Off,
         Prompt,
         RetentionRatio,
         Session,
@@ -161,13 +159,14 @@ if TYPE_CHECKING:
     from inworld_sync.models.realtime.turns import (
         Eagerness,
         InputTranscription,
+        ManualTurns,
         NoiseReduction,
         SemanticVad,
         ServerVad,
+        TurnDetection,
     )
 
 __all__ = [
-    "OFF",
     "AlawFormat",
     "AppendInputAudio",
     "AudioDelta",
@@ -218,6 +217,7 @@ __all__ = [
     "ItemReference",
     "ItemRetrieved",
     "ItemTruncated",
+    "ManualTurns",
     "McpApprovalRequest",
     "McpApprovalResponse",
     "McpArgumentsDelta",
@@ -238,7 +238,6 @@ __all__ = [
     "Modality",
     "MulawFormat",
     "NoiseReduction",
-    "Off",
     "OutputAudio",
     "OutputAudioCleared",
     "OutputAudioStarted",
@@ -284,6 +283,7 @@ __all__ = [
     "TranscriptDone",
     "TruncateItem",
     "TtsTuning",
+    "TurnDetection",
     "TurnSuggested",
     "TurnSuggestionRevoked",
     "UnknownItem",

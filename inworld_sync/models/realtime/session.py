@@ -6,7 +6,6 @@ Source: Inworld Realtime reference, the ``session`` object.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal, TypeAlias, TypeVar, get_args
 
@@ -21,16 +20,16 @@ from inworld_sync.models.realtime.provider_data import ProviderData
 from inworld_sync.models.realtime.tools import Tool, ToolChoice
 from inworld_sync.models.realtime.turns import (
     InputTranscription,
+    ManualTurns,
     NoiseReduction,
     SemanticVad,
     ServerVad,
+    TurnDetection,
 )
 
 __all__ = [
-    "OFF",
     "MemoryState",
     "Modality",
-    "Off",
     "Prompt",
     "RetentionRatio",
     "Session",
@@ -44,16 +43,6 @@ _T = TypeVar("_T")
 Modality: TypeAlias = Literal["audio", "text"]
 
 MAX_OUTPUT_TOKENS = 4096
-
-
-class Off(enum.Enum):
-    """The kind of :data:`OFF`."""
-
-    OFF = None
-
-
-OFF = Off.OFF
-"""Switches a part of a session off, where None would leave it as it is."""
 
 
 @attrs.frozen
@@ -103,13 +92,13 @@ def _truncation(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         raise ConfigError(f"{field.name} must be auto, disabled or a RetentionRatio, got {value!r}")
 
 
-def _noise_reduction(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    if value is not None and value is not OFF and value not in get_args(NoiseReduction):
-        raise ConfigError(f"{field.name} must be near_field, far_field or OFF, got {value!r}")
+def _transcription(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    if value not in (None, "off") and not isinstance(value, InputTranscription):
+        raise ConfigError(f"{field.name} must be an InputTranscription or 'off', got {value!r}")
 
 
 def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    if value != "auto" and value is not OFF:
+    if value not in ("auto", "off"):
         checks.mapping(_, field, value)
 
 
@@ -119,7 +108,7 @@ class Session(Extensible):
     What a session is asked to be, whole or in part.
 
     None leaves a setting as it is, so the same class opens a session and changes it later;
-    :data:`OFF` switches off what can be. An update is taken as a whole or refused as a whole.
+    ``"off"`` turns off what can be turned off. The service accepts or refuses an update as a whole.
 
     Attributes:
         model: The language model, ``provider/model``; counts from the next response on.
@@ -130,9 +119,9 @@ class Session(Extensible):
         output_modalities: ``audio``, ``text`` or both.
         input_format: Of the sound that is sent; any spelling that ``audio_format`` takes.
         output_format: Of the sound that comes back.
-        transcription: What writes down the user's speech; OFF for none.
-        noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or OFF.
-        turn_detection: What ends the user's turn; OFF when the application commits by hand.
+        transcription: What writes down the user's speech, or ``off``.
+        noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or ``off``.
+        turn_detection: What ends the user's turn; :class:`ManualTurns` when the application does.
         tools: What the model may call; an empty list takes all away.
         tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
         temperature: 0 to 2.
@@ -142,7 +131,7 @@ class Session(Extensible):
         provider_data: The service's extensions.
         prompt: A stored prompt instead of instructions.
         include: Further things to send, such as ``item.input_audio_transcription.logprobs``.
-        tracing: ``auto``, a mapping as the service documents it, or OFF.
+        tracing: ``auto``, a mapping as the service documents it, or ``off``.
     """
 
     instructions: str | None = attrs.field(default=None, validator=checks.string)
@@ -150,14 +139,14 @@ class Session(Extensible):
     model: str | None = attrs.field(default=None, validator=checks.string)
     tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=tool_checks.tools)
     tool_choice: ToolChoice | None = attrs.field(default=None, validator=tool_checks.tool_choice)
-    turn_detection: SemanticVad | ServerVad | Off | None = attrs.field(
-        default=None, validator=checks.instance(SemanticVad, ServerVad, Off)
+    turn_detection: TurnDetection | None = attrs.field(
+        default=None, validator=checks.instance(SemanticVad, ServerVad, ManualTurns)
     )
-    transcription: InputTranscription | Off | None = attrs.field(
-        default=None, validator=checks.instance(InputTranscription, Off)
+    transcription: InputTranscription | Literal["off"] | None = attrs.field(
+        default=None, validator=_transcription
     )
-    noise_reduction: NoiseReduction | Off | None = attrs.field(
-        default=None, validator=_noise_reduction
+    noise_reduction: NoiseReduction | None = attrs.field(
+        default=None, validator=checks.one_of(get_args(NoiseReduction))
     )
     input_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
     output_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
@@ -178,7 +167,7 @@ class Session(Extensible):
     include: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    tracing: Literal["auto"] | Mapping[str, object] | Off | None = attrs.field(
+    tracing: Literal["auto", "off"] | Mapping[str, object] | None = attrs.field(
         default=None, validator=_tracing
     )
 

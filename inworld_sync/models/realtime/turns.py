@@ -13,10 +13,18 @@ import attrs
 from inworld_sync.models import checks
 from inworld_sync.models.realtime.base import Extensible
 
-__all__ = ["Eagerness", "InputTranscription", "NoiseReduction", "SemanticVad", "ServerVad"]
+__all__ = [
+    "Eagerness",
+    "InputTranscription",
+    "ManualTurns",
+    "NoiseReduction",
+    "SemanticVad",
+    "ServerVad",
+    "TurnDetection",
+]
 
 Eagerness: TypeAlias = Literal["low", "medium", "high", "auto"]
-NoiseReduction: TypeAlias = Literal["near_field", "far_field"]
+NoiseReduction: TypeAlias = Literal["near_field", "far_field", "off"]
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +71,14 @@ class ServerVad(Extensible):
     idle_timeout_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
     create_response: bool | None = attrs.field(default=None, validator=checks.flag)
     interrupt_response: bool | None = attrs.field(default=None, validator=checks.flag)
+
+
+@attrs.frozen
+class ManualTurns:
+    """The application ends the user's turns: it commits the audio and asks for responses."""
+
+
+TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
 
 
 @attrs.frozen(kw_only=True)

@@ -349,7 +349,7 @@ class Assembler:
     def _words(
         self, received: tts.AudioReceived
     ) -> tuple[tuple[WordTime, ...], tuple[Phoneme, ...]]:
-        """Place the words and their phonemes, without the spaces that some answers list as words."""
+        """Shift words and phonemes to the utterance's time; drop spaces listed as words."""
         words: list[WordTime] = []
         indexes = []
         for word in received.words:

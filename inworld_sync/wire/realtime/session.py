@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.realtime import (
+    ManualTurns,
     MemoryState,
-    Off,
     Session,
     SessionCreated,
     SessionInfo,
@@ -58,7 +58,10 @@ def session_object(session: Session) -> JsonObject:
         value = getattr(session, name)
         if value is None:
             continue
-        if name == "noise_reduction" and value is not Off.OFF:
+        if value == "off" or isinstance(value, ManualTurns):
+            # The service turns a part off by null.
+            value = None
+        elif name == "noise_reduction":
             value = {"type": value}
         _put(body, place, plain(value))
     return merge(body, session.extra)

@@ -11,7 +11,7 @@ import pytest
 from inworld_sync import Inworld, tool
 from inworld_sync.emulator import Emulator
 from inworld_sync.emulator.synthesis import SpokenSentence
-from inworld_sync.emulator.voices import VOICES, Voice
+from inworld_sync.emulator.voices import VOICES, EmulatedVoice
 from inworld_sync.models.realtime import FunctionCallOutput, Session
 
 from support.spelling import SpellingSynthesizer, spelled, spoken_part
@@ -25,7 +25,7 @@ class SignedSynthesizer(SpellingSynthesizer):
     """Spells, before each sentence, the voice that says it."""
 
     def speak(
-        self, text: str, voice: Voice, *, speaking_rate: float = 1.0, normalize: bool = True
+        self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
         name = b"".join(struct.pack("<h", ord(character)) * 4 for character in voice.voice_id)
         for sentence in super().speak(text, voice):

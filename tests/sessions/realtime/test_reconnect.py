@@ -18,10 +18,10 @@ from inworld_sync import (
     StreamEnded,
 )
 from inworld_sync.models.realtime import (
-    OFF,
     InputImage,
     ItemAdded,
     ItemDone,
+    ManualTurns,
     Message,
     PingReceived,
     ProviderData,
@@ -544,7 +544,10 @@ def test_sound_of_a_turn_that_is_lost_is_counted() -> None:
             service.until("input_audio_buffer.append")
         service.hang_up()
 
-    with realtime(first, idle) as iw, iw.realtime.connect(Session(turn_detection=OFF)) as rt:
+    with (
+        realtime(first, idle) as iw,
+        iw.realtime.connect(Session(turn_detection=ManualTurns())) as rt,
+    ):
         rt.send_audio(bytes(3 * 4800))
 
         assert 300.0 == reconnected(rt).lost_input_ms

@@ -25,8 +25,8 @@ from inworld_sync import (
 )
 from inworld_sync.audio import g711, pcm
 from inworld_sync.models.realtime import (
-    OFF,
     AudioDelta,
+    ManualTurns,
     Message,
     PingReceived,
     ResponseConfig,
@@ -289,7 +289,7 @@ def test_a_service_that_echoes_no_metadata() -> None:
             service.speak(None, number, f"reply {number}")
         service.until_left()
 
-    with realtime(script) as iw, iw.realtime.connect(Session(turn_detection=OFF)) as rt:
+    with realtime(script) as iw, iw.realtime.connect(Session(turn_detection=ManualTurns())) as rt:
         texts = [rt.respond().wait(10).text.strip() for _ in range(2)]
 
     assert ["reply 1", "reply 2"] == texts

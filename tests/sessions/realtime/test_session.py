@@ -27,13 +27,13 @@ from inworld_sync import (
 )
 from inworld_sync.audio import g711, pcm
 from inworld_sync.models.realtime import (
-    OFF,
     CancelResponse,
     ClearOutputAudio,
     CreateItem,
     CreateResponse,
     ErrorReported,
     InputText,
+    ManualTurns,
     Memory,
     Message,
     PcmFormat,
@@ -834,7 +834,9 @@ def test_openai_compatible_endpoint() -> None:
         url = placeholder.options.base_url
         with Inworld(token="sk-1", base_url=url) as iw:
             endpoint = RealtimeEndpoint.openai("gpt-realtime")
-            with iw.realtime.connect(Session(turn_detection=OFF), endpoint=endpoint) as rt:
+            with iw.realtime.connect(
+                Session(turn_detection=ManualTurns()), endpoint=endpoint
+            ) as rt:
                 rt.add(Message.assistant("Hello."))
                 texts = [
                     event.transcript

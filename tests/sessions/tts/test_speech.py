@@ -207,7 +207,7 @@ def test_repr_is_short() -> None:
 
 
 def test_join() -> None:
-    """Chunks become one speech: audio and words in order, counts summed, phonemes pointing right."""
+    """Chunks become one speech: audio and words in order, counts summed, phonemes in place."""
     chunks = [
         AudioChunk(
             "c", b"aa", AudioEncoding.PCM, 24000, 0.0, (WordTime("one", 0, 1),), (),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from inworld_sync.models import realtime as rt
-from inworld_sync.models.realtime import OFF, Session
+from inworld_sync.models.realtime import ManualTurns, Session
 from inworld_sync.wire.realtime.commands import write
 from inworld_sync.wire.realtime.events import read
 from inworld_sync.wire.realtime.session import SessionMirror, merge
@@ -37,7 +37,7 @@ SETTINGS = [
         "audio.output.format",
         {"type": "audio/float32", "rate": 48000},
     ),
-    ({"turn_detection": OFF}, "audio.input.turn_detection", None),
+    ({"turn_detection": ManualTurns()}, "audio.input.turn_detection", None),
     (
         {"turn_detection": rt.SemanticVad()},
         "audio.input.turn_detection",
@@ -81,13 +81,13 @@ SETTINGS = [
             "novel": 1,
         },
     ),
-    ({"transcription": OFF}, "audio.input.transcription", None),
+    ({"transcription": "off"}, "audio.input.transcription", None),
     (
         {"transcription": rt.InputTranscription(model="m", language="en", prompt="p")},
         "audio.input.transcription",
         {"model": "m", "language": "en", "prompt": "p"},
     ),
-    ({"noise_reduction": OFF}, "audio.input.noise_reduction", None),
+    ({"noise_reduction": "off"}, "audio.input.noise_reduction", None),
     (
         {"noise_reduction": "far_field"},
         "audio.input.noise_reduction",
@@ -179,7 +179,7 @@ SETTINGS = [
         ["item.input_audio_transcription.logprobs"],
     ),
     ({"tracing": "auto"}, "tracing", "auto"),
-    ({"tracing": OFF}, "tracing", None),
+    ({"tracing": "off"}, "tracing", None),
     ({"tracing": {"workflow_name": "w"}}, "tracing", {"workflow_name": "w"}),
 ]
 
