@@ -41,7 +41,7 @@ from inworld_sync.transport.urls import show_url
 from inworld_sync.transport.wake import Woken
 
 if TYPE_CHECKING:
-    from inworld_sync.transport.opening import Opened
+    from inworld_sync.transport.connect import Opened
 
 __all__ = ["Link", "LinkEnd", "LinkStats"]
 
@@ -122,7 +122,7 @@ class Link:
             ConfigError: The URL, the proxy or a header makes no sense.
         """
         # TLS, proxies and websocket-client cost some 25 ms to import; a first connect can bear it.
-        from inworld_sync.transport.opening import open_websocket
+        from inworld_sync.transport.connect import open_websocket
 
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
         opened = open_websocket(url, headers=headers, options=options, deadline=deadline)
