@@ -13,10 +13,10 @@ import attrs
 from inworld_sync.errors import ConnectError, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.dial import connect_tcp, look_up
 from inworld_sync.transport.link_facts import ConnectTimes
 from inworld_sync.transport.proxy import choose_proxy, open_tunnel
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
+from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.upgrade import Upgraded, upgrade
 from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url

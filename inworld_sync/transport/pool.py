@@ -17,9 +17,9 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.dial import connect_tcp, look_up
 from inworld_sync.transport.proxy import Proxy
 from inworld_sync.transport.rejection import reason_of
+from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.urls import Place
 

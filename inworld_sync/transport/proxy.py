@@ -11,8 +11,8 @@ import attrs
 from inworld_sync.errors import ConfigError, ConnectError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.dial import is_loopback
 from inworld_sync.transport.stream import Stream, receive_by
+from inworld_sync.transport.tcp import is_loopback
 
 __all__ = ["Proxy", "choose_proxy", "open_tunnel"]
 
