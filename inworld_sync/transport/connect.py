@@ -15,12 +15,12 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.link_facts import ConnectTimes
 from inworld_sync.transport.proxy import choose_proxy, open_tunnel
+from inworld_sync.transport.self_pipe import SelfPipe
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.upgrade import Upgraded, upgrade
 from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url
-from inworld_sync.transport.wake import Wake
 
 __all__ = ["Opened", "open_websocket"]
 
@@ -38,7 +38,7 @@ class Opened:
     """An upgraded connection, and what is known of it."""
 
     sock: socket.socket
-    wake: Wake
+    wake: SelfPipe
     stream: Stream
     upgraded: Upgraded
     times: ConnectTimes
@@ -79,7 +79,7 @@ def open_websocket(
             addresses = look_up(gate.host, gate.port, deadline)
         with steps.step("tcp"):
             sock = connect_tcp(addresses, where, deadline)
-        wake = Wake()
+        wake = SelfPipe()
         plain = PlainStream(sock, wake)
         if proxy:
             with steps.step("proxy"):

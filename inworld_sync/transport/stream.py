@@ -20,7 +20,7 @@ import threading
 from typing import Protocol, cast
 
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.wake import Waiter, Wake
+from inworld_sync.transport.self_pipe import SelfPipe, Waiter
 
 __all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
 
@@ -55,7 +55,7 @@ class Stream(Protocol):
         Raises:
             EOFError: The peer ends the stream.
             TimeoutError: No byte came.
-            Woken: The wake was set.
+            WokenUp: The wake was set.
             OSError: The network or TLS failed.
         """
         ...
@@ -66,7 +66,7 @@ class Stream(Protocol):
 
         Raises:
             DeadlineExceeded: It passed; part of the data may have left, so nothing may follow it.
-            Woken: The wake was set.
+            WokenUp: The wake was set.
             OSError: The network or TLS failed.
         """
         ...
@@ -116,7 +116,7 @@ class PlainStream:
 
     owes_output = False
 
-    def __init__(self, sock: socket.socket, wake: Wake) -> None:
+    def __init__(self, sock: socket.socket, wake: SelfPipe) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._readable = Waiter(sock, wake, write=False)

@@ -37,8 +37,8 @@ from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from inworld_sync.transport.pings import Pings
 from inworld_sync.transport.rejection import request_id_of
+from inworld_sync.transport.self_pipe import WokenUp
 from inworld_sync.transport.urls import show_url
-from inworld_sync.transport.wake import Woken
 
 if TYPE_CHECKING:
     from inworld_sync.transport.connect import Opened
@@ -163,7 +163,7 @@ class Link:
             self._finish_by_error(error)
         except (EOFError, OSError, ConnectionLost) as error:
             self._finish_by_network(error)
-        except Woken:
+        except WokenUp:
             pass  # whoever set the wake has set the end
         return None
 
@@ -229,7 +229,7 @@ class Link:
         """
         self._origin.require(f"the connection {self.name}")
         self._is_writing = True
-        with contextlib.suppress(Woken, OutboxShut):
+        with contextlib.suppress(WokenUp, OutboxShut):
             self._write_all()
         self._last_left.set()
         if self._close_by and not self._over.wait(self._close_by.remaining()):

@@ -13,13 +13,13 @@ import pytest
 from inworld_sync.errors import DeadlineExceeded
 from inworld_sync.transport import wake as wake_module
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp
 from inworld_sync.transport.stream import PlainStream, receive_by
-from inworld_sync.transport.wake import Waiter, Wake, Woken
 
 
 @pytest.fixture
-def wake() -> Iterator[Wake]:
-    wake = Wake()
+def wake() -> Iterator[SelfPipe]:
+    wake = SelfPipe()
     yield wake
     wake.close()
 
@@ -47,7 +47,7 @@ Pair = tuple[socket.socket, socket.socket]
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [None, math.inf, 10.0, 1e300])
-def test_ready(pair: Pair, wake: Wake, timeout: float | None) -> None:
+def test_ready(pair: Pair, wake: SelfPipe, timeout: float | None) -> None:
     """A wait ends when the socket has data, or takes some."""
     pair[1].send(b"x")
 
@@ -57,32 +57,32 @@ def test_ready(pair: Pair, wake: Wake, timeout: float | None) -> None:
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [0.0, 0.0004, 0.01])
-def test_timeout(pair: Pair, wake: Wake, timeout: float) -> None:
+def test_timeout(pair: Pair, wake: SelfPipe, timeout: float) -> None:
     """A wait for what does not come ends with its time."""
     with pytest.raises(TimeoutError):
         Waiter(pair[0], wake, write=False).wait(timeout)
 
 
 @pytest.mark.usefixtures("system")
-def test_wake_before(pair: Pair, wake: Wake) -> None:
+def test_wake_before(pair: Pair, wake: SelfPipe) -> None:
     """A wake that was set ends every later wait, though the socket is ready."""
     pair[1].send(b"x")
     wake.set()
 
     for write in (False, True, False):
-        with pytest.raises(Woken):
+        with pytest.raises(WokenUp):
             Waiter(pair[0], wake, write=write).wait(None)
 
 
 @pytest.mark.usefixtures("system")
-def test_wake_during(pair: Pair, wake: Wake) -> None:
+def test_wake_during(pair: Pair, wake: SelfPipe) -> None:
     """A wake ends the waits of several threads at once."""
     woken = threading.Semaphore(0)
 
     def wait() -> None:
         try:
             Waiter(pair[0], wake, write=False).wait(None)
-        except Woken:
+        except WokenUp:
             woken.release()
 
     threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
@@ -95,7 +95,7 @@ def test_wake_during(pair: Pair, wake: Wake) -> None:
         thread.join(10)
 
 
-def test_peer_is_gone(pair: Pair, wake: Wake) -> None:
+def test_peer_is_gone(pair: Pair, wake: SelfPipe) -> None:
     """The end of a stream is an EOFError, never an empty read."""
     stream = PlainStream(pair[0], wake)
     pair[1].send(b"last")

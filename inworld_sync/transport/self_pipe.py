@@ -8,18 +8,18 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Waiter", "Wake", "Woken"]
+__all__ = ["SelfPipe", "Waiter", "WokenUp"]
 
 
 # The systems' calls take no more than about 24 days; nothing here waits as long.
 _LONGEST_SECONDS = 2_000_000.0
 
 
-class Woken(Exception):
-    """A wait was ended by :meth:`Wake.set`; caught inside this folder, users never see it."""
+class WokenUp(Exception):
+    """A wait was ended by :meth:`SelfPipe.set`; caught inside this folder, users never see it."""
 
 
-class Wake:
+class SelfPipe:
     """
     A latch that ends every wait, present and future, of the :class:`Waiter` objects made on it.
 
@@ -67,7 +67,7 @@ class Waiter:
         One thread at a time: a poll object refuses to be polled twice at once.
     """
 
-    def __init__(self, sock: socket.socket, wake: Wake, *, write: bool) -> None:
+    def __init__(self, sock: socket.socket, wake: SelfPipe, *, write: bool) -> None:
         self._wake = wake
         self._poll = (_poll if hasattr(select, "poll") else _select)(sock, wake, write)
 
@@ -79,7 +79,7 @@ class Waiter:
             timeout: Seconds; None to wait without limit.
 
         Raises:
-            Woken: The wake was set, before or during the wait.
+            WokenUp: The wake was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
         # Rounded up: a wait of 0.4 ms that polls 0 ms would spin until its deadline.
@@ -87,7 +87,7 @@ class Waiter:
             None if timeout is None else math.ceil(min(timeout, _LONGEST_SECONDS) * 1000)
         )
         if self._wake.is_set:
-            raise Woken
+            raise WokenUp
         if not ready:
             raise TimeoutError
 
@@ -97,14 +97,14 @@ class Waiter:
 # function of Python's in its way costs it more than the system call.
 
 
-def _poll(sock: socket.socket, wake: Wake, write: bool) -> Callable[[int | None], object]:
+def _poll(sock: socket.socket, wake: SelfPipe, write: bool) -> Callable[[int | None], object]:
     poller = select.poll()
     poller.register(sock, select.POLLOUT if write else select.POLLIN)
     poller.register(wake, select.POLLIN)
     return poller.poll
 
 
-def _select(sock: socket.socket, wake: Wake, write: bool) -> Callable[[int | None], object]:
+def _select(sock: socket.socket, wake: SelfPipe, write: bool) -> Callable[[int | None], object]:
     readers: list[Any] = [wake] if write else [wake, sock]
     writers: list[Any] = [sock] if write else []
     # Windows reports a failed connect as an exceptional condition alone.
