@@ -243,7 +243,7 @@ class Connection(Generic[M]):
 
     def retire(self) -> None:
         """Begin to close and return at once; for many connections that are then closed in turn."""
-        if self._changed.is_foreign:
+        if self._changed.in_child:
             return
         with self._changed:
             self._closing = True
@@ -252,7 +252,7 @@ class Connection(Generic[M]):
 
     def abort(self) -> None:
         """End the connection at once and without a word; for one whose peer does not answer."""
-        if self._changed.is_foreign:
+        if self._changed.in_child:
             return
         with self._changed:
             self._closing = True
@@ -267,7 +267,7 @@ class Connection(Generic[M]):
         After this every stream of the connection has ended and its threads are gone, but for a
         handler that does not return.
         """
-        if self._changed.is_foreign:
+        if self._changed.in_child:
             return
         self.retire()
         self._link.close()

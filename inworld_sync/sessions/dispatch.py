@@ -346,7 +346,7 @@ class EventStream(Generic[E]):
 
     def detach(self, mailbox: _Mailbox[E]) -> None:
         """Forget a consumer; what it did not take is dropped."""
-        if self._changed.is_foreign:
+        if self._changed.in_child:
             return
         with self._changed:
             mailbox.closed = True

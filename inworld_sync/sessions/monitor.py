@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from inworld_sync.transport.forks import Origin
+from inworld_sync.transport.fork_guard import ForkGuard
 
 __all__ = ["Monitor"]
 
@@ -24,17 +24,17 @@ class Monitor(threading.Condition):
         self._shared_lock = threading.RLock()
         super().__init__(self._shared_lock)
         self._what = what
-        self._origin = Origin()
+        self._fork_guard = ForkGuard()
 
     @property
-    def is_foreign(self) -> bool:
+    def in_child(self) -> bool:
         """Whether this process is a forked child of the one that it belongs to."""
-        return self._origin.is_foreign
+        return self._fork_guard.in_child
 
     def part(self) -> threading.Condition:
         """Another condition on the same lock, so that a notification wakes only whom it is for."""
         return threading.Condition(self._shared_lock)
 
     def __enter__(self) -> bool:
-        self._origin.require(self._what)
+        self._fork_guard.require(self._what)
         return super().__enter__()

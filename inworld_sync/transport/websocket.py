@@ -31,7 +31,7 @@ from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.forks import Origin
+from inworld_sync.transport.fork_guard import ForkGuard
 from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by, refusal
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
@@ -79,7 +79,7 @@ class Link:
         self._options = options
         self._stream = opened.stream
         self._observers = Observers(options, name)
-        self._origin = Origin()
+        self._fork_guard = ForkGuard()
         self._opened_at = time.monotonic()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -151,7 +151,7 @@ class Link:
         Raises:
             ClosedError: The link was opened in another process.
         """
-        self._origin.require(f"the connection {self.name}")
+        self._fork_guard.require(f"the connection {self.name}")
         try:
             while self.end is None:
                 frame = self._buffer.frame(self._fragments.size_bytes)
@@ -227,7 +227,7 @@ class Link:
         Raises:
             ClosedError: The link was opened in another process.
         """
-        self._origin.require(f"the connection {self.name}")
+        self._fork_guard.require(f"the connection {self.name}")
         self._is_writing = True
         with contextlib.suppress(WokenUp, OutboxShut):
             self._write_all()
@@ -336,7 +336,7 @@ class Link:
         self._put(Outgoing(frames.TEXT, bytes(frame), is_built=True), timeout)
 
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
-        self._origin.require(f"the connection {self.name}")
+        self._fork_guard.require(f"the connection {self.name}")
         # An observer is user code, and one that may not wait may hold a lock.
         borrows = (
             needs_room and not self._observers.records and len(item.payload) <= _WRITTEN_AT_ONCE
@@ -365,7 +365,7 @@ class Link:
             ClosedError: This side cut the link before.
             DeadlineExceeded: Something was still waiting after *timeout* seconds.
         """
-        self._origin.require(f"the connection {self.name}")
+        self._fork_guard.require(f"the connection {self.name}")
         try:
             self._outbox.await_empty(timeout)
         except OutboxShut:
@@ -386,7 +386,7 @@ class Link:
             wait: False returns at once; the writer then ends the link after ``close_timeout``, or
                 after ``send_timeout`` if it is stalled.
         """
-        if self._origin.is_foreign:
+        if self._fork_guard.in_child:
             return
         with self._lock:
             if self._closing is None and self.end is None:
@@ -407,7 +407,7 @@ class Link:
         Args:
             why: Kept as the reason of :attr:`end`.
         """
-        if self._origin.is_foreign:
+        if self._fork_guard.in_child:
             return
         self._finish(LinkEnd(by="client", code=1006, reason=why))
         self._cut()
@@ -420,7 +420,7 @@ class Link:
         child's copies and leaves the connection alone.
         """
         self.abort("released")
-        if not self._origin.is_foreign:
+        if not self._fork_guard.in_child:
             # Else a sender could write to whatever gets the socket's number next.
             self._outbox.await_turn()
         self._opened.sock.close()

@@ -430,7 +430,7 @@ class RealtimeSession:
 
     def retire(self) -> None:
         """Begin to close and return at once."""
-        if self._core.monitor.is_foreign:
+        if self._core.monitor.in_child:
             return
         with self._core.monitor:
             self._core.is_closing = True
@@ -446,7 +446,7 @@ class RealtimeSession:
         Speech that plays is stopped. A function of a tool that still runs is left to itself.
         """
         core = self._core
-        if core.monitor.is_foreign:
+        if core.monitor.in_child:
             return
         self.retire()
         core.speech.set_players(None, None)

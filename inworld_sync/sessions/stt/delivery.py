@@ -208,7 +208,7 @@ class Delivery:
 
     def retire(self, why: InworldError | None = None) -> None:
         """End at once, without waiting; the stream ends with *why*."""
-        if self.changed.is_foreign:
+        if self.changed.in_child:
             return
         with self.changed:
             self._retired = (
@@ -227,7 +227,7 @@ class Delivery:
     def close(self) -> None:
         """End at once, and wait until nothing is left."""
         self.retire()
-        if not self.changed.is_foreign:
+        if not self.changed.in_child:
             self.join()
 
     def give_up(self, why: InworldError) -> None:

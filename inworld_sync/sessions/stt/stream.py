@@ -127,7 +127,7 @@ class SttStream:
 
     def finish(self) -> None:
         """Say that no more audio comes, and do not wait: iteration ends after the last words."""
-        if self._delivery.changed.is_foreign:
+        if self._delivery.changed.in_child:
             return
         self._delivery.shut()
         # Who waits for room gives up now, so the lock comes free.

@@ -236,7 +236,7 @@ class TtsLine(Connection[tts.TtsMessage]):
 
     def drop(self, context: ContextCore) -> None:
         """Give a context nothing more; what is on its way to it is ignored."""
-        if self._changed.is_foreign:
+        if self._changed.in_child:
             return
         with self._changed:
             self.set_playing(context, False)

@@ -91,7 +91,7 @@ class TtsPool:
 
     def wake(self) -> None:
         """Have every wait look whether it was given up."""
-        if not self._changed.is_foreign:
+        if not self._changed.in_child:
             with self._changed:
                 self._changed.notify_all()
 
@@ -101,13 +101,13 @@ class TtsPool:
 
         Called by a finalizer, which may run on a thread that holds any lock; so it takes none.
         """
-        if not self._changed.is_foreign:
+        if not self._changed.in_child:
             self._kept_idle = 0
             threading.Thread(target=self._tidy, name="inworld-tidy", daemon=True).start()
 
     def retire(self) -> None:
         """Hand out nothing more; the connector closes the connections."""
-        if not self._changed.is_foreign:
+        if not self._changed.in_child:
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
@@ -189,7 +189,7 @@ class TtsPool:
 
     def _tidy(self, keep: int | None = None) -> None:
         """Let idle connections go, on any thread, and tell those who wait for room."""
-        if self._changed.is_foreign:
+        if self._changed.in_child:
             return
         keep = self._kept_idle if keep is None else keep
         left: list[TtsLine] = []

@@ -11,12 +11,12 @@ import os
 
 from inworld_sync.errors import ClosedError
 
-__all__ = ["Origin"]
+__all__ = ["ForkGuard"]
 
 _generation = 0
 
 
-class Origin:
+class ForkGuard:
     """The process that something belongs to: the one that it was made in."""
 
     __slots__ = ("_generation", "_pid")
@@ -25,7 +25,7 @@ class Origin:
         self._pid, self._generation = os.getpid(), _generation
 
     @property
-    def is_foreign(self) -> bool:
+    def in_child(self) -> bool:
         """Whether this process is a forked child of it."""
         return _generation != self._generation
 
