@@ -23,7 +23,7 @@ from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import AudioDelta, BackchannelDelta, ErrorReported
 from inworld_sync.sessions.base import Connection
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.realtime.events import InvalidMessage
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object

@@ -44,7 +44,7 @@ from inworld_sync.models.realtime import (
     SessionUpdated,
     UpdateSession,
 )
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,

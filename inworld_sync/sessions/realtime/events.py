@@ -18,7 +18,7 @@ import attrs
 from inworld_sync.errors import InworldError
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.realtime import FunctionCall, McpApprovalRequest, RealtimeEvent
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 
 if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.response import Response

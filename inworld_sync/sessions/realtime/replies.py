@@ -24,7 +24,7 @@ from inworld_sync.models.realtime import (
     TranscriptDelta,
     TranscriptDone,
 )
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.line import new_id
 from inworld_sync.sessions.realtime.reply import Reply

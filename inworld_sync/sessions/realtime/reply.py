@@ -9,7 +9,7 @@ from __future__ import annotations
 from inworld_sync.errors import InworldError, ServiceError
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import AudioDelta
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.realtime.response import Owner, Response
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState

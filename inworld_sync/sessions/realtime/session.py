@@ -33,7 +33,7 @@ from inworld_sync.models.realtime import (
     TruncateItem,
     UpdateSession,
 )
-from inworld_sync.sessions.dispatch import Subscription
+from inworld_sync.sessions.event_stream import Subscription
 from inworld_sync.sessions.realtime.core import RealtimeCore
 from inworld_sync.sessions.realtime.dial import Dialer
 from inworld_sync.sessions.realtime.events import Interrupted, SessionEvent

@@ -38,7 +38,7 @@ from inworld_sync.models.stt import (
     TranscribeConfig,
 )
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.ending import Ending, Verdict

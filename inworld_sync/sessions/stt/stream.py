@@ -19,7 +19,7 @@ from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import TranscribeConfig, Transcript
-from inworld_sync.sessions.dispatch import EventStream, Subscription
+from inworld_sync.sessions.event_stream import EventStream, Subscription
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.sessions.stt.tape import SAMPLE_BYTES

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError, LocalProtocolError
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.tts import FlushCompleted, TtsUsage
-from inworld_sync.sessions.dispatch import Subscription
+from inworld_sync.sessions.event_stream import Subscription
 from inworld_sync.sessions.tts.core import ContextCore, ContextEvent, silent
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts

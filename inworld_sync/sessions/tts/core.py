@@ -23,7 +23,7 @@ from inworld_sync.models.tts import (
     FlushCompleted,
     TtsUsage,
 )
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.tts.speech import Assembler, AudioChunk
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import Contexts

@@ -26,7 +26,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.models.tts import ContextClosed, ContextConfig
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.tts.core import ContextCore, ContextEvent
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link

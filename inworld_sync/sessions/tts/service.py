@@ -36,7 +36,7 @@ from inworld_sync.models.tts import (
     context_config,
 )
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.dispatch import require_callable
+from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.core import ContextCore

@@ -21,7 +21,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.sessions import dispatch
-from inworld_sync.sessions.dispatch import EventStream
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
 
 PATIENCE_SECONDS = 10.0
