@@ -42,15 +42,15 @@ class OurPlayout:
 
     def __init__(self, mode: PlayoutMode, profile: PlayoutProfile = "balanced") -> None:
         self._mode = mode
-        self._fork_guard: int | None = None
+        self._origin: int | None = None
         self.playout = Playout(
             RATE_HZ, mode=mode, profile=profile, input_format="f32", output_format="f32"
         )
 
     def push(self, packet: Packet) -> None:
-        if self._fork_guard is None:
+        if self._origin is None:
             # A stream with timestamps begins at 1 s, to have room for packets that were overtaken.
-            self._fork_guard = packet.place - (RATE_HZ if self._mode == "live" else 0)
+            self._origin = packet.place - (RATE_HZ if self._mode == "live" else 0)
         accepted = self.playout.push(
             np.ascontiguousarray(packet.samples),
             item=packet.item,
@@ -68,7 +68,7 @@ class OurPlayout:
     def _part(self, part: PlayoutPart) -> Part:
         if part.kind is not PlayoutPartKind.PLAYED:
             return Part(KINDS[part.kind], part.output_frames)
-        place = part.position_frames + (self._fork_guard or 0)
+        place = part.position_frames + (self._origin or 0)
         return Part(Kind.PLAYED, part.output_frames, place, part.source_frames)
 
 

@@ -37,8 +37,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
-from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link, LinkStats
 

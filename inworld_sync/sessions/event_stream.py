@@ -29,10 +29,10 @@ from inworld_sync.errors import (
     fresh,
 )
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.sessions.monitor import Monitor
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.fork_guard import ForkGuard
 
-__all__ = ["EventStream", "Subscription", "require_callable"]
+__all__ = ["EventStream", "Monitor", "Subscription", "require_callable"]
 
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
@@ -48,6 +48,37 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 # An event without audio is small; this stands for its weight in memory.
 _EVENT_BYTES = 256
+
+
+class Monitor(threading.Condition):
+    """
+    A condition whose lock further conditions may share.
+
+    Entering it in a forked child raises instead of waiting for ever: the lock may have been held
+    when the process forked, and the threads that would change anything live in the parent.
+
+    Args:
+        what: What it guards, for the error.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._shared_lock = threading.RLock()
+        super().__init__(self._shared_lock)
+        self._what = what
+        self._fork_guard = ForkGuard()
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this process is a forked child of the one that it belongs to."""
+        return self._fork_guard.in_child
+
+    def part(self) -> threading.Condition:
+        """Another condition on the same lock, so that a notification wakes only whom it is for."""
+        return threading.Condition(self._shared_lock)
+
+    def __enter__(self) -> bool:
+        self._fork_guard.require(self._what)
+        return super().__enter__()
 
 
 class _Mailbox(Generic[E]):

@@ -13,7 +13,7 @@ import attrs
 from inworld_sync.errors import ConnectError, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
-from inworld_sync.transport.link_facts import ConnectTimes
+from inworld_sync.transport.link_stats import ConnectTimes
 from inworld_sync.transport.proxy import choose_proxy, open_tunnel
 from inworld_sync.transport.self_pipe import SelfPipe
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream

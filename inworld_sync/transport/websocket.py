@@ -32,10 +32,9 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
-from inworld_sync.transport.link_facts import LinkEnd, LinkStats, lost_by, refusal
+from inworld_sync.transport.link_stats import LinkEnd, LinkStats, Pings, lost_by, refusal
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
-from inworld_sync.transport.pings import Pings
 from inworld_sync.transport.rejection import request_id_of
 from inworld_sync.transport.self_pipe import WokenUp
 from inworld_sync.transport.urls import show_url

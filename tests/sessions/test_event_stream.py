@@ -20,9 +20,8 @@ from inworld_sync.errors import (
     LocalProtocolError,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
-from inworld_sync.sessions import dispatch
-from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions import event_stream
+from inworld_sync.sessions.event_stream import EventStream, Monitor
 
 PATIENCE_SECONDS = 10.0
 LOST = StreamEnded("network", 1006, "cut", ConnectionLost("cut"))
@@ -57,7 +56,7 @@ class Source:
 @pytest.fixture(autouse=True)
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the second look of every wait, a lost wake-up shows as a hang."""
-    monkeypatch.setattr(dispatch, "_LONGEST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(event_stream, "_LONGEST_WAIT_SECONDS", 60.0)
 
 
 @pytest.fixture

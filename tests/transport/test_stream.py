@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from inworld_sync.errors import DeadlineExceeded
-from inworld_sync.transport import wake as wake_module
+from inworld_sync.transport import self_pipe
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp
 from inworld_sync.transport.stream import PlainStream, receive_by
@@ -37,7 +37,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Run a test with what most systems wait by, and with what Windows does."""
     if request.param == "select":
         monkeypatch.delattr(select, "poll", raising=False)
-        monkeypatch.delattr(wake_module, "_poll")
+        monkeypatch.delattr(self_pipe, "_poll")
     elif not hasattr(select, "poll"):
         pytest.skip("this system has no poll")
 

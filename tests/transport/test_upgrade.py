@@ -45,7 +45,7 @@ def answering(answer: bytes) -> Script:
 
 
 def test_request() -> None:
-    """The request has the headers given and the upgrade's; no ForkGuard, no cookie, no more."""
+    """The request has the headers given and the upgrade's; no Origin, no cookie, no more."""
     requests: list[bytes] = []
 
     def script(peer: Peer) -> None:

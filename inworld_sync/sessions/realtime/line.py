@@ -34,7 +34,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import Command, ErrorInfo, RealtimeEvent
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject

@@ -19,8 +19,7 @@ from inworld_sync.errors import AudioError, InworldError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.realtime import AudioDelta, AudioFormat, ResponseInfo, Usage
 from inworld_sync.models.tts import AudioConfig, AudioEncoding
-from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.realtime.audio import pcm_of
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech

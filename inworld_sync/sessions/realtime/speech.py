@@ -21,7 +21,7 @@ from inworld_sync.models.realtime import (
     PcmFormat,
     TruncateItem,
 )
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.audio import WholeSamples, pcm_of
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.player import Player

@@ -21,7 +21,7 @@ import attrs
 
 from inworld_sync.errors import DeadlineExceeded, LocalProtocolError, RemoteProtocolError
 from inworld_sync.models.realtime import FunctionCall, FunctionTool, HasDefinition, Tool
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.worker import Worker
 from inworld_sync.sessions.tools.function import ToolFunction
 

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Worker"]

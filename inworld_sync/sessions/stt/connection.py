@@ -18,8 +18,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.models.stt import SttEncoding, TranscribeConfig
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.stt.turns import SttEvent
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import stt

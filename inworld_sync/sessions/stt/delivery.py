@@ -38,8 +38,7 @@ from inworld_sync.models.stt import (
     TranscribeConfig,
 )
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.ending import Ending, Verdict
 from inworld_sync.sessions.stt.intake import DeliverySettings, Intake

@@ -20,7 +20,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.monitor import Monitor
+from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.tts.core import ContextCore
 from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.transport.deadline import Deadline

@@ -34,7 +34,7 @@ from inworld_sync import (
 )
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.wav import WavWriter
-from inworld_sync.sessions import dispatch
+from inworld_sync.sessions import event_stream
 from inworld_sync.sessions.stt import delivery, lead
 
 from support.scripted_stt import Hearing, hearing_server
@@ -710,7 +710,7 @@ def test_many_streams_at_once() -> None:
 
 def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes no events still gets the whole transcript."""
-    monkeypatch.setattr(dispatch, "MAX_WAITING_BYTES", 2000)
+    monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 2000)
     pcm, said = spoken_turns(3, 3, 3, 3)
     with hearing_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:

@@ -27,7 +27,7 @@ from inworld_sync import (
     TtsConnection,
     TtsContext,
 )
-from inworld_sync.sessions import base, dispatch
+from inworld_sync.sessions import base, event_stream
 from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.transport.websocket import Link
 
@@ -39,7 +39,7 @@ from support.spelling import spelled
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the second look of every wait, a lost wake-up shows as a hang."""
     monkeypatch.setattr(base, "_PAUSE_SECONDS", 60.0)
-    monkeypatch.setattr(dispatch, "_LONGEST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(event_stream, "_LONGEST_WAIT_SECONDS", 60.0)
 
 
 def spoken(context: TtsContext) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from inworld_sync.errors import ConfigError, ConnectError, DeadlineExceeded
 from inworld_sync.models.options import Options, TraceEvent
-from inworld_sync.transport import dial
+from inworld_sync.transport import tcp
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
@@ -224,7 +224,7 @@ def test_next_address_after_a_head_start(
 
         link = open_link("ws://service.invalid/", Options(proxy=False))
 
-        assert link.stats().connect.tcp_ms >= dial._HEAD_START * 1000 * 0.9
+        assert link.stats().connect.tcp_ms >= tcp._HEAD_START * 1000 * 0.9
         link.release()
 
 
@@ -235,7 +235,7 @@ def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     found += [(four, kind, 6, "", (f"127.0.0.{n}", 1)) for n in (1, 2)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
-    addresses = dial.look_up("service.invalid", 1, Deadline(5.0, "looking"))
+    addresses = tcp.look_up("service.invalid", 1, Deadline(5.0, "looking"))
 
     assert ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"] == [each[1][0] for each in addresses]
 

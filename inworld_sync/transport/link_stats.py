@@ -1,14 +1,16 @@
-"""What a link can tell of itself: how it came about, how it ended, and its figures."""
+"""How a link connected and ended, its figures, and its pings, which measure the round trip."""
 
 from __future__ import annotations
 
+import struct
+import time
 from typing import Literal
 
 import attrs
 
 from inworld_sync.errors import ClosedError, ConnectionLost, ProtocolError, TransportError
 
-__all__ = ["ConnectTimes", "LinkEnd", "LinkStats", "lost_by", "refusal"]
+__all__ = ["ConnectTimes", "LinkEnd", "LinkStats", "Pings", "lost_by", "refusal"]
 
 
 @attrs.frozen(kw_only=True)
@@ -84,6 +86,40 @@ class LinkStats:
     connect: ConnectTimes
     proxy: str | None
     tls_version: str | None
+
+
+class Pings:
+    """
+    Makes pings that carry the moment of their making, and knows their pongs.
+
+    Attributes:
+        rtt_ms: From the last ping to its pong; None before the first pong.
+        rtt_min_ms: The shortest such time.
+
+    Thread safety:
+        The writer makes, the reader answers; each field is set by one of them alone, but for the
+        open ping, whose loss in a race would cost one measurement.
+    """
+
+    def __init__(self) -> None:
+        self.rtt_ms: float | None = None
+        self.rtt_min_ms: float | None = None
+        self._open = b""
+
+    def make(self) -> bytes:
+        """Give the payload of a new ping; a pong to an older one no longer counts."""
+        self._open = struct.pack("!q", time.monotonic_ns())
+        return self._open
+
+    def answered(self, payload: bytes) -> float | None:
+        """Take a pong; give its seconds, or None when it answers no ping of ours."""
+        if not payload or payload != self._open:
+            return None
+        self._open = b""
+        seconds: float = (time.monotonic_ns() - struct.unpack("!q", payload)[0]) / 1e9
+        self.rtt_ms = seconds * 1000
+        self.rtt_min_ms = min(self.rtt_ms, self.rtt_min_ms or self.rtt_ms)
+        return seconds
 
 
 def lost_by(error: Exception) -> ConnectionLost:
