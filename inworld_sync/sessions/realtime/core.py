@@ -45,7 +45,6 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
     Received,
@@ -63,17 +62,19 @@ from inworld_sync.sessions.realtime.events import (
     SessionStream,
 )
 from inworld_sync.sessions.realtime.interruption import Interruption
-from inworld_sync.sessions.realtime.items import Items
 from inworld_sync.sessions.realtime.line import Answer, Line, Phase, new_id
 from inworld_sync.sessions.realtime.replies import Replies
+from inworld_sync.sessions.realtime.reply import Reply
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
-from inworld_sync.sessions.realtime.settings import Settings
 from inworld_sync.sessions.realtime.sound_in import UserTurn
 from inworld_sync.sessions.realtime.speech import SpeechOut
 from inworld_sync.sessions.realtime.worker import Worker
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
+from inworld_sync.wire.realtime.items import Items
+from inworld_sync.wire.realtime.settings import Settings
+from inworld_sync.wire.realtime.tool_calls import CallBatch
 
 __all__ = ["RealtimeCore"]
 
@@ -164,9 +165,11 @@ class RealtimeCore(Line):
             return []
         return [self.events, *self.replies.streams]
 
-    def ask_for_answer(self, batch: CallBatch) -> Response:
+    def ask_for_answer(self, batch: CallBatch, reply: Reply | None) -> Response:
         """Ask for the response that follows from the outputs of tools."""
-        response = self.replies.ask_for_answer(batch, self.items.unanswered(batch.outputs))
+        response = self.replies.ask_for_answer(
+            reply, self.items.unanswered(batch.outputs), is_continued=batch.is_continued
+        )
         self._pump()
         return response
 

@@ -25,11 +25,10 @@ from inworld_sync.models.realtime import (
     TranscriptDone,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.line import new_id
 from inworld_sync.sessions.realtime.reply import Reply
-from inworld_sync.sessions.realtime.requests import Requests
 from inworld_sync.sessions.realtime.response import Owner, Response
+from inworld_sync.wire.realtime.response_queue import Requests
 from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["Replies"]
@@ -70,15 +69,17 @@ class Replies:
         handle = None if state is None else self._handles.get(id(state))
         return handle if handle is not None and handle.await_tools() else None
 
-    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> Reply:
+    def ask_for_answer(
+        self, reply: Reply | None, unknown: set[str], *, is_continued: bool
+    ) -> Reply:
         """Ask for what follows from the outputs of tools; some the service may not know yet."""
         request_id = new_id("evt")
         state = self.requests.ask(request_id, answers=unknown)
-        if batch.is_continued:
+        if is_continued:
             self._rounds.add(request_id)
-        if batch.reply is not None:
-            batch.reply.go_on(state)
-            self._handles[id(state)] = batch.reply
+        if reply is not None:
+            reply.go_on(state)
+            self._handles[id(state)] = reply
         return self._handle(state)
 
     def takes(self, event: RealtimeEvent) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from inworld_sync.audio.formats import WholeSamples, pcm_of
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.realtime import (
     AudioDelta,
@@ -22,7 +23,6 @@ from inworld_sync.models.realtime import (
     TruncateItem,
 )
 from inworld_sync.sessions.event_stream import Monitor
-from inworld_sync.sessions.realtime.audio import WholeSamples, pcm_of
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.player import Player
 from inworld_sync.sessions.realtime.response import ResponsePlayer

@@ -13,7 +13,7 @@ Rules for what services were seen to do:
 - after a transcript is completed, only another completed one changes it;
 - a response that ends, well or not, ends its items.
 
-Pure: no clock, no lock; the owner serialises calls.
+Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference; quirks from clients that log them.
 """
 

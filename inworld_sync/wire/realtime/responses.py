@@ -14,7 +14,7 @@ A status that is missing or unknown at the end counts as ``incomplete``.
 A cancelled response may still send audio and text that was on its way; :meth:`Responses.takes`
 says that they no longer count.
 
-Pure: no clock, no lock; the owner serialises calls.
+Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 """
 

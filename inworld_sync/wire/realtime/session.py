@@ -160,7 +160,7 @@ class SessionMirror:
     """
     The service's session as its own messages tell it.
 
-    Pure: no clock, no lock; the owner serialises calls.
+    Pure: no clock, no lock; the owner serializes calls.
     """
 
     def __init__(self) -> None:

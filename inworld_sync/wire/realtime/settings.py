@@ -1,7 +1,7 @@
 """
 What a session is asked to be, what the service has accepted of it, and what it says that it is.
 
-Lock rule: the session's monitor guards everything here.
+Pure: no clock, no lock; the owner serializes calls.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ itself, is asked for again.
 An answer to tools is not asked for any more once the service has begun a response that knows
 their outputs.
 
-Lock rule: the session's monitor guards everything here.
+Pure: no clock, no lock; the owner serializes calls.
 """
 
 from __future__ import annotations

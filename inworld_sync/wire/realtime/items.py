@@ -1,7 +1,7 @@
 """
 The conversation's items over all connections of a session: what the service has, and is yet to get.
 
-Lock rule: the session's monitor guards everything here.
+Pure: no clock, no lock; the owner serializes calls.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.replay import Replay, replay_of
 from inworld_sync.wire.realtime.conversation import Conversation
+from inworld_sync.wire.realtime.replay import Replay, replay_of
 
 __all__ = ["Items"]
 

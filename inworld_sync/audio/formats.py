@@ -1,5 +1,5 @@
 """
-Sound that a realtime session is given, in whole samples and as 16-bit PCM.
+Audio in the formats of a realtime session, in whole samples and as 16-bit PCM.
 
 Thread safety: each object belongs to one stream, one thread at a time.
 """
