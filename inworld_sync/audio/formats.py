@@ -1,13 +1,8 @@
-"""
-Audio in the formats of a realtime session, in whole samples and as 16-bit PCM.
-
-Thread safety: each object belongs to one stream, one thread at a time.
-"""
+"""Audio in the formats of a realtime session: in whole samples, and as 16-bit PCM."""
 
 from __future__ import annotations
 
 from inworld_sync.audio import g711, pcm
-from inworld_sync.audio.pcm import SampleCarry
 from inworld_sync.models.realtime import AlawFormat, AudioFormat, Float32Format, MulawFormat
 
 __all__ = ["WholeSamples", "pcm_of"]
@@ -25,17 +20,31 @@ def pcm_of(audio: bytes | bytearray | memoryview, audio_format: AudioFormat) -> 
 
 
 class WholeSamples:
-    """Gives whole samples of a response's sound, whose messages may be cut anywhere."""
+    """
+    Turns the audio of items into whole samples; a message may end inside a sample.
+
+    Thread safety: one thread at a time.
+    """
 
     def __init__(self) -> None:
         self._item_id = ""
         self._sample_bytes = 1
-        self._carry = SampleCarry(1)
+        self._rest = b""
 
-    def feed(self, item_id: str, audio: bytes, audio_format: AudioFormat) -> memoryview:
-        """Take the next bytes of an item; an item that is left does not leave half a sample."""
-        sample_bytes = audio_format.bytes_per_sample
-        if (item_id, sample_bytes) != (self._item_id, self._sample_bytes):
-            self._item_id, self._sample_bytes = item_id, sample_bytes
-            self._carry = SampleCarry(sample_bytes)
-        return self._carry.feed(audio)
+    def feed(self, item_id: str, audio: bytes, sample_bytes: int) -> bytes:
+        """
+        Return the whole samples that are there with the next bytes of an item.
+
+        Args:
+            item_id: The item; the cut sample of an item is dropped when another one begins.
+            audio: Its next bytes.
+            sample_bytes: Of one sample.
+        """
+        if item_id != self._item_id or sample_bytes != self._sample_bytes:
+            self._item_id, self._sample_bytes, self._rest = item_id, sample_bytes, b""
+        if not self._rest and len(audio) % sample_bytes == 0:
+            return audio
+        audio = self._rest + audio
+        size_bytes = len(audio) // sample_bytes * sample_bytes
+        self._rest = audio[size_bytes:]
+        return audio[:size_bytes]

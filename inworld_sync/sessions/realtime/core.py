@@ -269,6 +269,8 @@ class RealtimeCore(Line):
         takes = self.replies.takes(event)
         if takes and isinstance(event, AudioDelta):
             event = self.speech.receive(event)
+        elif isinstance(event, BackchannelDelta):
+            event = self.speech.receive_backchannel(event)
         news = self.items.note(event)
         if news is None or not takes:
             return
@@ -331,8 +333,6 @@ class RealtimeCore(Line):
             self.speech.end_item(event.item.id or "")
         elif isinstance(event, ResponseDone):
             self.speech.end_response(event.response.id)
-        elif isinstance(event, BackchannelDelta):
-            self.speech.receive_backchannel(event)
         elif isinstance(event, BackchannelDone):
             self.speech.end_backchannel(event.backchannel_id)
 
