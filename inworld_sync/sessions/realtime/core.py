@@ -168,7 +168,7 @@ class RealtimeCore(Line):
     def ask_for_answer(self, batch: CallBatch, reply: Reply | None) -> Response:
         """Ask for the response that follows from the outputs of tools."""
         response = self.replies.ask_for_answer(
-            reply, self.items.unanswered(batch.outputs), is_continued=batch.is_continued
+            reply, self.items.unacknowledged(batch.outputs), is_continued=batch.is_continued
         )
         self._pump()
         return response
@@ -184,7 +184,7 @@ class RealtimeCore(Line):
         text = self.endpoint.write(command)
         with self.monitor:
             self.require_open()
-            self.items.give(command)
+            self.items.add(command)
             connection = self._connection if self._phase is Phase.OPEN else None
         if connection is not None:
             try:
@@ -196,7 +196,7 @@ class RealtimeCore(Line):
                 # It is told to the connection that follows.
             except BaseException:
                 with self.monitor:
-                    self.items.take_back(item_id)
+                    self.items.remove(item_id)
                 raise
         return item_id
 
@@ -271,7 +271,7 @@ class RealtimeCore(Line):
             event = self.speech.receive(event)
         elif isinstance(event, BackchannelDelta):
             event = self.speech.receive_backchannel(event)
-        news = self.items.note(event)
+        news = self.items.handle(event)
         if news is None or not takes:
             return
         event = news
@@ -288,11 +288,11 @@ class RealtimeCore(Line):
         self.answer_by(event)
 
     def _follow_session(self, event: SessionCreated | SessionUpdated) -> None:
-        if self.settings.note(event) and isinstance(event, SessionUpdated):
+        if self.settings.handle(event) and isinstance(event, SessionUpdated):
             change = self.accept_update(event)
             if change is not None:
                 self.settings.accept(change)
-            self.settings.agree(event)
+            self.settings.adopt_formats(event)
             self.speech.set_format(self.settings.output_format)
             if self._phase is Phase.OPENING:
                 self._open()
@@ -303,7 +303,7 @@ class RealtimeCore(Line):
     def _follow_error(self, error: ErrorInfo) -> None:
         answer = self.blame(error)
         if answer is None:
-            self.items.take_back(error.event_id)
+            self.items.remove(error.event_id)
             is_known = error.code in HARMLESS_CODES or self.replies.is_requested(error.event_id)
         else:
             is_known = answer.is_watched
@@ -316,7 +316,7 @@ class RealtimeCore(Line):
         )
 
     def _follow_response(self, event: RealtimeEvent) -> None:
-        began, unwanted = self.replies.note(event, is_quiet=self.settings.is_quiet)
+        began, unwanted = self.replies.note(event, has_manual_turns=self.settings.has_manual_turns)
         if began is not None:
             self.had_response = True
             self.tell(ResponseStarted(began))
@@ -355,7 +355,7 @@ class RealtimeCore(Line):
         while True:
             with self.monitor:
                 connection = self._connection if self._phase is Phase.OPEN else None
-                command = None if connection is None else self.replies.requests.next()
+                command = None if connection is None else self.replies.requests.pop()
             if connection is None or command is None:
                 return
             try:
@@ -378,7 +378,7 @@ class RealtimeCore(Line):
         messages = [answer.text]
         if self._phase is Phase.LOST:
             self._phase = Phase.REOPENING
-            messages += map(self.endpoint.write, self.items.retell())
+            messages += map(self.endpoint.write, self.items.replay())
         self._connection = connection
         self.expect_first(event_id, answer)
         return messages, answer
@@ -460,7 +460,7 @@ class RealtimeCore(Line):
         self._early.clear()
 
     def _tell_reconnected(self, attempts: int) -> None:
-        replay = self.items.told
+        replay = self.items.replayed
         self._give(
             SessionReconnected(
                 self.cause,
@@ -468,12 +468,12 @@ class RealtimeCore(Line):
                 (time.monotonic() - self.lost_at) * 1000.0,
                 len(replay.commands),
                 replay.lost,
-                self.turn.sent_ms if self.turn.is_open or self.settings.is_quiet else 0.0,
+                self.turn.sent_ms if self.turn.is_open or self.settings.has_manual_turns else 0.0,
             )
         )
         self._give_early()
         self.turn.end()
-        for command in self.items.untold():
+        for command in self.items.not_replayed():
             self.worker.put(partial(self.send_now, command))
         for text in self.unheeded():
             self.worker.put(partial(self.send, text))
