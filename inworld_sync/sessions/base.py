@@ -158,7 +158,7 @@ class Connection(Generic[M]):
         try:
             while (message := self._link.receive()) is not None:
                 event = self._parse(message)
-                with self._changed:
+                with self._changed.lock:
                     self._apply(event)
                     self._changed.notify_all()
                     while self._must_pause():
@@ -176,12 +176,16 @@ class Connection(Generic[M]):
         self._settle()
 
     def _must_pause(self) -> bool:
-        if self._closing or self._needing or self._link.end is not None:
+        if (
+            not self._changed.has_full_mailbox
+            or self._closing
+            or self._needing
+            or self._link.end is not None
+        ):
             return False
         streams = self._streams()
-        return any(stream.is_full for stream in streams) and not any(
-            stream.is_starving for stream in streams
-        )
+        is_full = self._changed.has_full_mailbox = any(stream.is_full for stream in streams)
+        return is_full and not any(stream.is_starving for stream in streams)
 
     @contextmanager
     def _reader_needed(self) -> Iterator[None]:
