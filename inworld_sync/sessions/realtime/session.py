@@ -34,14 +34,14 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.event_stream import Subscription
-from inworld_sync.sessions.realtime.core import RealtimeCore
-from inworld_sync.sessions.realtime.dial import Dialer
+from inworld_sync.sessions.realtime.commands import PendingReply, Request, new_id
+from inworld_sync.sessions.realtime.converse import ConverseLoop
 from inworld_sync.sessions.realtime.events import Interrupted, SessionEvent
-from inworld_sync.sessions.realtime.line import Answer, Phase, new_id
+from inworld_sync.sessions.realtime.input import AudioInputQueue
 from inworld_sync.sessions.realtime.player import player_for
+from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.response import Response
-from inworld_sync.sessions.realtime.sound_in import SoundIn
-from inworld_sync.sessions.realtime.talk import Talk
+from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import LinkStats
 from inworld_sync.wire.text import require_text
@@ -56,7 +56,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _ANSWER_SECONDS = 10.0
 
-# For threads that have been told to leave, and for functions, which cannot be told.
+# For threads that have been stopped, and for functions, which cannot be stopped.
 _JOIN_SECONDS = 1.0
 _FUNCTION_SECONDS = 0.2
 
@@ -74,11 +74,12 @@ class RealtimeSession:
     Thread safety: every method may be called from any thread, and from handlers and tools.
     """
 
-    def __init__(self, core: RealtimeCore, dialer: Dialer) -> None:
-        self._core = core
-        self._dialer = dialer
+    def __init__(self, state: SessionState, reconnector: Reconnector) -> None:
+        self._state = state
+        self._commands = state.commands
+        self._reconnector = reconnector
         self._order = threading.Lock()
-        self._sound_in = SoundIn(core)
+        self._input = AudioInputQueue(state.commands, state.settings, state.turn)
 
     # What it is.
 
@@ -90,41 +91,41 @@ class RealtimeSession:
     @property
     def key(self) -> str | None:
         """This side's name for the session in its address; another one after a reconnect."""
-        return self._dialer.key
+        return self._reconnector.key
 
     @property
     def session(self) -> SessionInfo:
         """What the service says that the session is."""
-        with self._core.monitor:
-            return self._core.settings.info
+        with self._state.monitor:
+            return self._state.settings.info
 
     @property
     def conversation(self) -> tuple[ConversationEntry, ...]:
         """Every item of the conversation in order, with all text that has come so far."""
-        with self._core.monitor:
-            return self._core.items.entries
+        with self._state.monitor:
+            return self._state.items.entries
 
     def item(self, item_id: str) -> ConversationEntry | None:
         """One item of the conversation, None if it has none of this id."""
-        with self._core.monitor:
-            return self._core.items.get(item_id)
+        with self._state.monitor:
+            return self._state.items.get(item_id)
 
     @property
     def ended(self) -> StreamEnded | None:
         """How the session ended, None while it goes on."""
-        return self._core.ended
+        return self._commands.ended
 
     @property
     def stats(self) -> LinkStats | None:
         """Counters and times of the present socket, a snapshot; None while there is none."""
-        with self._core.monitor:
-            connection = self._core.connection if self._core.phase is Phase.OPEN else None
+        with self._state.monitor:
+            connection = self._commands.open_connection
         return None if connection is None else connection.stats
 
     @property
     def unclaimed_events(self) -> int:
         """How many events nobody has asked for and are forgotten."""
-        return self._core.events.unclaimed
+        return self._state.events.unclaimed
 
     # Commands.
 
@@ -146,7 +147,7 @@ class RealtimeSession:
             InvalidRequestError: The service refuses it; nothing of it holds.
             DeadlineExceeded: The service said nothing in time.
         """
-        self._core.update(session, Deadline(timeout, "updating the session"))
+        self._state.update(session, Deadline(timeout, "updating the session"))
         return self.session
 
     def send_message(self, text: str, config: ResponseConfig | None = None) -> Response:
@@ -162,7 +163,7 @@ class RealtimeSession:
         """
         require_text(text)
         with self._order:
-            self._core.create_item(Message.user(text))
+            self._commands.create_item(Message.user(text))
             return self.respond(config)
 
     def respond(self, config: ResponseConfig | None = None) -> Response:
@@ -173,7 +174,7 @@ class RealtimeSession:
             config: What it is asked to be, beyond the session's settings; ``conversation='none'``
                 makes one beside the conversation, which waits for no other.
         """
-        return self._core.ask_for_response(config)
+        return self._state.request_response(config)
 
     def add(self, item: Item, *, previous_item_id: str | None = None) -> str:
         """
@@ -184,7 +185,7 @@ class RealtimeSession:
             previous_item_id: The item that it follows; None means the last.
         """
         with self._order:
-            return self._core.create_item(item, previous_item_id)
+            return self._commands.create_item(item, previous_item_id)
 
     def retrieve(self, item_id: str, *, timeout: float = _ANSWER_SECONDS) -> Item:
         """
@@ -195,17 +196,15 @@ class RealtimeSession:
             DeadlineExceeded: It said nothing in time.
         """
         event_id = new_id("evt")
-        answer = Answer(
-            lambda event: isinstance(event, ItemRetrieved) and event.item.id == item_id,
-            self._core.endpoint.write(RetrieveItem(item_id, event_id=event_id)),
-        )
-        event = self._core.ask(event_id, answer, Deadline(timeout, "retrieving an item"))
+        text = self._state.endpoint.write(RetrieveItem(item_id, event_id=event_id))
+        reply = PendingReply(Request.RETRIEVE, event_id, text, item_id=item_id)
+        event = self._commands.ask(reply, Deadline(timeout, "retrieving an item"))
         assert isinstance(event, ItemRetrieved)
         return event.item
 
     def delete(self, item_id: str) -> None:
         """Take an item out of the conversation."""
-        self._core.send(DeleteItem(item_id))
+        self._commands.send(DeleteItem(item_id))
 
     def truncate(self, item_id: str, audio_end_ms: float, *, content_index: int = 0) -> None:
         """
@@ -216,23 +215,23 @@ class RealtimeSession:
             audio_end_ms: Where, in real milliseconds from its start.
             content_index: Which part of it is the sound.
         """
-        with self._core.monitor:
-            output_format = self._core.output_format
+        with self._state.monitor:
+            output_format = self._state.output_format
         # The service reads the milliseconds of G.711 by the clock of 24 kHz.
-        if self._core.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
+        if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             audio_end_ms /= 3
-        self._core.send(TruncateItem(item_id, content_index, int(audio_end_ms)))
+        self._commands.send(TruncateItem(item_id, content_index, int(audio_end_ms)))
 
     def cancel(self, response_id: str | None = None) -> None:
         """Stop a response, None means the one that is being given; see :meth:`Response.cancel`."""
-        with self._core.monitor:
+        with self._state.monitor:
             if response_id is not None:
-                self._core.replies.cancel_named(response_id)
-        self._core.send(CancelResponse(response_id))
+                self._state.responses.cancel_named(response_id)
+        self._commands.send(CancelResponse(response_id))
 
     def clear_output(self) -> None:
         """Have the service drop the sound that it has not yet let out, where it keeps any."""
-        self._core.send(ClearOutputAudio())
+        self._commands.send(ClearOutputAudio())
 
     def send(self, command: Command) -> None:
         """
@@ -242,7 +241,7 @@ class RealtimeSession:
         here waits for the one before it, and an item gets an id.
         """
         if isinstance(command, UpdateSession):
-            self._core.update(command.session, None)
+            self._state.update(command.session, None)
         elif isinstance(command, CreateResponse):
             self.respond(command.response)
         elif isinstance(command, CreateItem):
@@ -250,7 +249,7 @@ class RealtimeSession:
         elif isinstance(command, CancelResponse):
             self.cancel(command.response_id)
         else:
-            self._core.send(command)
+            self._commands.send(command)
 
     def submit_tool_output(self, call_id: str, output: str) -> Response | None:
         """
@@ -265,11 +264,11 @@ class RealtimeSession:
         Raises:
             LocalProtocolError: No call of this id waits for an answer.
         """
-        return self._core.desk.answer(call_id, output)
+        return self._state.tools.submit_output(call_id, output)
 
     def approve(self, request_id: str, *, approve: bool = True, reason: str | None = None) -> None:
         """Answer an :class:`ApprovalRequested`: whether a tool server may be called."""
-        self._core.desk.approve(request_id, approve=approve, reason=reason)
+        self._state.tools.approve(request_id, approve=approve, reason=reason)
 
     # Sound in.
 
@@ -298,15 +297,15 @@ class RealtimeSession:
             AudioError: It is no sound.
             DeadlineExceeded: Not all of it could be queued in time; what could not is dropped.
         """
-        self._sound_in.send(audio, sample_rate_hz, channels, timeout)
+        self._input.send(audio, sample_rate_hz, channels, timeout)
 
     def commit(self) -> None:
         """End the user's turn by hand, where turn detection is off; :meth:`respond` follows."""
-        self._sound_in.commit()
+        self._input.commit()
 
     def clear(self) -> None:
         """Drop the sound that is not committed."""
-        self._sound_in.clear()
+        self._input.clear()
 
     # Sound out.
 
@@ -333,12 +332,12 @@ class RealtimeSession:
             ConfigError: The output has another sample rate than the session and soxr is not
                 installed, or has two channels.
         """
-        logger, name = self._core.options.logger, self._core.name
-        with self._core.monitor:
-            self._core.require_open()
+        logger, name = self._state.logger, self._state.name
+        with self._state.monitor:
+            self._commands.require_open()
         player = None if output is None else player_for(output, name, logger, latency_ms)
         second = None if backchannel is None else player_for(backchannel, name, logger, 0.0)
-        self._core.speech.set_players(player, second)
+        self._state.output.set_players(player, second)
 
     def drain(self, timeout: float | None = None) -> None:
         """
@@ -349,7 +348,7 @@ class RealtimeSession:
             DeadlineExceeded: It was not after *timeout* seconds; it plays on.
             DeviceError: The speaker failed.
         """
-        self._core.speech.drain(timeout)
+        self._state.output.drain(timeout)
 
     def interrupt(self, heard_ms: Mapping[str, float] | None = None) -> Interrupted:
         """
@@ -365,7 +364,7 @@ class RealtimeSession:
         Returns:
             What was heard of the items that were cut, and the responses that were cancelled.
         """
-        return self._core.interruption.interrupt(heard_ms)
+        return self._state.output.interrupt(heard_ms)
 
     def converse(
         self,
@@ -392,9 +391,9 @@ class RealtimeSession:
         """
         self.play(speaker, backchannel=backchannel)
         try:
-            Talk(self, self._core, microphone, hang_up_after).run()
+            ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()
         finally:
-            self._core.speech.set_players(None, None)
+            self._state.output.set_players(None, None)
 
     # Events.
 
@@ -412,30 +411,30 @@ class RealtimeSession:
             DeadlineExceeded: No event came in time; iterating again goes on.
             InworldError: The session ended before its time.
         """
-        return self._core.events.events(timeout)
+        return self._state.events.events(timeout)
 
     def on(self, kind: type | str, handler: F) -> F:
         """Call *handler* with every event of a class or of a name; see :meth:`EventStream.on`."""
-        return self._core.events.on(kind, handler)
+        return self._state.events.on(kind, handler)
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[SessionEvent]:
         """Open a queue of events of its own; see :meth:`EventStream.subscribe`."""
-        return self._core.events.subscribe(maxsize)
+        return self._state.events.subscribe(maxsize)
 
     def poll(self, budget_ms: float = 2.0) -> int:
         """Run handlers on this thread; see :meth:`EventStream.poll`."""
-        return self._core.events.poll(budget_ms)
+        return self._state.events.poll(budget_ms)
 
     # The end.
 
     def retire(self) -> None:
         """Begin to close and return at once."""
-        if self._core.monitor.in_child:
+        if self._state.monitor.in_child:
             return
-        with self._core.monitor:
-            self._core.is_closing = True
-            connection = self._core.connection
-            self._core.monitor.notify_all()
+        with self._state.monitor:
+            self._commands.is_closing = True
+            connection = self._commands.connection
+            self._state.monitor.notify_all()
         if connection is not None:
             connection.retire()
 
@@ -445,20 +444,20 @@ class RealtimeSession:
 
         Speech that plays is stopped. A function of a tool that still runs is left to itself.
         """
-        core = self._core
-        if core.monitor.in_child:
+        state = self._state
+        if state.monitor.in_child:
             return
         self.retire()
-        core.speech.set_players(None, None)
-        connection = core.connection
+        state.output.set_players(None, None)
+        connection = self._commands.connection
         if connection is not None:
             connection.close()
-        self._dialer.join(_JOIN_SECONDS)
-        with core.monitor:
-            core.end(StreamEnded("client", reason="closed"))
-        core.worker.join(_JOIN_SECONDS)
-        core.desk.join(_FUNCTION_SECONDS)
-        core.events.join(_JOIN_SECONDS)
+        self._reconnector.join(_JOIN_SECONDS)
+        with state.monitor:
+            state.end(StreamEnded("client", reason="closed"))
+        state.executor.join(_JOIN_SECONDS)
+        state.tools.join(_FUNCTION_SECONDS)
+        state.events.join(_JOIN_SECONDS)
 
     def __enter__(self) -> RealtimeSession:
         return self
@@ -467,4 +466,4 @@ class RealtimeSession:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<RealtimeSession {self._core.name} {self._core.phase.value}>"
+        return f"<RealtimeSession {self._state.name} {self._commands.phase.value}>"

@@ -163,8 +163,8 @@ class Responses:
 
     def accepts(self, response_id: str) -> bool:
         """Whether audio and text of this response still count; true for one that is new."""
-        state = self.get(response_id)
-        return state is None or not (state.is_final or state.is_cancelling)
+        state = self._active.get(response_id)
+        return response_id not in self._ended if state is None else not state.is_cancelling
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
         """Follow a message; return the response that it changed, if it changed one."""
