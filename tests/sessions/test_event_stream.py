@@ -205,7 +205,7 @@ def test_waiting_costs_nothing(source: Source) -> None:
 
     class CountingMonitor(Monitor, Counting):
         def part(self) -> threading.Condition:
-            return Counting(self._shared_lock)
+            return Counting(self.lock)
 
     source.changed = CountingMonitor("the test's streams")
     source.stream, other = (

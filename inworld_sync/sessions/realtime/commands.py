@@ -329,7 +329,7 @@ class Commands:
         Send a command and wait for its reply.
 
         Args:
-            reply: Has the command, and takes the reply.
+            reply: Has the command, and gets the reply.
             deadline: For both.
 
         Raises:

@@ -176,7 +176,7 @@ class RealtimeConnection(Connection[Received]):
 
 
 def audio_splitter() -> Splitter:
-    """Make what :func:`read_message` takes; each reader has its own."""
+    """Make the splitter for :func:`read_message`; each reader has its own."""
     return Splitter("delta", "type")
 
 

@@ -63,7 +63,7 @@ class Output:
         executor: Runs what may wait.
         responses: Are cancelled by an interruption.
         items: Record how much of them was heard.
-        emit: Gives an event to users; called with the monitor held.
+        emit: Emits an event to users; called with the monitor held.
     """
 
     def __init__(

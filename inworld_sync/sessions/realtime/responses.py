@@ -194,7 +194,7 @@ class SessionResponses:
         return ids
 
     def cancel(self, response: Response) -> str | None:
-        """Cancel a response; return its id if the service must be told now."""
+        """Cancel a response; return its id if a command must be sent now."""
         response_id = self.queue.cancel(response._state)
         response._stop()
         return response_id

@@ -47,7 +47,7 @@ class Realtime:
 
         Args:
             session: Its settings; None uses the service's.
-            timeout: Seconds for all of it; None takes ``connect_timeout``.
+            timeout: Seconds for all of it; None means ``connect_timeout``.
             endpoint: Another service than Inworld's, see :class:`~inworld_sync.RealtimeEndpoint`.
             key: A text that no other session has, to find it in the service's logs; None makes
                 one.

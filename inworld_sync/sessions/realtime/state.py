@@ -158,7 +158,7 @@ class SessionState:
     # ---- for the parts of the session; the monitor is held
 
     def emit(self, event: SessionEvent) -> None:
-        """Give an event to users; those of a new connection come after SessionReconnected."""
+        """Emit an event to users; those of a new connection follow SessionReconnected."""
         if self.commands.phase is Phase.REOPENING:
             self._early.append(event)
         else:

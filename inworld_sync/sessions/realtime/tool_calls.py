@@ -66,7 +66,7 @@ class Owner(Protocol):
     """The session, as its tool calls need it; the monitor is held in every method."""
 
     def emit(self, event: SessionEvent) -> None:
-        """Give an event to users."""
+        """Emit an event to users."""
         ...
 
     def request_continuation(self, batch: CallBatch, reply: Response | None) -> Response | None:
