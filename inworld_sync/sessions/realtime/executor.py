@@ -56,7 +56,7 @@ class Executor:
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,
             args=(self._run,),
-            name=f"inworld-worker-{name}",
+            name=f"inworld-executor-{name}",
             daemon=True,
         )
 
