@@ -1,5 +1,4 @@
-# The types of both compiled modules, which hold the same functions. No module of this name exists
-# at run time.
+# The types of the compiled module. Of these names only ffi and lib exist at run time.
 
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, final
@@ -320,3 +319,6 @@ class Lib:
         mask: bytes,
         /,
     ) -> int: ...
+
+ffi: FFI
+lib: Lib

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8, as_bytes, new_output
 from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.audio.playout_events import PushResult
@@ -36,21 +36,21 @@ _FIRST_ROOM_BYTES: Final = 64 * 1024
 # Bound here, since a look-up in the library costs as much as a short walk.
 _from_buffer: Final = ffi.from_buffer
 _string: Final = ffi.string
-_split_message: Final = hold.iw_split_message
-_split_parts: Final = hold.iw_split_parts
-_OK: Final = hold.IW_OK
-_NO_AUDIO: Final = hold.IW_NO_AUDIO
-_BYTES: Final = hold.IW_SPLIT_BYTES
-_F32: Final = hold.IW_SPLIT_F32
-_BETWEEN: Final = bytes([hold.IW_SPLIT_BETWEEN])
-_NOTHING: Final = bytes([hold.IW_SPLIT_NOTHING])
+_split_message: Final = lib.iw_split_message
+_split_parts: Final = lib.iw_split_parts
+_OK: Final = lib.IW_OK
+_NO_AUDIO: Final = lib.IW_NO_AUDIO
+_BYTES: Final = lib.IW_SPLIT_BYTES
+_F32: Final = lib.IW_SPLIT_F32
+_BETWEEN: Final = bytes([lib.IW_SPLIT_BETWEEN])
+_NOTHING: Final = bytes([lib.IW_SPLIT_NOTHING])
 
-_NO_MEMORY: Final = hold.IW_NO_MEMORY
+_NO_MEMORY: Final = lib.IW_NO_MEMORY
 _ACCEPTED: Final = PushResult.ACCEPTED
 _NOT_PUSHED: Final = {
-    hold.IW_NO_AUDIO: None,
-    hold.IW_NO_ROOM: PushResult.FULL,
-    hold.IW_STALE: PushResult.STALE,
+    lib.IW_NO_AUDIO: None,
+    lib.IW_NO_ROOM: PushResult.FULL,
+    lib.IW_STALE: PushResult.STALE,
 }
 
 
@@ -108,15 +108,15 @@ class Splitter:
 
     def __init__(self, audio: str, *picks: str) -> None:
         paths = (audio, *picks)
-        plan = hold.iw_split_plan_create(
+        plan = lib.iw_split_plan_create(
             b"".join(path.encode() + b"\0" for path in paths), len(paths)
         )
         if not plan:
             raise ConfigError(
-                f"a splitter takes up to {hold.IW_SPLIT_MAX_PATHS} paths of up to "
-                f"{hold.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
+                f"a splitter takes up to {lib.IW_SPLIT_MAX_PATHS} paths of up to "
+                f"{lib.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
             )
-        self._plan = ffi.gc(plan, hold.iw_split_plan_destroy)
+        self._plan = ffi.gc(plan, lib.iw_split_plan_destroy)
         self._result = ffi.new("struct iw_split_result *")
         self._grow(_FIRST_ROOM_BYTES)
 
@@ -170,7 +170,7 @@ class Splitter:
         if status == _OK:
             written: int = self._result.audio_bytes
             return written
-        if status == hold.IW_NO_ROOM:
+        if status == lib.IW_NO_ROOM:
             del room, source  # a traceback would keep both buffers locked
             raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
         return None
@@ -229,7 +229,7 @@ class Splitter:
         self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
         # Decoded, a message is shorter than itself.
         self._audio = new_output(self._longest_bytes)
-        text_bytes = 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS
+        text_bytes = 2 * self._longest_bytes + 2 * lib.IW_SPLIT_MAX_PATHS
         self._text = new_output(text_bytes)
         self._room = ffi.new(
             "struct iw_split_room *",
