@@ -240,35 +240,6 @@ class Playout(Pulled):
             raise MemoryError(f"no memory for {frames} frames of sound")
         return _RESULTS[status]
 
-    def push_message(
-        self,
-        room: CData,
-        plan: CData,
-        message: bytes | CData,
-        *,
-        item: Hashable,
-        end: bool,
-        now_ns: int | None,
-        name: bytes | None,
-    ) -> int:
-        """
-        Push the audio of a message; for :meth:`Splitter.split_to`, which owns *room* and *plan*.
-
-        Returns:
-            What ``iw_playout_push_message`` of ``csrc/include/iw_message.h`` does.
-        """
-        now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
-        flags = lib.IW_PLAYOUT_END_OF_ITEM if end else 0
-        named, name_bytes = (ffi.NULL, 0) if name is None else (name, len(name))
-        with self._control:
-            core, number = self._open(), self._items.number(item)
-            pushed = lib.iw_playout_push_message(
-                core, room, plan, message, len(message), number, flags, now_ns, named, name_bytes
-            )
-            if end and item is None and pushed >= 0:
-                self._items.end_unnamed()
-        return pushed
-
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
         """Say that nothing more of an item will come, so that running out of it is no stall."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
