@@ -15,17 +15,14 @@
 struct iw_kept {
     uint8_t *memory;
     size_t room_bytes;
-    size_t
-        longest_bytes; /* of input; what is longer is for a call that lets Python's lock go */
 };
 
 /*
  * What the function of the same name does. From Python, each argument and each sum of a call
  * costs about as much as 160 samples do, so these take three and check the sizes themselves.
  *
- * Each returns the bytes written, or IW_NO_ROOM, or IW_BAD_ARGUMENT for an input that is too
- * long; and IW_BAD_LENGTH for samples that are cut, or what iw_base64_decode refuses a text
- * with.
+ * Each returns the bytes written, or IW_NO_ROOM; and IW_BAD_LENGTH for samples that are cut, or
+ * what iw_base64_decode refuses a text with.
  */
 ptrdiff_t iw_kept_base64_decode(const struct iw_kept *out, const uint8_t *src,
                                 size_t src_bytes);

@@ -6,15 +6,11 @@
 
 ptrdiff_t iw_kept_base64_decode(const struct iw_kept *out, const uint8_t *src, size_t src_bytes)
 {
-    if (src_bytes > out->longest_bytes)
-        return IW_BAD_ARGUMENT;
     return iw_base64_decode(out->memory, out->room_bytes, src, src_bytes);
 }
 
 ptrdiff_t iw_kept_base64_encode(const struct iw_kept *out, const uint8_t *src, size_t src_bytes)
 {
-    if (src_bytes > out->longest_bytes)
-        return IW_BAD_ARGUMENT;
     return iw_base64_encode(out->memory, out->room_bytes, src, src_bytes);
 }
 
@@ -25,8 +21,6 @@ IWP_INLINE ptrdiff_t convert(void (*kernel)(uint8_t *, const uint8_t *, size_t),
 {
     const size_t samples = src_bytes / src_sample_bytes;
 
-    if (src_bytes > out->longest_bytes)
-        return IW_BAD_ARGUMENT;
     if (samples * src_sample_bytes != src_bytes)
         return IW_BAD_LENGTH;
     if (samples > out->room_bytes / dst_sample_bytes)

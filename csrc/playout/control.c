@@ -97,7 +97,6 @@ void iw_playout_destroy(struct iw_playout *playout)
         free(segment);
         segment = next;
     }
-    free(playout->producer.reserved);
     free(playout->producer.marks);
     free(playout->producer.told);
     free(playout);

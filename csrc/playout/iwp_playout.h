@@ -218,8 +218,6 @@ struct iwp_timeline {
 struct iwp_producer {
     struct iwp_segment *oldest;
     struct iwp_segment *newest;
-    struct iwp_segment *reserved;
-    size_t reserved_frames;
     size_t held_frames; /* in all segments that are not freed */
     uint64_t generation;
     int64_t write_position;

@@ -1,5 +1,4 @@
-# The types of both compiled modules, which hold the same functions. No module of this name exists
-# at run time.
+# The types of the compiled module. Of these names only ffi and lib exist at run time.
 
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, final
@@ -163,10 +162,6 @@ class Lib:
         now_ns: int,
         /,
     ) -> int: ...
-    def iw_playout_reserve(self, playout: CData, space: CData, frames: int, /) -> int: ...
-    def iw_playout_commit(
-        self, playout: CData, frames: int, item: int, flags: int, now_ns: int, /
-    ) -> int: ...
     def iw_playout_pull(self, playout: CData, out: CData, frames: int, now_ns: int, /) -> int: ...
     def iw_playout_parts(self, playout: CData, parts: CData, capacity: int, /) -> int: ...
     def iw_playout_clear(
@@ -262,20 +257,6 @@ class Lib:
     def iw_split_plan_create(self, paths: bytes, path_count: int, /) -> CData: ...
     def iw_split_plan_destroy(self, plan: CData, /) -> None: ...
     def iw_split_plan_paths(self, plan: CData, /) -> int: ...
-    def iw_playout_push_message(
-        self,
-        playout: CData,
-        room: CData,
-        plan: CData,
-        src: _In,
-        src_bytes: int,
-        item: int,
-        flags: int,
-        now_ns: int,
-        name: _In,
-        name_bytes: int,
-        /,
-    ) -> int: ...
     def iw_split_parts(
         self, room: CData, plan: CData, src: _In, src_bytes: int, form: int, /
     ) -> int: ...
@@ -320,3 +301,6 @@ class Lib:
         mask: bytes,
         /,
     ) -> int: ...
+
+ffi: FFI
+lib: Lib

@@ -1,5 +1,5 @@
 """
-How Python memory reaches the C core, and which build of it does the work.
+How Python memory reaches the C core.
 
 Imported by the modules of :mod:`inworld_sync.audio` alone. ``bytes`` pass to C as they are; any
 other object lends its buffer for the call. Nothing is kept after a call, and no lock is needed.
@@ -13,22 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from inworld_sync._native import ffi, hold, release
-from inworld_sync.audio.output import RELEASE_FROM_BYTES, U8, OutputBuffer
+from inworld_sync._native import ffi
+from inworld_sync.audio.output import U8, OutputBuffer
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from inworld_sync._native._core import CData, Lib
+    from inworld_sync._native._core import CData
 
 __all__ = [
-    "RELEASE_FROM_BYTES",
     "U8",
     "Into",
     "ToBytes",
     "as_bytes",
-    "core_for",
     "cut_sample",
     "new_output",
     "readable",
@@ -48,11 +46,6 @@ as_bytes: Final = ffi.unpack
 
 _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 _KeptFunction: TypeAlias = "Callable[[CData, bytes, int], int]"
-
-
-def core_for(size_bytes: int) -> Lib:
-    """The build of the core for a call over so many bytes."""
-    return hold if size_bytes < RELEASE_FROM_BYTES else release
 
 
 def readable(data: Buffer) -> bytes | CData:
@@ -112,7 +105,7 @@ def sample_functions(
     module: str,
     name: str,
     takes: str,
-    functions: tuple[_Function, _Function, _KeptFunction],
+    functions: tuple[_Function, _KeptFunction],
     *,
     src_bytes: int,
     dst_bytes: int,
@@ -128,8 +121,7 @@ def sample_functions(
         module: Where they are defined.
         name: The first one's; the second one's ends in ``_into``.
         takes: What the input is called in an error.
-        functions: ``f(dst, src, samples)`` of ``hold`` and of ``release``, and
-            ``f(kept, src, src_bytes)`` of ``hold``.
+        functions: ``f(dst, src, samples)`` and ``f(kept, src, src_bytes)`` of the core.
         src_bytes: Bytes of a sample in the input.
         dst_bytes: Bytes of a sample in the output.
         doc: What they do.
@@ -138,7 +130,7 @@ def sample_functions(
         A function from data to new bytes, and one from data into the front of an output, which
         returns the bytes written. Both may be called from any thread at once.
     """
-    held, released, kept = functions
+    function, kept = functions
 
     def to_bytes(data: Buffer) -> bytes:
         src = data if type(data) is bytes else _from_buffer(U8, data)
@@ -149,7 +141,7 @@ def sample_functions(
             raise cut_sample(takes, src_bytes, src_size_bytes)
         size_bytes = samples * dst_bytes
         dst = _allocate(_CHARS, size_bytes)
-        (held if size_bytes < RELEASE_FROM_BYTES else released)(dst, src, samples)
+        function(dst, src, samples)
         return as_bytes(dst, size_bytes)
 
     def into(data: Buffer, out: Buffer | OutputBuffer) -> int:
@@ -174,7 +166,7 @@ def sample_functions(
         if error:
             del dst, src
             raise error
-        (held if size_bytes < RELEASE_FROM_BYTES else released)(dst, src, samples)
+        function(dst, src, samples)
         return size_bytes
 
     cut = f"the bytes are no multiple of {src_bytes}, so the last sample is cut"

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inworld_sync._native import lib
 from inworld_sync.audio._memory import (
     as_bytes,
-    core_for,
     new_output,
     readable,
     too_small,
@@ -50,7 +50,7 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
     src = readable(payload)
     size_bytes = len(src)
     dst = new_output(size_bytes)
-    core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
+    lib.iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
     return as_bytes(dst, size_bytes)
 
 
@@ -80,7 +80,7 @@ def mask_into(
     if size_bytes > room_bytes:
         del src, dst  # a traceback would keep both buffers locked
         raise too_small(size_bytes, room_bytes)
-    core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
+    lib.iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
     return size_bytes
 
 

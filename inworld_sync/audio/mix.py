@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from inworld_sync.audio._memory import core_for, cut_sample, readable, too_small, writable
+from inworld_sync._native import lib
+from inworld_sync.audio._memory import cut_sample, readable, too_small, writable
 from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
@@ -66,7 +67,7 @@ def gain_into(data: Buffer, factor: float, out: Buffer | OutputBuffer) -> int:
     if error:
         del src, dst  # a traceback would keep both buffers locked
         raise error
-    core_for(size_bytes).iw_pcm_gain_s16(dst, src, size_bytes // _SAMPLE_BYTES, factor)
+    lib.iw_pcm_gain_s16(dst, src, size_bytes // _SAMPLE_BYTES, factor)
     return size_bytes
 
 
@@ -101,7 +102,7 @@ def mix_into(first: Buffer, second: Buffer, out: Buffer | OutputBuffer) -> int:
     if error:
         del a, b, dst
         raise error
-    core_for(size_bytes).iw_pcm_mix_s16(dst, a, b, size_bytes // _SAMPLE_BYTES)
+    lib.iw_pcm_mix_s16(dst, a, b, size_bytes // _SAMPLE_BYTES)
     return size_bytes
 
 

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
     from inworld_sync._native._core import CData
 
-__all__ = ["RELEASE_FROM_BYTES", "U8", "OutputBuffer"]
-
-# Below this, letting the GIL go and taking it back costs more than the work: with 20 threads on
-# two cores, held calls do 1.5 times as many at 20 KB and half as many at 1 MB.
-RELEASE_FROM_BYTES: Final = 256 * 1024
+__all__ = ["U8", "OutputBuffer"]
 
 U8: Final = ffi.typeof("uint8_t[]")
 
@@ -59,9 +55,7 @@ class OutputBuffer:
         """
         self.memory = ffi.from_buffer(U8, data, True)
         self.room_bytes = len(self.memory)
-        self.kept = ffi.new(
-            "struct iw_kept *", [self.memory, self.room_bytes, RELEASE_FROM_BYTES - 1]
-        )
+        self.kept = ffi.new("struct iw_kept *", [self.memory, self.room_bytes])
 
     def __len__(self) -> int:
         """Bytes of room."""

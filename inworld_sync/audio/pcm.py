@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inworld_sync._native import hold, release
+from inworld_sync._native import lib
 from inworld_sync.audio._memory import sample_functions
 from inworld_sync.errors import AudioError, ConfigError
 
@@ -37,7 +37,7 @@ f32_from_s16, f32_from_s16_into = sample_functions(
     __name__,
     "f32_from_s16",
     "s16",
-    (hold.iw_pcm_f32_from_s16, release.iw_pcm_f32_from_s16, hold.iw_kept_pcm_f32_from_s16),
+    (lib.iw_pcm_f32_from_s16, lib.iw_kept_pcm_f32_from_s16),
     src_bytes=2,
     dst_bytes=4,
     doc="""Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.""",
@@ -46,7 +46,7 @@ s16_from_f32, s16_from_f32_into = sample_functions(
     __name__,
     "s16_from_f32",
     "f32",
-    (hold.iw_pcm_s16_from_f32, release.iw_pcm_s16_from_f32, hold.iw_kept_pcm_s16_from_f32),
+    (lib.iw_pcm_s16_from_f32, lib.iw_kept_pcm_s16_from_f32),
     src_bytes=4,
     dst_bytes=2,
     doc="""Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
@@ -57,7 +57,7 @@ swap_bytes, swap_bytes_into = sample_functions(
     __name__,
     "swap_bytes",
     "s16",
-    (hold.iw_pcm_swap_s16, release.iw_pcm_swap_s16, hold.iw_kept_pcm_swap_s16),
+    (lib.iw_pcm_swap_s16, lib.iw_kept_pcm_swap_s16),
     src_bytes=2,
     dst_bytes=2,
     doc="""Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.

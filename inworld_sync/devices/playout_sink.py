@@ -18,11 +18,10 @@ from inworld_sync.devices._pcm import SAMPLE_BYTES, sample_bytes
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Self
 
     from inworld_sync.audio.mixer import Track
     from inworld_sync.audio.playout_events import Cleared
-    from inworld_sync.audio.split import SplitPush, Splitter
 
 __all__ = ["PlayoutSink"]
 
@@ -43,9 +42,6 @@ class _Item:
 class PlayoutSink:
     """
     Puts 16-bit mono PCM into a playout, for whoever reads it.
-
-    The speech of ``iw.tts.speak`` is decoded straight into the playout, without a copy, as long
-    as there is room.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -73,7 +69,6 @@ class PlayoutSink:
         self._changed = threading.Condition()
         self._closed = False
         self._clears = 0
-        self._utterance: object = None
         self._item = _Item()
         self._items: deque[_Item] = deque()  # begun, and not known to be heard out
         self._heard_before = 0  # samples of items that are gone
@@ -120,43 +115,6 @@ class PlayoutSink:
                         return
                 self._took(len(block))
 
-    def begin(self) -> object:
-        """
-        Begin an utterance whose messages go straight into the playout.
-
-        Returns:
-            What :meth:`push_message` asks for, until the utterance is ended, drained or cleared,
-            or another one begins.
-        """
-        with self._changed:
-            self._require_open()
-            self._next_item()
-            self._utterance = object()
-            return self._utterance
-
-    def push_message(
-        self, utterance: object, splitter: Splitter, message: Buffer, name: bytes
-    ) -> SplitPush | None:
-        """
-        Decode a message's audio straight into the playout; never waits.
-
-        Args:
-            utterance: What :meth:`begin` gave; when that is over, nothing is taken.
-            splitter: Its first pick tells whose audio it is.
-            message: See :meth:`Splitter.split_to`.
-            name: Whose audio is taken, and no other.
-
-        Returns:
-            As :meth:`Splitter.split_to`; None also where the utterance is over.
-        """
-        with self._changed:
-            if self._closed or utterance is not self._utterance:
-                return None
-            found = splitter.split_to(self._playout, message, item=self._item, name=name)
-            if found is not None and found.result:
-                self._took(found.size_bytes)
-            return found
-
     def end(self) -> None:
         """Say that the utterance is complete; what is written next is another one."""
         with self._changed:
@@ -172,7 +130,6 @@ class PlayoutSink:
                     self._heard_before += self._final(item, cleared)
                 self._items.clear()
                 self._item = _Item()
-                self._utterance = None
                 self._clears += 1
                 self._changed.notify_all()
             return self._heard()
@@ -224,7 +181,6 @@ class PlayoutSink:
         self._item.samples += size_bytes // SAMPLE_BYTES
 
     def _next_item(self) -> None:
-        self._utterance = None
         if self._item.samples:
             self._playout.end(self._item)
             self._item = _Item()

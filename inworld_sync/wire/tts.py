@@ -48,7 +48,6 @@ from inworld_sync.wire.faults import (
 
 __all__ = [
     "AUDIO_PATH",
-    "CONTEXT_PATH",
     "MAX_CONTEXTS",
     "MAX_TEXT_CHARACTERS",
     "PATH",
@@ -66,9 +65,6 @@ __all__ = [
 ]
 
 PATH = "/tts/v1/voice:streamBidirectional"
-
-CONTEXT_PATH = "result.contextId"
-"""Where a message names its context, for a reader that must know it before :func:`read`."""
 
 AUDIO_PATH = "result.audioChunk.audioContent"
 """Where a message holds its base64, for a reader that decodes it before :func:`read`."""
@@ -112,7 +108,6 @@ class AudioReceived:
         context_id: The context it belongs to.
         audio: Base64 text, or the bytes that :func:`read` was given; empty for a chunk that brings
             only times.
-        played_bytes: Audio that went where it is played before the message was read.
         usage: None where the service sent none.
         words: Times from the start of the *generation*, in milliseconds; so all below.
         characters: As *words*.
@@ -121,7 +116,6 @@ class AudioReceived:
 
     context_id: str
     audio: str | bytes
-    played_bytes: int = attrs.field(default=0, kw_only=True)
     usage: TtsUsage | None = None
     words: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()

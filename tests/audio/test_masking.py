@@ -77,7 +77,7 @@ def test_in_place_at_any_alignment(shift: int) -> None:
 
 
 def test_large_buffers() -> None:
-    """Sizes that let the GIL go give the same result, and unmask to the payload."""
+    """Half a megabyte gives the same result, and unmasks to the payload."""
     payload = random.Random(2).randbytes(600_001)
 
     assert payload == masking.mask(masking.mask(payload, KEY), KEY)

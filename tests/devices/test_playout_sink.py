@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from inworld_sync import AudioSink, PlayoutSink
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
-from inworld_sync.audio.split import Splitter
 from inworld_sync.audio.streams import clock_ns
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, DeadlineExceeded
 
@@ -137,7 +134,7 @@ def test_closing(playout: Playout) -> None:
     sink.close()
 
     assert sink.heard_samples == sink.clear() == 25 * PER_MS
-    for call in (lambda: sink.write(b""), sink.drain, sink.end, sink.begin):
+    for call in (lambda: sink.write(b""), sink.drain, sink.end):
         with pytest.raises(ClosedError, match="PlayoutSink is closed"):
             call()
     assert playout.push(counting(0, 10), item="mine")
@@ -154,54 +151,3 @@ def test_playouts_that_do_not_fit(settings: dict[str, object]) -> None:
     """A sink is 16-bit mono."""
     with pytest.raises(ConfigError, match="1 channel and take s16"):
         PlayoutSink(Playout(RATE_HZ, **settings))
-
-
-# ---- messages --------------------------------------------------------------------------------
-
-
-def message(pcm: bytes, name: str = "mine") -> bytes:
-    """A message with so much audio."""
-    return json.dumps({"id": name, "audio": base64.b64encode(pcm).decode()}).encode()
-
-
-@pytest.fixture
-def splitter() -> Splitter:
-    return Splitter("audio", "id")
-
-
-def test_messages_and_writes_make_one_utterance(playout: Playout, splitter: Splitter) -> None:
-    """What comes by messages and what is written after it is heard in one."""
-    sink = PlayoutSink(playout)
-    utterance = sink.begin()
-    for start in (0, 160, 320):
-        found = sink.push_message(utterance, splitter, message(counting(start, 160)), b"mine")
-        assert found is not None
-        assert found.result
-    sink.write(counting(480, 160))
-    sink.end()
-    out = read(playout, 60)
-
-    assert counting(0, 640) in out
-    assert sink.heard_samples == 640
-
-
-def test_messages_of_others(playout: Playout, splitter: Splitter) -> None:
-    """A message of another name is not taken."""
-    sink = PlayoutSink(playout)
-    found = sink.push_message(sink.begin(), splitter, message(bytes(320), "other"), b"mine")
-
-    assert found is not None
-    assert found.result is None
-    assert sink.is_idle
-
-
-def test_messages_that_come_late(playout: Playout, splitter: Splitter) -> None:
-    """After a clear, an end or another beginning, an utterance takes no more messages."""
-    sink = PlayoutSink(playout)
-    for over in (sink.clear, sink.end, sink.begin, sink.close):
-        utterance = sink.begin()
-        assert sink.push_message(utterance, splitter, message(bytes(320)), b"mine")
-        over()
-
-        assert sink.push_message(utterance, splitter, message(bytes(320)), b"mine") is None
-    assert playout.stats().received_frames == 4 * 160

@@ -38,9 +38,6 @@ __all__ = ["TtsLine"]
 # For what no message announces, such as that none came for a while.
 _LOOK_AGAIN_SECONDS = 0.25
 
-# Of a message, within which its context is named; else it is taken the usual way.
-_HEAD_BYTES = 256
-
 
 class TtsLine(Connection[tts.TtsMessage]):
     """
@@ -73,9 +70,6 @@ class TtsLine(Connection[tts.TtsMessage]):
         self._fault: tts.ConnectionFault | None = None
         self._survived: tts.ConnectionFault | None = None
         self._splitter = Splitter(tts.AUDIO_PATH)
-        # Of contexts whose audio goes straight into a playout; replaced, not changed.
-        self._playing: tuple[ContextCore, ...] = ()
-        self._playing_splitter = Splitter(tts.AUDIO_PATH, tts.CONTEXT_PATH)
 
     @classmethod
     def open(
@@ -239,18 +233,11 @@ class TtsLine(Connection[tts.TtsMessage]):
         if self._changed.in_child:
             return
         with self._changed:
-            self.set_playing(context, False)
             self._living.pop(context.id, None)
             context.end_interrupted()
             message = self._contexts.close(context.id)
         if message is not None:
             self._send_close(message)
-
-    def set_playing(self, context: ContextCore, playing: bool) -> None:
-        """Have a context's audio go straight into its playout, or not any more."""
-        with self._changed:
-            others = tuple(one for one in self._playing if one is not context)
-            self._playing = (*others, context) if playing else others
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait for a state of a context, which time may bring, or for the connection's end."""
@@ -267,25 +254,6 @@ class TtsLine(Connection[tts.TtsMessage]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> tts.TtsMessage:
-        return self._parse_played(message) or self._parse_kept(message)
-
-    def _parse_played(self, message: memoryview) -> tts.TtsMessage | None:
-        """Have the audio go where it is played; None where it is not to, or cannot."""
-        if not self._playing:
-            return None
-        head = bytes(message[:_HEAD_BYTES])
-        for context in self._playing:
-            if context.id.encode() in head:
-                found = context.play(self._playing_splitter, message)
-                if found is None or not found.result:
-                    return None
-                event = tts.read(found.rest, b"")
-                if isinstance(event, tts.AudioReceived):
-                    return attrs.evolve(event, played_bytes=found.size_bytes)
-                return event
-        return None
-
-    def _parse_kept(self, message: memoryview) -> tts.TtsMessage:
         split = self._splitter.split(message)
         # What it leaves, or finds no audio in, is read whole.
         if split is None or split.audio is None:
@@ -307,7 +275,6 @@ class TtsLine(Connection[tts.TtsMessage]):
             return
         context.follow(event, was_closing=was_closing)
         if context.stream.ended is not None:
-            self.set_playing(context, False)
             del self._living[context_id]
             # The service still holds a context whose text it refused.
             if (message := self._contexts.close(context_id)) is not None:

@@ -304,10 +304,9 @@ class Assembler:
         """
         start_ms = self.received_ms
         data = self._data(received.audio) if received.audio else b""
-        size_bytes = len(data) + received.played_bytes
-        self.received_bytes += size_bytes
+        self.received_bytes += len(data)
         if size := self._audio.encoding.bytes_per_sample:
-            self._samples += size_bytes // size
+            self._samples += len(data) // size
         words, phonemes = self._words(received)
         return AudioChunk(
             self._context_id,
