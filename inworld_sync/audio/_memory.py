@@ -104,7 +104,7 @@ class Into(Protocol):
 def sample_functions(
     module: str,
     name: str,
-    takes: str,
+    source: str,
     functions: tuple[_Function, _KeptFunction],
     *,
     src_bytes: int,
@@ -120,7 +120,7 @@ def sample_functions(
     Args:
         module: Where they are defined.
         name: The first one's; the second one's ends in ``_into``.
-        takes: What the input is called in an error.
+        source: What the input is called in an error.
         functions: ``f(dst, src, samples)`` and ``f(kept, src, src_bytes)`` of the core.
         src_bytes: Bytes of a sample in the input.
         dst_bytes: Bytes of a sample in the output.
@@ -138,7 +138,7 @@ def sample_functions(
         samples = src_size_bytes // src_bytes
         if samples * src_bytes != src_size_bytes:
             del src  # a traceback would keep the buffer locked
-            raise cut_sample(takes, src_bytes, src_size_bytes)
+            raise cut_sample(source, src_bytes, src_size_bytes)
         size_bytes = samples * dst_bytes
         dst = _allocate(_CHARS, size_bytes)
         function(dst, src, samples)
@@ -160,7 +160,7 @@ def sample_functions(
         size_bytes = samples * dst_bytes
         error = None
         if samples * src_bytes != src_size_bytes:
-            error = cut_sample(takes, src_bytes, src_size_bytes)
+            error = cut_sample(source, src_bytes, src_size_bytes)
         elif size_bytes > room_bytes:
             error = too_small(size_bytes, room_bytes)
         if error:

@@ -111,7 +111,7 @@ class Splitter:
             audio = None
         else:
             return None
-        return self._told(audio)
+        return self._split_of(audio)
 
     def split_into(
         self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
@@ -145,7 +145,7 @@ class Splitter:
             raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
         return None
 
-    def _told(self, audio: bytes | None) -> Split:
+    def _split_of(self, audio: bytes | None) -> Split:
         """Read what iw_split_parts has written beside the audio."""
         rest, *picks, nothing = _string(self._text).split(_BETWEEN)
         if nothing:

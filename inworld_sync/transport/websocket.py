@@ -281,7 +281,7 @@ class Link:
                 self._observers.message("out", plain)
 
     def _write_now(self, item: Outgoing) -> None:
-        """Send what the network takes of a message at once; on the thread that holds the write lock."""
+        """Send what the network accepts without blocking; needs the write lock."""
         rest = None
         try:
             frame = item.payload if item.is_built else build_frame(item.opcode, item.payload)
