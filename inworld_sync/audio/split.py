@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8, as_bytes, new_output
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -113,9 +112,7 @@ class Splitter:
             return None
         return self._split_of(audio)
 
-    def split_into(
-        self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
-    ) -> int | None:
+    def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
         """
         Decode a message's audio straight into a buffer, and nothing else.
 
@@ -131,7 +128,7 @@ class Splitter:
             AudioError: *out* is too small.
         """
         source = message if type(message) is bytes else _from_buffer(U8, message)
-        room = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+        room = _from_buffer(U8, out, True)
         room_bytes = len(room)
         form = _F32 if floats else _BYTES
         status = _split_message(
