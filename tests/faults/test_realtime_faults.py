@@ -38,7 +38,7 @@ from support.scripted_realtime import (
     response,
 )
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 @tool
@@ -457,14 +457,14 @@ def test_silence() -> None:
     """
     A service that is silent, pings included, is noticed; the session goes on elsewhere.
 
-    A minute of silence is 60 units of a limit that is 0.05 s here.
+    The limit of ten seconds is 2 s here.
     """
 
     def silent(service: Service) -> None:
         service.open()
         service.peer.hold()
 
-    settings = {"dead_after": 0.3, "ping_interval": 0.1}
+    settings = {"dead_after": 2.0, "ping_interval": 0.1}
     with realtime(silent, obedient, **settings) as iw, iw.realtime.connect() as rt:
         reply = rt.say("Are you there?")
 
@@ -486,9 +486,9 @@ def test_silence_with_pings() -> None:
         service.event("ping", timestamp=1)
         service.until_left()
 
-    settings = {"dead_after": 0.2, "ping_interval": 0.05}
+    settings = {"dead_after": 2.0, "ping_interval": 0.1}
     with realtime(quiet, **settings) as iw, iw.realtime.connect() as rt:
-        threading.Event().wait(1.0)
+        threading.Event().wait(2.5)
         rt.clear_output()
         next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
 
@@ -502,13 +502,13 @@ def test_closing_against_a_dead_service() -> None:
         service.open()
         service.peer.hold()
 
-    with realtime(dead) as iw:
+    with realtime(dead, dead_after=60, send_timeout=60) as iw:
         rt = iw.realtime.connect()
         rt.say("Hello")
         began = time.monotonic()
         rt.close()
 
-        assert 1.5 > time.monotonic() - began
+        assert 30 > time.monotonic() - began
 
 
 # A little of everything.

@@ -254,7 +254,7 @@ def test_half_open_peer():
         if hearing.number == 1 and name == "chunk" and hearing.counts[name] == 12:
             hearing.peer.hold()
 
-    settings = {"ping_interval": 0.1, "dead_after": 0.5}
+    settings = {"ping_interval": 0.1, "dead_after": 2.0}
     with hearing_server(hook, **settings) as (iw, _):
         transcript, events = transcribe(iw, pcm)
 
@@ -493,7 +493,7 @@ def test_silent_at_the_end():
             stream = iw.stt.stream(max_chunks_per_second=2000)
             stream.send(pcm)
             if complete:
-                assert said == stream.close(timeout=0.5).text
+                assert said == stream.close(timeout=2).text
                 continue
             with pytest.raises(DeadlineExceeded, match=r"0\.5 s") as caught:
                 stream.close(timeout=0.5)

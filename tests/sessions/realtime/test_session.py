@@ -149,7 +149,7 @@ def test_refused_settings(code: str | None) -> None:
     """Settings that the service refuses are an error of connect, at once."""
     with realtime(refusing(code, "no such model")) as iw:
         with pytest.raises(InvalidRequestError, match="no such model"):
-            iw.realtime.connect(Session(model="m/0"), timeout=5)
+            iw.realtime.connect(Session(model="m/0"), timeout=30)
 
 
 # (status, body, the error): refusals before the connection is a WebSocket.
@@ -264,7 +264,7 @@ def test_a_refused_update(fields: Event) -> None:
 
     with realtime(script) as iw, iw.realtime.connect(Session(voice="Sarah")) as rt:
         with pytest.raises(InvalidRequestError, match="unknown model"):
-            rt.update(Session(voice="Ashley"), timeout=5)
+            rt.update(Session(voice="Ashley"), timeout=30)
 
         assert "Sarah" == rt.session.voice
 
@@ -303,7 +303,7 @@ def test_a_cycle_of_memory_is_no_answer() -> None:
     session = Session(provider_data=ProviderData(memory=Memory(enabled=True)))
     with realtime(script) as iw, iw.realtime.connect(session) as rt:
         with pytest.raises(InvalidRequestError, match="no such voice"):
-            rt.update(Session(voice="Nobody"), timeout=5)
+            rt.update(Session(voice="Nobody"), timeout=30)
 
         assert rt.session.memory is not None
         assert (2, "They met.") == (rt.session.memory.version, rt.session.memory.summary)
@@ -326,7 +326,7 @@ def commands_of(act: Any, *, count: int = 1, session: Session | None = None) -> 
 
     with realtime(script) as iw, iw.realtime.connect(session) as rt:
         act(rt)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while len(seen) < count and time.monotonic() < deadline:
             threading.Event().wait(0.001)
     return seen
@@ -438,7 +438,7 @@ def test_retrieve_what_is_not_there() -> None:
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
         with pytest.raises(NotFoundError, match="no item i1"):
-            rt.retrieve("i1", timeout=5)
+            rt.retrieve("i1", timeout=30)
 
 
 def test_raw_commands_are_followed_too() -> None:
@@ -768,9 +768,9 @@ def test_a_waiting_call_wakes_with_the_end() -> None:
         threading.Timer(0.05, rt.close).start()
         began = time.monotonic()
         with pytest.raises(ClosedError):
-            rt.update(Session(voice="x"), timeout=30)
+            rt.update(Session(voice="x"), timeout=300)
 
-        assert 5 > time.monotonic() - began
+        assert 30 > time.monotonic() - began
 
 
 def test_the_service_closes() -> None:

@@ -23,7 +23,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 
 from support.scripted_realtime import Service, realtime
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 class Ear:

@@ -581,11 +581,10 @@ def test_closed_stream() -> None:
 def test_exception_in_the_block() -> None:
     """An exception in the block ends the stream at once, without waiting for last words."""
     with hearing_server(lambda hearing, name: hearing.until_left()) as (iw, _):
-        started = time.monotonic()
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
 
-    assert time.monotonic() - started < 5
+    # A wait for last words would end it with DeadlineExceeded.
     assert stream.ended is not None
     assert isinstance(stream.ended.error, ClosedError)
 
@@ -608,10 +607,11 @@ def test_client_closes() -> None:
     """A client that is closed ends its streams at once."""
     with hearing_server(lambda hearing, name: hearing.until_left()) as (iw, _):
         stream = iw.stt.stream()
-        started = time.monotonic()
         iw.close()
 
-        assert time.monotonic() - started < 5
+        # A wait for last words would end it with DeadlineExceeded.
+        assert stream.ended is not None
+        assert isinstance(stream.ended.error, ClosedError)
         with pytest.raises(ClosedError):
             stream.send(bytes(2))
         with pytest.raises(ClosedError):

@@ -280,7 +280,7 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
     limiter = CountingLimiter()
     with scripted(lambda s: s.until_left(), obedient, limiter=limiter) as iw:
         with pytest.raises(DeadlineExceeded):
-            iw.tts.synthesize("Hi", timeout=0.05)
+            iw.tts.synthesize("Hi", timeout=1)
         assert "Next" == said(iw, "Next")
         while limiter.taken > 1:
             threading.Event().wait(0.001)
@@ -301,7 +301,7 @@ def test_a_connection_that_answers_nothing_is_cut() -> None:
     ):
         at_end.callback(release.set)
         with pytest.raises(DeadlineExceeded):
-            iw.tts.synthesize("Hi", timeout=0.05)
+            iw.tts.synthesize("Hi", timeout=1)
 
         assert "Next" == said(iw, "Next")
 
@@ -330,7 +330,7 @@ def test_idle_connections_are_let_go(spelling_server: Emulator) -> None:
 def test_everybody_hears_why_there_is_no_connection() -> None:
     """When the service cannot be reached, every utterance that waits for it ends with the error."""
     with Inworld(api_key="key", base_url="http://127.0.0.1:9") as iw:
-        errors = at_once(8, lambda n: iw.tts.synthesize("Hi.", timeout=5))
+        errors = at_once(8, lambda n: iw.tts.synthesize("Hi.", timeout=30))
 
     assert [ConnectError] * 8 == [type(error) for error in errors]
 
