@@ -189,7 +189,7 @@ def test_emulator_with_a_chat_endpoint(start: Start) -> None:
         with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
             with iw.realtime.connect() as session:
                 with pytest.raises(ServiceError, match="404"):
-                    session.say("Hello.").wait(20)
+                    session.say("Hello.").wait(30)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
 

@@ -97,7 +97,7 @@ def test_latency() -> None:
 def test_latency_over_http() -> None:
     """An HTTP answer too takes latency_ms."""
     with serve(latency_ms=50) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         started = time.monotonic()
         connection.request("GET", "/nowhere")
         status = connection.getresponse().status

@@ -171,7 +171,7 @@ def test_tls_certificate_is_checked() -> None:
 def test_plain_client_of_a_tls_server() -> None:
     """A client that speaks no TLS is cut, and the server goes on."""
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
             with contextlib.suppress(ConnectionResetError):
                 while sock.recv(65536):
@@ -185,7 +185,7 @@ def test_silent_client_is_cut() -> None:
     settings = Settings(request_timeout=0.1)
     with (
         Emulator(settings=settings) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock,
     ):
         assert b"" == sock.recv(1)
 
@@ -200,7 +200,7 @@ def test_unknown_websocket_path(tone_server: Emulator) -> None:
 
 def test_bad_upgrade(tone_server: Emulator) -> None:
     """An upgrade without its key is refused with 400."""
-    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:
         sock.sendall(
             f"GET {TTS_PATH} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()
         )
@@ -243,7 +243,7 @@ def deaf_client(server: Emulator) -> Iterator[socket.socket]:
         "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
     )
     text = {"text": "Many words for a deaf client. " * 60, "flush_context": {}}
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
         sock.sendall(head.encode())
         sock.sendall(masked(SPEAK[0]))
         for _ in range(20):

@@ -412,7 +412,7 @@ def test_a_session_that_is_created_twice() -> None:
         service.until_left()
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
+        next(e for e in rt.events(timeout=30) if getattr(e, "type", "") == "ping")
 
         assert "sess_2" == rt.id
 
@@ -471,7 +471,7 @@ def test_silence() -> None:
         assert "You said Are you there?" == reply.wait(PATIENCE_SECONDS).text.strip()
         [event] = [
             e
-            for _, e in zip(range(3), rt.events(timeout=10), strict=False)
+            for _, e in zip(range(3), rt.events(timeout=30), strict=False)
             if isinstance(e, SessionReconnected)
         ]
         assert "silent" in str(event.cause)
@@ -490,7 +490,7 @@ def test_silence_with_pings() -> None:
     with realtime(quiet, **settings) as iw, iw.realtime.connect() as rt:
         threading.Event().wait(2.5)
         rt.clear_output()
-        next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
+        next(e for e in rt.events(timeout=30) if getattr(e, "type", "") == "ping")
 
         assert rt.ended is None
 

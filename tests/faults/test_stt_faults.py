@@ -208,7 +208,7 @@ def test_push_to_talk():
             stream.send(pcm)
             stream.end_turn()
             final = next(
-                event for event in stream.events(timeout=10)
+                event for event in stream.events(timeout=30)
                 if isinstance(event, Transcription) and event.is_final
             )  # fmt: skip
 
@@ -385,7 +385,7 @@ def test_order(name):
     with hearing_server(hook) as (iw, _):
         with iw.stt.stream() as stream:
             if name == "usage in the middle":
-                assert isinstance(next(stream.events(timeout=10)), SttUsage)
+                assert isinstance(next(stream.events(timeout=30)), SttUsage)
             transcript = stream.close()
 
     assert turns == [turn.text for turn in transcript.turns]
@@ -515,7 +515,7 @@ def test_quiet_close_waits_for_audio(monkeypatch):
         with iw.stt.stream(max_chunks_per_second=2000) as stream:
             stream.send(pcm)
             stream.end_turn()
-            assert closed.wait(10)
+            assert closed.wait(30)
             with pytest.raises(DeadlineExceeded):
                 while True:
                     next(stream.events(timeout=0.5))

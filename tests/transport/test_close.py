@@ -298,7 +298,7 @@ def test_peer_learns_of_an_abort() -> None:
         link = Link.open(server.url, headers={}, options=Options(), name="test-1")
         link.abort()
         try:
-            assert ended.wait(10)
+            assert ended.wait(30)
         finally:
             link.release()
 

@@ -102,7 +102,7 @@ def test_black_hole_in_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None
 
     def stuck(host: str, *args: object, **kwargs: int) -> object:
         if not kwargs.get("flags"):
-            go.wait(10)
+            go.wait(30)
         return real(host, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", stuck)

@@ -51,7 +51,7 @@ def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
         driven(server.url, Options()) as driver,
     ):
         assert expected == [driver.next() for _ in expected]
-        assert driver.messages.get(timeout=10) is None
+        assert driver.messages.get(timeout=30) is None
 
 
 def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
@@ -155,9 +155,9 @@ def test_last_words_survive_a_failed_send() -> None:
 
     with (
         serve(script) as server,
-        driven(server.url, Options(), on_message=lambda _: go_on.wait(10)) as driver,
+        driven(server.url, Options(), on_message=lambda _: go_on.wait(30)) as driver,
     ):
-        assert hung_up.wait(10)
+        assert hung_up.wait(30)
         with pytest.raises(ConnectionLost, match="takes no more messages"):
             send_for_ever(driver.link)
         go_on.set()
@@ -183,7 +183,7 @@ def test_cut_without_close(part: bytes, then: Script) -> None:
 
         assert ("network", 1006, False) == (end.by, end.code, end.clean)
         assert isinstance(end.error, ConnectionLost)
-        assert driver.messages.get(timeout=10) is None
+        assert driver.messages.get(timeout=30) is None
 
 
 def test_tls_close_without_websocket_close(
@@ -297,7 +297,7 @@ def test_pongs_keep_a_quiet_link_alive() -> None:
         serve(script) as server,
         driven(server.url, Options(dead_after=2, ping_interval=60)) as driver,
     ):
-        assert all(pinged.acquire(timeout=10) for _ in range(3))
+        assert all(pinged.acquire(timeout=30) for _ in range(3))
         assert driver.link.end is None
         assert driver.link.stats().rtt_ms is not None
 

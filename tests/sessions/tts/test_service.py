@@ -127,7 +127,7 @@ def test_audio_does_not_wait_for_text() -> None:
 
     def tokens() -> Iterator[str]:
         yield "First. "
-        assert go_on.wait(10)
+        assert go_on.wait(30)
         yield "Second."
 
     def eager(service: Service) -> None:
@@ -307,13 +307,13 @@ def test_a_stream_that_is_left(leave: Callable[[Iterator[AudioChunk]], None]) ->
 
     def endless() -> Iterator[str]:
         yield "Hi."
-        closed.wait(10)
+        closed.wait(30)
 
     with scripted(script) as iw:
         gc.disable()
         try:
             leave(iw.tts.stream(endless()))
-            assert closed.wait(10)
+            assert closed.wait(30)
         finally:
             gc.enable()
 
@@ -332,10 +332,10 @@ def test_close_from_another_thread() -> None:
         results: list[object] = []
         thread = threading.Thread(target=lambda: results.append(list(stream)))
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(30)
         stream.close()
         stream.close()
-        thread.join(10)
+        thread.join(30)
 
     assert [[]] == results
     assert [] == list(stream)
@@ -346,7 +346,7 @@ def test_two_threads_iterate() -> None:
 
     def script(service: Service) -> None:
         context_id = service.until("close_context")
-        asked.wait(10)
+        asked.wait(30)
         service.speak(context_id, samples_of("Hi."))
 
     asked = threading.Event()
@@ -360,7 +360,7 @@ def test_two_threads_iterate() -> None:
         with pytest.raises(LocalProtocolError, match="another does so already"):
             next(stream)
         asked.set()
-        first.join(10)
+        first.join(30)
 
     assert ["Hi."] == results
 
@@ -378,7 +378,7 @@ def test_close_while_the_iterator_thinks(iw: Inworld) -> None:
         closer.start()
         for _ in stream:
             pass
-        closer.join(10)
+        closer.join(30)
 
 
 def test_close_before_the_first_step(iw: Inworld) -> None:
@@ -451,7 +451,7 @@ def test_partial_speech_of_each() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(30)
 
     for text in texts:
         speech = partials[text]
