@@ -24,7 +24,7 @@ from inworld_sync.sessions import dispatch
 from inworld_sync.sessions.dispatch import EventStream
 from inworld_sync.sessions.monitor import Monitor
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 LOST = StreamEnded("network", 1006, "cut", ConnectionLost("cut"))
 CLOSED = StreamEnded("client", reason="closed")
 
