@@ -44,7 +44,7 @@ class Waiting:
 
     def __exit__(self, *_: object) -> None:
         self.outbox.drop()
-        self._thread.join(10)
+        self._thread.join(30)
 
 
 def test_one_sender_has_the_write_lock() -> None:
@@ -82,7 +82,7 @@ def test_the_rest_goes_before_the_last_close() -> None:
     with Waiting() as waiting:
         assert waiting.outbox.end_with(b"\x03\xe8")
         waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
-        waiting._thread.join(10)
+        waiting._thread.join(30)
         first, last = waiting.taken
 
         assert first is not None
@@ -96,7 +96,7 @@ def test_nothing_follows_a_drop() -> None:
     with Waiting() as waiting:
         waiting.outbox.drop()
         waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
-        waiting._thread.join(10)
+        waiting._thread.join(30)
 
         assert waiting.taken == []
         assert waiting.outbox.queued_bytes == 0
@@ -114,7 +114,7 @@ def test_a_queue_comes_first() -> None:
 def _settle(driver: Driver) -> None:
     """Have the writer wait for work: it has sent a message, and no other thread may send."""
     driver.link.send("settle")
-    driver.link.flush(timeout=10)
+    driver.link.flush(timeout=30)
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
@@ -129,7 +129,7 @@ def test_frames_stay_whole_when_the_network_is_full(
 
     def script(peer: Peer) -> None:
         peer.upgrade()
-        go.wait(10)
+        go.wait(30)
         while True:
             first, payload = peer.read_frame()
             if first == CLOSE:

@@ -90,9 +90,9 @@ def test_wake_during(pair: Pair, self_pipe: SelfPipe) -> None:
         thread.start()
     self_pipe.set()
 
-    assert all(woken.acquire(timeout=10) for _ in threads)
+    assert all(woken.acquire(timeout=30) for _ in threads)
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
 
 
 def test_peer_is_gone(pair: Pair, self_pipe: SelfPipe) -> None:

@@ -23,7 +23,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 
 from support.scripted_realtime import Service, realtime
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 class Ear:
@@ -700,11 +700,11 @@ def test_a_real_device_clock(talk: Talk) -> None:
     with realtime(talk.script) as iw, iw.realtime.connect() as rt, NullSpeaker(24000) as speaker:
         stage = Stage(rt, talk)
         rt.play(speaker)
-        stage.do(say("r1", "a1", 48000, done=False))
+        stage.do(say("r1", "a1", 720_000, done=False))
         while speaker.heard_samples < 4800:
             threading.Event().wait(0.005)
         interrupted(stage)
         [(_, _, cut_ms)] = talk.cuts
 
         assert cut_ms == speaker.heard_samples * 1000 // 24000
-        assert 200 <= cut_ms < 2000
+        assert 200 <= cut_ms < 30_000
