@@ -37,6 +37,7 @@ from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from inworld_sync.transport.rejection import request_id_of
 from inworld_sync.transport.self_pipe import WokenUp
+from inworld_sync.transport.silence import receive_unless_silent
 from inworld_sync.transport.urls import show_url
 
 if TYPE_CHECKING:
@@ -186,14 +187,8 @@ class Link:
 
     def _fill(self) -> None:
         room = self._buffer.room()
-        # Any byte ends the wait, so this is silence, and only such as we were listening to.
-        try:
-            count = self._stream.receive_into(room, self._options.ping_timeout)
-        except TimeoutError:
-            raise ConnectionLost(
-                f"the server was silent for {self._options.ping_timeout:g} s, pings included; "
-                "see ping_timeout"
-            ) from None
+        # Any byte ends the wait, so it measures silence, and only while the link is read.
+        count = receive_unless_silent(self._stream, room, self._options.ping_timeout)
         self._buffer.received(count)
         self._bytes_in += count
         if self._stream.owes_output:
