@@ -18,10 +18,9 @@ from inworld_sync.models.stt import (
     TranscribeConfig,
     TranscribeSettings,
     Transcript,
-    Turn,
     VoiceProfileConfig,
-    Word,
 )
+from inworld_sync.models.turns import Turn, Word
 
 # (class, field, least, most): both ends are allowed, a step beyond is not.
 RANGES = [

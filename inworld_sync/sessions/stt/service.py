@@ -12,13 +12,8 @@ from inworld_sync.audio import base64
 from inworld_sync.audio.source import AudioLike, open_source
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.devices import AudioSource
-from inworld_sync.models.stt import (
-    SttEncoding,
-    TranscribeConfig,
-    Transcript,
-    Transcription,
-    Turn,
-)
+from inworld_sync.models.stt import SttEncoding, TranscribeConfig, Transcript, Transcription
+from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.intake import DeliverySettings, Overflow
