@@ -8,8 +8,7 @@ captures of September 2026.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping
 
 import attrs
 
@@ -32,7 +31,6 @@ __all__ = [
     "SttEncoding",
     "SttUsage",
     "TranscribeConfig",
-    "TranscribeSettings",
     "Transcript",
     "Transcription",
     "VoiceProfileConfig",
@@ -254,30 +252,6 @@ class TranscribeConfig:
                 raise ConfigError(
                     f"{name} settings are for the models {name}/..., got the model {self.model!r}"
                 )
-
-
-class TranscribeSettings(TypedDict, total=False):
-    """
-    The attributes of :class:`TranscribeConfig`, as keyword arguments.
-
-    Without ``channels``, since audio is mixed to one channel before it is sent, and without
-    ``sample_rate_hz``, which in a call is the rate of the audio that the caller has.
-    """
-
-    model: str
-    encoding: SttEncoding | str
-    language: str | None
-    inactivity_timeout_seconds: int | None
-    end_of_turn_confidence_threshold: float | None
-    prompts: Sequence[str] | None
-    include_word_timestamps: bool
-    enable_speaker_diarization: bool | None
-    inworld: InworldSttConfig | None
-    assemblyai: AssemblyAiConfig | None
-    soniox: SonioxConfig | None
-    groq: GroqConfig | None
-    voice_profile: VoiceProfileConfig | None
-    extra: Mapping[str, object]
 
 
 @attrs.frozen
