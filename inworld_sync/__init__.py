@@ -85,11 +85,7 @@ if TYPE_CHECKING:
         TranscribeConfig as TranscribeConfig,
         Transcript as Transcript,
         Transcription as Transcription,
-        Turn as Turn,
-        VoiceProfile as VoiceProfile,
         VoiceProfileConfig as VoiceProfileConfig,
-        VoiceTrait as VoiceTrait,
-        Word as Word,
     )
     from inworld_sync.models.tts import (
         AudioConfig as AudioConfig,
@@ -108,6 +104,12 @@ if TYPE_CHECKING:
         TtsUsage as TtsUsage,
         Voice as Voice,
         WordTime as WordTime,
+    )
+    from inworld_sync.models.turns import (
+        Turn as Turn,
+        VoiceProfile as VoiceProfile,
+        VoiceTrait as VoiceTrait,
+        Word as Word,
     )
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
@@ -185,12 +187,8 @@ _HOMES = {
         "TranscribeConfig",
         "Transcript",
         "Transcription",
-        "Turn",
         "PartialTranscript",
-        "VoiceProfile",
         "VoiceProfileConfig",
-        "VoiceTrait",
-        "Word",
     ],
     "models.tts": [
         "AudioConfig",
@@ -210,6 +208,7 @@ _HOMES = {
         "Voice",
         "WordTime",
     ],
+    "models.turns": ["Turn", "VoiceProfile", "VoiceTrait", "Word"],
     "sessions.connector": ["ConnectionLimiter"],
     "sessions.playback": ["Playback"],
     "sessions.tts.speech": ["AudioChunk", "Speech"],
