@@ -40,7 +40,6 @@ from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.core import ContextCore
-from inworld_sync.sessions.tts.text_feed import Feeder, PieceSource
 from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.sessions.tts.pool import TtsPool
 from inworld_sync.sessions.tts.speech import (
@@ -50,6 +49,7 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
+from inworld_sync.sessions.tts.text_feed import Feeder, PieceSource
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
