@@ -157,7 +157,7 @@ class ContextCore:
         self.stream.end(_INTERRUPTED)
         self.stream.discard()
 
-    def follow(self, message: tts.TtsMessage, *, was_closing: bool) -> None:
+    def follow(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
         """
         Follow one message about this context.
 
