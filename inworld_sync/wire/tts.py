@@ -54,6 +54,7 @@ __all__ = [
     "AudioReceived",
     "ConnectionFault",
     "ContextFault",
+    "ContextMessage",
     "TtsMessage",
     "Unreadable",
     "close_context",
@@ -140,9 +141,8 @@ class Unreadable:
     error: RemoteProtocolError
 
 
-TtsMessage: TypeAlias = (
+ContextMessage: TypeAlias = (
     AudioReceived
-    | ConnectionFault
     | ContextClosed
     | ContextCreated
     | ContextFault
@@ -151,6 +151,8 @@ TtsMessage: TypeAlias = (
     | UnknownEvent
     | Unreadable
 )
+
+TtsMessage: TypeAlias = ContextMessage | ConnectionFault
 
 
 def create(context_id: str, config: ContextConfig) -> str:

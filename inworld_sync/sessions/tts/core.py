@@ -23,7 +23,8 @@ from inworld_sync.models.tts import (
     TtsUsage,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.tts.speech import Assembler, AudioChunk
+from inworld_sync.sessions.tts.assembler import Assembler
+from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import Contexts
 
@@ -156,7 +157,7 @@ class ContextCore:
         self.stream.end(_INTERRUPTED)
         self.stream.discard()
 
-    def follow(self, message: tts.TtsMessage, *, was_closing: bool) -> None:
+    def follow(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
         """
         Follow one message about this context.
 

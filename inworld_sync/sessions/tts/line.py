@@ -18,7 +18,6 @@ from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
     InworldError,
-    error_from_status,
     fresh,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
@@ -39,7 +38,7 @@ __all__ = ["TtsLine"]
 _LOOK_AGAIN_SECONDS = 0.25
 
 
-class TtsLine(Connection[tts.TtsMessage]):
+class TtsLine(Connection[tts.ContextMessage]):
     """
     One socket with up to five contexts.
 
@@ -67,8 +66,6 @@ class TtsLine(Connection[tts.TtsMessage]):
         self._created = 0
         self._contexts = Contexts()
         self._living: dict[str, ContextCore] = {}
-        self._fault: tts.ConnectionFault | None = None
-        self._survived: tts.ConnectionFault | None = None
         self._splitter = Splitter(tts.AUDIO_PATH)
 
     @classmethod
@@ -260,12 +257,7 @@ class TtsLine(Connection[tts.TtsMessage]):
             return tts.read(message)
         return tts.read(split.rest, split.audio)
 
-    def _apply(self, event: tts.TtsMessage) -> None:
-        if isinstance(event, tts.ConnectionFault):
-            # Fatal only if the service closes right after it, which _conclude will see.
-            self._fault = event
-            return
-        self._survived, self._fault = self._fault, None
+    def _apply(self, event: tts.ContextMessage) -> None:
         context_id = _context_id(event)
         was_closing = self._contexts.state(context_id) is ContextState.CLOSING
         self._contexts.note(event)
@@ -280,31 +272,21 @@ class TtsLine(Connection[tts.TtsMessage]):
             if (message := self._contexts.close(context_id)) is not None:
                 self._send_close(message)
 
-    def _after(self, event: tts.TtsMessage) -> None:
-        log, name = self._options.logger, self._link.name
-        if isinstance(event, tts.ConnectionFault):
-            log.debug("%s: the service reports code %d", name, event.code)
-            return
-        if (fault := self._survived) is not None:
-            # One that ends the connection is raised, and needs no line of its own.
-            log.warning("%s: the service reports code %d: %s", name, fault.code, fault.message)
+    def _after(self, event: tts.ContextMessage) -> None:
         if not _context_id(event):
-            log.debug("%s: a message of no context: %s", name, type(event).__name__)
+            self._options.logger.debug(
+                "%s: a message of no context: %s", self.name, type(event).__name__
+            )
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        error = ended.error
-        if self._fault is not None and ended.by != "client":
-            error = error_from_status(
-                self._fault.code,
-                self._fault.message,
-                self._fault.details,
-                request_id=self._link.request_id,
-            )
-        elif error is None and ended.by == "client" and self._living:
+        if ended.error is not None or not self._living:
+            return ended
+        error: InworldError
+        if ended.by == "client":
             error = ClosedError("the connection was closed while the context was open")
-        elif error is None and self._living:
+        else:
             error = ConnectionLost(
                 f"the {ended.by} closed the connection with {len(self._living)} contexts open "
                 f"(code {ended.code} {ended.reason!r})",
@@ -317,9 +299,8 @@ class TtsLine(Connection[tts.TtsMessage]):
         return [context.stream for context in self._living.values()]
 
 
-def _context_id(event: tts.TtsMessage) -> str:
+def _context_id(event: tts.ContextMessage) -> str:
     if isinstance(event, UnknownEvent):
         result = event.raw.get("result")
         return str(result.get("contextId", "")) if isinstance(result, dict) else ""
-    assert not isinstance(event, tts.ConnectionFault)
     return event.context_id

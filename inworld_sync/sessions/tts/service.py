@@ -1,7 +1,7 @@
 r"""
 Text to speech for whole utterances: what ``iw.tts`` offers above single connections.
 
-Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``feeding.py``),
+Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``text_feed.py``),
 so that the audio never waits for the text nor the text for the audio.
 
 Lock rule: a stream's ``_taking`` is held while a thread takes its next chunk; nobody waits for it.
@@ -40,7 +40,6 @@ from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.core import ContextCore
-from inworld_sync.sessions.tts.feeding import Feeder, PieceSource
 from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.sessions.tts.pool import TtsPool
 from inworld_sync.sessions.tts.speech import (
@@ -50,6 +49,7 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
+from inworld_sync.sessions.tts.text_feed import Feeder, PieceSource
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:

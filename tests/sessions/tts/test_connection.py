@@ -379,7 +379,7 @@ def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
     with scripted(grumbling) as iw, iw.tts.connect() as connection:
         assert "Hi." == spoken(finished(connection))
 
-    assert "the service reports code 3" in caplog.text
+    assert "the service reported code 3: invalid WebSocket request" in caplog.text
 
 
 def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -421,9 +421,9 @@ def test_a_bad_key(spelling_server_url: str) -> None:
     """The service looks at the key with the first context; the error is the context's."""
     with Inworld(api_key="d3Jvbmc6a2V5", base_url=spelling_server_url) as iw:
         with iw.tts.connect() as connection:
-            context = opened(connection)
+            # The first call that meets the refusal raises it.
             with pytest.raises(AuthError) as caught:
-                list(context)
+                list(opened(connection))
             assert 7 == caught.value.code
             while connection.ended is None:
                 threading.Event().wait(0.001)
