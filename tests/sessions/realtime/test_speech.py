@@ -13,6 +13,7 @@ from inworld_sync import ConfigError, DeadlineExceeded, DeviceError, NullSpeaker
 from inworld_sync.audio.playout import Playout
 from inworld_sync.models.realtime import (
     AudioDelta,
+    BackchannelDelta,
     InputAudioCleared,
     ResponseDone,
     SemanticVad,
@@ -673,6 +674,25 @@ def test_sounds_of_listening_are_left_alone(stage: Stage) -> None:
 
     assert (hum, ["end"]) == (bytes(second.written), second.events)
     assert ["a1"] == [cut[0] for cut in stage.talk.cuts]
+
+
+@pytest.mark.parametrize("kind", [AudioDelta, BackchannelDelta])
+def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | BackchannelDelta]) -> None:
+    """Audio that is cut inside a sample is whole in events, as bytes, and nothing is lost."""
+    sent = noise(1200, seed=3)
+    pieces = [sent[:7], sent[7:8], sent[8:1001], sent[1001:]]
+    place = {"response_id": "r1", "item_id": "a1", "backchannel_id": "b1"}
+    with stage.rt.subscribe() as events:
+        for piece in pieces:
+            delta = base64.b64encode(piece).decode()
+            stage.do(lambda s, delta=delta: s.event(kind.type, **place, delta=delta))
+        found = []
+        while len(found) < len(pieces):
+            event = events.get(PATIENCE_SECONDS)
+            found += [event.audio] if isinstance(event, kind) else []
+
+    assert [6, 2, 992, len(sent) - 1000] == [len(audio) for audio in found]
+    assert sent == b"".join(found)
 
 
 # Many at once.
