@@ -42,9 +42,9 @@ static bool make_place(struct iw_playout *playout)
     int64_t position = iwp_commit_position(iwp_load(&playout->shared.commit));
     struct iw_playout_event event;
 
-    /* What is forgotten must have been told, its marks above all: they stand before others. */
+    /* The events of an item are added before it is forgotten: its marks stand before others. */
     while (iwp_next_event(playout, position, &event))
-        iwp_tell(playout, event);
+        iwp_event_add(playout, event);
     for (size_t i = 0; i < producer->items_count; i++) {
         if (!is_over(&producer->items[i], position))
             continue;
@@ -108,7 +108,7 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 static enum iw_status make_room(struct iwp_producer *producer)
 {
     size_t marks = producer->marks_capacity;
-    size_t told;
+    size_t events;
     void *grown;
 
     if (producer->marks_count == marks) {
@@ -121,13 +121,13 @@ static enum iw_status make_room(struct iwp_producer *producer)
         producer->marks = grown;
         producer->marks_capacity = marks;
     }
-    told = IWP_TOLD_LEAST + marks;
-    if (told > producer->told_capacity) {
-        grown = realloc(producer->told, told * sizeof *producer->told);
+    events = IWP_PENDING_EVENTS_LEAST + marks;
+    if (events > producer->pending_events_capacity) {
+        grown = realloc(producer->pending_events, events * sizeof *producer->pending_events);
         if (grown == NULL)
             return IW_NO_MEMORY;
-        producer->told = grown;
-        producer->told_capacity = told;
+        producer->pending_events = grown;
+        producer->pending_events_capacity = events;
     }
     return IW_OK;
 }
@@ -215,16 +215,16 @@ static bool item_event(struct iwp_producer *producer, struct iwp_item *item, int
     int64_t length = item->end - item->start;
 
     *event = (struct iw_playout_event){.item = item->id};
-    if (!item->started_told && position > item->start && length > 0) {
-        item->started_told = true;
+    if (!item->started_emitted && position > item->start && length > 0) {
+        item->started_emitted = true;
         event->type = IW_PLAYOUT_ITEM_STARTED;
         return true;
     }
-    if ((item->started_told || position >= item->end) &&
+    if ((item->started_emitted || position >= item->end) &&
         take_mark(producer, item, position, event))
         return true;
-    if (!item->done_told && item->ended && position >= item->end) {
-        item->done_told = true;
+    if (!item->done_emitted && item->ended && position >= item->end) {
+        item->done_emitted = true;
         event->type = IW_PLAYOUT_ITEM_DONE;
         event->position = length;
         return true;
@@ -239,21 +239,21 @@ bool iwp_next_event(struct iw_playout *playout, int64_t position,
     struct iwp_item *item = item_after(producer, 0);
 
     while (item != NULL && item->start <= position) {
-        if (!item->done_told && item_event(producer, item, position, event))
+        if (!item->done_emitted && item_event(producer, item, position, event))
             return true;
         item = item_after(producer, item->order + 1);
     }
     return false;
 }
 
-void iwp_tell(struct iw_playout *playout, struct iw_playout_event event)
+void iwp_event_add(struct iw_playout *playout, struct iw_playout_event event)
 {
     struct iwp_producer *producer = &playout->producer;
 
-    if (producer->told_count == producer->told_capacity)
-        iwp_add(&playout->shared.untold_events, 1);
+    if (producer->pending_events_count == producer->pending_events_capacity)
+        iwp_add(&playout->shared.missed_events, 1);
     else
-        producer->told[producer->told_count++] = event;
+        producer->pending_events[producer->pending_events_count++] = event;
 }
 
 uint64_t iwp_cancel_marks(struct iw_playout *playout, const struct iwp_item *item)
@@ -270,12 +270,12 @@ uint64_t iwp_cancel_marks(struct iw_playout *playout, const struct iwp_item *ite
             continue;
         }
         cancelled++;
-        iwp_tell(playout, (struct iw_playout_event){
-                              .type = IW_PLAYOUT_MARK_CANCELLED,
-                              .item = mark.item,
-                              .tag = mark.tag,
-                              .position = (int64_t)mark.offset,
-                          });
+        iwp_event_add(playout, (struct iw_playout_event){
+                                   .type = IW_PLAYOUT_MARK_CANCELLED,
+                                   .item = mark.item,
+                                   .tag = mark.tag,
+                                   .position = (int64_t)mark.offset,
+                               });
     }
     producer->marks_count = left;
     return cancelled;
@@ -291,12 +291,14 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
     uint64_t read = iwp_load(&shared->notices_read);
     int64_t pulled = iwp_commit_position(iwp_load(&shared->commit));
     int64_t position = until < pulled ? until : pulled;
-    size_t count = producer->told_count < capacity ? producer->told_count : capacity;
+    size_t count =
+        producer->pending_events_count < capacity ? producer->pending_events_count : capacity;
 
-    memcpy(events, producer->told, count * sizeof *events);
-    producer->told_count -= count;
-    memmove(producer->told, producer->told + count, producer->told_count * sizeof *events);
-    while (count < capacity && producer->told_count == 0) {
+    memcpy(events, producer->pending_events, count * sizeof *events);
+    producer->pending_events_count -= count;
+    memmove(producer->pending_events, producer->pending_events + count,
+            producer->pending_events_count * sizeof *events);
+    while (count < capacity && producer->pending_events_count == 0) {
         const struct iwp_notice *notice = &shared->notices[read % IWP_RING];
         bool noticed = read != written && notice->position < position;
 

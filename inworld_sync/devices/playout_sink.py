@@ -21,8 +21,8 @@ from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, Loca
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from inworld_sync.audio.mixer import Track
     from inworld_sync.audio.playout_events import Cleared
+    from inworld_sync.audio.track import Track
 
 __all__ = ["PlayoutSink"]
 
