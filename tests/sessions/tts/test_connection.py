@@ -658,7 +658,13 @@ def test_a_thread_that_fails(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    with scripted(lambda s: (s.until("flush_context"), s.flushed("x"), s.until_left())[-1]) as iw:
+    def service(service: Service) -> None:
+        service.until("flush_context")
+        service.flushed("x")
+        service.until_left()
+
+    # What the writer writes by itself is the next ping.
+    with scripted(service, ping_interval=0.1) as iw:
         connection = iw.tts.connect()
         target, name = (TtsLine, "_parse") if thread == "reader" else (Link, "_write")
         monkeypatch.setattr(target, name, fail)
