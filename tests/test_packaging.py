@@ -46,7 +46,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     checkout = tmp_path_factory.mktemp("checkout") / "source"
     shutil.copytree(ROOT, checkout, ignore=LEFTOVERS)
     out = tmp_path_factory.mktemp("dist")
-    run("-m", "build", "--outdir", str(out), str(checkout), cwd=out)
+    # Both compiled modules at once.
+    config = out / "build.cfg"
+    config.write_text("[build_ext]\nparallel = 2\n", encoding="utf-8")
+    arguments = ("-m", "build", "--outdir", str(out), str(checkout))
+    run(*arguments, cwd=out, DIST_EXTRA_CONFIG=str(config))
     [sdist], [wheel] = out.glob("*.tar.gz"), out.glob("*.whl")
     return sdist, wheel
 
@@ -93,13 +97,13 @@ def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
     assert "inworld_sync/py.typed" in wheel_files
 
 
-def test_wheel_holds_both_builds_of_the_core(wheel_files: set[str]) -> None:
-    """The two compiled modules are there, with the suffix of the limited API."""
+def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
+    """The compiled module is there, with the suffix of the limited API."""
     compiled = sorted(name for name in wheel_files if name.endswith((".so", ".pyd")))
 
-    assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_hold", "_release"]
+    assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_core"]
     if HAS_LIMITED_API and sys.platform != "win32":
-        assert ["." + name.partition(".")[2] for name in compiled] == [".abi3.so"] * 2
+        assert ["." + name.partition(".")[2] for name in compiled] == [".abi3.so"]
 
 
 def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:

@@ -16,7 +16,7 @@ from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 
 from support.realtime_client import Event, RealtimeClient, open_realtime
-from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer, tone_seconds
 
 
@@ -146,7 +146,7 @@ class SlowMaker:
         self.may_answer = threading.Event()
 
     def __call__(self, request: ReplyRequest) -> Iterator[ReplyPart]:
-        assert self.may_answer.wait(10)
+        assert self.may_answer.wait(30)
         yield "Done."
 
 

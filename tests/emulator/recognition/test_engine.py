@@ -14,7 +14,7 @@ from inworld_sync.emulator.recognition.sphinx import SphinxRecognizer
 from inworld_sync.errors import ConfigError, DeadlineExceeded
 
 from support.engines import needs_pocketsphinx
-from support.scripted_ears import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
+from support.scripted_recognizer import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
 
 # (language, is understood): none, English in its spellings, and others.
 LANGUAGES = [
@@ -123,12 +123,12 @@ def test_busy(monkeypatch):
     other = threading.Thread(target=engine.recognize, args=(b"",))
     other.start()
     try:
-        assert recognizer.asked.wait(10)
+        assert recognizer.asked.wait(30)
         assert engine.try_recognize(b"") is None
         with pytest.raises(DeadlineExceeded):
             engine.recognize(b"")
     finally:
         recognizer.may_answer.set()
-        other.join(10)
+        other.join(30)
 
     assert () == engine.recognize(b"")

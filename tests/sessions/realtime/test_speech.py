@@ -24,7 +24,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 
 from support.scripted_realtime import Service, realtime
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 class Ear:
@@ -586,6 +586,31 @@ def test_a_full_playout_holds_the_speech(stage: Stage) -> None:
     playout.close()
 
 
+def test_a_playout_behind_a_latency(stage: Stage) -> None:
+    """What the reader took and drops again is not heard."""
+    playout = Playout(24000, time_scaling=False, start_ms=10)
+    stage.rt.play(playout, latency_ms=200)
+    stage.do(say("r1", "a1", 24000))
+    while playout.stats().queued_ms < 1000:
+        threading.Event().wait(0.001)
+    playout.read(bytearray(24000))
+
+    assert {"a1": 300.0} == interrupted(stage).heard_ms
+    playout.close()
+
+
+def test_a_playout_that_its_owner_closed(stage: Stage) -> None:
+    """An interruption after that raises nothing, and reports what was known to be heard."""
+    playout = Playout(24000, time_scaling=False, start_ms=10)
+    stage.rt.play(playout)
+    stage.do(say("r1", "a1", 24000))
+    while playout.stats().queued_ms < 1000:
+        threading.Event().wait(0.001)
+    playout.close()
+
+    assert {"a1": 0.0} == interrupted(stage).heard_ms
+
+
 def test_two_channels_are_refused(stage: Stage) -> None:
     """A playout of two channels cannot play a session."""
     with Playout(24000, 2) as playout, pytest.raises(ConfigError, match="1 channel"):
@@ -695,11 +720,11 @@ def test_a_real_device_clock(talk: Talk) -> None:
     with realtime(talk.script) as iw, iw.realtime.connect() as rt, NullSpeaker(24000) as speaker:
         stage = Stage(rt, talk)
         rt.play(speaker)
-        stage.do(say("r1", "a1", 48000, done=False))
+        stage.do(say("r1", "a1", 720_000, done=False))
         while speaker.heard_samples < 4800:
             threading.Event().wait(0.005)
         interrupted(stage)
         [(_, _, cut_ms)] = talk.cuts
 
         assert cut_ms == speaker.heard_samples * 1000 // 24000
-        assert 200 <= cut_ms < 2000
+        assert 200 <= cut_ms < 30_000

@@ -1,0 +1,121 @@
+"""A wrong keyword argument is an error that names the method and the nearest right name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import attrs
+import pytest
+
+from inworld_sync.models.keywords import reject_unknown, with_keyword_hints
+
+
+class Service:
+    @with_keyword_hints
+    def stream(self, *, language: str = "en", sample_rate_hz: int = 16000) -> str:
+        """Open a stream."""
+        return f"{language} {sample_rate_hz}"
+
+    @with_keyword_hints
+    def fail(self, *, language: str = "en") -> None:
+        """Fail in the body."""
+        int(lang=language)  # type: ignore[call-overload]
+
+
+@with_keyword_hints
+@attrs.frozen(kw_only=True)
+class Settings:
+    voice: str = "Ashley"
+
+
+@with_keyword_hints
+class Client:
+    def __init__(self, api_key: str | None = None, *, connect_timeout: float = 10.0) -> None:
+        self.arguments = (api_key, connect_timeout)
+
+
+# (the wrong name, what the method accepts, the name that is suggested)
+NAMES = [
+    ("voice_id", "voice model", "voice"),
+    ("model_id", "voice model", "model"),
+    ("modelId", "voice model", "model"),
+    ("lang", "language", "language"),
+    ("format", "encoding", "encoding"),
+    ("format", "audio voice", "audio"),
+    ("apikey", "api_key token", "api_key"),
+    ("timeout", "connect_timeout send_timeout", "connect_timeout"),
+    ("sample_rate", "sample_rate_hz channels", "sample_rate_hz"),
+    ("sampleRateHertz", "sample_rate_hz channels", "sample_rate_hz"),
+    ("includeWordTimestamps", "include_word_timestamps", "include_word_timestamps"),
+    ("includ_word_timestamp", "language include_word_timestamps", "include_word_timestamps"),
+]
+
+
+@pytest.mark.parametrize(("name", "known", "expected"), NAMES)
+def test_suggestion(name: str, known: str, expected: str) -> None:
+    """The suggestion is a name that the method accepts: from the table, or spelled alike."""
+    words = rf"^Tts\.stream\(\) got an unexpected keyword argument '{name}'; did you mean "
+    with pytest.raises(TypeError, match=rf"{words}'{expected}'\?$"):
+        reject_unknown("Tts.stream", [name], known.split())
+
+
+def test_no_suggestion() -> None:
+    """Where no name is near, the accepted names are listed."""
+    with pytest.raises(TypeError, match=r"'color'; it accepts voice, model$"):
+        reject_unknown("Tts.stream", ["voice", "color"], ["voice", "model"])
+
+
+def test_known_names() -> None:
+    """Accepted names pass."""
+    reject_unknown("Tts.stream", ["voice"], ["voice", "model"])
+
+
+def test_method() -> None:
+    """A method names itself with its class; a right call returns what the method returns."""
+    assert "de 8000" == Service().stream(language="de", sample_rate_hz=8000)
+    with pytest.raises(TypeError, match=r"^Service\.stream\(\) got .* 'lang'; .* 'language'\?$"):
+        Service().stream(lang="de")  # type: ignore[call-arg]
+
+
+def test_error_of_the_body() -> None:
+    """A TypeError that the method itself raises passes through."""
+    with pytest.raises(TypeError, match="int") as caught:
+        Service().fail(language="de")
+    assert "Service.fail" not in str(caught.value)
+
+
+def test_missing_and_surplus_arguments() -> None:
+    """Other mistakes of a call keep Python's message."""
+    with pytest.raises(TypeError, match="positional argument"):
+        Service().stream("de")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Settings(voice_id="A"), r"^Settings\(\) got .*'voice_id'; did you mean 'voice'"),
+        (lambda: attrs.evolve(Settings(), voice_id="A"), r"^Settings\(\) got"),
+        (lambda: Client(timeout=1), r"^Client\(\) got .*'timeout'; .*'connect_timeout'"),
+        (lambda: Client(apikey="a"), r"^Client\(\) got .*'apikey'; did you mean 'api_key'"),
+    ],
+)
+def test_class(make: Any, words: str) -> None:
+    """A class names itself, whether attrs wrote its __init__ or not."""
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+def test_right_calls_of_classes() -> None:
+    """Right calls make the object."""
+    assert "Craig" == Settings(voice="Craig").voice
+    assert ("k", 2.0) == Client("k", connect_timeout=2.0).arguments
+
+
+def test_signature() -> None:
+    """The signature and the docstring stay visible to help() and editors."""
+    assert ["self", "language", "sample_rate_hz"] == list(
+        inspect.signature(Service.stream).parameters
+    )
+    assert "Open a stream." == Service.stream.__doc__
+    assert ["voice"] == list(inspect.signature(Settings).parameters)
