@@ -21,7 +21,7 @@ from inworld_sync import (
     SttUsage,
     Transcription,
 )
-from inworld_sync.sessions.stt import delivery, retry
+from inworld_sync.sessions.stt import delivery
 
 from support.scripted_stt import hearing_server
 from support.spoken_words import spoken_turns
@@ -52,7 +52,7 @@ ENDS = ["hang_up", "reset", "say_close", "fail", "half_a_frame"]
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """Attempts follow each other quickly; how long they really wait is tested elsewhere."""
-    monkeypatch.setattr(retry, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
 
 
 def struck(moment, nth, end):
@@ -502,7 +502,7 @@ def test_silent_at_the_end():
 
 def test_quiet_close_waits_for_audio(monkeypatch):
     """A connection that the service closes in silence is replaced when there is audio again."""
-    monkeypatch.setattr(delivery, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(delivery, "_IDLE_SECONDS", 0.0)
     pcm, said = spoken_turns(2)
     closed = threading.Event()
 
