@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the compiled modules and the tag of their wheel."""
+"""What pyproject.toml cannot say: the compiled module and the tag of their wheel."""
 
 import platform
 import sysconfig
@@ -12,6 +12,6 @@ _has_limited_api = platform.python_implementation() == "CPython" and not sysconf
 )
 
 setup(
-    cffi_modules=["csrc/build_ffi.py:hold", "csrc/build_ffi.py:release"],
+    cffi_modules=["csrc/build_ffi.py:core"],
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if _has_limited_api else {},
 )

@@ -18,8 +18,6 @@ from websockets.frames import Frame, Opcode
 
 from benchmarks.harness import Call, Case, Settings
 from inworld_sync.audio.frame import FrameBuilder
-from inworld_sync.audio.output import OutputBuffer
-from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.split import Splitter
 
 TTS_PATH = "result.audioChunk.audioContent"
@@ -77,7 +75,6 @@ def cases(settings: Settings) -> Iterator[Case]:
     for size in (640, 4800, 20_160) if not settings.is_quick else (20_160,):
         yield from sample_cases(size)
     yield from metadata_cases(20_160)
-    yield playout_case(20_160)
     for size in (960, 4800, 20_160):
         yield frame_case(size)
 
@@ -85,7 +82,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 def sample_cases(size: int) -> Iterator[Case]:
     """A TTS message to integers and to floats, with the message in the caches and without."""
     message = tts_message(size)
-    splitter, out = Splitter(TTS_PATH), OutputBuffer(bytearray(4 * size))
+    splitter, out = Splitter(TTS_PATH), bytearray(4 * size)
     scale = np.float32(1 / 32768)
 
     def ours() -> object:
@@ -203,51 +200,6 @@ def metadata_cases(size: int) -> Iterator[Case]:
         lambda: delta_splitter.split(delta),
         {"orjson + pybase64": whole_delta},
         {"orjson + pybase64": {"any": 1 / 4}},
-    )
-
-
-def playout_case(size: int) -> Case:
-    """A TTS message to sound that a device can take."""
-    message = tts_message(size)
-    splitter, playout = Splitter(TTS_PATH, *TTS_PICKS), Playout(24_000, capacity_ms=60_000)
-    block = bytearray(2 * 240)
-    item = 0
-
-    def make_room() -> None:
-        nonlocal item
-        playout.clear()
-        playout.read(block)
-        item += 1  # what was cleared takes nothing more
-
-    def ours() -> None:
-        found = splitter.split_to(playout, message, item=item)
-        if not (found and found.result):
-            make_room()
-
-    def push(audio: bytes | None) -> None:
-        if not playout.push(audio or b"", item=item):
-            make_room()
-
-    def in_two_steps() -> None:
-        found = splitter.split(message)
-        push(found and found.audio)
-
-    def by_orjson() -> None:
-        result = orjson.loads(message)["result"]
-        push(pybase64.b64decode(result["audioChunk"]["audioContent"], None, True))
-
-    for call in (ours, in_two_steps, by_orjson):
-        make_room()
-        call()
-        if not playout.stats().queued_ms:
-            raise RuntimeError(f"{call.__name__} pushed nothing")
-    return Case(
-        "TTS message into a playout",
-        size,
-        "bytes",
-        ours,
-        {"split, then push": in_two_steps, "orjson + pybase64, then push": by_orjson},
-        {"orjson + pybase64, then push": {"any": 1 / 1.5}},
     )
 
 

@@ -1,5 +1,5 @@
 """
-Build the C core, twice: ``_hold`` keeps the GIL during a call, ``_release`` lets it go.
+Build the C core as the module ``inworld_sync._native._core``.
 
 setup.py hands this file to cffi, which executes it; it cannot import its neighbours.
 Every ``*.c`` below this folder is compiled, so a new file needs no line here.
@@ -18,8 +18,7 @@ from cffi import FFI
 CSRC = Path(__file__).parent
 # In this order: the later ones use what the first one declares.
 HEADERS = [
-    CSRC / "include" / f"iw_{part}.h"
-    for part in ("api", "kept", "playout", "mixer", "device", "message")
+    CSRC / "include" / f"iw_{part}.h" for part in ("api", "playout", "mixer", "device", "message")
 ]
 SOURCES = sorted(path.as_posix() for path in CSRC.glob("*/*.c"))
 # What the build reads beside the sources. setuptools packs these names into the sdist, so they
@@ -28,9 +27,10 @@ DEPENDS = sorted(
     path.as_posix() for path in [Path(__file__), CSRC / "README.md", *CSRC.glob("*/*.h")]
 )
 
-# cffi writes these macros around every call and has no option to leave them out. The core never
-# looks at errno, so a held call need not carry it over either: a tenth of the cost of a short one.
-HOLD_THE_GIL = """
+# A call keeps the GIL: giving it up costs more than the work of a message. cffi writes these macros
+# around every call and has no option to leave them out. The core never reads errno, so a call need
+# not save it either, which costs a tenth of a short call.
+PREAMBLE = """
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS
 #define Py_BEGIN_ALLOW_THREADS {
@@ -71,14 +71,14 @@ def flags() -> tuple[list[str], list[str]]:
     return compile_args, sanitize
 
 
-def builder(name: str, preamble: str) -> FFI:
-    """One compiled module of the whole core."""
+def builder() -> FFI:
+    """The compiled module."""
     ffi = FFI()
     ffi.cdef(declarations())
     compile_args, link_args = flags()
     ffi.set_source(
-        f"inworld_sync._native.{name}",
-        preamble + "".join(f'\n#include "include/{header.name}"' for header in HEADERS) + "\n",
+        "inworld_sync._native._core",
+        PREAMBLE + "".join(f'\n#include "include/{header.name}"' for header in HEADERS) + "\n",
         sources=SOURCES,
         depends=DEPENDS,
         include_dirs=[CSRC.as_posix()],
@@ -88,5 +88,4 @@ def builder(name: str, preamble: str) -> FFI:
     return ffi
 
 
-hold = builder("_hold", HOLD_THE_GIL)
-release = builder("_release", "")
+core = builder()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from inworld_sync._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
     from inworld_sync.client import Inworld as Inworld
@@ -130,8 +132,6 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
     from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
-
-__version__ = "0.1.0"
 
 # Where each public name lives; a test compares this with the imports above.
 _HOMES = {

@@ -93,13 +93,13 @@ def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
     assert "inworld_sync/py.typed" in wheel_files
 
 
-def test_wheel_holds_both_builds_of_the_core(wheel_files: set[str]) -> None:
-    """The two compiled modules are there, with the suffix of the limited API."""
+def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
+    """The compiled module is there, with the suffix of the limited API."""
     compiled = sorted(name for name in wheel_files if name.endswith((".so", ".pyd")))
 
-    assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_hold", "_release"]
+    assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_core"]
     if HAS_LIMITED_API and sys.platform != "win32":
-        assert ["." + name.partition(".")[2] for name in compiled] == [".abi3.so"] * 2
+        assert ["." + name.partition(".")[2] for name in compiled] == [".abi3.so"]
 
 
 def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:

@@ -5,7 +5,7 @@
 #ifndef IW_MESSAGE_H
 #define IW_MESSAGE_H
 
-#include "include/iw_playout.h"
+#include "include/iw_api.h"
 
 /* cffi: begin */
 
@@ -94,7 +94,7 @@ struct iw_split_room {
 enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
 
 /*
- * What iw_split_message does, told in two texts rather than in numbers: the audio; and, each
+ * What iw_split_message does, written as two texts rather than as numbers: the audio; and, each
  * behind the other with IW_SPLIT_BETWEEN before it and a zero at the end, the message without
  * the audio's text, and for each further path what stands there. IW_SPLIT_NOTHING is for a path
  * where nothing stands, or what only a whole JSON reader can read; a last part holds the same
@@ -108,26 +108,6 @@ enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
  */
 ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split_plan *plan,
                          const uint8_t *src, size_t src_bytes, int form);
-
-/* ---- audio out of JSON into a playout ---------------------------------------------------- */
-
-/*
- * iw_split_parts, with the audio put where the playout plays it from, and iw_playout_push of
- * it.
- * The audio is 16-bit PCM; a playout that takes floats gets floats. Producer.
- *
- * room        out, for the text; its audio is not touched
- * item        as of iw_playout_push; so are flags and now_ns
- * name        in, what the first further path must hold, or NULL
- *
- * Returns the bytes that were pushed; or what else iw_split_parts returns, IW_NOT_PLAIN also
- * where the audio is no whole frames, IW_NO_AUDIO also where the name is another one; or what
- * iw_playout_push returns. The text is written in all cases but IW_NOT_PLAIN and IW_NO_MEMORY.
- */
-ptrdiff_t iw_playout_push_message(struct iw_playout *playout, const struct iw_split_room *room,
-                                  const struct iw_split_plan *plan, const uint8_t *src,
-                                  size_t src_bytes, uint64_t item, uint32_t flags,
-                                  uint64_t now_ns, const uint8_t *name, size_t name_bytes);
 
 /* ---- audio into a frame ------------------------------------------------------------------ */
 

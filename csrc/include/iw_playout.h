@@ -174,18 +174,6 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
                                         uint32_t flags, uint64_t now_ns);
 
 /*
- * iw_playout_push in two steps, for who makes the samples in place and learns meanwhile what
- * they are: reserve memory for up to `frames`, write to `*space`, commit what was written. A
- * second reserve replaces the first.
- *
- * IW_NO_MEMORY of reserve. What iw_playout_push returns of commit, and IW_BAD_ARGUMENT where
- * less was reserved; after IW_NO_ROOM the same may be committed again.
- */
-enum iw_status iw_playout_reserve(struct iw_playout *playout, uint8_t **space, size_t frames);
-enum iw_status iw_playout_commit(struct iw_playout *playout, size_t frames, uint64_t item,
-                                 uint32_t flags, uint64_t now_ns);
-
-/*
  * The next `frames` of output. Always gives all of them; silence where nothing is due.
  * Returns how many of them are sound. Consumer.
  */

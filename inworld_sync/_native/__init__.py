@@ -1,10 +1,8 @@
 """
 The compiled C core and its instruction sets.
 
-Two modules of the same code: functions of :data:`hold` keep the GIL during the call, which is
-right for less than about 20 microseconds of work; functions of :data:`release` let it go.
-:data:`ffi` serves both. Buffers and pointers to plain types pass to either; a ``struct`` of
-``iw_api.h`` belongs to :data:`hold`, whose :data:`ffi` this is.
+:data:`lib` has the functions and constants of ``csrc/include``, :data:`ffi` makes their arguments.
+A call keeps the GIL: a message of the service takes a few microseconds, 12 MB of base64 about 2 ms.
 
 Only :mod:`inworld_sync.audio` imports this package.
 
@@ -18,17 +16,17 @@ import os
 from inworld_sync.errors import ConfigError
 
 try:
-    from inworld_sync._native import _hold, _release
+    from inworld_sync._native import _core
 except ImportError as error:
     raise ImportError(
         "the compiled core of inworld_sync does not load: reinstall inworld-sync for this Python "
         "(from a checkout: pip install -e .)"
     ) from error
 
-__all__ = ["ffi", "force_level", "hold", "level", "levels", "release"]
+__all__ = ["ffi", "force_level", "level", "levels", "lib"]
 
 # The IW_ABI_VERSION of csrc/include/iw_api.h that this code is written for.
-ABI_VERSION = 12
+ABI_VERSION = 15
 
 
 def check_abi(name: str, found: int) -> None:
@@ -39,20 +37,18 @@ def check_abi(name: str, found: int) -> None:
         )
 
 
-check_abi("inworld_sync._native._hold", _hold.lib.IW_ABI_VERSION)
-check_abi("inworld_sync._native._release", _release.lib.IW_ABI_VERSION)
+check_abi("inworld_sync._native._core", _core.lib.IW_ABI_VERSION)
 
-ffi = _hold.ffi
-hold = _hold.lib
-release = _release.lib
+ffi = _core.ffi
+lib = _core.lib
 
 
 def _names() -> dict[str, int]:
     """The levels that can run here, slowest first, with their numbers in C."""
     return {
-        ffi.string(hold.iw_level_name(number)).decode(): number
-        for number in range(hold.IW_LEVEL_COUNT)
-        if hold.iw_level_supported(number)
+        ffi.string(lib.iw_level_name(number)).decode(): number
+        for number in range(lib.IW_LEVEL_COUNT)
+        if lib.iw_level_supported(number)
     }
 
 
@@ -63,7 +59,7 @@ def levels() -> tuple[str, ...]:
 
 def level() -> str:
     """The name of the instruction set in use: ``scalar``, ``avx2``, ``avx512`` or ``neon``."""
-    return ffi.string(hold.iw_level_name(hold.iw_level_active())).decode()
+    return ffi.string(lib.iw_level_name(lib.iw_level_active())).decode()
 
 
 def force_level(name: str | None) -> None:
@@ -83,9 +79,7 @@ def force_level(name: str | None) -> None:
         raise ConfigError(
             f"the level must be one of {', '.join(known)} on this machine, got {name!r}"
         )
-    number = hold.iw_level_best() if name is None else known[name]
-    for lib in (hold, release):
-        lib.iw_level_force(number)
+    lib.iw_level_force(lib.iw_level_best() if name is None else known[name])
 
 
 _wanted = os.environ.get("INWORLD_SYNC_LEVEL")

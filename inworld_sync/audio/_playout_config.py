@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ SampleFormat: TypeAlias = Literal["s16", "f32"]
 
 SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
 
-_MODES: Final = {"burst": hold.IW_PLAYOUT_BURST, "live": hold.IW_PLAYOUT_LIVE}
-FORMATS: Final = {"s16": hold.IW_PLAYOUT_S16, "f32": hold.IW_PLAYOUT_F32}
+_MODES: Final = {"burst": lib.IW_PLAYOUT_BURST, "live": lib.IW_PLAYOUT_LIVE}
+FORMATS: Final = {"s16": lib.IW_PLAYOUT_S16, "f32": lib.IW_PLAYOUT_F32}
 # The price of a gap, the only knob of live mode: one a minute is worth 5, 15 or 33 ms of delay.
 _GAP_COSTS: Final = {"interactive": 3e5, "balanced": 9e5, "smooth": 2e6}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
-from inworld_sync._native import hold
+from inworld_sync._native import lib
 
 __all__ = ["ItemNumbers"]
 
 # Items that are kept; the core remembers fewer.
-_KEPT: Final = 4 * hold.IW_PLAYOUT_ITEMS
+_KEPT: Final = 4 * lib.IW_PLAYOUT_ITEMS
 
 
 class ItemNumbers:

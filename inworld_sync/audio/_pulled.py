@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8
 from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
 
@@ -41,7 +41,7 @@ class Pulled:
         """
         self._kind = kind
         self._core: CData | None = core
-        self._pull = hold.iw_playout_pull if kind == "playout" else hold.iw_mixer_pull
+        self._pull = lib.iw_playout_pull if kind == "playout" else lib.iw_mixer_pull
         self._output_frame_bytes = frame_bytes
         self._control = threading.Lock()
         self._reading = threading.Lock()
@@ -77,7 +77,7 @@ class Pulled:
                 f"a frame is {self._output_frame_bytes} bytes, got room for {room_bytes}: give "
                 "room for whole frames"
             )
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         self._begin_reading()
         try:
             return self._pull(self._open(), dst, frames, now_ns)
@@ -103,7 +103,7 @@ class Pulled:
             self._reading.release()
             raise
         self._attached = True
-        function = ffi.addressof(hold, f"iw_{self._kind}_pull")
+        function = ffi.addressof(lib, f"iw_{self._kind}_pull")
         return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
 
     def detach(self) -> None:

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inworld_sync._native import ffi, hold, release
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import (
-    RELEASE_FROM_BYTES,
     U8,
     as_bytes,
     new_output,
     readable,
     too_small,
 )
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -35,9 +33,7 @@ __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
 # Bound here, since a look-up in the library costs a third of a short call.
 _from_buffer = ffi.from_buffer
-_decode, _decode_released = hold.iw_base64_decode, release.iw_base64_decode
-_encode, _encode_released = hold.iw_base64_encode, release.iw_base64_encode
-_decode_kept, _encode_kept = hold.iw_kept_base64_decode, hold.iw_kept_base64_encode
+_decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
 # The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
 # bytearray locked. So handles are deleted before an error is raised.
@@ -64,8 +60,7 @@ def decode(data: str | Buffer) -> bytes:
     size = len(src)
     room_bytes = size // 4 * 3
     dst = new_output(room_bytes)
-    function = _decode if size < RELEASE_FROM_BYTES else _decode_released
-    written = function(dst, room_bytes, src, size)
+    written = _decode(dst, room_bytes, src, size)
     if written < 0:
         error = _refused(written, src)
         del src
@@ -73,14 +68,13 @@ def decode(data: str | Buffer) -> bytes:
     return as_bytes(dst, written)
 
 
-def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
+def decode_into(data: str | Buffer, out: Buffer) -> int:
     """
     Decode a whole base64 text into the front of a buffer.
 
     Args:
         data: As for :func:`decode`; must not overlap *out*.
-        out: Any object with a writable contiguous buffer, or an ``OutputBuffer``. After an error
-            its content is undefined.
+        out: Any object with a writable contiguous buffer. After an error its content is undefined.
 
     Returns:
         The number of bytes written. What lies behind them is untouched.
@@ -91,20 +85,10 @@ def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
-    if type(data) is bytes and type(out) is OutputBuffer:
-        written = _decode_kept(out.kept, data, len(data))
-        if written >= 0:
-            return written
-    return _decode_into(data, out)
-
-
-def _decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
-    """Do any call of :func:`decode_into`; that one takes the short way where there is one."""
     src = data if type(data) is bytes else _text(data)
     size = len(src)
-    dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
-    function = _decode if size < RELEASE_FROM_BYTES else _decode_released
-    written = function(dst, len(dst), src, size)
+    dst = _from_buffer(U8, out, True)
+    written = _decode(dst, len(dst), src, size)
     if written < 0:
         error = _refused(written, src, len(dst))
         del dst, src
@@ -129,18 +113,17 @@ def encode(data: Buffer) -> bytes:
     size = len(src)
     room_bytes = (size + 2) // 3 * 4
     dst = new_output(room_bytes)
-    function = _encode if size < RELEASE_FROM_BYTES else _encode_released
-    function(dst, room_bytes, src, size)
+    _encode(dst, room_bytes, src, size)
     return as_bytes(dst, room_bytes)
 
 
-def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
+def encode_into(data: Buffer, out: Buffer) -> int:
     """
     Encode bytes into the front of a buffer.
 
     Args:
         data: As for :func:`encode`; must not overlap *out*.
-        out: Any object with a writable contiguous buffer, or an ``OutputBuffer``.
+        out: Any object with a writable contiguous buffer.
 
     Returns:
         The number of characters written. What lies behind them is untouched.
@@ -151,20 +134,10 @@ def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
-    if type(data) is bytes and type(out) is OutputBuffer:
-        written = _encode_kept(out.kept, data, len(data))
-        if written >= 0:
-            return written
-    return _encode_into(data, out)
-
-
-def _encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
-    """Do any call of :func:`encode_into`; that one takes the short way where there is one."""
     src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
-    dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
-    function = _encode if size < RELEASE_FROM_BYTES else _encode_released
-    written = function(dst, len(dst), src, size)
+    dst = _from_buffer(U8, out, True)
+    written = _encode(dst, len(dst), src, size)
     if written < 0:
         room_bytes = len(dst)
         del dst, src
@@ -188,14 +161,14 @@ def _text(data: str | Buffer) -> bytes | CData:
 def _refused(status: int, src: bytes | CData, room_bytes: int = 0) -> AudioError:
     """The error for a negative result, with the place of the fault."""
     size = len(src)
-    if status == hold.IW_NO_ROOM:
+    if status == lib.IW_NO_ROOM:
         return AudioError(
             f"{size} characters of base64 need up to {size // 4 * 3} bytes of output, "
             f"got a buffer of {room_bytes}"
         )
     position = ffi.new("size_t *")
-    status = hold.iw_base64_fault(position, src, size)
-    reason = ffi.string(hold.iw_status_text(status)).decode()
+    status = lib.iw_base64_fault(position, src, size)
+    reason = ffi.string(lib.iw_status_text(status)).decode()
     return AudioError(
         f"strict base64 was expected, got {size} characters with a fault at offset "
         f"{position[0]}: {reason}",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio.g711 import decode_alaw, decode_ulaw
 from inworld_sync.audio.pcm import s16_from_f32
 from inworld_sync.errors import AudioError
@@ -148,9 +148,9 @@ def _map(place: Path | memoryview) -> tuple[memoryview, Callable[[], object]]:
 def _open_wav(content: memoryview, free: Callable[[], object]) -> AudioFile | None:
     """Open a WAV file of a kind that needs no library, else None."""
     found = ffi.new("struct iw_wav *")
-    status = hold.iw_wav_find(found, ffi.from_buffer("uint8_t[]", content), len(content))
+    status = lib.iw_wav_find(found, ffi.from_buffer("uint8_t[]", content), len(content))
     decode = _DECODERS.get((found.format, found.sample_bits))
-    if status != hold.IW_OK or decode is None or not found.channels or not found.sample_rate_hz:
+    if status != lib.IW_OK or decode is None or not found.channels or not found.sample_rate_hz:
         return None
     frame_bytes = found.channels * found.sample_bits // 8
     step = max(found.sample_rate_hz * _BLOCK_MS // 1000, 1) * frame_bytes

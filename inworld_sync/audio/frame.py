@@ -13,7 +13,7 @@ import enum
 import os
 from typing import TYPE_CHECKING, Final
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8, as_bytes, new_output
 from inworld_sync.errors import AudioError
 
@@ -24,9 +24,9 @@ __all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
 # Bound here, since a look-up in the library costs as much as a short call.
 _from_buffer: Final = ffi.from_buffer
-_frame_text: Final = hold.iw_frame_text
-_frame_plain: Final = hold.iw_frame_plain
-_HEADER_BYTES: Final = hold.IW_FRAME_HEADER_BYTES
+_frame_text: Final = lib.iw_frame_text
+_frame_plain: Final = lib.iw_frame_plain
+_HEADER_BYTES: Final = lib.IW_FRAME_HEADER_BYTES
 _random_bytes: Final = os.urandom
 
 
@@ -52,13 +52,13 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
 class FrameForm(enum.Enum):
     """What a builder is given, and what goes on the wire."""
 
-    BYTES = hold.IW_FRAME_BYTES
+    BYTES = lib.IW_FRAME_BYTES
     """Bytes that go as they are."""
-    S16_FROM_F32 = hold.IW_FRAME_S16_FROM_F32
+    S16_FROM_F32 = lib.IW_FRAME_S16_FROM_F32
     """32-bit floats that go as 16-bit samples."""
-    ULAW_FROM_S16 = hold.IW_FRAME_ULAW_FROM_S16
+    ULAW_FROM_S16 = lib.IW_FRAME_ULAW_FROM_S16
     """16-bit samples that go as mu-law."""
-    ALAW_FROM_S16 = hold.IW_FRAME_ALAW_FROM_S16
+    ALAW_FROM_S16 = lib.IW_FRAME_ALAW_FROM_S16
     """16-bit samples that go as A-law."""
 
 

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inworld_sync._native import lib
 from inworld_sync.audio._memory import (
     as_bytes,
-    core_for,
     new_output,
     readable,
     too_small,
     writable,
 )
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,21 +49,18 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
     src = readable(payload)
     size_bytes = len(src)
     dst = new_output(size_bytes)
-    core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
+    lib.iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
     return as_bytes(dst, size_bytes)
 
 
-def mask_into(
-    payload: Buffer, key: bytes, out: Buffer | OutputBuffer, offset_bytes: int = 0
-) -> int:
+def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -> int:
     """
     Mask a payload, as :func:`mask` does, at the front of *out*.
 
     Args:
         payload: As for :func:`mask`.
         key: As for :func:`mask`.
-        out: A writable buffer or an ``OutputBuffer``. It may be *payload* itself, but may not
-            overlap it otherwise.
+        out: A writable buffer. It may be *payload* itself, but may not overlap it otherwise.
         offset_bytes: As for :func:`mask`.
 
     Returns:
@@ -80,7 +76,7 @@ def mask_into(
     if size_bytes > room_bytes:
         del src, dst  # a traceback would keep both buffers locked
         raise too_small(size_bytes, room_bytes)
-    core_for(size_bytes).iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
+    lib.iw_ws_mask(dst, src, size_bytes, key, offset_bytes)
     return size_bytes
 
 

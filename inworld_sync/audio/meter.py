@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from inworld_sync.audio._memory import core_for, cut_sample, readable
+from inworld_sync._native import lib
+from inworld_sync.audio._memory import cut_sample, readable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -96,9 +97,8 @@ def measure(data: Buffer) -> Level:
     if size_bytes % _SAMPLE_BYTES:
         del src  # a traceback would keep the buffer locked
         raise cut_sample("s16", _SAMPLE_BYTES, size_bytes)
-    core = core_for(size_bytes)
     samples = size_bytes // _SAMPLE_BYTES
-    return Level(samples, core.iw_pcm_peak_s16(src, samples), core.iw_pcm_energy_s16(src, samples))
+    return Level(samples, lib.iw_pcm_peak_s16(src, samples), lib.iw_pcm_energy_s16(src, samples))
 
 
 def _decibels(amplitude: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._playout_config import (
     FORMATS,
     SAMPLE_BYTES,
@@ -20,59 +20,19 @@ from inworld_sync.audio._playout_config import (
 )
 from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.track import Track
 from inworld_sync.errors import ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
     from inworld_sync._native._core import CData
 
-__all__ = ["Mixer", "Track"]
+__all__ = ["Mixer"]
 
 # For a read that is under way to end; one takes microseconds.
 _TURN_TIMEOUT: Final = 1.0
 _TURN_LOOK: Final = 0.001
 _PRIORITY_MOST: Final = 1000
 _DUCK_DB_MOST: Final = 100.0
-
-
-class Track:
-    """
-    What of a mixed playout is heard when. Made by :meth:`Mixer.add`.
-
-    A frame is heard when its read says so: at the read's ``now_ns``, or for a device past its
-    latency. It counts frames of the source, so neither pauses nor time scaling bend it.
-
-    Thread safety: every method may be called from any thread, also after the mixer is closed.
-    """
-
-    def __init__(self, sample_rate_hz: int) -> None:
-        made = ffi.new("struct iw_track **")
-        if hold.iw_track_create(made, sample_rate_hz) != hold.IW_OK:
-            raise MemoryError("no memory for a track")
-        self.pointer = ffi.gc(cast("CData", made[0]), hold.iw_track_destroy)
-
-    def heard_frames(self, now_ns: int | None = None) -> int:
-        """
-        Frames of the source that are heard by *now_ns*; None means now.
-
-        What a clear dropped is not counted. It may step back a little where a device corrects
-        its latency.
-        """
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
-        return hold.iw_track_heard(self.pointer, now_ns)
-
-    def position_frames(self, now_ns: int | None = None) -> int:
-        """
-        Up to where the playout's stream is heard; what :meth:`Playout.poll` goes by.
-
-        Unlike :meth:`heard_frames` it leaps over what was dropped, lost or skipped.
-        """
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
-        return hold.iw_track_position(self.pointer, now_ns)
-
-    @property
-    def taken_frames(self) -> int:
-        """Frames of the source that were read, heard or about to be."""
-        return hold.iw_track_taken(self.pointer)
 
 
 class _Voice(NamedTuple):
@@ -124,13 +84,13 @@ class Mixer(Pulled):
             "hold_ms": check_range("hold_ms", hold_ms, 0, 10_000),
         }
         made = ffi.new("struct iw_mixer **")
-        if hold.iw_mixer_create(made, ffi.new("struct iw_mixer_config *", config)) != hold.IW_OK:
+        if lib.iw_mixer_create(made, ffi.new("struct iw_mixer_config *", config)) != lib.IW_OK:
             raise MemoryError("no memory for a mixer")
-        core = ffi.gc(cast("CData", made[0]), hold.iw_mixer_destroy)
+        core = ffi.gc(cast("CData", made[0]), lib.iw_mixer_destroy)
         super().__init__("mixer", core, SAMPLE_BYTES[output_format] * channels)
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
-        self._voices: list[_Voice | None] = [None] * hold.IW_MIXER_VOICES
+        self._voices: list[_Voice | None] = [None] * lib.IW_MIXER_VOICES
 
     @property
     def sample_rate_hz(self) -> int:
@@ -189,7 +149,7 @@ class Mixer(Pulled):
             _, address = playout.attach()
             self._voices[place] = voice
             pointer = ffi.cast("struct iw_playout *", address)
-            hold.iw_mixer_set(core, place, pointer, voice.track.pointer)
+            lib.iw_mixer_set(core, place, pointer, voice.track.pointer)
         return voice.track
 
     def adjust(
@@ -236,7 +196,7 @@ class Mixer(Pulled):
         with self._control:
             core = self._open()
             place, _ = self._voice_of(playout)
-            hold.iw_mixer_set(core, place, ffi.NULL, ffi.NULL)
+            lib.iw_mixer_set(core, place, ffi.NULL, ffi.NULL)
             self._wait_for_turn(core)
             self._voices[place] = None
             playout.detach()
@@ -265,7 +225,7 @@ class Mixer(Pulled):
     def _adjust(self, place: int, voice: _Voice) -> None:
         known = 0 <= voice.priority <= _PRIORITY_MOST and 0 <= voice.duck_db <= _DUCK_DB_MOST
         ducked_gain = 10 ** (-voice.duck_db / 20) if known else 0.0
-        if not known or hold.iw_mixer_adjust(
+        if not known or lib.iw_mixer_adjust(
             self._open(), place, voice.gain, ducked_gain, voice.priority
         ):
             raise ConfigError(
@@ -275,9 +235,9 @@ class Mixer(Pulled):
 
     def _wait_for_turn(self, core: CData) -> None:
         """A read that began before may still use what was taken out."""
-        turn = hold.iw_mixer_turn(core)
+        turn = lib.iw_mixer_turn(core)
         deadline = time.monotonic() + _TURN_TIMEOUT
-        while turn % 2 and hold.iw_mixer_turn(core) == turn:
+        while turn % 2 and lib.iw_mixer_turn(core) == turn:
             if time.monotonic() > deadline:
                 raise LocalProtocolError("the device stands still within a read: stop it first")
             time.sleep(_TURN_LOOK)

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, cast
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import readable
 from inworld_sync.audio._playout_config import (
     SAMPLE_BYTES,
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from inworld_sync._native._core import CData
-    from inworld_sync.audio.mixer import Track
+    from inworld_sync.audio.track import Track
 
 __all__ = ["Playout"]
 
 _RESULTS: Final = {
-    hold.IW_OK: PushResult.ACCEPTED,
-    hold.IW_NO_ROOM: PushResult.FULL,
-    hold.IW_STALE: PushResult.STALE,
+    lib.IW_OK: PushResult.ACCEPTED,
+    lib.IW_NO_ROOM: PushResult.FULL,
+    lib.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
 
@@ -128,9 +128,9 @@ class Playout(Pulled):
             conceal=conceal,
         )
         made = ffi.new("struct iw_playout **")
-        if hold.iw_playout_create(made, config) != hold.IW_OK:
+        if lib.iw_playout_create(made, config) != lib.IW_OK:
             raise MemoryError("no memory for a playout")
-        core = ffi.gc(cast("CData", made[0]), hold.iw_playout_destroy)
+        core = ffi.gc(cast("CData", made[0]), lib.iw_playout_destroy)
         super().__init__("playout", core, SAMPLE_BYTES[output_format] * channels)
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
@@ -141,7 +141,7 @@ class Playout(Pulled):
         self._items = ItemNumbers()
         self._tags: dict[int, object] = {}
         self._last_tag = 0
-        self._cleared = ffi.new("struct iw_playout_cleared[]", hold.IW_PLAYOUT_ITEMS)
+        self._cleared = ffi.new("struct iw_playout_cleared[]", lib.IW_PLAYOUT_ITEMS)
         self._events = ffi.new("struct iw_playout_event[]", _EVENTS)
 
     def __repr__(self) -> str:
@@ -219,55 +219,26 @@ class Playout(Pulled):
             )
         if timestamp is not None and sequence is not None:
             raise LocalProtocolError("a packet has a place by timestamp or by sequence, got both")
-        flags = hold.IW_PLAYOUT_END_OF_ITEM if end else 0
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
+        flags = lib.IW_PLAYOUT_END_OF_ITEM if end else 0
+        now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         with self._control:
             core = self._open()
             number = self._items.number(item)
             if timestamp is not None:
                 place = timestamp & 0xFFFFFFFF
-                status = hold.iw_playout_push_at(core, src, frames, number, place, flags, now_ns)
+                status = lib.iw_playout_push_at(core, src, frames, number, place, flags, now_ns)
             elif sequence is not None:
                 place = sequence & 0xFFFF
-                status = hold.iw_playout_push_sequence(
+                status = lib.iw_playout_push_sequence(
                     core, src, frames, number, place, flags, now_ns
                 )
             else:
-                status = hold.iw_playout_push(core, src, frames, number, flags, now_ns)
-            if end and item is None and status == hold.IW_OK:
+                status = lib.iw_playout_push(core, src, frames, number, flags, now_ns)
+            if end and item is None and status == lib.IW_OK:
                 self._items.end_unnamed()
-        if status == hold.IW_NO_MEMORY:
+        if status == lib.IW_NO_MEMORY:
             raise MemoryError(f"no memory for {frames} frames of sound")
         return _RESULTS[status]
-
-    def push_message(
-        self,
-        room: CData,
-        plan: CData,
-        message: bytes | CData,
-        *,
-        item: Hashable,
-        end: bool,
-        now_ns: int | None,
-        name: bytes | None,
-    ) -> int:
-        """
-        Push the audio of a message; for :meth:`Splitter.split_to`, which owns *room* and *plan*.
-
-        Returns:
-            What ``iw_playout_push_message`` of ``csrc/include/iw_message.h`` does.
-        """
-        now_ns = hold.iw_playout_clock_ns() if now_ns is None else now_ns
-        flags = hold.IW_PLAYOUT_END_OF_ITEM if end else 0
-        named, name_bytes = (ffi.NULL, 0) if name is None else (name, len(name))
-        with self._control:
-            core, number = self._open(), self._items.number(item)
-            pushed = hold.iw_playout_push_message(
-                core, room, plan, message, len(message), number, flags, now_ns, named, name_bytes
-            )
-            if end and item is None and pushed >= 0:
-                self._items.end_unnamed()
-        return pushed
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
         """Say that nothing more of an item will come, so that running out of it is no stall."""
@@ -287,14 +258,14 @@ class Playout(Pulled):
         with self._control:
             core = self._open()
             number, self._last_tag = self._items.number(item), self._last_tag + 1
-            status = hold.iw_playout_mark(core, number, offset_frames, self._last_tag)
-            if status == hold.IW_OK:
+            status = lib.iw_playout_mark(core, number, offset_frames, self._last_tag)
+            if status == lib.IW_OK:
                 self._tags[self._last_tag] = tag
-        if status == hold.IW_STALE:
+        if status == lib.IW_STALE:
             raise LocalProtocolError(f"item {item!r} was cleared: it takes no marks")
-        if status == hold.IW_NO_MEMORY:
+        if status == lib.IW_NO_MEMORY:
             raise MemoryError("no memory for a mark")
-        if status != hold.IW_OK:
+        if status != lib.IW_OK:
             raise LocalProtocolError("too many marks or items wait: play or clear them first")
 
     # ---- out ---------------------------------------------------------------------------------
@@ -323,10 +294,10 @@ class Playout(Pulled):
         Raises:
             LocalProtocolError: Another thread or a device is reading.
         """
-        parts = ffi.new("struct iw_playout_part[]", hold.IW_PLAYOUT_PARTS)
+        parts = ffi.new("struct iw_playout_part[]", lib.IW_PLAYOUT_PARTS)
         self._begin_reading()
         try:
-            count = hold.iw_playout_parts(self._open(), parts, hold.IW_PLAYOUT_PARTS)
+            count = lib.iw_playout_parts(self._open(), parts, lib.IW_PLAYOUT_PARTS)
         finally:
             self._reading.release()
         return [PlayoutPart.from_core(part) for part in structs(parts, count)]
@@ -350,9 +321,7 @@ class Playout(Pulled):
         with self._control:
             core = self._open()
             latency_frames = self._frames(latency_ms)
-            count = hold.iw_playout_clear(
-                core, self._cleared, hold.IW_PLAYOUT_ITEMS, latency_frames
-            )
+            count = lib.iw_playout_clear(core, self._cleared, lib.IW_PLAYOUT_ITEMS, latency_frames)
             self._items.end_unnamed()
             return {
                 self._items.item(cleared.item): Cleared.from_core(cleared, self._sample_rate_hz)
@@ -375,7 +344,7 @@ class Playout(Pulled):
         """
         with self._control:
             until = self._until(latency_ms, track, None)
-            frames = hold.iw_playout_position(self._open(), self._items.known(item), until)
+            frames = lib.iw_playout_position(self._open(), self._items.known(item), until)
         if frames < 0:
             raise LocalProtocolError(f"item {item!r} is unknown: push some of it first")
         return frames * 1000 / self._sample_rate_hz
@@ -399,25 +368,25 @@ class Playout(Pulled):
             until = self._until(latency_ms, track, now_ns)
             count = _EVENTS
             while count == _EVENTS:
-                count = hold.iw_playout_poll(self._open(), self._events, _EVENTS, until)
+                count = lib.iw_playout_poll(self._open(), self._events, _EVENTS, until)
                 found += [self._event(event) for event in structs(self._events, count)]
         return found
 
     def pause(self) -> None:
         """Fade out and stand still; nothing is lost. May be called twice."""
         with self._control:
-            hold.iw_playout_pause(self._open(), 1)
+            lib.iw_playout_pause(self._open(), 1)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
         with self._control:
-            hold.iw_playout_pause(self._open(), 0)
+            lib.iw_playout_pause(self._open(), 0)
 
     def stats(self) -> PlayoutStats:
         """Figures of this moment; two of them may be one read apart."""
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
-            hold.iw_playout_stats(self._open(), stats)
+            lib.iw_playout_stats(self._open(), stats)
         return PlayoutStats.from_core(stats, self._sample_rate_hz)
 
     # ---- inside ------------------------------------------------------------------------------
@@ -426,7 +395,7 @@ class Playout(Pulled):
         """The position up to which the stream is heard."""
         if track is not None:
             return track.position_frames(now_ns)
-        return hold.iw_playout_pulled(self._open()) - self._frames(latency_ms)
+        return lib.iw_playout_pulled(self._open()) - self._frames(latency_ms)
 
     def _frames(self, latency_ms: float) -> int:
         return max(0, round(latency_ms * self._sample_rate_hz / 1000))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from inworld_sync._native import hold
+from inworld_sync._native import lib
 
 if TYPE_CHECKING:
     from inworld_sync._native._core import CData
@@ -78,29 +78,29 @@ class PlayoutPartKind(enum.Enum):
 
 
 _STATES: Final = {
-    hold.IW_PLAYOUT_EMPTY: PlayoutState.EMPTY,
-    hold.IW_PLAYOUT_PREBUFFERING: PlayoutState.PREBUFFERING,
-    hold.IW_PLAYOUT_PLAYING: PlayoutState.PLAYING,
-    hold.IW_PLAYOUT_STALLED: PlayoutState.STALLED,
-    hold.IW_PLAYOUT_DRAINED: PlayoutState.DRAINED,
+    lib.IW_PLAYOUT_EMPTY: PlayoutState.EMPTY,
+    lib.IW_PLAYOUT_PREBUFFERING: PlayoutState.PREBUFFERING,
+    lib.IW_PLAYOUT_PLAYING: PlayoutState.PLAYING,
+    lib.IW_PLAYOUT_STALLED: PlayoutState.STALLED,
+    lib.IW_PLAYOUT_DRAINED: PlayoutState.DRAINED,
 }
 _EVENT_KINDS: Final = {
-    hold.IW_PLAYOUT_ITEM_STARTED: PlayoutEventKind.ITEM_STARTED,
-    hold.IW_PLAYOUT_ITEM_DONE: PlayoutEventKind.ITEM_DONE,
-    hold.IW_PLAYOUT_ITEM_CLEARED: PlayoutEventKind.ITEM_CLEARED,
-    hold.IW_PLAYOUT_MARK: PlayoutEventKind.MARK,
-    hold.IW_PLAYOUT_MARK_CANCELLED: PlayoutEventKind.MARK_CANCELLED,
-    hold.IW_PLAYOUT_STALL: PlayoutEventKind.STALL,
-    hold.IW_PLAYOUT_RESUME: PlayoutEventKind.RESUME,
-    hold.IW_PLAYOUT_DRAIN: PlayoutEventKind.DRAIN,
-    hold.IW_PLAYOUT_SKIP: PlayoutEventKind.SKIP,
+    lib.IW_PLAYOUT_ITEM_STARTED: PlayoutEventKind.ITEM_STARTED,
+    lib.IW_PLAYOUT_ITEM_DONE: PlayoutEventKind.ITEM_DONE,
+    lib.IW_PLAYOUT_ITEM_CLEARED: PlayoutEventKind.ITEM_CLEARED,
+    lib.IW_PLAYOUT_MARK: PlayoutEventKind.MARK,
+    lib.IW_PLAYOUT_MARK_CANCELLED: PlayoutEventKind.MARK_CANCELLED,
+    lib.IW_PLAYOUT_STALL: PlayoutEventKind.STALL,
+    lib.IW_PLAYOUT_RESUME: PlayoutEventKind.RESUME,
+    lib.IW_PLAYOUT_DRAIN: PlayoutEventKind.DRAIN,
+    lib.IW_PLAYOUT_SKIP: PlayoutEventKind.SKIP,
 }
 _PART_KINDS: Final = {
-    hold.IW_PLAYOUT_PLAYED: PlayoutPartKind.PLAYED,
-    hold.IW_PLAYOUT_CONCEALED: PlayoutPartKind.CONCEALED,
-    hold.IW_PLAYOUT_HELD: PlayoutPartKind.HELD,
-    hold.IW_PLAYOUT_IDLE: PlayoutPartKind.IDLE,
-    hold.IW_PLAYOUT_FADED: PlayoutPartKind.FADED,
+    lib.IW_PLAYOUT_PLAYED: PlayoutPartKind.PLAYED,
+    lib.IW_PLAYOUT_CONCEALED: PlayoutPartKind.CONCEALED,
+    lib.IW_PLAYOUT_HELD: PlayoutPartKind.HELD,
+    lib.IW_PLAYOUT_IDLE: PlayoutPartKind.IDLE,
+    lib.IW_PLAYOUT_FADED: PlayoutPartKind.FADED,
 }
 
 

@@ -15,20 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8, as_bytes, new_output
-from inworld_sync.audio.output import OutputBuffer
-from inworld_sync.audio.playout_events import PushResult
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from typing_extensions import Buffer
 
-    from inworld_sync.audio.playout import Playout
-
-__all__ = ["Split", "SplitPush", "Splitter"]
+__all__ = ["Split", "Splitter"]
 
 # A message of 100 ms of 48 kHz PCM is 13 KB; grown for longer ones.
 _FIRST_ROOM_BYTES: Final = 64 * 1024
@@ -36,22 +30,14 @@ _FIRST_ROOM_BYTES: Final = 64 * 1024
 # Bound here, since a look-up in the library costs as much as a short walk.
 _from_buffer: Final = ffi.from_buffer
 _string: Final = ffi.string
-_split_message: Final = hold.iw_split_message
-_split_parts: Final = hold.iw_split_parts
-_OK: Final = hold.IW_OK
-_NO_AUDIO: Final = hold.IW_NO_AUDIO
-_BYTES: Final = hold.IW_SPLIT_BYTES
-_F32: Final = hold.IW_SPLIT_F32
-_BETWEEN: Final = bytes([hold.IW_SPLIT_BETWEEN])
-_NOTHING: Final = bytes([hold.IW_SPLIT_NOTHING])
-
-_NO_MEMORY: Final = hold.IW_NO_MEMORY
-_ACCEPTED: Final = PushResult.ACCEPTED
-_NOT_PUSHED: Final = {
-    hold.IW_NO_AUDIO: None,
-    hold.IW_NO_ROOM: PushResult.FULL,
-    hold.IW_STALE: PushResult.STALE,
-}
+_split_message: Final = lib.iw_split_message
+_split_parts: Final = lib.iw_split_parts
+_OK: Final = lib.IW_OK
+_NO_AUDIO: Final = lib.IW_NO_AUDIO
+_BYTES: Final = lib.IW_SPLIT_BYTES
+_F32: Final = lib.IW_SPLIT_F32
+_BETWEEN: Final = bytes([lib.IW_SPLIT_BETWEEN])
+_NOTHING: Final = bytes([lib.IW_SPLIT_NOTHING])
 
 
 class Split(NamedTuple):
@@ -66,23 +52,6 @@ class Split(NamedTuple):
     """
 
     audio: bytes | None
-    rest: bytes
-    picks: tuple[bytes | None, ...]
-
-
-class SplitPush(NamedTuple):
-    """
-    What a message held whose audio went into a playout.
-
-    Attributes:
-        result: What became of it; None where the message has no audio, or is not of the item.
-        size_bytes: Of the audio as 16-bit samples; 0 where it was not accepted.
-        rest: As of :class:`Split`.
-        picks: As of :class:`Split`.
-    """
-
-    result: PushResult | None
-    size_bytes: int
     rest: bytes
     picks: tuple[bytes | None, ...]
 
@@ -108,15 +77,15 @@ class Splitter:
 
     def __init__(self, audio: str, *picks: str) -> None:
         paths = (audio, *picks)
-        plan = hold.iw_split_plan_create(
+        plan = lib.iw_split_plan_create(
             b"".join(path.encode() + b"\0" for path in paths), len(paths)
         )
         if not plan:
             raise ConfigError(
-                f"a splitter takes up to {hold.IW_SPLIT_MAX_PATHS} paths of up to "
-                f"{hold.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
+                f"a splitter takes up to {lib.IW_SPLIT_MAX_PATHS} paths of up to "
+                f"{lib.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
             )
-        self._plan = ffi.gc(plan, hold.iw_split_plan_destroy)
+        self._plan = ffi.gc(plan, lib.iw_split_plan_destroy)
         self._result = ffi.new("struct iw_split_result *")
         self._grow(_FIRST_ROOM_BYTES)
 
@@ -141,11 +110,9 @@ class Splitter:
             audio = None
         else:
             return None
-        return self._told(audio)
+        return self._split_of(audio)
 
-    def split_into(
-        self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
-    ) -> int | None:
+    def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
         """
         Decode a message's audio straight into a buffer, and nothing else.
 
@@ -161,7 +128,7 @@ class Splitter:
             AudioError: *out* is too small.
         """
         source = message if type(message) is bytes else _from_buffer(U8, message)
-        room = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+        room = _from_buffer(U8, out, True)
         room_bytes = len(room)
         form = _F32 if floats else _BYTES
         status = _split_message(
@@ -170,55 +137,12 @@ class Splitter:
         if status == _OK:
             written: int = self._result.audio_bytes
             return written
-        if status == hold.IW_NO_ROOM:
+        if status == lib.IW_NO_ROOM:
             del room, source  # a traceback would keep both buffers locked
             raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
         return None
 
-    def split_to(
-        self,
-        playout: Playout,
-        message: Buffer,
-        *,
-        item: Hashable = None,
-        name: bytes | None = None,
-        end: bool = False,
-        now_ns: int | None = None,
-    ) -> SplitPush | None:
-        """
-        Decode a message's audio straight into a playout, from where it is played.
-
-        16-bit audio that is PCM without a header. A playout that takes ``f32`` gets floats.
-
-        Args:
-            playout: Mono or as the audio is; nothing of the audio is kept elsewhere.
-            message: JSON text in UTF-8; not kept.
-            item: What the audio belongs to, see :meth:`Playout.push`.
-            name: What the first pick must be; else nothing is pushed. For a connection whose
-                messages are of several items.
-            end: The item ends with this.
-            now_ns: When it arrived; None means now.
-
-        Returns:
-            None as :meth:`split`, and for audio that is no whole frames; nothing was pushed then.
-        """
-        source = message if type(message) is bytes else _from_buffer(U8, message)
-        size_bytes = len(source)
-        if size_bytes > self._longest_bytes:
-            self._grow(size_bytes)
-        pushed = playout.push_message(
-            self._room, self._plan, source, item=item, end=end, now_ns=now_ns, name=name
-        )
-        if pushed >= 0:
-            factor = 2 if playout.input_format == "f32" else 1
-            return _new_split(SplitPush, (_ACCEPTED, pushed // factor, *self._told(None)[1:]))
-        if pushed == _NO_MEMORY:
-            raise MemoryError(f"no memory for the audio of a message of {size_bytes} bytes")
-        if pushed not in _NOT_PUSHED:
-            return None
-        return _new_split(SplitPush, (_NOT_PUSHED[pushed], 0, *self._told(None)[1:]))
-
-    def _told(self, audio: bytes | None) -> Split:
+    def _split_of(self, audio: bytes | None) -> Split:
         """Read what iw_split_parts has written beside the audio."""
         rest, *picks, nothing = _string(self._text).split(_BETWEEN)
         if nothing:
@@ -229,7 +153,7 @@ class Splitter:
         self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
         # Decoded, a message is shorter than itself.
         self._audio = new_output(self._longest_bytes)
-        text_bytes = 2 * self._longest_bytes + 2 * hold.IW_SPLIT_MAX_PATHS
+        text_bytes = 2 * self._longest_bytes + 2 * lib.IW_SPLIT_MAX_PATHS
         self._text = new_output(text_bytes)
         self._room = ffi.new(
             "struct iw_split_room *",

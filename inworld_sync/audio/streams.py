@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import new_output
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
@@ -37,8 +37,8 @@ _NS_PER_MS = 1_000_000
 
 
 def clock_ns() -> int:
-    """The clock of devices' threads, and of :class:`~inworld_sync.audio.mixer.Track`."""
-    return hold.iw_playout_clock_ns()
+    """The clock of devices' threads, and of :class:`~inworld_sync.audio.track.Track`."""
+    return lib.iw_playout_clock_ns()
 
 
 class StreamCallback(NamedTuple):
@@ -67,8 +67,8 @@ class SoundGate:
 
     def __init__(self) -> None:
         made = ffi.new("struct iw_gate **")
-        _check(hold.iw_gate_create(made), "a gate between speaker and microphone")
-        self.pointer = ffi.gc(cast("CData", made[0]), hold.iw_gate_destroy)
+        _check(lib.iw_gate_create(made), "a gate between speaker and microphone")
+        self.pointer = ffi.gc(cast("CData", made[0]), lib.iw_gate_destroy)
 
 
 class SpeakerFeedStats(NamedTuple):
@@ -134,20 +134,20 @@ class SpeakerFeed:
         _, core = mixer.attach()
         self._mixer = mixer
         made = ffi.new("struct iw_speaker **")
-        status = hold.iw_speaker_create(
+        status = lib.iw_speaker_create(
             made, ffi.cast("struct iw_mixer *", core), gate.pointer, config
         )
-        if status != hold.IW_OK:
+        if status != lib.IW_OK:
             mixer.detach()
         _check(status, f"a speaker of {mixer.sample_rate_hz} Hz and {channels!r} channels")
-        self._speaker = ffi.gc(cast("CData", made[0]), hold.iw_speaker_destroy)
+        self._speaker = ffi.gc(cast("CData", made[0]), lib.iw_speaker_destroy)
 
     @property
     def callback(self) -> StreamCallback:
         """What the device calls."""
         return StreamCallback(
-            _address(ffi.addressof(hold, "iw_speaker_callback")),
-            _address(ffi.addressof(hold, "iw_speaker_finished")),
+            _address(ffi.addressof(lib, "iw_speaker_callback")),
+            _address(ffi.addressof(lib, "iw_speaker_finished")),
             _address(self._speaker),
         )
 
@@ -160,14 +160,14 @@ class SpeakerFeed:
         level = ffi.new("struct iw_sound_level *")
         now_ns = clock_ns()
         from_ns = max(now_ns - int(window_ms * _NS_PER_MS), 0)
-        hold.iw_speaker_level(self._speaker, from_ns, now_ns, level)
+        lib.iw_speaker_level(self._speaker, from_ns, now_ns, level)
         return Level(level.samples, level.peak, level.energy)
 
     @property
     def stats(self) -> SpeakerFeedStats:
         """Figures of this moment."""
         stats = ffi.new("struct iw_speaker_stats *")
-        hold.iw_speaker_stats(self._speaker, stats)
+        lib.iw_speaker_stats(self._speaker, stats)
         return SpeakerFeedStats(
             stats.blocks,
             stats.output_frames,
@@ -225,7 +225,7 @@ class MicrophoneRing:
         """
         self._gate = gate
         made = ffi.new("struct iw_microphone **")
-        status = hold.iw_microphone_create(
+        status = lib.iw_microphone_create(
             made,
             capacity_samples,
             channels,
@@ -233,15 +233,15 @@ class MicrophoneRing:
             hangover_ms * _NS_PER_MS,
         )
         _check(status, f"a ring of {capacity_samples!r} samples and {channels!r} channels")
-        self._ring = ffi.gc(cast("CData", made[0]), hold.iw_microphone_destroy)
+        self._ring = ffi.gc(cast("CData", made[0]), lib.iw_microphone_destroy)
         self._lock = threading.Lock()
 
     @property
     def callback(self) -> StreamCallback:
         """What the device calls."""
         return StreamCallback(
-            _address(ffi.addressof(hold, "iw_microphone_callback")),
-            _address(ffi.addressof(hold, "iw_microphone_finished")),
+            _address(ffi.addressof(lib, "iw_microphone_callback")),
+            _address(ffi.addressof(lib, "iw_microphone_finished")),
             _address(self._ring),
         )
 
@@ -249,25 +249,25 @@ class MicrophoneRing:
         """Take up to so many samples of what waits, at once; 16-bit little-endian."""
         out = new_output(samples * _SAMPLE_BYTES)
         with self._lock:
-            taken = hold.iw_microphone_read(self._ring, out, samples)
+            taken = lib.iw_microphone_read(self._ring, out, samples)
         return ffi.buffer(out, taken * _SAMPLE_BYTES)[:]
 
     def level(self, window_ms: float) -> Level:
         """How loud what the device gave in the last *window_ms* is, read or not."""
         level = ffi.new("struct iw_sound_level *")
         from_ns = max(clock_ns() - int(window_ms * _NS_PER_MS), 0)
-        hold.iw_microphone_level(self._ring, from_ns, level)
+        lib.iw_microphone_level(self._ring, from_ns, level)
         return Level(level.samples, level.peak, level.energy)
 
     def mute(self, muted: bool) -> None:
         """Hear silence from the device's next block on, or sound again."""
-        hold.iw_microphone_mute(self._ring, muted)
+        lib.iw_microphone_mute(self._ring, muted)
 
     @property
     def stats(self) -> MicrophoneStats:
         """Figures of this moment."""
         stats = ffi.new("struct iw_microphone_stats *")
-        hold.iw_microphone_stats(self._ring, stats)
+        lib.iw_microphone_stats(self._ring, stats)
         return MicrophoneStats(
             stats.captured_samples,
             stats.waiting_samples,
@@ -278,8 +278,8 @@ class MicrophoneRing:
 
 
 def _check(status: int, made: str) -> None:
-    if status != hold.IW_OK:
-        raise AudioError(f"{made}: {ffi.string(hold.iw_status_text(status)).decode()}")
+    if status != lib.IW_OK:
+        raise AudioError(f"{made}: {ffi.string(lib.iw_status_text(status)).decode()}")
 
 
 def _address(pointer: CData) -> int:

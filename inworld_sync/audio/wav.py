@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeAlias
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import readable
 from inworld_sync.audio.pcm import SampleCarry
 from inworld_sync.errors import AudioError, ClosedError
@@ -74,7 +74,7 @@ def strip_riff(chunk: Buffer) -> memoryview:
     if view[:4].tobytes() != b"RIFF":
         return view
     found = ffi.new("struct iw_wav *")
-    hold.iw_wav_find(found, readable(view), len(view))
+    lib.iw_wav_find(found, readable(view), len(view))
     return view[found.data_offset_bytes :][: found.data_bytes]
 
 
@@ -132,9 +132,9 @@ def read_wav(source: PathLike | BinaryIO) -> Wav:
     """
     data = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else source.read()
     found = ffi.new("struct iw_wav *")
-    status = hold.iw_wav_find(found, data, len(data))
-    if status != hold.IW_OK:
-        reason = ffi.string(hold.iw_status_text(status)).decode()
+    status = lib.iw_wav_find(found, data, len(data))
+    if status != lib.IW_OK:
+        reason = ffi.string(lib.iw_status_text(status)).decode()
         raise AudioError(f"a WAV file was expected, got {len(data)} bytes: {reason}")
     if (found.format, found.sample_bits) != (_PCM, 16) or not found.channels:
         raise AudioError(

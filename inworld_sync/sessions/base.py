@@ -1,19 +1,24 @@
 r"""
-What the sessions of all services share: one socket, its two threads, its one end.
+What the connections of all services share: one socket, two threads, one end.
 
-Threads: a connection has a reader and a writer, both daemons. The reader alone reads the socket
-and changes what the service says about the state; the writer alone writes. User code runs on
-neither. They start when the connection is made, the reader last, and ``close`` joins them.
+Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
+handles the messages of the service. The writer sends what the calling threads could not send at
+once. User code runs on neither. They start when the connection is made, the reader last, and
+``close`` joins them.
 
 Locks, outermost first; a later one is never held while taking an earlier one:
 
-1. the connection's monitor ``_changed``: the protocol's state and every mailbox of its event
-   streams; never held into user code, nor into anything that waits but its own conditions;
-2. the link's own locks (``transport``), of which the lock around TLS is the innermost.
+1. the connection's monitor ``_changed`` guards the state of the protocol and every mailbox of its
+   event streams. While it is held, no user code runs, and nothing waits but its own conditions;
+2. the locks of the link (``transport``), of which the lock around TLS is the innermost.
 
-Back-pressure: a reader with a full mailbox stops reading, until there is room, or until somebody
-waits for something else of the same socket: that wait could else last for ever. So a consumer
-that stops for good costs memory while others go on, and never costs them their events.
+Back-pressure: if a mailbox is full, the reader stops reading until there is room, or until a thread
+waits for something else from the same socket, since that wait could never end otherwise. A consumer
+that stops for good costs memory while others continue; they still get all their events.
+
+Faults: TTS and STT report an error of the whole connection as a message. It is fatal only if the
+service closes the connection right after it. Then it is the error of the connection; otherwise it
+is logged, and the connection continues.
 
 A connection belongs to the process that opened it. In a forked child every call raises.
 """
@@ -34,12 +39,14 @@ from inworld_sync.errors import (
     ConnectionLost,
     InworldError,
     ProtocolError,
+    error_from_status,
 )
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link, LinkStats
+from inworld_sync.wire.faults import ConnectionFault
 
 __all__ = ["Connection"]
 
@@ -56,14 +63,14 @@ class Connection(Generic[M]):
     """
     One open WebSocket of a service.
 
-    A service's class gives :meth:`_parse`, :meth:`_apply`, :meth:`_conclude` and
+    The class of a service implements :meth:`_parse`, :meth:`_apply`, :meth:`_conclude` and
     :meth:`_streams`, and sends with :meth:`_send`.
 
     Args:
-        link: Open, and owned by this object from now on.
-        options: The client's settings.
-        on_closed: Called once, on an arbitrary thread, when both threads have left.
-        monitor: Shared with whatever outlives the connection; None makes one for it alone.
+        link: Open; this object closes it.
+        options: The settings of the client.
+        on_closed: Called once, on an arbitrary thread, when both threads have ended.
+        monitor: Shared with an object that outlives the connection; None makes a new one.
     """
 
     service: ClassVar[str]
@@ -84,13 +91,14 @@ class Connection(Generic[M]):
         self._ended: StreamEnded | None = None
         self._closing = False
         self._failure: InworldError | None = None
+        self._fault: ConnectionFault | None = None
         self._needing = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
     def next_name(cls) -> str:
-        """A name for the next connection, unique in the process."""
+        """Return a name for the next connection, unique in the process."""
         return f"{cls.service}-{next(cls._numbers)}"
 
     def _start(self) -> None:
@@ -123,25 +131,25 @@ class Connection(Generic[M]):
             self._made.add(stream)
         return stream
 
-    # A service's part.
+    # What the class of a service implements.
 
-    def _parse(self, message: memoryview) -> M:
-        """Turn one message into an event; no lock is held."""
+    def _parse(self, message: memoryview) -> M | ConnectionFault:
+        """Read one message; no lock is held."""
         raise NotImplementedError
 
     def _apply(self, event: M) -> None:
-        """Follow an event and give it to its stream; the monitor is held."""
+        """Handle an event and append it to its stream; the monitor is held."""
         raise NotImplementedError
 
     def _after(self, event: M) -> None:
-        """Follow an event once more, on the reader, with no lock held; must not block."""
+        """Handle an event a second time, without a lock; must not block."""
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        """Say what the end of the socket means for this service; the monitor is held."""
+        """Return how the connection ended, in terms of the service; the monitor is held."""
         return ended
 
     def _streams(self) -> list[EventStream[Any]]:
-        """Every stream that is fed by this connection; the monitor is held."""
+        """Return every stream of this connection; the monitor is held."""
         raise NotImplementedError
 
     # The two threads.
@@ -158,6 +166,11 @@ class Connection(Generic[M]):
         try:
             while (message := self._link.receive()) is not None:
                 event = self._parse(message)
+                if isinstance(event, ConnectionFault):
+                    self._keep_fault(event)
+                    continue
+                if self._fault is not None:
+                    self._report_fault(self._fault)
                 with self._changed:
                     self._apply(event)
                     self._changed.notify_all()
@@ -175,17 +188,33 @@ class Connection(Generic[M]):
             self._finish()
         self._settle()
 
+    def _keep_fault(self, fault: ConnectionFault) -> None:
+        # Only the reader uses it, here and when the connection ends.
+        self._fault = fault
+        self._options.logger.debug("%s: the service reported code %d", self.name, fault.code)
+
+    def _report_fault(self, fault: ConnectionFault) -> None:
+        """Log a fault after which the connection continued; one that ends it is raised instead."""
+        self._fault = None
+        self._options.logger.warning(
+            "%s: the service reported code %d: %s", self.name, fault.code, fault.message
+        )
+
     def _must_pause(self) -> bool:
         if self._closing or self._needing or self._link.end is not None:
             return False
         streams = self._streams()
-        return any(stream.is_full for stream in streams) and not any(
-            stream.is_starving for stream in streams
-        )
+        # Runs for every message; a generator expression would cost two calls.
+        for stream in streams:
+            if stream.is_full:
+                break
+        else:
+            return False
+        return not any(stream.is_starving for stream in streams)
 
     @contextmanager
     def _reader_needed(self) -> Iterator[None]:
-        """Keep the reader from pausing while somebody waits for an answer; the monitor is held."""
+        """Keep the reader from pausing while a thread waits for an answer; the monitor is held."""
         self._needing += 1
         self._changed.notify_all()
         try:
@@ -195,12 +224,20 @@ class Connection(Generic[M]):
 
     def _finish(self) -> None:
         end = self._link.end
-        assert end is not None, "the reader leaves when the link is over"
-        ended = StreamEnded(end.by, end.code, end.reason, self._failure or end.error)
+        assert end is not None, "the reader ends only after the link"
+        error = self._failure or end.error
+        if self._fault is not None and end.by != "client":
+            error = error_from_status(
+                self._fault.code,
+                self._fault.message,
+                self._fault.details,
+                request_id=self._link.request_id,
+            )
+        ended = StreamEnded(end.by, end.code, end.reason, error)
         try:
             self._ended = self._conclude(ended)
         except Exception as error:
-            # Whoever waits must learn of the end, whatever is wrong with its meaning.
+            # Threads that wait must wake, even if the end cannot be interpreted.
             self._options.logger.exception("%s: its end was not understood", self._link.name)
             self._ended = attrs.evolve(ended, error=ended.error or _failure_of("reader", error))
         for stream in self._streams():
@@ -208,7 +245,7 @@ class Connection(Generic[M]):
         self._changed.notify_all()
 
     def _settle(self) -> None:
-        """Wait for the writer and free the socket; the reader's last deed."""
+        """Join the writer and close the socket; the last step of the reader thread."""
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
         self._free()
 
@@ -220,14 +257,14 @@ class Connection(Generic[M]):
                 self._on_closed()
             except Exception:
                 self._options.logger.exception(
-                    "%s: a limiter could not take a place back", self._link.name
+                    "%s: the limiter's release() raised", self._link.name
                 )
 
-    # What users of every service see.
+    # For users of every service.
 
     @property
     def name(self) -> str:
-        """Unique in the process; its threads, traces and recordings bear it."""
+        """A name that is unique in the process; threads, traces and observers get it."""
         return self._link.name
 
     @property
@@ -241,7 +278,7 @@ class Connection(Generic[M]):
         return self._link.stats()
 
     def retire(self) -> None:
-        """Begin to close and return at once; for many connections that are then closed in turn."""
+        """Begin to close and return at once, so that many connections can close in parallel."""
         if self._changed.in_child:
             return
         with self._changed:
@@ -250,21 +287,21 @@ class Connection(Generic[M]):
         self._link.close(wait=False)
 
     def abort(self) -> None:
-        """End the connection at once and without a word; for one whose peer does not answer."""
+        """End the connection at once, without a CLOSE frame, if the peer does not answer."""
         if self._changed.in_child:
             return
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._link.abort("given up")
+        self._link.abort("aborted")
 
     def close(self) -> None:
         """
         End the connection, from any thread, in any state; may be called twice.
 
-        What waits to be sent is sent first, then the peer has ``close_timeout`` seconds to answer.
-        After this every stream of the connection has ended and its threads are gone, but for a
-        handler that does not return.
+        Queued messages are sent first, then the service has ``close_timeout`` seconds to answer.
+        After this every stream of the connection has ended and no thread of it is left, except
+        one whose handler does not return.
         """
         if self._changed.in_child:
             return
@@ -281,7 +318,7 @@ class Connection(Generic[M]):
             stream.join(deadline.remaining() or 0.0)
 
     def _send(self, message: str, timeout: float | None = None) -> None:
-        """Queue a message; the monitor must not be held, for this may wait."""
+        """Queue a message; the monitor must not be held, since this may wait."""
         self._link.send(message, timeout=self._options.send_timeout if timeout is None else timeout)
 
     def _require_open(self) -> None:

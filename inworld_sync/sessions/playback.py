@@ -17,7 +17,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
+from typing import Final, Protocol, TypeVar
 
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
@@ -25,9 +25,6 @@ from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.transport.deadline import Deadline
-
-if TYPE_CHECKING:
-    from inworld_sync.devices.playout_sink import PlayoutSink
 
 __all__ = ["Playback"]
 
@@ -56,11 +53,6 @@ _LONGEST_WAIT_SECONDS: Final = 1.0
 class _Stream(Protocol):
     def __iter__(self) -> Iterator[AudioChunk]: ...
     def close(self) -> None: ...
-
-
-@runtime_checkable
-class _Direct(Protocol):
-    def play_into(self, sink: PlayoutSink) -> None: ...
 
 
 class Playback:
@@ -220,14 +212,13 @@ class Playback:
             self._end()
 
     def _move(self) -> None:
-        first = self._has_turn_now() and self._play_directly()
         chunks = iter(self._stream)
         # Taken before the turn comes, so that the sound is there when it does.
         chunk = next(chunks, None)
-        if not first:
-            if not self._wait_for_turn():
-                return
-            self._begin()
+        if not self._wait_for_turn():
+            return
+        self._speaker.drain()
+        self._start_samples = self._speaker.heard_samples
         try:
             while chunk is not None and not self._interrupted:
                 self._add_cues(chunk)
@@ -238,25 +229,6 @@ class Playback:
             # Also when the stream failed: what came of it is heard.
             if not self._interrupted:
                 self._speaker.drain()
-
-    def _play_directly(self) -> bool:
-        """Have the stream put its sound into the speaker's playout; False if it has none."""
-        # Its code costs milliseconds to import, which a client that plays nothing never needs.
-        from inworld_sync.devices.playout_sink import PlayoutSink
-
-        if not (
-            isinstance(self._speaker, PlayoutSink)
-            and isinstance(self._stream, _Direct)
-            and self._speaker.is_idle
-        ):
-            return False
-        self._begin()
-        self._stream.play_into(self._speaker)
-        return True
-
-    def _begin(self) -> None:
-        self._speaker.drain()
-        self._start_samples = self._speaker.heard_samples
 
     def _add_cues(self, chunk: AudioChunk) -> None:
         with self._news:
@@ -289,10 +261,6 @@ class Playback:
     def _has_turn(self) -> bool:
         line = _lines.get(id(self._speaker))
         return line is not None and line[0] is self
-
-    def _has_turn_now(self) -> bool:
-        with _turn:
-            return not self._interrupted and self._has_turn()
 
     def _wait_for_turn(self) -> bool:
         """Wait until all playbacks before this one are over; False when interrupted."""

@@ -48,13 +48,13 @@ from inworld_sync.wire.faults import (
 
 __all__ = [
     "AUDIO_PATH",
-    "CONTEXT_PATH",
     "MAX_CONTEXTS",
     "MAX_TEXT_CHARACTERS",
     "PATH",
     "AudioReceived",
     "ConnectionFault",
     "ContextFault",
+    "ContextMessage",
     "TtsMessage",
     "Unreadable",
     "close_context",
@@ -66,9 +66,6 @@ __all__ = [
 ]
 
 PATH = "/tts/v1/voice:streamBidirectional"
-
-CONTEXT_PATH = "result.contextId"
-"""Where a message names its context, for a reader that must know it before :func:`read`."""
 
 AUDIO_PATH = "result.audioChunk.audioContent"
 """Where a message holds its base64, for a reader that decodes it before :func:`read`."""
@@ -112,7 +109,6 @@ class AudioReceived:
         context_id: The context it belongs to.
         audio: Base64 text, or the bytes that :func:`read` was given; empty for a chunk that brings
             only times.
-        played_bytes: Audio that went where it is played before the message was read.
         usage: None where the service sent none.
         words: Times from the start of the *generation*, in milliseconds; so all below.
         characters: As *words*.
@@ -121,7 +117,6 @@ class AudioReceived:
 
     context_id: str
     audio: str | bytes
-    played_bytes: int = attrs.field(default=0, kw_only=True)
     usage: TtsUsage | None = None
     words: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()
@@ -146,9 +141,8 @@ class Unreadable:
     error: RemoteProtocolError
 
 
-TtsMessage: TypeAlias = (
+ContextMessage: TypeAlias = (
     AudioReceived
-    | ConnectionFault
     | ContextClosed
     | ContextCreated
     | ContextFault
@@ -157,6 +151,8 @@ TtsMessage: TypeAlias = (
     | UnknownEvent
     | Unreadable
 )
+
+TtsMessage: TypeAlias = ContextMessage | ConnectionFault
 
 
 def create(context_id: str, config: ContextConfig) -> str:

@@ -191,7 +191,7 @@ def test_where_audioop_differs() -> None:
 
 @each_law
 def test_large_buffers(law: str) -> None:
-    """Sizes that let the GIL go give the same result."""
+    """Half a megabyte gives the same result."""
     repeat = 6
 
     assert ENCODED[law] * repeat == ENCODE[law](s16(ALL_SAMPLES) * repeat)

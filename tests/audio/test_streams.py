@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.streams import MicrophoneRing, SoundGate, SpeakerFeed
@@ -42,14 +42,14 @@ class Device:
         """Ask for a block that is heard so many seconds from now."""
         self.time.current_time, self.time.output_time = 100.0, 100.0 + ahead_s
         out = ffi.new("uint8_t[]", frames * 2 * self.channels)
-        assert 0 == hold.iw_speaker_callback(ffi.NULL, out, frames, self.time, flags, self.user)
+        assert 0 == lib.iw_speaker_callback(ffi.NULL, out, frames, self.time, flags, self.user)
         return ffi.buffer(out)[:]
 
     def hear(self, pcm: bytes, *, age_s: float = 0.0, flags: int = 0) -> None:
         """Bring a block whose first sample was recorded so many seconds ago."""
         self.time.current_time, self.time.input_time = 100.0, 100.0 - age_s
         frames = len(pcm) // 2 // self.channels
-        assert 0 == hold.iw_microphone_callback(pcm, ffi.NULL, frames, self.time, flags, self.user)
+        assert 0 == lib.iw_microphone_callback(pcm, ffi.NULL, frames, self.time, flags, self.user)
 
 
 class Source:
@@ -76,7 +76,7 @@ def source() -> Source:
 
 def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) -> None:
     out = ffi.new("uint8_t[]", frames * 2)
-    hold.iw_speaker_play(speaker._speaker, out, frames, latency_ns, now_ns)
+    lib.iw_speaker_play(speaker._speaker, out, frames, latency_ns, now_ns)
 
 
 # ---- speaker ---------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_a_device_that_stops_is_noticed(source: Source) -> None:
     """The end of the device's thread reaches whoever asks."""
     speaker = source.feed()
     before = speaker.stats.finished
-    hold.iw_speaker_finished(ffi.cast("void *", speaker.callback.user))
+    lib.iw_speaker_finished(ffi.cast("void *", speaker.callback.user))
 
     assert (before, speaker.stats.finished) == (False, True)
 
@@ -230,7 +230,7 @@ def test_level_of_what_is_heard(source: Source) -> None:
 
     def peak_between(from_ms: int, until_ms: int) -> tuple[int, int]:
         level = ffi.new("struct iw_sound_level *")
-        hold.iw_speaker_level(speaker._speaker, from_ms * MS, until_ms * MS, level)
+        lib.iw_speaker_level(speaker._speaker, from_ms * MS, until_ms * MS, level)
         return level.samples, level.peak
 
     # The ramp rises by 80 in each of the blocks, which sound from 1030 ms on.
@@ -311,7 +311,7 @@ def test_a_device_without_input_is_silent() -> None:
     """A block without sound, which PortAudio allows, is silence."""
     ring = MicrophoneRing(8)
     user = ffi.cast("void *", ring.callback.user)
-    hold.iw_microphone_callback(ffi.NULL, ffi.NULL, 2, ffi.NULL, 0, user)
+    lib.iw_microphone_callback(ffi.NULL, ffi.NULL, 2, ffi.NULL, 0, user)
 
     assert bytes(4) == ring.read(8)
 
@@ -335,7 +335,7 @@ def test_hears_again_after_the_speaker(source: Source) -> None:
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)
-    now_ns = hold.iw_playout_clock_ns()
+    now_ns = lib.iw_playout_clock_ns()
     play_at(speaker, 800, now_ns=now_ns - 5000 * MS, latency_ns=0)
     play_at(speaker, 800, now_ns=now_ns + 5000 * MS, latency_ns=0)
     microphone = Device(ring)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from inworld_sync import AudioSink, PlayoutSink
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
-from inworld_sync.audio.split import Splitter
 from inworld_sync.audio.streams import clock_ns
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, DeadlineExceeded
 
@@ -129,6 +126,71 @@ def test_heard_by_a_mixers_track() -> None:
     assert not sink.is_idle
 
 
+def test_heard_after_the_latency(playout: Playout) -> None:
+    """A sample is heard when the latency's worth of output was read after it, in silence too."""
+    sink = PlayoutSink(playout, latency_ms=30)
+    sink.write(counting(0, 1600))
+    sink.end()
+    heard_ms = []
+    for _ in range(14):
+        read(playout, 10)
+        heard_ms.append(sink.heard_samples // PER_MS)
+
+    assert heard_ms == [0, 0, 0, *range(10, 110, 10), 100]
+    assert sink.is_idle
+    assert sink.clear() == 1600
+
+
+def test_a_clear_takes_the_latency_back(playout: Playout) -> None:
+    """The reader drops what it has not played yet, of several utterances too."""
+    sink = PlayoutSink(playout, latency_ms=30)
+    for _ in range(2):
+        sink.write(counting(0, 1600))
+        sink.end()
+    read(playout, 110)
+    heard = sink.clear()
+
+    assert heard == sink.heard_samples == 80 * PER_MS
+    assert sink.is_idle
+
+
+def test_latency_of_a_track() -> None:
+    """A mixer's track knows the latency, and no latency is negative."""
+    playout = Playout(RATE_HZ, output_format="f32")
+    track = Mixer(RATE_HZ).add(playout)
+    with pytest.raises(ConfigError, match="leave out latency_ms=10"):
+        PlayoutSink(playout, track=track, latency_ms=10)
+    with pytest.raises(ConfigError, match="latency_ms must be at least 0, got -1"):
+        PlayoutSink(playout, latency_ms=-1)
+
+
+def test_many_utterances(playout: Playout) -> None:
+    """The count is right after more utterances than a playout remembers."""
+    sink = PlayoutSink(playout)
+    for _ in range(1500):
+        sink.write(counting(0, 10))
+        sink.end()
+        playout.read(bytearray(2 * 10))
+
+    assert sink.heard_samples == 15_000
+
+
+def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
+    """What was known to be heard stays; clearing and closing raise nothing."""
+    sink = PlayoutSink(playout)
+    sink.write(counting(0, 3200))
+    read(playout, 20)
+    assert sink.heard_samples == 20 * PER_MS
+    playout.close()
+
+    assert sink.clear() == sink.heard_samples == 20 * PER_MS
+    assert sink.is_idle
+    sink.drain()
+    with pytest.raises(ClosedError, match="playout is closed"):
+        sink.write(counting(0, 10))
+    sink.close()
+
+
 def test_closing(playout: Playout) -> None:
     """It takes nothing more, and the playout goes on without it."""
     with PlayoutSink(playout) as sink:
@@ -137,7 +199,7 @@ def test_closing(playout: Playout) -> None:
     sink.close()
 
     assert sink.heard_samples == sink.clear() == 25 * PER_MS
-    for call in (lambda: sink.write(b""), sink.drain, sink.end, sink.begin):
+    for call in (lambda: sink.write(b""), sink.drain, sink.end):
         with pytest.raises(ClosedError, match="PlayoutSink is closed"):
             call()
     assert playout.push(counting(0, 10), item="mine")
@@ -154,54 +216,3 @@ def test_playouts_that_do_not_fit(settings: dict[str, object]) -> None:
     """A sink is 16-bit mono."""
     with pytest.raises(ConfigError, match="1 channel and take s16"):
         PlayoutSink(Playout(RATE_HZ, **settings))
-
-
-# ---- messages --------------------------------------------------------------------------------
-
-
-def message(pcm: bytes, name: str = "mine") -> bytes:
-    """A message with so much audio."""
-    return json.dumps({"id": name, "audio": base64.b64encode(pcm).decode()}).encode()
-
-
-@pytest.fixture
-def splitter() -> Splitter:
-    return Splitter("audio", "id")
-
-
-def test_messages_and_writes_make_one_utterance(playout: Playout, splitter: Splitter) -> None:
-    """What comes by messages and what is written after it is heard in one."""
-    sink = PlayoutSink(playout)
-    utterance = sink.begin()
-    for start in (0, 160, 320):
-        found = sink.push_message(utterance, splitter, message(counting(start, 160)), b"mine")
-        assert found is not None
-        assert found.result
-    sink.write(counting(480, 160))
-    sink.end()
-    out = read(playout, 60)
-
-    assert counting(0, 640) in out
-    assert sink.heard_samples == 640
-
-
-def test_messages_of_others(playout: Playout, splitter: Splitter) -> None:
-    """A message of another name is not taken."""
-    sink = PlayoutSink(playout)
-    found = sink.push_message(sink.begin(), splitter, message(bytes(320), "other"), b"mine")
-
-    assert found is not None
-    assert found.result is None
-    assert sink.is_idle
-
-
-def test_messages_that_come_late(playout: Playout, splitter: Splitter) -> None:
-    """After a clear, an end or another beginning, an utterance takes no more messages."""
-    sink = PlayoutSink(playout)
-    for over in (sink.clear, sink.end, sink.begin, sink.close):
-        utterance = sink.begin()
-        assert sink.push_message(utterance, splitter, message(bytes(320)), b"mine")
-        over()
-
-        assert sink.push_message(utterance, splitter, message(bytes(320)), b"mine") is None
-    assert playout.stats().received_frames == 4 * 160

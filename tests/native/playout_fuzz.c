@@ -29,10 +29,8 @@ struct run {
     uint16_t sequence;
     int64_t position; /* of `item`, as it was asked last */
     uint64_t tag;     /* of the newest mark */
-    uint64_t told;    /* marks that were reported or cancelled */
+    uint64_t emitted; /* marks that were reported or cancelled */
     uint64_t pulled;  /* frames */
-    bool reserved;
-    size_t reserved_frames;
 };
 
 /* Speech, silence, noise, and what no sound should be. */
@@ -106,36 +104,6 @@ static void push(struct run *run)
     }
 }
 
-static void push_in_place(struct run *run)
-{
-    size_t frames = size_below(&run->source, PUSH_MOST);
-    uint32_t flags = below(&run->source, 12) == 0 ? IW_PLAYOUT_END_OF_ITEM : 0;
-    enum iw_status status;
-    uint8_t *space;
-
-    if (!run->reserved || below(&run->source, 8) == 0) {
-        doing = "reserve";
-        require(iw_playout_reserve(run->playout, &space, frames) == IW_OK, "no memory");
-        fill(run, space, frames * run->config.channels);
-        run->reserved = true;
-        run->reserved_frames = frames;
-        return;
-    }
-    doing = "commit";
-    frames = (size_t)below(&run->source, run->reserved_frames + 1);
-    require(iw_playout_commit(run->playout, run->reserved_frames + 1, run->item, flags,
-                              run->now_ns) == IW_BAD_ARGUMENT,
-            "more than was reserved");
-    status = iw_playout_commit(run->playout, frames, run->item, flags, run->now_ns);
-    require(is_push_result(status), "an unknown result");
-    if (status == IW_OK && (frames > 0 || flags)) {
-        run->reserved = false;
-        require(iw_playout_commit(run->playout, 0, run->item, 0, run->now_ns) ==
-                    IW_BAD_ARGUMENT,
-                "a second commit");
-    }
-}
-
 static void check_output(const struct run *run, const uint8_t *out, size_t frames)
 {
     if (run->config.output_format != IW_PLAYOUT_F32)
@@ -186,10 +154,10 @@ static void take_events(struct run *run)
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
                 "an unknown event");
-        run->told +=
+        run->emitted +=
             events[i].type == IW_PLAYOUT_MARK || events[i].type == IW_PLAYOUT_MARK_CANCELLED;
     }
-    require(run->told <= run->tag, "a mark was told twice");
+    require(run->emitted <= run->tag, "a mark was emitted twice");
     free(events);
 }
 
@@ -259,9 +227,7 @@ static void call(struct run *run)
     case 3: mark(run); break;
     case 4:
     case 5: take_events(run); break;
-    case 6:
-    case 7: push_in_place(run); break;
-    case 8: ask(run); break;
+    case 6: ask(run); break;
     default:
         if (below(&run->source, 2))
             push(run);

@@ -40,7 +40,7 @@ def runtime_of(sanitizers: str) -> str:
 
 
 def build(place: Path, sanitizers: str) -> None:
-    """Copy the sources to a place and compile both modules there."""
+    """Copy the sources to a place and compile the core there."""
     leftovers = shutil.ignore_patterns("*.so", "__pycache__")
     for name in COPIED:
         if (ROOT / name).is_dir():
@@ -59,7 +59,7 @@ def build(place: Path, sanitizers: str) -> None:
 
 
 def test(place: Path, sanitizers: str, arguments: list[str]) -> int:
-    """Run the tests against the sanitized modules and return pytest's exit code."""
+    """Run the tests against the sanitized core and return pytest's exit code."""
     environment = {
         **os.environ,
         "LD_PRELOAD": runtime_of(sanitizers),

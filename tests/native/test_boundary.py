@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inworld_sync import _native
-from inworld_sync._native import _hold, _release
+from inworld_sync._native import _core
 
 STUB = Path(_native.__file__).with_name("_core.pyi")
 
@@ -25,10 +25,9 @@ def members_of(class_name: str) -> set[str]:
     raise AssertionError(f"{STUB.name} has no class {class_name}")
 
 
-@pytest.mark.parametrize("module", [_hold, _release], ids=["hold", "release"])
-def test_stub_names_every_function(module: object) -> None:
-    """The stub declares what the compiled modules hold, no more and no less."""
-    assert set(dir(module.lib)) == members_of("Lib")
+def test_stub_names_every_function() -> None:
+    """The stub declares what the compiled module holds, no more and no less."""
+    assert set(dir(_core.lib)) == members_of("Lib")
 
 
 def test_stub_names_of_ffi_exist() -> None:
@@ -45,9 +44,9 @@ def test_abi_mismatch(found: int) -> None:
 
 def test_every_status_has_words() -> None:
     """Each result of the header has its own words."""
-    statuses = [name for name in dir(_native.hold) if name.startswith("IW_") and is_status(name)]
+    statuses = [name for name in dir(_native.lib) if name.startswith("IW_") and is_status(name)]
     words = {
-        _native.ffi.string(_native.hold.iw_status_text(getattr(_native.hold, name)))
+        _native.ffi.string(_native.lib.iw_status_text(getattr(_native.lib, name)))
         for name in statuses
     }
 
@@ -62,6 +61,6 @@ def is_status(name: str) -> bool:
 @pytest.mark.parametrize("number", [1, -999, 2**31 - 1, -(2**31)])
 def test_unknown_status_has_words(number: int) -> None:
     """A number that is no result has words too."""
-    text = _native.ffi.string(_native.hold.iw_status_text(number))
+    text = _native.ffi.string(_native.lib.iw_status_text(number))
 
     assert text == b"an unknown status"

@@ -16,7 +16,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the guard pages are made with mprotect", allow_module_level=True)
 
-from inworld_sync._native import ffi, hold
+from inworld_sync._native import ffi, lib
 
 from support.guarded import GuardedBytes
 
@@ -42,26 +42,26 @@ def target() -> Iterator[GuardedBytes]:
 
 
 def gain(dst: object, src: object, samples: int) -> None:
-    hold.iw_pcm_gain_s16(dst, src, samples, 0.7)
+    lib.iw_pcm_gain_s16(dst, src, samples, 0.7)
 
 
 def mix(dst: object, src: object, samples: int) -> None:
-    hold.iw_pcm_mix_s16(dst, src, src, samples)
+    lib.iw_pcm_mix_s16(dst, src, src, samples)
 
 
 def mask(dst: object, src: object, size: int) -> None:
-    hold.iw_ws_mask(dst, src, size, b"\x12\x34\x56\x78", 3)
+    lib.iw_ws_mask(dst, src, size, b"\x12\x34\x56\x78", 3)
 
 
 # (function, bytes of a sample in the input, in the output)
 SAMPLE_KERNELS = [
-    (hold.iw_g711_decode_ulaw, 1, 2),
-    (hold.iw_g711_decode_alaw, 1, 2),
-    (hold.iw_g711_encode_ulaw, 2, 1),
-    (hold.iw_g711_encode_alaw, 2, 1),
-    (hold.iw_pcm_f32_from_s16, 2, 4),
-    (hold.iw_pcm_s16_from_f32, 4, 2),
-    (hold.iw_pcm_swap_s16, 2, 2),
+    (lib.iw_g711_decode_ulaw, 1, 2),
+    (lib.iw_g711_decode_alaw, 1, 2),
+    (lib.iw_g711_encode_ulaw, 2, 1),
+    (lib.iw_g711_encode_alaw, 2, 1),
+    (lib.iw_pcm_f32_from_s16, 2, 4),
+    (lib.iw_pcm_s16_from_f32, 4, 2),
+    (lib.iw_pcm_swap_s16, 2, 2),
     (gain, 2, 2),
     (mix, 2, 2),
     (mask, 1, 1),
@@ -91,7 +91,7 @@ def test_sample_kernels(
 
 
 @every_level
-@pytest.mark.parametrize("function", [hold.iw_pcm_peak_s16, hold.iw_pcm_energy_s16])
+@pytest.mark.parametrize("function", [lib.iw_pcm_peak_s16, lib.iw_pcm_energy_s16])
 def test_meters(source: GuardedBytes, function: Callable[..., int]) -> None:
     """A meter reads its samples and nothing else."""
     for samples in SIZES:
@@ -112,7 +112,7 @@ def test_base64_encode(source: GuardedBytes, target: GuardedBytes) -> None:
         starts = source.at_start(), target.at_start()
         for src, dst in (ends, starts):
             ffi.memmove(src, plain, size)
-            assert room == hold.iw_base64_encode(dst, room, src, size)
+            assert room == lib.iw_base64_encode(dst, room, src, size)
 
 
 @every_level
@@ -121,12 +121,12 @@ def test_base64_decode(source: GuardedBytes, target: GuardedBytes) -> None:
     for size in SIZES:
         plain = random.Random(size).randbytes(size)
         text = ffi.new("uint8_t[]", (size + 2) // 3 * 4)
-        hold.iw_base64_encode(text, len(text), plain, size)
+        lib.iw_base64_encode(text, len(text), plain, size)
         ends = source.at_end(len(text)), target.at_end(size)
         starts = source.at_start(), target.at_start()
         for src, dst in (ends, starts):
             ffi.memmove(src, text, len(text))
-            assert size == hold.iw_base64_decode(dst, size, src, len(text))
+            assert size == lib.iw_base64_decode(dst, size, src, len(text))
             assert plain == ffi.buffer(dst, size)[:]
 
 
@@ -139,8 +139,8 @@ def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes)
         src, dst = source.at_end(size), target.at_end(size // 4 * 3)
         ffi.memmove(src, b"A" * size, size)
         src[place] = ord("!")
-        assert hold.iw_base64_decode(dst, size // 4 * 3, src, size) == hold.IW_BAD_CHARACTER
-        assert hold.iw_base64_fault(position, src, size) == hold.IW_BAD_CHARACTER
+        assert lib.iw_base64_decode(dst, size // 4 * 3, src, size) == lib.IW_BAD_CHARACTER
+        assert lib.iw_base64_fault(position, src, size) == lib.IW_BAD_CHARACTER
         assert place == position[0]
 
 
@@ -159,5 +159,5 @@ def test_wav_find(source: GuardedBytes) -> None:
         data = whole[: generator.randrange(len(whole) + 1)]
         src = source.at_end(len(data))
         ffi.memmove(src, data, len(data))
-        hold.iw_wav_find(found, src, len(data))
+        lib.iw_wav_find(found, src, len(data))
         assert found.data_offset_bytes + found.data_bytes <= len(data)

@@ -34,7 +34,7 @@ def work(seed: int, stop: Event) -> int:
 
 
 def test_threads_and_changing_levels() -> None:
-    """Eight threads get right results from both builds while the level is forced to and fro."""
+    """Eight threads get right results while the level is forced to and fro."""
     stop = Event()
     with ThreadPoolExecutor(8, thread_name_prefix="test") as pool:
         running = [pool.submit(work, seed, stop) for seed in range(8)]

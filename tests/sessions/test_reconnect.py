@@ -21,16 +21,15 @@ from inworld_sync import (
 from inworld_sync.sessions import reconnect
 from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy, is_transient
 
+from support.clock import Clock
 
-class Clock:
-    """A monotonic clock that moves while a test waits, and only then."""
+
+class WaitingClock(Clock):
+    """A clock that moves while the policy waits, and only then."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.waits: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
 
     def wait(self, seconds: float) -> bool:
         self.waits.append(seconds)
@@ -39,8 +38,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> WaitingClock:
+    clock = WaitingClock()
     monkeypatch.setattr(reconnect, "time", clock)
     return clock
 
@@ -122,7 +121,7 @@ def test_check(error: InworldError, is_transient: bool) -> None:
         assert "in 0 attempts (max_reconnects=0): x" in str(caught.value)
 
 
-def test_reconnect(clock: Clock) -> None:
+def test_reconnect(clock: WaitingClock) -> None:
     """Attempts are made until one succeeds; the delays grow."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
     opened = policy.reconnect(ConnectionLost("lost"), clock.wait, failing(2))
@@ -132,7 +131,7 @@ def test_reconnect(clock: Clock) -> None:
     assert sorted(clock.waits) == clock.waits
 
 
-def test_attempts_add_up(clock: Clock) -> None:
+def test_attempts_add_up(clock: WaitingClock) -> None:
     """Attempts in a row are counted over several losses until a reset."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(1))
@@ -147,7 +146,7 @@ def test_attempts_add_up(clock: Clock) -> None:
         policy.reconnect(ConnectionLost("lost"), clock.wait, failing(4))
 
 
-def test_timeout(clock: Clock) -> None:
+def test_timeout(clock: WaitingClock) -> None:
     """Attempts end when the timeout has passed since the loss; each gets the time that is left."""
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     lefts: list[float | None] = []
@@ -165,7 +164,7 @@ def test_timeout(clock: Clock) -> None:
     assert pytest.approx(8.0) == sum(clock.waits)
 
 
-def test_timeout_over_several_losses(clock: Clock) -> None:
+def test_timeout_over_several_losses(clock: WaitingClock) -> None:
     """The timeout runs on from the first loss until a reset."""
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
@@ -184,7 +183,7 @@ def test_not_wanted() -> None:
     assert policy.reconnect(ConnectionLost("lost"), lambda _: False, failing(0)) is None
 
 
-def test_error_of_an_attempt(clock: Clock) -> None:
+def test_error_of_an_attempt(clock: WaitingClock) -> None:
     """An attempt that fails for good ends the series with its error."""
 
     def refuse(timeout: float | None) -> str:

@@ -11,13 +11,12 @@ delays it. What the service says is followed on the reader, with the monitor hel
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar, overload
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, get_args
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError, LocalProtocolError
-from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.tts import FlushCompleted, TtsUsage
-from inworld_sync.sessions.event_stream import Subscription
+from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.tts.core import ContextCore, ContextEvent, silent
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
@@ -28,15 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TtsContext"]
 
-F = TypeVar("F", bound=Callable[..., object])
-K = TypeVar("K")
-
 # The service speaks by itself once it holds its default threshold of 1000 characters, which would
 # bring one more FlushCompleted than say() asked for.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 
 
-class TtsContext:
+class TtsContext(EventSource[ContextEvent]):
     """
     One voice speaking on a connection: text goes in, events with audio come out.
 
@@ -51,11 +47,14 @@ class TtsContext:
         config: What was asked for.
     """
 
+    _description = "a TTS context"
+    _event_classes = get_args(ContextEvent)
+
     def __init__(self, core: ContextCore) -> None:
+        super().__init__(core.stream)
         self.id = core.id
         self.config = core.config
         self._core = core
-        self._stream = core.stream
         self._order = threading.Lock()
         self._reading = threading.Lock()
         self._held = ""
@@ -195,21 +194,11 @@ class TtsContext:
 
     # Listening.
 
-    def __iter__(self) -> Iterator[ContextEvent]:
-        return self.events()
+    def _iterate(self, timeout: float | None) -> Iterator[ContextEvent]:
+        return self._count_taken(self._stream.events(timeout))
 
-    def events(self, timeout: float | None = None) -> Iterator[ContextEvent]:
-        """
-        Iterate over the context's events until it is closed and all its audio has come.
-
-        Args:
-            timeout: The most seconds to wait for each event; None waits for ever.
-
-        Raises:
-            DeadlineExceeded: No event came in time; iterating again goes on where it stopped.
-            InworldError: The context ended before its work was done.
-        """
-        for event in self._stream.events(timeout):
+    def _count_taken(self, events: Iterator[ContextEvent]) -> Iterator[ContextEvent]:
+        for event in events:
             yield self._took(event) if isinstance(event, AudioChunk) else event
 
     def audio(self, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
@@ -217,45 +206,6 @@ class TtsContext:
         for event in self.events(timeout):
             if isinstance(event, AudioChunk):
                 yield event
-
-    @overload
-    def on(self, kind: type[K], handler: Callable[[K], object]) -> Callable[[K], object]: ...
-    @overload
-    def on(self, kind: str, handler: F) -> F: ...
-    def on(self, kind: type | str, handler: Callable[..., object]) -> Callable[..., object]:
-        """
-        Call *handler* with every event of a class, or of a name such as ``audioChunk``.
-
-        Handlers run one after the other, in the order of the events, on a thread of the context,
-        or inside :meth:`poll` where the client was made so. One that raises is logged once and
-        counted. ``on(StreamEnded, ...)`` is called last, exactly once.
-
-        Raises:
-            ConfigError: *kind* is neither a class nor a name, or *handler* cannot be called.
-        """
-        return self._stream.on(kind, handler)
-
-    def subscribe(self, maxsize: int | None = None) -> Subscription[ContextEvent]:
-        """
-        Open a queue of events of its own, which is iterated over or asked by ``get``.
-
-        Args:
-            maxsize: Events that may wait before the connection stops reading; None bounds only
-                their bytes.
-        """
-        return self._stream.subscribe(maxsize)
-
-    def poll(self, budget_ms: float = 2.0) -> int:
-        """
-        Run handlers for events that wait, on this thread; for ``Inworld(dispatch="poll")``.
-
-        Args:
-            budget_ms: No further event is started after this many milliseconds.
-
-        Returns:
-            How many events were handled.
-        """
-        return self._stream.poll(budget_ms)
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
         """
@@ -310,24 +260,9 @@ class TtsContext:
     # State.
 
     @property
-    def ended(self) -> StreamEnded | None:
-        """How the context ended, None while it lives."""
-        return self._stream.ended
-
-    @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far, summed over the context."""
         return self._core.usage
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What has come and was not taken yet."""
-        return self._stream.waiting_bytes
-
-    @property
-    def handler_errors(self) -> int:
-        """How often a handler raised."""
-        return self._stream.handler_errors
 
     def __enter__(self) -> TtsContext:
         return self

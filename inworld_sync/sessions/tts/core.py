@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from inworld_sync.errors import ClosedError, InworldError, ServiceError, error_from_status
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.tts import (
-    AudioEncoding,
     ContextClosed,
     ContextConfig,
     ContextCreated,
@@ -24,13 +23,12 @@ from inworld_sync.models.tts import (
     TtsUsage,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.tts.speech import Assembler, AudioChunk
+from inworld_sync.sessions.tts.assembler import Assembler
+from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import Contexts
 
 if TYPE_CHECKING:
-    from inworld_sync.audio.split import SplitPush, Splitter
-    from inworld_sync.devices.playout_sink import PlayoutSink
     from inworld_sync.sessions.tts.line import TtsLine
 
 __all__ = ["ContextCore", "ContextEvent", "silent"]
@@ -79,8 +77,6 @@ class ContextCore:
         self._assembler = Assembler(context_id, config.audio)
         self._active_at = time.monotonic()
         self._sent_characters = 0
-        self._sink: PlayoutSink | None = None
-        self._utterance: object = None
 
     @property
     def was_interrupted(self) -> bool:
@@ -109,17 +105,6 @@ class ContextCore:
             self.stream.raise_end()
             raise ClosedError(f"context {self.id!r} has ended, create another")
         self._line.command(make, timeout)
-
-    def play_into(self, sink: PlayoutSink) -> None:
-        """
-        Have the audio go straight into a playout, as long as there is room and it is plain PCM.
-
-        What goes there is not in the events, which then bring the times alone. What does not, from
-        the first of it on, comes in events as usual. Called before the first text.
-        """
-        if self.config.audio.encoding is AudioEncoding.PCM:
-            self._sink, self._utterance = sink, sink.begin()
-            self._line.set_playing(self, True)
 
     def close(self) -> None:
         """Have the service speak the rest and end it."""
@@ -165,17 +150,6 @@ class ContextCore:
         # The service need not count every character, so its count alone must not hold text back.
         return time.monotonic() - self._active_at > _QUIET_SECONDS
 
-    # The line's side, on its reader.
-
-    def play(self, splitter: Splitter, message: memoryview) -> SplitPush | None:
-        """Put one message's audio into the playout; None where it did not go there."""
-        assert self._sink is not None
-        found = self._sink.push_message(self._utterance, splitter, message, self.id.encode())
-        if found is None or (found.result is not None and not found.result):
-            # From here on all is to come the other way, or it would come in another order.
-            self._line.set_playing(self, False)
-        return found
-
     # The line's side; its monitor is held.
 
     def end_interrupted(self) -> None:
@@ -183,7 +157,7 @@ class ContextCore:
         self.stream.end(_INTERRUPTED)
         self.stream.discard()
 
-    def follow(self, message: tts.TtsMessage, *, was_closing: bool) -> None:
+    def follow(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
         """
         Follow one message about this context.
 

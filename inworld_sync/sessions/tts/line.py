@@ -18,7 +18,6 @@ from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
     InworldError,
-    error_from_status,
     fresh,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
@@ -38,11 +37,8 @@ __all__ = ["TtsLine"]
 # For what no message announces, such as that none came for a while.
 _LOOK_AGAIN_SECONDS = 0.25
 
-# Of a message, within which its context is named; else it is taken the usual way.
-_HEAD_BYTES = 256
 
-
-class TtsLine(Connection[tts.TtsMessage]):
+class TtsLine(Connection[tts.ContextMessage]):
     """
     One socket with up to five contexts.
 
@@ -70,12 +66,7 @@ class TtsLine(Connection[tts.TtsMessage]):
         self._created = 0
         self._contexts = Contexts()
         self._living: dict[str, ContextCore] = {}
-        self._fault: tts.ConnectionFault | None = None
-        self._survived: tts.ConnectionFault | None = None
         self._splitter = Splitter(tts.AUDIO_PATH)
-        # Of contexts whose audio goes straight into a playout; replaced, not changed.
-        self._playing: tuple[ContextCore, ...] = ()
-        self._playing_splitter = Splitter(tts.AUDIO_PATH, tts.CONTEXT_PATH)
 
     @classmethod
     def open(
@@ -239,18 +230,11 @@ class TtsLine(Connection[tts.TtsMessage]):
         if self._changed.in_child:
             return
         with self._changed:
-            self.set_playing(context, False)
             self._living.pop(context.id, None)
             context.end_interrupted()
             message = self._contexts.close(context.id)
         if message is not None:
             self._send_close(message)
-
-    def set_playing(self, context: ContextCore, playing: bool) -> None:
-        """Have a context's audio go straight into its playout, or not any more."""
-        with self._changed:
-            others = tuple(one for one in self._playing if one is not context)
-            self._playing = (*others, context) if playing else others
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait for a state of a context, which time may bring, or for the connection's end."""
@@ -267,37 +251,13 @@ class TtsLine(Connection[tts.TtsMessage]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> tts.TtsMessage:
-        return self._parse_played(message) or self._parse_kept(message)
-
-    def _parse_played(self, message: memoryview) -> tts.TtsMessage | None:
-        """Have the audio go where it is played; None where it is not to, or cannot."""
-        if not self._playing:
-            return None
-        head = bytes(message[:_HEAD_BYTES])
-        for context in self._playing:
-            if context.id.encode() in head:
-                found = context.play(self._playing_splitter, message)
-                if found is None or not found.result:
-                    return None
-                event = tts.read(found.rest, b"")
-                if isinstance(event, tts.AudioReceived):
-                    return attrs.evolve(event, played_bytes=found.size_bytes)
-                return event
-        return None
-
-    def _parse_kept(self, message: memoryview) -> tts.TtsMessage:
         split = self._splitter.split(message)
         # What it leaves, or finds no audio in, is read whole.
         if split is None or split.audio is None:
             return tts.read(message)
         return tts.read(split.rest, split.audio)
 
-    def _apply(self, event: tts.TtsMessage) -> None:
-        if isinstance(event, tts.ConnectionFault):
-            # Fatal only if the service closes right after it, which _conclude will see.
-            self._fault = event
-            return
-        self._survived, self._fault = self._fault, None
+    def _apply(self, event: tts.ContextMessage) -> None:
         context_id = _context_id(event)
         was_closing = self._contexts.state(context_id) is ContextState.CLOSING
         self._contexts.note(event)
@@ -307,37 +267,26 @@ class TtsLine(Connection[tts.TtsMessage]):
             return
         context.follow(event, was_closing=was_closing)
         if context.stream.ended is not None:
-            self.set_playing(context, False)
             del self._living[context_id]
             # The service still holds a context whose text it refused.
             if (message := self._contexts.close(context_id)) is not None:
                 self._send_close(message)
 
-    def _after(self, event: tts.TtsMessage) -> None:
-        log, name = self._options.logger, self._link.name
-        if isinstance(event, tts.ConnectionFault):
-            log.debug("%s: the service reports code %d", name, event.code)
-            return
-        if (fault := self._survived) is not None:
-            # One that ends the connection is raised, and needs no line of its own.
-            log.warning("%s: the service reports code %d: %s", name, fault.code, fault.message)
+    def _after(self, event: tts.ContextMessage) -> None:
         if not _context_id(event):
-            log.debug("%s: a message of no context: %s", name, type(event).__name__)
+            self._options.logger.debug(
+                "%s: a message of no context: %s", self.name, type(event).__name__
+            )
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        error = ended.error
-        if self._fault is not None and ended.by != "client":
-            error = error_from_status(
-                self._fault.code,
-                self._fault.message,
-                self._fault.details,
-                request_id=self._link.request_id,
-            )
-        elif error is None and ended.by == "client" and self._living:
+        if ended.error is not None or not self._living:
+            return ended
+        error: InworldError
+        if ended.by == "client":
             error = ClosedError("the connection was closed while the context was open")
-        elif error is None and self._living:
+        else:
             error = ConnectionLost(
                 f"the {ended.by} closed the connection with {len(self._living)} contexts open "
                 f"(code {ended.code} {ended.reason!r})",
@@ -350,9 +299,8 @@ class TtsLine(Connection[tts.TtsMessage]):
         return [context.stream for context in self._living.values()]
 
 
-def _context_id(event: tts.TtsMessage) -> str:
+def _context_id(event: tts.ContextMessage) -> str:
     if isinstance(event, UnknownEvent):
         result = event.raw.get("result")
         return str(result.get("contextId", "")) if isinstance(result, dict) else ""
-    assert not isinstance(event, tts.ConnectionFault)
     return event.context_id

@@ -1,7 +1,7 @@
 r"""
 Text to speech for whole utterances: what ``iw.tts`` offers above single connections.
 
-Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``feeding.py``),
+Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``text_feed.py``),
 so that the audio never waits for the text nor the text for the audio.
 
 Lock rule: a stream's ``_taking`` is held while a thread takes its next chunk; nobody waits for it.
@@ -40,7 +40,6 @@ from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.core import ContextCore
-from inworld_sync.sessions.tts.feeding import Feeder, PieceSource
 from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.sessions.tts.pool import TtsPool
 from inworld_sync.sessions.tts.speech import (
@@ -50,12 +49,12 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
+from inworld_sync.sessions.tts.text_feed import Feeder, PieceSource
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from inworld_sync.devices.playout_sink import PlayoutSink
     from inworld_sync.models.tts import ContextSettings
 
 __all__ = ["SpeechStream", "Tts"]
@@ -262,14 +261,6 @@ class SpeechStream:
         """What was asked for."""
         return self._utterance.config
 
-    def play_into(self, sink: PlayoutSink) -> None:
-        """
-        Have the audio go straight into a playout; called before the iteration.
-
-        What goes there is not in the chunks, which then bring the times alone.
-        """
-        self._utterance.sink = sink
-
     @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far."""
@@ -302,7 +293,6 @@ class _Utterance:
         self._stopped = threading.Event()
         self.config = config
         self.core: ContextCore | None = None
-        self.sink: PlayoutSink | None = None
 
     @property
     def state(self) -> str:
@@ -354,8 +344,6 @@ class _Utterance:
             # Asked again, since stop() may have seen no context yet.
             if self._stopped.is_set():
                 return
-            if self.sink is not None:
-                core.play_into(self.sink)
             feeder = Feeder(core, self._source)
             feeder.start()
             yield from self._audio(core)

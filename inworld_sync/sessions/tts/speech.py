@@ -1,9 +1,4 @@
-"""
-Speech as users get it: chunk by chunk while it comes, or whole.
-
-:class:`Assembler` turns what the wire says about one context into chunks with plain samples and
-times that run on over the whole utterance.
-"""
+"""Speech as users get it: chunk by chunk while it arrives, or whole."""
 
 from __future__ import annotations
 
@@ -11,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import attrs
 
-from inworld_sync.audio import base64, g711, pcm, wav
+from inworld_sync.audio import g711, wav
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
@@ -26,8 +21,6 @@ from inworld_sync.models.tts import (
     TtsUsage,
     WordTime,
 )
-from inworld_sync.wire import tts
-from inworld_sync.wire.text import is_blank
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +29,6 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker import Speaker
 
 __all__ = [
-    "Assembler",
     "AudioChunk",
     "Speech",
     "default_speaker",
@@ -53,8 +45,6 @@ _SUFFIXES = {
 }
 
 _WAV_BLOCK_BYTES = 32 * 1024
-
-_Timed = TypeVar("_Timed", WordTime, CharacterTime)
 
 
 class _Encoded:
@@ -265,122 +255,3 @@ def require_rate(speaker: AudioSink, sample_rate_hz: int) -> None:
             f"the speaker plays {speaker.sample_rate_hz} Hz and the speech has {sample_rate_hz} "
             f"Hz: ask for AudioConfig('PCM', {speaker.sample_rate_hz})"
         )
-
-
-class Assembler:
-    """
-    Makes one context's chunks: bytes decoded, headers removed, samples whole, times running on.
-
-    The wire's times restart at 0 with every generation; the end of the audio before it is added.
-    For compressed encodings, whose length is unknown here, it is the end of the last word.
-
-    Not thread-safe; the connection's reader owns it.
-    """
-
-    def __init__(self, context_id: str, audio: AudioConfig) -> None:
-        self._context_id = context_id
-        self._audio = audio
-        self._carry = pcm.SampleCarry()
-        self._samples = 0
-        self._generation_start_ms = 0.0
-        self._word_ms = 0.0
-        self._character_ms = 0.0
-        self._last_end_ms = 0.0
-        self.received_bytes = 0
-
-    @property
-    def received_ms(self) -> float | None:
-        """How much audio came so far; None for compressed encodings."""
-        if self._audio.encoding.is_compressed:
-            return None
-        return self._samples * 1000.0 / self._audio.sample_rate_hz
-
-    def chunk(self, received: tts.AudioReceived) -> AudioChunk:
-        """
-        Turn one message into a chunk.
-
-        Raises:
-            AudioError: Its audio is not base64.
-        """
-        start_ms = self.received_ms
-        data = self._data(received.audio) if received.audio else b""
-        size_bytes = len(data) + received.played_bytes
-        self.received_bytes += size_bytes
-        if size := self._audio.encoding.bytes_per_sample:
-            self._samples += size_bytes // size
-        words, phonemes = self._words(received)
-        return AudioChunk(
-            self._context_id,
-            data,
-            self._audio.encoding,
-            self._audio.sample_rate_hz,
-            start_ms,
-            words,
-            self._characters(received.characters),
-            phonemes,
-            received.usage,
-        )
-
-    def generation_ended(self) -> None:
-        """The next times start at 0 again."""
-        # The count of samples is exact where there is one. A last word that ends a little after
-        # its audio must not move everything that follows.
-        received_ms = self.received_ms
-        self._generation_start_ms = self._last_end_ms if received_ms is None else received_ms
-
-    def finish(self) -> None:
-        """
-        Check that the audio ends on a whole sample.
-
-        Raises:
-            AudioError: Half of a sample is left.
-        """
-        self._carry.finish()
-
-    def _data(self, audio: str | bytes) -> bytes:
-        data: bytes | memoryview = base64.decode(audio) if isinstance(audio, str) else audio
-        encoding = self._audio.encoding
-        if encoding in (AudioEncoding.LINEAR16, AudioEncoding.WAV):
-            data = wav.strip_riff(data)
-        if encoding.bytes_per_sample == 2:
-            data = self._carry.feed(data)
-        return bytes(data)
-
-    def _words(
-        self, received: tts.AudioReceived
-    ) -> tuple[tuple[WordTime, ...], tuple[Phoneme, ...]]:
-        """Shift words and phonemes to the utterance's time; drop spaces listed as words."""
-        words: list[WordTime] = []
-        indexes = []
-        for word in received.words:
-            indexes.append(len(words))
-            if not is_blank(word.text):
-                self._word_ms = max(self._word_ms, word.start_ms + self._generation_start_ms)
-                words.append(self._placed(word, self._word_ms))
-        shift = self._generation_start_ms
-        phonemes = tuple(
-            attrs.evolve(
-                phoneme,
-                start_ms=phoneme.start_ms + shift,
-                end_ms=phoneme.end_ms + shift,
-                word_index=indexes[phoneme.word_index]
-                if 0 <= phoneme.word_index < len(indexes)
-                else phoneme.word_index,
-            )
-            for phoneme in received.phonemes
-        )
-        return tuple(words), phonemes
-
-    def _characters(self, received: tuple[CharacterTime, ...]) -> tuple[CharacterTime, ...]:
-        placed = []
-        for character in received:
-            start_ms = character.start_ms + self._generation_start_ms
-            self._character_ms = max(self._character_ms, start_ms)
-            placed.append(self._placed(character, self._character_ms))
-        return tuple(placed)
-
-    def _placed(self, timed: _Timed, start_ms: float) -> _Timed:
-        """Give a word or character its place; *start_ms* never goes back, whatever was rounded."""
-        end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
-        self._last_end_ms = max(self._last_end_ms, end_ms)
-        return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

@@ -16,6 +16,8 @@ from inworld_sync.sessions.stt import completion as completion_module
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.wire.stt_turns import TurnLog
 
+from support.clock import Clock
+
 # (the end of a connection, whether it is regular)
 ENDS: list[tuple[StreamEnded, bool]] = [
     (StreamEnded("server", 1000), True),
@@ -31,16 +33,6 @@ ENDS: list[tuple[StreamEnded, bool]] = [
 def test_regular_close(ended: StreamEnded, expected: bool) -> None:
     """A close is regular if the service sent it without an error."""
     assert expected is is_regular_close(ended)
-
-
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -8,17 +8,9 @@ from inworld_sync import ConfigError
 from inworld_sync.sessions.stt import audio_buffer
 from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, ChunkRateLimiter, MaxLead
 
+from support.clock import Clock
+
 RATE_HZ = 100
-
-
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

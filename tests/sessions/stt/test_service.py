@@ -400,7 +400,7 @@ def test_recordings_share_the_rate() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(30)
         took = time.monotonic() - started
 
     # Sixty messages, fifty a second, and a few at once.

@@ -8,7 +8,7 @@ import pytest
 
 from inworld_sync import AudioChunk, AudioConfig, ContextConfig
 from inworld_sync.audio.split import Splitter
-from inworld_sync.sessions.tts.speech import Assembler
+from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire import tts
 
 from support.scripted import Service, scripted

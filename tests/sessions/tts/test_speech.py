@@ -1,17 +1,14 @@
-"""Speech as users get it: samples, times that run on, and files."""
+"""Speech as users get it: samples and files."""
 
 from __future__ import annotations
 
-import base64
 import io
-import itertools
 import struct
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
 
 from inworld_sync import (
     AudioChunk,
@@ -25,152 +22,8 @@ from inworld_sync import (
     TtsUsage,
     WordTime,
 )
-from inworld_sync.sessions.tts.speech import Assembler
-from inworld_sync.wire.tts import AudioReceived
 
 PCM = AudioConfig("PCM", 24000)
-# One sample is a millisecond of this.
-SLOW = AudioConfig("PCM", 8000)
-
-
-def received(
-    data: bytes = b"",
-    *,
-    words: list[tuple[str, float, float]] = [],  # noqa: B006 - not changed
-    characters: list[tuple[str, float, float]] = [],  # noqa: B006 - not changed
-    phonemes: list[tuple[float, float, int]] = [],  # noqa: B006 - not changed
-) -> AudioReceived:
-    return AudioReceived(
-        "c",
-        base64.b64encode(data).decode(),
-        None,
-        tuple(WordTime(*word) for word in words),
-        tuple(CharacterTime(*character) for character in characters),
-        tuple(Phoneme("p", "", start, end, index) for start, end, index in phonemes),
-    )
-
-
-def silence(ms: float, audio: AudioConfig = SLOW) -> bytes:
-    return bytes(round(ms * audio.sample_rate_hz / 1000) * audio.encoding.bytes_per_sample)
-
-
-# The assembler.
-
-
-def test_start_of_each_chunk() -> None:
-    """A chunk says where in the utterance it starts, by the count of samples."""
-    assembler = Assembler("c", SLOW)
-    chunks = [assembler.chunk(received(silence(ms))) for ms in (10, 20, 30)]
-
-    assert [(0, 10), (10, 20), (30, 30)] == [(c.start_ms, c.duration_ms) for c in chunks]
-
-
-def test_times_of_the_next_generation() -> None:
-    """The wire starts again at 0; the end of the audio before it is added."""
-    assembler = Assembler("c", SLOW)
-    assembler.chunk(received(silence(100), words=[("one", 0, 90)]))
-    assembler.generation_ended()
-    chunk = assembler.chunk(received(silence(50), words=[("two", 10, 40)], phonemes=[(10, 20, 0)]))
-
-    assert (WordTime("two", 110, 140),) == chunk.words
-    assert (Phoneme("p", "", 110, 120, 0),) == chunk.phonemes
-
-
-def test_a_word_that_ends_after_its_audio() -> None:
-    """
-    The count of samples decides where a generation starts, not the rounded end of a word.
-
-    With the later of the two, each such word moved all that followed further from its audio.
-    """
-    assembler = Assembler("c", SLOW)
-    for _ in range(10):
-        chunk = assembler.chunk(received(silence(100), words=[("word", 0, 130)]))
-        assembler.generation_ended()
-
-    assert 900 == chunk.words[0].start_ms
-
-
-def test_times_of_compressed_audio() -> None:
-    """Where samples cannot be counted, the end of the last word is what is added."""
-    assembler = Assembler("c", AudioConfig("MP3"))
-    first = assembler.chunk(received(b"mp3", words=[("one", 0, 90)]))
-    assembler.generation_ended()
-    second = assembler.chunk(received(b"mp3", words=[("two", 0, 50)]))
-
-    assert first.start_ms is None
-    assert (WordTime("two", 90, 140),) == second.words
-
-
-def test_words_and_characters_keep_their_own_time() -> None:
-    """
-    Characters are not held back by words that come with them.
-
-    Both once shared one clock, so that all characters of a chunk began with its last word.
-    """
-    assembler = Assembler("c", SLOW)
-    chunk = assembler.chunk(
-        received(silence(100), words=[("ab", 0, 50), ("c", 60, 90)], characters=[("a", 0, 20)])
-    )
-
-    assert (CharacterTime("a", 0, 20),) == chunk.characters
-
-
-def test_spaces_are_no_words() -> None:
-    """Newer answers list the spaces between words as words; phonemes still find their word."""
-    assembler = Assembler("c", SLOW)
-    chunk = assembler.chunk(
-        received(
-            silence(100),
-            words=[("one", 0, 30), (" ", 30, 30), ("two", 40, 90)],
-            phonemes=[(0, 10, 0), (40, 60, 2)],
-        )
-    )
-
-    assert ["one", "two"] == [word.text for word in chunk.words]
-    assert [0, 1] == [phoneme.word_index for phoneme in chunk.phonemes]
-
-
-TIMES = st.lists(st.tuples(st.floats(-50, 500), st.floats(-50, 500), st.booleans()), max_size=30)
-
-
-@given(TIMES)
-def test_times_never_go_back(times: list[tuple[float, float, bool]]) -> None:
-    """Whatever times the service gives, words come in order and end after they begin."""
-    assembler = Assembler("c", SLOW)
-    words: list[WordTime] = []
-    for start, end, ends_generation in times:
-        words += assembler.chunk(received(silence(5), words=[("w", start, end)])).words
-        if ends_generation:
-            assembler.generation_ended()
-
-    assert all(a.start_ms <= b.start_ms for a, b in itertools.pairwise(words))
-    assert all(0 <= word.start_ms <= word.end_ms for word in words)
-
-
-@given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=8))
-def test_samples_stay_whole(data: bytes, cuts: list[int]) -> None:
-    """However the service cuts the audio, chunks hold whole samples and lose none."""
-    places = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    assembler = Assembler("c", PCM)
-    chunks = [
-        assembler.chunk(received(data[start:end])) for start, end in itertools.pairwise(places)
-    ]
-    joined = b"".join(chunk.data for chunk in chunks)
-
-    assert data[: len(data) // 2 * 2] == joined
-    assert all(len(chunk.data) % 2 == 0 for chunk in chunks)
-    if len(data) % 2:
-        with pytest.raises(AudioError):
-            assembler.finish()
-    else:
-        assembler.finish()
-
-
-@pytest.mark.parametrize("audio", ["!!!!", "AAA", "A" * 5])
-def test_bad_base64(audio: str) -> None:
-    """Audio that is no base64 is an error."""
-    with pytest.raises(AudioError):
-        Assembler("c", PCM).chunk(AudioReceived("c", audio))
 
 
 # Samples.

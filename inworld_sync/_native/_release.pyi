@@ -1,4 +1,0 @@
-from inworld_sync._native._core import FFI, Lib
-
-ffi: FFI
-lib: Lib

@@ -1,0 +1,166 @@
+"""
+What TTS contexts, STT streams and realtime sessions have in common: four ways to take events.
+
+Lock rule: none of its own; see ``event_stream.py`` for the lock of the stream.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Generic, TypeVar, overload
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.sessions.event_stream import EventStream, Subscription
+
+__all__ = ["EventSource"]
+
+E = TypeVar("E")
+F = TypeVar("F", bound=Callable[..., object])
+K = TypeVar("K")
+
+# An error lists all event classes of a source only if there are not more.
+_MAX_LISTED_CLASSES = 12
+
+
+class EventSource(Generic[E]):
+    """
+    An object whose events are taken by iteration, handlers, queues or polling.
+
+    Events are buffered until the first consumer attaches. Every consumer gets every event.
+    A subclass sets the two class attributes and passes its stream to the constructor.
+
+    Thread safety: every method may be called from any thread.
+
+    Attributes:
+        _description: What the subclass is, for errors, such as "a TTS context".
+        _event_classes: The classes of all events, without :class:`StreamEnded`.
+    """
+
+    _description: ClassVar[str]
+    _event_classes: ClassVar[tuple[type, ...]]
+
+    def __init__(self, stream: EventStream[E]) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[E]:
+        return self.events()
+
+    def events(self, timeout: float | None = None) -> Iterator[E]:
+        """
+        Iterate over the events until the stream ends; all calls share one position in it.
+
+        Args:
+            timeout: The most seconds to wait for each event; None waits without a limit.
+
+        Raises:
+            DeadlineExceeded: No event came in time; iterating again continues at the same place.
+            InworldError: The stream ended before its work was done.
+            ConfigError: *timeout* is not a number.
+        """
+        return self._iterate(timeout)
+
+    def _iterate(self, timeout: float | None) -> Iterator[E]:
+        """Do what :meth:`events` does; for subclasses that look at what is taken."""
+        return self._stream.events(timeout)
+
+    @overload
+    def on(self, kind: type[K], handler: Callable[[K], object]) -> Callable[[K], object]: ...
+    @overload
+    def on(self, kind: str, handler: F) -> F: ...
+    def on(self, kind: type | str, handler: Callable[..., object]) -> Callable[..., object]:
+        """
+        Call *handler* with every event of a class or name.
+
+        Handlers run one after another, in the order of the events, on a dispatch thread of the
+        stream; with ``Inworld(dispatch="poll")`` they run inside :meth:`poll`. They run with the
+        context variables of the caller of this method. The first exception of a handler is
+        logged, all are counted in :attr:`handler_errors`. ``on(StreamEnded, ...)`` is called
+        exactly once, after all events.
+
+        Args:
+            kind: An event class, or a base class of event classes; or a name as text: that of a
+                class, or of a message of the service. A message without a class arrives as
+                :class:`~inworld_sync.UnknownEvent`.
+            handler: Called with the event as its only argument.
+
+        Returns:
+            *handler*.
+
+        Raises:
+            ConfigError: Events of the class never occur here, *kind* is neither a class nor a
+                text, or *handler* cannot be called.
+        """
+        if isinstance(kind, type):
+            self._require_emitted(kind)
+        return self._stream.on(kind, handler)
+
+    def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
+        """
+        Open a queue of events; iterate over it or call its ``get``.
+
+        Args:
+            maxsize: How many events may wait in it before the client stops reading from the
+                connection; None limits only their bytes.
+
+        Raises:
+            ConfigError: *maxsize* is not a whole number of at least 1.
+        """
+        return self._stream.subscribe(maxsize)
+
+    def poll(self, budget_ms: float = 2.0) -> int:
+        """
+        Run handlers for the events that wait, on the calling thread.
+
+        Args:
+            budget_ms: After this many milliseconds no further event is started.
+
+        Returns:
+            How many events were handled.
+
+        Raises:
+            LocalProtocolError: The client was not made with ``dispatch="poll"``.
+        """
+        return self._stream.poll(budget_ms)
+
+    @property
+    def ended(self) -> StreamEnded | None:
+        """How the stream ended; None while it is open."""
+        return self._stream.ended
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of events wait for the slowest consumer."""
+        return self._stream.waiting_bytes
+
+    @property
+    def handler_errors(self) -> int:
+        """How many times a handler raised an exception."""
+        return self._stream.handler_errors
+
+    def _require_emitted(self, kind: type) -> None:
+        emitted = (*self._event_classes, StreamEnded)
+        try:
+            if any(issubclass(event_class, kind) for event_class in emitted):
+                return
+        except TypeError as error:
+            raise ConfigError(f"kind must be a class of events, got {kind!r}: {error}") from None
+        by_name = {event_class.__name__: event_class for event_class in emitted}
+        near = difflib.get_close_matches(kind.__name__, by_name, n=1)
+        advice = ""
+        if near:
+            advice = f"; did you mean {_public_name(by_name[near[0]])}?"
+        elif len(by_name) <= _MAX_LISTED_CLASSES:
+            advice = f"; its event classes are {', '.join(sorted(by_name))}"
+        raise ConfigError(f"{self._description} never emits {_public_name(kind)}{advice}")
+
+
+def _public_name(kind: type) -> str:
+    """Return the name under which a user imports a class."""
+    package, _, rest = kind.__module__.partition(".")
+    if package != __name__.partition(".")[0]:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    # The public classes of realtime sessions are all in one module, the others at the top.
+    module = f"{package}.realtime" if "realtime" in rest.split(".") else package
+    return f"{module}.{kind.__qualname__}"

@@ -1,0 +1,147 @@
+"""
+What the wire says about one context, as chunks with plain samples.
+
+The times of the chunks continue over the whole utterance.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import attrs
+
+from inworld_sync.audio import base64, pcm, wav
+from inworld_sync.models.tts import (
+    AudioConfig,
+    AudioEncoding,
+    CharacterTime,
+    Phoneme,
+    WordTime,
+)
+from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.wire import tts
+from inworld_sync.wire.text import is_blank
+
+__all__ = ["Assembler"]
+
+_Timed = TypeVar("_Timed", WordTime, CharacterTime)
+
+
+class Assembler:
+    """
+    Makes the chunks of one context: it decodes the audio, removes WAV headers, and joins samples
+    that are cut between two messages.
+
+    The times on the wire start at 0 with every generation. The end of the audio before the
+    generation is added to them; for compressed encodings, whose length is not known here, it is
+    the end of the last word.
+
+    Thread safety: none; the reader of the connection owns it.
+    """
+
+    def __init__(self, context_id: str, audio: AudioConfig) -> None:
+        self._context_id = context_id
+        self._audio = audio
+        self._carry = pcm.SampleCarry()
+        self._samples = 0
+        self._generation_start_ms = 0.0
+        self._word_ms = 0.0
+        self._character_ms = 0.0
+        self._last_end_ms = 0.0
+        self.received_bytes = 0
+
+    @property
+    def received_ms(self) -> float | None:
+        """How much audio was received so far; None for compressed encodings."""
+        if self._audio.encoding.is_compressed:
+            return None
+        return self._samples * 1000.0 / self._audio.sample_rate_hz
+
+    def chunk(self, received: tts.AudioReceived) -> AudioChunk:
+        """
+        Turn one message into a chunk.
+
+        Raises:
+            AudioError: Its audio is not base64.
+        """
+        start_ms = self.received_ms
+        data = self._data(received.audio) if received.audio else b""
+        self.received_bytes += len(data)
+        if size := self._audio.encoding.bytes_per_sample:
+            self._samples += len(data) // size
+        words, phonemes = self._words(received)
+        return AudioChunk(
+            self._context_id,
+            data,
+            self._audio.encoding,
+            self._audio.sample_rate_hz,
+            start_ms,
+            words,
+            self._characters(received.characters),
+            phonemes,
+            received.usage,
+        )
+
+    def generation_ended(self) -> None:
+        """Handle the end of a generation: the next times start at 0 again."""
+        # The count of samples is exact where there is one. A last word that ends a little after
+        # its audio must not move everything that follows.
+        received_ms = self.received_ms
+        self._generation_start_ms = self._last_end_ms if received_ms is None else received_ms
+
+    def finish(self) -> None:
+        """
+        Check that the audio ends on a whole sample.
+
+        Raises:
+            AudioError: Half of a sample is left.
+        """
+        self._carry.finish()
+
+    def _data(self, audio: str | bytes) -> bytes:
+        data: bytes | memoryview = base64.decode(audio) if isinstance(audio, str) else audio
+        encoding = self._audio.encoding
+        if encoding in (AudioEncoding.LINEAR16, AudioEncoding.WAV):
+            data = wav.strip_riff(data)
+        if encoding.bytes_per_sample == 2:
+            data = self._carry.feed(data)
+        return bytes(data)
+
+    def _words(
+        self, received: tts.AudioReceived
+    ) -> tuple[tuple[WordTime, ...], tuple[Phoneme, ...]]:
+        """Shift words and phonemes to the utterance's time; drop spaces listed as words."""
+        words: list[WordTime] = []
+        indexes = []
+        for word in received.words:
+            indexes.append(len(words))
+            if not is_blank(word.text):
+                self._word_ms = max(self._word_ms, word.start_ms + self._generation_start_ms)
+                words.append(self._placed(word, self._word_ms))
+        shift = self._generation_start_ms
+        phonemes = tuple(
+            attrs.evolve(
+                phoneme,
+                start_ms=phoneme.start_ms + shift,
+                end_ms=phoneme.end_ms + shift,
+                word_index=indexes[phoneme.word_index]
+                if 0 <= phoneme.word_index < len(indexes)
+                else phoneme.word_index,
+            )
+            for phoneme in received.phonemes
+        )
+        return tuple(words), phonemes
+
+    def _characters(self, received: tuple[CharacterTime, ...]) -> tuple[CharacterTime, ...]:
+        placed = []
+        for character in received:
+            start_ms = character.start_ms + self._generation_start_ms
+            self._character_ms = max(self._character_ms, start_ms)
+            placed.append(self._placed(character, self._character_ms))
+        return tuple(placed)
+
+    def _placed(self, timed: _Timed, start_ms: float) -> _Timed:
+        """Return a word or character with its times; *start_ms* does not decrease by rounding."""
+        end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
+        self._last_end_ms = max(self._last_end_ms, end_ms)
+        return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

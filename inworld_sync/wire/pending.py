@@ -1,0 +1,131 @@
+"""
+The requests that the service has not answered yet, in one table for each connection or session.
+
+An entry leaves the table in exactly one of these ways:
+
+==================  ============================================================================
+``resolve_by_id``   the service answered it, and named it by its id
+``resolve_only``    the service answered without an id, and only one entry of the kind is pending
+``contradict``      a later message proves that it is no longer pending, whatever became of it
+``cancel``          the client no longer waits for it
+``expire``          its deadline has passed
+==================  ============================================================================
+
+The table has no clock: callers pass times of one monotonic clock, in seconds.
+
+Thread safety: none; whoever owns a table guards it with the lock of its connection or session.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import attrs
+
+__all__ = ["Pending", "PendingTable"]
+
+K = TypeVar("K", bound=Hashable)
+
+
+@attrs.define(eq=False)
+class Pending(Generic[K]):
+    """
+    One request that was sent.
+
+    Attributes:
+        kind: What was asked, such as a member of an enum.
+        key: The id by which the answer may name it; None if it has none.
+        sent_at: When it was sent, in seconds.
+        deadline: When the client stops to wait for the answer, in seconds; infinity for never.
+    """
+
+    kind: K
+    key: str | None
+    sent_at: float
+    deadline: float = math.inf
+
+
+class PendingTable(Generic[K]):
+    """
+    The pending requests, in the order in which they were sent.
+
+    >>> table = PendingTable[str]()
+    >>> entry = table.add("response", "resp-1", sent_at=0.0, deadline=15.0)
+    >>> table.expire(now=10.0)
+    []
+    >>> table.resolve_by_id("resp-1") is entry
+    True
+    >>> table.resolve_by_id("resp-1") is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Pending[K], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._entries
+
+    @property
+    def next_deadline(self) -> float:
+        """The earliest deadline in seconds; infinity if nothing expires."""
+        return min((entry.deadline for entry in self._entries), default=math.inf)
+
+    def add(
+        self, kind: K, key: str | None = None, *, sent_at: float, deadline: float = math.inf
+    ) -> Pending[K]:
+        """Record a request that is being sent, and return its entry."""
+        entry = Pending(kind, key, sent_at, deadline)
+        self._entries[entry] = None
+        return entry
+
+    def of_kind(self, kind: K) -> list[Pending[K]]:
+        """Return the entries of a kind, the oldest first."""
+        return [entry for entry in self._entries if entry.kind == kind]
+
+    def resolve_by_id(self, key: str | None) -> Pending[K] | None:
+        """Remove and return the oldest entry with this id; None if there is none."""
+        if key is None:
+            return None
+        return self._remove(next((entry for entry in self._entries if entry.key == key), None))
+
+    def resolve_only(self, kind: K) -> Pending[K] | None:
+        """Remove and return the entry of a kind if it is the only one; else change nothing."""
+        found = self.of_kind(kind)
+        return self._remove(found[0]) if len(found) == 1 else None
+
+    def contradict(self, kind: K, *, sent_before: float = math.inf) -> list[Pending[K]]:
+        """Remove and return the entries of a kind that were sent before a moment, in seconds."""
+        found = [entry for entry in self.of_kind(kind) if entry.sent_at < sent_before]
+        for entry in found:
+            self._remove(entry)
+        return found
+
+    def cancel(self, entry: Pending[K]) -> bool:
+        """Remove an entry; return whether it was still pending."""
+        if entry not in self._entries:
+            return False
+        self._remove(entry)
+        return True
+
+    def expire(self, now: float) -> list[Pending[K]]:
+        """Remove and return the entries whose deadline is not after *now*, the oldest first."""
+        found = [entry for entry in self._entries if entry.deadline <= now]
+        for entry in found:
+            self._remove(entry)
+        return found
+
+    def clear(self) -> list[Pending[K]]:
+        """Remove and return all entries, since the connection has ended."""
+        found = list(self._entries)
+        self._entries.clear()
+        return found
+
+    def _remove(self, entry: Pending[K] | None) -> Pending[K] | None:
+        if entry is not None:
+            del self._entries[entry]
+        return entry
