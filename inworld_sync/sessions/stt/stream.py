@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import get_args
 
 from inworld_sync.audio.resample import MAX_HZ
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.checks import require_whole
-from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import TranscribeConfig, Transcript
-from inworld_sync.sessions.event_stream import EventStream, Subscription
+from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.stt.audio_buffer import SAMPLE_BYTES
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.stats import SttStats
@@ -27,10 +26,8 @@ from inworld_sync.wire.stt_turns import SttEvent
 
 __all__ = ["SttStream"]
 
-F = TypeVar("F", bound=Callable[..., object])
 
-
-class SttStream:
+class SttStream(EventSource[SttEvent]):
     """
     A transcription of live audio. Opened by ``iw.stt.stream()``.
 
@@ -46,9 +43,13 @@ class SttStream:
     Thread safety: every method may be called from any thread.
     """
 
+    _description = "an STT stream"
+    _event_classes = get_args(SttEvent)
+
     def __init__(
         self, delivery: Delivery, config: TranscribeConfig, sample_rate_hz: int, channels: int
     ) -> None:
+        super().__init__(delivery.stream)
         self._delivery = delivery
         self._config = config
         self._sample_rate_hz = sample_rate_hz
@@ -167,7 +168,7 @@ class SttStream:
                 )
                 self._delivery.wait_end(timeout)
             self._delivery.join()
-        self._delivery.stream.raise_end()
+        self._stream.raise_end()
         return self.transcript
 
     # State.
@@ -189,49 +190,9 @@ class SttStream:
         return self._delivery.log.is_speaking
 
     @property
-    def ended(self) -> StreamEnded | None:
-        """How the stream ended; None while it is open."""
-        return self._events.ended
-
-    @property
     def stats(self) -> SttStats:
         """A snapshot of the stream's counters."""
         return self._delivery.stats
-
-    # Events out.
-
-    def __iter__(self) -> Iterator[SttEvent]:
-        return self.events()
-
-    def events(self, timeout: float | None = None) -> Iterator[SttEvent]:
-        """
-        Iterate over the events until the stream ends; see :meth:`finish`.
-
-        Args:
-            timeout: The most seconds to wait for each event; None waits without limit.
-
-        Raises:
-            DeadlineExceeded: No event arrived in time; iterating again continues.
-            InworldError: The error that ended the stream.
-        """
-        return self._events.events(timeout)
-
-    def on(self, kind: type | str, handler: F) -> F:
-        """Call *handler* with each event of a class, in order, on the stream's dispatch thread."""
-        return self._events.on(kind, handler)
-
-    def subscribe(self, maxsize: int | None = None) -> Subscription[SttEvent]:
-        """Open a separate queue of events."""
-        return self._events.subscribe(maxsize)
-
-    def poll(self, budget_ms: float = 2.0) -> int:
-        """Run the handlers of waiting events on this thread; needs ``dispatch="poll"``."""
-        return self._events.poll(budget_ms)
-
-    @property
-    def handler_errors(self) -> int:
-        """How many calls of handlers raised."""
-        return self._events.handler_errors
 
     def __enter__(self) -> SttStream:
         return self
@@ -246,10 +207,6 @@ class SttStream:
         state = "open" if self.ended is None else f"ended by the {self.ended.by}"
         audio_seconds = (self.stats.sent_ms + self.stats.waiting_ms) / 1000
         return f"<SttStream {self._config.model} {audio_seconds:.1f} s, {state}>"
-
-    @property
-    def _events(self) -> EventStream[SttEvent]:
-        return self._delivery.stream
 
     def _new_input(self) -> AudioInput:
         return AudioInput(self._sample_rate_hz, self._config.sample_rate_hz, self._channels)
@@ -272,14 +229,14 @@ class SttStream:
         started, fed_ms = time.monotonic(), 0.0
         for block in blocks:
             if realtime and not self._delivery.pause_until(started + fed_ms / 1000.0):
-                self._events.raise_end()
+                self._stream.raise_end()
                 return
             until = None if timeout is None else time.monotonic() + timeout
             try:
                 with self._input_lock:
                     self._append(block, until)
             except ClosedError:
-                if self._events.ended is None or self._events.ended.error is None:
+                if self._stream.ended is None or self._stream.ended.error is None:
                     return
                 raise
             fed_ms += len(block) / SAMPLE_BYTES * 1000.0 / self._config.sample_rate_hz

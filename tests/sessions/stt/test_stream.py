@@ -34,6 +34,7 @@ from inworld_sync import (
 )
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.wav import WavWriter
+from inworld_sync.realtime import InputSpeechStarted
 from inworld_sync.sessions import event_stream
 from inworld_sync.sessions.stt import audio_buffer, delivery
 
@@ -474,6 +475,16 @@ def test_four_ways() -> None:
     assert [event.text for event in queued] == called
     [end] = ends
     assert ("client", None) == (end.by, end.error)
+
+
+def test_class_that_is_never_emitted() -> None:
+    """A handler of a class of another service is refused, with the class of this one."""
+    with hearing_server() as (iw, _), iw.stt.stream() as stream:
+        words = (
+            r"an STT stream never emits inworld_sync\.realtime\.InputSpeechStarted; did you mean "
+        )
+        with pytest.raises(ConfigError, match=rf"{words}inworld_sync\.SpeechStarted\?$"):
+            stream.on(InputSpeechStarted, print)
 
 
 def test_poll() -> None:
