@@ -18,7 +18,6 @@ from benchmarks.harness import Call, Case, Settings
 from benchmarks.messages import TTS_PATH
 from benchmarks.server import AUDIO_BYTES, serving
 from benchmarks.sockets import connected, linked
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.audio.split import Splitter
 from inworld_sync.transport.websocket import Link
 
@@ -80,7 +79,7 @@ Receiver = Callable[[], None]
 def by_link(url: str, count: int, stack: ExitStack) -> Receiver:
     """A connection of ours whose messages become int16 in one buffer."""
     link = stack.enter_context(linked(url))
-    splitter, out = Splitter(TTS_PATH), OutputBuffer(bytearray(AUDIO_BYTES))
+    splitter, out = Splitter(TTS_PATH), bytearray(AUDIO_BYTES)
 
     def run() -> None:
         for _ in range(count):

@@ -17,7 +17,6 @@ from websocket import ABNF
 
 from benchmarks.harness import Call, Case, Settings
 from inworld_sync.audio import base64, g711, masking, meter, mix, pcm
-from inworld_sync.audio.output import OutputBuffer
 
 
 def optional(name: str) -> ModuleType | None:
@@ -52,11 +51,10 @@ def cases(_: Settings) -> Iterator[Case]:
 
 
 def base64_cases(size: int) -> Iterator[Case]:
-    """Both directions, into a kept output, into a plain one, and to new bytes."""
+    """Both directions, into a buffer and to new bytes."""
     plain = os.urandom(size)
     text = stdlib.b64encode(plain)
-    place, text_place = bytearray(size), bytearray(len(text))
-    out, text_out = OutputBuffer(place), OutputBuffer(text_place)
+    out, text_out = bytearray(size), bytearray(len(text))
     theirs: dict[str, Call] = {"binascii": lambda: binascii.a2b_base64(text)}
     encoders: dict[str, Call] = {"binascii": lambda: binascii.b2a_base64(plain, newline=False)}
     if pybase64:
@@ -69,7 +67,6 @@ def base64_cases(size: int) -> Iterator[Case]:
     yield Case(
         "base64 decode", size, "bytes", lambda: base64.decode_into(text, out), theirs, targets
     )
-    yield Case("... plain buffer", size, "bytes", lambda: base64.decode_into(text, place), theirs)
     yield Case("... new bytes", size, "bytes", lambda: base64.decode(text), theirs)
     yield Case(
         "base64 encode",
@@ -79,9 +76,6 @@ def base64_cases(size: int) -> Iterator[Case]:
         encoders,
         {"pybase64": {"any": 1.0}},
     )
-    yield Case(
-        "... plain buffer", size, "bytes", lambda: base64.encode_into(plain, text_place), encoders
-    )
     yield Case("... new bytes", size, "bytes", lambda: base64.encode(plain), encoders)
 
 
@@ -90,7 +84,7 @@ def g711_cases(samples: int) -> Iterator[Case]:
     law, linear = os.urandom(samples), noise(samples)
     # One signal over and over is learnt by the predictor of branches, and flatters a peer.
     signals = itertools.cycle([noise(samples, seed) for seed in range(16)])
-    out = OutputBuffer(bytearray(2 * samples))
+    out = bytearray(2 * samples)
     decoding = {
         4800: {"avx512": 1 / 3.5, "avx2": 1 / 2.5},
         20_160: {"avx512": 1 / 5, "avx2": 1 / 3},
@@ -147,7 +141,7 @@ def pcm_cases(samples: int) -> Iterator[Case]:
     """Between integers and floats, beside what everybody writes with numpy."""
     linear = noise(samples)
     floats = pcm.f32_from_s16(linear)
-    out = OutputBuffer(bytearray(4 * samples))
+    out = bytearray(4 * samples)
     into: dict[str, Call] = {"copy of the floats": copy_of(floats)}
     back: dict[str, Call] = {"copy of the floats": copy_of(floats)}
     if np:
@@ -176,7 +170,7 @@ def pcm_cases(samples: int) -> Iterator[Case]:
 def mix_cases(samples: int) -> Iterator[Case]:
     """Gain, mix and level meter, beside the former standard library."""
     linear, other = noise(samples), noise(samples, 1)
-    out = OutputBuffer(bytearray(2 * samples))
+    out = bytearray(2 * samples)
     gains, mixes, meters = {}, {}, {}
     if audioop:
         gains = {"audioop-lts": lambda: audioop.mul(linear, 2, 0.7)}
@@ -190,7 +184,7 @@ def mix_cases(samples: int) -> Iterator[Case]:
 def masking_cases(size: int) -> Iterator[Case]:
     """The masking of a payload in place."""
     payload, key = os.urandom(size), os.urandom(4)
-    out = OutputBuffer(bytearray(size))
+    out = bytearray(size)
     peers: dict[str, Call] = {"websocket-client": lambda: ABNF.mask(key, payload)}
     if speedups:
         peers["websockets (C)"] = lambda: speedups.apply_mask(payload, key)

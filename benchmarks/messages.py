@@ -18,7 +18,6 @@ from websockets.frames import Frame, Opcode
 
 from benchmarks.harness import Call, Case, Settings
 from inworld_sync.audio.frame import FrameBuilder
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.audio.split import Splitter
 
 TTS_PATH = "result.audioChunk.audioContent"
@@ -83,7 +82,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 def sample_cases(size: int) -> Iterator[Case]:
     """A TTS message to integers and to floats, with the message in the caches and without."""
     message = tts_message(size)
-    splitter, out = Splitter(TTS_PATH), OutputBuffer(bytearray(4 * size))
+    splitter, out = Splitter(TTS_PATH), bytearray(4 * size)
     scale = np.float32(1 / 32768)
 
     def ours() -> object:

@@ -18,8 +18,7 @@ from cffi import FFI
 CSRC = Path(__file__).parent
 # In this order: the later ones use what the first one declares.
 HEADERS = [
-    CSRC / "include" / f"iw_{part}.h"
-    for part in ("api", "kept", "playout", "mixer", "device", "message")
+    CSRC / "include" / f"iw_{part}.h" for part in ("api", "playout", "mixer", "device", "message")
 ]
 SOURCES = sorted(path.as_posix() for path in CSRC.glob("*/*.c"))
 # What the build reads beside the sources. setuptools packs these names into the sdist, so they

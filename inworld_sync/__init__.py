@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from inworld_sync._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
     from inworld_sync.client import Inworld as Inworld
@@ -83,11 +85,7 @@ if TYPE_CHECKING:
         TranscribeConfig as TranscribeConfig,
         Transcript as Transcript,
         Transcription as Transcription,
-        Turn as Turn,
-        VoiceProfile as VoiceProfile,
         VoiceProfileConfig as VoiceProfileConfig,
-        VoiceTrait as VoiceTrait,
-        Word as Word,
     )
     from inworld_sync.models.tts import (
         AudioConfig as AudioConfig,
@@ -106,6 +104,12 @@ if TYPE_CHECKING:
         TtsUsage as TtsUsage,
         Voice as Voice,
         WordTime as WordTime,
+    )
+    from inworld_sync.models.turns import (
+        Turn as Turn,
+        VoiceProfile as VoiceProfile,
+        VoiceTrait as VoiceTrait,
+        Word as Word,
     )
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
@@ -128,8 +132,6 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
     from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
-
-__version__ = "0.1.0"
 
 # Where each public name lives; a test compares this with the imports above.
 _HOMES = {
@@ -185,12 +187,8 @@ _HOMES = {
         "TranscribeConfig",
         "Transcript",
         "Transcription",
-        "Turn",
         "PartialTranscript",
-        "VoiceProfile",
         "VoiceProfileConfig",
-        "VoiceTrait",
-        "Word",
     ],
     "models.tts": [
         "AudioConfig",
@@ -210,6 +208,7 @@ _HOMES = {
         "Voice",
         "WordTime",
     ],
+    "models.turns": ["Turn", "VoiceProfile", "VoiceTrait", "Word"],
     "sessions.connector": ["ConnectionLimiter"],
     "sessions.playback": ["Playback"],
     "sessions.tts.speech": ["AudioChunk", "Speech"],

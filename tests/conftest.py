@@ -17,7 +17,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 # How long the threads and sockets of a test may take to go after it; a healthy one takes none.
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 10.0
 
 _DESCRIPTORS = Path("/proc/self/fd")
 

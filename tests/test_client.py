@@ -89,14 +89,14 @@ def test_services_are_made_once() -> None:
         found: list[object] = []
 
         def look() -> None:
-            barrier.wait(10)
+            barrier.wait(30)
             found.append(iw.tts)
 
         threads = [threading.Thread(target=look) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(30)
 
         assert [iw.tts] * 8 == found
         assert iw.voices is iw.voices

@@ -28,7 +28,7 @@
  * Raised with every change of this header. Python compares it at import, so that a stale
  * compiled module is named and not run.
  */
-#define IW_ABI_VERSION 14
+#define IW_ABI_VERSION 15
 
 /* ---- results ----------------------------------------------------------------------------- */
 

@@ -94,7 +94,7 @@ struct iw_split_room {
 enum { IW_SPLIT_BETWEEN = 1, IW_SPLIT_NOTHING = 2 };
 
 /*
- * What iw_split_message does, told in two texts rather than in numbers: the audio; and, each
+ * What iw_split_message does, written as two texts rather than as numbers: the audio; and, each
  * behind the other with IW_SPLIT_BETWEEN before it and a zero at the end, the message without
  * the audio's text, and for each further path what stands there. IW_SPLIT_NOTHING is for a path
  * where nothing stands, or what only a whole JSON reader can read; a last part holds the same

@@ -49,8 +49,8 @@ static void init(struct iw_playout *playout, const struct iw_playout_config *con
     iwp_conceal_init(&consumer->conceal, rate_hz, channels, !config->fixed_silence);
     iwp_pause_init(&consumer->pause, rate_hz);
     consumer->fifo.channels = channels;
-    iwp_bank_init(&playout->producer.bank, config->gap_cost, config->min_delay_ms,
-                  config->max_delay_ms);
+    iwp_estimator_init(&playout->producer.estimator, config->gap_cost, config->min_delay_ms,
+                       config->max_delay_ms);
     iwp_start_init(&playout->producer.start, START_GAP_COST, RESUME_MS);
     iwp_store(&playout->shared.threshold_frames,
               playout->start_frames > 0
@@ -73,9 +73,10 @@ enum iw_status iw_playout_create(struct iw_playout **made,
     /* The chain of segments is never empty, so that its end can always be appended to. */
     producer->oldest = producer->newest = calloc(1, sizeof *producer->newest);
     producer->fresh = true;
-    producer->told = calloc(IWP_TOLD_LEAST, sizeof *producer->told);
-    producer->told_capacity = IWP_TOLD_LEAST;
-    if (producer->newest == NULL || producer->told == NULL) {
+    producer->pending_events =
+        calloc(IWP_PENDING_EVENTS_LEAST, sizeof *producer->pending_events);
+    producer->pending_events_capacity = IWP_PENDING_EVENTS_LEAST;
+    if (producer->newest == NULL || producer->pending_events == NULL) {
         iw_playout_destroy(playout);
         return IW_NO_MEMORY;
     }
@@ -98,7 +99,7 @@ void iw_playout_destroy(struct iw_playout *playout)
         segment = next;
     }
     free(playout->producer.marks);
-    free(playout->producer.told);
+    free(playout->producer.pending_events);
     free(playout);
 }
 
@@ -146,7 +147,7 @@ static void forget_arrivals(struct iw_playout *playout)
     producer->fresh = true;
     iwp_store(&playout->shared.first_position, (uint64_t)producer->write_position);
     producer->timestamps.set = producer->sequences.set = false;
-    iwp_bank_restart(&producer->bank);
+    iwp_estimator_restart(&producer->estimator);
     iwp_start_abandon(&producer->start);
     iwp_add(&playout->shared.clears, 1);
 }
@@ -161,11 +162,11 @@ static struct iw_playout_cleared clear_item(struct iw_playout *playout, struct i
     cleared.heard_frames = (uint64_t)item->heard;
     if (item->order != IWP_NOT_BEGUN)
         cleared.received_frames = (uint64_t)(item->end - item->start);
-    iwp_tell(playout, (struct iw_playout_event){
-                          .type = IW_PLAYOUT_ITEM_CLEARED,
-                          .item = item->id,
-                          .position = item->heard,
-                      });
+    iwp_event_add(playout, (struct iw_playout_event){
+                               .type = IW_PLAYOUT_ITEM_CLEARED,
+                               .item = item->id,
+                               .position = item->heard,
+                           });
     cleared.cancelled_marks = iwp_cancel_marks(playout, item);
     return cleared;
 }
@@ -182,7 +183,7 @@ ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared
         return IW_NO_ROOM;
     position = begin_generation(playout, latency_frames);
     while (iwp_next_event(playout, position, &event))
-        iwp_tell(playout, event);
+        iwp_event_add(playout, event);
     for (size_t i = 0; i < producer->items_count; i++) {
         if (!is_settled(&producer->items[i], position))
             cleared[count++] = clear_item(playout, &producer->items[i], position);
@@ -245,7 +246,7 @@ void iw_playout_stats(const struct iw_playout *playout, struct iw_playout_stats 
     for (size_t i = 0; i < IWP_COUNTS; i++)
         counts[i] = iwp_load(&shared->counts[i]);
     count_output(counts, stats);
-    stats->missed_events += iwp_load(&shared->untold_events);
+    stats->missed_events += iwp_load(&shared->missed_events);
     stats->received_frames = iwp_load(&shared->received_frames);
     stats->stale_frames = iwp_load(&shared->stale_frames);
     stats->refused_frames = iwp_load(&shared->refused_frames);

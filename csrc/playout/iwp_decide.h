@@ -1,7 +1,7 @@
 /*
  * What to play next, as pure functions of what is known. Included by the playout's files.
  *
- * The consumer describes its situation, asks, does what it was told, and asks again until its
+ * The consumer describes its situation, asks, does as it is answered, and asks again until its
  * block is full. Nothing here has a state, a clock or a side effect, so every rule can be
  * tested by writing down a situation.
  */

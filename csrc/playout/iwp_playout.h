@@ -10,7 +10,7 @@
  *   block before is heard, and reading goes on where the clear says. So what is heard is the
  *   position that the clear saw and the fade that came with it: final at once, nobody waits.
  * - What the consumer changes on the way to a commit that fails is either set anew by the reset
- *   that follows, or kept back until the commit is done: counters, events, segments to free.
+ *   that follows, or held back until the commit is done: counters, events, segments to free.
  *
  * Epochs have 10 bits: one that comes round again within one pull would need 1024 clears in it.
  * Positions have 44 bits: 11 years at 48 kHz.
@@ -25,7 +25,7 @@
 #include "common/iwp_atomic.h"
 #include "common/iwp_compiler.h"
 #include "include/iw_playout.h"
-#include "playout/iwp_bank.h"
+#include "playout/iwp_estimator.h"
 #include "playout/iwp_conceal.h"
 #include "playout/iwp_decide.h"
 #include "playout/iwp_fifo.h"
@@ -41,7 +41,7 @@ enum {
     IWP_PENDING = 16, /* events of one pull; more are counted as missed */
     IWP_RING = 256,   /* events between two polls; a power of two */
     /* What one clear can tell, marks apart: start, end or clearing of each item. */
-    IWP_TOLD_LEAST = 2 * IW_PLAYOUT_ITEMS
+    IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
 };
 
 /* ---- the commit word --------------------------------------------------------------------- */
@@ -129,7 +129,7 @@ struct iwp_shared {
     struct iwp_word refused_frames;
     struct iwp_word resyncs;
     struct iwp_word clears;
-    struct iwp_word untold_events;
+    struct iwp_word missed_events;
     struct iwp_word write_position;
     struct iwp_word first_position; /* of all that came since the last clear */
     /* Anybody's. */
@@ -139,7 +139,7 @@ struct iwp_shared {
 /* ---- the consumer ------------------------------------------------------------------------ */
 
 /* The fade that would follow a commit. */
-struct iwp_exit {
+struct iwp_fade_tail {
     size_t frames;
     size_t source_frames;
     float samples[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX];
@@ -169,9 +169,9 @@ struct iwp_consumer {
     double clock_ns; /* of this pull, smoothed */
     double block_ns; /* of this block */
     double period_ns;
-    struct iwp_exit exits[2]; /* of the last commit, and of the one that is prepared */
-    size_t exit;
-    float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the exit that is under way */
+    struct iwp_fade_tail fade_tails[2]; /* of the last commit, and of the prepared one */
+    size_t fade_tail;
+    float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the fade tail that is under way */
     size_t fading_frames;
     size_t fading_source;
     int64_t fading_position;
@@ -196,8 +196,8 @@ struct iwp_item {
     int64_t heard; /* frames, once it is cleared */
     bool ended;
     bool cleared;
-    bool started_told;
-    bool done_told;
+    bool started_emitted;
+    bool done_emitted;
 };
 
 struct iwp_mark {
@@ -225,18 +225,18 @@ struct iwp_producer {
     bool fresh;             /* nothing came since the last clear */
     struct iwp_timeline timestamps;
     struct iwp_timeline sequences;
-    struct iwp_bank bank;
+    struct iwp_estimator estimator;
     struct iwp_start start;
-    bool bank_rounded; /* its transits are counted to the next pull */
+    bool estimator_rounded; /* its transits are counted to the next pull */
     struct iwp_item items[IW_PLAYOUT_ITEMS];
     size_t items_count;
     uint64_t items_order;
     struct iwp_mark *marks; /* by order, offset and age */
     size_t marks_count;
     size_t marks_capacity;
-    struct iw_playout_event *told; /* what a clear reports to the next poll */
-    size_t told_count;
-    size_t told_capacity;
+    struct iw_playout_event *pending_events; /* what a clear reports to the next poll */
+    size_t pending_events_count;
+    size_t pending_events_capacity;
 };
 
 struct iw_playout {
@@ -296,14 +296,14 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
 
 /*
- * The next event that follows from the stream being played up to `position`, and was not told:
- * an item's start, a mark, an item's end. False when there is none.
+ * The next event that was not emitted and follows from the stream being played up to
+ * `position`: an item's start, a mark, an item's end. False when there is none.
  */
 bool iwp_next_event(struct iw_playout *playout, int64_t position,
                     struct iw_playout_event *event);
 
-/* Keep an event for the next poll. */
-void iwp_tell(struct iw_playout *playout, struct iw_playout_event event);
+/* Add an event for the next poll. */
+void iwp_event_add(struct iw_playout *playout, struct iw_playout_event event);
 
 /* Cancel the marks of an item; returns how many. */
 uint64_t iwp_cancel_marks(struct iw_playout *playout, const struct iwp_item *item);

@@ -1,6 +1,6 @@
 /*
- * How fast delay may be shed or built. Included by the bank, which foresees the regulation, and
- * by the regulation itself: both must follow one rule.
+ * How fast delay may be shed or built. Included by the delay estimator, which foresees the
+ * regulation, and by the regulation itself: both must follow one rule.
  */
 #ifndef IWP_RATE_H
 #define IWP_RATE_H

@@ -1,4 +1,4 @@
-/* The start threshold of burst mode: a bank of shadow utterances. */
+/* The start threshold of burst mode: shadow utterances. */
 #include "playout/iwp_start.h"
 
 #include <math.h>

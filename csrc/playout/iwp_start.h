@@ -1,5 +1,5 @@
 /*
- * The start threshold of burst mode: a bank of shadow utterances. Included by the playout's
+ * The start threshold of burst mode: shadow utterances. Included by the playout's
  * files.
  *
  * A policy is a threshold: start when so much is queued, or when the item is complete. Every

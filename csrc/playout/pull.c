@@ -144,25 +144,25 @@ static void take_arrivals(struct iw_playout *playout)
 
 /* ---- clear ------------------------------------------------------------------------------- */
 
-/* Keep the exit of the last commit apart: it takes several pulls when they are short. */
+/* Copy the fade tail of the last commit: it takes several pulls when they are short. */
 static void begin_fade(struct iw_playout *playout, int64_t position, bool silent)
 {
     struct iwp_consumer *consumer = &playout->consumer;
-    const struct iwp_exit *exit = &consumer->exits[consumer->exit];
+    const struct iwp_fade_tail *tail = &consumer->fade_tails[consumer->fade_tail];
 
-    consumer->fading_frames = silent ? 0 : exit->frames;
-    consumer->fading_source = silent ? 0 : exit->source_frames;
+    consumer->fading_frames = silent ? 0 : tail->frames;
+    consumer->fading_source = silent ? 0 : tail->source_frames;
     consumer->fading_position = position;
     consumer->faded_frames = 0;
-    memcpy(consumer->fade, exit->samples,
-           consumer->fading_frames * playout->config.channels * sizeof *exit->samples);
+    memcpy(consumer->fade, tail->samples,
+           consumer->fading_frames * playout->config.channels * sizeof *tail->samples);
 }
 
 /* Take up the newest clear: fade out what the last commit promised, and go on behind it. */
 static void answer_clear(struct iw_playout *playout, uint64_t word)
 {
     struct iwp_consumer *consumer = &playout->consumer;
-    struct iwp_exit *exit = &consumer->exits[consumer->exit];
+    struct iwp_fade_tail *tail = &consumer->fade_tails[consumer->fade_tail];
     const struct iwp_resumption *resumption;
     struct iwp_segment *cursor;
     uint64_t generation;
@@ -180,7 +180,7 @@ static void answer_clear(struct iw_playout *playout, uint64_t word)
     consumer->epoch = iwp_commit_epoch(word);
     if (consumer->faded_frames == consumer->fading_frames)
         begin_fade(playout, iwp_commit_position(word), silent);
-    exit->frames = exit->source_frames = 0;
+    tail->frames = tail->source_frames = 0;
     iwp_store_reset(&consumer->store, cursor);
     iwp_store_seek(&consumer->store, position);
     consumer->heard = position;
@@ -230,7 +230,7 @@ static size_t put_fade(struct output *output, size_t frames)
     return count;
 }
 
-/* ---- the exit ---------------------------------------------------------------------------- */
+/* ---- the fade tail ----------------------------------------------------------------------- */
 
 /* Source frames of the first `frames` of the fifo, and the position behind them. */
 static int64_t position_after(const struct iwp_consumer *consumer, size_t frames)
@@ -250,7 +250,7 @@ static int64_t position_after(const struct iwp_consumer *consumer, size_t frames
 }
 
 /* Sound that would follow the fifo, played as it is. */
-static size_t extend_exit(struct iw_playout *playout, float *dst, size_t frames)
+static size_t extend_fade_tail(struct iw_playout *playout, float *dst, size_t frames)
 {
     struct iwp_consumer *consumer = &playout->consumer;
     struct iwp_voice voice = consumer->conceal.voice;
@@ -274,30 +274,30 @@ static size_t extend_exit(struct iw_playout *playout, float *dst, size_t frames)
 }
 
 /* Render the fade that follows this block if a clear comes before the next one. */
-static uint64_t prepare_exit(struct iw_playout *playout)
+static uint64_t prepare_fade_tail(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
-    struct iwp_exit *exit = &consumer->exits[!consumer->exit];
+    struct iwp_fade_tail *tail = &consumer->fade_tails[!consumer->fade_tail];
     size_t channels = playout->config.channels;
     size_t queued = consumer->fifo.frames;
     size_t more = 0;
     int64_t position;
 
     queued = queued < playout->fade_frames ? queued : playout->fade_frames;
-    memcpy(exit->samples, consumer->fifo.samples, queued * channels * sizeof *exit->samples);
+    memcpy(tail->samples, consumer->fifo.samples, queued * channels * sizeof *tail->samples);
     position = position_after(consumer, queued);
     if (queued == consumer->fifo.frames)
-        more = extend_exit(playout, exit->samples + queued * channels,
-                           playout->fade_frames - queued);
+        more = extend_fade_tail(playout, tail->samples + queued * channels,
+                                playout->fade_frames - queued);
     if (more > 0 && consumer->state == IW_PLAYOUT_PLAYING)
         position = consumer->store.position + (int64_t)more;
-    exit->frames = queued + more;
+    tail->frames = queued + more;
     if (position - consumer->heard > IWP_FADE_SOURCE_MAX) {
-        exit->frames = 0; /* sound was skipped just here: do not promise what is behind it */
+        tail->frames = 0; /* sound was skipped just here: do not promise what is behind it */
         position = consumer->heard;
     }
-    exit->source_frames = (size_t)(position - consumer->heard);
-    return exit->source_frames;
+    tail->source_frames = (size_t)(position - consumer->heard);
+    return tail->source_frames;
 }
 
 /* ---- the pull ---------------------------------------------------------------------------- */
@@ -439,13 +439,14 @@ size_t iw_playout_pull(struct iw_playout *playout, uint8_t *out, size_t frames, 
     memcpy(counts, consumer->counts, sizeof counts);
     faded = consumer->faded_frames;
     take_arrivals(playout);
-    word = iwp_commit_word(consumer->epoch, consumer->exits[consumer->exit].source_frames,
+    word = iwp_commit_word(consumer->epoch,
+                           consumer->fade_tails[consumer->fade_tail].source_frames,
                            consumer->heard);
     sound = put_all(playout, out, frames);
-    fade = prepare_exit(playout);
+    fade = prepare_fade_tail(playout);
     if (iwp_swap_if(&playout->shared.commit, &word,
                     iwp_commit_word(consumer->epoch, fade, consumer->heard))) {
-        consumer->exit = !consumer->exit;
+        consumer->fade_tail = !consumer->fade_tail;
         iwp_store_release(&consumer->store);
     } else {
         memcpy(consumer->counts, counts, sizeof counts);

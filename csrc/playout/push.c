@@ -71,14 +71,14 @@ static uint64_t signed_ns(double ms)
 static bool is_new_base(const struct iw_playout *playout, const struct place *place,
                         double transit_ms)
 {
-    const struct iwp_bank *bank = &playout->producer.bank;
+    const struct iwp_estimator *estimator = &playout->producer.estimator;
     double limit_ms = playout->config.max_delay_ms + (place->appended ? 0 : RESYNC_MS);
 
-    return bank->started && transit_ms - bank->base_ms > limit_ms;
+    return estimator->started && transit_ms - estimator->base_ms > limit_ms;
 }
 
-static void teach_bank(struct iw_playout *playout, const struct place *place, size_t frames,
-                       uint64_t now_ns)
+static void teach_estimator(struct iw_playout *playout, const struct place *place,
+                            size_t frames, uint64_t now_ns)
 {
     struct iwp_producer *producer = &playout->producer;
     double per_ms = playout->config.sample_rate_hz / 1000.0;
@@ -88,18 +88,19 @@ static void teach_bank(struct iw_playout *playout, const struct place *place, si
     bool late = is_new_base(playout, place, time_ms - source_ms);
 
     /* Before the first pull nobody knows when a packet will be used. */
-    if (place->rebased || late || rounded != producer->bank_rounded)
-        iwp_bank_restart(&producer->bank);
+    if (place->rebased || late || rounded != producer->estimator_rounded)
+        iwp_estimator_restart(&producer->estimator);
     iwp_add(&playout->shared.resyncs, late);
-    producer->bank_rounded = rounded;
+    producer->estimator_rounded = rounded;
     /* Less than the time between two pulls cannot be told from none. */
-    producer->bank.min_delay_ms =
+    producer->estimator.min_delay_ms =
         fmax(playout->config.min_delay_ms,
              (double)iwp_load(&playout->shared.period_ns) / IWP_NS_PER_MS);
-    iwp_bank_arrival(&producer->bank, source_ms, time_ms - source_ms, (double)frames / per_ms,
-                     place->reordered);
-    iwp_store(&playout->shared.target_ns, signed_ns(iwp_bank_target_ms(&producer->bank)));
-    iwp_store(&playout->shared.base_ns, signed_ns(producer->bank.base_ms));
+    iwp_estimator_arrival(&producer->estimator, source_ms, time_ms - source_ms,
+                          (double)frames / per_ms, place->reordered);
+    iwp_store(&playout->shared.target_ns,
+              signed_ns(iwp_estimator_target_ms(&producer->estimator)));
+    iwp_store(&playout->shared.base_ns, signed_ns(producer->estimator.base_ms));
 }
 
 static void teach_start(struct iw_playout *playout, size_t frames, bool last, uint64_t now_ns)
@@ -222,7 +223,7 @@ static void arrive(struct iw_playout *playout, struct iwp_segment *segment,
     if (playout->config.mode == IW_PLAYOUT_BURST)
         teach_start(playout, segment->frames, last, now_ns);
     else if (segment->frames > 0)
-        teach_bank(playout, place, segment->frames, now_ns);
+        teach_estimator(playout, place, segment->frames, now_ns);
     publish(playout, segment, item, place, flags);
 }
 

@@ -52,10 +52,10 @@ static void leave_out(struct iw_playout *playout, size_t lag, size_t fade)
     size_t channels = playout->config.channels;
     const float *look = consumer->look;
     float *dst = iwp_fifo_end(&consumer->fifo);
-    size_t kept = (lag - fade) * channels;
+    size_t whole = (lag - fade) * channels;
 
-    memcpy(dst, look, kept * sizeof *dst);
-    cross_fade(dst + kept, look + kept, look + kept + lag * channels, fade, channels);
+    memcpy(dst, look, whole * sizeof *dst);
+    cross_fade(dst + whole, look + whole, look + whole + lag * channels, fade, channels);
     iwp_emit(playout, lag, 2 * lag);
     consumer->tokens_frames -= (double)lag;
 }

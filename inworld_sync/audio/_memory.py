@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from inworld_sync._native import ffi
-from inworld_sync.audio.output import U8, OutputBuffer
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ __all__ = [
     "writable",
 ]
 
+U8: Final = ffi.typeof("uint8_t[]")
+"""What ``from_buffer`` makes of any buffer: bytes."""
+
 # Every byte is written before it is read, so clearing would be wasted.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
 _from_buffer: Final = ffi.from_buffer
@@ -45,7 +47,6 @@ as_bytes: Final = ffi.unpack
 """New bytes from the first so many bytes of what :func:`new_output` gave."""
 
 _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
-_KeptFunction: TypeAlias = "Callable[[CData, bytes, int], int]"
 
 
 def readable(data: Buffer) -> bytes | CData:
@@ -59,7 +60,7 @@ def readable(data: Buffer) -> bytes | CData:
     return data if type(data) is bytes else _from_buffer(U8, data)
 
 
-def writable(out: Buffer | OutputBuffer) -> CData:
+def writable(out: Buffer) -> CData:
     """
     What a pointer of the core takes for *out*; its ``len`` is in bytes.
 
@@ -67,7 +68,7 @@ def writable(out: Buffer | OutputBuffer) -> CData:
         TypeError: *out* has no buffer, or may only be read.
         BufferError: The buffer is not contiguous, or may only be read.
     """
-    return out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+    return _from_buffer(U8, out, True)
 
 
 def new_output(size_bytes: int) -> CData:
@@ -98,14 +99,14 @@ class ToBytes(Protocol):
 class Into(Protocol):
     """A function from samples into the front of an output; it returns the bytes written."""
 
-    def __call__(self, data: Buffer, out: Buffer | OutputBuffer) -> int: ...
+    def __call__(self, data: Buffer, out: Buffer) -> int: ...
 
 
 def sample_functions(
     module: str,
     name: str,
-    takes: str,
-    functions: tuple[_Function, _KeptFunction],
+    source: str,
+    function: _Function,
     *,
     src_bytes: int,
     dst_bytes: int,
@@ -120,8 +121,8 @@ def sample_functions(
     Args:
         module: Where they are defined.
         name: The first one's; the second one's ends in ``_into``.
-        takes: What the input is called in an error.
-        functions: ``f(dst, src, samples)`` and ``f(kept, src, src_bytes)`` of the core.
+        source: What the input is called in an error.
+        function: ``f(dst, src, samples)`` of the core.
         src_bytes: Bytes of a sample in the input.
         dst_bytes: Bytes of a sample in the output.
         doc: What they do.
@@ -130,7 +131,6 @@ def sample_functions(
         A function from data to new bytes, and one from data into the front of an output, which
         returns the bytes written. Both may be called from any thread at once.
     """
-    function, kept = functions
 
     def to_bytes(data: Buffer) -> bytes:
         src = data if type(data) is bytes else _from_buffer(U8, data)
@@ -138,29 +138,22 @@ def sample_functions(
         samples = src_size_bytes // src_bytes
         if samples * src_bytes != src_size_bytes:
             del src  # a traceback would keep the buffer locked
-            raise cut_sample(takes, src_bytes, src_size_bytes)
+            raise cut_sample(source, src_bytes, src_size_bytes)
         size_bytes = samples * dst_bytes
         dst = _allocate(_CHARS, size_bytes)
         function(dst, src, samples)
         return as_bytes(dst, size_bytes)
 
-    def into(data: Buffer, out: Buffer | OutputBuffer) -> int:
-        if type(data) is bytes and type(out) is OutputBuffer:
-            written = kept(out.kept, data, len(data))
-            if written >= 0:
-                return written
-        return any_into(data, out)
-
-    def any_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
+    def into(data: Buffer, out: Buffer) -> int:
         src = data if type(data) is bytes else _from_buffer(U8, data)
         src_size_bytes = len(src)
-        dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+        dst = _from_buffer(U8, out, True)
         room_bytes = len(dst)
         samples = src_size_bytes // src_bytes
         size_bytes = samples * dst_bytes
         error = None
         if samples * src_bytes != src_size_bytes:
-            error = cut_sample(takes, src_bytes, src_size_bytes)
+            error = cut_sample(source, src_bytes, src_size_bytes)
         elif size_bytes > room_bytes:
             error = too_small(size_bytes, room_bytes)
         if error:

@@ -22,7 +22,6 @@ from inworld_sync.audio._memory import (
     readable,
     too_small,
 )
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ __all__ = ["decode", "decode_into", "encode", "encode_into"]
 # Bound here, since a look-up in the library costs a third of a short call.
 _from_buffer = ffi.from_buffer
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
-_decode_kept, _encode_kept = lib.iw_kept_base64_decode, lib.iw_kept_base64_encode
 
 # The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
 # bytearray locked. So handles are deleted before an error is raised.
@@ -70,14 +68,13 @@ def decode(data: str | Buffer) -> bytes:
     return as_bytes(dst, written)
 
 
-def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
+def decode_into(data: str | Buffer, out: Buffer) -> int:
     """
     Decode a whole base64 text into the front of a buffer.
 
     Args:
         data: As for :func:`decode`; must not overlap *out*.
-        out: Any object with a writable contiguous buffer, or an ``OutputBuffer``. After an error
-            its content is undefined.
+        out: Any object with a writable contiguous buffer. After an error its content is undefined.
 
     Returns:
         The number of bytes written. What lies behind them is untouched.
@@ -88,18 +85,9 @@ def decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
-    if type(data) is bytes and type(out) is OutputBuffer:
-        written = _decode_kept(out.kept, data, len(data))
-        if written >= 0:
-            return written
-    return _decode_into(data, out)
-
-
-def _decode_into(data: str | Buffer, out: Buffer | OutputBuffer) -> int:
-    """Do any call of :func:`decode_into`; that one takes the short way where there is one."""
     src = data if type(data) is bytes else _text(data)
     size = len(src)
-    dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+    dst = _from_buffer(U8, out, True)
     written = _decode(dst, len(dst), src, size)
     if written < 0:
         error = _refused(written, src, len(dst))
@@ -129,13 +117,13 @@ def encode(data: Buffer) -> bytes:
     return as_bytes(dst, room_bytes)
 
 
-def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
+def encode_into(data: Buffer, out: Buffer) -> int:
     """
     Encode bytes into the front of a buffer.
 
     Args:
         data: As for :func:`encode`; must not overlap *out*.
-        out: Any object with a writable contiguous buffer, or an ``OutputBuffer``.
+        out: Any object with a writable contiguous buffer.
 
     Returns:
         The number of characters written. What lies behind them is untouched.
@@ -146,18 +134,9 @@ def encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
     Thread safety:
         May be called from any thread at once, each with its own *out*.
     """
-    if type(data) is bytes and type(out) is OutputBuffer:
-        written = _encode_kept(out.kept, data, len(data))
-        if written >= 0:
-            return written
-    return _encode_into(data, out)
-
-
-def _encode_into(data: Buffer, out: Buffer | OutputBuffer) -> int:
-    """Do any call of :func:`encode_into`; that one takes the short way where there is one."""
     src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
-    dst = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+    dst = _from_buffer(U8, out, True)
     written = _encode(dst, len(dst), src, size)
     if written < 0:
         room_bytes = len(dst)

@@ -7,8 +7,7 @@ boundaries of mu-law four nearer to zero; its A-law and its decoding are the sam
 
 Linear samples are 16-bit little-endian. Every function takes any object with a contiguous buffer,
 keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the front
-of *out*, a writable buffer or an ``OutputBuffer`` that must not overlap *data*, and return the
-bytes written.
+of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
 
 >>> decode_ulaw(b"\xff\x00").hex(" ", 2)
 '0000 8482'
@@ -36,7 +35,7 @@ decode_ulaw, decode_ulaw_into = sample_functions(
     __name__,
     "decode_ulaw",
     "mu-law",
-    (lib.iw_g711_decode_ulaw, lib.iw_kept_g711_decode_ulaw),
+    lib.iw_g711_decode_ulaw,
     src_bytes=1,
     dst_bytes=2,
     doc="""Decode mu-law to 16-bit samples: twice the bytes of *data*, in [-32124, 32124].""",
@@ -45,7 +44,7 @@ decode_alaw, decode_alaw_into = sample_functions(
     __name__,
     "decode_alaw",
     "A-law",
-    (lib.iw_g711_decode_alaw, lib.iw_kept_g711_decode_alaw),
+    lib.iw_g711_decode_alaw,
     src_bytes=1,
     dst_bytes=2,
     doc="""Decode A-law to 16-bit samples: twice the bytes, in [-32256, 32256], never 0.""",
@@ -54,7 +53,7 @@ encode_ulaw, encode_ulaw_into = sample_functions(
     __name__,
     "encode_ulaw",
     "s16",
-    (lib.iw_g711_encode_ulaw, lib.iw_kept_g711_encode_ulaw),
+    lib.iw_g711_encode_ulaw,
     src_bytes=2,
     dst_bytes=1,
     doc="""Encode 16-bit samples as mu-law: half the bytes; louder than 32635 saturates.""",
@@ -63,7 +62,7 @@ encode_alaw, encode_alaw_into = sample_functions(
     __name__,
     "encode_alaw",
     "s16",
-    (lib.iw_g711_encode_alaw, lib.iw_kept_g711_encode_alaw),
+    lib.iw_g711_encode_alaw,
     src_bytes=2,
     dst_bytes=1,
     doc="""Encode 16-bit samples as A-law: half the bytes of *data*.""",

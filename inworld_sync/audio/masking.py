@@ -23,7 +23,6 @@ from inworld_sync.audio._memory import (
     too_small,
     writable,
 )
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,17 +53,14 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
     return as_bytes(dst, size_bytes)
 
 
-def mask_into(
-    payload: Buffer, key: bytes, out: Buffer | OutputBuffer, offset_bytes: int = 0
-) -> int:
+def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -> int:
     """
     Mask a payload, as :func:`mask` does, at the front of *out*.
 
     Args:
         payload: As for :func:`mask`.
         key: As for :func:`mask`.
-        out: A writable buffer or an ``OutputBuffer``. It may be *payload* itself, but may not
-            overlap it otherwise.
+        out: A writable buffer. It may be *payload* itself, but may not overlap it otherwise.
         offset_bytes: As for :func:`mask`.
 
     Returns:

@@ -3,8 +3,8 @@ Gain and mix of 16-bit samples, which saturate: what is too loud is held at full
 
 Samples are little-endian and interleaved. Every function takes any object with a contiguous
 buffer, keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the
-front of *out*, a writable buffer or an ``OutputBuffer``, and return the bytes written; here *out*
-may be an input itself, but may not overlap one otherwise.
+front of *out*, a writable buffer, and return the bytes written; here *out* may be an input itself,
+but may not overlap one otherwise.
 
 >>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
 '0020 0000'
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import cut_sample, readable, too_small, writable
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def gain(data: Buffer, factor: float) -> bytes:
     return bytes(out)
 
 
-def gain_into(data: Buffer, factor: float, out: Buffer | OutputBuffer) -> int:
+def gain_into(data: Buffer, factor: float, out: Buffer) -> int:
     """
     Multiply samples by a factor, as :func:`gain` does, at the front of *out*.
 
@@ -87,7 +86,7 @@ def mix(first: Buffer, second: Buffer) -> bytes:
     return bytes(out)
 
 
-def mix_into(first: Buffer, second: Buffer, out: Buffer | OutputBuffer) -> int:
+def mix_into(first: Buffer, second: Buffer, out: Buffer) -> int:
     """
     Add the samples of two streams, as :func:`mix` does, at the front of *out*.
 

@@ -20,59 +20,19 @@ from inworld_sync.audio._playout_config import (
 )
 from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.track import Track
 from inworld_sync.errors import ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
     from inworld_sync._native._core import CData
 
-__all__ = ["Mixer", "Track"]
+__all__ = ["Mixer"]
 
 # For a read that is under way to end; one takes microseconds.
 _TURN_TIMEOUT: Final = 1.0
 _TURN_LOOK: Final = 0.001
 _PRIORITY_MOST: Final = 1000
 _DUCK_DB_MOST: Final = 100.0
-
-
-class Track:
-    """
-    What of a mixed playout is heard when. Made by :meth:`Mixer.add`.
-
-    A frame is heard when its read says so: at the read's ``now_ns``, or for a device past its
-    latency. It counts frames of the source, so neither pauses nor time scaling bend it.
-
-    Thread safety: every method may be called from any thread, also after the mixer is closed.
-    """
-
-    def __init__(self, sample_rate_hz: int) -> None:
-        made = ffi.new("struct iw_track **")
-        if lib.iw_track_create(made, sample_rate_hz) != lib.IW_OK:
-            raise MemoryError("no memory for a track")
-        self.pointer = ffi.gc(cast("CData", made[0]), lib.iw_track_destroy)
-
-    def heard_frames(self, now_ns: int | None = None) -> int:
-        """
-        Frames of the source that are heard by *now_ns*; None means now.
-
-        What a clear dropped is not counted. It may step back a little where a device corrects
-        its latency.
-        """
-        now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
-        return lib.iw_track_heard(self.pointer, now_ns)
-
-    def position_frames(self, now_ns: int | None = None) -> int:
-        """
-        Up to where the playout's stream is heard; what :meth:`Playout.poll` goes by.
-
-        Unlike :meth:`heard_frames` it leaps over what was dropped, lost or skipped.
-        """
-        now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
-        return lib.iw_track_position(self.pointer, now_ns)
-
-    @property
-    def taken_frames(self) -> int:
-        """Frames of the source that were read, heard or about to be."""
-        return lib.iw_track_taken(self.pointer)
 
 
 class _Voice(NamedTuple):

@@ -3,8 +3,7 @@ Sample formats: 16-bit integers, 32-bit floats, byte order, and samples cut betw
 
 Samples are little-endian and interleaved. Every function takes any object with a contiguous
 buffer, keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the
-front of *out*, a writable buffer or an ``OutputBuffer`` that must not overlap *data*, and return
-the bytes written.
+front of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'
@@ -37,7 +36,7 @@ f32_from_s16, f32_from_s16_into = sample_functions(
     __name__,
     "f32_from_s16",
     "s16",
-    (lib.iw_pcm_f32_from_s16, lib.iw_kept_pcm_f32_from_s16),
+    lib.iw_pcm_f32_from_s16,
     src_bytes=2,
     dst_bytes=4,
     doc="""Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.""",
@@ -46,7 +45,7 @@ s16_from_f32, s16_from_f32_into = sample_functions(
     __name__,
     "s16_from_f32",
     "f32",
-    (lib.iw_pcm_s16_from_f32, lib.iw_kept_pcm_s16_from_f32),
+    lib.iw_pcm_s16_from_f32,
     src_bytes=4,
     dst_bytes=2,
     doc="""Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
@@ -57,7 +56,7 @@ swap_bytes, swap_bytes_into = sample_functions(
     __name__,
     "swap_bytes",
     "s16",
-    (lib.iw_pcm_swap_s16, lib.iw_kept_pcm_swap_s16),
+    lib.iw_pcm_swap_s16,
     src_bytes=2,
     dst_bytes=2,
     doc="""Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.

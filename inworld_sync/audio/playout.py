@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from inworld_sync._native._core import CData
-    from inworld_sync.audio.mixer import Track
+    from inworld_sync.audio.track import Track
 
 __all__ = ["Playout"]
 

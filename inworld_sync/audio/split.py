@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8, as_bytes, new_output
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -111,11 +110,9 @@ class Splitter:
             audio = None
         else:
             return None
-        return self._told(audio)
+        return self._split_of(audio)
 
-    def split_into(
-        self, message: Buffer, out: Buffer | OutputBuffer, *, floats: bool = False
-    ) -> int | None:
+    def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
         """
         Decode a message's audio straight into a buffer, and nothing else.
 
@@ -131,7 +128,7 @@ class Splitter:
             AudioError: *out* is too small.
         """
         source = message if type(message) is bytes else _from_buffer(U8, message)
-        room = out.memory if type(out) is OutputBuffer else _from_buffer(U8, out, True)
+        room = _from_buffer(U8, out, True)
         room_bytes = len(room)
         form = _F32 if floats else _BYTES
         status = _split_message(
@@ -145,7 +142,7 @@ class Splitter:
             raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
         return None
 
-    def _told(self, audio: bytes | None) -> Split:
+    def _split_of(self, audio: bytes | None) -> Split:
         """Read what iw_split_parts has written beside the audio."""
         rest, *picks, nothing = _string(self._text).split(_BETWEEN)
         if nothing:

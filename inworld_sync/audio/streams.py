@@ -37,7 +37,7 @@ _NS_PER_MS = 1_000_000
 
 
 def clock_ns() -> int:
-    """The clock of devices' threads, and of :class:`~inworld_sync.audio.mixer.Track`."""
+    """The clock of devices' threads, and of :class:`~inworld_sync.audio.track.Track`."""
     return lib.iw_playout_clock_ns()
 
 

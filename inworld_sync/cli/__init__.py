@@ -14,7 +14,7 @@ from importlib import import_module
 
 import click
 
-from inworld_sync import __version__
+from inworld_sync._version import __version__
 from inworld_sync.errors import AuthError, ConfigError, InworldError, TransportError
 
 __all__ = ["run"]

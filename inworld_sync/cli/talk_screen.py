@@ -81,7 +81,7 @@ class Screen:
         self._lock = threading.Lock()
         self._user = ""
         self._reply_id, self._reply = "", ""
-        self._told: set[str] = set()
+        self._printed_items: set[str] = set()
 
     def follow(self, rt: RealtimeSession, *, waits: bool) -> None:
         """
@@ -141,8 +141,8 @@ class Screen:
     def _heard(self, event: UserTranscriptCompleted) -> None:
         with self._lock:
             self._user = ""
-            is_new = event.item_id not in self._told
-            self._told.add(event.item_id)
+            is_new = event.item_id not in self._printed_items
+            self._printed_items.add(event.item_id)
         if is_new and event.transcript.strip():
             self._user_line(event.transcript)
 

@@ -96,9 +96,9 @@ def command(
         method="http" if http else "stream",
         live=live,
     )
-    tell = _teller(form) if live else None
+    on_transcript = _printer(form) if live else None
     with open_client(local=local, base_url=base_url) as iw, _counters(show=not live) as counter:
-        results = _transcribe_all(iw, files, job, jobs, counter, tell)
+        results = _transcribe_all(iw, files, job, jobs, counter, on_transcript)
     failed = [name for name, result in results if isinstance(result, BaseException)]
     done = [(name, result) for name, result in results if isinstance(result, Transcript)]
     if not (live and form in ("text", "json")):
@@ -181,12 +181,14 @@ def _transcribe_all(
     job: _Job,
     jobs: int,
     counter: Callable[[str], _Advance],
-    tell: Callable[[Transcription], object] | None,
+    on_transcript: Callable[[Transcription], object] | None,
 ) -> list[tuple[str, Transcript | BaseException]]:
     """Transcribe some files at a time; what fails is told at once, and the others go on."""
     pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
     try:
-        futures = [pool.submit(_transcribe, iw, name, job, counter, tell) for name in files]
+        futures = [
+            pool.submit(_transcribe, iw, name, job, counter, on_transcript) for name in files
+        ]
         if len(files) == 1:
             return [(files[0], _wait(futures[0]))]
         return [(name, _outcome(name, future)) for name, future in zip(files, futures, strict=True)]
@@ -201,11 +203,11 @@ def _transcribe(
     name: str,
     job: _Job,
     counter: Callable[[str], _Advance],
-    tell: Callable[[Transcription], object] | None,
+    on_transcript: Callable[[Transcription], object] | None,
 ) -> Transcript:
     source = _open(name, job, counter(name))
     return iw.stt.transcribe(
-        source, config=job.config, method=job.method, realtime=job.live, on_transcript=tell
+        source, config=job.config, method=job.method, realtime=job.live, on_transcript=on_transcript
     )
 
 
@@ -247,10 +249,10 @@ def _counters(*, show: bool) -> Iterator[Callable[[str], _Advance]]:
 # Telling.
 
 
-def _teller(form: str) -> Callable[[Transcription], None]:
+def _printer(form: str) -> Callable[[Transcription], None]:
     """Print finals as they come, and partials over each other on a terminal."""
 
-    def tell(said: Transcription) -> None:
+    def show(said: Transcription) -> None:
         if ERRORS.is_terminal:
             # The one before may have been longer.
             ERRORS.control(_LINE_START)
@@ -264,7 +266,7 @@ def _teller(form: str) -> Callable[[Transcription], None]:
         click.echo(json.dumps(row, ensure_ascii=False) if form == "json" else said.text)
         sys.stdout.flush()
 
-    return tell
+    return show
 
 
 def _write(

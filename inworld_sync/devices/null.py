@@ -84,12 +84,12 @@ class NullSpeaker:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             clears = self._clears
-            left = left[self._take(left) :]
+            left = left[self._accept(left) :]
             while left:
                 self._wait(len(left) // SAMPLE_BYTES, deadline)
                 if clears != self._clears:
                     return
-                left = left[self._take(left) :]
+                left = left[self._accept(left) :]
 
     def end(self) -> None:
         """Say that an utterance is complete; makes no difference here, where nothing waits."""
@@ -161,7 +161,7 @@ class NullSpeaker:
         now = time.monotonic()
         self._since_samples, self._since = self._settle(), now
 
-    def _take(self, samples: memoryview) -> int:
+    def _accept(self, samples: memoryview) -> int:
         """Take as much of *samples* as there is room for, and say how many bytes."""
         if self._closed:
             raise ClosedError(f"this {type(self).__name__} is closed")

@@ -7,6 +7,7 @@ waiting on it; the playout's own lock is taken inside it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from inworld_sync.audio.playout import Playout
 from inworld_sync.devices._pcm import SAMPLE_BYTES, sample_bytes
-from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded
+from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, LocalProtocolError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from inworld_sync.audio.mixer import Track
     from inworld_sync.audio.playout_events import Cleared
+    from inworld_sync.audio.track import Track
 
 __all__ = ["PlayoutSink"]
 
@@ -46,32 +47,46 @@ class PlayoutSink:
     Thread safety: one thread writes; any thread may call the other methods.
     """
 
-    def __init__(self, playout: Playout, *, track: Track | None = None) -> None:
+    def __init__(
+        self, playout: Playout, *, track: Track | None = None, latency_ms: float = 0.0
+    ) -> None:
         """
         Write to a playout.
 
         Args:
             playout: Mono with ``s16`` input; nobody else pushes to it or clears it. It stays open
                 when the sink is closed.
-            track: Of the mixer that reads it, which knows when it is heard; else it is heard when
-                it is read.
+            track: Of the mixer that reads it, which knows when it is heard.
+            latency_ms: Without a mixer: how long after it is read a sample is heard, by a reader
+                that reads on while nothing plays. What was read and not heard is dropped by the
+                reader when the sink is cleared.
 
         Raises:
-            ConfigError: The playout has two channels or takes floats.
+            ConfigError: The playout has two channels or takes floats, or there is a track and a
+                latency.
         """
         if playout.channels != 1 or playout.input_format != "s16":
             raise ConfigError(
                 "the playout must have 1 channel and take s16, got "
                 f"{playout.channels} and {playout.input_format}"
             )
+        if track is not None and latency_ms:
+            raise ConfigError(f"a track knows the latency: leave out latency_ms={latency_ms!r}")
+        if not latency_ms >= 0:
+            raise ConfigError(f"latency_ms must be at least 0, got {latency_ms!r}")
         self._playout = playout
         self._track = track
+        self._latency_ms = latency_ms
+        self._latency_frames = round(latency_ms * playout.sample_rate_hz / 1000.0)
         self._changed = threading.Condition()
         self._closed = False
         self._clears = 0
         self._item = _Item()
-        self._items: deque[_Item] = deque()  # begun, and not known to be heard out
+        self._items: deque[_Item] = deque()  # begun, and not known to be heard to the end
         self._heard_before = 0  # samples of items that are gone
+        self._heard_last = 0
+        # With a latency: after so many frames of output, so many samples were read.
+        self._reads: deque[tuple[int, int]] = deque()
 
     @property
     def sample_rate_hz(self) -> int:
@@ -88,7 +103,7 @@ class PlayoutSink:
     def is_idle(self) -> bool:
         """Whether all that was written is heard or dropped."""
         with self._changed:
-            return self._missing() == 0
+            return self._heard() == self._written()
 
     def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
         """
@@ -122,17 +137,22 @@ class PlayoutSink:
             self._next_item()
 
     def clear(self) -> int:
-        """Drop all that was written and not read; return :attr:`heard_samples`, final."""
+        """
+        Drop all that was written and not heard; return :attr:`heard_samples`, final.
+
+        If the owner of the playout has closed it, this is what was last known to be heard.
+        """
         with self._changed:
             if not self._closed:
-                cleared = self._playout.clear()
-                for item in self._items:
-                    self._heard_before += self._final(item, cleared)
-                self._items.clear()
-                self._item = _Item()
+                heard = self._heard()
+                with contextlib.suppress(ClosedError):
+                    cleared = self._playout.clear(latency_ms=self._latency_ms)
+                    final = sum(self._final(item, cleared) for item in self._items)
+                    heard = max(heard, self._heard_before + final)
+                self._forget(heard)
                 self._clears += 1
                 self._changed.notify_all()
-            return self._heard()
+            return self._heard_last
 
     def pause(self) -> None:
         """Have the reader get silence until :meth:`resume`; what is written waits."""
@@ -148,13 +168,13 @@ class PlayoutSink:
 
         Raises:
             DeadlineExceeded: It was not after *timeout* seconds; it plays on.
-            ClosedError: It was closed before.
+            ClosedError: It was closed, or the playout was.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             self._require_open()
             self._next_item()
-            while self._missing() > 0:
+            while self._heard() < self._written():
                 self._wait(deadline)
 
     def close(self) -> None:
@@ -184,9 +204,13 @@ class PlayoutSink:
         if self._item.samples:
             self._playout.end(self._item)
             self._item = _Item()
+            self._heard()  # forgets items that were heard
 
-    def _heard_of(self, item: _Item) -> int:
-        position_ms = self._playout.position_ms(item, track=self._track)
+    def _read_of(self, item: _Item) -> int:
+        try:
+            position_ms = self._playout.position_ms(item, track=self._track)
+        except LocalProtocolError:
+            return item.samples  # read so long ago that the playout has forgotten it
         return round(position_ms * self.sample_rate_hz / 1000.0)
 
     def _final(self, item: _Item, cleared: Mapping[Hashable, Cleared]) -> int:
@@ -195,22 +219,63 @@ class PlayoutSink:
             return item.samples
         return round(cleared[item].heard_ms * self.sample_rate_hz / 1000.0)
 
-    def _heard(self) -> int:
-        while self._items and self._heard_of(self._items[0]) == self._items[0].samples:
-            if self._items[0] is self._item:
-                break  # more of it may come
-            self._heard_before += self._items.popleft().samples
-        # Items are read one after another.
-        return self._heard_before + (self._heard_of(self._items[0]) if self._items else 0)
+    def _written(self) -> int:
+        return self._heard_before + sum(item.samples for item in self._items)
 
-    def _missing(self) -> int:
-        heard = self._heard()
-        return self._heard_before + sum(item.samples for item in self._items) - heard
+    def _read(self) -> int:
+        """Samples that were read; where there is a track, that were heard."""
+        read = self._heard_before
+        for item in self._items:
+            samples = self._read_of(item)
+            read += samples
+            if samples < item.samples:
+                break  # items are read one after another
+        return read
+
+    def _heard(self) -> int:
+        try:
+            self._heard_last = max(self._heard_last, self._heard_when(self._read()))
+        except ClosedError:
+            # The owner closed the playout, which dropped the rest.
+            self._forget(self._heard_last)
+        # The item that is written to may get more.
+        while self._items and self._items[0] is not self._item:
+            heard_with = self._heard_before + self._items[0].samples
+            if heard_with > self._heard_last:
+                break
+            self._heard_before = heard_with
+            self._items.popleft()
+        return self._heard_last
+
+    def _heard_when(self, read: int) -> int:
+        """
+        How much is heard by now, of so much that is read.
+
+        A sample is heard once the reader has taken the latency's worth of output after it. The
+        playout counts that in silence too, unlike the position of an item.
+        """
+        if not self._latency_frames:
+            return read
+        output = self._playout.stats().pulled_frames
+        if not self._reads or self._reads[-1][0] < output:
+            self._reads.append((output, read))
+        heard = read - self._latency_frames
+        while self._reads and self._reads[0][0] <= output - self._latency_frames:
+            heard = max(heard, self._reads.popleft()[1])
+        return heard
+
+    def _forget(self, heard: int) -> None:
+        """Drop all items, of which so much was heard in the end."""
+        self._heard_before = self._heard_last = heard
+        self._items.clear()
+        self._item = _Item()
+        self._reads.clear()
 
     def _wait(self, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
+            missing = self._written() - self._heard()
             raise DeadlineExceeded(
-                f"the deadline passed with {self._missing()} samples of {self.sample_rate_hz} Hz "
+                f"the deadline passed with {missing} samples of {self.sample_rate_hz} Hz "
                 "not yet heard"
             )
         self._changed.wait(_LOOK_SECONDS)

@@ -1,16 +1,18 @@
 """
 One WebSocket connection as a service sees it: messages in, messages out.
 
-Threads: the connection's own thread runs the service and reads; a writer thread alone sends, so a
-client that does not read holds up neither the service's reading nor another connection.
+Threads: the connection's own thread runs the service. A reader thread alone receives: it answers
+pings and CLOSE while the service waits for an engine that loads or works. A writer thread alone
+sends, so a client that does not read holds up neither the service nor another connection.
 
-Locks: ``_state`` guards the sans-I/O protocol object; ``_lock`` guards the queue of the writer.
-Neither is held while the other is taken, nor while the stream waits.
+Locks: ``_state`` guards the sans-I/O protocol object; ``_lock`` guards the queue of the writer; the
+inbox has its own. None is held while another is taken, nor while the stream waits.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import deque
@@ -25,12 +27,17 @@ from websockets.server import ServerProtocol
 from inworld_sync.emulator.credentials import Credential
 from inworld_sync.emulator.faults import Fault
 from inworld_sync.emulator.http import Request
+from inworld_sync.emulator.inbox import Inbox, Received
 from inworld_sync.emulator.outlet import Outlet
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.stream import Stream
 
 __all__ = ["PeerGone", "WebSocketPeer"]
 
+_logger = logging.getLogger("inworld_sync.emulator")
+# Received messages that wait for the service. Beyond this the reader stops reading, and answers no
+# pings until there is room: four minutes of audio of a Realtime session.
+_MAX_WAITING_BYTES = 16 << 20
 # A client that sends requests and never reads the answers is cut at this many bytes of answers.
 _MAX_ANSWER_BYTES = 64 << 20
 
@@ -91,11 +98,18 @@ class WebSocketPeer:
         self._ended = threading.Event()
         self._stopping = threading.Event()
         self._active_at = time.monotonic()
+        self._inbox = Inbox(_MAX_WAITING_BYTES)
+        self._parts: list[bytes] = []
+        self._is_text = True
         self._outlet = Outlet(stream, protocol, self._state, faults, self._ended)
         self._writer = threading.Thread(
             target=self._write, name=f"inworld-emulator-writer-{name}", daemon=True
         )
+        self._reader = threading.Thread(
+            target=self._read, name=f"inworld-emulator-reader-{name}", daemon=True
+        )
         self._writer.start()
+        self._reader.start()
 
     @property
     def is_open(self) -> bool:
@@ -106,29 +120,18 @@ class WebSocketPeer:
         """
         Yield whole messages until the connection is over: str for text, bytes for binary.
 
-        A connection that stays idle for ``Settings.idle_timeout`` is closed here.
+        Messages that still wait when either side closes are dropped: none could be answered.
         """
-        parts: list[bytes] = []
-        kind = Opcode.TEXT
-        while True:
-            for frame in self._frames():
-                if frame.opcode is not Opcode.CONT:
-                    kind = frame.opcode
-                parts.append(bytes(frame.data))
-                if frame.fin:
-                    message, parts = b"".join(parts), []
-                    self._active_at = time.monotonic()
-                    if kind is Opcode.BINARY:
-                        yield message
-                        continue
-                    try:
-                        text = message.decode()
-                    except UnicodeDecodeError:
-                        self.close(1007, "text is not UTF-8")
-                        return
-                    yield text
-            if not self._read_more():
+        while (message := self._inbox.take()) is not None:
+            if not message.is_text:
+                yield message.data
+                continue
+            try:
+                text = message.data.decode()
+            except UnicodeDecodeError:
+                self.close(1007, "text is not UTF-8")
                 return
+            yield text
 
     def send(self, message: Mapping[str, object], *, wait: bool = True) -> None:
         """
@@ -136,8 +139,9 @@ class WebSocketPeer:
 
         Args:
             message: A JSON object.
-            wait: Wait while more than ``Settings.max_queued_bytes`` are queued. The thread that
-                reads must not wait, or a client that sends all before it reads would hang.
+            wait: Wait while more than ``Settings.max_queued_bytes`` are queued. The
+                connection's thread must not wait, or a client that sends all before it reads
+                would hang.
 
         Raises:
             PeerGone: The connection is over.
@@ -167,6 +171,7 @@ class WebSocketPeer:
             self._queue.append(_Close(code, reason, self._due()))
             self._lock.notify_all()
         self._stopping.set()
+        self._inbox.end()
 
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than the connection lasts; raise PeerGone at its end."""
@@ -178,47 +183,71 @@ class WebSocketPeer:
         self._end()
 
     def finish(self) -> None:
-        """Close, wait for the client's CLOSE within the timeout, and stop the writer."""
+        """Close, wait for the client's CLOSE within the timeout, and stop both threads."""
         self.close()
         deadline = time.monotonic() + self.settings.close_timeout
         self._writer.join(self.settings.close_timeout)
-        while self._protocol.close_rcvd is None and not self._ended.is_set():
-            try:
-                data = self._stream.receive(max(0.0, deadline - time.monotonic()))
-            except OSError:
-                break
-            if not data:
-                break
-            with self._state:
-                self._protocol.receive_data(data)
-                self._protocol.events_received()
+        self._reader.join(max(0.0, deadline - time.monotonic()))
         if self._protocol.close_rcvd is not None:
             self._stream.finish()
         self._end()
         self._writer.join(self.settings.close_timeout)
+        self._reader.join(self.settings.close_timeout)
 
-    def _frames(self) -> Iterator[Frame]:
+    def _read(self) -> None:
+        """Receive until the client has sent CLOSE or has left; the reader thread."""
+        try:
+            while self._take_frames() and self._receive():
+                pass
+        except Exception:
+            _logger.exception("reading from a WebSocket failed")
+            self._end()
+        finally:
+            self._inbox.end()
+
+    def _take_frames(self) -> bool:
+        """Work off what the protocol has received; return whether more may come."""
         with self._state:
             events = self._protocol.events_received()
+            # What the protocol itself says: pongs, and the answer to a CLOSE.
+            answers = self._protocol.data_to_send()
+            is_open = self._protocol.state is State.OPEN
+        if answers:
+            with self._lock:
+                self._queue.extend(answers)
+                self._lock.notify_all()
         for event in events:
-            if isinstance(event, Frame) and event.opcode in (
-                Opcode.TEXT,
-                Opcode.BINARY,
-                Opcode.CONT,
-            ):
-                yield event
+            if isinstance(event, Frame):
+                self._take_frame(event)
+        if not is_open:
+            self._inbox.end()
+        return self._protocol.close_rcvd is None
 
-    def _read_more(self) -> bool:
-        """Feed the protocol; return False once no more messages can come."""
-        if self._ended.is_set() or self._protocol.state is not State.OPEN:
-            return False
+    def _take_frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._is_text = frame.opcode is Opcode.TEXT
+        elif frame.opcode is not Opcode.CONT:
+            return
+        self._parts.append(bytes(frame.data))
+        if frame.fin:
+            message = Received(b"".join(self._parts), self._is_text)
+            self._parts.clear()
+            self._active_at = time.monotonic()
+            self._inbox.put(message)
+
+    def _receive(self) -> bool:
+        """
+        Feed the protocol with what comes next; return False at the end of the stream.
+
+        A connection that stays idle for ``Settings.idle_timeout`` is closed here.
+        """
         try:
-            data = self._stream.receive(self._idle_left())
+            # Once this side has said CLOSE, ``finish`` limits the wait for the client's.
+            data = self._stream.receive(None if self._closing else self._idle_left())
         except TimeoutError:
-            if self._idle_left() > 0:
-                return True
-            self.close(self.settings.idle_close_code, "idle for too long")
-            return False
+            if self._idle_left() <= 0 and not self._closing:
+                self.close(self.settings.idle_close_code, "idle for too long")
+            return True
         except OSError:
             data = b""
         with self._state:
@@ -226,13 +255,6 @@ class WebSocketPeer:
                 self._protocol.receive_data(data)
             else:
                 self._protocol.receive_eof()
-            # What the protocol itself says: pongs, the answer to a CLOSE, and nothing at all for
-            # the end of the stream.
-            answers = self._protocol.data_to_send()
-        if answers:
-            with self._lock:
-                self._queue.extend(answers)
-                self._lock.notify_all()
         if not data:
             self._end()
         return bool(data)
@@ -243,6 +265,7 @@ class WebSocketPeer:
     def _end(self) -> None:
         self._ended.set()
         self._stopping.set()
+        self._inbox.end()
         self._stream.abort()
         with self._lock:
             self._lock.notify_all()

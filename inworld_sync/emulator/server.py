@@ -1,10 +1,10 @@
 """
 The local server: one loopback port that speaks HTTP and WebSocket, with or without TLS.
 
-Threads: one accepts; each connection has one, and a second one that writes once it is a
-WebSocket. ``close`` ends and joins them all, at the latest when the process ends: Python kills a
-daemon thread that returns from an engine while the interpreter is torn down, and engines of C++
-abort the process then.
+Threads: one accepts; each connection has one, and once it is a WebSocket a second one that reads
+and a third one that writes. ``close`` ends and joins them all, at the latest when the process
+ends: Python kills a daemon thread that returns from an engine while the interpreter is torn down,
+and engines of C++ abort the process then.
 
 Locks: ``_lock`` guards the set of connections and is held for moments only.
 """

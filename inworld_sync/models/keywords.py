@@ -19,7 +19,7 @@ _LANGUAGE = ("language",)
 _MODEL = ("model",)
 _VOICE = ("voice",)
 _SAMPLE_RATE = ("sample_rate_hz", "audio")
-_FORMAT = ("audio", "encoding", "output_format")
+_FORMAT = ("encoding", "audio", "output_format")
 _TIMEOUT = ("connect_timeout", "timeout", "reconnect_timeout")
 _CREDENTIAL = ("api_key", "token")
 _ADDRESS = ("base_url", "endpoint")
@@ -37,11 +37,11 @@ _HINTS: Final[dict[str, tuple[str, ...]]] = {
     "api_token": _CREDENTIAL,
     "apikey": _CREDENTIAL,
     "audio_config": _FORMAT,
-    "audio_encoding": ("encoding", "audio", "output_format"),
+    "audio_encoding": _FORMAT,
     "audio_format": _FORMAT,
     "callback": _CALLBACK,
     "channel_count": ("channels",),
-    "codec": ("encoding", "audio", "output_format"),
+    "codec": _FORMAT,
     "connection_timeout": _TIMEOUT,
     "diarization": _DIARIZATION,
     "diarize": _DIARIZATION,

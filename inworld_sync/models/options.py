@@ -122,7 +122,8 @@ class Options:
         send_timeout: For one message to leave; after it the connection counts as dead.
         close_timeout: How long a close waits for the peer before it cuts.
         ping_interval: How often an open connection is pinged.
-        ping_timeout: Silence, without a single byte received, after which a connection is dead.
+        ping_timeout: Silence, without a single byte received, after which a connection is dead. A
+            stall of this process counts for a fifth of it at most.
         proxy: A URL; None takes the environment's; False uses none.
         ssl_context: Used as it is; None makes one from certifi when that is installed, else from
             the system's certificates.

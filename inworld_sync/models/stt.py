@@ -8,14 +8,14 @@ captures of September 2026.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping
 
 import attrs
 
 from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models import checks
 from inworld_sync.models.subtitles import srt, vtt
+from inworld_sync.models.turns import Turn, VoiceProfile, Word
 
 __all__ = [
     "DEFAULT_STT_MODEL",
@@ -31,14 +31,9 @@ __all__ = [
     "SttEncoding",
     "SttUsage",
     "TranscribeConfig",
-    "TranscribeSettings",
     "Transcript",
     "Transcription",
-    "Turn",
-    "VoiceProfile",
     "VoiceProfileConfig",
-    "VoiceTrait",
-    "Word",
 ]
 
 DEFAULT_STT_MODEL = "inworld/inworld-stt-1"
@@ -259,73 +254,6 @@ class TranscribeConfig:
                 )
 
 
-class TranscribeSettings(TypedDict, total=False):
-    """
-    The attributes of :class:`TranscribeConfig`, as keyword arguments.
-
-    Without ``channels``, since audio is mixed to one channel before it is sent, and without
-    ``sample_rate_hz``, which in a call is the rate of the audio that the caller has.
-    """
-
-    model: str
-    encoding: SttEncoding | str
-    language: str | None
-    inactivity_timeout_seconds: int | None
-    end_of_turn_confidence_threshold: float | None
-    prompts: Sequence[str] | None
-    include_word_timestamps: bool
-    enable_speaker_diarization: bool | None
-    inworld: InworldSttConfig | None
-    assemblyai: AssemblyAiConfig | None
-    soniox: SonioxConfig | None
-    groq: GroqConfig | None
-    voice_profile: VoiceProfileConfig | None
-    extra: Mapping[str, object]
-
-
-@attrs.frozen
-class Word:
-    """
-    A word and when it was said.
-
-    Attributes:
-        text: As written, with its punctuation.
-        start_ms: From the start of the stream.
-        end_ms: From the start of the stream.
-        confidence: How sure the recogniser is, 0 to 1.
-        speaker: Who said it, where speakers are told apart.
-        extra: Further fields of the service.
-    """
-
-    text: str
-    start_ms: int = 0
-    end_ms: int = 0
-    confidence: float = 0.0
-    speaker: str | None = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class VoiceTrait:
-    """One guess about a voice, and how sure it is, 0 to 1."""
-
-    label: str
-    confidence: float = 0.0
-
-
-@attrs.frozen
-class VoiceProfile:
-    """Guesses about who speaks and how, likeliest first."""
-
-    age: tuple[VoiceTrait, ...] = ()
-    gender: tuple[VoiceTrait, ...] = ()
-    emotion: tuple[VoiceTrait, ...] = ()
-    vocal_style: tuple[VoiceTrait, ...] = ()
-    accent: tuple[VoiceTrait, ...] = ()
-    pitch: object = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
-
-
 @attrs.frozen
 class SpeechStarted:
     """Somebody began to speak, *start_ms* after the start of the stream."""
@@ -402,26 +330,6 @@ class SttUsage:
     audio_ms: int = 0
     model: str = ""
     extra: Mapping[str, object] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class Turn:
-    """
-    One finished turn.
-
-    Attributes:
-        text: What was said.
-        words: With times, where the service sent them.
-        start_ms: Where it began in the stream; None when nothing told.
-        end_ms: Where it ended; None when nothing told.
-        voice_profile: Guesses about the speaker, where they were asked for.
-    """
-
-    text: str
-    words: tuple[Word, ...] = ()
-    start_ms: int | None = None
-    end_ms: int | None = None
-    voice_profile: VoiceProfile | None = None
 
 
 @attrs.frozen

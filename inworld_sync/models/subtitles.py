@@ -9,14 +9,12 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from inworld_sync.errors import ConfigError
-
-if TYPE_CHECKING:
-    from inworld_sync.models.stt import Turn, Word
+from inworld_sync.models.turns import Turn, Word
 
 __all__ = ["srt", "vtt"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlencode
 
-from inworld_sync import __version__
+from inworld_sync._version import __version__
 from inworld_sync.auth import Auth
 from inworld_sync.errors import ClosedError, ConfigError, QuotaError
 from inworld_sync.models.options import Limiter, Options

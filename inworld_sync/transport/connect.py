@@ -38,7 +38,7 @@ class Opened:
     """An upgraded connection, and what is known of it."""
 
     sock: socket.socket
-    wake: SelfPipe
+    self_pipe: SelfPipe
     stream: Stream
     upgraded: Upgraded
     times: ConnectTimes
@@ -71,7 +71,7 @@ def open_websocket(
     place = parse_url(url)
     steps = _Steps()
     proxy = choose_proxy(url, options)
-    sock = wake = None
+    sock = self_pipe = None
     try:
         gate = proxy or place
         where = f"the proxy {proxy.url}" if proxy else str(place)
@@ -79,8 +79,8 @@ def open_websocket(
             addresses = look_up(gate.host, gate.port, deadline)
         with steps.step("tcp"):
             sock = connect_tcp(addresses, where, deadline)
-        wake = SelfPipe()
-        plain = PlainStream(sock, wake)
+        self_pipe = SelfPipe()
+        plain = PlainStream(sock, self_pipe)
         if proxy:
             with steps.step("proxy"):
                 open_tunnel(plain, proxy, place.host, place.port, deadline)
@@ -98,13 +98,13 @@ def open_websocket(
                 deadline=deadline,
             )
     except BaseException:
-        for resource in (sock, wake):
+        for resource in (sock, self_pipe):
             if resource is not None:
                 resource.close()
         raise
     return Opened(
         sock=sock,
-        wake=wake,
+        self_pipe=self_pipe,
         stream=stream,
         upgraded=upgraded,
         times=ConnectTimes(**steps.times_ms),

@@ -5,9 +5,9 @@ One lock guards it all, held for a few statements and never while anything is ca
 conditions stand on it: ``_work`` for the one writer, ``_change`` for everybody who waits for room
 or for the queue to empty.
 
-Who may write to the network has the turn, and there is one. The writer has it, but while it waits
-for work: then a sender with a message may borrow it, which spares the message the way through the
-queue and the waking of a thread. What the network does not take at once is the writer's.
+Only the thread that holds the write lock writes to the network. The writer holds it, except while
+it waits for work: then a sender with a message may acquire it, so that the message needs no queue
+and no thread has to wake up. The sender never waits for the network; the writer sends the rest.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Outbox:
     (RFC 6455, section 5.5.3).
 
     Thread safety:
-        :meth:`take` and :meth:`sent` are the writer's; the rest may be called from any thread.
+        :meth:`pop` and :meth:`sent` are the writer's; the rest may be called from any thread.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -64,12 +64,12 @@ class Outbox:
         self._rest: Outgoing | None = None
         self._pong: Outgoing | None = None
         self._last: Outgoing | None = None
-        self._takes_messages = True
+        self._accepts_messages = True
         self._is_drained = False
         self._has_lost = False
-        self._is_nudged = False
+        self._is_woken = False
         self._writer_waits = False
-        self._borrower: int | None = None
+        self._lock_owner: int | None = None
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._change = threading.Condition(self._lock)
@@ -85,14 +85,14 @@ class Outbox:
         timeout: float | None,
         *,
         needs_room: bool = True,
-        borrows: bool = False,
+        acquires: bool = False,
     ) -> bool:
         """
         Queue a message; wait while there is no room, if it *needs_room*.
 
         Returns:
-            Whether the message is not queued, but the caller's to write, for it *borrows* and the
-            turn was free: :meth:`give_back` must follow.
+            True if the message is not queued and the caller, who *acquires* the write lock, must
+            write it: :meth:`release_write_lock` must follow.
 
         Raises:
             OutboxShut: It takes no more messages.
@@ -102,11 +102,11 @@ class Outbox:
         with self._lock:
             if needs_room and self._bytes + size > self._max_bytes:
                 self._await_room(size, Deadline(timeout, "waiting for room to queue a message"))
-            if not self._takes_messages:
+            if not self._accepts_messages:
                 raise OutboxShut
             self._bytes += size
-            if borrows and self._writer_waits and not self._has_work:
-                self._borrower = threading.get_ident()
+            if acquires and self._writer_waits and not self._has_work:
+                self._lock_owner = threading.get_ident()
                 return True
             self._queue.append(item)
             self._work.notify()
@@ -115,15 +115,15 @@ class Outbox:
     @property
     def _has_work(self) -> bool:
         return (
-            self._borrower is not None
-            or self._is_nudged
+            self._lock_owner is not None
+            or self._is_woken
             or bool(self._queue or self._rest or self._pong or self._last)
         )
 
-    def give_back(self, item: Outgoing, rest: memoryview | None) -> None:
-        """Return the turn; the writer sends the *rest* of the message before anything else."""
+    def release_write_lock(self, item: Outgoing, rest: memoryview | None) -> None:
+        """Release the write lock; the writer sends the *rest* of the message first."""
         with self._lock:
-            self._borrower = None
+            self._lock_owner = None
             if rest is not None and not self._is_drained:
                 self._rest = Outgoing(item.opcode, item.payload, rest=rest)
             else:
@@ -132,26 +132,26 @@ class Outbox:
             if self._has_work or self._is_drained:
                 self._work.notify()
 
-    def forsake(self) -> bool:
-        """Give back the turn if this thread has it still; say whether it had."""
+    def abandon_write_lock(self) -> bool:
+        """Release the write lock and drop everything; return whether this thread held the lock."""
         with self._lock:
-            if self._borrower != threading.get_ident():
+            if self._lock_owner != threading.get_ident():
                 return False
-            self._borrower = None
+            self._lock_owner = None
             self._drop()
             self._rest = None
             self._is_drained = True
             self._work.notify()
             return True
 
-    def await_turn(self) -> None:
-        """Wait while the turn is borrowed; that is short, for nobody waits who borrows."""
+    def await_write_lock(self) -> None:
+        """Wait while a sender holds the write lock, which is one write that does not block."""
         with self._lock:
-            while self._borrower is not None:
+            while self._lock_owner is not None:
                 self._change.wait()
 
     def _await_room(self, size: int, deadline: Deadline) -> None:
-        while self._takes_messages and self._bytes and self._bytes + size > self._max_bytes:
+        while self._accepts_messages and self._bytes and self._bytes + size > self._max_bytes:
             if not self._change.wait(deadline.remaining()):
                 deadline.check()
 
@@ -164,8 +164,8 @@ class Outbox:
     def put_close(self, payload: bytes) -> None:
         """Queue CLOSE after everything that is queued; no message is taken after it."""
         with self._lock:
-            if self._takes_messages:
-                self._takes_messages = False
+            if self._accepts_messages:
+                self._accepts_messages = False
                 self._queue.append(Outgoing(frames.CLOSE, payload))
                 self._work.notify()
                 self._change.notify_all()
@@ -193,16 +193,16 @@ class Outbox:
         self._queue.clear()
         self._bytes = 0
         self._pong = self._last = None
-        self._takes_messages = False
+        self._accepts_messages = False
         self._change.notify_all()
 
-    def nudge(self) -> None:
-        """Have :meth:`take` return, so that the writer looks after the stream's own output."""
+    def wake_writer(self) -> None:
+        """Have :meth:`pop` return, so that the writer looks after the stream's own output."""
         with self._lock:
-            self._is_nudged = True
+            self._is_woken = True
             self._work.notify()
 
-    def take(self, timeout: float) -> Outgoing | None:
+    def pop(self, timeout: float) -> Outgoing | None:
         """
         Wait for the next frame to send.
 
@@ -210,7 +210,7 @@ class Outbox:
             timeout: Seconds, 0 or more.
 
         Returns:
-            The frame, or None when the time passed or the outbox was nudged.
+            The frame, or None when the time passed or :meth:`wake_writer` was called.
 
         Raises:
             OutboxShut: Nothing more will come.
@@ -227,19 +227,19 @@ class Outbox:
         while True:
             if self._is_drained:
                 raise OutboxShut
-            if self._borrower is not None:
+            if self._lock_owner is not None:
                 self._work.wait()
                 continue
-            if self._is_nudged:
-                self._is_nudged = False
+            if self._is_woken:
+                self._is_woken = False
                 return None
-            if item := self._pop():
+            if item := self._next():
                 return item
             if deadline.expired:
                 return None
             self._work.wait(deadline.remaining())
 
-    def _pop(self) -> Outgoing | None:
+    def _next(self) -> Outgoing | None:
         if rest := self._rest:
             self._rest = None
             return rest

@@ -56,20 +56,20 @@ class SelfPipe:
 
 class Waiter:
     """
-    Waits for one socket in one direction, or for the wake.
+    Waits for one socket in one direction, or for the self-pipe.
 
     Args:
         sock: A non-blocking socket.
-        wake: What ends the wait.
+        self_pipe: What ends the wait.
         write: Wait until it takes data instead of until it has some.
 
     Thread safety:
         One thread at a time: a poll object refuses to be polled twice at once.
     """
 
-    def __init__(self, sock: socket.socket, wake: SelfPipe, *, write: bool) -> None:
-        self._wake = wake
-        self._poll = (_poll if hasattr(select, "poll") else _select)(sock, wake, write)
+    def __init__(self, sock: socket.socket, self_pipe: SelfPipe, *, write: bool) -> None:
+        self._self_pipe = self_pipe
+        self._poll = (_poll if hasattr(select, "poll") else _select)(sock, self_pipe, write)
 
     def wait(self, timeout: float | None) -> None:
         """
@@ -79,14 +79,14 @@ class Waiter:
             timeout: Seconds; None to wait without limit.
 
         Raises:
-            WokenUp: The wake was set, before or during the wait.
+            WokenUp: The self-pipe was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
         # Rounded up: a wait of 0.4 ms that polls 0 ms would spin until its deadline.
         ready = self._poll(
             None if timeout is None else math.ceil(min(timeout, _LONGEST_SECONDS) * 1000)
         )
-        if self._wake.is_set:
+        if self._self_pipe.is_set:
             raise WokenUp
         if not ready:
             raise TimeoutError
@@ -97,15 +97,17 @@ class Waiter:
 # function of Python's in its way costs it more than the system call.
 
 
-def _poll(sock: socket.socket, wake: SelfPipe, write: bool) -> Callable[[int | None], object]:
+def _poll(sock: socket.socket, self_pipe: SelfPipe, write: bool) -> Callable[[int | None], object]:
     poller = select.poll()
     poller.register(sock, select.POLLOUT if write else select.POLLIN)
-    poller.register(wake, select.POLLIN)
+    poller.register(self_pipe, select.POLLIN)
     return poller.poll
 
 
-def _select(sock: socket.socket, wake: SelfPipe, write: bool) -> Callable[[int | None], object]:
-    readers: list[Any] = [wake] if write else [wake, sock]
+def _select(
+    sock: socket.socket, self_pipe: SelfPipe, write: bool
+) -> Callable[[int | None], object]:
+    readers: list[Any] = [self_pipe] if write else [self_pipe, sock]
     writers: list[Any] = [sock] if write else []
     # Windows reports a failed connect as an exceptional condition alone.
     return lambda timeout_ms: any(

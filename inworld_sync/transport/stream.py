@@ -55,7 +55,7 @@ class Stream(Protocol):
         Raises:
             EOFError: The peer ends the stream.
             TimeoutError: No byte came.
-            WokenUp: The wake was set.
+            WokenUp: The self-pipe was set.
             OSError: The network or TLS failed.
         """
         ...
@@ -66,7 +66,7 @@ class Stream(Protocol):
 
         Raises:
             DeadlineExceeded: It passed; part of the data may have left, so nothing may follow it.
-            WokenUp: The wake was set.
+            WokenUp: The self-pipe was set.
             OSError: The network or TLS failed.
         """
         ...
@@ -116,11 +116,11 @@ class PlainStream:
 
     owes_output = False
 
-    def __init__(self, sock: socket.socket, wake: SelfPipe) -> None:
+    def __init__(self, sock: socket.socket, self_pipe: SelfPipe) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._readable = Waiter(sock, wake, write=False)
-        self._writable = Waiter(sock, wake, write=True)
+        self._readable = Waiter(sock, self_pipe, write=False)
+        self._writable = Waiter(sock, self_pipe, write=True)
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """See :meth:`Stream.receive_into`."""

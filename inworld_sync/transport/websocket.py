@@ -5,14 +5,14 @@ This file starts no thread. Its rules:
 
 - The reader alone calls :meth:`Link.receive`, the writer alone :meth:`Link.run_writer`; every
   other method may be called from any thread.
-- Who writes to the stream has the outbox's turn: the writer, or a sender that borrowed it while
-  the writer had nothing to do; a sender hands over what the network takes at once, and never waits.
+- Only the thread that holds the outbox's write lock writes to the stream: the writer, or a sender
+  that acquired it while the writer had nothing to do. A sender never waits for the network.
 - ``_lock`` guards ``end`` and ``_closing``, and the cut; it is held for a few statements that
   cannot wait, never while a user's code is called. The outbox and the stream have locks of their
   own, of which TLS's is the innermost; none is held while another of the three is taken.
 - A frame leaves whole or the link is dead: nothing is ever written after a part of a frame.
 - ``end`` is set once. After it nothing is queued; the writer sends at most one CLOSE frame more.
-- The cut comes last: it sets the wake, and both threads leave at once.
+- The cut comes last: it sets the self-pipe, and both threads leave at once.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from inworld_sync.transport.rejection import request_id_of
 from inworld_sync.transport.self_pipe import WokenUp
+from inworld_sync.transport.silence import receive_unless_silent
 from inworld_sync.transport.urls import show_url
 
 if TYPE_CHECKING:
@@ -156,18 +157,18 @@ class Link:
                 frame = self._buffer.frame(self._fragments.size_bytes)
                 if frame is None:
                     self._fill()
-                elif (message := self._take(*frame)) is not None:
+                elif (message := self._handle_frame(*frame)) is not None:
                     return message
         except frames.FrameError as error:
             self._finish_by_error(error)
         except (EOFError, OSError, ConnectionLost) as error:
             self._finish_by_network(error)
         except WokenUp:
-            pass  # whoever set the wake has set the end
+            pass  # the thread that set the self-pipe has set the end
         return None
 
-    def _take(self, first: int, payload: memoryview) -> memoryview | None:
-        """Take one frame; give the message that it ends, if it ends one."""
+    def _handle_frame(self, first: int, payload: memoryview) -> memoryview | None:
+        """Handle one frame; return the message that it completes, if it completes one."""
         if first != _TEXT_FRAME or self._fragments.is_open:
             opcode = first & 0x0F
             if opcode >= frames.CLOSE:
@@ -186,18 +187,12 @@ class Link:
 
     def _fill(self) -> None:
         room = self._buffer.room()
-        # Any byte ends the wait, so this is silence, and only such as we were listening to.
-        try:
-            count = self._stream.receive_into(room, self._options.ping_timeout)
-        except TimeoutError:
-            raise ConnectionLost(
-                f"the server was silent for {self._options.ping_timeout:g} s, pings included; "
-                "see ping_timeout"
-            ) from None
+        # Any byte ends the wait, so it measures silence, and only while the link is read.
+        count = receive_unless_silent(self._stream, room, self._options.ping_timeout)
         self._buffer.received(count)
         self._bytes_in += count
         if self._stream.owes_output:
-            self._outbox.nudge()
+            self._outbox.wake_writer()
 
     def _take_control(self, opcode: int, payload: memoryview) -> None:
         if opcode == frames.PING:
@@ -241,7 +236,7 @@ class Link:
         interval = min(self._options.ping_interval, self._options.ping_timeout / 2)
         ping_at = time.monotonic() + interval
         while True:
-            item = self._outbox.take(max(0.0, ping_at - time.monotonic()))
+            item = self._outbox.pop(max(0.0, ping_at - time.monotonic()))
             if item is None and time.monotonic() >= ping_at:
                 ping_at = time.monotonic() + interval
                 item = Outgoing(frames.PING, self._pings.make())
@@ -281,7 +276,7 @@ class Link:
                 self._observers.message("out", plain)
 
     def _write_now(self, item: Outgoing) -> None:
-        """Send what the network takes of a message at once; with the turn, on any thread."""
+        """Send what the network accepts without blocking; needs the write lock."""
         rest = None
         try:
             frame = item.payload if item.is_built else build_frame(item.opcode, item.payload)
@@ -292,7 +287,7 @@ class Link:
             # As for the writer: the reader goes on.
             self._unsendable = error
             self._outbox.drop()
-        self._outbox.give_back(item, rest)
+        self._outbox.release_write_lock(item, rest)
 
     # ---- any thread
 
@@ -337,17 +332,17 @@ class Link:
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         self._fork_guard.require(f"the connection {self.name}")
         # An observer is user code, and one that may not wait may hold a lock.
-        borrows = (
+        acquires = (
             needs_room and not self._observers.records and len(item.payload) <= _WRITTEN_AT_ONCE
         )
         try:
-            if self._outbox.put(item, timeout, needs_room=needs_room, borrows=borrows):
+            if self._outbox.put(item, timeout, needs_room=needs_room, acquires=acquires):
                 self._write_now(item)
         except OutboxShut:
             raise refusal(self.name, self.end, self._closing is not None) from self._cause()
         except BaseException:
             # Interrupted, perhaps between two parts of a frame.
-            if self._outbox.forsake():
+            if self._outbox.abandon_write_lock():
                 why = "interrupted while it was sending"
                 self._finish(LinkEnd(by="client", code=1006, reason=why))
             raise
@@ -421,9 +416,9 @@ class Link:
         self.abort("released")
         if not self._fork_guard.in_child:
             # Else a sender could write to whatever gets the socket's number next.
-            self._outbox.await_turn()
+            self._outbox.await_write_lock()
         self._opened.sock.close()
-        self._opened.wake.close()
+        self._opened.self_pipe.close()
 
     def stats(self) -> LinkStats:
         """Give the figures of this moment; any thread, and after the end too."""
@@ -482,7 +477,7 @@ class Link:
             if self._over.is_set():
                 return
             self._over.set()
-            self._opened.wake.set()
+            self._opened.self_pipe.set()
             with contextlib.suppress(OSError):  # the peer may have gone first
                 self._opened.sock.shutdown(socket.SHUT_RDWR)
         self._last_left.set()

@@ -21,8 +21,8 @@ from inworld_sync.models.stt import (
     SttUsage,
     TranscribeConfig,
     Transcription,
-    Word,
 )
+from inworld_sync.models.turns import Word
 from inworld_sync.wire.codec import (
     Codec,
     JsonObject,

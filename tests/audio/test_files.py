@@ -216,19 +216,19 @@ def test_close_waits_for_the_block():
 
     def blocks():
         reading.set()
-        assert may_go.wait(10)
+        assert may_go.wait(30)
         order.append("read")
         yield b"\x00\x00"
 
     file = AudioFile(blocks(), RATE_HZ, 1, lambda: order.append("freed"))
     reader = threading.Thread(target=list, args=(file,))
     reader.start()
-    assert reading.wait(10)
+    assert reading.wait(30)
     closer = threading.Thread(target=file.close)
     closer.start()
     may_go.set()
-    reader.join(10)
-    closer.join(10)
+    reader.join(30)
+    closer.join(30)
 
     assert ["read", "freed"] == order
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from inworld_sync.audio import masking
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 LENGTHS = [*range(300), 511, 512, 513, 1023, 1024, 1025, 5000]
@@ -115,12 +114,3 @@ def test_refuses_too_little_room() -> None:
 
     assert (bytearray(4), None) == (small, caught.value.offset_bytes)
     small.clear()
-
-
-def test_kept_output() -> None:
-    """An output that is taken once serves many calls."""
-    frame = bytearray(5)
-    out = OutputBuffer(frame)
-
-    assert masking.mask_into(b"Hello", KEY, out) == 5
-    assert bytes.fromhex("7f9f4d5158") == frame

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from inworld_sync.audio import mix
-from inworld_sync.audio.output import OutputBuffer
 from inworld_sync.errors import AudioError, ConfigError
 
 ALL_SAMPLES = array("h", range(-32768, 32768))
@@ -191,14 +190,3 @@ def test_refuses_too_little_room() -> None:
 
     assert small == b"\xa5" * 7
     small.clear()
-
-
-def test_kept_output() -> None:
-    """An output that is taken once serves many calls."""
-    samples, frame = array("h", [1000, -1000]), bytearray(4)
-    out = OutputBuffer(frame)
-
-    assert mix.gain_into(samples, 2.0, out) == 4
-    assert array("h", [2000, -2000]).tobytes() == frame
-    assert mix.mix_into(samples, frame, out) == 4
-    assert array("h", [3000, -3000]).tobytes() == frame

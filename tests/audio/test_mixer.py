@@ -332,7 +332,7 @@ def test_remove_beside_a_reader() -> None:
                 mixer.remove(playout)
     finally:
         stop.set()
-        thread.join(timeout=10)
+        thread.join(timeout=30)
 
     assert not thread.is_alive()
 

@@ -12,7 +12,7 @@ import pytest
 from inworld_sync import cli
 from inworld_sync.emulator import Emulator
 
-from support.commands import Done, Run
+from support.commands import Done, Run, start_command
 from support.spelling import SpellingSynthesizer
 
 
@@ -62,7 +62,7 @@ def start(environment: Mapping[str, str]) -> Iterator[Callable[..., subprocess.P
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
+        process = start_command(
             [sys.executable, "-m", "inworld_sync", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -85,7 +85,7 @@ def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
     assert process.stderr is not None
     err = process.stderr.read()
 
-    assert (1, b"") == (process.wait(10), err)
+    assert (1, b"") == (process.wait(30), err)
 
 
 # demo
@@ -146,12 +146,28 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
     with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
         assert iw.voices.list()
     process.send_signal(end)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=30)
 
     assert status == process.returncode
     assert "a2V5OnNlY3JldA==" == facts["api_key"]
     assert facts["ws_url"].startswith("ws://127.0.0.1:")
     assert err.strip() in (b"", b"interrupted")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+def test_signals_arrive_under_nohup(start: Start) -> None:
+    """A command that a test starts is ended by SIGINT, also where the tests ignore it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = start("emulator", "--json")
+        assert signal.SIG_IGN == signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    read_object(process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+    assert 130 == process.returncode
 
 
 def test_emulator_as_text(start: Start) -> None:
@@ -160,7 +176,7 @@ def test_emulator_as_text(start: Start) -> None:
     assert process.stdout is not None
     lines = [process.stdout.readline().decode().split() for _ in range(5)]
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
 
     assert ["url", "ws_url", "api_key", "recognizer"] == [line[0] for line in lines[:4]]
     assert urllib.request.Request(lines[0][1]).host
@@ -175,9 +191,9 @@ def test_emulator_with_a_chat_endpoint(start: Start) -> None:
         with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
             with iw.realtime.connect() as session:
                 with pytest.raises(ServiceError, match="404"):
-                    session.send_message("Hello.").wait(20)
+                    session.send_message("Hello.").wait(30)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
 
 
 def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
@@ -189,7 +205,7 @@ def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
     with Inworld(api_key=facts["api_key"], base_url=facts["url"], ssl_context=trusting) as iw:
         assert iw.voices.list()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
 
     assert str(ca_file) == facts["ca_file"]
 

@@ -222,7 +222,7 @@ def test_ctrl_c(start: Start, tmp_path: Path, environment: dict[str, str]) -> No
             assert process.poll() is None
             threading.Event().wait(0.01)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=30)
     heard = samples(path)
 
     assert (130, b"interrupted") == (process.returncode, err.strip())
@@ -242,9 +242,9 @@ def test_ctrl_c_while_nothing_comes(start: Start, environment: dict[str, str]) -
 
     with serve(silent) as server:
         process = start("say", TEXT, "--base-url", f"http://127.0.0.1:{server.port}")
-        assert asked.wait(20)
+        assert asked.wait(30)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=30)
 
     assert (130, b"interrupted") == (process.returncode, err.strip())
 
@@ -258,4 +258,4 @@ def test_broken_pipe(start: Start, server: Emulator) -> None:
     assert process.stderr is not None
     err = process.stderr.read()
 
-    assert (1, b"") == (process.wait(10), err)
+    assert (1, b"") == (process.wait(30), err)

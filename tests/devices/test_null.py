@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from inworld_sync import AudioSink, NullSpeaker
+from inworld_sync.devices import null
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, DeadlineExceeded
 
+from support.clock import Clock
 from support.sound_card import PATIENCE_S, until
 
 RATE_HZ = 16000
@@ -18,6 +19,14 @@ RATE_HZ = 16000
 
 def silence(milliseconds: int) -> bytes:
     return bytes(RATE_HZ * milliseconds // 1000 * 2)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A speaker's time, for tests that say how much of it passes."""
+    clock = Clock()
+    monkeypatch.setattr(null, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -31,18 +40,15 @@ def test_is_a_sink(speaker: NullSpeaker) -> None:
     assert isinstance(speaker, AudioSink)
 
 
-def test_plays_in_real_time(speaker: NullSpeaker) -> None:
+def test_plays_in_real_time(clock: Clock, speaker: NullSpeaker) -> None:
     """What was heard is the time since the sound started, to the sample."""
-    before = time.monotonic()
     speaker.write(silence(50))
-    after = time.monotonic()
-    until(lambda: speaker.heard_samples >= RATE_HZ // 50)
+    heard = []
+    for _ in range(5):
+        heard.append(speaker.heard_samples)
+        clock.now += 1 / 64
 
-    asked = time.monotonic()
-    heard = speaker.heard_samples
-    answered = time.monotonic()
-
-    assert int((asked - after) * RATE_HZ) <= heard <= int((answered - before) * RATE_HZ) + 1
+    assert [0, 250, 500, 750, RATE_HZ * 50 // 1000] == heard
 
 
 def test_never_hears_more_than_was_written(speaker: NullSpeaker) -> None:
@@ -66,7 +72,7 @@ def test_write_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
         speaker.write(silence(3_600_000), timeout=0.02)
 
     speaker.drain(timeout=PATIENCE_S)
-    assert RATE_HZ * 50 // 1000 <= speaker.heard_samples < RATE_HZ * 2
+    assert RATE_HZ * 50 // 1000 <= speaker.heard_samples < RATE_HZ * 3600
 
 
 def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
@@ -78,14 +84,16 @@ def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
         speaker.drain(timeout=0.01)
 
 
-def test_clear_drops_what_was_not_heard(speaker: NullSpeaker) -> None:
+def test_clear_drops_what_was_not_heard(clock: Clock, speaker: NullSpeaker) -> None:
     """After a clear there is nothing left to hear, and the count is final."""
     speaker.write(silence(50))
+    clock.now += 1 / 64
 
     heard = speaker.clear()
     speaker.drain(timeout=0)
+    clock.now += 1
 
-    assert heard == speaker.heard_samples < RATE_HZ * 50 // 1000
+    assert 250 == heard == speaker.heard_samples
 
 
 def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
@@ -104,20 +112,22 @@ def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
     assert speaker.heard_samples == 0
 
 
-def test_pause_stands_still(speaker: NullSpeaker) -> None:
+def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
     """Nothing is heard during a pause, and nothing is lost by it."""
     speaker.write(silence(50))
+    clock.now += 1 / 64
     speaker.pause()
-    heard = speaker.heard_samples
+    clock.now += 1
     with pytest.raises(DeadlineExceeded):
-        speaker.drain(timeout=0.06)
+        speaker.drain(timeout=0)
 
-    assert heard == speaker.heard_samples
-    resumed = time.monotonic()
+    assert 250 == speaker.heard_samples
     speaker.resume()
-    going_on = speaker.heard_samples
-    assert going_on - heard <= (time.monotonic() - resumed) * RATE_HZ + 1
-    speaker.drain(timeout=PATIENCE_S)
+    assert 250 == speaker.heard_samples
+    clock.now += 1 / 64
+    assert 500 == speaker.heard_samples
+    clock.now += 1
+    speaker.drain(timeout=0)
     assert RATE_HZ * 50 // 1000 == speaker.heard_samples
 
 

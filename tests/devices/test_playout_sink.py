@@ -126,6 +126,71 @@ def test_heard_by_a_mixers_track() -> None:
     assert not sink.is_idle
 
 
+def test_heard_after_the_latency(playout: Playout) -> None:
+    """A sample is heard when the latency's worth of output was read after it, in silence too."""
+    sink = PlayoutSink(playout, latency_ms=30)
+    sink.write(counting(0, 1600))
+    sink.end()
+    heard_ms = []
+    for _ in range(14):
+        read(playout, 10)
+        heard_ms.append(sink.heard_samples // PER_MS)
+
+    assert heard_ms == [0, 0, 0, *range(10, 110, 10), 100]
+    assert sink.is_idle
+    assert sink.clear() == 1600
+
+
+def test_a_clear_takes_the_latency_back(playout: Playout) -> None:
+    """The reader drops what it has not played yet, of several utterances too."""
+    sink = PlayoutSink(playout, latency_ms=30)
+    for _ in range(2):
+        sink.write(counting(0, 1600))
+        sink.end()
+    read(playout, 110)
+    heard = sink.clear()
+
+    assert heard == sink.heard_samples == 80 * PER_MS
+    assert sink.is_idle
+
+
+def test_latency_of_a_track() -> None:
+    """A mixer's track knows the latency, and no latency is negative."""
+    playout = Playout(RATE_HZ, output_format="f32")
+    track = Mixer(RATE_HZ).add(playout)
+    with pytest.raises(ConfigError, match="leave out latency_ms=10"):
+        PlayoutSink(playout, track=track, latency_ms=10)
+    with pytest.raises(ConfigError, match="latency_ms must be at least 0, got -1"):
+        PlayoutSink(playout, latency_ms=-1)
+
+
+def test_many_utterances(playout: Playout) -> None:
+    """The count is right after more utterances than a playout remembers."""
+    sink = PlayoutSink(playout)
+    for _ in range(1500):
+        sink.write(counting(0, 10))
+        sink.end()
+        playout.read(bytearray(2 * 10))
+
+    assert sink.heard_samples == 15_000
+
+
+def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
+    """What was known to be heard stays; clearing and closing raise nothing."""
+    sink = PlayoutSink(playout)
+    sink.write(counting(0, 3200))
+    read(playout, 20)
+    assert sink.heard_samples == 20 * PER_MS
+    playout.close()
+
+    assert sink.clear() == sink.heard_samples == 20 * PER_MS
+    assert sink.is_idle
+    sink.drain()
+    with pytest.raises(ClosedError, match="playout is closed"):
+        sink.write(counting(0, 10))
+    sink.close()
+
+
 def test_closing(playout: Playout) -> None:
     """It takes nothing more, and the playout goes on without it."""
     with PlayoutSink(playout) as sink:

@@ -85,7 +85,7 @@ def test_a_refresh_leaves_a_speaker_usable(sound_card: SoundCard) -> None:
     with Speaker() as speaker:
         speaker.write(bytes(2000))
         refresh_devices()
-        speaker.drain(timeout=10)
+        speaker.drain(timeout=30)
 
         assert speaker.heard_samples == 1000
     assert len(sound_card.streams) == 2

@@ -17,7 +17,7 @@ def queue_up(lock, name, served):
     before = waiting(lock)
 
     def work():
-        assert lock.acquire(10)
+        assert lock.acquire(30)
         served.append(name)
         lock.release()
 
@@ -36,12 +36,12 @@ def test_order():
     threads = [queue_up(lock, number, served) for number in range(5)]
 
     lock.release()
-    assert lock.acquire(10)
+    assert lock.acquire(30)
     served.append("again")
     lock.release()
 
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert [0, 1, 2, 3, 4, "again"] == served
 
 

@@ -36,7 +36,7 @@ def messages(client: TtsClient, count: int) -> list[str | bytes]:
     """Provoke and read some messages, as raw as the library gives them."""
     for number in range(count):
         client.close(f"c{number}")
-    return [client.connection.recv(timeout=20) for _ in range(count)]
+    return [client.connection.recv(timeout=30) for _ in range(count)]
 
 
 def test_parse() -> None:
@@ -243,7 +243,7 @@ def test_http_status(server: Emulator, status: int) -> None:
 def test_redirect(server: Emulator) -> None:
     """A status of redirection names another path on the server."""
     server.faults.add("http_status:302")
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("GET", "/tts/v1/voices")
     response = connection.getresponse()
     connection.close()
@@ -265,7 +265,7 @@ def test_drop_is_an_end_and_reset_is_a_reset(server: Emulator) -> None:
     server.faults.add("reset_request")
     head = b"GET / HTTP/1.1\r\n\r\n"
     for expected in (b"", ConnectionResetError):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
             sock.sendall(head)
             try:
                 seen: object = sock.recv(1)
@@ -306,7 +306,7 @@ def test_bad_line(server: Emulator, fault: str, line: bytes) -> None:
 
 def read_stream(server: Emulator, content: bytearray) -> None:
     """Read a streamed answer byte by byte into *content*, so that all that arrived is there."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     body = {"text": "One two three four five six.", "voiceId": "Ashley", "modelId": "inworld-tts-2"}
     headers = {"Authorization": f"Basic {server.api_key}"}
     try:

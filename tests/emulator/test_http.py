@@ -30,7 +30,7 @@ class HttpPeer:
     """One keep-alive connection with the server's key."""
 
     def __init__(self, server: Emulator) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         self.headers = {"Authorization": f"Basic {server.api_key}"}
 
     def ask(
@@ -294,7 +294,7 @@ BROKEN = [
 @pytest.mark.parametrize(("data", "status"), BROKEN, ids=range(len(BROKEN)))
 def test_broken_request(tone_server: Emulator, data: bytes, status: int) -> None:
     """A request that cannot be read is answered and the connection ends."""
-    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:
         sock.sendall(data)
         answer = b""
         while part := sock.recv(65536):
@@ -321,7 +321,7 @@ def test_requests_in_one_packet(tone_server: Emulator) -> None:
     """Two requests that arrive together are answered in order."""
     head = f"HTTP/1.1\r\nAuthorization: Basic {tone_server.api_key}\r\n"
     data = f"GET /nowhere {head}\r\nGET /tts/v1/voices {head}Connection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:
         sock.sendall(data.encode())
         answer = b""
         while part := sock.recv(65536):

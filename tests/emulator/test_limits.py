@@ -73,7 +73,7 @@ def test_message_above_the_limit() -> None:
         with pytest.raises(ConnectionClosedError) as caught:
             client.receive()
 
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 30
 
     assert caught.value.rcvd is not None
     assert 1009 == caught.value.rcvd.code
@@ -81,7 +81,7 @@ def test_message_above_the_limit() -> None:
 
 def test_latency() -> None:
     """The setting latency_ms holds each message back for that long, but not one for the other."""
-    with serve(latency_ms=50) as server, open_tts(server) as client:
+    with serve(latency_ms=500) as server, open_tts(server) as client:
         started = time.monotonic()
         for number in range(100):
             client.close(f"c{number}")
@@ -90,14 +90,14 @@ def test_latency() -> None:
         for _ in range(99):
             client.result()
 
-        assert first >= 0.05
-        assert time.monotonic() - started < 100 * 0.05
+        assert first >= 0.5
+        assert time.monotonic() - started < 100 * 0.5
 
 
 def test_latency_over_http() -> None:
     """An HTTP answer too takes latency_ms."""
     with serve(latency_ms=50) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         started = time.monotonic()
         connection.request("GET", "/nowhere")
         status = connection.getresponse().status

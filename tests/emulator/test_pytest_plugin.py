@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 def test_it(inworld_local):
     request = Request(inworld_local.url + "/tts/v1/voices")
     request.add_header("Authorization", "Basic " + inworld_local.api_key)
-    with urlopen(request, timeout=20) as response:
+    with urlopen(request, timeout=30) as response:
         assert b"Ashley" in response.read()
 """
 

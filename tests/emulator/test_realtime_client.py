@@ -24,7 +24,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 from support.scripted_ears import ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 30.0
 
 
 @tool

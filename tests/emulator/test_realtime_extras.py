@@ -146,7 +146,7 @@ class SlowMaker:
         self.may_answer = threading.Event()
 
     def __call__(self, request: ReplyRequest) -> Iterator[ReplyPart]:
-        assert self.may_answer.wait(10)
+        assert self.may_answer.wait(30)
         yield "Done."
 
 

@@ -19,7 +19,7 @@ from inworld_sync.models.realtime import (
 
 from support.mcp_server import official_mcp_server
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")

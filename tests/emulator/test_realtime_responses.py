@@ -184,7 +184,7 @@ def test_responses_follow_each_other() -> None:
         try:
             yield from ["One. ", "Two. "] * 50
         finally:
-            assert may_end.wait(10)
+            assert may_end.wait(30)
 
     settings = Settings(pace=1)
     with Emulator(

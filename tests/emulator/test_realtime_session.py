@@ -18,7 +18,7 @@ def test_greeting(tone_server: Emulator) -> None:
     """The server speaks first, and says what the service's defaults are."""
     headers = {"Authorization": f"Basic {tone_server.api_key}"}
     with connect(tone_server.ws_url + REALTIME_PATH, additional_headers=headers) as connection:
-        event = json.loads(connection.recv(timeout=10))
+        event = json.loads(connection.recv(timeout=30))
 
     session = event["session"]
     assert "session.created" == event["type"]

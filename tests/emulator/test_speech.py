@@ -49,7 +49,11 @@ def timed(text: str, sentence: SpokenSentence) -> list[tuple[str, float, float]]
 
 
 def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
-    """Measure the median fundamental frequency by autocorrelation."""
+    """
+    Measure the median fundamental frequency by autocorrelation.
+
+    The peak lies between two lags: a parabola through the three highest values finds it.
+    """
     found = []
     for at in range(0, len(samples) - 1200, 600):
         frame = samples[at : at + 1200].astype(float)
@@ -58,8 +62,9 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
         frame -= frame.mean()
         correlation = np.correlate(frame, frame, "full")[1199:]
         lag = 60 + int(np.argmax(correlation[60:400]))
-        if correlation[lag] > 0.5 * correlation[0]:
-            found.append(RATE_HZ / lag)
+        before, peak, after = correlation[lag - 1 : lag + 2]
+        if peak > 0.5 * correlation[0] and before <= peak > after:
+            found.append(RATE_HZ / (lag + (before - after) / (2 * (before - 2 * peak + after))))
     return float(np.median(found))
 
 
@@ -173,14 +178,19 @@ def test_voices_differ(engine: Synthesizer) -> None:
 
 
 def test_voices_fit_their_description(engine: Synthesizer) -> None:
-    """Men's voices are below 150 Hz, women's above 160 Hz."""
+    """
+    Men's voices are below 165 Hz, women's above 185 Hz.
+
+    The voices next to the limits measure 149 Hz (Aarav) and 208 Hz (Ashley): an engine that rounds
+    in another way moves a voice by 1 Hz or so.
+    """
     for voice in VOICES:
         pitch = pitch_hz(samples_of(said(engine, VOWELS, voice)))
 
         if voice.gender == "male":
-            assert 80 < pitch < 150, voice.voice_id
+            assert 80 < pitch < 165, voice.voice_id
         if voice.gender == "female":
-            assert 160 < pitch < 300, voice.voice_id
+            assert 185 < pitch < 320, voice.voice_id
 
 
 def test_formants_do_not_change_the_pace(engine: Synthesizer) -> None:

@@ -372,8 +372,8 @@ def test_answers_while_it_recognises() -> None:
         client.configure()
         client.audio(HELLO)
         try:
-            assert recognizer.asked.wait(10)
-            assert client.connection.ping().wait(10)
+            assert recognizer.asked.wait(30)
+            assert client.connection.ping().wait(30)
         finally:
             recognizer.may_answer.set()
 

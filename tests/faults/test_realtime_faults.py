@@ -38,7 +38,7 @@ from support.scripted_realtime import (
     response,
 )
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 @tool
@@ -412,7 +412,7 @@ def test_a_session_that_is_created_twice() -> None:
         service.until_left()
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
+        next(e for e in rt.events(timeout=30) if getattr(e, "type", "") == "ping")
 
         assert "sess_2" == rt.id
 
@@ -457,21 +457,21 @@ def test_silence() -> None:
     """
     A service that is silent, pings included, is noticed; the session goes on elsewhere.
 
-    A minute of silence is 60 units of a limit that is 0.05 s here.
+    The limit of ten seconds is 2 s here.
     """
 
     def silent(service: Service) -> None:
         service.open()
         service.peer.hold()
 
-    settings = {"ping_timeout": 0.3, "ping_interval": 0.1}
+    settings = {"ping_timeout": 2.0, "ping_interval": 0.1}
     with realtime(silent, obedient, **settings) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("Are you there?")
 
         assert "You said Are you there?" == reply.wait(PATIENCE_SECONDS).text.strip()
         [event] = [
             e
-            for _, e in zip(range(3), rt.events(timeout=10), strict=False)
+            for _, e in zip(range(3), rt.events(timeout=30), strict=False)
             if isinstance(e, SessionReconnected)
         ]
         assert "silent" in str(event.cause)
@@ -486,11 +486,11 @@ def test_silence_with_pings() -> None:
         service.event("ping", timestamp=1)
         service.until_left()
 
-    settings = {"ping_timeout": 0.2, "ping_interval": 0.05}
+    settings = {"ping_timeout": 2.0, "ping_interval": 0.1}
     with realtime(quiet, **settings) as iw, iw.realtime.connect() as rt:
-        threading.Event().wait(1.0)
+        threading.Event().wait(2.5)
         rt.clear_output()
-        next(e for e in rt.events(timeout=10) if getattr(e, "type", "") == "ping")
+        next(e for e in rt.events(timeout=30) if getattr(e, "type", "") == "ping")
 
         assert rt.ended is None
 
@@ -502,13 +502,13 @@ def test_closing_against_a_dead_service() -> None:
         service.open()
         service.peer.hold()
 
-    with realtime(dead) as iw:
+    with realtime(dead, ping_timeout=60, send_timeout=60) as iw:
         rt = iw.realtime.connect()
         rt.send_message("Hello")
         began = time.monotonic()
         rt.close()
 
-        assert 1.5 > time.monotonic() - began
+        assert 30 > time.monotonic() - began
 
 
 # A little of everything.

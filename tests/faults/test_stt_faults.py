@@ -21,7 +21,7 @@ from inworld_sync import (
     SttUsage,
     Transcription,
 )
-from inworld_sync.sessions.stt import delivery, retry
+from inworld_sync.sessions.stt import delivery, ending, lead, retry
 
 from support.scripted_stt import hearing_server
 from support.spoken_words import spoken_turns
@@ -51,8 +51,14 @@ ENDS = ["hang_up", "reset", "say_close", "fail", "half_a_frame"]
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    """Attempts follow each other quickly; how long they really wait is tested elsewhere."""
+    """
+    Attempts follow each other quickly, and a final after the usage is not waited for long.
+
+    How long they really wait is tested elsewhere.
+    """
     monkeypatch.setattr(retry, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(ending, "_AFTER_USAGE_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "_LONGEST_WAIT_SECONDS", 0.1)
 
 
 def struck(moment, nth, end):
@@ -150,6 +156,8 @@ def test_turns_without_silence(moment, nth, error_ms):
 def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
     """Of a turn that is longer than what is kept whole words come, and it is said what is lost."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
+    # Of audio of 7 s the last half second is held back, not the last two.
+    monkeypatch.setattr(lead, "_AHEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
     with hearing_server(struck("partial", 18, "hang_up")) as (iw, _):
         transcript, events = transcribe(iw, pcm)
@@ -208,7 +216,7 @@ def test_push_to_talk():
             stream.send(pcm)
             stream.end_turn()
             final = next(
-                event for event in stream.events(timeout=10)
+                event for event in stream.events(timeout=30)
                 if isinstance(event, Transcription) and event.is_final
             )  # fmt: skip
 
@@ -216,12 +224,12 @@ def test_push_to_talk():
 
 
 def test_stall():
-    """A service that stops for five seconds is waited for, on the same connection."""
+    """A service that stops for a second is waited for, on the same connection."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(hearing, name):
         if name == "chunk" and hearing.counts[name] == 8:
-            assert not hearing.peer.released.wait(5)
+            assert not hearing.peer.released.wait(1)
 
     with hearing_server(hook) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
@@ -236,7 +244,7 @@ def test_slow_reader():
 
     def hook(hearing, name):
         if name == "chunk":
-            assert not hearing.peer.released.wait(0.02)
+            assert not hearing.peer.released.wait(0.005)
 
     with hearing_server(hook, receive_buffer_bytes=4096, max_queued_bytes=8192) as (iw, server):
         transcript, _ = transcribe(iw, pcm, max_waiting_bytes=64_000)
@@ -254,7 +262,7 @@ def test_half_open_peer():
         if hearing.number == 1 and name == "chunk" and hearing.counts[name] == 12:
             hearing.peer.hold()
 
-    settings = {"ping_interval": 0.1, "ping_timeout": 0.5}
+    settings = {"ping_interval": 0.1, "ping_timeout": 2.0}
     with hearing_server(hook, **settings) as (iw, _):
         transcript, events = transcribe(iw, pcm)
 
@@ -385,7 +393,7 @@ def test_order(name):
     with hearing_server(hook) as (iw, _):
         with iw.stt.stream() as stream:
             if name == "usage in the middle":
-                assert isinstance(next(stream.events(timeout=10)), SttUsage)
+                assert isinstance(next(stream.events(timeout=30)), SttUsage)
             transcript = stream.close()
 
     assert turns == [turn.text for turn in transcript.turns]
@@ -493,7 +501,7 @@ def test_silent_at_the_end():
             stream = iw.stt.stream(max_chunks_per_second=2000)
             stream.send(pcm)
             if complete:
-                assert said == stream.close(timeout=0.5).text
+                assert said == stream.close(timeout=2).text
                 continue
             with pytest.raises(DeadlineExceeded, match=r"0\.5 s") as caught:
                 stream.close(timeout=0.5)
@@ -515,7 +523,7 @@ def test_quiet_close_waits_for_audio(monkeypatch):
         with iw.stt.stream(max_chunks_per_second=2000) as stream:
             stream.send(pcm)
             stream.end_turn()
-            assert closed.wait(10)
+            assert closed.wait(30)
             with pytest.raises(DeadlineExceeded):
                 while True:
                     next(stream.events(timeout=0.5))

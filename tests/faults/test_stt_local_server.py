@@ -82,8 +82,15 @@ def server():
 
 @pytest.fixture
 def iw(server):
+    with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+        yield iw
+    server.faults.clear()
+
+
+@pytest.fixture
+def hasty(server):
     """A client that soon notices a dead connection."""
-    settings = {"ping_interval": 0.1, "ping_timeout": 0.3, "connect_timeout": 0.5}
+    settings = {"ping_interval": 0.1, "ping_timeout": 1.0, "connect_timeout": 1.0}
     with Inworld(api_key=server.api_key, base_url=server.url, **settings) as iw:
         yield iw
     server.faults.clear()
@@ -126,11 +133,13 @@ def test_harmless(iw, server, message_count, fault):
 
 
 @pytest.mark.parametrize("fault", MENDED)
-def test_mended(iw, server, message_count, fault):
+def test_mended(iw, hasty, server, message_count, fault):
     """A connection that is lost before any message is replaced by one, and no word is lost."""
-    for after in range(message_count):
+    # A second passes before a stall is noticed.
+    client, step = (hasty, 3) if fault == "stall" else (iw, 1)
+    for after in range(0, message_count, step):
         server.faults.add(f"{fault}@{after}")
-        text, events = stream(iw)
+        text, events = stream(client)
 
         assert SAID == text, after
         assert 1 == sum(isinstance(event, Reconnected) for event in events), after
@@ -152,15 +161,15 @@ def test_ending(iw, server, message_count, fault):
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_refused(iw, server, fault):
+def test_refused(hasty, server, fault):
     """A stream that cannot be opened says so at once; one that goes on tries again."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
-        stream(iw)
+        stream(hasty)
 
     server.faults.add("drop@4")
     server.faults.add(fault)
-    text, events = stream(iw)
+    text, events = stream(hasty)
 
     [reconnected] = [event for event in events if isinstance(event, Reconnected)]
     assert SAID == text

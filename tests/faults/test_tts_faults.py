@@ -7,6 +7,8 @@ loses no place and no thread, and its next utterance just works.
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from inworld_sync import (
@@ -59,8 +61,8 @@ BEFORE: list[tuple[str, type[InworldError], str]] = [
     ("http_status:500", ServiceError, "HTTP status 500"),
     ("drop_request", ConnectError, ""),
     ("reset_request", ConnectError, ""),
-    ("response_delay:1", DeadlineExceeded, "took longer than 0.5 s"),
-    ("accept_delay:1", DeadlineExceeded, "took longer than 0.5 s"),
+    ("response_delay:2", DeadlineExceeded, "took longer than 1 s"),
+    ("accept_delay:2", DeadlineExceeded, "took longer than 1 s"),
 ]
 
 # (fault, error, words): what ends the connection, at whatever message it comes.
@@ -80,7 +82,7 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
     ("fatal_error:7", AuthError, "code 7"),
     ("fatal_error:16", AuthError, "code 16"),
     ("fatal_error:13", ServiceError, "code 13"),
-    ("stall", DeadlineExceeded, "no event came within 0.5 s"),
+    ("stall", DeadlineExceeded, "no event came within 1 s"),
 ]
 
 # What nobody can notice, since the wire numbers nothing: audio or the end of a generation that
@@ -111,7 +113,7 @@ def iw(server: Emulator, limiter: CountingLimiter) -> object:
     assert 0 == limiter.taken
 
 
-def spoken(iw: Inworld, timeout: float = 0.5) -> str:
+def spoken(iw: Inworld, timeout: float = 30) -> str:
     audio = AudioConfig("PCM", 24000)
     return spelled(
         iw.tts.synthesize(TEXT, audio=audio, timeout=timeout).data, SAMPLES_OF_A_CHARACTER
@@ -130,7 +132,7 @@ def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
     """What does no harm to the messages does none to the speech."""
     server.faults.add(fault)
 
-    assert TEXT == spoken(iw, timeout=10)
+    assert TEXT == spoken(iw)
 
 
 @pytest.mark.parametrize(("fault", "error", "words"), BEFORE)
@@ -140,9 +142,9 @@ def test_no_connection(
     """A connection that does not come about is an error of its kind."""
     server.faults.add(fault)
     with pytest.raises(error, match=words or None):
-        spoken(iw)
+        spoken(iw, 1 if error is DeadlineExceeded else 30)
 
-    assert TEXT == spoken(iw, timeout=10)
+    assert TEXT == spoken(iw)
 
 
 @pytest.mark.parametrize(("fault", "error", "words"), FATAL)
@@ -158,33 +160,33 @@ def test_fatal(
     """What breaks the connection is an error, with what had come, and the next one just works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
-        spoken(iw)
+        spoken(iw, 1 if error is DeadlineExceeded else 30)
     partial = caught.value.partial
     data = partial.data if isinstance(partial, Speech) else b""
 
     assert TEXT.startswith(spelled(data[: len(data) // 192 * 192], SAMPLES_OF_A_CHARACTER))
     assert min(max(after - 1, 0), 3) == -(-len(data) // (CHUNK_MS * 48))
-    assert TEXT == spoken(iw, timeout=10)
+    assert TEXT == spoken(iw)
 
 
 @pytest.mark.parametrize("fault", UNNOTICED)
 def test_unnoticed(server: Emulator, iw: Inworld, fault: str) -> None:
     """What cannot be noticed does not keep an utterance from its end."""
     server.faults.add(fault)
-    spoken(iw, timeout=10) if fault[-1] == "4" else iw.tts.synthesize(TEXT, timeout=10)
+    spoken(iw) if fault[-1] == "4" else iw.tts.synthesize(TEXT, timeout=30)
 
-    assert TEXT == spoken(iw, timeout=10)
+    assert TEXT == spoken(iw)
 
 
 def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
     """Without the service's last word about it an utterance is not complete."""
     server.faults.add(f"lose@{MESSAGES - 1}")
     with pytest.raises(DeadlineExceeded) as caught:
-        spoken(iw)
+        spoken(iw, 1)
 
     assert isinstance(caught.value.partial, Speech)
     assert TEXT == spelled(caught.value.partial.data, SAMPLES_OF_A_CHARACTER)
-    assert TEXT == spoken(iw, timeout=10)
+    assert TEXT == spoken(iw)
 
 
 @pytest.mark.parametrize("fault", ["drop@4", "close:1000@4", "reset@2", "bad_json@3"])
@@ -197,20 +199,20 @@ def test_a_neighbour_is_told_too(server: Emulator, iw: Inworld, fault: str) -> N
         contexts[0].flush()
         for context in contexts:
             with pytest.raises(InworldError):
-                list(context.events(10))
+                list(context.events(30))
 
 
 def test_idle_cut(limiter: CountingLimiter) -> None:
     """A socket that the service cuts after a while of silence is not missed."""
-    settings = Settings(idle_timeout=0.1, chunk_ms=CHUNK_MS)
+    settings = Settings(idle_timeout=0.5, chunk_ms=CHUNK_MS)
     with (
         Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,
         Inworld(api_key=s.api_key, base_url=s.url, limiter=limiter, ping_interval=60) as iw,
     ):
         for _ in range(3):
-            assert TEXT == spoken(iw, timeout=10)
+            assert TEXT == spoken(iw)
             while limiter.taken:
-                pass
+                threading.Event().wait(0.001)
 
 
 @pytest.mark.parametrize("quirk", ["status_in_audio_chunk", "spaces_in_words"])
@@ -233,4 +235,4 @@ def test_a_slow_server(limiter: CountingLimiter) -> None:
         Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,
         Inworld(api_key=s.api_key, base_url=s.url, limiter=limiter) as iw,
     ):
-        assert TEXT == spoken(iw, timeout=10)
+        assert TEXT == spoken(iw)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 
 from inworld_sync.errors import ConfigError
@@ -16,12 +15,10 @@ from inworld_sync.models.stt import (
     SttEncoding,
     SttUsage,
     TranscribeConfig,
-    TranscribeSettings,
     Transcript,
-    Turn,
     VoiceProfileConfig,
-    Word,
 )
+from inworld_sync.models.turns import Turn, Word
 
 # (class, field, least, most): both ends are allowed, a step beyond is not.
 RANGES = [
@@ -121,13 +118,6 @@ def test_providers(name, block):
 def test_encoding_by_name():
     """An encoding may be given by its name."""
     assert SttEncoding.FLAC is TranscribeConfig(encoding="FLAC").encoding
-
-
-def test_settings_are_the_attributes():
-    """The keyword arguments are the attributes, but for the rate and channels on the wire."""
-    names = {field.name for field in attrs.fields(TranscribeConfig)}
-
-    assert names - {"channels", "sample_rate_hz"} == set(TranscribeSettings.__annotations__)
 
 
 def test_transcript():

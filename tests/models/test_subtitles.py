@@ -7,7 +7,8 @@ import re
 import pytest
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.stt import Transcript, Turn, Word
+from inworld_sync.models.stt import Transcript
+from inworld_sync.models.turns import Turn, Word
 
 
 def turn(text, start_ms=0, word_ms=300, pause_ms=0):

@@ -29,7 +29,7 @@ struct run {
     uint16_t sequence;
     int64_t position; /* of `item`, as it was asked last */
     uint64_t tag;     /* of the newest mark */
-    uint64_t told;    /* marks that were reported or cancelled */
+    uint64_t emitted; /* marks that were reported or cancelled */
     uint64_t pulled;  /* frames */
 };
 
@@ -154,10 +154,10 @@ static void take_events(struct run *run)
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
                 "an unknown event");
-        run->told +=
+        run->emitted +=
             events[i].type == IW_PLAYOUT_MARK || events[i].type == IW_PLAYOUT_MARK_CANCELLED;
     }
-    require(run->told <= run->tag, "a mark was told twice");
+    require(run->emitted <= run->tag, "a mark was emitted twice");
     free(events);
 }
 

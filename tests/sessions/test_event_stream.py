@@ -23,7 +23,7 @@ from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.sessions import event_stream
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 LOST = StreamEnded("network", 1006, "cut", ConnectionLost("cut"))
 CLOSED = StreamEnded("client", reason="closed")
 

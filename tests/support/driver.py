@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 class Driver:

@@ -56,8 +56,51 @@ def imports_of(package: Path) -> list[Import]:
     ]
 
 
+def circles(package: Path) -> list[list[str]]:
+    """
+    Find the files that import each other, directly or through others, for types only included.
+
+    Returns:
+        Each circle as a sorted list of modules, without the name of the package.
+    """
+    modules = {_module_of(path.relative_to(package)): path for path in package.rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        imported = _Reader(package, path, names_too=True).targets()
+        # What is no module is a name that the folder's own file defines.
+        targets = {each if each in modules else each.rpartition(".")[0] for each in imported}
+        graph[name] = targets & modules.keys() - {name}
+    return [sorted(circle) for circle in _strongly_connected(graph) if len(circle) > 1]
+
+
+def _module_of(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _strongly_connected(graph: dict[str, set[str]]) -> Iterator[set[str]]:
+    """Each set of nodes that reach one another."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        stack = [start]
+        while stack:
+            for target in graph[stack.pop()] - seen:
+                seen.add(target)
+                stack.append(target)
+        reach[start] = seen
+    done: set[str] = set()
+    for start in sorted(graph):
+        if start not in done and start in reach[start]:
+            circle = {other for other in reach[start] if start in reach[other]}
+            done |= circle
+            yield circle
+
+
 class _Reader:
-    def __init__(self, package: Path, path: Path) -> None:
+    def __init__(self, package: Path, path: Path, *, names_too: bool = False) -> None:
+        self._names_too = names_too
+        self._package = package
         self._path = path.relative_to(package)
         self._text = path.read_text(encoding="utf-8")
         first = self._path.parts[0]
@@ -66,6 +109,13 @@ class _Reader:
 
     def read(self) -> Iterator[Import]:
         yield from self._walk(ast.parse(self._text), in_function=False, for_types=False)
+
+    def targets(self) -> Iterator[str]:
+        """What the file imports of this package; ``from folder import name`` as ``folder.name``."""
+        for found in self.read():
+            package, _, rest = found.module.partition(".")
+            if package == PACKAGE:
+                yield rest
 
     def _walk(self, node: ast.AST, *, in_function: bool, for_types: bool) -> Iterator[Import]:
         for module, relative in self._modules(node):
@@ -92,7 +142,7 @@ class _Reader:
             yield from ((name.name, False) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = self._base(node)
-            if base == PACKAGE:
+            if base == PACKAGE or (self._names_too and self._is_folder(base)):
                 yield from ((f"{base}.{name.name}", bool(node.level)) for name in node.names)
             else:
                 yield base, bool(node.level)
@@ -100,6 +150,11 @@ class _Reader:
             argument = node.args[0] if node.args else None
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 yield argument.value, argument.value.startswith(".")
+
+    def _is_folder(self, module: str) -> bool:
+        """Whether a module of this package is a folder, so that an import names files in it."""
+        package, _, rest = module.partition(".")
+        return package == PACKAGE and self._package.joinpath(*rest.split(".")).is_dir()
 
     def _base(self, node: ast.ImportFrom) -> str:
         """The module after ``from``, with leading dots resolved."""

@@ -20,7 +20,7 @@ Script = Callable[["Peer"], None]
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x81, 0x82, 0x88, 0x89, 0x8A, 0x80
 
 # For anything that comes at once when all is well.
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:

@@ -45,7 +45,7 @@ class ConnectProxy:
                 back = threading.Thread(target=_pump, args=(onward, peer.sock), daemon=True)
                 back.start()
                 _pump(peer.sock, onward)
-                back.join(10)
+                back.join(30)
 
     def _is_allowed(self, peer: Peer) -> bool:
         if self._credential is None:

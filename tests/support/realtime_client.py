@@ -15,7 +15,7 @@ from inworld_sync.emulator import Emulator
 __all__ = ["REALTIME_PATH", "Event", "RealtimeClient", "kinds_of", "open_realtime"]
 
 REALTIME_PATH = "/api/v1/realtime/session?key=test&protocol=realtime"
-_TIMEOUT = 20.0
+_TIMEOUT = 30.0
 
 Event = dict[str, Any]
 

@@ -67,7 +67,7 @@ class ScriptedRecognizer:
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
         self.heard.append(pcm)
         self.asked.set()
-        assert self.may_answer.wait(10)
+        assert self.may_answer.wait(30)
         words: list[HeardWord] = []
         before = 0
         for at, level in enumerate(array("h", pcm)):

@@ -30,7 +30,7 @@ typedef void PaStreamFinishedCallback(void *);
 """
 
 # Above what any wait of a test takes; a test that reaches it has failed.
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -15,7 +15,7 @@ from inworld_sync.emulator import Emulator
 __all__ = ["STT_PATH", "SttClient", "open_stt"]
 
 STT_PATH = "/stt/v1/transcribe:streamBidirectional"
-_TIMEOUT = 20.0
+_TIMEOUT = 30.0
 _CHUNK_BYTES = 3200
 
 

@@ -16,7 +16,7 @@ from inworld_sync.emulator import Emulator
 __all__ = ["TTS_PATH", "TtsClient", "open_tts"]
 
 TTS_PATH = "/tts/v1/voice:streamBidirectional"
-_TIMEOUT = 20.0
+_TIMEOUT = 30.0
 
 
 class TtsClient:

@@ -23,7 +23,7 @@ from support.tts_client import TTS_PATH
 
 __all__ = ["talk_over_tls"]
 
-_TIMEOUT = 20.0
+_TIMEOUT = 30.0
 
 
 def talk_over_tls(

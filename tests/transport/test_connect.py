@@ -19,7 +19,7 @@ from support.driver import driven
 from support.peers import TEXT, Peer, Script, serve
 
 # Long enough for a healthy step on a busy machine.
-SOON = Options(connect_timeout=0.3, proxy=False)
+SOON = Options(connect_timeout=1.0, proxy=False)
 
 
 def open_link(url: str, options: Options = SOON) -> Link:
@@ -52,7 +52,7 @@ def test_black_hole_after_tcp() -> None:
     ):
         open_link(server.url)
 
-    assert f"connecting to {server.url} took longer than 0.3 s" in str(caught.value)
+    assert f"connecting to {server.url} took longer than 1 s" in str(caught.value)
 
 
 def test_black_hole_in_tls(client_tls: ssl.SSLContext) -> None:
@@ -60,13 +60,13 @@ def test_black_hole_in_tls(client_tls: ssl.SSLContext) -> None:
     with serve(accept_only) as server:
         url = f"wss://localhost:{server.port}/"
         with pytest.raises(DeadlineExceeded, match="ran out in the TLS handshake"):
-            open_link(url, Options(connect_timeout=0.3, ssl_context=client_tls, proxy=False))
+            open_link(url, Options(connect_timeout=1.0, ssl_context=client_tls, proxy=False))
 
 
 def test_black_hole_at_a_proxy() -> None:
     """A proxy that never answers costs ``connect_timeout``; the step is named."""
     with serve(accept_only) as server:
-        options = Options(connect_timeout=0.3, proxy=f"http://127.0.0.1:{server.port}")
+        options = Options(connect_timeout=1.0, proxy=f"http://127.0.0.1:{server.port}")
         with pytest.raises(DeadlineExceeded, match="ran out in asking the proxy"):
             open_link("ws://service.invalid/", options)
 
@@ -102,7 +102,7 @@ def test_black_hole_in_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None
 
     def stuck(host: str, *args: object, **kwargs: int) -> object:
         if not kwargs.get("flags"):
-            go.wait(10)
+            go.wait(30)
         return real(host, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
@@ -115,7 +115,7 @@ def test_dripped_answer() -> None:
     """An answer that drips, never pausing for long, does not stretch ``connect_timeout``."""
     with (
         serve(drip(lambda peer: peer.answer_101("X-Filler: " + "x" * 500))) as server,
-        pytest.raises(DeadlineExceeded, match=r"took longer than 0\.3 s"),
+        pytest.raises(DeadlineExceeded, match=r"took longer than 1 s"),
     ):
         open_link(server.url)
 
@@ -129,8 +129,8 @@ def test_dripped_tls(client_tls: ssl.SSLContext) -> None:
             peer.send(b"\0")
 
     with serve(script) as server:
-        options = Options(connect_timeout=0.3, ssl_context=client_tls, proxy=False)
-        with pytest.raises(DeadlineExceeded, match=r"took longer than 0\.3 s"):
+        options = Options(connect_timeout=1.0, ssl_context=client_tls, proxy=False)
+        with pytest.raises(DeadlineExceeded, match=r"took longer than 1 s"):
             open_link(f"wss://localhost:{server.port}/", options)
 
 
@@ -152,14 +152,14 @@ def test_the_callers_deadline_is_used() -> None:
     """A deadline that began before the connect leaves it less time."""
     with (
         serve(accept_only) as server,
-        pytest.raises(DeadlineExceeded, match=r"^speaking took longer than 0\.1 s"),
+        pytest.raises(DeadlineExceeded, match=r"^speaking took longer than 1 s"),
     ):
         Link.open(
             server.url,
             headers={},
             options=Options(),
             name="test-1",
-            deadline=Deadline(0.1, "speaking"),
+            deadline=Deadline(1, "speaking"),
         )
 
 

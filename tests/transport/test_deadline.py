@@ -10,14 +10,7 @@ from inworld_sync.errors import ConfigError, DeadlineExceeded, TransportError
 from inworld_sync.transport import deadline as module
 from inworld_sync.transport.deadline import Deadline
 
-
-class Clock:
-    """A monotonic clock that a test turns by hand."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 @pytest.fixture

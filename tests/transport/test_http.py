@@ -234,7 +234,7 @@ def test_deadline_of_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stuck(*_: object, **kwargs: int) -> object:
         if not kwargs.get("flags"):
-            go.wait(10)
+            go.wait(30)
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
@@ -339,7 +339,7 @@ def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
         client = client_of(server)
         for value in (f"Basic {SECRET}", f"Basic {SECRET}\n"):
             with pytest.raises((AuthError, ConfigError)) as caught:
-                client.request("GET", "/", headers={"Authorization": value}, timeout=10)
+                client.request("GET", "/", headers={"Authorization": value}, timeout=30)
             shown.append(f"{caught.value!r} {caught.value}")
         client.close()
 

@@ -50,7 +50,7 @@ def test_observer() -> None:
         assert b"one" == driver.next()
         driver.link.send_frame(Frame(Opcode.TEXT, b"two").serialize(mask=True))
         assert b"two" == driver.next()
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
         driver.link.close()
 
     assert [b"one", b"two"] == [data for way, _, data in tape.messages if way == "out"]
@@ -74,7 +74,7 @@ def test_trace() -> None:
         driver.next()
         driver.link.send("two")
         driver.next()
-        assert ponged.wait(10)
+        assert ponged.wait(30)
         stats = driver.link.stats()
         driver.link.close(1001)
 

@@ -33,7 +33,7 @@ class Reader:
 
     def __call__(self, peer: Peer) -> None:
         peer.upgrade()
-        self.go.wait(10)
+        self.go.wait(30)
         while True:
             first, payload = peer.read_frame()
             self.frames.append((first, payload))
@@ -137,7 +137,7 @@ def test_threads_and_control_frames_do_not_mix(
     ):
         with ThreadPoolExecutor(senders) as pool:
             list(pool.map(lambda sender: send_all(driver, sender), range(senders)))
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
         driver.link.close()
         assert driver.ended().clean
 
@@ -158,7 +158,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
         peer.send_frame(PING, b"old")
         peer.send_frame(PING, b"new")
         peer.send_frame(TEXT, b"heard")
-        assert received.wait(10)
+        assert received.wait(30)
         # The first byte of the stalled frame was read; put together the rest of it.
         assert (TEXT, 1) == (first[0], size)
         header = peer.read_exactly(1 + 8 + 4)
@@ -178,7 +178,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
         driver.link.send("queued 2")
         assert b"heard" == driver.next()
         received.set()
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
 
     assert [PONG, TEXT, TEXT] == order
 
@@ -197,8 +197,8 @@ def test_the_queue_is_bounded() -> None:
             driver.link.send(b"refused", timeout=0.05)
         assert STALL_BYTES == driver.link.stats().queued_bytes
         reader.go.set()
-        driver.link.send(b"accepted", timeout=10)
-        driver.link.flush(timeout=10)
+        driver.link.send(b"accepted", timeout=30)
+        driver.link.flush(timeout=30)
         assert 0 == driver.link.stats().queued_bytes
         driver.link.close()
 
@@ -216,7 +216,7 @@ def test_a_message_that_needs_no_room() -> None:
         driver.link.send(b"x" * STALL_BYTES)
         driver.link.send(b"urgent", timeout=0.0, needs_room=False)
         reader.go.set()
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
         driver.link.close()
 
     assert [STALL_BYTES, len(b"urgent")] == [len(message) for message in reader.messages]
@@ -254,7 +254,7 @@ def test_waits_end_with_the_link(
         waiting = pool.submit(wait, driver)
         end(driver)
         with pytest.raises(error):
-            waiting.result(10)
+            waiting.result(30)
         reader.go.set()
 
 
@@ -265,7 +265,7 @@ def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
 
     def script(peer: Peer) -> None:
         peer.upgrade()
-        go.wait(10)
+        go.wait(30)
         peer.reset()
 
     with (
@@ -277,7 +277,7 @@ def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
         waiting = pool.submit(wait, driver)
         go.set()
         with pytest.raises(ConnectionLost) as caught:
-            waiting.result(10)
+            waiting.result(30)
         assert caught.value.__cause__ is not None
         assert 1006 == caught.value.code
 
@@ -288,7 +288,7 @@ def test_send_timeout() -> None:
 
     def script(peer: Peer) -> None:
         peer.upgrade()
-        peer.released.wait(10)
+        peer.released.wait(30)
         taken.append(peer.read_until_end())
 
     options = attrs.evolve(STALLING, send_timeout=0.2)
@@ -333,17 +333,17 @@ def test_flush_after_the_end() -> None:
 
     def script(peer: Peer) -> None:
         peer.upgrade()
-        assert flushed.wait(10)
+        assert flushed.wait(30)
         peer.read_frame()
         peer.send_frame(CLOSE, b"\x03\xe8")
         peer.read_frame()
 
     with serve(script) as server, driven(server.url, Options()) as driver:
         driver.link.send(b"all of it")
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
         flushed.set()
         driver.ended()
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
 
 
 def test_stats() -> None:
@@ -358,7 +358,7 @@ def test_stats() -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         driver.link.send(b"x" * 100)
         driver.next()
-        driver.link.flush(timeout=10)
+        driver.link.flush(timeout=30)
         stats = driver.link.stats()
 
     assert (1, 1) == (stats.messages_in, stats.messages_out)

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 import pytest
 
 from inworld_sync.errors import DeadlineExceeded
-from inworld_sync.transport import self_pipe
+from inworld_sync.transport import self_pipe as self_pipe_module
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp
 from inworld_sync.transport.stream import PlainStream, receive_by
 
 
 @pytest.fixture
-def wake() -> Iterator[SelfPipe]:
-    wake = SelfPipe()
-    yield wake
-    wake.close()
+def self_pipe() -> Iterator[SelfPipe]:
+    self_pipe = SelfPipe()
+    yield self_pipe
+    self_pipe.close()
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Run a test with what most systems wait by, and with what Windows does."""
     if request.param == "select":
         monkeypatch.delattr(select, "poll", raising=False)
-        monkeypatch.delattr(self_pipe, "_poll")
+        monkeypatch.delattr(self_pipe_module, "_poll")
     elif not hasattr(select, "poll"):
         pytest.skip("this system has no poll")
 
@@ -47,57 +47,57 @@ Pair = tuple[socket.socket, socket.socket]
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [None, math.inf, 10.0, 1e300])
-def test_ready(pair: Pair, wake: SelfPipe, timeout: float | None) -> None:
+def test_ready(pair: Pair, self_pipe: SelfPipe, timeout: float | None) -> None:
     """A wait ends when the socket has data, or takes some."""
     pair[1].send(b"x")
 
-    Waiter(pair[0], wake, write=False).wait(timeout)
-    Waiter(pair[0], wake, write=True).wait(timeout)
+    Waiter(pair[0], self_pipe, write=False).wait(timeout)
+    Waiter(pair[0], self_pipe, write=True).wait(timeout)
 
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [0.0, 0.0004, 0.01])
-def test_timeout(pair: Pair, wake: SelfPipe, timeout: float) -> None:
+def test_timeout(pair: Pair, self_pipe: SelfPipe, timeout: float) -> None:
     """A wait for what does not come ends with its time."""
     with pytest.raises(TimeoutError):
-        Waiter(pair[0], wake, write=False).wait(timeout)
+        Waiter(pair[0], self_pipe, write=False).wait(timeout)
 
 
 @pytest.mark.usefixtures("system")
-def test_wake_before(pair: Pair, wake: SelfPipe) -> None:
-    """A wake that was set ends every later wait, though the socket is ready."""
+def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
+    """A self_pipe that was set ends every later wait, though the socket is ready."""
     pair[1].send(b"x")
-    wake.set()
+    self_pipe.set()
 
     for write in (False, True, False):
         with pytest.raises(WokenUp):
-            Waiter(pair[0], wake, write=write).wait(None)
+            Waiter(pair[0], self_pipe, write=write).wait(None)
 
 
 @pytest.mark.usefixtures("system")
-def test_wake_during(pair: Pair, wake: SelfPipe) -> None:
-    """A wake ends the waits of several threads at once."""
+def test_wake_during(pair: Pair, self_pipe: SelfPipe) -> None:
+    """A self_pipe ends the waits of several threads at once."""
     woken = threading.Semaphore(0)
 
     def wait() -> None:
         try:
-            Waiter(pair[0], wake, write=False).wait(None)
+            Waiter(pair[0], self_pipe, write=False).wait(None)
         except WokenUp:
             woken.release()
 
     threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wake.set()
+    self_pipe.set()
 
-    assert all(woken.acquire(timeout=10) for _ in threads)
+    assert all(woken.acquire(timeout=30) for _ in threads)
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
 
 
-def test_peer_is_gone(pair: Pair, wake: SelfPipe) -> None:
+def test_peer_is_gone(pair: Pair, self_pipe: SelfPipe) -> None:
     """The end of a stream is an EOFError, never an empty read."""
-    stream = PlainStream(pair[0], wake)
+    stream = PlainStream(pair[0], self_pipe)
     pair[1].send(b"last")
     pair[1].close()
     room = memoryview(bytearray(10))

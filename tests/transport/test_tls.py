@@ -154,7 +154,7 @@ def test_what_tls_owes_leaves_though_nothing_is_sent() -> None:
 
     def script(peer: Peer) -> None:
         peer.upgrade()
-        driven.wait(10)
+        driven.wait(30)
         peer.send_frame(TEXT, b"received")
         peer.hold()
 
@@ -163,4 +163,4 @@ def test_what_tls_owes_leaves_though_nothing_is_sent() -> None:
         stream = link._stream = OwingStream(link._stream)
         with driving(link):
             driven.set()
-            assert stream.flushed.wait(10)
+            assert stream.flushed.wait(30)

@@ -104,4 +104,4 @@ def test_a_blocked_read_does_not_stop_a_send(
         link = Link.open(server.url, headers={}, options=options, name="test-1")
         with driving(link):
             link.send(b"sent while reading")
-            assert received.wait(10)
+            assert received.wait(30)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import assert_type
 
-from inworld_sync.audio.mixer import Mixer, Track
+from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.playout_events import (
     Cleared,
@@ -17,6 +17,7 @@ from inworld_sync.audio.playout_events import (
     PlayoutStats,
     PushResult,
 )
+from inworld_sync.audio.track import Track
 
 
 def feed(playout: Playout, pcm: bytes | bytearray | memoryview) -> None:

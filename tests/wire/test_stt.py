@@ -19,11 +19,9 @@ from inworld_sync.models.stt import (
     SttUsage,
     TranscribeConfig,
     Transcription,
-    VoiceProfile,
     VoiceProfileConfig,
-    VoiceTrait,
-    Word,
 )
+from inworld_sync.models.turns import VoiceProfile, VoiceTrait, Word
 from inworld_sync.wire import stt
 from inworld_sync.wire.faults import ConnectionFault
 

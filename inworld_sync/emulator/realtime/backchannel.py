@@ -38,7 +38,7 @@ class Backchannel:
 
     Times are those of the user's audio, so the same audio gets the same words.
 
-    Thread safety: belongs to the thread that reads.
+    Thread safety: belongs to the connection's thread.
     """
 
     def __init__(self, backend: Backend, events: EventSender) -> None:

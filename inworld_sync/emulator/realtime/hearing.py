@@ -3,7 +3,7 @@ The input audio buffer: the user's audio, cut into turns and understood.
 
 Times are milliseconds of the audio that was appended, since the session began.
 
-Threads: belongs to the thread that reads; only ``restart_idle`` is called from others.
+Threads: belongs to the connection's thread; only ``restart_idle`` is called from others.
 """
 
 from __future__ import annotations

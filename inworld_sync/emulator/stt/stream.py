@@ -2,7 +2,7 @@
 One stream of the STT service: its audio, its turns, its words.
 
 Threads: the connection's thread puts commands; the stream's own thread works them off in order,
-listens and sends, so that the connection goes on answering pings while speech is recognised.
+listens and sends, and ends the stream when no audio comes.
 
 Lock rule: ``_changed`` guards the queue of commands; nothing is called under it.
 """

@@ -9,17 +9,29 @@ import attrs
 
 from inworld_sync.models import checks
 
-__all__ = ["Extensible", "RealtimeEvent"]
+__all__ = ["Extensible", "RealtimeEvent", "Setting"]
 
 
 @attrs.frozen(kw_only=True)
 class Extensible:
     """
-    A value that the service may know more fields of than this version.
+    A value of the service, which may have more fields than this version knows.
 
     Attributes:
-        extra: Fields beyond those of the class, by their names on the wire: sent as they are,
-            and kept as they came. Left out of a repr, for it may hold a secret.
+        extra: Fields beyond those of the class, by their names on the wire. Left out of a repr,
+            because it may hold a secret.
+    """
+
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Setting(Extensible):
+    """
+    A value that users build, checked when it is made.
+
+    Attributes:
+        extra: Further fields to send, by their names on the wire.
     """
 
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping, repr=False)

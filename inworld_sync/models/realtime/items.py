@@ -17,7 +17,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
-from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.base import Extensible, Setting
 
 __all__ = [
     "ContentPart",
@@ -45,7 +45,7 @@ Role: TypeAlias = Literal["user", "assistant", "system", "tool"]
 
 
 @attrs.frozen
-class InputText(Extensible):
+class InputText(Setting):
     """Text of a user or of the system."""
 
     type: ClassVar[str] = "input_text"
@@ -54,7 +54,7 @@ class InputText(Extensible):
 
 
 @attrs.frozen
-class InputAudio(Extensible):
+class InputAudio(Setting):
     """
     Speech of a user.
 
@@ -82,7 +82,7 @@ def _image_url(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 
 @attrs.frozen
-class InputImage(Extensible):
+class InputImage(Setting):
     """
     A picture for the model.
 
@@ -105,7 +105,7 @@ class InputImage(Extensible):
 
 
 @attrs.frozen
-class OutputText(Extensible):
+class OutputText(Setting):
     """Text of the assistant."""
 
     type: ClassVar[str] = "text"
@@ -114,7 +114,7 @@ class OutputText(Extensible):
 
 
 @attrs.frozen
-class OutputAudio(Extensible):
+class OutputAudio(Setting):
     """
     Speech of the assistant.
 
@@ -151,7 +151,7 @@ def _content(value: Iterable[ContentPart]) -> tuple[ContentPart, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class Message(Extensible):
+class Message(Setting):
     """
     Something that was said or written.
 
@@ -202,7 +202,7 @@ def _parts(
 
 
 @attrs.frozen(kw_only=True)
-class FunctionCall(Extensible):
+class FunctionCall(Setting):
     """
     The model asks for a function of this side.
 
@@ -224,7 +224,7 @@ class FunctionCall(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class FunctionCallOutput(Extensible):
+class FunctionCallOutput(Setting):
     """
     What a function gave.
 
@@ -295,7 +295,7 @@ class McpApprovalRequest(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class McpApprovalResponse(Extensible):
+class McpApprovalResponse(Setting):
     """Whether a call that the service asked about may be made, and why."""
 
     type: ClassVar[str] = "mcp_approval_response"

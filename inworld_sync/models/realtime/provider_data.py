@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from inworld_sync.models import checks
-from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.base import Setting
 from inworld_sync.models.tts import (
     DeliveryMode,
     TimestampTransport,
@@ -50,7 +50,7 @@ ReasoningEffort: TypeAlias = Literal["NONE", "MINIMAL", "LOW", "MEDIUM", "HIGH",
 
 
 @attrs.frozen(kw_only=True)
-class SttTuning(Extensible):
+class SttTuning(Setting):
     """
     How the user's speech is recognised.
 
@@ -82,7 +82,7 @@ class SttTuning(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class TtsTuning(Extensible):
+class TtsTuning(Setting):
     """
     How replies are spoken.
 
@@ -118,7 +118,7 @@ class TtsTuning(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class Memory(Extensible):
+class Memory(Setting):
     """
     Facts and a summary that the service keeps of the conversation.
 
@@ -143,7 +143,7 @@ class Memory(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class Backchannel(Extensible):
+class Backchannel(Setting):
     """
     Short sounds of listening ("uh-huh") while the user speaks; the service's default is none.
 
@@ -191,7 +191,7 @@ class Backchannel(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class Responsiveness(Extensible):
+class Responsiveness(Setting):
     """
     Fillers while the model thinks; they come as ordinary speech of the response.
 
@@ -231,7 +231,7 @@ class Responsiveness(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class Caching(Extensible):
+class Caching(Setting):
     """
     Prompt caching of the language model.
 
@@ -249,7 +249,7 @@ class Caching(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class Reasoning(Extensible):
+class Reasoning(Setting):
     """
     How much a reasoning model thinks.
 
@@ -267,7 +267,7 @@ class Reasoning(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class TextGeneration(Extensible):
+class TextGeneration(Setting):
     """
     Settings of the language model; ranges are the model's own unless given here.
 
@@ -299,7 +299,7 @@ class TextGeneration(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class ProviderData(Extensible):
+class ProviderData(Setting):
     """
     The service's extensions of a session.
 

@@ -148,7 +148,7 @@ class AudioDelta(RealtimeEvent):
     Attributes:
         response_id: The response.
         item_id: Its item.
-        audio: Samples in the session's output format.
+        audio: Whole samples in the session's output format.
         output_index: The item's place in the response.
         content_index: The part's place in the item.
     """
@@ -157,7 +157,7 @@ class AudioDelta(RealtimeEvent):
 
     response_id: str
     item_id: str
-    audio: bytes | bytearray | memoryview = attrs.field(repr=False)
+    audio: bytes = attrs.field(repr=False)
     output_index: int = 0
     content_index: int = 0
 
@@ -352,13 +352,14 @@ class BackchannelDelta(RealtimeEvent):
 
     Attributes:
         backchannel_id: The sound that it belongs to.
-        audio: 16-bit little-endian mono PCM at 24000 Hz, whatever the session's format is.
+        audio: Whole samples of 16-bit little-endian mono PCM at 24000 Hz, whatever the session's
+            format is.
     """
 
     type: ClassVar[str] = "response.backchannel.audio.delta"
 
     backchannel_id: str
-    audio: bytes | bytearray | memoryview = attrs.field(repr=False)
+    audio: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 from inworld_sync.models.realtime import tools as tool_checks
-from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.items import Item, ItemReference
 from inworld_sync.models.realtime.session import Modality, modalities, output_limit
 from inworld_sync.models.realtime.tools import Tool, ToolChoice
@@ -42,7 +42,7 @@ def _input(
 
 
 @attrs.frozen(kw_only=True)
-class ResponseConfig(Extensible):
+class ResponseConfig(Setting):
     """
     What one response is asked to be; None takes the session's setting.
 

@@ -14,7 +14,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 from inworld_sync.models.realtime import tools as tool_checks
-from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
 from inworld_sync.models.realtime.tools import Tool, ToolChoice
@@ -60,7 +60,7 @@ class RetentionRatio:
 
 
 @attrs.frozen(kw_only=True)
-class Prompt(Extensible):
+class Prompt(Setting):
     """A stored prompt, its version, and what its variables stand for."""
 
     id: str = attrs.field(validator=checks.text)
@@ -103,7 +103,7 @@ def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Session(Extensible):
+class Session(Setting):
     """
     What a session is asked to be, whole or in part.
 

@@ -15,7 +15,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
-from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.base import Setting
 
 __all__ = [
     "FunctionChoice",
@@ -58,7 +58,7 @@ def _server_url(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class FunctionTool(Extensible):
+class FunctionTool(Setting):
     """
     A function that this side runs.
 
@@ -78,7 +78,7 @@ class FunctionTool(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class McpTool(Extensible):
+class McpTool(Setting):
     """
     A server of tools by the Model Context Protocol; the service calls it.
 
@@ -108,7 +108,7 @@ class McpTool(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class WebSearchTool(Extensible):
+class WebSearchTool(Setting):
     """
     The service searches the web by itself.
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 import attrs
 
 from inworld_sync.models import checks
-from inworld_sync.models.realtime.base import Extensible
+from inworld_sync.models.realtime.base import Setting
 
 __all__ = [
     "Eagerness",
@@ -28,7 +28,7 @@ NoiseReduction: TypeAlias = Literal["near_field", "far_field", "off"]
 
 
 @attrs.frozen(kw_only=True)
-class SemanticVad(Extensible):
+class SemanticVad(Setting):
     """
     The service ends a turn by what was said; its own default.
 
@@ -48,7 +48,7 @@ class SemanticVad(Extensible):
 
 
 @attrs.frozen(kw_only=True)
-class ServerVad(Extensible):
+class ServerVad(Setting):
     """
     The service ends a turn by silence alone.
 
@@ -82,7 +82,7 @@ TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
 
 
 @attrs.frozen(kw_only=True)
-class InputTranscription(Extensible):
+class InputTranscription(Setting):
     """
     What writes down the user's speech.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inworld_sync.audio import base64
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import (
     ClosedError,
@@ -28,7 +27,7 @@ from inworld_sync.sessions.realtime.events import InvalidMessage
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object
 from inworld_sync.wire.realtime import events
-from inworld_sync.wire.realtime.events import AudioReceived, BackchannelReceived, RealtimeMessage
+from inworld_sync.wire.realtime.events import RealtimeMessage
 from inworld_sync.wire.realtime.faults import SessionFault, is_fatal, service_error
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ Received: TypeAlias = RealtimeMessage | InvalidMessage
 # The service's will, or this side's fault: another connection would end in the same way.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
-_SOUND_TYPES = (AudioDelta.type.encode(), BackchannelDelta.type.encode())
+_AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})
 
 
 class RealtimeConnection(Connection[Received]):
@@ -147,42 +146,22 @@ def audio_splitter() -> Splitter:
 
 def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
     """
-    Read one message; sound is decoded on the way in where it is written plainly.
+    Read one message; its audio is decoded by the C core where it is written plainly.
 
     Raises:
-        RemoteProtocolError: It is no JSON at all, which leaves nothing to be trusted.
+        RemoteProtocolError: It is not JSON, which leaves nothing to be trusted.
     """
     split = splitter.split(message)
-    sound = None
+    audio = None
     # Other deltas are texts, which may look like base64.
-    if split is not None and split.audio is not None and split.picks[0] in _SOUND_TYPES:
-        body, sound = load_object(split.rest), split.audio
+    if split is not None and split.audio is not None and split.picks[0] in _AUDIO_TYPES:
+        body, audio = load_object(split.rest), split.audio
     else:
         body = load_object(message)
     try:
-        return _with_sound(events.read_object(body), sound)
+        return events.read_object(body, audio)
     except InworldError as error:
         return _unreadable(body, error)
-
-
-def _with_sound(event: RealtimeMessage, sound: bytes | None) -> RealtimeMessage:
-    """An event as users see it, its sound decoded; *sound* is one that was decoded already."""
-    if isinstance(event, AudioReceived):
-        return AudioDelta(
-            event.response_id,
-            event.item_id,
-            base64.decode(event.delta) if sound is None else sound,
-            event.output_index,
-            event.content_index,
-            event_id=event.event_id,
-            extra=event.extra,
-        )
-    if isinstance(event, BackchannelReceived):
-        sound = base64.decode(event.delta) if sound is None else sound
-        return BackchannelDelta(
-            event.backchannel_id, sound, event_id=event.event_id, extra=event.extra
-        )
-    return event
 
 
 def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:

@@ -45,7 +45,6 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
     Received,
@@ -63,17 +62,19 @@ from inworld_sync.sessions.realtime.events import (
     SessionStream,
 )
 from inworld_sync.sessions.realtime.interruption import Interruption
-from inworld_sync.sessions.realtime.items import Items
 from inworld_sync.sessions.realtime.line import Answer, Line, Phase, new_id
 from inworld_sync.sessions.realtime.replies import Replies
+from inworld_sync.sessions.realtime.reply import Reply
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
-from inworld_sync.sessions.realtime.settings import Settings
 from inworld_sync.sessions.realtime.sound_in import UserTurn
 from inworld_sync.sessions.realtime.speech import SpeechOut
 from inworld_sync.sessions.realtime.worker import Worker
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
+from inworld_sync.wire.realtime.items import Items
+from inworld_sync.wire.realtime.settings import Settings
+from inworld_sync.wire.realtime.tool_calls import CallBatch
 
 __all__ = ["RealtimeCore"]
 
@@ -164,9 +165,11 @@ class RealtimeCore(Line):
             return []
         return [self.events, *self.replies.streams]
 
-    def ask_for_answer(self, batch: CallBatch) -> Response:
+    def ask_for_answer(self, batch: CallBatch, reply: Reply | None) -> Response:
         """Ask for the response that follows from the outputs of tools."""
-        response = self.replies.ask_for_answer(batch, self.items.unanswered(batch.outputs))
+        response = self.replies.ask_for_answer(
+            reply, self.items.unacknowledged(batch.outputs), is_continued=batch.is_continued
+        )
         self._pump()
         return response
 
@@ -181,7 +184,7 @@ class RealtimeCore(Line):
         text = self.endpoint.write(command)
         with self.monitor:
             self.require_open()
-            self.items.give(command)
+            self.items.add(command)
             connection = self._connection if self._phase is Phase.OPEN else None
         if connection is not None:
             try:
@@ -193,7 +196,7 @@ class RealtimeCore(Line):
                 # It is told to the connection that follows.
             except BaseException:
                 with self.monitor:
-                    self.items.take_back(item_id)
+                    self.items.remove(item_id)
                 raise
         return item_id
 
@@ -266,7 +269,9 @@ class RealtimeCore(Line):
         takes = self.replies.takes(event)
         if takes and isinstance(event, AudioDelta):
             event = self.speech.receive(event)
-        news = self.items.note(event)
+        elif isinstance(event, BackchannelDelta):
+            event = self.speech.receive_backchannel(event)
+        news = self.items.handle(event)
         if news is None or not takes:
             return
         event = news
@@ -283,11 +288,11 @@ class RealtimeCore(Line):
         self.answer_by(event)
 
     def _follow_session(self, event: SessionCreated | SessionUpdated) -> None:
-        if self.settings.note(event) and isinstance(event, SessionUpdated):
+        if self.settings.handle(event) and isinstance(event, SessionUpdated):
             change = self.accept_update(event)
             if change is not None:
                 self.settings.accept(change)
-            self.settings.agree(event)
+            self.settings.adopt_formats(event)
             self.speech.set_format(self.settings.output_format)
             if self._phase is Phase.OPENING:
                 self._open()
@@ -298,7 +303,7 @@ class RealtimeCore(Line):
     def _follow_error(self, error: ErrorInfo) -> None:
         answer = self.blame(error)
         if answer is None:
-            self.items.take_back(error.event_id)
+            self.items.remove(error.event_id)
             is_known = error.code in HARMLESS_CODES or self.replies.is_requested(error.event_id)
         else:
             is_known = answer.is_watched
@@ -311,7 +316,7 @@ class RealtimeCore(Line):
         )
 
     def _follow_response(self, event: RealtimeEvent) -> None:
-        began, unwanted = self.replies.note(event, is_quiet=self.settings.is_quiet)
+        began, unwanted = self.replies.note(event, has_manual_turns=self.settings.has_manual_turns)
         if began is not None:
             self.had_response = True
             self.tell(ResponseStarted(began))
@@ -328,8 +333,6 @@ class RealtimeCore(Line):
             self.speech.end_item(event.item.id or "")
         elif isinstance(event, ResponseDone):
             self.speech.end_response(event.response.id)
-        elif isinstance(event, BackchannelDelta):
-            self.speech.receive_backchannel(event)
         elif isinstance(event, BackchannelDone):
             self.speech.end_backchannel(event.backchannel_id)
 
@@ -352,7 +355,7 @@ class RealtimeCore(Line):
         while True:
             with self.monitor:
                 connection = self._connection if self._phase is Phase.OPEN else None
-                command = None if connection is None else self.replies.requests.next()
+                command = None if connection is None else self.replies.requests.pop()
             if connection is None or command is None:
                 return
             try:
@@ -375,7 +378,7 @@ class RealtimeCore(Line):
         messages = [answer.text]
         if self._phase is Phase.LOST:
             self._phase = Phase.REOPENING
-            messages += map(self.endpoint.write, self.items.retell())
+            messages += map(self.endpoint.write, self.items.replay())
         self._connection = connection
         self.expect_first(event_id, answer)
         return messages, answer
@@ -457,7 +460,7 @@ class RealtimeCore(Line):
         self._early.clear()
 
     def _tell_reconnected(self, attempts: int) -> None:
-        replay = self.items.told
+        replay = self.items.replayed
         self._give(
             SessionReconnected(
                 self.cause,
@@ -465,12 +468,12 @@ class RealtimeCore(Line):
                 (time.monotonic() - self.lost_at) * 1000.0,
                 len(replay.commands),
                 replay.lost,
-                self.turn.sent_ms if self.turn.is_open or self.settings.is_quiet else 0.0,
+                self.turn.sent_ms if self.turn.is_open or self.settings.has_manual_turns else 0.0,
             )
         )
         self._give_early()
         self.turn.end()
-        for command in self.items.untold():
+        for command in self.items.not_replayed():
             self.worker.put(partial(self.send_now, command))
         for text in self.unheeded():
             self.worker.put(partial(self.send, text))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -23,7 +24,6 @@ from inworld_sync.models.realtime import (
     ResponseInfo,
     Tool,
 )
-from inworld_sync.sessions.realtime.calls import CallBatch, CallBook
 from inworld_sync.sessions.realtime.events import (
     ApprovalRequested,
     SessionEvent,
@@ -32,10 +32,11 @@ from inworld_sync.sessions.realtime.events import (
 )
 from inworld_sync.sessions.realtime.line import new_id
 from inworld_sync.sessions.realtime.tool_runner import ToolResult, ToolRunner, error_text
-from inworld_sync.wire.realtime.calls import FunctionCalls
+from inworld_sync.wire.realtime.tool_calls import CallBatch, FunctionCalls, PendingCalls
 
 if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.core import RealtimeCore
+    from inworld_sync.sessions.realtime.reply import Reply
     from inworld_sync.sessions.realtime.response import Response
 
 __all__ = ["Approver", "ToolDesk"]
@@ -65,7 +66,9 @@ class ToolDesk:
         self._core = core
         self._on_approval = on_approval
         self._calls = FunctionCalls()
-        self._book = CallBook()
+        self._pending = PendingCalls()
+        # The replies that go on once their calls are answered.
+        self._replies: WeakKeyDictionary[CallBatch, Reply] = WeakKeyDictionary()
         self._approvals: set[str] = set()
         self._tool_timeout = tool_timeout
         self._runner = ToolRunner(
@@ -82,7 +85,7 @@ class ToolDesk:
     @property
     def is_busy(self) -> bool:
         """Whether a call waits for its answer."""
-        return self._book.has_open
+        return bool(self._pending)
 
     def declare(self, tools: tuple[Tool, ...] | None) -> None:
         """Know further tools."""
@@ -96,7 +99,7 @@ class ToolDesk:
         place in it.
         """
         told: list[SessionEvent] = []
-        for call in self._calls.note(event):
+        for call in self._calls.handle(event):
             assert isinstance(event, (OutputItemDone, ResponseDone))
             response_id = (
                 event.response.id if isinstance(event, ResponseDone) else event.response_id
@@ -105,7 +108,7 @@ class ToolDesk:
                 told.append(ToolCalled(call, response_id, is_ours=False))
                 continue
             is_ours = self._runner.is_ours(call.name)
-            if self._book.begin(call, response_id, is_ours=is_ours):
+            if self._pending.add(call, response_id, is_ours=is_ours):
                 told.append(ToolCalled(call, response_id, is_ours))
                 if is_ours:
                     self._runner.start(call)
@@ -119,7 +122,7 @@ class ToolDesk:
     def lose_connection(self) -> None:
         """Follow the loss of a connection: what was called is still answered, once."""
         self._calls = FunctionCalls()
-        for batch in self._book.lose_connection():
+        for batch in self._pending.lose_connection():
             self._respond(batch)
 
     def stop(self) -> None:
@@ -140,12 +143,12 @@ class ToolDesk:
             LocalProtocolError: No call of this id waits for an answer.
         """
         with self._core.monitor:
-            if not self._book.is_open(call_id):
+            if call_id not in self._pending:
                 raise LocalProtocolError(f"no call {call_id!r} waits for an answer")
         item = FunctionCallOutput(call_id=call_id, output=output, id=new_id("item"))
         self._core.create_item(item)
         with self._core.monitor:
-            return self._respond(self._book.answered(call_id, item.id or ""))
+            return self._respond(self._pending.resolve(call_id, item.id or ""))
 
     def approve(self, request_id: str, *, approve: bool, reason: str | None = None) -> None:
         """Answer whether a tool server may be called."""
@@ -157,11 +160,13 @@ class ToolDesk:
 
     def _end_response(self, info: ResponseInfo) -> None:
         completed = info.status == "completed"
-        batch = self._book.of(info.id)
+        batch = self._pending.batch_of(info.id)
         if completed and batch is not None and batch.is_ours and self._goes_on:
             batch.is_continued = True
-            batch.reply = self._core.replies.await_tools(info.id)
-        self._respond(self._book.ended(info.id, completed=completed))
+            reply = self._core.replies.await_tools(info.id)
+            if reply is not None:
+                self._replies[batch] = reply
+        self._respond(self._pending.end_response(info.id, completed=completed))
 
     @property
     def _goes_on(self) -> bool:
@@ -171,13 +176,13 @@ class ToolDesk:
     def _respond(self, batch: CallBatch | None) -> Response | None:
         if batch is None:
             return None
-        reply = batch.reply
+        reply = self._replies.pop(batch, None)
         if reply is not None and reply.awaits_tools and not self._goes_on:
             # The service was told meanwhile to go on by itself.
             reply.end(None)
         if not self._goes_on or (reply is not None and not reply.awaits_tools):
             return None
-        return self._core.ask_for_answer(batch)
+        return self._core.ask_for_answer(batch, reply)
 
     def _answer_for_function(self, result: ToolResult) -> None:
         if result.error is not None:

@@ -63,7 +63,7 @@ class Interruption:
             core.send_now(command)
         event = Interrupted(cut.heard_ms, tuple(ids))
         with core.monitor:
-            core.items.cut(cut.heard_share)
+            core.items.set_heard_share(cut.heard_share)
             if ids or cut.commands:
                 core.tell(event)
         return event

@@ -5,7 +5,7 @@ Heard is what the device's own count of samples says; no clock is asked. A playe
 the session's worker alone and may be cleared by any thread, but never by two at once: the session
 sees to that.
 
-Threads: ``inworld-player`` for a sink, whose ``write`` waits; a playout needs none.
+Threads: ``inworld-player`` for each sink, whose ``write`` waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
 ``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that a
@@ -15,7 +15,6 @@ although the sink was cleared makes a clear wait for 5 s at most.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections import deque
@@ -24,13 +23,12 @@ from typing import Protocol
 import attrs
 
 from inworld_sync.audio.playout import Playout
-from inworld_sync.audio.playout_events import PushResult
 from inworld_sync.audio.resample import Resampler
+from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.transport.deadline import Deadline
 
-__all__ = ["Player", "PlayoutPlayer", "SinkPlayer", "player_for"]
+__all__ = ["Player", "SinkPlayer", "player_for"]
 
 # Five minutes of 24 kHz PCM: further ahead of the ear than speech ever is.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
@@ -40,7 +38,6 @@ _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 1.0
-_LOOK_SECONDS = 0.01
 
 
 class Player(Protocol):
@@ -312,107 +309,6 @@ class SinkPlayer:
             self._news.notify_all()
 
 
-class PlayoutPlayer:
-    """
-    Plays through a jitter buffer that somebody else reads.
-
-    Args:
-        playout: One channel; nobody else pushes to it.
-        latency_ms: What the device has taken of it and drops when it is stopped.
-
-    Raises:
-        ConfigError: It has two channels.
-    """
-
-    def __init__(self, playout: Playout, latency_ms: float) -> None:
-        if playout.channels != 1:
-            raise ConfigError(f"the playout must have 1 channel, got {playout.channels}")
-        self._playout = playout
-        self._latency_ms = latency_ms
-        self._news = threading.Condition()
-        self._items: dict[str, _Item] = {}
-        self._refused: tuple[str, bytes, bool] | None = None
-        self._failure: InworldError | None = None
-        self._closed = False
-
-    @property
-    def failure(self) -> InworldError | None:
-        """Why it plays no more, None while it does."""
-        return self._failure
-
-    @property
-    def is_idle(self) -> bool:
-        """See :class:`Player`."""
-        try:
-            return self._failure is not None or self._playout.stats().queued_ms <= 0
-        except ClosedError:
-            return True
-
-    def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
-        """See :class:`Player`."""
-        with self._news:
-            if self._closed or self._failure is not None:
-                return True
-            try:
-                if self._refused is not None:
-                    return self._give(*self._refused)
-                item = self._items.get(item_id)
-                if item is None:
-                    item = _Item.of(rate_hz, self._playout.sample_rate_hz)
-                    self._items[item_id] = item
-                item.pushed_samples += len(pcm) // 2
-                sound = item.resampler.feed(pcm) + (item.resampler.finish() if end else b"")
-                return self._give(item_id, sound, end)
-            except InworldError as error:
-                self._failure = error
-                return True
-
-    def clear(self) -> dict[str, int]:
-        """See :class:`Player`."""
-        with self._news:
-            items, self._items = self._items, {}
-            self._refused = None
-            if self._failure is not None:
-                return {}
-            cleared = self._playout.clear(latency_ms=self._latency_ms)
-        heard = {item_id: item.pushed_samples for item_id, item in items.items()}
-        for item_id, item in items.items():
-            if item_id in cleared:
-                samples = int(cleared[item_id].heard_ms * item.rate_hz / 1000.0)
-                heard[item_id] = min(samples, item.pushed_samples)
-        return heard
-
-    def drain(self, timeout: float | None) -> None:
-        """
-        Wait until all that was pushed is read.
-
-        Raises:
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
-        """
-        deadline = Deadline(timeout, "hearing the speech out")
-        while self._playout.stats().queued_ms > 0:
-            deadline.check()
-            with self._news:
-                self._news.wait(_LOOK_SECONDS)
-
-    def close(self) -> None:
-        """See :class:`Player`."""
-        with self._news:
-            if self._closed:
-                return
-            self._closed = True
-        with contextlib.suppress(ClosedError):
-            self.clear()
-
-    def _give(self, item_id: str, sound: bytes, end: bool) -> bool:
-        """Push to the playout; what it refuses for want of room is kept for the next try."""
-        if not sound and not end:
-            return True
-        result = self._playout.push(sound, item=item_id, end=end)
-        self._refused = (item_id, sound, end) if result is PushResult.FULL else None
-        return self._refused is None
-
-
 def player_for(
     output: AudioSink | Playout, name: str, logger: logging.Logger, latency_ms: float
 ) -> Player:
@@ -420,10 +316,10 @@ def player_for(
     Make the player for what a user gave.
 
     Raises:
-        ConfigError: It is neither a sink nor a playout of one channel.
+        ConfigError: It is neither a sink nor a playout that takes 16-bit mono.
     """
     if isinstance(output, Playout):
-        return PlayoutPlayer(output, latency_ms)
+        output = PlayoutSink(output, latency_ms=latency_ms)
     if isinstance(output, AudioSink):
         return SinkPlayer(output, name, logger)
     raise ConfigError(f"expected a speaker, another sink or a Playout, got {type(output).__name__}")

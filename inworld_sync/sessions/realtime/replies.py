@@ -25,11 +25,10 @@ from inworld_sync.models.realtime import (
     TranscriptDone,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.realtime.calls import CallBatch
 from inworld_sync.sessions.realtime.line import new_id
 from inworld_sync.sessions.realtime.reply import Reply
-from inworld_sync.sessions.realtime.requests import Requests
 from inworld_sync.sessions.realtime.response import Owner, Response
+from inworld_sync.wire.realtime.response_queue import ResponseQueue
 from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["Replies"]
@@ -47,7 +46,7 @@ class Replies:
     """
 
     def __init__(self, owner: Owner, options: Options) -> None:
-        self.requests = Requests()
+        self.requests = ResponseQueue()
         self._owner = owner
         self._options = options
         # By the identity of the state, which a handle keeps alive.
@@ -62,7 +61,7 @@ class Replies:
 
     def ask(self, config: ResponseConfig | None) -> Reply:
         """Ask for a response."""
-        return self._handle(self.requests.ask(new_id("evt"), config))
+        return self._handle(self.requests.add(new_id("evt"), config))
 
     def await_tools(self, response_id: str) -> Reply | None:
         """Have a reply not end with one of its rounds; give it if somebody holds it."""
@@ -70,24 +69,28 @@ class Replies:
         handle = None if state is None else self._handles.get(id(state))
         return handle if handle is not None and handle.await_tools() else None
 
-    def ask_for_answer(self, batch: CallBatch, unknown: set[str]) -> Reply:
+    def ask_for_answer(
+        self, reply: Reply | None, unknown: set[str], *, is_continued: bool
+    ) -> Reply:
         """Ask for what follows from the outputs of tools; some the service may not know yet."""
         request_id = new_id("evt")
-        state = self.requests.ask(request_id, answers=unknown)
-        if batch.is_continued:
+        state = self.requests.add(request_id, answers=unknown)
+        if is_continued:
             self._rounds.add(request_id)
-        if batch.reply is not None:
-            batch.reply.go_on(state)
-            self._handles[id(state)] = batch.reply
+        if reply is not None:
+            reply.go_on(state)
+            self._handles[id(state)] = reply
         return self._handle(state)
 
     def takes(self, event: RealtimeEvent) -> bool:
         """Whether an event counts: a piece of a response that is cancelled or over does not."""
         if isinstance(event, (AudioDelta, TextDelta, TranscriptDelta)):
-            return self.requests.responses.takes(event.response_id)
+            return self.requests.responses.accepts(event.response_id)
         return True
 
-    def note(self, event: RealtimeEvent, *, is_quiet: bool) -> tuple[Reply | None, str | None]:
+    def note(
+        self, event: RealtimeEvent, *, has_manual_turns: bool
+    ) -> tuple[Reply | None, str | None]:
         """
         Follow a message.
 
@@ -98,8 +101,8 @@ class Replies:
         responses = self.requests.responses
         response_id = _beginning(event)
         is_new = response_id is not None and responses.get(response_id) is None
-        state = self.requests.note(event, is_quiet=is_quiet)
-        for needless in self.requests.take_needless():
+        state = self.requests.handle(event, has_manual_turns=has_manual_turns)
+        for needless in self.requests.pop_needless():
             self._rounds.discard(needless.request_id or "")
             self._stop(needless)
         if state is None and response_id is None:
@@ -133,14 +136,14 @@ class Replies:
 
     def is_requested(self, request_id: str | None) -> bool:
         """Whether an id is that of a request whose response has not begun."""
-        return self.requests.knows(request_id)
+        return self.requests.is_sent(request_id)
 
     def is_beside(self, event: RealtimeEvent) -> bool:
         """Whether an event is about a response beside the conversation."""
         if isinstance(event, ResponseDone):
-            return self.requests.is_beside(event.response.id)
+            return self.requests.is_out_of_band(event.response.id)
         response_id = getattr(event, "response_id", None)
-        return isinstance(response_id, str) and self.requests.is_beside(response_id)
+        return isinstance(response_id, str) and self.requests.is_out_of_band(response_id)
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
         """Note that a message about a response was lost; None means that it may be any."""
@@ -149,7 +152,7 @@ class Replies:
                 handle.damage(error)
 
     def interrupt(self) -> list[str]:
-        """Cancel what is being given and asked for; see :meth:`Requests.interrupt`."""
+        """Cancel what is being given and asked for; see :meth:`ResponseQueue.interrupt`."""
         ids, states = self.requests.interrupt()
         for state in states:
             self._stop(state)
@@ -204,7 +207,7 @@ class Replies:
         state = responses.get(event.response_id)
         is_text = isinstance(event, TextDone)
         text = event.text if isinstance(event, TextDone) else event.transcript
-        if state is None or not text or state.text or not responses.takes(event.response_id):
+        if state is None or not text or state.text or not responses.accepts(event.response_id):
             return None
         state.add_text("text" if is_text else "transcript", text)
         return state

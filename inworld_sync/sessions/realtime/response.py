@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from inworld_sync.audio.formats import pcm_of
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import AudioError, InworldError
 from inworld_sync.models.devices import AudioSink
@@ -21,7 +22,6 @@ from inworld_sync.models.realtime import AudioDelta, AudioFormat, ResponseInfo, 
 from inworld_sync.models.tts import AudioConfig, AudioEncoding
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.playback import Playback
-from inworld_sync.sessions.realtime.audio import pcm_of
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.responses import ResponseState

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from inworld_sync.audio.formats import WholeSamples, pcm_of
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.realtime import (
     AudioDelta,
@@ -22,7 +23,6 @@ from inworld_sync.models.realtime import (
     TruncateItem,
 )
 from inworld_sync.sessions.event_stream import Monitor
-from inworld_sync.sessions.realtime.audio import WholeSamples, pcm_of
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.player import Player
 from inworld_sync.sessions.realtime.response import ResponsePlayer
@@ -33,6 +33,7 @@ from inworld_sync.wire.realtime.interruption import SpokenItems
 __all__ = ["SpeechOut"]
 
 _BACKCHANNEL_HZ = 24000
+_BACKCHANNEL_SAMPLE_BYTES = 2
 
 # Between two tries to give a full player more.
 _FULL_SECONDS = 0.02
@@ -84,6 +85,7 @@ class SpeechOut:
         self.cutting = threading.RLock()
         self._format: AudioFormat = PcmFormat()
         self._whole = WholeSamples()
+        self._whole_backchannel = WholeSamples()
         self._spoken = SpokenItems(endpoint.timebase(self._format))
         self._sounding: dict[str, _Sounding] = {}
         self._player: Player | None = None
@@ -107,7 +109,7 @@ class SpeechOut:
 
     def receive(self, event: AudioDelta) -> AudioDelta:
         """Take a piece of speech; give it with whole samples."""
-        audio = self._whole.feed(event.item_id, bytes(event.audio), self._format)
+        audio = self._whole.feed(event.item_id, event.audio, self._format.bytes_per_sample)
         samples = len(audio) // self._format.bytes_per_sample
         sounding = self._sounding.get(event.item_id)
         if sounding is None:
@@ -117,7 +119,7 @@ class SpeechOut:
         self._spoken.received(event.item_id, event.content_index, samples)
         if self._player is not None:
             self._play(self._player, event.item_id, audio)
-        return attrs.evolve(event, audio=audio)
+        return event if audio is event.audio else attrs.evolve(event, audio=audio)
 
     def end_item(self, item_id: str) -> None:
         """Note that all of an item's speech was received."""
@@ -126,7 +128,7 @@ class SpeechOut:
             sounding.is_whole = True
             self._spoken.whole(item_id)
             if self._player is not None:
-                self._play(self._player, item_id, memoryview(b""), end=True)
+                self._play(self._player, item_id, b"", end=True)
 
     def end_response(self, response_id: str) -> None:
         """Note that all of a response's speech was received."""
@@ -139,15 +141,15 @@ class SpeechOut:
         for item_id in self._sounding:
             self.end_item(item_id)
 
-    def receive_backchannel(self, event: BackchannelDelta) -> None:
-        """Play a piece of a sound of listening, which no interruption touches."""
+    def receive_backchannel(self, event: BackchannelDelta) -> BackchannelDelta:
+        """Play a piece of a backchannel; give it with whole samples."""
+        name = event.backchannel_id
+        pcm = self._whole_backchannel.feed(name, event.audio, _BACKCHANNEL_SAMPLE_BYTES)
         player = self._backchannel
         if player is not None:
-            pcm = memoryview(event.audio).cast("B")
-            pcm = pcm[: len(pcm) // 2 * 2]
-            self._worker.put(
-                lambda: player.push(event.backchannel_id, pcm, _BACKCHANNEL_HZ), len(pcm)
-            )
+            view = memoryview(pcm)
+            self._worker.put(lambda: player.push(name, view, _BACKCHANNEL_HZ), len(pcm))
+        return event if pcm is event.audio else attrs.evolve(event, audio=pcm)
 
     def end_backchannel(self, backchannel_id: str) -> None:
         """Note that a sound of listening is whole."""
@@ -172,7 +174,7 @@ class SpeechOut:
                 self._spoken.heard_out(item_id)
                 self._sounding.pop(item_id, None)
 
-    def _play(self, player: Player, item_id: str, audio: memoryview, *, end: bool = False) -> None:
+    def _play(self, player: Player, item_id: str, audio: bytes, *, end: bool = False) -> None:
         epoch, audio_format = self._epoch, self._format
 
         def push() -> None:

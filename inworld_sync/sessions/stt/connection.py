@@ -19,10 +19,10 @@ from inworld_sync.models.stt import SttEncoding, TranscribeConfig
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
-from inworld_sync.sessions.stt.turns import SttEvent
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import stt
 from inworld_sync.wire.faults import ConnectionFault
+from inworld_sync.wire.stt_turns import SttEvent
 
 __all__ = ["SttConnection", "SttOwner"]
 

@@ -46,8 +46,8 @@ from inworld_sync.sessions.stt.lead import Lead
 from inworld_sync.sessions.stt.retry import Retries, is_regular
 from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.sessions.stt.tape import SAMPLE_BYTES, Tape, TurnEnd
-from inworld_sync.sessions.stt.turns import SttEvent, TurnLog, is_manual
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.wire.stt_turns import SttEvent, TurnLog, is_manual
 
 __all__ = ["KEEP_SECONDS", "Delivery"]
 

@@ -15,7 +15,7 @@ from typing import Final
 from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.sessions.stt.retry import is_regular
-from inworld_sync.sessions.stt.turns import TurnLog
+from inworld_sync.wire.stt_turns import TurnLog
 
 __all__ = ["Ending", "Verdict"]
 

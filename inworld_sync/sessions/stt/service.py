@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -12,13 +12,19 @@ from inworld_sync.audio import base64
 from inworld_sync.audio.source import AudioLike, open_source
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.devices import AudioSource
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.stt import (
+    AssemblyAiConfig,
+    GroqConfig,
+    InworldSttConfig,
+    SonioxConfig,
     SttEncoding,
     TranscribeConfig,
     Transcript,
     Transcription,
-    Turn,
+    VoiceProfileConfig,
 )
+from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.intake import DeliverySettings, Overflow
@@ -26,11 +32,6 @@ from inworld_sync.sessions.stt.rate import DEFAULT_CHUNKS_PER_SECOND, ChunkRate
 from inworld_sync.sessions.stt.stream import SttStream
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire import stt as wire
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from inworld_sync.models.stt import TranscribeSettings
 
 __all__ = ["Stt"]
 
@@ -55,47 +56,103 @@ class Stt:
         # Recordings share what the account may send; live audio has its own pace.
         self._recordings_rate = ChunkRate()
 
+    @with_keyword_hints
     def stream(
         self,
         *,
         sample_rate_hz: int = 16000,
         channels: int = 1,
         on_transcript: Callable[[Transcription], object] | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        prompts: Sequence[str] | None = None,
+        encoding: SttEncoding | str | None = None,
+        include_word_timestamps: bool | None = None,
+        enable_speaker_diarization: bool | None = None,
+        end_of_turn_confidence_threshold: float | None = None,
+        inactivity_timeout_seconds: int | None = None,
+        voice_profile: VoiceProfileConfig | None = None,
+        inworld: InworldSttConfig | None = None,
+        assemblyai: AssemblyAiConfig | None = None,
+        soniox: SonioxConfig | None = None,
+        groq: GroqConfig | None = None,
+        extra: Mapping[str, object] | None = None,
+        config: TranscribeConfig | None = None,
         overflow: Overflow = "block",
         max_waiting_bytes: int = _MAX_WAITING_BYTES,
         max_reconnects: int = _MAX_RECONNECTS,
         max_chunks_per_second: float = DEFAULT_CHUNKS_PER_SECOND,
-        config: TranscribeConfig | None = None,
         timeout: float | None = None,
-        **settings: Unpack[TranscribeSettings],
     ) -> SttStream:
         """
-        Begin a live transcription.
+        Open a live transcription.
 
         Args:
-            sample_rate_hz: Samples a second of the audio that will be given, 1 to 768000.
-            channels: Samples a frame of it, mixed to one.
+            sample_rate_hz: Sample rate in Hz of the audio that the stream is given, 1 to 768000.
+                The client converts it to the ``sample_rate_hz`` of *config*, which is 16000.
+            channels: Channels of that audio, 1 to 64; the client mixes them to one.
             on_transcript: Called with every :class:`~inworld_sync.Transcription`, partial and
-                final, on the stream's own thread; ``str()`` of one is its text.
-            overflow: What happens when more audio is given than can wait: ``block`` waits,
-                ``raise`` raises DeadlineExceeded, ``drop_oldest`` drops what has waited longest
-                and counts it.
-            max_waiting_bytes: How much can, as 16-bit samples at the rate of the wire.
-            max_reconnects: Attempts to replace a lost connection in a row, 0.2 to 5 s apart,
-                before the stream fails; progress of the transcript begins a new row.
-            max_chunks_per_second: Messages of 100 ms of audio that are sent in a second.
-            config: All settings in one value; *settings* are changes to it.
-            timeout: Seconds to connect; None takes ``connect_timeout``.
-            settings: As the attributes of :class:`~inworld_sync.TranscribeConfig`. The client
-                converts audio to the ``sample_rate_hz`` of *config*.
+                final, on the stream's dispatch thread; ``str()`` of one is its text.
+            model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
+            language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
+                detects it if it can.
+            prompts: Words and phrases that the audio may contain.
+            encoding: Encoding in which the client sends the audio: ``LINEAR16`` (default) or
+                ``MULAW``, which halves the bytes.
+            include_word_timestamps: Whether final transcripts have words with times; the default
+                is True.
+            enable_speaker_diarization: Whether each word names its speaker; by default the service
+                decides.
+            end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above
+                which a short silence ends it; by default the service decides.
+            inactivity_timeout_seconds: Seconds without audio after which the service ends the
+                stream, 1 to 86400; by default the service decides.
+            voice_profile: Asks for a profile of the speaker's voice; none by default.
+            inworld: Further settings of the ``inworld/...`` models.
+            assemblyai: Further settings of the ``assemblyai/...`` models.
+            soniox: Further settings of the ``soniox/...`` models.
+            groq: Further settings of the ``groq/...`` models.
+            extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
+            config: All settings in one object; the defaults are those of
+                :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
+                replaces the one in *config*.
+            overflow: What :meth:`~inworld_sync.SttStream.send` does when *max_waiting_bytes* are
+                waiting: ``block`` waits for room, ``raise`` raises
+                :class:`~inworld_sync.DeadlineExceeded`, ``drop_oldest`` drops the audio that has
+                waited longest and counts it in :attr:`~inworld_sync.SttStream.stats`.
+            max_waiting_bytes: The most audio that waits to be sent, in bytes of 16-bit samples at
+                the rate at which it is sent, 1 or more; the default is 30 s at 16 kHz.
+            max_reconnects: Attempts in a row to replace a lost connection, 0 to 1000000, after
+                which the stream fails. They are 0.2 s to 5 s apart; progress of the transcript
+                resets the count.
+            max_chunks_per_second: The most audio messages, of 100 ms each, that are sent per
+                second, above 0; the default is the service's limit.
+            timeout: Seconds to wait for the connection; None takes ``connect_timeout``.
 
         Raises:
-            ConfigError: A setting makes no sense.
-            TransportError: No connection came about.
-            ServiceError: The service refused it.
+            ConfigError: A setting is out of its range.
+            TransportError: Could not connect.
+            ServiceError: The service refused the connection.
         """
+        wire_config = _wire_config(
+            config,
+            model=model,
+            language=language,
+            prompts=prompts,
+            encoding=encoding,
+            include_word_timestamps=include_word_timestamps,
+            enable_speaker_diarization=enable_speaker_diarization,
+            end_of_turn_confidence_threshold=end_of_turn_confidence_threshold,
+            inactivity_timeout_seconds=inactivity_timeout_seconds,
+            voice_profile=voice_profile,
+            inworld=inworld,
+            assemblyai=assemblyai,
+            soniox=soniox,
+            groq=groq,
+            extra=extra,
+        )
         return self._open(
-            _streamed(config, settings),
+            wire_config,
             DeliverySettings(
                 rate=ChunkRate(max_chunks_per_second),
                 overflow=overflow,
@@ -108,6 +165,7 @@ class Stt:
             timeout,
         )
 
+    @with_keyword_hints
     def transcribe(
         self,
         audio: AudioLike,
@@ -117,44 +175,100 @@ class Stt:
         method: Literal["stream", "http"] = "stream",
         realtime: bool = False,
         on_transcript: Callable[[Transcription], object] | None = None,
+        model: str | None = None,
+        language: str | None = None,
+        prompts: Sequence[str] | None = None,
+        encoding: SttEncoding | str | None = None,
+        include_word_timestamps: bool | None = None,
+        enable_speaker_diarization: bool | None = None,
+        end_of_turn_confidence_threshold: float | None = None,
+        inactivity_timeout_seconds: int | None = None,
+        voice_profile: VoiceProfileConfig | None = None,
+        inworld: InworldSttConfig | None = None,
+        assemblyai: AssemblyAiConfig | None = None,
+        soniox: SonioxConfig | None = None,
+        groq: GroqConfig | None = None,
+        extra: Mapping[str, object] | None = None,
         config: TranscribeConfig | None = None,
         timeout: float = 30.0,
-        **settings: Unpack[TranscribeSettings],
     ) -> Transcript:
         """
-        Transcribe a recording and return all that was said.
+        Transcribe a recording.
 
         Args:
-            audio: A path of an audio file, or the bytes of one, of any kind that soundfile or
+            audio: The path of an audio file, or the bytes of one, in any format that soundfile or
                 PyAV reads; raw 16-bit PCM as bytes, or the path of a ``.pcm`` or ``.raw`` file; an
                 array of int16 or of floats in [-1, 1]; a source; or an iterable of raw PCM or
                 arrays.
-            sample_rate_hz: Of raw PCM and arrays, which do not know it.
-            channels: Of raw PCM.
-            method: ``stream`` sends it over a WebSocket and survives a lost connection; ``http``
-                sends it as one request of at most 16 MB, eight minutes, and gives one turn.
-            realtime: Send no faster than it sounds; else as fast as the service allows, which is
-                five times as fast. Recordings of one client share that.
-            on_transcript: As for :meth:`stream`.
-            config: All settings in one value; *settings* are changes to it.
-            timeout: The most seconds to wait for the service at the end; see
-                :meth:`~inworld_sync.SttStream.close`. For ``http``, for the whole request.
-            settings: As the attributes of :class:`~inworld_sync.TranscribeConfig`.
+            sample_rate_hz: Sample rate in Hz of raw PCM and of arrays, 1 to 768000; required for
+                them. Files and sources have their own.
+            channels: Channels of raw PCM, 1 to 64.
+            method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
+                ``http`` sends it as one request of at most 16 MB, eight minutes, and returns one
+                turn.
+            realtime: Send in real time. By default the client sends as fast as the service allows,
+                which is five times as fast; all recordings of one client share that rate.
+            on_transcript: As for :meth:`stream`; not called with ``method="http"``.
+            model: ``provider/model``; the default is ``inworld/inworld-stt-1``.
+            language: BCP-47 tag of the spoken language, such as ``en-US``; by default the model
+                detects it if it can.
+            prompts: Words and phrases that the audio may contain.
+            encoding: Encoding in which the client sends the audio: ``LINEAR16`` (default) or
+                ``MULAW``, which halves the bytes.
+            include_word_timestamps: Whether final transcripts have words with times; the default
+                is True.
+            enable_speaker_diarization: Whether each word names its speaker; by default the service
+                decides.
+            end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above
+                which a short silence ends it; by default the service decides.
+            inactivity_timeout_seconds: Seconds without audio after which the service ends the
+                stream, 1 to 86400; by default the service decides.
+            voice_profile: Asks for a profile of the speaker's voice; none by default.
+            inworld: Further settings of the ``inworld/...`` models.
+            assemblyai: Further settings of the ``assemblyai/...`` models.
+            soniox: Further settings of the ``soniox/...`` models.
+            groq: Further settings of the ``groq/...`` models.
+            extra: Further fields of the service's ``transcribeConfig``, sent unchanged.
+            config: All settings in one object; the defaults are those of
+                :class:`~inworld_sync.TranscribeConfig`. Each setting above that is not None
+                replaces the one in *config*.
+            timeout: For ``stream``, the most seconds to wait for progress after the audio was
+                sent, see :meth:`~inworld_sync.SttStream.close`; for ``http``, the most seconds of
+                the whole request.
+
+        Returns:
+            All turns of the recording.
 
         Raises:
-            AudioError: It is no sound, or of a kind that nothing installed can decode.
-            ConfigError: A setting makes no sense, or *sample_rate_hz* is missing.
+            AudioError: *audio* is not audio, or nothing installed can decode its format.
+            ConfigError: A setting is out of its range, or *sample_rate_hz* is missing.
             OSError: The file cannot be read.
-            InworldError: The transcript is not complete; ``partial`` holds an
+            InworldError: The transcript is not complete; ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
         """
-        config = _streamed(config, settings)
+        wire_config = _wire_config(
+            config,
+            model=model,
+            language=language,
+            prompts=prompts,
+            encoding=encoding,
+            include_word_timestamps=include_word_timestamps,
+            enable_speaker_diarization=enable_speaker_diarization,
+            end_of_turn_confidence_threshold=end_of_turn_confidence_threshold,
+            inactivity_timeout_seconds=inactivity_timeout_seconds,
+            voice_profile=voice_profile,
+            inworld=inworld,
+            assemblyai=assemblyai,
+            soniox=soniox,
+            groq=groq,
+            extra=extra,
+        )
         source = open_source(
-            audio, to_hz=config.sample_rate_hz, from_hz=sample_rate_hz, channels=channels
+            audio, to_hz=wire_config.sample_rate_hz, from_hz=sample_rate_hz, channels=channels
         )
         with contextlib.closing(source):
             if method == "http":
-                return self._transcribe_whole(source, config, timeout)
+                return self._transcribe_whole(source, wire_config, timeout)
             if method != "stream":
                 raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
             delivery_settings = DeliverySettings(
@@ -164,8 +278,8 @@ class Stt:
                 max_reconnects=_MAX_RECONNECTS,
                 keeps_events=on_transcript is not None,
             )
-            wire_hz = config.sample_rate_hz
-            with self._open(config, delivery_settings, wire_hz, 1, on_transcript) as stream:
+            wire_hz = wire_config.sample_rate_hz
+            with self._open(wire_config, delivery_settings, wire_hz, 1, on_transcript) as stream:
                 stream.feed(source, realtime=realtime)
                 return stream.close(timeout)
 
@@ -214,17 +328,24 @@ class Stt:
         return Transcript((Turn(said.text, words, start_ms, end_ms, said.voice_profile),), usage)
 
 
-def _streamed(config: TranscribeConfig | None, settings: TranscribeSettings) -> TranscribeConfig:
-    """The settings of a stream, of which the client makes the samples."""
-    config = attrs.evolve(config or TranscribeConfig(), **settings)
+def _wire_config(config: TranscribeConfig | None, **settings: object) -> TranscribeConfig:
+    """
+    Put the settings of a call together, and check that the client can send such audio.
+
+    Args:
+        config: The settings to start from; None takes the defaults.
+        settings: Replacements by attribute; None leaves the attribute as it is.
+    """
+    changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    config = attrs.evolve(config or TranscribeConfig(), **changes)
     if config.encoding not in _STREAMED:
         raise ConfigError(
-            f"audio is sent as LINEAR16 or MULAW, got the encoding {config.encoding.value}: give "
-            "compressed audio as a file, it is decoded here"
+            f"audio is sent as LINEAR16 or MULAW, got the encoding {config.encoding.value}: pass "
+            "compressed audio as a file, the client decodes it"
         )
     if config.channels != 1:
         raise ConfigError(
-            f"audio is mixed to one channel before it is sent, got {config.channels} in the "
-            "settings: say with the call how many channels the audio has"
+            f"audio is mixed to one channel before it is sent, got {config.channels} in config: "
+            "pass the number of channels of the audio as channels"
         )
     return config

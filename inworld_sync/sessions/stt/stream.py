@@ -23,7 +23,7 @@ from inworld_sync.sessions.event_stream import EventStream, Subscription
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.sessions.stt.tape import SAMPLE_BYTES
-from inworld_sync.sessions.stt.turns import SttEvent
+from inworld_sync.wire.stt_turns import SttEvent
 
 __all__ = ["SttStream"]
 

@@ -7,6 +7,7 @@ came in :class:`~inworld_sync.models.realtime.UnknownItem` or ``UnknownPart``.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import get_args
 
@@ -14,6 +15,8 @@ import attrs
 
 from inworld_sync.models.realtime import (
     AlawFormat,
+    AudioDelta,
+    BackchannelDelta,
     ContentPart,
     ErrorInfo,
     Float32Format,
@@ -66,6 +69,8 @@ _RENAMES = {
     },
     TtsTuning: {"timestamp_transport": "timestamp_transport_strategy"},
     UserTranscriptUpdated: {"transcript": "delta"},
+    AudioDelta: {"audio": "delta"},
+    BackchannelDelta: {"audio": "delta"},
 }
 
 # Written with their ``type``; the parts and items are also read by it.
@@ -186,6 +191,18 @@ def _read_error(value: object, _: object) -> ErrorInfo:
     )
 
 
+def _read_audio(value: object, _: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"expected base64 text, got {type(value).__name__}")
+    audio = base64.b64decode(value, validate=True)
+    # The standard library also takes text that no encoder writes.
+    if base64.b64encode(audio) != value.encode():
+        raise ValueError(f"expected base64 text, got {len(value)} characters that are not")
+    return audio
+
+
 def _write_web_search(tool: WebSearchTool) -> dict[str, object]:
     names = ("engine", "max_results", "max_steps")
     options = {name: getattr(tool, name) for name in names if getattr(tool, name) is not None}
@@ -215,6 +232,7 @@ def _register() -> None:
     converter.register_unstructure_hook(WebSearchTool, _write_web_search)
     converter.register_structure_hook_func(lambda kind: kind == ContentPart, _read_part)
     converter.register_structure_hook_func(lambda kind: kind == Item, _read_item)
+    converter.register_structure_hook(bytes, _read_audio)
     converter.register_structure_hook(Usage, _usage_reader())
     converter.register_structure_hook(ErrorInfo, _read_error)
 

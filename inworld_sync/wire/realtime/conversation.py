@@ -1,5 +1,5 @@
 """
-The service's conversation, followed by its messages.
+The conversation as the service's messages describe it.
 
 Items stand in the service's order. A message's text is kept as it comes: deltas of the assistant
 are joined, the transcript of a user's turn replaces what came before, and what an item says of
@@ -13,7 +13,7 @@ Rules for what services were seen to do:
 - after a transcript is completed, only another completed one changes it;
 - a response that ends, well or not, ends its items.
 
-Pure: no clock, no lock; the owner serialises calls.
+Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference; quirks from clients that log them.
 """
 
@@ -63,25 +63,25 @@ _ROOT = "root"
 
 @attrs.define
 class _Draft:
-    """An item on its way; *parts* hold its content by index, *stream* the kind that counts."""
+    """An item in progress: its content by index, and the kind of text that counts."""
 
     item: Item | None = None
     parts: dict[int, ContentPart] = attrs.field(factory=dict)
     stream: Literal["text", "transcript"] | None = None
-    heard: set[int] = attrs.field(factory=set)
+    completed: set[int] = attrs.field(factory=set)
     response_id: str | None = None
     is_done: bool = False
     truncated_ms: int | None = None
 
-    def take_item(self, item: Item) -> None:
-        """Follow what the item says of itself."""
+    def update_item(self, item: Item) -> None:
+        """Replace the item by what a message says of it."""
         self.item = item
         if isinstance(item, Message):
             for index, part in enumerate(item.content):
-                self.take_part(index, part)
+                self.update_part(index, part)
 
-    def take_part(self, index: int, part: ContentPart) -> None:
-        """Follow what a part says of itself; one that says nothing takes nothing away."""
+    def update_part(self, index: int, part: ContentPart) -> None:
+        """Replace a part by what a message says of it, unless that would lose its text."""
         before = self.parts.get(index)
         if before is None or _text_of(part) or not _text_of(before):
             self.parts[index] = part
@@ -146,7 +146,7 @@ class Conversation:
         draft = self._drafts.get(item_id)
         return None if draft is None else draft.entry()
 
-    def note(self, event: RealtimeEvent) -> None:
+    def handle(self, event: RealtimeEvent) -> None:
         """Follow a message; one that is not about items changes nothing."""
         if isinstance(event, (ItemAdded, ItemDone)):
             self._join(event.item, event.previous_item_id, is_done=isinstance(event, ItemDone))
@@ -158,19 +158,19 @@ class Conversation:
             if event.item_id in self._drafts:
                 self._drafts[event.item_id].truncated_ms = event.audio_end_ms
         elif isinstance(event, (UserTranscriptUpdated, UserTranscriptCompleted)):
-            self._hear(event)
+            self._handle_transcript(event)
         elif isinstance(event, ResponseDone):
             self._end_response(event)
         else:
-            self._note_output(event)
+            self._handle_output(event)
 
-    def _note_output(self, event: RealtimeEvent) -> None:
+    def _handle_output(self, event: RealtimeEvent) -> None:
         if isinstance(event, (OutputItemAdded, OutputItemDone)):
             assert event.item.id is not None
-            self._draft(event.item.id, event.response_id).take_item(event.item)
+            self._draft(event.item.id, event.response_id).update_item(event.item)
         elif isinstance(event, (ContentPartAdded, ContentPartDone)):
             draft = self._draft(event.item_id, event.response_id)
-            draft.take_part(event.content_index, event.part)
+            draft.update_part(event.content_index, event.part)
         elif isinstance(event, TextDelta):
             draft = self._draft(event.item_id, event.response_id)
             draft.add_text("text", event.content_index, event.delta)
@@ -202,7 +202,7 @@ class Conversation:
         item_id = item.id
         assert item_id is not None
         draft = self._drafts.get(item_id) or self._waiting.pop(item_id, None) or _Draft()
-        draft.take_item(item)
+        draft.update_item(item)
         draft.is_done = draft.is_done or is_done or getattr(item, "status", None) == "completed"
         if item_id not in self._drafts:
             self._order.insert(self._place_after(previous_item_id), item_id)
@@ -220,12 +220,12 @@ class Conversation:
         if self._drafts.pop(item_id, None) is not None:
             self._order.remove(item_id)
 
-    def _hear(self, event: UserTranscriptUpdated | UserTranscriptCompleted) -> None:
+    def _handle_transcript(self, event: UserTranscriptUpdated | UserTranscriptCompleted) -> None:
         draft = self._draft(event.item_id)
         index = event.content_index
         if isinstance(event, UserTranscriptCompleted):
-            draft.heard.add(index)
-        elif index in draft.heard:
+            draft.completed.add(index)
+        elif index in draft.completed:
             return
         draft.parts[index] = _with_text(draft.parts.get(index, InputAudio()), event.transcript)
 
@@ -233,7 +233,7 @@ class Conversation:
         response = event.response
         for item in response.output:
             if item.id in self._drafts:
-                self._drafts[item.id].take_item(item)
+                self._drafts[item.id].update_item(item)
                 self._drafts[item.id].is_done = True
         for draft in self._drafts.values():
             if draft.response_id == response.id:

@@ -1,7 +1,7 @@
 """
 Messages of the service to events.
 
-Audio stays base64 text here; whoever has the samples makes the event that users see.
+The audio of a message is decoded here, unless the caller has decoded it on the way in.
 
 What is forgiven, because services and their versions were seen to do it: null for anything that
 may be left out; ``usage`` beside the response instead of in it; metadata that is no mapping of
@@ -12,16 +12,13 @@ Source: Inworld Realtime reference, server events; the forgiven forms from clien
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
-
-import attrs
+from typing import Any, TypeAlias
 
 from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models import realtime as models
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.realtime import (
     AudioDelta,
-    BackchannelDelta,
     RealtimeEvent,
     SessionCreated,
     SessionUpdated,
@@ -33,8 +30,6 @@ from inworld_sync.wire.realtime.session import session_info
 
 __all__ = [
     "ALIASES",
-    "AudioReceived",
-    "BackchannelReceived",
     "RealtimeMessage",
     "read",
     "read_object",
@@ -54,68 +49,85 @@ ALIASES = {
 }
 
 
-@attrs.frozen
-class AudioReceived(RealtimeEvent):
-    """One piece of a response's speech, its audio still in base64."""
-
-    type = AudioDelta.type
-
-    response_id: str
-    item_id: str
-    delta: str = attrs.field(repr=False)
-    output_index: int = 0
-    content_index: int = 0
-
-
-@attrs.frozen
-class BackchannelReceived(RealtimeEvent):
-    """One piece of a sound of listening, its audio still in base64."""
-
-    type = BackchannelDelta.type
-
-    backchannel_id: str
-    delta: str = attrs.field(repr=False)
-
-
 RealtimeMessage: TypeAlias = RealtimeEvent | SessionFault | UnknownEvent
 
 _KINDS: dict[str, type[RealtimeEvent]] = {
-    **{
-        kind.type: kind
-        for kind in (getattr(models, name) for name in models.__all__)
-        if isinstance(kind, type) and issubclass(kind, RealtimeEvent) and kind is not RealtimeEvent
-    },
-    AudioReceived.type: AudioReceived,
-    BackchannelReceived.type: BackchannelReceived,
+    kind.type: kind
+    for kind in (getattr(models, name) for name in models.__all__)
+    if isinstance(kind, type) and issubclass(kind, RealtimeEvent) and kind is not RealtimeEvent
 }
 
+_AUDIO_DELTA = AudioDelta.type
+_AUDIO_FIELDS = frozenset(
+    ("type", "event_id", "response_id", "item_id", "output_index", "content_index", "delta")
+)
 
-def read(message: bytes | bytearray | memoryview | str) -> RealtimeMessage:
+
+def read(
+    message: bytes | bytearray | memoryview | str, audio: bytes | None = None
+) -> RealtimeMessage:
     """
     Read one message of the service.
+
+    Args:
+        message: JSON text.
+        audio: The decoded audio of the message, which then has an empty text in its place; None
+            if the message has its audio in base64, or has none.
 
     Raises:
         RemoteProtocolError: It is not JSON, or lacks what its kind must have.
     """
-    return read_object(load_object(message))
+    return read_object(load_object(message), audio)
 
 
-def read_object(body: JsonObject) -> RealtimeMessage:
+def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage:
     """Read one message that is already JSON, as :func:`read` does."""
     name = body.get("type")
     if not isinstance(name, str):
         return untyped_fault(body) or UnknownEvent("", body)
     name = ALIASES.get(name, name)
+    if audio is not None and name == _AUDIO_DELTA and (event := _audio_delta(body, audio)):
+        return event
     kind = _KINDS.get(name)
     if kind is None:
         return UnknownEvent(name, body)
     if kind is SessionCreated or kind is SessionUpdated:
         return _session_event(name, kind, body)
-    fields = {key: value for key, value in body.items() if key != "type"}
+    fields: dict[str, Any] = {key: value for key, value in body.items() if key != "type"}
+    if audio is not None:
+        fields["delta"] = audio
     repair = _REPAIRS.get(name)
     if repair is not None:
         repair(fields)
     return CODEC.load(fields, kind, name)
+
+
+def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
+    """Read the most frequent message without the codec; None for a form that the codec judges."""
+    response_id, item_id, event_id = (
+        body.get("response_id"),
+        body.get("item_id"),
+        body.get("event_id"),
+    )
+    output_index, content_index = body.get("output_index", 0), body.get("content_index", 0)
+    if (
+        type(response_id) is not str
+        or type(item_id) is not str
+        or type(output_index) is not int
+        or type(content_index) is not int
+        or not (event_id is None or type(event_id) is str)
+    ):
+        return None
+    further = body.keys() - _AUDIO_FIELDS
+    return AudioDelta(
+        response_id,
+        item_id,
+        audio,
+        output_index,
+        content_index,
+        event_id=event_id,
+        extra={name: body[name] for name in further} if further else {},
+    )
 
 
 def _session_event(

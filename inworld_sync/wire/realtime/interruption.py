@@ -4,7 +4,7 @@ What to tell the service when its speech is interrupted: each item cut to what w
 The heard samples come from the sound device's own counter; no clock is asked. A cut is never
 beyond what was received, is rounded down to a millisecond, and is left out where all was heard.
 
-Pure: no clock, no lock; the owner serialises calls.
+Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference, ``conversation.item.truncate``; the G.711 timebase from a
 client that measured it.
 """

@@ -11,10 +11,10 @@ The responses of one session, each from its request to its one final state.
 The service starts responses by itself too; those begin at ``response.created``. A request is
 matched by the id that it carries in its metadata as ``client_event_id`` and as its event id.
 A status that is missing or unknown at the end counts as ``incomplete``.
-A cancelled response may still send audio and text that was on its way; :meth:`Responses.takes`
+A cancelled response may still send audio and text that was on its way; :meth:`Responses.accepts`
 says that they no longer count.
 
-Pure: no clock, no lock; the owner serialises calls.
+Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 """
 
@@ -88,7 +88,7 @@ class ResponseState:
         """The pieces of the text from one on, counted from 0."""
         return self._pieces[start:]
 
-    def take_over(self, other: ResponseState) -> None:
+    def adopt(self, other: ResponseState) -> None:
         """Become another one, which had begun before it was known that this asked for it."""
         self.id, self.status, self.info = other.id, other.status, other.info
         self.is_cancelling = self.is_cancelling or other.is_cancelling
@@ -161,12 +161,12 @@ class Responses:
             self._finish(state, "cancelled", None)
         return state
 
-    def takes(self, response_id: str) -> bool:
-        """Whether audio and text of this response still count; yes for one that is new."""
+    def accepts(self, response_id: str) -> bool:
+        """Whether audio and text of this response still count; true for one that is new."""
         state = self.get(response_id)
         return state is None or not (state.is_final or state.is_cancelling)
 
-    def note(self, event: RealtimeEvent) -> ResponseState | None:
+    def handle(self, event: RealtimeEvent) -> ResponseState | None:
         """Follow a message; return the response that it changed, if it changed one."""
         if isinstance(event, ResponseCreated):
             return self._begin(event.response)
@@ -176,7 +176,7 @@ class Responses:
             return self._refuse(event.error)
         if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
             return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
-        if isinstance(event, (TextDelta, TranscriptDelta)) and self.takes(event.response_id):
+        if isinstance(event, (TextDelta, TranscriptDelta)) and self.accepts(event.response_id):
             kind: Literal["text", "transcript"] = (
                 "text" if isinstance(event, TextDelta) else "transcript"
             )
@@ -214,14 +214,14 @@ class Responses:
         elif request is not None:
             # Its first message was lost, or did not say who asked.
             table = self._active if info.id in self._active else self._ended
-            request.take_over(state)
+            request.adopt(state)
             state = table[info.id] = request
             if state.is_final:
                 return state
         elif state.is_final:
             return None
         if state.info is not None and not info.metadata:
-            # What was told at the beginning need not be told at the end.
+            # The service may leave out at the end what it said at the beginning.
             info = attrs.evolve(info, metadata=state.info.metadata)
         state.id, state.status, state.info = info.id, "in_progress", info
         return state

@@ -158,9 +158,9 @@ def _memory(value: object) -> MemoryState | None:
 
 class SessionMirror:
     """
-    The service's session as its own messages tell it.
+    The session as the service's messages describe it.
 
-    Pure: no clock, no lock; the owner serialises calls.
+    Pure: no clock, no lock; the owner serializes calls.
     """
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class SessionMirror:
         """What the session is now; an empty one before the service has spoken."""
         return self._info
 
-    def note(self, event: SessionCreated | SessionUpdated) -> None:
+    def handle(self, event: SessionCreated | SessionUpdated) -> None:
         """Follow a message: the first describes a whole session, the others change it."""
         if isinstance(event, SessionCreated):
             self._info = event.session

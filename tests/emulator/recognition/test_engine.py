@@ -123,12 +123,12 @@ def test_busy(monkeypatch):
     other = threading.Thread(target=engine.recognize, args=(b"",))
     other.start()
     try:
-        assert recognizer.asked.wait(10)
+        assert recognizer.asked.wait(30)
         assert engine.try_recognize(b"") is None
         with pytest.raises(DeadlineExceeded):
             engine.recognize(b"")
     finally:
         recognizer.may_answer.set()
-        other.join(10)
+        other.join(30)
 
     assert () == engine.recognize(b"")

@@ -175,11 +175,11 @@ def test_partials_give_way():
     other = threading.Thread(target=engine.recognize, args=(b"",))
     other.start()
     try:
-        assert recognizer.asked.wait(10)
+        assert recognizer.asked.wait(30)
         events = listener.feed(sound(30, 1.0, word=1))
     finally:
         recognizer.may_answer.set()
-        other.join(10)
+        other.join(30)
 
     assert [SpeechStarted(0, 1.0)] == events
     assert ["Yes."] == partials(listener.feed(sound(1, 1.0, word=1)))

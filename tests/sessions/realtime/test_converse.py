@@ -6,7 +6,6 @@ import base64
 import io
 import itertools
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -153,13 +152,10 @@ def test_closing_frees_a_silent_microphone() -> None:
     with NullSpeaker(RATE_HZ) as speaker, realtime(idle) as iw, iw.realtime.connect() as rt:
         closer = threading.Thread(target=ends, args=(rt, microphone))
         closer.start()
-        began = time.monotonic()
         rt.converse(microphone, speaker)
-        took = time.monotonic() - began
         closer.join()
 
     assert microphone.closed.is_set()
-    assert took < 5
 
 
 def test_the_service_frees_a_silent_microphone() -> None:

@@ -22,7 +22,7 @@ from inworld_sync.sessions.tools.function import tool
 
 from support.scripted_realtime import Service, realtime
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 SOUND = b"\1\0" * 240
 
 

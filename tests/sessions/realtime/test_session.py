@@ -149,7 +149,7 @@ def test_refused_settings(code: str | None) -> None:
     """Settings that the service refuses are an error of connect, at once."""
     with realtime(refusing(code, "no such model")) as iw:
         with pytest.raises(InvalidRequestError, match="no such model"):
-            iw.realtime.connect(Session(model="m/0"), timeout=5)
+            iw.realtime.connect(Session(model="m/0"), timeout=30)
 
 
 # (status, body, the error): refusals before the connection is a WebSocket.
@@ -264,7 +264,7 @@ def test_a_refused_update(fields: Event) -> None:
 
     with realtime(script) as iw, iw.realtime.connect(Session(voice="Sarah")) as rt:
         with pytest.raises(InvalidRequestError, match="unknown model"):
-            rt.update(Session(voice="Ashley"), timeout=5)
+            rt.update(Session(voice="Ashley"), timeout=30)
 
         assert "Sarah" == rt.session.voice
 
@@ -303,7 +303,7 @@ def test_a_cycle_of_memory_is_no_answer() -> None:
     session = Session(provider_data=ProviderData(memory=Memory(enabled=True)))
     with realtime(script) as iw, iw.realtime.connect(session) as rt:
         with pytest.raises(InvalidRequestError, match="no such voice"):
-            rt.update(Session(voice="Nobody"), timeout=5)
+            rt.update(Session(voice="Nobody"), timeout=30)
 
         assert rt.session.memory is not None
         assert (2, "They met.") == (rt.session.memory.version, rt.session.memory.summary)
@@ -326,7 +326,7 @@ def commands_of(act: Any, *, count: int = 1, session: Session | None = None) -> 
 
     with realtime(script) as iw, iw.realtime.connect(session) as rt:
         act(rt)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while len(seen) < count and time.monotonic() < deadline:
             threading.Event().wait(0.001)
     return seen
@@ -395,7 +395,7 @@ def test_items_get_ids_and_are_mirrored() -> None:
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
         item_id = rt.add(Message.user("Hi"))
-        next(e for e in rt.events(timeout=10) if isinstance(e, PingReceived))
+        next(e for e in rt.events(timeout=30) if isinstance(e, PingReceived))
         entry = rt.item(item_id)
 
         assert entry is not None
@@ -438,7 +438,7 @@ def test_retrieve_what_is_not_there() -> None:
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
         with pytest.raises(NotFoundError, match="no item i1"):
-            rt.retrieve("i1", timeout=5)
+            rt.retrieve("i1", timeout=30)
 
 
 def test_raw_commands_are_followed_too() -> None:
@@ -471,7 +471,7 @@ def appended(act: Any, session: Session | None = None) -> list[bytes]:
     with realtime(script) as iw, iw.realtime.connect(session) as rt:
         act(rt)
         rt.commit()
-        next(iter(e for e in rt.events(timeout=10) if e.type.endswith("committed")))  # type: ignore[union-attr]
+        next(iter(e for e in rt.events(timeout=30) if e.type.endswith("committed")))  # type: ignore[union-attr]
     return seen
 
 
@@ -588,7 +588,7 @@ def test_transcripts_are_the_whole_turn() -> None:
 
     texts = []
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        for event in rt.events(timeout=10):
+        for event in rt.events(timeout=30):
             if isinstance(event, (UserTranscriptUpdated, UserTranscriptCompleted)):
                 texts.append(event.transcript)
             if isinstance(event, UserTranscriptCompleted):
@@ -614,7 +614,7 @@ def test_four_ways_to_take_events() -> None:
         rt.on(PingReceived, lambda event: by_class.append(event.timestamp))
         rt.on("ping", lambda event: by_name.append(event.timestamp))
         rt.on(StreamEnded, ends.append)
-        queue, events = rt.subscribe(), rt.events(timeout=10)
+        queue, events = rt.subscribe(), rt.events(timeout=30)
         rt.clear_output()
         iterated = [e.timestamp for e in events if isinstance(e, PingReceived)]
         queued = [e.timestamp for e in queue if isinstance(e, PingReceived)]
@@ -626,7 +626,7 @@ def test_four_ways_to_take_events() -> None:
 def test_first_events_wait_for_who_asks() -> None:
     """What the service says before anybody listens is there for the first who does."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
-        events = rt.events(timeout=10)
+        events = rt.events(timeout=30)
 
         assert [SessionCreated, SessionUpdated] == [type(next(events)), type(next(events))]
 
@@ -645,7 +645,7 @@ def test_events_that_nobody_takes_do_not_pile_up() -> None:
         rt.add(Message.user("Hi", id="i1"))
         while rt.item("i1") is None:
             threading.Event().wait(0.001)
-        left = [e for _, e in zip(range(256), rt.events(timeout=10), strict=False)]
+        left = [e for _, e in zip(range(256), rt.events(timeout=30), strict=False)]
 
         # Two events came before the pings, and two after them, the last of which may come late.
         assert rt.unclaimed_events in (1003 - 256, 1004 - 256)
@@ -687,7 +687,7 @@ def test_unknown_messages_are_data() -> None:
         service.until_left()
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        event = next(e for e in rt.events(timeout=10) if isinstance(e, UnknownEvent))
+        event = next(e for e in rt.events(timeout=30) if isinstance(e, UnknownEvent))
 
     assert ("weather.changed", "rain") == (event.type, event.raw["to"])
 
@@ -701,7 +701,7 @@ def test_errors_of_the_service_are_events_and_logged(caplog: pytest.LogCaptureFi
         service.until_left()
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        event = next(e for e in rt.events(timeout=10) if isinstance(e, ErrorReported))
+        event = next(e for e in rt.events(timeout=30) if isinstance(e, ErrorReported))
 
         assert ("what?", None) == (event.error.message, rt.ended)
     assert "the service reports unknown_event_type: what?" in caplog.text
@@ -745,7 +745,7 @@ def test_close_from_anywhere() -> None:
     with realtime(script) as iw:
         rt = iw.realtime.connect()
         rt.on(PingReceived, lambda _: rt.close())
-        list(rt.events(timeout=10))
+        list(rt.events(timeout=30))
 
         assert rt.ended is not None
         assert "client" == rt.ended.by
@@ -768,9 +768,9 @@ def test_a_waiting_call_wakes_with_the_end() -> None:
         threading.Timer(0.05, rt.close).start()
         began = time.monotonic()
         with pytest.raises(ClosedError):
-            rt.update(Session(voice="x"), timeout=30)
+            rt.update(Session(voice="x"), timeout=300)
 
-        assert 5 > time.monotonic() - began
+        assert 30 > time.monotonic() - began
 
 
 def test_the_service_closes() -> None:
@@ -781,7 +781,7 @@ def test_the_service_closes() -> None:
         service.close(1000, "bye")
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
-        list(rt.events(timeout=10))
+        list(rt.events(timeout=30))
 
         assert StreamEnded("server", 1000, "bye") == rt.ended
 
@@ -805,7 +805,7 @@ def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> Non
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
         with pytest.raises(kind):
-            list(rt.events(timeout=10))
+            list(rt.events(timeout=30))
 
         assert rt.ended is not None
         assert "server" == rt.ended.by
@@ -840,7 +840,7 @@ def test_openai_compatible_endpoint() -> None:
                 rt.add(Message.assistant("Hello."))
                 texts = [
                     event.transcript
-                    for _, event in zip(range(4), rt.events(timeout=10), strict=False)
+                    for _, event in zip(range(4), rt.events(timeout=30), strict=False)
                     if isinstance(event, UserTranscriptUpdated)
                 ]
                 assert rt.key is None

@@ -13,6 +13,7 @@ from inworld_sync import ConfigError, DeadlineExceeded, DeviceError, NullSpeaker
 from inworld_sync.audio.playout import Playout
 from inworld_sync.models.realtime import (
     AudioDelta,
+    BackchannelDelta,
     InputAudioCleared,
     ResponseDone,
     SemanticVad,
@@ -23,7 +24,7 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 
 from support.scripted_realtime import Service, realtime
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 class Ear:
@@ -585,6 +586,31 @@ def test_a_full_playout_holds_the_speech(stage: Stage) -> None:
     playout.close()
 
 
+def test_a_playout_behind_a_latency(stage: Stage) -> None:
+    """What the reader took and drops again is not heard."""
+    playout = Playout(24000, time_scaling=False, start_ms=10)
+    stage.rt.play(playout, latency_ms=200)
+    stage.do(say("r1", "a1", 24000))
+    while playout.stats().queued_ms < 1000:
+        threading.Event().wait(0.001)
+    playout.read(bytearray(24000))
+
+    assert {"a1": 300.0} == interrupted(stage).heard_ms
+    playout.close()
+
+
+def test_a_playout_that_its_owner_closed(stage: Stage) -> None:
+    """An interruption after that raises nothing, and reports what was known to be heard."""
+    playout = Playout(24000, time_scaling=False, start_ms=10)
+    stage.rt.play(playout)
+    stage.do(say("r1", "a1", 24000))
+    while playout.stats().queued_ms < 1000:
+        threading.Event().wait(0.001)
+    playout.close()
+
+    assert {"a1": 0.0} == interrupted(stage).heard_ms
+
+
 def test_two_channels_are_refused(stage: Stage) -> None:
     """A playout of two channels cannot play a session."""
     with Playout(24000, 2) as playout, pytest.raises(ConfigError, match="1 channel"):
@@ -650,6 +676,25 @@ def test_sounds_of_listening_are_left_alone(stage: Stage) -> None:
     assert ["a1"] == [cut[0] for cut in stage.talk.cuts]
 
 
+@pytest.mark.parametrize("kind", [AudioDelta, BackchannelDelta])
+def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | BackchannelDelta]) -> None:
+    """Audio that is cut inside a sample is whole in events, as bytes, and nothing is lost."""
+    sent = noise(1200, seed=3)
+    pieces = [sent[:7], sent[7:8], sent[8:1001], sent[1001:]]
+    place = {"response_id": "r1", "item_id": "a1", "backchannel_id": "b1"}
+    with stage.rt.subscribe() as events:
+        for piece in pieces:
+            delta = base64.b64encode(piece).decode()
+            stage.do(lambda s, delta=delta: s.event(kind.type, **place, delta=delta))
+        found = []
+        while len(found) < len(pieces):
+            event = events.get(PATIENCE_SECONDS)
+            found += [event.audio] if isinstance(event, kind) else []
+
+    assert [6, 2, 992, len(sent) - 1000] == [len(audio) for audio in found]
+    assert sent == b"".join(found)
+
+
 # Many at once.
 
 
@@ -675,11 +720,11 @@ def test_a_real_device_clock(talk: Talk) -> None:
     with realtime(talk.script) as iw, iw.realtime.connect() as rt, NullSpeaker(24000) as speaker:
         stage = Stage(rt, talk)
         rt.play(speaker)
-        stage.do(say("r1", "a1", 48000, done=False))
+        stage.do(say("r1", "a1", 720_000, done=False))
         while speaker.heard_samples < 4800:
             threading.Event().wait(0.005)
         interrupted(stage)
         [(_, _, cut_ms)] = talk.cuts
 
         assert cut_ms == speaker.heard_samples * 1000 // 24000
-        assert 200 <= cut_ms < 2000
+        assert 200 <= cut_ms < 30_000

@@ -32,7 +32,7 @@ from inworld_sync.sessions.tools.function import tool
 
 from support.scripted_realtime import Event, Script, Service, realtime
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 @tool

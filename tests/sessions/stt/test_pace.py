@@ -22,17 +22,9 @@ from inworld_sync.sessions.stt.rate import ChunkRate
 from inworld_sync.sessions.stt.retry import Retries, is_regular
 from inworld_sync.sessions.stt.tape import Tape
 
+from support.clock import Clock
+
 RATE_HZ = 100
-
-
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import io
+import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import attrs
 import numpy as np
 import pytest
 import soundfile
@@ -25,11 +28,13 @@ from inworld_sync import (
     Inworld,
     Options,
     PartialTranscript,
+    TranscribeConfig,
     Transcript,
     Transcription,
 )
 from inworld_sync.emulator import Emulator
 from inworld_sync.errors import ServiceError
+from inworld_sync.sessions.stt.service import Stt
 
 from support.scripted_stt import Hearing, hearing_server
 from support.sentences import MORE_SENTENCES, SENTENCES, TWO_CITIES, word_errors, words_of
@@ -237,6 +242,58 @@ def test_raw_file(tmp_path: Path) -> None:
         assert said == iw.stt.transcribe(tmp_path / "a.pcm", sample_rate_hz=RATE_HZ).text
 
 
+@pytest.mark.parametrize("method", [Stt.stream, Stt.transcribe])
+def test_settings_are_parameters(method: Callable[..., object]) -> None:
+    """
+    Each setting is a keyword-only parameter with a line in the docstring.
+
+    Not channels and sample_rate_hz, which in a call are those of the caller's audio.
+    """
+    parameters = inspect.signature(method).parameters
+    names = {field.name for field in attrs.fields(TranscribeConfig)} - {
+        "channels",
+        "sample_rate_hz",
+    }
+
+    assert names <= parameters.keys()
+    for name in names:
+        assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters[name].default is None
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(method) or "", re.MULTILINE)
+    assert parameters.keys() - {"self"} <= set(documented)
+
+
+def test_settings_replace_those_of_the_config() -> None:
+    """A setting that is given replaces the one of the config; None leaves it as it is."""
+    config = TranscribeConfig(language="de-DE", prompts=["Inworld"])
+    with hearing_server() as (iw, _), iw.stt.stream(config=config, language="en-US") as stream:
+        assert attrs.evolve(config, language="en-US") == stream.config
+
+
+# (a wrong name, the right one)
+WRONG_NAMES = [
+    ("lang", "language"),
+    ("modelId", "model"),
+    ("sample_rate", "sample_rate_hz"),
+    ("format", "encoding"),
+    ("include_word_timestamp", "include_word_timestamps"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), WRONG_NAMES)
+def test_wrong_keyword(wrong: str, right: str) -> None:
+    """A wrong keyword names the method and the right keyword."""
+    ending = rf"got an unexpected keyword argument '{wrong}'; did you mean '{right}'\?$"
+    with hearing_server() as (iw, server):
+        arguments: dict[str, Any] = {wrong: "en"}
+        with pytest.raises(TypeError, match=rf"^Stt\.stream\(\) {ending}"):
+            iw.stt.stream(**arguments)
+        with pytest.raises(TypeError, match=rf"^Stt\.transcribe\(\) {ending}"):
+            iw.stt.transcribe(b"", **arguments)
+
+        assert [] == server.connections
+
+
 # (audio, arguments, the error, its words): each is found out before a connection is made.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (bytes(10), {}, ConfigError, "sample rate of raw audio is not known: pass sample_rate_hz$"),
@@ -343,7 +400,7 @@ def test_recordings_share_the_rate() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(30)
         took = time.monotonic() - started
 
     # Sixty messages, fifty a second, and a few at once.

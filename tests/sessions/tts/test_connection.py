@@ -83,7 +83,7 @@ def test_a_place_that_is_about_to_come_free() -> None:
 
     def slow(service: Service) -> None:
         first = service.until("close_context")
-        release.wait(10)
+        release.wait(30)
         service.speak(first, b"1\0")
         obedient(service)
 
@@ -136,7 +136,7 @@ def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) ->
     """However contexts end, their places are free again."""
     with iw.tts.connect() as connection:
         for _ in range(30):
-            context = connection.context(timeout=10)
+            context = connection.context(timeout=30)
             context.send("Hi.")
             leave(context)
         while connection.free_contexts < 5:
@@ -301,7 +301,7 @@ def test_every_context_learns_of_the_loss() -> None:
         for context in contexts:
             context.flush()
         for thread in threads:
-            thread.join(10)
+            thread.join(30)
 
     assert 5 == len({id(error) for error in caught})
 
@@ -555,7 +555,7 @@ def test_close_wakes_everybody(iw: Inworld) -> None:
     connection.close()
     connection.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
 
     assert [ClosedError] * 3 == results
     assert connection.ended is not None
@@ -580,7 +580,7 @@ def test_close_from_many_threads(iw: Inworld) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
 
     assert connection.ended is not None
 
@@ -657,14 +657,20 @@ def test_a_thread_that_fails(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    with scripted(lambda s: (s.until("flush_context"), s.flushed("x"), s.until_left())[-1]) as iw:
+    def service(service: Service) -> None:
+        service.until("flush_context")
+        service.flushed("x")
+        service.until_left()
+
+    # What the writer writes by itself is the next ping.
+    with scripted(service, ping_interval=0.1) as iw:
         connection = iw.tts.connect()
         target, name = (TtsConnection, "_parse") if thread == "reader" else (Link, "_write")
         monkeypatch.setattr(target, name, fail)
         context = connection.context()
         with pytest.raises((ProtocolError, ClosedError)) as caught:
             context.flush()
-            list(context.events(10))
+            list(context.events(30))
         monkeypatch.undo()
         while connection.ended is None:
             threading.Event().wait(0.001)
@@ -687,7 +693,7 @@ def test_an_end_that_is_not_understood(
     with scripted(closing(1011, "oops")) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ProtocolError, match="the reader failed: ZeroDivisionError"):
-            list(context.events(10))
+            list(context.events(30))
         assert connection.ended is not None
         assert ("server", 1011) == (connection.ended.by, connection.ended.code)
 

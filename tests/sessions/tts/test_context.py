@@ -170,7 +170,7 @@ def test_error_in_the_block(connection: TtsConnection) -> None:
     assert "interrupted" == context.ended.reason if context.ended else False
     assert [] == list(context)
     for _ in range(6):
-        with connection.context(timeout=10) as other:
+        with connection.context(timeout=30) as other:
             other.send("Hi.")
         assert "Hi." == words_of(list(other.audio()))
 
@@ -358,7 +358,7 @@ def test_interrupt_waits_for_nobody() -> None:
         iw.tts.connect() as connection,
     ):
         context = connection.context()
-        assert stuck.wait(10)
+        assert stuck.wait(30)
         sender = threading.Thread(target=flood)
         sender.start()
         while not context._order.locked() or connection.stats.queued_bytes < 9000:
@@ -367,7 +367,7 @@ def test_interrupt_waits_for_nobody() -> None:
         assert context._order.locked()
         assert [] == list(context)
         go_on.set()
-        sender.join(10)
+        sender.join(30)
         assert not sender.is_alive()
 
 
@@ -397,7 +397,7 @@ def test_handlers(connection: TtsConnection) -> None:
         context.on(AudioChunk, lambda _: threads.add(threading.current_thread().name))
         context.on(StreamEnded, lambda _: done.set())
         context.send("Heard by a handler.")
-    assert done.wait(10)
+    assert done.wait(30)
 
     assert "Heardbyahandler." == spelled(b"".join(data))
     assert 1 == len(threads)
@@ -417,7 +417,7 @@ def test_handlers_by_name(connection: TtsConnection, lowered: bool) -> None:
             context.on(name, lambda event: called.append(type(event).__name__))
         context.on(StreamEnded, lambda _: done.set())
         context.send("Hi.")
-    assert done.wait(10)
+    assert done.wait(30)
 
     assert names == list(dict.fromkeys(called))
 
@@ -433,7 +433,7 @@ def test_handler_that_closes_the_connection(iw: Inworld) -> None:
     context.on(StreamEnded, lambda _: done.set())
     context.send("Hi.")
     context.flush()
-    assert done.wait(10)
+    assert done.wait(30)
 
     assert ["client"] == [ended.by for ended in ends]
     assert connection.ended is not None
@@ -447,7 +447,7 @@ def test_handler_that_closes_the_client(iw: Inworld) -> None:
     context.on(StreamEnded, lambda _: done.set())
     context.send("Hi.")
     context.flush()
-    assert done.wait(10)
+    assert done.wait(30)
 
     with pytest.raises(ClosedError):
         _ = iw.tts

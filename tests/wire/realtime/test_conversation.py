@@ -48,7 +48,7 @@ def conversation(*messages):
     """A conversation that has followed some messages."""
     mirror = Conversation()
     for message in messages:
-        mirror.note(read(json.dumps(message)))
+        mirror.handle(read(json.dumps(message)))
     return mirror
 
 

@@ -9,11 +9,7 @@ from hypothesis import given, strategies as st
 from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models import realtime as rt
 from inworld_sync.models.events import UnknownEvent
-from inworld_sync.wire.realtime.events import (
-    AudioReceived,
-    BackchannelReceived,
-    read,
-)
+from inworld_sync.wire.realtime.events import read
 from inworld_sync.wire.realtime.faults import SessionFault
 
 PLACE = {"response_id": "r1", "item_id": "i1", "output_index": 2, "content_index": 1}
@@ -214,7 +210,7 @@ EVENTS = [
     (
         "response.output_audio.delta",
         {**PLACE, "delta": "AAEC"},
-        AudioReceived("r1", "i1", "AAEC", 2, 1),
+        rt.AudioDelta("r1", "i1", b"\0\1\2", 2, 1),
     ),
     ("response.output_audio.done", PLACE, rt.AudioDone("r1", "i1", 2, 1)),
     (
@@ -267,7 +263,7 @@ EVENTS = [
     (
         "response.backchannel.audio.delta",
         {"backchannel_id": "b1", "delta": "AAEC"},
-        BackchannelReceived("b1", "AAEC"),
+        rt.BackchannelDelta("b1", b"\0\1\2"),
     ),
     (
         "response.backchannel.audio.done",

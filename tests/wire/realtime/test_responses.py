@@ -42,7 +42,7 @@ def note(table, *messages):
     """Follow messages; return what the last one changed."""
     state = None
     for message in messages:
-        state = table.note(read(json.dumps(message)))
+        state = table.handle(read(json.dumps(message)))
     return state
 
 
@@ -169,7 +169,7 @@ def test_cancelled_response_takes_nothing_more():
     table = Responses()
     state = note(table, created())
     note(table, delta("a"))
-    takes = [table.takes("r1"), table.cancel("r1"), table.takes("r1"), table.cancel("r1")]
+    takes = [table.accepts("r1"), table.cancel("r1"), table.accepts("r1"), table.cancel("r1")]
     note(table, delta("b"))
 
     assert [True, True, False, False] == takes
@@ -194,7 +194,7 @@ def test_what_trails_a_response(messages, takes):
     table = Responses()
     note(table, *messages)
 
-    assert takes is table.takes("r1")
+    assert takes is table.accepts("r1")
 
 
 def test_item_before_created():

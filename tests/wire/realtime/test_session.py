@@ -541,8 +541,8 @@ def test_memory():
 def test_updates_are_merged():
     """An update changes what it names, deep down, and leaves the rest."""
     mirror = SessionMirror()
-    mirror.note(said("created", CREATED))
-    mirror.note(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
+    mirror.handle(said("created", CREATED))
+    mirror.handle(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
 
     assert ("Sarah", "inworld-tts-2", "m", "sess_1") == (
         mirror.info.voice,
@@ -555,8 +555,8 @@ def test_updates_are_merged():
 def test_null_switches_off():
     """Turn detection that is null is off, and not as it was."""
     mirror = SessionMirror()
-    mirror.note(said("created", CREATED))
-    mirror.note(said("updated", {"audio": {"input": {"turn_detection": None}}}))
+    mirror.handle(said("created", CREATED))
+    mirror.handle(said("updated", {"audio": {"input": {"turn_detection": None}}}))
 
     assert mirror.info.turn_detection is None
     assert rt.PcmFormat(16000) == mirror.info.input_format
@@ -565,12 +565,12 @@ def test_null_switches_off():
 def test_another_kind_replaces():
     """A format or a turn detection of another type keeps nothing of the one before."""
     mirror = SessionMirror()
-    mirror.note(said("created", CREATED))
+    mirror.handle(said("created", CREATED))
     changes = {
         "format": {"type": "audio/pcmu"},
         "turn_detection": {"type": "server_vad", "threshold": 0.5},
     }
-    mirror.note(said("updated", {"audio": {"input": changes}}))
+    mirror.handle(said("updated", {"audio": {"input": changes}}))
 
     assert rt.MulawFormat() == mirror.info.input_format
     assert {"type": "server_vad", "threshold": 0.5} == mirror.info.turn_detection
@@ -579,8 +579,8 @@ def test_another_kind_replaces():
 def test_a_new_session_starts_anew():
     """Nothing of an older session is left in a new one."""
     mirror = SessionMirror()
-    mirror.note(said("updated", {"instructions": "old"}))
-    mirror.note(said("created", CREATED))
+    mirror.handle(said("updated", {"instructions": "old"}))
+    mirror.handle(said("created", CREATED))
 
     assert mirror.info.instructions is None
 

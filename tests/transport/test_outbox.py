@@ -29,7 +29,7 @@ class Waiting:
 
     def _run(self) -> None:
         try:
-            while item := self.outbox.take(10):
+            while item := self.outbox.pop(10):
                 self.taken.append(item)
                 self.outbox.sent(item)
         except OutboxShut:
@@ -37,36 +37,36 @@ class Waiting:
 
     def __enter__(self) -> Waiting:
         self._thread.start()
-        while not self.outbox.put(MESSAGE, None, borrows=True):
+        while not self.outbox.put(MESSAGE, None, acquires=True):
             self.outbox.await_empty(10)  # the writer was not there yet
         self.taken.clear()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.outbox.drop()
-        self._thread.join(10)
+        self._thread.join(30)
 
 
-def test_one_borrows_at_a_time() -> None:
-    """A second message goes to the queue while the turn is lent, and leaves after it."""
+def test_one_sender_has_the_write_lock() -> None:
+    """A second message goes to the queue while the write lock is held, and leaves after it."""
     with Waiting() as waiting:
         second = Outgoing(frames.TEXT, b"second")
-        assert not waiting.outbox.put(second, None, borrows=True)
+        assert not waiting.outbox.put(second, None, acquires=True)
         assert waiting.taken == []
 
-        waiting.outbox.give_back(MESSAGE, None)
+        waiting.outbox.release_write_lock(MESSAGE, None)
         waiting.outbox.await_empty(10)
 
         assert waiting.taken == [second]
 
 
 def test_the_rest_goes_first() -> None:
-    """What a borrower could not send leaves before all that came meanwhile, even a pong."""
+    """The rest of a sender's message leaves before all that came meanwhile, even a pong."""
     with Waiting() as waiting:
         outbox = waiting.outbox
-        outbox.put(Outgoing(frames.TEXT, b"second"), None, borrows=True)
+        outbox.put(Outgoing(frames.TEXT, b"second"), None, acquires=True)
         outbox.put_pong(b"pong")
-        outbox.give_back(MESSAGE, memoryview(b"sage"))
+        outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
         outbox.await_empty(10)
         first, *others = waiting.taken
 
@@ -81,8 +81,8 @@ def test_the_rest_goes_before_the_last_close() -> None:
     """A frame that is under way is finished before the CLOSE of an early end."""
     with Waiting() as waiting:
         assert waiting.outbox.end_with(b"\x03\xe8")
-        waiting.outbox.give_back(MESSAGE, memoryview(b"sage"))
-        waiting._thread.join(10)
+        waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        waiting._thread.join(30)
         first, last = waiting.taken
 
         assert first is not None
@@ -95,26 +95,26 @@ def test_nothing_follows_a_drop() -> None:
     """A rest that comes back after a drop is dropped too."""
     with Waiting() as waiting:
         waiting.outbox.drop()
-        waiting.outbox.give_back(MESSAGE, memoryview(b"sage"))
-        waiting._thread.join(10)
+        waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
+        waiting._thread.join(30)
 
         assert waiting.taken == []
         assert waiting.outbox.queued_bytes == 0
 
 
 def test_a_queue_comes_first() -> None:
-    """Nobody borrows while something waits or the writer is busy."""
+    """No sender gets the write lock while something waits or the writer is busy."""
     outbox = Outbox(1 << 20)
 
-    assert not outbox.put(MESSAGE, None, borrows=True)
-    assert outbox.take(0) == MESSAGE
-    assert not outbox.put(MESSAGE, None, borrows=True)
+    assert not outbox.put(MESSAGE, None, acquires=True)
+    assert outbox.pop(0) == MESSAGE
+    assert not outbox.put(MESSAGE, None, acquires=True)
 
 
 def _settle(driver: Driver) -> None:
     """Have the writer wait for work: it has sent a message, and no other thread may send."""
     driver.link.send("settle")
-    driver.link.flush(timeout=10)
+    driver.link.flush(timeout=30)
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
@@ -129,7 +129,7 @@ def test_frames_stay_whole_when_the_network_is_full(
 
     def script(peer: Peer) -> None:
         peer.upgrade()
-        go.wait(10)
+        go.wait(30)
         while True:
             first, payload = peer.read_frame()
             if first == CLOSE:

@@ -1,7 +1,7 @@
 """
-What a session is asked to be, what the service has accepted of it, and what it says that it is.
+The settings of a session: those asked for, those accepted, and those that the service reports.
 
-Lock rule: the session's monitor guards everything here.
+Pure: no clock, no lock; the owner serializes calls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inworld_sync.wire.realtime.session import SessionMirror, merge, session_inf
 
 __all__ = ["Settings"]
 
-# The service takes these when a session opens, and ignores or refuses them later.
+# The service accepts these when a session opens, and ignores or refuses them later.
 _LOCKED = ("conversational", "user_turn_mode")
 
 
@@ -31,14 +31,14 @@ class Settings:
     The settings of one session, over all its connections.
 
     Args:
-        session: What it is asked to be when it opens.
+        session: The settings to open it with.
         is_inworld: Whether the service knows ``providerData``.
     """
 
     def __init__(self, session: Session, *, is_inworld: bool) -> None:
         self._config: JsonObject = session_object(session)
         if is_inworld:
-            # The service would else continue by itself, and be asked to continue too.
+            # Otherwise the service would continue by itself and be asked to continue as well.
             pinned: JsonObject = {"providerData": {"auto_tool_response": False}}
             self._config = merge(pinned, self._config)
         self._mirror = SessionMirror()
@@ -47,40 +47,40 @@ class Settings:
 
     @property
     def opening(self) -> JsonObject:
-        """What a connection is opened with: all that was asked for and not refused."""
+        """The settings for a new connection: all that were asked for and not refused."""
         return self._config
 
     @property
     def info(self) -> SessionInfo:
-        """What the service says that the session is."""
+        """The session as the service describes it."""
         return self._mirror.info
 
     @property
     def input_format(self) -> AudioFormat:
-        """The form of the sound that the service expects."""
+        """The audio format that the service expects."""
         return self._input_format
 
     @property
     def output_format(self) -> AudioFormat:
-        """The form of the sound that the service sends."""
+        """The audio format that the service sends."""
         return self._output_format
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether the service begins no response by itself, since it does not detect turns."""
+    def has_manual_turns(self) -> bool:
+        """Whether the application ends turns, so that the service begins no response by itself."""
         found = _branch(self._config, "audio", "input")
         return "turn_detection" in found and found["turn_detection"] is None
 
     @property
     def is_interruptible(self) -> bool:
-        """Whether the user's speech is to interrupt."""
+        """Whether the user's speech interrupts."""
         asked = _branch(self._config, "audio", "input", "turn_detection")
         said = self.info.turn_detection or {}
         return False not in (said.get("interrupt_response"), asked.get("interrupt_response"))
 
     @property
     def continues_by_itself(self) -> bool:
-        """Whether the service answers the output of a tool unasked, as the user has chosen."""
+        """Whether the service continues after tool outputs by itself, by the user's choice."""
         return _branch(self._config, "providerData").get("auto_tool_response") is True
 
     def change(self, session: Session) -> JsonObject:
@@ -102,7 +102,7 @@ class Settings:
         """Keep a change that the service has accepted."""
         self._config = merge(self._config, change)
 
-    def note(self, event: SessionCreated | SessionUpdated) -> bool:
+    def handle(self, event: SessionCreated | SessionUpdated) -> bool:
         """
         Follow a message.
 
@@ -110,14 +110,14 @@ class Settings:
             Whether it answers a change; the service also reports each cycle of its memory so.
         """
         before = self.info.memory
-        self._mirror.note(event)
+        self._mirror.handle(event)
         memory = self.info.memory
         version = None if before is None else before.version
         is_cycle = memory is not None and memory.version != version
         return isinstance(event, SessionUpdated) and not is_cycle
 
-    def agree(self, event: SessionUpdated) -> None:
-        """Take over the formats that hold from now on; a service may leave out what it accepts."""
+    def adopt_formats(self, event: SessionUpdated) -> None:
+        """Use the formats of an update from now on; a service may leave out what it accepts."""
         said, asked, known = event.session, session_info(self._config), self.info
         self._output_format = (
             said.output_format or asked.output_format or known.output_format or PcmFormat()

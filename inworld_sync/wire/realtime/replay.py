@@ -1,8 +1,8 @@
 """
-What a new session is told of a conversation that an earlier one has had.
+The items of a conversation as commands for a new session.
 
-The service cannot take a session up again, so its items are made anew, under their old ids. What
-was spoken is told as text; speech that was cut is told as far as it was heard.
+The service cannot resume a session, so the items are created again with their old ids. Speech is
+sent as text; speech that was cut is sent as far as it was heard.
 
 Pure: no clock, no lock.
 """
@@ -33,18 +33,18 @@ from inworld_sync.models.realtime import (
 
 __all__ = ["Replay", "replay_of"]
 
-# What the service makes by itself from the session's tools, or what was about them alone.
-_LEFT_TO_THE_SERVICE = (McpToolList, McpCall, McpApprovalRequest, McpApprovalResponse)
+# Items that the service creates by itself from the session's tools.
+_CREATED_BY_SERVICE = (McpToolList, McpCall, McpApprovalRequest, McpApprovalResponse)
 
 
 @attrs.frozen
 class Replay:
     """
-    How a conversation is told again.
+    A conversation as commands.
 
     Attributes:
         commands: In order.
-        lost: The ids of items that cannot be told.
+        lost: The ids of items that cannot be sent.
     """
 
     commands: tuple[CreateItem, ...]
@@ -53,15 +53,15 @@ class Replay:
 
 def replay_of(
     entries: Iterable[ConversationEntry],
-    unanswered: Iterable[CreateItem],
+    unacknowledged: Iterable[CreateItem],
     heard_share: Mapping[str, float],
 ) -> Replay:
     """
-    Tell a conversation again.
+    Turn a conversation into commands for a new session.
 
     Args:
-        entries: What the service had, in order.
-        unanswered: Items that it was given and has not said that it has.
+        entries: The items that the service had, in order.
+        unacknowledged: Items that were sent and that the service has not acknowledged.
         heard_share: For items that were cut, how much of them was heard, 0 to 1.
     """
     commands: list[CreateItem] = []
@@ -69,22 +69,22 @@ def replay_of(
     known = set()
     for entry in entries:
         known.add(entry.item.id)
-        item = _told(entry, heard_share.get(entry.item.id or "", 1.0))
+        item = _replayed(entry, heard_share.get(entry.item.id or "", 1.0))
         if item is not None:
             commands.append(_create(item))
-        elif not isinstance(entry.item, _LEFT_TO_THE_SERVICE):
+        elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Where they were to stand may be known to the old session alone, so they go last.
-    commands += [_create(each.item) for each in unanswered if each.item.id not in known]
+    # Only the old session may know their places, so they go last.
+    commands += [_create(each.item) for each in unacknowledged if each.item.id not in known]
     return Replay(tuple(commands), tuple(lost))
 
 
 def _create(item: Item) -> CreateItem:
-    # Its own id names it in an error too.
+    # The service names this id in an error about the item.
     return CreateItem(item, event_id=item.id)
 
 
-def _told(entry: ConversationEntry, heard_share: float) -> Item | None:
+def _replayed(entry: ConversationEntry, heard_share: float) -> Item | None:
     item = entry.item
     if isinstance(item, Message):
         content = [_part(part, heard_share) for part in item.content]
@@ -100,7 +100,7 @@ def _told(entry: ConversationEntry, heard_share: float) -> Item | None:
 
 
 def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
-    """A part as it can be told; None if there is nothing to tell."""
+    """Return a part as it can be sent; None if there is nothing to send."""
     if isinstance(part, InputAudio):
         return InputText(part.transcript) if part.transcript else None
     if isinstance(part, OutputAudio):

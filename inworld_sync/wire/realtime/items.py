@@ -1,7 +1,7 @@
 """
-The conversation's items over all connections of a session: what the service has, and is yet to get.
+The items of a session over all its connections: those the service has, and those it is sent.
 
-Lock rule: the session's monitor guards everything here.
+Pure: no clock, no lock; the owner serializes calls.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.replay import Replay, replay_of
 from inworld_sync.wire.realtime.conversation import Conversation
+from inworld_sync.wire.realtime.replay import Replay, replay_of
 
 __all__ = ["Items"]
 
 # A service that acknowledges no items must not make a long session large.
-_MAX_UNANSWERED = 1024
+_MAX_UNACKNOWLEDGED = 1024
 
 
 class Items:
@@ -41,10 +41,10 @@ class Items:
         self._is_inworld = is_inworld
         self._conversation = Conversation()
         self._heard_share: dict[str, float] = {}
-        # Items that the service was given and has not said that it has, by their ids.
-        self._unanswered: dict[str, CreateItem] = {}
+        # Items that were sent and that the service has not acknowledged, by their ids.
+        self._unacknowledged: dict[str, CreateItem] = {}
         self._replay = Replay((), ())
-        # Kinds and ids of messages that only repeat what users know from before a reconnect.
+        # Kinds and ids of messages that only repeat what users know from before the reconnect.
         self._echoes: set[tuple[type, str]] = set()
         self._transcripts: dict[str, str] = {}
 
@@ -57,55 +57,55 @@ class Items:
         """One of them."""
         return self._conversation.get(item_id)
 
-    # What this side gives.
+    # What this side sends.
 
-    def give(self, command: CreateItem) -> None:
-        """Note an item that the service is given."""
-        self._unanswered[command.item.id or ""] = command
-        if len(self._unanswered) > _MAX_UNANSWERED:
-            del self._unanswered[next(iter(self._unanswered))]
+    def add(self, command: CreateItem) -> None:
+        """Record an item that is being sent."""
+        self._unacknowledged[command.item.id or ""] = command
+        if len(self._unacknowledged) > _MAX_UNACKNOWLEDGED:
+            del self._unacknowledged[next(iter(self._unacknowledged))]
 
-    def take_back(self, item_id: str | None) -> bool:
-        """Forget an item that the service was not given after all, or refused; say if it was."""
-        return self._unanswered.pop(item_id or "", None) is not None
+    def remove(self, item_id: str | None) -> bool:
+        """Forget an item that was not sent or was refused; return whether it was unacknowledged."""
+        return self._unacknowledged.pop(item_id or "", None) is not None
 
-    def unanswered(self, item_ids: set[str]) -> set[str]:
-        """Those of some items that the service has not said that it has."""
-        return item_ids & self._unanswered.keys()
+    def unacknowledged(self, item_ids: set[str]) -> set[str]:
+        """Return those of some items that the service has not acknowledged."""
+        return item_ids & self._unacknowledged.keys()
 
-    def cut(self, heard_share: Mapping[str, float]) -> None:
-        """Note how much of items was heard, 0 to 1."""
+    def set_heard_share(self, heard_share: Mapping[str, float]) -> None:
+        """Record how much of cut items was heard, 0 to 1."""
         self._heard_share.update(heard_share)
 
-    # What the service says.
+    # What the service sends.
 
-    def note(self, event: RealtimeEvent) -> RealtimeEvent | None:
-        """Follow a message; give it as it is told, or None if it tells nothing new."""
+    def handle(self, event: RealtimeEvent) -> RealtimeEvent | None:
+        """Follow a message; return the event for users, or None if it has nothing new."""
         if isinstance(event, UserTranscriptUpdated) and not self._is_inworld:
             event = self._whole(event)
         elif isinstance(event, UserTranscriptCompleted):
             self._transcripts.pop(event.item_id, None)
-        self._conversation.note(event)
+        self._conversation.handle(event)
         if not isinstance(event, (ItemAdded, ItemDone)):
             return event
         item_id = event.item.id or ""
-        self._unanswered.pop(item_id, None)
+        self._unacknowledged.pop(item_id, None)
         is_echo = (type(event), item_id) in self._echoes
         self._echoes.discard((type(event), item_id))
         return None if is_echo else event
 
     def _whole(self, event: UserTranscriptUpdated) -> UserTranscriptUpdated:
-        # The field's common protocol tells what is new, Inworld the whole turn.
+        # The common protocol sends what is new, Inworld the whole turn.
         whole = self._transcripts.get(event.item_id, "") + event.transcript
         self._transcripts[event.item_id] = whole
         return attrs.evolve(event, transcript=whole)
 
     # Reconnecting.
 
-    def retell(self) -> tuple[CreateItem, ...]:
-        """Give what another connection is told; what it cannot be told leaves the conversation."""
+    def replay(self) -> tuple[CreateItem, ...]:
+        """Return the commands for a new connection; items that cannot be sent are removed."""
         entries = self._conversation.entries
-        self._replay = replay_of(entries, self._unanswered.values(), self._heard_share)
+        self._replay = replay_of(entries, self._unacknowledged.values(), self._heard_share)
         known = {entry.item.id for entry in entries}
         self._echoes = {
             (kind, command.item.id or "")
@@ -114,16 +114,16 @@ class Items:
             for kind in (ItemAdded, ItemDone)
         }
         for item_id in self._replay.lost:
-            self._conversation.note(ItemDeleted(item_id))
+            self._conversation.handle(ItemDeleted(item_id))
         self._transcripts.clear()
         return self._replay.commands
 
     @property
-    def told(self) -> Replay:
-        """What the latest connection was told."""
+    def replayed(self) -> Replay:
+        """The replay on the latest connection."""
         return self._replay
 
-    def untold(self) -> list[CreateItem]:
-        """Items that were given while another connection was being told."""
-        told = {command.item.id for command in self._replay.commands}
-        return [each for each in self._unanswered.values() if each.item.id not in told]
+    def not_replayed(self) -> list[CreateItem]:
+        """Return items that were added while the replay was being sent."""
+        replayed = {command.item.id for command in self._replay.commands}
+        return [each for each in self._unacknowledged.values() if each.item.id not in replayed]

@@ -2,14 +2,14 @@
 Responses that this side asks for, one after another.
 
 The service gives one response of the conversation at a time and refuses a request meanwhile, so a
-request waits here until nothing is being given. Responses beside the conversation wait for
-nothing. One that the service refuses all the same, because it has just begun a response by
-itself, is asked for again.
+request is queued until no response is in progress. A response with ``conversation="none"`` is out
+of band: it is sent at once. A request that the service refuses all the same, because it has just
+begun a response by itself, is sent again.
 
-An answer to tools is not asked for any more once the service has begun a response that knows
-their outputs.
+A request for an answer to tool outputs is dropped once the service has begun a response that
+knows these outputs.
 
-Lock rule: the session's monitor guards everything here.
+Pure: no clock, no lock; the owner serializes calls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.wire.realtime.responses import CLIENT_EVENT_ID, Responses, ResponseState
 
-__all__ = ["Requests"]
+__all__ = ["ResponseQueue"]
 
 _BUSY_CODE = "conversation_already_has_active_response"
 
@@ -40,15 +40,15 @@ _MAX_TRIES = 3
 @attrs.define(eq=False)
 class _Request:
     """
-    A request on its way.
+    A request that has not begun.
 
-    *unknown* are the outputs that it answers and that the service has not taken yet; *is_needless*
-    says that the service has begun a response that knows all of them.
+    *unknown* are the tool outputs that it answers and that the service has not acknowledged;
+    *is_needless* says that the service has begun a response that knows all of them.
     """
 
     state: ResponseState
     command: CreateResponse
-    is_beside: bool
+    is_out_of_band: bool
     is_answer: bool = False
     unknown: set[str] = attrs.field(factory=set)
     is_needless: bool = False
@@ -60,18 +60,18 @@ class _Request:
         return self.state.request_id or ""
 
 
-class Requests:
-    """What was asked for and has not begun, above the table of all responses."""
+class ResponseQueue:
+    """The requests of a session that have not begun, above the table of all its responses."""
 
     def __init__(self) -> None:
         self.responses = Responses()
         self._waiting: deque[_Request] = deque()
         self._sent: dict[str, _Request] = {}
-        # Requests whose responses are beside the conversation, to know those when they begin.
-        self._beside: set[str] = set()
+        # The ids of requests with out-of-band responses, to know these when they begin.
+        self._out_of_band: set[str] = set()
         self._needless: list[ResponseState] = []
 
-    def ask(
+    def add(
         self,
         request_id: str,
         config: ResponseConfig | None = None,
@@ -79,19 +79,19 @@ class Requests:
         answers: Iterable[str] | None = None,
     ) -> ResponseState:
         """
-        Ask for a response.
+        Queue a request for a response.
 
         Args:
             request_id: A text that no other request has.
-            config: What it is asked to be.
-            answers: The ids of the outputs of tools that it is an answer to.
+            config: The response's settings.
+            answers: The ids of the tool outputs that it answers.
         """
         state, command = self.responses.request(request_id, config)
-        is_beside = config is not None and config.conversation == "none"
-        if is_beside:
-            self._beside.add(request_id)
+        is_out_of_band = config is not None and config.conversation == "none"
+        if is_out_of_band:
+            self._out_of_band.add(request_id)
         self._waiting.append(
-            _Request(state, command, is_beside, answers is not None, set(answers or ()))
+            _Request(state, command, is_out_of_band, answers is not None, set(answers or ()))
         )
         return state
 
@@ -100,80 +100,80 @@ class Requests:
         """Whether a request is not sent yet."""
         return bool(self._waiting)
 
-    def knows(self, request_id: str | None) -> bool:
+    def is_sent(self, request_id: str | None) -> bool:
         """Whether a request was sent and neither begun nor refused."""
         return request_id in self._sent
 
-    def is_beside(self, response_id: str) -> bool:
-        """Whether a response is beside the conversation."""
+    def is_out_of_band(self, response_id: str) -> bool:
+        """Whether a response is out of band."""
         state = self.responses.get(response_id)
-        return state is not None and self._is_beside(state)
+        return state is not None and self._is_out_of_band(state)
 
-    def next(self) -> CreateResponse | None:
-        """Give the next request that can be sent now; it counts as sent."""
+    def pop(self) -> CreateResponse | None:
+        """Return the next request that can be sent now, and count it as sent; None if none can."""
         is_busy = self._is_busy
         for request in self._waiting:
-            if request.is_beside or not is_busy:
+            if request.is_out_of_band or not is_busy:
                 self._waiting.remove(request)
                 self._sent[request.id] = request
                 request.tries += 1
                 return request.command
         return None
 
-    def note(self, event: RealtimeEvent, *, is_quiet: bool) -> ResponseState | None:
+    def handle(self, event: RealtimeEvent, *, has_manual_turns: bool) -> ResponseState | None:
         """
-        Follow a message; see :meth:`Responses.note`.
+        Follow a message; see :meth:`Responses.handle`.
 
         Args:
             event: The message.
-            is_quiet: The service begins no response by itself; so one that does not say who
-                asked for it is the one that was asked for.
+            has_manual_turns: The service begins no response by itself, so a response without a
+                request id belongs to the pending request.
         """
-        if isinstance(event, ErrorReported) and self._ask_again(event.error):
+        if isinstance(event, ErrorReported) and self._send_again(event.error):
             return None
         if isinstance(event, ItemAdded):
             for request in self._all():
                 request.unknown.discard(event.item.id or "")
         if isinstance(event, ResponseCreated):
-            event = self._attributed(event) if is_quiet else event
+            event = self._attributed(event) if has_manual_turns else event
             self._drop_needless(event)
-        state = self.responses.note(event)
+        state = self.responses.handle(event)
         if state is not None and state.request_id is not None and state.status != "requested":
             self._sent.pop(state.request_id, None)
             if state.is_final:
-                self._beside.discard(state.request_id)
+                self._out_of_band.discard(state.request_id)
         return state
 
-    def take_needless(self) -> list[ResponseState]:
-        """The answers to tools that are not asked for any more, each given once."""
+    def pop_needless(self) -> list[ResponseState]:
+        """Return the requests that were dropped as needless since the last call."""
         needless, self._needless = self._needless, []
         return needless
 
     def interrupt(self) -> tuple[list[str], list[ResponseState]]:
         """
-        Cancel what the conversation is given and what was asked of it.
+        Cancel the responses of the conversation, in progress and requested.
 
         Returns:
-            The ids of those that the service must be told of, and the states of all that end by
-            it: those are over, or will give nothing more.
+            The ids of responses to cancel at the service, and the states of all responses that
+            end with this call.
         """
         ids, states = [], []
         for state in self.responses.active:
-            if not self._is_beside(state) and self.responses.cancel(state.id or ""):
+            if not self._is_out_of_band(state) and self.responses.cancel(state.id or ""):
                 ids.append(state.id or "")
                 states.append(state)
-        for request in [each for each in self._waiting if not each.is_beside]:
+        for request in [each for each in self._waiting if not each.is_out_of_band]:
             self._waiting.remove(request)
             states += filter(None, [self.responses.withdraw(request.id)])
         for request in self._sent.values():
-            if not request.is_beside and not request.state.is_cancelling:
-                # It cannot be named before it begins; whoever sees it begin cancels it.
+            if not request.is_out_of_band and not request.state.is_cancelling:
+                # It has no id before it begins, so it is cancelled at the service when it begins.
                 request.state.is_cancelling = True
                 states.append(request.state)
         return ids, states
 
     def cancel(self, state: ResponseState) -> str | None:
-        """Cancel one response in whatever state; give its id if the service must be told now."""
+        """Cancel a response in any state; return its id if the service must be told now."""
         for request in self._waiting:
             if request.state is state:
                 self._waiting.remove(request)
@@ -186,7 +186,7 @@ class Requests:
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End what has begun, and have the rest asked for once more; return what has ended."""
+        """End what has begun and queue the rest again; return what has ended."""
         cancelled = [each for each in self._sent.values() if each.state.is_cancelling]
         for request in cancelled:
             del self._sent[request.id]
@@ -198,28 +198,28 @@ class Requests:
         return (*(each.state for each in cancelled), *self.responses.lose_connection(error))
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End everything, for the session is over; return what has ended."""
+        """End everything, since the session is over; return what has ended."""
         self._waiting.clear()
         self._sent.clear()
         return self.responses.end_all(error)
 
     @property
     def _is_busy(self) -> bool:
-        return any(not request.is_beside for request in self._sent.values()) or any(
-            not self._is_beside(state) for state in self.responses.active
+        return any(not request.is_out_of_band for request in self._sent.values()) or any(
+            not self._is_out_of_band(state) for state in self.responses.active
         )
 
-    def _is_beside(self, state: ResponseState) -> bool:
-        return state.request_id in self._beside
+    def _is_out_of_band(self, state: ResponseState) -> bool:
+        return state.request_id in self._out_of_band
 
-    def _ask_again(self, error: ErrorInfo) -> bool:
+    def _send_again(self, error: ErrorInfo) -> bool:
         request = self._sent.get(error.event_id or "")
         if (
             request is None
             or error.code != _BUSY_CODE
             or request.tries >= _MAX_TRIES
             or request.state.is_cancelling
-            or not any(not self._is_beside(state) for state in self.responses.active)
+            or not any(not self._is_out_of_band(state) for state in self.responses.active)
         ):
             return False
         del self._sent[request.id]
@@ -239,7 +239,7 @@ class Requests:
 
     def _drop_needless(self, event: ResponseCreated) -> None:
         request_id = event.response.metadata.get(CLIENT_EVENT_ID)
-        if request_id in self._beside:
+        if request_id in self._out_of_band:
             return
         for request in self._all():
             if request.is_answer and not request.unknown and request.id != request_id:

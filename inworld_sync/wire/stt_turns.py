@@ -21,10 +21,9 @@ from inworld_sync.models.stt import (
     TranscribeConfig,
     Transcript,
     Transcription,
-    Turn,
-    Word,
 )
-from inworld_sync.sessions.stt.repeats import Repeats
+from inworld_sync.models.turns import Turn, Word
+from inworld_sync.wire.stt_repeats import Repeats
 
 __all__ = ["SttEvent", "TurnLog", "is_manual"]
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.realtime.calls import FunctionCalls
 from inworld_sync.wire.realtime.events import read
+from inworld_sync.wire.realtime.tool_calls import FunctionCalls
 
 OSLO = '{"city":"Oslo"}'
 
@@ -39,7 +39,7 @@ def given_by(calls, *messages):
     """How many calls each message gave, and the calls."""
     counts, found = [], []
     for message in messages:
-        ready = calls.note(read(json.dumps(message)))
+        ready = calls.handle(read(json.dumps(message)))
         counts.append(len(ready))
         found.extend(ready)
     return counts, found

@@ -1,5 +1,6 @@
 /*
- * The target delay of live mode: a bank of shadow playouts. Included by the playout's files.
+ * The delay estimator of live mode: it plays shadow playouts and follows the cheapest.
+ * Included by the playout's files.
  *
  * A policy is a pair (delay, hold): play at least `delay` after the quickest packet of the last
  * 20 s, and at least 20 ms after the slowest packet of the last `hold`. Every policy is played
@@ -12,19 +13,19 @@
  *
  * Thread safety: none; the producer owns it. Nothing here allocates or reads a clock.
  */
-#ifndef IWP_BANK_H
-#define IWP_BANK_H
+#ifndef IWP_ESTIMATOR_H
+#define IWP_ESTIMATOR_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 enum {
-    IWP_BANK_DELAYS = 29,
-    IWP_BANK_HOLDS = 3,
+    IWP_ESTIMATOR_DELAYS = 29,
+    IWP_ESTIMATOR_HOLDS = 3,
     /* 20 s of minima in 500 ms buckets, and one of them being filled: 41 are live at most. */
-    IWP_BANK_MINIMA = 44,
+    IWP_ESTIMATOR_MINIMA = 44,
     /* 2.7 s of maxima in 100 ms buckets: 28 are live at most. */
-    IWP_BANK_MAXIMA = 32
+    IWP_ESTIMATOR_MAXIMA = 32
 };
 
 struct iwp_bucket {
@@ -32,17 +33,17 @@ struct iwp_bucket {
     double transit_ms; /* the extreme of it */
 };
 
-struct iwp_bank {
+struct iwp_estimator {
     double
         gap_cost; /* of one gap, in ms of delay times ms of audio: 1e6 = 17 ms for a minute */
     double min_delay_ms;
     double max_delay_ms;
     double base_ms;   /* the least transit of the last 20 s, as the costs are indexed */
     double source_ms; /* the newest source time that was seen */
-    double cost[IWP_BANK_HOLDS][IWP_BANK_DELAYS];
-    double offset_ms[IWP_BANK_HOLDS][IWP_BANK_DELAYS];
-    struct iwp_bucket minima[IWP_BANK_MINIMA]; /* oldest first */
-    struct iwp_bucket maxima[IWP_BANK_MAXIMA]; /* oldest first */
+    double cost[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
+    double offset_ms[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
+    struct iwp_bucket minima[IWP_ESTIMATOR_MINIMA]; /* oldest first */
+    struct iwp_bucket maxima[IWP_ESTIMATOR_MAXIMA]; /* oldest first */
     size_t minima_count;
     size_t maxima_count;
     size_t hold; /* the policy in use */
@@ -51,20 +52,20 @@ struct iwp_bank {
 };
 
 /* As if 6 s with one 60 ms peak had been seen, so that the first seconds are played sanely. */
-void iwp_bank_init(struct iwp_bank *bank, double gap_cost, double min_delay_ms,
-                   double max_delay_ms);
+void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
+                        double max_delay_ms);
 
 /* The time base changed: forget transits and offsets, keep what the policies cost. */
-void iwp_bank_restart(struct iwp_bank *bank);
+void iwp_estimator_restart(struct iwp_estimator *estimator);
 
 /*
  * A packet of `duration_ms` that starts at `source_ms` arrived, `transit_ms` after that.
  * `reordered` tells that a later packet came first.
  */
-void iwp_bank_arrival(struct iwp_bank *bank, double source_ms, double transit_ms,
-                      double duration_ms, bool reordered);
+void iwp_estimator_arrival(struct iwp_estimator *estimator, double source_ms, double transit_ms,
+                           double duration_ms, bool reordered);
 
 /* The offset that is wanted now. Only after the first arrival. */
-double iwp_bank_target_ms(const struct iwp_bank *bank);
+double iwp_estimator_target_ms(const struct iwp_estimator *estimator);
 
 #endif

@@ -15,7 +15,7 @@ from inworld_sync import (
     UnknownEvent,
     Word,
 )
-from inworld_sync.sessions.stt.turns import SttEvent, TurnLog, is_manual
+from inworld_sync.wire.stt_turns import SttEvent, TurnLog, is_manual
 
 SENT_MS = 10_000.0
 

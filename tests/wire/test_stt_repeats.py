@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inworld_sync.sessions.stt.repeats import Repeats
+from inworld_sync.wire.stt_repeats import Repeats
 
 SAID = "The museum opens at ten. It closes at six."
 

@@ -1,0 +1,70 @@
+"""
+The queue between the thread that reads a WebSocket and the thread that serves it.
+
+Lock: ``_changed`` guards the queue; nothing is called while it is held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import attrs
+
+__all__ = ["Inbox", "Received"]
+
+
+@attrs.frozen
+class Received:
+    """One whole message."""
+
+    data: bytes = attrs.field(repr=False)
+    is_text: bool
+
+
+class Inbox:
+    """
+    A queue of messages bounded in bytes.
+
+    A message that is larger than the whole bound is accepted when the queue is empty.
+
+    Thread safety: all methods may be called from any thread.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._messages: deque[Received] = deque()
+        self._bytes = 0
+        self._is_ended = False
+        self._changed = threading.Condition()
+
+    def put(self, message: Received) -> None:
+        """Queue a message; wait while there is no room. After ``end`` it is dropped at once."""
+        size = len(message.data)
+        with self._changed:
+            while self._bytes and self._bytes + size > self._max_bytes and not self._is_ended:
+                self._changed.wait()
+            if not self._is_ended:
+                self._messages.append(message)
+                self._bytes += size
+                self._changed.notify_all()
+
+    def take(self) -> Received | None:
+        """Wait for the next message; return None after ``end``."""
+        with self._changed:
+            while not self._messages and not self._is_ended:
+                self._changed.wait()
+            if self._is_ended:
+                return None
+            message = self._messages.popleft()
+            self._bytes -= len(message.data)
+            self._changed.notify_all()
+            return message
+
+    def end(self) -> None:
+        """Drop what is queued and wake every waiting thread."""
+        with self._changed:
+            self._is_ended = True
+            self._messages.clear()
+            self._bytes = 0
+            self._changed.notify_all()

@@ -1,0 +1,218 @@
+"""
+The function calls of a session: which are complete, and when their outputs ask for a response.
+
+A call's name and id are on its item, its arguments come in pieces or at once, and any of the
+three may be missing from a later message. A call is complete when its item is done, or when its
+response is completed, whichever comes first; only the latter gives one without a name, which has
+to be answered all the same. Arguments that are done are not enough, for they are also reported
+when a response is interrupted.
+
+A response may call several functions at once. Each output is sent as soon as its function
+returns, in any order; one further response is asked for once all outputs are sent and the calling
+response is over, because the service gives one response at a time.
+
+Pure: no clock, no lock; the owner serializes calls.
+Source: Inworld Realtime reference, ``response.function_call_arguments``; what may be missing from
+clients that log it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from inworld_sync.models.realtime import (
+    FunctionArgumentsDelta,
+    FunctionArgumentsDone,
+    FunctionCall,
+    OutputItemAdded,
+    OutputItemDone,
+    RealtimeEvent,
+    ResponseDone,
+)
+
+__all__ = ["CallBatch", "FunctionCalls", "PendingCalls"]
+
+
+@attrs.define
+class _Draft:
+    response_id: str
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+    is_emitted: bool = False
+
+    def update(self, call_id: str | None, name: str | None, arguments: str) -> None:
+        """Follow a message; what it leaves out stays as it was."""
+        self.call_id = call_id or self.call_id
+        self.name = name or self.name
+        self.arguments = arguments or self.arguments
+
+
+class FunctionCalls:
+    """The calls that the responses of one session are making, each returned once it is complete."""
+
+    def __init__(self) -> None:
+        self._drafts: dict[str, _Draft] = {}
+
+    def handle(self, event: RealtimeEvent) -> tuple[FunctionCall, ...]:
+        """Follow a message; return the calls that are complete with it."""
+        if isinstance(event, FunctionArgumentsDelta):
+            self._draft(event.item_id, event.response_id).arguments += event.delta
+        elif isinstance(event, FunctionArgumentsDone):
+            draft = self._draft(event.item_id, event.response_id)
+            draft.update(event.call_id, event.name, event.arguments)
+        elif isinstance(event, (OutputItemAdded, OutputItemDone)):
+            if isinstance(event.item, FunctionCall):
+                return self._handle_item(event, event.item)
+        elif isinstance(event, ResponseDone):
+            return self._end_response(event)
+        return ()
+
+    def _draft(self, item_id: str, response_id: str) -> _Draft:
+        return self._drafts.setdefault(item_id, _Draft(response_id))
+
+    def _handle_item(
+        self, event: OutputItemAdded | OutputItemDone, item: FunctionCall
+    ) -> tuple[FunctionCall, ...]:
+        assert item.id is not None
+        draft = self._draft(item.id, event.response_id)
+        draft.update(item.call_id, item.name, item.arguments)
+        if isinstance(event, OutputItemAdded) or item.status in ("incomplete", "in_progress"):
+            return ()
+        return self._emit(item.id, draft) if draft.name else ()
+
+    def _end_response(self, event: ResponseDone) -> tuple[FunctionCall, ...]:
+        response = event.response
+        for item in response.output:
+            if isinstance(item, FunctionCall) and item.id is not None:
+                self._draft(item.id, response.id).update(item.call_id, item.name, item.arguments)
+        mine = {
+            item_id: draft
+            for item_id, draft in self._drafts.items()
+            if draft.response_id == response.id
+        }
+        for item_id in mine:
+            del self._drafts[item_id]
+        if response.status != "completed":
+            return ()
+        return tuple(call for item_id, draft in mine.items() for call in self._emit(item_id, draft))
+
+    def _emit(self, item_id: str, draft: _Draft) -> tuple[FunctionCall, ...]:
+        if draft.is_emitted or not draft.call_id:
+            return ()
+        draft.is_emitted = True
+        return (
+            FunctionCall(
+                id=item_id,
+                call_id=draft.call_id,
+                name=draft.name,
+                arguments=draft.arguments,
+                status="completed",
+            ),
+        )
+
+
+@attrs.define(eq=False)
+class CallBatch:
+    """
+    The calls of one response.
+
+    Attributes:
+        pending: The ids of calls whose outputs are not sent yet.
+        outputs: The ids of the items with the outputs of the others.
+        is_ours: Whether this side runs every function that is called.
+        is_over: Whether the response has ended.
+        is_completed: Whether it ended so that the model is to go on.
+        is_continued: Whether the response that follows belongs to the same reply.
+    """
+
+    pending: set[str] = attrs.field(factory=set)
+    outputs: set[str] = attrs.field(factory=set)
+    is_ours: bool = True
+    is_over: bool = False
+    is_completed: bool = False
+    is_continued: bool = False
+
+
+class PendingCalls:
+    """The calls of one session whose outputs are not sent yet, over all its connections."""
+
+    def __init__(self) -> None:
+        # Connections are counted, since a new one may use the ids of the last one again.
+        self._connection = 0
+        self._seen: set[tuple[int, str | None, str]] = set()
+        self._pending: dict[str, tuple[int, str]] = {}
+        self._batches: dict[tuple[int, str], CallBatch] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._pending
+
+    def add(self, call: FunctionCall, response_id: str, *, is_ours: bool) -> bool:
+        """Record a call of a response; return whether it is new."""
+        seen = (self._connection, call.id, call.call_id)
+        if seen in self._seen or call.call_id in self._pending:
+            return False
+        self._seen.add(seen)
+        key = self._pending[call.call_id] = (self._connection, response_id)
+        batch = self._batches.setdefault(key, CallBatch())
+        batch.pending.add(call.call_id)
+        batch.is_ours = batch.is_ours and is_ours
+        return True
+
+    def batch_of(self, response_id: str) -> CallBatch | None:
+        """Return the calls of a response for which no further one is due yet."""
+        return self._batches.get((self._connection, response_id))
+
+    def resolve(self, call_id: str, output_id: str) -> CallBatch | None:
+        """
+        Record that the output of a call was sent as an item.
+
+        Returns:
+            The batch, if a response to its outputs is due now.
+        """
+        key = self._pending.pop(call_id, None)
+        if key is None:
+            return None
+        batch = self._batches[key]
+        batch.pending.discard(call_id)
+        batch.outputs.add(output_id)
+        return self._due(key)
+
+    def end_response(self, response_id: str, *, completed: bool) -> CallBatch | None:
+        """
+        Record the end of a response; see :meth:`resolve`.
+
+        One that was cancelled or failed needs no response after it.
+        """
+        return self._end((self._connection, response_id), completed=completed)
+
+    def lose_connection(self) -> list[CallBatch]:
+        """
+        Record that no response in progress will end.
+
+        The outputs of their calls are sent all the same, and ask for a response.
+
+        Returns:
+            As :meth:`end_response`, for each of them.
+        """
+        lost = [key for key, batch in self._batches.items() if not batch.is_over]
+        due = [self._end(key, completed=True) for key in lost]
+        self._connection += 1
+        return [batch for batch in due if batch is not None]
+
+    def _end(self, key: tuple[int, str], *, completed: bool) -> CallBatch | None:
+        batch = self._batches.get(key)
+        if batch is None:
+            return None
+        batch.is_over, batch.is_completed = True, completed
+        return self._due(key)
+
+    def _due(self, key: tuple[int, str]) -> CallBatch | None:
+        batch = self._batches[key]
+        if batch.pending or not batch.is_over:
+            return None
+        del self._batches[key]
+        return batch if batch.is_completed else None

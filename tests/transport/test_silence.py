@@ -1,0 +1,114 @@
+"""A silent server is dead, but not because this process was stalled."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pytest
+
+from inworld_sync.errors import ConnectionLost
+from inworld_sync.models.options import Options
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.silence import receive_unless_silent
+
+from support.driver import driven
+from support.peers import PING, PONG, TEXT, Peer, serve
+
+DEAD_AFTER_SECONDS = 2.0
+
+
+class QuietStream:
+    """
+    Gives one byte at the wait of a number, and nothing before it.
+
+    Attributes:
+        timeouts: Of each wait.
+    """
+
+    owes_output = False
+
+    def __init__(self, speaks_at: int = sys.maxsize) -> None:
+        self.timeouts: list[float | None] = []
+        self._speaks_at = speaks_at
+
+    def receive_into(self, room: memoryview, timeout: float | None) -> int:
+        self.timeouts.append(timeout)
+        if len(self.timeouts) < self._speaks_at:
+            raise TimeoutError
+        room[:1] = b"x"
+        return 1
+
+    def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        raise AssertionError
+
+    def send_now(self, data: bytes) -> memoryview | None:
+        raise AssertionError
+
+    def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
+        raise AssertionError
+
+    def flush(self, deadline: Deadline) -> None:
+        raise AssertionError
+
+
+def test_silence() -> None:
+    """The waits are as long as ``ping_timeout`` together; the last one only looks."""
+    stream = QuietStream()
+
+    with pytest.raises(ConnectionLost, match="silent for 10 s"):
+        receive_unless_silent(stream, memoryview(bytearray(8)), 10.0)
+
+    assert [2.0] * 5 + [0] == stream.timeouts
+
+
+@pytest.mark.parametrize("speaks_at", [1, 2, 5, 6])
+def test_a_byte_ends_the_silence(speaks_at: int) -> None:
+    """A byte counts at every wait, also one that came after the last step."""
+    room = bytearray(8)
+
+    assert 1 == receive_unless_silent(QuietStream(speaks_at), memoryview(room), 10.0)
+    assert b"x" == room[:1]
+
+
+@pytest.mark.slow
+def test_a_stalled_process_is_not_silence() -> None:
+    """
+    A server in a process that was stalled for longer than ``ping_timeout`` is not called dead.
+
+    Nothing in the process runs while one thread keeps the interpreter lock, as the import of a
+    large extension module does: no ping is sent, and the server could not answer it.
+    """
+    pinged, answers = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        while True:
+            first, payload = peer.read_frame()
+            if first == PING:
+                pinged.set()
+                assert answers.wait(10)
+                peer.send_frame(PONG, payload)
+                peer.send_frame(TEXT, payload)
+
+    options = Options(ping_timeout=DEAD_AFTER_SECONDS, ping_interval=0.1)
+    with serve(script) as server, driven(server.url, options) as driver:
+        assert pinged.wait(10)
+        stall(DEAD_AFTER_SECONDS * 1.5)
+        answers.set()
+
+        assert all(driver.next() for _ in range(3))
+        assert driver.link.end is None
+
+
+def stall(seconds: float) -> None:
+    """Keep the interpreter lock."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            pass
+    finally:
+        sys.setswitchinterval(interval)
