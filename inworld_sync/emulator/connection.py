@@ -183,7 +183,7 @@ class Connection:
             return route.handler(request, parts)
         except Exception:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
-            body = {"code": 13, "message": "internal error of the local server", "details": []}
+            body = {"code": 13, "message": "internal error of the emulator", "details": []}
             return Response.of_json(body, status=500)
 
     def _refusal(self, request: Request) -> Response | None:
@@ -304,7 +304,7 @@ class Connection:
             pass
         except Exception:
             _logger.exception("%s: %s failed", self._name, request.path)
-            peer.close(1011, "internal error of the local server")
+            peer.close(1011, "internal error of the emulator")
         finally:
             peer.finish()
 

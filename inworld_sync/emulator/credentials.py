@@ -1,5 +1,5 @@
 """
-Who may use the local server: the credential forms of the service and its answers to bad ones.
+Who may use the emulator: the credential forms of the service and its answers to bad ones.
 
 Source: the credential table and the handshake captures in the service's documentation; a refused
 key is answered with its first four characters, as the service does.

@@ -1,5 +1,5 @@
 """
-HTTP/1.1 as the local server needs it: requests in, responses out, keep-alive, chunked bodies.
+HTTP/1.1 as the emulator needs it: requests in, responses out, keep-alive, chunked bodies.
 
 Source: RFC 9112; the limits are this module's own.
 """

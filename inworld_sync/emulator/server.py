@@ -1,5 +1,5 @@
 """
-The local server: one loopback port that speaks HTTP and WebSocket, with or without TLS.
+The emulator: one loopback port that speaks HTTP and WebSocket, with or without TLS.
 
 Threads: one accepts; each connection has one, and once it is a WebSocket a second one that reads
 and a third one that writes. ``close`` ends and joins them all, at the latest when the process
@@ -96,7 +96,7 @@ class Emulator:
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise ConfigError(
-                f"the local server listens on loopback only, got {host!r}: other machines could "
+                f"the emulator listens on loopback only, got {host!r}: other machines could "
                 "use this process; pass allow_remote=True, --allow-remote on the command line, if "
                 "that is wanted"
             )
@@ -148,7 +148,7 @@ class Emulator:
     def port(self) -> int:
         """The port that it listens on; raises LocalProtocolError before ``start``."""
         if self._listener is None:
-            raise LocalProtocolError("the local server has no address before start()")
+            raise LocalProtocolError("the emulator has no address before start()")
         port: int = self._listener.getsockname()[1]
         return port
 
@@ -180,7 +180,7 @@ class Emulator:
     def start(self) -> Emulator:
         """Listen and return at once; speech engines are loaded when they are first needed."""
         if self._listener is not None:
-            raise LocalProtocolError("the local server is started already")
+            raise LocalProtocolError("the emulator is started already")
         self._backend.stopping.clear()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
@@ -192,7 +192,7 @@ class Emulator:
         self._acceptor.start()
         self._process = os.getpid()
         atexit.register(self._close_at_exit)
-        _logger.info("the local server is at %s; %s", self.url, self.recognizer)
+        _logger.info("the emulator is at %s; %s", self.url, self.recognizer)
         return self
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ class Emulator:
             try:
                 sock, _ = listener.accept()
             except OSError:
-                _logger.exception("the local server stops accepting")
+                _logger.exception("the emulator stops accepting")
                 return
             if self._listener is None:
                 sock.close()

@@ -1,4 +1,4 @@
-"""A process that ends while its local server works, without closing anything, ends well."""
+"""A process that ends while its emulator works, without closing anything, ends well."""
 
 from __future__ import annotations
 

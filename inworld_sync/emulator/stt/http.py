@@ -85,7 +85,7 @@ class SttHttpService:
         events: list[SpeechEvent] = []
         for at in range(0, len(pcm), _FEED_BYTES):
             if self._backend.stopping.is_set():
-                raise Refused(UNAVAILABLE, "the local server is closing")
+                raise Refused(UNAVAILABLE, "the emulator is closing")
             events += listener.feed(pcm[at : at + _FEED_BYTES])
         events += listener.finish()
         finals = [event for event in events if isinstance(event, FinalTranscript)]

@@ -130,7 +130,7 @@ class TranscriptionStream:
             self._end_with(INTERNAL, str(error))
         except Exception:
             _logger.exception("recognition failed")
-            self._end_with(INTERNAL, "internal error of the local server")
+            self._end_with(INTERNAL, "internal error of the emulator")
         finally:
             with self._changed:
                 self._is_over = True
