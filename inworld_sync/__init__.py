@@ -135,130 +135,68 @@ if TYPE_CHECKING:
 
 # Where each public name lives; a test compares this with the imports above.
 _HOMES = {
-    "auth": ["ApiKey", "Auth", "Token"],
-    "client": ["Inworld"],
-    "devices.microphone": ["Microphone"],
-    "devices.null": ["NullSpeaker"],
-    "devices.playout_sink": ["PlayoutSink"],
-    "devices.speaker": ["Speaker"],
-    "devices.speaker_input": ["SpeakerInput"],
-    "devices.wav_file": ["WavSink", "WavSource"],
-    "errors": [
-        "AudioError",
-        "AuthError",
-        "ClosedError",
-        "ConfigError",
-        "ConnectError",
-        "ConnectionLost",
-        "ContextLimitError",
-        "DeadlineExceeded",
-        "DeviceError",
-        "InvalidRequestError",
-        "InworldError",
-        "LocalProtocolError",
-        "NotFoundError",
-        "ProtocolError",
-        "QuotaError",
-        "RemoteProtocolError",
-        "ServiceError",
-        "TransportError",
-    ],
-    "models.devices": [
-        "AudioSink",
-        "AudioSource",
-        "DeviceChanged",
-        "DeviceInfo",
-        "SpeakerMark",
-        "SpeakerStats",
-    ],
-    "models.events": ["StreamEnded", "UnknownEvent"],
-    "models.options": ["Limiter", "Options", "WireObserver", "TraceEvent"],
-    "models.stt": [
-        "AssemblyAiConfig",
-        "GroqConfig",
-        "InworldSttConfig",
-        "Reconnected",
-        "SonioxConfig",
-        "SonioxContext",
-        "SpeechStarted",
-        "SpeechStopped",
-        "SttEncoding",
-        "SttUsage",
-        "TranscribeConfig",
-        "Transcript",
-        "Transcription",
-        "PartialTranscript",
-        "VoiceProfileConfig",
-    ],
-    "models.tts": [
-        "AudioConfig",
-        "AudioEncoding",
-        "CharacterTime",
-        "ContextClosed",
-        "ContextConfig",
-        "ContextCreated",
-        "ContextUpdated",
-        "DeliveryMode",
-        "FlushCompleted",
-        "Phoneme",
-        "TextNormalization",
-        "TimestampTransport",
-        "TimestampType",
-        "TtsUsage",
-        "Voice",
-        "WordTime",
-    ],
-    "models.turns": ["Turn", "VoiceProfile", "VoiceTrait", "Word"],
-    "sessions.connector": ["ConnectionLimiter"],
-    "sessions.playback": ["Playback"],
-    "sessions.tts.speech": ["AudioChunk", "Speech"],
-    "sessions.stt.stats": ["SttStats"],
-    "sessions.stt.stream": ["SttStream"],
-    "sessions.tts.service": ["SpeechStream"],
-    "sessions.tts.connection": ["TtsConnection"],
-    "sessions.tts.context": ["TtsContext"],
-    "models.realtime": [
-        "AlawFormat",
-        "FunctionTool",
-        "ManualTurns",
-        "McpTool",
-        "Message",
-        "MulawFormat",
-        "PcmFormat",
-        "ProviderData",
-        "ResponseConfig",
-        "SemanticVad",
-        "ServerVad",
-        "Session",
-        "WebSearchTool",
-    ],
-    "sessions.realtime.endpoint": ["RealtimeEndpoint"],
-    "sessions.realtime.events": [
-        "ApprovalRequested",
-        "Interrupted",
-        "InvalidMessage",
-        "ResponseStarted",
-        "SessionReconnected",
-        "ToolOutputSent",
-        "ToolCalled",
-    ],
-    "sessions.realtime.response": ["Response"],
-    "sessions.realtime.session": ["RealtimeSession"],
-    "sessions.tools.function": ["tool"],
+    "auth": "ApiKey Auth Token",
+    "client": "Inworld",
+    "devices.microphone": "Microphone",
+    "devices.null": "NullSpeaker",
+    "devices.playout_sink": "PlayoutSink",
+    "devices.speaker": "Speaker",
+    "devices.speaker_input": "SpeakerInput",
+    "devices.wav_file": "WavSink WavSource",
+    "errors": (
+        "AudioError AuthError ClosedError ConfigError ConnectError ConnectionLost "
+        "ContextLimitError DeadlineExceeded DeviceError InvalidRequestError InworldError "
+        "LocalProtocolError NotFoundError ProtocolError QuotaError RemoteProtocolError "
+        "ServiceError TransportError"
+    ),
+    "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
+    "models.events": "StreamEnded UnknownEvent",
+    "models.options": "Limiter Options WireObserver TraceEvent",
+    "models.stt": (
+        "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
+        "SpeechStarted SpeechStopped SttEncoding SttUsage TranscribeConfig Transcript "
+        "Transcription PartialTranscript VoiceProfileConfig"
+    ),
+    "models.tts": (
+        "AudioConfig AudioEncoding CharacterTime ContextClosed ContextConfig ContextCreated "
+        "ContextUpdated DeliveryMode FlushCompleted Phoneme TextNormalization TimestampTransport "
+        "TimestampType TtsUsage Voice WordTime"
+    ),
+    "models.turns": "Turn VoiceProfile VoiceTrait Word",
+    "sessions.connector": "ConnectionLimiter",
+    "sessions.playback": "Playback",
+    "sessions.tts.speech": "AudioChunk Speech",
+    "sessions.stt.stats": "SttStats",
+    "sessions.stt.stream": "SttStream",
+    "sessions.tts.service": "SpeechStream",
+    "sessions.tts.connection": "TtsConnection",
+    "sessions.tts.context": "TtsContext",
+    "models.realtime": (
+        "AlawFormat FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat ProviderData "
+        "ResponseConfig SemanticVad ServerVad Session WebSearchTool"
+    ),
+    "sessions.realtime.endpoint": "RealtimeEndpoint",
+    "sessions.realtime.events": (
+        "ApprovalRequested Interrupted InvalidMessage ResponseStarted SessionReconnected "
+        "ToolOutputSent ToolCalled"
+    ),
+    "sessions.realtime.response": "Response",
+    "sessions.realtime.session": "RealtimeSession",
+    "sessions.tools.function": "tool",
 }
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = ["__version__", *_MODULES]
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> object:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    __all__ = ["__version__", *_MODULES]
 
+    def __getattr__(name: str) -> object:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{module}"), name)
+        globals()[name] = value
+        return value
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES})

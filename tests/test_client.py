@@ -224,7 +224,7 @@ connection = iw.tts.connect()
 context = connection.context()
 held = threading.Event()
 def hold():
-    with iw._lock, connection._line._changed:
+    with iw._lock, connection._changed:
         held.set()
         threading.Event().wait(1)
 threading.Thread(target=hold).start()

@@ -16,18 +16,21 @@ import inworld_sync.realtime
 
 FACADES = (inworld_sync, inworld_sync.realtime)
 NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
+# Type checkers import all names of these; tests/models/realtime/test_exports.py checks them.
+STARRED = {"models.realtime": ["*"]}
 
 
 def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
     """Read the imports under ``if TYPE_CHECKING``: for each module the names it gives."""
     tree = ast.parse(Path(str(facade.__file__)).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     found: dict[str, list[str]] = {}
     for statement in block.body:
         assert isinstance(statement, ast.ImportFrom)
         assert statement.module is not None
         for alias in statement.names:
-            assert alias.asname == alias.name, "only this form makes a name public"
+            if alias.name != "*":
+                assert alias.asname == alias.name, "only this form makes a name public"
         module = statement.module.removeprefix("inworld_sync.")
         found.setdefault(module, []).extend(alias.name for alias in statement.names)
     return found
@@ -36,9 +39,18 @@ def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
 @pytest.mark.parametrize("facade", FACADES)
 def test_type_checkers_see_what_there_is(facade: ModuleType) -> None:
     """What a type checker imports is what a program gets, from the same places."""
-    homes = {module: sorted(names) for module, names in facade._HOMES.items()}
+    homes = {module: sorted(names.split()) for module, names in facade._HOMES.items()}
+    found = {module: sorted(names) for module, names in for_type_checkers(facade).items()}
 
-    assert homes == {module: sorted(names) for module, names in for_type_checkers(facade).items()}
+    assert found in (homes, homes | STARRED)
+
+
+def test_realtime_has_all_models() -> None:
+    """Besides its own names, the module of realtime has those of all values."""
+    names = import_module("inworld_sync.models.realtime").__all__
+
+    assert set(names) <= set(inworld_sync.realtime.__all__)
+    assert all(getattr(inworld_sync.realtime, name) is not None for name in names)
 
 
 @pytest.mark.parametrize(("facade", "name"), NAMES)

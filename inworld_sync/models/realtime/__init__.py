@@ -1,10 +1,10 @@
 """
 Values of a realtime session: its settings, the conversation, commands and events.
 
-Frozen attrs classes without behaviour. Settings are checked when they are made, so that a wrong
+Frozen attrs classes without behavior. Settings are checked when they are made, so that a wrong
 one is a :class:`~inworld_sync.errors.ConfigError` before anything is sent.
 
-What a name needs is loaded when the name is first used: a program that names a session's settings
+A module is loaded when one of its names is first used: a program that names a session's settings
 does not load a hundred classes of events before it connects.
 """
 
@@ -14,291 +14,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inworld_sync.models.realtime.base import (
-        RealtimeEvent,
-    )
-    from inworld_sync.models.realtime.commands import (
-        AppendInputAudio,
-        CancelResponse,
-        ClearInputAudio,
-        ClearOutputAudio,
-        Command,
-        CommitInputAudio,
-        CreateItem,
-        CreateResponse,
-        DeleteItem,
-        RetrieveItem,
-        TruncateItem,
-        UpdateSession,
-    )
-    from inworld_sync.models.realtime.events import (
-        ErrorReported,
-        IdleTimeoutTriggered,
-        InputAudioCleared,
-        InputAudioCommitted,
-        InputSpeechStarted,
-        InputSpeechStopped,
-        ItemAdded,
-        ItemDeleted,
-        ItemDone,
-        ItemRetrieved,
-        ItemTruncated,
-        PingReceived,
-        RateLimit,
-        RateLimitsUpdated,
-        SessionCreated,
-        SessionUpdated,
-        TurnSuggested,
-        TurnSuggestionRevoked,
-        UserTranscriptCompleted,
-        UserTranscriptFailed,
-        UserTranscriptUpdated,
-        VoiceLabel,
-    )
-    from inworld_sync.models.realtime.formats import (
-        AlawFormat,
-        AudioFormat,
-        Float32Format,
-        MulawFormat,
-        PcmFormat,
-    )
-    from inworld_sync.models.realtime.items import (
-        ContentPart,
-        ConversationEntry,
-        FunctionCall,
-        FunctionCallOutput,
-        InputAudio,
-        InputImage,
-        InputText,
-        Item,
-        ItemReference,
-        McpApprovalRequest,
-        McpApprovalResponse,
-        McpCall,
-        McpToolList,
-        Message,
-        OutputAudio,
-        OutputText,
-        Role,
-        UnknownItem,
-        UnknownPart,
-    )
-    from inworld_sync.models.realtime.provider_data import (
-        Backchannel,
-        Caching,
-        DeciderKind,
-        Memory,
-        ProviderData,
-        Reasoning,
-        ReasoningEffort,
-        Responsiveness,
-        SegmenterStrategy,
-        SteeringHandling,
-        SttTuning,
-        TextGeneration,
-        TtsTuning,
-        UserTurnMode,
-    )
-    from inworld_sync.models.realtime.response_events import (
-        AudioDelta,
-        AudioDone,
-        BackchannelDelta,
-        BackchannelDone,
-        BackchannelSkipped,
-        ContentPartAdded,
-        ContentPartDone,
-        FunctionArgumentsDelta,
-        FunctionArgumentsDone,
-        McpArgumentsDelta,
-        McpArgumentsDone,
-        McpCallCompleted,
-        McpCallFailed,
-        McpCallStarted,
-        McpListCompleted,
-        McpListFailed,
-        McpListStarted,
-        OutputAudioCleared,
-        OutputAudioStarted,
-        OutputAudioStopped,
-        OutputItemAdded,
-        OutputItemDone,
-        ResponseCreated,
-        ResponseDone,
-        TextDelta,
-        TextDone,
-        TranscriptDelta,
-        TranscriptDone,
-    )
-    from inworld_sync.models.realtime.responses import (
-        ErrorInfo,
-        ResponseConfig,
-        ResponseInfo,
-        StatusDetails,
-        TokenDetails,
-        Usage,
-    )
-    from inworld_sync.models.realtime.session import (
-        MemoryState,
-        Modality,
-        Prompt,
-        RetentionRatio,
-        Session,
-        SessionInfo,
-    )
-    from inworld_sync.models.realtime.tools import (
-        FunctionChoice,
-        FunctionTool,
-        HasDefinition,
-        McpChoice,
-        McpTool,
-        Tool,
-        ToolChoice,
-        ToolMode,
-        WebSearchTool,
-    )
-    from inworld_sync.models.realtime.turns import (
-        Eagerness,
-        InputTranscription,
-        ManualTurns,
-        NoiseReduction,
-        SemanticVad,
-        ServerVad,
-        TurnDetection,
-    )
+    from inworld_sync.models.realtime.base import *
+    from inworld_sync.models.realtime.commands import *
+    from inworld_sync.models.realtime.events import *
+    from inworld_sync.models.realtime.formats import *
+    from inworld_sync.models.realtime.items import *
+    from inworld_sync.models.realtime.provider_data import *
+    from inworld_sync.models.realtime.response_events import *
+    from inworld_sync.models.realtime.responses import *
+    from inworld_sync.models.realtime.session import *
+    from inworld_sync.models.realtime.tools import *
+    from inworld_sync.models.realtime.turns import *
 
-__all__ = [
-    "AlawFormat",
-    "AppendInputAudio",
-    "AudioDelta",
-    "AudioDone",
-    "AudioFormat",
-    "Backchannel",
-    "BackchannelDelta",
-    "BackchannelDone",
-    "BackchannelSkipped",
-    "Caching",
-    "CancelResponse",
-    "ClearInputAudio",
-    "ClearOutputAudio",
-    "Command",
-    "CommitInputAudio",
-    "ContentPart",
-    "ContentPartAdded",
-    "ContentPartDone",
-    "ConversationEntry",
-    "CreateItem",
-    "CreateResponse",
-    "DeciderKind",
-    "DeleteItem",
-    "Eagerness",
-    "ErrorInfo",
-    "ErrorReported",
-    "Float32Format",
-    "FunctionArgumentsDelta",
-    "FunctionArgumentsDone",
-    "FunctionCall",
-    "FunctionCallOutput",
-    "FunctionChoice",
-    "FunctionTool",
-    "HasDefinition",
-    "IdleTimeoutTriggered",
-    "InputAudio",
-    "InputAudioCleared",
-    "InputAudioCommitted",
-    "InputImage",
-    "InputSpeechStarted",
-    "InputSpeechStopped",
-    "InputText",
-    "InputTranscription",
-    "Item",
-    "ItemAdded",
-    "ItemDeleted",
-    "ItemDone",
-    "ItemReference",
-    "ItemRetrieved",
-    "ItemTruncated",
-    "ManualTurns",
-    "McpApprovalRequest",
-    "McpApprovalResponse",
-    "McpArgumentsDelta",
-    "McpArgumentsDone",
-    "McpCall",
-    "McpCallCompleted",
-    "McpCallFailed",
-    "McpCallStarted",
-    "McpChoice",
-    "McpListCompleted",
-    "McpListFailed",
-    "McpListStarted",
-    "McpTool",
-    "McpToolList",
-    "Memory",
-    "MemoryState",
-    "Message",
-    "Modality",
-    "MulawFormat",
-    "NoiseReduction",
-    "OutputAudio",
-    "OutputAudioCleared",
-    "OutputAudioStarted",
-    "OutputAudioStopped",
-    "OutputItemAdded",
-    "OutputItemDone",
-    "OutputText",
-    "PcmFormat",
-    "PingReceived",
-    "Prompt",
-    "ProviderData",
-    "RateLimit",
-    "RateLimitsUpdated",
-    "RealtimeEvent",
-    "Reasoning",
-    "ReasoningEffort",
-    "ResponseConfig",
-    "ResponseCreated",
-    "ResponseDone",
-    "ResponseInfo",
-    "Responsiveness",
-    "RetentionRatio",
-    "RetrieveItem",
-    "Role",
-    "SegmenterStrategy",
-    "SemanticVad",
-    "ServerVad",
-    "Session",
-    "SessionCreated",
-    "SessionInfo",
-    "SessionUpdated",
-    "StatusDetails",
-    "SteeringHandling",
-    "SttTuning",
-    "TextDelta",
-    "TextDone",
-    "TextGeneration",
-    "TokenDetails",
-    "Tool",
-    "ToolChoice",
-    "ToolMode",
-    "TranscriptDelta",
-    "TranscriptDone",
-    "TruncateItem",
-    "TtsTuning",
-    "TurnDetection",
-    "TurnSuggested",
-    "TurnSuggestionRevoked",
-    "UnknownItem",
-    "UnknownPart",
-    "UpdateSession",
-    "Usage",
-    "UserTranscriptCompleted",
-    "UserTranscriptFailed",
-    "UserTranscriptUpdated",
-    "UserTurnMode",
-    "VoiceLabel",
-    "WebSearchTool",
-]
-
-# Each needs those before it only, so that the first that has a name is the least to load.
+# Each module imports modules before it only, so that the first that defines a name loads least.
 _PARTS = (
     "base",
     "formats",
@@ -314,16 +42,21 @@ _PARTS = (
 )
 
 
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        for part in _PARTS:
+def _names() -> list[str]:
+    return [name for part in _PARTS for name in import_module(f"{__name__}.{part}").__all__]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name == "__all__":
+            return _names()
+        for part in () if name.startswith("_") else _PARTS:
             module = import_module(f"{__name__}.{part}")
             if name in module.__all__:
-                value: object = getattr(module, name)
-                globals()[name] = value
+                globals()[name] = value = getattr(module, name)
                 return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_names()})

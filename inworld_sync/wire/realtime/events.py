@@ -15,13 +15,14 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from inworld_sync.errors import RemoteProtocolError
-from inworld_sync.models import realtime as models
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.realtime import (
     AudioDelta,
     RealtimeEvent,
     SessionCreated,
     SessionUpdated,
+    events,
+    response_events,
 )
 from inworld_sync.wire.codec import Json, JsonObject, load_object, object_in
 from inworld_sync.wire.realtime.codec import CODEC
@@ -54,7 +55,8 @@ RealtimeMessage: TypeAlias = RealtimeEvent | SessionFault | UnknownEvent
 
 _KINDS: dict[str, type[RealtimeEvent]] = {
     kind.type: kind
-    for kind in (getattr(models, name) for name in models.__all__)
+    for module in (events, response_events)
+    for kind in (getattr(module, name) for name in module.__all__)
     if isinstance(kind, type) and issubclass(kind, RealtimeEvent) and kind is not RealtimeEvent
 }
 
