@@ -6,7 +6,7 @@ import pytest
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.events import read
-from inworld_sync.wire.realtime.tool_calls import FunctionCalls
+from inworld_sync.wire.realtime.tool_calls import FunctionCalls, PendingCalls
 
 OSLO = '{"city":"Oslo"}'
 
@@ -173,3 +173,60 @@ def test_another_response_ends():
     )
 
     assert [0, 0, 1] == counts
+
+
+# Which outputs are not sent yet.
+
+
+def call(call_id):
+    return rt.FunctionCall(id=f"item_{call_id}", call_id=call_id, name="f")
+
+
+def test_a_response_follows_once_all_outputs_are_sent():
+    """It is due with the last output or the end of the calling response, whichever is later."""
+    pending = PendingCalls()
+    for call_id in ("c1", "c2"):
+        assert pending.add(call(call_id), "r1", is_ours=True)
+
+    assert (True, True, False) == (bool(pending), "c1" in pending, "c3" in pending)
+    assert pending.resolve("c1", "o1") is None
+    assert pending.end_response("r1", completed=True) is None
+    batch = pending.resolve("c2", "o2")
+    assert batch is not None
+    assert ({"o1", "o2"}, True) == (batch.outputs, batch.is_ours)
+    assert (False, None) == (bool(pending), pending.batch_of("r1"))
+
+
+def test_a_call_is_pending_once():
+    """A call that the service repeats, or whose output is sent, is not a new one."""
+    pending = PendingCalls()
+
+    assert pending.add(call("c1"), "r1", is_ours=False)
+    assert not pending.add(call("c1"), "r1", is_ours=True)
+    assert pending.resolve("c1", "o1") is None
+    assert pending.resolve("c1", "o1") is None
+    assert not pending.add(call("c1"), "r1", is_ours=True)
+
+
+def test_nothing_follows_a_cancelled_response():
+    """After a response that was not completed none is due."""
+    pending = PendingCalls()
+    pending.add(call("c1"), "r1", is_ours=True)
+    pending.resolve("c1", "o1")
+
+    assert pending.end_response("r1", completed=False) is None
+
+
+def test_calls_over_a_lost_connection():
+    """What was called is answered all the same, and the next connection may use the ids again."""
+    pending = PendingCalls()
+    pending.add(call("c1"), "r1", is_ours=True)
+    pending.add(call("c2"), "r2", is_ours=True)
+    pending.resolve("c1", "o1")
+    [first] = pending.lose_connection()
+
+    assert {"o1"} == first.outputs
+    assert pending.add(call("c1"), "r1", is_ours=True)
+    second = pending.resolve("c2", "o2")
+    assert second is not None
+    assert {"o2"} == second.outputs
