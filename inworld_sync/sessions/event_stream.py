@@ -29,7 +29,7 @@ from inworld_sync.errors import (
     fresh,
 )
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
 
 __all__ = ["EventStream", "Monitor", "Subscription", "require_callable"]
@@ -42,9 +42,6 @@ _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Cont
 
 # Five minutes of 24 kHz PCM: more than any consumer should fall behind, little for a machine.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
-
-# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
-_LONGEST_WAIT_SECONDS = 1.0
 
 # An event without audio is small; this stands for its weight in memory.
 _EVENT_BYTES = 256
@@ -373,11 +370,11 @@ class EventStream(Generic[E]):
                 if mailbox.closed or self._ended is not None:
                     return False
                 if deadline is None:
-                    mailbox.ready.wait(_LONGEST_WAIT_SECONDS)
+                    mailbox.ready.wait(LONGEST_WAIT_SECONDS)
                 elif deadline.expired:
                     raise DeadlineExceeded(f"no event came within {timeout:g} s")
                 else:
-                    mailbox.ready.wait(deadline.at_most(_LONGEST_WAIT_SECONDS))
+                    mailbox.ready.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
         finally:
             mailbox.takers -= 1
         return True
