@@ -19,7 +19,7 @@ def main() -> None:
             raise
         sys.exit(
             f"inworld-sync: the command line needs the extra 'cli' ({missing} is missing): "
-            "pip install 'inworld-sync[cli]', or 'inworld-sync[local]' with the local server"
+            "pip install 'inworld-sync[cli]', or 'inworld-sync[local]' with the emulator"
         )
 
 

@@ -34,13 +34,13 @@ LOCAL_VARIABLE = "INWORLD_SYNC_LOCAL"
 
 class Inworld:
     """
-    A client for all services of Inworld, or for the local server that speaks like them.
+    A client for all services of Inworld, or for the emulator that speaks like them.
 
     Args:
         api_key: As the portal shows it; without any credential ``INWORLD_API_KEY`` is read.
         token: A JSON Web Token, or a callable that gives a fresh one.
         auth: Anything that gives a header.
-        local: True starts the local server in this process, on a free port of the loopback
+        local: True starts the emulator in this process, on a free port of the loopback
             interface, and talks to it; None looks whether ``INWORLD_SYNC_LOCAL`` is 1.
         options: All settings in one value; *settings* are changes to it.
         settings: As the attributes of :class:`~inworld_sync.Options`.
@@ -146,7 +146,7 @@ class Inworld:
             return self._voices
 
     def close(self) -> None:
-        """Close every connection that it opened, and the local server; may be called twice."""
+        """Close every connection that it opened, and the emulator; may be called twice."""
         with self._lock:
             self._closed = True
             emulator, self._emulator = self._emulator, None
@@ -183,7 +183,7 @@ class Inworld:
         except ModuleNotFoundError as error:
             missing = (error.name or "a module").partition(".")[0]
             raise ConfigError(
-                f"the local server needs the extra 'local' ({missing} is missing): "
+                f"the emulator needs the extra 'local' ({missing} is missing): "
                 "pip install 'inworld-sync[local]'"
             ) from error
         self._emulator = Emulator().start()
@@ -195,7 +195,7 @@ def _refuse_address_and_credential(why: str, given: Mapping[str, object]) -> Non
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise ConfigError(
-            f"{why} means the local server, which has an address and a key of its own: leave "
+            f"{why} means the emulator, which has an address and a key of its own: leave "
             f"{', '.join(names)} out, or pass local=False"
         )
 

@@ -27,7 +27,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({}, "INWORLD_API_KEY"),
     ({"api_key": ""}, "the API key is empty"),
     ({"api_key": "k", "token": "t"}, "expected one credential"),
-    ({"local": True, "api_key": "k"}, "local=True means the local server.*leave api_key out"),
+    ({"local": True, "api_key": "k"}, "local=True means the emulator.*leave api_key out"),
     ({"local": True, "base_url": "http://localhost:1"}, "leave base_url out"),
     ({"api_key": "k", "base_url": "ftp://x"}, "base_url must be like"),
     ({"api_key": "k", "connect_timeout": 0}, "connect_timeout must be above 0"),
@@ -46,7 +46,7 @@ def test_wrong(arguments: dict[str, object], words: str) -> None:
 
 
 def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """INWORLD_SYNC_LOCAL=1 chooses the local server, and an error about it names the variable."""
+    """INWORLD_SYNC_LOCAL=1 chooses the emulator, and an error about it names the variable."""
     monkeypatch.setenv("INWORLD_SYNC_LOCAL", "1")
     with Inworld() as iw:
         assert iw.options.base_url.startswith("http://127.0.0.1:")
@@ -58,7 +58,7 @@ def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_local_without_its_extra() -> None:
-    """Where the local server is not installed, the error says what to install."""
+    """Where the emulator is not installed, the error says what to install."""
     program = (
         "import sys; sys.modules['websockets'] = None\n"
         "from inworld_sync import ConfigError, Inworld\n"
@@ -70,7 +70,7 @@ def test_local_without_its_extra() -> None:
     )
 
     assert (
-        "the local server needs the extra 'local' (websockets is missing): "
+        "the emulator needs the extra 'local' (websockets is missing): "
         "pip install 'inworld-sync[local]'\n" == done.stdout
     )
 
@@ -224,7 +224,7 @@ connection = iw.tts.connect()
 context = connection.context()
 held = threading.Event()
 def hold():
-    with iw._lock, connection._line._changed:
+    with iw._lock, connection._changed:
         held.set()
         threading.Event().wait(1)
 threading.Thread(target=hold).start()
@@ -264,7 +264,7 @@ LEFT = {
         "import threading; s = iw.tts.stream(endless()); next(s); "
         "threading.Thread(target=list, args=(s,), daemon=True).start()"
     ),
-    "a local server": "local = Inworld(local=True); local.voices.list()",
+    "an emulator": "local = Inworld(local=True); local.voices.list()",
 }
 
 

@@ -1,30 +1,21 @@
 """Every example runs as it is printed."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from support.programs import run_all
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_runs(example, tmp_path):
-    """An example ends well and says something."""
-    done = subprocess.run(
-        [sys.executable, str(example)],
-        cwd=tmp_path,
-        env={**os.environ, "INWORLD_SYNC_LOCAL": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def test_all_run(tmp_path):
+    """Each example ends well and says something."""
+    programs = {path.stem: [str(path)] for path in EXAMPLES}
+    ended = run_all(programs, tmp_path, {**os.environ, "INWORLD_SYNC_LOCAL": "1"})
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-    assert "INTERNAL SERVER ERROR" not in done.stdout
+    assert {name: done.stderr for name, done in ended.items() if done.returncode != 0} == {}
+    assert [name for name, done in ended.items() if not done.stdout] == []
+    assert [name for name, done in ended.items() if "INTERNAL SERVER ERROR" in done.stdout] == []
 
 
 def test_page_names_each():

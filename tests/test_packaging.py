@@ -46,7 +46,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     checkout = tmp_path_factory.mktemp("checkout") / "source"
     shutil.copytree(ROOT, checkout, ignore=LEFTOVERS)
     out = tmp_path_factory.mktemp("dist")
-    run("-m", "build", "--outdir", str(out), str(checkout), cwd=out)
+    # Both compiled modules at once.
+    config = out / "build.cfg"
+    config.write_text("[build_ext]\nparallel = 2\n", encoding="utf-8")
+    arguments = ("-m", "build", "--outdir", str(out), str(checkout))
+    run(*arguments, cwd=out, DIST_EXTRA_CONFIG=str(config))
     [sdist], [wheel] = out.glob("*.tar.gz"), out.glob("*.whl")
     return sdist, wheel
 

@@ -2,14 +2,19 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support.programs import run_all
+
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+
+
+def failures(ended):
+    """What the programs wrote that did not end well."""
+    return {name: done.stderr for name, done in ended.items() if done.returncode != 0}
 
 
 def blocks(page, language):
@@ -18,25 +23,15 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-PYTHON_BLOCKS = [
-    pytest.param(code, id=f"{page}-{number}")
-    for page in PAGES
-    for number, code in enumerate(blocks(page, "python"), 1)
-]
-
-
-@pytest.mark.parametrize("code", PYTHON_BLOCKS)
-def test_python_blocks_run(code, tmp_path):
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_blocks_run(page, tmp_path):
     """Every Python block runs by itself, as a reader would paste it."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    programs = {
+        f"block {number}": ["-W", "error::ResourceWarning", "-c", code]
+        for number, code in enumerate(blocks(page, "python"), 1)
+    }
 
-    assert done.returncode == 0, done.stderr
+    assert {} == failures(run_all(programs, tmp_path))
 
 
 COMMANDS = [
@@ -47,18 +42,12 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_commands_run(arguments, tmp_path):
+def test_commands_run(tmp_path):
     """Every command of the README that needs no other program runs."""
-    done = subprocess.run(
-        [sys.executable, "-m", "inworld_sync", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    programs = {" ".join(words): ["-m", "inworld_sync", *words] for words in COMMANDS}
 
-    assert done.returncode == 0, done.stderr
+    assert programs
+    assert {} == failures(run_all(programs, tmp_path))
 
 
 def test_test_command_is_what_ci_runs():

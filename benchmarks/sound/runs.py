@@ -54,7 +54,7 @@ TEXT = (
 
 
 def stream() -> Outcome:
-    """Speech of the local server, streamed into a speaker and recorded."""
+    """Speech of the emulator, streamed into a speaker and recorded."""
     heard = []
     with Inworld(local=True) as iw, Speaker(RATE_HZ) as speaker, Recorder() as recorder:
         samples = 0

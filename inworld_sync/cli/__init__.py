@@ -42,7 +42,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="inworld-sync")
 def _cli() -> None:
-    """Speak and listen with Inworld, or with the local server that needs no account."""
+    """Speak and listen with Inworld, or with the emulator that needs no account."""
 
 
 def run(arguments: list[str] | None = None) -> None:

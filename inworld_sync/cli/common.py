@@ -29,7 +29,7 @@ def client_options(function: F) -> F:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--base-url", help="Another address than Inworld's."),
-        click.option("--local", is_flag=True, help="Use the local server; needs no account."),
+        click.option("--local", is_flag=True, help="Use the emulator; needs no account."),
     ):
         function = option(function)
     return function

@@ -1,4 +1,4 @@
-"""``inworld-sync emulator``: the local server for other programs."""
+"""``inworld-sync emulator``: the emulator for other programs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def command(
     allow_remote: bool,
     as_json: bool,
 ) -> None:
-    """Run the local server until it is interrupted."""
+    """Run the emulator until it is interrupted."""
     # Loaded here, so that --help stays quick.
     from inworld_sync.emulator import ChatReplies, Emulator
 

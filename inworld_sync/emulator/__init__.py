@@ -1,5 +1,5 @@
 """
-A local server that speaks the wire of the three services, with real speech.
+An emulator that speaks the wire of the three services, with real speech.
 
 Nothing heavy is imported before a name is used; the engines load when they first speak or listen.
 """

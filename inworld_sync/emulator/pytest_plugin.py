@@ -1,5 +1,5 @@
 """
-A pytest plugin: the fixture ``inworld_local`` is a started local server.
+A pytest plugin: the fixture ``inworld_local`` is a started emulator.
 
 Installed with the package, so it imports nothing but pytest until the fixture is used.
 """
@@ -19,7 +19,7 @@ __all__ = ["inworld_local"]
 
 @pytest.fixture(scope="session")
 def inworld_local() -> Iterator[Emulator]:
-    """Give a local server with real speech, shared by the whole test session."""
+    """Give an emulator with real speech, shared by the whole test session."""
     try:
         from inworld_sync.emulator.server import Emulator
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What the local server imitates, and how: one frozen value per server."""
+"""What the emulator imitates, and how: one frozen value per server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Settings"]
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    Limits and quirks of the local server; the defaults are those of the service where known.
+    Limits and quirks of the emulator; the defaults are those of the service where known.
 
     Times are in seconds unless the name says milliseconds.
 

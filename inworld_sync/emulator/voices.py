@@ -1,5 +1,5 @@
 """
-The voices of the local server.
+The voices of the emulator.
 
 The names that the service's documentation uses exist here too, so that its samples run as they
 are; they do not sound like the service's voices, only different from each other.

@@ -1,13 +1,15 @@
 """
-An utterance that plays by itself until it is heard, or interrupted.
+An utterance that plays in the background until it was heard or interrupted.
 
-Threads: ``inworld-playback`` moves audio from the stream to the speaker; ``inworld-words``, where
-somebody wants words or phonemes, tells them as they are heard. So a slow handler holds up no sound.
+Threads: ``inworld-playback`` copies audio from the stream to the speaker. If there is a handler for
+words or phonemes, ``inworld-words`` calls it when they are heard, so that a slow handler does not
+delay the audio.
 
-Lock rule: ``_news`` guards a playback's cues and its end; it is held while waiting on it and never
-while the stream, the speaker or a handler is called. ``_turn``, one for all, guards the lines of
-playbacks that share a speaker. An interruption holds it while it clears the speaker, so that the
-next playback cannot begin meanwhile; otherwise it is never held together with another lock.
+Lock rule: ``_changed`` guards the cues and the end of a playback; it is held while waiting on it,
+and never while the stream, the speaker or a handler is called. ``_queues_changed``, one for all,
+guards the queues of playbacks that share a speaker. An interruption holds it while it clears the
+speaker, so that the next playback cannot begin meanwhile; otherwise it is never held together with
+another lock.
 """
 
 from __future__ import annotations
@@ -30,18 +32,18 @@ __all__ = ["Playback"]
 
 _logger = logging.getLogger("inworld_sync")
 
-# How long an interruption waits for the threads, whose waits it has just cut short.
+# How long an interruption waits for the threads, whose waits it has just ended.
 _JOIN_SECONDS: Final = 5.0
 
-# Between two looks at the speaker. A speaker that stands still, in a pause or for want of sound,
-# is looked at again and again; one that plays has passed the start of a word a moment after it.
-_LEAST_LOOK_SECONDS: Final = 0.002
-_MOST_LOOK_SECONDS: Final = 0.25
-_MOMENT_SECONDS: Final = 0.0005
+# How long to wait between two readings of the position of the speaker, which does not change in a
+# pause or an underrun. A little after the start of a word the position has passed it for certain.
+_MIN_WAIT_SECONDS: Final = 0.002
+_MAX_WAIT_SECONDS: Final = 0.25
+_AFTER_START_SECONDS: Final = 0.0005
 
-_turn = threading.Condition()
-# By the speaker's id, which is its own as long as a playback in the line refers to it.
-_lines: dict[int, deque[Playback]] = {}
+_queues_changed = threading.Condition()
+# By the id of the speaker, which no other object has while a playback in the queue refers to it.
+_queues: dict[int, deque[Playback]] = {}
 
 
 _T = TypeVar("_T")
@@ -57,9 +59,9 @@ class _Stream(Protocol):
 
 class Playback:
     """
-    Speech on its way through a speaker. Made by ``iw.tts.speak()``.
+    Speech that is played through a speaker. Made by ``iw.tts.speak()``.
 
-    Playbacks that share a speaker sound one after another, in the order in which they were made.
+    Playbacks that share a speaker play one after another, in the order in which they were made.
 
     Thread safety: every method may be called from any thread, and from the handlers.
     """
@@ -79,9 +81,9 @@ class Playback:
         Args:
             stream: The utterance; closed at the end.
             speaker: Of the same sample rate.
-            on_word: Called on a thread of its own with each word when its first sample is heard,
+            on_word: Called on a separate thread with each word when its first sample is heard,
                 in order.
-            on_phoneme: The same for each sound of a word, with the mouth's shape for it.
+            on_phoneme: The same for each phoneme, with its viseme.
             closes_speaker: The speaker was opened for this utterance and is closed after it.
         """
         self._stream = stream
@@ -97,13 +99,13 @@ class Playback:
         self._final_samples: int | None = None
         self._interrupted = False
         self._error: BaseException | None = None
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._finished = threading.Event()
         self._threads = [self._thread("inworld-playback", self._play)]
         if self._handlers:
-            self._threads.append(self._thread("inworld-words", self._tell))
-        with _turn:
-            _lines.setdefault(id(speaker), deque()).append(self)
+            self._threads.append(self._thread("inworld-words", self._emit_cues))
+        with _queues_changed:
+            _queues.setdefault(id(speaker), deque()).append(self)
         for thread in self._threads:
             thread.start()
 
@@ -112,13 +114,13 @@ class Playback:
 
     @property
     def done(self) -> bool:
-        """Whether it was heard to the end, interrupted, or failed, and all was told of it."""
+        """Whether it was heard to the end, interrupted, or failed, and all handlers have run."""
         return self._finished.is_set()
 
     @property
     def heard_ms(self) -> float:
         """
-        How much of it was heard so far, by the device's count of samples.
+        How much of it was heard so far, as the speaker counts its samples.
 
         Final when it is done. Time scaling and pauses do not change the count.
         """
@@ -131,34 +133,34 @@ class Playback:
 
     @property
     def handler_errors(self) -> int:
-        """How often a handler raised; the first time is logged."""
+        """How many times a handler raised an exception; the first one is logged."""
         return self._handler_errors
 
     @property
     def heard_words(self) -> tuple[WordTime, ...]:
-        """The words that were begun to be heard, in order."""
+        """The words whose first sample was heard, in order."""
         heard_ms = self.heard_ms
-        with self._news:
+        with self._changed:
             return self._words.before(heard_ms)
 
     def word_at(self, position_ms: float | None = None) -> WordTime | None:
         """
-        Give the word that sounds now, for a loop that asks many times a second.
+        Return the word being played now, for a loop that asks many times a second.
 
         Args:
-            position_ms: Another moment of the utterance; None means :attr:`heard_ms`.
+            position_ms: Another position in the utterance; None means :attr:`heard_ms`.
 
         Returns:
-            None between two words, and before and after all.
+            The word; None between two words, before the first and after the last.
         """
         position_ms = self.heard_ms if position_ms is None else position_ms
-        with self._news:
+        with self._changed:
             return self._words.at(position_ms)
 
     def phoneme_at(self, position_ms: float | None = None) -> Phoneme | None:
-        """Give the sound that sounds now, with the mouth's shape; see :meth:`word_at`."""
+        """Return the phoneme being played now, with its viseme; see :meth:`word_at`."""
         position_ms = self.heard_ms if position_ms is None else position_ms
-        with self._news:
+        with self._changed:
             return self._phonemes.at(position_ms)
 
     def wait(self, timeout: float | None = None) -> None:
@@ -166,7 +168,7 @@ class Playback:
         Wait until it was heard to the end or interrupted.
 
         Raises:
-            DeadlineExceeded: It is not over after *timeout* seconds; it plays on.
+            DeadlineExceeded: It still plays after *timeout* seconds; it continues.
             InworldError: It failed.
         """
         deadline = Deadline(timeout, "the playback")
@@ -177,17 +179,17 @@ class Playback:
 
     def interrupt(self) -> float:
         """
-        Stop at once: at the service, on the way, and in the speaker.
+        Stop at once: the synthesis, the transfer and the speaker.
 
         Returns:
-            How many milliseconds are heard; final.
+            How many milliseconds were heard; final.
         """
-        with _turn:
+        with _queues_changed:
             self._interrupted = True
-            # It frees a thread that waits for the speaker. Without the turn nothing is in it.
-            if self._has_turn():
+            # It ends a write that waits for the speaker. A later playback has written nothing yet.
+            if self._is_first():
                 self._speaker.clear()
-            _turn.notify_all()
+            _queues_changed.notify_all()
         self._stream.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -198,24 +200,24 @@ class Playback:
 
     def _play(self) -> None:
         try:
-            self._move()
+            self._copy()
         except (DeviceError, ClosedError) as error:
             if not self._interrupted:
                 self._error = error
         except InworldError as error:
             self._error = error
         except BaseException as error:
-            # What the user's text raises is for wait(), an exit of the program included.
+            # wait() raises an exception of the user's text, also SystemExit.
             _logger.exception("playback failed")
             self._error = error
         finally:
             self._end()
 
-    def _move(self) -> None:
+    def _copy(self) -> None:
         chunks = iter(self._stream)
-        # Taken before the turn comes, so that the sound is there when it does.
+        # Synthesis begins before it is first in the queue, so that it can then play at once.
         chunk = next(chunks, None)
-        if not self._wait_for_turn():
+        if not self._wait_until_first():
             return
         self._speaker.drain()
         self._start_samples = self._speaker.heard_samples
@@ -226,22 +228,22 @@ class Playback:
                     self._speaker.write(chunk.pcm)
                 chunk = next(chunks, None)
         finally:
-            # Also when the stream failed: what came of it is heard.
+            # Also if the stream failed: the audio that was received is heard.
             if not self._interrupted:
                 self._speaker.drain()
 
     def _add_cues(self, chunk: AudioChunk) -> None:
-        with self._news:
+        with self._changed:
             self._words.add(chunk.words)
             self._phonemes.add(chunk.phonemes)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _end(self) -> None:
         final_samples = 0
         try:
             self._stream.close()
             if self._start_samples is not None:
-                # An interruption drops here what was written after it dropped the rest.
+                # Drops the audio that was written after the interruption had cleared the speaker.
                 heard = self._speaker.clear() if self._interrupted else self._speaker.heard_samples
                 final_samples = heard - self._start_samples
             if self._closes_speaker:
@@ -249,33 +251,33 @@ class Playback:
         except (InworldError, OSError) as error:
             self._error = self._error or error
         finally:
-            self._leave_line()
-            with self._news:
+            self._leave_queue()
+            with self._changed:
                 self._final_samples = final_samples
-                self._news.notify_all()
+                self._changed.notify_all()
             if not self._handlers:
                 self._finished.set()
 
-    # ---- the line ----------------------------------------------------------------------------
+    # ---- the queue ---------------------------------------------------------------------------
 
-    def _has_turn(self) -> bool:
-        line = _lines.get(id(self._speaker))
-        return line is not None and line[0] is self
+    def _is_first(self) -> bool:
+        queue = _queues.get(id(self._speaker))
+        return queue is not None and queue[0] is self
 
-    def _wait_for_turn(self) -> bool:
-        """Wait until all playbacks before this one are over; False when interrupted."""
-        with _turn:
-            while not (self._interrupted or self._has_turn()):
-                _turn.wait(_LONGEST_WAIT_SECONDS)
+    def _wait_until_first(self) -> bool:
+        """Wait until all playbacks before this one have ended; False if interrupted."""
+        with _queues_changed:
+            while not (self._interrupted or self._is_first()):
+                _queues_changed.wait(_LONGEST_WAIT_SECONDS)
             return not self._interrupted
 
-    def _leave_line(self) -> None:
-        with _turn:
-            line = _lines[id(self._speaker)]
-            line.remove(self)
-            if not line:
-                del _lines[id(self._speaker)]
-            _turn.notify_all()
+    def _leave_queue(self) -> None:
+        with _queues_changed:
+            queue = _queues[id(self._speaker)]
+            queue.remove(self)
+            if not queue:
+                del _queues[id(self._speaker)]
+            _queues_changed.notify_all()
 
     # ---- words -------------------------------------------------------------------------------
 
@@ -283,21 +285,21 @@ class Playback:
         context = contextvars.copy_context()
         return threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
 
-    def _tell(self) -> None:
+    def _emit_cues(self) -> None:
         try:
-            over = False
-            while not over:
-                # In this order: what is heard at the end is told before this ends.
-                over = self._final_samples is not None
+            is_over = False
+            while not is_over:
+                # In this order, so that the cues at the end are emitted before this ends.
+                is_over = self._final_samples is not None
                 heard_ms = self.heard_ms
-                self._tell_until(heard_ms)
-                if not over:
+                self._emit_until(heard_ms)
+                if not is_over:
                     self._wait_for_cue(heard_ms)
         finally:
             self._finished.set()
 
-    def _tell_until(self, heard_ms: float) -> None:
-        with self._news:
+    def _emit_until(self, heard_ms: float) -> None:
+        with self._changed:
             words = tuple(self._words.reach(heard_ms))
             phonemes = tuple(self._phonemes.reach(heard_ms))
         for word in words:
@@ -311,7 +313,7 @@ class Playback:
         try:
             handler(value)
         except BaseException:
-            # On a thread of ours, whatever ends the handler must not end the words.
+            # On this thread no exception of a handler may prevent further words.
             self._handler_errors += 1
             if self._handler_errors == 1:
                 _logger.exception(
@@ -319,12 +321,12 @@ class Playback:
                 )
 
     def _wait_for_cue(self, heard_ms: float) -> None:
-        with self._news:
+        with self._changed:
             if self._final_samples is not None:
                 return
             starts = [cues.next_start_ms() for cues in (self._words, self._phonemes)]
             missing_ms = min(
                 (start - heard_ms for start in starts if start is not None), default=1e9
             )
-            seconds = max(missing_ms / 1000.0 + _MOMENT_SECONDS, _LEAST_LOOK_SECONDS)
-            self._news.wait(min(seconds, _MOST_LOOK_SECONDS))
+            seconds = max(missing_ms / 1000.0 + _AFTER_START_SECONDS, _MIN_WAIT_SECONDS)
+            self._changed.wait(min(seconds, _MAX_WAIT_SECONDS))

@@ -140,7 +140,7 @@ def read_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
-    """The local server says where it is and runs until it is told to end."""
+    """The emulator says where it is and runs until it is told to end."""
     process = start("emulator", "--api-key", "a2V5OnNlY3JldA==", "--json")
     facts = read_object(process)
     with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
@@ -237,7 +237,7 @@ def test_without_its_extra(missing: str) -> None:
 
 
 def test_help_is_quick() -> None:
-    """Help loads neither the local server nor numpy."""
+    """Help loads neither the emulator nor numpy."""
     program = (
         "import sys; from inworld_sync.cli import run\n"
         "try: run(['--help'])\n"

@@ -102,12 +102,12 @@ def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suff
 
 def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     """Live, turns are printed as they come, as lines of text or of JSON."""
-    path = wav(tmp_path / "a.wav", spoken_turns(1, 1)[0])
+    path = wav(tmp_path / "a.wav", spoken_turns(1, 1, pause_ms=300)[0])
 
     assert b"w1\nw2\n" == transcribe("--live", path).out
     rows = [json.loads(line) for line in transcribe("--live", "--json", path).out.splitlines()]
     assert ["w1", "w2"] == [row["text"] for row in rows]
-    assert transcribe("--live", "--srt", path).out.startswith(b"1\n00:00:00,500")
+    assert transcribe("--live", "--srt", path).out.startswith(b"1\n00:00:00,300")
 
 
 @pytest.fixture

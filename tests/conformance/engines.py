@@ -1,5 +1,5 @@
 """
-One of the smaller speech engines through a local server.
+One of the smaller speech engines through an emulator.
 
 Runs in an environment without the default engine; ``run_engines.py`` makes one. Argument: the
 class of the engine that must be chosen there.

@@ -2,7 +2,7 @@
 LiveKit's OpenAI Realtime plugin, unmodified, against a server.
 
 Runs in an environment of its own that has ``livekit-plugins-openai``; ``run_realtime.py`` makes one
-and starts a local server. Arguments: base URL, key, and a file with a spoken question as 16-bit
+and starts an emulator. Arguments: base URL, key, and a file with a spoken question as 16-bit
 mono PCM at 24 kHz.
 """
 

@@ -2,7 +2,7 @@
 LiveKit's Inworld STT plugin, unmodified, against a server.
 
 Runs in an environment of its own that has ``livekit-plugins-inworld``; ``run_livekit.py`` makes
-one and starts a local server. Arguments: base URL, WebSocket URL (not used), key, and a WAV file
+one and starts an emulator. Arguments: base URL, WebSocket URL (not used), key, and a WAV file
 of 16 kHz mono that says ``TEXT``.
 """
 

@@ -2,7 +2,7 @@
 LiveKit's Inworld TTS plugin, unmodified, against a server.
 
 Runs in an environment of its own that has ``livekit-plugins-inworld``; ``run_livekit.py`` makes
-one and starts a local server. Arguments: base URL, WebSocket URL, key.
+one and starts an emulator. Arguments: base URL, WebSocket URL, key.
 """
 
 from __future__ import annotations

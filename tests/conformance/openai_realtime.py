@@ -2,7 +2,7 @@
 OpenAI's own synchronous Realtime client, unmodified, against a server.
 
 Runs in an environment of its own that has ``openai[realtime]``; ``run_realtime.py`` makes one and
-starts a local server. Arguments: base URL, key, and a file with a spoken question as 16-bit mono
+starts an emulator. Arguments: base URL, key, and a file with a spoken question as 16-bit mono
 PCM at 24 kHz.
 """
 

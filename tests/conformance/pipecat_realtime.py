@@ -2,7 +2,7 @@
 Pipecat's Inworld Realtime service, unmodified, against a server.
 
 Runs in an environment of its own that has ``pipecat-ai``; ``run_realtime.py`` makes one and starts
-a local server. Arguments: WebSocket URL, key, and a file with a spoken question as 16-bit mono PCM
+an emulator. Arguments: WebSocket URL, key, and a file with a spoken question as 16-bit mono PCM
 at 24 kHz.
 """
 

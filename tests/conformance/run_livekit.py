@@ -1,5 +1,5 @@
 """
-Run LiveKit's Inworld plugins against a local server: ``python tests/conformance/run_livekit.py``.
+Run LiveKit's Inworld plugins against an emulator: ``python tests/conformance/run_livekit.py``.
 
 Makes a virtual environment of its own in a temporary folder (or keeps one, with ``--venv``) and
 installs the newest ``livekit-plugins-inworld`` there. Needs an index to install from.

@@ -1,4 +1,4 @@
-"""The package's own client and the local server: two readings of the same protocol."""
+"""The package's own client and the emulator: two readings of the same protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
 
-from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer
 
 PATIENCE_SECONDS = 30.0
@@ -172,7 +172,7 @@ def test_quirks(quirk: dict[str, bool]) -> None:
 
 
 def test_every_quirk_is_tried() -> None:
-    """The table above has each switch of the local server that a client can notice."""
+    """The table above has each switch of the emulator that a client can notice."""
     switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
 
     # Without details there is no code to be told by.

@@ -1,4 +1,4 @@
-"""The whole way of a tool call: our client, the local server, and the official MCP server."""
+"""The whole way of a tool call: our client, the emulator, and the official MCP server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def session(url: str, require_approval: str) -> Session:
 
 
 def await_tools(rt: RealtimeSession) -> None:
-    """Wait until the local server has asked the tool server what it can do."""
+    """Wait until the emulator has asked the tool server what it can do."""
     kinds = (McpListCompleted, McpListFailed)
     assert isinstance(
         next(e for e in rt.events(PATIENCE_SECONDS) if isinstance(e, kinds)), kinds[0]

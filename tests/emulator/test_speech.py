@@ -71,7 +71,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
 # (text, the least and the most seconds that a person would take)
 DURATIONS = [
     ("Yes.", 0.3, 1.8),
-    ("Hello and welcome to the local server.", 1.8, 3.8),
+    ("Hello and welcome to the emulator.", 1.8, 3.8),
     ("The quick brown fox jumps over the lazy dog. She sells sea shells by the sea shore.", 4, 8),
 ]
 

@@ -21,7 +21,7 @@ from inworld_sync import (
     SttUsage,
     Transcription,
 )
-from inworld_sync.sessions.stt import delivery
+from inworld_sync.sessions.stt import audio_buffer, completion, delivery
 
 from support.scripted_stt import stt_server
 from support.spoken_words import spoken_turns
@@ -51,8 +51,14 @@ ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    """Attempts follow each other quickly; how long they really wait is tested elsewhere."""
+    """
+    Attempts follow each other quickly, and a final after the usage is not waited for long.
+
+    How long they really wait is tested elsewhere.
+    """
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "LONGEST_WAIT_SECONDS", 0.1)
 
 
 def struck(moment, nth, end):
@@ -150,6 +156,8 @@ def test_turns_without_silence(moment, nth, error_ms):
 def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
     """Of a turn that is longer than what is kept whole words come, and it is said what is lost."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
+    # Of audio of 7 s the last half second is held back, not the last two.
+    monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
     with stt_server(struck("partial", 18, "hang_up")) as (iw, _):
         transcript, events = transcribe(iw, pcm)
@@ -216,12 +224,12 @@ def test_push_to_talk():
 
 
 def test_stall():
-    """A service that stops for five seconds is waited for, on the same connection."""
+    """A service that stops for a second is waited for, on the same connection."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
         if name == "chunk" and connection.counts[name] == 8:
-            assert not connection.peer.released.wait(5)
+            assert not connection.peer.released.wait(1)
 
     with stt_server(hook) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
@@ -236,7 +244,7 @@ def test_slow_reader():
 
     def hook(connection, name):
         if name == "chunk":
-            assert not connection.peer.released.wait(0.02)
+            assert not connection.peer.released.wait(0.005)
 
     with stt_server(hook, receive_buffer_bytes=4096, max_queued_bytes=8192) as (iw, server):
         transcript, _ = transcribe(iw, pcm, max_waiting_bytes=64_000)

@@ -1,4 +1,4 @@
-"""Every fault that the local server knows, at every message of an STT stream."""
+"""Every fault that the emulator knows, at every message of an STT stream."""
 
 from __future__ import annotations
 

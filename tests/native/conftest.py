@@ -1,1 +1,14 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.drivers import compile_core
 from support.levels import level as level
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The object files of the C core, for drivers."""
+    return compile_core(tmp_path_factory.mktemp("core"))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from support.drivers import build, run
+from support.drivers import build, compile_core, run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the driver uses POSIX threads")
-def test_nothing_is_lost_uncounted(tmp_path: Path) -> None:
+def test_nothing_is_lost_uncounted(tmp_path: Path, core: list[Path]) -> None:
     """Each sample is given once or counted, and each of 500 clears is final."""
-    said = run(build(tmp_path, "device_threads"), 500, 1)
+    said = run(build(tmp_path, "device_threads", core), 500, 1)
 
     assert "speaker: 500 clears" in said
     assert " 0 dropped" not in said
@@ -23,6 +23,7 @@ def test_nothing_is_lost_uncounted(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="sanitizers come with every gcc on Linux only")
 def test_threads_do_not_race(tmp_path: Path) -> None:
     """ThreadSanitizer sees 500 clears beside a device and two askers, and reports nothing."""
-    said = run(build(tmp_path, "device_threads", "-fsanitize=thread"), 500, 2)
+    core = compile_core(tmp_path, "-fsanitize=thread")
+    said = run(build(tmp_path, "device_threads", core, "-fsanitize=thread"), 500, 2)
 
     assert "speaker: 500 clears" in said

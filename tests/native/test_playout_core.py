@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.drivers import build, run
+from support.drivers import build, compile_core, run
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="the drivers use POSIX threads and the options of gcc"
@@ -17,9 +17,9 @@ linux = pytest.mark.skipif(
 )
 
 
-def test_decisions(tmp_path: Path) -> None:
+def test_decisions(tmp_path: Path, core: list[Path]) -> None:
     """In every situation the playout decides as its rules say."""
-    program = build(tmp_path, "playout_decide")
+    program = build(tmp_path, "playout_decide", core)
 
     assert run(program).endswith(" 0 failed\n")
 
@@ -30,21 +30,21 @@ THREADS = [(1, 0, 480), (2, 1, 480), (3, 0, 20), (4, 1, 4000)]
 
 
 @pytest.fixture(scope="module")
-def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def threads(tmp_path_factory: pytest.TempPathFactory, core: list[Path]) -> Path:
     """The driver of three threads."""
-    return build(tmp_path_factory.mktemp("threads"), "playout_threads")
+    return build(tmp_path_factory.mktemp("threads"), "playout_threads", core)
 
 
 @pytest.mark.parametrize(("seed", "scaling", "frames"), THREADS)
 def test_clears_tell_what_was_heard(threads: Path, seed: int, scaling: int, frames: int) -> None:
-    """Of 500 clears beside a reading and a pushing thread each reports exactly what was heard."""
-    assert "failures 0" in run(threads, 500, seed, scaling, frames)
+    """Of 150 clears beside a reading and a pushing thread each reports exactly what was heard."""
+    assert "failures 0" in run(threads, 150, seed, scaling, frames)
 
 
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
-def test_any_calls_keep_the_rules(tmp_path: Path, driver: str) -> None:
+def test_any_calls_keep_the_rules(tmp_path: Path, core: list[Path], driver: str) -> None:
     """After any of 100,000 arbitrary calls figures, results and output are what they may be."""
-    program = build(tmp_path, driver)
+    program = build(tmp_path, driver, core)
 
     assert run(program, 1, 200, 500) == "200 runs of 500 calls\n"
 
@@ -53,7 +53,8 @@ def test_any_calls_keep_the_rules(tmp_path: Path, driver: str) -> None:
 @linux
 def test_threads_do_not_race(tmp_path: Path) -> None:
     """ThreadSanitizer sees 500 clears by three threads and reports nothing."""
-    program = build(tmp_path, "playout_threads", "-fsanitize=thread")
+    core = compile_core(tmp_path, "-fsanitize=thread")
+    program = build(tmp_path, "playout_threads", core, "-fsanitize=thread")
 
     assert "failures 0" in run(program, 500, 5, 1, 480)
 
@@ -64,6 +65,6 @@ def test_threads_do_not_race(tmp_path: Path) -> None:
 def test_any_calls_are_safe(tmp_path: Path, driver: str) -> None:
     """AddressSanitizer and UBSan see 150,000 arbitrary calls and report nothing."""
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    program = build(tmp_path, driver, *sanitize)
+    program = build(tmp_path, driver, compile_core(tmp_path, *sanitize), *sanitize)
 
     assert run(program, 1, 300, 500) == "300 runs of 500 calls\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,25 @@ def strict(compiler: list[str], path: Path, *arguments: str) -> str:
     return process.stderr if process.returncode else ""
 
 
+# What the compiler said of a file, and the object file.
+Compiled = Callable[[Path, str], tuple[str, Path]]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """Compile a file strictly, once for all tests."""
+    place = tmp_path_factory.mktemp("objects")
+
+    @functools.cache
+    def compiled(path: Path, compiler: str) -> tuple[str, Path]:
+        target = place / f"{path.parent.name}_{path.name}_{Path(compiler).name}.o"
+        # Nobody calls the inline functions of a header that is compiled alone.
+        words = ["-Wno-unused-function"] if path.suffix == ".h" else []
+        return strict([compiler], path, *words, "-c", "-o", str(target)), target
+
+    return compiled
+
+
 def symbols(*arguments: str) -> set[str]:
     lines = subprocess.run(
         ["nm", *arguments], capture_output=True, text=True, check=True, timeout=60
@@ -65,21 +86,19 @@ def test_there_is_a_compiler() -> None:
 @posix
 @pytest.mark.parametrize("compiler", compilers(), ids=lambda words: Path(words[0]).name)
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
-def test_no_warning(path: Path, compiler: list[str], tmp_path: Path) -> None:
+def test_no_warning(path: Path, compiler: list[str], compiled: Compiled) -> None:
     """Each source, and each header alone, compiles without a warning."""
-    # Nobody calls the inline functions of a header that is compiled alone.
-    words = ["-Wno-unused-function"] if path.suffix == ".h" else []
-    assert strict(compiler, path, *words, "-c", "-o", str(tmp_path / "a.o")) == ""
+    assert compiled(path, compiler[0])[0] == ""
 
 
 @elf
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_global_names_have_our_prefix(path: Path, tmp_path: Path) -> None:
+def test_global_names_have_our_prefix(path: Path, compiled: Compiled) -> None:
     """A name that is visible outside its file begins with iw_ or iwp_."""
-    strict(compilers()[0], path, "-c", "-o", str(tmp_path / "a.o"))
+    _, code = compiled(path, compilers()[0][0])
     foreign = {
         name
-        for name in symbols("--defined-only", "--extern-only", str(tmp_path / "a.o"))
+        for name in symbols("--defined-only", "--extern-only", str(code))
         if not re.match(r"iwp?_[a-z0-9_]+$", name)
     }
 

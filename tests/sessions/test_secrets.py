@@ -84,7 +84,7 @@ def whole_session(iw: Inworld, witness: Witness) -> None:
         witness.shown += [repr(o) for o in (iw, iw.options, iw.tts, connection, context)]
         context.close()
         witness.shown += [repr(event) for event in context]
-        witness.shown += [repr(connection.stats), repr(connection), repr(connection._line._link)]
+        witness.shown += [repr(connection.stats), repr(connection), repr(connection._link)]
     witness.shown.append(repr(connection.ended))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["build", "run"]
+__all__ = ["build", "compile_core", "run"]
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
@@ -18,16 +19,34 @@ HERE = ROOT / "tests" / "native"
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
-def build(place: Path, driver: str, *options: str) -> Path:
-    """Compile a driver of tests/native with the core."""
+def compile_core(place: Path, *options: str) -> list[Path]:
+    """Compile the core for drivers; give its object files."""
+    # Some files of different areas have the same name.
+    objects = [place / f"{path.parent.name}_{path.stem}.o" for path in CORE]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        tasks = [
+            pool.submit(_compile, *options, "-c", str(source), "-o", str(target))
+            for source, target in zip(CORE, objects, strict=True)
+        ]
+    for task in tasks:
+        task.result()
+    return objects
+
+
+def build(place: Path, driver: str, core: list[Path], *options: str) -> Path:
+    """Compile a driver of tests/native, and link it with the core."""
+    program = place / driver
+    source = str(HERE / f"{driver}.c")
+    _compile(*options, source, *map(str, core), "-lm", "-o", str(program))
+    return program
+
+
+def _compile(*arguments: str) -> None:
     compiler = shutil.which("gcc") or shutil.which("cc")
     assert compiler, "the drivers need a C compiler"
-    program = place / driver
-    command = [compiler, "-std=c11", "-O1", "-g", "-pthread", *options, "-I", str(CSRC)]
-    command += [str(HERE / f"{driver}.c"), *map(str, CORE), "-lm", "-o", str(program)]
+    command = [compiler, "-std=c11", "-O1", "-g", "-pthread", "-I", str(CSRC), *arguments]
     process = subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
-    return program
 
 
 def run(program: Path, *arguments: object) -> str:

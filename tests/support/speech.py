@@ -30,7 +30,7 @@ class Spoken:
 
 @functools.cache
 def say(text: str) -> Spoken:
-    """Speak *text* with the local server's voice; always the same bytes."""
+    """Speak *text* with the emulator's voice; always the same bytes."""
     engine = default_synthesizer()
     waves, words, done = [], [], 0
     for sentence in engine.speak(text, VOICES[0]):

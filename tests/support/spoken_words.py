@@ -204,7 +204,7 @@ class NumberedVad:
 
 
 class NumberedRecognizer:
-    """Reads the words out of a piece of sound, for a local server."""
+    """Reads the words out of a piece of sound, for an emulator."""
 
     languages = ("en",)
 

@@ -7,11 +7,24 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from inworld_sync.errors import ConfigError, ContextLimitError, LocalProtocolError
-from inworld_sync.models.events import UnknownEvent
-from inworld_sync.models.tts import ContextClosed, ContextConfig, ContextCreated, FlushCompleted
+from inworld_sync.errors import (
+    ConfigError,
+    ContextLimitError,
+    InvalidRequestError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServiceError,
+)
+from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.tts import (
+    ContextClosed,
+    ContextConfig,
+    ContextCreated,
+    FlushCompleted,
+    TtsUsage,
+)
 from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import Contexts, ContextState
+from inworld_sync.wire.contexts import ContextProgress, Contexts, ContextState
 
 CONFIG = ContextConfig()
 
@@ -88,7 +101,7 @@ def test_commands(state: ContextState | None, command: str, after: ContextState 
 def test_answers(state: ContextState | None, answer: str) -> None:
     """A context is gone with the service's last word about it, and with nothing else."""
     contexts = in_state(state)
-    gone = contexts.note(ANSWERS[answer])
+    gone = contexts.handle(ANSWERS[answer])
 
     assert (state is not NONE and answer in GOES_WITH) == gone
     assert (NONE if gone else state) is contexts.state("c")
@@ -112,7 +125,7 @@ def test_closing_contexts_count() -> None:
         contexts.create("c", CONFIG)
 
     assert (0, 1, 2) == (contexts.free, contexts.closing, len(contexts))
-    contexts.note(ContextClosed("a"))
+    contexts.handle(ContextClosed("a"))
     assert (1, 0, 1) == (contexts.free, contexts.closing, len(contexts))
 
 
@@ -158,5 +171,77 @@ def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
             living.update({name: False} if name in living else {})
         else:
             answer = ContextClosed(name) if step == "closed" else tts.ContextFault(name, 5, "")
-            assert (living.pop(name, None) is not None) == contexts.note(answer)
+            assert (living.pop(name, None) is not None) == contexts.handle(answer)
         assert len(living) == len(contexts) == 3 - contexts.free
+
+
+# The progress of one context.
+
+
+def test_usage_is_summed() -> None:
+    """Counts of the service are added up, and the latest model that it names is kept."""
+    progress = ContextProgress()
+    for usage in (TtsUsage(3, "m"), None, TtsUsage(4, ""), TtsUsage(5, "n")):
+        progress.handle_audio(10, usage)
+
+    assert TtsUsage(12, "n") == progress.usage
+    assert (40, True) == (progress.received_bytes, progress.was_answered)
+
+
+@pytest.mark.parametrize(
+    "message", [ContextCreated("c", {}), FlushCompleted("c"), ANSWERS["unknown"]]
+)
+def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
+    """Most messages are an answer of the service, and the context continues."""
+    progress = ContextProgress()
+
+    assert progress.handle(message, was_closing=True) is None
+    assert progress.was_answered
+
+
+def test_a_fault_is_no_answer() -> None:
+    """A fault ends the context with its error; the utterance may then be retried elsewhere."""
+    progress = ContextProgress()
+    ended = progress.handle(tts.ContextFault("c", 3, "text length"), was_closing=False)
+
+    assert ended is not None
+    assert ("server", "text length") == (ended.by, ended.reason)
+    assert isinstance(ended.error, InvalidRequestError)
+    assert not progress.was_answered
+
+
+def test_an_unreadable_message() -> None:
+    """A message that cannot be read ends the context with the reason."""
+    error = RemoteProtocolError("expected an array")
+    progress = ContextProgress()
+
+    assert StreamEnded("client", reason="unreadable message", error=error) == progress.handle(
+        tts.Unreadable("c", error), was_closing=False
+    )
+
+
+# (characters that were sent, bytes that were received, was closing, words of the error)
+CLOSES = [
+    (0, 0, True, None),
+    (5, 2, True, None),
+    (5, 0, True, "without audio for 5 characters"),
+    (5, 2, False, "before it was asked to"),
+    (0, 0, False, "before it was asked to"),
+]
+
+
+@pytest.mark.parametrize(("sent", "received", "was_closing", "words"), CLOSES)
+def test_closed(sent: int, received: int, was_closing: bool, words: str | None) -> None:
+    """A context ends well if it was asked to, and if its text was spoken."""
+    progress = ContextProgress()
+    progress.sent_characters = sent
+    progress.handle_audio(received, None)
+    ended = progress.handle(ContextClosed("c"), was_closing=was_closing)
+
+    assert ended is not None
+    if words is None:
+        assert StreamEnded("client", reason="closed") == ended
+    else:
+        assert isinstance(ended.error, ServiceError)
+        assert words in ended.error.message
+        assert ended.error.retryable

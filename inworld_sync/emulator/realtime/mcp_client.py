@@ -101,7 +101,7 @@ class McpClient:
     def _open(self) -> None:
         if self._is_open:
             return
-        client = {"name": "inworld-sync local server", "version": "1"}
+        client = {"name": "inworld-sync emulator", "version": "1"}
         hello = {"protocolVersion": _PROTOCOL, "capabilities": {}, "clientInfo": client}
         self._ask("initialize", hello)
         self._post({"jsonrpc": "2.0", "method": "notifications/initialized"})

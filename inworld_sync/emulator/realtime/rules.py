@@ -33,7 +33,7 @@ _SMALL_TALK = (
     (r"\bhow are you\b", "I am fine, thank you. How are you?"),
     (r"\bthank(s| you)\b", "You are welcome."),
     (r"\b(goodbye|bye|see you)\b", "Goodbye!"),
-    (r"\bwho are you|your name\b", "I am the local server, and I follow simple rules."),
+    (r"\bwho are you|your name\b", "I am the emulator, and I follow simple rules."),
 )
 _RECALL = re.compile(r"\bwhat did i (just )?(say|ask)|\bwhat did i tell you")
 _NAME_TOLD = re.compile(r"\bmy name is ([A-Za-z][\w'-]*)", re.IGNORECASE)

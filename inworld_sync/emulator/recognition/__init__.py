@@ -1,1 +1,1 @@
-"""Speech recognition of the local server: protocols, engines and the streaming listener."""
+"""Speech recognition of the emulator: protocols, engines and the streaming listener."""

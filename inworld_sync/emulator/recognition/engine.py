@@ -109,7 +109,7 @@ class SpeechEngine:
             understood = self._load().languages
         if language.replace("_", "-").partition("-")[0].lower() not in understood:
             raise ConfigError(
-                f"the local server's recogniser understands {', '.join(understood)} only, got "
+                f"the emulator's recogniser understands {', '.join(understood)} only, got "
                 f"language {language!r}: use one of these, or give the server another recogniser"
             )
 
@@ -218,7 +218,7 @@ def open_recognizer() -> Recognizer:
             recognizer = SphinxRecognizer()
         except ImportError:
             raise ConfigError(
-                "the local server's speech recognition is not installed: "
+                "the emulator's speech recognition is not installed: "
                 "pip install 'inworld-sync[local]'"
             ) from missing
         _log.warning("speech is recognised by PocketSphinx, far worse than Moonshine: %s", missing)

@@ -56,14 +56,14 @@ def find_weights() -> Path:
         if (folder / "encoder_model.ort").is_file():
             return folder
     raise ConfigError(
-        "the local server's speech recognition needs the weights in moonshine-voice 0.0.69 to "
+        "the emulator's speech recognition needs the weights in moonshine-voice 0.0.69 to "
         "0.1.0, and they are not installed: pip install 'inworld-sync[local]'"
     )
 
 
 class Moonshine:
     """
-    The recogniser of the local server: English, about 15 ms of CPU for a second of speech.
+    The recogniser of the emulator: English, about 15 ms of CPU for a second of speech.
 
     Args:
         folder: Where ``encoder_model.ort``, ``decoder_model_merged.ort`` and ``tokenizer.bin``

@@ -1,5 +1,5 @@
 """
-What a speech recogniser must offer to be used by the local server.
+What a speech recogniser must offer to be used by the emulator.
 
 All sound here is 16-bit little-endian mono PCM at 16 kHz in ``bytes``; none of it needs numpy.
 """

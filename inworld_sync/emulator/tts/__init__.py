@@ -1,4 +1,4 @@
-"""Text to speech of the local server: the WebSocket and its HTTP neighbours."""
+"""Text to speech of the emulator: the WebSocket and its HTTP neighbours."""
 
 from __future__ import annotations
 

@@ -1,14 +1,36 @@
-r"""A TTS connection of the user's own: one socket, up to five contexts."""
+r"""
+One connection to the TTS service with its contexts.
+
+Threads and locks: those of ``base.py``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from inworld_sync.models.events import StreamEnded
-from inworld_sync.models.tts import ContextConfig, context_config
-from inworld_sync.sessions.tts.context import TtsContext
-from inworld_sync.sessions.tts.line import TtsLine
-from inworld_sync.transport.websocket import LinkStats
+import attrs
+
+from inworld_sync.audio.split import Splitter
+from inworld_sync.errors import (
+    ClosedError,
+    ConnectionLost,
+    InworldError,
+    fresh,
+)
+from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.options import Options
+from inworld_sync.models.tts import ContextClosed, ContextConfig, context_config
+from inworld_sync.sessions.base import Connection
+from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.websocket import Link
+from inworld_sync.wire import tts
+from inworld_sync.wire.contexts import Contexts, ContextState
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -17,18 +39,70 @@ if TYPE_CHECKING:
 
 __all__ = ["TtsConnection"]
 
+# How often to look for changes that no message announces, such as silence of the service.
+_LOOK_AGAIN_SECONDS = 0.25
 
-class TtsConnection:
+
+class TtsConnection(Connection[tts.ContextMessage]):
     """
-    One socket to the TTS service with up to five contexts.
+    One connection to the TTS service with up to five contexts.
 
     Made by ``iw.tts.connect()``. Leaving a ``with`` block closes it.
 
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, line: TtsLine) -> None:
-        self._line = line
+    service = "tts"
+
+    def __init__(
+        self,
+        link: Link,
+        options: Options,
+        *,
+        on_closed: Callable[[], None] | None = None,
+        on_room: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(link, options, on_closed=on_closed)
+        self._on_room = on_room
+        self._is_unhealthy = False
+        self._created = 0
+        self._contexts = Contexts()
+        self._open_contexts: dict[str, TtsContext] = {}
+        self._splitter = Splitter(tts.AUDIO_PATH)
+
+    @classmethod
+    def _open(
+        cls,
+        connector: Connector,
+        *,
+        timeout: float | None = None,
+        on_room: Callable[[], None] | None = None,
+        has_place: bool = False,
+    ) -> TtsConnection:
+        """
+        Connect; the service checks the credential with the first context, not here.
+
+        Args:
+            connector: Has the address and the credential.
+            timeout: Seconds; None means ``connect_timeout``.
+            on_room: Called without a lock, on any thread, when a context or the whole connection
+                has ended; must not block.
+            has_place: Whether the caller has acquired a place of the limiter.
+        """
+        name = cls.next_name()
+        link = connector.open(tts.PATH, name, timeout=timeout, has_place=has_place)
+
+        def closed() -> None:
+            try:
+                connector.closed()
+            finally:
+                if on_room is not None:
+                    on_room()
+
+        connection = cls(link, connector.options, on_closed=closed, on_room=on_room)
+        connection._start()
+        connector.adopt(connection)
+        return connection
 
     def context(
         self,
@@ -42,7 +116,7 @@ class TtsConnection:
 
         Args:
             config: All settings in one value; *settings* are changes to it.
-            timeout: Seconds to wait for one of five contexts that is closing; None takes
+            timeout: Seconds to wait for one of five contexts that is closing; None means
                 ``connect_timeout``.
             settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
 
@@ -51,38 +125,13 @@ class TtsConnection:
             ContextLimitError: Five contexts are open, or none of them closed in time.
             TransportError: The connection is lost.
         """
-        config = context_config(config, settings, ContextConfig())
-        return TtsContext(self._line.context(config, timeout))
-
-    @property
-    def name(self) -> str:
-        """Unique in the process; its threads, traces and recordings bear it."""
-        return self._line.name
+        return self._new_context(context_config(config, settings, ContextConfig()), timeout)
 
     @property
     def free_contexts(self) -> int:
-        """How many contexts may be created now; those that are closing still count."""
-        return self._line.free_contexts
-
-    @property
-    def ended(self) -> StreamEnded | None:
-        """How the connection ended, None while it is open."""
-        return self._line.ended
-
-    @property
-    def stats(self) -> LinkStats:
-        """Counters and times of the socket, a snapshot."""
-        return self._line.stats
-
-    def close(self) -> None:
-        """
-        End the connection, from any thread, in any state; may be called twice.
-
-        What waits to be sent is sent first, then the service has ``close_timeout`` seconds to
-        answer. After this every context has ended and the threads are gone, but for a handler
-        that does not return.
-        """
-        self._line.close()
+        """How many contexts may be created now; those that are closing are still counted."""
+        with self._changed:
+            return self._contexts.free if self._is_usable else 0
 
     def __enter__(self) -> TtsConnection:
         return self
@@ -92,3 +141,193 @@ class TtsConnection:
 
     def __repr__(self) -> str:
         return f"<TtsConnection {self.name} ended={self.ended}>"
+
+    # For the pool; any thread.
+
+    def _new_context(self, config: ContextConfig, timeout: float | None) -> TtsContext:
+        context_id = uuid.uuid4().hex
+        stream: EventStream[ContextEvent] = self._new_stream(context_id[:8])
+        context = TtsContext(self, context_id, config, stream)
+        with self._changed:
+            self._await_place(self._options.connect_timeout if timeout is None else timeout)
+            message = self._contexts.create(context_id, config)
+            self._open_contexts[context_id] = context
+            self._created += 1
+        try:
+            self._send(message)
+        except InworldError:
+            with self._changed:
+                self._open_contexts.pop(context_id, None)
+                self._contexts.forget(context_id)
+            raise
+        except BaseException:
+            # Interrupted by the user: the message may have been sent, so the service must be
+            # asked to close the context.
+            self._drop(context)
+            raise
+        return context
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether it is open and has no context."""
+        with self._changed:
+            if self._ended is not None or self._closing:
+                return False
+            # The service may never answer on an unhealthy one that its contexts have closed.
+            return not (self._open_contexts if self._is_unhealthy else len(self._contexts))
+
+    def _stop_accepting(self) -> bool:
+        """Accept no further contexts if it is idle; return whether it is."""
+        with self._changed:
+            if self._is_idle:
+                self._closing = True
+                return True
+            return False
+
+    def _mark_unhealthy(self) -> None:
+        """Accept no further contexts, because the service does not answer or the link is lost."""
+        with self._changed:
+            self._is_unhealthy = True
+        if self._on_room is not None:
+            self._on_room()
+
+    @property
+    def _is_usable(self) -> bool:
+        return (
+            self._ended is None
+            and not self._closing
+            and not self._is_unhealthy
+            and self._link.end is None
+        )
+
+    def _await_place(self, timeout: float) -> None:
+        """Wait while all places are in use and a context is closing; the monitor is held."""
+        deadline = Deadline(timeout, "waiting for a context to close")
+        with self._reader_needed():
+            while True:
+                self._require_open()
+                # If all five are open and none is closing, only the caller can make room.
+                if self._contexts.free or not self._contexts.closing or deadline.expired:
+                    return
+                self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
+
+    # For its contexts; any thread.
+
+    @property
+    def _is_reused(self) -> bool:
+        """Whether it had contexts before its newest one."""
+        return self._created > 1
+
+    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None:
+        """Change the state of the contexts and queue the message for it."""
+        with self._changed:
+            self._require_open()
+            message = make(self._contexts)
+        self._send(message, timeout)
+
+    def _send(self, message: str, timeout: float | None = None) -> None:
+        try:
+            super()._send(message, timeout)
+        except (ClosedError, ConnectionLost):
+            error = self._known_end()
+            if error is None:
+                raise
+        else:
+            return
+        raise fresh(error)
+
+    def _known_end(self) -> InworldError | None:
+        """Return the error of a link that has ended, such as a refusal by the service."""
+        deadline = Deadline(_LOOK_AGAIN_SECONDS, "learning how the link ended")
+        with self._changed:
+            while self._ended is None and self._link.end is not None and not deadline.expired:
+                self._changed.wait(deadline.remaining())
+            return None if self._ended is None else self._ended.error
+
+    def _close_context(self, context_id: str) -> None:
+        """Ask the service to speak the rest and end a context; does not wait, in any state."""
+        with self._changed:
+            message = self._contexts.close(context_id)
+        if message is not None:
+            self._send_close(message)
+
+    def _drop(self, context: TtsContext) -> None:
+        """End a context at once; further messages about it are ignored."""
+        if self._changed.in_child:
+            return
+        with self._changed:
+            self._open_contexts.pop(context.id, None)
+            context._end_interrupted()
+            message = self._contexts.close(context.id)
+        if message is not None:
+            self._send_close(message)
+
+    def _wait_until(self, reached: Callable[[], bool]) -> None:
+        """Wait until a condition is true, or for the end of the connection."""
+        with self._changed:
+            while self._ended is None and not reached():
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
+
+    def _send_close(self, message: str) -> None:
+        # It needs no room, since it must not wait: the reader and interrupt() call it. If the
+        # connection has ended, the context has ended too.
+        with contextlib.suppress(InworldError):
+            self._link.send(message, needs_room=False)
+
+    # The reader's part.
+
+    def _parse(self, message: memoryview) -> tts.TtsMessage:
+        split = self._splitter.split(message)
+        # A message that it does not split, or that has no audio, is read whole.
+        if split is None or split.audio is None:
+            return tts.read(message)
+        return tts.read(split.rest, split.audio)
+
+    def _apply(self, event: tts.ContextMessage) -> None:
+        context_id = _context_id(event)
+        was_closing = self._contexts.state(context_id) is ContextState.CLOSING
+        self._contexts.handle(event)
+        context = self._open_contexts.get(context_id)
+        if context is None:
+            # The context was dropped, or the service does not know it.
+            return
+        context._handle(event, was_closing=was_closing)
+        if context.ended is not None:
+            del self._open_contexts[context_id]
+            # The service still holds a context whose text it refused.
+            if (message := self._contexts.close(context_id)) is not None:
+                self._send_close(message)
+
+    def _after(self, event: tts.ContextMessage) -> None:
+        if not _context_id(event):
+            self._options.logger.debug(
+                "%s: a message of no context: %s", self.name, type(event).__name__
+            )
+        if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
+            self._on_room()
+
+    def _conclude(self, ended: StreamEnded) -> StreamEnded:
+        if ended.error is not None or not self._open_contexts:
+            return ended
+        error: InworldError
+        if ended.by == "client":
+            error = ClosedError("the connection was closed while the context was open")
+        else:
+            count = len(self._open_contexts)
+            error = ConnectionLost(
+                f"the {ended.by} closed the connection with {count} contexts open "
+                f"(code {ended.code} {ended.reason!r})",
+                code=ended.code,
+                reason=ended.reason,
+            )
+        return attrs.evolve(ended, error=error)
+
+    def _streams(self) -> list[EventStream[Any]]:
+        return [context._stream for context in self._open_contexts.values()]
+
+
+def _context_id(event: tts.ContextMessage) -> str:
+    if isinstance(event, UnknownEvent):
+        result = event.raw.get("result")
+        return str(result.get("contextId", "")) if isinstance(result, dict) else ""
+    return event.context_id

@@ -1,35 +1,76 @@
 r"""
 One voice on a TTS connection: text in, events with audio out.
 
-Lock rule: ``_order`` is held while a command is made and queued, so that what several threads
-send keeps the order in which they called; it is taken before the connection's monitor, never after
-it. ``_reading`` guards what :meth:`TtsContext.read_audio` left of a chunk, and is taken before the
-monitor too. :meth:`TtsContext.interrupt` takes the monitor alone, so that no stalled ``send``
-delays it. What the service says is followed on the reader, with the monitor held.
+Lock rule: ``_order`` is held while a command is made and queued, so that the messages of several
+threads keep the order of their calls; it is taken before the connection's monitor, never after it.
+``_reading`` guards the rest of a chunk that :meth:`TtsContext.read_audio` keeps, and is taken
+before the monitor too. :meth:`TtsContext.interrupt` takes the monitor alone, so that a stalled
+``send`` does not delay it. The reader handles the messages of the service with the monitor held.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, get_args
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias, get_args
 
-from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError, LocalProtocolError
-from inworld_sync.models.tts import FlushCompleted, TtsUsage
+import attrs
+
+from inworld_sync.errors import (
+    ClosedError,
+    ConfigError,
+    DeadlineExceeded,
+    InworldError,
+    LocalProtocolError,
+)
+from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.tts import (
+    ContextClosed,
+    ContextConfig,
+    ContextCreated,
+    ContextUpdated,
+    FlushCompleted,
+    TtsUsage,
+)
 from inworld_sync.sessions.event_source import EventSource
-from inworld_sync.sessions.tts.core import ContextCore, ContextEvent, silent
+from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
+from inworld_sync.wire.contexts import ContextProgress, Contexts, no_audio_error
 from inworld_sync.wire.text import is_blank, require_piece, require_text, split_text
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["TtsContext"]
+__all__ = ["ContextEvent", "ContextOwner", "TtsContext"]
+
+ContextEvent: TypeAlias = (
+    AudioChunk | ContextClosed | ContextCreated | ContextUpdated | FlushCompleted | UnknownEvent
+)
 
 # The service speaks by itself once it holds its default threshold of 1000 characters, which would
 # bring one more FlushCompleted than say() asked for.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
+
+# After so long without a message, the service has begun to speak all text that it has, even if it
+# has not counted all characters.
+_IDLE_SECONDS = 0.5
+
+_INTERRUPTED = StreamEnded("client", reason="interrupted")
+
+
+class ContextOwner(Protocol):
+    """The connection of a context."""
+
+    @property
+    def _is_reused(self) -> bool: ...
+    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None: ...
+    def _close_context(self, context_id: str) -> None: ...
+    def _drop(self, context: TtsContext) -> None: ...
+    def _wait_until(self, reached: Callable[[], bool]) -> None: ...
+    def _mark_unhealthy(self) -> None: ...
 
 
 class TtsContext(EventSource[ContextEvent]):
@@ -37,52 +78,60 @@ class TtsContext(EventSource[ContextEvent]):
     One voice speaking on a connection: text goes in, events with audio come out.
 
     Made by :meth:`TtsConnection.context`. Iterate over it for its events, until :meth:`close`
-    was called and all audio has come; or add handlers with :meth:`on`, or queues with
+    was called and all audio was received; or add handlers with :meth:`on`, or queues with
     :meth:`subscribe`. Leaving a ``with`` block closes the context.
 
     Thread safety: every method may be called from any thread.
 
     Attributes:
         id: Unique on the connection.
-        config: What was asked for.
+        config: The settings of the context.
     """
 
     _description = "a TTS context"
     _event_classes = get_args(ContextEvent)
 
-    def __init__(self, core: ContextCore) -> None:
-        super().__init__(core.stream)
-        self.id = core.id
-        self.config = core.config
-        self._core = core
+    def __init__(
+        self,
+        connection: ContextOwner,
+        context_id: str,
+        config: ContextConfig,
+        stream: EventStream[ContextEvent],
+    ) -> None:
+        super().__init__(stream)
+        self.id = context_id
+        self.config = config
+        self._connection = connection
+        self._assembler = Assembler(context_id, config.audio)
+        self._progress = ContextProgress()
+        self._active_at = time.monotonic()
         self._order = threading.Lock()
         self._reading = threading.Lock()
         self._held = ""
-        self._sent_plainly = False
+        self._was_sent_to = False
         self._said_pieces = 0
-        self._taken_pieces = 0
-        self._turn: object = None
-        self._taken_ms = 0.0
+        self._popped_pieces = 0
+        self._latest_say: object = None
+        self._popped_ms = 0.0
         self._rest = memoryview(b"")
 
-    # Speaking.
+    # Text in.
 
     def send(self, text: str, *, split: bool = True, timeout: float | None = None) -> None:
         """
-        Give text to speak; it may be a part of a sentence.
+        Send text to be spoken; it may be a part of a sentence.
 
         After this, call :meth:`flush` to have it spoken at once, or :meth:`close` if it was the
         last.
 
         Args:
-            text: Cut into pieces that the service takes. White space alone, as a token of a
-                model may be, goes with the next text.
-            split: False sends it as it is; the service refuses more than 2000 characters.
-            timeout: Seconds to wait while earlier messages have not left; None takes
-                ``send_timeout``.
+            text: Split into pieces that the service accepts. White space alone, such as a token
+                of a model, is sent with the next text.
+            split: False sends it unchanged; the service refuses more than 2000 characters.
+            timeout: Seconds to wait while the send queue is full; None means ``send_timeout``.
 
         Raises:
-            ConfigError: It is not a str, or holds half of a surrogate pair.
+            ConfigError: *text* is not a str, or has half of a surrogate pair.
             LocalProtocolError: The context was closed, or used with :meth:`say`.
             TransportError: The connection is lost or stalled.
         """
@@ -90,36 +139,38 @@ class TtsContext(EventSource[ContextEvent]):
         with self._order:
             if self._said_pieces:
                 raise LocalProtocolError("send() after say() would make the end of say() unknown")
-            self._sent_plainly = True
+            self._was_sent_to = True
             text, self._held = self._held + text, ""
             if is_blank(text):
                 self._held = text
-                return
-            for piece in split_text(text, tts.MAX_TEXT_CHARACTERS) if split else [text]:
-                self._core.send_text(piece, timeout=timeout)
+            elif split and len(text) > tts.MAX_TEXT_CHARACTERS:
+                for piece in split_text(text, tts.MAX_TEXT_CHARACTERS):
+                    self._send_text(piece, timeout=timeout)
+            else:
+                self._send_text(text, timeout=timeout)
 
     def flush(self) -> None:
         """Have all text that was sent spoken now; a :class:`FlushCompleted` follows its audio."""
         with self._order:
-            self._core.command(lambda contexts: contexts.flush(self.id))
+            self._command(lambda contexts: contexts.flush(self.id))
 
     def say(self, text: str, *, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
         """
         Speak a text and yield its audio, keeping the context open for the next.
 
-        It is sent with the first step of the iteration, and ends the iteration of an earlier call:
-        what that left untaken is skipped.
+        The text is sent with the first step of the iteration. This ends the iteration of an
+        earlier call, and skips the rest of its audio.
 
         Args:
             text: Not blank, of any length.
             timeout: The most seconds to wait for each event.
 
         Raises:
-            LocalProtocolError: The service may speak this context's text before it is asked to,
-                because of ``auto_mode``, ``buffer_char_threshold`` or :meth:`send`; then the end
-                of a text cannot be known before the context closes. Or another call of this method
-                has taken over.
-            ServiceError: The service gave no audio for it.
+            LocalProtocolError: The service may speak the text of this context before it is asked
+                to, because of ``auto_mode``, ``buffer_char_threshold`` or :meth:`send`; then the
+                client cannot know where the audio of a text ends. Or a later call of this method
+                has replaced this one.
+            ServiceError: The service sent no audio for the text.
         """
         require_text(text)
         if self.config.auto_mode or self.config.buffer_char_threshold is not None:
@@ -133,73 +184,78 @@ class TtsContext(EventSource[ContextEvent]):
         return self._said(pieces, timeout)
 
     def _said(self, pieces: list[str], timeout: float | None) -> Iterator[AudioChunk]:
-        turn = object()
+        this_say = object()
         with self._order:
-            if self._sent_plainly:
+            if self._was_sent_to:
                 raise LocalProtocolError("say() after send() could not know the end of its text")
-            self._turn = turn
+            self._latest_say = this_say
             first = self._said_pieces
             for piece in pieces:
-                self._core.send_text(piece, flush=True)
+                self._send_text(piece, flush=True)
                 self._said_pieces += 1
             last = self._said_pieces
         size_bytes = 0
         events = self._stream.events(timeout)
-        while self._taken_pieces < last and (event := next(events, None)) is not None:
+        while self._popped_pieces < last and (event := next(events, None)) is not None:
             if isinstance(event, FlushCompleted):
-                self._taken_pieces += 1
-            elif isinstance(event, AudioChunk) and self._taken_pieces >= first:
+                self._popped_pieces += 1
+            elif isinstance(event, AudioChunk) and self._popped_pieces >= first:
                 size_bytes += len(event.data)
-                yield self._took(event)
-                if self._turn is not turn:
+                yield self._count(event)
+                if self._latest_say is not this_say:
                     raise LocalProtocolError("another say() on this context has taken over")
-        if not size_bytes and not self._core.was_interrupted:
-            raise silent(sum(map(len, pieces)))
+        if not size_bytes and not self._was_interrupted:
+            raise no_audio_error(sum(map(len, pieces)))
 
     def update(self, changes: Mapping[str, object]) -> None:
         """
-        Change settings of the living context, by their names on the wire.
+        Change settings of the open context, by their names on the wire.
 
-        The service speaks what it has first and answers with :class:`ContextUpdated`.
-        Documented for the voice, the temperature and the audio, not for the model. Audio in
-        another form than the context was made with would not be recognised: leave that alone.
+        The service first speaks the text that it has, and answers with :class:`ContextUpdated`.
+        The service documents this for the voice, the temperature and the audio, not for the
+        model. Do not change the encoding or the sample rate: the client decodes all audio as the
+        context was created.
+
+        Raises:
+            ConfigError: *changes* is not a mapping.
         """
         if not isinstance(changes, Mapping):
             raise ConfigError(f"changes must be a mapping of names to values, got {changes!r}")
         with self._order:
-            self._core.command(lambda contexts: contexts.update(self.id, changes))
+            self._command(lambda contexts: contexts.update(self.id, changes))
 
     def close(self) -> None:
         """
-        Say that no more text follows; what was sent is still spoken.
+        Declare that no more text follows; text that was sent is still spoken.
 
-        Iteration ends when its audio has come. May be called twice, and after the connection has
+        Iteration ends after the last audio. May be called twice, and after the connection has
         ended.
         """
         with self._order:
-            self._core.close()
+            if self._stream.ended is None:
+                self._connection._close_context(self.id)
 
     def interrupt(self) -> float:
         """
-        Stop: close the context and drop its audio, also what is still on its way.
+        Stop: close the context and drop its audio, also audio that is still on its way.
 
-        It waits for nothing, neither the service nor another thread's :meth:`send`.
+        This does not wait, neither for the service nor for the :meth:`send` of another thread.
 
         Returns:
-            How many milliseconds of audio iteration had taken, which is what a player of yours
-            was given. What was *heard* is known to :meth:`~inworld_sync.Playback.interrupt`.
+            How many milliseconds of audio iteration has returned, such as to a player of yours.
+            How much was *heard* is known to :meth:`~inworld_sync.Playback.interrupt`.
         """
-        self._core.interrupt()
-        return self._taken_ms
+        self._connection._drop(self)
+        return self._popped_ms
 
-    # Listening.
+    # Events out.
 
     def _iterate(self, timeout: float | None) -> Iterator[ContextEvent]:
-        return self._count_taken(self._stream.events(timeout))
+        return self._counted(self._stream.events(timeout))
 
-    def _count_taken(self, events: Iterator[ContextEvent]) -> Iterator[ContextEvent]:
+    def _counted(self, events: Iterator[ContextEvent]) -> Iterator[ContextEvent]:
         for event in events:
-            yield self._took(event) if isinstance(event, AudioChunk) else event
+            yield self._count(event) if isinstance(event, AudioChunk) else event
 
     def audio(self, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
         """Iterate over the audio alone; see :meth:`events`."""
@@ -209,20 +265,21 @@ class TtsContext(EventSource[ContextEvent]):
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
         """
-        Fill a buffer with the samples that are there, for a game loop; never waits.
+        Fill a buffer with the samples that were received, without waiting; for a game loop.
 
-        It takes from the same place in the stream as iteration does.
+        It shares its position in the stream with iteration.
 
         Args:
             buffer: Writable; its length in bytes must be even.
 
         Returns:
-            How many bytes were written from the start; the rest is left as it was. 0 means that
-            all was read if :attr:`ended` was set before the call.
+            How many bytes were written from the start; the rest of the buffer is unchanged. 0
+            means that all was read if :attr:`ended` was set before the call.
 
         Raises:
-            InworldError: The context ended before its work was done, and all else was read.
+            InworldError: The context ended before its work was done, and all samples were read.
             AudioError: The encoding is compressed.
+            ConfigError: The length of *buffer* is odd.
         """
         out = memoryview(buffer).cast("B")
         if len(out) % 2:
@@ -230,7 +287,7 @@ class TtsContext(EventSource[ContextEvent]):
         written = 0
         with self._reading:
             while written < len(out):
-                if not self._rest and not self._take_rest(first=not written):
+                if not self._rest and not self._pop_chunk(is_first=not written):
                     break
                 count = min(len(self._rest), len(out) - written)
                 out[written : written + count] = self._rest[:count]
@@ -238,23 +295,23 @@ class TtsContext(EventSource[ContextEvent]):
                 written += count
         return written
 
-    def _take_rest(self, *, first: bool) -> bool:
-        """Take the next chunk with samples; False if none is there."""
+    def _pop_chunk(self, *, is_first: bool) -> bool:
+        """Pop the next chunk with samples; return False if there is none."""
         try:
             for event in self._stream.events(0.0):
                 if isinstance(event, AudioChunk) and event.data:
-                    self._rest = self._took(event).pcm
+                    self._rest = self._count(event).pcm
                     return True
         except DeadlineExceeded:
             return False
         except InworldError:
             # Samples that were read before it must reach the caller; the next call raises.
-            if first:
+            if is_first:
                 raise
         return False
 
-    def _took(self, chunk: AudioChunk) -> AudioChunk:
-        self._taken_ms += chunk.duration_ms or 0.0
+    def _count(self, chunk: AudioChunk) -> AudioChunk:
+        self._popped_ms += chunk.duration_ms or 0.0
         return chunk
 
     # State.
@@ -262,7 +319,7 @@ class TtsContext(EventSource[ContextEvent]):
     @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far, summed over the context."""
-        return self._core.usage
+        return self._progress.usage
 
     def __enter__(self) -> TtsContext:
         return self
@@ -277,3 +334,117 @@ class TtsContext(EventSource[ContextEvent]):
 
     def __repr__(self) -> str:
         return f"<TtsContext {self.id} {self.config.voice} ended={self.ended}>"
+
+    # For the service, the pool and the text feed; any thread.
+
+    @property
+    def _was_interrupted(self) -> bool:
+        """Whether the client has ended it early."""
+        return self._stream.ended is _INTERRUPTED
+
+    @property
+    def _was_answered(self) -> bool:
+        """Whether the service has sent any message about it, except faults."""
+        return self._progress.was_answered
+
+    @property
+    def _was_reused(self) -> bool:
+        """Whether its connection had other contexts before."""
+        return self._connection._is_reused
+
+    def _send_text(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
+        """Queue text, and with *flush* have it spoken as one generation."""
+        self._command(lambda contexts: contexts.send_text(self.id, text, flush=flush), timeout)
+        self._progress.sent_characters += len(text)
+        self._active_at = time.monotonic()
+
+    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None:
+        """
+        Queue a command.
+
+        Raises:
+            InworldError: The context has ended, with the error that it ended with.
+        """
+        if self._stream.ended is not None:
+            self._stream.raise_end()
+            raise ClosedError(f"context {self.id!r} has ended, create another")
+        self._connection._command(make, timeout)
+
+    def _abandon(self) -> None:
+        """Interrupt a context that the service does not answer; stop using its connection."""
+        self._connection._drop(self)
+        self._connection._mark_unhealthy()
+
+    def _wait_for_room(self, max_characters: int, max_bytes: int) -> bool:
+        """
+        Wait until the service has begun to speak the text and the user has taken the audio.
+
+        Args:
+            max_characters: How much text may be sent of which the service has not spoken any.
+            max_bytes: How much audio may wait for the user.
+
+        Returns:
+            False if the context has ended.
+        """
+        stream, progress = self._stream, self._progress
+
+        def has_room() -> bool:
+            if stream.ended is not None:
+                return True
+            if stream.waiting_bytes >= max_bytes:
+                return False
+            unspoken_characters = progress.sent_characters - progress.usage.characters
+            # The service need not count every character, so its count alone must not block.
+            return (
+                unspoken_characters < max_characters
+                or time.monotonic() - self._active_at > _IDLE_SECONDS
+            )
+
+        self._connection._wait_until(has_room)
+        return stream.ended is None
+
+    # For the connection, which holds its monitor.
+
+    def _end_interrupted(self) -> None:
+        """End the stream at once and drop the events that wait."""
+        self._stream.end(_INTERRUPTED)
+        self._stream.discard()
+
+    def _handle(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
+        """
+        Handle one message about this context.
+
+        Args:
+            message: From the service.
+            was_closing: Whether the client had closed the context before.
+        """
+        self._active_at = time.monotonic()
+        if isinstance(message, tts.AudioReceived):
+            self._handle_audio(message)
+            return
+        if isinstance(message, FlushCompleted):
+            self._assembler.generation_ended()
+        ended = self._progress.handle(message, was_closing=was_closing)
+        if not isinstance(message, (tts.ContextFault, tts.Unreadable)):
+            self._stream.append(message)
+        if ended is not None:
+            if isinstance(message, ContextClosed) and ended.error is None:
+                ended = attrs.evolve(ended, error=self._cut_sample_error())
+            self._stream.end(ended)
+
+    def _handle_audio(self, message: tts.AudioReceived) -> None:
+        try:
+            chunk = self._assembler.chunk(message)
+        except InworldError as error:
+            self._progress.was_answered = True
+            self._stream.end(StreamEnded("client", reason="unreadable audio", error=error))
+            return
+        self._progress.handle_audio(len(chunk.data), message.usage)
+        self._stream.append(chunk, len(chunk.data))
+
+    def _cut_sample_error(self) -> InworldError | None:
+        try:
+            self._assembler.finish()
+        except InworldError as error:
+            return error
+        return None

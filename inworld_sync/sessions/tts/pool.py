@@ -1,9 +1,10 @@
 r"""
-The contexts of all TTS connections of a client, handed out one utterance at a time.
+The TTS connections of a client, which utterances share.
 
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
-a connection is asked how many contexts it has free and sealed, so it comes before a connection's
-monitor; it is never held while a connection is opened, closed, waited for or sent to.
+a connection is asked for its free contexts and told to accept no more, so it comes before the
+monitor of a connection; it is never held while a connection is opened, closed, waited for or sent
+to.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ from inworld_sync.errors import (
 from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import Monitor
-from inworld_sync.sessions.tts.core import ContextCore
-from inworld_sync.sessions.tts.line import TtsLine
+from inworld_sync.sessions.tts.connection import TtsConnection
+from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire import tts
 
 __all__ = ["TtsPool"]
 
-# Places of a limiter that other processes share come free without a word to us.
+# A limiter that other processes share does not notify this one of a free place.
 _LOOK_AGAIN_SECONDS = 0.25
 
-# One open socket saves the next utterance a handshake; more would hold places of the account.
+# One open connection saves the next utterance a handshake; more would count against the limit of
+# the account.
 _KEPT_IDLE = 1
 
 
 class TtsPool:
     """
-    Opens connections as contexts are needed, fills them, and lets idle ones go.
+    Opens connections as contexts are needed, fills them, and closes idle ones.
 
     Thread safety: every method may be called from any thread.
     """
@@ -45,12 +47,12 @@ class TtsPool:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._changed = Monitor("the client's pool of TTS connections")
-        self._connections: list[TtsLine] = []
-        self._seeking = 0
+        self._connections: list[TtsConnection] = []
+        self._waiting_callers = 0
         self._opening = 0
         self._closed = False
         self._kept_idle = _KEPT_IDLE
-        connector.on_shortage(lambda: self._tidy(keep=0))
+        connector.on_shortage(lambda: self._evict_idle(keep=0))
         connector.adopt(self)
 
     def context(
@@ -58,22 +60,22 @@ class TtsPool:
         config: ContextConfig,
         timeout: float,
         is_stopped: Callable[[], bool] = lambda: False,
-    ) -> ContextCore:
+    ) -> TtsContext:
         """
         Create a context on a connection that has room, or on a new one.
 
         Args:
-            config: What is wanted.
+            config: Of the context.
             timeout: Seconds to wait for a place and to connect, together.
-            is_stopped: Whether the wait was given up; :meth:`wake` has it asked.
+            is_stopped: Whether the caller no longer waits; :meth:`wake` makes the pool ask again.
 
         Raises:
-            QuotaError: The account's connections are all full and none came free in time.
-            TransportError: No connection came about.
-            ClosedError: The pool was closed, or the wait was given up.
+            QuotaError: All connections of the account are full, and no context ended in time.
+            TransportError: Could not connect.
+            ClosedError: The pool was closed, or the caller no longer waits.
         """
         deadline = Deadline(timeout, "waiting for a TTS context")
-        with self._seeker():
+        with self._counted_caller():
             while True:
                 connection = self._with_room(deadline, is_stopped)
                 if connection is None:
@@ -81,32 +83,32 @@ class TtsPool:
                 if connection is None:
                     continue
                 try:
-                    return connection.context(config, 0.0)
+                    return connection._new_context(config, 0.0)
                 except ContextLimitError:
                     # Another thread was faster.
                     continue
                 except (ClosedError, ConnectionLost):
-                    # The service or the network ended an idle connection just now.
-                    connection.distrust()
+                    # The service or the network has just ended an idle connection.
+                    connection._mark_unhealthy()
 
     def wake(self) -> None:
-        """Have every wait look whether it was given up."""
+        """Make every caller that waits ask again whether it is stopped."""
         if not self._changed.in_child:
             with self._changed:
                 self._changed.notify_all()
 
-    def keep_none(self) -> None:
+    def evict_all(self) -> None:
         """
-        Let every connection go once it is idle, because nobody can ask for further utterances.
+        Close every connection as soon as it is idle, because there can be no further utterances.
 
         Called by a finalizer, which may run on a thread that holds any lock; so it takes none.
         """
         if not self._changed.in_child:
             self._kept_idle = 0
-            threading.Thread(target=self._tidy, name="inworld-tidy", daemon=True).start()
+            threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True).start()
 
     def retire(self) -> None:
-        """Hand out nothing more; the connector closes the connections."""
+        """Create no more contexts; the connector closes the connections."""
         if not self._changed.in_child:
             with self._changed:
                 self._closed = True
@@ -117,17 +119,19 @@ class TtsPool:
         self.retire()
 
     @contextmanager
-    def _seeker(self) -> Iterator[None]:
+    def _counted_caller(self) -> Iterator[None]:
         with self._changed:
-            self._seeking += 1
+            self._waiting_callers += 1
         try:
             yield
         finally:
             with self._changed:
-                self._seeking -= 1
+                self._waiting_callers -= 1
 
-    def _with_room(self, deadline: Deadline, is_stopped: Callable[[], bool]) -> TtsLine | None:
-        """Wait for a connection with room; None, and counted, if the caller should open one."""
+    def _with_room(
+        self, deadline: Deadline, is_stopped: Callable[[], bool]
+    ) -> TtsConnection | None:
+        """Wait for a connection with room; return None if the caller must open one."""
         with self._changed:
             while True:
                 if self._closed:
@@ -135,18 +139,18 @@ class TtsPool:
                 if is_stopped():
                     raise ClosedError("the utterance was stopped")
                 self._connections = [c for c in self._connections if c.ended is None]
-                # The fullest first, so that others fall idle and can be let go.
+                # The fullest first, so that others become idle and can be closed.
                 roomy = [(free, c) for c in self._connections if (free := c.free_contexts)]
                 if roomy:
                     return min(roomy, key=lambda pair: pair[0])[1]
-                # Those that are being opened will serve five seekers each.
-                if self._seeking > self._opening * tts.MAX_CONTEXTS:
+                # Each connection that is being opened will serve five callers.
+                if self._waiting_callers > self._opening * tts.MAX_CONTEXTS:
                     self._opening += 1
                     return None
                 self._wait(deadline)
 
-    def _open(self, deadline: Deadline) -> TtsLine | None:
-        """Open a connection; None when the limit is reached and something may have come free."""
+    def _open(self, deadline: Deadline) -> TtsConnection | None:
+        """Open a connection; return None if the limit is reached, after a wait for a change."""
         connection = None
         try:
             if self._connector.limiter.acquire(0.0):
@@ -162,16 +166,16 @@ class TtsPool:
                 self._wait(deadline)
         return connection
 
-    def _connected(self, deadline: Deadline) -> TtsLine | None:
+    def _connected(self, deadline: Deadline) -> TtsConnection | None:
         try:
-            return TtsLine.open(
+            return TtsConnection._open(
                 self._connector,
                 timeout=deadline.remaining(),
-                on_room=self._tidy,
+                on_room=self._evict_idle,
                 has_place=True,
             )
         except QuotaError:
-            # HTTP 429. Where this client has connections, their contexts will come free.
+            # HTTP 429. If this client has connections, their contexts will end.
             with self._changed:
                 if not self._connections and self._opening == 1:
                     raise
@@ -187,24 +191,24 @@ class TtsPool:
             )
         self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
 
-    def _tidy(self, keep: int | None = None) -> None:
-        """Let idle connections go, on any thread, and tell those who wait for room."""
+    def _evict_idle(self, keep: int | None = None) -> None:
+        """Close idle connections, on any thread, and wake the callers that wait for room."""
         if self._changed.in_child:
             return
         keep = self._kept_idle if keep is None else keep
-        left: list[TtsLine] = []
-        distrusted: list[TtsLine] = []
+        healthy: list[TtsConnection] = []
+        unhealthy: list[TtsConnection] = []
         with self._changed:
-            for connection in [c for c in self._connections if c.is_idle]:
+            for connection in [c for c in self._connections if c._is_idle]:
                 is_usable = connection.free_contexts > 0
                 if is_usable and keep:
                     keep -= 1
-                elif connection.seal():
+                elif connection._stop_accepting():
                     self._connections.remove(connection)
-                    (left if is_usable else distrusted).append(connection)
+                    (healthy if is_usable else unhealthy).append(connection)
             self._changed.notify_all()
-        for connection in left:
+        for connection in healthy:
             connection.retire()
-        for connection in distrusted:
-            # It would not answer a CLOSE, and holds a place of the account meanwhile.
+        for connection in unhealthy:
+            # It would not answer a CLOSE, and meanwhile counts against the limit of the account.
             connection.abort()

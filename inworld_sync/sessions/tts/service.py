@@ -1,10 +1,11 @@
 r"""
-Text to speech for whole utterances: what ``iw.tts`` offers above single connections.
+Text to speech for whole utterances: ``iw.tts``.
 
-Threads: a text that is long, or an iterator, is fed by a thread of its own (see ``text_feed.py``),
-so that the audio never waits for the text nor the text for the audio.
+Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
+the audio does not wait for the text, nor the text for the audio.
 
-Lock rule: a stream's ``_taking`` is held while a thread takes its next chunk; nobody waits for it.
+Lock rule: ``_iterating`` of a stream is held while a thread waits for the next chunk; a second
+thread raises instead of waiting for it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.core import ContextCore
-from inworld_sync.sessions.tts.line import TtsLine
+from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.sessions.tts.pool import TtsPool
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
@@ -49,7 +49,7 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
-from inworld_sync.sessions.tts.text_feed import Feeder, PieceSource
+from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
 from inworld_sync.wire.text import require_pieces, require_text
 
 if TYPE_CHECKING:
@@ -59,10 +59,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SpeechStream", "Tts"]
 
-# Made for whole utterances: the service chooses where to begin, and says when each word sounds.
+# For whole utterances: the service decides when to speak, and reports the times of words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
 
-# An utterance of which the service has said nothing is told again when its connection fails.
+# If a connection turns out to be dead before the service has answered, the utterance is retried on
+# a new connection.
 _MAX_TRIES = 3
 
 
@@ -78,8 +79,8 @@ class Tts:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._pool = TtsPool(connector)
-        # A client that is forgotten without being closed keeps no connection.
-        weakref.finalize(self, self._pool.keep_none).atexit = False
+        # A client that is garbage-collected without being closed keeps no connection.
+        weakref.finalize(self, self._pool.evict_all).atexit = False
 
     def synthesize(
         self,
@@ -215,10 +216,10 @@ class Tts:
         Open a connection of your own, for up to five contexts.
 
         Raises:
-            TransportError: No connection came about.
+            TransportError: Could not connect.
             ServiceError: The service refused it.
         """
-        return TtsConnection(TtsLine.open(self._connector, timeout=timeout))
+        return TtsConnection._open(self._connector, timeout=timeout)
 
 
 def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:
@@ -240,21 +241,21 @@ class SpeechStream:
 
     def __init__(self, utterance: _Utterance) -> None:
         self._utterance = utterance
-        # The generator knows the utterance but not this object, so that forgetting this object
-        # ends the generator at once and with it the utterance.
+        # The generator has no reference to this object, so that dropping the last reference to this
+        # object ends the generator at once, and with it the utterance.
         self._chunks = utterance.chunks()
-        self._taking = threading.Lock()
+        self._iterating = threading.Lock()
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
-        if not self._taking.acquire(blocking=False):
+        if not self._iterating.acquire(blocking=False):
             raise LocalProtocolError("one thread iterates over a stream, another does so already")
         try:
             return next(self._chunks)
         finally:
-            self._taking.release()
+            self._iterating.release()
 
     @property
     def config(self) -> ContextConfig:
@@ -264,8 +265,8 @@ class SpeechStream:
     @property
     def usage(self) -> TtsUsage:
         """What the service has counted so far."""
-        core = self._utterance.core
-        return TtsUsage() if core is None else core.usage
+        context = self._utterance.context
+        return TtsUsage() if context is None else context.usage
 
     def close(self) -> None:
         """Stop the utterance; an iteration that waits ends. May be called twice."""
@@ -282,7 +283,7 @@ class SpeechStream:
 
 
 class _Utterance:
-    """What an iteration and whoever stops it share."""
+    """The state that an iteration shares with the thread that stops it."""
 
     def __init__(
         self, pool: TtsPool, text: str | Iterable[str], config: ContextConfig, timeout: float
@@ -292,81 +293,81 @@ class _Utterance:
         self._timeout = timeout
         self._stopped = threading.Event()
         self.config = config
-        self.core: ContextCore | None = None
+        self.context: TtsContext | None = None
 
     @property
     def state(self) -> str:
-        if self.core is None:
+        if self.context is None:
             return "stopped" if self._stopped.is_set() else "not begun"
-        ended = self.core.stream.ended
+        ended = self.context.ended
         return "open" if ended is None else f"ended: {ended.reason}"
 
     def stop(self) -> None:
         self._stopped.set()
-        if self.core is not None:
-            self.core.interrupt()
+        if self.context is not None:
+            self.context.interrupt()
         self._pool.wake()
 
     def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
         try:
             yield from self._try()
         except InworldError as error:
-            # Whatever goes wrong after stop() is of no interest any more.
-            if not self._stopped.is_set() and (tries == 1 or not self._may_be_told_again(error)):
+            # Errors after stop() are of no interest.
+            if not self._stopped.is_set() and (tries == 1 or not self._may_retry(error)):
                 raise
         else:
             return
         if not self._stopped.is_set():
             yield from self.chunks(tries - 1)
 
-    def _may_be_told_again(self, error: InworldError) -> bool:
+    def _may_retry(self, error: InworldError) -> bool:
         """
-        Whether the service has spoken nothing of it, and another connection may do better.
+        Return whether the service has not spoken any of it and a new connection may help.
 
-        A connection that lay idle may be dead without anybody knowing, and one may hold more
-        contexts than this side knows of; neither is true of a new one.
+        A connection that was idle may be dead without any sign of it, and one may hold more
+        contexts than the client knows of; neither is true of a new one.
         """
-        core = self.core
-        if core is None or core.was_answered:
+        context = self.context
+        if context is None or context._was_answered:
             return False
         if isinstance(error, ContextLimitError):
-            core.abandon()
+            context._abandon()
             return True
-        return isinstance(error, ConnectionLost) and core.was_reused
+        return isinstance(error, ConnectionLost) and context._was_reused
 
     def _try(self) -> Iterator[AudioChunk]:
-        self.core = None
+        self.context = None
         if self._stopped.is_set():
             return
-        core = self._pool.context(self.config, self._timeout, self._stopped.is_set)
-        self.core = core
+        context = self._pool.context(self.config, self._timeout, self._stopped.is_set)
+        self.context = context
         try:
-            # Asked again, since stop() may have seen no context yet.
+            # stop() may have found no context, so it is checked again.
             if self._stopped.is_set():
                 return
-            feeder = Feeder(core, self._source)
-            feeder.start()
-            yield from self._audio(core)
+            feed = TextFeed(context, self._source)
+            feed.start()
+            yield from self._audio(context)
             if not self._stopped.is_set():
-                feeder.raise_failure()
+                feed.raise_failure()
         except DeadlineExceeded:
-            core.abandon()
+            context._abandon()
             raise
         finally:
-            if core.stream.ended is None:
-                core.interrupt()
+            if context.ended is None:
+                context.interrupt()
 
-    def _audio(self, core: ContextCore) -> Iterator[AudioChunk]:
+    def _audio(self, context: TtsContext) -> Iterator[AudioChunk]:
         while True:
             try:
-                for event in core.stream.events(self._timeout):
+                for event in context._stream.events(self._timeout):
                     if isinstance(event, AudioChunk):
                         yield event
             except DeadlineExceeded:
-                # Silence is nobody's fault while the user's own iterator has nothing to say, nor
+                # Silence is not an error while the user's iterator has not yielded a piece, nor
                 # until the service had its time after the latest piece.
                 source = self._source
-                if source.is_waiting or time.monotonic() - source.given_at < self._timeout:
+                if source.is_waiting or time.monotonic() - source.active_at < self._timeout:
                     continue
                 raise
             return

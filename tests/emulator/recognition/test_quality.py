@@ -1,4 +1,4 @@
-"""How well the local server hears: bounds with slack; ``pytest -rP`` shows the figures."""
+"""How well the emulator hears: bounds with slack; ``pytest -rP`` shows the figures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def heard(engine):
 
 
 def test_synthetic_speech(heard):
-    """Of the local server's own speech at most 5 % of the words are misheard."""
+    """Of the emulator's own speech at most 5 % of the words are misheard."""
     errors = sum(word_errors(spoken.text, text_of(events)) for spoken, events in heard)
     words = sum(len(words_of(text)) for text in SENTENCES)
     tell(f"synthetic speech: {errors} errors in {words} words, {errors / words:.1%}")

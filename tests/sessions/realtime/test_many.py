@@ -1,4 +1,4 @@
-"""Twenty conversations at once with the local server, each with its own voice and tools."""
+"""Twenty conversations at once with the emulator, each with its own voice and tools."""
 
 from __future__ import annotations
 

@@ -52,13 +52,13 @@ def report(figure: str) -> None:
 
 @pytest.fixture
 def local(inworld_local: Emulator) -> Iterator[Inworld]:
-    """A client of the local server, which really speaks and listens."""
+    """A client of the emulator, which really speaks and listens."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         yield iw
 
 
 def transcribed(iw: Inworld, pcm: bytes, **settings: Any) -> Transcript:
-    """Transcribe as fast as the local server can."""
+    """Transcribe as fast as the emulator can."""
     with iw.stt.stream(max_chunks_per_second=2000, **settings) as stream:
         stream.send(pcm)
         return stream.close()

@@ -28,7 +28,6 @@ from inworld_sync import (
     TtsContext,
 )
 from inworld_sync.sessions import base, event_stream
-from inworld_sync.sessions.tts.line import TtsLine
 from inworld_sync.transport.websocket import Link
 
 from support.scripted import Script, Service, obedient, samples_of, scripted, text_of
@@ -488,7 +487,7 @@ def test_close_with_a_paused_reader() -> None:
         connection.close()
 
         assert connection.ended is not None
-        assert not [thread for thread in connection._line._threads if thread.is_alive()]
+        assert not [thread for thread in connection._threads if thread.is_alive()]
 
 
 @pytest.mark.usefixtures("no_safety_net")
@@ -618,7 +617,7 @@ def test_a_dead_link_ends_a_paused_reader() -> None:
         context = opened(connection)
         while context.waiting_bytes < 16 << 20:
             threading.Event().wait(0.001)
-        connection._line._link.abort("cut")
+        connection._link.abort("cut")
         while connection.ended is None:
             threading.Event().wait(0.01)
 
@@ -658,9 +657,15 @@ def test_a_thread_that_fails(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    with scripted(lambda s: (s.until("flush_context"), s.flushed("x"), s.until_left())[-1]) as iw:
+    def service(service: Service) -> None:
+        service.until("flush_context")
+        service.flushed("x")
+        service.until_left()
+
+    # What the writer writes by itself is the next ping.
+    with scripted(service, ping_interval=0.1) as iw:
         connection = iw.tts.connect()
-        target, name = (TtsLine, "_parse") if thread == "reader" else (Link, "_write")
+        target, name = (TtsConnection, "_parse") if thread == "reader" else (Link, "_write")
         monkeypatch.setattr(target, name, fail)
         context = connection.context()
         with pytest.raises((ProtocolError, ClosedError)) as caught:
@@ -684,7 +689,7 @@ def test_an_end_that_is_not_understood(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(TtsLine, "_conclude", fail)
+    monkeypatch.setattr(TtsConnection, "_conclude", fail)
     with scripted(closing(1011, "oops")) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ProtocolError, match="the reader failed: ZeroDivisionError"):

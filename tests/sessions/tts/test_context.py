@@ -153,7 +153,7 @@ def test_after_close(connection: TtsConnection) -> None:
     context.send("Last.")
     context.close()
     context.close()
-    with pytest.raises(LocalProtocolError, match="is closing and cannot take text"):
+    with pytest.raises(LocalProtocolError, match="is closing and cannot accept text"):
         context.send("More.")
     assert "Last." == words_of(list(context.audio()))
     with pytest.raises(ClosedError, match="has ended, create another"):

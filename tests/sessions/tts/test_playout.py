@@ -183,7 +183,7 @@ def test_a_failure_is_raised_after_what_came(playout: Playout) -> None:
 
 
 def test_real_speech(inworld_local: Emulator, playout: Playout) -> None:
-    """The local server's speech is heard whole, as :meth:`synthesize` returns it."""
+    """The emulator's speech is heard whole, as :meth:`synthesize` returns it."""
     text = "Each word goes into the playout."
     words: list[str] = []
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:

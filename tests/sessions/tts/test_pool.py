@@ -108,7 +108,7 @@ def test_no_place_in_time() -> None:
         threads = [threading.Thread(target=list, args=(stream,)) for stream in streams]
         for thread in threads:
             thread.start()
-        while any(stream._utterance.core is None for stream in streams):
+        while any(stream._utterance.context is None for stream in streams):
             threading.Event().wait(0.001)
         with pytest.raises(QuotaError, match="no TTS context came free") as caught:
             iw.tts.synthesize("Sixth.", timeout=0.1)
@@ -358,7 +358,7 @@ def test_closed_while_waiting() -> None:
         tts = iw.tts
         thread = threading.Thread(target=wait)
         thread.start()
-        while not tts._pool._seeking:
+        while not tts._pool._waiting_callers:
             threading.Event().wait(0.001)
         iw.close()
         thread.join(30)
@@ -402,7 +402,7 @@ def test_stopped_while_waiting() -> None:
         results: list[object] = []
         thread = threading.Thread(target=lambda: results.append(list(stream)))
         thread.start()
-        while not iw.tts._pool._seeking:
+        while not iw.tts._pool._waiting_callers:
             threading.Event().wait(0.001)
         stream.close()
         thread.join(30)

@@ -355,7 +355,7 @@ def test_two_threads_iterate() -> None:
         stream = iw.tts.stream("Hi.")
         first = threading.Thread(target=lambda: results.append(told(stream)))
         first.start()
-        while not stream._taking.locked():
+        while not stream._iterating.locked():
             threading.Event().wait(0.001)
         with pytest.raises(LocalProtocolError, match="another does so already"):
             next(stream)

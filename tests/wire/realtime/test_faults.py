@@ -50,7 +50,7 @@ FATAL = [
     ("SESSION_TOKEN_INVALID", True),
     ("invalid_value", False),
     (None, False),
-    *((code, False) for code in HARMLESS_CODES),
+    *((code, False) for code in sorted(HARMLESS_CODES)),
 ]
 
 
