@@ -28,6 +28,14 @@ from inworld_sync.emulator.http import (
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.routes import Routes, WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import (
+    INTERNAL,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    status,
+)
 from inworld_sync.emulator.stream import PlainStream, Stream, TlsStream
 from inworld_sync.errors import ConfigError
 
@@ -39,6 +47,7 @@ _logger = logging.getLogger("inworld_sync.emulator")
 _protocol_logger = logging.getLogger("inworld_sync.emulator.protocol")
 _protocol_logger.setLevel(logging.INFO)
 _LINGER_SECONDS = 0.5
+_NOT_FOUND = Response.of_status(NOT_FOUND, "Not Found", http_status=404)
 
 
 class _Cut(Exception):
@@ -130,8 +139,7 @@ class Connection:
             self._answer(self._handle(request), started, keep_alive=keep_alive)
 
     def _refuse(self, error: BadRequest) -> None:
-        body = {"code": 3, "message": str(error), "details": []}
-        response = Response.of_json(body, status=error.status)
+        response = Response.of_status(INVALID_ARGUMENT, str(error), http_status=error.status)
         self._answer(response, time.monotonic(), keep_alive=False)
         # Closing with unread bytes would reset the connection and lose the answer.
         self._stream.finish()
@@ -162,10 +170,10 @@ class Connection:
             self._stream.reset()
             raise _Cut
         if (fault := self._fault(FaultKind.HTTP_STATUS)) is not None:
-            status = int(fault.value)
-            headers = {"Location": "/elsewhere"} if 300 <= status < 400 else {}
-            body = {"code": 14, "message": "fault", "details": []}
-            response = Response.of_json(body, status=status, headers=headers)
+            http_status = int(fault.value)
+            headers = {"Location": "/elsewhere"} if 300 <= http_status < 400 else {}
+            body = status(UNAVAILABLE, "fault")
+            response = Response.of_json(body, status=http_status, headers=headers)
             self._answer(response, started, keep_alive=False)
             self._stream.finish()
             raise _Cut
@@ -175,7 +183,7 @@ class Connection:
     def _handle(self, request: Request) -> Response:
         found = self._routes.http(request.method, request.path)
         if found is None:
-            return Response.of_json({"code": 5, "message": "Not Found", "details": []}, status=404)
+            return _NOT_FOUND
         route, parts = found
         if not route.is_open and (refusal := self._refusal(request)) is not None:
             return refusal
@@ -183,17 +191,16 @@ class Connection:
             return route.handler(request, parts)
         except Exception:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
-            body = {"code": 13, "message": "internal error of the emulator", "details": []}
-            return Response.of_json(body, status=500)
+            return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
 
     def _refusal(self, request: Request) -> Response | None:
         credential = Credential.of(request)
         verdict = self._shared.credentials.judge(credential, bearer_key=True)
         if verdict is Verdict.GOOD:
             return None
-        status, body = self._shared.credentials.http_error(verdict, credential)
-        challenge = {"www-authenticate": str(body["message"])} if status == 401 else {}
-        return Response.of_json(body, status=status, headers=challenge)
+        http_status, body = self._shared.credentials.http_error(verdict, credential)
+        challenge = {"www-authenticate": str(body["message"])} if http_status == 401 else {}
+        return Response.of_json(body, status=http_status, headers=challenge)
 
     def _answer(self, response: Response, started: float, *, keep_alive: bool) -> None:
         if self._stopped.wait(self._settings.latency_ms / 1000):
@@ -256,16 +263,17 @@ class Connection:
     def _upgrade(self, request: Request, rest: bytes, started: float) -> None:
         route = self._routes.websocket(request.path)
         if route is None:
-            body = {"code": 5, "message": "Not Found", "details": []}
-            self._answer(Response.of_json(body, status=404), started, keep_alive=False)
+            self._answer(_NOT_FOUND, started, keep_alive=False)
             return
         if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
             self._answer(refusal, started, keep_alive=False)
             return
         with self._shared.connection_slot(route.path, limited=route.limited) as free:
             if not free:
-                body = {"code": 8, "message": "too many concurrent connections", "details": []}
-                self._answer(Response.of_json(body, status=429), started, keep_alive=False)
+                response = Response.of_status(
+                    RESOURCE_EXHAUSTED, "too many concurrent connections", http_status=429
+                )
+                self._answer(response, started, keep_alive=False)
                 return
             self._run_websocket(route, request, rest)
 

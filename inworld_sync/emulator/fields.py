@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, Malformed, Refused
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Malformed, Refused
 
 __all__ = ["choice", "flag", "in_range", "number", "text", "whole"]
 

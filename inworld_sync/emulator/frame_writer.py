@@ -14,6 +14,7 @@ from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.faults import Fault, FaultKind
+from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
 __all__ = ["FrameWriter", "send_slowly"]
@@ -185,4 +186,4 @@ def _frame_length(count: int) -> bytes:
 
 
 def _error(code: int) -> bytes:
-    return json.dumps({"error": {"code": code, "message": "fault", "details": []}}).encode()
+    return json.dumps({"error": status(code, "fault")}).encode()

@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 
 from inworld_sync.emulator.fields import choice, flag, in_range, number, text, whole
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, Malformed, Refused
 from inworld_sync.emulator.recognition.turns import TurnSettings
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Malformed, Refused
 from inworld_sync.errors import ConfigError
 
 __all__ = ["TranscribeConfig", "read_config"]

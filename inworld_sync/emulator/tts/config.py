@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import attrs
 
 from inworld_sync.emulator.fields import choice, flag, in_range, text, whole
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
 from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
 
 __all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "describe", "read_config"]
 
