@@ -36,7 +36,7 @@ from inworld_sync.emulator.status import (
     UNAVAILABLE,
     status,
 )
-from inworld_sync.emulator.stream import PlainStream, Stream, TlsStream
+from inworld_sync.emulator.stream import Stream, TlsStream
 from inworld_sync.errors import ConfigError
 
 __all__ = ["Connection"]
@@ -77,7 +77,8 @@ class Connection:
         self._settings = shared.settings
         self._faults = faults
         self._tls = tls
-        self._stream: Stream = PlainStream(sock)
+        self._socket = sock
+        self._stream = Stream(sock)
         self._peer: WebSocketPeer | None = None
         self._stopped = threading.Event()
 
@@ -86,7 +87,7 @@ class Connection:
         try:
             self._pause(FaultKind.ACCEPT_DELAY)
             if self._tls is not None:
-                stream = TlsStream(self._stream, self._tls)
+                stream = TlsStream(self._socket, self._tls)
                 stream.handshake(self._settings.request_timeout)
                 self._stream = stream
             self._serve()

@@ -113,7 +113,7 @@ class _File:
         if len(self._content) < self._next_try:
             return b""
         self._next_try = int(len(self._content) * _GROWTH)
-        # A part may be too short yet to be recognised as what it is.
+        # A part may be too short yet to be recognized as what it is.
         return self._decoded(is_whole=False)
 
     def flush(self) -> bytes:

@@ -165,14 +165,14 @@ class _Stream:
         result: dict[str, object] = {"usage": usage(self._listener.transcribed_ms, self._config)}
         if self._settings.stt_status:
             result["status"] = status()
-        self._peer.send({"result": result})
+        self._peer.send({"result": result}, wait=False)
         if self._settings.stt_closes_after_usage:
             self._peer.close()
 
     def _emit(self, events: Iterable[SpeechEvent]) -> None:
         for event in events:
             for message in results(event, self._config, self._settings):
-                self._peer.send(message)
+                self._peer.send(message, wait=False)
         self._active_at = time.monotonic()
 
 
