@@ -16,7 +16,7 @@ from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.credentials import Credential, Verdict
-from inworld_sync.emulator.faults import Fault, FaultKind, parse_faults
+from inworld_sync.emulator.faults import Cut, Fault, FaultKind, delay_or_cut, parse_faults
 from inworld_sync.emulator.frame_writer import send_slowly
 from inworld_sync.emulator.http import (
     BadRequest,
@@ -48,10 +48,6 @@ _protocol_logger = logging.getLogger("inworld_sync.emulator.protocol")
 _protocol_logger.setLevel(logging.INFO)
 _LINGER_SECONDS = 0.5
 _NOT_FOUND = Response.of_status(NOT_FOUND, "Not Found", http_status=404)
-
-
-class _Cut(Exception):
-    """A fault has ended the connection."""
 
 
 class Connection:
@@ -91,7 +87,7 @@ class Connection:
                 stream.handshake(self._settings.request_timeout)
                 self._stream = stream
             self._serve()
-        except (OSError, _Cut):
+        except (OSError, Cut):
             pass  # the client left, or was meant to see it end
         except Exception:
             _logger.exception("%s failed", self._name)
@@ -161,15 +157,15 @@ class Connection:
 
     def _pause(self, kind: FaultKind) -> None:
         if (fault := self._fault(kind)) is not None and self._stopped.wait(fault.value):
-            raise _Cut
+            raise Cut
 
     def _strike_before_answer(self, started: float) -> None:
         self._pause(FaultKind.RESPONSE_DELAY)
         if self._fault(FaultKind.DROP_REQUEST):
-            raise _Cut
+            raise Cut
         if self._fault(FaultKind.RESET_REQUEST):
             self._stream.reset()
-            raise _Cut
+            raise Cut
         if (fault := self._fault(FaultKind.HTTP_STATUS)) is not None:
             http_status = int(fault.value)
             headers = {"Location": "/elsewhere"} if 300 <= http_status < 400 else {}
@@ -177,7 +173,7 @@ class Connection:
             response = Response.of_json(body, status=http_status, headers=headers)
             self._answer(response, started, keep_alive=False)
             self._stream.finish()
-            raise _Cut
+            raise Cut
 
     # HTTP.
 
@@ -205,7 +201,7 @@ class Connection:
 
     def _answer(self, response: Response, started: float, *, keep_alive: bool) -> None:
         if self._stopped.wait(self._settings.latency_ms / 1000):
-            raise _Cut
+            raise Cut
         head = response_head(response, started=started, keep_alive=keep_alive)
         if isinstance(response.body, bytes):
             self._send(head + response.body)
@@ -233,28 +229,18 @@ class Connection:
 
     def _strike_part(self, fault: Fault, part: bytes) -> bytes:
         kind = fault.kind
-        if kind in (FaultKind.DELAY, FaultKind.PAUSE):
-            if self._stopped.wait(fault.value):
-                raise _Cut
-        elif kind is FaultKind.STALL:
-            self._stopped.wait()
-            raise _Cut
-        elif kind is FaultKind.DROP:
-            raise _Cut
-        elif kind is FaultKind.RESET:
-            self._stream.reset()
-            raise _Cut
-        elif kind is FaultKind.HALF_FRAME:
+        delay_or_cut(fault, self._stream, self._stopped)
+        if kind is FaultKind.HALF_FRAME:
             half = part[: len(part) // 2]
             self._stream.send(b"%x\r\n%s" % (len(part), half))
-            raise _Cut
-        elif kind is FaultKind.BAD_JSON:
+            raise Cut
+        if kind is FaultKind.BAD_JSON:
             return part.rstrip()[:-2] + b"\n"
-        elif kind is FaultKind.DUPLICATE:
+        if kind is FaultKind.DUPLICATE:
             return part + part
-        elif kind is FaultKind.LOSE:
+        if kind is FaultKind.LOSE:
             return b""
-        elif kind in (FaultKind.ERROR, FaultKind.FATAL_ERROR):
+        if kind in (FaultKind.ERROR, FaultKind.FATAL_ERROR):
             code = int(fault.value)
             return b'{"error":{"code":%d,"message":"fault","details":[]}}\n' % code
         return part
@@ -285,7 +271,7 @@ class Connection:
         protocol.receive_data(request.head)
         event = protocol.events_received()[0]
         if not isinstance(event, UpgradeRequest):
-            raise _Cut
+            raise Cut
         # The library knows no subprotocol by name, and refuses the "/" of base64 in one.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]

@@ -25,7 +25,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.credentials import Credential
-from inworld_sync.emulator.faults import Fault
+from inworld_sync.emulator.faults import Cut, Fault
 from inworld_sync.emulator.frame_writer import FrameWriter
 from inworld_sync.emulator.http import Request
 from inworld_sync.emulator.inbox import Inbox, Received
@@ -297,11 +297,8 @@ class WebSocketPeer:
         try:
             while (item := self._next()) is not None and self._write_one(item):
                 pass
-        except OSError:
+        except (OSError, Cut):
             self._end()
-        finally:
-            if self._frame_writer.is_cut:
-                self._end()
 
     def _write_one(self, item: _Message | _Close | bytes) -> bool:
         """Send one item; return whether another may follow."""
@@ -316,8 +313,9 @@ class WebSocketPeer:
         try:
             if isinstance(item, _Close):
                 self._frame_writer.close(item.code, item.reason)
-                return False
-            return self._frame_writer.send(item.data)
+            else:
+                self._frame_writer.send(item.data)
         except InvalidState:
             # The client has sent CLOSE: what waits for it is dropped, the answer comes behind it.
             return not isinstance(item, _Close)
+        return not self._frame_writer.is_closed
