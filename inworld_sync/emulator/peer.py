@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 from websockets.exceptions import InvalidState
@@ -25,7 +25,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.credentials import Credential
-from inworld_sync.emulator.faults import Fault
+from inworld_sync.emulator.faults import Cut, Fault
 from inworld_sync.emulator.frame_writer import FrameWriter
 from inworld_sync.emulator.http import Request
 from inworld_sync.emulator.inbox import Inbox, Received
@@ -71,8 +71,10 @@ class WebSocketPeer:
         request: The upgrade request.
         credential: What the client showed; a service judges it when its protocol says so.
         settings: The server's.
+        received_at: The monotonic time at which the last message of ``receive`` came.
 
-    Thread safety: ``messages`` belongs to one thread; everything else may be used from any.
+    Thread safety: ``receive`` and ``received_at`` belong to one thread; everything else may be
+    used from any.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class WebSocketPeer:
         self.request = request
         self.credential = Credential.of(request)
         self.settings = settings
+        self.received_at = 0.0
         self._stream = stream
         self._protocol = protocol
         self._state = threading.Lock()
@@ -116,22 +119,26 @@ class WebSocketPeer:
         """Whether messages can still be sent."""
         return not self._closing and not self._ended.is_set()
 
-    def messages(self) -> Iterator[str | bytes]:
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
         """
-        Yield whole messages until the connection is over: str for text, bytes for binary.
+        Wait for the next whole message: str for text, bytes for binary.
 
-        Messages that still wait when either side closes are dropped: none could be answered.
+        Returns:
+            None when the connection is over. Messages that still wait when either side closes are
+            dropped: none could be answered.
+
+        Raises:
+            TimeoutError: None came within *timeout* seconds.
         """
-        while (message := self._inbox.pop()) is not None:
-            if not message.is_text:
-                yield message.data
-                continue
-            try:
-                text = message.data.decode()
-            except UnicodeDecodeError:
-                self.close(1007, "text is not UTF-8")
-                return
-            yield text
+        message = self._inbox.pop(timeout)
+        if message is None:
+            return None
+        self.received_at = message.at
+        try:
+            return message.data.decode() if message.is_text else message.data
+        except UnicodeDecodeError:
+            self.close(1007, "text is not UTF-8")
+            return None
 
     def send(self, message: Mapping[str, object], *, wait: bool = True) -> None:
         """
@@ -290,11 +297,8 @@ class WebSocketPeer:
         try:
             while (item := self._next()) is not None and self._write_one(item):
                 pass
-        except OSError:
+        except (OSError, Cut):
             self._end()
-        finally:
-            if self._frame_writer.is_cut:
-                self._end()
 
     def _write_one(self, item: _Message | _Close | bytes) -> bool:
         """Send one item; return whether another may follow."""
@@ -309,8 +313,9 @@ class WebSocketPeer:
         try:
             if isinstance(item, _Close):
                 self._frame_writer.close(item.code, item.reason)
-                return False
-            return self._frame_writer.send(item.data)
+            else:
+                self._frame_writer.send(item.data)
         except InvalidState:
             # The client has sent CLOSE: what waits for it is dropped, the answer comes behind it.
             return not isinstance(item, _Close)
+        return not self._frame_writer.is_closed

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 
+from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.replies import ReplyPart
 
 __all__ = ["Fillers"]
@@ -126,7 +127,4 @@ class _Reader:
 
 def _seconds(options: Mapping[str, object], name: str, default_ms: int) -> float:
     """Read milliseconds; any other value is not refused, but means the default."""
-    value = options.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        value = default_ms
-    return (value if 0 <= value <= _MAX_WAIT_MS else default_ms) / 1000
+    return checks.lenient_number(options.get(name), default_ms, _MAX_WAIT_MS) / 1000

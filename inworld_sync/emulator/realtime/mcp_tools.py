@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from inworld_sync.emulator.peer import PeerGone
-from inworld_sync.emulator.realtime.conversation import Conversation, Item
+from inworld_sync.emulator.realtime.conversation import Conversation, Item, new_item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
 from inworld_sync.emulator.realtime.mcp_client import McpClient, McpFailed
 from inworld_sync.emulator.realtime.replies import ToolCall
@@ -169,13 +169,7 @@ class McpTools:
         return ApprovedCall(call, request_id) if answer.get("approve") is True else None
 
     def _list(self, server: McpServer) -> None:
-        item: Item = {
-            "id": new_id("mcpl"),
-            "object": "realtime.item",
-            "type": "mcp_list_tools",
-            "server_label": server.label,
-            "tools": [],
-        }
+        item = new_item("mcp_list_tools", "mcpl", server_label=server.label, tools=[])
         with contextlib.suppress(PeerGone):
             self._conversation.add(item)
             self._events.send("mcp_list_tools.in_progress", item_id=item["id"])

@@ -73,7 +73,7 @@ class RealtimeService:
         pinger.start()
         try:
             session.start()
-            for message in peer.messages():
+            while (message := peer.receive()) is not None:
                 _handle(session, events, limiter, message)
         finally:
             peer.close()
