@@ -24,11 +24,13 @@ from inworld_sync.models.realtime import (
     RealtimeEvent,
 )
 from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.wire.realtime.events import EVENT_CLASSES
 
 if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.response import Response
 
 __all__ = [
+    "SESSION_EVENT_CLASSES",
     "ApprovalRequested",
     "Interrupted",
     "InvalidMessage",
@@ -167,6 +169,18 @@ SessionEvent: TypeAlias = (
     | ResponseStarted
     | ToolOutputSent
     | ToolCalled
+)
+
+SESSION_EVENT_CLASSES: tuple[type, ...] = (
+    *EVENT_CLASSES,
+    UnknownEvent,
+    ApprovalRequested,
+    Interrupted,
+    InvalidMessage,
+    SessionReconnected,
+    ResponseStarted,
+    ToolOutputSent,
+    ToolCalled,
 )
 
 MAX_UNCLAIMED_EVENTS = 256

@@ -9,18 +9,14 @@ Lock rule: the session's monitor guards the thread; no connection is opened unde
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
 from typing import Literal
 
 from inworld_sync.errors import (
-    AuthError,
     ClosedError,
-    ConfigError,
     ConnectionLost,
     InworldError,
-    ProtocolError,
     ServiceError,
 )
 from inworld_sync.models.events import StreamEnded
@@ -28,14 +24,13 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.realtime.commands import Phase
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.state import SessionState
+from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
 from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Reconnector"]
 
-# From one attempt to the next, doubled each time, and shortened at random so that clients that
-# were disconnected together do not reconnect together.
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 5.0
+# Before the second attempt; the first one is made at once.
+_FIRST_DELAY_SECONDS = 0.25
 
 # The loss of a connection that lasted so long, or gave a response, begins another outage.
 _GOOD_SECONDS = 10.0
@@ -59,10 +54,10 @@ class Reconnector:
         self._state = state
         self._connector = connector
         self._key = key
-        self._reconnect_timeout = reconnect_timeout
+        self._policy = ReconnectPolicy(
+            Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True), timeout=reconnect_timeout
+        )
         self._connections = 0
-        self._outage_at = 0.0
-        self._attempts = 0
         self._thread: threading.Thread | None = None
 
     @property
@@ -96,7 +91,7 @@ class Reconnector:
     def _connect(self, deadline: Deadline) -> None:
         state, connector = self._state, self._connector
         # Of this attempt: another thread may reconnect before this one goes on.
-        attempts = self._attempts
+        attempts = self._policy.attempts
         parameters = state.endpoint.parameters(self._next_key())
         self._key = parameters.get("key")
         link = connector.open(
@@ -169,56 +164,38 @@ class Reconnector:
         """Try until the session is open; return the error to end it with instead, or None."""
         state = self._state
         with state.monitor:
-            was_good = state.had_response or state.lost_at - state.opened_at > _GOOD_SECONDS
-            if was_good or not self._attempts:
-                self._outage_at, self._attempts = state.lost_at, 0
-        while True:
-            left = self._outage_at + self._reconnect_timeout - time.monotonic()
-            if not self._pause(left):
-                return ClosedError("the session was closed while it reconnected")
-            if left <= 0:
-                return _given_up(state.cause, self._attempts, self._reconnect_timeout)
-            self._attempts += 1
-            try:
-                timeout = min(left, self._connector.options.connect_timeout)
-                self._connect(Deadline(timeout, "reopening the session"))
-            except InworldError as error:
-                if not _is_passing(error):
-                    return error
-                state.logger.info("%s: not reconnected yet: %s", state.name, error)
-            else:
-                return None
+            if state.had_response or state.lost_at - state.opened_at > _GOOD_SECONDS:
+                self._policy.reset()
+        cause = state.cause or ConnectionLost("the connection was closed")
+        try:
+            found = self._policy.reconnect(cause, self._wait, self._reopen, lost_at=state.lost_at)
+        except InworldError as error:
+            return error
+        if found is None:
+            return ClosedError("the session was closed while it reconnected")
+        return None
 
-    def _pause(self, left: float) -> bool:
-        """Wait before the next attempt; False if the session is closing."""
-        seconds = 0.0
-        if self._attempts:
-            longest = _FIRST_PAUSE_SECONDS * 2 ** min(self._attempts - 1, 10)
-            seconds = min(longest, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
-        with self._state.monitor:
-            until = time.monotonic() + min(seconds, max(left, 0.0))
-            while not self._state.commands.is_closing and self._state.commands.ended is None:
+    def _reopen(self, left: float | None) -> bool:
+        longest = self._connector.options.connect_timeout
+        timeout = longest if left is None else min(left, longest)
+        try:
+            self._connect(Deadline(timeout, "reopening the session"))
+        except InworldError as error:
+            self._state.logger.info("%s: not reconnected yet: %s", self._state.name, error)
+            raise
+        return True
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait; return False as soon as the session is closing."""
+        commands = self._state.commands
+        with commands.monitor:
+            until = time.monotonic() + seconds
+            while not commands.is_closing and commands.ended is None:
                 wait = until - time.monotonic()
                 if wait <= 0:
                     return True
-                self._state.monitor.wait(wait)
+                commands.monitor.wait(wait)
         return False
-
-
-def _is_passing(error: InworldError) -> bool:
-    """Whether another attempt may succeed."""
-    if isinstance(error, (AuthError, ConfigError, ClosedError, ProtocolError)):
-        return False
-    return error.retryable if isinstance(error, ServiceError) else True
-
-
-def _given_up(cause: InworldError | None, attempts: int, seconds: float) -> InworldError:
-    error = ConnectionLost(
-        f"the connection was lost ({cause}) and could not be replaced within {seconds:g} s and "
-        f"{attempts} attempts; see reconnect_timeout"
-    )
-    error.__cause__ = cause
-    return error
 
 
 def _ended(error: InworldError) -> StreamEnded:

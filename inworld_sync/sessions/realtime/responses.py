@@ -165,7 +165,8 @@ class SessionResponses:
 
     def add_audio(self, event: AudioDelta) -> None:
         """Append a piece of speech to its response, if users hold it."""
-        response = self._held_for(event.response_id)
+        # Runs for every piece of audio, so it does not call _held_for.
+        response = self._held.get(id(self._states.get(event.response_id)))
         if response is not None:
             response._audio.append(event, len(event.audio))
 

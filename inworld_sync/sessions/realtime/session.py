@@ -8,8 +8,8 @@ before the session's monitor, never after it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from inworld_sync.models.devices import AudioSink, AudioSource
 from inworld_sync.models.events import StreamEnded
@@ -33,10 +33,14 @@ from inworld_sync.models.realtime import (
     TruncateItem,
     UpdateSession,
 )
-from inworld_sync.sessions.event_stream import Subscription
+from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.realtime.commands import PendingReply, Request, new_id
 from inworld_sync.sessions.realtime.converse import ConverseLoop
-from inworld_sync.sessions.realtime.events import Interrupted, SessionEvent
+from inworld_sync.sessions.realtime.events import (
+    SESSION_EVENT_CLASSES,
+    Interrupted,
+    SessionEvent,
+)
 from inworld_sync.sessions.realtime.input import AudioInputQueue
 from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.reconnect import Reconnector
@@ -52,8 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RealtimeSession"]
 
-F = TypeVar("F", bound=Callable[..., object])
-
 _ANSWER_SECONDS = 10.0
 
 # For threads that have been stopped, and for functions, which cannot be stopped.
@@ -61,7 +63,7 @@ _JOIN_SECONDS = 1.0
 _FUNCTION_SECONDS = 0.2
 
 
-class RealtimeSession:
+class RealtimeSession(EventSource[SessionEvent]):
     """
     A conversation with a model that hears, speaks, reads and writes.
 
@@ -74,7 +76,11 @@ class RealtimeSession:
     Thread safety: every method may be called from any thread, and from handlers and tools.
     """
 
+    _description = "a realtime session"
+    _event_classes = SESSION_EVENT_CLASSES
+
     def __init__(self, state: SessionState, reconnector: Reconnector) -> None:
+        super().__init__(state.events)
         self._state = state
         self._commands = state.commands
         self._reconnector = reconnector
@@ -109,11 +115,6 @@ class RealtimeSession:
         """Return an item of the conversation, None if it has none of this id."""
         with self._state.monitor:
             return self._state.items.get(item_id)
-
-    @property
-    def ended(self) -> StreamEnded | None:
-        """How the session ended, None while it goes on."""
-        return self._commands.ended
 
     @property
     def stats(self) -> LinkStats | None:
@@ -397,36 +398,6 @@ class RealtimeSession:
             ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()
         finally:
             self._state.output.set_players(None, None)
-
-    # Events.
-
-    def __iter__(self) -> Iterator[SessionEvent]:
-        return self.events()
-
-    def events(self, timeout: float | None = None) -> Iterator[SessionEvent]:
-        """
-        Iterate over the session's events; all iterators share one position.
-
-        Args:
-            timeout: The most seconds to wait for each event; None waits without limit.
-
-        Raises:
-            DeadlineExceeded: No event came in time; iterating again continues from there.
-            InworldError: The session ended with an error.
-        """
-        return self._state.events.events(timeout)
-
-    def on(self, kind: type | str, handler: F) -> F:
-        """Call *handler* with every event of a class or of a name; see :meth:`EventStream.on`."""
-        return self._state.events.on(kind, handler)
-
-    def subscribe(self, maxsize: int | None = None) -> Subscription[SessionEvent]:
-        """Open a separate queue of events; see :meth:`EventStream.subscribe`."""
-        return self._state.events.subscribe(maxsize)
-
-    def poll(self, budget_ms: float = 2.0) -> int:
-        """Run handlers on this thread; see :meth:`EventStream.poll`."""
-        return self._state.events.poll(budget_ms)
 
     # The end.
 

@@ -248,8 +248,6 @@ class SessionState:
         """Handle one message of the service."""
         if connection is self.commands.connection:
             self._handle(event)
-            if self.responses.queue.has_waiting:
-                self._pump()
 
     def _handle(self, event: Any) -> None:
         route = self._routes.get(type(event), _NO_ROUTE)
@@ -336,6 +334,8 @@ class SessionState:
             self.emit(ResponseStarted(began))
         if cancelled_id is not None:
             self.executor.put(partial(self.commands.send_now, CancelResponse(cancelled_id)))
+        # A response that has ended, or was refused, makes room for the next one.
+        self._pump()
 
     def _interrupt(self, _: InputSpeechStarted) -> None:
         if self.settings.is_interruptible:

@@ -31,6 +31,7 @@ from inworld_sync.wire.realtime.session import session_info
 
 __all__ = [
     "ALIASES",
+    "EVENT_CLASSES",
     "RealtimeMessage",
     "read",
     "read_object",
@@ -58,6 +59,9 @@ _KINDS: dict[str, type[RealtimeEvent]] = {
     for kind in (getattr(module, name) for name in module.__all__)
     if isinstance(kind, type) and issubclass(kind, RealtimeEvent) and kind is not RealtimeEvent
 }
+
+# The classes of all messages that this version knows.
+EVENT_CLASSES = tuple(_KINDS.values())
 
 _AUDIO_DELTA = AudioDelta.type
 _AUDIO_FIELDS = frozenset(

@@ -164,11 +164,13 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
             return sink.heard_samples - before > RATE_HZ
 
         def over() -> bool:
-            if len(seen.done) < 4 or not seen.truncated:
+            if len(seen.done) < 4 or not seen.truncated or not seen.interruptions:
                 return False
-            *_, cut, last = seen.sound.values()
+            # Exact, unlike the whole milliseconds of the event: all of the last item was heard.
+            [cut_ms] = seen.interruptions[0].heard_ms.values()
+            *_, last = seen.sound.values()
             heard = sink.heard_samples - before - len(last) // 2
-            return 0 <= heard - round(seen.truncated[0].audio_end_ms * 24) < 24 and bool(cut)
+            return heard == round(cut_ms * RATE_HZ / 1000)
 
         turns = [(lambda: True, first), (answered, second), (in_the_middle, third)]
         rt.converse(Caller(turns, over), sink, hang_up_after=0.0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+import inworld_sync
 from inworld_sync import (
     AudioError,
     AuthError,
@@ -39,6 +40,7 @@ from inworld_sync.models.realtime import (
     PcmFormat,
     PingReceived,
     ProviderData,
+    RealtimeEvent,
     SemanticVad,
     Session,
     SessionCreated,
@@ -49,6 +51,7 @@ from inworld_sync.models.realtime import (
     UserTranscriptUpdated,
 )
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
+from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, SessionEvent
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve
@@ -621,6 +624,23 @@ def test_four_ways_to_take_events() -> None:
 
     assert [list(range(50))] * 4 == [by_class, by_name, iterated, queued]
     assert [("server", 1000, None)] == [(e.by, e.code, e.error) for e in ends]
+
+
+def test_a_handler_for_an_event_of_another_service() -> None:
+    """A class that no session emits is refused, and the right one is named; all others are not."""
+    with realtime(idle) as iw, iw.realtime.connect() as rt:
+        for kind in SESSION_EVENT_CLASSES:
+            rt.on(kind, print)
+        with pytest.raises(ConfigError, match=r"did you mean .*realtime\.InputSpeechStarted"):
+            rt.on(inworld_sync.SpeechStarted, print)
+
+
+def test_every_event_class_is_known() -> None:
+    """The classes that handlers may ask for are those of the type of all events."""
+    known = set(SESSION_EVENT_CLASSES)
+
+    assert set(get_args(SessionEvent)) - {RealtimeEvent} <= known
+    assert all(issubclass(each, RealtimeEvent) for each in known - set(get_args(SessionEvent)))
 
 
 def test_first_events_wait_for_who_asks() -> None:
