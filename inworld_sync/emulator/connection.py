@@ -15,9 +15,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.credentials import Credential, Verdict
 from inworld_sync.emulator.faults import Fault, FaultKind, parse_faults
+from inworld_sync.emulator.frame_writer import send_slowly
 from inworld_sync.emulator.http import (
     BadRequest,
     Request,
@@ -25,9 +25,9 @@ from inworld_sync.emulator.http import (
     Response,
     response_head,
 )
-from inworld_sync.emulator.outlet import send_slowly
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.routes import Routes, WebSocketRoute
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.stream import PlainStream, Stream, TlsStream
 from inworld_sync.errors import ConfigError
 
@@ -58,14 +58,14 @@ class Connection:
         *,
         name: str,
         routes: Routes,
-        backend: Backend,
+        shared: SharedState,
         faults: tuple[Fault, ...],
         tls: ssl.SSLContext | None,
     ) -> None:
         self._name = name
         self._routes = routes
-        self._backend = backend
-        self._settings = backend.settings
+        self._shared = shared
+        self._settings = shared.settings
         self._faults = faults
         self._tls = tls
         self._stream: Stream = PlainStream(sock)
@@ -188,10 +188,10 @@ class Connection:
 
     def _refusal(self, request: Request) -> Response | None:
         credential = Credential.of(request)
-        verdict = self._backend.credentials.judge(credential, bearer_key=True)
+        verdict = self._shared.credentials.judge(credential, bearer_key=True)
         if verdict is Verdict.GOOD:
             return None
-        status, body = self._backend.credentials.http_error(verdict, credential)
+        status, body = self._shared.credentials.http_error(verdict, credential)
         challenge = {"www-authenticate": str(body["message"])} if status == 401 else {}
         return Response.of_json(body, status=status, headers=challenge)
 
@@ -262,7 +262,7 @@ class Connection:
         if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
             self._answer(refusal, started, keep_alive=False)
             return
-        with self._backend.connection_slot(route.path, limited=route.limited) as free:
+        with self._shared.connection_slot(route.path, limited=route.limited) as free:
             if not free:
                 body = {"code": 8, "message": "too many concurrent connections", "details": []}
                 self._answer(Response.of_json(body, status=429), started, keep_alive=False)

@@ -73,7 +73,7 @@ def make_api_key() -> str:
 
 class Credentials:
     """
-    Knows the key and the tokens that it gave out.
+    Knows the key and the tokens that it issued.
 
     Thread safety: any thread; one lock around the table of tokens.
     """
@@ -84,7 +84,7 @@ class Credentials:
         self._lock = threading.Lock()
         self._expiry: dict[str, float] = {}
 
-    def give_token(self, lifetime: float) -> str:
+    def issue_token(self, lifetime: float) -> str:
         """Return a new bearer token that is good for *lifetime* seconds."""
         token = f"eyJ{secrets.token_urlsafe(48)}"
         with self._lock:

@@ -1,7 +1,7 @@
 """
 A lock that is given in the order in which it was asked for.
 
-Its own mutex guards the line and is held for a few instructions, never while waiting.
+Its own mutex guards the queue and is held for a few instructions, never while waiting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FairLock:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._held = False
-        self._line: deque[threading.Event] = deque()
+        self._waiting: deque[threading.Event] = deque()
 
     def __enter__(self) -> None:
         if not self.acquire(_PATIENCE_SECONDS):
@@ -51,13 +51,13 @@ class FairLock:
                 self._held = True
                 return True
             turn = threading.Event()
-            self._line.append(turn)
+            self._waiting.append(turn)
         if turn.wait(timeout):
             return True
         with self._mutex:
             if turn.is_set():
                 return True
-            self._line.remove(turn)
+            self._waiting.remove(turn)
             return False
 
     def try_acquire(self) -> bool:
@@ -70,7 +70,7 @@ class FairLock:
     def release(self) -> None:
         """Hand the lock to whoever has waited longest."""
         with self._mutex:
-            if self._line:
-                self._line.popleft().set()
+            if self._waiting:
+                self._waiting.popleft().set()
             else:
                 self._held = False

@@ -153,7 +153,7 @@ class FaultQueue:
         with self._lock:
             self._queue.append(faults)
 
-    def take(self) -> tuple[Fault, ...]:
+    def pop(self) -> tuple[Fault, ...]:
         """Return what the next connection suffers."""
         with self._lock:
             return self._queue.popleft() if self._queue else ()

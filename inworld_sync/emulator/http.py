@@ -163,7 +163,7 @@ class RequestReader:
         return bool(data)
 
     def _until(self, mark: bytes, limit: int, *, status: int = 400) -> bytes:
-        """Take everything up to and with *mark*; nothing at all when the stream ends first."""
+        """Return everything up to and with *mark*; nothing at all when the stream ends first."""
         searched = 0
         while (at := self._buffer.find(mark, max(0, searched - len(mark)))) < 0:
             searched = len(self._buffer)
@@ -171,9 +171,9 @@ class RequestReader:
                 raise BadRequest(f"more than {limit} bytes before the end", status=status)
             if not self._more():
                 return b""
-        return self._take(at + len(mark))
+        return self._pop(at + len(mark))
 
-    def _take(self, count: int) -> bytes:
+    def _pop(self, count: int) -> bytes:
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         return data
@@ -182,7 +182,7 @@ class RequestReader:
         while len(self._buffer) < count:
             if not self._more():
                 raise BadRequest("the body ended early")
-        return self._take(count)
+        return self._pop(count)
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
         if headers.get("transfer-encoding", "").lower() == "chunked":

@@ -49,7 +49,7 @@ class Inbox:
                 self._bytes += size
                 self._changed.notify_all()
 
-    def take(self) -> Received | None:
+    def pop(self) -> Received | None:
         """Wait for the next message; return None after ``end``."""
         with self._changed:
             while not self._messages and not self._is_ended:

@@ -26,9 +26,9 @@ from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.credentials import Credential
 from inworld_sync.emulator.faults import Fault
+from inworld_sync.emulator.frame_writer import FrameWriter
 from inworld_sync.emulator.http import Request
 from inworld_sync.emulator.inbox import Inbox, Received
-from inworld_sync.emulator.outlet import Outlet
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.stream import Stream
 
@@ -101,7 +101,7 @@ class WebSocketPeer:
         self._inbox = Inbox(_MAX_WAITING_BYTES)
         self._parts: list[bytes] = []
         self._is_text = True
-        self._outlet = Outlet(stream, protocol, self._state, faults, self._ended)
+        self._frame_writer = FrameWriter(stream, protocol, self._state, faults, self._ended)
         self._writer = threading.Thread(
             target=self._write, name=f"inworld-emulator-writer-{name}", daemon=True
         )
@@ -122,7 +122,7 @@ class WebSocketPeer:
 
         Messages that still wait when either side closes are dropped: none could be answered.
         """
-        while (message := self._inbox.take()) is not None:
+        while (message := self._inbox.pop()) is not None:
             if not message.is_text:
                 yield message.data
                 continue
@@ -197,7 +197,7 @@ class WebSocketPeer:
     def _read(self) -> None:
         """Receive until the client has sent CLOSE or has left; the reader thread."""
         try:
-            while self._take_frames() and self._receive():
+            while self._process_received() and self._receive():
                 pass
         except Exception:
             _logger.exception("reading from a WebSocket failed")
@@ -205,7 +205,7 @@ class WebSocketPeer:
         finally:
             self._inbox.end()
 
-    def _take_frames(self) -> bool:
+    def _process_received(self) -> bool:
         """Work off what the protocol has received; return whether more may come."""
         with self._state:
             events = self._protocol.events_received()
@@ -218,12 +218,12 @@ class WebSocketPeer:
                 self._lock.notify_all()
         for event in events:
             if isinstance(event, Frame):
-                self._take_frame(event)
+                self._add_frame(event)
         if not is_open:
             self._inbox.end()
         return self._protocol.close_rcvd is None
 
-    def _take_frame(self, frame: Frame) -> None:
+    def _add_frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = frame.opcode is Opcode.TEXT
         elif frame.opcode is not Opcode.CONT:
@@ -293,7 +293,7 @@ class WebSocketPeer:
         except OSError:
             self._end()
         finally:
-            if self._outlet.is_cut:
+            if self._frame_writer.is_cut:
                 self._end()
 
     def _write_one(self, item: _Message | _Close | bytes) -> bool:
@@ -308,9 +308,9 @@ class WebSocketPeer:
             return False
         try:
             if isinstance(item, _Close):
-                self._outlet.close(item.code, item.reason)
+                self._frame_writer.close(item.code, item.reason)
                 return False
-            return self._outlet.send(item.data)
+            return self._frame_writer.send(item.data)
         except InvalidState:
             # The client has sent CLOSE: what waits for it is dropped, the answer comes behind it.
             return not isinstance(item, _Close)

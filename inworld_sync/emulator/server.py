@@ -24,7 +24,6 @@ import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
@@ -33,6 +32,7 @@ from inworld_sync.emulator.realtime.service import RealtimeService
 from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
 from inworld_sync.emulator.routes import Routes, Service
 from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.stt import SttHttpService, SttService
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tts import TtsHttpService, TtsService, VoicesService
@@ -109,17 +109,17 @@ class Emulator:
         self.faults = FaultQueue(faults)
         self._host = host
         self._wanted_port = port
-        self._has_own_ears = speech_engine is not None
+        self._has_own_engine = speech_engine is not None
         self._tls = _Tls(host) if tls else None
         credentials = Credentials(self.api_key, check=self.settings.check_credentials)
-        self._backend = Backend(self.settings, credentials, synthesizer, speech_engine)
+        self._shared = SharedState(self.settings, credentials, synthesizer, speech_engine)
         services: list[Service] = [
-            TtsService(self._backend),
-            TtsHttpService(self._backend),
-            VoicesService(self._backend),
-            SttService(self._backend),
-            SttHttpService(self._backend),
-            RealtimeService(self._backend, reply_maker),
+            TtsService(self._shared),
+            TtsHttpService(self._shared),
+            VoicesService(self._shared),
+            SttService(self._shared),
+            SttHttpService(self._shared),
+            RealtimeService(self._shared, reply_maker),
         ]
         self._routes = Routes(services)
         self._lock = threading.Lock()
@@ -165,7 +165,7 @@ class Emulator:
     @property
     def recognizer(self) -> str:
         """How well it understands speech, in words for people: the service does better."""
-        return "a recogniser of yours listens" if self._has_own_ears else describe_recognition()
+        return "a recogniser of yours listens" if self._has_own_engine else describe_recognition()
 
     @property
     def ca_pem(self) -> bytes:
@@ -181,7 +181,7 @@ class Emulator:
         """Listen and return at once; speech engines are loaded when they are first needed."""
         if self._listener is not None:
             raise LocalProtocolError("the emulator is started already")
-        self._backend.stopping.clear()
+        self._shared.stopping.clear()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
             (self._host, self._wanted_port), family=family, backlog=_BACKLOG
@@ -201,7 +201,7 @@ class Emulator:
         if listener is None or self._acceptor is None:
             return
         atexit.unregister(self._close_at_exit)
-        self._backend.stopping.set()
+        self._shared.stopping.set()
         # Neither closing nor shutting down wakes accept() on every system; a connection does.
         with contextlib.suppress(OSError):
             address = (_reachable(listener.getsockname()[0]), listener.getsockname()[1])
@@ -254,8 +254,8 @@ class Emulator:
             sock,
             name=name,
             routes=self._routes,
-            backend=self._backend,
-            faults=self.faults.take(),
+            shared=self._shared,
+            faults=self.faults.pop(),
             tls=None if self._tls is None else self._tls.server_context,
         )
         thread = threading.Thread(target=self._run, args=(connection,), name=name, daemon=True)

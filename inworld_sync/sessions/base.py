@@ -171,7 +171,7 @@ class Connection(Generic[M]):
                     continue
                 if self._fault is not None:
                     self._report_fault(self._fault)
-                with self._changed:
+                with self._changed.lock:
                     self._apply(event)
                     self._changed.notify_all()
                     while self._must_pause():
@@ -201,16 +201,16 @@ class Connection(Generic[M]):
         )
 
     def _must_pause(self) -> bool:
-        if self._closing or self._needing or self._link.end is not None:
+        if (
+            not self._changed.has_full_mailbox
+            or self._closing
+            or self._needing
+            or self._link.end is not None
+        ):
             return False
         streams = self._streams()
-        # Runs for every message; a generator expression would cost two calls.
-        for stream in streams:
-            if stream.is_full:
-                break
-        else:
-            return False
-        return not any(stream.is_starving for stream in streams)
+        is_full = self._changed.has_full_mailbox = any(stream.is_full for stream in streams)
+        return is_full and not any(stream.is_starving for stream in streams)
 
     @contextmanager
     def _reader_needed(self) -> Iterator[None]:

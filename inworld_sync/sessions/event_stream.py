@@ -59,12 +59,18 @@ class Monitor(threading.Condition):
 
     Args:
         what: What it guards, for the error.
+
+    Attributes:
+        lock: The lock without that check, for threads of the package, which no child has.
+        has_full_mailbox: False if no mailbox is full, so that the reader need not look; see
+            ``base.py``.
     """
 
     def __init__(self, what: str) -> None:
-        self._shared_lock = threading.RLock()
-        super().__init__(self._shared_lock)
+        self.lock = threading.RLock()
+        super().__init__(self.lock)
         self._what = what
+        self.has_full_mailbox = False
         self._fork_guard = ForkGuard()
 
     @property
@@ -74,7 +80,11 @@ class Monitor(threading.Condition):
 
     def part(self) -> threading.Condition:
         """Another condition on the same lock, so that a notification wakes only whom it is for."""
-        return threading.Condition(self._shared_lock)
+        return threading.Condition(self.lock)
+
+    def require_own_process(self) -> None:
+        """Raise ``ClosedError`` in a forked child."""
+        self._fork_guard.require(self._what)
 
     def __enter__(self) -> bool:
         self._fork_guard.require(self._what)
@@ -97,11 +107,6 @@ class _Mailbox(Generic[E]):
         return self.waiting_bytes > MAX_WAITING_BYTES or (
             self.max_events is not None and len(self.events) >= self.max_events
         )
-
-    def put(self, event: E, size_bytes: int) -> None:
-        self.events.append((event, size_bytes))
-        self.waiting_bytes += size_bytes
-        self.ready.notify()
 
     def empty(self) -> None:
         self.events.clear()
@@ -172,11 +177,12 @@ class EventStream(Generic[E]):
         self._dispatch = dispatch
         self._logger = logger
         self._ended: StreamEnded | None = None
+        # Of the first consumer, until it comes.
         self._backlog: _Mailbox[E] | None = _Mailbox(changed.part())
-        self._mailboxes: list[_Mailbox[E]] = []
+        self._mailboxes: list[_Mailbox[E]] = [self._backlog]
         self._pull: _Mailbox[E] | None = None
         self._for_handlers: _Mailbox[E] | None = None
-        self._handlers: list[_Handler] = []
+        self._handlers: tuple[_Handler, ...] = ()
         self._reported: set[int] = set()
         self._handler_errors = 0
         self._dispatcher: threading.Thread | None = None
@@ -186,35 +192,38 @@ class EventStream(Generic[E]):
 
     def append(self, event: E, size_bytes: int = 0) -> None:
         """Give an event to every consumer, or keep it for the first."""
-        for mailbox in self._boxes():
-            mailbox.put(event, size_bytes + _EVENT_BYTES)
+        size_bytes += _EVENT_BYTES
+        for mailbox in self._mailboxes:
+            mailbox.events.append((event, size_bytes))
+            mailbox.waiting_bytes += size_bytes
+            if mailbox.takers:
+                mailbox.ready.notify()
+            if mailbox.waiting_bytes > MAX_WAITING_BYTES or mailbox.max_events is not None:
+                self._changed.has_full_mailbox = True
 
     def end(self, ended: StreamEnded) -> None:
         """Set the one terminal state; later calls change nothing."""
         if self._ended is None:
             self._ended = ended
-            for mailbox in self._boxes():
+            for mailbox in self._mailboxes:
                 mailbox.ready.notify_all()
             self._changed.notify_all()
 
     def discard(self) -> None:
         """Drop all that nobody has taken yet."""
-        for mailbox in self._boxes():
+        for mailbox in self._mailboxes:
             mailbox.empty()
         self._changed.notify_all()
 
     @property
     def is_full(self) -> bool:
         """Whether a consumer has fallen so far behind that the reader should pause."""
-        return any(mailbox.is_full for mailbox in self._boxes())
+        return any(mailbox.is_full for mailbox in self._mailboxes)
 
     @property
     def is_starving(self) -> bool:
         """Whether somebody waits for an event of this stream now."""
         return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
-
-    def _boxes(self) -> list[_Mailbox[E]]:
-        return self._mailboxes if self._backlog is None else [self._backlog]
 
     # The consumers' side; the monitor is not held.
 
@@ -226,7 +235,7 @@ class EventStream(Generic[E]):
     @property
     def waiting_bytes(self) -> int:
         """What the slowest consumer has not taken yet; a snapshot."""
-        return max((mailbox.waiting_bytes for mailbox in self._boxes()), default=0)
+        return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     @property
     def handler_errors(self) -> int:
@@ -286,7 +295,7 @@ class EventStream(Generic[E]):
         require_callable(handler, "handler")
         start = None
         with self._changed:
-            self._handlers.append((kind, handler, contextvars.copy_context()))
+            self._handlers = (*self._handlers, (kind, handler, contextvars.copy_context()))
             # Closed means that the end was handled; a late handler is still owed it.
             if self._for_handlers is None or self._for_handlers.closed:
                 self._for_handlers = self._attach()
@@ -318,6 +327,7 @@ class EventStream(Generic[E]):
             raise LocalProtocolError(
                 "poll() needs handlers that wait for it: make the client with dispatch='poll'"
             )
+        self._changed.require_own_process()
         mailbox = self._for_handlers
         if mailbox is None or not self._polling.acquire(blocking=False):
             return 0
@@ -340,30 +350,36 @@ class EventStream(Generic[E]):
     def take(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
         """Take one event of a mailbox; ``(False, None)`` once there will be none."""
         with self._changed:
-            mailbox.takers += 1
-            if not mailbox.events:
-                # A reader that pauses for another consumer must know that this one starves.
-                self._changed.notify_all()
-            try:
-                if not mailbox.events and not self._await_event(mailbox, timeout):
-                    return False, None
-            finally:
-                mailbox.takers -= 1
-            event, size_bytes = mailbox.events.popleft()
-            mailbox.waiting_bytes -= size_bytes
-            # The reader may wait for room here, and a feeder of text for audio to be taken.
-            self._changed.notify_all()
-            return True, event
+            return self._pop(mailbox, timeout)
+
+    def _pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
+        """Do the same; the monitor is held."""
+        if not mailbox.events and not self._await_event(mailbox, timeout):
+            return False, None
+        event, size_bytes = mailbox.events.popleft()
+        mailbox.waiting_bytes -= size_bytes
+        # The reader may wait for room here, and a feeder of text for audio to be read.
+        self._changed.notify_all()
+        return True, event
 
     def _await_event(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
         """Wait for an event of a mailbox; False once there will be none. The monitor is held."""
-        deadline = Deadline(timeout, "waiting for an event")
-        while not mailbox.events:
-            if mailbox.closed or self._ended is not None:
-                return False
-            if deadline.expired:
-                raise DeadlineExceeded(f"no event came within {timeout:g} s")
-            mailbox.ready.wait(deadline.at_most(_LONGEST_WAIT_SECONDS))
+        deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
+        mailbox.takers += 1
+        # A reader that pauses for another consumer must know that this one starves.
+        self._changed.notify_all()
+        try:
+            while not mailbox.events:
+                if mailbox.closed or self._ended is not None:
+                    return False
+                if deadline is None:
+                    mailbox.ready.wait(_LONGEST_WAIT_SECONDS)
+                elif deadline.expired:
+                    raise DeadlineExceeded(f"no event came within {timeout:g} s")
+                else:
+                    mailbox.ready.wait(deadline.at_most(_LONGEST_WAIT_SECONDS))
+        finally:
+            mailbox.takers -= 1
         return True
 
     def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
@@ -393,7 +409,9 @@ class EventStream(Generic[E]):
             mailbox.events = self._backlog.events
             mailbox.waiting_bytes = self._backlog.waiting_bytes
             self._backlog = None
+            self._mailboxes.clear()
         self._mailboxes.append(mailbox)
+        self._changed.has_full_mailbox |= mailbox.is_full
         return mailbox
 
     def _run_handlers(self, mailbox: _Mailbox[E]) -> None:
@@ -402,25 +420,25 @@ class EventStream(Generic[E]):
 
     def _handle_next(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
         """Handle one event; False when none waits, or when the stream is over and handled."""
-        try:
-            found, event = self.take(mailbox, timeout)
-        except DeadlineExceeded:
-            return False
-        with self._changed:
-            handlers = list(self._handlers)
+        with self._changed.lock:
+            try:
+                found, event = self._pop(mailbox, timeout)
+            except DeadlineExceeded:
+                return False
+            handlers = self._handlers
             if not found:
                 if mailbox.closed:
                     return False
                 mailbox.closed = True
                 self._mailboxes.remove(mailbox)
-                # Who comes later gets a mailbox and the end of his own.
-                self._handlers.clear()
+                # A later handler gets a mailbox and an end of its own.
+                self._handlers = ()
         self._handle(event if found else self._ended, handlers)
         return found
 
-    def _handle(self, event: object, handlers: list[_Handler]) -> None:
+    def _handle(self, event: object, handlers: tuple[_Handler, ...]) -> None:
         for kind, handler, context in handlers:
-            if not _matches(event, kind):
+            if not (isinstance(event, kind) if isinstance(kind, type) else _is_named(event, kind)):
                 continue
             try:
                 context.run(handler, event)
@@ -450,9 +468,7 @@ def require_callable(value: object, name: str) -> None:
         raise ConfigError(f"{name} must be callable, got {value!r}")
 
 
-def _matches(event: object, kind: type | str) -> bool:
-    if isinstance(kind, type):
-        return isinstance(event, kind)
+def _is_named(event: object, kind: str) -> bool:
     name = type(event).__name__
     # Messages of TTS and STT are named on the wire as their classes are, but for the capital.
     return kind in (getattr(event, "type", None), name, name[0].lower() + name[1:])

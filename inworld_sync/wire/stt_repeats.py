@@ -1,8 +1,8 @@
 """
-Words that come a second time after a reconnect, told by their text.
+Words that a service sends a second time after a reconnect, found by their text.
 
-Needed only where a service gives no times: then nothing says which audio a transcript covers, that
-audio is sent again, and its words come again, perhaps spelled a little differently.
+Needed only for a service that sends no times: without them it is unknown which audio a transcript
+covers, so that audio is sent again and its words arrive again, perhaps spelled differently.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Final
 
 __all__ = ["Repeats"]
 
-# Two recognitions of the same sound agree on more of their words; two sentences rarely do.
+# Two transcripts of the same audio agree on more of their words; two sentences rarely do.
 _ALIKE_SHARE: Final = 0.6
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 
 
 class Repeats:
-    """What was said and may come again; its owner's monitor guards it."""
+    """The words that may arrive again."""
 
     def __init__(self) -> None:
         self._said: list[str] = []
         self._expected: list[str] = []
 
-    def note(self, text: str) -> None:
-        """Remember a final text that no times tell the place of."""
+    def remember(self, text: str) -> None:
+        """Remember the text of a final transcript without times."""
         self._said += _keys(text.split())
 
     def clear(self) -> None:
-        """Forget all: audio from before is not sent again."""
+        """Forget all words, because their audio will not be sent again."""
         self._said.clear()
         self._expected.clear()
 
     def restart(self) -> None:
-        """Expect what was noted, since its audio is sent again."""
+        """Expect the remembered words, because their audio is sent again."""
         self._expected = list(self._said)
 
     def new_part(self, text: str, *, is_final: bool) -> str:
-        """Give *text* without what was said before the reconnect, at its front."""
+        """Return *text* without the words at its front that are repeated."""
         if not self._expected:
             return text
         words = text.split()
         repeated, used = _overlap(self._expected, _keys(words))
         if is_final:
-            # Where nothing is repeated, the repetition is over.
+            # A final transcript without repeated words ends the repetition.
             del self._expected[: used or len(self._expected)]
         return " ".join(words[repeated:]) if repeated else text
 
@@ -56,7 +56,7 @@ def _keys(words: Sequence[str]) -> list[str]:
 
 
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
-    """How many of *words* repeat *expected*, and how many of those are used up by that."""
+    """Return how many of *words* are repeated, and how many of *expected* they repeat."""
     matcher = SequenceMatcher(None, expected, words, autojunk=False)
     alike, best = 0, (0, 0)
     for block in matcher.get_matching_blocks():
@@ -65,7 +65,7 @@ def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
         if block.size and alike >= end * _ALIKE_SHARE:
             best = (end, block.a + block.size)
     repeated, used = best
-    # While more is expected, a last word that is another one is the same sound.
+    # While more is expected, a different last word is the same word, recognized differently.
     if repeated and repeated == len(words) - 1 and used < len(expected):
         return len(words), used + 1
     return repeated, used

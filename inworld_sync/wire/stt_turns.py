@@ -1,9 +1,9 @@
 """
-What an STT service says about turns, followed over reconnects: events out, transcript out, and
-how much of the audio its final transcripts cover.
+The turns of an STT stream over all its connections: the events to emit, the transcript, and how
+much of the audio the final transcripts cover.
 
-Without threads and clocks; its owner's monitor guards it. Times are milliseconds of the stream,
-which are those of the service plus where the audio of its connection began.
+Times are milliseconds of the stream: the times of the service plus the position at which the audio
+of its connection began.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SttEvent: TypeAlias = (
     Reconnected | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
 )
 
-# A word may begin before the moment at which speech was noticed.
+# A word may begin this much before the start of speech that the service reports.
 _ONSET_MS: Final = 500
-# Where the end of a word is told, it may be so far off; recognisers are a third of it on average.
+# The largest error of a word's end time; the mean error of recognizers is a third of it.
 _WORD_END_MS: Final = 100
-# Times are rounded, and an end may be told that lies in audio on its way.
+# Times are rounded, and the service may report a time in audio that is still being sent.
 _TOLERANCE_MS: Final = 1000
 
 
@@ -44,16 +44,16 @@ class TurnLog:
     The turns of one stream.
 
     Args:
-        is_manual: The user alone ends turns, so that every final answers an end.
+        is_manual: Only the user ends turns, so that every final transcript answers an ``endTurn``.
 
     Attributes:
-        covered_ms: Final transcripts cover the audio up to here; it need not be sent again.
-        free_ms: No word that is not covered begins before here; a connection may begin at any
-            quiet moment between the two.
-        is_speaking: Whether somebody speaks, as far as the service told.
-        is_open: Whether something was heard that no final has covered yet.
-        has_words: Whether words of the open turn were told on this connection.
-        usage: What the service counted; None until it told.
+        covered_ms: End of the audio that final transcripts cover; it need not be sent again.
+        free_ms: No word that is not covered begins before this position; a new connection may
+            begin at any position between *covered_ms* and it.
+        is_speaking: Whether speech was started and not stopped.
+        is_open: Whether a turn has begun that no final transcript has ended.
+        has_words: Whether this connection sent words of the open turn.
+        usage: The service's usage; None before it was sent.
     """
 
     def __init__(self, *, is_manual: bool) -> None:
@@ -71,7 +71,7 @@ class TurnLog:
 
     @property
     def open_from_ms(self) -> float | None:
-        """Where the open turn may begin; None while there is none."""
+        """Position at which the open turn may begin; None without an open turn."""
         if not self.is_open:
             return None
         return self.covered_ms if self._started_ms is None else self._started_ms
@@ -87,33 +87,35 @@ class TurnLog:
         return Transcript(tuple(self._turns), self.usage)
 
     def settle(self, start_ms: float) -> None:
-        """Take *start_ms* for the moment at which another connection begins."""
+        """Set the position at which the next connection will begin."""
         if start_ms <= self.free_ms:
             self.covered_ms = max(self.covered_ms, start_ms)
         self.free_ms = 0.0
 
     def restart(self, offset_ms: int) -> None:
-        """Go on with a connection whose audio begins at *offset_ms*."""
+        """Continue with a connection whose audio begins at *offset_ms*."""
         self._offset_ms = offset_ms
         self._started_ms = None
         self._silence_ms = 0
         self.has_words = False
         self._repeats.restart()
 
-    def note(self, event: SttEvent, sent_ms: float, mark_ms: float | None = None) -> list[SttEvent]:
+    def handle(
+        self, event: SttEvent, sent_ms: float, turn_end_ms: float | None = None
+    ) -> list[SttEvent]:
         """
-        Follow an event.
+        Handle an event.
 
         Args:
-            event: As the service sent it.
-            sent_ms: How much audio it was sent.
-            mark_ms: Where the oldest end of a turn is that was sent and may not be answered yet.
+            event: The event as the service sent it.
+            sent_ms: How much audio was sent.
+            turn_end_ms: Position of the oldest end of a turn that was sent and is not covered.
 
         Returns:
-            What the user is told, on the stream's clock.
+            The events to emit, with times of the stream.
         """
         if isinstance(event, SpeechStarted):
-            return self._note_start(event, sent_ms)
+            return self._handle_start(event, sent_ms)
         if isinstance(event, SpeechStopped):
             self.is_speaking = False
             self._silence_ms = event.silence_ms
@@ -126,20 +128,20 @@ class TurnLog:
         words = tuple(self._moved(word) for word in event.words)
         if event.is_final:
             if words and self._turns and words == self._turns[-1].words:
-                # The same words at the same times were not said twice but told twice.
+                # The same words at the same times are a repeated message, not repeated speech.
                 return []
-            return self._note_final(attrs.evolve(event, words=words), sent_ms, mark_ms)
+            return self._handle_final(attrs.evolve(event, words=words), sent_ms, turn_end_ms)
         text = self._repeats.new_part(event.text, is_final=False)
         self.has_words = self.has_words or bool(text)
         self.is_open = self.is_open or self.has_words
         return [attrs.evolve(event, text=text, words=words)] if text or not event.text else []
 
-    def _note_start(self, event: SpeechStarted, sent_ms: float) -> list[SttEvent]:
+    def _handle_start(self, event: SpeechStarted, sent_ms: float) -> list[SttEvent]:
         start_ms = event.start_ms + self._offset_ms
         if start_ms <= sent_ms + _TOLERANCE_MS:
             self._started_ms = start_ms
             if not self.is_open:
-                # Every turn before it has had its final transcript.
+                # Every earlier turn has its final transcript.
                 self._cover(start_ms - _ONSET_MS, start_ms, sent_ms)
         self.is_open = True
         if self.is_speaking:
@@ -147,33 +149,33 @@ class TurnLog:
         self.is_speaking = True
         return [attrs.evolve(event, start_ms=start_ms)]
 
-    def _note_final(
-        self, event: Transcription, sent_ms: float, mark_ms: float | None
+    def _handle_final(
+        self, event: Transcription, sent_ms: float, turn_end_ms: float | None
     ) -> list[SttEvent]:
         text = event.text
         end_ms = self._end_of(event.words, sent_ms)
         if end_ms is not None:
-            # In the middle of the silence that follows, so that neither neighbour is cut.
+            # The middle of the silence that follows, so that no word before or after it is cut.
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
         else:
             text = self._repeats.new_part(text, is_final=True)
-            if self._is_manual and mark_ms is not None:
-                self._cover(mark_ms, mark_ms, sent_ms)
+            if self._is_manual and turn_end_ms is not None:
+                self._cover(turn_end_ms, turn_end_ms, sent_ms)
             else:
-                self._repeats.note(text)
-        told: list[SttEvent] = []
+                self._repeats.remember(text)
+        emitted: list[SttEvent] = []
         if self.is_speaking:
-            told.append(SpeechStopped(event.silence_ms))
+            emitted.append(SpeechStopped(event.silence_ms))
         if text or not event.text:
-            told.append(attrs.evolve(event, text=text))
+            emitted.append(attrs.evolve(event, text=text))
         if text.strip():
             self._turns.append(self._turn(text, event))
         self.is_speaking = self.is_open = self.has_words = False
         self._started_ms = None
         self._silence_ms = 0
-        return told
+        return emitted
 
     def _turn(self, text: str, event: Transcription) -> Turn:
         words = event.words
@@ -182,7 +184,7 @@ class TurnLog:
         return Turn(text, words, start_ms, end_ms, event.voice_profile)
 
     def _end_of(self, words: tuple[Word, ...], sent_ms: float) -> int | None:
-        """Where the last word ends; None where no times were told that make sense."""
+        """End of the last word; None without plausible times."""
         end_ms = max((word.end_ms for word in words), default=0)
         first_ms = max(self._offset_ms, self._started_ms or 0)
         return end_ms if first_ms < end_ms <= sent_ms + _TOLERANCE_MS else None
@@ -201,7 +203,7 @@ class TurnLog:
 
 
 def is_manual(config: TranscribeConfig) -> bool:
-    """Whether the user alone ends turns."""
+    """Whether only the user ends turns."""
     if config.soniox is not None:
         return config.soniox.enable_endpoint_detection is False
     own = config.inworld or config.assemblyai

@@ -60,7 +60,7 @@ def test_queue_is_taken_in_order() -> None:
     """Each connection takes one entry; then all is well."""
     queue = FaultQueue(["drop@1", "", [Fault(FaultKind.STALL), Fault(FaultKind.DELAY, 1)]])
 
-    assert [1, 0, 2, 0] == [len(queue.take()) for _ in range(4)]
+    assert [1, 0, 2, 0] == [len(queue.pop()) for _ in range(4)]
 
 
 def test_next_connection_is_unharmed(server: Emulator) -> None:

@@ -120,8 +120,8 @@ def test_server_is_silent_before_the_first_message(tone_server: Emulator) -> Non
 
 def test_token(tone_server: Emulator) -> None:
     """A token is good until it expires; a connection that it opened lives on."""
-    credentials = tone_server._backend.credentials
-    token = credentials.give_token(60)
+    credentials = tone_server._shared.credentials
+    token = credentials.issue_token(60)
     headers = {"Authorization": f"Bearer {token}"}
     with open_tts(tone_server, headers=headers) as client:
         assert created(client)

@@ -13,8 +13,8 @@ from websockets.sync.client import ClientConnection
 from inworld_sync.emulator import (
     Emulator,
     Settings,
-    backend as backend_module,
     server as server_module,
+    shared_state as shared_module,
 )
 from inworld_sync.emulator.inbox import Inbox, Received
 from inworld_sync.emulator.realtime import response as response_module
@@ -24,7 +24,7 @@ from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tts import context as context_module
 
 from support.realtime_client import open_realtime
-from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.stt_client import open_stt
 from support.tone import ToneSynthesizer
 from support.tts_client import open_tts
@@ -61,8 +61,8 @@ class Loading:
 @pytest.fixture
 def loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loading]:
     loading = Loading()
-    monkeypatch.setattr(backend_module, "default_synthesizer", loading.synthesizer)
-    monkeypatch.setattr(backend_module, "default_engine", loading.speech_engine)
+    monkeypatch.setattr(shared_module, "default_synthesizer", loading.synthesizer)
+    monkeypatch.setattr(shared_module, "default_engine", loading.speech_engine)
     yield loading
     loading.may_end.set()
 
@@ -176,11 +176,11 @@ def test_the_inbox_is_bounded() -> None:
     second = threading.Thread(target=inbox.put, args=(Received(b"y", is_text=False),))
     second.start()
 
-    first = inbox.take()
+    first = inbox.pop()
     second.join(PATIENCE_SECONDS)
 
     assert Received(b"x" * 20, is_text=True) == first
-    assert Received(b"y", is_text=False) == inbox.take()
+    assert Received(b"y", is_text=False) == inbox.pop()
 
 
 def test_the_end_of_an_inbox() -> None:
@@ -198,6 +198,6 @@ def test_the_end_of_an_inbox() -> None:
     for thread in threads:
         thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()
-    assert inbox.take() is None
+    assert inbox.pop() is None
     inbox.put(Received(b"z", is_text=True))
-    assert inbox.take() is None
+    assert inbox.pop() is None

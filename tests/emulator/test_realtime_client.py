@@ -21,7 +21,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.session import RealtimeSession
 
-from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer
 
 PATIENCE_SECONDS = 30.0

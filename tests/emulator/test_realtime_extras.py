@@ -16,7 +16,7 @@ from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 
 from support.realtime_client import Event, RealtimeClient, open_realtime
-from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer, tone_seconds
 
 

@@ -13,7 +13,7 @@ from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 
 from support.realtime_client import Event, RealtimeClient, kinds_of, open_realtime
-from support.scripted_ears import WINDOW_MS, ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import WINDOW_MS, ScriptedRecognizer, engine_for, sound
 from support.tone import ToneSynthesizer
 
 PCM_16K = {"type": "audio/pcm", "rate": 16000}

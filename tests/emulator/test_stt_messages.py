@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosedOK
 
 from inworld_sync.emulator import Emulator, Settings
 
-from support.scripted_ears import ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.stt_client import SttClient, finals_of, open_stt
 
 SILENCE = sound(40, 0.0)
@@ -391,7 +391,7 @@ def test_leaves_while_it_recognises() -> None:
 
 
 def test_says_how_well_it_hears() -> None:
-    """The server says that its hearing is not the service's."""
+    """The server says that its recognition is not the service's."""
     with Emulator() as server:
         assert "1.8 %" in server.recognizer
         assert "judge the service by itself" in server.recognizer

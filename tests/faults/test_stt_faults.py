@@ -21,7 +21,7 @@ from inworld_sync import (
     SttUsage,
     Transcription,
 )
-from inworld_sync.sessions.stt import delivery, ending, lead, retry
+from inworld_sync.sessions.stt import audio_buffer, completion, delivery
 
 from support.scripted_stt import hearing_server
 from support.spoken_words import spoken_turns
@@ -56,9 +56,9 @@ def quick_retries(monkeypatch):
 
     How long they really wait is tested elsewhere.
     """
-    monkeypatch.setattr(retry, "_FIRST_DELAY_SECONDS", 0.01)
-    monkeypatch.setattr(ending, "_AFTER_USAGE_SECONDS", 0.1)
-    monkeypatch.setattr(delivery, "_LONGEST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "LONGEST_WAIT_SECONDS", 0.1)
 
 
 def struck(moment, nth, end):
@@ -157,7 +157,7 @@ def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
     """Of a turn that is longer than what is kept whole words come, and it is said what is lost."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
     # Of audio of 7 s the last half second is held back, not the last two.
-    monkeypatch.setattr(lead, "_AHEAD_SECONDS", 6.5)
+    monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
     with hearing_server(struck("partial", 18, "hang_up")) as (iw, _):
         transcript, events = transcribe(iw, pcm)
@@ -510,7 +510,7 @@ def test_silent_at_the_end():
 
 def test_quiet_close_waits_for_audio(monkeypatch):
     """A connection that the service closes in silence is replaced when there is audio again."""
-    monkeypatch.setattr(delivery, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(delivery, "_IDLE_SECONDS", 0.0)
     pcm, said = spoken_turns(2)
     closed = threading.Event()
 

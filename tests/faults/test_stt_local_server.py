@@ -16,7 +16,7 @@ from inworld_sync import (
 )
 from inworld_sync.emulator import Emulator, FaultKind
 from inworld_sync.emulator.recognition.engine import SpeechEngine
-from inworld_sync.sessions.stt import ending, retry
+from inworld_sync.sessions.stt import completion, delivery
 
 from support.spoken_words import RATE_HZ, NumberedRecognizer, NumberedVad, spoken_turns
 
@@ -69,8 +69,8 @@ REFUSED = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Attempts follow each other quickly, and a final after the usage is not waited for long."""
-    monkeypatch.setattr(retry, "_FIRST_DELAY_SECONDS", 0.01)
-    monkeypatch.setattr(ending, "_AFTER_USAGE_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="module")

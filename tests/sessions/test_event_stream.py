@@ -77,7 +77,7 @@ def waits(source: Source, takers: int = 1) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         with source.changed:
-            boxes = source.stream._boxes()
+            boxes = source.stream._mailboxes
             if sum(box.takers for box in boxes if not box.events) >= takers:
                 return
         threading.Event().wait(0.001)
@@ -205,7 +205,7 @@ def test_waiting_costs_nothing(source: Source) -> None:
 
     class CountingMonitor(Monitor, Counting):
         def part(self) -> threading.Condition:
-            return Counting(self._shared_lock)
+            return Counting(self.lock)
 
     source.changed = CountingMonitor("the test's streams")
     source.stream, other = (
@@ -449,11 +449,22 @@ def test_full_and_starving(source: Source) -> None:
         assert source.stream.is_starving
     source.give(1)
     assert 1 == result()
+    assert not source.changed.has_full_mailbox
     source.give(2, size_bytes=16 * 1024 * 1024 + 1)
     with source.changed:
         assert source.stream.is_full
+        assert source.changed.has_full_mailbox
         assert not source.stream.is_starving
     assert source.stream.waiting_bytes > 16 * 1024 * 1024
+
+
+def test_full_from_the_start(source: Source) -> None:
+    """A consumer that gets more than it may have at once is full, and the reader can tell."""
+    source.give(1, 2)
+    assert not source.changed.has_full_mailbox
+    source.stream.subscribe(maxsize=2)
+
+    assert source.changed.has_full_mailbox
 
 
 def test_discard(source: Source) -> None:

@@ -86,7 +86,6 @@ def streams(iw: Inworld, source: AudioSource) -> None:
     assert_type(stream.is_speaking, bool)
     assert_type(stream.ended, StreamEnded | None)
     assert_type(stream.poll(), int)
-    stream.retire()
 
 
 def wrong(iw: Inworld) -> None:

@@ -25,7 +25,7 @@ FINALS = [
 def test_finals(texts: list[str], expected: list[str]) -> None:
     """What was said is removed, what is new is left, and after it everything is new."""
     repeats = Repeats()
-    repeats.note(SAID)
+    repeats.remember(SAID)
     repeats.restart()
 
     assert expected == [repeats.new_part(text, is_final=True) for text in texts]
@@ -34,7 +34,7 @@ def test_finals(texts: list[str], expected: list[str]) -> None:
 def test_partials() -> None:
     """A partial takes nothing away from what its final may repeat."""
     repeats = Repeats()
-    repeats.note(SAID)
+    repeats.remember(SAID)
     repeats.restart()
 
     for text in ("The", "The museum", "The museum opens at"):
@@ -45,7 +45,7 @@ def test_partials() -> None:
 def test_nothing_before_a_restart() -> None:
     """Who says the same twice on one connection is believed."""
     repeats = Repeats()
-    repeats.note("No.")
+    repeats.remember("No.")
 
     assert "No." == repeats.new_part("No.", is_final=True)
 
@@ -53,7 +53,7 @@ def test_nothing_before_a_restart() -> None:
 def test_clear() -> None:
     """What is covered is not expected."""
     repeats = Repeats()
-    repeats.note(SAID)
+    repeats.remember(SAID)
     repeats.clear()
     repeats.restart()
 

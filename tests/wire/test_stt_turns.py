@@ -1,4 +1,4 @@
-"""The turn log: what users are told, and how much audio needs not be sent again."""
+"""The turn log: the events that are emitted, and how much audio the final transcripts cover."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def partial(text: str) -> Transcription:
     return Transcription(text)
 
 
-def logged(*events: SttEvent, is_manual: bool = False, mark_ms: float | None = None) -> TurnLog:
+def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None = None) -> TurnLog:
     log = TurnLog(is_manual=is_manual)
     for event in events:
-        log.note(event, SENT_MS, mark_ms)
+        log.handle(event, SENT_MS, turn_end_ms)
     return log
 
 
@@ -76,16 +76,16 @@ def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> N
 def test_sent_bounds_what_is_covered() -> None:
     """The silence after the last word is covered only as far as it was sent."""
     log = TurnLog(is_manual=False)
-    log.note(SpeechStopped(2000), 1300)
-    log.note(final("a", 1200), 1300)
+    log.handle(SpeechStopped(2000), 1300)
+    log.handle(final("a", 1200), 1300)
 
     assert 1300 == log.covered_ms
 
 
 def test_manual_turns() -> None:
     """With manual turns a final answers an end of a turn, and covers all before it."""
-    assert 700 == logged(final("a"), is_manual=True, mark_ms=700).covered_ms
-    assert 0 == logged(final("a"), is_manual=False, mark_ms=700).covered_ms
+    assert 700 == logged(final("a"), is_manual=True, turn_end_ms=700).covered_ms
+    assert 0 == logged(final("a"), is_manual=False, turn_end_ms=700).covered_ms
 
 
 # (settings, the user alone ends turns)
@@ -109,16 +109,16 @@ def test_is_manual(config: TranscribeConfig, expected: bool) -> None:
     assert expected is is_manual(config)
 
 
-def test_speech_is_told_in_pairs() -> None:
+def test_speech_events_are_paired() -> None:
     """Every start is followed by one stop: a final brings it, an empty one too."""
     log = TurnLog(is_manual=False)
-    told = [
+    emitted = [
         event
         for each in (SpeechStarted(1), final("a"), SpeechStarted(2), SpeechStarted(3), final(""))
-        for event in log.note(each, SENT_MS)
+        for event in log.handle(each, SENT_MS)
     ]
 
-    kinds = [type(event) for event in told]
+    kinds = [type(event) for event in emitted]
     assert [SpeechStarted, SpeechStopped, Transcription] * 2 == kinds
     assert not log.is_speaking
 
@@ -127,9 +127,9 @@ def test_partials_are_passed_on() -> None:
     """A partial is everything so far; one that rewrites the last is passed on as it is."""
     log = TurnLog(is_manual=False)
 
-    assert [partial("a")] == log.note(partial("a"), SENT_MS)
-    assert [partial("b c")] == log.note(partial("b c"), SENT_MS)
-    assert [partial("")] == log.note(partial(""), SENT_MS)
+    assert [partial("a")] == log.handle(partial("a"), SENT_MS)
+    assert [partial("b c")] == log.handle(partial("b c"), SENT_MS)
+    assert [partial("")] == log.handle(partial(""), SENT_MS)
 
 
 def test_clock_after_a_restart() -> None:
@@ -137,32 +137,32 @@ def test_clock_after_a_restart() -> None:
     log = TurnLog(is_manual=False)
     log.restart(4000)
 
-    assert [SpeechStarted(4500)] == log.note(SpeechStarted(500), SENT_MS)
-    log.note(final("a", 900), SENT_MS)
+    assert [SpeechStarted(4500)] == log.handle(SpeechStarted(500), SENT_MS)
+    log.handle(final("a", 900), SENT_MS)
     [turn] = log.transcript.turns
     assert (4800, 4900) == (turn.start_ms, turn.end_ms)
     assert 4800 == log.covered_ms
 
 
-def test_start_is_told_once() -> None:
-    """Speech that was told before a restart is not told again after it."""
+def test_start_is_emitted_once() -> None:
+    """A start of speech that was emitted before a restart is not emitted again."""
     log = logged(SpeechStarted(1000), partial("a"))
     log.restart(500)
 
-    assert [] == log.note(SpeechStarted(500), SENT_MS)
+    assert [] == log.handle(SpeechStarted(500), SENT_MS)
     assert log.is_speaking
 
 
 def test_untimed_repetition() -> None:
-    """Without times, words that come again after a restart are told once."""
+    """Without times, words that arrive again after a restart are emitted once."""
     log = logged(SpeechStarted(1000), final("One, two three."), final("Four five."))
     log.restart(500)
 
-    assert [] == log.note(partial("One, two"), SENT_MS)
-    assert [] == log.note(final("one two three"), SENT_MS)
-    assert [partial("six")] == log.note(partial("four five six"), SENT_MS)
-    log.note(final("Four, five. Six seven."), SENT_MS)
-    log.note(final("Four more."), SENT_MS)
+    assert [] == log.handle(partial("One, two"), SENT_MS)
+    assert [] == log.handle(final("one two three"), SENT_MS)
+    assert [partial("six")] == log.handle(partial("four five six"), SENT_MS)
+    log.handle(final("Four, five. Six seven."), SENT_MS)
+    log.handle(final("Four more."), SENT_MS)
     assert "One, two three. Four five. Six seven. Four more." == log.transcript.text
 
 
@@ -170,20 +170,20 @@ def test_timed_repetition_is_not_guessed() -> None:
     """With times, a speaker who says the same again is believed."""
     log = logged(final("no", 1000))
     log.restart(1000)
-    log.note(final("no", 500), SENT_MS)
+    log.handle(final("no", 500), SENT_MS)
 
     assert "no no" == log.transcript.text
 
 
-def test_final_told_twice() -> None:
+def test_repeated_final() -> None:
     """The same words at the same times are one turn; at other times, or without any, two."""
     log = logged(final("no", 1000))
 
-    assert [] == log.note(final("no", 1000), SENT_MS)
+    assert [] == log.handle(final("no", 1000), SENT_MS)
     assert "no" == log.transcript.text
-    log.note(final("no", 2000), SENT_MS)
-    log.note(final("no"), SENT_MS)
-    log.note(final("no"), SENT_MS)
+    log.handle(final("no", 2000), SENT_MS)
+    log.handle(final("no"), SENT_MS)
+    log.handle(final("no"), SENT_MS)
     assert "no no no no" == log.transcript.text
 
 
@@ -192,8 +192,8 @@ def test_rest_is_passed_on() -> None:
     usage, unknown = SttUsage(50, "m"), UnknownEvent("sentiment", {})
     log = TurnLog(is_manual=False)
 
-    assert [usage] == log.note(usage, SENT_MS)
-    assert [unknown] == log.note(unknown, SENT_MS)
+    assert [usage] == log.handle(usage, SENT_MS)
+    assert [unknown] == log.handle(unknown, SENT_MS)
     assert usage is log.transcript.usage
 
 

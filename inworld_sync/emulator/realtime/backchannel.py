@@ -11,10 +11,10 @@ import base64
 import time
 from array import array
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.events import EventSender, new_id
 from inworld_sync.emulator.realtime.response_options import speaking_voice
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.tts.speech import speak
 
 __all__ = ["Backchannel"]
@@ -41,8 +41,8 @@ class Backchannel:
     Thread safety: belongs to the connection's thread.
     """
 
-    def __init__(self, backend: Backend, events: EventSender) -> None:
-        self._backend = backend
+    def __init__(self, shared: SharedState, events: EventSender) -> None:
+        self._shared = shared
         self._events = events
         self._started_ms = 0
         self._evaluated_ms = 0
@@ -94,8 +94,8 @@ class Backchannel:
         self._count += 1
         place = {"backchannel_id": new_id("bc")}
         began = time.monotonic()
-        voice = speaking_voice(config, self._backend.settings, "PCM", _RATE_HZ)
-        pieces = [piece.audio for piece in speak(phrase, voice, self._backend)]
+        voice = speaking_voice(config, self._shared.settings, "PCM", _RATE_HZ)
+        pieces = [piece.audio for piece in speak(phrase, voice, self._shared)]
         if (time.monotonic() - began) * 1000 > _option(options, "hard_deadline_ms"):
             self._events.send("response.backchannel.skipped", **place, reason="deadline_missed")
             return

@@ -1,5 +1,5 @@
 """
-The session object: its defaults, what a client may change, and what is told of it.
+The session object: its defaults, what a client may change, and what the events show of it.
 
 Later updates are merged deeply, and one that holds a wrong value applies nothing.
 Source: Inworld Realtime reference, ``session.update``.
@@ -24,7 +24,7 @@ __all__ = ["Json", "SessionConfig"]
 Json = dict[str, object]
 
 _LIFETIME_SECONDS = 15 * 60
-# The service's default of every field that it tells of.
+# The service's default of every field that it shows.
 _DEFAULTS: Json = {
     "type": "realtime",
     "object": "realtime.session",
@@ -91,7 +91,7 @@ class SessionConfig:
 
     Attributes:
         fields: The session object, whole and in the service's spelling. Not changed by anybody.
-        openai: Whether a client of OpenAI's own service is on the line: it may ask for voices and
+        openai: Whether a client of OpenAI's own service is connected: it may ask for voices and
             models that do not exist here, and it continues after tool output by itself.
     """
 
@@ -143,7 +143,7 @@ class SessionConfig:
 
     @property
     def transcribes(self) -> bool:
-        """Whether the user's speech is told as text."""
+        """Whether transcripts of the user's speech are sent."""
         return self.input["transcription"] is not None
 
     @property

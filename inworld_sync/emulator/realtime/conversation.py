@@ -80,7 +80,7 @@ class Conversation:
 
     def add(self, item: Item, *, after: object = None, hides_previous: bool = False) -> None:
         """
-        Add an item and tell of it.
+        Add an item and announce it.
 
         Args:
             item: With an id.
@@ -104,7 +104,7 @@ class Conversation:
             self._events.send("conversation.item.added", previous_item_id=previous, item=item)
 
     def finish(self, item: Item) -> None:
-        """Put an item's final form in the place of the earlier one, and tell that it is done."""
+        """Put an item's final form in the place of the earlier one, and send that it is done."""
         with self._lock:
             for at, one in enumerate(self._items):
                 if one["id"] == item["id"]:
@@ -115,7 +115,7 @@ class Conversation:
                     )
 
     def change(self, item_id: str, **fields: object) -> None:
-        """Change fields of an item, if it still exists, without telling."""
+        """Change fields of an item, if it still exists, without an event."""
         with self._lock:
             self._items = [
                 {**one, **fields} if one["id"] == item_id else one for one in self._items
@@ -139,7 +139,9 @@ class Conversation:
             self._spoken.pop(str(item_id), None)
             self._events.send("conversation.item.deleted", item_id=item_id)
 
-    def truncate(self, item_id: object, content_index: int, end_ms: float, told_ms: object) -> None:
+    def truncate(
+        self, item_id: object, content_index: int, end_ms: float, audio_end_ms: object
+    ) -> None:
         """
         Cut a spoken reply to what was heard.
 
@@ -147,7 +149,7 @@ class Conversation:
             item_id: Of the reply.
             content_index: Of its audio.
             end_ms: How much was heard.
-            told_ms: The same as the client wrote it.
+            audio_end_ms: The same as the client wrote it.
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")
@@ -174,11 +176,11 @@ class Conversation:
                 "conversation.item.truncated",
                 item_id=item_id,
                 content_index=content_index,
-                audio_end_ms=told_ms,
+                audio_end_ms=audio_end_ms,
             )
 
     def forget_oldest(self, keep: int) -> int:
-        """Drop all but the newest *keep* items, without telling; return how many went."""
+        """Drop all but the newest *keep* items, without an event; return how many went."""
         with self._lock:
             count = max(0, len(self._items) - keep)
             for item in self._items[:count]:

@@ -72,7 +72,7 @@ class Memory:
 
     @staticmethod
     def _facts(options: Json, items: Sequence[Mapping[str, object]]) -> list[str]:
-        """Add what the user told since to what was known, or was seeded by the client."""
+        """Add the facts that the user has mentioned to those known or seeded by the client."""
         known = checks.inner(options, "state").get("facts")
         facts = [fact for fact in known if isinstance(fact, str)] if isinstance(known, list) else []
         for item in items:

@@ -12,7 +12,6 @@ import threading
 import time
 from typing import Protocol
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText
 from inworld_sync.emulator.realtime.events import EventSender, new_id
 from inworld_sync.emulator.realtime.mcp_client import McpFailed
@@ -20,9 +19,17 @@ from inworld_sync.emulator.realtime.mcp_tools import McpServer, McpTools
 from inworld_sync.emulator.realtime.replies import ToolCall
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.tts.speech import speak
 
-__all__ = ["Cancelled", "MessageWriter", "ResponseOutput", "Stage", "write_call", "write_mcp_call"]
+__all__ = [
+    "Cancelled",
+    "MessageWriter",
+    "ResponseOutput",
+    "ResponseView",
+    "write_call",
+    "write_mcp_call",
+]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 # A call's arguments come in pieces of so many characters.
@@ -33,10 +40,10 @@ class Cancelled(Exception):
     """The response was cancelled, or its connection is over."""
 
 
-class Stage(Protocol):
-    """What responses need of their session."""
+class ResponseView(Protocol):
+    """The parts of a session that its responses use."""
 
-    backend: Backend
+    shared: SharedState
     events: EventSender
     conversation: Conversation
     settings: RealtimeSettings
@@ -52,8 +59,8 @@ class ResponseOutput:
         spoken_seconds: Audio that was sent.
     """
 
-    def __init__(self, stage: Stage, response_id: str, options: ResponseOptions) -> None:
-        self.stage = stage
+    def __init__(self, session: ResponseView, response_id: str, options: ResponseOptions) -> None:
+        self.session = session
         self.response_id = response_id
         self.options = options
         self.items: list[Item] = []
@@ -67,19 +74,19 @@ class ResponseOutput:
         index, self._count = self._count, self._count + 1
         self.send("response.output_item.added", output_index=index, item=item)
         if self.options.in_conversation:
-            self.stage.conversation.add(item, hides_previous=hides_previous)
+            self.session.conversation.add(item, hides_previous=hides_previous)
         return index
 
     def close(self, index: int, item: Item) -> None:
-        """Tell that an item is done."""
+        """Send that an item is done."""
         self.items.append(item)
         if self.options.in_conversation:
-            self.stage.conversation.finish(item)
+            self.session.conversation.finish(item)
         self.send("response.output_item.done", output_index=index, item=item)
 
     def send(self, kind: str, **fields: object) -> None:
         """Send an event of this response."""
-        self.stage.events.send(kind, response_id=self.response_id, **fields)
+        self.session.events.send(kind, response_id=self.response_id, **fields)
 
     def check(self) -> None:
         """Raise Cancelled if the response was cancelled."""
@@ -92,7 +99,7 @@ class ResponseOutput:
         if self._speaking_since is None:
             self._speaking_since = now
         self.spoken_seconds += seconds
-        pace = self.stage.backend.settings.pace
+        pace = self.session.shared.settings.pace
         if pace:
             due = self._speaking_since + self.spoken_seconds / pace
             self.cancelled.wait(max(0.0, due - now))
@@ -102,12 +109,12 @@ class MessageWriter:
     """
     One message of the assistant, written or spoken as its text comes.
 
-    Text is told at once; audio follows sentence by sentence.
+    Text is sent at once; audio follows sentence by sentence.
     """
 
     def __init__(self, output: ResponseOutput) -> None:
         self._output = output
-        self._settings = output.stage.settings
+        self._settings = output.session.settings
         self._speaks = output.options.speaks
         self._text = ""
         self._spoken_characters = 0
@@ -142,27 +149,27 @@ class MessageWriter:
             self._speak(unspoken[: ends[-1]])
 
     def finish(self, status: str = "completed") -> None:
-        """Say the rest and tell that all is done; raise Cancelled as ``write`` does."""
+        """Speak the rest and send that all is done; raise Cancelled as ``write`` does."""
         if self._speaks:
             self._speak(self._text[self._spoken_characters :])
         self._close(status)
 
     def break_off(self) -> None:
-        """Tell that nothing more comes of it."""
+        """Send that nothing more follows."""
         self._close("incomplete")
 
     def _close(self, status: str) -> None:
-        self._tell_done()
+        self._send_done()
         prefix = "output_" if self._settings.openai_part_names else ""
         part = self._part()
         content = [{**part, "type": f"{prefix}{part['type']}"}]
         item = {**self._item, "status": status, "content": content}
         if self._speaks:
             spoken = SpokenText(tuple(self._words), self._seconds)
-            self._output.stage.conversation.remember_speech(str(item["id"]), spoken)
+            self._output.session.conversation.remember_speech(str(item["id"]), spoken)
         self._output.close(self._index, item)
 
-    def _tell_done(self) -> None:
+    def _send_done(self) -> None:
         if self._speaks:
             self._send("response.output_audio.done")
             self._send("response.output_audio_transcript.done", transcript=self._text)
@@ -182,10 +189,10 @@ class MessageWriter:
         options, began = self._output.options, self._seconds
         if not options.audio_format.is_known:
             return
-        for piece in speak(text, options.voice, self._output.stage.backend):
+        for piece in speak(text, options.voice, self._output.session.shared):
             self._output.check()
             audio = options.audio_format.from_speech(piece.audio)
-            self._output.stage.events.send_audio(
+            self._output.session.events.send_audio(
                 "response.output_audio.delta",
                 response_id=self._output.response_id,
                 **self._place(),
@@ -212,7 +219,7 @@ class MessageWriter:
 def write_call(output: ResponseOutput, call: ToolCall) -> None:
     """Send a call of a function; raise Cancelled when nobody wants it any more."""
     output.check()
-    settings = output.stage.settings
+    settings = output.session.settings
     arguments = call.arguments
     if settings.empty_arguments and arguments.replace(" ", "") == "{}":
         arguments = ""
@@ -253,7 +260,7 @@ def write_mcp_call(
     output.check()
     named: Item = {"server_label": server.label, "name": call.name, "arguments": call.arguments}
     if approved is None and server.needs_approval(call.name):
-        request_id = output.stage.mcp.ask_approval(call)
+        request_id = output.session.mcp.ask_approval(call)
         asked: Item = {"id": request_id, "object": "realtime.item", "type": "mcp_approval_request"}
         output.close(output.open({**asked, **named}), {**asked, **named})
         return False
@@ -263,13 +270,13 @@ def write_mcp_call(
     place = {"item_id": item["id"], "output_index": index}
     _send_arguments(output, "response.mcp_call_arguments.delta", place, call.arguments)
     output.send("response.mcp_call_arguments.done", **place, arguments=call.arguments)
-    output.stage.events.send("response.mcp_call.in_progress", **place)
+    output.session.events.send("response.mcp_call.in_progress", **place)
     try:
         item["output"] = server.call(call)
-        output.stage.events.send("response.mcp_call.completed", **place)
+        output.session.events.send("response.mcp_call.completed", **place)
     except McpFailed as error:
         item["error"] = dict(error.error)
-        output.stage.events.send("response.mcp_call.failed", **place)
+        output.session.events.send("response.mcp_call.failed", **place)
     output.close(index, item)
     return True
 

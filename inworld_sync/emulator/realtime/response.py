@@ -21,7 +21,7 @@ from inworld_sync.emulator.realtime.output_items import (
     Cancelled,
     MessageWriter,
     ResponseOutput,
-    Stage,
+    ResponseView,
     write_call,
     write_mcp_call,
 )
@@ -53,7 +53,7 @@ class Response:
     A response of one session.
 
     Args:
-        stage: Its session.
+        session: Its session.
         options: What it shall be.
         maker: Makes the reply.
         fillers: Of the session.
@@ -68,7 +68,7 @@ class Response:
 
     def __init__(
         self,
-        stage: Stage,
+        session: ResponseView,
         options: ResponseOptions,
         maker: ReplyMaker,
         fillers: Fillers,
@@ -81,14 +81,14 @@ class Response:
         self.response_id = new_id("resp")
         self.options = options
         self.status = "in_progress"
-        self._stage = stage
+        self._session = session
         self._maker = maker
         self._fillers = fillers
         self._failure = failure
         self._previous = previous
         self._on_finished = on_finished
         self._on_gone = on_gone
-        self._output = ResponseOutput(stage, self.response_id, options)
+        self._output = ResponseOutput(session, self.response_id, options)
         self._reason = ""
         self._details: dict[str, object] | None = None
         self._left_tokens = options.request.max_output_tokens
@@ -157,18 +157,18 @@ class Response:
 
     def _failed(self, code: str, message: str) -> str:
         error = {"type": "server_error", "code": code, "message": message}
-        if self._stage.settings.explains_failures:
+        if self._session.settings.explains_failures:
             self._details = {"type": "failed", "reason": "server_error", "error": error}
         return "failed"
 
     def _write(self) -> None:
         """Write the reply; after calls of MCP tools, which answer at once, write the next."""
-        mcp, approved = self._stage.mcp, self.options.approved
+        mcp, approved = self._session.mcp, self.options.approved
         if approved is not None and (server := mcp.owner(approved.call.name)) is not None:
             write_mcp_call(self._output, server, approved.call, approved.request_id)
         for _ in range(_MAX_ROUNDS):
             context = self.options.context
-            self._context = self._stage.conversation.items if context is None else context
+            self._context = self._session.conversation.items if context is None else context
             asked = self.options.request
             request = attrs.evolve(
                 asked,
@@ -208,7 +208,7 @@ class Response:
 
     def _call(self, call: ToolCall) -> bool:
         """Send a call to its tool; return whether it was answered at once."""
-        server = self._stage.mcp.owner(call.name)
+        server = self._session.mcp.owner(call.name)
         if server is not None and self.options.in_conversation:
             return write_mcp_call(self._output, server, call)
         write_call(self._output, call)
@@ -216,11 +216,11 @@ class Response:
 
     def _parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
         stopped = self._output.cancelled
-        thought = self._thought(request)
-        yield from self._fillers.bridge(thought, self.options.responsiveness, stopped)
+        parts = self._reply_parts(request)
+        yield from self._fillers.bridge(parts, self.options.responsiveness, stopped)
 
-    def _thought(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
-        self._output.cancelled.wait(self._stage.settings.reply_delay_ms / 1000)
+    def _reply_parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
+        self._output.cancelled.wait(self._session.settings.reply_delay_ms / 1000)
         self._output.check()
         parts = self._maker(request)
         try:
@@ -247,22 +247,26 @@ class Response:
             "output_modalities": list(self.options.modalities),
             "metadata": self.options.metadata,
         }
-        beside: dict[str, object] = {}
+        outside: dict[str, object] = {}
         if self.status != "in_progress":
-            settings = self._stage.settings
-            (beside if settings.usage_beside_response else response)["usage"] = self._usage()
+            settings = self._session.settings
+            (outside if settings.usage_beside_response else response)["usage"] = self._usage()
             if settings.lists_attempts:
                 attempts = [{"model": self.options.request.model, "credential_type": "default"}]
                 response["metadata"] = {**(self.options.metadata or {}), "attempts": attempts}
-        self._stage.events.send(kind, response=response, **beside)
+        self._session.events.send(kind, response=response, **outside)
 
     def _usage(self) -> dict[str, object]:
-        told = sum(_tokens(text_of(item)) for item in self._context)
-        told += _tokens(self.options.request.instructions)
-        made = sum(
+        input_tokens = sum(_tokens(text_of(item)) for item in self._context)
+        input_tokens += _tokens(self.options.request.instructions)
+        output_tokens = sum(
             _tokens(text_of(item) + str(item.get("arguments", ""))) for item in self._output.items
         )
-        return {"total_tokens": told + made, "input_tokens": told, "output_tokens": made}
+        return {
+            "total_tokens": input_tokens + output_tokens,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+        }
 
 
 def _tokens(text: str) -> int:

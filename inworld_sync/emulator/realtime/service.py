@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
@@ -24,6 +23,7 @@ from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.realtime.session import Session
 from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.shared_state import SharedState
 
 __all__ = ["RealtimeService"]
 
@@ -38,12 +38,12 @@ class RealtimeService:
     Serves sessions; thread-safe, one instance serves all connections.
 
     Args:
-        backend: The server's.
+        shared: The state of the server.
         maker: Makes replies instead of the built-in rules.
     """
 
-    def __init__(self, backend: Backend, maker: ReplyMaker | None = None) -> None:
-        self._backend = backend
+    def __init__(self, shared: SharedState, maker: ReplyMaker | None = None) -> None:
+        self._shared = shared
         self._maker = maker or answer
 
     def routes(self) -> Iterable[Route]:
@@ -56,7 +56,7 @@ class RealtimeService:
     def _serve(self, peer: WebSocketPeer) -> None:
         openai = peer.request.path in _OPENAI_PATHS
         asks_for_beta = "realtime=v1" in peer.request.headers.get("openai-beta", "")
-        settings = self._backend.settings.realtime
+        settings = self._shared.settings.realtime
         events = EventSender(
             peer,
             beta_names=asks_for_beta or settings.beta_names,
@@ -65,7 +65,7 @@ class RealtimeService:
         config = SessionConfig.start(
             new_id("sess"), model=peer.request.query_value("model"), openai=openai
         )
-        session = Session(self._backend, events, self._maker, config)
+        session = Session(self._shared, events, self._maker, config)
         pinger = threading.Thread(
             target=self._ping, args=(peer, events), name="inworld-emulator-pinger", daemon=True
         )
@@ -81,7 +81,7 @@ class RealtimeService:
             pinger.join(_JOIN_SECONDS)
 
     def _ping(self, peer: WebSocketPeer, events: EventSender) -> None:
-        interval = self._backend.settings.realtime.ping_interval
+        interval = self._shared.settings.realtime.ping_interval
         with contextlib.suppress(PeerGone):
             while interval:
                 peer.pause(interval)

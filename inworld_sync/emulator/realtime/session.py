@@ -5,7 +5,7 @@ Threads: the connection's thread works off events in order, audio included; each
 thread of its own.
 
 Locks: ``_lock`` guards the settings and the responses, and is held for moments only.
-``session.updated`` is queued under it, which never waits, so that the last one told is the one in
+``session.updated`` is queued under it, which never waits, so that the last one sent is the one in
 force. The conversation's lock may be taken inside it, never the other way round.
 """
 
@@ -19,7 +19,6 @@ from typing import Final
 import attrs
 
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
@@ -27,13 +26,14 @@ from inworld_sync.emulator.realtime.conversation import Conversation, Item, read
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest
 from inworld_sync.emulator.realtime.fillers import Fillers
 from inworld_sync.emulator.realtime.formats import SampleReader, decode_base64
-from inworld_sync.emulator.realtime.hearing import Ears, transcribe
+from inworld_sync.emulator.realtime.input_audio import InputAudioBuffer, transcribe
 from inworld_sync.emulator.realtime.mcp_tools import McpTools
 from inworld_sync.emulator.realtime.memory import Memory
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.response import Response
 from inworld_sync.emulator.realtime.response_options import ResponseOptions, read_options
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
+from inworld_sync.emulator.shared_state import SharedState
 
 __all__ = ["Session"]
 
@@ -47,7 +47,7 @@ class Session:
     The state of one connection.
 
     Attributes:
-        backend: The server's.
+        shared: The state of the server.
         events: Where events go.
         conversation: The items.
         settings: The server's, for Realtime.
@@ -57,17 +57,17 @@ class Session:
     """
 
     def __init__(
-        self, backend: Backend, events: EventSender, maker: ReplyMaker, config: SessionConfig
+        self, shared: SharedState, events: EventSender, maker: ReplyMaker, config: SessionConfig
     ) -> None:
-        self.backend = backend
+        self.shared = shared
         self.events = events
-        own = backend.settings.realtime
+        own = shared.settings.realtime
         self.settings = own.without_quirks() if config.openai else own
         self.conversation = Conversation(events)
         self.mcp = McpTools(events, self.conversation)
         self._maker = maker
         self._config = config
-        self._ears = Ears(self, config)
+        self._input_audio = InputAudioBuffer(self, config)
         self._lock = threading.Lock()
         self._active: Response | None = None
         self._responses: dict[Response, None] = {}
@@ -77,8 +77,8 @@ class Session:
         self._handlers: Mapping[str, Callable[[Json], None]] = {
             "session.update": self._update,
             "input_audio_buffer.append": self._append,
-            "input_audio_buffer.commit": lambda _: self._ears.commit(),
-            "input_audio_buffer.clear": lambda _: self._ears.clear(),
+            "input_audio_buffer.commit": lambda _: self._input_audio.commit(),
+            "input_audio_buffer.clear": lambda _: self._input_audio.clear(),
             "output_audio_buffer.clear": self._clear_output,
             "conversation.item.create": self._create_item,
             "conversation.item.truncate": self._truncate,
@@ -89,7 +89,7 @@ class Session:
         }
 
     def start(self) -> None:
-        """Greet the client."""
+        """Send ``session.created``."""
         self.events.send("session.created", session=self._config.fields)
 
     def handle(self, event: Json) -> None:
@@ -120,7 +120,7 @@ class Session:
             response.join()
         self.mcp.stop()
 
-    # Called by the ears.
+    # Called by the input audio buffer.
 
     def user_speaks(self) -> None:
         """Interrupt what is being said."""
@@ -137,14 +137,14 @@ class Session:
 
     def _update(self, event: Json) -> None:
         with self._lock:
-            config = self._config.updated(event.get("session"), self.backend.settings)
+            config = self._config.updated(event.get("session"), self.shared.settings)
             self._config = config
             self.events.send("session.updated", session=config.fields)
-        self._ears.configure(config)
+        self._input_audio.configure(config)
         self.mcp.configure(config.fields["tools"])
 
     def _append(self, event: Json) -> None:
-        self._ears.append(decode_base64(event.get("audio"), "audio"))
+        self._input_audio.append(decode_base64(event.get("audio"), "audio"))
 
     def _clear_output(self, _: Json) -> None:
         with self._lock:
@@ -158,15 +158,15 @@ class Session:
         self.conversation.add(item, after=event.get("previous_item_id"))
         self.conversation.finish(item)
         if item["type"] == "message" and item["role"] == "user":
-            self._understand(item)
+            self._transcribe_item(item)
         elif item["type"] == "function_call_output":
             self._continue_after_tools()
         elif approved is not None:
-            options = read_options(None, self._config, self.backend.settings, ())
+            options = read_options(None, self._config, self.shared.settings, ())
             self._respond(attrs.evolve(options, approved=approved))
 
-    def _understand(self, item: Item) -> None:
-        """Write down the audio of a message that was created whole."""
+    def _transcribe_item(self, item: Item) -> None:
+        """Transcribe the audio of a message that was created whole."""
         content = item["content"]
         for part in content if isinstance(content, list) else ():
             if part["type"] == "input_audio" and part.get("audio") and not part.get("transcript"):
@@ -174,7 +174,7 @@ class Session:
                 audio_format = self._config.input_format
                 resampler = Resampler(audio_format.sample_rate_hz, SAMPLE_RATE_HZ)
                 pcm = resampler.feed(SampleReader(audio_format).feed(audio)) + resampler.finish()
-                words = self.backend.speech_engine.recognize(pcm)
+                words = self.shared.speech_engine.recognize(pcm)
                 text = " ".join(word.text for word in words)
                 transcribe(self, self._config, str(item["id"]), text)
 
@@ -191,21 +191,21 @@ class Session:
     def _truncate(self, event: Json) -> None:
         item_id = _item_id(event)
         index = checks.number(event, "content_index", 0, 1000, "event") or 0
-        told = checks.number(event, "audio_end_ms", 0, _MAX_AUDIO_END_MS, "event")
-        if told is None:
+        audio_end_ms = checks.number(event, "audio_end_ms", 0, _MAX_AUDIO_END_MS, "event")
+        if audio_end_ms is None:
             message = "Missing required parameter: 'audio_end_ms'."
             raise InvalidRequest("missing_required_parameter", message, "audio_end_ms")
         on_24khz = self.settings.truncates_on_24khz and self._config.output_format.is_g711
-        end_ms = told * 3 if on_24khz else told
+        end_ms = audio_end_ms * 3 if on_24khz else audio_end_ms
         with self._lock:
             ending = [response for response in self._responses if response.is_cancelled]
         for response in ending:
             # What was cancelled just before is cut where it has ended.
             response.join()
-        self.conversation.truncate(item_id, int(index), end_ms, told)
+        self.conversation.truncate(item_id, int(index), end_ms, audio_end_ms)
 
     def _create_response(self, event: Json) -> None:
-        config, settings = self._config, self.backend.settings
+        config, settings = self._config, self.shared.settings
         options = read_options(event.get("response"), config, settings, self.conversation.items)
         with self._lock:
             active = self._active
@@ -246,7 +246,7 @@ class Session:
     def _respond(self, options: ResponseOptions | None) -> None:
         """Start a response; one of the conversation waits for the end of the one before it."""
         if options is None:
-            options = read_options(None, self._config, self.backend.settings, ())
+            options = read_options(None, self._config, self.shared.settings, ())
         with self._lock:
             self._response_count += 1
             limit = self.settings.max_responses
@@ -270,7 +270,7 @@ class Session:
         with self._lock:
             if self._active is response:
                 self._active = None
-        self._ears.restart_idle()
+        self._input_audio.restart_idle()
 
     def _response_gone(self, response: Response) -> None:
         with self._lock:
@@ -287,7 +287,7 @@ class Session:
                 self.events.end_session("SESSION_RESOURCES_EXHAUSTED", _EXHAUSTED)
 
     def _remember(self) -> None:
-        """Tell the state of the memory after a cycle of turns."""
+        """Send the state of the memory after a cycle of turns."""
         with self._lock:
             state = self._memory.turn_done(self._config, self.conversation)
             if state is not None:

@@ -1,4 +1,4 @@
-"""What a listener tells of a stream; all times are milliseconds of the stream's own sound."""
+"""The events of a listener; all times are milliseconds of the stream's own sound."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class _Turn:
 
 class Listener:
     """
-    Hears one stream.
+    Detects and transcribes the turns of one stream.
 
     Feed sound as it comes, end turns by hand where the settings say so, then finish.
 
@@ -122,9 +122,9 @@ class Listener:
         size = self._vad.window_samples * 2
         whole = len(self._pending) // size * size
         for at in range(0, whole, size):
-            self._take(bytes(self._pending[at : at + size]), events)
+            self._process(bytes(self._pending[at : at + size]), events)
         del self._pending[:whole]
-        self._tell_partial(events)
+        self._emit_partial(events)
         return events
 
     def end_turn(self) -> list[SpeechEvent]:
@@ -153,7 +153,7 @@ class Listener:
         self._finished = True
         return events
 
-    def _take(self, window: bytes, events: list[SpeechEvent]) -> None:
+    def _process(self, window: bytes, events: list[SpeechEvent]) -> None:
         likelihood = self._vad.probability(window)
         threshold = self.settings.vad_threshold or _MANUAL_THRESHOLD
         self._now += len(window)
@@ -255,7 +255,7 @@ class Listener:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]
 
-    def _tell_partial(self, events: list[SpeechEvent]) -> None:
+    def _emit_partial(self, events: list[SpeechEvent]) -> None:
         segment, turn, interval_ms = self._segment, self._turn, self.settings.partial_interval_ms
         if not (segment and turn and interval_ms) or segment.silence_ms > _PARTIAL_SILENCE_MS:
             return

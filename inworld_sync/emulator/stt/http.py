@@ -7,7 +7,6 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.protojson import (
     INVALID_ARGUMENT,
@@ -21,6 +20,7 @@ from inworld_sync.emulator.protojson import (
 from inworld_sync.emulator.recognition.events import FinalTranscript, SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.routes import HttpRoute, Route
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.stt.config import TranscribeConfig, read_config
 from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
 from inworld_sync.emulator.stt.messages import transcription, usage
@@ -35,8 +35,8 @@ _FEED_BYTES: Final = 32_000
 class SttHttpService:
     """Listens over HTTP; thread-safe, one instance serves all connections."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
 
     def routes(self) -> Iterable[Route]:
         """Return the endpoint."""
@@ -73,7 +73,7 @@ class SttHttpService:
         return content, config
 
     def _hear(self, audio: bytes, config: TranscribeConfig) -> tuple[FinalTranscript, int]:
-        engine = self._backend.speech_engine
+        engine = self._shared.speech_engine
         try:
             engine.check_language(config.language)
         except ConfigError as error:
@@ -84,7 +84,7 @@ class SttHttpService:
         pcm = decoder.feed(audio) + decoder.flush()
         events: list[SpeechEvent] = []
         for at in range(0, len(pcm), _FEED_BYTES):
-            if self._backend.stopping.is_set():
+            if self._shared.stopping.is_set():
                 raise Refused(UNAVAILABLE, "the emulator is closing")
             events += listener.feed(pcm[at : at + _FEED_BYTES])
         events += listener.finish()

@@ -1,5 +1,5 @@
 """
-What the recogniser tells, in the service's JSON.
+The events of the recognizer in the service's JSON.
 
 Source: captures of September 2026; those of April have neither ``status`` nor ``speechStarted``.
 """
@@ -49,12 +49,12 @@ def results(
 
 
 def usage(milliseconds: int, config: TranscribeConfig) -> dict[str, object]:
-    """Tell what was transcribed."""
+    """Describe how much was transcribed."""
     return {"transcribedAudioMs": milliseconds, "modelId": config.model_id}
 
 
 def transcription(event: FinalTranscript, config: TranscribeConfig) -> dict[str, object]:
-    """Tell a finished turn."""
+    """Describe a finished turn."""
     words = [_word(word, config) for word in event.words] if config.word_timestamps else []
     profile = _voice_profile(config.voice_profile_size) if event.text else None
     return _transcription(event.text, is_final=True, words=words, profile=profile)
@@ -87,13 +87,13 @@ def _transcription(
 
 
 def _word(word: HeardWord, config: TranscribeConfig) -> dict[str, object]:
-    told: dict[str, object] = {
+    fields: dict[str, object] = {
         "word": word.text,
         "confidence": round(word.confidence, 4),
         "startTimeMs": word.start_ms or 0,
         "endTimeMs": word.end_ms or 0,
     }
-    return {**told, "speaker": _SPEAKER} if config.diarization else told
+    return {**fields, "speaker": _SPEAKER} if config.diarization else fields
 
 
 def _voice_profile(size: int) -> dict[str, object] | None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.protojson import (
     INVALID_ARGUMENT,
@@ -18,6 +17,7 @@ from inworld_sync.emulator.protojson import (
     requests,
 )
 from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.stt.config import read_config
 from inworld_sync.emulator.stt.decoders import decoded_base64
 from inworld_sync.emulator.stt.stream import Audio, CloseStream, EndTurn, TranscriptionStream
@@ -31,17 +31,17 @@ _VERBS: Final = ("transcribeConfig", "audioChunk", "endTurn", "closeStream")
 class SttService:
     """Listens over WebSocket; thread-safe, one instance serves all connections."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
 
     def routes(self) -> Iterable[Route]:
         """Return the WebSocket endpoint."""
         return [WebSocketRoute(path=_PATH, handler=self._serve)]
 
     def _serve(self, peer: WebSocketPeer) -> None:
-        connection = _Connection(peer, self._backend)
+        connection = _Connection(peer, self._shared)
         try:
-            for request in requests(peer, self._backend.credentials):
+            for request in requests(peer, self._shared.credentials):
                 connection.handle(request)
         finally:
             connection.stop()
@@ -50,12 +50,12 @@ class SttService:
 class _Connection:
     """One connection; it has one stream, from its configuration on."""
 
-    def __init__(self, peer: WebSocketPeer, backend: Backend) -> None:
+    def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
-        self._backend = backend
+        self._shared = shared
         self._stream: TranscriptionStream | None = None
         self._is_closed = False
-        self._rate = _ChunkRate(backend.settings.stt_chunks_per_second)
+        self._rate = _ChunkRate(shared.settings.stt_chunks_per_second)
 
     def handle(self, request: Mapping[str, object]) -> None:
         """Work off one request; unknown ones are met with silence."""
@@ -84,7 +84,7 @@ class _Connection:
             if self._stream is not None:
                 raise Refused(INVALID_ARGUMENT, "transcribe_config was sent already")
             self._stream = TranscriptionStream(
-                read_config(body, streaming=True), self._peer, self._backend
+                read_config(body, streaming=True), self._peer, self._shared
             )
             return
         if self._stream is None:

@@ -18,11 +18,11 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.protojson import INTERNAL, INVALID_ARGUMENT, Refused, fatal, status
 from inworld_sync.emulator.recognition.events import SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.stt.config import TranscribeConfig
 from inworld_sync.emulator.stt.decoders import open_decoder
 from inworld_sync.emulator.stt.messages import results, usage
@@ -68,16 +68,16 @@ class TranscriptionStream:
     Args:
         config: What the client asked for.
         peer: Where it tells what it hears.
-        backend: The server's.
+        shared: The state of the server.
 
     Thread safety: ``put`` and ``stop`` may be called from any thread.
     """
 
-    def __init__(self, config: TranscribeConfig, peer: WebSocketPeer, backend: Backend) -> None:
+    def __init__(self, config: TranscribeConfig, peer: WebSocketPeer, shared: SharedState) -> None:
         self._config = config
         self._peer = peer
-        self._settings = backend.settings
-        self._backend = backend
+        self._settings = shared.settings
+        self._shared = shared
         self._changed = threading.Condition()
         self._commands: deque[Command] = deque()
         self._waiting_bytes = 0
@@ -141,7 +141,7 @@ class TranscriptionStream:
             fatal(self._peer, code, message)
 
     def _listen(self) -> None:
-        engine = self._backend.speech_engine
+        engine = self._shared.speech_engine
         engine.check_language(self._config.language)
         listener = Listener(engine, self._config.turns)
         decoder = open_decoder(self._config)

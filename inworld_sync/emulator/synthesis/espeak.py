@@ -59,7 +59,7 @@ class EspeakSynthesizer:
         self._lock = FairLock()
         self._parts: list[bytes] = []
         # The library keeps the pointer, so the object must live as long as it does.
-        self._callback = _CALLBACK(self._take)
+        self._callback = _CALLBACK(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_SetVoiceByName(b"en-us")
 
@@ -101,8 +101,8 @@ class EspeakSynthesizer:
         )
         return b"".join(self._parts)
 
-    def _take(self, samples: object, count: int, _: object) -> int:
-        """Take what the library has made; returning 1 would stop it."""
+    def _receive(self, samples: object, count: int, _: object) -> int:
+        """Keep the samples that the library has made; returning 1 would stop it."""
         if count > 0:
             self._parts.append(ctypes.string_at(samples, count * 2))  # type: ignore[arg-type]
         return 0

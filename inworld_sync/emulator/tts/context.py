@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import attrs
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.protojson import INTERNAL, INVALID_ARGUMENT, status
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.tts.config import ContextConfig, describe
 from inworld_sync.emulator.tts.speech import AudioPiece, TimedWord, speak
 from inworld_sync.emulator.tts.timestamps import timestamp_info
@@ -80,7 +80,7 @@ class Context:
         context_id: As the client calls it.
         config: Its settings.
         peer: Where it speaks to.
-        backend: The server's.
+        shared: The state of the server.
         on_closed: Called on the context's thread once nothing more will come from it.
 
     Thread safety: ``put`` and ``stop`` may be called from any thread.
@@ -91,13 +91,13 @@ class Context:
         context_id: str,
         config: ContextConfig,
         peer: WebSocketPeer,
-        backend: Backend,
+        shared: SharedState,
         on_closed: Callable[[Context], None],
     ) -> None:
         self.context_id = context_id
         self.config = config
         self._peer = peer
-        self._backend = backend
+        self._shared = shared
         self._on_closed = on_closed
         self._commands: queue.SimpleQueue[Text | Flush | Update | Close | _Stop] = (
             queue.SimpleQueue()
@@ -199,7 +199,7 @@ class Context:
 
     def _end_of_words(self) -> int:
         """Return where the last whole word ends, so that none is cut in two."""
-        if len(self._buffer) > self._backend.settings.max_text_characters:
+        if len(self._buffer) > self._shared.settings.max_text_characters:
             return len(self._buffer)
         last_space = max(self._buffer.rfind(space) for space in " \n\t")
         return last_space + 1 or len(self._buffer)
@@ -218,7 +218,7 @@ class Context:
         text = self._drain()
         if text.strip():
             self._generate(text)
-        elif self._backend.settings.empty_flush_completes and not self._refused:
+        elif self._shared.settings.empty_flush_completes and not self._refused:
             self.send("flushCompleted", {})
         self._refused = False
 
@@ -226,7 +226,7 @@ class Context:
         """Speak one generation."""
         if not text.strip():
             return
-        limit = self._backend.settings.max_text_characters
+        limit = self._shared.settings.max_text_characters
         if len(text) > limit:
             self._refused = True
             message = f"text length should not exceed {limit} characters."
@@ -237,7 +237,7 @@ class Context:
         words: list[TimedWord] = []
         spoken = 0.0
         started = time.monotonic()
-        for piece in speak(text, self.config, self._backend):
+        for piece in speak(text, self.config, self._shared):
             self._send_piece(text, piece, characters)
             characters = 0
             words += piece.words
@@ -255,19 +255,19 @@ class Context:
             "usage": self._usage(characters),
             "timestampInfo": info,
         }
-        if self._backend.settings.status_in_audio_chunk:
+        if self._shared.settings.status_in_audio_chunk:
             chunk["status"] = status()
         self.send("audioChunk", chunk)
 
     def _timestamps(self, text: str, words: tuple[TimedWord, ...]) -> dict[str, object] | None:
-        spaces = self._backend.settings.spaces_in_words
+        spaces = self._shared.settings.spaces_in_words
         return timestamp_info(text, words, self.config.timestamp_type, spaces=spaces)
 
     def _usage(self, characters: int) -> dict[str, object]:
         return {"processedCharactersCount": characters, "modelId": self.config.model_id}
 
     def _keep_pace(self, started: float, spoken: float) -> None:
-        pace = self._backend.settings.pace
+        pace = self._shared.settings.pace
         ahead = spoken / pace - (time.monotonic() - started) if pace else 0.0
         if self._halted.wait(max(0.0, ahead)):
             raise _Halted

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.protojson import (
     INVALID_ARGUMENT,
@@ -17,6 +16,7 @@ from inworld_sync.emulator.protojson import (
     status,
 )
 from inworld_sync.emulator.routes import HttpRoute, Route
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.tts.config import ContextConfig, read_config
 from inworld_sync.emulator.tts.speech import AudioPiece, TimedWord, speak
 from inworld_sync.emulator.tts.timestamps import timestamp_info
@@ -29,8 +29,8 @@ _HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404}
 class TtsHttpService:
     """Speaks over HTTP; thread-safe, one instance serves all connections."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
 
     def routes(self) -> Iterable[Route]:
         """Return the two endpoints."""
@@ -48,7 +48,7 @@ class TtsHttpService:
             )
         audio = bytearray()
         words: list[TimedWord] = []
-        for piece in speak(text, config, self._backend, whole=True):
+        for piece in speak(text, config, self._shared, whole=True):
             audio += piece.audio
             words += piece.words
         return Response.of_json(
@@ -80,17 +80,17 @@ class TtsHttpService:
             raise Refused(INVALID_ARGUMENT, "the body is not a request")
         if not text or not text.strip():
             raise Refused(INVALID_ARGUMENT, "Text cannot be empty")
-        limit = self._backend.settings.max_text_characters
+        limit = self._shared.settings.max_text_characters
         if len(text) > limit:
             raise Refused(INVALID_ARGUMENT, f"text length should not exceed {limit} characters.")
         try:
-            return text, read_config(fields, self._backend.settings, lenient=True)
+            return text, read_config(fields, self._shared.settings, lenient=True)
         except Malformed as error:
             raise Refused(INVALID_ARGUMENT, f"invalid value for {error}") from None
 
     def _lines(self, text: str, config: ContextConfig) -> Iterator[bytes]:
         words: list[TimedWord] = []
-        for number, piece in enumerate(speak(text, config, self._backend)):
+        for number, piece in enumerate(speak(text, config, self._shared)):
             words += piece.words
             yield _line(self._result(text, piece, config, len(text) if number == 0 else 0))
         if config.timestamps_trail and words:
@@ -110,7 +110,7 @@ class TtsHttpService:
     def _timestamps(
         self, text: str, words: Iterable[TimedWord], config: ContextConfig
     ) -> dict[str, object] | None:
-        spaces = self._backend.settings.spaces_in_words
+        spaces = self._shared.settings.spaces_in_words
         return timestamp_info(text, tuple(words), config.timestamp_type, spaces=spaces)
 
 

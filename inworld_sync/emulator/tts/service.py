@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.protojson import (
     ALREADY_EXISTS,
@@ -21,6 +20,7 @@ from inworld_sync.emulator.protojson import (
     status,
 )
 from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.tts.config import UnknownModel, describe, read_config
 from inworld_sync.emulator.tts.context import Close, Context, Flush, Text, Update
 
@@ -33,17 +33,17 @@ _VERBS = ("create", "sendText", "flushContext", "closeContext", "cancelContext",
 class TtsService:
     """Speaks over WebSocket; thread-safe, one instance serves all connections."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
 
     def routes(self) -> Iterable[Route]:
         """Return the WebSocket endpoint."""
         return [WebSocketRoute(path=_PATH, handler=self._serve)]
 
     def _serve(self, peer: WebSocketPeer) -> None:
-        connection = _Connection(peer, self._backend)
+        connection = _Connection(peer, self._shared)
         try:
-            for request in requests(peer, self._backend.credentials):
+            for request in requests(peer, self._shared.credentials):
                 connection.handle(request)
         finally:
             connection.stop()
@@ -56,9 +56,9 @@ class _Connection:
     Locks: ``_lock`` guards the two tables, which contexts leave on their own threads.
     """
 
-    def __init__(self, peer: WebSocketPeer, backend: Backend) -> None:
+    def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
-        self._backend = backend
+        self._shared = shared
         self._lock = threading.Lock()
         self._open: dict[str, Context] = {}
         self._closing: dict[str, Context] = {}
@@ -99,8 +99,8 @@ class _Connection:
         self._peer.send({"result": result}, wait=False)
 
     def _create(self, context_id: str, fields: dict[str, object]) -> None:
-        config = read_config(fields, self._backend.settings)
-        limit = self._backend.settings.max_contexts
+        config = read_config(fields, self._shared.settings)
+        limit = self._shared.settings.max_contexts
         with self._lock:
             count = len(self._open) + len(self._closing)
             exists = context_id in self._open or context_id in self._closing
@@ -115,7 +115,7 @@ class _Connection:
         context_id = context_id or uuid.uuid4().hex
         created = {"contextId": context_id, "contextCreated": describe(config), "status": status()}
         self._peer.send({"result": created}, wait=False)
-        context = Context(context_id, config, self._peer, self._backend, self._forget)
+        context = Context(context_id, config, self._peer, self._shared, self._forget)
         with self._lock:
             self._open[context_id] = context
 
@@ -130,7 +130,7 @@ class _Connection:
             context.put(Flush())
         elif verb == "updateConfig":
             fields = {name: value for name, value in body.items() if name != "modelId"}
-            context.put(Update(read_config(fields, self._backend.settings, base=context.config)))
+            context.put(Update(read_config(fields, self._shared.settings, base=context.config)))
         else:
             with self._lock:
                 self._closing[context.context_id] = self._open.pop(context.context_id)

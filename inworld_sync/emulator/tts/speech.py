@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.emulator.backend import Backend
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
@@ -58,7 +58,7 @@ class AudioPiece:
 
 
 def speak(
-    text: str, config: ContextConfig, backend: Backend, *, whole: bool = False
+    text: str, config: ContextConfig, shared: SharedState, *, whole: bool = False
 ) -> Iterator[AudioPiece]:
     """
     Say a text as a context is configured.
@@ -66,17 +66,17 @@ def speak(
     Args:
         text: What to say; white space alone gives nothing.
         config: EmulatedVoice and format.
-        backend: The server's.
+        shared: The state of the server.
         whole: Encode as one file.
 
     Yields:
         Pieces of about ``Settings.chunk_ms``; each has audio.
     """
-    voice = backend.voice(config.voice_id)
+    voice = shared.voice(config.voice_id)
     if voice is None or not text.strip():
         return
-    synthesizer = backend.synthesizer
-    cutter = _Cutter(config.audio, synthesizer.sample_rate_hz, backend.settings.chunk_ms, whole)
+    synthesizer = shared.synthesizer
+    cutter = _Cutter(config.audio, synthesizer.sample_rate_hz, shared.settings.chunk_ms, whole)
     for sentence in synthesizer.speak(
         text, voice, speaking_rate=config.audio.speaking_rate, normalize=config.normalize
     ):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, status
 from inworld_sync.emulator.routes import HttpRoute, Route
+from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["VoicesService"]
@@ -20,9 +20,9 @@ _MAX_PAGE = 2000
 class VoicesService:
     """Lists the voices; thread-safe, one instance serves all connections."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._voices = backend.settings.voices
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
+        self._voices = shared.settings.voices
 
     def routes(self) -> Iterable[Route]:
         """Return the three endpoints."""
@@ -80,7 +80,7 @@ class VoicesService:
         )
 
     def _one(self, _: Request, parts: Mapping[str, str]) -> Response:
-        voice = self._backend.voice(parts["voice_id"])
+        voice = self._shared.voice(parts["voice_id"])
         if voice is None:
             body = status(NOT_FOUND, f"Unknown voice: {parts['voice_id']} not found!")
             return Response.of_json(body, status=404)

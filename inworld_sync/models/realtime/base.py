@@ -43,7 +43,7 @@ class RealtimeEvent(Extensible):
     A message of the service.
 
     Attributes:
-        event_id: The service's name for the message; None where it gives none.
+        event_id: The service's id for the message; None if it has none.
     """
 
     type: ClassVar[str]

@@ -1,5 +1,5 @@
 """
-What this side tells the service: one class for each of its messages.
+The commands to the service: one class for each message.
 
 Every command may carry an id of this side's choice, which the service names in an error about it.
 Source: Inworld Realtime reference, client events.
@@ -59,7 +59,7 @@ class Command:
 
 @attrs.frozen
 class UpdateSession(Command):
-    """Change the session; taken as a whole or refused as a whole."""
+    """Change the session; the service accepts or refuses it as a whole."""
 
     type: ClassVar[str] = "session.update"
 
@@ -69,7 +69,7 @@ class UpdateSession(Command):
 @attrs.frozen
 class AppendInputAudio(Command):
     """
-    Give sound to the service; no answer comes.
+    Send audio; the service sends no answer.
 
     Attributes:
         audio: Base64 text of samples in the session's input format; 100 to 200 ms are advised.
@@ -89,14 +89,14 @@ class CommitInputAudio(Command):
 
 @attrs.frozen
 class ClearInputAudio(Command):
-    """Drop the sound that is not committed."""
+    """Drop the audio that is not committed."""
 
     type: ClassVar[str] = "input_audio_buffer.clear"
 
 
 @attrs.frozen
 class ClearOutputAudio(Command):
-    """Drop the sound that the service has not yet let out."""
+    """Drop the audio in the service's output buffer."""
 
     type: ClassVar[str] = "output_audio_buffer.clear"
 
@@ -124,7 +124,7 @@ class TruncateItem(Command):
 
     Attributes:
         item_id: The assistant's message.
-        content_index: Which part of it is the sound.
+        content_index: Which part of it is the audio.
         audio_end_ms: Where it is cut, in milliseconds from its start; in a G.711 session on a
             24 kHz timebase, so a third of the real time.
     """
@@ -138,7 +138,7 @@ class TruncateItem(Command):
 
 @attrs.frozen
 class DeleteItem(Command):
-    """Take an item out of the conversation."""
+    """Delete an item from the conversation."""
 
     type: ClassVar[str] = "conversation.item.delete"
 
@@ -156,7 +156,7 @@ class RetrieveItem(Command):
 
 @attrs.frozen
 class CreateResponse(Command):
-    """Ask for a response, by the session's settings where none are given."""
+    """Request a response; settings that are None are the session's."""
 
     type: ClassVar[str] = "response.create"
 
@@ -167,7 +167,7 @@ class CreateResponse(Command):
 
 @attrs.frozen
 class CancelResponse(Command):
-    """Stop a response; None means the one that is being given."""
+    """Cancel a response; None means the one in progress."""
 
     type: ClassVar[str] = "response.cancel"
 

@@ -1,9 +1,9 @@
 """
-What the service tells of the session, of the user's turn and of the conversation.
+Events about the session, the user's turn and the conversation.
 
 One class for each message, named for what happened. ``type`` is the message's name on the wire,
 which handlers may be registered by; older names of the same message are read as the same class.
-What it tells of its responses is in ``response_events``.
+The events about responses are in ``response_events``.
 Source: Inworld Realtime reference, server events, and clients that log them.
 """
 
@@ -73,7 +73,7 @@ class InputSpeechStarted(RealtimeEvent):
     The user began to speak.
 
     Attributes:
-        audio_start_ms: Where in the sound that was sent.
+        audio_start_ms: The position in the audio that was sent.
         item_id: The item that this speech will become.
     """
 
@@ -89,7 +89,7 @@ class InputSpeechStopped(RealtimeEvent):
     The user ceased to speak.
 
     Attributes:
-        audio_end_ms: Where in the sound that was sent.
+        audio_end_ms: The position in the audio that was sent.
         item_id: The item that this speech will become.
     """
 
@@ -111,7 +111,7 @@ class InputAudioCommitted(RealtimeEvent):
 
 @attrs.frozen
 class InputAudioCleared(RealtimeEvent):
-    """The sound that was not committed is dropped."""
+    """The audio that was not committed is dropped."""
 
     type: ClassVar[str] = "input_audio_buffer.cleared"
 
@@ -199,7 +199,7 @@ class ItemDeleted(RealtimeEvent):
 
 @attrs.frozen
 class ItemTruncated(RealtimeEvent):
-    """An item's sound is cut, in milliseconds from its start."""
+    """An item's audio is cut, in milliseconds from its start."""
 
     type: ClassVar[str] = "conversation.item.truncated"
 
@@ -232,7 +232,7 @@ class UserTranscriptUpdated(RealtimeEvent):
 
     Attributes:
         item_id: The item of the user's turn.
-        transcript: The whole turn so far; it replaces what came before and may take words back.
+        transcript: The whole turn so far; it replaces the earlier one and may drop words of it.
         content_index: The part of the item.
     """
 

@@ -1,7 +1,7 @@
 """
-The form of the sound on a realtime session, either way.
+The audio formats of a realtime session, in both directions.
 
-The service takes a format as an object; the older names in one string (``pcm16``,
+The service expects a format as an object; the older names in one string (``pcm16``,
 ``g711_ulaw``) are accepted here and become objects.
 Source: Inworld Realtime reference, ``audio.input.format``.
 """
@@ -111,7 +111,7 @@ def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> Audi
         value: A format, its name in one string, the service's object, or None.
 
     Raises:
-        ConfigError: It is no format that the service would give sound for.
+        ConfigError: It is not a format of the service.
 
     >>> audio_format("g711_ulaw")
     MulawFormat()

@@ -3,7 +3,7 @@ What a conversation consists of: items, and the parts of a message.
 
 Two spellings of the service are one here: ``text`` and ``output_text``, ``audio`` and
 ``output_audio``.
-Source: Inworld Realtime reference, ``conversation.item.create``; MCP items as the field's common
+Source: Inworld Realtime reference, ``conversation.item.create``; MCP items as the common
 realtime protocol has them.
 """
 
@@ -70,7 +70,7 @@ class InputAudio(Setting):
 
     @classmethod
     def from_pcm(cls, pcm: bytes | bytearray | memoryview) -> InputAudio:
-        """Take 16-bit little-endian mono PCM at the session's rate."""
+        """Make one of 16-bit little-endian mono PCM at the session's rate."""
         return cls(base64.b64encode(pcm).decode("ascii"))
 
 
@@ -100,7 +100,7 @@ class InputImage(Setting):
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str = "image/png") -> InputImage:
-        """Take the bytes of a picture's file."""
+        """Make one of the bytes of an image file."""
         return cls(f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}")
 
 
@@ -176,7 +176,7 @@ class Message(Setting):
 
     @classmethod
     def system(cls, *content: str | ContentPart, id: str | None = None) -> Message:  # noqa: A002
-        """What the model is told in the midst of a conversation."""
+        """Make an instruction for the model within a conversation."""
         return cls(role="system", content=_parts(content, InputText), id=id)
 
     @classmethod

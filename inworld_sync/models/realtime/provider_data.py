@@ -1,5 +1,5 @@
 """
-What the service offers beyond the field's common realtime protocol.
+What the service offers beyond the common realtime protocol.
 
 Every branch may be changed during a session but for the two fields that say otherwise; None
 leaves a choice to the service. Source: Inworld Realtime reference, ``providerData``.
@@ -52,7 +52,7 @@ ReasoningEffort: TypeAlias = Literal["NONE", "MINIMAL", "LOW", "MEDIUM", "HIGH",
 @attrs.frozen(kw_only=True)
 class SttTuning(Setting):
     """
-    How the user's speech is recognised.
+    How the user's speech is recognized.
 
     Attributes:
         prompt: Words and names to expect.
@@ -304,7 +304,7 @@ class ProviderData(Setting):
     The service's extensions of a session.
 
     Attributes:
-        stt: How the user's speech is recognised.
+        stt: How the user's speech is recognized.
         tts: How replies are spoken.
         memory: Facts and a summary of the conversation.
         backchannel: Sounds of listening.

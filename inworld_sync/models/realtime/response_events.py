@@ -1,5 +1,5 @@
 """
-What the service tells of its responses: their items, text and speech, and calls of tools.
+Events about responses: their items, text and speech, and calls of tools.
 
 Everything carries the ids of what it belongs to, for two responses may overlap.
 Source: Inworld Realtime reference, server events, and clients that log them; MCP events as the
@@ -320,7 +320,7 @@ class McpCallFailed(RealtimeEvent):
 
 @attrs.frozen
 class OutputAudioStarted(RealtimeEvent):
-    """The service lets out a response's sound, where it keeps the buffer."""
+    """The service begins to send a response's audio from its output buffer."""
 
     type: ClassVar[str] = "output_audio_buffer.started"
 
@@ -329,7 +329,7 @@ class OutputAudioStarted(RealtimeEvent):
 
 @attrs.frozen
 class OutputAudioStopped(RealtimeEvent):
-    """The service has let out all of a response's sound."""
+    """The service has sent all audio of a response from its output buffer."""
 
     type: ClassVar[str] = "output_audio_buffer.stopped"
 
@@ -338,7 +338,7 @@ class OutputAudioStopped(RealtimeEvent):
 
 @attrs.frozen
 class OutputAudioCleared(RealtimeEvent):
-    """The service dropped the sound that it had not yet let out."""
+    """The service dropped the audio in its output buffer."""
 
     type: ClassVar[str] = "output_audio_buffer.cleared"
 
@@ -348,10 +348,10 @@ class OutputAudioCleared(RealtimeEvent):
 @attrs.frozen
 class BackchannelDelta(RealtimeEvent):
     """
-    A piece of a sound of listening, such as "uh-huh"; it interrupts nobody.
+    A piece of a backchannel, a sound of listening such as "uh-huh"; it interrupts nothing.
 
     Attributes:
-        backchannel_id: The sound that it belongs to.
+        backchannel_id: The backchannel that it belongs to.
         audio: Whole samples of 16-bit little-endian mono PCM at 24000 Hz, whatever the session's
             format is.
     """
@@ -364,7 +364,7 @@ class BackchannelDelta(RealtimeEvent):
 
 @attrs.frozen
 class BackchannelDone(RealtimeEvent):
-    """A sound of listening is whole; *phrase* is what it says."""
+    """A backchannel is complete; *phrase* is its text."""
 
     type: ClassVar[str] = "response.backchannel.audio.done"
 
@@ -374,7 +374,7 @@ class BackchannelDone(RealtimeEvent):
 
 @attrs.frozen
 class BackchannelSkipped(RealtimeEvent):
-    """A sound of listening was not made, such as for ``deadline_missed``."""
+    """A backchannel was not made, for a reason such as ``deadline_missed``."""
 
     type: ClassVar[str] = "response.backchannel.skipped"
 

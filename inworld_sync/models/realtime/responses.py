@@ -13,11 +13,10 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
-from inworld_sync.models.realtime import tools as tool_checks
 from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.items import Item, ItemReference
 from inworld_sync.models.realtime.session import Modality, modalities, output_limit
-from inworld_sync.models.realtime.tools import Tool, ToolChoice
+from inworld_sync.models.realtime.tools import Tool, ToolChoice, check_tool_choice, to_tools
 
 __all__ = [
     "ErrorInfo",
@@ -44,10 +43,10 @@ def _input(
 @attrs.frozen(kw_only=True)
 class ResponseConfig(Setting):
     """
-    What one response is asked to be; None takes the session's setting.
+    The settings of one response; None means the session's setting.
 
     Attributes:
-        conversation: ``none`` for a response beside the conversation, whose items do not join it.
+        conversation: ``none`` for an out-of-band response, whose items are not added to it.
         input: The items that the model sees, instead of the conversation; an empty list means
             none at all.
         instructions: Instead of the session's.
@@ -71,8 +70,8 @@ class ResponseConfig(Setting):
     max_output_tokens: int | Literal["inf"] | None = attrs.field(
         default=None, validator=output_limit
     )
-    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=tool_checks.tools)
-    tool_choice: ToolChoice | None = attrs.field(default=None, validator=tool_checks.tool_choice)
+    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
+    tool_choice: ToolChoice | None = attrs.field(default=None, validator=check_tool_choice)
     metadata: Mapping[str, str] | None = attrs.field(default=None, validator=checks.string_map)
 
 
@@ -85,8 +84,8 @@ class ErrorInfo(Extensible):
         message: In words.
         type: Such as ``invalid_request_error`` (the session goes on) or ``server_error``.
         code: Such as ``response_cancel_not_active``; None when the service gives none.
-        param: The field that is to blame.
-        event_id: The event of this side that is to blame.
+        param: The field that the error is about.
+        event_id: The command that the error is about.
     """
 
     message: str = ""
@@ -132,7 +131,7 @@ class ResponseInfo(Extensible):
     What the service says of a response.
 
     Attributes:
-        id: The service's name for it.
+        id: The service's id for it.
         status: ``in_progress``, ``completed``, ``cancelled``, ``failed`` or ``incomplete``.
         status_details: Why; None for most.
         output: The items that it made.

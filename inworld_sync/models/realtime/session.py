@@ -13,11 +13,10 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
-from inworld_sync.models.realtime import tools as tool_checks
 from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
-from inworld_sync.models.realtime.tools import Tool, ToolChoice
+from inworld_sync.models.realtime.tools import Tool, ToolChoice, check_tool_choice, to_tools
 from inworld_sync.models.realtime.turns import (
     InputTranscription,
     ManualTurns,
@@ -80,7 +79,7 @@ def modalities(value: Iterable[str] | None) -> tuple[Modality, ...] | None:
 
 
 def output_limit(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a count of tokens that the service takes, or ``inf``."""
+    """Require a count of tokens that the service accepts, or ``inf``."""
     if value is None or value == "inf":
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_OUTPUT_TOKENS:
@@ -112,17 +111,17 @@ class Session(Setting):
 
     Attributes:
         model: The language model, ``provider/model``; counts from the next response on.
-        instructions: What the model is told about itself and its task.
+        instructions: The system prompt: what the model is, and its task.
         voice: A voice's id, such as ``Dennis``.
         tts_model: Such as ``inworld-tts-2``.
         speed: 0.25 to 1.5; 1 is the voice's own pace.
         output_modalities: ``audio``, ``text`` or both.
-        input_format: Of the sound that is sent; any spelling that ``audio_format`` takes.
-        output_format: Of the sound that comes back.
+        input_format: Of the audio that is sent; any spelling that ``audio_format`` accepts.
+        output_format: Of the audio that is received.
         transcription: What writes down the user's speech, or ``off``.
         noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or ``off``.
         turn_detection: What ends the user's turn; :class:`ManualTurns` when the application does.
-        tools: What the model may call; an empty list takes all away.
+        tools: What the model may call; an empty list means none.
         tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
         temperature: 0 to 2.
         max_output_tokens: 1 to 4096 for one response, or ``inf``.
@@ -137,8 +136,8 @@ class Session(Setting):
     instructions: str | None = attrs.field(default=None, validator=checks.string)
     voice: str | None = attrs.field(default=None, validator=checks.string)
     model: str | None = attrs.field(default=None, validator=checks.string)
-    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=tool_checks.tools)
-    tool_choice: ToolChoice | None = attrs.field(default=None, validator=tool_checks.tool_choice)
+    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
+    tool_choice: ToolChoice | None = attrs.field(default=None, validator=check_tool_choice)
     turn_detection: TurnDetection | None = attrs.field(
         default=None, validator=checks.instance(SemanticVad, ServerVad, ManualTurns)
     )
@@ -181,7 +180,7 @@ class MemoryState(Extensible):
         version: Rises with each cycle.
         facts: What it holds for true, as it words or structures it.
         summary: Of what was said.
-        context_text: What the model is given of both.
+        context_text: The text of both in the model's context.
         turns_since_gen: Turns since the last cycle.
         total_turns: Turns of the session.
         items_trimmed: Items that left the conversation.
@@ -202,16 +201,16 @@ class SessionInfo:
     What the service says that the session is; None where it does not say.
 
     Attributes:
-        id: The service's name for the session.
+        id: The service's id for the session.
         expires_at: When it ends, in seconds of Unix time; an update moves it.
         model: The language model.
-        instructions: What the model is told.
+        instructions: The system prompt.
         output_modalities: ``audio``, ``text`` or both.
         voice: The voice's id.
         tts_model: What speaks.
         speed: 1 is the voice's own pace.
-        input_format: Of the sound that it expects.
-        output_format: Of the sound that it sends.
+        input_format: Of the audio that it expects.
+        output_format: Of the audio that it sends.
         turn_detection: Its object as it came; None when turns are committed by hand.
         memory: What it remembers, once it does.
         raw: The whole session object as it came, all updates merged.

@@ -1,7 +1,7 @@
 """
 What the model of a realtime session may call, and which of it.
 
-Source: Inworld Realtime reference, ``tools`` and ``tool_choice``; MCP as the field's common
+Source: Inworld Realtime reference, ``tools`` and ``tool_choice``; MCP as the common
 realtime protocol has it.
 """
 
@@ -27,8 +27,8 @@ __all__ = [
     "ToolChoice",
     "ToolMode",
     "WebSearchTool",
-    "tool_choice",
-    "tools",
+    "check_tool_choice",
+    "to_tools",
 ]
 
 _T = TypeVar("_T")
@@ -131,7 +131,7 @@ class HasDefinition(Protocol):
 
     @property
     def definition(self) -> FunctionTool:
-        """The description that the model is given."""
+        """The description for the model."""
         ...
 
 
@@ -161,7 +161,7 @@ class McpChoice:
 ToolChoice: TypeAlias = ToolMode | FunctionChoice | McpChoice
 
 
-def tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+def check_tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a choice of tools."""
     if value is None or value in get_args(ToolMode):
         return
@@ -172,7 +172,7 @@ def tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         )
 
 
-def tools(value: Iterable[Tool] | None) -> tuple[Tool, ...] | None:
+def to_tools(value: Iterable[Tool] | None) -> tuple[Tool, ...] | None:
     """Turn tools into a tuple; each must be one, and their names must differ."""
     if value is None:
         return None

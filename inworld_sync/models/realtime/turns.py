@@ -33,9 +33,9 @@ class SemanticVad(Setting):
     The service ends a turn by what was said; its own default.
 
     Attributes:
-        eagerness: How soon it takes a pause for an end.
+        eagerness: How soon a pause counts as an end.
         create_response: Whether the end of a turn starts a response.
-        interrupt_response: Whether speech cancels the response that is being given.
+        interrupt_response: Whether speech cancels the response in progress.
     """
 
     type: ClassVar[str] = "semantic_vad"
@@ -58,7 +58,7 @@ class ServerVad(Setting):
         silence_duration_ms: Silence that ends a turn; its default is 500.
         idle_timeout_ms: Silence after a response that makes it speak again.
         create_response: Whether the end of a turn starts a response.
-        interrupt_response: Whether speech cancels the response that is being given.
+        interrupt_response: Whether speech cancels the response in progress.
     """
 
     type: ClassVar[str] = "server_vad"

@@ -1,5 +1,5 @@
 """
-One socket of a realtime session. The session may have several, one after another.
+One socket of a realtime session. A session may have several, one after another.
 
 Threads and locks: those of ``base.py``; the monitor is the session's own.
 """
@@ -7,7 +7,7 @@ Threads and locks: those of ``base.py``; the monitor is the session's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import (
@@ -22,33 +22,66 @@ from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import AudioDelta, BackchannelDelta, ErrorReported
 from inworld_sync.sessions.base import Connection
-from inworld_sync.sessions.event_stream import EventStream
+from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.realtime.events import InvalidMessage
+from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object
 from inworld_sync.wire.realtime import events
 from inworld_sync.wire.realtime.events import RealtimeMessage
 from inworld_sync.wire.realtime.faults import SessionFault, is_fatal, service_error
 
-if TYPE_CHECKING:
-    from inworld_sync.sessions.realtime.core import RealtimeCore
-
 __all__ = [
     "RealtimeConnection",
     "Received",
     "audio_splitter",
+    "error_of",
     "is_passing",
     "read_message",
-    "told",
-    "unfinished",
+    "session_end",
 ]
 
 Received: TypeAlias = RealtimeMessage | InvalidMessage
 
-# The service's will, or this side's fault: another connection would end in the same way.
+# The service's decision, or this side's fault: another connection would end in the same way.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})
+
+
+class Owner(Protocol):
+    """The session, as its connections need it; the monitor is held in every method."""
+
+    @property
+    def monitor(self) -> Monitor:
+        """Guards the session and its connections."""
+        ...
+
+    @property
+    def executor(self) -> Executor:
+        """Has the audio that waits for a player."""
+        ...
+
+    @property
+    def has_waiting_threads(self) -> bool:
+        """Whether a thread waits for a reply, so that the reader must not pause."""
+        ...
+
+    def receive(self, connection: RealtimeConnection, event: Received) -> None:
+        """Handle one message of the service."""
+        ...
+
+    def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
+        """Return the streams that a connection feeds."""
+        ...
+
+    def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
+        """Handle the end of a connection; return how the session describes it."""
+        ...
+
+    def end(self, ended: StreamEnded) -> None:
+        """End the session."""
+        ...
 
 
 class RealtimeConnection(Connection[Received]):
@@ -56,7 +89,7 @@ class RealtimeConnection(Connection[Received]):
     A connection of a session.
 
     Args:
-        core: The session's state, which follows every message.
+        owner: The session's state, which handles every message.
         link: Open, and owned by this object from now on.
         options: The client's settings.
         on_closed: Called once, on an arbitrary thread, when both threads have left.
@@ -66,15 +99,15 @@ class RealtimeConnection(Connection[Received]):
 
     def __init__(
         self,
-        core: RealtimeCore,
+        owner: Owner,
         link: Link,
         options: Options,
         *,
         on_closed: Callable[[], None],
     ) -> None:
-        # The session outlives its connections, and so do its streams and who waits for them.
-        super().__init__(link, options, on_closed=on_closed, monitor=core.monitor)
-        self._core = core
+        # The session outlives its connections, and so do its streams and waiting threads.
+        super().__init__(link, options, on_closed=on_closed, monitor=owner.monitor)
+        self._owner = owner
         self._splitter = audio_splitter()
 
     @property
@@ -114,7 +147,7 @@ class RealtimeConnection(Connection[Received]):
         return read_message(message, self._splitter)
 
     def _apply(self, event: Received) -> None:
-        self._core.receive(self, event)
+        self._owner.receive(self, event)
 
     def _after(self, event: Received) -> None:
         if isinstance(event, SessionFault):
@@ -123,24 +156,27 @@ class RealtimeConnection(Connection[Received]):
             raise service_error(event.error)
 
     def _must_pause(self) -> bool:
-        if self._closing or self._link.end is not None or self._core.is_awaited:
+        is_full = self._owner.executor.is_full
+        if not (is_full or self._changed.has_full_mailbox) or self._owner.has_waiting_threads:
             return False
-        return self._core.worker.is_full or super()._must_pause()
+        if is_full:
+            return not self._closing and self._link.end is None
+        return super()._must_pause()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
         try:
-            return self._core.connection_ended(self, ended)
+            return self._owner.connection_ended(self, ended)
         except Exception:
-            # Whoever waits must learn of the end, whatever is wrong with its meaning.
-            self._core.end(ended)
+            # Waiting threads must learn of the end, also if it could not be handled.
+            self._owner.end(ended)
             raise
 
     def _streams(self) -> list[EventStream[Any]]:
-        return self._core.streams_of(self)
+        return self._owner.streams_of(self)
 
 
 def audio_splitter() -> Splitter:
-    """Make what :func:`read_message` takes; each reader has its own."""
+    """Make the splitter for :func:`read_message`; each reader has its own."""
     return Splitter("delta", "type")
 
 
@@ -179,25 +215,27 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
 # What the end of a connection means for its session.
 
 
-def told(ended: StreamEnded) -> StreamEnded:
-    """The end of a connection as its session tells it."""
+def session_end(ended: StreamEnded) -> StreamEnded:
+    """Return the end of a session whose connection ended so."""
     if isinstance(ended.error, ServiceError):
-        # This side has hung up, because of what the service said.
+        # This side has closed the connection because of the service's error.
         return StreamEnded("server", ended.code, ended.reason, ended.error)
     if ended.error is None and ended.by == "server" and ended.code != 1000:
-        return StreamEnded(ended.by, ended.code, ended.reason, unfinished(ended))
+        return StreamEnded(ended.by, ended.code, ended.reason, error_of(ended))
     return ended
 
 
 def is_passing(ended: StreamEnded) -> bool:
-    """Whether another connection may carry the session on."""
+    """Whether another connection may continue the session."""
     if ended.by == "client" or isinstance(ended.error, (ProtocolError, ServiceError)):
         return False
     return ended.by == "network" or ended.code not in _FINAL_CODES
 
 
-def unfinished(ended: StreamEnded) -> InworldError:
-    """The error of what a session leaves unfinished that itself ends without one."""
+def error_of(ended: StreamEnded) -> InworldError:
+    """Return the error for work that is unfinished when a session ends."""
+    if ended.error is not None:
+        return ended.error
     if ended.by == "client":
         return ClosedError("the session was closed before it was done")
     return ConnectionLost(

@@ -1,4 +1,4 @@
-"""Where a realtime session is opened, and what is said differently there."""
+"""The address of a realtime service, and what differs between services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from inworld_sync.wire.realtime import commands
 
 __all__ = ["RealtimeEndpoint"]
 
-# What the field's common protocol calls the parts of the assistant that the service names shorter.
+# Names of the assistant's parts in the common realtime protocol, which differ from Inworld's.
 _COMMON_PARTS = {OutputText.type: "output_text", OutputAudio.type: "output_audio"}
 
 
@@ -40,9 +40,9 @@ class RealtimeEndpoint:
         path: Such as ``/api/v1/realtime/session``.
         query: Added to the address, such as a model's name.
         is_inworld: Whether it is Inworld's: each session has a ``key`` in the address, the
-            extensions of ``providerData`` are understood, transcripts of the user come whole each
-            time, and G.711 is cut by Inworld's clock. False for a service that speaks the field's
-            common protocol only.
+            service knows ``providerData``, each transcript of the user is the whole turn, and
+            G.711 is cut on a timebase of 24 kHz. False for a service that has only the common
+            realtime protocol.
     """
 
     path: str = attrs.field(default=commands.PATH, validator=_path)
@@ -52,21 +52,21 @@ class RealtimeEndpoint:
     @classmethod
     def openai(cls, model: str, path: str = "/v1/realtime") -> RealtimeEndpoint:
         """
-        Give the address of a service that is compatible with OpenAI's.
+        Return the endpoint of a service that is compatible with OpenAI's.
 
         Use it with a client whose ``base_url`` is the service's and whose ``token`` is its key.
         """
         return cls(path=path, query={"model": model}, is_inworld=False)
 
     def parameters(self, key: str | None) -> dict[str, str]:
-        """The whole query of one session's address; *key* None makes a new one."""
+        """Return the query of one session's address; *key* None makes a new one."""
         if not self.is_inworld:
             return dict(self.query)
         return {"key": key or uuid.uuid4().hex, "protocol": "realtime", **self.query}
 
     def write(self, command: Command) -> str:
         """
-        Write a command as this service spells it.
+        Write a command in the spelling of this service.
 
         Raises:
             ConfigError: It holds what JSON or UTF-8 cannot carry.
@@ -77,7 +77,7 @@ class RealtimeEndpoint:
         return dump_text(body)
 
     def timebase(self, output_format: AudioFormat) -> AudioFormat:
-        """The format by whose clock this service reads the milliseconds of a cut."""
+        """Return the format whose rate this service uses to read the milliseconds of a cut."""
         if not self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             return PcmFormat(output_format.sample_rate_hz)
         return output_format
@@ -85,8 +85,8 @@ class RealtimeEndpoint:
 
 def _rename_parts(body: JsonObject) -> None:
     response = body.get("response")
-    told = response.get("input") if isinstance(response, dict) else None
-    for item in [body.get("item"), *(told if isinstance(told, list) else ())]:
+    context = response.get("input") if isinstance(response, dict) else None
+    for item in [body.get("item"), *(context if isinstance(context, list) else ())]:
         content = item.get("content") if isinstance(item, dict) else None
         for part in content if isinstance(content, list) else ():
             if isinstance(part, dict) and part.get("type") in _COMMON_PARTS:

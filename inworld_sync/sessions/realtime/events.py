@@ -1,23 +1,28 @@
 """
-What a realtime session itself tells, among the events of the service: one stream for both.
+The events that a realtime session itself emits, beside those of the service: one stream for both.
 
 A handler is registered for one by its class, or by the class's name.
 
-A session lives long, and much of what it tells is known by other ways. So events that nobody
-waits for are kept in part only, the newest: those before the first consumer, and those between
-two iterations.
+A session lives long, and users may learn most of its events in other ways. So only the newest
+events are buffered while nobody reads them: before the first consumer, and between two iterations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from inworld_sync.errors import InworldError
 from inworld_sync.models.events import UnknownEvent
-from inworld_sync.models.realtime import FunctionCall, McpApprovalRequest, RealtimeEvent
+from inworld_sync.models.realtime import (
+    AudioDelta,
+    BackchannelDelta,
+    FunctionCall,
+    McpApprovalRequest,
+    RealtimeEvent,
+)
 from inworld_sync.sessions.event_stream import EventStream
 
 if TYPE_CHECKING:
@@ -39,10 +44,10 @@ __all__ = [
 @attrs.frozen
 class ResponseStarted:
     """
-    A reply has begun, whoever asked for it; its further rounds are not told again.
+    A reply has begun, whoever asked for it; its further rounds emit no further event.
 
     Attributes:
-        response: Its handle; what it says from here on is kept there as long as somebody holds it.
+        response: It buffers what it says from here on, as long as a reference to it exists.
     """
 
     response: Response
@@ -82,13 +87,13 @@ class ToolCalled:
 @attrs.frozen
 class ToolOutputSent:
     """
-    The model was given what a function returned.
+    The output of a function was sent to the model.
 
     Attributes:
         call: What was called.
-        output: The text that the model was given.
+        output: The text that was sent.
         error: What the function raised, or why it could not run; None if all went well.
-        duration_ms: From the call to the answer.
+        duration_ms: From the call to the output.
     """
 
     call: FunctionCall
@@ -100,7 +105,7 @@ class ToolOutputSent:
 @attrs.frozen
 class ApprovalRequested:
     """
-    The service asks whether it may call a tool of a server.
+    The service asks whether it may call a tool of an MCP server.
 
     Attributes:
         request: What it wants to call.
@@ -115,22 +120,22 @@ class ApprovalRequested:
 @attrs.frozen
 class SessionReconnected:
     """
-    The connection was lost, and another one carries the session on.
+    The connection was lost, and another one continues the session.
 
     Attributes:
         cause: How the old one ended.
-        attempts: How often the service was dialled.
-        outage_ms: From the loss to the new session's readiness.
-        told_items: How many items of the conversation the new session was told.
-        lost_items: The ids of those that it could not be told, such as a turn of the user that was
-            not yet written down.
-        lost_input_ms: Sound that was sent and belonged to no finished turn.
+        attempts: How often the client tried to connect.
+        outage_ms: From the loss until the new session was ready.
+        replayed_items: How many items of the conversation were sent to the new session.
+        lost_items: The ids of items that could not be sent, such as a turn of the user that has
+            no transcript yet.
+        lost_input_ms: Audio that was sent and belonged to no finished turn.
     """
 
     cause: InworldError | None
     attempts: int
     outage_ms: float
-    told_items: int
+    replayed_items: int
     lost_items: tuple[str, ...]
     lost_input_ms: float
 
@@ -141,7 +146,7 @@ class InvalidMessage:
     A message of a known kind lacks what it must have; the session goes on without it.
 
     Attributes:
-        type: The message's own name for itself.
+        type: The message's type.
         error: What is wrong with it.
         response_id: The response that it belongs to, which then cannot end well; None if it names
             none.
@@ -164,28 +169,27 @@ SessionEvent: TypeAlias = (
     | ToolCalled
 )
 
-E = TypeVar("E")
-
 MAX_UNCLAIMED_EVENTS = 256
 MAX_UNCLAIMED_BYTES = 4 * 1024 * 1024
 
 
-class SessionStream(EventStream[E]):
+class SessionStream(EventStream[SessionEvent]):
     """
-    An :class:`EventStream` that forgets what nobody has asked for.
+    An :class:`EventStream` that keeps only the newest events while nobody reads them.
 
-    Lock rule: as its base; ``unclaimed`` and ``_iterating`` belong to the monitor.
+    Lock rule: as its base; the monitor guards ``unclaimed`` and ``_iterating``.
 
     Attributes:
-        unclaimed: How many events were forgotten.
+        unclaimed: How many events were dropped.
     """
 
     unclaimed = 0
     _iterating = 0
 
-    def append(self, event: E, size_bytes: int = 0) -> None:
-        """Give an event to every consumer, or keep it for the first."""
-        super().append(event, size_bytes)
+    def emit(self, event: SessionEvent) -> None:
+        """Give an event to every consumer, or buffer it for the first."""
+        audio = event.audio if isinstance(event, (AudioDelta, BackchannelDelta)) else b""
+        self.append(event, len(audio))
         mailbox = self._backlog
         if mailbox is None and not self._iterating:
             mailbox = self._pull
@@ -193,15 +197,15 @@ class SessionStream(EventStream[E]):
             len(mailbox.events) > MAX_UNCLAIMED_EVENTS
             or mailbox.waiting_bytes > MAX_UNCLAIMED_BYTES
         ):
-            _, forgotten_bytes = mailbox.events.popleft()
-            mailbox.waiting_bytes -= forgotten_bytes
+            _, dropped_bytes = mailbox.events.popleft()
+            mailbox.waiting_bytes -= dropped_bytes
             self.unclaimed += 1
 
-    def events(self, timeout: float | None = None) -> Iterator[E]:
+    def events(self, timeout: float | None = None) -> Iterator[SessionEvent]:
         """Iterate over the events; see :meth:`EventStream.events`."""
         return self._iterated(super().events(timeout))
 
-    def _iterated(self, events: Iterator[E]) -> Iterator[E]:
+    def _iterated(self, events: Iterator[SessionEvent]) -> Iterator[SessionEvent]:
         with self._changed:
             self._iterating += 1
         try:

@@ -1,9 +1,8 @@
 """
-One response of a realtime session as users have it: text and speech while they come, and the end.
+One response of a realtime session: its text and speech while they arrive, and its end.
 
-A response keeps what nobody has taken yet for as long as somebody holds its handle; one that
-nobody holds costs nothing. Text and speech are two streams, so that taking one never waits for the
-other to be taken.
+A response buffers what was not read yet for as long as a reference to it exists. Text and speech
+are two streams, so that reading one never waits for the other to be read.
 
 Lock rule: the session's monitor guards the streams and the state.
 """
@@ -16,26 +15,28 @@ from typing import Protocol
 
 from inworld_sync.audio.formats import pcm_of
 from inworld_sync.devices.speaker import Speaker
-from inworld_sync.errors import AudioError, InworldError
+from inworld_sync.errors import AudioError, InworldError, ServiceError
 from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import AudioDelta, AudioFormat, ResponseInfo, Usage
 from inworld_sync.models.tts import AudioConfig, AudioEncoding
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
 
-# For the next piece. A response may have to wait for the one before it, and for tools.
+# For the next piece. A response may wait for the one before it, and for tools.
 _PIECE_SECONDS = 60.0
 
 _WHOLE_SECONDS = 300.0
 
 
 class Owner(Protocol):
-    """What a response needs of its session."""
+    """The session, as its responses need it; the monitor is not held."""
 
     @property
     def monitor(self) -> Monitor:
@@ -44,7 +45,7 @@ class Owner(Protocol):
 
     @property
     def output_format(self) -> AudioFormat:
-        """The form of what comes now."""
+        """The format of the audio that is received."""
         ...
 
     def await_final(self, response: Response, deadline: Deadline) -> None:
@@ -52,15 +53,15 @@ class Owner(Protocol):
         ...
 
     def cancel_response(self, response: Response) -> None:
-        """Cancel a response in whatever state."""
+        """Cancel a response in any state."""
         ...
 
     def add_player(self, player: ResponsePlayer) -> None:
-        """Have a player stopped when speech is interrupted."""
+        """Have interruptions stop a player."""
         ...
 
     def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player; *is_heard* says that nothing of its items is to be cut any more."""
+        """Forget a player; *is_heard* says that its items must not be cut any more."""
         ...
 
 
@@ -70,12 +71,13 @@ class Response:
 
     ``send_message`` and ``respond`` of a session return it; a response that the service begins by
     itself comes with :class:`ResponseStarted`. Its streams end when it is completed or cancelled,
-    and raise when it failed or is incomplete; :attr:`status` tells them apart.
+    and raise when it failed or is incomplete; :attr:`status` says which.
 
-    A reply that calls functions of the session goes on with what the model says to their outputs,
-    for as many rounds as it takes: text, speech and the final state are those of all of it. To the
-    service each round is a response of its own, and so its events tell them. Where the application
-    answers a call by itself, or the service continues by itself, the reply ends with the call.
+    A reply that calls functions of the session continues with what the model says to their
+    outputs, for as many rounds as needed: its text, speech and final state are those of all
+    rounds. For the service each round is a response of its own, and its events show that. If the
+    application answers a call by itself, or the service continues by itself, the reply ends with
+    the call.
 
     Thread safety: every method may be called from any thread.
     """
@@ -92,23 +94,26 @@ class Response:
         self._states = [state]
         self._text = text
         self._audio = audio
+        self._emitted_pieces = 0
         self._awaits_tools = False
+        self._is_over = False
         # How it ended between two rounds.
         self._outcome: str | None = None
         self._error: InworldError | None = None
+        # A part of it was lost, so it cannot end well.
+        self._damage: InworldError | None = None
 
     @property
     def id(self) -> str | None:
-        """The service's name for it, None until it has begun; of several, the newest."""
+        """The service's id for it, None until it has begun; of several rounds, the newest."""
         return next((each.id for each in reversed(self._states) if each.id is not None), None)
 
     @property
     def status(self) -> str:
         """
-        Where it is in its life.
+        The state: ``requested``, ``in_progress``, or a final one.
 
-        ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``, ``failed`` or
-        ``incomplete``.
+        The final states are ``completed``, ``cancelled``, ``failed`` and ``incomplete``.
         """
         if self._outcome is not None:
             return self._outcome
@@ -123,7 +128,7 @@ class Response:
 
     @property
     def text(self) -> str:
-        """What it wrote or said, so far; a line for each round that said something."""
+        """What it wrote or said so far; a line for each round that said something."""
         with self._owner.monitor:
             return "\n".join(each.text for each in self._states if each.text)
 
@@ -135,7 +140,7 @@ class Response:
     @property
     def usage(self) -> Usage | None:
         """
-        What it cost; None until it has ended, and where the service does not say.
+        What it cost; None until it has ended, and if the service does not say.
 
         That of several rounds is a sum, without details.
         """
@@ -151,32 +156,32 @@ class Response:
 
     @property
     def metadata(self) -> Mapping[str, object]:
-        """What was asked to come back with it, and what the service adds."""
+        """The metadata of the request, and what the service adds."""
         return {} if self.info is None else self.info.metadata
 
     @property
     def error(self) -> InworldError | None:
-        """Why it failed or is incomplete; None before its end, and when all went well."""
+        """Why it failed or is incomplete; None before its end, and if it did not fail."""
         return self._error
 
     @property
     def audio(self) -> ResponseAudio:
-        """What it says aloud."""
+        """Its speech."""
         return ResponseAudio(self, self._owner, self._audio)
 
     def text_stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[str]:
         """
-        Iterate over the text as it comes, written or spoken; all calls share one place in it.
+        Iterate over the text as it arrives, written or spoken; all iterators share one position.
 
         Args:
-            timeout: The most seconds to wait for each piece; None waits for ever.
+            timeout: The most seconds to wait for each piece; None waits without limit.
 
         Raises:
-            DeadlineExceeded: No piece came in time; iterating again goes on where it stopped.
+            DeadlineExceeded: No piece came in time; iterating again continues from there.
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before it ended.
         """
-        # A generator, so that it keeps this handle, which the session holds weakly.
+        # A generator, so that it keeps this response, which the session references weakly.
         yield from self._text.events(timeout)
 
     def wait(self, timeout: float | None = _WHOLE_SECONDS) -> Response:
@@ -193,19 +198,85 @@ class Response:
         return self
 
     def cancel(self) -> None:
-        """Stop it, also before it has begun; what it had said or written stays."""
+        """Cancel it, also before it has begun; what it had said or written stays."""
         self._owner.cancel_response(self)
 
     def __repr__(self) -> str:
         return f"<Response {self.id or 'not begun'} {self.status}>"
 
+    # For the session; the monitor is held.
+
+    @property
+    def _state(self) -> ResponseState:
+        """The newest round."""
+        return self._states[-1]
+
+    def _await_tools(self) -> bool:
+        """Do not end with the present round; return whether it was not over before."""
+        self._awaits_tools = not (self._is_over or self._state.is_cancelling)
+        return self._awaits_tools
+
+    def _begin_round(self, state: ResponseState) -> None:
+        self._emit_text()
+        self._awaits_tools = False
+        self._states.append(state)
+        self._emitted_pieces = 0
+
+    def _emit_text(self) -> None:
+        """Emit the text that arrived since the last call."""
+        for piece in self._state.pieces(self._emitted_pieces):
+            if not self._emitted_pieces and any(each.text for each in self._states[:-1]):
+                self._text.append("\n", 1)
+            self._emitted_pieces += 1
+            self._text.append(piece, len(piece))
+
+    def _stop(self) -> None:
+        """Emit no more, because this side has cancelled it; drop audio that was not read."""
+        if self._awaits_tools:
+            self._awaits_tools, self._outcome, self._is_over = False, "cancelled", True
+        ended = StreamEnded("client", reason="cancelled")
+        self._text.end(ended)
+        self._audio.end(ended)
+        self._audio.discard()
+
+    def _end(self, error: InworldError | None) -> None:
+        """End it; *error* is what ended the session, None if the response itself has ended."""
+        if self._awaits_tools:
+            # Between two rounds it ends as the last round did, unless the session failed.
+            self._awaits_tools = False
+            self._outcome = None if error is None else "failed"
+        if self.status != "cancelled" and not self._is_over:
+            self._error = error or _failure_of(self._state) or self._damage
+        self._is_over = True
+        ended = StreamEnded("server", reason=self.status, error=self._error)
+        self._text.end(ended)
+        self._audio.end(ended)
+
+
+def _failure_of(state: ResponseState) -> ServiceError | None:
+    """Return the error that a response ended with, None if it ended well."""
+    if state.status in ("completed", "cancelled"):
+        return None
+    if state.error is not None:
+        return service_error(state.error)
+    details = None if state.info is None else state.info.status_details
+    cause = None if details is None else details.error
+    if cause is not None and (cause.code or cause.message):
+        return service_error(cause)
+    reason = details.reason if details is not None else ""
+    return ServiceError(
+        f"the response is {state.status}: {reason or 'the service gives no reason'}",
+        code=reason or None,
+        retryable=reason == "server_error",
+    )
+
 
 class ResponseAudio:
     """
-    What a response says aloud, as it comes.
+    The speech of a response, as it arrives.
 
     Iterating gives :class:`~inworld_sync.AudioChunk` of 16-bit PCM, whatever the session's format;
-    their ``context_id`` is the item. All iterations share one place in it.
+    their ``context_id`` is the item. All iterators share one position.
 
     Thread safety: every method may be called from any thread.
     """
@@ -225,7 +296,7 @@ class ResponseAudio:
 
     def stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[AudioChunk]:
         """
-        Iterate with a limit of your own; see :meth:`Response.text_stream` for it and the errors.
+        Iterate with a timeout; see :meth:`Response.text_stream` for it and the errors.
 
         It ends with the response, and when speech is interrupted.
         """
@@ -284,14 +355,14 @@ class ResponseAudio:
 
 
 class ResponsePlayer:
-    """A response on its way through a playback, and how much of each item was heard of it."""
+    """Feeds a playback with a response, and counts what was heard of each item."""
 
     def __init__(self, response: Response, audio: ResponseAudio, owner: Owner) -> None:
         self._response = response
         self._audio = audio
         self._owner = owner
         self._rate_hz = audio.sample_rate_hz
-        self._given: dict[str, int] = {}
+        self._played: dict[str, int] = {}
         self._is_cut = False
         self.playback: Playback | None = None
         owner.add_player(self)
@@ -301,7 +372,7 @@ class ResponsePlayer:
     def __iter__(self) -> Iterator[AudioChunk]:
         for chunk in self._audio:
             samples = len(chunk.data) // 2
-            self._given[chunk.context_id] = self._given.get(chunk.context_id, 0) + samples
+            self._played[chunk.context_id] = self._played.get(chunk.context_id, 0) + samples
             yield chunk
 
     def close(self) -> None:
@@ -310,21 +381,21 @@ class ResponsePlayer:
         if not self._response.is_final:
             self._response.cancel()
 
-    # For the session that interrupts.
+    # For the session, when it interrupts.
 
     @property
     def items(self) -> tuple[str, ...]:
-        """The items that it has played of."""
-        return tuple(self._given)
+        """The items that it has played, in part or whole."""
+        return tuple(self._played)
 
     def clear(self) -> dict[str, int]:
-        """Stop at once; give how many samples of each item were heard."""
+        """Stop at once; return how many samples of each item were heard."""
         self._is_cut = True
         if self.playback is None:
             return {}
         left = round(self.playback.interrupt() * self._rate_hz / 1000.0)
         heard = {}
-        for item_id, samples in self._given.items():
+        for item_id, samples in self._played.items():
             heard[item_id] = min(left, samples)
             left -= heard[item_id]
         return heard

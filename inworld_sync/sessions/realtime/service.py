@@ -7,11 +7,11 @@ import itertools
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.realtime.core import RealtimeCore
-from inworld_sync.sessions.realtime.desk import Approver
-from inworld_sync.sessions.realtime.dial import Dialer
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
+from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.session import RealtimeSession
+from inworld_sync.sessions.realtime.state import SessionState
+from inworld_sync.sessions.realtime.tool_calls import Approver
 
 __all__ = ["Realtime"]
 
@@ -46,32 +46,32 @@ class Realtime:
         Open a session and wait until the service has accepted its settings.
 
         Args:
-            session: What it is to be; None leaves everything to the service.
-            timeout: Seconds for all of it; None takes ``connect_timeout``.
+            session: Its settings; None uses the service's.
+            timeout: Seconds for all of it; None means ``connect_timeout``.
             endpoint: Another service than Inworld's, see :class:`~inworld_sync.RealtimeEndpoint`.
             key: A text that no other session has, to find it in the service's logs; None makes
                 one.
-            reconnect_timeout: For how many seconds a lost connection is dialled again before the
-                session ends; 0 for not at all.
+            reconnect_timeout: For how many seconds the client tries to replace a lost connection
+                before the session ends; 0 for not at all.
             barge_in: Whether the user's speech stops the assistant's. Turn detection's
                 ``interrupt_response=False`` switches it off too.
-            tool_timeout: Seconds after which a function that has no limit of its own is answered
-                for; None for never.
-            max_tools_at_once: How many functions run side by side.
-            on_approval: Called with each call of a tool server that needs approval, on a thread of
-                its own; returns whether it may be made. None leaves it to ``approve``.
+            tool_timeout: Seconds for a function that has no timeout of its own, after which an
+                error is sent as its output; None for no timeout.
+            max_tools_at_once: How many functions run at the same time.
+            on_approval: Called with each call of an MCP server that needs approval, on a thread of
+                its own; returns whether it is allowed. None leaves it to ``approve``.
 
         Raises:
             AuthError: The credential is not accepted.
             QuotaError: The account, or this client's limit of connections, allows no more.
             InvalidRequestError: The service refuses the settings.
-            TransportError: No connection came about, or the service said nothing in time.
+            TransportError: Could not connect, or the service did not answer in time.
         """
         if reconnect_timeout < 0:
             raise ConfigError(f"reconnect_timeout must be 0 or more, got {reconnect_timeout!r}")
         if max_tools_at_once < 1:
             raise ConfigError(f"max_tools_at_once must be at least 1, got {max_tools_at_once!r}")
-        core = RealtimeCore(
+        state = SessionState(
             f"realtime-session-{next(self._sessions)}",
             self._connector.options,
             endpoint,
@@ -82,9 +82,9 @@ class Realtime:
             max_tools_at_once=max_tools_at_once,
             on_approval=on_approval,
         )
-        dialer = Dialer(core, self._connector, key, reconnect_timeout)
-        core.worker.start()
-        dialer.open(timeout)
-        opened = core.session = RealtimeSession(core, dialer)
+        reconnector = Reconnector(state, self._connector, key, reconnect_timeout)
+        state.executor.start()
+        reconnector.open(timeout)
+        opened = state.session = RealtimeSession(state, reconnector)
         self._connector.adopt(opened)
         return opened

@@ -1,5 +1,5 @@
 """
-A realtime session as users have it: commands in, events out, speech both ways.
+The realtime session of users: commands, events, and speech in both directions.
 
 Lock rule: ``_order`` is held while several commands that belong together are queued; it is taken
 before the session's monitor, never after it.
@@ -34,14 +34,14 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.event_stream import Subscription
-from inworld_sync.sessions.realtime.core import RealtimeCore
-from inworld_sync.sessions.realtime.dial import Dialer
+from inworld_sync.sessions.realtime.commands import PendingReply, Request, new_id
+from inworld_sync.sessions.realtime.converse import ConverseLoop
 from inworld_sync.sessions.realtime.events import Interrupted, SessionEvent
-from inworld_sync.sessions.realtime.line import Answer, Phase, new_id
+from inworld_sync.sessions.realtime.input import AudioInputQueue
 from inworld_sync.sessions.realtime.player import player_for
+from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.response import Response
-from inworld_sync.sessions.realtime.sound_in import SoundIn
-from inworld_sync.sessions.realtime.talk import Talk
+from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import LinkStats
 from inworld_sync.wire.text import require_text
@@ -56,7 +56,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _ANSWER_SECONDS = 10.0
 
-# For threads that have been told to leave, and for functions, which cannot be told.
+# For threads that have been stopped, and for functions, which cannot be stopped.
 _JOIN_SECONDS = 1.0
 _FUNCTION_SECONDS = 0.2
 
@@ -68,181 +68,181 @@ class RealtimeSession:
     Made by ``iw.realtime.connect()``. Iterate over it for its events, or add handlers with
     :meth:`on`, or queues with :meth:`subscribe`. Leaving a ``with`` block closes it.
 
-    Events that nobody has asked for are not all kept: the newest 256 are there for the first who
-    does. While the session reconnects, commands wait for it, each up to its timeout.
+    Only the newest 256 events are buffered until the first consumer attaches. While the session
+    reconnects, commands wait for it, each up to its timeout.
 
     Thread safety: every method may be called from any thread, and from handlers and tools.
     """
 
-    def __init__(self, core: RealtimeCore, dialer: Dialer) -> None:
-        self._core = core
-        self._dialer = dialer
+    def __init__(self, state: SessionState, reconnector: Reconnector) -> None:
+        self._state = state
+        self._commands = state.commands
+        self._reconnector = reconnector
         self._order = threading.Lock()
-        self._sound_in = SoundIn(core)
+        self._input = AudioInputQueue(state.commands, state.settings, state.turn)
 
-    # What it is.
+    # Its state.
 
     @property
     def id(self) -> str | None:
-        """The service's name for the session."""
+        """The service's id for the session."""
         return self.session.id
 
     @property
     def key(self) -> str | None:
-        """This side's name for the session in its address; another one after a reconnect."""
-        return self._dialer.key
+        """The ``key`` in the session's address; it changes with a reconnect."""
+        return self._reconnector.key
 
     @property
     def session(self) -> SessionInfo:
-        """What the service says that the session is."""
-        with self._core.monitor:
-            return self._core.settings.info
+        """The session as the service describes it."""
+        with self._state.monitor:
+            return self._state.settings.info
 
     @property
     def conversation(self) -> tuple[ConversationEntry, ...]:
-        """Every item of the conversation in order, with all text that has come so far."""
-        with self._core.monitor:
-            return self._core.items.entries
+        """Every item of the conversation in order, with all text that has arrived so far."""
+        with self._state.monitor:
+            return self._state.items.entries
 
     def item(self, item_id: str) -> ConversationEntry | None:
-        """One item of the conversation, None if it has none of this id."""
-        with self._core.monitor:
-            return self._core.items.get(item_id)
+        """Return an item of the conversation, None if it has none of this id."""
+        with self._state.monitor:
+            return self._state.items.get(item_id)
 
     @property
     def ended(self) -> StreamEnded | None:
         """How the session ended, None while it goes on."""
-        return self._core.ended
+        return self._commands.ended
 
     @property
     def stats(self) -> LinkStats | None:
         """Counters and times of the present socket, a snapshot; None while there is none."""
-        with self._core.monitor:
-            connection = self._core.connection if self._core.phase is Phase.OPEN else None
+        with self._state.monitor:
+            connection = self._commands.open_connection
         return None if connection is None else connection.stats
 
     @property
     def unclaimed_events(self) -> int:
-        """How many events nobody has asked for and are forgotten."""
-        return self._core.events.unclaimed
+        """How many events were dropped because nothing read them."""
+        return self._state.events.unclaimed
 
     # Commands.
 
     def update(self, session: Session, *, timeout: float = _ANSWER_SECONDS) -> SessionInfo:
         """
-        Change the session, and wait until the service has taken the change.
+        Change the session's settings, and wait until the service has accepted the change.
 
         Args:
-            session: What is to change; what is None in it stays. An update is taken as a whole or
-                refused as a whole.
+            session: The new settings; a setting that is None does not change. The service accepts
+                or refuses an update as a whole.
             timeout: Seconds.
 
         Returns:
-            What the session is then.
+            The session after the change.
 
         Raises:
             LocalProtocolError: It touches what is fixed when a session opens: ``conversational``
                 and ``user_turn_mode``.
-            InvalidRequestError: The service refuses it; nothing of it holds.
-            DeadlineExceeded: The service said nothing in time.
+            InvalidRequestError: The service refuses it; nothing has changed.
+            DeadlineExceeded: The service did not answer in time.
         """
-        self._core.update(session, Deadline(timeout, "updating the session"))
+        self._state.update(session, Deadline(timeout, "updating the session"))
         return self.session
 
     def send_message(self, text: str, config: ResponseConfig | None = None) -> Response:
         """
-        Say something as the user, in text, and have it responded to.
+        Send a text message of the user, and request a response to it.
 
         Args:
             text: Not blank.
-            config: What the response is asked to be, beyond the session's settings.
+            config: Settings of the response that differ from the session's.
 
         Returns:
-            The response. While another one is being given it waits for that to end.
+            The response. It begins after a response that is in progress.
         """
         require_text(text)
         with self._order:
-            self._core.create_item(Message.user(text))
+            self._commands.create_item(Message.user(text))
             return self.respond(config)
 
     def respond(self, config: ResponseConfig | None = None) -> Response:
         """
-        Ask for a response to the conversation as it is.
+        Request a response to the conversation.
 
         Args:
-            config: What it is asked to be, beyond the session's settings; ``conversation='none'``
-                makes one beside the conversation, which waits for no other.
+            config: Settings of the response that differ from the session's. A response with
+                ``conversation='none'`` is out of band: it is requested at once and is not added
+                to the conversation.
         """
-        return self._core.ask_for_response(config)
+        return self._state.request_response(config)
 
     def add(self, item: Item, *, previous_item_id: str | None = None) -> str:
         """
-        Put an item into the conversation; returns its id.
+        Add an item to the conversation; return its id.
 
         Args:
-            item: Such as ``Message.user("Hi")``; it is given an id if it has none.
+            item: Such as ``Message.user("Hi")``; an id is added if it has none.
             previous_item_id: The item that it follows; None means the last.
         """
         with self._order:
-            return self._core.create_item(item, previous_item_id)
+            return self._commands.create_item(item, previous_item_id)
 
     def retrieve(self, item_id: str, *, timeout: float = _ANSWER_SECONDS) -> Item:
         """
-        Ask for an item as the service holds it.
+        Request an item as the service has it.
 
         Raises:
-            ServiceError: The service does not give it; NotFoundError if it says that it has none.
-            DeadlineExceeded: It said nothing in time.
+            ServiceError: The service refuses; NotFoundError if it has no such item.
+            DeadlineExceeded: It did not answer in time.
         """
         event_id = new_id("evt")
-        answer = Answer(
-            lambda event: isinstance(event, ItemRetrieved) and event.item.id == item_id,
-            self._core.endpoint.write(RetrieveItem(item_id, event_id=event_id)),
-        )
-        event = self._core.ask(event_id, answer, Deadline(timeout, "retrieving an item"))
+        text = self._state.endpoint.write(RetrieveItem(item_id, event_id=event_id))
+        reply = PendingReply(Request.RETRIEVE, event_id, text, item_id=item_id)
+        event = self._commands.ask(reply, Deadline(timeout, "retrieving an item"))
         assert isinstance(event, ItemRetrieved)
         return event.item
 
     def delete(self, item_id: str) -> None:
-        """Take an item out of the conversation."""
-        self._core.send(DeleteItem(item_id))
+        """Delete an item from the conversation."""
+        self._commands.send(DeleteItem(item_id))
 
     def truncate(self, item_id: str, audio_end_ms: float, *, content_index: int = 0) -> None:
         """
-        Cut what the assistant said to what was heard; :meth:`interrupt` does it by itself.
+        Cut an item's audio to what was heard; :meth:`interrupt` does this by itself.
 
         Args:
             item_id: The assistant's message.
-            audio_end_ms: Where, in real milliseconds from its start.
-            content_index: Which part of it is the sound.
+            audio_end_ms: The end of what was heard, in milliseconds from its start.
+            content_index: Which part of the item is the audio.
         """
-        with self._core.monitor:
-            output_format = self._core.output_format
-        # The service reads the milliseconds of G.711 by the clock of 24 kHz.
-        if self._core.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
+        with self._state.monitor:
+            output_format = self._state.output_format
+        # The service reads the milliseconds of G.711 on a timebase of 24 kHz.
+        if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             audio_end_ms /= 3
-        self._core.send(TruncateItem(item_id, content_index, int(audio_end_ms)))
+        self._commands.send(TruncateItem(item_id, content_index, int(audio_end_ms)))
 
     def cancel(self, response_id: str | None = None) -> None:
-        """Stop a response, None means the one that is being given; see :meth:`Response.cancel`."""
-        with self._core.monitor:
+        """Cancel a response; None means the one in progress. See :meth:`Response.cancel`."""
+        with self._state.monitor:
             if response_id is not None:
-                self._core.replies.cancel_named(response_id)
-        self._core.send(CancelResponse(response_id))
+                self._state.responses.cancel_named(response_id)
+        self._commands.send(CancelResponse(response_id))
 
     def clear_output(self) -> None:
-        """Have the service drop the sound that it has not yet let out, where it keeps any."""
-        self._core.send(ClearOutputAudio())
+        """Have the service drop the audio in its output buffer, if it has one."""
+        self._commands.send(ClearOutputAudio())
 
     def send(self, command: Command) -> None:
         """
-        Send any command and wait for no answer.
+        Send any command without waiting for an answer.
 
-        What has a method of its own is followed in the same way: a response that is asked for
-        here waits for the one before it, and an item gets an id.
+        Commands that have a method of their own behave as with that method: a request for a
+        response waits for the response in progress, and an item gets an id.
         """
         if isinstance(command, UpdateSession):
-            self._core.update(command.session, None)
+            self._state.update(command.session, None)
         elif isinstance(command, CreateResponse):
             self.respond(command.response)
         elif isinstance(command, CreateItem):
@@ -250,28 +250,29 @@ class RealtimeSession:
         elif isinstance(command, CancelResponse):
             self.cancel(command.response_id)
         else:
-            self._core.send(command)
+            self._commands.send(command)
 
     def submit_tool_output(self, call_id: str, output: str) -> Response | None:
         """
-        Give the model the output of a function that the application runs by itself.
+        Send the output of a function that the application runs by itself.
 
-        Once all calls of a response are answered, and it is over, the model is asked to go on.
+        Once the outputs of all calls of a response are sent, and it is over, a further response is
+        requested.
 
         Returns:
-            What the model goes on with; None while it does not, as long as other calls wait or the
-            calling response is not over: then :class:`ResponseStarted` tells it.
+            That response; None if other calls are pending or the calling response is not over,
+            then it comes with :class:`ResponseStarted`.
 
         Raises:
-            LocalProtocolError: No call of this id waits for an answer.
+            LocalProtocolError: No call of this id is pending.
         """
-        return self._core.desk.answer(call_id, output)
+        return self._state.tools.submit_output(call_id, output)
 
     def approve(self, request_id: str, *, approve: bool = True, reason: str | None = None) -> None:
-        """Answer an :class:`ApprovalRequested`: whether a tool server may be called."""
-        self._core.desk.approve(request_id, approve=approve, reason=reason)
+        """Answer an :class:`ApprovalRequested`: whether an MCP server may be called."""
+        self._state.tools.approve(request_id, approve=approve, reason=reason)
 
-    # Sound in.
+    # Audio to the service.
 
     def send_audio(
         self,
@@ -282,33 +283,33 @@ class RealtimeSession:
         timeout: float | None = None,
     ) -> None:
         """
-        Give the service sound to hear.
+        Send the user's audio.
 
-        It is converted to the session's input format, and leaves in blocks of 100 ms; what is less
-        waits for more, or for :meth:`commit`.
+        It is converted to the session's input format and sent in blocks of 100 ms; a shorter rest
+        waits for more audio, or for :meth:`commit`.
 
         Args:
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
             channels: Samples a frame; they are mixed to one.
-            timeout: Seconds to wait for room, and for a session that reconnects; None takes
+            timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
         Raises:
-            AudioError: It is no sound.
-            DeadlineExceeded: Not all of it could be queued in time; what could not is dropped.
+            AudioError: It is not audio.
+            DeadlineExceeded: Not all of it could be queued in time; the rest is dropped.
         """
-        self._sound_in.send(audio, sample_rate_hz, channels, timeout)
+        self._input.send(audio, sample_rate_hz, channels, timeout)
 
     def commit(self) -> None:
-        """End the user's turn by hand, where turn detection is off; :meth:`respond` follows."""
-        self._sound_in.commit()
+        """End the user's turn, if turn detection is off; call :meth:`respond` after it."""
+        self._input.commit()
 
     def clear(self) -> None:
-        """Drop the sound that is not committed."""
-        self._sound_in.clear()
+        """Drop the audio that is not committed."""
+        self._input.clear()
 
-    # Sound out.
+    # Audio from the service.
 
     def play(
         self,
@@ -320,52 +321,53 @@ class RealtimeSession:
         """
         Play all speech from now on, and return at once.
 
-        When the user begins to speak, playing stops, and the service is told how much of each item
-        was heard.
+        When the user begins to speak, playback stops, and each item is cut at the service to what
+        was heard of it.
 
         Args:
-            output: A speaker, or a :class:`~inworld_sync.Playout` that something else reads, which
-                nobody else writes to; it is not closed. None plays on nothing any more.
-            latency_ms: For a playout: what its reader has taken and drops when it is stopped.
-            backchannel: Another speaker, for sounds of listening, which nothing interrupts.
+            output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
+                this session may write to it; it is not closed. None stops playing.
+            latency_ms: For a playout: the audio that its reader has read and drops when playback
+                stops.
+            backchannel: Another speaker, for backchannels, which interruptions do not stop.
 
         Raises:
             ConfigError: The output has another sample rate than the session and soxr is not
                 installed, or has two channels.
         """
-        logger, name = self._core.options.logger, self._core.name
-        with self._core.monitor:
-            self._core.require_open()
+        logger, name = self._state.logger, self._state.name
+        with self._state.monitor:
+            self._commands.require_open()
         player = None if output is None else player_for(output, name, logger, latency_ms)
         second = None if backchannel is None else player_for(backchannel, name, logger, 0.0)
-        self._core.speech.set_players(player, second)
+        self._state.output.set_players(player, second)
 
     def drain(self, timeout: float | None = None) -> None:
         """
-        Wait until all speech that has come is heard.
+        Wait until all speech that was received is heard.
 
         Raises:
             ConfigError: Nothing plays it.
             DeadlineExceeded: It was not after *timeout* seconds; it plays on.
             DeviceError: The speaker failed.
         """
-        self._core.speech.drain(timeout)
+        self._state.output.drain(timeout)
 
     def interrupt(self, heard_ms: Mapping[str, float] | None = None) -> Interrupted:
         """
-        Stop speech at once: on the way, in the speaker and at the service.
+        Stop speech at once: in the buffers, in the speaker and at the service.
 
-        Everything that is being given or was asked for is cancelled, and each item is cut to what
-        was heard of it. It happens by itself when the user begins to speak.
+        All responses in progress and requested are cancelled, and each item is cut to what was
+        heard of it. The session does this by itself when the user begins to speak.
 
         Args:
-            heard_ms: For applications that play by themselves: how many milliseconds of each item
-                were heard, by its id.
+            heard_ms: For an application that plays the audio by itself: how many milliseconds of
+                each item were heard, by its id.
 
         Returns:
-            What was heard of the items that were cut, and the responses that were cancelled.
+            How much was heard of the items that were cut, and the ids of the cancelled responses.
         """
-        return self._core.interruption.interrupt(heard_ms)
+        return self._state.output.interrupt(heard_ms)
 
     def converse(
         self,
@@ -376,25 +378,25 @@ class RealtimeSession:
         hang_up_after: float = 3.0,
     ) -> None:
         """
-        Talk until the session is closed, by either side or another thread, or the source ends.
+        Send a microphone's audio and play the speech, until the session or the microphone ends.
 
         Args:
-            microphone: What the user says. Headphones or echo cancellation keep the assistant's
+            microphone: The user's audio. Headphones or echo cancellation keep the assistant's
                 voice out of it; see also ``mute_while`` of :class:`~inworld_sync.Microphone`.
-            speaker: Where the assistant speaks; it falls silent when the user begins to.
-            backchannel: Another speaker for sounds of listening.
-            hang_up_after: When the source has ended, such as a file: silence is sent until
-                nothing was said, heard or called for so many seconds.
+            speaker: Plays the assistant's speech, and stops when the user begins to speak.
+            backchannel: Another speaker for backchannels.
+            hang_up_after: After the end of a microphone such as a file, silence is sent until
+                there was no speech, response or call for so many seconds.
 
         Raises:
             DeviceError: The microphone or the speaker failed.
-            ConnectionLost: The session ended before its time.
+            ConnectionLost: The session ended with an error.
         """
         self.play(speaker, backchannel=backchannel)
         try:
-            Talk(self, self._core, microphone, hang_up_after).run()
+            ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()
         finally:
-            self._core.speech.set_players(None, None)
+            self._state.output.set_players(None, None)
 
     # Events.
 
@@ -403,39 +405,39 @@ class RealtimeSession:
 
     def events(self, timeout: float | None = None) -> Iterator[SessionEvent]:
         """
-        Iterate over the session's events; all calls share one place among them.
+        Iterate over the session's events; all iterators share one position.
 
         Args:
-            timeout: The most seconds to wait for each event; None waits for ever.
+            timeout: The most seconds to wait for each event; None waits without limit.
 
         Raises:
-            DeadlineExceeded: No event came in time; iterating again goes on.
-            InworldError: The session ended before its time.
+            DeadlineExceeded: No event came in time; iterating again continues from there.
+            InworldError: The session ended with an error.
         """
-        return self._core.events.events(timeout)
+        return self._state.events.events(timeout)
 
     def on(self, kind: type | str, handler: F) -> F:
         """Call *handler* with every event of a class or of a name; see :meth:`EventStream.on`."""
-        return self._core.events.on(kind, handler)
+        return self._state.events.on(kind, handler)
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[SessionEvent]:
-        """Open a queue of events of its own; see :meth:`EventStream.subscribe`."""
-        return self._core.events.subscribe(maxsize)
+        """Open a separate queue of events; see :meth:`EventStream.subscribe`."""
+        return self._state.events.subscribe(maxsize)
 
     def poll(self, budget_ms: float = 2.0) -> int:
         """Run handlers on this thread; see :meth:`EventStream.poll`."""
-        return self._core.events.poll(budget_ms)
+        return self._state.events.poll(budget_ms)
 
     # The end.
 
     def retire(self) -> None:
-        """Begin to close and return at once."""
-        if self._core.monitor.in_child:
+        """Begin to close, and return at once."""
+        if self._state.monitor.in_child:
             return
-        with self._core.monitor:
-            self._core.is_closing = True
-            connection = self._core.connection
-            self._core.monitor.notify_all()
+        with self._state.monitor:
+            self._commands.is_closing = True
+            connection = self._commands.connection
+            self._state.monitor.notify_all()
         if connection is not None:
             connection.retire()
 
@@ -443,22 +445,22 @@ class RealtimeSession:
         """
         End the session, from any thread, in any state; may be called twice.
 
-        Speech that plays is stopped. A function of a tool that still runs is left to itself.
+        Playback stops. A function of a tool that still runs is not waited for.
         """
-        core = self._core
-        if core.monitor.in_child:
+        state = self._state
+        if state.monitor.in_child:
             return
         self.retire()
-        core.speech.set_players(None, None)
-        connection = core.connection
+        state.output.set_players(None, None)
+        connection = self._commands.connection
         if connection is not None:
             connection.close()
-        self._dialer.join(_JOIN_SECONDS)
-        with core.monitor:
-            core.end(StreamEnded("client", reason="closed"))
-        core.worker.join(_JOIN_SECONDS)
-        core.desk.join(_FUNCTION_SECONDS)
-        core.events.join(_JOIN_SECONDS)
+        self._reconnector.join(_JOIN_SECONDS)
+        with state.monitor:
+            state.end(StreamEnded("client", reason="closed"))
+        state.executor.join(_JOIN_SECONDS)
+        state.tools.join(_FUNCTION_SECONDS)
+        state.events.join(_JOIN_SECONDS)
 
     def __enter__(self) -> RealtimeSession:
         return self
@@ -467,4 +469,4 @@ class RealtimeSession:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<RealtimeSession {self._core.name} {self._core.phase.value}>"
+        return f"<RealtimeSession {self._state.name} {self._commands.phase.value}>"

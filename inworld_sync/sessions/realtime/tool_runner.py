@@ -1,8 +1,9 @@
 """
-Runs the functions that a model calls, a few at once, each with a limit of time.
+Runs the functions that a model calls, several at once, each with a timeout.
 
-Threads: ``inworld-tool-...``, one a call that runs. A function cannot be stopped, so one that
-takes too long is answered for and its thread left to end by itself; it keeps its place until then.
+Threads: ``inworld-tool-...``, one for each call that runs. A function cannot be stopped. For one
+that exceeds its timeout an error is sent as its output; its thread ends when the function does,
+and counts as running until then.
 
 Lock rule: the session's monitor guards all fields; a function runs without it.
 """
@@ -22,7 +23,7 @@ import attrs
 from inworld_sync.errors import DeadlineExceeded, LocalProtocolError, RemoteProtocolError
 from inworld_sync.models.realtime import FunctionCall, FunctionTool, HasDefinition, Tool
 from inworld_sync.sessions.event_stream import Monitor
-from inworld_sync.sessions.realtime.worker import Worker
+from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.tools.function import ToolFunction
 
 __all__ = ["ToolResult", "ToolRunner", "error_text"]
@@ -31,20 +32,20 @@ DEFAULT_TIMEOUT_SECONDS = 60.0
 DEFAULT_MAX_AT_ONCE = 8
 
 
-# Told what the work gave, what it raised, and how many milliseconds it took.
+# Called with what the work returned, what it raised, and how many milliseconds it took.
 _Done = Callable[[object, "Exception | None", float], object]
 
 
 @attrs.frozen
 class ToolResult:
     """
-    What came of a call.
+    The result of a call.
 
     Attributes:
         call: What was called.
         output: The text for the model.
-        error: Why it is no result, None if it is one.
-        duration_ms: From the call to here.
+        error: Why the call failed; None if it did not.
+        duration_ms: From the call to the result.
     """
 
     call: FunctionCall
@@ -55,7 +56,7 @@ class ToolResult:
 
 @attrs.define(eq=False)
 class _Run:
-    """Work for a thread; *is_over* is set once, by whoever is first: the work or its limit."""
+    """Work for a thread; *is_over* is set once, by the work or by its timeout."""
 
     name: str
     work: Callable[[], object]
@@ -70,17 +71,17 @@ class ToolRunner:
 
     Args:
         monitor: The session's.
-        worker: Watches limits of time and answers.
+        executor: Watches the timeouts and sends the outputs.
         name: The session's, for threads.
-        timeout: Seconds for a function that has no limit of its own; None for no limit.
+        timeout: Seconds for a function that has no timeout of its own; None for no timeout.
         max_at_once: How many run side by side, 1 or more; further calls wait.
-        answer: Called by the worker with each result.
+        answer: Called by the executor with each result.
     """
 
     def __init__(
         self,
         monitor: Monitor,
-        worker: Worker,
+        executor: Executor,
         name: str,
         *,
         timeout: float | None,
@@ -88,7 +89,7 @@ class ToolRunner:
         answer: Callable[[ToolResult], object],
     ) -> None:
         self._monitor = monitor
-        self._worker = worker
+        self._executor = executor
         self._name = name
         self._timeout = timeout
         self._max_at_once = max_at_once
@@ -103,7 +104,7 @@ class ToolRunner:
     # The monitor is held.
 
     def declare(self, tools: tuple[Tool, ...]) -> None:
-        """Know these tools, besides those that are known; a name stands for its newest tool."""
+        """Add tools; a name stands for its newest tool."""
         for tool in tools:
             if isinstance(tool, ToolFunction):
                 self._functions[tool.definition.name] = tool
@@ -113,11 +114,11 @@ class ToolRunner:
                 self._declared.add(name)
 
     def is_ours(self, name: str) -> bool:
-        """Whether this side answers a call of that name; else the application does."""
+        """Whether this side answers a call of this name; else the application does."""
         return name in self._functions or name not in self._declared
 
     def start(self, call: FunctionCall) -> None:
-        """Run the function that is called, or answer that there is none."""
+        """Run the function that is called, or answer that it does not exist."""
         function = self._functions.get(call.name)
         timeout = self._timeout
         if function is not None and function.timeout is not None:
@@ -130,22 +131,22 @@ class ToolRunner:
     def begin(
         self, name: str, work: Callable[[], object], done: _Done, timeout: float | None
     ) -> None:
-        """Do other work on such a thread; *done* is called by the worker."""
+        """Do other work on such a thread; *done* is called by the executor."""
         run = _Run(name, work, done)
         if timeout is not None:
-            self._worker.put_later(timeout, partial(self._expire, run, timeout))
+            self._executor.put_later(timeout, partial(self._expire, run, timeout))
         self._waiting.append(run)
         self._fill()
 
     def stop(self) -> None:
-        """Start nothing more, and answer for nothing more."""
+        """Start no further function, and send no further output."""
         self._stopped = True
         self._waiting.clear()
 
     # The monitor is not held.
 
     def join(self, timeout: float) -> None:
-        """Wait for functions that run; one that does not return is left behind."""
+        """Wait for the functions that run, at most *timeout* seconds."""
         until = time.monotonic() + timeout
         with self._monitor:
             threads = list(self._threads)
@@ -189,7 +190,7 @@ class ToolRunner:
             return
         run.is_over = True
         duration_ms = (time.monotonic() - run.began) * 1000.0
-        self._worker.put(partial(run.done, output, error, duration_ms))
+        self._executor.put(partial(run.done, output, error, duration_ms))
 
     def _answered(
         self, call: FunctionCall, output: object, error: Exception | None, duration_ms: float
@@ -214,7 +215,7 @@ def _as_exception(raised: BaseException) -> Exception:
 
 
 def error_text(error: Exception) -> str:
-    """What the model is told of an error."""
+    """Return the output that describes an error to the model."""
     text = str(error)
     kind = type(error).__name__
     return json.dumps({"error": f"{kind}: {text}" if text else kind}, ensure_ascii=False)

@@ -1,5 +1,5 @@
-r"""
-One socket of an STT stream, which may outlive several of them.
+"""
+One connection of an STT stream, which may outlive several of them.
 
 Threads and locks: those of ``base.py``; the monitor is the stream's.
 """
@@ -28,22 +28,22 @@ __all__ = ["SttConnection", "SttOwner"]
 
 
 class SttOwner(Protocol):
-    """What a connection belongs to."""
+    """The stream that a connection belongs to."""
 
     changed: Monitor
     stream: EventStream[SttEvent]
 
     @property
     def is_finishing(self) -> bool:
-        """Whether only the last words are waited for."""
+        """Whether no more audio comes and the service's last messages are awaited."""
         ...
 
     def receive(self, event: SttEvent) -> None:
-        """Take an event; the monitor is held."""
+        """Handle an event; the monitor is held."""
         ...
 
-    def note_end(self) -> None:
-        """Take note that the connection ends; the monitor is held."""
+    def handle_end(self) -> None:
+        """Handle the end of the connection; the monitor is held."""
         ...
 
 
@@ -52,10 +52,10 @@ class SttConnection(Connection[stt.SttMessage]):
     A connection whose configuration was sent.
 
     Args:
-        link: Open.
-        options: The client's.
-        config: Of the stream.
-        owner: Gets the events.
+        link: The open link.
+        options: The client's options.
+        config: The stream's settings.
+        owner: Receives the events.
         on_closed: As in :class:`Connection`.
     """
 
@@ -81,7 +81,7 @@ class SttConnection(Connection[stt.SttMessage]):
     def open(
         cls, connector: Connector, config: TranscribeConfig, owner: SttOwner, timeout: float | None
     ) -> SttConnection:
-        """Connect and say what is wanted; the service does not acknowledge it."""
+        """Connect and send the settings; the service does not acknowledge them."""
         link = connector.open(stt.PATH, cls.next_name(), timeout=timeout)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
@@ -94,15 +94,15 @@ class SttConnection(Connection[stt.SttMessage]):
         return connection
 
     def send_audio(self, pcm: bytes) -> None:
-        """Send 16-bit samples; the one place where audio becomes a message."""
+        """Send 16-bit samples as one audio message."""
         self._link.send_frame(self._frames.build(pcm), timeout=self._options.send_timeout)
 
     def end_turn(self) -> None:
-        """Have the service end the current turn."""
+        """Send ``endTurn``."""
         self._send(stt.end_turn())
 
     def close_stream(self) -> None:
-        """Say that no more audio comes."""
+        """Send ``closeStream``: no more audio comes."""
         self._send(stt.close_stream())
 
     def _parse(self, message: memoryview) -> stt.SttMessage:
@@ -110,17 +110,17 @@ class SttConnection(Connection[stt.SttMessage]):
 
     def _apply(self, event: stt.SttMessage) -> None:
         if isinstance(event, ConnectionFault):
-            # Fatal only if the service closes right after it, which _conclude will see.
+            # Fatal only if the service closes the connection next; _conclude reports it then.
             self._fault = event
             return
         if self._fault is not None:
-            # Nobody else will hear of it.
+            # It was not fatal, and no event reports it.
             code, self._fault = self._fault.code, None
             self._options.logger.warning("%s: the service reported code %d", self._link.name, code)
         self._owner.receive(event)
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
-        self._owner.note_end()
+        self._owner.handle_end()
         if ended.by == "client":
             return ended
         if self._fault is not None:
@@ -139,9 +139,9 @@ class SttConnection(Connection[stt.SttMessage]):
         return attrs.evolve(ended, error=lost)
 
     def _must_pause(self) -> bool:
-        # Who waits for the last words may take no events at all.
+        # A caller that waits for the end may consume no events.
         return not self._owner.is_finishing and super()._must_pause()
 
     def _streams(self) -> list[EventStream[Any]]:
-        # The stream may go on without this connection, which must not end it.
+        # The end of one connection does not end the stream.
         return [self._owner.stream] if self._ended is None else []

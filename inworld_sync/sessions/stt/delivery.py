@@ -1,15 +1,16 @@
-r"""
-How the audio of an STT stream reaches the service, over as many connections as it takes.
+"""
+How the audio of an STT stream reaches the service, over as many connections as needed.
 
-Threads: one thread, the pump, sends and reconnects; each connection has a reader and a writer
-beside it (see ``base.py``). User code runs on none of them.
+Threads: the sender thread sends and reconnects; each connection has a reader and a writer thread
+(see ``base.py``). User code runs on none of them.
 
 Locks: the monitor ``changed`` guards the audio, the turns and all state here, and is the monitor
-of every connection and of the event stream. It is never held while something is sent, opened or
-closed. Two conditions stand on it: ``_work`` for the pump, ``_room`` for whoever waits for room or
-for the end.
+of every connection and of the event stream. It is never held while a message is sent or a
+connection is opened or closed. It has two conditions: ``_work`` for the sender thread, ``_room``
+for threads that wait for room or for the end.
 
-What no final transcript covers is kept, up to ``KEEP_SECONDS``, and sent again after a reconnect.
+Audio that no final transcript covers is kept, up to ``KEEP_SECONDS``, and sent again after a
+reconnect.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from inworld_sync.errors import (
     TransportError,
     fresh,
 )
+from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import (
     PartialTranscript,
@@ -39,13 +41,19 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
+from inworld_sync.sessions.stt.audio_buffer import (
+    LONGEST_WAIT_SECONDS,
+    SAMPLE_BYTES,
+    AudioBuffer,
+    MaxLead,
+    OverflowPolicy,
+    SendSettings,
+    TurnEnd,
+)
+from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
-from inworld_sync.sessions.stt.ending import Ending, Verdict
-from inworld_sync.sessions.stt.intake import DeliverySettings, Intake
-from inworld_sync.sessions.stt.lead import Lead
-from inworld_sync.sessions.stt.retry import Retries, is_regular
 from inworld_sync.sessions.stt.stats import SttStats
-from inworld_sync.sessions.stt.tape import SAMPLE_BYTES, Tape, TurnEnd
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.stt_turns import SttEvent, TurnLog, is_manual
 
@@ -58,37 +66,45 @@ _Task: TypeAlias = Callable[[], object]
 KEEP_SECONDS: Final = 60
 
 _CHUNK_MS: Final = 100
-# What could not be kept ends in the middle of a word; a pause between two is found within this.
-_SEAM_MS: Final = 500
-# A connection that lived for so long was a good one: the attempts are counted anew after it.
+# If the beginning of a turn was discarded, the quietest sample within this is between two words.
+_TRUNCATED_SEARCH_MS: Final = 500
+_FIRST_DELAY_SECONDS: Final = 0.2
+# A connection that lived so long was a good one: its loss resets the count of attempts.
 _GOOD_SECONDS: Final = 60.0
-# By then the service has told of speech; if it closes without a reason later, nothing is missing
-# and another connection can wait until there is more audio.
-_QUIET_SECONDS: Final = 5.0
-# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
-_LONGEST_WAIT_SECONDS: Final = 1.0
+# This long after audio was sent, the service has reported any speech in it. If it then closes
+# without an error, no words are missing, and the next audio opens another connection.
+_IDLE_SECONDS: Final = 5.0
 
 
 class Delivery:
     """
-    Sends one stream's audio and follows what is said about it.
+    Sends one stream's audio and follows the service's messages about it.
 
     Args:
-        connector: Where and as whom.
-        config: What the service is asked for; its audio is 16-bit mono at this side.
-        settings: How.
+        connector: Opens the connections.
+        config: The service's settings; the audio is 16-bit mono PCM on this side.
+        settings: How the audio is queued and sent.
+        max_reconnects: Attempts in a row to reconnect without progress of the transcript.
+        keeps_events: Whether events are kept; without a consumer they would pile up.
 
     Attributes:
         changed: The monitor.
         stream: The events.
-        reconnects: How often another connection took over.
+        reconnects: How many connections were replaced.
 
     Thread safety: any thread.
     """
 
     def __init__(
-        self, connector: Connector, config: TranscribeConfig, settings: DeliverySettings
+        self,
+        connector: Connector,
+        config: TranscribeConfig,
+        settings: SendSettings,
+        *,
+        max_reconnects: int,
+        keeps_events: bool = True,
     ) -> None:
+        checks.require_whole("max_reconnects", max_reconnects, 0, 1_000_000)
         options = connector.options
         name = f"stream-{SttConnection.next_name()}"
         self.changed = Monitor(f"the {name}")
@@ -100,24 +116,26 @@ class Delivery:
         self._options = options
         self._config = config
         self._settings = settings
+        self._keeps_events = keeps_events
         self._work = self.changed.part()
         self._room = self.changed.part()
         self._rate_hz = config.sample_rate_hz
         self._chunk_samples = self._rate_hz * _CHUNK_MS // 1000
         keep_samples = KEEP_SECONDS * self._rate_hz
-        self._tape = Tape(keep_samples)
-        self._lead = Lead(self._tape, self._rate_hz, keep_samples)
-        self._intake = Intake(self._tape, self._room, settings, self.require_open)
+        self._audio = AudioBuffer(keep_samples)
+        self._max_lead = MaxLead(self._audio, self._rate_hz, keep_samples)
+        self._overflow = OverflowPolicy(self._audio, self._room, settings, self.require_open)
         self._log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
-        self._retries = Retries(settings.max_reconnects)
-        self._shut = self._finishing = False
-        self._ending = Ending()
-        self._retired: InworldError | None = None
+        backoff = Backoff(_FIRST_DELAY_SECONDS)
+        self._reconnects = ReconnectPolicy(backoff, max_attempts=max_reconnects)
+        self._input_closed = self._finishing = False
+        self._completion = Completion()
+        self._abort_error: InworldError | None = None
         self._send_error: InworldError | None = None
         self._sent_at = self._heard_at = time.monotonic()
-        self._pump = threading.Thread(target=self._run, name=f"inworld-{name}", daemon=True)
+        self._sender = threading.Thread(target=self._run, name=f"inworld-{name}", daemon=True)
 
     # Any thread.
 
@@ -126,12 +144,12 @@ class Delivery:
         Connect and begin to send.
 
         Raises:
-            InworldError: No connection came about; nothing is left behind.
+            InworldError: Could not connect; nothing is left open.
         """
-        self._connection = self._open_another(timeout)
+        self._connection = self._open_connection(timeout)
         self._connected_at = self._heard_at = time.monotonic()
         try:
-            self._pump.start()
+            self._sender.start()
         except BaseException:
             self._connection.abort()
             self._connection.close()
@@ -144,79 +162,81 @@ class Delivery:
 
     @property
     def piece_bytes(self) -> int:
-        """How much to :meth:`put` at once, so that it fits into what may wait."""
+        """The largest piece for :meth:`append` that fits into ``max_waiting_bytes``."""
         return (
             min(self._rate_hz, self._settings.max_waiting_bytes // SAMPLE_BYTES or 1) * SAMPLE_BYTES
         )
 
     @property
     def is_finishing(self) -> bool:
-        """Whether only the last words are waited for."""
+        """Whether no more audio comes and the service's last messages are awaited."""
         return self._finishing
 
     @property
     def stats(self) -> SttStats:
-        """Figures of this moment; without the monitor, which a forked child may not take."""
-        tape = self._tape
+        """A snapshot, made without the monitor, which a forked child may not acquire."""
+        audio = self._audio
         return SttStats(
-            sent_ms=self._ms(tape.sent),
-            waiting_ms=self._ms(tape.end - tape.sent),
-            dropped_ms=self._ms(self._intake.dropped_samples),
+            sent_ms=self._ms(audio.sent),
+            waiting_ms=self._ms(audio.end - audio.sent),
+            dropped_ms=self._ms(self._overflow.dropped_samples),
             covered_ms=self._log.covered_ms,
             reconnects=self.reconnects,
         )
 
-    def put(self, pcm: bytes | memoryview, timeout: float | None) -> None:
+    def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
-        Give whole samples; where there is no room, do what the settings say.
+        Queue whole samples to be sent; without room, act as ``overflow`` says.
 
         Raises:
-            ClosedError: No more audio is taken.
+            ClosedError: The stream accepts no more audio.
             DeadlineExceeded: There was no room.
-            InworldError: What the stream ended with.
+            InworldError: The error that ended the stream.
         """
         with self.changed:
-            self._intake.put(pcm, timeout)
+            self._overflow.append(pcm, timeout)
             self._work.notify_all()
 
-    def put_rest(self, pcm: bytes) -> None:
-        """Give the few samples that a resampler kept; they need no room."""
+    def append_rest(self, pcm: bytes) -> None:
+        """Queue the last samples of a resampler; they are few and need no room."""
         with self.changed:
-            self._tape.append(pcm)
+            self._audio.append(pcm)
 
     def end_turn(self) -> None:
-        """Have the turn ended after what was given; raises as :meth:`put`."""
+        """End the turn after the audio that was queued; raises as :meth:`append`."""
         with self.changed:
             self.require_open()
-            self._tape.mark()
+            self._audio.end_turn()
             self._work.notify_all()
 
-    def shut(self) -> None:
-        """Take no more audio."""
+    def stop_accepting(self) -> None:
+        """Accept no more audio."""
         with self.changed:
-            self._shut = True
+            self._input_closed = True
             self._room.notify_all()
 
     def finish(self) -> None:
-        """Say after what was given that it was all, and follow the service's last words."""
+        """Send ``closeStream`` after the queued audio, and follow the service's last messages."""
         with self.changed:
-            self._shut = self._finishing = True
+            self._input_closed = self._finishing = True
             self._heard_at = time.monotonic()
             self._work.notify_all()
             self._room.notify_all()
 
-    def retire(self, why: InworldError | None = None) -> None:
-        """End at once, without waiting; the stream ends with *why*."""
+    def retire(self) -> None:
+        """End at once, without waiting; the client calls it when it is closed."""
+        self.abort(
+            ClosedError(
+                "the stream was ended before its last words had come: close() waits for them"
+            )
+        )
+
+    def abort(self, error: InworldError) -> None:
+        """End at once, without waiting; the stream ends with *error*."""
         if self.changed.in_child:
             return
         with self.changed:
-            self._retired = (
-                self._retired
-                or why
-                or ClosedError(
-                    "the stream was ended before its last words had come: close() waits for them"
-                )
-            )
+            self._abort_error = self._abort_error or error
             connection = self._connection
             self._work.notify_all()
             self._room.notify_all()
@@ -224,92 +244,92 @@ class Delivery:
             connection.abort()
 
     def close(self) -> None:
-        """End at once, and wait until nothing is left."""
+        """End at once, and wait until the threads and the connection are gone."""
         self.retire()
         if not self.changed.in_child:
             self.join()
 
-    def give_up(self, why: InworldError) -> None:
-        """End now: well if nothing but the usage is missing, else with *why*."""
+    def give_up(self, error: InworldError) -> None:
+        """End now: without an error if only the usage is missing, else with *error*."""
         with self.changed:
-            if self._ending.close_sent and not self._log.is_open:
-                self._ending.is_settled = True
+            if self._completion.close_sent and not self._log.is_open:
+                self._completion.is_accepted = True
                 self._work.notify_all()
                 return
-        self.retire(why)
+        self.abort(error)
 
     def pause_until(self, moment: float) -> bool:
-        """Wait for a moment of the monotonic clock; give whether audio is still taken then."""
+        """Wait until *moment* of the monotonic clock; return whether audio is still accepted."""
         with self.changed:
-            while not self._is_shut and (left := moment - time.monotonic()) > 0:
-                self._room.wait(min(left, _LONGEST_WAIT_SECONDS))
-            return not self._is_shut
+            while self._accepts_audio and (left := moment - time.monotonic()) > 0:
+                self._room.wait(min(left, LONGEST_WAIT_SECONDS))
+            return self._accepts_audio
 
     def wait_end(self, timeout: float) -> bool:
-        """Wait for the end, *timeout* seconds from the latest progress; give whether it came."""
+        """Wait for the end, *timeout* seconds from the latest progress; return whether it came."""
         with self.changed:
             while self.stream.ended is None:
                 left = max(self._heard_at, self._sent_at) + timeout - time.monotonic()
                 if left <= 0:
                     return False
-                self._room.wait(min(left, _LONGEST_WAIT_SECONDS))
+                self._room.wait(min(left, LONGEST_WAIT_SECONDS))
             return True
 
     def join(self) -> None:
-        """Wait for the pump and for handlers to finish what waits."""
-        deadline = Deadline(self._options.close_timeout + _LONGEST_WAIT_SECONDS, "joining")
-        if threading.current_thread() is not self._pump:
-            self._pump.join(deadline.remaining())
+        """Wait for the sender thread, and for handlers to finish the events that wait."""
+        deadline = Deadline(self._options.close_timeout + LONGEST_WAIT_SECONDS, "joining")
+        if threading.current_thread() is not self._sender:
+            self._sender.join(deadline.remaining())
         self.stream.join(deadline.remaining() or 0.0)
 
     @property
-    def _is_shut(self) -> bool:
-        return self._shut or self._retired is not None or self.stream.ended is not None
+    def _accepts_audio(self) -> bool:
+        return not self._input_closed and self._abort_error is None and self.stream.ended is None
 
     def require_open(self) -> None:
         """
-        Go on only if audio is still taken.
+        Return if the stream accepts audio.
 
         Raises:
-            ClosedError: It is not.
-            InworldError: What the stream ended with.
+            ClosedError: The stream was closed.
+            InworldError: The error that ended the stream.
         """
         self.stream.raise_end()
-        if self._retired is not None:
-            raise fresh(self._retired)
-        if self._is_shut:
-            raise ClosedError("the stream takes no more audio, it was closed")
+        if self._abort_error is not None:
+            raise fresh(self._abort_error)
+        if not self._accepts_audio:
+            raise ClosedError("the stream accepts no more audio, it was closed")
 
     # For the connection; the monitor is held.
 
     def receive(self, event: SttEvent) -> None:
-        """Follow an event and tell the user of it."""
+        """Handle an event of the service, and emit what the user gets of it."""
         if self.stream.ended is not None:
             return
-        log, tape = self._log, self._tape
-        before, mark = (log.covered_ms, log.turn_count), tape.sent_mark
-        mark_ms = None if mark is None else self._ms(mark)
-        for told in log.note(event, self._ms(tape.sent), mark_ms):
-            self._tell(told)
+        log, audio = self._log, self._audio
+        before, turn_end = (log.covered_ms, log.turn_count), audio.sent_turn_end
+        turn_end_ms = None if turn_end is None else self._ms(turn_end)
+        for emitted in log.handle(event, self._ms(audio.sent), turn_end_ms):
+            self._emit(emitted)
         if before != (log.covered_ms, log.turn_count):
-            self._retries.reset()
-            self._ending.note_progress()
-            tape.cover(self._samples(log.covered_ms))
+            self._reconnects.reset()
+            self._completion.handle_progress()
+            audio.cover(self._samples(log.covered_ms))
         self._heard_at = time.monotonic()
         if isinstance(event, SttUsage):
-            self._ending.note_usage()
+            self._completion.handle_usage()
         self._work.notify_all()
         self._room.notify_all()
 
-    def _tell(self, event: SttEvent) -> None:
-        if self._settings.keeps_events:
+    def _emit(self, event: SttEvent) -> None:
+        if self._keeps_events:
             self.stream.append(event)
 
-    def note_end(self) -> None:
-        """Look at what the end of the connection means."""
+    def handle_end(self) -> None:
+        """Have the sender thread handle the end of the connection."""
         self._work.notify_all()
 
-    # The pump.
+    # The sender thread.
 
     def _run(self) -> None:
         error: InworldError | None = None
@@ -319,58 +339,58 @@ class Delivery:
         except InworldError as failure:
             error = failure
         except Exception as failure:
-            self._options.logger.exception("the pump of an STT stream failed")
-            error = ProtocolError(f"the pump failed: {type(failure).__name__}")
+            self._options.logger.exception("the sender thread of an STT stream failed")
+            error = ProtocolError(f"the sender thread failed: {type(failure).__name__}")
             error.__cause__ = failure
         self._leave(error)
 
     def _next_task(self) -> _Task | None:
-        """Wait for something to do; None when everything is done."""
+        """Wait for the next thing to do; None when the transcript is complete."""
         with self.changed:
             while True:
-                if self._retired is not None:
-                    raise self._retired
+                if self._abort_error is not None:
+                    raise self._abort_error
                 connection = self._connection
                 assert connection is not None
-                verdict = self._ending.verdict(self._log, connection.ended)
-                if verdict is Verdict.COMPLETE:
+                state = self._completion.state(self._log, connection.ended)
+                if state is CompletionState.COMPLETE:
                     return None
-                if verdict is Verdict.DOUBTFUL:
-                    return functools.partial(self._reconnect, connection, is_doubted=True)
+                if state is CompletionState.UNCONFIRMED:
+                    return functools.partial(self._reconnect, connection, is_confirming=True)
                 task = self._task_for(connection)
                 if task is not None:
                     return task
-                self._work.wait(_LONGEST_WAIT_SECONDS)
+                self._work.wait(LONGEST_WAIT_SECONDS)
 
     def _task_for(self, connection: SttConnection) -> _Task | None:
         if connection.ended is not None:
             if self._must_connect(connection.ended):
                 return functools.partial(self._reconnect, connection)
-            self._tape.cover(self._tape.sent)
+            self._audio.cover(self._audio.sent)
             return None
-        if self._lead.is_too_long(self._heard_at if self._log.is_open else None):
+        if self._max_lead.is_reached(self._heard_at if self._log.is_open else None):
             return None
-        item = self._tape.next(self._chunk_samples, flush=self._finishing)
+        item = self._audio.pop(self._chunk_samples, flush=self._finishing)
         if isinstance(item, TurnEnd):
             return functools.partial(self._attempt, connection, connection.end_turn)
         if item is not None:
             send = functools.partial(connection.send_audio, item)
             return functools.partial(self._attempt, connection, send, paced=True)
-        if self._finishing and not self._ending.close_sent:
-            self._ending.close_sent = True
+        if self._finishing and not self._completion.close_sent:
+            self._completion.close_sent = True
             return functools.partial(self._attempt, connection, connection.close_stream)
         return None
 
     def _attempt(
         self, connection: SttConnection, send: Callable[[], None], *, paced: bool = False
     ) -> None:
-        if paced and not self._sleep(self._settings.rate.wait_seconds()):
+        if paced and not self._sleep(self._settings.rate.reserve()):
             return
         try:
             send()
         except (TransportError, ClosedError) as error:
             self._send_error = error
-            # Its reader may still find out why: a service says so before it hangs up.
+            # The reader may still receive the reason: a service sends it before it closes.
             self._await_end(connection)
             connection.abort()
             self._await_end(connection)
@@ -378,78 +398,79 @@ class Delivery:
         with self.changed:
             self._sent_at = time.monotonic()
             if paced:
-                self._lead.note_sent()
+                self._max_lead.record_sent()
                 self._room.notify_all()
 
     def _await_end(self, connection: SttConnection) -> None:
-        deadline = Deadline(self._options.close_timeout + _LONGEST_WAIT_SECONDS, "ending")
+        deadline = Deadline(self._options.close_timeout + LONGEST_WAIT_SECONDS, "ending")
         with self.changed:
             while connection.ended is None and not deadline.expired:
                 self._work.wait(deadline.remaining())
 
     def _must_connect(self, ended: StreamEnded) -> bool:
         """Whether a lost connection must be replaced now; the monitor is held."""
-        if not is_regular(ended) or self._log.is_open or self._finishing:
+        if not is_regular_close(ended) or self._log.is_open or self._finishing:
             return True
-        is_quiet = time.monotonic() - self._sent_at > _QUIET_SECONDS
-        return not is_quiet or bool(self._tape.unsent_bytes) or self._tape.has_mark
+        is_idle = time.monotonic() - self._sent_at > _IDLE_SECONDS
+        audio = self._audio
+        return not is_idle or bool(audio.unsent_bytes) or audio.has_unsent_turn_end
 
-    def _reconnect(self, lost: SttConnection, *, is_doubted: bool = False) -> None:
+    def _reconnect(self, lost: SttConnection, *, is_confirming: bool = False) -> None:
         lost.close()
         assert lost.ended is not None
         error = lost.ended.error or self._send_error
-        first = error or ConnectionLost("the connection was closed before all was told")
+        first = error or ConnectionLost("the connection was closed before the transcript ended")
         cause = ConnectionLost(str(first)) if isinstance(first, ClosedError) else first
         if time.monotonic() - self._connected_at > _GOOD_SECONDS:
-            self._retries.reset()
+            self._reconnects.reset()
         self._send_error = None
-        opened = self._retries.replace(cause, self._sleep, self._open_another)
+        opened = self._reconnects.reconnect(cause, self._sleep, self._open_connection)
         if opened is None:
             return
         connection, attempts = opened
         with self.changed:
             self._connection = connection
             self._connected_at = self._heard_at = time.monotonic()
-            self._ending.restart(is_doubted=is_doubted)
+            self._completion.restart(is_confirming=is_confirming)
             self._resume(attempts, first)
-            retired = self._retired is not None
-        if retired:
+            is_aborted = self._abort_error is not None
+        if is_aborted:
             connection.abort()
 
-    def _open_another(self, timeout: float | None = None) -> SttConnection:
+    def _open_connection(self, timeout: float | None) -> SttConnection:
         return SttConnection.open(self._connector, self._config, self, timeout)
 
     def _sleep(self, seconds: float) -> bool:
-        """Wait; give whether the stream is still wanted."""
+        """Wait; return False if the stream was aborted."""
         until = time.monotonic() + seconds
         with self.changed:
-            while self._retired is None and (left := until - time.monotonic()) > 0:
+            while self._abort_error is None and (left := until - time.monotonic()) > 0:
                 self._work.wait(left)
-            return self._retired is None
+            return self._abort_error is None
 
     def _resume(self, attempts: int, cause: InworldError) -> None:
-        """Begin again with what is kept; the monitor is held."""
-        tape, log = self._tape, self._log
-        sent = tape.sent
+        """Begin to send the kept audio again; the monitor is held."""
+        audio, log = self._audio, self._log
+        sent = audio.sent
         self._rewind()
-        resent = sent - tape.start
-        self._lead.restart()
-        start_ms = self._ms(tape.start)
+        resent = sent - audio.start
+        self._max_lead.reset()
+        start_ms = self._ms(audio.start)
         open_from_ms = log.open_from_ms
         lost_ms = 0.0 if open_from_ms is None else max(0.0, start_ms - open_from_ms)
         log.restart(round(start_ms))
         self.reconnects += 1
-        self._tell(
+        self._emit(
             Reconnected(round(start_ms), round(self._ms(resent)), round(lost_ms), attempts, cause)
         )
 
     def _rewind(self) -> None:
         """Go back to where the next connection begins; the monitor is held."""
-        self._tape.rewind(self._samples(self._log.free_ms), self._samples(_SEAM_MS))
-        self._log.settle(self._ms(self._tape.start))
+        self._audio.rewind(self._samples(self._log.free_ms), self._samples(_TRUNCATED_SEARCH_MS))
+        self._log.settle(self._ms(self._audio.start))
 
     def _leave(self, error: InworldError | None) -> None:
-        """End the stream and free everything; the pump's last deed."""
+        """End the stream and close the connection; the last step of the sender thread."""
         connection = self._connection
         assert connection is not None
         is_clean = error is None
@@ -459,8 +480,8 @@ class Delivery:
                 self._rewind()
                 error.partial = PartialTranscript(
                     self._log.transcript,
-                    self._tape.rest(),
-                    round(self._ms(self._tape.start)),
+                    self._audio.pcm(),
+                    round(self._ms(self._audio.start)),
                     self._rate_hz,
                 )
             ended = StreamEnded("client") if is_clean else connection.ended

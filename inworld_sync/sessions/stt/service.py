@@ -1,4 +1,4 @@
-"""Speech to text: what ``iw.stt`` offers, live and for whole recordings."""
+"""The speech-to-text service, ``iw.stt``: live streams and whole recordings."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.connector import Connector
+from inworld_sync.sessions.stt.audio_buffer import (
+    DEFAULT_CHUNKS_PER_SECOND,
+    ChunkRateLimiter,
+    Overflow,
+    SendSettings,
+)
 from inworld_sync.sessions.stt.delivery import Delivery
-from inworld_sync.sessions.stt.intake import DeliverySettings, Overflow
-from inworld_sync.sessions.stt.rate import DEFAULT_CHUNKS_PER_SECOND, ChunkRate
 from inworld_sync.sessions.stt.stream import SttStream
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire import stt as wire
@@ -53,8 +57,8 @@ class Stt:
     def __init__(self, connector: Connector, http: HttpClient) -> None:
         self._connector = connector
         self._http = http
-        # Recordings share what the account may send; live audio has its own pace.
-        self._recordings_rate = ChunkRate()
+        # Recordings share the account's limit; a live stream is limited by the speed of its audio.
+        self._recordings_rate = ChunkRateLimiter()
 
     @with_keyword_hints
     def stream(
@@ -151,19 +155,14 @@ class Stt:
             groq=groq,
             extra=extra,
         )
-        return self._open(
-            wire_config,
-            DeliverySettings(
-                rate=ChunkRate(max_chunks_per_second),
-                overflow=overflow,
-                max_waiting_bytes=max_waiting_bytes,
-                max_reconnects=max_reconnects,
-            ),
-            sample_rate_hz,
-            channels,
-            on_transcript,
-            timeout,
+        settings = SendSettings(
+            rate=ChunkRateLimiter(max_chunks_per_second),
+            overflow=overflow,
+            max_waiting_bytes=max_waiting_bytes,
         )
+        delivery = Delivery(self._connector, wire_config, settings, max_reconnects=max_reconnects)
+        stream = SttStream(delivery, wire_config, sample_rate_hz, channels)
+        return self._open(delivery, stream, on_transcript, timeout)
 
     @with_keyword_hints
     def transcribe(
@@ -271,29 +270,31 @@ class Stt:
                 return self._transcribe_whole(source, wire_config, timeout)
             if method != "stream":
                 raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
-            delivery_settings = DeliverySettings(
+            settings = SendSettings(
                 rate=self._recordings_rate,
                 overflow="block",
                 max_waiting_bytes=_MAX_WAITING_BYTES,
+            )
+            delivery = Delivery(
+                self._connector,
+                wire_config,
+                settings,
                 max_reconnects=_MAX_RECONNECTS,
                 keeps_events=on_transcript is not None,
             )
-            wire_hz = wire_config.sample_rate_hz
-            with self._open(wire_config, delivery_settings, wire_hz, 1, on_transcript) as stream:
+            # The source converts to the rate and channels of the wire.
+            stream = SttStream(delivery, wire_config, wire_config.sample_rate_hz, 1)
+            with self._open(delivery, stream, on_transcript):
                 stream.feed(source, realtime=realtime)
                 return stream.close(timeout)
 
     def _open(
         self,
-        config: TranscribeConfig,
-        delivery_settings: DeliverySettings,
-        sample_rate_hz: int,
-        channels: int,
+        delivery: Delivery,
+        stream: SttStream,
         on_transcript: Callable[[Transcription], object] | None,
         timeout: float | None = None,
     ) -> SttStream:
-        delivery = Delivery(self._connector, config, delivery_settings)
-        stream = SttStream(delivery, config, sample_rate_hz, channels)
         delivery.open(timeout)
         self._connector.adopt(delivery)
         if on_transcript is not None:
@@ -305,7 +306,7 @@ class Stt:
     ) -> Transcript:
         content = base64.encode(b"".join(source)).decode("ascii")
         if not content:
-            # The service refuses an empty request, and streams say nothing of nothing.
+            # The service refuses an empty request; a stream without audio has an empty transcript.
             return Transcript()
         if len(content) > _MAX_WHOLE_BYTES:
             raise ConfigError(

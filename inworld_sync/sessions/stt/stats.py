@@ -1,4 +1,4 @@
-"""What an STT stream tells about itself."""
+"""The statistics of an STT stream."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["SttStats"]
 @attrs.frozen(kw_only=True)
 class SttStats:
     """
-    Figures of a stream at one moment.
+    A snapshot of a stream's counters.
 
     Attributes:
-        sent_ms: Audio that was sent; after a reconnect it goes back for a while.
+        sent_ms: Audio that was sent; it decreases at a reconnect, which sends audio again.
         waiting_ms: Audio that waits to be sent.
-        dropped_ms: Audio that was dropped because too much waited.
-        covered_ms: Final transcripts cover the audio up to here.
-        reconnects: How often a lost connection was replaced.
+        dropped_ms: Audio that ``overflow="drop_oldest"`` dropped.
+        covered_ms: End of the audio that final transcripts cover.
+        reconnects: Connections that replaced a lost one.
     """
 
     sent_ms: float

@@ -1,5 +1,5 @@
 """
-The codec of the realtime service: snake_case names, and unions told apart by ``type``.
+The codec of the realtime service: snake_case names, and unions distinguished by ``type``.
 
 A kind that is not known, or a part of content that lacks what its kind must have, is kept as it
 came in :class:`~inworld_sync.models.realtime.UnknownItem` or ``UnknownPart``.
@@ -106,10 +106,10 @@ _SETTINGS: dict[str, type] = {
 }
 _CHOICES: dict[str, type] = {kind.type: kind for kind in (FunctionChoice, McpChoice)}
 
-# The service's names for parts of the assistant; the field's common protocol has the longer ones.
+# The service's names for parts of the assistant; the common realtime protocol has the longer ones.
 _PART_ALIASES = {"output_text": OutputText.type, "output_audio": OutputAudio.type}
 
-# What tells an object's kind and no more.
+# Fields that only say the kind of an object.
 _TAGS = frozenset({"type", "object"})
 
 CODEC = Codec(lambda name: name, _RENAMES)
@@ -197,7 +197,7 @@ def _read_audio(value: object, _: object) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"expected base64 text, got {type(value).__name__}")
     audio = base64.b64decode(value, validate=True)
-    # The standard library also takes text that no encoder writes.
+    # The standard library also accepts text that no encoder writes.
     if base64.b64encode(audio) != value.encode():
         raise ValueError(f"expected base64 text, got {len(value)} characters that are not")
     return audio

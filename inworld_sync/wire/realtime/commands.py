@@ -25,7 +25,7 @@ __all__ = ["APPEND_HEAD", "APPEND_TAIL", "PATH", "target", "write", "write_objec
 
 PATH = "/api/v1/realtime/session"
 
-# What stands before and after the base64 of a message of sound.
+# The text before and after the base64 of an audio message.
 APPEND_HEAD = f'{{"type":"{AppendInputAudio.type}","audio":"'
 APPEND_TAIL = '"}'
 

@@ -53,7 +53,28 @@ from inworld_sync.models.realtime import (
     UserTranscriptUpdated,
 )
 
-__all__ = ["Conversation"]
+__all__ = ["CONVERSATION_EVENTS", "Conversation"]
+
+# The events that :meth:`Conversation.handle` handles.
+CONVERSATION_EVENTS = (
+    ContentPartAdded,
+    ContentPartDone,
+    FunctionArgumentsDone,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    OutputItemAdded,
+    OutputItemDone,
+    ResponseDone,
+    TextDelta,
+    TextDone,
+    TranscriptDelta,
+    TranscriptDone,
+    UserTranscriptCompleted,
+    UserTranscriptUpdated,
+)
 
 _MAX_WAITING = 32
 

@@ -3,10 +3,10 @@ Messages of the service to events.
 
 The audio of a message is decoded here, unless the caller has decoded it on the way in.
 
-What is forgiven, because services and their versions were seen to do it: null for anything that
-may be left out; ``usage`` beside the response instead of in it; metadata that is no mapping of
+Accepted although the reference does not have it, because services do it: null for anything that
+may be left out; ``usage`` next to the response instead of in it; metadata that is no mapping of
 texts; an error that is a bare text; older names of messages.
-Source: Inworld Realtime reference, server events; the forgiven forms from clients that log them.
+Source: Inworld Realtime reference, server events; the further forms from clients that log them.
 """
 
 from __future__ import annotations

@@ -20,10 +20,13 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
-from inworld_sync.wire.realtime.conversation import Conversation
+from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS, Conversation
 from inworld_sync.wire.realtime.replay import Replay, replay_of
 
-__all__ = ["Items"]
+__all__ = ["ITEM_EVENTS", "Items"]
+
+# The events that :meth:`Items.handle` handles.
+ITEM_EVENTS = CONVERSATION_EVENTS
 
 # A service that acknowledges no items must not make a long session large.
 _MAX_UNACKNOWLEDGED = 1024

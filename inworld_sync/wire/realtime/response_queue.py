@@ -173,7 +173,7 @@ class ResponseQueue:
         return ids, states
 
     def cancel(self, state: ResponseState) -> str | None:
-        """Cancel a response in any state; return its id if the service must be told now."""
+        """Cancel a response in any state; return its id if a command must be sent now."""
         for request in self._waiting:
             if request.state is state:
                 self._waiting.remove(request)

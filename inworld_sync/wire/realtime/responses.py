@@ -55,7 +55,7 @@ class ResponseState:
 
     Attributes:
         request_id: The client event id that asked for it; None if the service began it.
-        id: The service's name for it, None until it is created.
+        id: The service's id for it, None until it is created.
         status: ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``,
             ``failed`` or ``incomplete``.
         info: The service's last description of it.
@@ -106,7 +106,7 @@ class ResponseState:
 
 
 class Responses:
-    """The responses that were asked for, are being given, or have just ended."""
+    """The responses that are requested, in progress, or have just ended."""
 
     def __init__(self) -> None:
         self._requests: dict[str, ResponseState] = {}
@@ -115,7 +115,7 @@ class Responses:
 
     @property
     def active(self) -> tuple[ResponseState, ...]:
-        """Those that are being given, the oldest first."""
+        """Those in progress, the oldest first."""
         return tuple(self._active.values())
 
     @property
@@ -163,8 +163,8 @@ class Responses:
 
     def accepts(self, response_id: str) -> bool:
         """Whether audio and text of this response still count; true for one that is new."""
-        state = self.get(response_id)
-        return state is None or not (state.is_final or state.is_cancelling)
+        state = self._active.get(response_id)
+        return response_id not in self._ended if state is None else not state.is_cancelling
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
         """Follow a message; return the response that it changed, if it changed one."""
@@ -190,7 +190,7 @@ class Responses:
         End all that have begun, for nothing more will come of them; return those.
 
         Requests stay, to be sent again. The names of responses are forgotten, for another
-        connection may give them anew.
+        connection may use them again.
         """
         active = tuple(self._active.values())
         for state in active:
@@ -227,7 +227,7 @@ class Responses:
         return state
 
     def _claim(self, info: ResponseInfo, state: ResponseState | None) -> ResponseState | None:
-        """Take the request that a response names, unless it is another's already."""
+        """Return the request that a response names, unless another response has it already."""
         request_id = info.metadata.get(CLIENT_EVENT_ID)
         if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
             return None

@@ -85,7 +85,7 @@ class Settings:
 
     def change(self, session: Session) -> JsonObject:
         """
-        Write a change as the service takes it.
+        Return a change as the service's session object.
 
         Raises:
             LocalProtocolError: It touches what is fixed when a session opens.

@@ -14,7 +14,7 @@ from inworld_sync.emulator.recognition.sphinx import SphinxRecognizer
 from inworld_sync.errors import ConfigError, DeadlineExceeded
 
 from support.engines import needs_pocketsphinx
-from support.scripted_ears import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
+from support.scripted_recognizer import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
 
 # (language, is understood): none, English in its spellings, and others.
 LANGUAGES = [

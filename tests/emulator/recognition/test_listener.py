@@ -19,7 +19,7 @@ from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, HeardWord
 from inworld_sync.emulator.recognition.turns import TurnSettings
 from inworld_sync.errors import ClosedError
 
-from support.scripted_ears import ScriptedAligner, ScriptedRecognizer, engine_for, sound
+from support.scripted_recognizer import ScriptedAligner, ScriptedRecognizer, engine_for, sound
 
 CHUNK_BYTES = 100 * BYTES_PER_MS
 

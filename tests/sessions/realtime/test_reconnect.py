@@ -31,9 +31,8 @@ from inworld_sync.models.realtime import (
     SessionUpdated,
     UpdateSession,
 )
-from inworld_sync.sessions.realtime.core import RealtimeCore
+from inworld_sync.sessions.realtime.commands import Commands, Phase
 from inworld_sync.sessions.realtime.events import SessionReconnected, ToolOutputSent
-from inworld_sync.sessions.realtime.line import Phase
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
 
@@ -107,7 +106,7 @@ def test_the_settings_are_sent_again() -> None:
     assert lines[0] != lines[1]
     assert (1, 0, (), 0.0) == (
         event.attempts,
-        event.told_items,
+        event.replayed_items,
         event.lost_items,
         event.lost_input_ms,
     )
@@ -181,7 +180,7 @@ def test_the_conversation_is_told_again() -> None:
         {"type": "function_call_output", "call_id": "c1", "output": "ok", "id": "o1"},
     ]
     assert expected == second_has
-    assert (5, ()) == (event.told_items, event.lost_items)
+    assert (5, ()) == (event.replayed_items, event.lost_items)
     # Users are told none of it a second time.
     assert [] == [each for each in later if isinstance(each, (ItemAdded, ItemDone))]
     assert [each["id"] for each in expected] == [item_id for item_id, _ in conversation][:5]
@@ -199,7 +198,7 @@ def test_what_cannot_be_told_is_named() -> None:
     with realtime(first, idle) as iw, iw.realtime.connect() as rt:
         event = reconnected(rt)
 
-        assert (("u1",), 0) == (event.lost_items, event.told_items)
+        assert (("u1",), 0) == (event.lost_items, event.replayed_items)
         assert () == rt.conversation
 
 
@@ -482,18 +481,18 @@ def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
     that dials again; here it is made to.
     """
     dialled_again = threading.Event()
-    wait_for = RealtimeCore.wait_for
+    wait_for = Commands.wait_for
 
-    def wait_longer(core: RealtimeCore, *arguments: Any) -> None:
-        wait_for(core, *arguments)
+    def wait_longer(commands: Commands, *arguments: Any) -> None:
+        wait_for(commands, *arguments)
         while not dialled_again.is_set():
-            core.monitor.wait(0.01)
+            commands.monitor.wait(0.01)
 
     def second(service: Service) -> None:
         dialled_again.set()
         idle(service)
 
-    monkeypatch.setattr(RealtimeCore, "wait_for", wait_longer)
+    monkeypatch.setattr(Commands, "wait_for", wait_longer)
     with realtime(cut, second) as iw, iw.realtime.connect() as rt:
         reconnected(rt)
 
@@ -505,14 +504,14 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
     It depended on which thread woke up first whether connect raised that end, or the session's
     events did; here the one that connects is late.
     """
-    wait_for = RealtimeCore.wait_for
+    wait_for = Commands.wait_for
 
-    def wait_longer(core: RealtimeCore, *arguments: Any) -> None:
-        wait_for(core, *arguments)
-        while core.ended is None:
-            core.monitor.wait(0.01)
+    def wait_longer(commands: Commands, *arguments: Any) -> None:
+        wait_for(commands, *arguments)
+        while commands.ended is None:
+            commands.monitor.wait(0.01)
 
-    monkeypatch.setattr(RealtimeCore, "wait_for", wait_longer)
+    monkeypatch.setattr(Commands, "wait_for", wait_longer)
     with realtime(cut) as iw, iw.realtime.connect(reconnect_timeout=0) as rt:
         with pytest.raises(ConnectionLost):
             list(rt.events(timeout=PATIENCE_SECONDS))
@@ -730,12 +729,12 @@ def test_users_are_told_first_of_the_reconnect(monkeypatch: pytest.MonkeyPatch) 
 
     It came before it if the thread that dials was late, as it is here.
     """
-    wait_for = RealtimeCore.wait_for
+    wait_for = Commands.wait_for
 
-    def wait_longer(core: RealtimeCore, *arguments: Any) -> None:
-        wait_for(core, *arguments)
-        while core.phase is Phase.REOPENING and not core.items.entries:
-            core.monitor.wait(0.01)
+    def wait_longer(commands: Commands, *arguments: Any) -> None:
+        wait_for(commands, *arguments)
+        while commands.phase is Phase.REOPENING and not commands._items.entries:
+            commands.monitor.wait(0.01)
 
     def second(service: Service) -> None:
         service.open()
@@ -744,7 +743,7 @@ def test_users_are_told_first_of_the_reconnect(monkeypatch: pytest.MonkeyPatch) 
         service.event("conversation.item.added", item=item, previous_item_id=None)
         service.until_left()
 
-    monkeypatch.setattr(RealtimeCore, "wait_for", wait_longer)
+    monkeypatch.setattr(Commands, "wait_for", wait_longer)
     with realtime(cut, second) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=PATIENCE_SECONDS)
         kinds = [type(next(events)) for _ in range(5)]

@@ -34,8 +34,9 @@ from inworld_sync import (
 )
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.wav import WavWriter
+from inworld_sync.realtime import InputSpeechStarted
 from inworld_sync.sessions import event_stream
-from inworld_sync.sessions.stt import delivery, lead
+from inworld_sync.sessions.stt import audio_buffer, delivery
 
 from support.scripted_stt import Hearing, hearing_server
 from support.spoken_words import RATE_HZ, number_names, spoken_turns
@@ -476,6 +477,16 @@ def test_four_ways() -> None:
     assert ("client", None) == (end.by, end.error)
 
 
+def test_class_that_is_never_emitted() -> None:
+    """A handler of a class of another service is refused, with the class of this one."""
+    with hearing_server() as (iw, _), iw.stt.stream() as stream:
+        words = (
+            r"an STT stream never emits inworld_sync\.realtime\.InputSpeechStarted; did you mean "
+        )
+        with pytest.raises(ConfigError, match=rf"{words}inworld_sync\.SpeechStarted\?$"):
+            stream.on(InputSpeechStarted, print)
+
+
 def test_poll() -> None:
     """With dispatch="poll" handlers run on the thread that polls."""
     pcm, said = spoken_turns(1)
@@ -573,7 +584,7 @@ def test_closed_stream() -> None:
         with iw.stt.stream() as stream:
             pass
         for call in (lambda: stream.send(bytes(2)), stream.end_turn):
-            with pytest.raises(ClosedError, match="takes no more audio"):
+            with pytest.raises(ClosedError, match="accepts no more audio"):
                 call()
         stream.feed(bytes(3200))
 
@@ -589,16 +600,16 @@ def test_exception_in_the_block() -> None:
     assert isinstance(stream.ended.error, ClosedError)
 
 
-def test_retire() -> None:
-    """A retired stream ends without its last words, and says so to whoever waits."""
+def test_consumer_when_the_client_closes() -> None:
+    """A client that is closed ends its streams, and a thread that waits for events gets why."""
     with hearing_server() as (iw, _):
         stream = iw.stt.stream()
-        waiting = threading.Thread(target=stream.retire)
-        waiting.start()
+        closing = threading.Thread(target=iw.close)
+        closing.start()
         with pytest.raises(ClosedError, match=r"close\(\) waits for them"):
             for _ in stream:
                 pass
-        waiting.join(30)
+        closing.join(30)
         with pytest.raises(ClosedError):
             stream.close()
 
@@ -645,7 +656,7 @@ def resident_bytes() -> int:
 
 def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours of silence are sent to their end, give no turn, and need no memory."""
-    monkeypatch.setattr(lead, "time", QuickClock)
+    monkeypatch.setattr(audio_buffer, "time", QuickClock)
     # Fewer messages, that the test need not take minutes.
     monkeypatch.setattr(delivery, "_CHUNK_MS", 10_000)
     minute = bytes(8000 * 2 * 60)

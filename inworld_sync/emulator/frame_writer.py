@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 from inworld_sync.emulator.faults import Fault, FaultKind
 from inworld_sync.emulator.stream import Stream
 
-__all__ = ["Outlet", "send_slowly"]
+__all__ = ["FrameWriter", "send_slowly"]
 
 _FIN = 0x80
 _RESERVED_OPCODE_FRAME = b"\x83\x03abc"
@@ -36,7 +36,7 @@ def send_slowly(
             return
 
 
-class Outlet:
+class FrameWriter:
     """
     Sends the messages of one WebSocket; used by its writer thread alone.
 

@@ -1,4 +1,4 @@
-"""What all services of one server share: settings, credentials, the voice, the ears, counts."""
+"""The state that all services of one server share, such as settings and speech engines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
 from inworld_sync.emulator.voices import EmulatedVoice
 
-__all__ = ["Backend"]
+__all__ = ["SharedState"]
 
 
-class Backend:
+class SharedState:
     """
     Shared by the services of one server.
 
@@ -60,7 +60,7 @@ class Backend:
 
     @contextlib.contextmanager
     def connection_slot(self, path: str, *, limited: bool) -> Iterator[bool]:
-        """Count one WebSocket of an endpoint; give False when there are too many already."""
+        """Count one WebSocket of an endpoint; yield False when there are too many already."""
         with self._lock:
             free = not limited or self._connections[path] < self.settings.max_connections
             self._connections[path] += free

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Protocol
 
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.emulator.backend import Backend
 from inworld_sync.emulator.realtime.backchannel import Backchannel
 from inworld_sync.emulator.realtime.config import SessionConfig
 from inworld_sync.emulator.realtime.conversation import Conversation, Item
@@ -32,8 +31,9 @@ from inworld_sync.emulator.recognition.events import (
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RATE_HZ
 from inworld_sync.emulator.recognition.turns import end_of_turn_confidence
+from inworld_sync.emulator.shared_state import SharedState
 
-__all__ = ["Ears", "Talk", "transcribe"]
+__all__ = ["InputAudioBuffer", "SpeechInputView", "transcribe"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 # Source: the refusal that OpenAI's service gives to a shorter commit.
@@ -49,10 +49,10 @@ _PROFILE = {
 }
 
 
-class Talk(Protocol):
-    """What the ears need of their session."""
+class SpeechInputView(Protocol):
+    """The parts of a session that its input audio buffer uses."""
 
-    backend: Backend
+    shared: SharedState
     events: EventSender
     conversation: Conversation
     settings: RealtimeSettings
@@ -66,24 +66,24 @@ class Talk(Protocol):
         ...
 
 
-class Ears:
+class InputAudioBuffer:
     """
-    Hears one session.
+    Detects and transcribes the turns of one session.
 
     Args:
-        talk: The session.
+        session: The session.
         config: Its settings; see ``configure``.
     """
 
-    def __init__(self, talk: Talk, config: SessionConfig) -> None:
-        self._talk = talk
+    def __init__(self, session: SpeechInputView, config: SessionConfig) -> None:
+        self._session = session
         self._config = config
         self._settings = turn_settings(config)
         self._reader = SampleReader(config.input_format)
         self._resampler = Resampler(config.input_format.sample_rate_hz, SAMPLE_RATE_HZ)
         self._listener: Listener | None = None
         self._listener_began_ms = 0
-        self._heard_bytes = 0
+        self._processed_bytes = 0
         self._uncommitted_bytes = 0
         self._item_id = new_id("item")
         self._is_speaking = False
@@ -91,16 +91,16 @@ class Ears:
         self._turn_began_ms = 0
         self._suggestions = 0
         self._is_suggested = False
-        self._backchannel = Backchannel(talk.backend, talk.events)
+        self._backchannel = Backchannel(session.shared, session.events)
         self._idle_since_ms: int | None = None
 
     @property
-    def heard_ms(self) -> int:
-        """Audio that was heard."""
-        return self._heard_bytes // BYTES_PER_MS
+    def processed_ms(self) -> int:
+        """Length of the audio that was processed."""
+        return self._processed_bytes // BYTES_PER_MS
 
     def configure(self, config: SessionConfig) -> None:
-        """Take new settings; another format or kind of turns drops what is not committed."""
+        """Apply new settings; another format or kind of turns drops what is not committed."""
         old, self._config = self._config, config
         settings = turn_settings(config)
         if config.input_format != old.input_format:
@@ -113,16 +113,16 @@ class Ears:
             self._listener.settings = settings
 
     def append(self, audio: bytes) -> None:
-        """Hear audio in the session's format."""
+        """Process audio in the format of the session."""
         pcm = self._resampler.feed(self._reader.feed(audio))
         for at in range(0, len(pcm), _STEP_BYTES):
             step = pcm[at : at + _STEP_BYTES]
             listener = self._open_listener()
-            self._heard_bytes += len(step)
+            self._processed_bytes += len(step)
             self._uncommitted_bytes += len(step)
-            self._take(self._heard(partial(listener.feed, step)))
+            self._handle(self._recognized(partial(listener.feed, step)))
             if self._is_speaking:
-                self._backchannel.listen(self.heard_ms, listener.pause_ms, self._config)
+                self._backchannel.listen(self.processed_ms, listener.pause_ms, self._config)
                 self._suggest(listener.pause_ms)
             self._notice_idleness()
 
@@ -140,24 +140,24 @@ class Ears:
                 f"Error committing input audio buffer: buffer too small. Expected at least "
                 f"{_MIN_COMMIT_MS}ms of audio, but buffer only has {waiting_ms:.2f}ms of audio.",
             )
-        events = self._heard(self._open_listener().end_turn)
-        self._take(events)
+        events = self._recognized(self._open_listener().end_turn)
+        self._handle(events)
         if not events and self._uncommitted_bytes:
             self._commit("", responds=False)
 
     def clear(self) -> None:
-        """Forget what is not committed."""
+        """Discard the audio that is not committed."""
         self._drop()
-        self._talk.events.send("input_audio_buffer.cleared")
+        self._session.events.send("input_audio_buffer.cleared")
 
     def restart_idle(self) -> None:
         """Count the user's silence from now, because a reply has ended."""
-        self._idle_since_ms = self.heard_ms
+        self._idle_since_ms = self.processed_ms
 
     def _open_listener(self) -> Listener:
         if self._listener is None:
-            self._listener = Listener(self._talk.backend.speech_engine, self._settings)
-            self._listener_began_ms = self.heard_ms
+            self._listener = Listener(self._session.shared.speech_engine, self._settings)
+            self._listener_began_ms = self.processed_ms
         return self._listener
 
     def _drop(self) -> None:
@@ -172,14 +172,14 @@ class Ears:
         self._suggestions = 0
         self._is_suggested = False
 
-    def _take(self, events: list[SpeechEvent]) -> None:
+    def _handle(self, events: list[SpeechEvent]) -> None:
         for event in events:
             if isinstance(event, SpeechStarted):
                 self._start(event)
             elif isinstance(event, PartialTranscript):
-                self._tell_partial(event.text)
+                self._emit_partial(event.text)
             elif isinstance(event, SpeechStopped):
-                self._talk.events.send(
+                self._session.events.send(
                     "input_audio_buffer.speech_stopped",
                     audio_end_ms=self._listener_began_ms + event.at_ms,
                     item_id=self._item_id,
@@ -194,7 +194,7 @@ class Ears:
         self._idle_since_ms = None
         detection = self._config.turn_detection or {}
         padding = detection.get("prefix_padding_ms") or 0
-        self._talk.events.send(
+        self._session.events.send(
             "input_audio_buffer.speech_started",
             audio_start_ms=max(
                 0, self._turn_began_ms - (padding if isinstance(padding, int) else 0)
@@ -202,7 +202,7 @@ class Ears:
             item_id=self._item_id,
         )
         if detection.get("interrupt_response") is not False:
-            self._talk.user_speaks()
+            self._session.user_speaks()
 
     def _end(self, event: FinalTranscript) -> None:
         detection = self._config.turn_detection
@@ -210,15 +210,15 @@ class Ears:
         responds = detection is not None and detection.get("create_response") is not False
         self._commit(event.text, responds=responds and bool(event.text))
 
-    def _heard(self, listen: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
-        """Listen; an engine that fails costs the turn and not the session."""
+    def _recognized(self, recognize: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
+        """Return the events of a call; an engine that fails costs the turn, not the session."""
         try:
-            return listen()
+            return recognize()
         except Exception as error:
             _logger.exception("a turn of the user was not understood")
             item_id = self._add_item()
             self._drop()
-            self._talk.events.send(
+            self._session.events.send(
                 "conversation.item.input_audio_transcription.failed",
                 item_id=item_id,
                 content_index=0,
@@ -235,16 +235,16 @@ class Ears:
         partial_text = self._partial
         item_id = self._add_item()
         self._next_item()
-        transcribe(self._talk, self._config, item_id, text, told=partial_text)
+        transcribe(self._session, self._config, item_id, text, emitted=partial_text)
         if responds:
-            self._talk.turn_ended()
+            self._session.turn_ended()
 
     def _add_item(self) -> str:
         """Make what is not committed a message of the user; return its id."""
         item_id = self._item_id
         self._uncommitted_bytes = 0
-        conversation = self._talk.conversation
-        self._talk.events.send(
+        conversation = self._session.conversation
+        self._session.events.send(
             "input_audio_buffer.committed",
             item_id=item_id,
             previous_item_id=conversation.last_id,
@@ -261,21 +261,21 @@ class Ears:
         conversation.finish(item)
         return item_id
 
-    def _tell_partial(self, text: str) -> None:
-        told, self._partial = self._partial, text
+    def _emit_partial(self, text: str) -> None:
+        emitted, self._partial = self._partial, text
         if not self._config.transcribes:
             return
-        self._talk.events.send(
+        self._session.events.send(
             "conversation.item.input_audio_transcription.delta",
             item_id=self._item_id,
             content_index=0,
-            delta=text if self._talk.settings.rolling_transcription else _news(told, text),
+            delta=text if self._session.settings.rolling_transcription else _added(emitted, text),
         )
 
     def _suggest(self, pause_ms: int) -> None:
-        """Tell that a pause may be the end of the turn, and take it back when it was not."""
+        """Suggest that a pause is the end of the turn; revoke that when speech goes on."""
         kind = (self._config.turn_detection or {}).get("type")
-        if kind != "semantic_vad" or not self._talk.settings.turn_suggestions:
+        if kind != "semantic_vad" or not self._session.settings.turn_suggestions:
             return
         is_pause = pause_ms >= _SUGGESTION_MS
         if is_pause == self._is_suggested:
@@ -283,15 +283,15 @@ class Ears:
         self._is_suggested = is_pause
         place = {"item_id": self._item_id, "utterance_index": max(0, self._suggestions - 1)}
         if not is_pause:
-            self._talk.events.send("input_audio_buffer.turn_suggestion_revoked", **place)
+            self._session.events.send("input_audio_buffer.turn_suggestion_revoked", **place)
             return
-        self._talk.events.send(
+        self._session.events.send(
             "input_audio_buffer.turn_suggestion",
             item_id=self._item_id,
             utterance_index=self._suggestions,
             probability=end_of_turn_confidence(self._partial),
             trailing_silence_ms=pause_ms,
-            audio_duration_ms=self.heard_ms - self._turn_began_ms,
+            audio_duration_ms=self.processed_ms - self._turn_began_ms,
             inference_ms=0,
         )
         self._suggestions += 1
@@ -302,53 +302,53 @@ class Ears:
         timeout_ms, since_ms = detection.get("idle_timeout_ms"), self._idle_since_ms
         if not isinstance(timeout_ms, int) or since_ms is None or self._is_speaking:
             return
-        if self.heard_ms - since_ms < timeout_ms:
+        if self.processed_ms - since_ms < timeout_ms:
             return
         self._idle_since_ms = None
-        self._talk.events.send(
+        self._session.events.send(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=since_ms,
-            audio_end_ms=self.heard_ms,
+            audio_end_ms=self.processed_ms,
             item_id=self._item_id,
         )
         self._commit("", responds=True)
 
 
 def transcribe(
-    talk: Talk,
+    session: SpeechInputView,
     config: SessionConfig,
     item_id: str,
     text: str,
     *,
-    told: str = "",
+    emitted: str = "",
     make: Callable[[], dict[str, object]] | None = None,
 ) -> None:
     """
-    Write down what the user said in an item, and tell it if the session wants that.
+    Put a transcript into the user's item, and send it if the session has transcription.
 
     Args:
-        talk: The session.
+        session: The session.
         config: Its settings.
         item_id: Of the user's message.
         text: Its words.
-        told: What partial transcripts said of it.
+        emitted: The last partial transcript of it.
         make: Makes the content part; by default that of spoken input.
     """
     part = make() if make else {"type": "input_audio"}
-    talk.conversation.change(item_id, content=[{**part, "transcript": text}])
+    session.conversation.change(item_id, content=[{**part, "transcript": text}])
     if not config.transcribes:
         return
     kind = "conversation.item.input_audio_transcription"
     place: dict[str, object] = {"item_id": item_id, "content_index": 0}
-    if text and text != told:
-        delta = text if talk.settings.rolling_transcription else _news(told, text)
-        talk.events.send(f"{kind}.delta", **place, delta=delta)
+    if text and text != emitted:
+        delta = text if session.settings.rolling_transcription else _added(emitted, text)
+        session.events.send(f"{kind}.delta", **place, delta=delta)
     if config.branch("stt").get("voice_profile") is True:
         place["providerData"] = {"voiceProfile": _PROFILE}
-    for _ in range(1 + talk.settings.repeats_completed):
-        talk.events.send(f"{kind}.completed", **place, transcript=text)
+    for _ in range(1 + session.settings.repeats_completed):
+        session.events.send(f"{kind}.completed", **place, transcript=text)
 
 
-def _news(old: str, new: str) -> str:
-    """What a text has more than another; all of it when it was rewritten."""
+def _added(old: str, new: str) -> str:
+    """Return what *new* adds to *old*; all of it when the text was rewritten."""
     return new.removeprefix(old)

@@ -1,0 +1,112 @@
+"""
+The loop of ``converse``: sends a microphone's audio while the session plays its speech.
+
+Threads: the caller's reads the microphone; ``inworld-hangup-...`` closes the microphone when the
+session ends while a read waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from inworld_sync.audio.source import AudioData
+from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
+from inworld_sync.models.devices import AudioSource
+from inworld_sync.sessions.realtime.state import SessionState
+
+__all__ = ["ConverseLoop"]
+
+_SILENCE_MS = 100
+
+
+class ConverseLoop:
+    """
+    One call of ``converse``.
+
+    Args:
+        state: The session's state; the session is open and plays its speech.
+        send_audio: Sends audio of a sample rate.
+        microphone: The user's audio.
+        hang_up_after: Seconds without any activity after the microphone's end.
+    """
+
+    def __init__(
+        self,
+        state: SessionState,
+        send_audio: Callable[[AudioData, int], None],
+        microphone: AudioSource,
+        hang_up_after: float,
+    ) -> None:
+        self._state = state
+        self._send_audio = send_audio
+        self._microphone = microphone
+        self._hang_up_after = hang_up_after
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Run until the session or the microphone ends."""
+        watcher = threading.Thread(
+            target=self._watch, name=f"inworld-hangup-{self._state.name}", daemon=True
+        )
+        watcher.start()
+        try:
+            self._listen()
+        except (ClosedError, ConnectionLost):
+            # The session's own end is raised below, if it ended with an error.
+            if self._state.commands.ended is None and not self._state.commands.is_closing:
+                raise
+        finally:
+            self._over.set()
+            with self._state.monitor:
+                self._state.monitor.notify_all()
+            watcher.join()
+        self._raise_failure()
+
+    def _listen(self) -> None:
+        rate_hz = self._microphone.sample_rate_hz
+        for block in self._microphone:
+            if self._is_finished:
+                return
+            self._send_audio(block, rate_hz)
+        for silence in self._silence(rate_hz):
+            self._send_audio(silence, rate_hz)
+
+    def _silence(self, rate_hz: int) -> Iterator[bytes]:
+        """Yield silence in real time, so that the service detects the end of the user's turn."""
+        block = bytes(rate_hz * _SILENCE_MS // 1000 * 2)
+        idle_since = time.monotonic()
+        while time.monotonic() - idle_since < self._hang_up_after:
+            if self._is_finished:
+                return
+            yield block
+            self._over.wait(_SILENCE_MS / 1000.0)
+            with self._state.monitor:
+                is_busy = self._state.is_busy
+            if is_busy or self._state.output.is_playing:
+                idle_since = time.monotonic()
+
+    @property
+    def _is_finished(self) -> bool:
+        player = self._state.output.player
+        is_broken = player is None or player.failure is not None
+        return (
+            self._state.commands.ended is not None or self._state.commands.is_closing or is_broken
+        )
+
+    def _watch(self) -> None:
+        """Close the microphone when the session ends, so that a read of it does not wait."""
+        with self._state.monitor:
+            while not self._over.is_set() and not self._is_finished:
+                self._state.monitor.wait(1.0)
+        if not self._over.is_set():
+            self._microphone.close()
+
+    def _raise_failure(self) -> None:
+        player = self._state.output.player
+        failure: InworldError | None = None if player is None else player.failure
+        if failure is not None:
+            raise failure
+        if self._state.commands.ended is not None:
+            self._state.events.raise_end()

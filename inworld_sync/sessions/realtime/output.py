@@ -1,0 +1,288 @@
+"""
+The assistant's speech on its way to the players, and its interruption.
+
+An interruption has two steps. The first is done with the monitor held, when the user begins to
+speak or ``interrupt`` is called: from then on nothing that was received before reaches a player or
+a response. The second stops the players and sends commands to the service; both may wait, so it is
+done without the monitor.
+
+Lock rule: ``_cutting`` is held while speech is pushed to a player and while players are cleared,
+so that no old speech follows a clear; it is taken before the session's monitor, which guards the
+rest. A push never waits under it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from inworld_sync.audio.formats import WholeSamples, pcm_of
+from inworld_sync.errors import ConfigError
+from inworld_sync.models.realtime import (
+    AudioDelta,
+    AudioDone,
+    AudioFormat,
+    BackchannelDelta,
+    BackchannelDone,
+    CancelResponse,
+    OutputItemDone,
+    PcmFormat,
+    RealtimeEvent,
+    ResponseDone,
+)
+from inworld_sync.sessions.realtime.commands import Commands
+from inworld_sync.sessions.realtime.events import Interrupted
+from inworld_sync.sessions.realtime.executor import Executor
+from inworld_sync.sessions.realtime.player import Player
+from inworld_sync.sessions.realtime.response import ResponsePlayer
+from inworld_sync.sessions.realtime.responses import SessionResponses
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.wire.realtime.items import Items
+from inworld_sync.wire.realtime.playback_ledger import Cut, PlaybackLedger
+
+__all__ = ["END_EVENTS", "Output"]
+
+_BACKCHANNEL_HZ = 24000
+_BACKCHANNEL_SAMPLE_BYTES = 2
+
+# Between two tries to push to a full player.
+_FULL_SECONDS = 0.02
+
+# The events that :meth:`Output.handle_end` handles.
+END_EVENTS = (AudioDone, OutputItemDone, ResponseDone, BackchannelDone)
+
+
+class Output:
+    """
+    Plays the speech of one session, and interrupts it.
+
+    Args:
+        commands: Sends the cuts.
+        executor: Runs what may wait.
+        responses: Are cancelled by an interruption.
+        items: Record how much of them was heard.
+        emit: Emits an event to users; called with the monitor held.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        executor: Executor,
+        responses: SessionResponses,
+        items: Items,
+        emit: Callable[[Interrupted], object],
+    ) -> None:
+        self._commands = commands
+        self._monitor = commands.monitor
+        self._executor = executor
+        self._responses = responses
+        self._items = items
+        self._emit = emit
+        self._cutting = threading.RLock()
+        self._format: AudioFormat = PcmFormat()
+        self._sample_bytes = self._format.bytes_per_sample
+        self._whole = WholeSamples()
+        self._whole_backchannel = WholeSamples()
+        self._ledger = self._new_ledger()
+        self._player: Player | None = None
+        self._backchannel: Player | None = None
+        self._response_players: list[ResponsePlayer] = []
+        # Counts interruptions: audio that was received before one is not pushed after it.
+        self._interruptions = 0
+
+    # The monitor is held.
+
+    def set_format(self, output_format: AudioFormat) -> None:
+        """Change the format of the audio that is received."""
+        if output_format != self._format:
+            self._format = output_format
+            self._sample_bytes = output_format.bytes_per_sample
+            self._ledger = self._new_ledger()
+
+    def receive(self, event: AudioDelta) -> AudioDelta:
+        """Play a piece of speech; return the event with whole samples."""
+        received, item_id = event.audio, event.item_id
+        audio = self._whole.feed(item_id, received, self._sample_bytes)
+        player = self._player
+        self._ledger.receive(
+            item_id,
+            event.response_id,
+            event.content_index,
+            len(audio) // self._sample_bytes,
+            is_played=player is not None,
+        )
+        if player is not None:
+            self._play(player, item_id, audio)
+        return event if audio is received else attrs.evolve(event, audio=audio)
+
+    def receive_backchannel(self, event: BackchannelDelta) -> BackchannelDelta:
+        """Play a piece of a backchannel; return the event with whole samples."""
+        name, received = event.backchannel_id, event.audio
+        audio = self._whole_backchannel.feed(name, received, _BACKCHANNEL_SAMPLE_BYTES)
+        player = self._backchannel
+        if player is not None:
+            pcm = memoryview(audio)
+            self._executor.put(lambda: player.push(name, pcm, _BACKCHANNEL_HZ), len(pcm))
+        return event if audio is received else attrs.evolve(event, audio=audio)
+
+    def handle_end(self, event: RealtimeEvent) -> None:
+        """Handle an event of :data:`END_EVENTS`."""
+        if isinstance(event, AudioDone):
+            self._end_item(event.item_id)
+        elif isinstance(event, OutputItemDone):
+            self._end_item(event.item.id or "")
+        elif isinstance(event, ResponseDone):
+            for item_id in self._ledger.items_of(event.response.id):
+                self._end_item(item_id)
+        elif isinstance(event, BackchannelDone):
+            self._end_backchannel(event.backchannel_id)
+
+    def end_all(self) -> None:
+        """Receive no more speech; what was received is played to its end."""
+        for item_id in self._ledger.items_of():
+            self._end_item(item_id)
+
+    def interrupt_later(self) -> None:
+        """Interrupt speech: do the first step now and have the second done by the executor."""
+        ids = self._begin_interruption()
+        self._executor.put(lambda: self._finish_interruption(ids, None))
+
+    def add_response_player(self, player: ResponsePlayer) -> None:
+        """Have interruptions stop a player of one response."""
+        self._response_players.append(player)
+
+    def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
+        """Forget a player; *is_heard* says that its items must not be cut any more."""
+        if player in self._response_players:
+            self._response_players.remove(player)
+            for item_id in player.items if is_heard else ():
+                self._ledger.forget(item_id)
+
+    def _new_ledger(self) -> PlaybackLedger:
+        return PlaybackLedger(self._commands.endpoint.timebase(self._format))
+
+    def _end_item(self, item_id: str) -> None:
+        if self._ledger.complete(item_id) and self._player is not None:
+            self._play(self._player, item_id, b"", end=True)
+
+    def _end_backchannel(self, backchannel_id: str) -> None:
+        player = self._backchannel
+        if player is not None:
+            empty = memoryview(b"")
+            self._executor.put(
+                lambda: player.push(backchannel_id, empty, _BACKCHANNEL_HZ, end=True)
+            )
+
+    def _play(self, player: Player, item_id: str, audio: bytes, *, end: bool = False) -> None:
+        number, audio_format = self._interruptions, self._format
+
+        def push() -> None:
+            pcm, rate_hz = pcm_of(audio, audio_format), audio_format.sample_rate_hz
+            while not self._push(player, number, item_id, pcm, rate_hz, end=end):
+                with self._monitor:
+                    self._monitor.wait(_FULL_SECONDS)
+
+        self._executor.put(push, len(audio))
+
+    def _begin_interruption(self) -> list[str]:
+        self._interruptions += 1
+        return self._responses.interrupt()
+
+    # The monitor is not held.
+
+    def _push(
+        self,
+        player: Player,
+        number: int,
+        item_id: str,
+        pcm: memoryview,
+        rate_hz: int,
+        *,
+        end: bool,
+    ) -> bool:
+        """Push audio unless it was interrupted meanwhile; False if it must be tried again."""
+        with self._cutting:
+            if number != self._interruptions or player is not self._player:
+                return True
+            return player.push(item_id, pcm, rate_hz, end=end)
+
+    def set_players(self, player: Player | None, backchannel: Player | None) -> None:
+        """Play on other players from now on; the present ones are closed."""
+        with self._cutting, self._monitor:
+            olds = [self._player, self._backchannel]
+            self._player, self._backchannel = player, backchannel
+        for old in olds:
+            if old is not None:
+                old.close()
+
+    @property
+    def player(self) -> Player | None:
+        """The player of the session's speech."""
+        return self._player
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether received speech is not yet heard to its end."""
+        return self._player is not None and not self._player.is_idle
+
+    def drain(self, timeout: float | None) -> None:
+        """
+        Wait until all speech that was received is heard.
+
+        Raises:
+            ConfigError: Nothing plays it.
+            DeadlineExceeded: It was not after *timeout* seconds.
+            InworldError: The speaker failed.
+        """
+        player = self._player
+        if player is None:
+            raise ConfigError("there is no speech to wait for: call play() first")
+        deadline = Deadline(timeout, "hearing the speech out")
+        self._executor.flush(deadline)
+        player.drain(deadline.remaining())
+
+    def interrupt(self, heard_ms: Mapping[str, float] | None = None) -> Interrupted:
+        """
+        Stop all speech, cancel the conversation's responses, and cut what was not heard.
+
+        Args:
+            heard_ms: How much of each item was heard, for an application that plays by itself; it
+                takes precedence over what players report.
+        """
+        with self._cutting:
+            with self._monitor:
+                ids = self._begin_interruption()
+            return self._finish_interruption(ids, heard_ms)
+
+    def _finish_interruption(
+        self, ids: list[str], heard_ms: Mapping[str, float] | None
+    ) -> Interrupted:
+        cut = self._cut(heard_ms)
+        for response_id in ids:
+            self._commands.send_now(CancelResponse(response_id))
+        for command in cut.commands:
+            self._commands.send_now(command)
+        event = Interrupted(cut.heard_ms, tuple(ids))
+        with self._monitor:
+            self._items.set_heard_share(cut.heard_share)
+            if ids or cut.commands:
+                self._emit(event)
+        return event
+
+    def _cut(self, heard_ms: Mapping[str, float] | None) -> Cut:
+        """Stop all players, and find what was heard of each item."""
+        with self._cutting:
+            heard: dict[str, int] = {}
+            if self._player is not None:
+                heard.update(self._player.clear())
+            with self._monitor:
+                players = list(self._response_players)
+            for player in players:
+                heard.update(player.clear())
+            with self._monitor:
+                rate_hz = self._format.sample_rate_hz
+                for item_id, each_ms in (heard_ms or {}).items():
+                    heard[item_id] = round(each_ms * rate_hz / 1000.0)
+                return self._ledger.interrupt(heard)

@@ -1,0 +1,488 @@
+"""
+The state of one realtime session over all its connections, and the handling of each message.
+
+The reader thread handles messages with the monitor held, and leaves to the executor everything
+that may wait. ``commands.py`` has the phases of a session and the lock rule.
+
+Each class of event has a route: steps before users get the event, which may replace or drop it,
+and steps after. An event of a class without a route goes to users as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+
+from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, fresh, redact
+from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.options import Options
+from inworld_sync.models.realtime import (
+    AudioDelta,
+    AudioFormat,
+    BackchannelDelta,
+    CancelResponse,
+    ErrorReported,
+    InputSpeechStarted,
+    ItemRetrieved,
+    RealtimeEvent,
+    ResponseConfig,
+    ResponseDone,
+    ResponseInfo,
+    Session,
+    SessionCreated,
+    SessionUpdated,
+    TextDelta,
+    TranscriptDelta,
+)
+from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.sessions.realtime.commands import Commands, PendingReply, Phase, Request
+from inworld_sync.sessions.realtime.connection import (
+    RealtimeConnection,
+    Received,
+    error_of,
+    is_passing,
+    session_end,
+)
+from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
+from inworld_sync.sessions.realtime.events import (
+    InvalidMessage,
+    ResponseStarted,
+    SessionEvent,
+    SessionReconnected,
+    SessionStream,
+)
+from inworld_sync.sessions.realtime.executor import Executor
+from inworld_sync.sessions.realtime.input import TURN_EVENTS, UserTurn
+from inworld_sync.sessions.realtime.output import END_EVENTS, Output
+from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
+from inworld_sync.sessions.realtime.responses import RESPONSE_EVENTS, SessionResponses
+from inworld_sync.sessions.realtime.tool_calls import TOOL_EVENTS, Approver, ToolCalls
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
+from inworld_sync.wire.realtime.items import ITEM_EVENTS, Items
+from inworld_sync.wire.realtime.settings import Settings
+from inworld_sync.wire.realtime.tool_calls import CallBatch
+
+__all__ = ["SessionState"]
+
+
+@attrs.define
+class _Route:
+    """
+    The handling of one class of event.
+
+    Attributes:
+        before: Each returns the event for users, or None to drop it.
+        after: Called in order with the event that users got.
+    """
+
+    before: list[Callable[[Any], Any]] = attrs.field(factory=list)
+    after: list[Callable[[Any], object]] = attrs.field(factory=list)
+
+
+_NO_ROUTE = _Route()
+
+
+class SessionState:
+    """
+    One session, over all its connections.
+
+    Args:
+        name: For threads, logs and errors.
+        options: The client's settings.
+        endpoint: The service.
+        session: The settings to open it with.
+        reconnects: Whether a lost connection is replaced.
+        barge_in: Whether the user's speech interrupts.
+        tool_timeout: See :class:`ToolCalls`, as the next two.
+        max_tools_at_once: As there.
+        on_approval: As there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        endpoint: RealtimeEndpoint,
+        session: Session,
+        *,
+        reconnects: bool,
+        barge_in: bool,
+        tool_timeout: float | None,
+        max_tools_at_once: int,
+        on_approval: Approver | None,
+    ) -> None:
+        self.name = name
+        self.logger = options.logger
+        self.endpoint = endpoint
+        self.items = Items(is_inworld=endpoint.is_inworld)
+        self.commands = Commands(name, options, endpoint, self.items)
+        self.monitor: Monitor = self.commands.monitor
+        self.events = SessionStream(
+            self.monitor, name=name, dispatch=options.dispatch, logger=options.logger
+        )
+        self.executor = Executor(self.monitor, name, options.logger)
+        self.settings = Settings(session, is_inworld=endpoint.is_inworld)
+        self.turn = UserTurn()
+        self.responses = SessionResponses(self, options)
+        self.output = Output(self.commands, self.executor, self.responses, self.items, self.emit)
+        self.tools = ToolCalls(
+            self,
+            self.commands,
+            self.executor,
+            self.settings,
+            self.responses,
+            tool_timeout=tool_timeout,
+            max_tools_at_once=max_tools_at_once,
+            on_approval=on_approval,
+        )
+        self.tools.declare(session.tools)
+        # Referenced as long as a thread of the session runs, so that the client can close it.
+        self.session: object = None
+        self.had_response = False
+        self.opened_at = self.lost_at = 0.0
+        self.cause: InworldError | None = None
+        self.opening_error: InworldError | None = None
+        self._reconnects = reconnects
+        self._barge_in = barge_in
+        # Events of a new connection, until users know of the reconnect.
+        self._early: list[SessionEvent] = []
+        self._routes = self._make_routes()
+
+    # ---- for the parts of the session; the monitor is held
+
+    def emit(self, event: SessionEvent) -> None:
+        """Emit an event to users; those of a new connection follow SessionReconnected."""
+        if self.commands.phase is Phase.REOPENING:
+            self._early.append(event)
+        else:
+            self.events.emit(event)
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """The format of the audio that is received."""
+        return self.settings.output_format
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the user speaks, or a response or a call is in progress."""
+        return self.turn.is_active or self.responses.is_busy or self.tools.is_busy
+
+    @property
+    def has_waiting_threads(self) -> bool:
+        """Whether a thread waits for a reply, so that the reader must not pause."""
+        return self.commands.has_waiting_threads
+
+    def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
+        """Return the streams that a connection feeds."""
+        if connection is not self.commands.connection:
+            return []
+        return [self.events, *self.responses.streams]
+
+    def request_continuation(self, batch: CallBatch, reply: Response | None) -> Response | None:
+        """Request a response to the outputs of tools."""
+        response = self.responses.request_continuation(
+            reply, self.items.unacknowledged(batch.outputs), is_round=batch.is_continued
+        )
+        self._pump()
+        return response
+
+    # ---- the same; the monitor is not held
+
+    def request_response(self, config: ResponseConfig | None) -> Response:
+        """Request a response, now or as soon as none is in progress."""
+        with self.monitor:
+            self.commands.require_open()
+            if config is not None:
+                self.tools.declare(config.tools)
+            response = self.responses.request(config)
+        self._send_requests()
+        return response
+
+    def update(self, session: Session, deadline: Deadline | None) -> None:
+        """Change the session; with a deadline, wait for the service's reply."""
+        change = self.settings.change(session)
+        reply = PendingReply.to_update(Request.UPDATE, change, is_watched=deadline is not None)
+        with self.monitor:
+            self.commands.require_open()
+            self.tools.declare(session.tools)
+        if deadline is not None:
+            self.commands.ask(reply, deadline)
+            return
+        with self.monitor:
+            self.commands.register(reply)
+        self.commands.send(reply.text)
+
+    def await_final(self, response: Response, deadline: Deadline) -> None:
+        """Wait for a response's end."""
+        with self.monitor:
+            self.commands.wait_for(lambda: response.is_final, deadline)
+
+    def cancel_response(self, response: Response) -> None:
+        """Cancel a response in any state."""
+        with self.monitor:
+            response_id = self.responses.cancel(response)
+            self._pump()
+        if response_id is not None:
+            self.commands.send_now(CancelResponse(response_id))
+
+    def add_player(self, player: ResponsePlayer) -> None:
+        """Have interruptions stop a player of one response."""
+        with self.monitor:
+            self.output.add_response_player(player)
+
+    def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
+        """Forget a player of one response."""
+        with self.monitor:
+            self.output.remove_response_player(player, is_heard=is_heard)
+
+    # ---- messages; the monitor is held
+
+    def receive(self, connection: RealtimeConnection, event: Received) -> None:
+        """Handle one message of the service."""
+        if connection is self.commands.connection:
+            self._handle(event)
+            if self.responses.queue.has_waiting:
+                self._pump()
+
+    def _handle(self, event: Any) -> None:
+        route = self._routes.get(type(event), _NO_ROUTE)
+        for step in route.before:
+            event = step(event)
+            if event is None:
+                return
+        self.emit(event)
+        for step in route.after:
+            step(event)
+
+    def _make_routes(self) -> dict[type, _Route]:
+        before: list[tuple[tuple[type, ...], Callable[[Any], Any]]] = [
+            # It ends the connection, see RealtimeConnection._after.
+            ((SessionFault,), lambda _: None),
+            ((InvalidMessage,), self._handle_invalid),
+            ((SessionCreated, SessionUpdated), self._handle_session),
+            ((AudioDelta,), self._handle_audio),
+            ((BackchannelDelta,), self.output.receive_backchannel),
+            (ITEM_EVENTS, self.items.handle),
+            ((TextDelta, TranscriptDelta), self.responses.drop_cancelled),
+            ((ErrorReported,), self._handle_error),
+        ]
+        after: list[tuple[tuple[type, ...], Callable[[Any], object]]] = [
+            ((InvalidMessage,), self._end_invalid),
+            ((AudioDelta,), self.responses.add_audio),
+            # Before the response ends, so that its calls are known.
+            (TOOL_EVENTS, self.tools.handle),
+            (RESPONSE_EVENTS, self._handle_response),
+            (END_EVENTS, self.output.handle_end),
+            (TURN_EVENTS, self.turn.handle),
+            ((InputSpeechStarted,) if self._barge_in else (), self._interrupt),
+            ((ItemRetrieved,), self.commands.match_item),
+        ]
+        routes: dict[type, _Route] = defaultdict(_Route)
+        for kinds, step in before:
+            for kind in kinds:
+                routes[kind].before.append(step)
+        for kinds, step in after:
+            for kind in kinds:
+                routes[kind].after.append(step)
+        return routes
+
+    def _handle_audio(self, event: AudioDelta) -> AudioDelta | None:
+        return self.output.receive(event) if self.responses.accepts(event.response_id) else None
+
+    def _handle_session(
+        self, event: SessionCreated | SessionUpdated
+    ) -> SessionCreated | SessionUpdated | None:
+        if self.settings.handle(event) and isinstance(event, SessionUpdated):
+            change = self.commands.match_update(event)
+            if change is not None:
+                self.settings.accept(change)
+            self.settings.adopt_formats(event)
+            self.output.set_format(self.settings.output_format)
+            if self.commands.phase is Phase.OPENING:
+                self._open()
+        # Users know the session; of a new connection they get SessionReconnected.
+        return None if self.commands.phase is Phase.REOPENING else event
+
+    def _handle_error(self, event: ErrorReported) -> ErrorReported:
+        error = event.error
+        reply = self.commands.match_error(error)
+        if reply is None:
+            self.items.remove(error.event_id)
+            is_known = error.code in HARMLESS_CODES or self.responses.is_requested(error.event_id)
+        else:
+            is_known = reply.is_watched
+        self.logger.log(
+            logging.DEBUG if is_known else logging.WARNING,
+            "%s: the service reports %s: %s",
+            self.name,
+            error.code or error.type,
+            redact(error.message),
+        )
+        return event
+
+    def _handle_response(self, event: RealtimeEvent) -> None:
+        began, cancelled_id = self.responses.handle(
+            event, has_manual_turns=self.settings.has_manual_turns
+        )
+        if began is not None:
+            self.had_response = True
+            self.emit(ResponseStarted(began))
+        if cancelled_id is not None:
+            self.executor.put(partial(self.commands.send_now, CancelResponse(cancelled_id)))
+
+    def _interrupt(self, _: InputSpeechStarted) -> None:
+        if self.settings.is_interruptible:
+            self.output.interrupt_later()
+
+    def _handle_invalid(self, event: InvalidMessage) -> InvalidMessage:
+        self.logger.warning("%s: %s", self.name, event.error)
+        self.responses.damage(event.response_id, event.error)
+        return event
+
+    def _end_invalid(self, event: InvalidMessage) -> None:
+        if event.type != ResponseDone.type:
+            return
+        # The response is over all the same, and a thread may wait for that.
+        active = [state.id for state in self.responses.queue.responses.active]
+        for response_id in active:
+            if response_id is not None and event.response_id in (None, response_id):
+                self._handle(ResponseDone(ResponseInfo(id=response_id, status="failed")))
+
+    def _pump(self) -> None:
+        if self.commands.phase is Phase.OPEN and self.responses.queue.has_waiting:
+            self.executor.put(self._send_requests)
+
+    def _send_requests(self) -> None:
+        while True:
+            with self.monitor:
+                connection = self.commands.open_connection
+                command = None if connection is None else self.responses.queue.pop()
+            if connection is None or command is None:
+                return
+            try:
+                connection.send(self.endpoint.write(command), needs_room=False)
+            except (ClosedError, ConnectionLost):
+                # A request that is lost with its connection is sent again with the next.
+                return
+
+    # ---- the life of connections; the monitor is held
+
+    def begin(self, connection: RealtimeConnection) -> tuple[list[str], PendingReply]:
+        """
+        Use a connection that has just been opened.
+
+        Returns:
+            The messages to send on it, and the reply that says whether the service accepts it.
+        """
+        reply = PendingReply.to_update(Request.OPEN, self.settings.opening, is_watched=True)
+        messages = [reply.text]
+        if self.commands.phase is Phase.LOST:
+            self.commands.phase = Phase.REOPENING
+            messages += map(self.endpoint.write, self.items.replay())
+        self.commands.connection = connection
+        self.commands.register(reply)
+        return messages, reply
+
+    def opened(self, connection: RealtimeConnection, reply: PendingReply, attempts: int) -> None:
+        """
+        Continue with a connection that has got all messages, if it has accepted the session.
+
+        Args:
+            connection: The present one, or lost again.
+            reply: From :meth:`begin`.
+            attempts: How often the session was reconnected; 0 for its first connection.
+
+        Raises:
+            InworldError: It is not open, for this reason.
+        """
+        if reply.error is not None:
+            raise fresh(reply.error)
+        if reply.event is not None and not attempts:
+            # Open since it was accepted; its events say what has happened since.
+            return
+        self.commands.require_open()
+        if reply.event is None or self.commands.connection is not connection:
+            raise fresh(self.opening_error or ConnectionLost("the connection was lost at once"))
+        self._emit_reconnected(attempts)
+        self._open()
+
+    def _open(self) -> None:
+        self.commands.phase = Phase.OPEN
+        self.opened_at = time.monotonic()
+        self.had_response = False
+        self._pump()
+        self.monitor.notify_all()
+
+    def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
+        """Handle the end of a connection; return how the session describes it."""
+        ended = session_end(ended)
+        commands = self.commands
+        if connection is not commands.connection:
+            return ended
+        commands.connection = None
+        if commands.phase is Phase.OPEN and not (
+            self._reconnects and not commands.is_closing and is_passing(ended)
+        ):
+            self.end(ended)
+        elif commands.phase is Phase.OPEN:
+            self._lose(ended)
+            commands.phase = Phase.LOST
+        else:
+            self.opening_error = error_of(ended)
+            if commands.phase is Phase.REOPENING:
+                commands.phase = Phase.LOST
+        self.monitor.notify_all()
+        return ended
+
+    def end(self, ended: StreamEnded) -> None:
+        """Set the one terminal state; later calls change nothing."""
+        commands = self.commands
+        if commands.ended is not None:
+            return
+        commands.phase, commands.ended, commands.connection = Phase.ENDED, ended, None
+        self.responses.end_all(error_of(ended))
+        self.output.end_all()
+        self._emit_early()
+        self.events.end(ended)
+        self.tools.stop()
+        self.executor.stop()
+        self.monitor.notify_all()
+
+    def _lose(self, ended: StreamEnded) -> None:
+        self.lost_at = time.monotonic()
+        self.cause = ended.error
+        self.responses.lose_connection(error_of(ended))
+        self.tools.lose_connection()
+        self.output.end_all()
+
+    def _emit_early(self) -> None:
+        for event in self._early:
+            self.events.emit(event)
+        self._early.clear()
+
+    def _emit_reconnected(self, attempts: int) -> None:
+        replay = self.items.replayed
+        is_open_turn = self.turn.is_open or self.settings.has_manual_turns
+        self.events.emit(
+            SessionReconnected(
+                self.cause,
+                attempts,
+                (time.monotonic() - self.lost_at) * 1000.0,
+                len(replay.commands),
+                replay.lost,
+                self.turn.sent_ms if is_open_turn else 0.0,
+            )
+        )
+        self._emit_early()
+        self.turn.end()
+        for command in self.items.not_replayed():
+            self.executor.put(partial(self.commands.send_now, command))
+        for text in self.commands.not_acknowledged():
+            self.executor.put(partial(self.commands.send, text))

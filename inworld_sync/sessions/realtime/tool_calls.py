@@ -1,0 +1,260 @@
+"""
+The model's tool calls: functions that this side runs, and calls of MCP servers to be approved.
+
+Lock rule: the session's monitor guards the fields; ``submit_output`` and ``approve`` run without
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from inworld_sync.errors import ConfigError, LocalProtocolError
+from inworld_sync.models.realtime import (
+    FunctionArgumentsDelta,
+    FunctionArgumentsDone,
+    FunctionCallOutput,
+    ItemAdded,
+    ItemDone,
+    ItemRetrieved,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    OutputItemAdded,
+    OutputItemDone,
+    RealtimeEvent,
+    ResponseDone,
+    ResponseInfo,
+    Tool,
+)
+from inworld_sync.sessions.realtime.commands import Commands, new_id
+from inworld_sync.sessions.realtime.events import (
+    ApprovalRequested,
+    SessionEvent,
+    ToolCalled,
+    ToolOutputSent,
+)
+from inworld_sync.sessions.realtime.executor import Executor
+from inworld_sync.sessions.realtime.response import Response
+from inworld_sync.sessions.realtime.responses import SessionResponses
+from inworld_sync.sessions.realtime.tool_runner import ToolResult, ToolRunner, error_text
+from inworld_sync.wire.realtime.settings import Settings
+from inworld_sync.wire.realtime.tool_calls import CallBatch, FunctionCalls, PendingCalls
+
+__all__ = ["TOOL_EVENTS", "Approver", "ToolCalls"]
+
+Approver = Callable[[McpApprovalRequest], bool]
+
+# The events that :meth:`ToolCalls.handle` handles.
+TOOL_EVENTS = (
+    FunctionArgumentsDelta,
+    FunctionArgumentsDone,
+    ItemAdded,
+    ItemDone,
+    ItemRetrieved,
+    OutputItemAdded,
+    OutputItemDone,
+    ResponseDone,
+)
+
+
+class Owner(Protocol):
+    """The session, as its tool calls need it; the monitor is held in every method."""
+
+    def emit(self, event: SessionEvent) -> None:
+        """Emit an event to users."""
+        ...
+
+    def request_continuation(self, batch: CallBatch, reply: Response | None) -> Response | None:
+        """Request a response to the outputs of a batch."""
+        ...
+
+
+class ToolCalls:
+    """
+    The tool calls of one session, over all its connections.
+
+    Args:
+        owner: The session.
+        commands: Sends outputs.
+        executor: Sends the outputs of functions, and watches timeouts.
+        settings: Say whether the service continues by itself after tool outputs.
+        responses: The responses that call.
+        tool_timeout: Seconds for a function that has no timeout of its own; None for no timeout.
+        max_tools_at_once: How many functions run at the same time.
+        on_approval: Decides about calls of MCP servers; None leaves that to the application.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        commands: Commands,
+        executor: Executor,
+        settings: Settings,
+        responses: SessionResponses,
+        *,
+        tool_timeout: float | None,
+        max_tools_at_once: int,
+        on_approval: Approver | None,
+    ) -> None:
+        self._owner = owner
+        self._commands = commands
+        self._monitor = commands.monitor
+        self._settings = settings
+        self._responses = responses
+        self._on_approval = on_approval
+        self._calls = FunctionCalls()
+        self._pending = PendingCalls()
+        # The replies that go on once their calls are answered, if users hold them.
+        self._replies: WeakKeyDictionary[CallBatch, Response] = WeakKeyDictionary()
+        self._approvals: set[str] = set()
+        self._tool_timeout = tool_timeout
+        self._runner = ToolRunner(
+            commands.monitor,
+            executor,
+            commands.name,
+            timeout=tool_timeout,
+            max_at_once=max_tools_at_once,
+            answer=self._submit_result,
+        )
+
+    # The monitor is held.
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the output of a call is not sent yet."""
+        return bool(self._pending)
+
+    def declare(self, tools: tuple[Tool, ...] | None) -> None:
+        """Add tools."""
+        self._runner.declare(tools or ())
+
+    def handle(self, event: RealtimeEvent) -> None:
+        """
+        Handle an event of :data:`TOOL_EVENTS`.
+
+        Calls of an out-of-band response are emitted and not run, because the conversation has no
+        place for their outputs.
+        """
+        is_out_of_band = self._responses.is_out_of_band(event)
+        for call in self._calls.handle(event):
+            assert isinstance(event, (OutputItemDone, ResponseDone))
+            response_id = (
+                event.response.id if isinstance(event, ResponseDone) else event.response_id
+            )
+            if is_out_of_band:
+                self._owner.emit(ToolCalled(call, response_id, is_ours=False))
+                continue
+            is_ours = self._runner.is_ours(call.name)
+            if self._pending.add(call, response_id, is_ours=is_ours):
+                self._owner.emit(ToolCalled(call, response_id, is_ours))
+                if is_ours:
+                    self._runner.start(call)
+        if isinstance(event, ResponseDone):
+            self._end_response(event.response)
+        item = getattr(event, "item", None)
+        if isinstance(item, McpApprovalRequest):
+            self._handle_approval(item)
+
+    def lose_connection(self) -> None:
+        """Handle the loss of a connection: pending calls are still answered, once."""
+        self._calls = FunctionCalls()
+        for batch in self._pending.lose_connection():
+            self._continue(batch)
+
+    def stop(self) -> None:
+        """Run no further function and send no further output."""
+        self._runner.stop()
+
+    # The monitor is not held.
+
+    def join(self, timeout: float) -> None:
+        """Wait for functions that run."""
+        self._runner.join(timeout)
+
+    def submit_output(self, call_id: str, output: str) -> Response | None:
+        """
+        Send the output of a function; return the response that is requested with it.
+
+        Raises:
+            LocalProtocolError: No call of this id is pending.
+        """
+        with self._monitor:
+            if call_id not in self._pending:
+                raise LocalProtocolError(f"no call {call_id!r} waits for an answer")
+        item = FunctionCallOutput(call_id=call_id, output=output, id=new_id("item"))
+        self._commands.create_item(item)
+        with self._monitor:
+            batch = self._pending.resolve(call_id, item.id or "")
+            return None if batch is None else self._continue(batch)
+
+    def approve(self, request_id: str, *, approve: bool, reason: str | None = None) -> None:
+        """Send whether an MCP server may be called."""
+        self._commands.create_item(
+            McpApprovalResponse(
+                approval_request_id=request_id, approve=approve, reason=reason, id=new_id("item")
+            )
+        )
+
+    def _end_response(self, info: ResponseInfo) -> None:
+        is_completed = info.status == "completed"
+        batch = self._pending.batch_of(info.id)
+        if batch is None:
+            return
+        if is_completed and batch.is_ours and not self._settings.continues_by_itself:
+            batch.is_continued = True
+            reply = self._responses.await_tools(info.id)
+            if reply is not None:
+                self._replies[batch] = reply
+        if self._pending.end_response(info.id, completed=is_completed) is batch:
+            self._continue(batch)
+
+    def _continue(self, batch: CallBatch) -> Response | None:
+        """Request the response to the outputs of a batch, unless the service does it by itself."""
+        reply = self._replies.pop(batch, None)
+        if not self._settings.continues_by_itself:
+            return self._owner.request_continuation(batch, reply)
+        if reply is not None:
+            # The setting has changed since the calls began.
+            self._responses.end_reply(reply)
+        return None
+
+    def _submit_result(self, result: ToolResult) -> None:
+        if result.error is not None:
+            self._commands.options.logger.warning(
+                "%s: tool %s failed: %s", self._commands.name, result.call.name, result.error
+            )
+        try:
+            self.submit_output(result.call.call_id, result.output)
+        except ConfigError as error:
+            # UTF-8 cannot carry the text, but the model must have an output all the same.
+            result = attrs.evolve(result, output=error_text(error), error=error)
+            self.submit_output(result.call.call_id, result.output)
+        with self._monitor:
+            self._owner.emit(
+                ToolOutputSent(result.call, result.output, result.error, result.duration_ms)
+            )
+
+    def _handle_approval(self, request: McpApprovalRequest) -> None:
+        if request.id is None or request.id in self._approvals:
+            return
+        self._approvals.add(request.id)
+        if self._on_approval is not None:
+            decide = partial(self._on_approval, request)
+            done = partial(self._submit_decision, request.id)
+            self._runner.begin(request.name, decide, done, self._tool_timeout)
+        self._owner.emit(ApprovalRequested(request, self._on_approval is not None))
+
+    def _submit_decision(
+        self, request_id: str, output: object, error: Exception | None, _: float
+    ) -> None:
+        if error is not None:
+            self._commands.options.logger.error(
+                "%s: on_approval failed, so the call is refused: %r", self._commands.name, error
+            )
+        reason = None if error is None else "it could not be decided"
+        self.approve(request_id, approve=output is True, reason=reason)

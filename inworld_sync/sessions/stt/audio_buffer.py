@@ -1,0 +1,346 @@
+"""
+The audio of one STT stream from the caller to the connection: buffered, bounded and paced.
+
+| class | does |
+|---|---|
+| AudioBuffer | keeps what was sent and may be sent again, and what waits to be sent |
+| OverflowPolicy | bounds the audio that waits to be sent |
+| MaxLead | bounds how far sent audio may run ahead of the transcript |
+| ChunkRateLimiter | bounds the messages per second, of one stream or of several |
+
+Positions are samples from the start of the stream, at the sample rate of the wire.
+
+Threads and locks: the first three belong to one stream; the stream's monitor guards them and is
+held by their callers. Waiting for room releases it. A ChunkRateLimiter has a lock of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias, get_args
+
+import attrs
+
+from inworld_sync.audio.quiet import quietest_sample
+from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.models import checks
+from inworld_sync.transport.deadline import Deadline
+
+__all__ = [
+    "DEFAULT_CHUNKS_PER_SECOND",
+    "LONGEST_WAIT_SECONDS",
+    "SAMPLE_BYTES",
+    "AudioBuffer",
+    "ChunkRateLimiter",
+    "MaxLead",
+    "Overflow",
+    "OverflowPolicy",
+    "SendSettings",
+    "TurnEnd",
+]
+
+Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
+
+SAMPLE_BYTES: Final = 2
+
+# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
+LONGEST_WAIT_SECONDS: Final = 1.0
+
+# Source: the service's documentation, "rate limits", audio chunks of STT.
+DEFAULT_CHUNKS_PER_SECOND: Final = 50.0
+
+# After a pause, messages of this much time may be sent at once: a tenth of the limit per second.
+_BURST_SECONDS: Final = 0.1
+
+# Audio that no final transcript covers is discarded only this long after it was sent and, while a
+# turn is open, only this long after the service's latest message.
+_TRANSCRIPT_SECONDS: Final = 10.0
+# Live audio never waits for that: it runs ahead of the clock by less than this.
+_LIVE_LEAD_SECONDS: Final = 5.0
+
+
+class TurnEnd(enum.Enum):
+    """Marks the position in the audio at which the caller ended a turn."""
+
+    MARK = "endTurn"
+
+
+class AudioBuffer:
+    """
+    16-bit mono PCM from ``start`` to ``end``, sent up to ``sent``.
+
+    Args:
+        keep_samples: Sent audio is kept up to this length, until a final transcript covers it.
+
+    Attributes:
+        start: Position of the oldest sample that is kept.
+        sent: Position up to which samples were popped.
+        end: Position after the newest sample.
+    """
+
+    def __init__(self, keep_samples: int) -> None:
+        self._keep_samples = keep_samples
+        # Deleting at the front of a bytearray moves no bytes: it remembers where it begins.
+        self._pcm = bytearray()
+        # Whether speech before the oldest sample had to be discarded before it was covered.
+        self._is_truncated = False
+        self._sent_turn_ends: deque[int] = deque()
+        self._turn_ends: deque[int] = deque()
+        self.start = 0
+        self.sent = 0
+        self.end = 0
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Size of the audio that waits to be sent."""
+        return (self.end - self.sent) * SAMPLE_BYTES
+
+    @property
+    def has_unsent_turn_end(self) -> bool:
+        """Whether the end of a turn waits to be sent."""
+        return bool(self._turn_ends)
+
+    @property
+    def sent_turn_end(self) -> int | None:
+        """Position of the oldest end of a turn that was sent and is not covered."""
+        return self._sent_turn_ends[0] if self._sent_turn_ends else None
+
+    def append(self, pcm: bytes | bytearray | memoryview) -> None:
+        """Add whole samples."""
+        self._pcm += pcm
+        self.end += len(pcm) // SAMPLE_BYTES
+
+    def end_turn(self) -> None:
+        """Mark the end of a turn after the newest sample."""
+        if not self._turn_ends or self._turn_ends[-1] != self.end:
+            self._turn_ends.append(self.end)
+
+    def pop(self, chunk_samples: int, *, flush: bool) -> bytes | TurnEnd | None:
+        """
+        Return the next samples or end of a turn to send, and count it as sent.
+
+        Args:
+            chunk_samples: The most samples to return.
+            flush: Whether the last samples are returned although they are fewer; before the end
+                of a turn they always are.
+        """
+        limit = self.end
+        if self._turn_ends:
+            limit = self._turn_ends[0]
+            if limit == self.sent:
+                self._sent_turn_ends.append(self._turn_ends.popleft())
+                return TurnEnd.MARK
+        samples = min(chunk_samples, limit - self.sent)
+        if not samples or (samples < chunk_samples and not flush and not self._turn_ends):
+            return None
+        at = (self.sent - self.start) * SAMPLE_BYTES
+        pcm = bytes(self._pcm[at : at + samples * SAMPLE_BYTES])
+        self.sent += samples
+        if self.sent - self._keep_samples > self.start:
+            self._discard(self.sent - self._keep_samples)
+            self._is_truncated = True
+        return pcm
+
+    def cover(self, position: int) -> None:
+        """Discard the sent samples before *position*: their final transcript has arrived."""
+        if min(position, self.sent) > self.start:
+            self._discard(min(position, self.sent))
+            self._is_truncated = False
+
+    def rewind(self, search_until: int, truncated_samples: int) -> None:
+        """
+        Send everything that is kept again, from the quietest sample of a range on.
+
+        A new connection that began in the middle of a word would transcribe the rest of it as a
+        word of its own.
+
+        Args:
+            search_until: The range ends at this position.
+            truncated_samples: Length of the range where speech was discarded uncovered.
+        """
+        until = self.start + truncated_samples if self._is_truncated else search_until
+        until = min(self.sent, until)
+        if until > self.start:
+            searched = self._pcm[: (until - self.start) * SAMPLE_BYTES]
+            self._discard(self.start + quietest_sample(searched))
+        self._is_truncated = False
+        self._turn_ends.extendleft(reversed(self._sent_turn_ends))
+        self._sent_turn_ends.clear()
+        self.sent = self.start
+
+    def drop_oldest(self, size_bytes: int) -> int:
+        """Drop the oldest *size_bytes* of the unsent audio; return the number of samples."""
+        samples = min(-(-size_bytes // SAMPLE_BYTES), self.end - self.sent)
+        at = (self.sent - self.start) * SAMPLE_BYTES
+        del self._pcm[at : at + samples * SAMPLE_BYTES]
+        self.end -= samples
+        self._turn_ends = deque(max(self.sent, end - samples) for end in self._turn_ends)
+        return samples
+
+    def pcm(self) -> bytes:
+        """Copy everything that is kept or waits to be sent."""
+        return bytes(self._pcm)
+
+    def _discard(self, position: int) -> None:
+        del self._pcm[: (position - self.start) * SAMPLE_BYTES]
+        self.start = position
+        while self._sent_turn_ends and self._sent_turn_ends[0] <= position:
+            self._sent_turn_ends.popleft()
+
+
+class OverflowPolicy:
+    """
+    Appends audio to a buffer of which only so much may wait to be sent.
+
+    Args:
+        buffer: The audio is appended to it.
+        room: Notified when audio was sent, and when the stream ends.
+        settings: Its ``overflow`` and ``max_waiting_bytes``.
+        require_open: Raises when the stream accepts no more audio.
+
+    Attributes:
+        dropped_samples: Samples that ``drop_oldest`` has dropped.
+    """
+
+    def __init__(
+        self,
+        buffer: AudioBuffer,
+        room: threading.Condition,
+        settings: SendSettings,
+        require_open: Callable[[], None],
+    ) -> None:
+        self.dropped_samples = 0
+        self._buffer = buffer
+        self._room = room
+        self._overflow = settings.overflow
+        self._limit = settings.max_waiting_bytes
+        self._require_open = require_open
+
+    def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
+        """
+        Append whole samples, and wait, raise or drop if there is no room for them.
+
+        A piece that is larger than the limit is accepted when nothing waits.
+
+        Args:
+            pcm: The samples.
+            timeout: The most seconds to wait for room; None waits without limit.
+
+        Raises:
+            DeadlineExceeded: There was no room; nothing was appended.
+        """
+        self._require_open()
+        buffer = self._buffer
+        if self._overflow != "drop_oldest":
+            self._await_room(len(pcm), 0.0 if self._overflow == "raise" else timeout)
+        buffer.append(pcm)
+        if self._overflow == "drop_oldest" and buffer.unsent_bytes > self._limit:
+            self.dropped_samples += buffer.drop_oldest(buffer.unsent_bytes - self._limit)
+
+    def _await_room(self, size_bytes: int, timeout: float | None) -> None:
+        buffer = self._buffer
+        deadline = Deadline(timeout, "waiting for room for audio")
+        while buffer.unsent_bytes and buffer.unsent_bytes + size_bytes > self._limit:
+            if deadline.expired:
+                raise DeadlineExceeded(
+                    f"no room for {size_bytes} bytes of audio: {buffer.unsent_bytes} wait to be "
+                    f"sent, and max_waiting_bytes is {self._limit}"
+                )
+            self._room.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
+            self._require_open()
+
+
+class MaxLead:
+    """
+    Bounds how far audio that is sent faster than real time runs ahead of the transcript.
+
+    Without it a long recording could be sent, and discarded from the buffer, before the service
+    has transcribed it; a lost connection would then lose words.
+
+    Args:
+        buffer: The audio.
+        sample_rate_hz: Its sample rate.
+        keep_samples: The most sent samples that the buffer keeps.
+    """
+
+    def __init__(self, buffer: AudioBuffer, sample_rate_hz: int, keep_samples: int) -> None:
+        self._buffer = buffer
+        self._sample_rate_hz = sample_rate_hz
+        self._keep_samples = keep_samples
+        self._began_at = time.monotonic()
+        # (position up to which samples were sent, when)
+        self._sent: deque[tuple[int, float]] = deque()
+
+    def record_sent(self) -> None:
+        """Record that samples were sent now, up to the ``sent`` of the buffer."""
+        self._sent.append((self._buffer.sent, time.monotonic()))
+        while self._sent and self._sent[0][0] <= self._buffer.start:
+            self._sent.popleft()
+
+    def reset(self) -> None:
+        """Forget the records, because everything is sent again."""
+        self._sent.clear()
+
+    def is_reached(self, heard_at: float | None) -> bool:
+        """
+        Whether sending more would discard audio that the service may not have transcribed yet.
+
+        Args:
+            heard_at: While a turn is open, the time of the service's latest message; else None.
+        """
+        kept = self._buffer.sent - self._buffer.start
+        if kept + self._sample_rate_hz <= self._keep_samples or not self._sent:
+            return False
+        now = time.monotonic()
+        if self._buffer.end / self._sample_rate_hz - (now - self._began_at) < _LIVE_LEAD_SECONDS:
+            return False
+        return now - max(self._sent[0][1], heard_at or 0.0) < _TRANSCRIPT_SECONDS
+
+
+class ChunkRateLimiter:
+    """
+    Spaces audio messages evenly, for one stream or for several that share a limit.
+
+    Args:
+        max_chunks_per_second: Above 0.
+
+    Thread safety: any thread. ``_lock`` guards the time of the next message and is never held
+    while waiting.
+    """
+
+    def __init__(self, max_chunks_per_second: float = DEFAULT_CHUNKS_PER_SECOND) -> None:
+        if not max_chunks_per_second > 0:
+            raise ConfigError(
+                f"max_chunks_per_second must be above 0, got {max_chunks_per_second!r}"
+            )
+        self._spacing_seconds = 1.0 / max_chunks_per_second
+        self._lock = threading.Lock()
+        self._next_at = time.monotonic()
+
+    def reserve(self) -> float:
+        """Reserve the next message; return the seconds to wait before it is sent."""
+        with self._lock:
+            now = time.monotonic()
+            at = max(self._next_at, now - _BURST_SECONDS)
+            self._next_at = at + self._spacing_seconds
+            return max(0.0, at - now)
+
+
+@attrs.frozen(kw_only=True)
+class SendSettings:
+    """
+    How the audio of one stream is queued and sent.
+
+    Attributes:
+        rate: Limits the audio messages per second.
+        overflow: Action when *max_waiting_bytes* wait to be sent.
+        max_waiting_bytes: The most audio that waits to be sent.
+    """
+
+    rate: ChunkRateLimiter
+    overflow: Overflow = attrs.field(validator=checks.one_of(get_args(Overflow)))
+    max_waiting_bytes: int = attrs.field(validator=checks.whole(1, 1 << 40, " bytes"))

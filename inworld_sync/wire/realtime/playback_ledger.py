@@ -1,0 +1,131 @@
+"""
+How much audio of each item was received and heard, and what to send when speech is interrupted.
+
+The heard samples come from the audio device's own counter; no clock is asked. An item is cut at
+what was heard of it, rounded down to a millisecond, and never beyond what was received. An item
+that was heard to its end is not cut.
+
+Pure: no clock, no lock; the owner serializes calls.
+Source: Inworld Realtime reference, ``conversation.item.truncate``; the G.711 timebase from a
+client that measured it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from inworld_sync.models.realtime import AlawFormat, AudioFormat, MulawFormat, TruncateItem
+
+__all__ = ["Cut", "PlaybackLedger"]
+
+# In a G.711 session the service reads milliseconds as if the audio had 24000 samples a second.
+_G711_TIMEBASE_HZ = 24000
+
+
+@attrs.define
+class _Item:
+    """An item; *is_played* says whether a player of the session has it."""
+
+    response_id: str
+    content_index: int
+    is_played: bool
+    received_samples: int = 0
+    is_complete: bool = False
+
+
+@attrs.frozen
+class Cut:
+    """
+    What was heard when speech was interrupted.
+
+    Attributes:
+        heard_ms: How much was heard of each item that was not heard to its end.
+        commands: The cuts to send, in the order in which the items began.
+        heard_share: As ``heard_ms``, as a share of what was received, 0 to 1.
+    """
+
+    heard_ms: Mapping[str, float]
+    commands: tuple[TruncateItem, ...]
+    heard_share: Mapping[str, float]
+
+
+class PlaybackLedger:
+    """
+    The assistant's items whose audio was received and not yet heard to its end.
+
+    Args:
+        output_format: The session's output format; samples are counted at its rate.
+    """
+
+    def __init__(self, output_format: AudioFormat) -> None:
+        is_g711 = isinstance(output_format, (MulawFormat, AlawFormat))
+        self._rate_hz = output_format.sample_rate_hz
+        self._timebase_hz = _G711_TIMEBASE_HZ if is_g711 else self._rate_hz
+        self._items: dict[str, _Item] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def receive(
+        self, item_id: str, response_id: str, content_index: int, samples: int, *, is_played: bool
+    ) -> None:
+        """
+        Count received audio of an item.
+
+        Args:
+            item_id: The item.
+            response_id: Its response.
+            content_index: Which part of the item the audio is.
+            samples: How many were received.
+            is_played: Whether a player of the session plays it; counts for the first audio.
+        """
+        item = self._items.get(item_id)
+        if item is None:
+            item = self._items[item_id] = _Item(response_id, content_index, is_played)
+        item.received_samples += samples
+
+    def complete(self, item_id: str) -> bool:
+        """Record that all audio of an item was received; return whether that is new."""
+        item = self._items.get(item_id)
+        if item is None or item.is_complete:
+            return False
+        item.is_complete = True
+        return True
+
+    def items_of(self, response_id: str | None = None) -> list[str]:
+        """Return the items of a response, or all."""
+        return [
+            item_id
+            for item_id, item in self._items.items()
+            if response_id is None or item.response_id == response_id
+        ]
+
+    def forget(self, item_id: str) -> None:
+        """Forget an item, because it was heard to its end or no longer exists."""
+        self._items.pop(item_id, None)
+
+    def interrupt(self, heard_samples: Mapping[str, int]) -> Cut:
+        """
+        Forget all items, because no more of them will be heard.
+
+        Args:
+            heard_samples: How much of each item was heard, at the output format's rate. An item
+                that is missing was not heard if a player of the session has it; else it is
+                unknown who plays it, and it is not cut.
+        """
+        items, self._items = self._items, {}
+        commands, heard_ms, heard_share = [], {}, {}
+        for item_id, item in items.items():
+            if item_id not in heard_samples and not item.is_played:
+                continue
+            received = item.received_samples
+            heard = min(max(heard_samples.get(item_id, 0), 0), received)
+            if item.is_complete and heard == received:
+                continue
+            end_ms = heard * 1000 // self._timebase_hz
+            commands.append(TruncateItem(item_id, item.content_index, end_ms))
+            heard_ms[item_id] = heard * 1000.0 / self._rate_hz
+            heard_share[item_id] = heard / received if received else 0.0
+        return Cut(heard_ms, tuple(commands), heard_share)

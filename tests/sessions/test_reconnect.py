@@ -1,0 +1,193 @@
+"""When a lost connection is replaced, after how long, and when it is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from inworld_sync import (
+    AuthError,
+    ClosedError,
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InworldError,
+    QuotaError,
+    RemoteProtocolError,
+    ServiceError,
+)
+from inworld_sync.sessions import reconnect
+from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy, is_transient
+
+from support.clock import Clock
+
+
+class WaitingClock(Clock):
+    """A clock that moves while the policy waits, and only then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.now += seconds
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WaitingClock:
+    clock = WaitingClock()
+    monkeypatch.setattr(reconnect, "time", clock)
+    return clock
+
+
+def failing(times: int) -> Callable[[float | None], str]:
+    """Opens a connection after so many failures."""
+    errors = [ConnectError(f"failure {number}") for number in range(1, times + 1)]
+
+    def open_connection(timeout: float | None) -> str:
+        if errors:
+            raise errors.pop(0)
+        return f"a connection within {timeout}"
+
+    return open_connection
+
+
+def test_delays() -> None:
+    """Delays double up to the longest one, and are never the same."""
+    backoff = Backoff(0.2, 5.0)
+    delays = [backoff.next_delay() for _ in range(8)]
+
+    for delay, longest in zip(delays, [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5], strict=True):
+        assert longest / 2 <= delay <= longest
+    assert len(set(delays)) == len(delays)
+    assert 8 == backoff.attempts
+
+
+def test_first_attempt_at_once() -> None:
+    """The first attempt of a series may have no delay."""
+    backoff = Backoff(0.2, is_first_immediate=True)
+    for _ in range(2):
+        assert 0.0 == backoff.next_delay()
+        assert 0.1 <= backoff.next_delay() <= 0.2
+        assert 0.2 <= backoff.next_delay() <= 0.4
+        backoff.reset()
+
+
+def test_many_attempts() -> None:
+    """A delay stays the longest one after any number of attempts; it overflowed after 1024."""
+    backoff = Backoff(0.2, 5.0)
+    for _ in range(2000):
+        delay = backoff.next_delay()
+
+    assert 2.5 <= delay <= 5.0
+
+
+# (the error, whether another attempt may succeed)
+ERRORS: list[tuple[InworldError, bool]] = [
+    (ConnectionLost("x"), True),
+    (ConnectError("x"), True),
+    (DeadlineExceeded("x"), True),
+    (QuotaError("x", retryable=True), True),
+    (ServiceError("x", code=13, retryable=True), True),
+    (ServiceError("x", code=3), False),
+    (AuthError("x"), False),
+    (RemoteProtocolError("x"), False),
+    (ConfigError("x"), False),
+    (ClosedError("x"), False),
+]
+
+
+@pytest.mark.parametrize(("error", "expected"), ERRORS)
+def test_transient(error: InworldError, expected: bool) -> None:
+    """Faults of the network and of a busy service are transient."""
+    assert expected is is_transient(error)
+
+
+@pytest.mark.parametrize(("error", "is_transient"), ERRORS)
+def test_check(error: InworldError, is_transient: bool) -> None:
+    """An error that is not transient is raised at once, another one at the limit."""
+    policy = ReconnectPolicy(Backoff(0.2), max_attempts=0)
+    with pytest.raises(type(error) if not is_transient else InworldError) as caught:
+        policy.check(error)
+    if not is_transient or isinstance(error, ServiceError):
+        assert error is caught.value
+    else:
+        assert isinstance(caught.value, ConnectionLost)
+        assert error is caught.value.__cause__
+        assert "in 0 attempts (max_reconnects=0): x" in str(caught.value)
+
+
+def test_reconnect(clock: WaitingClock) -> None:
+    """Attempts are made until one succeeds; the delays grow."""
+    policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
+    opened = policy.reconnect(ConnectionLost("lost"), clock.wait, failing(2))
+
+    assert ("a connection within None", 3) == opened
+    assert 3 == policy.attempts == len(clock.waits)
+    assert sorted(clock.waits) == clock.waits
+
+
+def test_attempts_add_up(clock: WaitingClock) -> None:
+    """Attempts in a row are counted over several losses until a reset."""
+    policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
+    policy.reconnect(ConnectionLost("lost"), clock.wait, failing(1))
+    policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
+    with pytest.raises(ConnectionLost, match=r"in 3 attempts \(max_reconnects=3\): lost again$"):
+        policy.reconnect(ConnectionLost("lost again"), clock.wait, failing(0))
+    policy.reset()
+
+    assert policy.reconnect(ConnectionLost("lost"), clock.wait, failing(2)) is not None
+    policy.reset()
+    with pytest.raises(ConnectionLost, match="failure 3"):
+        policy.reconnect(ConnectionLost("lost"), clock.wait, failing(4))
+
+
+def test_timeout(clock: WaitingClock) -> None:
+    """Attempts end when the timeout has passed since the loss; each gets the time that is left."""
+    policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
+    lefts: list[float | None] = []
+
+    def open_connection(timeout: float | None) -> str:
+        lefts.append(timeout)
+        raise ConnectError("refused")
+
+    with pytest.raises(ConnectionLost, match=r"\(reconnect_timeout=10\): refused$"):
+        policy.reconnect(
+            ConnectionLost("lost"), clock.wait, open_connection, lost_at=clock.now - 2.0
+        )
+
+    assert 8.0 == lefts[0]
+    assert pytest.approx(8.0) == sum(clock.waits)
+
+
+def test_timeout_over_several_losses(clock: WaitingClock) -> None:
+    """The timeout runs on from the first loss until a reset."""
+    policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
+    policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
+    clock.now += 10.0
+    with pytest.raises(ConnectionLost, match="reconnect_timeout=10"):
+        policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
+    policy.reset()
+
+    assert policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0)) is not None
+
+
+def test_not_wanted() -> None:
+    """If no connection is wanted any more, none is opened."""
+    policy = ReconnectPolicy(Backoff(0.2))
+
+    assert policy.reconnect(ConnectionLost("lost"), lambda _: False, failing(0)) is None
+
+
+def test_error_of_an_attempt(clock: WaitingClock) -> None:
+    """An attempt that fails for good ends the series with its error."""
+
+    def refuse(timeout: float | None) -> str:
+        raise AuthError("refused")
+
+    with pytest.raises(AuthError, match="refused"):
+        ReconnectPolicy(Backoff(0.2)).reconnect(ConnectionLost("lost"), clock.wait, refuse)
