@@ -61,7 +61,7 @@ class TtsPool:
         self._opening = 0
         self._closed = False
         self._kept_idle = _KEPT_IDLE
-        connector.on_shortage(lambda: self._evict_idle(keep=0))
+        connector.add_evictor(lambda: self._evict_idle(keep=0))
         connector.adopt(self)
 
     def context(
@@ -116,16 +116,15 @@ class TtsPool:
             self._kept_idle = 0
             threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True).start()
 
-    def retire(self) -> None:
+    def close(self) -> None:
         """Create no more contexts; the connector closes the connections."""
         if not self._changed.in_child:
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """As :meth:`retire`."""
-        self.retire()
+    def _begin_close(self) -> None:
+        self.close()
 
     @contextmanager
     def _counted_caller(self) -> Iterator[None]:
@@ -217,7 +216,7 @@ class TtsPool:
                     (healthy if is_usable else unhealthy).append(connection)
             self._changed.notify_all()
         for connection in healthy:
-            connection.retire()
+            connection._begin_close()
         for connection in unhealthy:
             # It would not answer a CLOSE, and meanwhile counts against the limit of the account.
             connection.abort()
