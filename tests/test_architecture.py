@@ -60,7 +60,7 @@ ALONE = {
 }
 
 # Named in the signature of an option, and imported for type checkers only.
-FOR_TYPES = {("models", "ssl")}
+FOR_TYPES = {("client", "ssl"), ("models", "ssl")}
 
 # Bytes in, events out: no I/O, no clock, no thread, no chance.
 FORBIDDEN_MODULES = {

@@ -296,7 +296,7 @@ def test_names() -> None:
     assert all(name.startswith("tts-") for name in names)
 
 
-def test_clients_that_share_a_limiter_give_way() -> None:
+def test_clients_that_share_a_limiter_evict_idle_connections() -> None:
     """
     An idle connection of one client makes room for another client's.
 

@@ -222,7 +222,7 @@ class Delivery:
             self._work.notify_all()
             self._room.notify_all()
 
-    def retire(self) -> None:
+    def _begin_close(self) -> None:
         """End at once, without waiting; the client calls it when it is closed."""
         self.abort(
             ClosedError(
@@ -244,7 +244,7 @@ class Delivery:
 
     def close(self) -> None:
         """End at once, and wait until the threads and the connection are gone."""
-        self.retire()
+        self._begin_close()
         if not self.changed.in_child:
             self.join()
 
