@@ -130,7 +130,7 @@ class Subscription(Generic[E]):
             ClosedError: The stream has ended, or the subscription was closed; where the stream
                 ended with an error, that error instead.
         """
-        found, event = self._stream.take(self._mailbox, timeout)
+        found, event = self._stream.pop(self._mailbox, timeout)
         if not found:
             self._stream.raise_end()
             raise ClosedError("the stream has ended, there are no more events")
@@ -344,7 +344,7 @@ class EventStream(Generic[E]):
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
-    def take(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
+    def pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
         """Take one event of a mailbox; ``(False, None)`` once there will be none."""
         with self._changed:
             return self._pop(mailbox, timeout)
@@ -382,7 +382,7 @@ class EventStream(Generic[E]):
     def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
         """Yield a mailbox's events to the end of the stream, then raise what it ended with."""
         while True:
-            found, event = self.take(mailbox, timeout)
+            found, event = self.pop(mailbox, timeout)
             if not found:
                 break
             yield cast("E", event)
