@@ -6,7 +6,6 @@ Lock rule: none of its own; see ``event_stream.py`` for the lock of the stream.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, TypeVar, overload
 
@@ -146,6 +145,8 @@ class EventSource(Generic[E]):
                 return
         except TypeError as error:
             raise ConfigError(f"kind must be a class of events, got {kind!r}: {error}") from None
+        import difflib  # for errors only
+
         by_name = {event_class.__name__: event_class for event_class in emitted}
         near = difflib.get_close_matches(kind.__name__, by_name, n=1)
         advice = ""

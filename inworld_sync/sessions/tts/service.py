@@ -412,10 +412,10 @@ def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:
 
 class SpeechStream:
     """
-    The audio of one utterance as it comes; iterate once.
+    The audio of one utterance while it is received; iterate once.
 
-    The connection is taken with the first step. What is yielded until the end without an error
-    is the whole utterance. Leaving the loop early, or :meth:`close`, stops it at the service too.
+    The first step opens or reuses a connection. If the iteration ends without an error, it has
+    yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
 
     Thread safety: one thread iterates; any may call :meth:`close`.
     """
@@ -440,7 +440,7 @@ class SpeechStream:
 
     @property
     def config(self) -> ContextConfig:
-        """What was asked for."""
+        """The settings of the utterance."""
         return self._utterance.config
 
     @property
