@@ -7,7 +7,7 @@ import pytest
 from inworld_sync import Inworld, Session
 
 # (wrong keyword, right name): names of the service's JSON, and settings of the session.
-WRONG_KEYWORDS = [("sesion", "session"), ("model", "session"), ("apikey", None)]
+WRONG_KEYWORDS = [("sesion", "session"), ("model", "session"), ("color", None)]
 
 
 @pytest.mark.parametrize(("wrong", "right"), WRONG_KEYWORDS)
