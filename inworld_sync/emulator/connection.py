@@ -182,7 +182,7 @@ class Connection:
         if found is None:
             return _NOT_FOUND
         route, parts = found
-        if not route.is_open and (refusal := self._refusal(request)) is not None:
+        if (refusal := self._refusal(request)) is not None:
             return refusal
         try:
             return route.handler(request, parts)
@@ -255,7 +255,7 @@ class Connection:
         if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
             self._answer(refusal, started, keep_alive=False)
             return
-        with self._shared.connection_slot(route.path, limited=route.limited) as free:
+        with self._shared.connection_slot(route.path) as free:
             if not free:
                 response = Response.of_status(
                     RESOURCE_EXHAUSTED, "too many concurrent connections", http_status=429
