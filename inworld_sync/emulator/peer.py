@@ -101,7 +101,6 @@ class WebSocketPeer:
         self._closing = False
         self._sent_eof = False
         self._ended = threading.Event()
-        self._stopping = threading.Event()
         self._active_at = time.monotonic()
         self._inbox = Inbox(_MAX_WAITING_BYTES)
         self._parts: list[bytes] = []
@@ -177,13 +176,7 @@ class WebSocketPeer:
                 return
             self._closing = True
             self._enqueue(partial(self._frame_writer.close, code, reason))
-        self._stopping.set()
         self._inbox.end()
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but no longer than the connection lasts; raise PeerGone at its end."""
-        if self._stopping.wait(seconds):
-            raise PeerGone("the connection is over")
 
     def abort(self) -> None:
         """End the connection without a CLOSE; wakes every waiting thread."""
@@ -271,7 +264,6 @@ class WebSocketPeer:
 
     def _end(self) -> None:
         self._ended.set()
-        self._stopping.set()
         self._inbox.end()
         self._stream.abort()
         with self._lock:
