@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
-from websockets.datastructures import Headers
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
@@ -24,6 +23,7 @@ from inworld_sync.emulator.http import (
     RequestReader,
     Response,
     response_head,
+    service_headers,
 )
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.routes import Routes, WebSocketRoute
@@ -182,7 +182,7 @@ class Connection:
         if found is None:
             return _NOT_FOUND
         route, parts = found
-        if not route.is_open and (refusal := self._refusal(request)) is not None:
+        if (refusal := self._refusal(request)) is not None:
             return refusal
         try:
             return route.handler(request, parts)
@@ -255,7 +255,7 @@ class Connection:
         if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
             self._answer(refusal, started, keep_alive=False)
             return
-        with self._shared.connection_slot(route.path, limited=route.limited) as free:
+        with self._shared.connection_slot(route.path) as free:
             if not free:
                 response = Response.of_status(
                     RESOURCE_EXHAUSTED, "too many concurrent connections", http_status=429
@@ -276,7 +276,11 @@ class Connection:
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)
-        _add_headers(response.headers, request)
+        for name, value in service_headers(time.monotonic()).items():
+            response.headers[name] = value
+        if offered := request.headers.get("sec-websocket-protocol"):
+            # Some clients give up unless the one that they offered is echoed.
+            response.headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()
         protocol.send_response(response)
         self._stream.send(b"".join(protocol.data_to_send()))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -302,15 +306,3 @@ class Connection:
             peer.close(1011, "internal error of the emulator")
         finally:
             peer.finish()
-
-
-def _add_headers(headers: Headers, request: Request) -> None:
-    extra = response_head(Response(), started=time.monotonic(), keep_alive=True).decode("latin-1")
-    for line in extra.split("\r\n"):
-        name, _, value = line.partition(": ")
-        if name.startswith("x-"):
-            headers[name] = value
-    offered = request.headers.get("sec-websocket-protocol")
-    if offered:
-        # Some clients give up unless the one that they offered is echoed.
-        headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()

@@ -81,9 +81,9 @@ class FrameWriter:
 
     def close(self, code: int, reason: str) -> None:
         """Send a CLOSE; the client's answer ends the connection."""
-        self.is_closed = True
         with self._state:
             self._protocol.send_close(code, reason)
+            self.is_closed = True
             frames = b"".join(self._protocol.data_to_send())
         self._stream.send(frames)
 

@@ -18,7 +18,7 @@ import attrs
 from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
-__all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head"]
+__all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head", "service_headers"]
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_CHUNK_LINE_BYTES = 256
@@ -108,14 +108,18 @@ class Response:
         return cls.of_json(status(code, message), status=http_status)
 
 
-def response_head(response: Response, *, started: float, keep_alive: bool) -> bytes:
-    """Render status line and headers; *started* is the monotonic time of the request."""
-    line = HTTPStatus(response.status)
-    headers = {
-        **response.headers,
+def service_headers(started: float) -> dict[str, str]:
+    """Make the headers of every response; *started* is the monotonic time of the request."""
+    return {
         "x-inworld-request-id": uuid.uuid4().hex,
         "x-envoy-upstream-service-time": str(round((time.monotonic() - started) * 1000)),
     }
+
+
+def response_head(response: Response, *, started: float, keep_alive: bool) -> bytes:
+    """Render status line and headers; *started* is the monotonic time of the request."""
+    line = HTTPStatus(response.status)
+    headers = {**response.headers, **service_headers(started)}
     if isinstance(response.body, bytes):
         headers["Content-Length"] = str(len(response.body))
     else:

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText, new_item
 from inworld_sync.emulator.realtime.events import EventSender, new_id
-from inworld_sync.emulator.realtime.mcp_client import McpFailed
-from inworld_sync.emulator.realtime.mcp_tools import McpServer, McpTools
+from inworld_sync.emulator.realtime.mcp_client import McpFailed, McpServer
+from inworld_sync.emulator.realtime.mcp_tools import McpTools
 from inworld_sync.emulator.realtime.replies import ToolCall
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 from inworld_sync.emulator.realtime.settings import RealtimeSettings

@@ -44,6 +44,9 @@ class Context:
         shared: The state of the server.
         on_closed: Called on the context's thread once nothing more will come from it.
 
+    Attributes:
+        is_closing: Whether ``close`` or ``cancel`` was called.
+
     Thread safety: public methods may be called from any thread; they return at once, except
     ``join``.
     """
@@ -58,6 +61,7 @@ class Context:
     ) -> None:
         self.context_id = context_id
         self.config = config
+        self.is_closing = False
         self._peer = peer
         self._shared = shared
         self._on_closed = on_closed
@@ -86,10 +90,12 @@ class Context:
 
     def close(self) -> None:
         """Speak what is buffered, then end."""
+        self.is_closing = True
         self._commands.put(None)
 
     def cancel(self) -> None:
         """Stop speaking, forget what is buffered or queued, and end."""
+        self.is_closing = True
         self._halted.set()
         self._commands.put(None)
 

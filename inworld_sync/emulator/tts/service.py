@@ -52,15 +52,14 @@ class _Connection:
     """
     The contexts of one connection.
 
-    Locks: ``_lock`` guards the two tables, which contexts leave on their own threads.
+    Locks: ``_lock`` guards the table, which contexts leave on their own threads.
     """
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
         self._shared = shared
         self._lock = threading.Lock()
-        self._open: dict[str, Context] = {}
-        self._closing: dict[str, Context] = {}
+        self._contexts: dict[str, Context] = {}
 
     def handle(self, command: Command) -> None:
         """Work off one command."""
@@ -83,7 +82,7 @@ class _Connection:
         """End all contexts, because the connection is over."""
         self._peer.close()
         with self._lock:
-            contexts = [*self._open.values(), *self._closing.values()]
+            contexts = list(self._contexts.values())
         for context in contexts:
             context.cancel()
         for context in contexts:
@@ -93,8 +92,7 @@ class _Connection:
         config = read_config(fields, self._shared.settings)
         limit = self._shared.settings.max_contexts
         with self._lock:
-            count = len(self._open) + len(self._closing)
-            exists = context_id in self._open or context_id in self._closing
+            count, exists = len(self._contexts), context_id in self._contexts
         if exists:
             raise Refused(ALREADY_EXISTS, f"context {context_id} already exists")
         if count >= limit:
@@ -108,7 +106,7 @@ class _Connection:
         self._peer.send({"result": created}, wait=False)
         context = Context(context_id, config, self._peer, self._shared, self._forget)
         with self._lock:
-            self._open[context_id] = context
+            self._contexts[context_id] = context
 
     def _pass_on(self, verb: str, context_id: str, body: Mapping[str, object]) -> None:
         context = self._find(verb, context_id)
@@ -119,30 +117,25 @@ class _Connection:
         elif verb == "updateConfig":
             fields = {name: value for name, value in body.items() if name != "modelId"}
             context.update(read_config(fields, self._shared.settings, base=context.config))
+        elif verb == "cancelContext":
+            context.cancel()
         else:
-            with self._lock:
-                self._closing[context.context_id] = self._open.pop(context.context_id)
-            if verb == "cancelContext":
-                context.cancel()
-            else:
-                context.close()
+            context.close()
 
     def _find(self, verb: str, context_id: str) -> Context:
         payload = " (payload=SEND_TEXT)" if verb == "sendText" else ""
         with self._lock:
-            if not context_id and len(self._open) == 1:
-                return next(iter(self._open.values()))
-            count, context = len(self._open), self._open.get(context_id)
-        if not context_id:
+            found = {key: one for key, one in self._contexts.items() if not one.is_closing}
+        if not context_id and len(found) != 1:
             raise Refused(
                 INVALID_ARGUMENT,
-                f"context_id is required when {count} contexts are open{payload}",
+                f"context_id is required when {len(found)} contexts are open{payload}",
             )
-        if context is None:
+        context_id = context_id or next(iter(found))
+        if context_id not in found:
             raise Refused(NOT_FOUND, f"context {context_id} not found{payload}")
-        return context
+        return found[context_id]
 
     def _forget(self, context: Context) -> None:
         with self._lock:
-            self._closing.pop(context.context_id, None)
-            self._open.pop(context.context_id, None)
+            self._contexts.pop(context.context_id, None)
