@@ -101,7 +101,7 @@ class InputSpeechStopped(RealtimeEvent):
 
 @attrs.frozen
 class InputAudioCommitted(RealtimeEvent):
-    """The user's turn is over and becomes an item."""
+    """The user's turn is over and will be an item."""
 
     type: ClassVar[str] = "input_audio_buffer.committed"
 
@@ -130,7 +130,7 @@ class IdleTimeoutTriggered(RealtimeEvent):
 @attrs.frozen
 class TurnSuggested(RealtimeEvent):
     """
-    The service thinks that the user's turn may be over.
+    The service predicts that the user's turn is over.
 
     Attributes:
         item_id: The item that this speech will become.
@@ -138,7 +138,7 @@ class TurnSuggested(RealtimeEvent):
         probability: 0 to 1.
         trailing_silence_ms: Silence so far.
         audio_duration_ms: Length of the turn so far.
-        inference_ms: What the guess took.
+        inference_ms: How long the prediction took.
     """
 
     type: ClassVar[str] = "input_audio_buffer.turn_suggestion"
@@ -153,7 +153,7 @@ class TurnSuggested(RealtimeEvent):
 
 @attrs.frozen
 class TurnSuggestionRevoked(RealtimeEvent):
-    """The turn that was thought over goes on."""
+    """The prediction was wrong: the turn goes on."""
 
     type: ClassVar[str] = "input_audio_buffer.turn_suggestion_revoked"
 
@@ -168,8 +168,8 @@ class ItemAdded(RealtimeEvent):
 
     Attributes:
         item: The item.
-        previous_item_id: The item before it; None also where the service does not say, as it does
-            for calls of functions.
+        previous_item_id: The item before it; None also if the service leaves it out, as for
+            function calls.
     """
 
     type: ClassVar[str] = "conversation.item.added"
@@ -180,7 +180,7 @@ class ItemAdded(RealtimeEvent):
 
 @attrs.frozen
 class ItemDone(RealtimeEvent):
-    """An item of the conversation is whole."""
+    """An item of the conversation is complete."""
 
     type: ClassVar[str] = "conversation.item.done"
 
@@ -190,7 +190,7 @@ class ItemDone(RealtimeEvent):
 
 @attrs.frozen
 class ItemDeleted(RealtimeEvent):
-    """An item left the conversation."""
+    """An item was deleted from the conversation."""
 
     type: ClassVar[str] = "conversation.item.deleted"
 
@@ -210,7 +210,7 @@ class ItemTruncated(RealtimeEvent):
 
 @attrs.frozen
 class ItemRetrieved(RealtimeEvent):
-    """An item that was asked for, as the service holds it."""
+    """An item that was requested, as the service has it."""
 
     type: ClassVar[str] = "conversation.item.retrieved"
 
@@ -219,7 +219,7 @@ class ItemRetrieved(RealtimeEvent):
 
 @attrs.frozen
 class VoiceLabel:
-    """A guess about a speaker; *confidence* is 0 to 1."""
+    """An estimate about a speaker; *confidence* is 0 to 1."""
 
     label: str
     confidence: float = 0.0
@@ -252,7 +252,7 @@ class UserTranscriptCompleted(RealtimeEvent):
         item_id: The item of the user's turn.
         transcript: The whole turn.
         content_index: The part of the item.
-        voice_profile: Guesses about the speaker, by what they are about, such as ``age``.
+        voice_profile: Estimates about the speaker by their subject, such as ``age``.
     """
 
     type: ClassVar[str] = "conversation.item.input_audio_transcription.completed"

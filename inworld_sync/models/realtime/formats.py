@@ -53,7 +53,7 @@ class PcmFormat:
 
 @attrs.frozen
 class MulawFormat:
-    """G.711 mu-law, 8000 Hz mono, one byte a sample, as telephones speak it."""
+    """G.711 mu-law, 8000 Hz mono, one byte a sample, as in telephony."""
 
     type: ClassVar[str] = "audio/pcmu"
     bytes_per_sample: ClassVar[int] = 1
@@ -62,7 +62,7 @@ class MulawFormat:
 
 @attrs.frozen
 class AlawFormat:
-    """G.711 A-law, 8000 Hz mono, one byte a sample, as telephones speak it."""
+    """G.711 A-law, 8000 Hz mono, one byte a sample, as in telephony."""
 
     type: ClassVar[str] = "audio/pcma"
     bytes_per_sample: ClassVar[int] = 1

@@ -339,13 +339,13 @@ class ItemReference:
 @attrs.frozen
 class ConversationEntry:
     """
-    An item as the conversation holds it.
+    An item of the conversation.
 
     Attributes:
-        item: The item, with all text that has come so far.
-        is_done: Whether nothing more will come of it.
+        item: The item, with all text that has arrived so far.
+        is_done: Whether it is complete.
         truncated_ms: Where the service cut its audio, None if it did not. The text here is still
-            the whole, also what was never heard.
+            the whole text, including what was not heard.
     """
 
     item: Item

@@ -1,8 +1,8 @@
 """
-What the service offers beyond the common realtime protocol.
+The service's extensions of the common realtime protocol.
 
-Every branch may be changed during a session but for the two fields that say otherwise; None
-leaves a choice to the service. Source: Inworld Realtime reference, ``providerData``.
+All settings may be changed during a session, except the two fields that say otherwise. None
+means the service's default. Source: Inworld Realtime reference, ``providerData``.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class SttTuning(Setting):
 
     Attributes:
         prompt: Words and names to expect.
-        voice_profile: Whether transcripts bring guesses about the speaker.
-        language_hints: BCP-47, the likeliest first.
+        voice_profile: Whether transcripts have estimates about the speaker.
+        language_hints: BCP-47, the most likely first.
         end_of_turn_confidence_threshold: 0 to 1.
         vad_threshold: 0 to 1.
         min_end_of_turn_silence_ms: ``min_end_of_turn_silence`` on the wire.
@@ -84,17 +84,17 @@ class SttTuning(Setting):
 @attrs.frozen(kw_only=True)
 class TtsTuning(Setting):
     """
-    How replies are spoken.
+    How responses are synthesized.
 
     Attributes:
-        segmenter_strategy: How the text is cut for synthesis.
-        steering_handling: What becomes of directions to the voice in the text.
+        segmenter_strategy: How the text is divided for synthesis.
+        steering_handling: How often instructions to the voice in the text are applied.
         language: BCP-47.
-        delivery_mode: How freely the voice acts.
-        conversational: Whether the voice hears the conversation; **only when a session opens**.
-        user_turn_mode: What of the user's turns it hears; **only when a session opens**.
-        timestamp_type: What times are reported for.
-        timestamp_transport: Whether times may trail their audio.
+        delivery_mode: How expressive the voice is.
+        conversational: Whether synthesis uses the conversation; **only when a session opens**.
+        user_turn_mode: What it uses of the user's turns; **only when a session opens**.
+        timestamp_type: Whether times are of words or of characters.
+        timestamp_transport: Whether times may arrive after their audio.
     """
 
     segmenter_strategy: SegmenterStrategy | None = attrs.field(
@@ -126,12 +126,12 @@ class Memory(Setting):
     :attr:`~inworld_sync.models.realtime.SessionInfo.memory`.
 
     Attributes:
-        enabled: Whether it keeps any.
+        enabled: Whether it keeps them.
         turn_interval: Turns from one cycle to the next.
         max_memory_length: As the service documents it.
         max_transcript_items: As the service documents it.
         max_facts: The most facts it keeps.
-        trim_after_summarize: Whether items that are summarised leave the conversation.
+        trim_after_summarize: Whether items that are summarized are removed from the conversation.
     """
 
     enabled: bool | None = attrs.field(default=None, validator=checks.flag)
@@ -145,15 +145,15 @@ class Memory(Setting):
 @attrs.frozen(kw_only=True)
 class Backchannel(Setting):
     """
-    Short sounds of listening ("uh-huh") while the user speaks; the service's default is none.
+    Backchannels: short sounds of listening ("uh-huh") while the user speaks; off by default.
 
-    They come as events of their own and are no response.
+    They have events of their own and do not belong to a response.
 
     Attributes:
         enabled: Whether there are any.
         small_model: The model that decides.
         eval_interval_ms: How often it decides; default 800.
-        min_speech_ms: Speech before the first; default 800.
+        min_speech_ms: How long the user speaks before the first; default 800.
         min_gap_ms: From one to the next; default 4000.
         max_per_turn: Default 3.
         hard_deadline_ms: A decision that is later is dropped; default 1500.
@@ -161,8 +161,8 @@ class Backchannel(Setting):
         temperature: 0 to 2; default 0.7.
         max_tokens: Default 6.
         volume_gain: Default 0.6; 0 is silent.
-        require_pause: Whether one must fall into a pause.
-        allowed_phrases: The only ones that may be said.
+        require_pause: Whether they are played only in pauses of the user.
+        allowed_phrases: The only phrases that may be used.
         prompt_template: For the deciding model.
         decider_kind: ``llm`` or ``rule``.
         rule_fire_probability: 0 to 1; for ``rule``.
@@ -193,12 +193,12 @@ class Backchannel(Setting):
 @attrs.frozen(kw_only=True)
 class Responsiveness(Setting):
     """
-    Fillers while the model thinks; they come as ordinary speech of the response.
+    Fillers before the model answers; they are part of the response's speech.
 
     Attributes:
         enabled: Whether there are any; the service's default is none.
-        small_model: The model that words them.
-        initial_wait_timeout_ms: Thinking before the first.
+        small_model: The model that writes them.
+        initial_wait_timeout_ms: How long the service waits before the first.
         hard_deadline_ms: A filler that is later is dropped; default 2000.
         history_tail_items: Items that the small model sees.
         temperature: 0 to 2.
@@ -251,12 +251,12 @@ class Caching(Setting):
 @attrs.frozen(kw_only=True)
 class Reasoning(Setting):
     """
-    How much a reasoning model thinks.
+    How much a reasoning model reasons.
 
     Attributes:
         effort: From ``NONE`` to ``XHIGH``.
-        max_tokens: The most tokens of thought.
-        exclude: Whether the thoughts are left out of what comes back.
+        max_tokens: The most tokens for reasoning.
+        exclude: Whether the reasoning is left out of the response.
     """
 
     effort: ReasoningEffort | None = attrs.field(
@@ -272,7 +272,7 @@ class TextGeneration(Setting):
     Settings of the language model; ranges are the model's own unless given here.
 
     Attributes:
-        reasoning: How much it thinks.
+        reasoning: How much it reasons.
         max_new_tokens: The most tokens of a reply.
         temperature: 0 to 2.
         top_p: 0 to 1.
@@ -305,14 +305,14 @@ class ProviderData(Setting):
 
     Attributes:
         stt: How the user's speech is recognized.
-        tts: How replies are spoken.
+        tts: How responses are synthesized.
         memory: Facts and a summary of the conversation.
-        backchannel: Sounds of listening.
-        responsiveness: Fillers while the model thinks.
+        backchannel: Backchannels while the user speaks.
+        responsiveness: Fillers before the model answers.
         caching: Prompt caching.
         text_generation: ``text_generation_config`` on the wire.
-        auto_tool_response: Whether the service answers by itself once a tool's output is there.
-        user_id: The application's own name for the user.
+        auto_tool_response: Whether the service continues by itself after a tool's output.
+        user_id: The application's id for the user.
         metadata: Further texts to keep with the session.
     """
 

@@ -1,5 +1,5 @@
 """
-A realtime session: what it is asked to be, and what the service says that it is.
+The settings of a realtime session, and the session as the service describes it.
 
 Source: Inworld Realtime reference, the ``session`` object.
 """
@@ -106,23 +106,24 @@ def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 @attrs.frozen(kw_only=True)
 class Session(Setting):
     """
-    What a session is asked to be, whole or in part.
+    The settings of a session, all or some.
 
-    None leaves a setting as it is, so the same class opens a session and changes it later;
-    ``"off"`` turns off what can be turned off. The service accepts or refuses an update as a whole.
+    A setting that is None does not change, so the same class opens a session and changes it later;
+    ``"off"`` turns a function off. The service accepts or refuses an update as a whole.
 
     Attributes:
-        model: The language model, ``provider/model``; counts from the next response on.
+        model: The language model, ``provider/model``; used from the next response on.
         instructions: The system prompt: what the model is, and its task.
         voice: A voice's id, such as ``Dennis``.
         tts_model: Such as ``inworld-tts-2``.
-        speed: 0.25 to 1.5; 1 is the voice's own pace.
+        speed: 0.25 to 1.5; 1 is the voice's normal speed.
         output_modalities: ``audio``, ``text`` or both.
         input_format: Of the audio that is sent; any spelling that ``audio_format`` accepts.
         output_format: Of the audio that is received.
-        transcription: What writes down the user's speech, or ``off``.
+        transcription: How the user's speech is transcribed, or ``off``.
         noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or ``off``.
-        turn_detection: What ends the user's turn; :class:`ManualTurns` when the application does.
+        turn_detection: How the end of the user's turn is detected; :class:`ManualTurns` if the
+            application ends turns.
         tools: What the model may call; an empty list means none.
         tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
         temperature: 0 to 2.
@@ -176,16 +177,16 @@ class Session(Setting):
 @attrs.frozen(kw_only=True)
 class MemoryState(Extensible):
     """
-    What the service remembers of the conversation.
+    The service's memory of the conversation.
 
     Attributes:
         version: Rises with each cycle.
-        facts: What it holds for true, as it words or structures it.
-        summary: Of what was said.
+        facts: The facts it has extracted, as text or objects.
+        summary: Of the conversation.
         context_text: The text of both in the model's context.
         turns_since_gen: Turns since the last cycle.
         total_turns: Turns of the session.
-        items_trimmed: Items that left the conversation.
+        items_trimmed: Items that were removed from the conversation.
     """
 
     version: int = 0
@@ -200,22 +201,22 @@ class MemoryState(Extensible):
 @attrs.frozen(kw_only=True)
 class SessionInfo:
     """
-    What the service says that the session is; None where it does not say.
+    The session as the service describes it; None for what it leaves out.
 
     Attributes:
         id: The service's id for the session.
-        expires_at: When it ends, in seconds of Unix time; an update moves it.
+        expires_at: When it ends, in seconds of Unix time; an update may change it.
         model: The language model.
         instructions: The system prompt.
         output_modalities: ``audio``, ``text`` or both.
         voice: The voice's id.
-        tts_model: What speaks.
-        speed: 1 is the voice's own pace.
+        tts_model: The speech model.
+        speed: 1 is the voice's normal speed.
         input_format: Of the audio that it expects.
         output_format: Of the audio that it sends.
-        turn_detection: Its object as it came; None when turns are committed by hand.
-        memory: What it remembers, once it does.
-        raw: The whole session object as it came, all updates merged.
+        turn_detection: The service's object; None if the application ends turns.
+        memory: The service's memory, once it has one.
+        raw: The service's whole session object, with all updates merged.
     """
 
     id: str | None = None

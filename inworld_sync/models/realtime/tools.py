@@ -80,16 +80,16 @@ class FunctionTool(Setting):
 @attrs.frozen(kw_only=True)
 class McpTool(Setting):
     """
-    A server of tools by the Model Context Protocol; the service calls it.
+    An MCP server (Model Context Protocol), which the service calls.
 
     Attributes:
-        server_label: Its name in events and in a choice.
+        server_label: Its name in events and in a tool choice.
         server_url: ``https://`` or ``http://``.
         server_description: For the model.
         authorization: A token for the server; never in a repr.
         headers: Sent to the server; never in a repr.
         allowed_tools: The only ones that may be called.
-        require_approval: ``never``, ``always``, or a filter as the protocol has it.
+        require_approval: ``never``, ``always``, or a filter as in the common realtime protocol.
     """
 
     type: ClassVar[str] = "mcp"

@@ -2,7 +2,7 @@
 Where a realtime session's speech is played, and how much of each item was heard.
 
 Heard is what the device's own count of samples says; no clock is asked. A player is pushed to by
-the session's worker alone and may be cleared by any thread, but never by two at once: the session
+the session's executor alone and may be cleared by any thread, but never by two at once: the session
 sees to that.
 
 Threads: ``inworld-player`` for each sink, whose ``write`` waits.

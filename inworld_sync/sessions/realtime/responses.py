@@ -57,6 +57,10 @@ class SessionResponses:
     Args:
         owner: The session, for the responses.
         options: The client's settings.
+
+    Attributes:
+        queue: The requests, above the table of all responses.
+        accepts: Whether text and audio of a response count; see :meth:`Responses.accepts`.
     """
 
     def __init__(self, owner: Owner, options: Options) -> None:
@@ -64,7 +68,6 @@ class SessionResponses:
         self._owner = owner
         self._options = options
         self._states = self.queue.responses
-        #: Whether text and audio of a response count; not if it is cancelled or over.
         self.accepts = self._states.accepts
         # By the identity of a round's state, which the response keeps alive.
         self._held: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
