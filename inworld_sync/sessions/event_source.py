@@ -148,9 +148,10 @@ class EventSource(Generic[E]):
         import difflib  # for errors only
 
         by_name = {event_class.__name__: event_class for event_class in emitted}
-        near = [name for name in by_name if kind.__name__ in name]
+        wanted = kind.__name__
+        near = [name for name in by_name if name in wanted or wanted in name]
         if len(near) != 1:
-            near = difflib.get_close_matches(kind.__name__, by_name)
+            near = difflib.get_close_matches(wanted, by_name)
         advice = ""
         if near:
             names = " or ".join(_public_name(by_name[name]) for name in near)
