@@ -32,11 +32,11 @@ RANKS = {
 # Units that nobody but these may import, though the ranks would allow it.
 IMPORTED_BY = {"_native": {"audio"}}
 
-# The local server reads and writes the wire by itself: a misreading that one codec on both sides
+# The emulator reads and writes the wire by itself: a misreading that one codec on both sides
 # would hide shows between two.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "transport"}}
 
-# What only these units may import. The local server is a server: it has sockets of its own.
+# What only these units may import. The emulator is a server: it has sockets of its own.
 ALONE = {
     "_cffi_backend": {"_native"},
     "asyncio": set(),
@@ -71,7 +71,7 @@ FORBIDDEN_MODULES = {
     "models": {"asyncio", "queue", "select", "socket", "subprocess", "threading", "time"},
 }
 
-# Slow to load, so imported inside the functions that need them. The local server is loaded when
+# Slow to load, so imported inside the functions that need them. The emulator is loaded when
 # it is asked for, and its voices compute with arrays.
 LAZY = {"numpy": set(RANKS) - {"emulator"}}
 
