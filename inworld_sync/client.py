@@ -7,12 +7,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
@@ -20,10 +21,11 @@ from inworld_sync.sessions.voices import Voices
 from inworld_sync.transport.http import HttpClient
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    import logging
+    import ssl
 
     from inworld_sync.emulator import Emulator
-    from inworld_sync.models.options import OptionSettings
+    from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
 
@@ -32,28 +34,51 @@ __all__ = ["LOCAL_VARIABLE", "Inworld"]
 LOCAL_VARIABLE = "INWORLD_SYNC_LOCAL"
 
 
+@with_keyword_hints
 class Inworld:
     """
-    A client for all services of Inworld, or for the emulator that speaks like them.
+    A client for all services of Inworld, or for the emulator.
 
     Args:
-        api_key: As the portal shows it; without any credential ``INWORLD_API_KEY`` is read.
-        token: A JSON Web Token, or a callable that gives a fresh one.
-        auth: Anything that gives a header.
+        api_key: An API key as the portal shows it; without any credential the client reads
+            ``INWORLD_API_KEY`` from the environment.
+        token: A JSON Web Token, or a function that returns a new one for every connection.
+        auth: An object whose ``header()`` returns the name and the value of a header.
         local: True starts the emulator in this process, on a free port of the loopback
-            interface, and talks to it; None looks whether ``INWORLD_SYNC_LOCAL`` is 1.
-        options: All settings in one value; *settings* are changes to it.
-        settings: As the attributes of :class:`~inworld_sync.Options`.
+            interface, and connects to it; None does so if ``INWORLD_SYNC_LOCAL`` is 1.
+        base_url: Address of the service: ``https://`` or ``wss://`` with TLS, ``http://`` or
+            ``ws://`` without; ``https://api.inworld.ai`` by default.
+        connect_timeout: Seconds from the name lookup to the end of the handshake; 10 by default.
+        send_timeout: Seconds for one message to be sent, after which the connection counts as
+            lost; 10 by default.
+        close_timeout: Seconds to wait for the answer to a CLOSE frame; 0.5 by default.
+        ping_interval: Seconds between two pings of a connection; 5 by default.
+        ping_timeout: Seconds without a byte received, after which the connection counts as lost;
+            10 by default.
+        proxy: URL of a proxy; False means none. By default the variables of the environment.
+        ssl_context: Replaces the default certificates and settings of TLS.
+        headers: Sent with every request, in addition to those of the client.
+        max_message_bytes: The largest message that the client accepts; 16 MiB by default.
+        max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
+        limiter: Limits the connections of the account; by default 20 for this client.
+        observer: Gets every message of both directions.
+        logger: For the log; ``logging.getLogger("inworld_sync")`` by default.
+        on_trace: Called for every step in the life of a connection; must not block.
+        dispatch: Where handlers run: ``thread`` (default) means a thread for each stream, ``poll``
+            means the caller of ``poll``.
+        options: All settings in one object. Each setting above that is not None replaces the one
+            in *options*.
 
     Raises:
-        ConfigError: No credential and not local, or a setting that makes no sense.
+        ConfigError: There is no credential and *local* is not True, or a setting is wrong.
+        TypeError: A keyword argument has an unknown name.
 
-    Lock rule: ``_lock`` guards the making of services and closing; it is held while a service is
-    made, which waits for nothing.
+    Lock rule: ``_lock`` guards the creation of services and closing; it is held while a service is
+    created, which does not wait.
 
     Thread safety: may be shared by threads. A forked child of the process, such as a worker of
-    gunicorn, may go on using it: there it begins anew, without the connections of its parent.
-    What was taken from it before the fork stays the parent's.
+    gunicorn, may continue to use it: there it starts without the connections of its parent.
+    Objects that were made from it before the fork belong to the parent.
     """
 
     def __init__(
@@ -63,14 +88,48 @@ class Inworld:
         token: str | Callable[[], str] | None = None,
         auth: Auth | None = None,
         local: bool | None = None,
+        base_url: str | None = None,
+        connect_timeout: float | None = None,
+        send_timeout: float | None = None,
+        close_timeout: float | None = None,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+        proxy: str | Literal[False] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_message_bytes: int | None = None,
+        max_queued_bytes: int | None = None,
+        limiter: Limiter | None = None,
+        observer: WireObserver | None = None,
+        logger: logging.Logger | None = None,
+        on_trace: Callable[[TraceEvent], None] | None = None,
+        dispatch: Literal["thread", "poll"] | None = None,
         options: Options | None = None,
-        **settings: Unpack[OptionSettings],
     ) -> None:
         self._closed = False
         self._emulator: Emulator | None = None
         if options is not None and not isinstance(options, Options):
             raise ConfigError(f"options must be an Options, got {options!r}")
-        self._options = attrs.evolve(options or Options(), **settings)
+        settings = {
+            "base_url": base_url,
+            "connect_timeout": connect_timeout,
+            "send_timeout": send_timeout,
+            "close_timeout": close_timeout,
+            "ping_interval": ping_interval,
+            "ping_timeout": ping_timeout,
+            "proxy": proxy,
+            "ssl_context": ssl_context,
+            "headers": headers,
+            "max_message_bytes": max_message_bytes,
+            "max_queued_bytes": max_queued_bytes,
+            "limiter": limiter,
+            "observer": observer,
+            "logger": logger,
+            "on_trace": on_trace,
+            "dispatch": dispatch,
+        }
+        changes: dict[str, Any] = {n: value for n, value in settings.items() if value is not None}
+        self._options = attrs.evolve(options or Options(), **changes)
         if local is None and os.environ.get(LOCAL_VARIABLE) == "1":
             local, why = True, f"{LOCAL_VARIABLE}=1"
         else:
@@ -86,9 +145,9 @@ class Inworld:
         _clients.add(self)
 
     def _begin(self, *, in_child: bool = False) -> None:
-        """Start without any connection; also in a forked child, before anything else runs."""
+        """Start without any connection; also in a forked child, before other code runs there."""
         if in_child:
-            self._emulator = None  # the parent's to close
+            self._emulator = None  # the parent closes it
         self._lock = threading.Lock()
         limiter = self._options.limiter
         if limiter is None:
@@ -102,7 +161,7 @@ class Inworld:
 
     @property
     def options(self) -> Options:
-        """The settings in use."""
+        """The settings of this client."""
         return self._options
 
     @property
@@ -138,7 +197,7 @@ class Inworld:
 
     @property
     def voices(self) -> Voices:
-        """The voices that can be named."""
+        """The voices of the account."""
         with self._lock:
             self._require_open()
             if self._voices is None:
@@ -146,7 +205,7 @@ class Inworld:
             return self._voices
 
     def close(self) -> None:
-        """Close every connection that it opened, and the emulator; may be called twice."""
+        """Close all its connections, and its emulator; may be called twice."""
         with self._lock:
             self._closed = True
             emulator, self._emulator = self._emulator, None
@@ -155,7 +214,7 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
-            # All connections at once, so that dead peers cost their timeout once.
+            # All connections in parallel, so that several dead peers cost one timeout.
             self._connector.close()
 
     def __enter__(self) -> Inworld:
@@ -165,10 +224,14 @@ class Inworld:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Inworld {self._options.base_url}{' local' if self._emulator else ''}>"
+        # A debugger shows the object also if __init__ raised.
+        options = getattr(self, "_options", None)
+        if options is None:
+            return "<Inworld, not initialized>"
+        return f"<Inworld {options.base_url}{' local' if self._emulator else ''}>"
 
     def _shared_http(self) -> HttpClient:
-        """The one HTTP client; the lock is held."""
+        """Return the HTTP client that the services share; the lock is held."""
         if self._http is None:
             self._http = HttpClient(self._options)
         return self._http
@@ -181,11 +244,7 @@ class Inworld:
         try:
             from inworld_sync.emulator import Emulator
         except ModuleNotFoundError as error:
-            missing = (error.name or "a module").partition(".")[0]
-            raise ConfigError(
-                f"the emulator needs the extra 'local' ({missing} is missing): "
-                "pip install 'inworld-sync[local]'"
-            ) from error
+            raise ConfigError(str(error)) from error
         self._emulator = Emulator().start()
         self._options = attrs.evolve(self._options, base_url=self._emulator.url)
         return ApiKey(self._emulator.api_key)
@@ -195,7 +254,7 @@ def _refuse_address_and_credential(why: str, given: Mapping[str, object]) -> Non
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise ConfigError(
-            f"{why} means the emulator, which has an address and a key of its own: leave "
+            f"{why} means the emulator, which has its own address and key: leave "
             f"{', '.join(names)} out, or pass local=False"
         )
 

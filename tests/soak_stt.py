@@ -24,7 +24,7 @@ from inworld_sync import Inworld, Transcript
 
 from support.peers import serve as serve_peers
 from support.scripted import KEY
-from support.scripted_stt import Hearing, SttServer
+from support.scripted_stt import SttConnectionScript, SttServer
 from support.spoken_words import RATE_HZ, spoken_turns
 
 BLOCK, BLOCK_TEXT = spoken_turns(4, 7, 1, 12)
@@ -37,10 +37,10 @@ GROWTH_BYTES = 8 << 20
 def serve(cut_every: int) -> None:
     """Understand every connection until standard input ends; cut each after so many chunks."""
 
-    def hook(hearing: Hearing, name: str) -> None:
-        hearing.requests.clear()
-        if cut_every and name == "chunk" and hearing.counts[name] == cut_every:
-            hearing.reset()
+    def hook(connection: SttConnectionScript, name: str) -> None:
+        connection.requests.clear()
+        if cut_every and name == "chunk" and connection.counts[name] == cut_every:
+            connection.reset()
 
     server = SttServer(hook, {}, keeps_audio=False)
     with serve_peers(server.run) as raw:
@@ -65,15 +65,15 @@ class Soak:
 
     def audio(self) -> Iterator[bytes]:
         """The same block again and again."""
-        told = 0
+        reported = 0
         for number in range(self.blocks):
             yield BLOCK
             minutes = int(number * BLOCK_SECONDS / 600)
-            if minutes > told:
-                told = minutes
-                self.tell(f"{minutes * 10} min")
+            if minutes > reported:
+                reported = minutes
+                self.report(f"{minutes * 10} min")
 
-    def tell(self, where: str) -> None:
+    def report(self, where: str) -> None:
         self.memory.append(resident_bytes())
         took = time.monotonic() - self.started
         sys.stdout.write(f"{where:>8}  {took:7.1f} s  {self.memory[-1] / (1 << 20):6.1f} MiB\n")
@@ -104,7 +104,7 @@ def soak(port: int, hours: float, rate: float) -> int:
         stream.on("nothing", print)
         stream.feed(run.audio())
         transcript = stream.close(PATIENCE_SECONDS)
-    run.tell("end")
+    run.report("end")
     reconnects = stream.stats.reconnects
     faults = run.check(transcript, reconnects)
     counted = transcript.usage.audio_ms / 1000 if transcript.usage else 0.0

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 
+import attrs
 import pytest
 
-from inworld_sync import ClosedError, ConfigError, Inworld, NotFoundError, Options
+from inworld_sync import (
+    ClosedError,
+    ConfigError,
+    ConnectionLimiter,
+    Inworld,
+    NotFoundError,
+    Options,
+)
 from inworld_sync.emulator import Emulator
 
 from support.spelling import SpellingSynthesizer, spelled
@@ -75,6 +85,22 @@ def test_local_without_its_extra() -> None:
     )
 
 
+def test_the_emulator_without_its_extra() -> None:
+    """Importing the emulator's class says which extra is missing."""
+    program = (
+        "import sys; sys.modules['websockets'] = None\n"
+        "import inworld_sync.emulator\n"
+        "try: from inworld_sync.emulator import Emulator\n"
+        "except ImportError as error: print(error.name, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.startswith("websockets")
+    assert "the emulator needs the extra 'local' (websockets is missing)" in done.stdout
+
+
 def test_options_and_settings() -> None:
     """Settings are changes to the options that are given."""
     options = Options(base_url="http://localhost:9", close_timeout=1.0)
@@ -116,6 +142,60 @@ def test_repr() -> None:
     """The client shows where it leads, and no credential."""
     with Inworld(api_key="c2VjcmV0") as iw:
         assert "<Inworld https://api.inworld.ai>" == repr(iw)
+
+
+def test_repr_of_a_client_that_failed() -> None:
+    """A debugger may show a client whose arguments were refused."""
+    for arguments in ({"options": "x"}, {"api_keys": "k"}, {"timeout": 5}):
+        iw = Inworld.__new__(Inworld)
+        with pytest.raises((ConfigError, TypeError)):
+            iw.__init__(**arguments)  # type: ignore[misc, arg-type]
+
+        assert "<Inworld, not initialized>" == repr(iw)
+
+
+class Observer:
+    def message(self, *_: object) -> None: ...
+
+
+# A value of every option that is not its default.
+OPTIONS: dict[str, object] = {
+    "base_url": "http://localhost:9",
+    "connect_timeout": 1.0,
+    "send_timeout": 2.0,
+    "close_timeout": 3.0,
+    "ping_interval": 4.0,
+    "ping_timeout": 6.0,
+    "proxy": False,
+    "ssl_context": ssl.create_default_context(),
+    "headers": {"X-One": "1"},
+    "max_message_bytes": 1000,
+    "max_queued_bytes": 1001,
+    "limiter": ConnectionLimiter(3),
+    "observer": Observer(),
+    "logger": logging.getLogger("another"),
+    "on_trace": print,
+    "dispatch": "poll",
+}
+
+
+def test_every_option_arrives() -> None:
+    """Each option may be given by name, and the others stay as they are."""
+
+    logger = logging.getLogger("inworld_sync")
+    assert list(OPTIONS) == [field.name for field in attrs.fields(Options)]
+    for name, value in OPTIONS.items():
+        assert getattr(Options(logger=logger), name) != value
+        with Inworld(api_key="k", **{name: value}) as iw:  # type: ignore[arg-type]
+            assert attrs.evolve(Options(logger=logger), **{name: value}) == iw.options
+
+
+def test_an_unknown_option() -> None:
+    """A keyword that does not exist is an error that names the nearest one."""
+    with pytest.raises(TypeError, match=r"Inworld\(\).*'apikey'.*'api_key'"):
+        Inworld(apikey="k")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Inworld\(\).*'timeout'.*'connect_timeout'"):
+        Inworld("k", timeout=5)  # type: ignore[call-arg]
 
 
 def test_voices(inworld_local: Emulator) -> None:

@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from support.programs import run_all
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
+@pytest.mark.timeout(900)
 def test_all_run(tmp_path):
     """Each example ends well and says something."""
     programs = {path.stem: [str(path)] for path in EXAMPLES}

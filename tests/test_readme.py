@@ -23,6 +23,7 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run(page, tmp_path):
     """Every Python block runs by itself, as a reader would paste it."""
@@ -42,6 +43,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.timeout(900)
 def test_commands_run(tmp_path):
     """Every command of the README that needs no other program runs."""
     programs = {" ".join(words): ["-m", "inworld_sync", *words] for words in COMMANDS}

@@ -18,13 +18,13 @@ import attrs
 
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import cut_sample, readable
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["Level", "measure"]
 
-_SAMPLE_BYTES = 2
 _FULL_SCALE = 32768
 
 
@@ -94,10 +94,10 @@ def measure(data: Buffer) -> Level:
     """
     src = readable(data)
     size_bytes = len(src)
-    if size_bytes % _SAMPLE_BYTES:
+    if size_bytes % SAMPLE_BYTES:
         del src  # a traceback would keep the buffer locked
-        raise cut_sample("s16", _SAMPLE_BYTES, size_bytes)
-    samples = size_bytes // _SAMPLE_BYTES
+        raise cut_sample("s16", SAMPLE_BYTES, size_bytes)
+    samples = size_bytes // SAMPLE_BYTES
     return Level(samples, lib.iw_pcm_peak_s16(src, samples), lib.iw_pcm_energy_s16(src, samples))
 
 

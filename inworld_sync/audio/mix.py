@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import cut_sample, readable, too_small, writable
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["gain", "gain_into", "mix", "mix_into"]
-
-_SAMPLE_BYTES = 2
 
 
 def gain(data: Buffer, factor: float) -> bytes:
@@ -66,7 +65,7 @@ def gain_into(data: Buffer, factor: float, out: Buffer) -> int:
     if error:
         del src, dst  # a traceback would keep both buffers locked
         raise error
-    lib.iw_pcm_gain_s16(dst, src, size_bytes // _SAMPLE_BYTES, factor)
+    lib.iw_pcm_gain_s16(dst, src, size_bytes // SAMPLE_BYTES, factor)
     return size_bytes
 
 
@@ -101,12 +100,12 @@ def mix_into(first: Buffer, second: Buffer, out: Buffer) -> int:
     if error:
         del a, b, dst
         raise error
-    lib.iw_pcm_mix_s16(dst, a, b, size_bytes // _SAMPLE_BYTES)
+    lib.iw_pcm_mix_s16(dst, a, b, size_bytes // SAMPLE_BYTES)
     return size_bytes
 
 
 def _refusal(size_bytes: int, room_bytes: int) -> AudioError | None:
     """What is wrong with the sizes of an operation from samples to samples."""
-    if size_bytes % _SAMPLE_BYTES:
-        return cut_sample("s16", _SAMPLE_BYTES, size_bytes)
+    if size_bytes % SAMPLE_BYTES:
+        return cut_sample("s16", SAMPLE_BYTES, size_bytes)
     return too_small(size_bytes, room_bytes) if room_bytes < size_bytes else None

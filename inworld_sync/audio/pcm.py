@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
+    "SAMPLE_BYTES",
     "SampleCarry",
     "f32_from_s16",
     "f32_from_s16_into",
@@ -31,6 +32,9 @@ __all__ = [
     "swap_bytes",
     "swap_bytes_into",
 ]
+
+# Of a 16-bit sample.
+SAMPLE_BYTES = 2
 
 f32_from_s16, f32_from_s16_into = sample_functions(
     __name__,

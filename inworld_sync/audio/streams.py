@@ -17,6 +17,7 @@ from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import new_output
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ __all__ = [
     "clock_ns",
 ]
 
-_SAMPLE_BYTES = 2
 _NS_PER_MS = 1_000_000
 
 
@@ -247,10 +247,10 @@ class MicrophoneRing:
 
     def read(self, samples: int) -> bytes:
         """Take up to so many samples of what waits, at once; 16-bit little-endian."""
-        out = new_output(samples * _SAMPLE_BYTES)
+        out = new_output(samples * SAMPLE_BYTES)
         with self._lock:
             taken = lib.iw_microphone_read(self._ring, out, samples)
-        return ffi.buffer(out, taken * _SAMPLE_BYTES)[:]
+        return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
 
     def level(self, window_ms: float) -> Level:
         """How loud what the device gave in the last *window_ms* is, read or not."""

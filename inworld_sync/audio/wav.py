@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeAlias
 
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import readable
-from inworld_sync.audio.pcm import SampleCarry
+from inworld_sync.audio.pcm import SAMPLE_BYTES, SampleCarry
 from inworld_sync.errors import AudioError, ClosedError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = ["HEADER_BYTES", "Wav", "WavWriter", "header", "read_wav", "strip_riff
 
 HEADER_BYTES: Final = 44
 
-_SAMPLE_BYTES = 2
 _PCM = 1
 _UNKNOWN = 0xFFFF_FFFF
 # What the RIFF length counts beside the samples: all of the header behind itself.
@@ -90,7 +89,7 @@ def header(sample_rate_hz: int, channels: int = 1, data_bytes: int | None = None
     Raises:
         AudioError: A value that the header has no room for.
     """
-    frame_bytes = channels * _SAMPLE_BYTES
+    frame_bytes = channels * SAMPLE_BYTES
     if not 1 <= channels <= 0x7FFF or not 1 <= sample_rate_hz <= _UNKNOWN // frame_bytes:
         raise AudioError(
             "a WAV header takes 1 to 32767 channels and less than 4 GiB a second, "
@@ -110,7 +109,7 @@ def header(sample_rate_hz: int, channels: int = 1, data_bytes: int | None = None
         sample_rate_hz,
         sample_rate_hz * frame_bytes,
         frame_bytes,
-        _SAMPLE_BYTES * 8,
+        SAMPLE_BYTES * 8,
         b"data",
         _UNKNOWN if data_bytes is None else data_bytes,
     )
@@ -141,9 +140,9 @@ def read_wav(source: PathLike | BinaryIO) -> Wav:
             "16-bit PCM (format 1) was expected, got format "
             f"{found.format}, {found.sample_bits} bits, {found.channels} channels"
         )
-    if found.data_bytes % (_SAMPLE_BYTES * found.channels):
+    if found.data_bytes % (SAMPLE_BYTES * found.channels):
         raise AudioError(
-            f"{found.channels} channels of s16 audio are {_SAMPLE_BYTES * found.channels} bytes a "
+            f"{found.channels} channels of s16 audio are {SAMPLE_BYTES * found.channels} bytes a "
             f"frame, got {found.data_bytes} bytes: the last frame is cut"
         )
     start = found.data_offset_bytes
@@ -179,7 +178,7 @@ class WavWriter:
         first_header = header(sample_rate_hz, channels)
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
-        self._carry = SampleCarry(channels * _SAMPLE_BYTES)
+        self._carry = SampleCarry(channels * SAMPLE_BYTES)
         self._data_bytes = 0
         self._owns_file = isinstance(target, (str, os.PathLike))
         file = (
@@ -257,7 +256,7 @@ class WavWriter:
     def _write_length(self, file: BinaryIO) -> None:
         # Asked of the file: an interrupted write may have left more than write() could note.
         written = file.tell() - self._start - HEADER_BYTES
-        self._data_bytes = written - written % (self._channels * _SAMPLE_BYTES)
+        self._data_bytes = written - written % (self._channels * SAMPLE_BYTES)
         end = self._start + HEADER_BYTES + self._data_bytes
         if self._owns_file:
             file.truncate(end)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from inworld_sync.audio.meter import Level, measure
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.source import open_source
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.devices.microphone import Microphone
@@ -26,7 +27,6 @@ __all__ = ["RATE_HZ", "MeteredSink", "MeteredSource", "open_file", "open_microph
 
 RATE_HZ = 24000
 
-_SAMPLE_BYTES = 2
 # A meter falls to silence when nothing was measured for so long.
 _SHOWN_SAMPLES = RATE_HZ // 5
 
@@ -101,7 +101,7 @@ class MeteredSink:
         """Take PCM for playing."""
         with self._lock:
             self._levels.append((self._written, measure(pcm)))
-            self._written += len(memoryview(pcm).cast("B")) // _SAMPLE_BYTES
+            self._written += len(memoryview(pcm).cast("B")) // SAMPLE_BYTES
         self._sink.write(pcm, timeout=timeout)
 
     def end(self) -> None:

@@ -52,7 +52,18 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "a module").partition(".")[0]
+        if missing == __name__.partition(".")[0]:
+            raise
+        raise ModuleNotFoundError(
+            f"the emulator needs the extra 'local' ({missing} is missing): "
+            "pip install 'inworld-sync[local]'",
+            name=error.name,
+        ) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

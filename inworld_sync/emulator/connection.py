@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
-from websockets.datastructures import Headers
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.credentials import Credential, Verdict
-from inworld_sync.emulator.faults import Fault, FaultKind, parse_faults
+from inworld_sync.emulator.faults import Cut, Fault, FaultKind, delay_or_cut, parse_faults
 from inworld_sync.emulator.frame_writer import send_slowly
 from inworld_sync.emulator.http import (
     BadRequest,
@@ -24,11 +23,20 @@ from inworld_sync.emulator.http import (
     RequestReader,
     Response,
     response_head,
+    service_headers,
 )
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.routes import Routes, WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.stream import PlainStream, Stream, TlsStream
+from inworld_sync.emulator.status import (
+    INTERNAL,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    status,
+)
+from inworld_sync.emulator.stream import Stream, TlsStream
 from inworld_sync.errors import ConfigError
 
 __all__ = ["Connection"]
@@ -39,10 +47,7 @@ _logger = logging.getLogger("inworld_sync.emulator")
 _protocol_logger = logging.getLogger("inworld_sync.emulator.protocol")
 _protocol_logger.setLevel(logging.INFO)
 _LINGER_SECONDS = 0.5
-
-
-class _Cut(Exception):
-    """A fault has ended the connection."""
+_NOT_FOUND = Response.of_status(NOT_FOUND, "Not Found", http_status=404)
 
 
 class Connection:
@@ -68,7 +73,8 @@ class Connection:
         self._settings = shared.settings
         self._faults = faults
         self._tls = tls
-        self._stream: Stream = PlainStream(sock)
+        self._socket = sock
+        self._stream = Stream(sock)
         self._peer: WebSocketPeer | None = None
         self._stopped = threading.Event()
 
@@ -77,11 +83,11 @@ class Connection:
         try:
             self._pause(FaultKind.ACCEPT_DELAY)
             if self._tls is not None:
-                stream = TlsStream(self._stream, self._tls)
+                stream = TlsStream(self._socket, self._tls)
                 stream.handshake(self._settings.request_timeout)
                 self._stream = stream
             self._serve()
-        except (OSError, _Cut):
+        except (OSError, Cut):
             pass  # the client left, or was meant to see it end
         except Exception:
             _logger.exception("%s failed", self._name)
@@ -130,8 +136,7 @@ class Connection:
             self._answer(self._handle(request), started, keep_alive=keep_alive)
 
     def _refuse(self, error: BadRequest) -> None:
-        body = {"code": 3, "message": str(error), "details": []}
-        response = Response.of_json(body, status=error.status)
+        response = Response.of_status(INVALID_ARGUMENT, str(error), http_status=error.status)
         self._answer(response, time.monotonic(), keep_alive=False)
         # Closing with unread bytes would reset the connection and lose the answer.
         self._stream.finish()
@@ -152,52 +157,51 @@ class Connection:
 
     def _pause(self, kind: FaultKind) -> None:
         if (fault := self._fault(kind)) is not None and self._stopped.wait(fault.value):
-            raise _Cut
+            raise Cut
 
     def _strike_before_answer(self, started: float) -> None:
         self._pause(FaultKind.RESPONSE_DELAY)
         if self._fault(FaultKind.DROP_REQUEST):
-            raise _Cut
+            raise Cut
         if self._fault(FaultKind.RESET_REQUEST):
             self._stream.reset()
-            raise _Cut
+            raise Cut
         if (fault := self._fault(FaultKind.HTTP_STATUS)) is not None:
-            status = int(fault.value)
-            headers = {"Location": "/elsewhere"} if 300 <= status < 400 else {}
-            body = {"code": 14, "message": "fault", "details": []}
-            response = Response.of_json(body, status=status, headers=headers)
+            http_status = int(fault.value)
+            headers = {"Location": "/elsewhere"} if 300 <= http_status < 400 else {}
+            body = status(UNAVAILABLE, "fault")
+            response = Response.of_json(body, status=http_status, headers=headers)
             self._answer(response, started, keep_alive=False)
             self._stream.finish()
-            raise _Cut
+            raise Cut
 
     # HTTP.
 
     def _handle(self, request: Request) -> Response:
         found = self._routes.http(request.method, request.path)
         if found is None:
-            return Response.of_json({"code": 5, "message": "Not Found", "details": []}, status=404)
+            return _NOT_FOUND
         route, parts = found
-        if not route.is_open and (refusal := self._refusal(request)) is not None:
+        if (refusal := self._refusal(request)) is not None:
             return refusal
         try:
             return route.handler(request, parts)
         except Exception:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
-            body = {"code": 13, "message": "internal error of the emulator", "details": []}
-            return Response.of_json(body, status=500)
+            return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
 
     def _refusal(self, request: Request) -> Response | None:
         credential = Credential.of(request)
         verdict = self._shared.credentials.judge(credential, bearer_key=True)
         if verdict is Verdict.GOOD:
             return None
-        status, body = self._shared.credentials.http_error(verdict, credential)
-        challenge = {"www-authenticate": str(body["message"])} if status == 401 else {}
-        return Response.of_json(body, status=status, headers=challenge)
+        http_status, body = self._shared.credentials.http_error(verdict, credential)
+        challenge = {"www-authenticate": str(body["message"])} if http_status == 401 else {}
+        return Response.of_json(body, status=http_status, headers=challenge)
 
     def _answer(self, response: Response, started: float, *, keep_alive: bool) -> None:
         if self._stopped.wait(self._settings.latency_ms / 1000):
-            raise _Cut
+            raise Cut
         head = response_head(response, started=started, keep_alive=keep_alive)
         if isinstance(response.body, bytes):
             self._send(head + response.body)
@@ -225,28 +229,18 @@ class Connection:
 
     def _strike_part(self, fault: Fault, part: bytes) -> bytes:
         kind = fault.kind
-        if kind in (FaultKind.DELAY, FaultKind.PAUSE):
-            if self._stopped.wait(fault.value):
-                raise _Cut
-        elif kind is FaultKind.STALL:
-            self._stopped.wait()
-            raise _Cut
-        elif kind is FaultKind.DROP:
-            raise _Cut
-        elif kind is FaultKind.RESET:
-            self._stream.reset()
-            raise _Cut
-        elif kind is FaultKind.HALF_FRAME:
+        delay_or_cut(fault, self._stream, self._stopped)
+        if kind is FaultKind.HALF_FRAME:
             half = part[: len(part) // 2]
             self._stream.send(b"%x\r\n%s" % (len(part), half))
-            raise _Cut
-        elif kind is FaultKind.BAD_JSON:
+            raise Cut
+        if kind is FaultKind.BAD_JSON:
             return part.rstrip()[:-2] + b"\n"
-        elif kind is FaultKind.DUPLICATE:
+        if kind is FaultKind.DUPLICATE:
             return part + part
-        elif kind is FaultKind.LOSE:
+        if kind is FaultKind.LOSE:
             return b""
-        elif kind in (FaultKind.ERROR, FaultKind.FATAL_ERROR):
+        if kind in (FaultKind.ERROR, FaultKind.FATAL_ERROR):
             code = int(fault.value)
             return b'{"error":{"code":%d,"message":"fault","details":[]}}\n' % code
         return part
@@ -256,16 +250,17 @@ class Connection:
     def _upgrade(self, request: Request, rest: bytes, started: float) -> None:
         route = self._routes.websocket(request.path)
         if route is None:
-            body = {"code": 5, "message": "Not Found", "details": []}
-            self._answer(Response.of_json(body, status=404), started, keep_alive=False)
+            self._answer(_NOT_FOUND, started, keep_alive=False)
             return
         if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
             self._answer(refusal, started, keep_alive=False)
             return
-        with self._shared.connection_slot(route.path, limited=route.limited) as free:
+        with self._shared.connection_slot(route.path) as free:
             if not free:
-                body = {"code": 8, "message": "too many concurrent connections", "details": []}
-                self._answer(Response.of_json(body, status=429), started, keep_alive=False)
+                response = Response.of_status(
+                    RESOURCE_EXHAUSTED, "too many concurrent connections", http_status=429
+                )
+                self._answer(response, started, keep_alive=False)
                 return
             self._run_websocket(route, request, rest)
 
@@ -276,12 +271,16 @@ class Connection:
         protocol.receive_data(request.head)
         event = protocol.events_received()[0]
         if not isinstance(event, UpgradeRequest):
-            raise _Cut
+            raise Cut
         # The library knows no subprotocol by name, and refuses the "/" of base64 in one.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)
-        _add_headers(response.headers, request)
+        for name, value in service_headers(time.monotonic()).items():
+            response.headers[name] = value
+        if offered := request.headers.get("sec-websocket-protocol"):
+            # Some clients give up unless the one that they offered is echoed.
+            response.headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()
         protocol.send_response(response)
         self._stream.send(b"".join(protocol.data_to_send()))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -307,15 +306,3 @@ class Connection:
             peer.close(1011, "internal error of the emulator")
         finally:
             peer.finish()
-
-
-def _add_headers(headers: Headers, request: Request) -> None:
-    extra = response_head(Response(), started=time.monotonic(), keep_alive=True).decode("latin-1")
-    for line in extra.split("\r\n"):
-        name, _, value = line.partition(": ")
-        if name.startswith("x-"):
-            headers[name] = value
-    offered = request.headers.get("sec-websocket-protocol")
-    if offered:
-        # Some clients give up unless the one that they offered is echoed.
-        headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()

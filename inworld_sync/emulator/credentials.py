@@ -17,6 +17,7 @@ import time
 import attrs
 
 from inworld_sync.emulator.http import Request
+from inworld_sync.emulator.status import PERMISSION_DENIED, UNAUTHENTICATED, status
 
 __all__ = ["Credential", "Credentials", "Verdict", "make_api_key"]
 
@@ -120,11 +121,10 @@ class Credentials:
         """Return the error body that a TTS or STT WebSocket gets before it is closed."""
         if verdict is Verdict.MISSING:
             return _missing()
-        return {
-            "code": 7,
-            "message": f'Invalid credentials provided for API key "{credential.secret[:4]}***"',
-            "details": [],
-        }
+        return status(
+            PERMISSION_DENIED,
+            f'Invalid credentials provided for API key "{credential.secret[:4]}***"',
+        )
 
     @staticmethod
     def http_error(verdict: Verdict, credential: Credential) -> tuple[int, dict[str, object]]:
@@ -132,12 +132,9 @@ class Credentials:
         if verdict is Verdict.MISSING:
             return 401, _missing()
         message = f'API key does not exist or was deleted: "{credential.secret[:4]}***"'
-        return 403, {"code": 7, "message": message, "details": []}
+        return 403, status(PERMISSION_DENIED, message)
 
 
 def _missing() -> dict[str, object]:
-    return {
-        "code": 16,
-        "message": "authentication is required",
-        "details": [dict(_UNAUTHENTICATED_DETAIL)],
-    }
+    missing = status(UNAUTHENTICATED, "authentication is required")
+    return {**missing, "details": [_UNAUTHENTICATED_DETAIL]}

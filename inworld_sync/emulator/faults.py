@@ -15,9 +15,18 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from inworld_sync.emulator.stream import Stream
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Fault", "FaultKind", "FaultQueue", "parse_faults"]
+__all__ = [
+    "Cut",
+    "Fault",
+    "FaultKind",
+    "FaultQueue",
+    "delay_or_cut",
+    "fault_kinds",
+    "parse_faults",
+]
 
 
 class FaultKind(str, enum.Enum):
@@ -54,31 +63,21 @@ class FaultKind(str, enum.Enum):
     LOSE = "lose"  # the message not at all
 
 
-_EVERY_MESSAGE = frozenset({FaultKind.DELAY, FaultKind.SLOW})
-_BEFORE_MESSAGES = frozenset(
-    {
-        FaultKind.ACCEPT_DELAY,
-        FaultKind.RESPONSE_DELAY,
-        FaultKind.HTTP_STATUS,
-        FaultKind.DROP_REQUEST,
-        FaultKind.RESET_REQUEST,
-    }
+def fault_kinds(names: str) -> frozenset[FaultKind]:
+    """Return the kinds of some names, separated by spaces."""
+    return frozenset(map(FaultKind, names.split()))
+
+
+_EVERY_MESSAGE = fault_kinds("delay slow")
+_BEFORE_MESSAGES = fault_kinds("accept_delay response_delay http_status drop_request reset_request")
+_NEED_VALUE = fault_kinds(
+    "accept_delay response_delay http_status delay slow close pause fragments huge_frame error "
+    "fatal_error"
 )
-_NEED_VALUE = frozenset(
-    {
-        FaultKind.ACCEPT_DELAY,
-        FaultKind.RESPONSE_DELAY,
-        FaultKind.HTTP_STATUS,
-        FaultKind.DELAY,
-        FaultKind.SLOW,
-        FaultKind.CLOSE,
-        FaultKind.PAUSE,
-        FaultKind.FRAGMENTS,
-        FaultKind.HUGE_FRAME,
-        FaultKind.ERROR,
-        FaultKind.FATAL_ERROR,
-    }
-)
+
+
+class Cut(Exception):
+    """A fault has ended the connection, or the connection ended while a fault delayed it."""
 
 
 @attrs.frozen
@@ -118,6 +117,31 @@ class Fault:
         if self.kind in _BEFORE_MESSAGES:
             return False
         return self.kind in _EVERY_MESSAGE or sent == self.after
+
+
+def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
+    """
+    Make a fault happen that HTTP and WebSocket share; do nothing for other kinds.
+
+    Args:
+        fault: What happens.
+        stream: The connection.
+        ended: Set at the end of the connection; it ends a delay.
+
+    Raises:
+        Cut: The connection is to end.
+    """
+    kind = fault.kind
+    if kind in (FaultKind.DELAY, FaultKind.PAUSE):
+        if ended.wait(fault.value):
+            raise Cut
+    elif kind is FaultKind.STALL:
+        ended.wait()
+        raise Cut
+    elif kind in (FaultKind.DROP, FaultKind.RESET):
+        if kind is FaultKind.RESET:
+            stream.reset()
+        raise Cut
 
 
 def parse_faults(text: str) -> tuple[Fault, ...]:

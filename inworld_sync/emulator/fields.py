@@ -7,39 +7,48 @@ meaning is refused with code 3 (``Refused``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import TypeVar
 
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, Malformed, Refused
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Malformed, Refused
 
-__all__ = ["choice", "flag", "in_range", "number", "text", "whole"]
+__all__ = ["choice", "flag", "in_range", "inner", "number", "text", "whole"]
+
+_CAPITAL = re.compile("[A-Z]")
+
+
+_T = TypeVar("_T")
+
+
+def _typed(fields: Mapping[str, object], name: str, kind: type[_T], missing: _T) -> _T:
+    value = fields.get(name)
+    if value is None:
+        return missing
+    if not isinstance(value, kind):
+        raise Malformed(name)
+    return value
 
 
 def text(fields: Mapping[str, object], name: str) -> str:
     """Read a text; empty when it is missing."""
-    value = fields.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise Malformed(name)
-    return value
+    return _typed(fields, name, str, "")
 
 
 def flag(fields: Mapping[str, object], name: str) -> bool:
     """Read a flag; False when it is missing."""
-    value = fields.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise Malformed(name)
-    return value
+    return _typed(fields, name, bool, missing=False)
 
 
-def choice(
-    fields: Mapping[str, object], name: str, allowed: tuple[str, ...], unspecified: str
-) -> str | None:
-    """Return the enum's name, or None when it is missing or unspecified."""
+def inner(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Read an object; empty when it is missing."""
+    return _typed(fields, name, dict, {})
+
+
+def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str | None:
+    """Return the enum's name, or None when it is missing or, such as ``X_UNSPECIFIED``, unset."""
     value = text(fields, name)
-    if not value or value == unspecified:
+    if not value or value == _CAPITAL.sub(r"_\g<0>", name).upper() + "_UNSPECIFIED":
         return None
     if value not in allowed:
         raise Refused(INVALID_ARGUMENT, f'invalid value "{value}" for {name}')

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 
-from inworld_sync.emulator.faults import Fault, FaultKind
+from inworld_sync.emulator.faults import Cut, Fault, FaultKind, delay_or_cut, fault_kinds
+from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
 __all__ = ["FrameWriter", "send_slowly"]
@@ -41,7 +42,7 @@ class FrameWriter:
     Sends the messages of one WebSocket; used by its writer thread alone.
 
     Attributes:
-        is_cut: Whether a fault has ended the TCP connection, so that no CLOSE can follow.
+        is_closed: Whether a CLOSE has been sent.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class FrameWriter:
         faults: Sequence[Fault],
         ended: threading.Event,
     ) -> None:
-        self.is_cut = False
+        self.is_closed = False
         self._stream = stream
         self._protocol = protocol
         self._state = state
@@ -61,32 +62,41 @@ class FrameWriter:
         self._sent = 0
         self._bytes_per_second = 0.0
 
-    def send(self, message: bytes) -> bool:
-        """Send one message with the faults that strike it; return whether another may follow."""
+    def send(self, message: bytes) -> None:
+        """
+        Send one message with the faults that are due.
+
+        Raises:
+            Cut: A fault has ended the TCP connection, so that no CLOSE can follow.
+        """
         due = [fault for fault in self._faults if fault.is_due(self._sent)]
         self._sent += 1
         for fault in due:
-            if not self._strike(fault, message):
-                return False
+            delay_or_cut(fault, self._stream, self._ended)
+            self._strike(fault, message)
+            if self.is_closed:
+                return
         if not any(fault.kind in _INSTEAD for fault in due):
             self._frame(message)
-        return True
 
     def close(self, code: int, reason: str) -> None:
         """Send a CLOSE; the client's answer ends the connection."""
         with self._state:
             self._protocol.send_close(code, reason)
+            self.is_closed = True
             frames = b"".join(self._protocol.data_to_send())
         self._stream.send(frames)
 
-    def _frame(self, message: bytes, *, binary: bool = False) -> None:
+    def _frames_of(self, message: bytes, *, binary: bool = False) -> bytes:
         with self._state:
             if binary:
                 self._protocol.send_binary(message)
             else:
                 self._protocol.send_text(message)
-            frames = b"".join(self._protocol.data_to_send())
-        self._raw(frames)
+            return b"".join(self._protocol.data_to_send())
+
+    def _frame(self, message: bytes, *, binary: bool = False) -> None:
+        self._raw(self._frames_of(message, binary=binary))
 
     def _raw(self, data: bytes) -> None:
         if self._bytes_per_second:
@@ -94,39 +104,21 @@ class FrameWriter:
         else:
             self._stream.send(data)
 
-    def _strike(self, fault: Fault, message: bytes) -> bool:
-        """Make one fault happen; return whether another message may follow."""
+    def _strike(self, fault: Fault, message: bytes) -> None:
         kind, value = fault.kind, fault.value
-        if kind in (FaultKind.DELAY, FaultKind.PAUSE):
-            return not self._ended.wait(value)
         if kind is FaultKind.SLOW:
             self._bytes_per_second = value
-        elif kind is FaultKind.STALL:
-            self._ended.wait()
-            return False
-        elif kind in (FaultKind.DROP, FaultKind.RESET, FaultKind.HALF_FRAME):
-            return self._cut(kind, message)
+        elif kind is FaultKind.HALF_FRAME:
+            frames = self._frames_of(message)
+            self._stream.send(frames[: len(frames) // 2])
+            raise Cut
         elif kind is FaultKind.CLOSE:
             self.close(int(value), "fault")
-            return False
         elif kind is FaultKind.FATAL_ERROR:
             self._frame(_error(int(value)))
             self.close(1000, "")
-            return False
         else:
             self._odd_frame(fault, message)
-        return True
-
-    def _cut(self, kind: FaultKind, message: bytes) -> bool:
-        if kind is FaultKind.HALF_FRAME:
-            with self._state:
-                self._protocol.send_text(message)
-                frames = b"".join(self._protocol.data_to_send())
-            self._stream.send(frames[: len(frames) // 2])
-        if kind is FaultKind.RESET:
-            self._stream.reset()
-        self.is_cut = True
-        return False
 
     def _odd_frame(self, fault: Fault, message: bytes) -> None:
         kind, size = fault.kind, int(fault.value)
@@ -162,18 +154,7 @@ class FrameWriter:
 
 
 # Faults whose own frame takes the place of the message.
-_INSTEAD = frozenset(
-    {
-        FaultKind.BAD_JSON,
-        FaultKind.BINARY,
-        FaultKind.BAD_UTF8,
-        FaultKind.RESERVED_OPCODE,
-        FaultKind.MASKED,
-        FaultKind.HUGE_FRAME,
-        FaultKind.FRAGMENTS,
-        FaultKind.LOSE,
-    }
-)
+_INSTEAD = fault_kinds("bad_json binary bad_utf8 reserved_opcode masked huge_frame fragments lose")
 
 
 def _frame_length(count: int) -> bytes:
@@ -185,4 +166,4 @@ def _frame_length(count: int) -> bytes:
 
 
 def _error(code: int) -> bytes:
-    return json.dumps({"error": {"code": code, "message": "fault", "details": []}}).encode()
+    return json.dumps({"error": status(code, "fault")}).encode()

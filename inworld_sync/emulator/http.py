@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
+from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stream import Stream
 
-__all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head"]
+__all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head", "service_headers"]
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_CHUNK_LINE_BYTES = 256
@@ -74,10 +75,6 @@ class Request:
                 return value
         return None
 
-    def json(self) -> object:
-        """Return the body as JSON; raise ValueError when it is none."""
-        return json.loads(self.body)
-
 
 @attrs.frozen(kw_only=True)
 class Response:
@@ -105,22 +102,31 @@ class Response:
             body=json.dumps(value, ensure_ascii=False).encode(),
         )
 
+    @classmethod
+    def of_status(cls, code: int, message: str, *, http_status: int) -> Response:
+        """Make the response to a refused request: a gRPC status in JSON."""
+        return cls.of_json(status(code, message), status=http_status)
 
-def response_head(response: Response, *, started: float, keep_alive: bool) -> bytes:
-    """Render status line and headers; *started* is the monotonic time of the request."""
-    status = HTTPStatus(response.status)
-    headers = {
-        **response.headers,
+
+def service_headers(started: float) -> dict[str, str]:
+    """Make the headers of every response; *started* is the monotonic time of the request."""
+    return {
         "x-inworld-request-id": uuid.uuid4().hex,
         "x-envoy-upstream-service-time": str(round((time.monotonic() - started) * 1000)),
     }
+
+
+def response_head(response: Response, *, started: float, keep_alive: bool) -> bytes:
+    """Render status line and headers; *started* is the monotonic time of the request."""
+    line = HTTPStatus(response.status)
+    headers = {**response.headers, **service_headers(started)}
     if isinstance(response.body, bytes):
         headers["Content-Length"] = str(len(response.body))
     else:
         headers["Transfer-Encoding"] = "chunked"
     if not keep_alive:
         headers["Connection"] = "close"
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines = [f"HTTP/1.1 {line.value} {line.phrase}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 

@@ -7,6 +7,7 @@ Lock: ``_changed`` guards the queue; nothing is called while it is held.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
 import attrs
@@ -16,10 +17,11 @@ __all__ = ["Inbox", "Received"]
 
 @attrs.frozen
 class Received:
-    """One whole message."""
+    """One whole message, and when it came."""
 
     data: bytes = attrs.field(repr=False)
     is_text: bool
+    at: float = attrs.field(factory=time.monotonic, eq=False)
 
 
 class Inbox:
@@ -49,11 +51,11 @@ class Inbox:
                 self._bytes += size
                 self._changed.notify_all()
 
-    def pop(self) -> Received | None:
-        """Wait for the next message; return None after ``end``."""
+    def pop(self, timeout: float | None = None) -> Received | None:
+        """Wait for the next message; return None after ``end``, raise TimeoutError before it."""
         with self._changed:
-            while not self._messages and not self._is_ended:
-                self._changed.wait()
+            if not self._changed.wait_for(lambda: self._messages or self._is_ended, timeout):
+                raise TimeoutError
             if self._is_ended:
                 return None
             message = self._messages.popleft()

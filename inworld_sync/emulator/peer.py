@@ -11,12 +11,14 @@ inbox has its own. None is held while another is taken, nor while the stream wai
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import attrs
 from websockets.exceptions import InvalidState
@@ -25,7 +27,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.credentials import Credential
-from inworld_sync.emulator.faults import Fault
+from inworld_sync.emulator.faults import Cut, Fault
 from inworld_sync.emulator.frame_writer import FrameWriter
 from inworld_sync.emulator.http import Request
 from inworld_sync.emulator.inbox import Inbox, Received
@@ -47,20 +49,19 @@ class PeerGone(ConnectionError):
 
 
 @attrs.frozen
-class _Message:
-    """A message, and the time from which on it may be sent."""
+class _Outgoing:
+    """
+    One step of the writer.
 
-    data: bytes
-    due: float
+    Attributes:
+        send: Sends it.
+        size: Bytes of a message; 0 for everything else.
+        due: The time from which on it may be sent.
+    """
 
-
-@attrs.frozen
-class _Close:
-    """The end, in turn."""
-
-    code: int
-    reason: str
-    due: float
+    send: Callable[[], None]
+    size: int = 0
+    due: float = 0.0
 
 
 class WebSocketPeer:
@@ -71,8 +72,10 @@ class WebSocketPeer:
         request: The upgrade request.
         credential: What the client showed; a service judges it when its protocol says so.
         settings: The server's.
+        received_at: The monotonic time at which the last message of ``receive`` came.
 
-    Thread safety: ``messages`` belongs to one thread; everything else may be used from any.
+    Thread safety: ``receive`` and ``received_at`` belong to one thread; everything else may be
+    used from any.
     """
 
     def __init__(
@@ -88,15 +91,16 @@ class WebSocketPeer:
         self.request = request
         self.credential = Credential.of(request)
         self.settings = settings
+        self.received_at = 0.0
         self._stream = stream
         self._protocol = protocol
         self._state = threading.Lock()
         self._lock = threading.Condition()
-        self._queue: deque[_Message | _Close | bytes] = deque()
+        self._queue: deque[_Outgoing] = deque()
         self._queued_bytes = 0
         self._closing = False
+        self._sent_eof = False
         self._ended = threading.Event()
-        self._stopping = threading.Event()
         self._active_at = time.monotonic()
         self._inbox = Inbox(_MAX_WAITING_BYTES)
         self._parts: list[bytes] = []
@@ -116,22 +120,26 @@ class WebSocketPeer:
         """Whether messages can still be sent."""
         return not self._closing and not self._ended.is_set()
 
-    def messages(self) -> Iterator[str | bytes]:
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
         """
-        Yield whole messages until the connection is over: str for text, bytes for binary.
+        Wait for the next whole message: str for text, bytes for binary.
 
-        Messages that still wait when either side closes are dropped: none could be answered.
+        Returns:
+            None when the connection is over. Messages that still wait when either side closes are
+            dropped: none could be answered.
+
+        Raises:
+            TimeoutError: None came within *timeout* seconds.
         """
-        while (message := self._inbox.pop()) is not None:
-            if not message.is_text:
-                yield message.data
-                continue
-            try:
-                text = message.data.decode()
-            except UnicodeDecodeError:
-                self.close(1007, "text is not UTF-8")
-                return
-            yield text
+        message = self._inbox.pop(timeout)
+        if message is None:
+            return None
+        self.received_at = message.at
+        try:
+            return message.data.decode() if message.is_text else message.data
+        except UnicodeDecodeError:
+            self.close(1007, "text is not UTF-8")
+            return None
 
     def send(self, message: Mapping[str, object], *, wait: bool = True) -> None:
         """
@@ -157,9 +165,8 @@ class WebSocketPeer:
             if self._queued_bytes > limit:
                 self._end()
                 raise PeerGone("the client does not read")
-            self._queue.append(_Message(data, self._due()))
             self._queued_bytes += len(data)
-            self._lock.notify_all()
+            self._enqueue(partial(self._frame_writer.send, data), size=len(data))
         self._active_at = time.monotonic()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -168,15 +175,8 @@ class WebSocketPeer:
             if self._closing:
                 return
             self._closing = True
-            self._queue.append(_Close(code, reason, self._due()))
-            self._lock.notify_all()
-        self._stopping.set()
+            self._enqueue(partial(self._frame_writer.close, code, reason))
         self._inbox.end()
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but no longer than the connection lasts; raise PeerGone at its end."""
-        if self._stopping.wait(seconds):
-            raise PeerGone("the connection is over")
 
     def abort(self) -> None:
         """End the connection without a CLOSE; wakes every waiting thread."""
@@ -214,7 +214,7 @@ class WebSocketPeer:
             is_open = self._protocol.state is State.OPEN
         if answers:
             with self._lock:
-                self._queue.extend(answers)
+                self._queue.extend(_Outgoing(partial(self._send_raw, data)) for data in answers)
                 self._lock.notify_all()
         for event in events:
             if isinstance(event, Frame):
@@ -264,53 +264,47 @@ class WebSocketPeer:
 
     def _end(self) -> None:
         self._ended.set()
-        self._stopping.set()
         self._inbox.end()
         self._stream.abort()
         with self._lock:
             self._lock.notify_all()
 
-    def _due(self) -> float:
-        return time.monotonic() + self.settings.latency_ms / 1000
+    def _enqueue(self, send: Callable[[], None], size: int = 0) -> None:
+        due = time.monotonic() + self.settings.latency_ms / 1000
+        self._queue.append(_Outgoing(send, size, due))
+        self._lock.notify_all()
 
-    def _next(self) -> _Message | _Close | bytes | None:
+    def _next(self) -> _Outgoing | None:
         with self._lock:
             while not self._queue and not self._ended.is_set():
                 self._lock.wait()
             if self._ended.is_set():
                 return None
             item = self._queue.popleft()
-            if isinstance(item, _Message):
-                self._queued_bytes -= len(item.data)
-                self._lock.notify_all()
+            self._queued_bytes -= item.size
+            self._lock.notify_all()
             return item
 
     def _write(self) -> None:
         """Send what is queued until a CLOSE has gone out or the connection is over."""
         try:
-            while (item := self._next()) is not None and self._write_one(item):
-                pass
-        except OSError:
+            while not self._has_finished and (item := self._next()) is not None:
+                if self._ended.wait(max(0.0, item.due - time.monotonic())):
+                    return
+                # Once the client has sent CLOSE, messages are dropped; the answer comes behind.
+                with contextlib.suppress(InvalidState):
+                    item.send()
+        except (OSError, Cut):
             self._end()
-        finally:
-            if self._frame_writer.is_cut:
-                self._end()
 
-    def _write_one(self, item: _Message | _Close | bytes) -> bool:
-        """Send one item; return whether another may follow."""
-        if isinstance(item, bytes):
-            if not item:
-                self._stream.finish()
-                return False
-            self._stream.send(item)
-            return True
-        if self._ended.wait(max(0.0, item.due - time.monotonic())):
-            return False
-        try:
-            if isinstance(item, _Close):
-                self._frame_writer.close(item.code, item.reason)
-                return False
-            return self._frame_writer.send(item.data)
-        except InvalidState:
-            # The client has sent CLOSE: what waits for it is dropped, the answer comes behind it.
-            return not isinstance(item, _Close)
+    @property
+    def _has_finished(self) -> bool:
+        return self._frame_writer.is_closed or self._sent_eof
+
+    def _send_raw(self, data: bytes) -> None:
+        """Send what the protocol itself says; nothing means the end of the stream."""
+        if data:
+            self._stream.send(data)
+        else:
+            self._sent_eof = True
+            self._stream.finish()

@@ -10,70 +10,52 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import attrs
 
 from inworld_sync.emulator.credentials import Credentials, Verdict
+from inworld_sync.emulator.http import Request, Response
 from inworld_sync.emulator.peer import WebSocketPeer
+from inworld_sync.emulator.status import (
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    Refused,
+    status,
+)
 
-__all__ = [
-    "ALREADY_EXISTS",
-    "INTERNAL",
-    "INVALID_ARGUMENT",
-    "NOT_FOUND",
-    "RESOURCE_EXHAUSTED",
-    "UNAVAILABLE",
-    "Malformed",
-    "Refused",
-    "camel_keys",
-    "fatal",
-    "malformed",
-    "requests",
-    "status",
-]
-
-INVALID_ARGUMENT = 3
-NOT_FOUND = 5
-ALREADY_EXISTS = 6
-RESOURCE_EXHAUSTED = 8
-INTERNAL = 13
-UNAVAILABLE = 14
+__all__ = ["Command", "commands", "fatal", "malformed", "read_body", "refusal"]
 
 _UNDERSCORE = re.compile(r"_+([a-z0-9])")
+_HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, RESOURCE_EXHAUSTED: 413, UNAVAILABLE: 503}
 
 
-class Malformed(Exception):
-    """A message whose fields have the wrong types."""
-
-
-class Refused(Exception):
+@attrs.frozen
+class Command:
     """
-    A request that was understood and is refused.
+    One request of a WebSocket.
 
     Attributes:
-        code: The gRPC status.
-        message: The service's words.
+        verb: The field that says what to do.
+        body: Its value, with keys in camelCase.
+        fields: The whole request.
     """
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    verb: str
+    body: Mapping[str, object]
+    fields: Mapping[str, object]
 
 
-def status(code: int = 0, message: str = "") -> dict[str, object]:
-    """Make a gRPC status; without arguments the one of success."""
-    return {"code": code, "message": message, "details": []}
-
-
-def malformed() -> dict[str, object]:
-    """Make the answer to what is not a request; the connection survives it."""
-    return {
-        "error": {
-            "code": INVALID_ARGUMENT,
-            "message": "invalid WebSocket request for the selected response protocol",
-            "status": "INVALID_ARGUMENT",
-        }
+def malformed(peer: WebSocketPeer) -> None:
+    """Answer a message that is not a request; the connection survives it."""
+    error = {
+        "code": INVALID_ARGUMENT,
+        "message": "invalid WebSocket request for the selected response protocol",
+        "status": "INVALID_ARGUMENT",
     }
+    peer.send({"error": error}, wait=False)
 
 
 def fatal(peer: WebSocketPeer, code: int, message: str) -> None:
@@ -82,23 +64,29 @@ def fatal(peer: WebSocketPeer, code: int, message: str) -> None:
     peer.close(1000)
 
 
-def camel_keys(value: object) -> object:
-    """Turn the keys of all objects in a JSON value into camelCase."""
-    if isinstance(value, dict):
-        return {_camel(key): camel_keys(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [camel_keys(inner) for inner in value]
-    return value
-
-
-def requests(peer: WebSocketPeer, credentials: Credentials) -> Iterator[Mapping[str, object]]:
+def commands(
+    peer: WebSocketPeer,
+    credentials: Credentials,
+    verbs: Sequence[str],
+    timeout: Callable[[], float | None] = lambda: None,
+) -> Iterator[Command]:
     """
-    Yield the requests of one connection, their keys in camelCase, until it is over.
+    Yield the commands of one connection until it is over.
 
-    Credentials are judged at the first message, not at the upgrade.
+    Credentials are judged at the first message, not at the upgrade. Malformed messages are
+    answered here, and unknown requests are ignored.
+
+    Args:
+        peer: The client.
+        credentials: Those of the server.
+        verbs: The known ones.
+        timeout: Called before each message: seconds to wait for it, or None.
+
+    Raises:
+        TimeoutError: No message came within *timeout*.
     """
     judged = False
-    for message in peer.messages():
+    while (message := peer.receive(timeout())) is not None:
         if not judged:
             verdict = credentials.judge(peer.credential, bearer_key=False)
             if verdict is not Verdict.GOOD:
@@ -106,21 +94,47 @@ def requests(peer: WebSocketPeer, credentials: Credentials) -> Iterator[Mapping[
                 peer.send({"error": error}, wait=False)
                 return
             judged = True
-        request = _parsed(message)
-        if request is None:
-            peer.send(malformed(), wait=False)
-        else:
-            yield request
+        fields = _parsed(message) if isinstance(message, str) else None
+        verb = next((name for name in verbs if name in (fields or ())), None)
+        if fields is None:
+            malformed(peer)
+        elif verb is not None:
+            body = fields[verb]
+            if isinstance(body, dict):
+                yield Command(verb, body, fields)
+            else:
+                malformed(peer)
 
 
-def _parsed(message: str | bytes) -> dict[str, object] | None:
-    if isinstance(message, bytes):
-        return None
+def read_body(request: Request) -> object:
+    """Read the body of an HTTP request, its keys in camelCase; raise Refused if it is not JSON."""
     try:
-        value = camel_keys(json.loads(message))
+        return _camel_keys(json.loads(request.body))
+    except ValueError:
+        raise Refused(INVALID_ARGUMENT, "the body is not JSON") from None
+
+
+def refusal(error: Refused, *, field: str | None = None) -> Response:
+    """Make the HTTP response to a refused request; *field* holds the status if it is named."""
+    body = status(error.code, error.message)
+    return Response.of_json({field: body} if field else body, status=_HTTP_STATUS[error.code])
+
+
+def _parsed(text: str) -> dict[str, object] | None:
+    try:
+        value = _camel_keys(json.loads(text))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _camel_keys(value: object) -> object:
+    """Turn the keys of all objects in a JSON value into camelCase."""
+    if isinstance(value, dict):
+        return {_camel(key): _camel_keys(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_camel_keys(inner) for inner in value]
+    return value
 
 
 def _camel(key: str) -> str:

@@ -28,13 +28,11 @@ class WebSocketRoute:
         handler: Runs on the connection's thread; the connection is closed when it returns.
         checked_at_upgrade: Refuse bad credentials with an HTTP status. Otherwise everything is
             upgraded and the handler judges the credential at the first message.
-        limited: Whether ``Settings.max_connections`` counts for it.
     """
 
     path: str
     handler: Callable[[WebSocketPeer], None]
     checked_at_upgrade: bool = False
-    limited: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -46,13 +44,11 @@ class HttpRoute:
         method: In capitals.
         path: May hold ``{name}`` for one part of the path.
         handler: Gets the request and the named parts; called on the connection's thread.
-        is_open: Whether it needs no credential.
     """
 
     method: str
     path: str
     handler: Callable[[Request, Mapping[str, str]], Response]
-    is_open: bool = False
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the named parts if *path* is this route's, else None."""

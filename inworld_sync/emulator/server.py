@@ -22,7 +22,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
@@ -136,12 +135,7 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -165,7 +159,7 @@ class Emulator:
     @property
     def recognizer(self) -> str:
         """How well it understands speech, in words for people: the service does better."""
-        return "a recogniser of yours listens" if self._has_own_engine else describe_recognition()
+        return "a recognizer of yours listens" if self._has_own_engine else describe_recognition()
 
     @property
     def ca_pem(self) -> bytes:

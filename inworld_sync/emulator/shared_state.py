@@ -59,10 +59,10 @@ class SharedState:
         return self._voices.get(voice_id)
 
     @contextlib.contextmanager
-    def connection_slot(self, path: str, *, limited: bool) -> Iterator[bool]:
+    def connection_slot(self, path: str) -> Iterator[bool]:
         """Count one WebSocket of an endpoint; yield False when there are too many already."""
         with self._lock:
-            free = not limited or self._connections[path] < self.settings.max_connections
+            free = self._connections[path] < self.settings.max_connections
             self._connections[path] += free
         try:
             yield free

@@ -16,45 +16,11 @@ import ssl
 import struct
 import threading
 import time
-from typing import Protocol
 
-__all__ = ["PlainStream", "Stream", "TlsStream"]
+__all__ = ["Stream", "TlsStream"]
 
 _READ_BYTES = 65536
 _LINGER_ZERO = struct.pack("ii", 1, 0)
-
-
-class Stream(Protocol):
-    """
-    A duplex stream of bytes.
-
-    Thread safety: one thread receives, any thread sends; ``abort`` and ``reset`` may be called
-    from anywhere, more than once, and wake both.
-    """
-
-    def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes, or none at the end; raise TimeoutError after *timeout* seconds."""
-        ...
-
-    def send(self, data: bytes) -> None:
-        """Send all of *data*; wait while the peer is slow."""
-        ...
-
-    def finish(self) -> None:
-        """Tell the peer that nothing more will come."""
-        ...
-
-    def abort(self) -> None:
-        """End both directions now."""
-        ...
-
-    def reset(self) -> None:
-        """End with a TCP reset."""
-        ...
-
-    def close(self) -> None:
-        """Give the socket back; the owner calls this last."""
-        ...
 
 
 def _wait_readable(sock: socket.socket, timeout: float | None) -> bool:
@@ -66,8 +32,13 @@ def _wait_readable(sock: socket.socket, timeout: float | None) -> bool:
     return bool(select.select([sock], [], [], timeout)[0])
 
 
-class PlainStream:
-    """Bytes over a TCP socket."""
+class Stream:
+    """
+    Bytes over a TCP socket.
+
+    Thread safety: one thread receives, any thread sends; ``abort`` and ``reset`` may be called
+    from anywhere, more than once, and wake both.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -110,11 +81,11 @@ class PlainStream:
         self._socket.close()
 
 
-class TlsStream:
-    """TLS over another stream, with OpenSSL kept away from the socket."""
+class TlsStream(Stream):
+    """TLS over a TCP socket, with OpenSSL kept away from the socket."""
 
-    def __init__(self, plain: Stream, context: ssl.SSLContext) -> None:
-        self._plain = plain
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        super().__init__(sock)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -142,27 +113,15 @@ class TlsStream:
             with self._tls:
                 self._object.write(data)
                 records = self._outgoing.read()
-            self._plain.send(records)
+            super().send(records)
 
     def finish(self) -> None:
         """Tell the peer that nothing more will come."""
         with contextlib.suppress(OSError), self._sending:
             with self._tls, contextlib.suppress(ssl.SSLError):  # it waits for the peer's, we do not
                 self._object.unwrap()
-            self._plain.send(self._outgoing.read())
-        self._plain.finish()
-
-    def abort(self) -> None:
-        """End both directions now."""
-        self._plain.abort()
-
-    def reset(self) -> None:
-        """End with a TCP reset."""
-        self._plain.reset()
-
-    def close(self) -> None:
-        """Give the socket back; the owner calls this last."""
-        self._plain.close()
+            super().send(self._outgoing.read())
+        super().finish()
 
     def _shake(self) -> bool:
         with self._tls, contextlib.suppress(ssl.SSLWantReadError):
@@ -181,7 +140,7 @@ class TlsStream:
             return b""
 
     def _feed(self, timeout: float | None) -> None:
-        records = self._plain.receive(timeout)
+        records = super().receive(timeout)
         with self._tls:
             if records:
                 self._incoming.write(records)
@@ -195,4 +154,4 @@ class TlsStream:
         with self._sending:
             with self._tls:
                 records = self._outgoing.read()
-            self._plain.send(records)
+            super().send(records)

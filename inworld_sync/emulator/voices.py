@@ -44,66 +44,26 @@ class EmulatedVoice:
     speed: float = attrs.field(default=1.0, validator=_NEAR_ONE)
 
 
-VOICES = (
-    EmulatedVoice(voice_id="Ashley", gender="female", description="Warm and even", tags=("warm",)),
+# voice_id, gender, description, tag, pitch, formant, speed
+_TABLE = (
+    ("Ashley", "female", "Warm and even", "warm", 1.0, 1.0, 1.0),
+    ("Dennis", "male", "Calm and low", "calm", 0.60, 0.87, 1.0),
+    ("Sarah", "female", "Bright and quick", "bright", 1.14, 1.04, 1.10),
+    ("Hana", "female", "Light and young", "young", 1.32, 1.09, 1.0),
+    ("Aarav", "male", "Clear and brisk", "clear", 0.71, 0.90, 1.08),
+    ("Alder", "male", "Deep and slow", "deep", 0.52, 0.82, 0.92),
+    ("Clive", "male", "Low and quick", "quick", 0.64, 0.88, 1.16),
+    ("Wren", "neutral", "Between low and high", "neutral", 0.83, 0.95, 1.0),
+)
+VOICES = tuple(
     EmulatedVoice(
-        voice_id="Dennis",
-        gender="male",
-        description="Calm and low",
-        tags=("calm",),
-        pitch=0.60,
-        formant=0.87,
-    ),
-    EmulatedVoice(
-        voice_id="Sarah",
-        gender="female",
-        description="Bright and quick",
-        tags=("bright",),
-        pitch=1.14,
-        formant=1.04,
-        speed=1.10,
-    ),
-    EmulatedVoice(
-        voice_id="Hana",
-        gender="female",
-        description="Light and young",
-        tags=("young",),
-        pitch=1.32,
-        formant=1.09,
-    ),
-    EmulatedVoice(
-        voice_id="Aarav",
-        gender="male",
-        description="Clear and brisk",
-        tags=("clear",),
-        pitch=0.71,
-        formant=0.90,
-        speed=1.08,
-    ),
-    EmulatedVoice(
-        voice_id="Alder",
-        gender="male",
-        description="Deep and slow",
-        tags=("deep",),
-        pitch=0.52,
-        formant=0.82,
-        speed=0.92,
-    ),
-    EmulatedVoice(
-        voice_id="Clive",
-        gender="male",
-        description="Low and quick",
-        tags=("quick",),
-        pitch=0.64,
-        formant=0.88,
-        speed=1.16,
-    ),
-    EmulatedVoice(
-        voice_id="Wren",
-        gender="neutral",
-        description="Between low and high",
-        tags=("neutral",),
-        pitch=0.83,
-        formant=0.95,
-    ),
+        voice_id=voice_id,
+        gender=gender,
+        description=description,
+        tags=(tag,),
+        pitch=pitch,
+        formant=formant,
+        speed=speed,
+    )
+    for voice_id, gender, description, tag, pitch, formant, speed in _TABLE
 )

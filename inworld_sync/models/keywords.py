@@ -29,6 +29,7 @@ _VOCABULARY = ("prompts",)
 _INSTRUCTIONS = ("instructions", "prompts", "synthesis_context")
 _TIMESTAMPS = ("include_word_timestamps", "timestamp_type")
 _DIARIZATION = ("enable_speaker_diarization",)
+_SETTING = ("session",)
 
 # Names that other libraries and the service's JSON use, too far from the right ones for difflib.
 # The first name that the method accepts is suggested.
@@ -49,11 +50,13 @@ _HINTS: Final[dict[str, tuple[str, ...]]] = {
     "format": _FORMAT,
     "frequency": _SAMPLE_RATE,
     "host": _ADDRESS,
+    "instructions": _SETTING,
     "keywords": _VOCABULARY,
     "lang": _LANGUAGE,
     "language_code": _LANGUAGE,
     "locale": _LANGUAGE,
     "max_retries": _RECONNECTS,
+    "model": _SETTING,
     "model_id": _MODEL,
     "model_name": _MODEL,
     "num_channels": ("channels",),
@@ -78,8 +81,11 @@ _HINTS: Final[dict[str, tuple[str, ...]]] = {
     "system_prompt": _INSTRUCTIONS,
     "timeout": _TIMEOUT,
     "timestamps": _TIMESTAMPS,
+    "tools": _SETTING,
+    "turn_detection": _SETTING,
     "url": _ADDRESS,
     "vocabulary": _VOCABULARY,
+    "voice": _SETTING,
     "voice_id": _VOICE,
     "voice_name": _VOICE,
     "word_timestamps": _TIMESTAMPS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -16,7 +16,7 @@ from inworld_sync.models import checks
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["DEFAULT_BASE_URL", "Limiter", "OptionSettings", "Options", "TraceEvent", "WireObserver"]
+__all__ = ["DEFAULT_BASE_URL", "Limiter", "Options", "TraceEvent", "WireObserver"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
@@ -170,24 +170,3 @@ class Options:
         plain, secure = ("ws", "wss") if websocket else ("http", "https")
         scheme = secure if _SCHEMES[parts.scheme] else plain
         return f"{scheme}://{parts.netloc}{path}"
-
-
-class OptionSettings(TypedDict, total=False):
-    """The attributes of :class:`Options`, as keyword arguments."""
-
-    base_url: str
-    connect_timeout: float
-    send_timeout: float
-    close_timeout: float
-    ping_interval: float
-    ping_timeout: float
-    proxy: str | Literal[False] | None
-    ssl_context: ssl.SSLContext | None
-    headers: Mapping[str, str]
-    max_message_bytes: int
-    max_queued_bytes: int
-    limiter: Limiter | None
-    observer: WireObserver | None
-    logger: logging.Logger
-    on_trace: Callable[[TraceEvent], None] | None
-    dispatch: Dispatch

@@ -1,5 +1,5 @@
 """
-Speech to text: what users ask for and what they get, without behaviour.
+Speech to text: settings, events and transcripts, without behavior.
 
 Source of the fields and ranges: Inworld STT WebSocket reference, ``transcribeConfig``, and
 captures of September 2026.
@@ -57,7 +57,7 @@ def _encoding(value: SttEncoding | str) -> SttEncoding:
 @attrs.frozen(kw_only=True)
 class InworldSttConfig:
     """
-    Settings of Inworld's own recogniser; None leaves a choice to the service.
+    Settings of Inworld's own recognizer; None leaves a choice to the service.
 
     Attributes:
         vad_threshold: Likelihood of speech, 0 to 1, above which somebody speaks; 0 means that
@@ -129,7 +129,7 @@ class SonioxConfig:
 
     Attributes:
         language_hints: Languages to expect, as BCP-47 tags.
-        language_hints_strict: Whether no other language may be recognised.
+        language_hints_strict: Whether no other language may be recognized.
         enable_endpoint_detection: Whether the model ends turns.
         max_endpoint_delay_ms: How long it may wait before it ends one.
         context: What the audio is about.
@@ -335,11 +335,11 @@ class SttUsage:
 @attrs.frozen
 class Transcript:
     """
-    Everything that was said.
+    The finished turns of a stream or recording.
 
     Attributes:
         turns: In order; none is empty.
-        usage: What the service counted; None when the stream ended before it told.
+        usage: The service's usage; None if the stream ended before the service sent it.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -377,14 +377,14 @@ class Transcript:
 @attrs.frozen
 class PartialTranscript:
     """
-    What is left when a stream fails: the ``partial`` of its error.
+    The ``partial`` of the error of a stream that failed.
 
     Attributes:
-        transcript: What had been understood for good.
+        transcript: The turns that were finished.
         pcm: The audio that no final transcript covers, sent or not: 16-bit little-endian mono.
             Transcribing it gives the rest of the words.
-        start_ms: Where in the stream that audio begins.
-        sample_rate_hz: Its samples a second.
+        start_ms: Position of that audio in the stream.
+        sample_rate_hz: Sample rate of that audio.
     """
 
     transcript: Transcript

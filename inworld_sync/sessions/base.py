@@ -277,7 +277,7 @@ class Connection(Generic[M]):
         """Counters and times of the socket, a snapshot."""
         return self._link.stats()
 
-    def retire(self) -> None:
+    def _begin_close(self) -> None:
         """Begin to close and return at once, so that many connections can close in parallel."""
         if self._changed.in_child:
             return
@@ -305,7 +305,7 @@ class Connection(Generic[M]):
         """
         if self._changed.in_child:
             return
-        self.retire()
+        self._begin_close()
         self._link.close()
         deadline = Deadline(self._options.close_timeout + _JOIN_SECONDS, "joining")
         this = threading.current_thread()

@@ -54,7 +54,7 @@ class ConnectionLimiter:
         with self._lock:
             clients = list(self._clients)
         for client in clients:
-            client.give_way()
+            client.evict_idle()
         return self._places.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     def release(self) -> None:
@@ -69,8 +69,8 @@ class ConnectionLimiter:
 class Session(Protocol):
     """What a client closes when it is closed."""
 
-    def retire(self) -> None:
-        """Begin to close, without waiting."""
+    def _begin_close(self) -> None:
+        """Begin to close and return at once."""
         ...
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Connector:
         self._lock = threading.Lock()
         self._closed = False
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        self._givers: list[Callable[[], object]] = []
+        self._evictors: list[Callable[[], object]] = []
         if isinstance(limiter, ConnectionLimiter):
             limiter._add_client(self)  # noqa: SLF001 - of this file's own class
 
@@ -170,17 +170,17 @@ class Connector:
         session.close()
         raise ClosedError("the client was closed, make another")
 
-    def on_shortage(self, giver: Callable[[], object]) -> None:
-        """Have *giver* called by :meth:`give_way`."""
+    def add_evictor(self, evict: Callable[[], object]) -> None:
+        """Make :meth:`evict_idle` call *evict*."""
         with self._lock:
-            self._givers.append(giver)
+            self._evictors.append(evict)
 
-    def give_way(self) -> None:
-        """Close connections that nobody uses, because no place is free."""
+    def evict_idle(self) -> None:
+        """Close idle connections, because the limit is reached."""
         with self._lock:
-            givers = list(self._givers)
-        for giver in givers:
-            giver()
+            evictors = list(self._evictors)
+        for evict in evictors:
+            evict()
 
     def close(self) -> None:
         """Close every session; the waits for their peers run side by side."""
@@ -188,14 +188,14 @@ class Connector:
             self._closed = True
             sessions = list(self._sessions)
         for session in sessions:
-            session.retire()
+            session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
 
     def _take_place(self, deadline: Deadline, seconds: float) -> None:
         if self.limiter.acquire(0.0):
             return
-        self.give_way()
+        self.evict_idle()
         left = deadline.remaining()
         if not self.limiter.acquire(math.inf if left is None else left):
             raise QuotaError(

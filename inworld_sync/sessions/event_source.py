@@ -6,7 +6,6 @@ Lock rule: none of its own; see ``event_stream.py`` for the lock of the stream.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, TypeVar, overload
 
@@ -146,11 +145,17 @@ class EventSource(Generic[E]):
                 return
         except TypeError as error:
             raise ConfigError(f"kind must be a class of events, got {kind!r}: {error}") from None
+        import difflib  # for errors only
+
         by_name = {event_class.__name__: event_class for event_class in emitted}
-        near = difflib.get_close_matches(kind.__name__, by_name, n=1)
+        wanted = kind.__name__
+        near = [name for name in by_name if name in wanted or wanted in name]
+        if len(near) != 1:
+            near = difflib.get_close_matches(wanted, by_name)
         advice = ""
         if near:
-            advice = f"; did you mean {_public_name(by_name[near[0]])}?"
+            names = " or ".join(_public_name(by_name[name]) for name in near)
+            advice = f"; did you mean {names}?"
         elif len(by_name) <= _MAX_LISTED_CLASSES:
             advice = f"; its event classes are {', '.join(sorted(by_name))}"
         raise ConfigError(f"{self._description} never emits {_public_name(kind)}{advice}")

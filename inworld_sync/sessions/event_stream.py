@@ -29,7 +29,7 @@ from inworld_sync.errors import (
     fresh,
 )
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
 
 __all__ = ["EventStream", "Monitor", "Subscription", "require_callable"]
@@ -42,9 +42,6 @@ _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Cont
 
 # Five minutes of 24 kHz PCM: more than any consumer should fall behind, little for a machine.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
-
-# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
-_LONGEST_WAIT_SECONDS = 1.0
 
 # An event without audio is small; this stands for its weight in memory.
 _EVENT_BYTES = 256
@@ -133,7 +130,7 @@ class Subscription(Generic[E]):
             ClosedError: The stream has ended, or the subscription was closed; where the stream
                 ended with an error, that error instead.
         """
-        found, event = self._stream.take(self._mailbox, timeout)
+        found, event = self._stream.pop(self._mailbox, timeout)
         if not found:
             self._stream.raise_end()
             raise ClosedError("the stream has ended, there are no more events")
@@ -347,7 +344,7 @@ class EventStream(Generic[E]):
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
-    def take(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
+    def pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
         """Take one event of a mailbox; ``(False, None)`` once there will be none."""
         with self._changed:
             return self._pop(mailbox, timeout)
@@ -373,11 +370,11 @@ class EventStream(Generic[E]):
                 if mailbox.closed or self._ended is not None:
                     return False
                 if deadline is None:
-                    mailbox.ready.wait(_LONGEST_WAIT_SECONDS)
+                    mailbox.ready.wait(LONGEST_WAIT_SECONDS)
                 elif deadline.expired:
                     raise DeadlineExceeded(f"no event came within {timeout:g} s")
                 else:
-                    mailbox.ready.wait(deadline.at_most(_LONGEST_WAIT_SECONDS))
+                    mailbox.ready.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
         finally:
             mailbox.takers -= 1
         return True
@@ -385,7 +382,7 @@ class EventStream(Generic[E]):
     def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
         """Yield a mailbox's events to the end of the stream, then raise what it ended with."""
         while True:
-            found, event = self.take(mailbox, timeout)
+            found, event = self.pop(mailbox, timeout)
             if not found:
                 break
             yield cast("E", event)

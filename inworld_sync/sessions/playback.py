@@ -26,7 +26,7 @@ from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
 __all__ = ["Playback"]
 
@@ -47,9 +47,6 @@ _queues: dict[int, deque[Playback]] = {}
 
 
 _T = TypeVar("_T")
-
-# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
-_LONGEST_WAIT_SECONDS: Final = 1.0
 
 
 class _Stream(Protocol):
@@ -172,7 +169,7 @@ class Playback:
             InworldError: It failed.
         """
         deadline = Deadline(timeout, "the playback")
-        while not self._finished.wait(deadline.at_most(_LONGEST_WAIT_SECONDS)):
+        while not self._finished.wait(deadline.at_most(LONGEST_WAIT_SECONDS)):
             deadline.check()
         if self._error is not None:
             raise fresh(self._error) if isinstance(self._error, InworldError) else self._error
@@ -268,7 +265,7 @@ class Playback:
         """Wait until all playbacks before this one have ended; False if interrupted."""
         with _queues_changed:
             while not (self._interrupted or self._is_first()):
-                _queues_changed.wait(_LONGEST_WAIT_SECONDS)
+                _queues_changed.wait(LONGEST_WAIT_SECONDS)
             return not self._interrupted
 
     def _leave_queue(self) -> None:

@@ -7,7 +7,10 @@ import time
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded
 
-__all__ = ["Deadline"]
+__all__ = ["LONGEST_WAIT_SECONDS", "Deadline"]
+
+# Waits without a limit are cut into pieces, so that Ctrl-C reaches a waiting thread on Windows too.
+LONGEST_WAIT_SECONDS = 1.0
 
 
 class Deadline:

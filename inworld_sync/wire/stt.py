@@ -1,10 +1,10 @@
 """
 Messages of the STT WebSocket.
 
-One stream a socket: a configuration first, then audio, then ``closeStream``.
-Requests are written in camelCase; answers are ``{"result": {...}}`` with at most one kind and a
-status, or ``{"error": {...}}``. The configuration is not acknowledged, and the usage comes once,
-after ``closeStream``; the service does not close after it.
+One connection carries one stream: a configuration first, then audio, then ``closeStream``.
+Requests are camelCase; responses are ``{"result": {...}}`` with at most one kind and a status, or
+``{"error": {...}}``. The service does not acknowledge the configuration. It sends the usage once,
+after ``closeStream``, and does not close the connection after it.
 Source: Inworld STT WebSocket reference and captures of September 2026.
 """
 
@@ -48,10 +48,10 @@ __all__ = [
 ]
 
 PATH = "/stt/v1/transcribe:streamBidirectional"
-# For a whole recording in one HTTP request.
+# HTTP: a whole recording in one request.
 WHOLE_PATH = "/stt/v1/transcribe"
 
-# What stands before and after the base64 of an audio message.
+# The text before and after the base64 of an audio message.
 AUDIO_HEAD = '{"audioChunk":{"content":"'
 AUDIO_TAIL = '"}}'
 
@@ -101,17 +101,17 @@ _KINDS: dict[str, type[SpeechStarted | SpeechStopped | SttUsage | Transcription]
 
 
 def transcribe_config(config: TranscribeConfig) -> str:
-    """Say what is wanted; the first message of a stream."""
+    """Write the configuration, the first message of a stream."""
     return dump_text({"transcribeConfig": _CODEC.dump(config)})
 
 
 def end_turn() -> str:
-    """End the current turn now."""
+    """Write the request that ends the current turn."""
     return '{"endTurn":{}}'
 
 
 def close_stream() -> str:
-    """Say that no more audio comes; the service sends the rest and then the usage."""
+    """Write the request that ends the audio; the service answers with the usage at last."""
     return '{"closeStream":{}}'
 
 
@@ -142,7 +142,7 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
 
 
 def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
-    """Make the body of an HTTP request for a whole recording, whose base64 is *content*."""
+    """Make the body of an HTTP request for a recording, whose base64 is *content*."""
     return {"transcribeConfig": _CODEC.dump(config), "audioData": {"content": content}}
 
 

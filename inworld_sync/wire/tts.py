@@ -1,9 +1,11 @@
 """
 Messages of the TTS WebSocket.
 
-Source: Inworld TTS WebSocket reference and captures of September 2026. Requests name their verb
-in snake_case and their fields in camelCase, as every known client does; answers are
-``{"result": {...}}`` with ``status`` beside the kind, or ``{"error": {...}}``.
+Requests have their verb in snake_case and their fields in camelCase, as in every known client.
+Answers are ``{"result": {...}}``, which has ``status`` and the kind of the answer, or
+``{"error": {...}}``.
+
+Source: Inworld TTS WebSocket reference and captures of September 2026.
 """
 
 from __future__ import annotations
@@ -106,10 +108,10 @@ class AudioReceived:
     One chunk of speech.
 
     Attributes:
-        context_id: The context it belongs to.
-        audio: Base64 text, or the bytes that :func:`read` was given; empty for a chunk that brings
-            only times.
-        usage: None where the service sent none.
+        context_id: The context that it belongs to.
+        audio: Base64 text, or the bytes that were passed to :func:`read`; empty for a chunk that
+            has only times.
+        usage: None if the service sent none.
         words: Times from the start of the *generation*, in milliseconds; so all below.
         characters: As *words*.
         phonemes: As *words*; ``word_index`` counts in *words*.
@@ -125,7 +127,7 @@ class AudioReceived:
 
 @attrs.frozen
 class ContextFault:
-    """A request about one context failed; the connection lives on."""
+    """A request about one context failed; the connection stays open."""
 
     context_id: str
     code: int
@@ -135,7 +137,7 @@ class ContextFault:
 
 @attrs.frozen
 class Unreadable:
-    """A message about one context that lacks what it must have; the connection lives on."""
+    """A message about one context lacks a required field; the connection stays open."""
 
     context_id: str
     error: RemoteProtocolError
@@ -156,21 +158,21 @@ TtsMessage: TypeAlias = ContextMessage | ConnectionFault
 
 
 def create(context_id: str, config: ContextConfig) -> str:
-    """Ask for a context; text may follow at once, without waiting for an answer."""
+    """Create a context; text may be sent at once, without waiting for the answer."""
     return _request("create", _config(config), context_id)
 
 
 def update_config(context_id: str, changes: Mapping[str, object]) -> str:
     """
-    Change settings of a living context; the service speaks what it has first.
+    Change settings of an open context; the service first speaks the text that it has.
 
-    Documented, but its field names on the wire are inferred from those of ``create``.
+    The service documents it without the names of its fields, which are here those of ``create``.
     """
     return _request("update_config", dict(changes), context_id)
 
 
 def send_text(context_id: str, text: str, *, flush: bool = False) -> str:
-    """Give text to a context, and with *flush* have it spoken as one generation."""
+    """Send text to a context, and with *flush* have it spoken as one generation."""
     body: dict[str, object] = {"text": text}
     if flush:
         body["flush_context"] = {}
@@ -178,7 +180,7 @@ def send_text(context_id: str, text: str, *, flush: bool = False) -> str:
 
 
 def flush_context(context_id: str) -> str:
-    """Have the text that waits in a context spoken."""
+    """Have the text that the context has buffered spoken."""
     return _request("flush_context", {}, context_id)
 
 
@@ -208,11 +210,10 @@ def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = No
 
     Args:
         message: JSON text.
-        audio: What stood at :data:`AUDIO_PATH`, decoded already; *message* has a text there that
-            is not looked at.
+        audio: The decoded audio of :data:`AUDIO_PATH`; the text there is then ignored.
 
     Raises:
-        RemoteProtocolError: It is not JSON, or nobody can tell which context it is about.
+        RemoteProtocolError: *message* is not JSON, or does not name its context.
     """
     envelope = load_object(message)
     if envelope.get("error") is not None:
@@ -221,7 +222,7 @@ def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = No
         return UnknownEvent("", envelope)
     result = object_in(envelope["result"], "result")
     context_id = text_in(result, "contextId", "context_id")
-    # A fault outweighs whatever stands beside it.
+    # If there is a fault, the other fields are ignored.
     fault = _status(result, context_id)
     if fault is not None:
         return fault
@@ -353,7 +354,7 @@ def _closed(context_id: str, _: JsonObject) -> ContextClosed:
     return ContextClosed(context_id)
 
 
-# Each reads the whole result; the bodies of the last two say nothing.
+# Each reads the whole result; the bodies of the last two have no fields.
 _KINDS: dict[str, Callable[[str, JsonObject], TtsMessage]] = {
     "audioChunk": _audio,
     "audioContent": _audio,

@@ -19,7 +19,7 @@ from inworld_sync.cli import transcribe as transcription
 
 from support.commands import Done, Run
 from support.peers import serve
-from support.scripted_stt import Hearing, SttServer
+from support.scripted_stt import SttConnectionScript, SttServer
 from support.spoken_words import RATE_HZ, spoken_turns
 
 PCM, SAID = spoken_turns(2, 3)
@@ -27,16 +27,16 @@ TURNS = "w1 w2\nw3 w4 w5\n"
 
 
 @pytest.fixture
-def hearing() -> Iterator[tuple[str, SttServer]]:
-    """A server that hears words, and its address."""
-    server = SttServer(lambda hearing, name: None, {})
+def stt_service() -> Iterator[tuple[str, SttServer]]:
+    """The address of an STT service that understands numbered words, and the service."""
+    server = SttServer(lambda connection, name: None, {})
     with serve(server.run) as raw:
         yield f"ws://127.0.0.1:{raw.port}", server
 
 
 @pytest.fixture
-def transcribe(run: Run, hearing: tuple[str, SttServer]) -> Callable[..., Done]:
-    return lambda *arguments: run("transcribe", "--base-url", hearing[0], *map(str, arguments))
+def transcribe(run: Run, stt_service: tuple[str, SttServer]) -> Callable[..., Done]:
+    return lambda *arguments: run("transcribe", "--base-url", stt_service[0], *map(str, arguments))
 
 
 def wav(path: Path, pcm: bytes = PCM, rate_hz: int = RATE_HZ) -> Path:
@@ -157,11 +157,11 @@ def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 def test_standard_input(
     start: Callable[..., subprocess.Popen[bytes]],
-    hearing: tuple[str, SttServer],
+    stt_service: tuple[str, SttServer],
     tmp_path: Path,
 ) -> None:
     """Standard input may be a whole file, or raw samples."""
-    command = ["transcribe", "--base-url", hearing[0], "-"]
+    command = ["transcribe", "--base-url", stt_service[0], "-"]
     for data, more in ((wav(tmp_path / "a.wav").read_bytes(), []), (PCM, ["--rate", str(RATE_HZ)])):
         process = start(*command, *more)
         out, _ = process.communicate(data, timeout=30)
@@ -170,11 +170,11 @@ def test_standard_input(
 
 
 def test_settings(
-    transcribe: Callable[..., Done], hearing: tuple[str, SttServer], tmp_path: Path
+    transcribe: Callable[..., Done], stt_service: tuple[str, SttServer], tmp_path: Path
 ) -> None:
     """Model and language are asked of the service."""
     transcribe("--model", "soniox/stt-rt-v5", "--language", "en-GB", wav(tmp_path / "a.wav"))
-    config: dict[str, Any] = hearing[1].connections[0].requests[0]["transcribeConfig"]
+    config: dict[str, Any] = stt_service[1].connections[0].requests[0]["transcribeConfig"]
 
     assert ("soniox/stt-rt-v5", "en-GB") == (config["modelId"], config["language"])
 
@@ -232,8 +232,8 @@ def test_interrupt(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
     """Ctrl-C ends it at once, in the middle of several files."""
     files = [str(wav(tmp_path / f"{name}.wav", PCM * 100)) for name in "abc"]
 
-    def hook(hearing: Hearing, name: str) -> None:
-        if (name, hearing.counts[name]) == ("chunk", 3):
+    def hook(connection: SttConnectionScript, name: str) -> None:
+        if (name, connection.counts[name]) == ("chunk", 3):
             process.send_signal(signal.SIGINT)
 
     server = SttServer(hook, {})

@@ -9,7 +9,7 @@ from inworld_sync.emulator.fair_lock import FairLock
 
 def waiting(lock):
     """How many threads stand in line."""
-    return len(lock._line)
+    return len(lock._waiting)
 
 
 def queue_up(lock, name, served):

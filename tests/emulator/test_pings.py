@@ -19,7 +19,6 @@ from inworld_sync.emulator import (
 from inworld_sync.emulator.inbox import Inbox, Received
 from inworld_sync.emulator.realtime import response as response_module
 from inworld_sync.emulator.recognition.engine import SpeechEngine
-from inworld_sync.emulator.stt import stream as stream_module
 from inworld_sync.emulator.synthesis import Synthesizer
 from inworld_sync.emulator.tts import context as context_module
 
@@ -154,7 +153,7 @@ def test_the_server_closes_while_an_engine_loads(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Closing the server tells the client, and does not wait for an engine that loads."""
-    for module in (server_module, context_module, response_module, stream_module):
+    for module in (server_module, context_module, response_module):
         monkeypatch.setattr(module, "_JOIN_SECONDS", 0.1)
     server = Emulator(settings=Settings(close_timeout=0.1)).start()
     with contextlib.suppress(ConnectionClosed), use(server) as connection:

@@ -246,8 +246,8 @@ def test_odd_provider_data(realtime: RealtimeClient, odd: Any) -> None:
     assert "completed" == realtime.ask("Hi there!")[-1]["response"]["status"]
 
 
-def test_failing_recogniser() -> None:
-    """A recogniser that fails costs the turn, which says so, and the session goes on."""
+def test_failing_recognizer() -> None:
+    """A recognizer that fails costs the turn, which says so, and the session goes on."""
 
     class Broken(ScriptedRecognizer):
         def recognize(self, pcm: bytes) -> tuple[Any, ...]:

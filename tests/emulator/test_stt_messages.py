@@ -364,8 +364,8 @@ def test_quirk_of_closing() -> None:
             client.receive()
 
 
-def test_answers_while_it_recognises() -> None:
-    """A stream whose speech is being recognised still reads, so that pings are answered."""
+def test_answers_while_it_recognizes() -> None:
+    """A stream whose speech is being recognized still reads, so that pings are answered."""
     recognizer = ScriptedRecognizer("Hello.")
     recognizer.may_answer.clear()
     with Emulator(speech_engine=engine_for(recognizer)) as server, open_stt(server) as client:
@@ -380,7 +380,7 @@ def test_answers_while_it_recognises() -> None:
         assert ["Hello."] == finals_of(client.rest())
 
 
-def test_leaves_while_it_recognises() -> None:
+def test_leaves_while_it_recognizes() -> None:
     """A client that leaves in the middle leaves nothing behind."""
     recognizer = ScriptedRecognizer("Hello.")
     with Emulator(speech_engine=engine_for(recognizer)) as server:

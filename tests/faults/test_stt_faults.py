@@ -23,7 +23,7 @@ from inworld_sync import (
 )
 from inworld_sync.sessions.stt import audio_buffer, completion, delivery
 
-from support.scripted_stt import hearing_server
+from support.scripted_stt import stt_server
 from support.spoken_words import spoken_turns
 
 TURNS = (2, 3, 1)
@@ -39,14 +39,14 @@ MOMENTS = [
     ("partial", 4),
     ("final", 1),
     ("final", 2),
-    ("told", 1),
-    ("told", 2),
+    ("final_sent", 1),
+    ("final_sent", 2),
     ("endTurn", 1),
     ("closeStream", 1),
     ("usage", 1),
 ]
 # What happens then.
-ENDS = ["hang_up", "reset", "say_close", "fail", "half_a_frame"]
+ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +64,9 @@ def quick_retries(monkeypatch):
 def struck(moment, nth, end):
     """A hook that ends the first connection once."""
 
-    def hook(hearing, name):
-        if hearing.number == 1 and (name, hearing.counts[name]) == (moment, nth):
-            getattr(hearing, end)()
+    def hook(connection, name):
+        if connection.number == 1 and (name, connection.counts[name]) == (moment, nth):
+            getattr(connection, end)()
 
     return hook
 
@@ -86,7 +86,7 @@ def transcribe(iw, pcm, **settings):
 def test_cut(moment, nth, end, is_timed):
     """A connection that ends at any moment, in any way, costs no word and doubles none."""
     pcm, said = spoken_turns(*TURNS)
-    with hearing_server(struck(moment, nth, end), ears={"is_timed": is_timed}) as (iw, server):
+    with stt_server(struck(moment, nth, end), recognizer={"is_timed": is_timed}) as (iw, server):
         transcript, events = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -104,11 +104,11 @@ def test_cut_again_and_again(moment):
     """A connection that is lost many times still brings every word once."""
     pcm, said = spoken_turns(3, 2, 4, 1)
 
-    def hook(hearing, name):
-        if hearing.number <= 3 and (name, hearing.counts[name]) == (moment, 2):
-            hearing.reset()
+    def hook(connection, name):
+        if connection.number <= 3 and (name, connection.counts[name]) == (moment, 2):
+            connection.reset()
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -121,16 +121,16 @@ PAUSES_MS = [200, 275, 350, 500]
 
 
 @pytest.mark.parametrize("pause_ms", PAUSES_MS)
-@pytest.mark.parametrize(("moment", "nth"), [("partial", 4), ("final", 2), ("told", 2)])
+@pytest.mark.parametrize(("moment", "nth"), [("partial", 4), ("final", 2), ("final_sent", 2)])
 def test_rest_of_a_word(moment, nth, pause_ms):
     """
     What is sent again begins in a pause, not in the last word before it.
 
-    Without times it began half a second before the speech that was heard last. With a pause
+    Without times it began half a second before the last speech. With a pause
     shorter than that the rest of a word was understood once more, as a word of its own.
     """
     pcm, said = spoken_turns(2, 3, 2, pause_ms=pause_ms)
-    with hearing_server(struck(moment, nth, "hang_up"), ears={"is_timed": False}) as (iw, server):
+    with stt_server(struck(moment, nth, "hang_up"), recognizer={"is_timed": False}) as (iw, server):
         transcript, events = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -139,12 +139,12 @@ def test_rest_of_a_word(moment, nth, pause_ms):
 
 
 @pytest.mark.parametrize("error_ms", [-50, 0, 50])
-@pytest.mark.parametrize(("moment", "nth"), [("partial", 5), ("final", 2), ("told", 3)])
+@pytest.mark.parametrize(("moment", "nth"), [("partial", 5), ("final", 2), ("final_sent", 3)])
 def test_turns_without_silence(moment, nth, error_ms):
     """Turns that end right after a word, whose times are not exact, are cut between words too."""
     pcm, said = spoken_turns(12)
-    ears = {"max_words": 4, "time_error_ms": error_ms}
-    with hearing_server(struck(moment, nth, "hang_up"), ears=ears) as (iw, server):
+    recognizer = {"max_words": 4, "time_error_ms": error_ms}
+    with stt_server(struck(moment, nth, "hang_up"), recognizer=recognizer) as (iw, server):
         transcript, events = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -159,7 +159,7 @@ def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
     # Of audio of 7 s the last half second is held back, not the last two.
     monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
-    with hearing_server(struck("partial", 18, "hang_up")) as (iw, _):
+    with stt_server(struck("partial", 18, "hang_up")) as (iw, _):
         transcript, events = transcribe(iw, pcm)
 
     words = transcript.text.split()
@@ -174,9 +174,9 @@ def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
 def test_word_times_after_a_cut():
     """Words of a later connection have times on the stream's clock."""
     pcm, _ = spoken_turns(2, 2)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         whole, _ = transcribe(iw, pcm)
-    with hearing_server(struck("final", 2, "hang_up")) as (iw, _):
+    with stt_server(struck("final", 2, "hang_up")) as (iw, _):
         cut, events = transcribe(iw, pcm)
 
     assert [(word.text, word.start_ms, word.end_ms) for word in whole.words] == [
@@ -194,8 +194,8 @@ def test_manual_turns():
     first, _ = spoken_turns(2)
     second, _ = spoken_turns(3)
     manual = {"inworld": InworldSttConfig(vad_threshold=0.0)}
-    for moment in ("endTurn", "final", "told"):
-        with hearing_server(struck(moment, 1, "hang_up"), ears={"is_manual": True}) as (iw, _):
+    for moment in ("endTurn", "final", "final_sent"):
+        with stt_server(struck(moment, 1, "hang_up"), recognizer={"is_manual": True}) as (iw, _):
             with iw.stt.stream(max_chunks_per_second=2000, **manual) as stream:
                 stream.send(first)
                 stream.end_turn()
@@ -209,7 +209,7 @@ def test_manual_turns():
 def test_push_to_talk():
     """A turn whose connection is lost after its end is transcribed though no more audio comes."""
     pcm, said = spoken_turns(2)
-    with hearing_server(struck("endTurn", 1, "hang_up"), ears={"is_manual": True}) as (iw, _):
+    with stt_server(struck("endTurn", 1, "hang_up"), recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(
             max_chunks_per_second=2000, inworld=InworldSttConfig(vad_threshold=0.0)
         ) as stream:
@@ -227,11 +227,11 @@ def test_stall():
     """A service that stops for a second is waited for, on the same connection."""
     pcm, said = spoken_turns(2, 2)
 
-    def hook(hearing, name):
-        if name == "chunk" and hearing.counts[name] == 8:
-            assert not hearing.peer.released.wait(1)
+    def hook(connection, name):
+        if name == "chunk" and connection.counts[name] == 8:
+            assert not connection.peer.released.wait(1)
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -242,28 +242,28 @@ def test_slow_reader():
     """A service that reads slowly slows the stream down and gets all of it."""
     pcm, said = spoken_turns(6, 6, 6, 6)
 
-    def hook(hearing, name):
+    def hook(connection, name):
         if name == "chunk":
-            assert not hearing.peer.released.wait(0.005)
+            assert not connection.peer.released.wait(0.005)
 
-    with hearing_server(hook, receive_buffer_bytes=4096, max_queued_bytes=8192) as (iw, server):
+    with stt_server(hook, receive_buffer_bytes=4096, max_queued_bytes=8192) as (iw, server):
         transcript, _ = transcribe(iw, pcm, max_waiting_bytes=64_000)
 
     assert said == transcript.text
     assert 1 == len(server.connections)
-    assert pcm == bytes(server.connections[0].heard)
+    assert pcm == bytes(server.connections[0].pcm)
 
 
 def test_half_open_peer():
     """A peer that has vanished without a word is noticed, and another connection takes over."""
     pcm, said = spoken_turns(2, 2)
 
-    def hook(hearing, name):
-        if hearing.number == 1 and name == "chunk" and hearing.counts[name] == 12:
-            hearing.peer.hold()
+    def hook(connection, name):
+        if connection.number == 1 and name == "chunk" and connection.counts[name] == 12:
+            connection.peer.hold()
 
     settings = {"ping_interval": 0.1, "ping_timeout": 2.0}
-    with hearing_server(hook, **settings) as (iw, _):
+    with stt_server(hook, **settings) as (iw, _):
         transcript, events = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -275,11 +275,11 @@ def test_error_that_is_not_fatal():
     """An error that no CLOSE follows is survived."""
     pcm, said = spoken_turns(2, 2)
 
-    def hook(hearing, name):
+    def hook(connection, name):
         if name == "partial":
-            hearing.error(3, "invalid WebSocket request for the selected response protocol")
+            connection.error(3, "invalid WebSocket request for the selected response protocol")
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -295,11 +295,11 @@ def test_fatal_error(code, kind):
     """What another attempt cannot mend ends the stream at once, with what is left of it."""
     pcm, _ = spoken_turns(2, 2)
 
-    def hook(hearing, name):
-        if name == "final" and hearing.counts[name] == 2:
-            hearing.fail(code)
+    def hook(connection, name):
+        if name == "final" and connection.counts[name] == 2:
+            connection.fail(code)
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         with pytest.raises(kind) as caught:
             transcribe(iw, pcm)
 
@@ -314,11 +314,11 @@ def test_unsent_audio_can_be_transcribed():
     """What is left of a stream that fails gives the rest of the words."""
     pcm, said = spoken_turns(2, 3)
 
-    def hook(hearing, name):
-        if name == "final" and hearing.counts[name] == 2 and hearing.number == 1:
-            hearing.fail(3)
+    def hook(connection, name):
+        if name == "final" and connection.counts[name] == 2 and connection.number == 1:
+            connection.fail(3)
 
-    with hearing_server(hook) as (iw, _):
+    with stt_server(hook) as (iw, _):
         with pytest.raises(InvalidRequestError) as caught:
             transcribe(iw, pcm)
         left = caught.value.partial
@@ -331,11 +331,11 @@ def test_give_up():
     """A connection that is lost again and again without any progress is given up."""
     pcm, _ = spoken_turns(2, 3)
 
-    def hook(hearing, name):
-        if name == "final" and (hearing.number > 1 or hearing.counts[name] == 2):
-            hearing.hang_up()
+    def hook(connection, name):
+        if name == "final" and (connection.number > 1 or connection.counts[name] == 2):
+            connection.hang_up()
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         with pytest.raises(ConnectionLost, match="2 attempts") as caught:
             transcribe(iw, pcm, max_reconnects=2)
 
@@ -347,7 +347,7 @@ def test_give_up():
 def test_no_reconnects():
     """Who allows no attempt gets the first loss as the error."""
     pcm, _ = spoken_turns(2)
-    with hearing_server(struck("final", 1, "say_close")) as (iw, server):
+    with stt_server(struck("final", 1, "send_close")) as (iw, server):
         with pytest.raises(ConnectionLost, match="0 attempts"):
             transcribe(iw, pcm, max_reconnects=0)
 
@@ -357,7 +357,7 @@ def test_no_reconnects():
 def test_server_gone():
     """A server that is gone for good is given up, and what waits raises."""
     pcm, _ = spoken_turns(2)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         stream = iw.stt.stream(max_reconnects=2, max_chunks_per_second=2000)
     with pytest.raises(InworldError):
         stream.send(pcm)
@@ -381,16 +381,16 @@ def test_order(name):
     """Messages in another order than usual are taken for what they say."""
     results, turns = ORDERS[name]
 
-    def hook(hearing, moment):
+    def hook(connection, moment):
         if moment == "config":
             for result in results:
-                say(hearing, result)
+                say(connection, result)
             if "close" not in results:
-                hearing.until_close_stream()
-            hearing.usage(0)
-            hearing.until_left()
+                connection.until_close_stream()
+            connection.usage(0)
+            connection.until_left()
 
-    with hearing_server(hook) as (iw, _):
+    with stt_server(hook) as (iw, _):
         with iw.stt.stream() as stream:
             if name == "usage in the middle":
                 assert isinstance(next(stream.events(timeout=30)), SttUsage)
@@ -400,7 +400,7 @@ def test_order(name):
     assert not stream.is_speaking
 
 
-def say(hearing, result):
+def say(connection, result):
     kind, _, value = result.partition(":")
     if kind == "final":
         body = {"transcription": {"transcript": value, "isFinal": True}}
@@ -409,22 +409,22 @@ def say(hearing, result):
     elif kind == "stopped":
         body = {"speechStopped": {"silenceDurationMs": 150}}
     elif kind == "usage":
-        return hearing.usage(0)
+        return connection.usage(0)
     elif kind == "close":
-        return hearing.until_close_stream()
+        return connection.until_close_stream()
     else:
         body = {"sentiment": {"label": "fine"}}
-    return hearing.send({"result": body})
+    return connection.send({"result": body})
 
 
 def test_closes_instead_of_usage():
     """
-    A service that always closes in place of telling the usage has told everything.
+    A service that always closes in place of sending the usage has sent everything.
 
     The first time it might have closed too early, so what no final covers is sent again.
     """
     pcm, said = spoken_turns(2)
-    with hearing_server(lambda h, name: name == "usage" and h.say_close(1000)) as (iw, server):
+    with stt_server(lambda h, name: name == "usage" and h.send_close(1000)) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -434,15 +434,15 @@ def test_closes_instead_of_usage():
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_closes_before_the_end(nth):
-    """A service that closes without a reason before it told the words is asked again."""
+    """A service that closes without a reason before it sent the words is asked again."""
     pcm, said = spoken_turns(2, 3)
 
-    def hook(hearing, name):
-        if hearing.number == 1 and name == "chunk" and hearing.counts[name] == nth:
-            hearing.until_close_stream()
-            hearing.say_close(1000)
+    def hook(connection, name):
+        if connection.number == 1 and name == "chunk" and connection.counts[name] == nth:
+            connection.until_close_stream()
+            connection.send_close(1000)
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
 
     assert said == transcript.text
@@ -452,14 +452,14 @@ def test_closes_before_the_end(nth):
 def unfinished_turn(is_everywhere, *, has_words):
     """A hook that leaves the last turn without its end, once or always."""
 
-    def hook(hearing, name):
-        if name == "config" and (is_everywhere or hearing.number == 1):
-            say(hearing, "started:0")
+    def hook(connection, name):
+        if name == "config" and (is_everywhere or connection.number == 1):
+            say(connection, "started:0")
             if has_words:
-                hearing.send({"result": {"transcription": {"transcript": "w1"}}})
-            hearing.until_close_stream()
-            hearing.usage(0)
-            hearing.until_left()
+                connection.send({"result": {"transcription": {"transcript": "w1"}}})
+            connection.until_close_stream()
+            connection.usage(0)
+            connection.until_left()
 
     return hook
 
@@ -468,7 +468,7 @@ def test_usage_in_an_open_turn():
     """A turn that has begun and not ended when the usage comes is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
-        with hearing_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
+        with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
             transcript, _ = transcribe(iw, pcm)
 
         assert said == transcript.text
@@ -478,12 +478,12 @@ def test_usage_in_an_open_turn():
 def test_turns_without_an_end():
     """Where it never ends, words are an error with the audio, and mere speech was none."""
     pcm, _ = spoken_turns(2)
-    with hearing_server(unfinished_turn(True, has_words=True)) as (iw, server):
+    with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
             transcribe(iw, pcm)
     assert pcm == caught.value.partial.pcm
     assert 2 == len(server.connections)
-    with hearing_server(unfinished_turn(True, has_words=False)) as (iw, server):
+    with stt_server(unfinished_turn(True, has_words=False)) as (iw, server):
         transcript, _ = transcribe(iw, pcm)
     assert () == transcript.turns
 
@@ -493,11 +493,11 @@ def test_silent_at_the_end():
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 
-        def hook(hearing, name, moment=moment):
+        def hook(connection, name, moment=moment):
             if name == moment:
-                hearing.until_left()
+                connection.until_left()
 
-        with hearing_server(hook) as (iw, _):
+        with stt_server(hook) as (iw, _):
             stream = iw.stt.stream(max_chunks_per_second=2000)
             stream.send(pcm)
             if complete:
@@ -514,12 +514,12 @@ def test_quiet_close_waits_for_audio(monkeypatch):
     pcm, said = spoken_turns(2)
     closed = threading.Event()
 
-    def hook(hearing, name):
-        if hearing.number == 1 and name == "endTurn":
+    def hook(connection, name):
+        if connection.number == 1 and name == "endTurn":
             closed.set()
-            hearing.say_close(1000)
+            connection.send_close(1000)
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         with iw.stt.stream(max_chunks_per_second=2000) as stream:
             stream.send(pcm)
             stream.end_turn()

@@ -15,6 +15,7 @@ from inworld_sync import (
     FlushCompleted,
     SpeechStarted,
     StreamEnded,
+    Transcription,
     UnknownEvent,
 )
 from inworld_sync.sessions.event_source import EventSource
@@ -53,6 +54,14 @@ class Session(EventSource[object]):
     _event_classes = (
         inworld_sync.realtime.InputSpeechStarted,
         inworld_sync.realtime.InputSpeechStopped,
+    )
+
+
+class Several(EventSource[object]):
+    _description = "a realtime session"
+    _event_classes = (
+        inworld_sync.realtime.TranscriptDelta,
+        inworld_sync.realtime.TranscriptDone,
     )
 
 
@@ -102,6 +111,14 @@ def test_every_way_to_ask_for_events() -> None:
 
 # (a source, a class that it never emits, the error)
 NEVER: list[tuple[type[EventSource[object]], type, str]] = [
+    (
+        Several,
+        Transcription,
+        (
+            "a realtime session never emits inworld_sync.Transcription; did you mean "
+            "inworld_sync.realtime.TranscriptDone or inworld_sync.realtime.TranscriptDelta?"
+        ),
+    ),
     (
         Session,
         SpeechStarted,

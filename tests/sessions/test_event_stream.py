@@ -56,7 +56,7 @@ class Source:
 @pytest.fixture(autouse=True)
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the second look of every wait, a lost wake-up shows as a hang."""
-    monkeypatch.setattr(event_stream, "_LONGEST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(event_stream, "LONGEST_WAIT_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ __all__ = ["run_all"]
 
 # Most of the time a program waits for sound to be heard.
 _AT_ONCE = 3
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 300
 
 
 def run_all(

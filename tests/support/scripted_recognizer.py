@@ -1,5 +1,5 @@
 """
-A detector and a recogniser whose answers are in the sound itself.
+A detector and a recognizer whose answers are in the sound itself.
 
 A window's likelihood of speech is its loudness, and what is understood is spelled by levels, so a
 test writes down exactly what a listener will be told.
@@ -50,7 +50,7 @@ class ScriptedRecognizer:
         texts: The words by number; number 0 is silence.
         heard: The pieces of sound that were asked about.
         gives_times: Whether its words have times.
-        may_answer: Cleared, it holds the recogniser inside a call.
+        may_answer: Cleared, it holds the recognizer inside a call.
         asked: Set by the first call.
     """
 

@@ -1,4 +1,4 @@
-"""Speech to recognise: synthesised with known word times, recorded, and noise."""
+"""Speech to recognize: synthesized with known word times, recorded, and noise."""
 
 from __future__ import annotations
 

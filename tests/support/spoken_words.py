@@ -1,5 +1,5 @@
 """
-Speech whose words are in the sound itself, and a recogniser that reads them out.
+Audio whose samples are numbered words, and recognizers that read them.
 
 A word is 200 ms of samples with its number; between words there are 100 ms of silence, after a
 turn 500. Half a word is not understood as a word but as a fragment, so a test notices when audio
@@ -17,9 +17,9 @@ from inworld_sync.emulator.recognition.protocols import HeardWord
 __all__ = [
     "RATE_HZ",
     "WORD_MS",
-    "Ears",
     "NumberedRecognizer",
     "NumberedVad",
+    "ScriptedRecognizer",
     "number_names",
     "spoken_turns",
 ]
@@ -57,17 +57,17 @@ def spoken_turns(*turns: int, pause_ms: int = _PAUSE_MS) -> tuple[bytes, str]:
     return pcm, number_names(*range(1, number + 1))
 
 
-class Ears:
+class ScriptedRecognizer:
     """
-    Understands one connection's sound, as the service does: results out, in its JSON.
+    Transcribes the audio of one connection into the service's JSON results.
 
     Args:
         is_timed: Whether words have times.
         is_manual: Whether only the client ends turns.
-        reports_speech: Whether it tells when speech begins and stops.
-        is_deaf: It counts samples and understands nothing.
+        reports_speech: Whether it reports the start and the end of speech.
+        counts_only: It counts samples and recognizes nothing.
         max_words: A turn is ended after so many words, without waiting for silence; 0 is no limit.
-        time_error_ms: By how much the times of words are told too late.
+        time_error_ms: By how much the times of words are too late.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Ears:
         is_timed: bool = True,
         is_manual: bool = False,
         reports_speech: bool = True,
-        is_deaf: bool = False,
+        counts_only: bool = False,
         max_words: int = 0,
         time_error_ms: int = 0,
     ) -> None:
-        self.is_deaf = is_deaf
+        self.counts_only = counts_only
         self.max_words = max_words
         self.time_error_ms = time_error_ms
         self.is_timed = is_timed
         self.is_manual = is_manual
         self.reports_speech = reports_speech
-        self.heard_samples = 0
+        self.samples = 0
         self._words: list[dict[str, Any]] = []
         self._open: list[int] | None = None
         self._silent_ms = 0.0
@@ -94,22 +94,22 @@ class Ears:
         self.spoken_ms = 0.0
 
     @property
-    def heard_ms(self) -> float:
-        return self.heard_samples / _PER_MS
+    def received_ms(self) -> float:
+        return self.samples / _PER_MS
 
     def feed(self, pcm: bytes) -> list[dict[str, Any]]:
-        """Hear the next samples."""
+        """Transcribe the next samples."""
         results: list[dict[str, Any]] = []
         samples = array("h", pcm)
-        if self.is_deaf:
-            self.heard_samples += len(samples)
+        if self.counts_only:
+            self.samples += len(samples)
             return results
         at = 0
         while at < len(samples):
             end = at
             while end < len(samples) and samples[end] == samples[at]:
                 end += 1
-            self._hear(samples[at], end - at, results)
+            self._feed_run(samples[at], end - at, results)
             at = end
         return results
 
@@ -129,18 +129,18 @@ class Ears:
             self._end_turn(results)
         return results
 
-    def _hear(self, number: int, samples: int, results: list[dict[str, Any]]) -> None:
+    def _feed_run(self, number: int, samples: int, results: list[dict[str, Any]]) -> None:
         if self._open is not None and self._open[0] != number:
             self._end_word(results)
         if number:
             if self._open is None:
-                self._open = [number, self.heard_samples, 0]
+                self._open = [number, self.samples, 0]
                 self._start(results)
             self._open[2] += samples
             self._silent_ms = 0.0
         else:
             self._silent_ms += samples / _PER_MS
-        self.heard_samples += samples
+        self.samples += samples
         ended = self._silent_ms >= _TURN_END_MS and not self.is_manual
         if ended and (self._is_speaking or self._words):
             self._end_turn(results)
@@ -150,7 +150,7 @@ class Ears:
             return
         self._is_speaking = True
         if self.reports_speech and not self.is_manual:
-            start = {"startTimeMs": round(self.heard_ms), "confidence": 0.9}
+            start = {"startTimeMs": round(self.received_ms), "confidence": 0.9}
             results.append({"speechStarted": start})
 
     def _end_word(self, results: list[dict[str, Any]]) -> None:
@@ -221,5 +221,5 @@ class NumberedRecognizer:
 
 
 def _word(number: int, length_ms: float) -> str:
-    """A word, or the part of it that was heard."""
+    """A word, or the part of it that was recognized."""
     return f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"

@@ -119,4 +119,8 @@ def refused(iw: Inworld) -> None:
     iw.tts.synthesize(b"bytes")  # type: ignore[arg-type]
     iw.tts.synthesize("Hi.", voices="Ashley")  # type: ignore[call-arg]
     iw.tts.synthesize("Hi.", voice=5)  # type: ignore[arg-type]
+    iw.tts.stream("Hi.", timestamp_type=5)  # type: ignore[arg-type]
+    iw.tts.speak("Hi.", voices="Ashley")  # type: ignore[call-arg]
+    iw.tts.connect().context(voice_id="Ashley")  # type: ignore[call-arg]
     Inworld(close_timeout="soon")  # type: ignore[arg-type]
+    Inworld(timeout=5)  # type: ignore[call-arg]

@@ -11,6 +11,7 @@ import base64
 import time
 from array import array
 
+from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.events import EventSender, new_id
 from inworld_sync.emulator.realtime.response_options import speaking_voice
@@ -112,7 +113,4 @@ def _scaled(pcm: bytes, gain: float) -> bytes:
 
 
 def _option(options: Json, name: str) -> float:
-    value = options.get(name)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-        return value
-    return _DEFAULTS[name]
+    return checks.lenient_number(options.get(name), _DEFAULTS[name])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from inworld_sync.emulator.realtime.events import InvalidRequest
 
 __all__ = [
+    "a_list",
+    "an_object",
     "flag",
     "inner",
+    "lenient_number",
     "max_tokens",
     "modalities",
     "number",
     "object_or_null",
     "one_of",
+    "required_text",
     "text",
     "tool_choice",
     "tools",
@@ -27,6 +32,35 @@ def inner(fields: Mapping[str, object], name: str) -> dict[str, object]:
     """Return an object inside another, empty when it is missing or none."""
     value = fields.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def an_object(value: object, param: str, *, name: str | None = None) -> dict[str, object]:
+    """Return an object; refuse anything else."""
+    if not isinstance(value, dict):
+        raise InvalidRequest.wrong_type(param, "an object", name=name)
+    return value
+
+
+def a_list(value: object, param: str) -> list[object]:
+    """Return a list; refuse anything else."""
+    if not isinstance(value, list):
+        raise InvalidRequest.wrong_type(param, "a list")
+    return value
+
+
+def required_text(fields: Mapping[str, object], name: str, parent: str = "") -> str:
+    """Return a text that must be there."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise InvalidRequest.missing(f"{parent}.{name}" if parent else name)
+    return value
+
+
+def lenient_number(value: object, default: float, high: float = math.inf) -> float:
+    """Return a number from 0 to *high*; ``providerData`` is not refused for any other value."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= high:
+        return value
+    return default
 
 
 def one_of(value: object, allowed: Collection[str], param: str) -> None:
@@ -44,14 +78,14 @@ def text(fields: Mapping[str, object], name: str, parent: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidRequest("invalid_type", f"{name} must be a string", f"{parent}.{name}")
+        raise InvalidRequest.wrong_type(f"{parent}.{name}", "a string", name=name)
     return value
 
 
 def flag(fields: Mapping[str, object], name: str, parent: str) -> None:
     """Refuse what is neither true, false nor null."""
     if not isinstance(fields.get(name), (bool, type(None))):
-        raise InvalidRequest("invalid_type", f"{name} must be a boolean", f"{parent}.{name}")
+        raise InvalidRequest.wrong_type(f"{parent}.{name}", "a boolean", name=name)
 
 
 def number(
@@ -63,7 +97,7 @@ def number(
         return None
     param = f"{parent}.{name}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidRequest("invalid_type", f"{param} must be a number", param)
+        raise InvalidRequest.wrong_type(param, "a number")
     if not low <= value <= high:
         message = f"Invalid value: {value!r}. {param} must be between {low:g} and {high:g}."
         raise InvalidRequest("invalid_value", message, param)
@@ -74,13 +108,13 @@ def object_or_null(fields: Mapping[str, object], name: str, parent: str) -> None
     """Refuse what is neither an object nor null."""
     if not isinstance(fields.get(name), (dict, type(None))):
         param = f"{parent}.{name}"
-        raise InvalidRequest("invalid_type", f"{param} must be an object or null", param)
+        raise InvalidRequest.wrong_type(param, "an object or null")
 
 
 def modalities(value: object, param: str) -> tuple[str, ...]:
     """Return the modalities of a reply: ``audio``, ``text``, or both."""
     if not isinstance(value, list) or not value:
-        raise InvalidRequest("invalid_type", f"{param} must be a list that is not empty", param)
+        raise InvalidRequest.wrong_type(param, "a list that is not empty")
     for one in value:
         one_of(one, ("audio", "text"), param)
     return tuple(value)
@@ -100,21 +134,16 @@ def tools(value: object, param: str) -> tuple[Mapping[str, object], ...]:
     """Return the tools of a session or a response."""
     if value is None:
         return ()
-    if not isinstance(value, list):
-        raise InvalidRequest("invalid_type", f"{param} must be a list", param)
-    for at, tool in enumerate(value):
+    found = []
+    for at, one in enumerate(a_list(value, param)):
         where = f"{param}[{at}]"
-        if not isinstance(tool, dict):
-            raise InvalidRequest("invalid_type", f"{where} must be an object", where)
+        tool = an_object(one, where)
         one_of(tool.get("type"), _TOOL_TYPES, f"{where}.type")
         needed = {"function": "name", "mcp": "server_label"}.get(str(tool["type"]))
-        if needed and not isinstance(tool.get(needed), str):
-            raise InvalidRequest(
-                "missing_required_parameter",
-                f"Missing required parameter: '{where}.{needed}'.",
-                f"{where}.{needed}",
-            )
-    return tuple(value)
+        if needed:
+            required_text(tool, needed, where)
+        found.append(tool)
+    return tuple(found)
 
 
 def tool_choice(value: object, param: str) -> None:

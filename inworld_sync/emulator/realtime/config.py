@@ -162,9 +162,7 @@ class SessionConfig:
         Raises:
             InvalidRequest: A value is wrong; nothing is changed.
         """
-        if not isinstance(update, dict):
-            raise InvalidRequest("invalid_type", "session must be an object", "session")
-        update = _with_nested_names(update)
+        update = _with_nested_names(checks.an_object(update, "session"))
         fields = _merged(self.fields, update)
         for name in _OWN_FIELDS:
             fields[name] = self.fields[name]
@@ -193,9 +191,8 @@ class SessionConfig:
             old = self.turn_detection or {}
             fields["turn_detection"] = _turn_detection(old, checks.inner(changes, "turn_detection"))
         elif fields["turn_detection"] is not None and "turn_detection" in changes:
-            raise InvalidRequest(
-                "invalid_type", "turn_detection must be an object", f"{param}.turn_detection"
-            )
+            wrong = f"{param}.turn_detection"
+            raise InvalidRequest.wrong_type(wrong, "an object", name="turn_detection")
 
     def _settle_output(self, new: SessionConfig, update: Json, settings: Settings) -> None:
         param = "session.audio.output"
@@ -250,18 +247,15 @@ def _check_top(fields: Json) -> None:
     checks.max_tokens(fields["max_output_tokens"], "session.max_output_tokens")
     checks.tools(fields["tools"], "session.tools")
     checks.tool_choice(fields["tool_choice"], "session.tool_choice")
-    for name in ("audio", "providerData"):
-        if not isinstance(fields[name], dict):
-            raise InvalidRequest("invalid_type", f"{name} must be an object", f"session.{name}")
+    checks.an_object(fields["providerData"], "session.providerData", name="providerData")
+    audio = checks.an_object(fields["audio"], "session.audio", name="audio")
     for name in ("input", "output"):
-        if not isinstance(checks.inner(fields, "audio").get(name), dict):
-            param = f"session.audio.{name}"
-            raise InvalidRequest("invalid_type", f"{param} must be an object", param)
+        checks.an_object(audio.get(name), f"session.audio.{name}")
 
 
 def _check_transcription(value: object, param: str) -> None:
     if not isinstance(value, dict):
-        raise InvalidRequest("invalid_type", f"{param} must be an object or null", param)
+        raise InvalidRequest.wrong_type(param, "an object or null")
     model = value.get("model")
     if model is None or model in _OPENAI_STT:
         return

@@ -15,7 +15,7 @@ import attrs
 from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
 
-__all__ = ["Conversation", "Item", "SpokenText", "read_item"]
+__all__ = ["Conversation", "Item", "SpokenText", "new_item", "read_item"]
 
 Item = dict[str, object]
 
@@ -200,6 +200,11 @@ class Conversation:
         return str(self._items[at - 1]["id"]) if at else None
 
 
+def new_item(kind: str, id_prefix: str = "item", **fields: object) -> Item:
+    """Make an item of the server's own."""
+    return {"id": new_id(id_prefix), "object": "realtime.item", "type": kind, **fields}
+
+
 def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item:
     """
     Read an item as a client creates it.
@@ -212,8 +217,7 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
     Raises:
         InvalidRequest: It is no item.
     """
-    if not isinstance(value, dict):
-        raise InvalidRequest("invalid_type", f"{param} must be an object", param)
+    value = checks.an_object(value, param)
     checks.one_of(value.get("type", "message"), _TYPES, f"{param}.type")
     item: Item = {
         "id": checks.text(value, "id", param) or new_id("item"),
@@ -226,12 +230,7 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
         return {**item, "role": value["role"], "content": _content(value.get("content"), param)}
     named = {"function_call": ("call_id", "name", "arguments")}.get(str(item["type"]))
     for name in named or (("call_id", "output") if "output" in str(item["type"]) else ()):
-        if not isinstance(value.get(name), str):
-            raise InvalidRequest(
-                "missing_required_parameter",
-                f"Missing required parameter: '{param}.{name}'.",
-                f"{param}.{name}",
-            )
+        checks.required_text(value, name, param)
     if item["type"] == "function_call_output":
         calls = [one.get("call_id") for one in known if one["type"] == "function_call"]
         if value["call_id"] not in calls:
@@ -243,13 +242,11 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
 def _content(value: object, param: str) -> list[object]:
     if isinstance(value, str):
         return [{"type": "input_text", "text": value}]
-    if not isinstance(value, list):
-        raise InvalidRequest("invalid_type", f"{param}.content must be a list", f"{param}.content")
-    for at, part in enumerate(value):
+    parts = checks.a_list(value, f"{param}.content")
+    for at, one in enumerate(parts):
         where = f"{param}.content[{at}]"
-        if not isinstance(part, dict):
-            raise InvalidRequest("invalid_type", f"{where} must be an object", where)
+        part = checks.an_object(one, where)
         checks.one_of(part.get("type"), _CONTENT_TYPES, f"{where}.type")
         if "text" in str(part["type"]):
             checks.text(part, "text", where)
-    return list(value)
+    return list(parts)

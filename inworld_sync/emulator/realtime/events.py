@@ -44,6 +44,17 @@ class InvalidRequest(Exception):
         self.param = param
         self.kind = kind
 
+    @classmethod
+    def missing(cls, param: str) -> InvalidRequest:
+        """Refuse an event without a field that it needs."""
+        message = f"Missing required parameter: '{param}'."
+        return cls("missing_required_parameter", message, param)
+
+    @classmethod
+    def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
+        """Refuse a field of another JSON type than *wanted*; *name* is for the message."""
+        return cls("invalid_type", f"{name or param} must be {wanted}", param)
+
 
 def new_id(kind: str) -> str:
     """Make an id such as ``item_…``; *kind* is its first word."""

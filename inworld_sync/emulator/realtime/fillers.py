@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 
+from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.replies import ReplyPart
 
 __all__ = ["Fillers"]
@@ -56,7 +57,8 @@ class Fillers:
             return
         reader = _Reader(parts)
         try:
-            if not reader.wait(_seconds(options, "initial_wait_timeout_ms", _WAIT_MS)):
+            wait = _seconds(options, "initial_wait_timeout_ms", _WAIT_MS)
+            if not reader.has_begun.wait(wait):
                 yield from self._filler(options)
             yield from reader.parts(stopped)
         finally:
@@ -74,21 +76,22 @@ class Fillers:
 
 
 class _Reader:
-    """Reads a reply on a thread of its own."""
+    """
+    Reads a reply on a thread of its own.
+
+    Attributes:
+        has_begun: Set when the first part is there, or the end.
+    """
 
     def __init__(self, parts: Iterable[ReplyPart]) -> None:
+        self.has_begun = threading.Event()
         self._source = parts
         self._queue: queue.Queue[ReplyPart | BaseException | None] = queue.Queue()
-        self._first = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=self._read, name="inworld-emulator-reply", daemon=True
         )
         self._thread.start()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the first part; return whether it is there."""
-        return self._first.wait(seconds)
 
     def parts(self, stopped: threading.Event) -> Iterator[ReplyPart]:
         """Yield the parts as they come; raise what the reply raises."""
@@ -114,19 +117,16 @@ class _Reader:
                 if self._stopped.is_set():
                     break
                 self._queue.put(part)
-                self._first.set()
+                self.has_begun.set()
             self._queue.put(None)
         except Exception as error:  # noqa: BLE001 - raised on the thread of the response
             self._queue.put(error)
         finally:
-            self._first.set()
+            self.has_begun.set()
             if isinstance(self._source, Generator):
                 self._source.close()
 
 
 def _seconds(options: Mapping[str, object], name: str, default_ms: int) -> float:
     """Read milliseconds; any other value is not refused, but means the default."""
-    value = options.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        value = default_ms
-    return (value if 0 <= value <= _MAX_WAIT_MS else default_ms) / 1000
+    return checks.lenient_number(options.get(name), default_ms, _MAX_WAIT_MS) / 1000

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
 from inworld_sync.audio.g711 import decode_alaw, decode_ulaw
 from inworld_sync.audio.pcm import f32_from_s16, s16_from_f32
+from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.realtime.events import InvalidRequest
+from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 
 __all__ = ["AudioFormat", "SampleReader", "decode_base64", "read_format"]
 
@@ -29,6 +31,11 @@ _TYPES = tuple(_LEGACY.values())
 _PCM_RATES_HZ = (8000, 16000, 24000, 32000, 44100, 48000)
 _DEFAULT_HZ = 24000
 _G711_HZ = 8000
+_DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "audio/pcmu": decode_ulaw,
+    "audio/pcma": decode_alaw,
+    "audio/float32": s16_from_f32,
+}
 _SAMPLE_BYTES = {"audio/pcm": 2, "audio/pcmu": 1, "audio/pcma": 1, "audio/float32": 4}
 
 
@@ -73,7 +80,7 @@ class AudioFormat:
 
 class SampleReader:
     """
-    Turns a client's audio into 16-bit PCM of the same rate; a sample may be cut in two.
+    Turns a client's audio into the recognizer's PCM; a sample may be cut in two.
 
     Thread safety: one thread at a time.
     """
@@ -81,21 +88,23 @@ class SampleReader:
     def __init__(self, audio_format: AudioFormat) -> None:
         self._type = audio_format.type
         self._rest = b""
+        self._resampler = Resampler(audio_format.sample_rate_hz, SAMPLE_RATE_HZ)
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes; return the whole samples."""
-        data = self._rest + data
+        """Add bytes; return the PCM that they give."""
         size = _SAMPLE_BYTES.get(self._type)
         if size is None:
             return b""
+        data = self._rest + data
         whole = len(data) // size * size
         self._rest = data[whole:]
         data = data[:whole]
-        if self._type == "audio/pcmu":
-            return decode_ulaw(data)
-        if self._type == "audio/pcma":
-            return decode_alaw(data)
-        return s16_from_f32(data) if self._type == "audio/float32" else data
+        decode = _DECODERS.get(self._type, bytes)
+        return self._resampler.feed(decode(data))
+
+    def finish(self) -> bytes:
+        """Return the rest; nothing can be added afterwards."""
+        return self._resampler.finish()
 
 
 def read_format(value: object, param: str) -> AudioFormat:
@@ -111,7 +120,7 @@ def read_format(value: object, param: str) -> AudioFormat:
             raise _bad(value, param)
         return AudioFormat(name, _G711_HZ if "/pcm" in name and name[-1] in "ua" else _DEFAULT_HZ)
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
-        raise InvalidRequest("invalid_type", f"{param} must be an object with a type", param)
+        raise InvalidRequest.wrong_type(param, "an object with a type")
     name, rate = value["type"], value.get("rate")
     if name in ("audio/pcmu", "audio/pcma"):
         if rate not in (None, _G711_HZ):
@@ -134,7 +143,7 @@ def decode_base64(value: object, param: str) -> bytes:
         InvalidRequest: It is no text, or no base64.
     """
     if not isinstance(value, str):
-        raise InvalidRequest("invalid_type", f"{param} must be a base64 string", param)
+        raise InvalidRequest.wrong_type(param, "a base64 string")
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from inworld_sync.audio.resample import Resampler
+import attrs
+
 from inworld_sync.emulator.realtime.backchannel import Backchannel
 from inworld_sync.emulator.realtime.config import SessionConfig
-from inworld_sync.emulator.realtime.conversation import Conversation, Item
+from inworld_sync.emulator.realtime.conversation import Conversation, new_item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
 from inworld_sync.emulator.realtime.formats import SampleReader
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
@@ -29,7 +30,7 @@ from inworld_sync.emulator.recognition.events import (
     SpeechStopped,
 )
 from inworld_sync.emulator.recognition.listener import Listener
-from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RATE_HZ
+from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS
 from inworld_sync.emulator.recognition.turns import end_of_turn_confidence
 from inworld_sync.emulator.shared_state import SharedState
 
@@ -66,6 +67,28 @@ class SpeechInputView(Protocol):
         ...
 
 
+@attrs.define
+class _Turn:
+    """
+    The turn that is not committed yet.
+
+    Attributes:
+        item_id: Of its item.
+        is_speaking: Whether speech was found in it.
+        began_ms: Where its speech began.
+        partial: Its last partial transcript.
+        suggestions: How often its end was suggested.
+        is_suggested: Whether its end is suggested now.
+    """
+
+    item_id: str = attrs.field(factory=lambda: new_id("item"))
+    is_speaking: bool = False
+    began_ms: int = 0
+    partial: str = ""
+    suggestions: int = 0
+    is_suggested: bool = False
+
+
 class InputAudioBuffer:
     """
     Detects and transcribes the turns of one session.
@@ -77,27 +100,17 @@ class InputAudioBuffer:
 
     def __init__(self, session: SpeechInputView, config: SessionConfig) -> None:
         self._session = session
+        self._send = session.events.send
         self._config = config
         self._settings = turn_settings(config)
         self._reader = SampleReader(config.input_format)
-        self._resampler = Resampler(config.input_format.sample_rate_hz, SAMPLE_RATE_HZ)
         self._listener: Listener | None = None
         self._listener_began_ms = 0
         self._processed_bytes = 0
         self._uncommitted_bytes = 0
-        self._item_id = new_id("item")
-        self._is_speaking = False
-        self._partial = ""
-        self._turn_began_ms = 0
-        self._suggestions = 0
-        self._is_suggested = False
+        self._turn = _Turn()
         self._backchannel = Backchannel(session.shared, session.events)
         self._idle_since_ms: int | None = None
-
-    @property
-    def processed_ms(self) -> int:
-        """Length of the audio that was processed."""
-        return self._processed_bytes // BYTES_PER_MS
 
     def configure(self, config: SessionConfig) -> None:
         """Apply new settings; another format or kind of turns drops what is not committed."""
@@ -105,7 +118,6 @@ class InputAudioBuffer:
         settings = turn_settings(config)
         if config.input_format != old.input_format:
             self._reader = SampleReader(config.input_format)
-            self._resampler = Resampler(config.input_format.sample_rate_hz, SAMPLE_RATE_HZ)
         if settings.is_manual != self._settings.is_manual:
             self._drop()
         self._settings = settings
@@ -114,15 +126,15 @@ class InputAudioBuffer:
 
     def append(self, audio: bytes) -> None:
         """Process audio in the format of the session."""
-        pcm = self._resampler.feed(self._reader.feed(audio))
+        pcm = self._reader.feed(audio)
         for at in range(0, len(pcm), _STEP_BYTES):
             step = pcm[at : at + _STEP_BYTES]
             listener = self._open_listener()
             self._processed_bytes += len(step)
             self._uncommitted_bytes += len(step)
             self._handle(self._recognized(partial(listener.feed, step)))
-            if self._is_speaking:
-                self._backchannel.listen(self.processed_ms, listener.pause_ms, self._config)
+            if self._turn.is_speaking:
+                self._backchannel.listen(self._processed_ms, listener.pause_ms, self._config)
                 self._suggest(listener.pause_ms)
             self._notice_idleness()
 
@@ -148,29 +160,26 @@ class InputAudioBuffer:
     def clear(self) -> None:
         """Discard the audio that is not committed."""
         self._drop()
-        self._session.events.send("input_audio_buffer.cleared")
+        self._send("input_audio_buffer.cleared")
 
     def restart_idle(self) -> None:
         """Count the user's silence from now, because a reply has ended."""
-        self._idle_since_ms = self.processed_ms
+        self._idle_since_ms = self._processed_ms
+
+    @property
+    def _processed_ms(self) -> int:
+        return self._processed_bytes // BYTES_PER_MS
 
     def _open_listener(self) -> Listener:
         if self._listener is None:
             self._listener = Listener(self._session.shared.speech_engine, self._settings)
-            self._listener_began_ms = self.processed_ms
+            self._listener_began_ms = self._processed_ms
         return self._listener
 
     def _drop(self) -> None:
         self._listener = None
         self._uncommitted_bytes = 0
-        self._next_item()
-
-    def _next_item(self) -> None:
-        self._item_id = new_id("item")
-        self._is_speaking = False
-        self._partial = ""
-        self._suggestions = 0
-        self._is_suggested = False
+        self._turn = _Turn()
 
     def _handle(self, events: list[SpeechEvent]) -> None:
         for event in events:
@@ -179,27 +188,27 @@ class InputAudioBuffer:
             elif isinstance(event, PartialTranscript):
                 self._emit_partial(event.text)
             elif isinstance(event, SpeechStopped):
-                self._session.events.send(
+                end_ms = self._listener_began_ms + event.at_ms
+                self._send(
                     "input_audio_buffer.speech_stopped",
-                    audio_end_ms=self._listener_began_ms + event.at_ms,
-                    item_id=self._item_id,
+                    audio_end_ms=end_ms,
+                    item_id=self._turn.item_id,
                 )
             else:
                 self._end(event)
 
     def _start(self, event: SpeechStarted) -> None:
-        self._is_speaking = True
-        self._turn_began_ms = self._listener_began_ms + event.at_ms
-        self._backchannel.start_turn(self._turn_began_ms)
+        self._turn.is_speaking = True
+        self._turn.began_ms = self._listener_began_ms + event.at_ms
+        self._backchannel.start_turn(self._turn.began_ms)
         self._idle_since_ms = None
         detection = self._config.turn_detection or {}
-        padding = detection.get("prefix_padding_ms") or 0
-        self._session.events.send(
+        padding = detection.get("prefix_padding_ms")
+        start_ms = max(0, self._turn.began_ms - (padding if isinstance(padding, int) else 0))
+        self._send(
             "input_audio_buffer.speech_started",
-            audio_start_ms=max(
-                0, self._turn_began_ms - (padding if isinstance(padding, int) else 0)
-            ),
-            item_id=self._item_id,
+            audio_start_ms=start_ms,
+            item_id=self._turn.item_id,
         )
         if detection.get("interrupt_response") is not False:
             self._session.user_speaks()
@@ -216,100 +225,92 @@ class InputAudioBuffer:
             return recognize()
         except Exception as error:
             _logger.exception("a turn of the user was not understood")
-            item_id = self._add_item()
+            item_id = self._turn.item_id
+            self._add_item()
             self._drop()
-            self._session.events.send(
-                "conversation.item.input_audio_transcription.failed",
-                item_id=item_id,
-                content_index=0,
-                error={
-                    "type": "transcription_error",
-                    "code": "audio_unintelligible",
-                    "message": f"{type(error).__name__}: {error}",
-                    "param": None,
-                },
-            )
+            failure = {
+                "type": "transcription_error",
+                "code": "audio_unintelligible",
+                "message": f"{type(error).__name__}: {error}",
+                "param": None,
+            }
+            kind = "conversation.item.input_audio_transcription.failed"
+            self._send(kind, item_id=item_id, content_index=0, error=failure)
             return []
 
     def _commit(self, text: str, *, responds: bool) -> None:
-        partial_text = self._partial
-        item_id = self._add_item()
-        self._next_item()
-        transcribe(self._session, self._config, item_id, text, emitted=partial_text)
+        turn = self._turn
+        self._add_item()
+        self._turn = _Turn()
+        transcribe(self._session, self._config, turn.item_id, text, emitted=turn.partial)
         if responds:
             self._session.turn_ended()
 
-    def _add_item(self) -> str:
-        """Make what is not committed a message of the user; return its id."""
-        item_id = self._item_id
+    def _add_item(self) -> None:
+        """Make what is not committed a message of the user."""
+        item_id = self._turn.item_id
         self._uncommitted_bytes = 0
         conversation = self._session.conversation
-        self._session.events.send(
-            "input_audio_buffer.committed",
-            item_id=item_id,
-            previous_item_id=conversation.last_id,
-        )
-        item: Item = {
-            "id": item_id,
-            "object": "realtime.item",
-            "type": "message",
-            "status": "completed",
-            "role": "user",
-            "content": [{"type": "input_audio", "transcript": None}],
-        }
+        previous = conversation.last_id
+        self._send("input_audio_buffer.committed", item_id=item_id, previous_item_id=previous)
+        content = [{"type": "input_audio", "transcript": None}]
+        item = new_item("message", status="completed", role="user", content=content)
+        item["id"] = item_id
         conversation.add(item)
         conversation.finish(item)
-        return item_id
 
     def _emit_partial(self, text: str) -> None:
-        emitted, self._partial = self._partial, text
-        if not self._config.transcribes:
-            return
-        self._session.events.send(
-            "conversation.item.input_audio_transcription.delta",
-            item_id=self._item_id,
-            content_index=0,
-            delta=text if self._session.settings.rolling_transcription else _added(emitted, text),
-        )
+        emitted, self._turn.partial = self._turn.partial, text
+        if self._config.transcribes:
+            rolling = self._session.settings.rolling_transcription
+            self._send(
+                "conversation.item.input_audio_transcription.delta",
+                item_id=self._turn.item_id,
+                content_index=0,
+                delta=text if rolling else _added(emitted, text),
+            )
 
     def _suggest(self, pause_ms: int) -> None:
         """Suggest that a pause is the end of the turn; revoke that when speech goes on."""
         kind = (self._config.turn_detection or {}).get("type")
         if kind != "semantic_vad" or not self._session.settings.turn_suggestions:
             return
-        is_pause = pause_ms >= _SUGGESTION_MS
-        if is_pause == self._is_suggested:
+        turn, is_pause = self._turn, pause_ms >= _SUGGESTION_MS
+        if is_pause == turn.is_suggested:
             return
-        self._is_suggested = is_pause
-        place = {"item_id": self._item_id, "utterance_index": max(0, self._suggestions - 1)}
+        turn.is_suggested = is_pause
         if not is_pause:
-            self._session.events.send("input_audio_buffer.turn_suggestion_revoked", **place)
+            self._send(
+                "input_audio_buffer.turn_suggestion_revoked",
+                item_id=turn.item_id,
+                utterance_index=max(0, turn.suggestions - 1),
+            )
             return
-        self._session.events.send(
+        self._send(
             "input_audio_buffer.turn_suggestion",
-            item_id=self._item_id,
-            utterance_index=self._suggestions,
-            probability=end_of_turn_confidence(self._partial),
+            item_id=turn.item_id,
+            utterance_index=turn.suggestions,
+            probability=end_of_turn_confidence(turn.partial),
             trailing_silence_ms=pause_ms,
-            audio_duration_ms=self.processed_ms - self._turn_began_ms,
+            audio_duration_ms=self._processed_ms - turn.began_ms,
             inference_ms=0,
         )
-        self._suggestions += 1
+        turn.suggestions += 1
 
     def _notice_idleness(self) -> None:
         """Speak again after a silence, where the client asked for it."""
         detection = self._config.turn_detection or {}
         timeout_ms, since_ms = detection.get("idle_timeout_ms"), self._idle_since_ms
-        if not isinstance(timeout_ms, int) or since_ms is None or self._is_speaking:
+        if not isinstance(timeout_ms, int) or since_ms is None or self._turn.is_speaking:
             return
-        if self.processed_ms - since_ms < timeout_ms:
+        if self._processed_ms - since_ms < timeout_ms:
             return
         self._idle_since_ms = None
-        self._session.events.send(
+        self._send(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=since_ms,
-            audio_end_ms=self.processed_ms,
-            item_id=self._item_id,
+            audio_end_ms=self._processed_ms,
+            item_id=self._turn.item_id,
         )
         self._commit("", responds=True)
 
@@ -321,7 +322,6 @@ def transcribe(
     text: str,
     *,
     emitted: str = "",
-    make: Callable[[], dict[str, object]] | None = None,
 ) -> None:
     """
     Put a transcript into the user's item, and send it if the session has transcription.
@@ -332,10 +332,9 @@ def transcribe(
         item_id: Of the user's message.
         text: Its words.
         emitted: The last partial transcript of it.
-        make: Makes the content part; by default that of spoken input.
     """
-    part = make() if make else {"type": "input_audio"}
-    session.conversation.change(item_id, content=[{**part, "transcript": text}])
+    content = [{"type": "input_audio", "transcript": text}]
+    session.conversation.change(item_id, content=content)
     if not config.transcribes:
         return
     kind = "conversation.item.input_audio_transcription"

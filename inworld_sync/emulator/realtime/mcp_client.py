@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["McpClient", "McpFailed"]
+from inworld_sync.emulator.realtime.replies import ToolCall
+
+__all__ = ["McpFailed", "McpServer"]
 
 _PROTOCOL = "2025-06-18"
 _TIMEOUT = 10.0
@@ -33,17 +36,27 @@ class McpFailed(Exception):
         self.error = error
 
 
-class McpClient:
+class McpServer:
     """
-    Talks to one server.
+    One MCP server of a session.
+
+    Locks: ``_lock`` is held during a call, for the server answers one at a time.
 
     Args:
+        label: As the session calls it.
         tool: The ``mcp`` tool of a session, with ``server_url``.
 
-    Thread safety: one thread at a time.
+    Attributes:
+        listed: Its tools that may be called; empty until they are known.
+
+    Thread safety: any thread.
     """
 
-    def __init__(self, tool: Mapping[str, object]) -> None:
+    def __init__(self, label: str, tool: Mapping[str, object]) -> None:
+        self.label = label
+        self.tool = tool
+        self.listed: list[dict[str, object]] = []
+        self._lock = threading.Lock()
         self._url = str(tool.get("server_url") or "")
         self._headers = {
             "Content-Type": "application/json",
@@ -58,13 +71,58 @@ class McpClient:
         self._numbers = itertools.count(1)
         self._is_open = False
 
-    def tools(self) -> list[dict[str, Any]]:
+    def load(self) -> list[dict[str, object]]:
         """
-        List the server's tools.
+        Ask for the tools that may be called.
 
         Raises:
-            McpFailed: It does not give them.
+            McpFailed: The server does not list them.
         """
+        allowed = self.tool.get("allowed_tools")
+        if isinstance(allowed, dict):
+            allowed = allowed.get("tool_names")
+        with self._lock:
+            self.listed = [
+                {
+                    "name": tool.get("name"),
+                    "description": tool.get("description"),
+                    "input_schema": tool.get("inputSchema") or {},
+                    "annotations": tool.get("annotations"),
+                }
+                for tool in self._tools()
+                if not isinstance(allowed, list) or tool.get("name") in allowed
+            ]
+        return self.listed
+
+    def needs_approval(self, name: str) -> bool:
+        """Whether the client wants to be asked before a call; it does unless it says otherwise."""
+        rule = self.tool.get("require_approval", "always")
+        if not isinstance(rule, dict):
+            return rule != "never"
+        never = rule.get("never")
+        return not (isinstance(never, dict) and name in (never.get("tool_names") or ()))
+
+    def call(self, call: ToolCall) -> str:
+        """
+        Call a tool and return the text of its answer.
+
+        Raises:
+            McpFailed: The call failed.
+        """
+        params = {"name": call.name, "arguments": json.loads(call.arguments or "{}")}
+        with self._lock:
+            self._open()
+            answer = self._ask("tools/call", params)
+        texts = [
+            str(part["text"])
+            for part in answer.get("content") or ()
+            if isinstance(part, dict) and "text" in part
+        ]
+        if answer.get("isError"):
+            raise McpFailed({"type": "tool_execution_error", "message": " ".join(texts)})
+        return " ".join(texts)
+
+    def _tools(self) -> list[dict[str, Any]]:
         self._open()
         found: list[dict[str, Any]] = []
         cursor: object = None
@@ -75,28 +133,6 @@ class McpClient:
             cursor = answer.get("nextCursor")
             if not cursor:
                 return found
-
-    def call(self, name: str, arguments: str) -> str:
-        """
-        Call a tool and return the text of its answer.
-
-        Args:
-            name: The tool's.
-            arguments: A JSON object as text.
-
-        Raises:
-            McpFailed: The call failed.
-        """
-        self._open()
-        answer = self._ask("tools/call", {"name": name, "arguments": json.loads(arguments or "{}")})
-        texts = [
-            str(part["text"])
-            for part in answer.get("content") or ()
-            if isinstance(part, dict) and "text" in part
-        ]
-        if answer.get("isError"):
-            raise McpFailed({"type": "tool_execution_error", "message": " ".join(texts)})
-        return " ".join(texts)
 
     def _open(self) -> None:
         if self._is_open:

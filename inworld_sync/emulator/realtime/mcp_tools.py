@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from inworld_sync.emulator.peer import PeerGone
-from inworld_sync.emulator.realtime.conversation import Conversation, Item
+from inworld_sync.emulator.realtime.conversation import Conversation, Item, new_item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
-from inworld_sync.emulator.realtime.mcp_client import McpClient, McpFailed
+from inworld_sync.emulator.realtime.mcp_client import McpFailed, McpServer
 from inworld_sync.emulator.realtime.replies import ToolCall
 
-__all__ = ["ApprovedCall", "McpServer", "McpTools", "with_calls_as_functions"]
+__all__ = ["ApprovedCall", "McpTools", "with_calls_as_functions"]
 
 _JOIN_SECONDS = 12.0
 
@@ -32,58 +32,6 @@ class ApprovedCall:
 
     call: ToolCall
     request_id: str
-
-
-@attrs.define(eq=False)
-class McpServer:
-    """
-    One server of a session.
-
-    Attributes:
-        label: As the session calls it.
-        tool: The session's ``mcp`` tool.
-        listed: Its tools that may be called; empty until they are known.
-    """
-
-    label: str
-    tool: Mapping[str, object]
-    listed: list[dict[str, object]] = attrs.field(factory=list)
-    _client: McpClient = attrs.field(init=False, repr=False)
-    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._client = McpClient(self.tool)
-
-    def load(self) -> list[dict[str, object]]:
-        """Ask for the tools; raise McpFailed."""
-        allowed = self.tool.get("allowed_tools")
-        if isinstance(allowed, dict):
-            allowed = allowed.get("tool_names")
-        with self._lock:
-            self.listed = [
-                {
-                    "name": tool.get("name"),
-                    "description": tool.get("description"),
-                    "input_schema": tool.get("inputSchema") or {},
-                    "annotations": tool.get("annotations"),
-                }
-                for tool in self._client.tools()
-                if not isinstance(allowed, list) or tool.get("name") in allowed
-            ]
-        return self.listed
-
-    def call(self, call: ToolCall) -> str:
-        """Call a tool; raise McpFailed."""
-        with self._lock:
-            return self._client.call(call.name, call.arguments)
-
-    def needs_approval(self, name: str) -> bool:
-        """Whether the client wants to be asked before a call; without a word it does."""
-        rule = self.tool.get("require_approval", "always")
-        if not isinstance(rule, dict):
-            return rule != "never"
-        never = rule.get("never")
-        return not (isinstance(never, dict) and name in (never.get("tool_names") or ()))
 
 
 class McpTools:
@@ -169,13 +117,7 @@ class McpTools:
         return ApprovedCall(call, request_id) if answer.get("approve") is True else None
 
     def _list(self, server: McpServer) -> None:
-        item: Item = {
-            "id": new_id("mcpl"),
-            "object": "realtime.item",
-            "type": "mcp_list_tools",
-            "server_label": server.label,
-            "tools": [],
-        }
+        item = new_item("mcp_list_tools", "mcpl", server_label=server.label, tools=[])
         with contextlib.suppress(PeerGone):
             self._conversation.add(item)
             self._events.send("mcp_list_tools.in_progress", item_id=item["id"])

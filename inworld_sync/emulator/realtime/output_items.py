@@ -12,10 +12,10 @@ import threading
 import time
 from typing import Protocol
 
-from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText
+from inworld_sync.emulator.realtime.conversation import Conversation, Item, SpokenText, new_item
 from inworld_sync.emulator.realtime.events import EventSender, new_id
-from inworld_sync.emulator.realtime.mcp_client import McpFailed
-from inworld_sync.emulator.realtime.mcp_tools import McpServer, McpTools
+from inworld_sync.emulator.realtime.mcp_client import McpFailed, McpServer
+from inworld_sync.emulator.realtime.mcp_tools import McpTools
 from inworld_sync.emulator.realtime.replies import ToolCall
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
@@ -120,14 +120,7 @@ class MessageWriter:
         self._spoken_characters = 0
         self._words: list[tuple[int, float]] = []
         self._seconds = 0.0
-        self._item: Item = {
-            "id": new_id("item"),
-            "object": "realtime.item",
-            "type": "message",
-            "status": "in_progress",
-            "role": "assistant",
-            "content": [],
-        }
+        self._item = new_item("message", status="in_progress", role="assistant", content=[])
         self._index = output.open(self._item)
         self._send("response.content_part.added", part=self._part())
         if self._speaks and self._settings.output_buffer_events:
@@ -223,15 +216,13 @@ def write_call(output: ResponseOutput, call: ToolCall) -> None:
     arguments = call.arguments
     if settings.empty_arguments and arguments.replace(" ", "") == "{}":
         arguments = ""
-    item: Item = {
-        "id": new_id("item"),
-        "object": "realtime.item",
-        "type": "function_call",
-        "status": "in_progress",
-        "call_id": new_id("call"),
-        "name": call.name,
-        "arguments": "",
-    }
+    item = new_item(
+        "function_call",
+        status="in_progress",
+        call_id=new_id("call"),
+        name=call.name,
+        arguments="",
+    )
     index = output.open(item, hides_previous=not settings.calls_have_previous)
     place = {"item_id": item["id"], "output_index": index}
     if settings.identified_calls:
@@ -264,7 +255,7 @@ def write_mcp_call(
         asked: Item = {"id": request_id, "object": "realtime.item", "type": "mcp_approval_request"}
         output.close(output.open({**asked, **named}), {**asked, **named})
         return False
-    item: Item = {"id": new_id("mcp"), "object": "realtime.item", "type": "mcp_call", **named}
+    item = new_item("mcp_call", "mcp", **named)
     item.update(approval_request_id=approved, output=None, error=None)
     index = output.open({**item, "arguments": ""})
     place = {"item_id": item["id"], "output_index": index}

@@ -71,9 +71,7 @@ def read_options(
     Raises:
         InvalidRequest: A value is wrong.
     """
-    if value is not None and not isinstance(value, dict):
-        raise InvalidRequest("invalid_type", "response must be an object", "response")
-    asked: Mapping[str, object] = value or {}
+    asked = {} if value is None else checks.an_object(value, "response")
     metadata = asked.get("metadata")
     checks.object_or_null(asked, "metadata", "response")
     listed = asked.get("output_modalities", asked.get("modalities"))
@@ -165,10 +163,8 @@ def _voice(asked: Mapping[str, object], config: SessionConfig, settings: Setting
 def _context(value: object, known: Sequence[Item]) -> tuple[Item, ...] | None:
     if value is None:
         return None
-    if not isinstance(value, list):
-        raise InvalidRequest("invalid_type", "response.input must be a list", "response.input")
     items: list[Item] = []
-    for at, one in enumerate(value):
+    for at, one in enumerate(checks.a_list(value, "response.input")):
         param = f"response.input[{at}]"
         if isinstance(one, dict) and one.get("type") == "item_reference":
             found = [item for item in known if item["id"] == one.get("id")]

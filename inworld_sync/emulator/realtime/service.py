@@ -2,19 +2,15 @@
 The Realtime WebSocket: credentials at the upgrade, then a session.
 
 The second and third path are those of OpenAI's service, for its clients.
-
-Threads: each connection has one that sends ``ping``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
@@ -29,7 +25,6 @@ __all__ = ["RealtimeService"]
 
 _PATH = "/api/v1/realtime/session"
 _OPENAI_PATHS = ("/v1/realtime", "/api/v1/realtime")
-_JOIN_SECONDS = 5.0
 _logger = logging.getLogger("inworld_sync.emulator")
 
 
@@ -66,26 +61,14 @@ class RealtimeService:
             new_id("sess"), model=peer.request.query_value("model"), openai=openai
         )
         session = Session(self._shared, events, self._maker, config)
-        pinger = threading.Thread(
-            target=self._ping, args=(peer, events), name="inworld-emulator-pinger", daemon=True
-        )
         limiter = _Limiter(settings.max_events_per_second)
-        pinger.start()
         try:
             session.start()
-            for message in peer.messages():
+            for message in _messages(peer, events, settings.ping_interval):
                 _handle(session, events, limiter, message)
         finally:
             peer.close()
             session.stop()
-            pinger.join(_JOIN_SECONDS)
-
-    def _ping(self, peer: WebSocketPeer, events: EventSender) -> None:
-        interval = self._shared.settings.realtime.ping_interval
-        with contextlib.suppress(PeerGone):
-            while interval:
-                peer.pause(interval)
-                events.send("ping", timestamp=time.time_ns() // 1_000_000)
 
 
 class _Limiter:
@@ -107,6 +90,26 @@ class _Limiter:
                 kind="rate_limit_error",
             )
         self._times.append(now)
+
+
+def _messages(
+    peer: WebSocketPeer, events: EventSender, ping_interval: float
+) -> Iterator[str | bytes]:
+    """Yield the messages of the client, and send ``ping`` between them; 0 sends none."""
+    due = time.monotonic() + ping_interval
+    while True:
+        left = due - time.monotonic() if ping_interval else None
+        if left is not None and left <= 0:
+            events.send("ping", timestamp=time.time_ns() // 1_000_000)
+            due = time.monotonic() + ping_interval
+            continue
+        try:
+            message = peer.receive(left)
+        except TimeoutError:
+            continue
+        if message is None:
+            return
+        yield message
 
 
 def _handle(session: Session, events: EventSender, limiter: _Limiter, message: str | bytes) -> None:

@@ -18,7 +18,6 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime import checks
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
@@ -32,7 +31,6 @@ from inworld_sync.emulator.realtime.memory import Memory
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.response import Response
 from inworld_sync.emulator.realtime.response_options import ResponseOptions, read_options
-from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 from inworld_sync.emulator.shared_state import SharedState
 
 __all__ = ["Session"]
@@ -101,9 +99,7 @@ class Session:
         """
         kind = event.get("type")
         if kind is None:
-            raise InvalidRequest(
-                "missing_required_parameter", "Missing required parameter: 'type'.", "type"
-            )
+            raise InvalidRequest.missing("type")
         handler = self._handlers.get(kind) if isinstance(kind, str) else None
         if handler is None:
             message = f"Unknown event type: {kind!r}."
@@ -171,9 +167,8 @@ class Session:
         for part in content if isinstance(content, list) else ():
             if part["type"] == "input_audio" and part.get("audio") and not part.get("transcript"):
                 audio = decode_base64(part["audio"], "item.content.audio")
-                audio_format = self._config.input_format
-                resampler = Resampler(audio_format.sample_rate_hz, SAMPLE_RATE_HZ)
-                pcm = resampler.feed(SampleReader(audio_format).feed(audio)) + resampler.finish()
+                reader = SampleReader(self._config.input_format)
+                pcm = reader.feed(audio) + reader.finish()
                 words = self.shared.speech_engine.recognize(pcm)
                 text = " ".join(word.text for word in words)
                 transcribe(self, self._config, str(item["id"]), text)
@@ -193,8 +188,7 @@ class Session:
         index = checks.number(event, "content_index", 0, 1000, "event") or 0
         audio_end_ms = checks.number(event, "audio_end_ms", 0, _MAX_AUDIO_END_MS, "event")
         if audio_end_ms is None:
-            message = "Missing required parameter: 'audio_end_ms'."
-            raise InvalidRequest("missing_required_parameter", message, "audio_end_ms")
+            raise InvalidRequest.missing("audio_end_ms")
         on_24khz = self.settings.truncates_on_24khz and self._config.output_format.is_g711
         end_ms = audio_end_ms * 3 if on_24khz else audio_end_ms
         with self._lock:
@@ -209,7 +203,7 @@ class Session:
         options = read_options(event.get("response"), config, settings, self.conversation.items)
         with self._lock:
             active = self._active
-            if options.in_conversation and active is not None and self._is_busy:
+            if options.in_conversation and active is not None:
                 raise InvalidRequest(
                     "conversation_already_has_active_response",
                     "Conversation already has an active response in progress: "
@@ -221,27 +215,18 @@ class Session:
     def _cancel_response(self, event: Json) -> None:
         wanted = event.get("response_id")
         with self._lock:
-            found = [
-                response
-                for response in self._responses
-                if not response.is_cancelled
-                and (
-                    response.response_id == wanted or (wanted is None and response is self._active)
+            going_on = (response for response in self._responses if not response.is_cancelled)
+            found = next((one for one in going_on if one.response_id == wanted), None)
+            found = self._active if wanted is None else found
+            if found is None:
+                raise InvalidRequest(
+                    "response_cancel_not_active", "Cancellation failed: no active response found"
                 )
-            ]
-            if found and found[0] is self._active:
+            if found is self._active:
                 self._active = None
-        if not found:
-            raise InvalidRequest(
-                "response_cancel_not_active", "Cancellation failed: no active response found"
-            )
-        found[0].cancel("client_cancelled")
+        found.cancel("client_cancelled")
 
     # Responses.
-
-    @property
-    def _is_busy(self) -> bool:
-        return self._active is not None and not self._active.is_cancelled
 
     def _respond(self, options: ResponseOptions | None) -> None:
         """Start a response; one of the conversation waits for the end of the one before it."""
@@ -296,9 +281,4 @@ class Session:
 
 
 def _item_id(event: Json) -> str:
-    item_id = event.get("item_id")
-    if not isinstance(item_id, str):
-        raise InvalidRequest(
-            "missing_required_parameter", "Missing required parameter: 'item_id'.", "item_id"
-        )
-    return item_id
+    return checks.required_text(event, "item_id")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inworld_sync.emulator.realtime.checks import lenient_number
 from inworld_sync.emulator.realtime.config import SessionConfig
 from inworld_sync.emulator.recognition.turns import TurnSettings
 
@@ -33,26 +34,20 @@ def turn_settings(config: SessionConfig) -> TurnSettings:
     if detection is None:
         return _MANUAL
     if detection["type"] == "server_vad":
-        silence = int(_number(detection.get("silence_duration_ms"), 500, _MAX_SILENCE_MS))
+        silence = int(lenient_number(detection.get("silence_duration_ms"), 500, _MAX_SILENCE_MS))
         short, long, confidence = silence, silence, 0.0
     else:
         short, long, confidence = _EAGERNESS[detection.get("eagerness") or "auto"]
     stt = config.branch("stt")
-    threshold = _number(stt.get("vad_threshold"), _number(detection.get("threshold"), 0.5))
-    short = int(_number(stt.get("min_end_of_turn_silence"), short, _MAX_SILENCE_MS))
-    long = int(_number(stt.get("max_turn_silence"), long, _MAX_SILENCE_MS))
+    threshold = lenient_number(detection.get("threshold"), 0.5, 1)
+    threshold = lenient_number(stt.get("vad_threshold"), threshold, 1)
+    short = int(lenient_number(stt.get("min_end_of_turn_silence"), short, _MAX_SILENCE_MS))
+    long = int(lenient_number(stt.get("max_turn_silence"), long, _MAX_SILENCE_MS))
     return TurnSettings(
         # Zero would leave the turns to the client.
         vad_threshold=max(threshold, _MIN_THRESHOLD),
-        end_confidence=_number(stt.get("end_of_turn_confidence_threshold"), confidence),
+        end_confidence=lenient_number(stt.get("end_of_turn_confidence_threshold"), confidence, 1),
         min_silence_ms=short,
         max_silence_ms=max(long, short),
         word_times=False,
     )
-
-
-def _number(value: object, default: float, high: float = 1.0) -> float:
-    """Take a number from 0 to *high*; ``providerData`` is not refused for any other value."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= high:
-        return value
-    return default

@@ -1,7 +1,7 @@
 """
-The recogniser that all streams of a server share.
+The recognizer that all streams of a server share.
 
-Locks: one fair lock guards loading and every call of the recogniser and the aligner, which are
+Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are
 not thread-safe; it is held for one piece of speech, about 15 ms for each second of it. The lock
 of the detector guards its loading alone. Neither is held while user code of a stream runs.
 """
@@ -12,9 +12,7 @@ import functools
 import importlib.util
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.recognition.protocols import (
@@ -24,7 +22,7 @@ from inworld_sync.emulator.recognition.protocols import (
     WordAligner,
 )
 from inworld_sync.emulator.recognition.word_times import proportional_times
-from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.errors import ConfigError
 
 __all__ = [
     "SpeechEngine",
@@ -34,25 +32,22 @@ __all__ = [
     "open_recognizer",
 ]
 
-# A hundred streams that all want ten seconds recognised are served in half of this.
-_PATIENCE_SECONDS: Final = 60.0
-
 _log = logging.getLogger("inworld_sync.emulator")
 
 
 class SpeechEngine:
     """
-    A recogniser, an aligner and voice activity detection for any number of streams.
+    A recognizer, an aligner and voice activity detection for any number of streams.
 
     Everything is loaded at the first use, in about 0.4 s; :meth:`warm` does it at once.
 
     Args:
         recognizer: Used instead of the best one installed.
-        aligner: Used instead of PocketSphinx for recognisers that give no times.
+        aligner: Used instead of PocketSphinx for recognizers that give no times.
         new_vad: Makes a detector for a new stream, instead of the best one installed.
 
     Thread safety:
-        All methods may be called from any thread; the recogniser runs for one at a time, in the
+        All methods may be called from any thread; the recognizer runs for one at a time, in the
         order of the calls.
     """
 
@@ -63,7 +58,7 @@ class SpeechEngine:
         aligner: WordAligner | None = None,
         new_vad: Callable[[], VoiceActivityDetector] | None = None,
     ) -> None:
-        self._lock = FairLock()
+        self._lock = FairLock("the speech recognizer")
         self._recognizer = recognizer
         self._aligner = aligner
         self._has_aligner = aligner is not None
@@ -75,10 +70,10 @@ class SpeechEngine:
         Load what is not loaded yet.
 
         Raises:
-            ConfigError: No recogniser is installed.
+            ConfigError: No recognizer is installed.
         """
         self.new_vad()
-        with self._turn():
+        with self._lock:
             self._load()
             self._load_aligner()
 
@@ -98,19 +93,19 @@ class SpeechEngine:
 
     def check_language(self, language: str | None) -> None:
         """
-        Refuse a BCP-47 *language* that the recogniser does not understand; None and "" pass.
+        Refuse a BCP-47 *language* that the recognizer does not understand; None and "" pass.
 
         Raises:
             ConfigError: It is another language.
         """
         if not language:
             return
-        with self._turn():
+        with self._lock:
             understood = self._load().languages
         if language.replace("_", "-").partition("-")[0].lower() not in understood:
             raise ConfigError(
-                f"the emulator's recogniser understands {', '.join(understood)} only, got "
-                f"language {language!r}: use one of these, or give the server another recogniser"
+                f"the emulator's recognizer understands {', '.join(understood)} only, got "
+                f"language {language!r}: use one of these, or give the server another recognizer"
             )
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
@@ -118,10 +113,10 @@ class SpeechEngine:
         Words of one piece of speech; waits for its turn.
 
         Raises:
-            DeadlineExceeded: The recogniser was busy for a minute.
-            ConfigError: No recogniser is installed.
+            DeadlineExceeded: The recognizer was busy for a minute.
+            ConfigError: No recognizer is installed.
         """
-        with self._turn():
+        with self._lock:
             return self._load().recognize(pcm)
 
     def try_recognize(self, pcm: bytes) -> tuple[HeardWord, ...] | None:
@@ -135,7 +130,7 @@ class SpeechEngine:
 
     def with_times(self, pcm: bytes, words: Sequence[HeardWord]) -> tuple[HeardWord, ...]:
         """
-        Give each of *words*, recognised from *pcm*, its place in ms from the start of *pcm*.
+        Give each of *words*, recognized from *pcm*, its place in ms from the start of *pcm*.
 
         Raises:
             DeadlineExceeded: The aligner was busy for a minute.
@@ -143,7 +138,7 @@ class SpeechEngine:
         if all(word.start_ms is not None for word in words):
             return tuple(words)
         texts = [word.text for word in words]
-        with self._turn():
+        with self._lock:
             aligner = self._load_aligner()
             spans = aligner.align(pcm, texts) if aligner else None
         if spans is None:
@@ -152,17 +147,6 @@ class SpeechEngine:
             HeardWord(word.text, word.confidence, start, end)
             for word, (start, end) in zip(words, spans, strict=True)
         )
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._lock.acquire(_PATIENCE_SECONDS):
-            raise DeadlineExceeded(
-                f"the speech recogniser was busy with other streams for {_PATIENCE_SECONDS:g} s"
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     def _load(self) -> Recognizer:
         if self._recognizer is None:
@@ -184,7 +168,7 @@ def default_engine() -> SpeechEngine:
 
 def describe_recognition() -> str:
     """
-    Say how well the best recogniser that is installed understands speech, without loading it.
+    Say how well the best recognizer that is installed understands speech, without loading it.
 
     Source of the figures: ``tests/emulator/recognition/test_quality.py``, which prints them.
     """
@@ -193,16 +177,16 @@ def describe_recognition() -> str:
     elif importlib.util.find_spec("pocketsphinx"):
         who, own, human = "PocketSphinx", "8 %", "30 %"
     else:
-        return "nothing here recognises speech: pip install 'inworld-sync[local]'"
+        return "nothing here recognizes speech: pip install 'inworld-sync[local]'"
     return (
-        f"speech is recognised by {who}, English only: it mishears about {own} of the words of "
+        f"speech is recognized by {who}, English only: it mishears about {own} of the words of "
         f"this server's own voice and {human} of a person's; judge the service by itself"
     )
 
 
 def open_recognizer() -> Recognizer:
     """
-    Load the best recogniser that is installed: Moonshine, else PocketSphinx.
+    Load the best recognizer that is installed: Moonshine, else PocketSphinx.
 
     Raises:
         ConfigError: Neither is.
@@ -221,7 +205,7 @@ def open_recognizer() -> Recognizer:
                 "the emulator's speech recognition is not installed: "
                 "pip install 'inworld-sync[local]'"
             ) from missing
-        _log.warning("speech is recognised by PocketSphinx, far worse than Moonshine: %s", missing)
+        _log.warning("speech is recognized by PocketSphinx, far worse than Moonshine: %s", missing)
         return recognizer
 
 

@@ -37,13 +37,13 @@ _PRE_ROLL_MS: Final = 200
 _ONSET_WINDOWS: Final = 2
 # Speech goes on while the likelihood is above this share of the threshold.
 _GOING_ON_SHARE: Final = 0.7
-# The threshold where the caller ends the turns; it only keeps silence from the recogniser.
+# The threshold where the caller ends the turns; it only keeps silence from the recognizer.
 _MANUAL_THRESHOLD: Final = 0.5
-# Silence inside a turn after which what was said is recognised for good.
+# Silence inside a turn after which what was said is recognized for good.
 _PAUSE_MS: Final = 600
 # No partial transcript is made of a silence that may end the turn.
 _PARTIAL_SILENCE_MS: Final = 200
-# A segment is recognised again for each partial: growing the interval with it keeps the sum at
+# A segment is recognized again for each partial: growing the interval with it keeps the sum at
 # five times the length, and the cap keeps each below 0.2 s of CPU.
 _PARTIAL_SHARE: Final = 0.25
 _MAX_SEGMENT_MS: Final = 10_000
@@ -210,7 +210,7 @@ class Listener:
             self._end_turn(turn, events)
 
     def _cut_segment(self, segment: Segment, events: list[SpeechEvent]) -> None:
-        """Recognise the first part of a long segment for good and go on with the rest."""
+        """Recognize the first part of a long segment for good and go on with the rest."""
         assert self._turn
         rest = segment.cut()
         self._close_segment(self._turn)
@@ -238,7 +238,7 @@ class Listener:
         events.append(FinalTranscript(_join(words), words, turn.start // BYTES_PER_MS, end_ms))
 
     def _close_segment(self, turn: _Turn) -> None:
-        """Recognise the open segment for good and add its words to the turn."""
+        """Recognize the open segment for good and add its words to the turn."""
         segment = self._segment
         assert segment
         words = self._understand(segment)
@@ -250,7 +250,7 @@ class Listener:
         self._segment = self._candidate = None
 
     def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
-        """Words of *segment*; recognised once for each end of speech."""
+        """Words of *segment*; recognized once for each end of speech."""
         if self._candidate is None or self._candidate[0] != segment.speech_end:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
+from inworld_sync.emulator.onnx import open_model
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ, HeardWord
 from inworld_sync.errors import ConfigError
 
@@ -63,7 +63,7 @@ def find_weights() -> Path:
 
 class Moonshine:
     """
-    The recogniser of the emulator: English, about 15 ms of CPU for a second of speech.
+    The recognizer of the emulator: English, about 15 ms of CPU for a second of speech.
 
     Args:
         folder: Where ``encoder_model.ort``, ``decoder_model_merged.ort`` and ``tokenizer.bin``
@@ -77,8 +77,8 @@ class Moonshine:
 
     def __init__(self, folder: Path | None = None) -> None:
         folder = folder or find_weights()
-        self._encoder = _open_model(folder / "encoder_model.ort")
-        self._decoder = _open_model(folder / "decoder_model_merged.ort")
+        self._encoder = open_model(str(folder / "encoder_model.ort"))
+        self._decoder = open_model(str(folder / "decoder_model_merged.ort"))
         self._tokens = _read_tokens((folder / "tokenizer.bin").read_bytes())
         self._no_past = {
             node.name: np.zeros((1, node.shape[1], 0, node.shape[3]), np.float32)
@@ -133,13 +133,6 @@ class Moonshine:
             if token == _END_TOKEN:
                 return
             yield self._tokens[token], 1.0 / float(np.exp(scores - scores[token]).sum())
-
-
-def _open_model(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _read_tokens(table: bytes) -> list[bytes]:

@@ -1,5 +1,5 @@
 """
-What a speech recogniser must offer to be used by the emulator.
+What a speech recognizer must offer to be used by the emulator.
 
 All sound here is 16-bit little-endian mono PCM at 16 kHz in ``bytes``; none of it needs numpy.
 """
@@ -27,13 +27,13 @@ BYTES_PER_MS = SAMPLE_RATE_HZ * 2 // 1000
 @attrs.frozen
 class HeardWord:
     """
-    One recognised word, with the punctuation that the recogniser wrote.
+    One recognized word, with the punctuation that the recognizer wrote.
 
     Attributes:
         text: The word as written, for example ``London?``.
-        confidence: How sure the recogniser is, in [0, 1].
+        confidence: How sure the recognizer is, in [0, 1].
         start_ms: Where it begins; None when nothing aligned it. Milliseconds of the piece of
-            sound that was recognised, or of the stream once a :class:`Listener` gave it out.
+            sound that was recognized, or of the stream once a :class:`Listener` gave it out.
         end_ms: Where it ends, on the same clock.
     """
 
@@ -47,7 +47,7 @@ class Recognizer(Protocol):
     """
     Turns a piece of speech into words.
 
-    Only one thread at a time calls a recogniser: :class:`SpeechEngine` sees to it.
+    Only one thread at a time calls a recognizer: :class:`SpeechEngine` sees to it.
     """
 
     @property

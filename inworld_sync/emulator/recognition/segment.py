@@ -1,4 +1,4 @@
-"""One stretch of speech, short enough to be recognised at once, and where it may be cut."""
+"""One stretch of speech, short enough to be recognized at once, and where it may be cut."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-PocketSphinx: where the words lie that another recogniser heard, and a small recogniser of its own.
+PocketSphinx: where the words lie that another recognizer heard, and a small recognizer of its own.
 
 Both use the US English models inside the wheel of ``pocketsphinx`` (BSD).
 """
@@ -21,7 +21,7 @@ _FRAME_MS: Final = 10
 _EARLY_MS: Final = 40
 _DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # One sound for each letter or pair. It need only be near enough to be found between its
-# neighbours, which the dictionary does know.
+# neighbors, which the dictionary does know.
 _SOUNDS: Final = {
     "ch": "CH", "ck": "K", "ee": "IY", "ng": "NG", "oo": "UW", "ph": "F", "qu": "K W", "sh": "SH",
     "th": "TH", "a": "AE", "b": "B", "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH",
@@ -121,7 +121,7 @@ def _run(decoder: Any, pcm: bytes) -> list[Any]:
     if not pcm:
         return []
     decoder.start_utt()
-    # Whole, so that it is normalised by itself and not by what was heard before.
+    # Whole, so that it is normalized by itself and not by what was heard before.
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     if decoder.hyp() is None:

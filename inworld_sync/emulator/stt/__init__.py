@@ -1,4 +1,4 @@
-"""Speech to text of the emulator: the WebSocket and its HTTP neighbour."""
+"""Speech to text of the emulator: the WebSocket and its HTTP neighbor."""
 
 from __future__ import annotations
 

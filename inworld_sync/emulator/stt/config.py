@@ -1,5 +1,5 @@
 """
-What a client asks of the recogniser: read from JSON, checked as the service checks it.
+What a client asks of the recognizer: read from JSON, checked as the service checks it.
 
 Source: the field table of the service's STT reference and what its clients send.
 """
@@ -11,9 +11,9 @@ from typing import Final
 
 import attrs
 
-from inworld_sync.emulator.fields import choice, flag, in_range, number, text, whole
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, Malformed, Refused
+from inworld_sync.emulator.fields import choice, flag, in_range, inner, number, text, whole
 from inworld_sync.emulator.recognition.turns import TurnSettings
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Malformed, Refused
 from inworld_sync.errors import ConfigError
 
 __all__ = ["TranscribeConfig", "read_config"]
@@ -87,7 +87,7 @@ def read_config(fields: Mapping[str, object], *, streaming: bool) -> TranscribeC
         Refused: A field is missing or out of range, or there is no such model.
     """
     model_id = _model(text(fields, "modelId"), streaming=streaming)
-    encoding = choice(fields, "audioEncoding", _ENCODINGS, "AUDIO_ENCODING_UNSPECIFIED")
+    encoding = choice(fields, "audioEncoding", _ENCODINGS)
     if encoding is None and streaming:
         raise Refused(INVALID_ARGUMENT, "audio_encoding is required")
     _check_texts(fields, "prompts")
@@ -117,7 +117,7 @@ def _model(name: str, *, streaming: bool) -> str:
 
 
 def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
-    own = _object(fields, _PROVIDER_FIELDS.get(provider, ""))
+    own = inner(fields, _PROVIDER_FIELDS.get(provider, ""))
     wanted: dict[str, float] = {}
     # Zero is a value of its own here: the client ends the turns.
     if (threshold := _share(own, "vadThreshold")) is not None:
@@ -138,18 +138,9 @@ def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
 
 
 def _voice_profile_size(fields: Mapping[str, object]) -> int:
-    asked = _object(fields, "voiceProfileConfig")
+    asked = inner(fields, "voiceProfileConfig")
     size = _bounded(asked, "topN", 1, 20) or 1
     return size if flag(asked, "enableVoiceProfile") else 0
-
-
-def _object(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = fields.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Malformed(name)
-    return value
 
 
 def _share(fields: Mapping[str, object], name: str) -> float | None:

@@ -16,13 +16,13 @@ from typing import Final, Protocol
 from inworld_sync.audio.files import is_audio_file, open_file
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.emulator.protojson import (
+from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
+from inworld_sync.emulator.status import (
     INVALID_ARGUMENT,
     RESOURCE_EXHAUSTED,
     Malformed,
     Refused,
 )
-from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 from inworld_sync.emulator.stt.config import TranscribeConfig
 from inworld_sync.errors import AudioError
 
@@ -113,7 +113,7 @@ class _File:
         if len(self._content) < self._next_try:
             return b""
         self._next_try = int(len(self._content) * _GROWTH)
-        # A part may be too short yet to be recognised as what it is.
+        # A part may be too short yet to be recognized as what it is.
         return self._decoded(is_whole=False)
 
     def flush(self) -> bytes:

@@ -8,19 +8,12 @@ from typing import Final
 import attrs
 
 from inworld_sync.emulator.http import Request, Response
-from inworld_sync.emulator.protojson import (
-    INVALID_ARGUMENT,
-    RESOURCE_EXHAUSTED,
-    UNAVAILABLE,
-    Malformed,
-    Refused,
-    camel_keys,
-    status,
-)
+from inworld_sync.emulator.protojson import read_body, refusal
 from inworld_sync.emulator.recognition.events import FinalTranscript, SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.routes import HttpRoute, Route
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import INVALID_ARGUMENT, UNAVAILABLE, Malformed, Refused
 from inworld_sync.emulator.stt.config import TranscribeConfig, read_config
 from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
 from inworld_sync.emulator.stt.messages import transcription, usage
@@ -28,7 +21,6 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["SttHttpService"]
 
-_HTTP_STATUS: Final = {INVALID_ARGUMENT: 400, RESOURCE_EXHAUSTED: 413, UNAVAILABLE: 503}
 _FEED_BYTES: Final = 32_000
 
 
@@ -47,18 +39,14 @@ class SttHttpService:
             audio, config = self._read(request)
             final, heard_ms = self._hear(audio, config)
         except Refused as error:
-            body = status(error.code, error.message)
-            return Response.of_json(body, status=_HTTP_STATUS[error.code])
+            return refusal(error)
         return Response.of_json(
             {"transcription": transcription(final, config), "usage": usage(heard_ms, config)}
         )
 
     def _read(self, request: Request) -> tuple[bytes, TranscribeConfig]:
         """Read the request; raise Refused when it is not good."""
-        try:
-            fields = camel_keys(request.json())
-        except ValueError:
-            raise Refused(INVALID_ARGUMENT, "the body is not JSON") from None
+        fields = read_body(request)
         asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
         audio = fields.get("audioData") if isinstance(fields, dict) else None
         if not isinstance(asked, dict) or not isinstance(audio, dict):

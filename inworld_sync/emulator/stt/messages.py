@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from inworld_sync.emulator.protojson import status
 from inworld_sync.emulator.recognition.events import (
     FinalTranscript,
     PartialTranscript,
@@ -19,6 +18,7 @@ from inworld_sync.emulator.recognition.events import (
 )
 from inworld_sync.emulator.recognition.protocols import HeardWord
 from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.status import status
 from inworld_sync.emulator.stt.config import TranscribeConfig
 
 __all__ = ["results", "transcription", "usage"]

@@ -1,31 +1,42 @@
-"""The STT WebSocket: configuration, audio, end of turn, end of stream."""
+"""
+The STT WebSocket: configuration, audio, end of turn, end of stream.
+
+Threads: the connection's own thread recognizes and sends, request by request. Meanwhile its
+reader thread receives and answers pings.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from inworld_sync.emulator.peer import WebSocketPeer
-from inworld_sync.emulator.protojson import (
+from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
+from inworld_sync.emulator.protojson import commands, fatal, malformed
+from inworld_sync.emulator.recognition.events import SpeechEvent
+from inworld_sync.emulator.recognition.listener import Listener
+from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import (
+    INTERNAL,
     INVALID_ARGUMENT,
     RESOURCE_EXHAUSTED,
     Malformed,
     Refused,
-    fatal,
-    malformed,
-    requests,
+    status,
 )
-from inworld_sync.emulator.routes import Route, WebSocketRoute
-from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.stt.config import read_config
-from inworld_sync.emulator.stt.decoders import decoded_base64
-from inworld_sync.emulator.stt.stream import Audio, CloseStream, EndTurn, TranscriptionStream
+from inworld_sync.emulator.stt.config import TranscribeConfig, read_config
+from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
+from inworld_sync.emulator.stt.messages import results, usage
+from inworld_sync.errors import ConfigError, InworldError
 
 __all__ = ["SttService"]
 
 _PATH: Final = "/stt/v1/transcribe:streamBidirectional"
 _VERBS: Final = ("transcribeConfig", "audioChunk", "endTurn", "closeStream")
+_logger = logging.getLogger("inworld_sync.emulator")
 
 
 class SttService:
@@ -39,66 +50,130 @@ class SttService:
         return [WebSocketRoute(path=_PATH, handler=self._serve)]
 
     def _serve(self, peer: WebSocketPeer) -> None:
-        connection = _Connection(peer, self._shared)
-        try:
-            for request in requests(peer, self._shared.credentials):
-                connection.handle(request)
-        finally:
-            connection.stop()
+        _Connection(peer, self._shared).run()
 
 
 class _Connection:
-    """One connection; it has one stream, from its configuration on."""
+    """One connection; it has one stream, from its configuration on. Used by one thread."""
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
         self._shared = shared
-        self._stream: TranscriptionStream | None = None
-        self._is_closed = False
+        self._stream: _Stream | None = None
         self._rate = _ChunkRate(shared.settings.stt_chunks_per_second)
 
-    def handle(self, request: Mapping[str, object]) -> None:
-        """Work off one request; unknown ones are met with silence."""
-        verb = next((name for name in _VERBS if name in request), None)
-        if verb is None:
-            return
-        body = request[verb]
-        if not isinstance(body, dict):
-            self._peer.send(malformed(), wait=False)
-            return
+    def run(self) -> None:
+        """Handle all commands, until the connection is over or inactive for too long."""
+        credentials = self._shared.credentials
         try:
-            self._work_off(verb, body)
-        except Malformed:
-            self._peer.send(malformed(), wait=False)
-        except Refused as error:
-            fatal(self._peer, error.code, error.message)
+            for command in commands(self._peer, credentials, _VERBS, self._timeout):
+                with _errors_sent(self._peer):
+                    self._handle(command.verb, command.body)
+        except TimeoutError:
+            if self._stream is not None:
+                with _errors_sent(self._peer):
+                    self._stream.finish()
+            self._peer.close(self._shared.settings.idle_close_code, "no audio came")
 
-    def stop(self) -> None:
-        """End the stream, because the connection is over."""
-        self._peer.close()
-        if self._stream is not None:
-            self._stream.stop()
+    def _timeout(self) -> float | None:
+        return None if self._stream is None else self._stream.inactivity_left()
 
-    def _work_off(self, verb: str, body: Mapping[str, object]) -> None:
+    def _handle(self, verb: str, body: Mapping[str, object]) -> None:
         if verb == "transcribeConfig":
             if self._stream is not None:
                 raise Refused(INVALID_ARGUMENT, "transcribe_config was sent already")
-            self._stream = TranscriptionStream(
-                read_config(body, streaming=True), self._peer, self._shared
-            )
+            config = read_config(body, streaming=True)
+            self._stream = _Stream(config, self._peer, self._shared)
             return
         if self._stream is None:
             raise Refused(INVALID_ARGUMENT, "the first message must be transcribe_config")
-        if self._is_closed:
+        if self._stream.is_closed:
             return
         if verb == "audioChunk":
-            self._rate.count()
-            self._stream.put(Audio(decoded_base64(body.get("content"))))
+            self._rate.count(self._peer.received_at)
+            self._stream.feed(decoded_base64(body.get("content")))
         elif verb == "endTurn":
-            self._stream.put(EndTurn())
+            self._stream.end_turn()
         else:
-            self._is_closed = True
-            self._stream.put(CloseStream())
+            self._stream.close()
+
+
+@contextlib.contextmanager
+def _errors_sent(peer: WebSocketPeer) -> Iterator[None]:
+    """Answer an error; only a malformed request leaves the connection open."""
+    try:
+        yield
+    except PeerGone:
+        raise
+    except Malformed:
+        malformed(peer)
+    except Refused as error:
+        fatal(peer, error.code, error.message)
+    except ConfigError as error:
+        fatal(peer, INVALID_ARGUMENT, str(error))
+    except InworldError as error:
+        _logger.warning("recognition ends: %s", error)
+        fatal(peer, INTERNAL, str(error))
+    except Exception:
+        _logger.exception("recognition failed")
+        fatal(peer, INTERNAL, "internal error of the emulator")
+
+
+class _Stream:
+    """
+    The audio, turns and words of one stream.
+
+    Attributes:
+        is_closed: Whether the client has closed it; the connection may stay open.
+    """
+
+    def __init__(self, config: TranscribeConfig, peer: WebSocketPeer, shared: SharedState) -> None:
+        self.is_closed = False
+        self._config = config
+        self._peer = peer
+        self._settings = shared.settings
+        shared.speech_engine.check_language(config.language)
+        self._listener = Listener(shared.speech_engine, config.turns)
+        self._decoder = open_decoder(config)
+        self._active_at = time.monotonic()
+
+    def inactivity_left(self) -> float | None:
+        """Seconds until the stream ends because nothing comes, or None if it does not."""
+        seconds = self._config.inactivity_seconds
+        if self.is_closed or not seconds:
+            return None
+        return max(0.0, self._active_at + seconds - time.monotonic())
+
+    def feed(self, audio: bytes) -> None:
+        """Recognize the next bytes, in the encoding of the configuration."""
+        self._emit(self._listener.feed(self._decoder.feed(audio)))
+
+    def end_turn(self) -> None:
+        """End the open turn now."""
+        self._emit(self._listener.feed(self._decoder.flush()))
+        self._emit(self._listener.end_turn())
+
+    def finish(self) -> None:
+        """End the last turn; no audio follows."""
+        self._emit(self._listener.finish())
+
+    def close(self) -> None:
+        """End the stream and send its usage."""
+        self.is_closed = True
+        self._emit(self._listener.feed(self._decoder.flush()))
+        self.finish()
+        result: dict[str, object] = {"usage": usage(self._listener.transcribed_ms, self._config)}
+        if self._settings.stt_status:
+            result["status"] = status()
+        self._peer.send({"result": result}, wait=False)
+        if self._settings.stt_closes_after_usage:
+            self._peer.close()
+
+    def _emit(self, events: Iterable[SpeechEvent]) -> None:
+        for event in events:
+            for message in results(event, self._config, self._settings):
+                self._peer.send(message, wait=False)
+        self._active_at = time.monotonic()
 
 
 class _ChunkRate:
@@ -107,12 +182,11 @@ class _ChunkRate:
     def __init__(self, chunks_per_second: float) -> None:
         self._limit = chunks_per_second
         self._left = chunks_per_second
-        self._counted_at = time.monotonic()
+        self._counted_at = 0.0
 
-    def count(self) -> None:
+    def count(self, now: float) -> None:
         if not self._limit:
             return
-        now = time.monotonic()
         earned = (now - self._counted_at) * self._limit
         self._left = min(self._limit, self._left + earned) - 1
         self._counted_at = now

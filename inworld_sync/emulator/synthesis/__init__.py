@@ -127,20 +127,14 @@ _ENGINES = (
 def _load() -> Synthesizer:
     tried = []
     for module, name in _ENGINES:
-        engine = _open(module, name)
-        if not isinstance(engine, ImportError):
+        try:
+            home = importlib.import_module(f"{__name__}.{module}")
+            engine: Synthesizer = getattr(home, name)()
+        except ImportError as error:  # noqa: PERF203 - at most three times
+            tried.append(str(error))
+        else:
             return engine
-        tried.append(str(engine))
     raise ConfigError(
         "speaking on this machine needs the extra 'local': pip install 'inworld-sync[local]' "
         f"({'; '.join(tried)})"
     )
-
-
-def _open(module: str, name: str) -> Synthesizer | ImportError:
-    try:
-        home = importlib.import_module(f"{__name__}.{module}")
-        engine: Synthesizer = getattr(home, name)()
-    except ImportError as error:
-        return error
-    return engine

@@ -11,13 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from inworld_sync.emulator.fair_lock import FairLock
-from inworld_sync.emulator.synthesis import SpokenSentence
-from inworld_sync.emulator.synthesis.alignment import spread_words, written_words
-from inworld_sync.emulator.synthesis.sentences import sentences
+from inworld_sync.emulator.synthesis.sentences import SentenceSynthesizer
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["EspeakSynthesizer"]
@@ -36,7 +32,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
-class EspeakSynthesizer:
+class EspeakSynthesizer(SentenceSynthesizer):
     """
     Speaks with eSpeak's American voice, higher or lower.
 
@@ -47,6 +43,7 @@ class EspeakSynthesizer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         loader = importlib.import_module("espeakng_loader")
         self._library = ctypes.CDLL(loader.get_library_path())
         data = str(Path(loader.get_data_path()).parent).encode()
@@ -56,7 +53,6 @@ class EspeakSynthesizer:
         if rate_hz <= 0:
             raise ImportError("eSpeak NG does not start", name="espeakng_loader")
         self._rate_hz = rate_hz
-        self._lock = FairLock()
         self._parts: list[bytes] = []
         # The library keeps the pointer, so the object must live as long as it does.
         self._callback = _CALLBACK(self._receive)
@@ -67,20 +63,6 @@ class EspeakSynthesizer:
     def sample_rate_hz(self) -> int:
         """As the library says, 22050."""
         return self._rate_hz
-
-    def speak(
-        self,
-        text: str,
-        voice: EmulatedVoice,
-        *,
-        speaking_rate: float = 1.0,
-        normalize: bool = True,  # noqa: ARG002 - the engine always does
-    ) -> Iterator[SpokenSentence]:
-        """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
-        for start, end in sentences(text):
-            with self._lock:
-                pcm = self._say(text[start:end], voice, speaking_rate)
-            yield SpokenSentence(pcm, spread_words(written_words(text, start, end), len(pcm) // 2))
 
     def _say(self, sentence: str, voice: EmulatedVoice, speaking_rate: float) -> bytes:
         self._parts = []

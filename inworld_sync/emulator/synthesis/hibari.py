@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 
 from inworld_sync.emulator.fair_lock import FairLock
+from inworld_sync.emulator.onnx import open_model
 from inworld_sync.emulator.synthesis import Phoneme, SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import (
     HeardWord,
@@ -81,7 +82,6 @@ class HibariSynthesizer:
     """
 
     def __init__(self) -> None:
-        import onnxruntime
         from hibari import Hibari, dsp
         from hibari.g2p.normalize import normalize
 
@@ -99,12 +99,7 @@ class HibariSynthesizer:
             _logger.warning("word times will be estimated, the model hides them: %s", error)
         else:
             names = [output.name for output in self._session.get_outputs()]
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_model(model)
             self._engine.sess = self._session  # lets go of the one without durations
             self._outputs = [*names, durations]
 

@@ -1,4 +1,4 @@
-"""Text to speech of the emulator: the WebSocket and its HTTP neighbours."""
+"""Text to speech of the emulator: the WebSocket and its HTTP neighbors."""
 
 from __future__ import annotations
 

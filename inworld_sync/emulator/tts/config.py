@@ -12,18 +12,11 @@ from collections.abc import Mapping
 
 import attrs
 
-from inworld_sync.emulator.fields import choice, flag, in_range, text, whole
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
+from inworld_sync.emulator.fields import choice, flag, in_range, inner, text, whole
 from inworld_sync.emulator.settings import Settings
+from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
 
 __all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "describe", "read_config"]
-
-ENCODINGS = ("LINEAR16", "PCM", "WAV", "MP3", "OGG_OPUS", "MULAW", "ALAW", "FLAC")
-_TIMESTAMP_TYPES = ("WORD", "CHARACTER")
-_TRANSPORTS = ("SYNC", "ASYNC")
-_DELIVERY_MODES = ("STABLE", "BALANCED", "CREATIVE")
-_NORMALIZATION = ("ON", "OFF")
-_STRATEGIES = ("CLIENT_SEGMENTED", "SENTENCE_BOUNDARY")
 
 MODELS = (
     "inworld-tts-2",
@@ -59,13 +52,13 @@ _SUCCESSORS = {
 }
 
 
-_ENUMS = {
-    "audioEncoding": ENCODINGS,
-    "timestampType": _TIMESTAMP_TYPES,
-    "timestampTransportStrategy": _TRANSPORTS,
-    "deliveryMode": _DELIVERY_MODES,
-    "applyTextNormalization": _NORMALIZATION,
-    "autoModeStrategy": _STRATEGIES,
+_ENUMS: dict[str, tuple[str, ...]] = {
+    "audioEncoding": ("LINEAR16", "PCM", "WAV", "MP3", "OGG_OPUS", "MULAW", "ALAW", "FLAC"),
+    "timestampType": ("WORD", "CHARACTER"),
+    "timestampTransportStrategy": ("SYNC", "ASYNC"),
+    "deliveryMode": ("STABLE", "BALANCED", "CREATIVE"),
+    "applyTextNormalization": ("ON", "OFF"),
+    "autoModeStrategy": ("CLIENT_SEGMENTED", "SENTENCE_BOUNDARY"),
 }
 
 
@@ -136,18 +129,11 @@ def read_config(
     if all(voice.voice_id != voice_id for voice in settings.voices):
         raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
     in_range(echo, "temperature", 0, 2)
-    choice(echo, "deliveryMode", _DELIVERY_MODES, "DELIVERY_MODE_UNSPECIFIED")
+    _choice(echo, "deliveryMode")
     text(echo, "language")
-    trail = choice(
-        echo,
-        "timestampTransportStrategy",
-        _TRANSPORTS,
-        "TIMESTAMP_TRANSPORT_STRATEGY_UNSPECIFIED",
-    )
-    normalization = choice(
-        echo, "applyTextNormalization", _NORMALIZATION, "APPLY_TEXT_NORMALIZATION_UNSPECIFIED"
-    )
-    strategy = choice(echo, "autoModeStrategy", _STRATEGIES, "AUTO_MODE_STRATEGY_UNSPECIFIED")
+    trail = _choice(echo, "timestampTransportStrategy")
+    normalization = _choice(echo, "applyTextNormalization")
+    strategy = _choice(echo, "autoModeStrategy")
     threshold = whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
     if not 0 <= threshold <= 1000:
         raise Refused(INVALID_ARGUMENT, "buffer_char_threshold must be between 0 and 1000")
@@ -158,9 +144,7 @@ def read_config(
         voice_id=voice_id,
         model_id=model_id,
         audio=_audio(echo),
-        timestamp_type=choice(
-            echo, "timestampType", _TIMESTAMP_TYPES, "TIMESTAMP_TYPE_UNSPECIFIED"
-        ),
+        timestamp_type=_choice(echo, "timestampType"),
         timestamps_trail=trail == "ASYNC",
         normalize=normalization != "OFF",
         auto_mode=flag(echo, "autoMode"),
@@ -208,6 +192,10 @@ def _drop_unknown_names(fields: object) -> None:
                 del fields[name]
 
 
+def _choice(fields: Mapping[str, object], name: str) -> str | None:
+    return choice(fields, name, _ENUMS[name])
+
+
 def _model(name: str) -> str:
     model = _SUCCESSORS.get(name, name)
     if model not in MODELS:
@@ -217,12 +205,8 @@ def _model(name: str) -> str:
 
 
 def _audio(fields: Mapping[str, object]) -> AudioConfig:
-    value = fields.get("audioConfig")
-    if value is None:
-        value = {}
-    if not isinstance(value, dict):
-        raise Malformed("audioConfig")
-    encoding = choice(value, "audioEncoding", ENCODINGS, "AUDIO_ENCODING_UNSPECIFIED")
+    value = inner(fields, "audioConfig")
+    encoding = _choice(value, "audioEncoding")
     defaults = AudioConfig()
     rate = whole(value, "sampleRateHertz", 0) or defaults.sample_rate_hz
     if not 8000 <= rate <= 48000:

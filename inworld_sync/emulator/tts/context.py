@@ -1,13 +1,12 @@
 """
 One TTS context: its buffer, its flush points, its voice.
 
-Threads: the connection's thread puts commands; the context's own thread works them off in order,
+Threads: the connection's thread queues what to do; the context's own thread does it in order,
 speaks and sends. Contexts of one connection run side by side, the engine gives each its turn.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 import queue
@@ -16,56 +15,18 @@ import threading
 import time
 from collections.abc import Callable
 
-import attrs
-
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
-from inworld_sync.emulator.protojson import INTERNAL, INVALID_ARGUMENT, status
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import INTERNAL, INVALID_ARGUMENT, status
 from inworld_sync.emulator.tts.config import ContextConfig, describe
-from inworld_sync.emulator.tts.speech import AudioPiece, TimedWord, speak
-from inworld_sync.emulator.tts.timestamps import timestamp_info
+from inworld_sync.emulator.tts.messages import audio_chunks
 
-__all__ = ["Close", "Context", "Flush", "Text", "Update"]
+__all__ = ["Context"]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
 _logger = logging.getLogger("inworld_sync.emulator")
-
-
-@attrs.frozen
-class Text:
-    """More text, and whether to speak it at once."""
-
-    text: str
-    flush: bool = False
-
-
-@attrs.frozen
-class Flush:
-    """Speak what is buffered."""
-
-
-@attrs.frozen
-class Update:
-    """Speak what is buffered, then change the settings."""
-
-    config: ContextConfig
-
-
-@attrs.frozen
-class Close:
-    """Speak what is buffered, then end."""
-
-
-@attrs.frozen
-class _Stop:
-    """The connection is over."""
-
-
-@attrs.frozen
-class _Due:
-    """The buffered text has waited for long enough."""
 
 
 class _Halted(Exception):
@@ -83,7 +44,11 @@ class Context:
         shared: The state of the server.
         on_closed: Called on the context's thread once nothing more will come from it.
 
-    Thread safety: ``put`` and ``stop`` may be called from any thread.
+    Attributes:
+        is_closing: Whether ``close`` or ``cancel`` was called.
+
+    Thread safety: public methods may be called from any thread; they return at once, except
+    ``join``.
     """
 
     def __init__(
@@ -96,12 +61,12 @@ class Context:
     ) -> None:
         self.context_id = context_id
         self.config = config
+        self.is_closing = False
         self._peer = peer
         self._shared = shared
         self._on_closed = on_closed
-        self._commands: queue.SimpleQueue[Text | Flush | Update | Close | _Stop] = (
-            queue.SimpleQueue()
-        )
+        # None is the end: what is buffered is spoken first, unless the context was cancelled.
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._halted = threading.Event()
         self._buffer = ""
         self._due_at: float | None = None
@@ -111,77 +76,86 @@ class Context:
         )
         self._thread.start()
 
-    def put(self, command: Text | Flush | Update | Close) -> None:
-        """Queue a command; they are worked off in order."""
-        self._commands.put(command)
+    def add_text(self, text: str, *, flush: bool) -> None:
+        """Queue more text, and speak it at once if *flush* is true."""
+        self._commands.put(lambda: self._add_text(text, flush=flush))
+
+    def flush(self) -> None:
+        """Speak what is buffered."""
+        self._commands.put(self._flush)
+
+    def update(self, config: ContextConfig) -> None:
+        """Speak what is buffered, then change the settings."""
+        self._commands.put(lambda: self._update(config))
+
+    def close(self) -> None:
+        """Speak what is buffered, then end."""
+        self.is_closing = True
+        self._commands.put(None)
 
     def cancel(self) -> None:
         """Stop speaking, forget what is buffered or queued, and end."""
+        self.is_closing = True
         self._halted.set()
-        self._commands.put(_Stop())
-
-    def stop(self) -> None:
-        """End the thread, because the connection is over."""
-        self.cancel()
+        self._commands.put(None)
 
     def join(self) -> None:
         """Wait for the thread's end."""
         self._thread.join(_JOIN_SECONDS)
 
-    def send(self, kind: str, body: dict[str, object]) -> None:
+    def _send(self, kind: str, body: dict[str, object]) -> None:
         """Send one result of this context."""
         result = {"contextId": self.context_id, kind: body, "status": status()}
+        self._peer.send({"result": result})
+
+    def _send_error(self, code: int, message: str) -> None:
+        result = {"contextId": self.context_id, "status": status(code, message)}
         self._peer.send({"result": result})
 
     def _run(self) -> None:
         try:
             with contextlib.suppress(_Halted):
-                while self._work(self._next()):
-                    pass
+                self._work()
             # Free before it is said, so that a client may open the next one at once.
             self._on_closed(self)
-            self.send("contextClosed", {})
+            self._send("contextClosed", {})
         except PeerGone:
             pass
         except Exception as error:
             _logger.exception("context %r failed", self.context_id)
             self._on_closed(self)
             with contextlib.suppress(PeerGone):
-                result = {"contextId": self.context_id, "status": status(INTERNAL, str(error))}
-                self._peer.send({"result": result})
+                self._send_error(INTERNAL, str(error))
 
-    def _next(self) -> Text | Flush | Update | Close | _Stop | _Due:
+    def _work(self) -> None:
+        """Do what is queued, in order, until the end."""
+        while (command := self._next()) is not None and not self._halted.is_set():
+            command()
+        if not self._halted.is_set():
+            self._speak_buffer()
+
+    def _next(self) -> Callable[[], None] | None:
         if self._due_at is None:
             return self._commands.get()
         try:
             return self._commands.get(timeout=max(0.0, self._due_at - time.monotonic()))
         except queue.Empty:
-            return _Due()
+            return self._speak_buffer  # the text has waited for long enough
 
-    def _work(self, command: Text | Flush | Update | Close | _Stop | _Due) -> bool:
-        """Work off one command; return whether the context goes on."""
-        if self._halted.is_set():
-            return False
-        if isinstance(command, Text):
-            self._take_text(command.text)
-            if command.flush:
-                self._flush()
-        elif isinstance(command, Flush):
+    def _speak_buffer(self) -> None:
+        self._generate(self._drain())
+
+    def _update(self, config: ContextConfig) -> None:
+        self._speak_buffer()
+        self.config = config
+        self._send("contextUpdated", describe(config))
+
+    def _add_text(self, text: str, *, flush: bool) -> None:
+        self._buffer_text(text)
+        if flush:
             self._flush()
-        elif isinstance(command, _Due):
-            self._generate(self._drain())
-        elif isinstance(command, Update):
-            self._generate(self._drain())
-            self.config = command.config
-            self.send("contextUpdated", describe(command.config))
-        elif isinstance(command, Close):
-            self._generate(self._drain())
-            return False
-        else:
-            return False
-        return True
 
-    def _take_text(self, text: str) -> None:
+    def _buffer_text(self, text: str) -> None:
         if not text:
             return
         if not self._buffer:
@@ -205,7 +179,7 @@ class Context:
         return last_space + 1 or len(self._buffer)
 
     def _drain(self, count: int | None = None) -> str:
-        """Take text from the front of the buffer, all of it unless told how much."""
+        """Remove text from the front of the buffer: all of it, or *count* characters."""
         text = self._buffer if count is None else self._buffer[:count]
         self._buffer = self._buffer[len(text) :]
         if not self._buffer.strip():
@@ -219,7 +193,7 @@ class Context:
         if text.strip():
             self._generate(text)
         elif self._shared.settings.empty_flush_completes and not self._refused:
-            self.send("flushCompleted", {})
+            self._send("flushCompleted", {})
         self._refused = False
 
     def _generate(self, text: str) -> None:
@@ -230,41 +204,17 @@ class Context:
         if len(text) > limit:
             self._refused = True
             message = f"text length should not exceed {limit} characters."
-            result = {"contextId": self.context_id, "status": status(INVALID_ARGUMENT, message)}
-            self._peer.send({"result": result})
+            self._send_error(INVALID_ARGUMENT, message)
             return
-        characters = len(text)
-        words: list[TimedWord] = []
         spoken = 0.0
         started = time.monotonic()
-        for piece in speak(text, self.config, self._shared):
-            self._send_piece(text, piece, characters)
-            characters = 0
-            words += piece.words
-            spoken += piece.duration
+        for chunk, seconds in audio_chunks(text, self.config, self._shared):
+            if self._shared.settings.status_in_audio_chunk and "audioContent" in chunk:
+                chunk["status"] = status()
+            self._send("audioChunk", chunk)
+            spoken += seconds
             self._keep_pace(started, spoken)
-        if self.config.timestamps_trail and words:
-            info = self._timestamps(text, tuple(words))
-            self.send("audioChunk", {"usage": self._usage(0), "timestampInfo": info})
-        self.send("flushCompleted", {})
-
-    def _send_piece(self, text: str, piece: AudioPiece, characters: int) -> None:
-        info = None if self.config.timestamps_trail else self._timestamps(text, piece.words)
-        chunk: dict[str, object] = {
-            "audioContent": base64.b64encode(piece.audio).decode(),
-            "usage": self._usage(characters),
-            "timestampInfo": info,
-        }
-        if self._shared.settings.status_in_audio_chunk:
-            chunk["status"] = status()
-        self.send("audioChunk", chunk)
-
-    def _timestamps(self, text: str, words: tuple[TimedWord, ...]) -> dict[str, object] | None:
-        spaces = self._shared.settings.spaces_in_words
-        return timestamp_info(text, words, self.config.timestamp_type, spaces=spaces)
-
-    def _usage(self, characters: int) -> dict[str, object]:
-        return {"processedCharactersCount": characters, "modelId": self.config.model_id}
+        self._send("flushCompleted", {})
 
     def _keep_pace(self, started: float, spoken: float) -> None:
         pace = self._shared.settings.pace

@@ -6,23 +6,22 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping
 
+from inworld_sync.emulator.fields import text
 from inworld_sync.emulator.peer import WebSocketPeer
-from inworld_sync.emulator.protojson import (
+from inworld_sync.emulator.protojson import Command, commands, fatal, malformed
+from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import (
     ALREADY_EXISTS,
     INVALID_ARGUMENT,
     NOT_FOUND,
     RESOURCE_EXHAUSTED,
     Malformed,
     Refused,
-    fatal,
-    malformed,
-    requests,
     status,
 )
-from inworld_sync.emulator.routes import Route, WebSocketRoute
-from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.tts.config import UnknownModel, describe, read_config
-from inworld_sync.emulator.tts.context import Close, Context, Flush, Text, Update
+from inworld_sync.emulator.tts.context import Context
 
 __all__ = ["TtsService"]
 
@@ -43,8 +42,8 @@ class TtsService:
     def _serve(self, peer: WebSocketPeer) -> None:
         connection = _Connection(peer, self._shared)
         try:
-            for request in requests(peer, self._shared.credentials):
-                connection.handle(request)
+            for command in commands(peer, self._shared.credentials, _VERBS):
+                connection.handle(command)
         finally:
             connection.stop()
 
@@ -53,57 +52,47 @@ class _Connection:
     """
     The contexts of one connection.
 
-    Locks: ``_lock`` guards the two tables, which contexts leave on their own threads.
+    Locks: ``_lock`` guards the table, which contexts leave on their own threads.
     """
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
         self._shared = shared
         self._lock = threading.Lock()
-        self._open: dict[str, Context] = {}
-        self._closing: dict[str, Context] = {}
+        self._contexts: dict[str, Context] = {}
 
-    def handle(self, request: Mapping[str, object]) -> None:
-        """Work off one request; unknown ones are met with silence."""
-        verb = next((name for name in _VERBS if name in request), None)
-        if verb is None:
-            return
-        body, context_id = request[verb], request.get("contextId") or ""
-        if not isinstance(body, dict) or not isinstance(context_id, str):
-            self._peer.send(malformed(), wait=False)
-            return
+    def handle(self, command: Command) -> None:
+        """Work off one command."""
+        context_id = ""
         try:
-            if verb == "create":
-                self._create(context_id, body)
+            context_id = text(command.fields, "contextId")
+            if command.verb == "create":
+                self._create(context_id, command.body)
             else:
-                self._pass_on(verb, context_id, body)
+                self._pass_on(command.verb, context_id, command.body)
         except Malformed:
-            self._peer.send(malformed(), wait=False)
+            malformed(self._peer)
         except UnknownModel as error:
             fatal(self._peer, error.code, error.message)
         except Refused as error:
-            self._refuse(context_id, error.code, error.message)
+            result = {"contextId": context_id, "status": status(error.code, error.message)}
+            self._peer.send({"result": result}, wait=False)
 
     def stop(self) -> None:
         """End all contexts, because the connection is over."""
         self._peer.close()
         with self._lock:
-            contexts = [*self._open.values(), *self._closing.values()]
+            contexts = list(self._contexts.values())
         for context in contexts:
-            context.stop()
+            context.cancel()
         for context in contexts:
             context.join()
 
-    def _refuse(self, context_id: str, code: int, message: str) -> None:
-        result = {"contextId": context_id, "status": status(code, message)}
-        self._peer.send({"result": result}, wait=False)
-
-    def _create(self, context_id: str, fields: dict[str, object]) -> None:
+    def _create(self, context_id: str, fields: Mapping[str, object]) -> None:
         config = read_config(fields, self._shared.settings)
         limit = self._shared.settings.max_contexts
         with self._lock:
-            count = len(self._open) + len(self._closing)
-            exists = context_id in self._open or context_id in self._closing
+            count, exists = len(self._contexts), context_id in self._contexts
         if exists:
             raise Refused(ALREADY_EXISTS, f"context {context_id} already exists")
         if count >= limit:
@@ -117,44 +106,36 @@ class _Connection:
         self._peer.send({"result": created}, wait=False)
         context = Context(context_id, config, self._peer, self._shared, self._forget)
         with self._lock:
-            self._open[context_id] = context
+            self._contexts[context_id] = context
 
-    def _pass_on(self, verb: str, context_id: str, body: dict[str, object]) -> None:
+    def _pass_on(self, verb: str, context_id: str, body: Mapping[str, object]) -> None:
         context = self._find(verb, context_id)
         if verb == "sendText":
-            text = body.get("text") or ""
-            if not isinstance(text, str):
-                raise Malformed("text")
-            context.put(Text(text, flush=body.get("flushContext") is not None))
+            context.add_text(text(body, "text"), flush=body.get("flushContext") is not None)
         elif verb == "flushContext":
-            context.put(Flush())
+            context.flush()
         elif verb == "updateConfig":
             fields = {name: value for name, value in body.items() if name != "modelId"}
-            context.put(Update(read_config(fields, self._shared.settings, base=context.config)))
+            context.update(read_config(fields, self._shared.settings, base=context.config))
+        elif verb == "cancelContext":
+            context.cancel()
         else:
-            with self._lock:
-                self._closing[context.context_id] = self._open.pop(context.context_id)
-            if verb == "cancelContext":
-                context.cancel()
-            else:
-                context.put(Close())
+            context.close()
 
     def _find(self, verb: str, context_id: str) -> Context:
         payload = " (payload=SEND_TEXT)" if verb == "sendText" else ""
         with self._lock:
-            if not context_id and len(self._open) == 1:
-                return next(iter(self._open.values()))
-            count, context = len(self._open), self._open.get(context_id)
-        if not context_id:
+            found = {key: one for key, one in self._contexts.items() if not one.is_closing}
+        if not context_id and len(found) != 1:
             raise Refused(
                 INVALID_ARGUMENT,
-                f"context_id is required when {count} contexts are open{payload}",
+                f"context_id is required when {len(found)} contexts are open{payload}",
             )
-        if context is None:
+        context_id = context_id or next(iter(found))
+        if context_id not in found:
             raise Refused(NOT_FOUND, f"context {context_id} not found{payload}")
-        return context
+        return found[context_id]
 
     def _forget(self, context: Context) -> None:
         with self._lock:
-            self._closing.pop(context.context_id, None)
-            self._open.pop(context.context_id, None)
+            self._contexts.pop(context.context_id, None)

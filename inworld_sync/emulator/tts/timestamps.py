@@ -13,6 +13,9 @@ from inworld_sync.emulator.tts.speech import TimedPhoneme, TimedWord
 
 __all__ = ["timestamp_info"]
 
+# A text, and when it starts and ends.
+_Entry = tuple[str, float, float]
+
 _VISEMES = {
     "aei": "a æ ɑ ʌ ə ɐ aɪ eɪ ɛ e ɪ h ɜ ɚ",
     "bmp": "b m p",
@@ -50,27 +53,23 @@ def timestamp_info(
 
 
 def _words(text: str, words: Sequence[TimedWord], *, spaces: bool) -> dict[str, object]:
-    names: list[str] = []
-    starts: list[float] = []
-    ends: list[float] = []
+    entries: list[_Entry] = []
     details: list[dict[str, object]] = []
     for word in words:
-        gap = _gap_before(text, word) if spaces else ""
-        if gap:
-            names.append(gap)
-            starts.append(word.start)
-            ends.append(word.start)
+        if spaces and (gap := _gap_before(text, word)):
+            entries.append((gap, word.start, word.start))
         if word.phonemes:
             phonemes = [_phoneme(phoneme) for phoneme in word.phonemes]
-            details.append({"wordIndex": len(names), "phones": phonemes, "isPartial": False})
-        names.append(text[word.start_char : word.end_char])
-        starts.append(word.start)
-        ends.append(word.end)
+            details.append({"wordIndex": len(entries), "phones": phonemes, "isPartial": False})
+        entries.append((text[word.start_char : word.end_char], word.start, word.end))
+    return {**_columns("words", "word", entries), "phoneticDetails": details}
+
+
+def _columns(plural: str, singular: str, entries: Sequence[_Entry]) -> dict[str, object]:
     return {
-        "words": names,
-        "wordStartTimeSeconds": starts,
-        "wordEndTimeSeconds": ends,
-        "phoneticDetails": details,
+        plural: [text for text, _, _ in entries],
+        f"{singular}StartTimeSeconds": [start for _, start, _ in entries],
+        f"{singular}EndTimeSeconds": [end for _, _, end in entries],
     }
 
 
@@ -90,22 +89,12 @@ def _phoneme(phoneme: TimedPhoneme) -> dict[str, object]:
 
 def _characters(text: str, words: Sequence[TimedWord]) -> dict[str, object]:
     """Share each word's time among its characters; the space before it gets the gap."""
-    characters: list[str] = []
-    starts: list[float] = []
-    ends: list[float] = []
+    entries: list[_Entry] = []
     for word in words:
         for space in _gap_before(text, word):
-            characters.append(space)
-            starts.append(ends[-1] if ends else word.start)
-            ends.append(word.start)
-        count = word.end_char - word.start_char
-        step = (word.end - word.start) / count
-        for index in range(count):
-            characters.append(text[word.start_char + index])
-            starts.append(round(word.start + index * step, 3))
-            ends.append(round(word.start + (index + 1) * step, 3))
-    return {
-        "characters": characters,
-        "characterStartTimeSeconds": starts,
-        "characterEndTimeSeconds": ends,
-    }
+            entries.append((space, entries[-1][2] if entries else word.start, word.start))
+        step = (word.end - word.start) / (word.end_char - word.start_char)
+        for index, character in enumerate(text[word.start_char : word.end_char]):
+            start, end = word.start + index * step, word.start + (index + 1) * step
+            entries.append((character, round(start, 3), round(end, 3)))
+    return _columns("characters", "character", entries)

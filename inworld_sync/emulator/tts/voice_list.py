@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from inworld_sync.emulator.http import Request, Response
-from inworld_sync.emulator.protojson import INVALID_ARGUMENT, NOT_FOUND, status
+from inworld_sync.emulator.protojson import refusal
 from inworld_sync.emulator.routes import HttpRoute, Route
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["VoicesService"]
@@ -61,8 +62,7 @@ class VoicesService:
         except ValueError:
             size = start = -1
         if size < 0 or start < 0:
-            body = status(INVALID_ARGUMENT, "invalid pageSize or pageToken")
-            return Response.of_json(body, status=400)
+            return refusal(Refused(INVALID_ARGUMENT, "invalid pageSize or pageToken"))
         wanted = {
             value.upper().replace("-", "_")
             for name, values in request.query
@@ -82,8 +82,7 @@ class VoicesService:
     def _one(self, _: Request, parts: Mapping[str, str]) -> Response:
         voice = self._shared.voice(parts["voice_id"])
         if voice is None:
-            body = status(NOT_FOUND, f"Unknown voice: {parts['voice_id']} not found!")
-            return Response.of_json(body, status=404)
+            return refusal(Refused(NOT_FOUND, f"Unknown voice: {parts['voice_id']} not found!"))
         return Response.of_json(_described(voice))
 
 

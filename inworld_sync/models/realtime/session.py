@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
@@ -101,6 +102,7 @@ def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         checks.mapping(_, field, value)
 
 
+@with_keyword_hints
 @attrs.frozen(kw_only=True)
 class Session(Setting):
     """

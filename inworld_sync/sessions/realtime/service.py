@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
@@ -29,6 +30,7 @@ class Realtime:
         self._connector = connector
         self._sessions = itertools.count(1)
 
+    @with_keyword_hints
     def connect(
         self,
         session: Session | None = None,

@@ -401,7 +401,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     # The end.
 
-    def retire(self) -> None:
+    def _begin_close(self) -> None:
         """Begin to close, and return at once."""
         if self._state.monitor.in_child:
             return
@@ -410,7 +410,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             connection = self._commands.connection
             self._state.monitor.notify_all()
         if connection is not None:
-            connection.retire()
+            connection._begin_close()  # noqa: SLF001 - users do not need it
 
     def close(self) -> None:
         """
@@ -421,7 +421,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         state = self._state
         if state.monitor.in_child:
             return
-        self.retire()
+        self._begin_close()
         state.output.set_players(None, None)
         connection = self._commands.connection
         if connection is not None:

@@ -25,15 +25,14 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
 from inworld_sync.errors import ConfigError, DeadlineExceeded
 from inworld_sync.models import checks
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
 __all__ = [
     "DEFAULT_CHUNKS_PER_SECOND",
-    "LONGEST_WAIT_SECONDS",
-    "SAMPLE_BYTES",
     "AudioBuffer",
     "ChunkRateLimiter",
     "MaxLead",
@@ -45,10 +44,6 @@ __all__ = [
 
 Overflow: TypeAlias = Literal["block", "raise", "drop_oldest"]
 
-SAMPLE_BYTES: Final = 2
-
-# Waits are cut into pieces so that Ctrl-C reaches a thread that waits on Windows too.
-LONGEST_WAIT_SECONDS: Final = 1.0
 
 # Source: the service's documentation, "rate limits", audio chunks of STT.
 DEFAULT_CHUNKS_PER_SECOND: Final = 50.0

@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
@@ -43,8 +44,6 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
 from inworld_sync.sessions.stt.audio_buffer import (
-    LONGEST_WAIT_SECONDS,
-    SAMPLE_BYTES,
     AudioBuffer,
     MaxLead,
     OverflowPolicy,
@@ -54,7 +53,7 @@ from inworld_sync.sessions.stt.audio_buffer import (
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.stt_turns import SttEvent, TurnLog, is_manual
 
 __all__ = ["KEEP_SECONDS", "Delivery"]
@@ -223,7 +222,7 @@ class Delivery:
             self._work.notify_all()
             self._room.notify_all()
 
-    def retire(self) -> None:
+    def _begin_close(self) -> None:
         """End at once, without waiting; the client calls it when it is closed."""
         self.abort(
             ClosedError(
@@ -245,7 +244,7 @@ class Delivery:
 
     def close(self) -> None:
         """End at once, and wait until the threads and the connection are gone."""
-        self.retire()
+        self._begin_close()
         if not self.changed.in_child:
             self.join()
 

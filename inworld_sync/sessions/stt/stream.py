@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterable
 from typing import get_args
 
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import MAX_HZ
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
-from inworld_sync.sessions.stt.audio_buffer import SAMPLE_BYTES
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.stats import SttStats
 from inworld_sync.wire.stt_turns import SttEvent

@@ -139,8 +139,8 @@ class ToolFunction(Generic[P, R]):
             schema = schema_of(self._kinds[name], f"{name} of tool {self._name}")
             if parameter.default is None and "anyOf" in schema:
                 # None is said by leaving the argument out, which every model can.
-                note = {k: v for k, v in schema.items() if k == "description"}
-                schema = {**schema["anyOf"][0], **note}  # type: ignore[index]
+                described = {k: v for k, v in schema.items() if k == "description"}
+                schema = {**schema["anyOf"][0], **described}  # type: ignore[index]
             elif parameter.default is not parameter.empty:
                 schema = {**schema, **_default(parameter.default)}
             if name in docs.entries:

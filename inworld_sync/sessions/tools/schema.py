@@ -119,9 +119,9 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
 def _annotated(
     arguments: tuple[object, ...], where: str, above: tuple[object, ...]
 ) -> dict[str, object]:
-    kind, *notes = arguments
+    kind, *annotations = arguments
     schema = schema_of(kind, where, above)
-    description = next((note for note in notes if isinstance(note, str)), None)
+    description = next((each for each in annotations if isinstance(each, str)), None)
     return schema if description is None else {**schema, "description": description}
 
 

@@ -1,5 +1,5 @@
 """
-What the wire says about one context, as chunks with plain samples.
+Turns the messages about one context into chunks with plain samples.
 
 The times of the chunks continue over the whole utterance.
 """
@@ -84,7 +84,7 @@ class Assembler:
 
     def generation_ended(self) -> None:
         """Handle the end of a generation: the next times start at 0 again."""
-        # The count of samples is exact where there is one. A last word that ends a little after
+        # The count of samples is exact if there is one. A last word that ends a little after
         # its audio must not move everything that follows.
         received_ms = self.received_ms
         self._generation_start_ms = self._last_end_ms if received_ms is None else received_ms

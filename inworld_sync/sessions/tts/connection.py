@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -21,8 +21,18 @@ from inworld_sync.errors import (
     fresh,
 )
 from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options
-from inworld_sync.models.tts import ContextClosed, ContextConfig, context_config
+from inworld_sync.models.tts import (
+    AudioConfig,
+    ContextClosed,
+    ContextConfig,
+    DeliveryMode,
+    TextNormalization,
+    TimestampTransport,
+    TimestampType,
+    context_config,
+)
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream
@@ -31,11 +41,6 @@ from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import Contexts, ContextState
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from inworld_sync.models.tts import ContextSettings
 
 __all__ = ["TtsConnection"]
 
@@ -104,28 +109,80 @@ class TtsConnection(Connection[tts.ContextMessage]):
         connector.adopt(connection)
         return connection
 
+    @with_keyword_hints
     def context(
         self,
         config: ContextConfig | None = None,
         *,
+        voice: str | None = None,
+        model: str | None = None,
+        audio: AudioConfig | None = None,
+        temperature: float | None = None,
+        language: str | None = None,
+        delivery_mode: DeliveryMode | str | None = None,
+        timestamp_type: TimestampType | str | None = None,
+        timestamp_transport: TimestampTransport | str | None = None,
+        text_normalization: TextNormalization | str | None = None,
+        auto_mode: bool | None = None,
+        max_buffer_delay_ms: int | None = None,
+        buffer_char_threshold: int | None = None,
+        pronunciation_dictionaries: Sequence[str] | None = None,
+        enable_custom_pronunciation: bool | None = None,
+        synthesis_context: str | None = None,
+        extra: Mapping[str, object] | None = None,
         timeout: float | None = None,
-        **settings: Unpack[ContextSettings],
     ) -> TtsContext:
         """
         Create a context; text may be sent at once.
 
         Args:
-            config: All settings in one value; *settings* are changes to it.
+            config: All settings in one object. Each setting below that is not None replaces the
+                one in *config*.
+            voice: Id of a voice; ``Ashley`` by default.
+            model: Id of a model; ``inworld-tts-2`` by default.
+            audio: Encoding and sample rate; 24 kHz PCM by default.
+            temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
+            language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
+            delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
+            timestamp_type: ``WORD`` or ``CHARACTER``; no times by default.
+            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
+            auto_mode: Whether the service decides when to speak; False by default.
+            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            pronunciation_dictionaries: Names of up to three dictionaries.
+            enable_custom_pronunciation: Passed to the service.
+            synthesis_context: Passed to the service.
+            extra: Further fields of the message ``create``, sent unchanged.
             timeout: Seconds to wait for one of five contexts that is closing; None means
                 ``connect_timeout``.
-            settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
 
         Raises:
             ConfigError: A setting is out of its range.
             ContextLimitError: Five contexts are open, or none of them closed in time.
             TransportError: The connection is lost.
         """
-        return self._new_context(context_config(config, settings, ContextConfig()), timeout)
+        combined = context_config(
+            config,
+            ContextConfig(),
+            voice=voice,
+            model=model,
+            audio=audio,
+            temperature=temperature,
+            language=language,
+            delivery_mode=delivery_mode,
+            timestamp_type=timestamp_type,
+            timestamp_transport=timestamp_transport,
+            text_normalization=text_normalization,
+            auto_mode=auto_mode,
+            max_buffer_delay_ms=max_buffer_delay_ms,
+            buffer_char_threshold=buffer_char_threshold,
+            pronunciation_dictionaries=pronunciation_dictionaries,
+            enable_custom_pronunciation=enable_custom_pronunciation,
+            synthesis_context=synthesis_context,
+            extra=extra,
+        )
+        return self._new_context(combined, timeout)
 
     @property
     def free_contexts(self) -> int:

@@ -1,5 +1,5 @@
 r"""
-The TTS connections of a client, which utterances share.
+The TTS connections of a client, and the utterances that share them.
 
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
 a connection is asked for its free contexts and told to accept no more, so it comes before the
@@ -10,13 +10,16 @@ to.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
     ContextLimitError,
+    DeadlineExceeded,
+    InworldError,
     QuotaError,
 )
 from inworld_sync.models.tts import ContextConfig
@@ -24,10 +27,12 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.context import TtsContext
+from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire import tts
 
-__all__ = ["TtsPool"]
+__all__ = ["TtsPool", "Utterance"]
 
 # A limiter that other processes share does not notify this one of a free place.
 _LOOK_AGAIN_SECONDS = 0.25
@@ -35,6 +40,10 @@ _LOOK_AGAIN_SECONDS = 0.25
 # One open connection saves the next utterance a handshake; more would count against the limit of
 # the account.
 _KEPT_IDLE = 1
+
+# If a connection turns out to be dead before the service has answered, the utterance is retried on
+# a new connection.
+_MAX_TRIES = 3
 
 
 class TtsPool:
@@ -52,7 +61,7 @@ class TtsPool:
         self._opening = 0
         self._closed = False
         self._kept_idle = _KEPT_IDLE
-        connector.on_shortage(lambda: self._evict_idle(keep=0))
+        connector.add_evictor(lambda: self._evict_idle(keep=0))
         connector.adopt(self)
 
     def context(
@@ -107,16 +116,15 @@ class TtsPool:
             self._kept_idle = 0
             threading.Thread(target=self._evict_idle, name="inworld-evict", daemon=True).start()
 
-    def retire(self) -> None:
+    def close(self) -> None:
         """Create no more contexts; the connector closes the connections."""
         if not self._changed.in_child:
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """As :meth:`retire`."""
-        self.retire()
+    def _begin_close(self) -> None:
+        self.close()
 
     @contextmanager
     def _counted_caller(self) -> Iterator[None]:
@@ -208,7 +216,115 @@ class TtsPool:
                     (healthy if is_usable else unhealthy).append(connection)
             self._changed.notify_all()
         for connection in healthy:
-            connection.retire()
+            connection._begin_close()
         for connection in unhealthy:
             # It would not answer a CLOSE, and meanwhile counts against the limit of the account.
             connection.abort()
+
+
+class Utterance:
+    """
+    One utterance on a context of the pool, which is retried if its connection was dead.
+
+    Args:
+        pool: Creates the contexts.
+        text: All of it, or an iterable of its pieces.
+        config: Of the context.
+        timeout: Seconds to wait for a context, and for each piece of audio.
+
+    Thread safety: one thread iterates over :meth:`chunks`; any may call :meth:`stop`.
+
+    Attributes:
+        config: As above.
+        context: The present context; None before the first and between two.
+    """
+
+    def __init__(
+        self, pool: TtsPool, text: str | Iterable[str], config: ContextConfig, timeout: float
+    ) -> None:
+        self._pool = pool
+        self._source = PieceSource(text)
+        self._timeout = timeout
+        self._stopped = threading.Event()
+        self.config = config
+        self.context: TtsContext | None = None
+
+    @property
+    def state(self) -> str:
+        """The state in words, for a repr."""
+        if self.context is None:
+            return "stopped" if self._stopped.is_set() else "not begun"
+        ended = self.context.ended
+        return "open" if ended is None else f"ended: {ended.reason}"
+
+    def stop(self) -> None:
+        """Interrupt the context; an iteration that waits ends."""
+        self._stopped.set()
+        if self.context is not None:
+            self.context.interrupt()
+        self._pool.wake()
+
+    def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
+        """Iterate over the audio; raises the error with which the last attempt ended."""
+        try:
+            yield from self._try()
+        except InworldError as error:
+            # Errors after stop() are of no interest.
+            if not self._stopped.is_set() and (tries == 1 or not self._may_retry(error)):
+                raise
+        else:
+            return
+        if not self._stopped.is_set():
+            yield from self.chunks(tries - 1)
+
+    def _may_retry(self, error: InworldError) -> bool:
+        """
+        Return whether the service has not spoken any of it and a new connection may help.
+
+        A connection that was idle may be dead without any sign of it, and one may hold more
+        contexts than the client knows of; neither is true of a new one.
+        """
+        context = self.context
+        if context is None or context._was_answered:
+            return False
+        if isinstance(error, ContextLimitError):
+            context._abandon()
+            return True
+        return isinstance(error, ConnectionLost) and context._was_reused
+
+    def _try(self) -> Iterator[AudioChunk]:
+        self.context = None
+        if self._stopped.is_set():
+            return
+        context = self._pool.context(self.config, self._timeout, self._stopped.is_set)
+        self.context = context
+        try:
+            # stop() may have found no context, so it is checked again.
+            if self._stopped.is_set():
+                return
+            feed = TextFeed(context, self._source)
+            feed.start()
+            yield from self._audio(context)
+            if not self._stopped.is_set():
+                feed.raise_failure()
+        except DeadlineExceeded:
+            context._abandon()
+            raise
+        finally:
+            if context.ended is None:
+                context.interrupt()
+
+    def _audio(self, context: TtsContext) -> Iterator[AudioChunk]:
+        while True:
+            try:
+                for event in context._stream.events(self._timeout):
+                    if isinstance(event, AudioChunk):
+                        yield event
+            except DeadlineExceeded:
+                # Silence is not an error while the user's iterator has not yielded a piece, nor
+                # until the service had its time after the latest piece.
+                source = self._source
+                if source.is_waiting or time.monotonic() - source.active_at < self._timeout:
+                    continue
+                raise
+            return

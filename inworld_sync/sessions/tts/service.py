@@ -11,26 +11,22 @@ thread raises instead of waiting for it.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from inworld_sync.audio import wav
-from inworld_sync.errors import (
-    ConfigError,
-    ConnectionLost,
-    ContextLimitError,
-    DeadlineExceeded,
-    InworldError,
-    LocalProtocolError,
-)
+from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
 from inworld_sync.models.devices import AudioSink
+from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.tts import (
+    AudioConfig,
     ContextConfig,
+    DeliveryMode,
     Phoneme,
+    TextNormalization,
+    TimestampTransport,
     TimestampType,
     TtsUsage,
     WordTime,
@@ -40,8 +36,7 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.connection import TtsConnection
-from inworld_sync.sessions.tts.context import TtsContext
-from inworld_sync.sessions.tts.pool import TtsPool
+from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
     Speech,
@@ -49,22 +44,12 @@ from inworld_sync.sessions.tts.speech import (
     require_rate,
     require_sink,
 )
-from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
 from inworld_sync.wire.text import require_pieces, require_text
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from inworld_sync.models.tts import ContextSettings
 
 __all__ = ["SpeechStream", "Tts"]
 
 # For whole utterances: the service decides when to speak, and reports the times of words.
 DEFAULTS = ContextConfig(auto_mode=True, timestamp_type=TimestampType.WORD)
-
-# If a connection turns out to be dead before the service has answered, the utterance is retried on
-# a new connection.
-_MAX_TRIES = 3
 
 
 class Tts:
@@ -82,75 +67,223 @@ class Tts:
         # A client that is garbage-collected without being closed keeps no connection.
         weakref.finalize(self, self._pool.evict_all).atexit = False
 
+    @with_keyword_hints
     def synthesize(
         self,
         text: str | Iterable[str],
         *,
+        voice: str | None = None,
+        model: str | None = None,
+        audio: AudioConfig | None = None,
+        temperature: float | None = None,
+        language: str | None = None,
+        delivery_mode: DeliveryMode | str | None = None,
+        timestamp_type: TimestampType | str | None = None,
+        timestamp_transport: TimestampTransport | str | None = None,
+        text_normalization: TextNormalization | str | None = None,
+        auto_mode: bool | None = None,
+        max_buffer_delay_ms: int | None = None,
+        buffer_char_threshold: int | None = None,
+        pronunciation_dictionaries: Sequence[str] | None = None,
+        enable_custom_pronunciation: bool | None = None,
+        synthesis_context: str | None = None,
+        extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = 30.0,
-        **settings: Unpack[ContextSettings],
     ) -> Speech:
         """
-        Speak a text and return all of it.
+        Speak a text and return all of its audio.
 
         Args:
             text: Of any length, or an iterable of pieces.
-            config: All settings in one value; *settings* are changes to it.
+            voice: Id of a voice; ``Ashley`` by default.
+            model: Id of a model; ``inworld-tts-2`` by default.
+            audio: Encoding and sample rate; 24 kHz PCM by default.
+            temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
+            language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
+            delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``; none if *config* has none.
+            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
+            auto_mode: Whether the service decides when to speak; True by default.
+            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            pronunciation_dictionaries: Names of up to three dictionaries.
+            enable_custom_pronunciation: Passed to the service.
+            synthesis_context: Passed to the service.
+            extra: Further fields of the message ``create``, sent unchanged.
+            config: All settings in one object. Each setting above that is not None replaces the
+                one in *config*.
             timeout: The most seconds to wait for a connection, and for each piece of audio.
-            settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
-            InworldError: The utterance did not complete; ``partial`` holds the
-                :class:`~inworld_sync.Speech` that had come.
+            InworldError: The utterance did not complete; ``partial`` has the
+                :class:`~inworld_sync.Speech` that was received.
         """
-        config = context_config(config, settings, DEFAULTS)
+        stream = self.stream(
+            text,
+            config=config,
+            timeout=timeout,
+            voice=voice,
+            model=model,
+            audio=audio,
+            temperature=temperature,
+            language=language,
+            delivery_mode=delivery_mode,
+            timestamp_type=timestamp_type,
+            timestamp_transport=timestamp_transport,
+            text_normalization=text_normalization,
+            auto_mode=auto_mode,
+            max_buffer_delay_ms=max_buffer_delay_ms,
+            buffer_char_threshold=buffer_char_threshold,
+            pronunciation_dictionaries=pronunciation_dictionaries,
+            enable_custom_pronunciation=enable_custom_pronunciation,
+            synthesis_context=synthesis_context,
+            extra=extra,
+        )
+        audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
-            chunks.extend(self.stream(text, config=config, timeout=timeout))
+            chunks.extend(stream)
         except InworldError as error:
             if chunks:
-                error.partial = Speech.join(chunks, config.audio)
+                error.partial = Speech.join(chunks, audio)
             raise
-        return Speech.join(chunks, config.audio)
+        return Speech.join(chunks, audio)
 
+    @with_keyword_hints
     def stream(
         self,
         text: str | Iterable[str],
         *,
+        voice: str | None = None,
+        model: str | None = None,
+        audio: AudioConfig | None = None,
+        temperature: float | None = None,
+        language: str | None = None,
+        delivery_mode: DeliveryMode | str | None = None,
+        timestamp_type: TimestampType | str | None = None,
+        timestamp_transport: TimestampTransport | str | None = None,
+        text_normalization: TextNormalization | str | None = None,
+        auto_mode: bool | None = None,
+        max_buffer_delay_ms: int | None = None,
+        buffer_char_threshold: int | None = None,
+        pronunciation_dictionaries: Sequence[str] | None = None,
+        enable_custom_pronunciation: bool | None = None,
+        synthesis_context: str | None = None,
+        extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = 30.0,
-        **settings: Unpack[ContextSettings],
     ) -> SpeechStream:
         """
-        Speak a text and give its audio as it comes.
+        Speak a text and return its audio piece by piece.
 
-        Pieces of an iterable are sent as they come, such as an LLM's tokens.
-        Args and errors are those of :meth:`synthesize`; those of the network and the service
-        are raised by the iteration.
+        Args:
+            text: Of any length, or an iterable of pieces, such as the tokens of an LLM; the client
+                sends each piece when the iterable yields it.
+            voice: Id of a voice; ``Ashley`` by default.
+            model: Id of a model; ``inworld-tts-2`` by default.
+            audio: Encoding and sample rate; 24 kHz PCM by default.
+            temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
+            language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
+            delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``; none if *config* has none.
+            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
+            auto_mode: Whether the service decides when to speak; True by default.
+            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            pronunciation_dictionaries: Names of up to three dictionaries.
+            enable_custom_pronunciation: Passed to the service.
+            synthesis_context: Passed to the service.
+            extra: Further fields of the message ``create``, sent unchanged.
+            config: All settings in one object. Each setting above that is not None replaces the
+                one in *config*.
+            timeout: The most seconds to wait for a connection, and for each piece of audio.
+
+        Raises:
+            ConfigError: The text is blank or a setting is out of its range.
+
+        The iteration raises the errors of the network and the service.
         """
-        config = context_config(config, settings, DEFAULTS)
+        combined = context_config(
+            config,
+            DEFAULTS,
+            voice=voice,
+            model=model,
+            audio=audio,
+            temperature=temperature,
+            language=language,
+            delivery_mode=delivery_mode,
+            timestamp_type=timestamp_type,
+            timestamp_transport=timestamp_transport,
+            text_normalization=text_normalization,
+            auto_mode=auto_mode,
+            max_buffer_delay_ms=max_buffer_delay_ms,
+            buffer_char_threshold=buffer_char_threshold,
+            pronunciation_dictionaries=pronunciation_dictionaries,
+            enable_custom_pronunciation=enable_custom_pronunciation,
+            synthesis_context=synthesis_context,
+            extra=extra,
+        )
         if isinstance(text, str):
             require_text(text)
         else:
             require_pieces(text)
-        return SpeechStream(_Utterance(self._pool, text, config, timeout))
+        return SpeechStream(Utterance(self._pool, text, combined, timeout))
 
+    @with_keyword_hints
     def stream_wav(
         self,
         text: str | Iterable[str],
         *,
+        voice: str | None = None,
+        model: str | None = None,
+        audio: AudioConfig | None = None,
+        temperature: float | None = None,
+        language: str | None = None,
+        delivery_mode: DeliveryMode | str | None = None,
+        timestamp_type: TimestampType | str | None = None,
+        timestamp_transport: TimestampTransport | str | None = None,
+        text_normalization: TextNormalization | str | None = None,
+        auto_mode: bool | None = None,
+        max_buffer_delay_ms: int | None = None,
+        buffer_char_threshold: int | None = None,
+        pronunciation_dictionaries: Sequence[str] | None = None,
+        enable_custom_pronunciation: bool | None = None,
+        synthesis_context: str | None = None,
+        extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = 30.0,
-        **settings: Unpack[ContextSettings],
     ) -> Iterator[bytes]:
         """
         Speak a text as the blocks of a WAV file, for a web response.
 
-        The length in the header is that of a stream, which players take as "until the end".
-        Args and errors are those of :meth:`stream`.
+        The length in the header is that of a stream, which players read as "until the end".
+        The arguments and errors are those of :meth:`stream`; *audio* must not be compressed.
         """
-        stream = self.stream(text, config=config, timeout=timeout, **settings)
+        stream = self.stream(
+            text,
+            config=config,
+            timeout=timeout,
+            voice=voice,
+            model=model,
+            audio=audio,
+            temperature=temperature,
+            language=language,
+            delivery_mode=delivery_mode,
+            timestamp_type=timestamp_type,
+            timestamp_transport=timestamp_transport,
+            text_normalization=text_normalization,
+            auto_mode=auto_mode,
+            max_buffer_delay_ms=max_buffer_delay_ms,
+            buffer_char_threshold=buffer_char_threshold,
+            pronunciation_dictionaries=pronunciation_dictionaries,
+            enable_custom_pronunciation=enable_custom_pronunciation,
+            synthesis_context=synthesis_context,
+            extra=extra,
+        )
         if stream.config.audio.encoding.is_compressed:
             raise ConfigError(
                 f"a WAV file holds samples, not {stream.config.audio.encoding.value}: "
@@ -158,6 +291,7 @@ class Tts:
             )
         return _wav_blocks(stream)
 
+    @with_keyword_hints
     def speak(
         self,
         text: str | Iterable[str],
@@ -165,46 +299,93 @@ class Tts:
         speaker: AudioSink | None = None,
         on_word: Callable[[WordTime], object] | None = None,
         on_phoneme: Callable[[Phoneme], object] | None = None,
+        voice: str | None = None,
+        model: str | None = None,
+        audio: AudioConfig | None = None,
+        temperature: float | None = None,
+        language: str | None = None,
+        delivery_mode: DeliveryMode | str | None = None,
+        timestamp_type: TimestampType | str | None = None,
+        timestamp_transport: TimestampTransport | str | None = None,
+        text_normalization: TextNormalization | str | None = None,
+        auto_mode: bool | None = None,
+        max_buffer_delay_ms: int | None = None,
+        buffer_char_threshold: int | None = None,
+        pronunciation_dictionaries: Sequence[str] | None = None,
+        enable_custom_pronunciation: bool | None = None,
+        synthesis_context: str | None = None,
+        extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = 30.0,
-        **settings: Unpack[ContextSettings],
     ) -> Playback:
         """
         Speak a text through a speaker and return at once.
 
         Args:
             text: Of any length, or an iterable of pieces.
-            speaker: Its sample rate is asked of the service. None opens the default
-                :class:`~inworld_sync.Speaker` for this utterance, which needs the extra
-                ``audio``.
-            on_word: Called on a thread of the playback with each word as it is heard.
-            on_phoneme: The same for each sound, with the mouth's shape for it.
-            config: All settings in one value; *settings* are changes to it.
+            speaker: None opens the default :class:`~inworld_sync.Speaker` for this utterance,
+                which needs the extra ``audio``.
+            on_word: Called on a thread of the playback with each word when it is heard.
+            on_phoneme: The same for each phoneme, with its viseme.
+            voice: Id of a voice; ``Ashley`` by default.
+            model: Id of a model; ``inworld-tts-2`` by default.
+            audio: Encoding and sample rate; PCM at the rate of the speaker by default.
+            temperature: 0 to 2, how much the speech varies; ``inworld-tts-2`` ignores it.
+            language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
+            delivery_mode: ``STABLE``, ``BALANCED`` or ``CREATIVE``; ``inworld-tts-2`` only.
+            timestamp_type: ``WORD`` (default) or ``CHARACTER``; none if *config* has none.
+            timestamp_transport: ``SYNC`` sends times with their audio, ``ASYNC`` maybe later.
+            text_normalization: ``ON`` spells out numbers and abbreviations, ``OFF`` does not.
+            auto_mode: Whether the service decides when to speak; True by default.
+            max_buffer_delay_ms: How long text may wait for more text, in milliseconds.
+            buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
+            pronunciation_dictionaries: Names of up to three dictionaries.
+            enable_custom_pronunciation: Passed to the service.
+            synthesis_context: Passed to the service.
+            extra: Further fields of the message ``create``, sent unchanged.
+            config: All settings in one object. Each setting above that is not None replaces the
+                one in *config*.
             timeout: The most seconds to wait for a connection, and for each piece of audio.
-            settings: As the attributes of :class:`~inworld_sync.ContextConfig`.
 
         Raises:
             ConfigError: The text is blank, a setting is out of its range, or *speaker* cannot play.
-            AudioError: The speaker has another sample rate than *settings* ask for.
+            AudioError: The speaker has another sample rate than *audio*.
             DeviceError: There is no default speaker.
         """
-        config = context_config(config, settings, DEFAULTS)
         for name, handler in (("on_word", on_word), ("on_phoneme", on_phoneme)):
             if handler is not None:
                 require_callable(handler, name)
-        rate_hz = config.audio.sample_rate_hz
+        combined = context_config(
+            config,
+            DEFAULTS,
+            voice=voice,
+            model=model,
+            audio=audio,
+            temperature=temperature,
+            language=language,
+            delivery_mode=delivery_mode,
+            timestamp_type=timestamp_type,
+            timestamp_transport=timestamp_transport,
+            text_normalization=text_normalization,
+            auto_mode=auto_mode,
+            max_buffer_delay_ms=max_buffer_delay_ms,
+            buffer_char_threshold=buffer_char_threshold,
+            pronunciation_dictionaries=pronunciation_dictionaries,
+            enable_custom_pronunciation=enable_custom_pronunciation,
+            synthesis_context=synthesis_context,
+            extra=extra,
+        )
+        rate_hz = combined.audio.sample_rate_hz
         if speaker is not None:
             require_sink(speaker)
-            if "audio" in settings:
+            if audio is not None:
                 require_rate(speaker, rate_hz)
             else:
                 rate_hz = speaker.sample_rate_hz
-                config = attrs.evolve(
-                    config, audio=attrs.evolve(config.audio, sample_rate_hz=rate_hz)
-                )
-        stream = self.stream(text, config=config, timeout=timeout)
+                own_rate = attrs.evolve(combined.audio, sample_rate_hz=rate_hz)
+                combined = attrs.evolve(combined, audio=own_rate)
         return Playback(
-            stream,
+            self.stream(text, config=combined, timeout=timeout),
             default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
@@ -231,15 +412,15 @@ def _wav_blocks(stream: SpeechStream) -> Iterator[bytes]:
 
 class SpeechStream:
     """
-    The audio of one utterance as it comes; iterate once.
+    The audio of one utterance while it is received; iterate once.
 
-    The connection is taken with the first step. What is yielded until the end without an error
-    is the whole utterance. Leaving the loop early, or :meth:`close`, stops it at the service too.
+    The first step opens or reuses a connection. If the iteration ends without an error, it has
+    yielded the whole utterance. Leaving the loop early, or :meth:`close`, also stops the synthesis.
 
     Thread safety: one thread iterates; any may call :meth:`close`.
     """
 
-    def __init__(self, utterance: _Utterance) -> None:
+    def __init__(self, utterance: Utterance) -> None:
         self._utterance = utterance
         # The generator has no reference to this object, so that dropping the last reference to this
         # object ends the generator at once, and with it the utterance.
@@ -259,7 +440,7 @@ class SpeechStream:
 
     @property
     def config(self) -> ContextConfig:
-        """What was asked for."""
+        """The settings of the utterance."""
         return self._utterance.config
 
     @property
@@ -280,94 +461,3 @@ class SpeechStream:
 
     def __repr__(self) -> str:
         return f"<SpeechStream {self.config.voice} {self._utterance.state}>"
-
-
-class _Utterance:
-    """The state that an iteration shares with the thread that stops it."""
-
-    def __init__(
-        self, pool: TtsPool, text: str | Iterable[str], config: ContextConfig, timeout: float
-    ) -> None:
-        self._pool = pool
-        self._source = PieceSource(text)
-        self._timeout = timeout
-        self._stopped = threading.Event()
-        self.config = config
-        self.context: TtsContext | None = None
-
-    @property
-    def state(self) -> str:
-        if self.context is None:
-            return "stopped" if self._stopped.is_set() else "not begun"
-        ended = self.context.ended
-        return "open" if ended is None else f"ended: {ended.reason}"
-
-    def stop(self) -> None:
-        self._stopped.set()
-        if self.context is not None:
-            self.context.interrupt()
-        self._pool.wake()
-
-    def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
-        try:
-            yield from self._try()
-        except InworldError as error:
-            # Errors after stop() are of no interest.
-            if not self._stopped.is_set() and (tries == 1 or not self._may_retry(error)):
-                raise
-        else:
-            return
-        if not self._stopped.is_set():
-            yield from self.chunks(tries - 1)
-
-    def _may_retry(self, error: InworldError) -> bool:
-        """
-        Return whether the service has not spoken any of it and a new connection may help.
-
-        A connection that was idle may be dead without any sign of it, and one may hold more
-        contexts than the client knows of; neither is true of a new one.
-        """
-        context = self.context
-        if context is None or context._was_answered:
-            return False
-        if isinstance(error, ContextLimitError):
-            context._abandon()
-            return True
-        return isinstance(error, ConnectionLost) and context._was_reused
-
-    def _try(self) -> Iterator[AudioChunk]:
-        self.context = None
-        if self._stopped.is_set():
-            return
-        context = self._pool.context(self.config, self._timeout, self._stopped.is_set)
-        self.context = context
-        try:
-            # stop() may have found no context, so it is checked again.
-            if self._stopped.is_set():
-                return
-            feed = TextFeed(context, self._source)
-            feed.start()
-            yield from self._audio(context)
-            if not self._stopped.is_set():
-                feed.raise_failure()
-        except DeadlineExceeded:
-            context._abandon()
-            raise
-        finally:
-            if context.ended is None:
-                context.interrupt()
-
-    def _audio(self, context: TtsContext) -> Iterator[AudioChunk]:
-        while True:
-            try:
-                for event in context._stream.events(self._timeout):
-                    if isinstance(event, AudioChunk):
-                        yield event
-            except DeadlineExceeded:
-                # Silence is not an error while the user's iterator has not yielded a piece, nor
-                # until the service had its time after the latest piece.
-                source = self._source
-                if source.is_waiting or time.monotonic() - source.active_at < self._timeout:
-                    continue
-                raise
-            return

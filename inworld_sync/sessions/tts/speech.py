@@ -77,7 +77,7 @@ class _Encoded:
 
     @property
     def duration_ms(self) -> float | None:
-        """How long it sounds; None for compressed encodings."""
+        """The duration; None for compressed encodings."""
         if self.encoding.is_compressed:
             return None
         return len(self.data) / self.encoding.bytes_per_sample * 1000.0 / self.sample_rate_hz
@@ -98,14 +98,14 @@ class AudioChunk(_Encoded):
     Attributes:
         context_id: The context that it belongs to.
         data: The audio as the service encodes it, WAV headers removed; empty for a chunk that
-            brings only times.
+            has only times.
         encoding: What *data* is.
         sample_rate_hz: Samples a second.
         start_ms: Where it starts in the utterance; None for compressed encodings.
-        words: Words whose times came with this chunk; monotonic over the utterance.
+        words: Words whose times were sent with this chunk; monotonic over the utterance.
         characters: As *words*.
         phonemes: As *words*; ``word_index`` counts in *words*.
-        usage: What the service counted, None if it said nothing.
+        usage: What the service counted; None if it sent no counts.
     """
 
     context_id: str
@@ -145,22 +145,22 @@ class Speech(_Encoded):
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
         """Put chunks of one utterance together."""
-        taken = list(chunks)
+        joined = list(chunks)
         phonemes: list[Phoneme] = []
         words: list[WordTime] = []
-        for chunk in taken:
+        for chunk in joined:
             phonemes += [
                 attrs.evolve(phoneme, word_index=phoneme.word_index + len(words))
                 for phoneme in chunk.phonemes
             ]
             words += chunk.words
-        usages = [chunk.usage for chunk in taken if chunk.usage is not None]
+        usages = [chunk.usage for chunk in joined if chunk.usage is not None]
         return cls(
-            b"".join(chunk.data for chunk in taken),
+            b"".join(chunk.data for chunk in joined),
             audio.encoding,
             audio.sample_rate_hz,
             tuple(words),
-            tuple(character for chunk in taken for character in chunk.characters),
+            tuple(character for chunk in joined for character in chunk.characters),
             tuple(phonemes),
             TtsUsage(
                 sum(usage.characters for usage in usages),
@@ -170,13 +170,14 @@ class Speech(_Encoded):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
-        Write a file of the kind that its name ends in.
+        Write a file in the format of its suffix.
 
-        ``.wav`` takes every encoding that holds samples, ``.pcm`` and ``.raw`` are the samples
-        alone; ``.mp3``, ``.ogg``, ``.opus`` and ``.flac`` take what the service encoded so.
+        ``.wav``, ``.pcm`` and ``.raw`` accept every encoding that is not compressed; the last two
+        have no header. ``.mp3``, ``.ogg``, ``.opus`` and ``.flac`` need audio in that encoding.
 
         Raises:
-            AudioError: The name's ending and the encoding do not fit.
+            AudioError: The suffix and the encoding do not match.
+            OSError: The file cannot be written.
         """
         suffix = Path(path).suffix.lower()
         if suffix == ".wav":
@@ -198,7 +199,7 @@ class Speech(_Encoded):
             )
 
     def iter_wav(self) -> Iterator[bytes]:
-        """Blocks of a WAV file, for a web response."""
+        """Iterate over the blocks of a WAV file, for a web response."""
         samples = self.pcm
         yield wav.header(self.sample_rate_hz, 1, len(samples))
         for start in range(0, len(samples), _WAV_BLOCK_BYTES):
@@ -206,7 +207,7 @@ class Speech(_Encoded):
 
     def play(self, speaker: AudioSink | None = None, *, timeout: float | None = None) -> None:
         """
-        Play it and return when all of it was heard.
+        Play it and return after all of it was heard.
 
         Args:
             speaker: None opens the default :class:`~inworld_sync.Speaker` for it, which needs the
@@ -238,7 +239,7 @@ def default_speaker(sample_rate_hz: int) -> Speaker:
 
 
 def require_sink(speaker: object) -> None:
-    """Refuse what cannot play."""
+    """Raise :class:`ConfigError` if *speaker* is not an :class:`AudioSink`."""
     wanted = [name for name in vars(AudioSink) if not name.startswith("_")]
     missing = [name for name in wanted if not hasattr(speaker, name)]
     if missing or isinstance(speaker, type):
@@ -249,7 +250,7 @@ def require_sink(speaker: object) -> None:
 
 
 def require_rate(speaker: AudioSink, sample_rate_hz: int) -> None:
-    """Refuse a speaker that would play at the wrong speed."""
+    """Raise :class:`AudioError` if *speaker* would play at the wrong speed."""
     if speaker.sample_rate_hz != sample_rate_hz:
         raise AudioError(
             f"the speaker plays {speaker.sample_rate_hz} Hz and the speech has {sample_rate_hz} "

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from inworld_sync.emulator import fair_lock as fair_lock_module
 from inworld_sync.emulator.recognition import engine as engine_module
 from inworld_sync.emulator.recognition.engine import SpeechEngine, open_recognizer
 from inworld_sync.emulator.recognition.moonshine import Moonshine
@@ -115,8 +116,8 @@ def test_misfit():
 
 
 def test_busy(monkeypatch):
-    """Whoever waits too long for the recogniser gets an error, and the next one is served."""
-    monkeypatch.setattr(engine_module, "_PATIENCE_SECONDS", 0.01)
+    """Whoever waits too long for the recognizer gets an error, and the next one is served."""
+    monkeypatch.setattr(fair_lock_module, "_PATIENCE_SECONDS", 0.01)
     recognizer = ScriptedRecognizer()
     engine = engine_for(recognizer)
     recognizer.may_answer.clear()

@@ -1,4 +1,4 @@
-"""Turns, partials and finals of a stream, told by a scripted detector and recogniser."""
+"""Turns, partials and finals of a stream, told by a scripted detector and recognizer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHUNK_BYTES = 100 * BYTES_PER_MS
 
 
 def listen(pcm, *texts, chunk_bytes=CHUNK_BYTES, **turns):
-    """All events of a stream, and the recogniser that was asked."""
+    """All events of a stream, and the recognizer that was asked."""
     recognizer = ScriptedRecognizer(*texts)
     listener = Listener(engine_for(recognizer), TurnSettings(**turns))
     events = [
@@ -151,7 +151,7 @@ def test_partials_hold_earlier_segments():
 
 def test_partials_become_rare():
     """The longer a segment, the longer the wait for its next partial, so that the sum of all
-    recognised sound stays below six times its length."""
+    recognized sound stays below six times its length."""
     pcm = sound(300, 1.0, word=1)
 
     _, recognizer = listen(pcm, "Yes.")
@@ -236,8 +236,8 @@ def test_end_turn_while_speaking():
     assert 20 * 32 * BYTES_PER_MS + 100 == len(recognizer.heard[-1])
 
 
-def test_what_is_recognised():
-    """Speech is recognised with 200 ms before it and 150 ms after it, after a pause too."""
+def test_what_is_recognized():
+    """Speech is recognized with 200 ms before it and 150 ms after it, after a pause too."""
     silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
 
     _, recognizer = listen(
@@ -277,7 +277,7 @@ def test_long_turns_are_cut(threshold):
 
 
 def test_segments_are_bounded():
-    """No piece longer than 10 s is recognised, and each sample is recognised for good once."""
+    """No piece longer than 10 s is recognized, and each sample is recognized for good once."""
     pcm = b"".join(sound(10, 1.0, word=1 + number % 90) for number in range(100))
 
     _, recognizer = listen(pcm, *["Yes."] * 90, partial_interval_ms=0, chunk_bytes=len(pcm))
@@ -329,7 +329,7 @@ def test_usage():
 
 @pytest.mark.parametrize("word_times", [True, False])
 def test_word_times(word_times):
-    """Words of a recogniser that gives no times are aligned, once a turn, if times are wanted."""
+    """Words of a recognizer that gives no times are aligned, once a turn, if times are wanted."""
     recognizer, aligner = ScriptedRecognizer("Yes."), ScriptedAligner(((40, 90),))
     recognizer.gives_times = False
     listener = Listener(engine_for(recognizer, aligner), TurnSettings(word_times=word_times))

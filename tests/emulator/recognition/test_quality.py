@@ -40,7 +40,7 @@ def text_of(events):
 
 @pytest.fixture(scope="module")
 def heard(engine):
-    """Each sentence, synthesised, with what was heard of it."""
+    """Each sentence, synthesized, with what was heard of it."""
     return [
         (say(text), hear(engine, silence(0.5) + say(text).pcm + silence(1))) for text in SENTENCES
     ]

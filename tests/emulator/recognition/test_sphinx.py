@@ -64,7 +64,7 @@ def test_near_the_truth(aligner):
 
 @needs_pocketsphinx
 def test_unknown_words(aligner):
-    """Names that no dictionary has are found between their neighbours."""
+    """Names that no dictionary has are found between their neighbors."""
     spoken = say("Please ask Zbigniew Xochitl about the garden.")
 
     spans = aligner.align(spoken.pcm, spoken.text.split())

@@ -74,8 +74,9 @@ def test_usage_in_an_open_turn(clock: Clock) -> None:
     completion, log = closing(), log_of(SpeechStarted(0))
     completion.handle_usage()
 
+    clock.now += 0.99
     assert CompletionState.PENDING is completion.state(log, None)
-    clock.now += 1.01
+    clock.now += 0.02
     assert CompletionState.UNCONFIRMED is completion.state(log, None)
 
 

@@ -36,7 +36,7 @@ from inworld_sync.emulator import Emulator
 from inworld_sync.errors import ServiceError
 from inworld_sync.sessions.stt.service import Stt
 
-from support.scripted_stt import Hearing, hearing_server
+from support.scripted_stt import SttConnectionScript, stt_server
 from support.sentences import MORE_SENTENCES, SENTENCES, TWO_CITIES, word_errors, words_of
 from support.speech import recording, silence
 from support.spoken_words import RATE_HZ, spoken_turns
@@ -45,7 +45,7 @@ BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail bette
 AUDIO = AudioConfig("PCM", 16000)
 
 
-def tell(figure: str) -> None:
+def report(figure: str) -> None:
     """Show a figure with ``pytest -rP``."""
     sys.stdout.write(f"{figure}\n")
 
@@ -57,7 +57,7 @@ def local(inworld_local: Emulator) -> Iterator[Inworld]:
         yield iw
 
 
-def heard(iw: Inworld, pcm: bytes, **settings: Any) -> Transcript:
+def transcribed(iw: Inworld, pcm: bytes, **settings: Any) -> Transcript:
     """Transcribe as fast as the emulator can."""
     with iw.stt.stream(max_chunks_per_second=2000, **settings) as stream:
         stream.send(pcm)
@@ -66,12 +66,12 @@ def heard(iw: Inworld, pcm: bytes, **settings: Any) -> Transcript:
 
 @pytest.mark.slow
 def test_round_trip(local: Inworld) -> None:
-    """Fifty sentences that are spoken and heard again lose no sentence and few words."""
+    """Fifty sentences that are spoken and transcribed again lose no sentence and few words."""
     errors = words = 0
     differences_ms = []
     for text in SENTENCES + MORE_SENTENCES:
         speech = local.tts.synthesize(text, audio=AUDIO)
-        transcript = heard(local, bytes(speech.pcm) + silence(1))
+        transcript = transcribed(local, bytes(speech.pcm) + silence(1))
         wrong = word_errors(text, transcript.text)
         assert wrong <= len(words_of(text)) / 2, (text, transcript.text)
         errors += wrong
@@ -84,7 +84,7 @@ def test_round_trip(local: Inworld) -> None:
                 at_ms = transcript.words[match.b + i].start_ms
                 differences_ms.append(at_ms - speech.words[match.a + i].start_ms)
     within = sum(abs(ms) <= 100 for ms in differences_ms) / len(differences_ms)
-    tell(
+    report(
         f"{len(SENTENCES + MORE_SENTENCES)} sentences, {words} words, {errors} wrong "
         f"({errors / words:.1%}); word starts: median {statistics.median(differences_ms):+.0f} ms, "
         f"{within:.1%} within 100 ms"
@@ -97,7 +97,7 @@ def test_round_trip(local: Inworld) -> None:
 def test_same_every_time(local: Inworld) -> None:
     """The same sound gives the same words at the same places, however it is cut."""
     pcm = bytes(local.tts.synthesize(SENTENCES[1], audio=AUDIO).pcm) + silence(1)
-    whole = heard(local, pcm)
+    whole = transcribed(local, pcm)
     with local.stt.stream(max_chunks_per_second=2000) as stream:
         for at in range(0, len(pcm), 1234):
             stream.send(pcm[at : at + 1234])
@@ -114,9 +114,9 @@ def test_same_every_time(local: Inworld) -> None:
 )
 def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> None:
     """A person reading is understood."""
-    transcript = heard(local, recording(name))
+    transcript = transcribed(local, recording(name))
     errors, words = word_errors(text, transcript.text), len(words_of(text))
-    tell(f"{name}: {errors} of {words} words wrong, {errors / words:.1%}")
+    report(f"{name}: {errors} of {words} words wrong, {errors / words:.1%}")
 
     assert errors / words <= bound
     assert transcript.usage is not None
@@ -128,7 +128,7 @@ def test_lost_connection_in_human_speech(
     local: Inworld, inworld_local: Emulator, is_timed: bool, after: int
 ) -> None:
     """
-    What is sent again of a person's speech is not heard twice.
+    What is sent again of a person's speech is not transcribed twice.
 
     Without times twelve of the words were.
     """
@@ -137,7 +137,7 @@ def test_lost_connection_in_human_speech(
         stream.send(recording("two_cities.wav") + silence(1))
         text = stream.close().text
     errors, words = word_errors(TWO_CITIES, text), len(words_of(TWO_CITIES))
-    tell(f"two_cities.wav: {errors} of {words} words wrong after a lost connection")
+    report(f"two_cities.wav: {errors} of {words} words wrong after a lost connection")
 
     assert 1 == stream.stats.reconnects
     assert abs(len(words_of(text)) - words) <= 4
@@ -167,7 +167,7 @@ def test_files(local: Inworld, tmp_path: Path, kind: str) -> None:
 
 
 def test_transcribe(local: Inworld) -> None:
-    """A recording is streamed five times as fast as it sounds, and partials are told."""
+    """A recording is streamed at five times real time; the callback gets partials too."""
     seen: list[Transcription] = []
     pcm = recording("beckett.wav")
     started = time.monotonic()
@@ -226,9 +226,9 @@ def test_sources(name: str) -> None:
     """A recording may be anything that holds sound; the same is sent."""
     make, arguments = SOURCES[name]
     pcm, said = spoken_turns(2, 1)
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         transcript = iw.stt.transcribe(make(pcm), **arguments)
-        sent = bytes(server.connections[0].heard)
+        sent = bytes(server.connections[0].pcm)
 
     assert said == transcript.text
     assert pcm == sent
@@ -238,7 +238,7 @@ def test_raw_file(tmp_path: Path) -> None:
     """A path that ends in .pcm is raw samples."""
     pcm, said = spoken_turns(1)
     (tmp_path / "a.pcm").write_bytes(pcm)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         assert said == iw.stt.transcribe(tmp_path / "a.pcm", sample_rate_hz=RATE_HZ).text
 
 
@@ -266,7 +266,7 @@ def test_settings_are_parameters(method: Callable[..., object]) -> None:
 def test_settings_replace_those_of_the_config() -> None:
     """A setting that is given replaces the one of the config; None leaves it as it is."""
     config = TranscribeConfig(language="de-DE", prompts=["Inworld"])
-    with hearing_server() as (iw, _), iw.stt.stream(config=config, language="en-US") as stream:
+    with stt_server() as (iw, _), iw.stt.stream(config=config, language="en-US") as stream:
         assert attrs.evolve(config, language="en-US") == stream.config
 
 
@@ -284,7 +284,7 @@ WRONG_NAMES = [
 def test_wrong_keyword(wrong: str, right: str) -> None:
     """A wrong keyword names the method and the right keyword."""
     ending = rf"got an unexpected keyword argument '{wrong}'; did you mean '{right}'\?$"
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         arguments: dict[str, Any] = {wrong: "en"}
         with pytest.raises(TypeError, match=rf"^Stt\.stream\(\) {ending}"):
             iw.stt.stream(**arguments)
@@ -319,7 +319,7 @@ def test_bad_input(
     audio: Any, arguments: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
     """What cannot be a recording is refused before anything is sent."""
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with pytest.raises(kind, match=words):
             iw.stt.transcribe(audio, **arguments)
 
@@ -330,7 +330,7 @@ def test_bad_sample_in_the_middle() -> None:
     """A NaN in the middle of a recording is an error with its place, and nothing is left open."""
     samples = np.zeros(32_000)
     samples[20_000] = np.nan
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with pytest.raises(AudioError, match="got nan at sample 20000"):
             iw.stt.transcribe(samples, sample_rate_hz=RATE_HZ)
 
@@ -338,7 +338,7 @@ def test_bad_sample_in_the_middle() -> None:
 def test_wrong_rate(local: Inworld) -> None:
     """Audio of another rate than declared is no error; its words are lost, its length is not."""
     pcm = recording("beckett.wav")
-    transcript = heard(local, pcm, sample_rate_hz=48_000)
+    transcript = transcribed(local, pcm, sample_rate_hz=48_000)
 
     assert transcript.usage is not None
     assert transcript.usage.audio_ms <= len(pcm) / 96
@@ -370,11 +370,11 @@ def test_partial_of_a_recording() -> None:
     """A recording that fails half-way says what was understood and what is left."""
     pcm, _ = spoken_turns(2, 2)
 
-    def hook(hearing: Hearing, name: str) -> None:
-        if name == "final" and hearing.counts[name] == 2:
-            hearing.fail(5)
+    def hook(connection: SttConnectionScript, name: str) -> None:
+        if name == "final" and connection.counts[name] == 2:
+            connection.fail(5)
 
-    with hearing_server(hook) as (iw, _):
+    with stt_server(hook) as (iw, _):
         with pytest.raises(ServiceError) as caught:
             iw.stt.transcribe(pcm, sample_rate_hz=RATE_HZ)
 
@@ -389,7 +389,7 @@ def test_recordings_share_the_rate() -> None:
     import threading
 
     pcm = bytes(3200 * 20)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         threads = [
             threading.Thread(
                 target=iw.stt.transcribe, args=(pcm,), kwargs={"sample_rate_hz": RATE_HZ}

@@ -38,14 +38,14 @@ from inworld_sync.realtime import InputSpeechStarted
 from inworld_sync.sessions import event_stream
 from inworld_sync.sessions.stt import audio_buffer, delivery
 
-from support.scripted_stt import Hearing, hearing_server
+from support.scripted_stt import SttConnectionScript, stt_server
 from support.spoken_words import RATE_HZ, number_names, spoken_turns
 
 QUICK: dict[str, Any] = {"max_chunks_per_second": 5000}
 
 
-def config_of(hearing: Hearing) -> dict[str, Any]:
-    return dict(hearing.requests[0]["transcribeConfig"])
+def config_of(connection: SttConnectionScript) -> dict[str, Any]:
+    return dict(connection.requests[0]["transcribeConfig"])
 
 
 # What is asked for.
@@ -53,7 +53,7 @@ def config_of(hearing: Hearing) -> dict[str, Any]:
 
 def test_config() -> None:
     """The settings are the first message, with the service's names; what is not set is not sent."""
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(
             language="en-US",
             prompts=["Inworld", "Ashley"],
@@ -63,7 +63,7 @@ def test_config() -> None:
             extra={"another": True},
         ):
             pass
-        [hearing] = server.connections
+        [connection] = server.connections
 
     assert {
         "modelId": "inworld/inworld-stt-1",
@@ -77,7 +77,7 @@ def test_config() -> None:
         "includeWordTimestamps": True,
         "inworldSttV1Config": {"minEndOfTurnSilenceWhenConfident": 200, "new": 1},
         "another": True,
-    } == config_of(hearing)
+    } == config_of(connection)
 
 
 # (arguments of stream, words of the refusal)
@@ -97,7 +97,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("settings", "words"), BAD_SETTINGS)
 def test_bad_settings(settings: dict[str, Any], words: str) -> None:
     """A setting that makes no sense is refused before anything is sent."""
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with pytest.raises(ConfigError, match=words):
             iw.stt.stream(**settings)
 
@@ -112,17 +112,17 @@ def test_chunks() -> None:
     pcm, _ = spoken_turns(3)
     sizes = []
 
-    def hook(hearing: Hearing, name: str) -> None:
+    def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "chunk":
-            sizes.append(len(hearing.requests[-1]["audioChunk"]["content"]) * 3 // 4)
+            sizes.append(len(connection.requests[-1]["audioChunk"]["content"]) * 3 // 4)
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
             for at in range(0, len(pcm), 777):
                 stream.send(pcm[at : at + 777])
-        heard = bytes(server.connections[0].heard)
+        sent = bytes(server.connections[0].pcm)
 
-    assert pcm == heard
+    assert pcm == sent
     assert {3200} == {size // 4 * 4 for size in sizes[:-1]}
 
 
@@ -150,12 +150,12 @@ def test_forms(form: str) -> None:
     """Audio may be bytes or arrays of integers or floats, mono or stereo; the same is sent."""
     make, channels = FORMS[form]
     pcm, said = spoken_turns(2)
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(channels=channels, **QUICK) as stream:
             stream.send(make(pcm))
-        heard = bytes(server.connections[0].heard)
+        sent = bytes(server.connections[0].pcm)
 
-    assert pcm == heard
+    assert pcm == sent
     assert said == stream.transcript.text
 
 
@@ -165,15 +165,15 @@ def test_rates(rate_hz: int) -> None:
     seconds = 1.5
     tone = np.sin(np.arange(int(rate_hz * seconds)) * 2 * np.pi * 440 / rate_hz)
     pcm = (tone * 10_000).astype("<i2").tobytes()
-    with hearing_server(ears={"is_deaf": True}) as (iw, server):
+    with stt_server(recognizer={"counts_only": True}) as (iw, server):
         with iw.stt.stream(sample_rate_hz=rate_hz, **QUICK) as stream:
             for at in range(0, len(pcm), 1001):
                 stream.send(pcm[at : at + 1001])
-        heard = np.frombuffer(bytes(server.connections[0].heard), "<i2")
+        sent = np.frombuffer(bytes(server.connections[0].pcm), "<i2")
 
-    assert abs(len(heard) - seconds * RATE_HZ) <= 1
-    inner = heard[800:-800] / 10_000
-    expected = np.sin(np.arange(800, len(heard) - 800) * 2 * np.pi * 440 / RATE_HZ)
+    assert abs(len(sent) - seconds * RATE_HZ) <= 1
+    inner = sent[800:-800] / 10_000
+    expected = np.sin(np.arange(800, len(sent) - 800) * 2 * np.pi * 440 / RATE_HZ)
     assert np.abs(inner - expected).max() < 0.01
 
 
@@ -182,20 +182,20 @@ def test_mulaw() -> None:
     pcm, _ = spoken_turns(1)
     received = bytearray()
 
-    def hook(hearing: Hearing, name: str) -> None:
+    def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "config":
-            while "closeStream" not in (request := hearing.request()):
+            while "closeStream" not in (request := connection.request()):
                 received.extend(base64.b64decode(request["audioChunk"]["content"]))
-            hearing.usage(0)
+            connection.usage(0)
 
-    with hearing_server(hook) as (iw, server):
+    with stt_server(hook) as (iw, server):
         with iw.stt.stream(encoding="MULAW", **QUICK) as stream:
             stream.send(pcm)
         assert "MULAW" == config_of(server.connections[0])["audioEncoding"]
 
     assert len(pcm) // 2 == len(received)
-    heard = np.frombuffer(decode_ulaw(bytes(received)), "<i2").astype(int)
-    assert np.abs(heard - np.frombuffer(pcm, "<i2")).max() <= 8
+    sent = np.frombuffer(decode_ulaw(bytes(received)), "<i2").astype(int)
+    assert np.abs(sent - np.frombuffer(pcm, "<i2")).max() <= 8
 
 
 # (audio, words of the refusal)
@@ -217,7 +217,7 @@ BAD_AUDIO: list[tuple[Any, str]] = [
 def test_bad_audio(audio: Any, words: str | None) -> None:
     """What is no audio is refused with the reason, and the stream goes on without it."""
     pcm, said = spoken_turns(1)
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
             if words is not None:
                 with pytest.raises(AudioError, match=words):
@@ -225,12 +225,12 @@ def test_bad_audio(audio: Any, words: str | None) -> None:
             stream.send(pcm)
 
         assert said == stream.transcript.text
-        assert pcm == bytes(server.connections[0].heard)
+        assert pcm == bytes(server.connections[0].pcm)
 
 
 def test_empty_audio() -> None:
     """Nothing is nothing: no message, no turn, a usage of 0."""
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream() as stream:
             stream.send(b"")
             stream.send(np.zeros(0, np.float32))
@@ -244,7 +244,7 @@ def test_empty_audio() -> None:
 def test_odd_bytes() -> None:
     """A sample may be cut between two calls; at the end half a sample is an error."""
     pcm, said = spoken_turns(1)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
         stream.send(pcm[:333])
         stream.send(pcm[333:] + b"\x01")
@@ -258,7 +258,7 @@ def test_odd_bytes() -> None:
 
 def test_silence() -> None:
     """Silence gives no turn."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             stream.send(bytes(RATE_HZ * 2 * 5))
 
@@ -289,12 +289,12 @@ def test_feed_source() -> None:
     """A source is read to its end, converted from its own rate, and closed."""
     source = Source(bytes(1600), bytes(1600))
     assert isinstance(source, AudioSource)
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
             stream.feed(source)
-        heard = len(server.connections[0].heard)
+        sent = len(server.connections[0].pcm)
 
-    assert 6400 == heard
+    assert 6400 == sent
     assert 1 == source.closed
 
 
@@ -303,22 +303,22 @@ def test_feed_file(tmp_path: Any) -> None:
     path = tmp_path / "a.wav"
     with WavWriter(path, 48_000) as file:
         file.write(bytes(48_000 * 2))
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
             stream.feed(path)
             stream.feed(str(path))
             stream.feed(path.read_bytes())
             stream.feed(WavSource(path))
-        heard = len(server.connections[0].heard)
+        sent = len(server.connections[0].pcm)
 
-    assert 4 * RATE_HZ * 2 == heard
+    assert 4 * RATE_HZ * 2 == sent
 
 
 def test_feed_pieces() -> None:
     """An iterable of audio is taken piece by piece; it may mix what pieces can be."""
     pcm, said = spoken_turns(2)
     half = len(pcm) // 4 * 2
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             stream.feed(iter([pcm[:half], np.frombuffer(pcm[half:], "<i2")]))
 
@@ -332,7 +332,7 @@ def test_feed_that_raises() -> None:
         yield bytes(3200)
         raise ZeroDivisionError
 
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with pytest.raises(ZeroDivisionError), iw.stt.stream(**QUICK) as stream:
             stream.feed(pieces())
 
@@ -342,7 +342,7 @@ def test_feed_that_raises() -> None:
 
 def test_realtime() -> None:
     """With realtime, audio is given no faster than it sounds."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             started = time.monotonic()
             stream.feed(bytes(RATE_HZ * 2 // 2), realtime=True)
@@ -354,7 +354,7 @@ def test_realtime() -> None:
 
 def test_feed_ends_with_its_stream() -> None:
     """A feed that waits ends when the stream is closed by another thread."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
         feeding = threading.Thread(
             target=stream.feed, args=(bytes(RATE_HZ * 2 * 60),), kwargs={"realtime": True}
@@ -376,51 +376,51 @@ NARROW: dict[str, Any] = {"max_chunks_per_second": 10, "max_waiting_bytes": 6400
 
 def test_block() -> None:
     """With block, sending waits for room, and gives up after its timeout."""
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(**NARROW) as stream:
             stream.send(bytes(16_000))
             with pytest.raises(DeadlineExceeded, match="no room for 6400 bytes of audio"):
                 stream.send(bytes(32_000), timeout=0.05)
             waiting = stream.stats.waiting_ms
-        heard = len(server.connections[0].heard)
+        sent = len(server.connections[0].pcm)
 
     assert 0 < waiting <= 200
-    assert 16_000 <= heard < 48_000
+    assert 16_000 <= sent < 48_000
 
 
 def test_raise() -> None:
     """With raise, a full queue is an error at once."""
-    with hearing_server() as (iw, server):
+    with stt_server() as (iw, server):
         with iw.stt.stream(overflow="raise", **NARROW) as stream:
             taken = 0
             with pytest.raises(DeadlineExceeded, match="max_waiting_bytes is 6400"):
                 while True:
                     stream.send(bytes(3200))
                     taken += 3200
-        heard = len(server.connections[0].heard)
+        sent = len(server.connections[0].pcm)
 
-    assert taken == heard
+    assert taken == sent
 
 
 def test_drop_oldest() -> None:
     """With drop_oldest, sending never waits, the newest audio is kept, and the rest counted."""
     newest = b"\x07\x00" * 3200
-    with hearing_server(ears={"is_deaf": True}) as (iw, server):
+    with stt_server(recognizer={"counts_only": True}) as (iw, server):
         with iw.stt.stream(overflow="drop_oldest", **NARROW) as stream:
             stream.send(bytes(64_000))
             stream.send(newest)
         dropped_ms = stream.stats.dropped_ms
-        heard = bytes(server.connections[0].heard)
+        sent = bytes(server.connections[0].pcm)
 
-    assert heard.endswith(newest)
+    assert sent.endswith(newest)
     assert dropped_ms > 0
-    assert 2200 == len(heard) / 32 + dropped_ms
+    assert 2200 == len(sent) / 32 + dropped_ms
 
 
 def test_interrupted_wait() -> None:
     """A thread that waits for room wakes with an error when the stream is closed."""
     raised: list[BaseException] = []
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         stream = iw.stt.stream(**NARROW)
 
         def send() -> None:
@@ -446,7 +446,7 @@ def test_interrupted_wait() -> None:
 def test_events() -> None:
     """Everything comes in the order in which it was said."""
     pcm, _ = spoken_turns(2)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             stream.send(pcm)
             stream.finish()
@@ -463,7 +463,7 @@ def test_four_ways() -> None:
     pcm, said = spoken_turns(2)
     called: list[str] = []
     ends: list[StreamEnded] = []
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(on_transcript=lambda t: called.append(t.text), **QUICK) as stream:
             queue = stream.subscribe()
             stream.on(StreamEnded, ends.append)
@@ -479,7 +479,7 @@ def test_four_ways() -> None:
 
 def test_class_that_is_never_emitted() -> None:
     """A handler of a class of another service is refused, with the class of this one."""
-    with hearing_server() as (iw, _), iw.stt.stream() as stream:
+    with stt_server() as (iw, _), iw.stt.stream() as stream:
         words = (
             r"an STT stream never emits inworld_sync\.realtime\.InputSpeechStarted; did you mean "
         )
@@ -491,7 +491,7 @@ def test_poll() -> None:
     """With dispatch="poll" handlers run on the thread that polls."""
     pcm, said = spoken_turns(1)
     called: list[tuple[str, threading.Thread]] = []
-    with hearing_server(dispatch="poll") as (iw, _):
+    with stt_server(dispatch="poll") as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             stream.on(Transcription, lambda t: called.append((t.text, threading.current_thread())))
             stream.send(pcm)
@@ -505,7 +505,7 @@ def test_poll() -> None:
 def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
     """A handler that raises is logged once and counted, and the stream goes on."""
     pcm, said = spoken_turns(3)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(on_transcript=lambda _: 1 / 0, **QUICK) as stream:  # type: ignore[arg-type]
             stream.send(pcm)
             transcript = stream.close()
@@ -518,11 +518,11 @@ def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
 def test_unknown_events() -> None:
     """What this version does not know is passed on as it came."""
 
-    def hook(hearing: Hearing, name: str) -> None:
+    def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "usage":
-            hearing.send({"result": {"sentiment": {"label": "fine"}}})
+            connection.send({"result": {"sentiment": {"label": "fine"}}})
 
-    with hearing_server(hook) as (iw, _):
+    with stt_server(hook) as (iw, _):
         with iw.stt.stream() as stream:
             stream.finish()
             [unknown, _] = stream
@@ -536,7 +536,7 @@ def test_end_turn() -> None:
     pcm, _ = spoken_turns(3, pause_ms=0)
     # Two words and the gap after them.
     cut = 2 * 300 * 32
-    with hearing_server(ears={"is_manual": True}) as (iw, _):
+    with stt_server(recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(inworld=InworldSttConfig(vad_threshold=0.0), **QUICK) as stream:
             stream.send(pcm[:cut])
             stream.end_turn()
@@ -552,11 +552,11 @@ def test_end_turn_sends_all() -> None:
     pcm = bytes(48_000 * 2)
     counts: list[int] = []
 
-    def hook(hearing: Hearing, name: str) -> None:
+    def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "endTurn":
-            counts.append(len(hearing.heard))
+            counts.append(len(connection.pcm))
 
-    with hearing_server(hook) as (iw, _):
+    with stt_server(hook) as (iw, _):
         with iw.stt.stream(sample_rate_hz=48_000, **QUICK) as stream:
             stream.send(pcm)
             stream.end_turn()
@@ -570,7 +570,7 @@ def test_end_turn_sends_all() -> None:
 def test_close_twice() -> None:
     """A second close gives the same transcript."""
     pcm, said = spoken_turns(1)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
         stream.send(pcm)
 
@@ -580,7 +580,7 @@ def test_close_twice() -> None:
 
 def test_closed_stream() -> None:
     """A closed stream takes nothing more."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream() as stream:
             pass
         for call in (lambda: stream.send(bytes(2)), stream.end_turn):
@@ -591,7 +591,7 @@ def test_closed_stream() -> None:
 
 def test_exception_in_the_block() -> None:
     """An exception in the block ends the stream at once, without waiting for last words."""
-    with hearing_server(lambda hearing, name: hearing.until_left()) as (iw, _):
+    with stt_server(lambda connection, name: connection.until_left()) as (iw, _):
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
 
@@ -602,7 +602,7 @@ def test_exception_in_the_block() -> None:
 
 def test_consumer_when_the_client_closes() -> None:
     """A client that is closed ends its streams, and a thread that waits for events gets why."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         stream = iw.stt.stream()
         closing = threading.Thread(target=iw.close)
         closing.start()
@@ -616,7 +616,7 @@ def test_consumer_when_the_client_closes() -> None:
 
 def test_client_closes() -> None:
     """A client that is closed ends its streams at once."""
-    with hearing_server(lambda hearing, name: hearing.until_left()) as (iw, _):
+    with stt_server(lambda connection, name: connection.until_left()) as (iw, _):
         stream = iw.stt.stream()
         iw.close()
 
@@ -631,7 +631,7 @@ def test_client_closes() -> None:
 
 def test_unused_stream_is_let_go() -> None:
     """What a stream leaves behind when it is closed is nothing."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         before = threading.active_count()
         for _ in range(3):
             iw.stt.stream().close()
@@ -661,11 +661,11 @@ def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "_CHUNK_MS", 10_000)
     minute = bytes(8000 * 2 * 60)
 
-    def hook(hearing: Hearing, name: str) -> None:
-        hearing.requests.clear()
-        hearing.keeps_audio = False
+    def hook(connection: SttConnectionScript, name: str) -> None:
+        connection.requests.clear()
+        connection.keeps_audio = False
 
-    with hearing_server(hook, ears={"is_deaf": True}) as (iw, server):
+    with stt_server(hook, recognizer={"counts_only": True}) as (iw, server):
         before = resident_bytes()
         stream = iw.stt.stream(
             sample_rate_hz=8000,
@@ -675,17 +675,17 @@ def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
         stream.feed(minute for _ in range(120))
         grown = resident_bytes() - before
         transcript = stream.close(60)
-        [hearing] = server.connections
+        [connection] = server.connections
 
     assert () == transcript.turns
-    assert 7200 * 8000 == hearing.ears.heard_samples
+    assert 7200 * 8000 == connection.recognizer.samples
     assert grown < 32 << 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_forked_child() -> None:
     """A stream belongs to the process that opened it."""
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream() as stream:
             child = os.fork()
             if not child:
@@ -709,7 +709,7 @@ def test_many_streams_at_once() -> None:
             stream.send(spoken_turns(*turns[number])[0])
             results[number] = stream.close().text
 
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         threads = [threading.Thread(target=transcribe, args=(n,)) for n in range(len(turns))]
         for thread in threads:
             thread.start()
@@ -723,7 +723,7 @@ def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes no events still gets the whole transcript."""
     monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 2000)
     pcm, said = spoken_turns(3, 3, 3, 3)
-    with hearing_server() as (iw, _):
+    with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             stream.send(pcm)
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 
-from inworld_sync import AudioChunk, ConfigError, Inworld, NullSpeaker, TtsConnection
+from inworld_sync import (
+    AudioChunk,
+    AudioConfig,
+    ConfigError,
+    ContextConfig,
+    Inworld,
+    NullSpeaker,
+    TtsConnection,
+)
+from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 
 # (call, words): what is refused before anything is sent.
 CALLS: list[tuple[Callable[[Inworld], object], str]] = [
@@ -62,3 +72,85 @@ def test_no_time_at_all(iw: Inworld, timeout: float) -> None:
         iw.voices.list(timeout=timeout)
     with pytest.raises(TimeoutError):
         iw.tts.connect(timeout=timeout)
+
+
+# Settings by name.
+
+# A value of every setting that is not its default.
+SETTINGS: dict[str, object] = {
+    "voice": "Dennis",
+    "model": "another-model",
+    "audio": AudioConfig("PCM", 16000),
+    "temperature": 1.5,
+    "language": "de-DE",
+    "delivery_mode": "STABLE",
+    "timestamp_type": "CHARACTER",
+    "timestamp_transport": "ASYNC",
+    "text_normalization": "OFF",
+    "auto_mode": True,
+    "max_buffer_delay_ms": 5,
+    "buffer_char_threshold": 7,
+    "pronunciation_dictionaries": ["one"],
+    "enable_custom_pronunciation": False,
+    "synthesis_context": "a story",
+    "extra": {"further": 1},
+}
+METHODS = ["synthesize", "stream", "stream_wav", "speak"]
+
+
+def test_the_values_are_those_of_every_setting() -> None:
+    """The table above has every attribute of the config."""
+    changed = attrs.asdict(ContextConfig(**SETTINGS), recurse=False)  # type: ignore[arg-type]
+
+    assert list(SETTINGS) == [field.name for field in attrs.fields(ContextConfig)]
+    assert all(value != getattr(ContextConfig(), name) for name, value in changed.items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
+    """What is given by name is the setting of the utterance, and the others are the defaults."""
+    configs: list[ContextConfig] = []
+    stream = Tts.stream
+
+    def spied(self: Tts, *args: object, **settings: object) -> object:
+        found = stream(self, *args, **settings)  # type: ignore[arg-type]
+        configs.append(found.config)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Tts, "stream", spied)
+    wanted = attrs.evolve(DEFAULTS, **{name: SETTINGS[name]})  # type: ignore[arg-type]
+    with Inworld(api_key="k") as iw:
+        further = {"speaker": NullSpeaker(wanted.audio.sample_rate_hz)} if method == "speak" else {}
+        with pytest.raises(ZeroDivisionError):
+            getattr(iw.tts, method)("Hi.", **further, **{name: SETTINGS[name]})
+
+    assert [wanted] == configs
+
+
+def test_every_setting_of_a_context(iw: Inworld) -> None:
+    """What is given by name is the setting of the context, also beside a config."""
+    with iw.tts.connect() as connection:
+        assert ContextConfig(**SETTINGS) == connection.context(**SETTINGS).config  # type: ignore[arg-type]
+        given = connection.context(ContextConfig(temperature=2, voice="Sarah"), temperature=1)
+        assert ContextConfig(temperature=1, voice="Sarah") == given.config
+
+
+# (call, words): what names the method that was called, and the right name where one is near.
+UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
+    (lambda iw: iw.tts.synthesize("Hi.", voice_id="A"), "Tts.synthesize.*'voice_id'.*'voice'"),  # type: ignore[call-arg]
+    (lambda iw: iw.tts.stream("Hi.", lang="en"), "Tts.stream.*'lang'.*'language'"),  # type: ignore[call-arg]
+    (lambda iw: iw.tts.stream_wav("Hi.", format="PCM"), "Tts.stream_wav.*'format'.*'audio'"),  # type: ignore[call-arg]
+    (lambda iw: iw.tts.speak("Hi.", model_id="m"), "Tts.speak.*'model_id'.*'model'"),  # type: ignore[call-arg]
+    (
+        lambda iw: iw.tts.connect().context(voices="A"),  # type: ignore[call-arg]
+        "TtsConnection.context.*'voices'.*'voice'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), UNKNOWN)
+def test_an_unknown_name(iw: Inworld, call: Callable[[Inworld], object], words: str) -> None:
+    """A keyword that does not exist is an error that names the method and the nearest name."""
+    with pytest.raises(TypeError, match=words):
+        call(iw)

@@ -38,7 +38,7 @@ from support.spelling import spelled
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the second look of every wait, a lost wake-up shows as a hang."""
     monkeypatch.setattr(base, "_PAUSE_SECONDS", 60.0)
-    monkeypatch.setattr(event_stream, "_LONGEST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(event_stream, "LONGEST_WAIT_SECONDS", 60.0)
 
 
 def spoken(context: TtsContext) -> str:

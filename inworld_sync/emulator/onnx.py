@@ -1,0 +1,20 @@
+"""How the emulator runs ONNX models: each call on one thread, so that other work has a core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["open_model"]
+
+
+def open_model(model: bytes | str) -> onnxruntime.InferenceSession:
+    """Load a model from its bytes or path; raise ImportError without onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

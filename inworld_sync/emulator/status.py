@@ -1,0 +1,50 @@
+"""gRPC status codes, the JSON of a status, and the two ways in which a request is refused."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ALREADY_EXISTS",
+    "INTERNAL",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "UNAUTHENTICATED",
+    "UNAVAILABLE",
+    "Malformed",
+    "Refused",
+    "status",
+]
+
+INVALID_ARGUMENT = 3
+NOT_FOUND = 5
+ALREADY_EXISTS = 6
+PERMISSION_DENIED = 7
+RESOURCE_EXHAUSTED = 8
+INTERNAL = 13
+UNAVAILABLE = 14
+UNAUTHENTICATED = 16
+
+
+class Malformed(Exception):
+    """A message whose fields have the wrong types."""
+
+
+class Refused(Exception):
+    """
+    A request that was understood and is refused.
+
+    Attributes:
+        code: The gRPC status.
+        message: The service's words.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def status(code: int = 0, message: str = "") -> dict[str, object]:
+    """Make a gRPC status; without arguments the one of success."""
+    return {"code": code, "message": message, "details": []}

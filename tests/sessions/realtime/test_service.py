@@ -1,0 +1,26 @@
+"""``iw.realtime``: what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from inworld_sync import Inworld, Session
+
+# (wrong keyword, right name): names of the service's JSON, and settings of the session.
+WRONG_KEYWORDS = [("sesion", "session"), ("model", "session"), ("color", None)]
+
+
+@pytest.mark.parametrize(("wrong", "right"), WRONG_KEYWORDS)
+def test_wrong_keyword_of_connect(wrong: str, right: str | None) -> None:
+    """A wrong keyword names the method that was called, and the nearest right name."""
+    hint = f"did you mean {right!r}" if right else "it accepts session, timeout"
+    with Inworld(api_key="a2V5", base_url="http://127.0.0.1:1") as iw:
+        with pytest.raises(TypeError, match=rf"Realtime\.connect\(\) got .*{wrong!r}; {hint}"):
+            iw.realtime.connect(**{wrong: "x"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("voice_id", "voice"), ("speaking_rate", "speed")])
+def test_wrong_setting(wrong: str, right: str) -> None:
+    """A setting that does not exist names the nearest one that does."""
+    with pytest.raises(TypeError, match=rf"Session\(\) got .*{wrong!r}; did you mean {right!r}"):
+        Session(**{wrong: "x"})  # type: ignore[arg-type]
