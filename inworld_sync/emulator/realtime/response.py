@@ -200,7 +200,7 @@ class Response:
             raise
         except Exception:
             if message is not None:
-                message.break_off()
+                message.close("incomplete")
             raise
         finally:
             parts.close()
