@@ -178,14 +178,13 @@ class Connection:
     # HTTP.
 
     def _handle(self, request: Request) -> Response:
-        found = self._routes.http(request.method, request.path)
-        if found is None:
+        route = self._routes.http(request)
+        if route is None:
             return _NOT_FOUND
-        route, parts = found
         if (refusal := self._refusal(request)) is not None:
             return refusal
         try:
-            return route.handler(request, parts)
+            return route.handler(request, self._shared)
         except Exception:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
             return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
@@ -298,7 +297,7 @@ class Connection:
         if self._stopped.is_set():
             peer.abort()
         try:
-            route.handler(peer)
+            route.handler(peer, self._shared)
         except PeerGone:
             pass
         except Exception:
