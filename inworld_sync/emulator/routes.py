@@ -43,7 +43,7 @@ class HttpRoute:
     Attributes:
         method: In capitals.
         path: May hold ``*`` for one part of the path.
-        handler: Answers one request.
+        handler: Answers one request; may raise Refused.
     """
 
     method: str

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from inworld_sync.emulator.http import Request, Response
-from inworld_sync.emulator.protojson import read_body, refusal
+from inworld_sync.emulator.protojson import read_body
 from inworld_sync.emulator.recognition.events import FinalTranscript, SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
 from inworld_sync.emulator.routes import HttpRoute
@@ -24,11 +24,8 @@ _FEED_BYTES: Final = 32_000
 
 
 def _transcribe(request: Request, shared: SharedState) -> Response:
-    try:
-        audio, config = _read(request)
-        final, heard_ms = _recognize(audio, config, shared)
-    except Refused as error:
-        return refusal(error)
+    audio, config = _read(request)
+    final, heard_ms = _recognize(audio, config, shared)
     return Response.of_json(
         {"transcription": transcription(final, config), "usage": usage(heard_ms, config)}
     )

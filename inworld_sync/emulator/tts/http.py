@@ -17,10 +17,7 @@ __all__ = ["ROUTES"]
 
 
 def _whole(request: Request, shared: SharedState) -> Response:
-    try:
-        text, config = _read(request, shared)
-    except Refused as error:
-        return refusal(error)
+    text, config = _read(request, shared)
     return Response.of_json(whole_audio(text, config, shared))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inworld_sync.emulator.http import Request, Response
-from inworld_sync.emulator.protojson import refusal
 from inworld_sync.emulator.routes import HttpRoute
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
@@ -44,7 +43,7 @@ def _list(request: Request, shared: SharedState) -> Response:
     except ValueError:
         size = start = -1
     if size < 0 or start < 0:
-        return refusal(Refused(INVALID_ARGUMENT, "invalid pageSize or pageToken"))
+        raise Refused(INVALID_ARGUMENT, "invalid pageSize or pageToken")
     wanted = {
         value.upper().replace("-", "_")
         for name, values in request.query
@@ -66,7 +65,7 @@ def _one(request: Request, shared: SharedState) -> Response:
     voice_id = request.path.rpartition("/")[2]
     voice = shared.voice(voice_id)
     if voice is None:
-        return refusal(Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!"))
+        raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
     return Response.of_json(_described(voice))
 
 
