@@ -107,7 +107,7 @@ class Connection:
             peer.close(1001, "the server is closing")
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a CLOSE."""
         self._stopped.set()
         if (peer := self._peer) is not None:
             peer.abort()

@@ -155,7 +155,7 @@ class Emulator:
 
     @property
     def recognizer(self) -> str:
-        """How well it understands speech, in words for people: the service does better."""
+        """A sentence about how well it recognizes speech; the service is better."""
         return "a recognizer of yours listens" if self._has_own_engine else describe_recognition()
 
     @property

@@ -128,7 +128,7 @@ class MessageWriter:
             output.send("output_audio_buffer.started")
 
     def write(self, text: str) -> None:
-        """Add text; raise Cancelled when nobody wants it any more."""
+        """Add text; raise Cancelled when the response was cancelled."""
         self._output.check()
         self._text += text
         if not self._speaks:
@@ -201,7 +201,7 @@ class MessageWriter:
 
 
 def write_call(output: ResponseOutput, call: ToolCall) -> None:
-    """Send a call of a function; raise Cancelled when nobody wants it any more."""
+    """Send a call of a function; raise Cancelled when the response was cancelled."""
     output.check()
     settings = output.session.settings
     arguments = call.arguments

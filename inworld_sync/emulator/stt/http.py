@@ -59,7 +59,7 @@ def _recognize(
         engine.check_language(config.language)
     except ConfigError as error:
         raise Refused(INVALID_ARGUMENT, str(error)) from error
-    # The whole answer comes at the end, so nobody reads partial transcripts.
+    # Partial transcripts are not part of the response.
     listener = Listener(engine, attrs.evolve(config.turns, partial_interval_ms=0))
     decoder = open_decoder(config)
     pcm = decoder.feed(audio) + decoder.flush()

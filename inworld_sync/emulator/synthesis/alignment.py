@@ -1,5 +1,5 @@
 """
-Which words of the user's text were spoken when.
+When each word of the user's text was spoken.
 
 An engine reads text that it has rewritten: "$12.50" becomes "twelve dollars and fifty cents".
 Users think in the words that they wrote, so the spoken words are laid back over the written ones.
@@ -51,7 +51,7 @@ def align_words(
     Give every written word the time of the spoken words that it became.
 
     Words that are spelled alike are matched first; what lies between two matches belongs together
-    and is divided in order.  A written word that nobody hears, such as a dash, gets no duration.
+    and is divided in order.  A written word without a sound, such as a dash, gets no duration.
     """
     written = [_bare(text[start:end]) for start, end in spans]
     spoken = [_bare(word.text) for word in heard]
@@ -71,7 +71,7 @@ def align_words(
 
 
 def spread_words(spans: Sequence[tuple[int, int]], samples: int) -> tuple[SpokenWord, ...]:
-    """Divide a duration among words by their length, for engines that tell no times."""
+    """Divide a duration among words by their length, for engines that give no times."""
     weights = [end - start + 1 for start, end in spans]
     total = sum(weights) or 1
     words, done = [], 0
