@@ -26,6 +26,7 @@ from inworld_sync.emulator.http import (
     service_headers,
 )
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
+from inworld_sync.emulator.protojson import refusal
 from inworld_sync.emulator.routes import Routes, WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import (
@@ -34,6 +35,7 @@ from inworld_sync.emulator.status import (
     NOT_FOUND,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
+    Refused,
     status,
 )
 from inworld_sync.emulator.stream import Stream, TlsStream
@@ -105,7 +107,7 @@ class Connection:
             peer.close(1001, "the server is closing")
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a CLOSE."""
         self._stopped.set()
         if (peer := self._peer) is not None:
             peer.abort()
@@ -178,14 +180,15 @@ class Connection:
     # HTTP.
 
     def _handle(self, request: Request) -> Response:
-        found = self._routes.http(request.method, request.path)
-        if found is None:
+        route = self._routes.http(request)
+        if route is None:
             return _NOT_FOUND
-        route, parts = found
-        if (refusal := self._refusal(request)) is not None:
-            return refusal
+        if (refused := self._refusal(request)) is not None:
+            return refused
         try:
-            return route.handler(request, parts)
+            return route.handler(request, self._shared)
+        except Refused as error:
+            return refusal(error)
         except Exception:
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
             return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
@@ -252,8 +255,8 @@ class Connection:
         if route is None:
             self._answer(_NOT_FOUND, started, keep_alive=False)
             return
-        if route.checked_at_upgrade and (refusal := self._refusal(request)) is not None:
-            self._answer(refusal, started, keep_alive=False)
+        if route.checked_at_upgrade and (refused := self._refusal(request)) is not None:
+            self._answer(refused, started, keep_alive=False)
             return
         with self._shared.connection_slot(route.path) as free:
             if not free:
@@ -298,7 +301,7 @@ class Connection:
         if self._stopped.is_set():
             peer.abort()
         try:
-            route.handler(peer)
+            route.handler(peer, self._shared)
         except PeerGone:
             pass
         except Exception:

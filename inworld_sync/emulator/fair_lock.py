@@ -1,5 +1,5 @@
 """
-A lock that is given in the order in which it was asked for.
+A lock that threads get in the order in which they asked for it.
 
 Its own mutex guards the queue and is held for a few instructions, never while waiting.
 """
@@ -64,14 +64,14 @@ class FairLock:
             return False
 
     def try_acquire(self) -> bool:
-        """Take the lock if nobody holds it or waits for it."""
+        """Take the lock if no thread holds it or waits for it."""
         with self._mutex:
             got = not self._held
             self._held = True
             return got
 
     def release(self) -> None:
-        """Hand the lock to whoever has waited longest."""
+        """Hand the lock to the thread that has waited longest."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().set()

@@ -70,7 +70,7 @@ class WebSocketPeer:
 
     Attributes:
         request: The upgrade request.
-        credential: What the client showed; a service judges it when its protocol says so.
+        credential: What the client sent; each service checks it at its own time.
         settings: The server's.
         received_at: The monotonic time at which the last message of ``receive`` came.
 
@@ -209,7 +209,7 @@ class WebSocketPeer:
         """Work off what the protocol has received; return whether more may come."""
         with self._state:
             events = self._protocol.events_received()
-            # What the protocol itself says: pongs, and the answer to a CLOSE.
+            # Frames of the protocol itself: pongs, and the answer to a CLOSE.
             answers = self._protocol.data_to_send()
             is_open = self._protocol.state is State.OPEN
         if answers:
@@ -302,7 +302,7 @@ class WebSocketPeer:
         return self._frame_writer.is_closed or self._sent_eof
 
     def _send_raw(self, data: bytes) -> None:
-        """Send what the protocol itself says; nothing means the end of the stream."""
+        """Send frames of the protocol itself; no bytes mean the end of the stream."""
         if data:
             self._stream.send(data)
         else:

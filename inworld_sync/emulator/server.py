@@ -27,19 +27,23 @@ from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
 from inworld_sync.emulator.realtime.replies import ReplyMaker
-from inworld_sync.emulator.realtime.service import RealtimeService
+from inworld_sync.emulator.realtime.service import ROUTES as _REALTIME
 from inworld_sync.emulator.recognition.engine import SpeechEngine, describe_recognition
-from inworld_sync.emulator.routes import Routes, Service
+from inworld_sync.emulator.routes import Routes
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.stt import SttHttpService, SttService
+from inworld_sync.emulator.stt.http import ROUTES as _STT_HTTP
+from inworld_sync.emulator.stt.service import ROUTES as _STT
 from inworld_sync.emulator.synthesis import Synthesizer
-from inworld_sync.emulator.tts import TtsHttpService, TtsService, VoicesService
+from inworld_sync.emulator.tts.http import ROUTES as _TTS_HTTP
+from inworld_sync.emulator.tts.service import ROUTES as _TTS
+from inworld_sync.emulator.tts.voice_list import ROUTES as _VOICES
 from inworld_sync.errors import ConfigError, LocalProtocolError
 
 __all__ = ["Emulator"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
+_ROUTES = Routes([*_TTS, *_TTS_HTTP, *_VOICES, *_STT, *_STT_HTTP, *_REALTIME])
 _BACKLOG = 256
 # Between asking connections to close and cutting them.
 _GRACE_SECONDS = 0.5
@@ -111,16 +115,9 @@ class Emulator:
         self._has_own_engine = speech_engine is not None
         self._tls = _Tls(host) if tls else None
         credentials = Credentials(self.api_key, check=self.settings.check_credentials)
-        self._shared = SharedState(self.settings, credentials, synthesizer, speech_engine)
-        services: list[Service] = [
-            TtsService(self._shared),
-            TtsHttpService(self._shared),
-            VoicesService(self._shared),
-            SttService(self._shared),
-            SttHttpService(self._shared),
-            RealtimeService(self._shared, reply_maker),
-        ]
-        self._routes = Routes(services)
+        self._shared = SharedState(
+            self.settings, credentials, synthesizer, speech_engine, reply_maker
+        )
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._numbers = itertools.count(1)
@@ -158,7 +155,7 @@ class Emulator:
 
     @property
     def recognizer(self) -> str:
-        """How well it understands speech, in words for people: the service does better."""
+        """A sentence about how well it recognizes speech; the service is better."""
         return "a recognizer of yours listens" if self._has_own_engine else describe_recognition()
 
     @property
@@ -247,7 +244,7 @@ class Emulator:
         connection = Connection(
             sock,
             name=name,
-            routes=self._routes,
+            routes=_ROUTES,
             shared=self._shared,
             faults=self.faults.pop(),
             tls=None if self._tls is None else self._tls.server_context,

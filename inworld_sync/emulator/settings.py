@@ -39,12 +39,12 @@ class Settings:
         max_buffer_delay_ms: Buffered text is spoken once it is this old, unless the context says
             otherwise.
         status_in_audio_chunk: Put ``status`` inside ``audioChunk`` too, as one sample of the
-            documentation does; normally it stands beside it.
+            documentation does; normally it stands next to it.
         spaces_in_words: List the spaces between words among the words of a word alignment, as
             newer documentation says; normally they are left out.
         empty_flush_completes: Answer ``flush_context`` on an empty buffer with ``flushCompleted``.
         stt_status: Put ``status`` beside every STT result; captures of April 2026 have none.
-        stt_speech_started: Tell when speech begins; captures of April 2026 do not.
+        stt_speech_started: Send when speech begins; captures of April 2026 do not.
         stt_repeats_partials: Send every partial transcript twice, as the service may.
         stt_closes_after_usage: Close the WebSocket after ``usage``; the service leaves it open.
         stt_chunks_per_second: Audio messages that one stream may send in a second, and as many at

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from inworld_sync.emulator.credentials import Credentials
+from inworld_sync.emulator.realtime.replies import ReplyMaker
+from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
@@ -23,6 +25,7 @@ class SharedState:
     Attributes:
         settings: The server's.
         credentials: Its key and tokens.
+        reply_maker: Makes the replies of Realtime.
         stopping: Set when the server closes; work that takes seconds looks at it.
 
     Thread safety: any thread; one lock around the counts.
@@ -34,9 +37,11 @@ class SharedState:
         credentials: Credentials,
         synthesizer: Synthesizer | None,
         speech_engine: SpeechEngine | None,
+        reply_maker: ReplyMaker | None,
     ) -> None:
         self.settings = settings
         self.credentials = credentials
+        self.reply_maker = reply_maker or answer
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._speech_engine = speech_engine

@@ -148,7 +148,7 @@ class TlsStream(Stream):
                 self._incoming.write_eof()
 
     def _flush(self) -> None:
-        """Send what OpenSSL itself wants to say: handshake messages and alerts."""
+        """Send what OpenSSL itself produces: handshake messages and alerts."""
         if not self._outgoing.pending:
             return
         with self._sending:

@@ -2,7 +2,7 @@
 The voices of the emulator.
 
 The names that the service's documentation uses exist here too, so that its samples run as they
-are; they do not sound like the service's voices, only different from each other.
+are; they sound different from each other, but not like the service's voices.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from inworld_sync.emulator.synthesis import default_synthesizer
 from inworld_sync.emulator.synthesis.alignment import (
-    HeardWord,
+    EngineWord,
     align_words,
     spread_words,
     written_words,
@@ -34,7 +34,7 @@ ALIGNMENTS = [
 def test_align(written: str, spoken: str, counts: list[int]) -> None:
     """Each written word gets the time of what it was read as; a silent one gets none."""
     heard = [
-        HeardWord(word, number * 100, number * 100 + 100)
+        EngineWord(word, number * 100, number * 100 + 100)
         for number, word in enumerate(spoken.split())
     ]
     words = align_words(written, written_words(written, 0, len(written)), heard)
@@ -45,7 +45,7 @@ def test_align(written: str, spoken: str, counts: list[int]) -> None:
 
 def test_align_nothing() -> None:
     """Spoken words without any written one have no place, and do no harm."""
-    assert () == align_words("", [], [HeardWord("what", 0, 10)])
+    assert () == align_words("", [], [EngineWord("what", 0, 10)])
 
 
 def test_spread() -> None:

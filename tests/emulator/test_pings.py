@@ -182,6 +182,16 @@ def test_the_inbox_is_bounded() -> None:
     assert Received(b"y", is_text=False) == inbox.pop()
 
 
+def test_an_inbox_with_a_timeout() -> None:
+    """A wait ends at its timeout, but a message that is there is returned even without time."""
+    inbox = Inbox(10)
+    with pytest.raises(TimeoutError):
+        inbox.pop(0.0)
+    inbox.put(Received(b"x", is_text=True))
+
+    assert Received(b"x", is_text=True) == inbox.pop(0.0)
+
+
 def test_the_end_of_an_inbox() -> None:
     """The end drops what waits, and lets threads leave that wait for room."""
     inbox = Inbox(10)

@@ -251,7 +251,7 @@ def test_failing_recognizer() -> None:
 
     class Broken(ScriptedRecognizer):
         def recognize(self, pcm: bytes) -> tuple[Any, ...]:
-            raise RuntimeError("no ears")
+            raise RuntimeError("no engine")
 
     engine = engine_for(Broken())
     with Emulator(synthesizer=ToneSynthesizer(), speech_engine=engine) as server:
@@ -263,5 +263,5 @@ def test_failing_recognizer() -> None:
             failed = client.next("conversation.item.input_audio_transcription.failed")
             again = client.ask("Hi there!")[-1]["response"]["status"]
 
-    assert "RuntimeError: no ears" == failed["error"]["message"]
+    assert "RuntimeError: no engine" == failed["error"]["message"]
     assert "completed" == again

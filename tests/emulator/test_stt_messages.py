@@ -1,4 +1,4 @@
-"""The STT WebSocket: every message of its protocol, with ears that hear what the sound says."""
+"""The STT WebSocket: every message of its protocol, with a scripted recognizer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosedOK
 
 from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.emulator.status import Refused
+from inworld_sync.emulator.stt.service import _ChunkRate
 
 from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.stt_client import SttClient, finals_of, open_stt
@@ -54,7 +56,7 @@ def is_silent(client: SttClient) -> bool:
 
 
 def test_a_turn(client: SttClient) -> None:
-    """A turn is told as the service tells it: start, partials, stop, final, and usage at last."""
+    """A turn is sent as the service sends it: start, partials, stop, final, and usage at last."""
     client.configure(includeWordTimestamps=True)
     client.audio(HELLO)
 
@@ -102,7 +104,7 @@ def test_snake_case(client: SttClient) -> None:
 
 
 def test_end_turn(client: SttClient) -> None:
-    """The end of a turn is told at once, without silence."""
+    """The end of a turn is sent at once, without silence."""
     client.configure()
     client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
     client.send(endTurn={})
@@ -328,6 +330,18 @@ def test_rate_limit() -> None:
         client.audio(bytes(3200 * 12))
 
         assert 8 == fatal(client)["code"]
+
+
+def test_rate_of_arrival() -> None:
+    """Chunks count by the time of their arrival, with a second's worth to spare."""
+    rate = _ChunkRate(8)
+    for number in range(50):
+        rate.count(number / 8)
+    for _ in range(7):
+        rate.count(49 / 8)
+
+    with pytest.raises(Refused):
+        rate.count(49 / 8)
 
 
 def test_quirks_of_april() -> None:

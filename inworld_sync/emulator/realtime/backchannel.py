@@ -35,7 +35,7 @@ _RATE_HZ = 24000
 
 class Backchannel:
     """
-    Decides when to say something, and says it.
+    Decides when to speak a phrase, and speaks it.
 
     Times are those of the user's audio, so the same audio gets the same words.
 
@@ -58,7 +58,7 @@ class Backchannel:
         self._in_turn = 0
 
     def listen(self, now_ms: int, pause_ms: int, config: SessionConfig) -> None:
-        """Go on listening; say something when it is time."""
+        """Process more of the user's audio; speak a phrase when one is due."""
         options = config.branch("backchannel")
         if options.get("enabled") is not True:
             return

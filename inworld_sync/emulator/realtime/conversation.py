@@ -2,7 +2,7 @@
 The items of a conversation, in order.
 
 Locks: ``_lock`` guards the list and is held while an event about it is queued, so that clients
-hear of changes in the order in which they happened; queueing never waits for the client.
+receive changes in the order in which they happened; queueing never waits for the client.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _FILLERS = ("Let me see. ", "One moment. ", "Hmm. ")
 _WAIT_MS = 1200
 _MIN_GAP_MS = 8000
 _MAX_WAIT_MS = 3_600_000
-# A reply that nobody wants any more is noticed this often.
+# How often a cancelled response is noticed.
 _STEP_SECONDS = 0.05
 _JOIN_SECONDS = 2.0
 

@@ -103,7 +103,7 @@ class McpTools:
         Take the client's decision; return the call if it was approved.
 
         Raises:
-            InvalidRequest: Nobody asked.
+            InvalidRequest: There is no such approval request.
         """
         request_id = str(answer.get("approval_request_id"))
         with self._lock:

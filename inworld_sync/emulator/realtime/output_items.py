@@ -121,13 +121,14 @@ class MessageWriter:
         self._words: list[tuple[int, float]] = []
         self._seconds = 0.0
         self._item = new_item("message", status="in_progress", role="assistant", content=[])
-        self._index = output.open(self._item)
+        index = self._index = output.open(self._item)
+        self._place = {"item_id": self._item["id"], "output_index": index, "content_index": 0}
         self._send("response.content_part.added", part=self._part())
         if self._speaks and self._settings.output_buffer_events:
             output.send("output_audio_buffer.started")
 
     def write(self, text: str) -> None:
-        """Add text; raise Cancelled when nobody wants it any more."""
+        """Add text; raise Cancelled when the response was cancelled."""
         self._output.check()
         self._text += text
         if not self._speaks:
@@ -145,13 +146,10 @@ class MessageWriter:
         """Speak the rest and send that all is done; raise Cancelled as ``write`` does."""
         if self._speaks:
             self._speak(self._text[self._spoken_characters :])
-        self._close(status)
+        self.close(status)
 
-    def break_off(self) -> None:
-        """Send that nothing more follows."""
-        self._close("incomplete")
-
-    def _close(self, status: str) -> None:
+    def close(self, status: str) -> None:
+        """Send that nothing more follows, without speaking the rest."""
         self._send_done()
         prefix = "output_" if self._settings.openai_part_names else ""
         part = self._part()
@@ -175,22 +173,18 @@ class MessageWriter:
         self._send("response.content_part.done", part=self._part())
 
     def _speak(self, text: str) -> None:
-        start_char, self._spoken_characters = (
-            self._spoken_characters,
-            self._spoken_characters + len(text),
-        )
+        start_char = self._spoken_characters
+        self._spoken_characters += len(text)
         options, began = self._output.options, self._seconds
+        events = self._output.session.events
         if not options.audio_format.is_known:
             return
         for piece in speak(text, options.voice, self._output.session.shared):
             self._output.check()
             audio = options.audio_format.from_speech(piece.audio)
-            self._output.session.events.send_audio(
-                "response.output_audio.delta",
-                response_id=self._output.response_id,
-                **self._place(),
-                delta=base64.b64encode(audio).decode(),
-            )
+            delta = base64.b64encode(audio).decode()
+            place = {"response_id": self._output.response_id, **self._place}
+            events.send_audio("response.output_audio.delta", **place, delta=delta)
             self._words += [
                 (start_char + word.end_char, began + word.start) for word in piece.words
             ]
@@ -202,15 +196,12 @@ class MessageWriter:
             return {"type": "audio", "transcript": self._text}
         return {"type": "text", "text": self._text}
 
-    def _place(self) -> dict[str, object]:
-        return {"item_id": self._item["id"], "output_index": self._index, "content_index": 0}
-
     def _send(self, kind: str, **fields: object) -> None:
-        self._output.send(kind, **self._place(), **fields)
+        self._output.send(kind, **self._place, **fields)
 
 
 def write_call(output: ResponseOutput, call: ToolCall) -> None:
-    """Send a call of a function; raise Cancelled when nobody wants it any more."""
+    """Send a call of a function; raise Cancelled when the response was cancelled."""
     output.check()
     settings = output.session.settings
     arguments = call.arguments

@@ -26,7 +26,6 @@ from inworld_sync.emulator.realtime.output_items import (
     write_mcp_call,
 )
 from inworld_sync.emulator.realtime.replies import (
-    ReplyMaker,
     ReplyPart,
     ReplyRequest,
     ToolCall,
@@ -55,7 +54,6 @@ class Response:
     Args:
         session: Its session.
         options: What it shall be.
-        maker: Makes the reply.
         fillers: Of the session.
         failure: The message of a response that fails before it begins; None for one that works.
         previous: Ends first.
@@ -70,7 +68,6 @@ class Response:
         self,
         session: ResponseView,
         options: ResponseOptions,
-        maker: ReplyMaker,
         fillers: Fillers,
         *,
         failure: str | None = None,
@@ -82,7 +79,6 @@ class Response:
         self.options = options
         self.status = "in_progress"
         self._session = session
-        self._maker = maker
         self._fillers = fillers
         self._failure = failure
         self._previous = previous
@@ -200,7 +196,7 @@ class Response:
             raise
         except Exception:
             if message is not None:
-                message.break_off()
+                message.close("incomplete")
             raise
         finally:
             parts.close()
@@ -222,7 +218,7 @@ class Response:
     def _reply_parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
         self._output.cancelled.wait(self._session.settings.reply_delay_ms / 1000)
         self._output.check()
-        parts = self._maker(request)
+        parts = self._session.shared.reply_maker(request)
         try:
             yield from parts
         finally:

@@ -10,65 +10,48 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
-from inworld_sync.emulator.realtime.replies import ReplyMaker
-from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.realtime.session import Session
-from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.routes import WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
 
-__all__ = ["RealtimeService"]
+__all__ = ["ROUTES"]
 
 _PATH = "/api/v1/realtime/session"
 _OPENAI_PATHS = ("/v1/realtime", "/api/v1/realtime")
 _logger = logging.getLogger("inworld_sync.emulator")
 
 
-class RealtimeService:
-    """
-    Serves sessions; thread-safe, one instance serves all connections.
+def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
+    openai = peer.request.path in _OPENAI_PATHS
+    asks_for_beta = "realtime=v1" in peer.request.headers.get("openai-beta", "")
+    settings = shared.settings.realtime
+    events = EventSender(
+        peer,
+        beta_names=asks_for_beta or settings.beta_names,
+        explains_errors=settings.explains_errors,
+    )
+    model = peer.request.query_value("model")
+    config = SessionConfig.start(new_id("sess"), model=model, openai=openai)
+    session = Session(shared, events, config)
+    limiter = _Limiter(settings.max_events_per_second)
+    try:
+        session.start()
+        for message in _messages(peer, events, settings.ping_interval):
+            _handle(session, events, limiter, message)
+    finally:
+        peer.close()
+        session.stop()
 
-    Args:
-        shared: The state of the server.
-        maker: Makes replies instead of the built-in rules.
-    """
 
-    def __init__(self, shared: SharedState, maker: ReplyMaker | None = None) -> None:
-        self._shared = shared
-        self._maker = maker or answer
-
-    def routes(self) -> Iterable[Route]:
-        """Return the WebSocket endpoints."""
-        return [
-            WebSocketRoute(path=path, handler=self._serve, checked_at_upgrade=True)
-            for path in (_PATH, *_OPENAI_PATHS)
-        ]
-
-    def _serve(self, peer: WebSocketPeer) -> None:
-        openai = peer.request.path in _OPENAI_PATHS
-        asks_for_beta = "realtime=v1" in peer.request.headers.get("openai-beta", "")
-        settings = self._shared.settings.realtime
-        events = EventSender(
-            peer,
-            beta_names=asks_for_beta or settings.beta_names,
-            explains_errors=settings.explains_errors,
-        )
-        config = SessionConfig.start(
-            new_id("sess"), model=peer.request.query_value("model"), openai=openai
-        )
-        session = Session(self._shared, events, self._maker, config)
-        limiter = _Limiter(settings.max_events_per_second)
-        try:
-            session.start()
-            for message in _messages(peer, events, settings.ping_interval):
-                _handle(session, events, limiter, message)
-        finally:
-            peer.close()
-            session.stop()
+ROUTES = tuple(
+    WebSocketRoute(path=path, handler=_serve, checked_at_upgrade=True)
+    for path in (_PATH, *_OPENAI_PATHS)
+)
 
 
 class _Limiter:

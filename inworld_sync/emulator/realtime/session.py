@@ -28,7 +28,6 @@ from inworld_sync.emulator.realtime.formats import SampleReader, decode_base64
 from inworld_sync.emulator.realtime.input_audio import InputAudioBuffer, transcribe
 from inworld_sync.emulator.realtime.mcp_tools import McpTools
 from inworld_sync.emulator.realtime.memory import Memory
-from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.response import Response
 from inworld_sync.emulator.realtime.response_options import ResponseOptions, read_options
 from inworld_sync.emulator.shared_state import SharedState
@@ -54,16 +53,13 @@ class Session:
     Thread safety: ``handle`` and ``stop`` belong to one thread.
     """
 
-    def __init__(
-        self, shared: SharedState, events: EventSender, maker: ReplyMaker, config: SessionConfig
-    ) -> None:
+    def __init__(self, shared: SharedState, events: EventSender, config: SessionConfig) -> None:
         self.shared = shared
         self.events = events
         own = shared.settings.realtime
         self.settings = own.without_quirks() if config.openai else own
         self.conversation = Conversation(events)
         self.mcp = McpTools(events, self.conversation)
-        self._maker = maker
         self._config = config
         self._input_audio = InputAudioBuffer(self, config)
         self._lock = threading.Lock()
@@ -239,7 +235,6 @@ class Session:
             response = Response(
                 self,
                 options,
-                self._maker,
                 self._fillers if options.in_conversation else Fillers(),
                 failure=_OUT_OF_QUOTA if limit and self._response_count > limit else None,
                 previous=in_turn[-1] if in_turn and options.in_conversation else None,

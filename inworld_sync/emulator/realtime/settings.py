@@ -40,7 +40,7 @@ class RealtimeSettings:
         explains_failures: Say in ``status_details`` why a response failed; otherwise it is null.
         explains_errors: Give errors a code and the id of the client's event; otherwise both are
             null, as in some of the service's.
-        output_buffer_events: Tell when audio starts and stops; over WebSocket they are not
+        output_buffer_events: Send when audio starts and stops; over WebSocket they are not
             reliably seen.
         turn_suggestions: Suggest ends of turns; only ``semantic_vad`` does.
         max_responses: Responses of one session; further ones fail. 0 is no limit.

@@ -2,7 +2,7 @@
 Turns a stream of sound into speech events.
 
 It has no clock, thread or lock: time is the sound that was fed, so the same sound gives the same
-events however fast it comes, save that partial transcripts give way when the engine is busy.
+events however fast it comes, save that partial transcripts are left out when the engine is busy.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Listener:
 
     def feed(self, pcm: bytes | bytearray | memoryview) -> list[SpeechEvent]:
         """
-        Hear the next sound and give what came of it, in order.
+        Process the next sound and return its events, in order.
 
         Args:
             pcm: 16-bit little-endian mono at 16 kHz, any number of bytes; a sample may be split

@@ -81,5 +81,5 @@ class WordAligner(Protocol):
     """Finds where known words lie in a piece of speech; one thread at a time calls it."""
 
     def align(self, pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
-        """Start and end of each word in ms from the start of *pcm*, or None when it cannot tell."""
+        """Start and end of each word in ms from the start of *pcm*, or None if it cannot."""
         ...

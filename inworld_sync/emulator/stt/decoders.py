@@ -32,7 +32,7 @@ _MAX_FILE_BYTES: Final = 64 << 20
 # Before the first try: a head and some frames of every format.
 _MIN_FILE_BYTES: Final = 4096
 _GROWTH: Final = 1.25
-# What tells one container from another.
+# Enough to recognize a container.
 _HEAD_BYTES: Final = 12
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
@@ -144,7 +144,7 @@ class _File:
 
 
 class _Detected:
-    """Looks at the first bytes: a file of a known kind, else samples as the settings say."""
+    """Looks at the first bytes: a file of a known kind, else samples as configured."""
 
     def __init__(self, config: TranscribeConfig) -> None:
         self._config = config

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
 
 from inworld_sync.emulator.http import Request, Response
-from inworld_sync.emulator.protojson import read_body, refusal
+from inworld_sync.emulator.protojson import read_body
 from inworld_sync.emulator.recognition.events import FinalTranscript, SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
-from inworld_sync.emulator.routes import HttpRoute, Route
+from inworld_sync.emulator.routes import HttpRoute
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, UNAVAILABLE, Malformed, Refused
 from inworld_sync.emulator.stt.config import TranscribeConfig, read_config
@@ -19,65 +18,59 @@ from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
 from inworld_sync.emulator.stt.messages import transcription, usage
 from inworld_sync.errors import ConfigError
 
-__all__ = ["SttHttpService"]
+__all__ = ["ROUTES"]
 
 _FEED_BYTES: Final = 32_000
 
 
-class SttHttpService:
-    """Listens over HTTP; thread-safe, one instance serves all connections."""
+def _transcribe(request: Request, shared: SharedState) -> Response:
+    audio, config = _read(request)
+    final, heard_ms = _recognize(audio, config, shared)
+    return Response.of_json(
+        {"transcription": transcription(final, config), "usage": usage(heard_ms, config)}
+    )
 
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
 
-    def routes(self) -> Iterable[Route]:
-        """Return the endpoint."""
-        return [HttpRoute(method="POST", path="/stt/v1/transcribe", handler=self._transcribe)]
+ROUTES: Final = (HttpRoute(method="POST", path="/stt/v1/transcribe", handler=_transcribe),)
 
-    def _transcribe(self, request: Request, _: Mapping[str, str]) -> Response:
-        try:
-            audio, config = self._read(request)
-            final, heard_ms = self._hear(audio, config)
-        except Refused as error:
-            return refusal(error)
-        return Response.of_json(
-            {"transcription": transcription(final, config), "usage": usage(heard_ms, config)}
-        )
 
-    def _read(self, request: Request) -> tuple[bytes, TranscribeConfig]:
-        """Read the request; raise Refused when it is not good."""
-        fields = read_body(request)
-        asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
-        audio = fields.get("audioData") if isinstance(fields, dict) else None
-        if not isinstance(asked, dict) or not isinstance(audio, dict):
-            raise Refused(INVALID_ARGUMENT, "transcribe_config and audio_data are required")
-        try:
-            config = read_config(asked, streaming=False)
-            content = decoded_base64(audio.get("content"))
-        except Malformed as error:
-            raise Refused(INVALID_ARGUMENT, f"invalid value for {error}") from None
-        if not content:
-            raise Refused(INVALID_ARGUMENT, "Audio cannot be empty")
-        return content, config
+def _read(request: Request) -> tuple[bytes, TranscribeConfig]:
+    """Read the request; raise Refused when it is not good."""
+    fields = read_body(request)
+    asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
+    audio = fields.get("audioData") if isinstance(fields, dict) else None
+    if not isinstance(asked, dict) or not isinstance(audio, dict):
+        raise Refused(INVALID_ARGUMENT, "transcribe_config and audio_data are required")
+    try:
+        config = read_config(asked, streaming=False)
+        content = decoded_base64(audio.get("content"))
+    except Malformed as error:
+        raise Refused(INVALID_ARGUMENT, f"invalid value for {error}") from None
+    if not content:
+        raise Refused(INVALID_ARGUMENT, "Audio cannot be empty")
+    return content, config
 
-    def _hear(self, audio: bytes, config: TranscribeConfig) -> tuple[FinalTranscript, int]:
-        engine = self._shared.speech_engine
-        try:
-            engine.check_language(config.language)
-        except ConfigError as error:
-            raise Refused(INVALID_ARGUMENT, str(error)) from error
-        # The whole answer comes at the end, so nobody reads partial transcripts.
-        listener = Listener(engine, attrs.evolve(config.turns, partial_interval_ms=0))
-        decoder = open_decoder(config)
-        pcm = decoder.feed(audio) + decoder.flush()
-        events: list[SpeechEvent] = []
-        for at in range(0, len(pcm), _FEED_BYTES):
-            if self._shared.stopping.is_set():
-                raise Refused(UNAVAILABLE, "the emulator is closing")
-            events += listener.feed(pcm[at : at + _FEED_BYTES])
-        events += listener.finish()
-        finals = [event for event in events if isinstance(event, FinalTranscript)]
-        return _joined(finals), listener.transcribed_ms
+
+def _recognize(
+    audio: bytes, config: TranscribeConfig, shared: SharedState
+) -> tuple[FinalTranscript, int]:
+    engine = shared.speech_engine
+    try:
+        engine.check_language(config.language)
+    except ConfigError as error:
+        raise Refused(INVALID_ARGUMENT, str(error)) from error
+    # Partial transcripts are not part of the response.
+    listener = Listener(engine, attrs.evolve(config.turns, partial_interval_ms=0))
+    decoder = open_decoder(config)
+    pcm = decoder.feed(audio) + decoder.flush()
+    events: list[SpeechEvent] = []
+    for at in range(0, len(pcm), _FEED_BYTES):
+        if shared.stopping.is_set():
+            raise Refused(UNAVAILABLE, "the emulator is closing")
+        events += listener.feed(pcm[at : at + _FEED_BYTES])
+    events += listener.finish()
+    finals = [event for event in events if isinstance(event, FinalTranscript)]
+    return _joined(finals), listener.transcribed_ms
 
 
 def _joined(finals: list[FinalTranscript]) -> FinalTranscript:

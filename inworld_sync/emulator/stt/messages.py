@@ -23,7 +23,7 @@ from inworld_sync.emulator.stt.config import TranscribeConfig
 
 __all__ = ["results", "transcription", "usage"]
 
-# Nobody is judged by this server: whoever speaks gets these guesses.
+# The emulator does not analyze voices: every speaker gets these guesses.
 _VOICE_PROFILE: Final[dict[str, tuple[str, ...]]] = {
     "age": ("adult", "young", "old"),
     "gender": ("female", "male"),

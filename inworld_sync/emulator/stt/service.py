@@ -17,7 +17,7 @@ from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.protojson import commands, fatal, malformed
 from inworld_sync.emulator.recognition.events import SpeechEvent
 from inworld_sync.emulator.recognition.listener import Listener
-from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.routes import WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import (
     INTERNAL,
@@ -32,25 +32,17 @@ from inworld_sync.emulator.stt.decoders import decoded_base64, open_decoder
 from inworld_sync.emulator.stt.messages import results, usage
 from inworld_sync.errors import ConfigError, InworldError
 
-__all__ = ["SttService"]
+__all__ = ["ROUTES"]
 
-_PATH: Final = "/stt/v1/transcribe:streamBidirectional"
 _VERBS: Final = ("transcribeConfig", "audioChunk", "endTurn", "closeStream")
 _logger = logging.getLogger("inworld_sync.emulator")
 
 
-class SttService:
-    """Listens over WebSocket; thread-safe, one instance serves all connections."""
+def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
+    _Connection(peer, shared).run()
 
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
 
-    def routes(self) -> Iterable[Route]:
-        """Return the WebSocket endpoint."""
-        return [WebSocketRoute(path=_PATH, handler=self._serve)]
-
-    def _serve(self, peer: WebSocketPeer) -> None:
-        _Connection(peer, self._shared).run()
+ROUTES: Final = (WebSocketRoute(path="/stt/v1/transcribe:streamBidirectional", handler=_serve),)
 
 
 class _Connection:

@@ -1,8 +1,8 @@
 """
 Speech out of text: the protocol that engines have, and the choice of the default engine.
 
-An engine says a text sentence by sentence, so that the first one can be heard while the next is
-made, and tells which words of the text it said when.
+An engine speaks a text sentence by sentence, so that the first one can be played while the next
+is made, and gives the time of each word.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Which words of the user's text were spoken when.
+When each word of the user's text was spoken.
 
 An engine reads text that it has rewritten: "$12.50" becomes "twelve dollars and fifty cents".
 Users think in the words that they wrote, so the spoken words are laid back over the written ones.
@@ -15,14 +15,14 @@ import attrs
 
 from inworld_sync.emulator.synthesis import Phoneme, SpokenWord
 
-__all__ = ["HeardWord", "align_words", "spread_words", "written_words"]
+__all__ = ["EngineWord", "align_words", "spread_words", "written_words"]
 
 _WORD = re.compile(r"\S+")
 _BARE = re.compile(r"[^\w']+")
 
 
 @attrs.frozen
-class HeardWord:
+class EngineWord:
     """
     One word as the engine said it.
 
@@ -45,17 +45,17 @@ def written_words(text: str, start_char: int, end_char: int) -> list[tuple[int, 
 
 
 def align_words(
-    text: str, spans: Sequence[tuple[int, int]], heard: Sequence[HeardWord]
+    text: str, spans: Sequence[tuple[int, int]], heard: Sequence[EngineWord]
 ) -> tuple[SpokenWord, ...]:
     """
     Give every written word the time of the spoken words that it became.
 
     Words that are spelled alike are matched first; what lies between two matches belongs together
-    and is divided in order.  A written word that nobody hears, such as a dash, gets no duration.
+    and is divided in order.  A written word without a sound, such as a dash, gets no duration.
     """
     written = [_bare(text[start:end]) for start, end in spans]
     spoken = [_bare(word.text) for word in heard]
-    groups: list[list[HeardWord]] = [[] for _ in spans]
+    groups: list[list[EngineWord]] = [[] for _ in spans]
     matcher = SequenceMatcher(None, written, spoken, autojunk=False)
     for tag, w_from, w_to, h_from, h_to in matcher.get_opcodes():
         if tag == "equal":
@@ -71,7 +71,7 @@ def align_words(
 
 
 def spread_words(spans: Sequence[tuple[int, int]], samples: int) -> tuple[SpokenWord, ...]:
-    """Divide a duration among words by their length, for engines that tell no times."""
+    """Divide a duration among words by their length, for engines that give no times."""
     weights = [end - start + 1 for start, end in spans]
     total = sum(weights) or 1
     words, done = [], 0
@@ -86,14 +86,14 @@ def _bare(word: str) -> str:
     return _BARE.sub("", word.lower())
 
 
-def _divide(groups: list[list[HeardWord]], heard: Sequence[HeardWord]) -> None:
+def _divide(groups: list[list[EngineWord]], heard: Sequence[EngineWord]) -> None:
     """Deal *heard* out to *groups* in order and as evenly as can be."""
     for index, word in enumerate(heard):
         groups[index * len(groups) // len(heard)].append(word)
 
 
 def _timed(
-    spans: Sequence[tuple[int, int]], groups: Sequence[Sequence[HeardWord]]
+    spans: Sequence[tuple[int, int]], groups: Sequence[Sequence[EngineWord]]
 ) -> tuple[SpokenWord, ...]:
     words = []
     now = 0

@@ -23,7 +23,7 @@ from inworld_sync.emulator.fair_lock import FairLock
 from inworld_sync.emulator.onnx import open_model
 from inworld_sync.emulator.synthesis import Phoneme, SpokenSentence
 from inworld_sync.emulator.synthesis.alignment import (
-    HeardWord,
+    EngineWord,
     align_words,
     spread_words,
     written_words,
@@ -148,10 +148,10 @@ class HibariSynthesizer:
 
     def _say(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
-    ) -> tuple[NDArray[np.float32], list[HeardWord]]:
+    ) -> tuple[NDArray[np.float32], list[EngineWord]]:
         """Say words in as many runs of the model as they need; a pause if they have no sound."""
         waves: list[NDArray[np.float32]] = []
-        heard: list[HeardWord] = []
+        heard: list[EngineWord] = []
         for group in _grouped(words):
             wave, ends = self._run(group, voice, speaking_rate)
             heard += _heard(group, ends, sum(map(len, waves)))
@@ -219,7 +219,7 @@ def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
         yield group
 
 
-def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> list[HeardWord]:
+def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> list[EngineWord]:
     """Tell when each word is heard; *ends* counts from *at*, and from the silence before it."""
     heard = []
     index = 1
@@ -236,5 +236,5 @@ def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> li
                 for sound, start, end in places
                 if sound not in _SILENT_MARKS
             )
-            heard.append(HeardWord(word.text, places[0][1], places[-1][2], phonemes))
+            heard.append(EngineWord(word.text, places[0][1], places[-1][2], phonemes))
     return heard

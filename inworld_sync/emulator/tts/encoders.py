@@ -117,7 +117,7 @@ class _Linear16:
 
 
 class _StreamedWav:
-    """One header, with a length that says: to the end."""
+    """One header, whose length means: until the end of the stream."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._header = wav.header(sample_rate_hz)
@@ -157,7 +157,7 @@ class _Mp3:
         self._encoder.set_in_sample_rate(sample_rate_hz)
         self._encoder.set_out_sample_rate(sample_rate_hz)
         self._encoder.set_bit_rate(max(8, round(bit_rate / 1000)))
-        self._encoder.set_quality(7)  # the quickest; the ear hears no difference in speech
+        self._encoder.set_quality(7)  # the quickest; speech sounds the same
 
     def feed(self, pcm: bytes) -> bytes:
         return bytes(self._encoder.encode(pcm)) if pcm else b""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from inworld_sync.emulator.fields import text
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.protojson import Command, commands, fatal, malformed
-from inworld_sync.emulator.routes import Route, WebSocketRoute
+from inworld_sync.emulator.routes import WebSocketRoute
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import (
     ALREADY_EXISTS,
@@ -23,29 +23,21 @@ from inworld_sync.emulator.status import (
 from inworld_sync.emulator.tts.config import UnknownModel, describe, read_config
 from inworld_sync.emulator.tts.context import Context
 
-__all__ = ["TtsService"]
+__all__ = ["ROUTES"]
 
-_PATH = "/tts/v1/voice:streamBidirectional"
 _VERBS = ("create", "sendText", "flushContext", "closeContext", "cancelContext", "updateConfig")
 
 
-class TtsService:
-    """Speaks over WebSocket; thread-safe, one instance serves all connections."""
+def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
+    connection = _Connection(peer, shared)
+    try:
+        for command in commands(peer, shared.credentials, _VERBS):
+            connection.handle(command)
+    finally:
+        connection.stop()
 
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
 
-    def routes(self) -> Iterable[Route]:
-        """Return the WebSocket endpoint."""
-        return [WebSocketRoute(path=_PATH, handler=self._serve)]
-
-    def _serve(self, peer: WebSocketPeer) -> None:
-        connection = _Connection(peer, self._shared)
-        try:
-            for command in commands(peer, self._shared.credentials, _VERBS):
-                connection.handle(command)
-        finally:
-            connection.stop()
+ROUTES = (WebSocketRoute(path="/tts/v1/voice:streamBidirectional", handler=_serve),)
 
 
 class _Connection:

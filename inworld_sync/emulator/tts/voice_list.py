@@ -2,88 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from inworld_sync.emulator.http import Request, Response
-from inworld_sync.emulator.protojson import refusal
-from inworld_sync.emulator.routes import HttpRoute, Route
+from inworld_sync.emulator.routes import HttpRoute
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
 from inworld_sync.emulator.voices import EmulatedVoice
 
-__all__ = ["VoicesService"]
+__all__ = ["ROUTES"]
 
 _WORKSPACE = "workspaces/local"
 _DEFAULT_PAGE = 100
 _MAX_PAGE = 2000
 
 
-class VoicesService:
-    """Lists the voices; thread-safe, one instance serves all connections."""
-
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
-        self._voices = shared.settings.voices
-
-    def routes(self) -> Iterable[Route]:
-        """Return the three endpoints."""
-        return [
-            HttpRoute(method="GET", path="/tts/v1/voices", handler=self._older_list),
-            HttpRoute(method="GET", path="/voices/v1/voices", handler=self._list),
-            HttpRoute(method="GET", path="/voices/v1/voices/{voice_id}", handler=self._one),
-        ]
-
-    def _older_list(self, request: Request, _: Mapping[str, str]) -> Response:
-        """Answer with the voices, filtered by ``filter=language=en``."""
-        parts = (request.query_value("filter") or "").split("=")
-        wanted = (
-            parts[1].strip("\"' ").lower()
-            if parts[0].strip() == "language" and len(parts) == 2
-            else ""
-        )
-        voices = [
-            {
-                "voiceId": voice.voice_id,
-                "displayName": voice.voice_id,
-                "description": voice.description,
-                "languages": [_language(voice)],
-                "tags": [voice.gender, *voice.tags],
-            }
-            for voice in self._voices
-            if wanted in ("", _language(voice))
-        ]
-        return Response.of_json({"voices": voices})
-
-    def _list(self, request: Request, _: Mapping[str, str]) -> Response:
-        """Answer with one page of the voices, filtered by ``languages=EN_US``."""
-        size_text, token = request.query_value("pagesize"), request.query_value("pagetoken")
-        try:
-            size, start = int(size_text or 0) or _DEFAULT_PAGE, int(token or 0)
-        except ValueError:
-            size = start = -1
-        if size < 0 or start < 0:
-            return refusal(Refused(INVALID_ARGUMENT, "invalid pageSize or pageToken"))
-        wanted = {
-            value.upper().replace("-", "_")
-            for name, values in request.query
-            if name.lower() == "languages"
-            for value in values.split(",")
-            if value
+def _older_list(request: Request, shared: SharedState) -> Response:
+    """Answer with the voices, filtered by ``filter=language=en``."""
+    parts = (request.query_value("filter") or "").split("=")
+    wanted = (
+        parts[1].strip("\"' ").lower() if parts[0].strip() == "language" and len(parts) == 2 else ""
+    )
+    voices = [
+        {
+            "voiceId": voice.voice_id,
+            "displayName": voice.voice_id,
+            "description": voice.description,
+            "languages": [_language(voice)],
+            "tags": [voice.gender, *voice.tags],
         }
-        found = [voice for voice in self._voices if not wanted or voice.lang_code in wanted]
-        end = start + min(size, _MAX_PAGE)
-        return Response.of_json(
-            {
-                "voices": [_described(voice) for voice in found[start:end]],
-                "nextPageToken": str(end) if end < len(found) else "",
-            }
-        )
+        for voice in shared.settings.voices
+        if wanted in ("", _language(voice))
+    ]
+    return Response.of_json({"voices": voices})
 
-    def _one(self, _: Request, parts: Mapping[str, str]) -> Response:
-        voice = self._shared.voice(parts["voice_id"])
-        if voice is None:
-            return refusal(Refused(NOT_FOUND, f"Unknown voice: {parts['voice_id']} not found!"))
-        return Response.of_json(_described(voice))
+
+def _list(request: Request, shared: SharedState) -> Response:
+    """Answer with one page of the voices, filtered by ``languages=EN_US``."""
+    size_text, token = request.query_value("pagesize"), request.query_value("pagetoken")
+    try:
+        size, start = int(size_text or 0) or _DEFAULT_PAGE, int(token or 0)
+    except ValueError:
+        size = start = -1
+    if size < 0 or start < 0:
+        raise Refused(INVALID_ARGUMENT, "invalid pageSize or pageToken")
+    wanted = {
+        value.upper().replace("-", "_")
+        for name, values in request.query
+        if name.lower() == "languages"
+        for value in values.split(",")
+        if value
+    }
+    found = [voice for voice in shared.settings.voices if not wanted or voice.lang_code in wanted]
+    end = start + min(size, _MAX_PAGE)
+    return Response.of_json(
+        {
+            "voices": [_described(voice) for voice in found[start:end]],
+            "nextPageToken": str(end) if end < len(found) else "",
+        }
+    )
+
+
+def _one(request: Request, shared: SharedState) -> Response:
+    voice_id = request.path.rpartition("/")[2]
+    voice = shared.voice(voice_id)
+    if voice is None:
+        raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
+    return Response.of_json(_described(voice))
+
+
+ROUTES = (
+    HttpRoute(method="GET", path="/tts/v1/voices", handler=_older_list),
+    HttpRoute(method="GET", path="/voices/v1/voices", handler=_list),
+    HttpRoute(method="GET", path="/voices/v1/voices/*", handler=_one),
+)
 
 
 def _language(voice: EmulatedVoice) -> str:
