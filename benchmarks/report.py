@@ -93,12 +93,12 @@ def _bar(row: Row, y: float, decades: int) -> str:
     assert row.target is not None
     begin, end = sorted((_x(1, decades), _x(1 / row.ratio, decades)))
     mark = _x(1 / row.target, decades)
-    colour = "#2a7f62" if row.met else "#c0563b"
+    color = "#2a7f62" if row.met else "#c0563b"
     label = f"{row.name}, {row.size} {row.unit}: {row.peer}"
     return (
         f'<text x="{_LEFT - 24}" y="{y + 14:.0f}" text-anchor="end">{escape(label)}</text>'
         f'<rect x="{begin:.1f}" y="{y + 3:.0f}" width="{max(end - begin, 1):.1f}" height="14" '
-        f'fill="{colour}"/>'
+        f'fill="{color}"/>'
         f'<path d="M{mark:.1f} {y + 1:.0f}v18" stroke="black" stroke-width="2"/>'
         f'<text x="{max(end, mark) + 6:.1f}" y="{y + 14:.0f}">{1 / row.ratio:.3g}</text>'
     )

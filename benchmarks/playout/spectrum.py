@@ -133,14 +133,14 @@ def concealment_distance(played: Played, source: Signal) -> float:
         if 160 <= gap <= 1600 and abs(int(played.place[after]) - lost - gap) <= 200:
             centres += [end + offset for offset in range(80, gap, 160)]
             places += [lost + offset for offset in range(80, gap, 160)]
-    centre, place = np.array(centres, int), np.array(places, int)
-    inside = (centre > 400) & (centre < len(played.output) - 400)
-    centre, place = centre[inside], place[inside]
-    if not len(centre):
+    center, place = np.array(centres, int), np.array(places, int)
+    inside = (center > 400) & (center < len(played.output) - 400)
+    center, place = center[inside], place[inside]
+    if not len(center):
         return float("nan")
     missing = levels(source, place, 320)
-    best = np.full(len(centre), np.inf)
+    best = np.full(len(center), np.inf)
     for shift in range(-192, 193, 16):
-        best = np.minimum(best, distance(levels(played.output, centre + shift, 320), missing))
+        best = np.minimum(best, distance(levels(played.output, center + shift, 320), missing))
     best = best[missing.max(1) > -10]
     return float(best.mean()) if len(best) else float("nan")

@@ -1,5 +1,5 @@
 """
-Speech to play: a formant synthesiser, so that the evaluator needs no recordings.
+Speech to play: a formant synthesizer, so that the evaluator needs no recordings.
 
 Syllables of voiced sound with moving formants and falling pitch, fricatives, stops, and pauses
 between words and phrases. The same seed gives the same sound, so figures can be compared.

@@ -1,6 +1,6 @@
 /*
  * Tables that the compiler fills: IWP_TABLE_256(of) is of(0), of(1), ... of(255), the inside of
- * an initialiser. Included by files that have tables.
+ * an initializer. Included by files that have tables.
  */
 #ifndef IWP_TABLE_H
 #define IWP_TABLE_H

@@ -36,7 +36,7 @@ uint64_t iw_track_taken(const struct iw_track *track);
  * A voice, a back-channel, short signals: the sum of several playouts. They have the rate and
  * the channels of the mixer and give IW_PLAYOUT_F32.
  *
- * The mixer's consumer is the consumer of its playouts. All other calls must be serialised.
+ * The mixer's consumer is the consumer of its playouts. All other calls must be serialized.
  */
 struct iw_mixer;
 

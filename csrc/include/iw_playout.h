@@ -18,7 +18,7 @@
  * - the consumer pulls, for example in the callback of a sound device: iw_playout_pull and
  *   iw_playout_parts do not wait, allocate, take a lock, or cost more when more is queued;
  * - anybody may call iw_playout_stats, iw_playout_pause and iw_playout_clock_ns.
- * Other calls, of any thread, must be serialised with the producer's.
+ * Other calls, of any thread, must be serialized with the producer's.
  *
  * Time is an argument: `now_ns` is any monotonic clock, the same for both sides.
  */

@@ -17,7 +17,7 @@ struct iwp_pitch {
 
 struct iwp_match {
     size_t lag;        /* frames; 0 when nothing could be searched */
-    float correlation; /* normalised, at the full rate */
+    float correlation; /* normalized, at the full rate */
 };
 
 /* 48 kHz, 12 ms of window and 15 ms of lag: the longest signal that is searched. */

@@ -27,7 +27,7 @@ class Pulled:
     may be called from any thread at once.
     """
 
-    # _control serialises everything but reading. _reading is held during a read, and as long as a
+    # _control serializes everything but reading. _reading is held during a read, and as long as a
     # device is attached; it is never waited for but by close. Neither is held into user code.
 
     def __init__(self, kind: str, core: CData, frame_bytes: int) -> None:

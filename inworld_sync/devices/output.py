@@ -2,7 +2,7 @@
 A sound device that plays a mixer, and opens again when it goes away.
 
 Lock rule: ``changed`` guards every field here and every field of the inputs that share the device,
-and serialises the inputs' playouts' producers. It is held while waiting on it and while a device
+and serializes the inputs' playouts' producers. It is held while waiting on it and while a device
 opens, and let go while ``on_change`` runs. The locks of the mixer, its playouts and PortAudio are
 taken inside it. Methods without a lock of their own say so.
 """

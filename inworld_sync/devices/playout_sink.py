@@ -1,7 +1,7 @@
 """
 A playout that the program reads itself, as a sink: for a game engine, a telephone line, a test.
 
-Lock rule: ``_changed`` guards every field and serialises the playout's producer. It is held while
+Lock rule: ``_changed`` guards every field and serializes the playout's producer. It is held while
 waiting on it; the playout's own lock is taken inside it.
 """
 

@@ -8,7 +8,7 @@ runs in the device's thread. Source: sounddevice, ``_StreamBase``, "should only 
 authors ... the callback parameter also accepts a C function pointer"; python-rtmixer does the same.
 
 Lock rule: ``_lock`` is held while a stream is opened or closed and while PortAudio starts anew, all
-of which PortAudio leaves to the caller to serialise. Nothing else is locked inside it.
+of which PortAudio leaves to the caller to serialize. Nothing else is locked inside it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Text to speech: what users ask for and what they get, without behaviour.
+Text to speech: what users ask for and what they get, without behavior.
 
 Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 """
@@ -279,7 +279,7 @@ class Phoneme:
 
 @attrs.frozen
 class TtsUsage:
-    """What was synthesised, as the service counts it."""
+    """What was synthesized, as the service counts it."""
 
     characters: int = 0
     model: str = ""

@@ -16,7 +16,7 @@ After a fault other than 5 (not found) and 8 (limit) the service still holds the
 closes it, because text was lost and continuing would hide that.
 
 Thread safety: none; the owner guards both classes with the monitor of the connection.
-Source: Inworld TTS WebSocket reference; fault behaviour from captures of September 2026.
+Source: Inworld TTS WebSocket reference; fault behavior from captures of September 2026.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ RATE_HZ = 24000
 
 
 def ramp(milliseconds: int) -> bytes:
-    """Samples of which none is zero and none is its neighbour."""
+    """Samples of which none is zero and none is its neighbor."""
     count = RATE_HZ * milliseconds // 1000
     return struct.pack(f"<{count}h", *(1 + index % 30000 for index in range(count)))
 

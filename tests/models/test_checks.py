@@ -13,8 +13,8 @@ from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 
 
-class Colour(str, enum.Enum):
-    """Two colours."""
+class Color(str, enum.Enum):
+    """Two colors."""
 
     RED = "RED"
     BLUE = "BLUE"
@@ -96,12 +96,12 @@ def test_left_to_the_service(check: Any) -> None:
 
 def test_members() -> None:
     """An enumeration takes its members and their values, and lists them when it refuses."""
-    assert Colour.RED is checks.member(Colour, "RED", "colour")
-    assert Colour.BLUE is checks.member_or_none(Colour, Colour.BLUE, "colour")
-    assert checks.member_or_none(Colour, None, "colour") is None
+    assert Color.RED is checks.member(Color, "RED", "color")
+    assert Color.BLUE is checks.member_or_none(Color, Color.BLUE, "color")
+    assert checks.member_or_none(Color, None, "color") is None
     for value in ("GREEN", None, 5):
-        with pytest.raises(ConfigError, match=f"colour must be one of RED, BLUE, got {value!r}"):
-            checks.member(Colour, value, "colour")
+        with pytest.raises(ConfigError, match=f"color must be one of RED, BLUE, got {value!r}"):
+            checks.member(Color, value, "color")
 
 
 def test_lists() -> None:

@@ -101,7 +101,7 @@ class SoundCard:
         inputs: int = 2,
         outputs: int = 2,
     ) -> None:
-        """Add a device that takes such *rates*, its favourite first; it is the default now."""
+        """Add a device that takes such *rates*, its favorite first; it is the default now."""
         self.devices.insert(
             0,
             _Device(

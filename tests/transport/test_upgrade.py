@@ -334,7 +334,7 @@ def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture
 
 
 def test_another_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other ``websocket`` of the index is recognised, and what to do is said."""
+    """The other ``websocket`` of the index is recognized, and what to do is said."""
     other = types.ModuleType("websocket")
     other.__file__ = "/site-packages/websocket/__init__.py"
     monkeypatch.setitem(sys.modules, "websocket", other)

@@ -93,6 +93,6 @@ def wrong(iw: Inworld) -> None:
     iw.stt.stream(sample_rate_hz="16000")  # type: ignore[arg-type]
     iw.stt.transcribe(5)  # type: ignore[arg-type]
     iw.stt.transcribe("a.wav", method="ftp")  # type: ignore[arg-type]
-    iw.stt.transcribe("a.wav", colour="red")  # type: ignore[call-arg]
+    iw.stt.transcribe("a.wav", color="red")  # type: ignore[call-arg]
     iw.stt.stream(lang="en-US")  # type: ignore[call-arg]
     iw.stt.stream(language=5)  # type: ignore[arg-type]

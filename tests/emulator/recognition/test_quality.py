@@ -73,7 +73,7 @@ def test_human_speech(engine, name, text, bound):
 
 @needs_pocketsphinx
 def test_word_times(heard):
-    """Words of a stream begin where the synthesiser put them, within 40 ms on average."""
+    """Words of a stream begin where the synthesizer put them, within 40 ms on average."""
     differences = []
     for spoken, events in heard:
         words = [word for event in events if isinstance(event, FinalTranscript)

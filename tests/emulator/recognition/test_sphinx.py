@@ -45,7 +45,7 @@ def test_spoken_forms(written, spoken):
 
 @needs_pocketsphinx
 def test_near_the_truth(aligner):
-    """Words begin within 40 ms of where the synthesiser put them, on average, and never back."""
+    """Words begin within 40 ms of where the synthesizer put them, on average, and never back."""
     differences = []
     for text in SENTENCES[:8]:
         spoken = say(text)

@@ -10,7 +10,7 @@ from support.speech import noise, pcm_of, say
 
 
 def test_near_the_truth():
-    """Words begin within 110 ms of where the synthesiser put them, on average."""
+    """Words begin within 110 ms of where the synthesizer put them, on average."""
     differences = []
     for text in SENTENCES:
         spoken = say(text)

@@ -130,8 +130,10 @@ def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, nam
 
 def test_every_setting_of_a_context(iw: Inworld) -> None:
     """What is given by name is the setting of the context, also beside a config."""
+    # The service refuses the model of these settings and closes the connection.
     with iw.tts.connect() as connection:
         assert ContextConfig(**SETTINGS) == connection.context(**SETTINGS).config  # type: ignore[arg-type]
+    with iw.tts.connect() as connection:
         given = connection.context(ContextConfig(temperature=2, voice="Sarah"), temperature=1)
         assert ContextConfig(temperature=1, voice="Sarah") == given.config
 
