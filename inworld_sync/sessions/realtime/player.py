@@ -46,12 +46,10 @@ class Player(Protocol):
     @property
     def failure(self) -> InworldError | None:
         """Why it plays no more, None while it does."""
-        ...
 
     @property
     def is_idle(self) -> bool:
         """Whether all that was pushed is heard."""
-        ...
 
     def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
         """
@@ -67,19 +65,15 @@ class Player(Protocol):
             False if the player is full: then the same is to be pushed again, until it is taken or
             everything is cleared.
         """
-        ...
 
     def clear(self) -> dict[str, int]:
         """Stop at once; give how many samples of each item since the last clear were heard."""
-        ...
 
     def drain(self, timeout: float | None) -> None:
         """Wait until all that was pushed is heard."""
-        ...
 
     def close(self) -> None:
         """Stop at once and play nothing more; the device is its owner's."""
-        ...
 
 
 @attrs.define

@@ -24,7 +24,7 @@ from inworld_sync.models.realtime import (
     events,
     response_events,
 )
-from inworld_sync.wire.codec import Json, JsonObject, load_object, object_in
+from inworld_sync.wire.codec import Json, JsonObject, object_in
 from inworld_sync.wire.realtime.codec import CODEC
 from inworld_sync.wire.realtime.faults import SessionFault, untyped_fault
 from inworld_sync.wire.realtime.session import session_info
@@ -33,7 +33,6 @@ __all__ = [
     "ALIASES",
     "EVENT_CLASSES",
     "RealtimeMessage",
-    "read",
     "read_object",
 ]
 
@@ -69,25 +68,18 @@ _AUDIO_FIELDS = frozenset(
 )
 
 
-def read(
-    message: bytes | bytearray | memoryview | str, audio: bytes | None = None
-) -> RealtimeMessage:
+def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage:
     """
     Read one message of the service.
 
     Args:
-        message: JSON text.
+        body: The message.
         audio: The decoded audio of the message, which then has an empty text in its place; None
             if the message has its audio in base64, or has none.
 
     Raises:
-        RemoteProtocolError: It is not JSON, or lacks what its kind must have.
+        RemoteProtocolError: It lacks what its kind must have.
     """
-    return read_object(load_object(message), audio)
-
-
-def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage:
-    """Read one message that is already JSON, as :func:`read` does."""
     name = body.get("type")
     if not isinstance(name, str):
         return untyped_fault(body) or UnknownEvent("", body)
