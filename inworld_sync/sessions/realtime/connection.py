@@ -64,15 +64,18 @@ class Owner(Protocol):
     @property
     def has_waiting_threads(self) -> bool:
         """Whether a thread waits for a reply, so that the reader must not pause."""
+        ...
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
         """Handle one message of the service."""
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
         """Return the streams that a connection feeds."""
+        ...
 
     def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
         """Handle the end of a connection; return how the session describes it."""
+        ...
 
     def end(self, ended: StreamEnded) -> None:
         """End the session."""

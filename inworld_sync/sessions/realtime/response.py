@@ -10,6 +10,7 @@ Lock rule: the session's monitor guards the streams and the state.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
@@ -353,7 +354,7 @@ class ResponsePlayer:
         self._audio = audio
         self._owner = owner
         self._rate_hz = audio.sample_rate_hz
-        self._played: dict[str, int] = {}
+        self._played: Counter[str] = Counter()
         self._is_cut = False
         self.playback: Playback | None = None
         owner.add_player(self)
@@ -362,8 +363,7 @@ class ResponsePlayer:
 
     def __iter__(self) -> Iterator[AudioChunk]:
         for chunk in self._audio:
-            samples = len(chunk.data) // 2
-            self._played[chunk.context_id] = self._played.get(chunk.context_id, 0) + samples
+            self._played[chunk.context_id] += len(chunk.data) // 2
             yield chunk
 
     def close(self) -> None:

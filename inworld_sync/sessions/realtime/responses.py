@@ -9,8 +9,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from inworld_sync.errors import InworldError
-from inworld_sync.models.options import Options
+from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
 from inworld_sync.models.realtime import (
     AudioDelta,
     ErrorInfo,
@@ -27,10 +26,11 @@ from inworld_sync.models.realtime import (
     TranscriptDone,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.realtime.commands import new_id
+from inworld_sync.sessions.realtime.commands import Commands, new_id
+from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Owner, Response
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
-from inworld_sync.wire.realtime.responses import ResponseState, text_of
+from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["RESPONSE_EVENTS", "SessionResponses"]
 
@@ -56,13 +56,15 @@ class SessionResponses:
 
     Args:
         owner: The session, for the responses.
-        options: The client's settings.
+        commands: Have the connection that requests are sent on.
+        executor: Sends requests that wait.
     """
 
-    def __init__(self, owner: Owner, options: Options) -> None:
+    def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
         self.queue = ResponseQueue()
         self._owner = owner
-        self._options = options
+        self._commands = commands
+        self._executor = executor
         self._states = self.queue.responses
         #: Whether text and audio of a response count; not if it is cancelled or over.
         self.accepts = self._states.accepts
@@ -146,8 +148,6 @@ class SessionResponses:
         needless = self.queue.pop_needless()
         self._rounds.difference_update(each.request_id or "" for each in needless)
         self._stop(*needless)
-        if state is None and response_id is None:
-            state = self._complete_text(event)
         if state is None:
             return None, None
         is_round = state.request_id in self._rounds
@@ -168,6 +168,25 @@ class SessionResponses:
         response = self._held.get(id(self._states.get(event.response_id)))
         if response is not None:
             response._audio.append(event, len(event.audio))
+
+    def send_waiting(self) -> None:
+        """Have the executor send the requests that can be sent now."""
+        if self._commands.open_connection is not None and self.queue.has_waiting:
+            self._executor.put(self.send)
+
+    def send(self) -> None:
+        """Send the requests that can be sent now; the monitor is not held."""
+        while True:
+            with self._commands.monitor:
+                connection = self._commands.open_connection
+                command = None if connection is None else self.queue.pop()
+            if connection is None or command is None:
+                return
+            try:
+                connection.send(self._commands.endpoint.write(command), needs_room=False)
+            except (ClosedError, ConnectionLost):
+                # A request that is lost with its connection is sent again with the next.
+                return
 
     def is_requested(self, request_id: str | None) -> bool:
         """Whether an id is that of a request whose response has not begun."""
@@ -230,20 +249,8 @@ class SessionResponses:
         return response
 
     def _new_stream(self) -> EventStream[Any]:
-        return EventStream(
-            self._owner.monitor, name="response", dispatch="poll", logger=self._options.logger
-        )
-
-    def _complete_text(self, event: RealtimeEvent) -> ResponseState | None:
-        """Use the whole text of a response that had no deltas; return its state."""
-        if not isinstance(event, (TextDone, TranscriptDone)):
-            return None
-        state = self._states.get(event.response_id)
-        kind, text = text_of(event)
-        if state is None or not text or state.text or not self._states.accepts(event.response_id):
-            return None
-        state.add_text(kind, text)
-        return state
+        logger = self._commands.options.logger
+        return EventStream(self._commands.monitor, name="response", dispatch="poll", logger=logger)
 
     def _end_replaced(self, response_id: str, state: ResponseState) -> None:
         """End a response whose id turned out to belong to another request."""

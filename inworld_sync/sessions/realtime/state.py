@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, fresh, redact
+from inworld_sync.errors import ConnectionLost, InworldError, fresh, redact
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import (
@@ -59,13 +59,15 @@ from inworld_sync.sessions.realtime.input import TURN_EVENTS, UserTurn
 from inworld_sync.sessions.realtime.output import END_EVENTS, Output
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
 from inworld_sync.sessions.realtime.responses import RESPONSE_EVENTS, SessionResponses
-from inworld_sync.sessions.realtime.tool_calls import TOOL_EVENTS, ToolCalls
+from inworld_sync.sessions.realtime.tool_calls import ToolCalls
 from inworld_sync.sessions.realtime.tool_runner import ToolOptions
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS
+from inworld_sync.wire.realtime.events import ITEM_EVENTS
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.settings import Settings
+from inworld_sync.wire.realtime.tool_calls import FUNCTION_EVENTS
 
 __all__ = ["SessionState"]
 
@@ -120,10 +122,10 @@ class SessionState:
         self.executor = Executor(self.monitor, name, options.logger)
         self.settings = Settings(session, is_inworld=endpoint.is_inworld)
         self.turn = UserTurn()
-        self.responses = SessionResponses(self, options)
+        self.responses = SessionResponses(self, self.commands, self.executor)
         self.output = Output(self.commands, self.executor, self.responses, self.items, self.emit)
         self.tools = ToolCalls(
-            self, self.commands, self.executor, self.settings, self.responses, tool_options
+            self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
         )
         self.tools.declare(session.tools)
         # Referenced as long as a thread of the session runs, so that the client can close it.
@@ -150,7 +152,8 @@ class SessionState:
             ((InvalidMessage,), self._end_invalid),
             ((AudioDelta,), self.responses.add_audio),
             # Before the response ends, so that its calls are known.
-            (TOOL_EVENTS, self.tools.handle),
+            (FUNCTION_EVENTS, self.tools.handle),
+            (ITEM_EVENTS, self.tools.handle_item),
             (RESPONSE_EVENTS, self._handle_response),
             (END_EVENTS, self.output.handle_end),
             (TURN_EVENTS, self.turn.handle),
@@ -183,11 +186,6 @@ class SessionState:
             return []
         return [self.events, *self.responses.streams]
 
-    def send_waiting_requests(self) -> None:
-        """Have the executor send the requests for responses that can be sent now."""
-        if self.commands.phase is Phase.OPEN and self.responses.queue.has_waiting:
-            self.executor.put(self._send_requests)
-
     # ---- the same; the monitor is not held
 
     def request_response(self, config: ResponseConfig | None) -> Response:
@@ -197,7 +195,7 @@ class SessionState:
             if config is not None:
                 self.tools.declare(config.tools)
             response = self.responses.request(config)
-        self._send_requests()
+        self.responses.send()
         return response
 
     def update(self, session: Session, deadline: Deadline | None) -> None:
@@ -223,7 +221,7 @@ class SessionState:
         """Cancel a response in any state."""
         with self.monitor:
             response_id = self.responses.cancel(response)
-            self.send_waiting_requests()
+            self.responses.send_waiting()
         if response_id is not None:
             self.commands.send_now(CancelResponse(response_id))
 
@@ -298,7 +296,7 @@ class SessionState:
         if cancelled_id is not None:
             self.executor.put(partial(self.commands.send_now, CancelResponse(cancelled_id)))
         # A response that has ended, or was refused, makes room for the next one.
-        self.send_waiting_requests()
+        self.responses.send_waiting()
 
     def _interrupt(self, _: InputSpeechStarted) -> None:
         if self.settings.is_interruptible:
@@ -316,19 +314,6 @@ class SessionState:
         for state in self.responses.queue.responses.active:
             if state.id is not None and event.response_id in (None, state.id):
                 self._handle(ResponseDone(ResponseInfo(id=state.id, status="failed")))
-
-    def _send_requests(self) -> None:
-        while True:
-            with self.monitor:
-                connection = self.commands.open_connection
-                command = None if connection is None else self.responses.queue.pop()
-            if connection is None or command is None:
-                return
-            try:
-                connection.send(self.endpoint.write(command), needs_room=False)
-            except (ClosedError, ConnectionLost):
-                # A request that is lost with its connection is sent again with the next.
-                return
 
     # ---- the life of connections; the monitor is held
 
@@ -375,7 +360,7 @@ class SessionState:
         self.commands.phase = Phase.OPEN
         self.opened_at = time.monotonic()
         self.had_response = False
-        self.send_waiting_requests()
+        self.responses.send_waiting()
         self.monitor.notify_all()
 
     def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:

@@ -7,23 +7,18 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import attrs
 
 from inworld_sync.errors import ConfigError, LocalProtocolError
 from inworld_sync.models.realtime import (
-    FunctionArgumentsDelta,
-    FunctionArgumentsDone,
     FunctionCallOutput,
-    ItemAdded,
-    ItemDone,
-    ItemRetrieved,
     McpApprovalRequest,
     McpApprovalResponse,
-    OutputItemAdded,
     OutputItemDone,
     RealtimeEvent,
     ResponseDone,
@@ -44,29 +39,7 @@ from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner, 
 from inworld_sync.wire.realtime.settings import Settings
 from inworld_sync.wire.realtime.tool_calls import CallBatch, FunctionCalls, PendingCalls
 
-__all__ = ["TOOL_EVENTS", "ToolCalls"]
-
-# The events that :meth:`ToolCalls.handle` handles.
-TOOL_EVENTS = (
-    FunctionArgumentsDelta,
-    FunctionArgumentsDone,
-    ItemAdded,
-    ItemDone,
-    ItemRetrieved,
-    OutputItemAdded,
-    OutputItemDone,
-    ResponseDone,
-)
-
-
-class Owner(Protocol):
-    """The session, as its tool calls need it; the monitor is held in every method."""
-
-    def emit(self, event: SessionEvent) -> None:
-        """Emit an event to users."""
-
-    def send_waiting_requests(self) -> None:
-        """Have the executor send the requests for responses that can be sent now."""
+__all__ = ["ToolCalls"]
 
 
 class ToolCalls:
@@ -74,7 +47,7 @@ class ToolCalls:
     The tool calls of one session, over all its connections.
 
     Args:
-        owner: The session.
+        emit: Emits an event to users; called with the monitor held.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
         settings: Say whether the service continues by itself after tool outputs.
@@ -88,14 +61,14 @@ class ToolCalls:
 
     def __init__(
         self,
-        owner: Owner,
+        emit: Callable[[SessionEvent], object],
         commands: Commands,
         executor: Executor,
         settings: Settings,
         responses: SessionResponses,
         options: ToolOptions,
     ) -> None:
-        self._owner = owner
+        self._emit = emit
         self._commands = commands
         self._monitor = commands.monitor
         self._settings = settings
@@ -125,7 +98,7 @@ class ToolCalls:
 
     def handle(self, event: RealtimeEvent) -> None:
         """
-        Handle an event of :data:`TOOL_EVENTS`.
+        Handle an event of :data:`FUNCTION_EVENTS`.
 
         Calls of an out-of-band response are emitted and not run, because the conversation has no
         place for their outputs.
@@ -138,14 +111,24 @@ class ToolCalls:
             )
             is_ours = not is_out_of_band and self._runner.is_ours(call.name)
             if is_out_of_band or self._pending.add(call, response_id, is_ours=is_ours):
-                self._owner.emit(ToolCalled(call, response_id, is_ours))
+                self._emit(ToolCalled(call, response_id, is_ours))
                 if is_ours:
                     self._runner.start(call)
         if isinstance(event, ResponseDone):
             self._end_response(event.response)
-        item = getattr(event, "item", None)
-        if isinstance(item, McpApprovalRequest):
-            self._handle_approval(item)
+
+    def handle_item(self, event: Any) -> None:
+        """Handle an event that carries an item, which may ask for an approval."""
+        request = event.item
+        if not isinstance(request, McpApprovalRequest) or request.id in self._approvals:
+            return
+        assert request.id is not None
+        self._approvals.add(request.id)
+        if self._on_approval is not None:
+            decide = partial(self._on_approval, request)
+            done = partial(self._submit_decision, request.id)
+            self._runner.begin(request.name, decide, done)
+        self._emit(ApprovalRequested(request, self._on_approval is not None))
 
     def lose_connection(self) -> None:
         """Handle the loss of a connection: pending calls are still answered, once."""
@@ -200,7 +183,7 @@ class ToolCalls:
             response = self._responses.request_continuation(
                 reply, unacknowledged, is_round=batch.is_continued
             )
-            self._owner.send_waiting_requests()
+            self._responses.send_waiting()
             return response
         if reply is not None:
             # The setting has changed since the calls began.
@@ -219,17 +202,7 @@ class ToolCalls:
             result = attrs.evolve(result, output=error_text(error), error=error)
             self.submit_output(result.call.call_id, result.output)
         with self._monitor:
-            self._owner.emit(result)
-
-    def _handle_approval(self, request: McpApprovalRequest) -> None:
-        if request.id is None or request.id in self._approvals:
-            return
-        self._approvals.add(request.id)
-        if self._on_approval is not None:
-            decide = partial(self._on_approval, request)
-            done = partial(self._submit_decision, request.id)
-            self._runner.begin(request.name, decide, done)
-        self._owner.emit(ApprovalRequested(request, self._on_approval is not None))
+            self._emit(result)
 
     def _submit_decision(
         self, request_id: str, output: object, error: Exception | None, _: float

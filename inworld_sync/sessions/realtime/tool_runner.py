@@ -146,7 +146,9 @@ class ToolRunner:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def _fill(self) -> None:
-        while self._waiting and len(self._threads) < self._options.max_at_once:
+        while (
+            self._waiting and len(self._threads) < self._options.max_at_once and not self._stopped
+        ):
             run = self._waiting.popleft()
             if run.is_over:
                 continue

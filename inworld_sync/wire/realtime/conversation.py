@@ -55,7 +55,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.wire.realtime.responses import TextKind, text_of
 
-__all__ = ["CONVERSATION_EVENTS", "Conversation"]
+__all__ = ["CONVERSATION_EVENTS", "Conversation", "part_text"]
 
 _MAX_WAITING = 32
 
@@ -85,13 +85,13 @@ class _Draft:
     def update_part(self, index: int, part: ContentPart) -> None:
         """Replace a part by what a message says of it, unless that would lose its text."""
         before = self.parts.get(index)
-        if before is None or _part_text(part) or not _part_text(before):
+        if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
 
     def add_text(self, kind: TextKind, index: int, delta: str) -> None:
         """Join a piece of the assistant's text to the pieces before."""
         part = self.parts.get(index)
-        self.set_text(kind, index, (_part_text(part) if part else "") + delta)
+        self.set_text(kind, index, (part_text(part) if part else "") + delta)
 
     def set_text(self, kind: TextKind, index: int, text: str) -> None:
         """Replace the assistant's text of one part."""
@@ -110,7 +110,8 @@ class _Draft:
         return ConversationEntry(item, self.is_done, self.truncated_ms)
 
 
-def _part_text(part: ContentPart) -> str:
+def part_text(part: ContentPart) -> str:
+    """Return the text of a part, written or spoken; empty if it has none."""
     if isinstance(part, (InputText, OutputText)):
         return part.text
     if isinstance(part, (InputAudio, OutputAudio)):

@@ -180,10 +180,15 @@ class Responses:
             return self._refuse(event.error)
         if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
             return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
-        if isinstance(event, (TextDelta, TranscriptDelta)) and self.accepts(event.response_id):
+        if isinstance(event, (TextDelta, TextDone, TranscriptDelta, TranscriptDone)):
             state = self._active.get(event.response_id)
-            if state is not None and state.add_text(*text_of(event)):
-                return state
+            kind, text = text_of(event)
+            if state is None or state.is_cancelling:
+                return None
+            # The whole text counts only if there were no deltas.
+            is_delta = isinstance(event, (TextDelta, TranscriptDelta))
+            if is_delta or (text and not state.text):
+                return state if state.add_text(kind, text) else None
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
