@@ -24,13 +24,7 @@ from collections.abc import Callable
 
 import attrs
 
-from inworld_sync.errors import (
-    ClosedError,
-    ConnectionLost,
-    DeadlineExceeded,
-    InworldError,
-    fresh,
-)
+from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, InworldError, fresh
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import (
@@ -46,16 +40,13 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
-from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.codec import JsonObject, dump_text
 from inworld_sync.wire.pending import Pending, PendingTable
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.items import Items
 
 __all__ = ["Commands", "PendingReply", "Phase", "Request", "new_id"]
-
-# Waits are cut into pieces so that Ctrl-C reaches a waiting thread on Windows too.
-_LONGEST_WAIT_SECONDS = 1.0
 
 
 def new_id(kind: str) -> str:
@@ -130,6 +121,7 @@ class Commands:
         items: Records the items that are sent.
 
     Attributes:
+        monitor: Guards the session.
         phase: The phase of the session.
         connection: The present connection; None while there is none.
         ended: How the session ended; None while it goes on.
@@ -142,7 +134,7 @@ class Commands:
         self.name = name
         self.options = options
         self.endpoint = endpoint
-        self._items = items
+        self.items = items
         self.monitor = Monitor(f"the session {name}")
         self.phase = Phase.OPENING
         self.connection: RealtimeConnection | None = None
@@ -151,6 +143,11 @@ class Commands:
         self._pending: PendingTable[Request] = PendingTable()
         self._replies: dict[Pending[Request], PendingReply] = {}
         self._waiting = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended or this side is closing it."""
+        return self.ended is not None or self.is_closing
 
     # The monitor is held.
 
@@ -183,13 +180,14 @@ class Commands:
             f"the session has ended: {ended.error}", code=ended.code, reason=ended.reason
         ) from ended.error
 
-    def register(self, reply: PendingReply) -> None:
-        """Expect a reply. Those to an update come in the order of the updates."""
+    def register(self, reply: PendingReply) -> Pending[Request]:
+        """Expect a reply; return its entry. Those to updates come in the order of the updates."""
         if reply.kind is Request.OPEN:
             for earlier in self._pending.contradict(Request.OPEN):
                 del self._replies[earlier]
         entry = self._pending.add(reply.kind, reply.event_id, sent_at=time.monotonic())
         self._replies[entry] = reply
+        return entry
 
     def not_acknowledged(self) -> list[str]:
         """Return the commands that no thread waits for and that the service has not answered."""
@@ -244,11 +242,8 @@ class Commands:
         self.monitor.notify_all()
         try:
             while not reached():
-                left = deadline.remaining()
-                if left == 0.0:
-                    raise deadline.error()
-                longest = _LONGEST_WAIT_SECONDS
-                self.monitor.wait(longest if left is None else min(left, longest))
+                deadline.check()
+                self.monitor.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
         finally:
             self._waiting -= 1
 
@@ -308,7 +303,7 @@ class Commands:
         text = self.endpoint.write(command)
         with self.monitor:
             self.require_open()
-            self._items.add(command)
+            self.items.add(command)
             connection = self.open_connection
         if connection is not None:
             try:
@@ -320,7 +315,7 @@ class Commands:
                 # The next connection sends it.
             except BaseException:
                 with self.monitor:
-                    self._items.remove(item_id)
+                    self.items.remove(item_id)
                 raise
         return item_id
 
@@ -339,7 +334,7 @@ class Commands:
         """
         with self.monitor:
             self.require_open()
-            self.register(reply)
+            entry = self.register(reply)
         try:
             connection = self.send(reply.text, deadline.remaining())
             with self.monitor:
@@ -352,8 +347,7 @@ class Commands:
                 return reply.event
         finally:
             with self.monitor:
-                entry = next((e for e, each in self._replies.items() if each is reply), None)
-                if entry is not None:
+                if entry in self._replies:
                     self._resolve(entry)
 
     def _await_connection(
@@ -365,11 +359,9 @@ class Commands:
                 connection = self.open_connection
                 if connection is not None and connection is not lost:
                     return connection
-                left = deadline.remaining()
-                if left == 0.0:
+                if deadline.expired:
                     raise DeadlineExceeded(
                         "the session reconnects and was not ready in time: give the call a longer "
                         "timeout"
                     )
-                longest = _LONGEST_WAIT_SECONDS
-                self.monitor.wait(longest if left is None else min(left, longest))
+                self.monitor.wait(deadline.at_most(LONGEST_WAIT_SECONDS))

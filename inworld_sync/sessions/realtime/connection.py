@@ -50,17 +50,16 @@ _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode
 
 
 class Owner(Protocol):
-    """The session, as its connections need it; the monitor is held in every method."""
+    """
+    The session, as its connections need it; the monitor is held in every method.
 
-    @property
-    def monitor(self) -> Monitor:
-        """Guards the session and its connections."""
-        ...
+    Attributes:
+        monitor: Guards the session and its connections.
+        executor: Has the audio that waits for a player.
+    """
 
-    @property
-    def executor(self) -> Executor:
-        """Has the audio that waits for a player."""
-        ...
+    monitor: Monitor
+    executor: Executor
 
     @property
     def has_waiting_threads(self) -> bool:
@@ -69,7 +68,6 @@ class Owner(Protocol):
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
         """Handle one message of the service."""
-        ...
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
         """Return the streams that a connection feeds."""
@@ -81,7 +79,6 @@ class Owner(Protocol):
 
     def end(self, ended: StreamEnded) -> None:
         """End the session."""
-        ...
 
 
 class RealtimeConnection(Connection[Received]):
@@ -98,27 +95,12 @@ class RealtimeConnection(Connection[Received]):
     service = "realtime"
 
     def __init__(
-        self,
-        owner: Owner,
-        link: Link,
-        options: Options,
-        *,
-        on_closed: Callable[[], None],
+        self, owner: Owner, link: Link, options: Options, *, on_closed: Callable[[], None]
     ) -> None:
         # The session outlives its connections, and so do its streams and waiting threads.
         super().__init__(link, options, on_closed=on_closed, monitor=owner.monitor)
         self._owner = owner
         self._splitter = audio_splitter()
-
-    @property
-    def name(self) -> str:
-        """The connection's name, unique in the process."""
-        return self._link.name
-
-    @property
-    def request_id(self) -> str | None:
-        """The service's id for the connection, to quote to its support, or None."""
-        return self._link.request_id
 
     def start(self) -> None:
         """Start both threads, or free all that this connection holds."""

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import attrs
+
 from inworld_sync.audio.source import AudioData
-from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
+from inworld_sync.errors import ClosedError, ConnectionLost
 from inworld_sync.models.devices import AudioSource
 from inworld_sync.sessions.realtime.state import SessionState
 
@@ -21,6 +23,7 @@ __all__ = ["ConverseLoop"]
 _SILENCE_MS = 100
 
 
+@attrs.define(eq=False)
 class ConverseLoop:
     """
     One call of ``converse``.
@@ -32,18 +35,11 @@ class ConverseLoop:
         hang_up_after: Seconds without any activity after the microphone's end.
     """
 
-    def __init__(
-        self,
-        state: SessionState,
-        send_audio: Callable[[AudioData, int], None],
-        microphone: AudioSource,
-        hang_up_after: float,
-    ) -> None:
-        self._state = state
-        self._send_audio = send_audio
-        self._microphone = microphone
-        self._hang_up_after = hang_up_after
-        self._over = threading.Event()
+    _state: SessionState
+    _send_audio: Callable[[AudioData, int], None]
+    _microphone: AudioSource
+    _hang_up_after: float
+    _over: threading.Event = attrs.field(init=False, factory=threading.Event)
 
     def run(self) -> None:
         """Run until the session or the microphone ends."""
@@ -55,14 +51,18 @@ class ConverseLoop:
             self._listen()
         except (ClosedError, ConnectionLost):
             # The session's own end is raised below, if it ended with an error.
-            if self._state.commands.ended is None and not self._state.commands.is_closing:
+            if not self._state.commands.is_over:
                 raise
         finally:
             self._over.set()
             with self._state.monitor:
                 self._state.monitor.notify_all()
             watcher.join()
-        self._raise_failure()
+        player = self._state.output.player
+        if player is not None and player.failure is not None:
+            raise player.failure
+        if self._state.commands.ended is not None:
+            self._state.events.raise_end()
 
     def _listen(self) -> None:
         rate_hz = self._microphone.sample_rate_hz
@@ -90,10 +90,7 @@ class ConverseLoop:
     @property
     def _is_finished(self) -> bool:
         player = self._state.output.player
-        is_broken = player is None or player.failure is not None
-        return (
-            self._state.commands.ended is not None or self._state.commands.is_closing or is_broken
-        )
+        return player is None or player.failure is not None or self._state.commands.is_over
 
     def _watch(self) -> None:
         """Close the microphone when the session ends, so that a read of it does not wait."""
@@ -102,11 +99,3 @@ class ConverseLoop:
                 self._state.monitor.wait(1.0)
         if not self._over.is_set():
             self._microphone.close()
-
-    def _raise_failure(self) -> None:
-        player = self._state.output.player
-        failure: InworldError | None = None if player is None else player.failure
-        if failure is not None:
-            raise failure
-        if self._state.commands.ended is not None:
-            self._state.events.raise_end()

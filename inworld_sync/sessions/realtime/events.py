@@ -10,7 +10,7 @@ events are buffered while nobody reads them: before the first consumer, and betw
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import attrs
 
@@ -173,14 +173,7 @@ SessionEvent: TypeAlias = (
 
 SESSION_EVENT_CLASSES: tuple[type, ...] = (
     *EVENT_CLASSES,
-    UnknownEvent,
-    ApprovalRequested,
-    Interrupted,
-    InvalidMessage,
-    SessionReconnected,
-    ResponseStarted,
-    ToolOutputSent,
-    ToolCalled,
+    *(kind for kind in get_args(SessionEvent) if kind is not RealtimeEvent),
 )
 
 MAX_UNCLAIMED_EVENTS = 256

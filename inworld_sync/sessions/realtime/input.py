@@ -38,6 +38,9 @@ __all__ = ["TURN_EVENTS", "AudioInputQueue", "UserTurn"]
 _BLOCK_MS = 100
 _SAMPLE_BYTES = 2
 
+# What becomes of 16-bit PCM in a frame of other formats.
+_FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_S16}
+
 # Between two messages of the service about one turn of the user.
 _LONGEST_SILENCE_SECONDS = 20.0
 
@@ -104,7 +107,9 @@ class _Frames:
         self._input = AudioInput(from_hz, audio_format.sample_rate_hz, channels)
         self._block_bytes = audio_format.sample_rate_hz * _BLOCK_MS // 1000 * _SAMPLE_BYTES
         self._buffer = bytearray()
-        self._builder = FrameBuilder(APPEND_HEAD, APPEND_TAIL, _form(audio_format))
+        self._builder = FrameBuilder(
+            APPEND_HEAD, APPEND_TAIL, _FORMS.get(type(audio_format), FrameForm.BYTES)
+        )
 
     def feed(self, audio: AudioData) -> Iterator[tuple[bytes, float]]:
         """
@@ -191,11 +196,3 @@ class AudioInputQueue:
             self._commands.send(frame, timeout)
             with self._commands.monitor:
                 self._turn.sent_ms += duration_ms
-
-
-def _form(audio_format: AudioFormat) -> FrameForm:
-    if isinstance(audio_format, MulawFormat):
-        return FrameForm.ULAW_FROM_S16
-    if isinstance(audio_format, AlawFormat):
-        return FrameForm.ALAW_FROM_S16
-    return FrameForm.BYTES

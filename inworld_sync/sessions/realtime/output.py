@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 
@@ -64,6 +65,9 @@ class Output:
         responses: Are cancelled by an interruption.
         items: Record how much of them was heard.
         emit: Emits an event to users; called with the monitor held.
+
+    Attributes:
+        player: The player of the session's speech.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class Output:
         self._whole = WholeSamples()
         self._whole_backchannel = WholeSamples()
         self._ledger = self._new_ledger()
-        self._player: Player | None = None
+        self.player: Player | None = None
         self._backchannel: Player | None = None
         self._response_players: list[ResponsePlayer] = []
         # Counts interruptions: audio that was received before one is not pushed after it.
@@ -105,7 +109,7 @@ class Output:
         """Play a piece of speech; return the event with whole samples."""
         received, item_id = event.audio, event.item_id
         audio = self._whole.feed(item_id, received, self._sample_bytes)
-        player = self._player
+        player = self.player
         self._ledger.receive(
             item_id,
             event.response_id,
@@ -121,10 +125,7 @@ class Output:
         """Play a piece of a backchannel; return the event with whole samples."""
         name, received = event.backchannel_id, event.audio
         audio = self._whole_backchannel.feed(name, received, _BACKCHANNEL_SAMPLE_BYTES)
-        player = self._backchannel
-        if player is not None:
-            pcm = memoryview(audio)
-            self._executor.put(lambda: player.push(name, pcm, _BACKCHANNEL_HZ), len(pcm))
+        self._play_backchannel(name, audio)
         return event if audio is received else attrs.evolve(event, audio=audio)
 
     def handle_end(self, event: RealtimeEvent) -> None:
@@ -137,7 +138,7 @@ class Output:
             for item_id in self._ledger.items_of(event.response.id):
                 self._end_item(item_id)
         elif isinstance(event, BackchannelDone):
-            self._end_backchannel(event.backchannel_id)
+            self._play_backchannel(event.backchannel_id, b"", end=True)
 
     def end_all(self) -> None:
         """Receive no more speech; what was received is played to its end."""
@@ -164,23 +165,27 @@ class Output:
         return PlaybackLedger(self._commands.endpoint.timebase(self._format))
 
     def _end_item(self, item_id: str) -> None:
-        if self._ledger.complete(item_id) and self._player is not None:
-            self._play(self._player, item_id, b"", end=True)
+        if self._ledger.complete(item_id) and self.player is not None:
+            self._play(self.player, item_id, b"", end=True)
 
-    def _end_backchannel(self, backchannel_id: str) -> None:
+    def _play_backchannel(self, name: str, audio: bytes, *, end: bool = False) -> None:
         player = self._backchannel
         if player is not None:
-            empty = memoryview(b"")
-            self._executor.put(
-                lambda: player.push(backchannel_id, empty, _BACKCHANNEL_HZ, end=True)
-            )
+            push = partial(player.push, name, memoryview(audio), _BACKCHANNEL_HZ, end=end)
+            self._executor.put(push, len(audio))
 
     def _play(self, player: Player, item_id: str, audio: bytes, *, end: bool = False) -> None:
         number, audio_format = self._interruptions, self._format
 
         def push() -> None:
             pcm, rate_hz = pcm_of(audio, audio_format), audio_format.sample_rate_hz
-            while not self._push(player, number, item_id, pcm, rate_hz, end=end):
+            while True:
+                with self._cutting:
+                    # Audio that was interrupted meanwhile is not pushed.
+                    if number != self._interruptions or player is not self.player:
+                        return
+                    if player.push(item_id, pcm, rate_hz, end=end):
+                        return
                 with self._monitor:
                     self._monitor.wait(_FULL_SECONDS)
 
@@ -192,40 +197,19 @@ class Output:
 
     # The monitor is not held.
 
-    def _push(
-        self,
-        player: Player,
-        number: int,
-        item_id: str,
-        pcm: memoryview,
-        rate_hz: int,
-        *,
-        end: bool,
-    ) -> bool:
-        """Push audio unless it was interrupted meanwhile; False if it must be tried again."""
-        with self._cutting:
-            if number != self._interruptions or player is not self._player:
-                return True
-            return player.push(item_id, pcm, rate_hz, end=end)
-
     def set_players(self, player: Player | None, backchannel: Player | None) -> None:
         """Play on other players from now on; the present ones are closed."""
         with self._cutting, self._monitor:
-            olds = [self._player, self._backchannel]
-            self._player, self._backchannel = player, backchannel
+            olds = [self.player, self._backchannel]
+            self.player, self._backchannel = player, backchannel
         for old in olds:
             if old is not None:
                 old.close()
 
     @property
-    def player(self) -> Player | None:
-        """The player of the session's speech."""
-        return self._player
-
-    @property
     def is_playing(self) -> bool:
         """Whether received speech is not yet heard to its end."""
-        return self._player is not None and not self._player.is_idle
+        return self.player is not None and not self.player.is_idle
 
     def drain(self, timeout: float | None) -> None:
         """
@@ -236,7 +220,7 @@ class Output:
             DeadlineExceeded: It was not after *timeout* seconds.
             InworldError: The speaker failed.
         """
-        player = self._player
+        player = self.player
         if player is None:
             raise ConfigError("there is no speech to wait for: call play() first")
         deadline = Deadline(timeout, "hearing the speech out")
@@ -259,10 +243,8 @@ class Output:
     def _finish_interruption(
         self, ids: list[str], heard_ms: Mapping[str, float] | None
     ) -> Interrupted:
-        cut = self._cut(heard_ms)
-        for response_id in ids:
-            self._commands.send_now(CancelResponse(response_id))
-        for command in cut.commands:
+        cut = self._cut(heard_ms or {})
+        for command in (*map(CancelResponse, ids), *cut.commands):
             self._commands.send_now(command)
         event = Interrupted(cut.heard_ms, tuple(ids))
         with self._monitor:
@@ -271,18 +253,16 @@ class Output:
                 self._emit(event)
         return event
 
-    def _cut(self, heard_ms: Mapping[str, float] | None) -> Cut:
+    def _cut(self, heard_ms: Mapping[str, float]) -> Cut:
         """Stop all players, and find what was heard of each item."""
         with self._cutting:
-            heard: dict[str, int] = {}
-            if self._player is not None:
-                heard.update(self._player.clear())
             with self._monitor:
                 players = list(self._response_players)
+            heard = {} if self.player is None else self.player.clear()
             for player in players:
                 heard.update(player.clear())
             with self._monitor:
                 rate_hz = self._format.sample_rate_hz
-                for item_id, each_ms in (heard_ms or {}).items():
+                for item_id, each_ms in heard_ms.items():
                     heard[item_id] = round(each_ms * rate_hz / 1000.0)
                 return self._ledger.interrupt(heard)

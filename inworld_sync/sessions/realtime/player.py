@@ -75,11 +75,9 @@ class Player(Protocol):
 
     def drain(self, timeout: float | None) -> None:
         """Wait until all that was pushed is heard."""
-        ...
 
     def close(self) -> None:
         """Stop at once and play nothing more; the device is its owner's."""
-        ...
 
 
 @attrs.define
@@ -94,11 +92,6 @@ class _Item:
     start: int | None = None
     written: int = 0
     is_written: bool = False
-
-    @classmethod
-    def of(cls, rate_hz: int, device_hz: int) -> _Item:
-        """Make an item whose sound comes at *rate_hz*."""
-        return cls(rate_hz, device_hz, Resampler(rate_hz, device_hz))
 
     def heard_samples(self, device_position: int) -> int:
         """How much of it was heard, in samples as they were pushed."""
@@ -118,6 +111,9 @@ class SinkPlayer:
         sink: Nobody else writes to it.
         name: The session's, for the thread.
         logger: Where a device that fails is reported.
+
+    Attributes:
+        failure: Why it plays no more, None while it does; set once.
     """
 
     def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:
@@ -133,30 +129,25 @@ class SinkPlayer:
         self._clears = 0
         self._is_busy = False
         self._closed = False
-        self._failure: InworldError | None = None
+        self.failure: InworldError | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"inworld-player-{name}", daemon=True
         )
         self._thread.start()
 
     @property
-    def failure(self) -> InworldError | None:
-        """Why it plays no more, None while it does."""
-        return self._failure
-
-    @property
     def is_idle(self) -> bool:
         """See :class:`Player`."""
         with self._news:
             is_working, position = self._is_working, self._position
-        if self._failure is not None:
+        if self.failure is not None:
             return True
         return not is_working and self._sink.heard_samples >= position
 
     def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
         """See :class:`Player`."""
         with self._news:
-            if self._closed or self._failure is not None:
+            if self._closed or self.failure is not None:
                 return True
             if self._queued_bytes > MAX_QUEUED_BYTES:
                 return False
@@ -164,8 +155,12 @@ class SinkPlayer:
             if item is None:
                 if end and not pcm:
                     return True
-                self._end_others()
-                item = self._items[item_id] = _Item.of(rate_hz, self._device_hz)
+                # One that is followed by another has no more sound, whatever the service left out.
+                for earlier in self._items.values():
+                    self._end(earlier)
+                item = self._items[item_id] = _Item(
+                    rate_hz, self._device_hz, Resampler(rate_hz, self._device_hz)
+                )
             if not item.is_ended:
                 item.pushed_samples += len(pcm) // 2
                 self._put(item, pcm)
@@ -203,15 +198,15 @@ class SinkPlayer:
         with self._news:
             if not self._news.wait_for(lambda: not self._is_working, timeout):
                 raise DeadlineExceeded(f"the speech was not heard out after {timeout:g} s")
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
         self._sink.drain(timeout=timeout)
 
     def close(self) -> None:
         """See :class:`Player`."""
         with self._news:
             self._closed = True
-            failed = self._failure is not None
+            failed = self.failure is not None
             self._news.notify_all()
         if not failed:
             self.clear()
@@ -222,7 +217,7 @@ class SinkPlayer:
 
     @property
     def _is_working(self) -> bool:
-        return bool(self._queue or self._is_busy) and not self._closed and self._failure is None
+        return bool(self._queue or self._is_busy) and not self._closed and self.failure is None
 
     def _put(self, item: _Item, pcm: memoryview | None) -> None:
         self._queue.append((item, pcm))
@@ -233,11 +228,6 @@ class SinkPlayer:
         if not item.is_ended:
             item.is_ended = True
             self._put(item, None)
-
-    def _end_others(self) -> None:
-        # An item that is followed by another has no more sound, whatever the service left out.
-        for item in self._items.values():
-            self._end(item)
 
     # The player's thread.
 
@@ -303,7 +293,7 @@ class SinkPlayer:
         # First, so that whoever is told of the failure finds it in the log.
         self._logger.error("the session's speech is not played any more: %s", error)
         with self._news:
-            self._failure = error
+            self.failure = error
             self._queue.clear()
             self._queued_bytes = 0
             self._news.notify_all()

@@ -10,15 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from typing import Literal
 
-from inworld_sync.errors import (
-    ClosedError,
-    ConnectionLost,
-    InworldError,
-    ServiceError,
-)
+from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, ServiceError
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.realtime.commands import Phase
@@ -46,6 +40,9 @@ class Reconnector:
         key: The first connection's key; None makes one.
         reconnect_timeout: Seconds that an outage may last before the session ends; 0 ends it at
             once.
+
+    Attributes:
+        key: The key in the address of the latest connection.
     """
 
     def __init__(
@@ -53,17 +50,12 @@ class Reconnector:
     ) -> None:
         self._state = state
         self._connector = connector
-        self._key = key
+        self.key = key
         self._policy = ReconnectPolicy(
             Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True), timeout=reconnect_timeout
         )
         self._connections = 0
         self._thread: threading.Thread | None = None
-
-    @property
-    def key(self) -> str | None:
-        """The key in the address of the latest connection."""
-        return self._key
 
     def open(self, timeout: float | None) -> None:
         """
@@ -93,7 +85,7 @@ class Reconnector:
         # Of this attempt: another thread may reconnect before this one goes on.
         attempts = self._policy.attempts
         parameters = state.endpoint.parameters(self._next_key())
-        self._key = parameters.get("key")
+        self.key = parameters.get("key")
         link = connector.open(
             state.endpoint.path,
             RealtimeConnection.next_name(),
@@ -123,9 +115,9 @@ class Reconnector:
 
     def _next_key(self) -> str | None:
         self._connections += 1
-        if self._key is None or self._connections == 1:
-            return self._key
-        return f"{self._key.rpartition('~')[0] or self._key}~{self._connections}"
+        if self.key is None or self._connections == 1:
+            return self.key
+        return f"{self.key.rpartition('~')[0] or self.key}~{self._connections}"
 
     # Reconnecting.
 
@@ -171,9 +163,7 @@ class Reconnector:
             found = self._policy.reconnect(cause, self._wait, self._reopen, lost_at=state.lost_at)
         except InworldError as error:
             return error
-        if found is None:
-            return ClosedError("the session was closed while it reconnected")
-        return None
+        return None if found else ClosedError("the session was closed while it reconnected")
 
     def _reopen(self, left: float | None) -> bool:
         longest = self._connector.options.connect_timeout
@@ -189,13 +179,7 @@ class Reconnector:
         """Wait; return False as soon as the session is closing."""
         commands = self._state.commands
         with commands.monitor:
-            until = time.monotonic() + seconds
-            while not commands.is_closing and commands.ended is None:
-                wait = until - time.monotonic()
-                if wait <= 0:
-                    return True
-                commands.monitor.wait(wait)
-        return False
+            return not commands.monitor.wait_for(lambda: commands.is_over, seconds)
 
 
 def _ended(error: InworldError) -> StreamEnded:

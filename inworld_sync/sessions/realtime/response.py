@@ -10,15 +10,18 @@ Lock rule: the session's monitor guards the streams and the state.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Protocol
+
+import attrs
 
 from inworld_sync.audio.formats import pcm_of
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import AudioError, InworldError, ServiceError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.models.realtime import AudioDelta, AudioFormat, ResponseInfo, Usage
+from inworld_sync.models.realtime import AudioDelta, ResponseInfo, Usage
 from inworld_sync.models.tts import AudioConfig, AudioEncoding
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.playback import Playback
@@ -26,6 +29,7 @@ from inworld_sync.sessions.tts.speech import AudioChunk, Speech
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState
+from inworld_sync.wire.realtime.settings import Settings
 
 __all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
 
@@ -36,35 +40,31 @@ _WHOLE_SECONDS = 300.0
 
 
 class Owner(Protocol):
-    """The session, as its responses need it; the monitor is not held."""
+    """
+    The session, as its responses need it; the monitor is not held.
 
-    @property
-    def monitor(self) -> Monitor:
-        """Guards the response's streams and state."""
-        ...
+    Attributes:
+        monitor: Guards the response's streams and state.
+        settings: Have the format of the audio that is received.
+    """
 
-    @property
-    def output_format(self) -> AudioFormat:
-        """The format of the audio that is received."""
-        ...
+    monitor: Monitor
+    settings: Settings
 
     def await_final(self, response: Response, deadline: Deadline) -> None:
         """Wait for a response's end; keeps the reader reading meanwhile."""
-        ...
 
     def cancel_response(self, response: Response) -> None:
         """Cancel a response in any state."""
-        ...
 
     def add_player(self, player: ResponsePlayer) -> None:
         """Have interruptions stop a player."""
-        ...
 
     def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
         """Forget a player; *is_heard* says that its items must not be cut any more."""
-        ...
 
 
+@attrs.define(eq=False, repr=False)
 class Response:
     """
     One reply, from its request to its one final state.
@@ -82,26 +82,19 @@ class Response:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(
-        self,
-        owner: Owner,
-        state: ResponseState,
-        text: EventStream[str],
-        audio: EventStream[AudioDelta],
-    ) -> None:
-        self._owner = owner
-        # One for each round, the newest last.
-        self._states = [state]
-        self._text = text
-        self._audio = audio
-        self._emitted_pieces = 0
-        self._awaits_tools = False
-        self._is_over = False
-        # How it ended between two rounds.
-        self._outcome: str | None = None
-        self._error: InworldError | None = None
-        # A part of it was lost, so it cannot end well.
-        self._damage: InworldError | None = None
+    _owner: Owner
+    # One for each round, the newest last.
+    _states: list[ResponseState]
+    _text: EventStream[str]
+    _audio: EventStream[AudioDelta]
+    _emitted_pieces: int = attrs.field(default=0, init=False)
+    _awaits_tools: bool = attrs.field(default=False, init=False)
+    _is_over: bool = attrs.field(default=False, init=False)
+    # How it ended between two rounds.
+    _outcome: str | None = attrs.field(default=None, init=False)
+    _error: InworldError | None = attrs.field(default=None, init=False)
+    # A part of it was lost, so it cannot end well.
+    _damage: InworldError | None = attrs.field(default=None, init=False)
 
     @property
     def id(self) -> str | None:
@@ -271,6 +264,7 @@ def _failure_of(state: ResponseState) -> ServiceError | None:
     )
 
 
+@attrs.define(eq=False, repr=False)
 class ResponseAudio:
     """
     The speech of a response, as it arrives.
@@ -281,15 +275,14 @@ class ResponseAudio:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, response: Response, owner: Owner, stream: EventStream[AudioDelta]) -> None:
-        self._response = response
-        self._owner = owner
-        self._stream = stream
+    _response: Response
+    _owner: Owner
+    _stream: EventStream[AudioDelta]
 
     @property
     def sample_rate_hz(self) -> int:
         """Samples a second."""
-        return self._owner.output_format.sample_rate_hz
+        return self._owner.settings.output_format.sample_rate_hz
 
     def __iter__(self) -> Iterator[AudioChunk]:
         return self.stream()
@@ -300,7 +293,7 @@ class ResponseAudio:
 
         It ends with the response, and when speech is interrupted.
         """
-        audio_format = self._owner.output_format
+        audio_format = self._owner.settings.output_format
         position_ms = 0.0
         for event in self._stream.events(timeout):
             chunk = AudioChunk(
@@ -320,8 +313,7 @@ class ResponseAudio:
         Args:
             timeout: The most seconds to wait for each piece.
         """
-        config = AudioConfig("PCM", self.sample_rate_hz)
-        return Speech.join(self.stream(timeout), config)
+        return Speech.join(self.stream(timeout), AudioConfig("PCM", self.sample_rate_hz))
 
     def save(self, path: str | os.PathLike[str], timeout: float | None = _PIECE_SECONDS) -> None:
         """Wait for all of it and write a file, ``.wav``, ``.pcm`` or ``.raw``."""
@@ -362,7 +354,7 @@ class ResponsePlayer:
         self._audio = audio
         self._owner = owner
         self._rate_hz = audio.sample_rate_hz
-        self._played: dict[str, int] = {}
+        self._played: Counter[str] = Counter()
         self._is_cut = False
         self.playback: Playback | None = None
         owner.add_player(self)
@@ -371,8 +363,7 @@ class ResponsePlayer:
 
     def __iter__(self) -> Iterator[AudioChunk]:
         for chunk in self._audio:
-            samples = len(chunk.data) // 2
-            self._played[chunk.context_id] = self._played.get(chunk.context_id, 0) + samples
+            self._played[chunk.context_id] += len(chunk.data) // 2
             yield chunk
 
     def close(self) -> None:

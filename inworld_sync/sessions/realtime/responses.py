@@ -9,8 +9,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from inworld_sync.errors import InworldError
-from inworld_sync.models.options import Options
+from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
 from inworld_sync.models.realtime import (
     AudioDelta,
     ErrorInfo,
@@ -27,7 +26,8 @@ from inworld_sync.models.realtime import (
     TranscriptDone,
 )
 from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.realtime.commands import new_id
+from inworld_sync.sessions.realtime.commands import Commands, new_id
+from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Owner, Response
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
 from inworld_sync.wire.realtime.responses import ResponseState
@@ -56,17 +56,19 @@ class SessionResponses:
 
     Args:
         owner: The session, for the responses.
-        options: The client's settings.
+        commands: Have the connection that requests are sent on.
+        executor: Sends requests that wait.
 
     Attributes:
         queue: The requests, above the table of all responses.
         accepts: Whether text and audio of a response count; see :meth:`Responses.accepts`.
     """
 
-    def __init__(self, owner: Owner, options: Options) -> None:
+    def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
         self.queue = ResponseQueue()
         self._owner = owner
-        self._options = options
+        self._commands = commands
+        self._executor = executor
         self._states = self.queue.responses
         self.accepts = self._states.accepts
         # By the identity of a round's state, which the response keeps alive.
@@ -94,7 +96,7 @@ class SessionResponses:
 
     def await_tools(self, response_id: str) -> Response | None:
         """Have a reply not end with this round; return it, None if users do not hold it."""
-        response = self._held_for(response_id)
+        response = self._held.get(id(self._states.get(response_id)))
         return response if response is not None and response._await_tools() else None
 
     def request_continuation(
@@ -146,11 +148,9 @@ class SessionResponses:
         response_id = _beginning(event)
         is_new = response_id is not None and self._states.get(response_id) is None
         state = self.queue.handle(event, has_manual_turns=has_manual_turns)
-        for needless in self.queue.pop_needless():
-            self._rounds.discard(needless.request_id or "")
-            self._stop(needless)
-        if state is None and response_id is None:
-            state = self._complete_text(event)
+        needless = self.queue.pop_needless()
+        self._rounds.difference_update(each.request_id or "" for each in needless)
+        self._stop(*needless)
         if state is None:
             return None, None
         is_round = state.request_id in self._rounds
@@ -168,10 +168,28 @@ class SessionResponses:
 
     def add_audio(self, event: AudioDelta) -> None:
         """Append a piece of speech to its response, if users hold it."""
-        # Runs for every piece of audio, so it does not call _held_for.
         response = self._held.get(id(self._states.get(event.response_id)))
         if response is not None:
             response._audio.append(event, len(event.audio))
+
+    def send_waiting(self) -> None:
+        """Have the executor send the requests that can be sent now."""
+        if self._commands.open_connection is not None and self.queue.has_waiting:
+            self._executor.put(self.send)
+
+    def send(self) -> None:
+        """Send the requests that can be sent now; the monitor is not held."""
+        while True:
+            with self._commands.monitor:
+                connection = self._commands.open_connection
+                command = None if connection is None else self.queue.pop()
+            if connection is None or command is None:
+                return
+            try:
+                connection.send(self._commands.endpoint.write(command), needs_room=False)
+            except (ClosedError, ConnectionLost):
+                # A request that is lost with its connection is sent again with the next.
+                return
 
     def is_requested(self, request_id: str | None) -> bool:
         """Whether an id is that of a request whose response has not begun."""
@@ -181,8 +199,7 @@ class SessionResponses:
         """Whether an event is about a response that is out of band."""
         if isinstance(event, ResponseDone):
             return self.queue.is_out_of_band(event.response.id)
-        response_id = getattr(event, "response_id", None)
-        return isinstance(response_id, str) and self.queue.is_out_of_band(response_id)
+        return self.queue.is_out_of_band(getattr(event, "response_id", ""))
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
         """Record that a message about a response was lost; None means about any of them."""
@@ -193,8 +210,7 @@ class SessionResponses:
     def interrupt(self) -> list[str]:
         """Cancel the conversation's responses; see :meth:`ResponseQueue.interrupt`."""
         ids, states = self.queue.interrupt()
-        for state in states:
-            self._stop(state)
+        self._stop(*states)
         return ids
 
     def cancel(self, response: Response) -> str | None:
@@ -211,59 +227,39 @@ class SessionResponses:
 
     def lose_connection(self, error: InworldError) -> None:
         """End what has begun; the rest is requested again."""
-        for state in self.queue.lose_connection(_LOST):
-            self._end(state, error)
+        for response in self._held_of(*self.queue.lose_connection(_LOST)):
+            response._end(error)
 
     def end_all(self, error: InworldError) -> None:
         """End everything."""
-        for state in self.queue.end_all(_LOST):
-            self._end(state, error)
+        self.queue.end_all(_LOST)
         for response in list(self._held.values()):
             response._end(error)
 
-    def _held_for(self, response_id: str) -> Response | None:
-        state = self._states.get(response_id)
-        return None if state is None else self._held.get(id(state))
+    def _stop(self, *states: ResponseState) -> None:
+        for response in self._held_of(*states):
+            response._stop()
+
+    def _held_of(self, *states: ResponseState) -> list[Response]:
+        found = (self._held.get(id(state)) for state in states)
+        return [response for response in found if response is not None]
 
     def _response(self, state: ResponseState) -> Response:
         response = self._held.get(id(state))
         if response is None:
-            response = Response(self._owner, state, self._new_stream(), self._new_stream())
+            response = Response(self._owner, [state], self._new_stream(), self._new_stream())
             self._held[id(state)] = response
         return response
 
     def _new_stream(self) -> EventStream[Any]:
-        return EventStream(
-            self._owner.monitor, name="response", dispatch="poll", logger=self._options.logger
-        )
-
-    def _complete_text(self, event: RealtimeEvent) -> ResponseState | None:
-        """Use the whole text of a response that had no deltas; return its state."""
-        if not isinstance(event, (TextDone, TranscriptDone)):
-            return None
-        state = self._states.get(event.response_id)
-        is_text = isinstance(event, TextDone)
-        text = event.text if isinstance(event, TextDone) else event.transcript
-        if state is None or not text or state.text or not self._states.accepts(event.response_id):
-            return None
-        state.add_text("text" if is_text else "transcript", text)
-        return state
+        logger = self._commands.options.logger
+        return EventStream(self._commands.monitor, name="response", dispatch="poll", logger=logger)
 
     def _end_replaced(self, response_id: str, state: ResponseState) -> None:
         """End a response whose id turned out to belong to another request."""
         for response in list(self._held.values()):
             if response._state.id == response_id and response._state is not state:
                 response._end(None)
-
-    def _stop(self, state: ResponseState) -> None:
-        response = self._held.get(id(state))
-        if response is not None:
-            response._stop()
-
-    def _end(self, state: ResponseState, error: InworldError) -> None:
-        response = self._held.get(id(state))
-        if response is not None:
-            response._end(error)
 
 
 def _beginning(event: RealtimeEvent) -> str | None:

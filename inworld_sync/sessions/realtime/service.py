@@ -12,7 +12,7 @@ from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.realtime.state import SessionState
-from inworld_sync.sessions.realtime.tool_calls import Approver
+from inworld_sync.sessions.realtime.tool_runner import Approver, ToolOptions
 
 __all__ = ["Realtime"]
 
@@ -80,9 +80,7 @@ class Realtime:
             session or Session(),
             reconnects=reconnect_timeout > 0,
             barge_in=barge_in,
-            tool_timeout=tool_timeout,
-            max_tools_at_once=max_tools_at_once,
-            on_approval=on_approval,
+            tool_options=ToolOptions(tool_timeout, max_tools_at_once, on_approval),
         )
         reconnector = Reconnector(state, self._connector, key, reconnect_timeout)
         state.executor.start()

@@ -109,12 +109,12 @@ class RealtimeSession(EventSource[SessionEvent]):
     def conversation(self) -> tuple[ConversationEntry, ...]:
         """Every item of the conversation in order, with all text that has arrived so far."""
         with self._state.monitor:
-            return self._state.items.entries
+            return self._state.items.conversation.entries
 
     def item(self, item_id: str) -> ConversationEntry | None:
         """Return an item of the conversation, None if it has none of this id."""
         with self._state.monitor:
-            return self._state.items.get(item_id)
+            return self._state.items.conversation.get(item_id)
 
     @property
     def stats(self) -> LinkStats | None:
@@ -218,7 +218,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             content_index: Which part of the item is the audio.
         """
         with self._state.monitor:
-            output_format = self._state.output_format
+            output_format = self._state.settings.output_format
         # The service reads the milliseconds of G.711 on a timebase of 24 kHz.
         if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             audio_end_ms /= 3

@@ -4,8 +4,8 @@ The state of one realtime session over all its connections, and the handling of 
 The reader thread handles messages with the monitor held, and leaves to the executor everything
 that may wait. ``commands.py`` has the phases of a session and the lock rule.
 
-Each class of event has a route: steps before users get the event, which may replace or drop it,
-and steps after. An event of a class without a route goes to users as it is.
+A class of event may have steps before users get the event, which may replace or drop it, and steps
+after. An event of a class without steps goes to users as it is.
 """
 
 from __future__ import annotations
@@ -13,18 +13,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-import attrs
-
-from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, fresh, redact
+from inworld_sync.errors import ConnectionLost, InworldError, fresh, redact
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import (
     AudioDelta,
-    AudioFormat,
     BackchannelDelta,
     CancelResponse,
     ErrorReported,
@@ -62,31 +59,30 @@ from inworld_sync.sessions.realtime.input import TURN_EVENTS, UserTurn
 from inworld_sync.sessions.realtime.output import END_EVENTS, Output
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
 from inworld_sync.sessions.realtime.responses import RESPONSE_EVENTS, SessionResponses
-from inworld_sync.sessions.realtime.tool_calls import TOOL_EVENTS, Approver, ToolCalls
+from inworld_sync.sessions.realtime.tool_calls import ToolCalls
+from inworld_sync.sessions.realtime.tool_runner import ToolOptions
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS
+from inworld_sync.wire.realtime.events import ITEM_EVENTS
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
-from inworld_sync.wire.realtime.items import ITEM_EVENTS, Items
+from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.settings import Settings
-from inworld_sync.wire.realtime.tool_calls import CallBatch
+from inworld_sync.wire.realtime.tool_calls import FUNCTION_EVENTS
 
 __all__ = ["SessionState"]
 
 
-@attrs.define
-class _Route:
-    """
-    The handling of one class of event.
-
-    Attributes:
-        before: Each returns the event for users, or None to drop it.
-        after: Called in order with the event that users got.
-    """
-
-    before: list[Callable[[Any], Any]] = attrs.field(factory=list)
-    after: list[Callable[[Any], object]] = attrs.field(factory=list)
+# A step before users get an event returns it, or another one, or None to drop it. The result of a
+# step after that does not count.
+_Step: TypeAlias = Callable[[Any], Any]
 
 
-_NO_ROUTE = _Route()
+def _routes(*rows: tuple[tuple[type, ...], _Step]) -> Mapping[type, list[_Step]]:
+    routes: dict[type, list[_Step]] = defaultdict(list)
+    for kinds, step in rows:
+        for kind in kinds:
+            routes[kind].append(step)
+    return routes
 
 
 class SessionState:
@@ -100,9 +96,7 @@ class SessionState:
         session: The settings to open it with.
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts.
-        tool_timeout: See :class:`ToolCalls`, as the next two.
-        max_tools_at_once: As there.
-        on_approval: As there.
+        tool_options: How tools are called.
     """
 
     def __init__(
@@ -114,9 +108,7 @@ class SessionState:
         *,
         reconnects: bool,
         barge_in: bool,
-        tool_timeout: float | None,
-        max_tools_at_once: int,
-        on_approval: Approver | None,
+        tool_options: ToolOptions,
     ) -> None:
         self.name = name
         self.logger = options.logger
@@ -130,17 +122,10 @@ class SessionState:
         self.executor = Executor(self.monitor, name, options.logger)
         self.settings = Settings(session, is_inworld=endpoint.is_inworld)
         self.turn = UserTurn()
-        self.responses = SessionResponses(self, options)
+        self.responses = SessionResponses(self, self.commands, self.executor)
         self.output = Output(self.commands, self.executor, self.responses, self.items, self.emit)
         self.tools = ToolCalls(
-            self,
-            self.commands,
-            self.executor,
-            self.settings,
-            self.responses,
-            tool_timeout=tool_timeout,
-            max_tools_at_once=max_tools_at_once,
-            on_approval=on_approval,
+            self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
         )
         self.tools.declare(session.tools)
         # Referenced as long as a thread of the session runs, so that the client can close it.
@@ -150,10 +135,31 @@ class SessionState:
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
-        self._barge_in = barge_in
         # Events of a new connection, until users know of the reconnect.
         self._early: list[SessionEvent] = []
-        self._routes = self._make_routes()
+        self._before = _routes(
+            # It ends the connection, see RealtimeConnection._after.
+            ((SessionFault,), lambda _: None),
+            ((InvalidMessage,), self._handle_invalid),
+            ((SessionCreated, SessionUpdated), self._handle_session),
+            ((AudioDelta,), self._handle_audio),
+            ((BackchannelDelta,), self.output.receive_backchannel),
+            (CONVERSATION_EVENTS, self.items.handle),
+            ((TextDelta, TranscriptDelta), self.responses.drop_cancelled),
+            ((ErrorReported,), self._handle_error),
+        )
+        self._after = _routes(
+            ((InvalidMessage,), self._end_invalid),
+            ((AudioDelta,), self.responses.add_audio),
+            # Before the response ends, so that its calls are known.
+            (FUNCTION_EVENTS, self.tools.handle),
+            (ITEM_EVENTS, self.tools.handle_item),
+            (RESPONSE_EVENTS, self._handle_response),
+            (END_EVENTS, self.output.handle_end),
+            (TURN_EVENTS, self.turn.handle),
+            ((InputSpeechStarted,) if barge_in else (), self._interrupt),
+            ((ItemRetrieved,), self.commands.match_item),
+        )
 
     # ---- for the parts of the session; the monitor is held
 
@@ -163,11 +169,6 @@ class SessionState:
             self._early.append(event)
         else:
             self.events.emit(event)
-
-    @property
-    def output_format(self) -> AudioFormat:
-        """The format of the audio that is received."""
-        return self.settings.output_format
 
     @property
     def is_busy(self) -> bool:
@@ -185,14 +186,6 @@ class SessionState:
             return []
         return [self.events, *self.responses.streams]
 
-    def request_continuation(self, batch: CallBatch, reply: Response | None) -> Response | None:
-        """Request a response to the outputs of tools."""
-        response = self.responses.request_continuation(
-            reply, self.items.unacknowledged(batch.outputs), is_round=batch.is_continued
-        )
-        self._pump()
-        return response
-
     # ---- the same; the monitor is not held
 
     def request_response(self, config: ResponseConfig | None) -> Response:
@@ -202,7 +195,7 @@ class SessionState:
             if config is not None:
                 self.tools.declare(config.tools)
             response = self.responses.request(config)
-        self._send_requests()
+        self.responses.send()
         return response
 
     def update(self, session: Session, deadline: Deadline | None) -> None:
@@ -228,7 +221,7 @@ class SessionState:
         """Cancel a response in any state."""
         with self.monitor:
             response_id = self.responses.cancel(response)
-            self._pump()
+            self.responses.send_waiting()
         if response_id is not None:
             self.commands.send_now(CancelResponse(response_id))
 
@@ -250,46 +243,14 @@ class SessionState:
             self._handle(event)
 
     def _handle(self, event: Any) -> None:
-        route = self._routes.get(type(event), _NO_ROUTE)
-        for step in route.before:
+        kind = type(event)
+        for step in self._before.get(kind, ()):
             event = step(event)
             if event is None:
                 return
         self.emit(event)
-        for step in route.after:
+        for step in self._after.get(kind, ()):
             step(event)
-
-    def _make_routes(self) -> dict[type, _Route]:
-        before: list[tuple[tuple[type, ...], Callable[[Any], Any]]] = [
-            # It ends the connection, see RealtimeConnection._after.
-            ((SessionFault,), lambda _: None),
-            ((InvalidMessage,), self._handle_invalid),
-            ((SessionCreated, SessionUpdated), self._handle_session),
-            ((AudioDelta,), self._handle_audio),
-            ((BackchannelDelta,), self.output.receive_backchannel),
-            (ITEM_EVENTS, self.items.handle),
-            ((TextDelta, TranscriptDelta), self.responses.drop_cancelled),
-            ((ErrorReported,), self._handle_error),
-        ]
-        after: list[tuple[tuple[type, ...], Callable[[Any], object]]] = [
-            ((InvalidMessage,), self._end_invalid),
-            ((AudioDelta,), self.responses.add_audio),
-            # Before the response ends, so that its calls are known.
-            (TOOL_EVENTS, self.tools.handle),
-            (RESPONSE_EVENTS, self._handle_response),
-            (END_EVENTS, self.output.handle_end),
-            (TURN_EVENTS, self.turn.handle),
-            ((InputSpeechStarted,) if self._barge_in else (), self._interrupt),
-            ((ItemRetrieved,), self.commands.match_item),
-        ]
-        routes: dict[type, _Route] = defaultdict(_Route)
-        for kinds, step in before:
-            for kind in kinds:
-                routes[kind].before.append(step)
-        for kinds, step in after:
-            for kind in kinds:
-                routes[kind].after.append(step)
-        return routes
 
     def _handle_audio(self, event: AudioDelta) -> AudioDelta | None:
         return self.output.receive(event) if self.responses.accepts(event.response_id) else None
@@ -335,7 +296,7 @@ class SessionState:
         if cancelled_id is not None:
             self.executor.put(partial(self.commands.send_now, CancelResponse(cancelled_id)))
         # A response that has ended, or was refused, makes room for the next one.
-        self._pump()
+        self.responses.send_waiting()
 
     def _interrupt(self, _: InputSpeechStarted) -> None:
         if self.settings.is_interruptible:
@@ -350,27 +311,9 @@ class SessionState:
         if event.type != ResponseDone.type:
             return
         # The response is over all the same, and a thread may wait for that.
-        active = [state.id for state in self.responses.queue.responses.active]
-        for response_id in active:
-            if response_id is not None and event.response_id in (None, response_id):
-                self._handle(ResponseDone(ResponseInfo(id=response_id, status="failed")))
-
-    def _pump(self) -> None:
-        if self.commands.phase is Phase.OPEN and self.responses.queue.has_waiting:
-            self.executor.put(self._send_requests)
-
-    def _send_requests(self) -> None:
-        while True:
-            with self.monitor:
-                connection = self.commands.open_connection
-                command = None if connection is None else self.responses.queue.pop()
-            if connection is None or command is None:
-                return
-            try:
-                connection.send(self.endpoint.write(command), needs_room=False)
-            except (ClosedError, ConnectionLost):
-                # A request that is lost with its connection is sent again with the next.
-                return
+        for state in self.responses.queue.responses.active:
+            if state.id is not None and event.response_id in (None, state.id):
+                self._handle(ResponseDone(ResponseInfo(id=state.id, status="failed")))
 
     # ---- the life of connections; the monitor is held
 
@@ -417,7 +360,7 @@ class SessionState:
         self.commands.phase = Phase.OPEN
         self.opened_at = time.monotonic()
         self.had_response = False
-        self._pump()
+        self.responses.send_waiting()
         self.monitor.notify_all()
 
     def connection_ended(self, connection: RealtimeConnection, ended: StreamEnded) -> StreamEnded:
@@ -468,7 +411,7 @@ class SessionState:
         self._early.clear()
 
     def _emit_reconnected(self, attempts: int) -> None:
-        replay = self.items.replayed
+        replay = self.items.last_replay
         is_open_turn = self.turn.is_open or self.settings.has_manual_turns
         self.events.emit(
             SessionReconnected(

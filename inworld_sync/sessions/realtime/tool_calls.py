@@ -9,22 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import attrs
 
 from inworld_sync.errors import ConfigError, LocalProtocolError
 from inworld_sync.models.realtime import (
-    FunctionArgumentsDelta,
-    FunctionArgumentsDone,
     FunctionCallOutput,
-    ItemAdded,
-    ItemDone,
-    ItemRetrieved,
     McpApprovalRequest,
     McpApprovalResponse,
-    OutputItemAdded,
     OutputItemDone,
     RealtimeEvent,
     ResponseDone,
@@ -41,37 +35,11 @@ from inworld_sync.sessions.realtime.events import (
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.responses import SessionResponses
-from inworld_sync.sessions.realtime.tool_runner import ToolResult, ToolRunner, error_text
+from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner, error_text
 from inworld_sync.wire.realtime.settings import Settings
 from inworld_sync.wire.realtime.tool_calls import CallBatch, FunctionCalls, PendingCalls
 
-__all__ = ["TOOL_EVENTS", "Approver", "ToolCalls"]
-
-Approver = Callable[[McpApprovalRequest], bool]
-
-# The events that :meth:`ToolCalls.handle` handles.
-TOOL_EVENTS = (
-    FunctionArgumentsDelta,
-    FunctionArgumentsDone,
-    ItemAdded,
-    ItemDone,
-    ItemRetrieved,
-    OutputItemAdded,
-    OutputItemDone,
-    ResponseDone,
-)
-
-
-class Owner(Protocol):
-    """The session, as its tool calls need it; the monitor is held in every method."""
-
-    def emit(self, event: SessionEvent) -> None:
-        """Emit an event to users."""
-        ...
-
-    def request_continuation(self, batch: CallBatch, reply: Response | None) -> Response | None:
-        """Request a response to the outputs of a batch."""
-        ...
+__all__ = ["ToolCalls"]
 
 
 class ToolCalls:
@@ -79,48 +47,43 @@ class ToolCalls:
     The tool calls of one session, over all its connections.
 
     Args:
-        owner: The session.
+        emit: Emits an event to users; called with the monitor held.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
         settings: Say whether the service continues by itself after tool outputs.
         responses: The responses that call.
-        tool_timeout: Seconds for a function that has no timeout of its own; None for no timeout.
-        max_tools_at_once: How many functions run at the same time.
-        on_approval: Decides about calls of MCP servers; None leaves that to the application.
+        options: How tools are called.
+
+    Attributes:
+        stop: See :meth:`ToolRunner.stop`.
+        join: See :meth:`ToolRunner.join`.
     """
 
     def __init__(
         self,
-        owner: Owner,
+        emit: Callable[[SessionEvent], object],
         commands: Commands,
         executor: Executor,
         settings: Settings,
         responses: SessionResponses,
-        *,
-        tool_timeout: float | None,
-        max_tools_at_once: int,
-        on_approval: Approver | None,
+        options: ToolOptions,
     ) -> None:
-        self._owner = owner
+        self._emit = emit
         self._commands = commands
         self._monitor = commands.monitor
         self._settings = settings
         self._responses = responses
-        self._on_approval = on_approval
+        self._on_approval = options.on_approval
         self._calls = FunctionCalls()
         self._pending = PendingCalls()
         # The replies that go on once their calls are answered, if users hold them.
         self._replies: WeakKeyDictionary[CallBatch, Response] = WeakKeyDictionary()
         self._approvals: set[str] = set()
-        self._tool_timeout = tool_timeout
         self._runner = ToolRunner(
-            commands.monitor,
-            executor,
-            commands.name,
-            timeout=tool_timeout,
-            max_at_once=max_tools_at_once,
-            answer=self._submit_result,
+            commands.monitor, executor, commands.name, options, self._submit_result
         )
+        self.stop = self._runner.stop
+        self.join = self._runner.join
 
     # The monitor is held.
 
@@ -135,7 +98,7 @@ class ToolCalls:
 
     def handle(self, event: RealtimeEvent) -> None:
         """
-        Handle an event of :data:`TOOL_EVENTS`.
+        Handle an event of :data:`FUNCTION_EVENTS`.
 
         Calls of an out-of-band response are emitted and not run, because the conversation has no
         place for their outputs.
@@ -146,19 +109,26 @@ class ToolCalls:
             response_id = (
                 event.response.id if isinstance(event, ResponseDone) else event.response_id
             )
-            if is_out_of_band:
-                self._owner.emit(ToolCalled(call, response_id, is_ours=False))
-                continue
-            is_ours = self._runner.is_ours(call.name)
-            if self._pending.add(call, response_id, is_ours=is_ours):
-                self._owner.emit(ToolCalled(call, response_id, is_ours))
+            is_ours = not is_out_of_band and self._runner.is_ours(call.name)
+            if is_out_of_band or self._pending.add(call, response_id, is_ours=is_ours):
+                self._emit(ToolCalled(call, response_id, is_ours))
                 if is_ours:
                     self._runner.start(call)
         if isinstance(event, ResponseDone):
             self._end_response(event.response)
-        item = getattr(event, "item", None)
-        if isinstance(item, McpApprovalRequest):
-            self._handle_approval(item)
+
+    def handle_item(self, event: Any) -> None:
+        """Handle an event that carries an item, which may ask for an approval."""
+        request = event.item
+        if not isinstance(request, McpApprovalRequest) or request.id in self._approvals:
+            return
+        assert request.id is not None
+        self._approvals.add(request.id)
+        if self._on_approval is not None:
+            decide = partial(self._on_approval, request)
+            done = partial(self._submit_decision, request.id)
+            self._runner.begin(request.name, decide, done)
+        self._emit(ApprovalRequested(request, self._on_approval is not None))
 
     def lose_connection(self) -> None:
         """Handle the loss of a connection: pending calls are still answered, once."""
@@ -166,15 +136,7 @@ class ToolCalls:
         for batch in self._pending.lose_connection():
             self._continue(batch)
 
-    def stop(self) -> None:
-        """Run no further function and send no further output."""
-        self._runner.stop()
-
     # The monitor is not held.
-
-    def join(self, timeout: float) -> None:
-        """Wait for functions that run."""
-        self._runner.join(timeout)
 
     def submit_output(self, call_id: str, output: str) -> Response | None:
         """
@@ -217,13 +179,18 @@ class ToolCalls:
         """Request the response to the outputs of a batch, unless the service does it by itself."""
         reply = self._replies.pop(batch, None)
         if not self._settings.continues_by_itself:
-            return self._owner.request_continuation(batch, reply)
+            unacknowledged = self._commands.items.unacknowledged(batch.outputs)
+            response = self._responses.request_continuation(
+                reply, unacknowledged, is_round=batch.is_continued
+            )
+            self._responses.send_waiting()
+            return response
         if reply is not None:
             # The setting has changed since the calls began.
             self._responses.end_reply(reply)
         return None
 
-    def _submit_result(self, result: ToolResult) -> None:
+    def _submit_result(self, result: ToolOutputSent) -> None:
         if result.error is not None:
             self._commands.options.logger.warning(
                 "%s: tool %s failed: %s", self._commands.name, result.call.name, result.error
@@ -235,19 +202,7 @@ class ToolCalls:
             result = attrs.evolve(result, output=error_text(error), error=error)
             self.submit_output(result.call.call_id, result.output)
         with self._monitor:
-            self._owner.emit(
-                ToolOutputSent(result.call, result.output, result.error, result.duration_ms)
-            )
-
-    def _handle_approval(self, request: McpApprovalRequest) -> None:
-        if request.id is None or request.id in self._approvals:
-            return
-        self._approvals.add(request.id)
-        if self._on_approval is not None:
-            decide = partial(self._on_approval, request)
-            done = partial(self._submit_decision, request.id)
-            self._runner.begin(request.name, decide, done, self._tool_timeout)
-        self._owner.emit(ApprovalRequested(request, self._on_approval is not None))
+            self._emit(result)
 
     def _submit_decision(
         self, request_id: str, output: object, error: Exception | None, _: float

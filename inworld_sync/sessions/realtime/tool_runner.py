@@ -21,37 +21,40 @@ from functools import partial
 import attrs
 
 from inworld_sync.errors import DeadlineExceeded, LocalProtocolError, RemoteProtocolError
-from inworld_sync.models.realtime import FunctionCall, FunctionTool, HasDefinition, Tool
+from inworld_sync.models.realtime import (
+    FunctionCall,
+    FunctionTool,
+    HasDefinition,
+    McpApprovalRequest,
+    Tool,
+)
 from inworld_sync.sessions.event_stream import Monitor
+from inworld_sync.sessions.realtime.events import ToolOutputSent
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.tools.function import ToolFunction
 
-__all__ = ["ToolResult", "ToolRunner", "error_text"]
+__all__ = ["Approver", "ToolOptions", "ToolRunner", "error_text"]
 
-DEFAULT_TIMEOUT_SECONDS = 60.0
-DEFAULT_MAX_AT_ONCE = 8
-
+Approver = Callable[[McpApprovalRequest], bool]
 
 # Called with what the work returned, what it raised, and how many milliseconds it took.
 _Done = Callable[[object, "Exception | None", float], object]
 
 
 @attrs.frozen
-class ToolResult:
+class ToolOptions:
     """
-    The result of a call.
+    How the tools of a session are called.
 
     Attributes:
-        call: What was called.
-        output: The text for the model.
-        error: Why the call failed; None if it did not.
-        duration_ms: From the call to the result.
+        timeout: Seconds for a function that has no timeout of its own; None for no timeout.
+        max_at_once: How many functions run at the same time, 1 or more; further calls wait.
+        on_approval: Decides about calls of MCP servers; None leaves that to the application.
     """
 
-    call: FunctionCall
-    output: str
-    error: Exception | None
-    duration_ms: float
+    timeout: float | None
+    max_at_once: int
+    on_approval: Approver | None
 
 
 @attrs.define(eq=False)
@@ -65,6 +68,7 @@ class _Run:
     is_over: bool = False
 
 
+@attrs.define(eq=False)
 class ToolRunner:
     """
     The functions of one session.
@@ -73,33 +77,21 @@ class ToolRunner:
         monitor: The session's.
         executor: Watches the timeouts and sends the outputs.
         name: The session's, for threads.
-        timeout: Seconds for a function that has no timeout of its own; None for no timeout.
-        max_at_once: How many run side by side, 1 or more; further calls wait.
+        options: The timeout, and how many functions run at the same time.
         answer: Called by the executor with each result.
     """
 
-    def __init__(
-        self,
-        monitor: Monitor,
-        executor: Executor,
-        name: str,
-        *,
-        timeout: float | None,
-        max_at_once: int,
-        answer: Callable[[ToolResult], object],
-    ) -> None:
-        self._monitor = monitor
-        self._executor = executor
-        self._name = name
-        self._timeout = timeout
-        self._max_at_once = max_at_once
-        self._answer = answer
-        self._context = contextvars.copy_context()
-        self._functions: dict[str, ToolFunction[..., object]] = {}
-        self._declared: set[str] = set()
-        self._waiting: deque[_Run] = deque()
-        self._threads: list[threading.Thread] = []
-        self._stopped = False
+    _monitor: Monitor
+    _executor: Executor
+    _name: str
+    _options: ToolOptions
+    _answer: Callable[[ToolOutputSent], object]
+    _context: contextvars.Context = attrs.field(init=False, factory=contextvars.copy_context)
+    _functions: dict[str, ToolFunction[..., object]] = attrs.field(init=False, factory=dict)
+    _declared: set[str] = attrs.field(init=False, factory=set)
+    _waiting: deque[_Run] = attrs.field(init=False, factory=deque)
+    _threads: list[threading.Thread] = attrs.field(init=False, factory=list)
+    _stopped: bool = attrs.field(init=False, default=False)
 
     # The monitor is held.
 
@@ -120,19 +112,18 @@ class ToolRunner:
     def start(self, call: FunctionCall) -> None:
         """Run the function that is called, or answer that it does not exist."""
         function = self._functions.get(call.name)
-        timeout = self._timeout
-        if function is not None and function.timeout is not None:
-            timeout = function.timeout
-        work: Callable[[], object] = partial(_refuse, call.name)
-        if function is not None:
-            work = partial(function.run, call.arguments)
-        self.begin(call.name, work, partial(self._answered, call), timeout)
+        done = partial(self._answered, call)
+        if function is None:
+            self.begin(call.name, partial(_refuse, call.name), done)
+        else:
+            self.begin(call.name, partial(function.run, call.arguments), done, function.timeout)
 
     def begin(
-        self, name: str, work: Callable[[], object], done: _Done, timeout: float | None
+        self, name: str, work: Callable[[], object], done: _Done, timeout: float | None = None
     ) -> None:
         """Do other work on such a thread; *done* is called by the executor."""
         run = _Run(name, work, done)
+        timeout = self._options.timeout if timeout is None else timeout
         if timeout is not None:
             self._executor.put_later(timeout, partial(self._expire, run, timeout))
         self._waiting.append(run)
@@ -155,7 +146,9 @@ class ToolRunner:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def _fill(self) -> None:
-        while self._waiting and len(self._threads) < self._max_at_once and not self._stopped:
+        while (
+            self._waiting and len(self._threads) < self._options.max_at_once and not self._stopped
+        ):
             run = self._waiting.popleft()
             if run.is_over:
                 continue
@@ -181,8 +174,8 @@ class ToolRunner:
             self._fill()
 
     def _expire(self, run: _Run, timeout: float) -> None:
+        error = DeadlineExceeded(f"{run.name} took longer than {timeout:g} s")
         with self._monitor:
-            error = DeadlineExceeded(f"{run.name} took longer than {timeout:g} s")
             self._finish(run, None, error)
 
     def _finish(self, run: _Run, output: object, error: Exception | None) -> None:
@@ -196,7 +189,7 @@ class ToolRunner:
         self, call: FunctionCall, output: object, error: Exception | None, duration_ms: float
     ) -> None:
         text = str(output) if error is None else error_text(error)
-        self._answer(ToolResult(call, text, error, duration_ms))
+        self._answer(ToolOutputSent(call, text, error, duration_ms))
 
 
 def _refuse(name: str) -> object:

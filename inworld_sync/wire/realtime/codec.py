@@ -8,36 +8,24 @@ came in :class:`~inworld_sync.models.realtime.UnknownItem` or ``UnknownPart``.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 import attrs
 
 from inworld_sync.models.realtime import (
-    AlawFormat,
     AudioDelta,
+    AudioFormat,
     BackchannelDelta,
     ContentPart,
     ErrorInfo,
     Float32Format,
-    FunctionCall,
-    FunctionCallOutput,
-    FunctionChoice,
     FunctionTool,
     HasDefinition,
-    InputAudio,
-    InputImage,
-    InputText,
     Item,
     ItemReference,
-    McpApprovalRequest,
-    McpApprovalResponse,
-    McpCall,
-    McpChoice,
     McpTool,
-    McpToolList,
     Message,
-    MulawFormat,
     OutputAudio,
     OutputText,
     PcmFormat,
@@ -48,6 +36,7 @@ from inworld_sync.models.realtime import (
     ServerVad,
     SttTuning,
     TextGeneration,
+    ToolChoice,
     TtsTuning,
     UnknownItem,
     UnknownPart,
@@ -73,38 +62,18 @@ _RENAMES = {
     BackchannelDelta: {"audio": "delta"},
 }
 
-# Written with their ``type``; the parts and items are also read by it.
-_PARTS: dict[str, type] = {
-    kind.type: kind for kind in (InputText, InputAudio, InputImage, OutputText, OutputAudio)
-}
-_ITEMS: dict[str, type] = {
-    kind.type: kind
-    for kind in (
-        Message,
-        FunctionCall,
-        FunctionCallOutput,
-        McpToolList,
-        McpCall,
-        McpApprovalRequest,
-        McpApprovalResponse,
-    )
-}
-_SETTINGS: dict[str, type] = {
-    kind.type: kind
-    for kind in (
-        PcmFormat,
-        MulawFormat,
-        AlawFormat,
-        Float32Format,
-        SemanticVad,
-        ServerVad,
-        FunctionTool,
-        McpTool,
-        RetentionRatio,
-        ItemReference,
-    )
-}
-_CHOICES: dict[str, type] = {kind.type: kind for kind in (FunctionChoice, McpChoice)}
+# Read by their ``type``.
+_PARTS = {kind.type: kind for kind in get_args(ContentPart) if kind is not UnknownPart}
+_ITEMS = {kind.type: kind for kind in get_args(Item) if kind is not UnknownItem}
+
+# Written with their ``type``. The modes of a choice of tools are bare texts.
+_TAGGED = (
+    *_PARTS.values(),
+    *_ITEMS.values(),
+    *get_args(AudioFormat),
+    *(kind for kind in get_args(ToolChoice) if attrs.has(kind)),
+    *(FunctionTool, ItemReference, McpTool, RetentionRatio, SemanticVad, ServerVad),
+)
 
 # The service's names for parts of the assistant; the common realtime protocol has the longer ones.
 _PART_ALIASES = {"output_text": OutputText.type, "output_audio": OutputAudio.type}
@@ -128,12 +97,9 @@ def plain(value: object) -> object:
     return result
 
 
-def _required(kind: type) -> frozenset[str]:
-    return frozenset(field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING)
-
-
-def _untagged(value: Mapping[str, object]) -> dict[str, object]:
-    return {name: each for name, each in value.items() if name not in _TAGS}
+def _structure(body: JsonObject, kind: type) -> object:
+    fields = {name: each for name, each in body.items() if name not in _TAGS}
+    return CODEC.converter.structure(fields, kind)
 
 
 def _tagged_object(value: object) -> tuple[str, JsonObject]:
@@ -146,9 +112,12 @@ def _tagged_object(value: object) -> tuple[str, JsonObject]:
 def _read_part(value: object, _: object) -> object:
     name, body = _tagged_object(value)
     kind = _PARTS.get(_PART_ALIASES.get(name, name))
-    if kind is None or any(body.get(each) is None for each in _required(kind)):
+    if kind is None or any(
+        field.default is attrs.NOTHING and body.get(field.name) is None
+        for field in attrs.fields(kind)
+    ):
         return UnknownPart(name, body)
-    return CODEC.converter.structure(_untagged(body), kind)
+    return _structure(body, kind)
 
 
 def _read_item(value: object, _: object) -> object:
@@ -157,12 +126,16 @@ def _read_item(value: object, _: object) -> object:
     if kind is None or (kind is Message and body.get("role") not in get_args(Role)):
         item_id = body.get("id")
         return UnknownItem(name, body, item_id if isinstance(item_id, str) else None)
-    return CODEC.converter.structure(_untagged(body), kind)
+    return _structure(body, kind)
+
+
+def _names(kind: type) -> set[str]:
+    return {field.name for field in attrs.fields(kind)} - {"extra"}
 
 
 def _usage_reader() -> Callable[[object, object], Usage]:
     read: Callable[..., Usage] = CODEC.converter.get_structure_hook(Usage)
-    names = {field.name for field in attrs.fields(Usage)} - {"extra"}
+    names = _names(Usage)
 
     def read_usage(value: object, _: object) -> Usage:
         # A count in a form that is not known must not lose the end of a response.
@@ -184,7 +157,7 @@ def _read_error(value: object, _: object) -> ErrorInfo:
         return ErrorInfo(message=value)
     if not isinstance(value, dict):
         return ErrorInfo(extra={"error": value})
-    names = {field.name for field in attrs.fields(ErrorInfo)} - {"extra"}
+    names = _names(ErrorInfo)
     known = {name: str(each) for name, each in value.items() if name in names and each is not None}
     return ErrorInfo(
         **known, extra={name: each for name, each in value.items() if name not in names}
@@ -212,20 +185,15 @@ def _write_web_search(tool: WebSearchTool) -> dict[str, object]:
     return {**body, **tool.extra}
 
 
-def _register_tag(kind: type, tag: str) -> None:
+def _tagged_writer(kind: Any) -> Callable[[object], JsonObject]:
     write = CODEC.converter.get_unstructure_hook(kind)
-
-    def write_tagged(value: object) -> JsonObject:
-        return {"type": tag, **write(value)}
-
-    CODEC.converter.register_unstructure_hook(kind, write_tagged)
+    return lambda value: {"type": kind.type, **write(value)}
 
 
 def _register() -> None:
     converter = CODEC.converter
-    for table in (_PARTS, _ITEMS, _SETTINGS, _CHOICES):
-        for tag, kind in table.items():
-            _register_tag(kind, tag)
+    for kind in _TAGGED:
+        converter.register_unstructure_hook(kind, _tagged_writer(kind))
     for unknown in (UnknownItem, UnknownPart):
         converter.register_unstructure_hook(unknown, lambda value: dict(value.raw))
     converter.register_unstructure_hook(TextGeneration, _CAMEL.dump)

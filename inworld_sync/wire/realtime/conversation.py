@@ -19,7 +19,8 @@ Source: Inworld Realtime reference; quirks from clients that log them.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import attrs
 
@@ -52,29 +53,9 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
+from inworld_sync.wire.realtime.responses import TextKind, text_of
 
-__all__ = ["CONVERSATION_EVENTS", "Conversation"]
-
-# The events that :meth:`Conversation.handle` handles.
-CONVERSATION_EVENTS = (
-    ContentPartAdded,
-    ContentPartDone,
-    FunctionArgumentsDone,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    OutputItemAdded,
-    OutputItemDone,
-    ResponseDone,
-    TextDelta,
-    TextDone,
-    TranscriptDelta,
-    TranscriptDone,
-    UserTranscriptCompleted,
-    UserTranscriptUpdated,
-)
+__all__ = ["CONVERSATION_EVENTS", "Conversation", "part_text"]
 
 _MAX_WAITING = 32
 
@@ -88,7 +69,7 @@ class _Draft:
 
     item: Item | None = None
     parts: dict[int, ContentPart] = attrs.field(factory=dict)
-    stream: Literal["text", "transcript"] | None = None
+    stream: TextKind | None = None
     completed: set[int] = attrs.field(factory=set)
     response_id: str | None = None
     is_done: bool = False
@@ -104,15 +85,15 @@ class _Draft:
     def update_part(self, index: int, part: ContentPart) -> None:
         """Replace a part by what a message says of it, unless that would lose its text."""
         before = self.parts.get(index)
-        if before is None or _text_of(part) or not _text_of(before):
+        if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
 
-    def add_text(self, kind: Literal["text", "transcript"], index: int, delta: str) -> None:
+    def add_text(self, kind: TextKind, index: int, delta: str) -> None:
         """Join a piece of the assistant's text to the pieces before."""
         part = self.parts.get(index)
-        self.set_text(kind, index, (_text_of(part) if part else "") + delta)
+        self.set_text(kind, index, (part_text(part) if part else "") + delta)
 
-    def set_text(self, kind: Literal["text", "transcript"], index: int, text: str) -> None:
+    def set_text(self, kind: TextKind, index: int, text: str) -> None:
         """Replace the assistant's text of one part."""
         self.stream = self.stream or kind
         if kind != self.stream:
@@ -129,7 +110,8 @@ class _Draft:
         return ConversationEntry(item, self.is_done, self.truncated_ms)
 
 
-def _text_of(part: ContentPart) -> str:
+def part_text(part: ContentPart) -> str:
+    """Return the text of a part, written or spoken; empty if it has none."""
     if isinstance(part, (InputText, OutputText)):
         return part.text
     if isinstance(part, (InputAudio, OutputAudio)):
@@ -146,7 +128,12 @@ def _with_text(part: ContentPart, text: str) -> ContentPart:
 
 
 class Conversation:
-    """The items of one session in their order."""
+    """
+    The items of one session in their order.
+
+    Attributes:
+        handlers: The method for each class of events.
+    """
 
     def __init__(self) -> None:
         self._order: list[str] = []
@@ -169,45 +156,33 @@ class Conversation:
 
     def handle(self, event: RealtimeEvent) -> None:
         """Follow a message; one that is not about items changes nothing."""
-        if isinstance(event, (ItemAdded, ItemDone)):
-            self._join(event.item, event.previous_item_id, is_done=isinstance(event, ItemDone))
-        elif isinstance(event, ItemRetrieved):
-            self._join(event.item, None, is_done=False)
-        elif isinstance(event, ItemDeleted):
-            self._delete(event.item_id)
-        elif isinstance(event, ItemTruncated):
-            if event.item_id in self._drafts:
-                self._drafts[event.item_id].truncated_ms = event.audio_end_ms
-        elif isinstance(event, (UserTranscriptUpdated, UserTranscriptCompleted)):
-            self._handle_transcript(event)
-        elif isinstance(event, ResponseDone):
-            self._end_response(event)
-        else:
-            self._handle_output(event)
+        handler = self.handlers.get(type(event))
+        if handler is not None:
+            handler(self, event)
 
-    def _handle_output(self, event: RealtimeEvent) -> None:
-        if isinstance(event, (OutputItemAdded, OutputItemDone)):
-            assert event.item.id is not None
-            self._draft(event.item.id, event.response_id).update_item(event.item)
-        elif isinstance(event, (ContentPartAdded, ContentPartDone)):
-            draft = self._draft(event.item_id, event.response_id)
-            draft.update_part(event.content_index, event.part)
-        elif isinstance(event, TextDelta):
-            draft = self._draft(event.item_id, event.response_id)
-            draft.add_text("text", event.content_index, event.delta)
-        elif isinstance(event, TranscriptDelta):
-            draft = self._draft(event.item_id, event.response_id)
-            draft.add_text("transcript", event.content_index, event.delta)
-        elif isinstance(event, TextDone):
-            draft = self._draft(event.item_id, event.response_id)
-            draft.set_text("text", event.content_index, event.text)
-        elif isinstance(event, TranscriptDone):
-            draft = self._draft(event.item_id, event.response_id)
-            draft.set_text("transcript", event.content_index, event.transcript)
-        elif isinstance(event, FunctionArgumentsDone):
-            draft = self._draft(event.item_id, event.response_id)
-            if isinstance(draft.item, FunctionCall):
-                draft.item = attrs.evolve(draft.item, arguments=event.arguments)
+    def _handle_truncated(self, event: ItemTruncated) -> None:
+        if event.item_id in self._drafts:
+            self._drafts[event.item_id].truncated_ms = event.audio_end_ms
+
+    def _handle_output(self, event: OutputItemAdded | OutputItemDone) -> None:
+        assert event.item.id is not None
+        self._draft(event.item.id, event.response_id).update_item(event.item)
+
+    def _handle_part(self, event: ContentPartAdded | ContentPartDone) -> None:
+        self._draft(event.item_id, event.response_id).update_part(event.content_index, event.part)
+
+    def _handle_text(self, event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> None:
+        kind, text = text_of(event)
+        draft = self._draft(event.item_id, event.response_id)
+        if isinstance(event, (TextDelta, TranscriptDelta)):
+            draft.add_text(kind, event.content_index, text)
+        else:
+            draft.set_text(kind, event.content_index, text)
+
+    def _handle_arguments(self, event: FunctionArgumentsDone) -> None:
+        draft = self._draft(event.item_id, event.response_id)
+        if isinstance(draft.item, FunctionCall):
+            draft.item = attrs.evolve(draft.item, arguments=event.arguments)
 
     def _draft(self, item_id: str, response_id: str | None = None) -> _Draft:
         draft = self._drafts.get(item_id) or self._waiting.get(item_id)
@@ -219,14 +194,16 @@ class Conversation:
             draft.response_id = response_id
         return draft
 
-    def _join(self, item: Item, previous_item_id: str | None, *, is_done: bool) -> None:
-        item_id = item.id
+    def _join(self, event: ItemAdded | ItemDone | ItemRetrieved) -> None:
+        item, item_id = event.item, event.item.id
         assert item_id is not None
         draft = self._drafts.get(item_id) or self._waiting.pop(item_id, None) or _Draft()
         draft.update_item(item)
-        draft.is_done = draft.is_done or is_done or getattr(item, "status", None) == "completed"
+        is_done = isinstance(event, ItemDone) or getattr(item, "status", None) == "completed"
+        draft.is_done = draft.is_done or is_done
         if item_id not in self._drafts:
-            self._order.insert(self._place_after(previous_item_id), item_id)
+            previous_id = None if isinstance(event, ItemRetrieved) else event.previous_item_id
+            self._order.insert(self._place_after(previous_id), item_id)
             self._drafts[item_id] = draft
 
     def _place_after(self, previous_item_id: str | None) -> int:
@@ -236,10 +213,10 @@ class Conversation:
             return self._order.index(previous_item_id) + 1
         return len(self._order)
 
-    def _delete(self, item_id: str) -> None:
-        self._waiting.pop(item_id, None)
-        if self._drafts.pop(item_id, None) is not None:
-            self._order.remove(item_id)
+    def _delete(self, event: ItemDeleted) -> None:
+        self._waiting.pop(event.item_id, None)
+        if self._drafts.pop(event.item_id, None) is not None:
+            self._order.remove(event.item_id)
 
     def _handle_transcript(self, event: UserTranscriptUpdated | UserTranscriptCompleted) -> None:
         draft = self._draft(event.item_id)
@@ -262,3 +239,27 @@ class Conversation:
         for item_id, draft in list(self._waiting.items()):
             if draft.response_id == response.id:
                 del self._waiting[item_id]
+
+    handlers: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+        ContentPartAdded: _handle_part,
+        ContentPartDone: _handle_part,
+        FunctionArgumentsDone: _handle_arguments,
+        ItemAdded: _join,
+        ItemDeleted: _delete,
+        ItemDone: _join,
+        ItemRetrieved: _join,
+        ItemTruncated: _handle_truncated,
+        OutputItemAdded: _handle_output,
+        OutputItemDone: _handle_output,
+        ResponseDone: _end_response,
+        TextDelta: _handle_text,
+        TextDone: _handle_text,
+        TranscriptDelta: _handle_text,
+        TranscriptDone: _handle_text,
+        UserTranscriptCompleted: _handle_transcript,
+        UserTranscriptUpdated: _handle_transcript,
+    }
+
+
+# The events that :meth:`Conversation.handle` handles.
+CONVERSATION_EVENTS = tuple(Conversation.handlers)

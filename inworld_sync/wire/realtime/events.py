@@ -24,18 +24,12 @@ from inworld_sync.models.realtime import (
     events,
     response_events,
 )
-from inworld_sync.wire.codec import Json, JsonObject, load_object, object_in
+from inworld_sync.wire.codec import Json, JsonObject, object_in
 from inworld_sync.wire.realtime.codec import CODEC
 from inworld_sync.wire.realtime.faults import SessionFault, untyped_fault
 from inworld_sync.wire.realtime.session import session_info
 
-__all__ = [
-    "ALIASES",
-    "EVENT_CLASSES",
-    "RealtimeMessage",
-    "read",
-    "read_object",
-]
+__all__ = ["ALIASES", "EVENT_CLASSES", "ITEM_EVENTS", "RealtimeMessage", "read_object"]
 
 # Older names, and those of other services of the same protocol, to the name that is used here.
 ALIASES = {
@@ -63,36 +57,31 @@ _KINDS: dict[str, type[RealtimeEvent]] = {
 # The classes of all messages that this version knows.
 EVENT_CLASSES = tuple(_KINDS.values())
 
-_AUDIO_DELTA = AudioDelta.type
+# Those that carry an item.
+ITEM_EVENTS = tuple(kind for kind in EVENT_CLASSES if hasattr(kind, "item"))
+
 _AUDIO_FIELDS = frozenset(
     ("type", "event_id", "response_id", "item_id", "output_index", "content_index", "delta")
 )
 
 
-def read(
-    message: bytes | bytearray | memoryview | str, audio: bytes | None = None
-) -> RealtimeMessage:
+def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage:
     """
     Read one message of the service.
 
     Args:
-        message: JSON text.
+        body: The message.
         audio: The decoded audio of the message, which then has an empty text in its place; None
             if the message has its audio in base64, or has none.
 
     Raises:
-        RemoteProtocolError: It is not JSON, or lacks what its kind must have.
+        RemoteProtocolError: It lacks what its kind must have.
     """
-    return read_object(load_object(message), audio)
-
-
-def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage:
-    """Read one message that is already JSON, as :func:`read` does."""
     name = body.get("type")
     if not isinstance(name, str):
         return untyped_fault(body) or UnknownEvent("", body)
     name = ALIASES.get(name, name)
-    if audio is not None and name == _AUDIO_DELTA and (event := _audio_delta(body, audio)):
+    if audio is not None and name == AudioDelta.type and (event := _audio_delta(body, audio)):
         return event
     kind = _KINDS.get(name)
     if kind is None:
@@ -192,13 +181,8 @@ def _repair_error(fields: JsonObject) -> None:
 
 
 _REPAIRS: dict[str, Callable[[JsonObject], None]] = {
-    "response.created": _repair_response,
-    "response.done": _repair_response,
-    "conversation.item.added": _repair_item,
-    "conversation.item.done": _repair_item,
-    "conversation.item.retrieved": _repair_item,
-    "response.output_item.added": _repair_item,
-    "response.output_item.done": _repair_item,
+    **{kind.type: _repair_response for kind in EVENT_CLASSES if hasattr(kind, "response")},
+    **{kind.type: _repair_item for kind in ITEM_EVENTS},
     "conversation.item.input_audio_transcription.completed": _repair_transcript,
     "error": _repair_error,
 }

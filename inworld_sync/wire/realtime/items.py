@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import attrs
 
 from inworld_sync.models.realtime import (
-    ConversationEntry,
     CreateItem,
     ItemAdded,
     ItemDeleted,
@@ -20,13 +19,10 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
-from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS, Conversation
+from inworld_sync.wire.realtime.conversation import Conversation
 from inworld_sync.wire.realtime.replay import Replay, replay_of
 
-__all__ = ["ITEM_EVENTS", "Items"]
-
-# The events that :meth:`Items.handle` handles.
-ITEM_EVENTS = CONVERSATION_EVENTS
+__all__ = ["Items"]
 
 # A service that acknowledges no items must not make a long session large.
 _MAX_UNACKNOWLEDGED = 1024
@@ -38,27 +34,22 @@ class Items:
 
     Args:
         is_inworld: Whether transcripts of the user come whole each time.
+
+    Attributes:
+        conversation: The items that the service has.
+        last_replay: The replay on the latest connection.
     """
 
     def __init__(self, *, is_inworld: bool) -> None:
         self._is_inworld = is_inworld
-        self._conversation = Conversation()
+        self.conversation = Conversation()
         self._heard_share: dict[str, float] = {}
         # Items that were sent and that the service has not acknowledged, by their ids.
         self._unacknowledged: dict[str, CreateItem] = {}
-        self._replay = Replay((), ())
+        self.last_replay = Replay((), ())
         # Kinds and ids of messages that only repeat what users know from before the reconnect.
         self._echoes: set[tuple[type, str]] = set()
         self._transcripts: dict[str, str] = {}
-
-    @property
-    def entries(self) -> tuple[ConversationEntry, ...]:
-        """All of them, in order."""
-        return self._conversation.entries
-
-    def get(self, item_id: str) -> ConversationEntry | None:
-        """One of them."""
-        return self._conversation.get(item_id)
 
     # What this side sends.
 
@@ -88,7 +79,7 @@ class Items:
             event = self._whole(event)
         elif isinstance(event, UserTranscriptCompleted):
             self._transcripts.pop(event.item_id, None)
-        self._conversation.handle(event)
+        self.conversation.handle(event)
         if not isinstance(event, (ItemAdded, ItemDone)):
             return event
         item_id = event.item.id or ""
@@ -107,26 +98,21 @@ class Items:
 
     def replay(self) -> tuple[CreateItem, ...]:
         """Return the commands for a new connection; items that cannot be sent are removed."""
-        entries = self._conversation.entries
-        self._replay = replay_of(entries, self._unacknowledged.values(), self._heard_share)
+        entries = self.conversation.entries
+        self.last_replay = replay_of(entries, self._unacknowledged.values(), self._heard_share)
         known = {entry.item.id for entry in entries}
         self._echoes = {
             (kind, command.item.id or "")
-            for command in self._replay.commands
+            for command in self.last_replay.commands
             if command.item.id in known
             for kind in (ItemAdded, ItemDone)
         }
-        for item_id in self._replay.lost:
-            self._conversation.handle(ItemDeleted(item_id))
+        for item_id in self.last_replay.lost:
+            self.conversation.handle(ItemDeleted(item_id))
         self._transcripts.clear()
-        return self._replay.commands
-
-    @property
-    def replayed(self) -> Replay:
-        """The replay on the latest connection."""
-        return self._replay
+        return self.last_replay.commands
 
     def not_replayed(self) -> list[CreateItem]:
         """Return items that were added while the replay was being sent."""
-        replayed = {command.item.id for command in self._replay.commands}
+        replayed = {command.item.id for command in self.last_replay.commands}
         return [each for each in self._unacknowledged.values() if each.item.id not in replayed]

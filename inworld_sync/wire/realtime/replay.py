@@ -30,6 +30,7 @@ from inworld_sync.models.realtime import (
     OutputAudio,
     OutputText,
 )
+from inworld_sync.wire.realtime.conversation import part_text
 
 __all__ = ["Replay", "replay_of"]
 
@@ -103,11 +104,8 @@ def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
     """Return a part as it can be sent; None if there is nothing to send."""
     if isinstance(part, InputAudio):
         return InputText(part.transcript) if part.transcript else None
-    if isinstance(part, OutputAudio):
-        text = _heard_text(part.transcript or "", heard_share)
-        return OutputText(text) if text else None
-    if isinstance(part, OutputText):
-        text = _heard_text(part.text, heard_share)
+    if isinstance(part, (OutputAudio, OutputText)):
+        text = _heard_text(part_text(part), heard_share)
         return OutputText(text) if text else None
     return part
 

@@ -20,7 +20,7 @@ Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -35,10 +35,14 @@ from inworld_sync.models.realtime import (
     ResponseDone,
     ResponseInfo,
     TextDelta,
+    TextDone,
     TranscriptDelta,
+    TranscriptDone,
 )
 
-__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses"]
+__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses", "TextKind", "text_of"]
+
+TextKind: TypeAlias = Literal["text", "transcript"]
 
 CLIENT_EVENT_ID = "client_event_id"
 
@@ -71,7 +75,7 @@ class ResponseState:
     info: ResponseInfo | None = None
     error: ErrorInfo | None = None
     is_cancelling: bool = False
-    _stream: Literal["text", "transcript"] | None = None
+    _stream: TextKind | None = None
     _pieces: list[str] = attrs.field(factory=list)
 
     @property
@@ -96,7 +100,7 @@ class ResponseState:
         if not other.is_final:
             other.status = "cancelled"
 
-    def add_text(self, kind: Literal["text", "transcript"], delta: str) -> bool:
+    def add_text(self, kind: TextKind, delta: str) -> bool:
         """Join a piece of text; return whether it counts."""
         self._stream = self._stream or kind
         if kind != self._stream:
@@ -176,13 +180,15 @@ class Responses:
             return self._refuse(event.error)
         if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
             return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
-        if isinstance(event, (TextDelta, TranscriptDelta)) and self.accepts(event.response_id):
-            kind: Literal["text", "transcript"] = (
-                "text" if isinstance(event, TextDelta) else "transcript"
-            )
+        if isinstance(event, (TextDelta, TextDone, TranscriptDelta, TranscriptDone)):
             state = self._active.get(event.response_id)
-            if state is not None and state.add_text(kind, event.delta):
-                return state
+            kind, text = text_of(event)
+            if state is None or state.is_cancelling:
+                return None
+            # The whole text counts only if there were no deltas.
+            is_delta = isinstance(event, (TextDelta, TranscriptDelta))
+            if is_delta or (text and not state.text):
+                return state if state.add_text(kind, text) else None
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
@@ -253,3 +259,12 @@ class Responses:
         self._ended[state.id] = state
         if len(self._ended) > _MAX_ENDED:
             del self._ended[next(iter(self._ended))]
+
+
+def text_of(event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> tuple[TextKind, str]:
+    """Return the text that a message carries, with its kind."""
+    if isinstance(event, TextDone):
+        return "text", event.text
+    if isinstance(event, TranscriptDone):
+        return "transcript", event.transcript
+    return ("text" if isinstance(event, TextDelta) else "transcript"), event.delta

@@ -7,22 +7,16 @@ Source: Inworld Realtime reference, ``session.update``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
-from inworld_sync.models.realtime import (
-    ManualTurns,
-    MemoryState,
-    Session,
-    SessionCreated,
-    SessionInfo,
-    SessionUpdated,
-)
+from inworld_sync.models.realtime import ManualTurns, MemoryState, Session, SessionInfo
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.wire.codec import JsonObject
 from inworld_sync.wire.realtime.codec import CODEC, plain
 
-__all__ = ["SessionMirror", "merge", "session_info", "session_object"]
+__all__ = ["merge", "session_info", "session_object"]
 
 # Where each field of Session stands in the service's object.
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -63,15 +57,12 @@ def session_object(session: Session) -> JsonObject:
             value = None
         elif name == "noise_reduction":
             value = {"type": value}
-        _put(body, place, plain(value))
+        *parents, last = place
+        branch = body
+        for parent in parents:
+            branch = branch.setdefault(parent, {})  # type: ignore[assignment]
+        branch[last] = plain(value)  # type: ignore[assignment]
     return merge(body, session.extra)
-
-
-def _put(body: JsonObject, place: tuple[str, ...], value: object) -> None:
-    *parents, name = place
-    for parent in parents:
-        body = body.setdefault(parent, {})  # type: ignore[assignment]
-    body[name] = value  # type: ignore[assignment]
 
 
 def _get(body: object, place: tuple[str, ...]) -> object:
@@ -91,42 +82,30 @@ def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
     merged: dict[str, object] = dict(old)
     for name, value in new.items():
         before = merged.get(name)
-        if isinstance(before, Mapping) and isinstance(value, Mapping) and _same_kind(before, value):
-            merged[name] = merge(before, value)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            is_same_kind = "type" not in value or before.get("type") == value["type"]
+            merged[name] = merge(before, value) if is_same_kind else value
         else:
             merged[name] = value
     return merged  # type: ignore[return-value]
 
 
-def _same_kind(before: Mapping[str, object], value: Mapping[str, object]) -> bool:
-    return "type" not in value or before.get("type") == value["type"]
-
-
 def session_info(raw: JsonObject) -> SessionInfo:
     """Read what a session is; what cannot be understood is None, and is in ``raw`` all the same."""
-    turn_detection = _get(raw, _PLACES["turn_detection"])
-    modalities = raw.get("output_modalities")
-    return SessionInfo(
-        id=_text(raw.get("id")),
-        expires_at=_whole(raw.get("expires_at")),
-        model=_text(raw.get("model")),
-        instructions=_text(raw.get("instructions")),
-        output_modalities=tuple(each for each in modalities if isinstance(each, str))
-        if isinstance(modalities, list)
-        else (),
-        voice=_text(_get(raw, _PLACES["voice"])),
-        tts_model=_text(_get(raw, _PLACES["tts_model"])),
-        speed=_number(_get(raw, _PLACES["speed"])),
-        input_format=_format(_get(raw, _PLACES["input_format"])),
-        output_format=_format(_get(raw, _PLACES["output_format"])),
-        turn_detection=turn_detection if isinstance(turn_detection, dict) else None,
-        memory=_memory(_get(raw, _MEMORY_STATE)),
-        raw=raw,
-    )
+    values = {name: read(_get(raw, _PLACES.get(name, (name,)))) for name, read in _READERS.items()}
+    return SessionInfo(**values, memory=_memory(_get(raw, _MEMORY_STATE)), raw=raw)
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def _object(value: object) -> JsonObject | None:
+    return value if isinstance(value, dict) else None
 
 
 def _number(value: object) -> float | None:
@@ -139,10 +118,8 @@ def _whole(value: object) -> int | None:
 
 
 def _format(value: object) -> AudioFormat | None:
-    if not isinstance(value, (str, dict)):
-        return None
     try:
-        return audio_format(value)
+        return audio_format(value) if isinstance(value, (str, dict)) else None
     except ConfigError:
         return None
 
@@ -156,24 +133,17 @@ def _memory(value: object) -> MemoryState | None:
         return None
 
 
-class SessionMirror:
-    """
-    The session as the service's messages describe it.
-
-    Pure: no clock, no lock; the owner serializes calls.
-    """
-
-    def __init__(self) -> None:
-        self._info = SessionInfo()
-
-    @property
-    def info(self) -> SessionInfo:
-        """What the session is now; an empty one before the service has spoken."""
-        return self._info
-
-    def handle(self, event: SessionCreated | SessionUpdated) -> None:
-        """Follow a message: the first describes a whole session, the others change it."""
-        if isinstance(event, SessionCreated):
-            self._info = event.session
-        else:
-            self._info = session_info(merge(self._info.raw, event.session.raw))
+# How a field of SessionInfo is read that stands at its place in _PLACES, or at the top.
+_READERS: dict[str, Callable[[object], Any]] = {
+    "id": _text,
+    "expires_at": _whole,
+    "model": _text,
+    "instructions": _text,
+    "output_modalities": _texts,
+    "voice": _text,
+    "tts_model": _text,
+    "speed": _number,
+    "input_format": _format,
+    "output_format": _format,
+    "turn_detection": _object,
+}

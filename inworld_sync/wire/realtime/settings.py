@@ -18,7 +18,7 @@ from inworld_sync.models.realtime import (
     SessionUpdated,
 )
 from inworld_sync.wire.codec import JsonObject
-from inworld_sync.wire.realtime.session import SessionMirror, merge, session_info, session_object
+from inworld_sync.wire.realtime.session import merge, session_info, session_object
 
 __all__ = ["Settings"]
 
@@ -33,55 +33,41 @@ class Settings:
     Args:
         session: The settings to open it with.
         is_inworld: Whether the service knows ``providerData``.
+
+    Attributes:
+        opening: The settings for a new connection: all that were asked for and not refused.
+        info: The session as the service describes it; an empty one before its first message.
+        input_format: The audio format that the service expects.
+        output_format: The audio format that the service sends.
     """
 
     def __init__(self, session: Session, *, is_inworld: bool) -> None:
-        self._config: JsonObject = session_object(session)
+        self.opening: JsonObject = session_object(session)
         if is_inworld:
             # Otherwise the service would continue by itself and be asked to continue as well.
             pinned: JsonObject = {"providerData": {"auto_tool_response": False}}
-            self._config = merge(pinned, self._config)
-        self._mirror = SessionMirror()
-        self._output_format = session.output_format or PcmFormat()
-        self._input_format = session.input_format or PcmFormat()
-
-    @property
-    def opening(self) -> JsonObject:
-        """The settings for a new connection: all that were asked for and not refused."""
-        return self._config
-
-    @property
-    def info(self) -> SessionInfo:
-        """The session as the service describes it."""
-        return self._mirror.info
-
-    @property
-    def input_format(self) -> AudioFormat:
-        """The audio format that the service expects."""
-        return self._input_format
-
-    @property
-    def output_format(self) -> AudioFormat:
-        """The audio format that the service sends."""
-        return self._output_format
+            self.opening = merge(pinned, self.opening)
+        self.info = SessionInfo()
+        self.output_format: AudioFormat = session.output_format or PcmFormat()
+        self.input_format: AudioFormat = session.input_format or PcmFormat()
 
     @property
     def has_manual_turns(self) -> bool:
         """Whether the application ends turns, so that the service begins no response by itself."""
-        found = _branch(self._config, "audio", "input")
+        found = _branch(self.opening, "audio", "input")
         return "turn_detection" in found and found["turn_detection"] is None
 
     @property
     def is_interruptible(self) -> bool:
         """Whether the user's speech interrupts."""
-        asked = _branch(self._config, "audio", "input", "turn_detection")
+        asked = _branch(self.opening, "audio", "input", "turn_detection")
         said = self.info.turn_detection or {}
         return False not in (said.get("interrupt_response"), asked.get("interrupt_response"))
 
     @property
     def continues_by_itself(self) -> bool:
         """Whether the service continues after tool outputs by itself, by the user's choice."""
-        return _branch(self._config, "providerData").get("auto_tool_response") is True
+        return _branch(self.opening, "providerData").get("auto_tool_response") is True
 
     def change(self, session: Session) -> JsonObject:
         """
@@ -100,17 +86,20 @@ class Settings:
 
     def accept(self, change: JsonObject) -> None:
         """Keep a change that the service has accepted."""
-        self._config = merge(self._config, change)
+        self.opening = merge(self.opening, change)
 
     def handle(self, event: SessionCreated | SessionUpdated) -> bool:
         """
-        Follow a message.
+        Follow a message: the first describes a whole session, the others change it.
 
         Returns:
             Whether it answers a change; the service also reports each cycle of its memory so.
         """
         before = self.info.memory
-        self._mirror.handle(event)
+        if isinstance(event, SessionCreated):
+            self.info = event.session
+        else:
+            self.info = session_info(merge(self.info.raw, event.session.raw))
         memory = self.info.memory
         version = None if before is None else before.version
         is_cycle = memory is not None and memory.version != version
@@ -118,11 +107,11 @@ class Settings:
 
     def adopt_formats(self, event: SessionUpdated) -> None:
         """Use the formats of an update from now on; a service may leave out what it accepts."""
-        said, asked, known = event.session, session_info(self._config), self.info
-        self._output_format = (
+        said, asked, known = event.session, session_info(self.opening), self.info
+        self.output_format = (
             said.output_format or asked.output_format or known.output_format or PcmFormat()
         )
-        self._input_format = (
+        self.input_format = (
             said.input_format or asked.input_format or known.input_format or PcmFormat()
         )
 

@@ -30,7 +30,16 @@ from inworld_sync.models.realtime import (
     ResponseDone,
 )
 
-__all__ = ["CallBatch", "FunctionCalls", "PendingCalls"]
+__all__ = ["FUNCTION_EVENTS", "CallBatch", "FunctionCalls", "PendingCalls"]
+
+# The events that :meth:`FunctionCalls.handle` handles.
+FUNCTION_EVENTS = (
+    FunctionArgumentsDelta,
+    FunctionArgumentsDone,
+    OutputItemAdded,
+    OutputItemDone,
+    ResponseDone,
+)
 
 
 @attrs.define
@@ -55,17 +64,18 @@ class FunctionCalls:
         self._drafts: dict[str, _Draft] = {}
 
     def handle(self, event: RealtimeEvent) -> tuple[FunctionCall, ...]:
-        """Follow a message; return the calls that are complete with it."""
+        """Follow a message of :data:`FUNCTION_EVENTS`; return the calls that it completes."""
         if isinstance(event, FunctionArgumentsDelta):
             self._draft(event.item_id, event.response_id).arguments += event.delta
         elif isinstance(event, FunctionArgumentsDone):
             draft = self._draft(event.item_id, event.response_id)
             draft.update(event.call_id, event.name, event.arguments)
-        elif isinstance(event, (OutputItemAdded, OutputItemDone)):
-            if isinstance(event.item, FunctionCall):
-                return self._handle_item(event, event.item)
         elif isinstance(event, ResponseDone):
             return self._end_response(event)
+        elif isinstance(event, (OutputItemAdded, OutputItemDone)) and isinstance(
+            event.item, FunctionCall
+        ):
+            return self._handle_item(event, event.item)
         return ()
 
     def _draft(self, item_id: str, response_id: str) -> _Draft:
@@ -86,16 +96,9 @@ class FunctionCalls:
         for item in response.output:
             if isinstance(item, FunctionCall) and item.id is not None:
                 self._draft(item.id, response.id).update(item.call_id, item.name, item.arguments)
-        mine = {
-            item_id: draft
-            for item_id, draft in self._drafts.items()
-            if draft.response_id == response.id
-        }
-        for item_id in mine:
-            del self._drafts[item_id]
-        if response.status != "completed":
-            return ()
-        return tuple(call for item_id, draft in mine.items() for call in self._emit(item_id, draft))
+        mine = [key for key, draft in self._drafts.items() if draft.response_id == response.id]
+        calls = [call for key in mine for call in self._emit(key, self._drafts.pop(key))]
+        return tuple(calls) if response.status == "completed" else ()
 
     def _emit(self, item_id: str, draft: _Draft) -> tuple[FunctionCall, ...]:
         if draft.is_emitted or not draft.call_id:

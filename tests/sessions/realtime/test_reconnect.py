@@ -733,7 +733,7 @@ def test_users_are_told_first_of_the_reconnect(monkeypatch: pytest.MonkeyPatch) 
 
     def wait_longer(commands: Commands, *arguments: Any) -> None:
         wait_for(commands, *arguments)
-        while commands.phase is Phase.REOPENING and not commands._items.entries:
+        while commands.phase is Phase.REOPENING and not commands.items.conversation.entries:
             commands.monitor.wait(0.01)
 
     def second(service: Service) -> None:

@@ -12,7 +12,8 @@ import pytest
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.realtime import FunctionTool, Session, UpdateSession
 from inworld_sync.sessions.tools.function import tool
-from inworld_sync.wire.realtime.commands import write
+
+from support.realtime_wire import write
 
 
 class Unit(enum.Enum):

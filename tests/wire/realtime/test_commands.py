@@ -7,7 +7,9 @@ import pytest
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL, target, write
+from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
+
+from support.realtime_wire import write
 
 # (command, the message): every kind of command, in its shortest and its fullest form.
 COMMANDS = [
@@ -242,13 +244,6 @@ def test_lone_surrogate():
     """Text that UTF-8 cannot carry is refused before it is sent."""
     with pytest.raises(ConfigError, match="lone surrogate"):
         write(rt.CreateItem(rt.Message.user("\ud800")))
-
-
-def test_target():
-    """A session is named in the query, with all that an address cannot hold escaped."""
-    expected = "/api/v1/realtime/session?key=a%20b%26c&protocol=realtime"
-
-    assert expected == target("a b&c")
 
 
 def test_sound_around_its_base64():

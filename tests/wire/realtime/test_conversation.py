@@ -7,7 +7,8 @@ from hypothesis import given, strategies as st
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.conversation import Conversation
-from inworld_sync.wire.realtime.events import read
+
+from support.realtime_wire import read
 
 
 def added(item_id, role="assistant", *, previous=None, content=(), kind="added", **item):

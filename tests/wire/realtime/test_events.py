@@ -9,8 +9,9 @@ from hypothesis import given, strategies as st
 from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models import realtime as rt
 from inworld_sync.models.events import UnknownEvent
-from inworld_sync.wire.realtime.events import read
 from inworld_sync.wire.realtime.faults import SessionFault
+
+from support.realtime_wire import read
 
 PLACE = {"response_id": "r1", "item_id": "i1", "output_index": 2, "content_index": 1}
 OUTPUT = {"response_id": "r1", "item_id": "i1", "output_index": 2}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.realtime.events import read
 from inworld_sync.wire.realtime.responses import Responses
+
+from support.realtime_wire import read
 
 LOST = rt.ErrorInfo(message="lost")
 

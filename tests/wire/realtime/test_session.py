@@ -7,9 +7,10 @@ from hypothesis import given, strategies as st
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.models.realtime import ManualTurns, Session
-from inworld_sync.wire.realtime.commands import write
-from inworld_sync.wire.realtime.events import read
-from inworld_sync.wire.realtime.session import SessionMirror, merge
+from inworld_sync.wire.realtime.session import merge
+from inworld_sync.wire.realtime.settings import Settings
+
+from support.realtime_wire import read, write
 
 # (setting, where it stands, the value there): every setting, in every form that it takes.
 SETTINGS = [
@@ -540,49 +541,49 @@ def test_memory():
 
 def test_updates_are_merged():
     """An update changes what it names, deep down, and leaves the rest."""
-    mirror = SessionMirror()
-    mirror.handle(said("created", CREATED))
-    mirror.handle(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
+    settings = Settings(Session(), is_inworld=True)
+    settings.handle(said("created", CREATED))
+    settings.handle(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
 
     assert ("Sarah", "inworld-tts-2", "m", "sess_1") == (
-        mirror.info.voice,
-        mirror.info.tts_model,
-        mirror.info.model,
-        mirror.info.id,
+        settings.info.voice,
+        settings.info.tts_model,
+        settings.info.model,
+        settings.info.id,
     )
 
 
 def test_null_switches_off():
     """Turn detection that is null is off, and not as it was."""
-    mirror = SessionMirror()
-    mirror.handle(said("created", CREATED))
-    mirror.handle(said("updated", {"audio": {"input": {"turn_detection": None}}}))
+    settings = Settings(Session(), is_inworld=True)
+    settings.handle(said("created", CREATED))
+    settings.handle(said("updated", {"audio": {"input": {"turn_detection": None}}}))
 
-    assert mirror.info.turn_detection is None
-    assert rt.PcmFormat(16000) == mirror.info.input_format
+    assert settings.info.turn_detection is None
+    assert rt.PcmFormat(16000) == settings.info.input_format
 
 
 def test_another_kind_replaces():
     """A format or a turn detection of another type keeps nothing of the one before."""
-    mirror = SessionMirror()
-    mirror.handle(said("created", CREATED))
+    settings = Settings(Session(), is_inworld=True)
+    settings.handle(said("created", CREATED))
     changes = {
         "format": {"type": "audio/pcmu"},
         "turn_detection": {"type": "server_vad", "threshold": 0.5},
     }
-    mirror.handle(said("updated", {"audio": {"input": changes}}))
+    settings.handle(said("updated", {"audio": {"input": changes}}))
 
-    assert rt.MulawFormat() == mirror.info.input_format
-    assert {"type": "server_vad", "threshold": 0.5} == mirror.info.turn_detection
+    assert rt.MulawFormat() == settings.info.input_format
+    assert {"type": "server_vad", "threshold": 0.5} == settings.info.turn_detection
 
 
 def test_a_new_session_starts_anew():
     """Nothing of an older session is left in a new one."""
-    mirror = SessionMirror()
-    mirror.handle(said("updated", {"instructions": "old"}))
-    mirror.handle(said("created", CREATED))
+    settings = Settings(Session(), is_inworld=True)
+    settings.handle(said("updated", {"instructions": "old"}))
+    settings.handle(said("created", CREATED))
 
-    assert mirror.info.instructions is None
+    assert settings.info.instructions is None
 
 
 OBJECTS = st.recursive(

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.realtime.events import read
 from inworld_sync.wire.realtime.tool_calls import FunctionCalls, PendingCalls
+
+from support.realtime_wire import read
 
 OSLO = '{"city":"Oslo"}'
 

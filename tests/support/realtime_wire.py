@@ -1,0 +1,20 @@
+"""Messages of the realtime service as JSON text, as the package reads and writes them."""
+
+from __future__ import annotations
+
+from inworld_sync.models.realtime import Command
+from inworld_sync.wire.codec import dump_text, load_object
+from inworld_sync.wire.realtime.commands import write_object
+from inworld_sync.wire.realtime.events import RealtimeMessage, read_object
+
+__all__ = ["read", "write"]
+
+
+def read(message: str | bytes) -> RealtimeMessage:
+    """Read one message of the service, with its audio in base64."""
+    return read_object(load_object(message))
+
+
+def write(command: Command) -> str:
+    """Write a command as the text of one message."""
+    return dump_text(write_object(command))
