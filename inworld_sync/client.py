@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -15,6 +15,7 @@ from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
+from inworld_sync.models.settings import combine_settings
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.voices import Voices
@@ -108,28 +109,7 @@ class Inworld:
     ) -> None:
         self._closed = False
         self._emulator: Emulator | None = None
-        if options is not None and not isinstance(options, Options):
-            raise ConfigError(f"options must be an Options, got {options!r}")
-        settings = {
-            "base_url": base_url,
-            "connect_timeout": connect_timeout,
-            "send_timeout": send_timeout,
-            "close_timeout": close_timeout,
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "proxy": proxy,
-            "ssl_context": ssl_context,
-            "headers": headers,
-            "max_message_bytes": max_message_bytes,
-            "max_queued_bytes": max_queued_bytes,
-            "limiter": limiter,
-            "observer": observer,
-            "logger": logger,
-            "on_trace": on_trace,
-            "dispatch": dispatch,
-        }
-        changes: dict[str, Any] = {n: value for n, value in settings.items() if value is not None}
-        self._options = attrs.evolve(options or Options(), **changes)
+        self._options = combine_settings(options, Options(), locals(), name="options")
         if local is None and os.environ.get(LOCAL_VARIABLE) == "1":
             local, why = True, f"{LOCAL_VARIABLE}=1"
         else:

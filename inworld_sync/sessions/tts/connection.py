@@ -23,6 +23,7 @@ from inworld_sync.errors import (
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options
+from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
     AudioConfig,
     ContextClosed,
@@ -31,7 +32,6 @@ from inworld_sync.models.tts import (
     TextNormalization,
     TimestampTransport,
     TimestampType,
-    context_config,
 )
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
@@ -162,27 +162,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
             ContextLimitError: Five contexts are open, or none of them closed in time.
             TransportError: The connection is lost.
         """
-        combined = context_config(
-            config,
-            ContextConfig(),
-            voice=voice,
-            model=model,
-            audio=audio,
-            temperature=temperature,
-            language=language,
-            delivery_mode=delivery_mode,
-            timestamp_type=timestamp_type,
-            timestamp_transport=timestamp_transport,
-            text_normalization=text_normalization,
-            auto_mode=auto_mode,
-            max_buffer_delay_ms=max_buffer_delay_ms,
-            buffer_char_threshold=buffer_char_threshold,
-            pronunciation_dictionaries=pronunciation_dictionaries,
-            enable_custom_pronunciation=enable_custom_pronunciation,
-            synthesis_context=synthesis_context,
-            extra=extra,
-        )
-        return self._new_context(combined, timeout)
+        return self._new_context(combine_settings(config, ContextConfig(), locals()), timeout)
 
     @property
     def free_contexts(self) -> int:
