@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.stt.service import Stt
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
+
+S = TypeVar("S")
 
 LOCAL_VARIABLE = "INWORLD_SYNC_LOCAL"
 
@@ -134,10 +136,7 @@ class Inworld:
             limiter = ConnectionLimiter()
         self._connector = Connector(self._options, self._auth, limiter)
         self._http: HttpClient | None = None
-        self._tts: Tts | None = None
-        self._stt: Stt | None = None
-        self._realtime: Realtime | None = None
-        self._voices: Voices | None = None
+        self._services: dict[type, Any] = {}
 
     @property
     def options(self) -> Options:
@@ -147,42 +146,26 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """Text to speech."""
-        with self._lock:
-            self._require_open()
-            if self._tts is None:
-                self._tts = Tts(self._connector)
-            return self._tts
+        return self._service(Tts, lambda: Tts(self._connector))
 
     @property
     def stt(self) -> Stt:
         """Speech to text."""
-        with self._lock:
-            self._require_open()
-            if self._stt is None:
-                from inworld_sync.sessions.stt.service import Stt
+        from inworld_sync.sessions.stt.service import Stt
 
-                self._stt = Stt(self._connector, self._shared_http())
-            return self._stt
+        return self._service(Stt, lambda: Stt(self._connector, self._shared_http()))
 
     @property
     def realtime(self) -> Realtime:
         """Realtime conversations."""
-        with self._lock:
-            self._require_open()
-            if self._realtime is None:
-                from inworld_sync.sessions.realtime.service import Realtime
+        from inworld_sync.sessions.realtime.service import Realtime
 
-                self._realtime = Realtime(self._connector)
-            return self._realtime
+        return self._service(Realtime, lambda: Realtime(self._connector))
 
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
-        with self._lock:
-            self._require_open()
-            if self._voices is None:
-                self._voices = Voices(self._connector, self._shared_http())
-            return self._voices
+        return self._service(Voices, lambda: Voices(self._connector, self._shared_http()))
 
     def close(self) -> None:
         """Close all its connections, and its emulator; may be called twice."""
@@ -216,9 +199,15 @@ class Inworld:
             self._http = HttpClient(self._options)
         return self._http
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the client was closed, make another")
+    def _service(self, kind: type[S], make: Callable[[], S]) -> S:
+        """Return the service of a class, which is made at its first use."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client was closed, make another")
+            if kind not in self._services:
+                self._services[kind] = make()
+            service: S = self._services[kind]
+            return service
 
     def _start_emulator(self) -> Auth:
         try:

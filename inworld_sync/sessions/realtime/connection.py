@@ -111,11 +111,6 @@ class RealtimeConnection(Connection[Received]):
         self._splitter = audio_splitter()
 
     @property
-    def name(self) -> str:
-        """The connection's name, unique in the process."""
-        return self._link.name
-
-    @property
     def request_id(self) -> str | None:
         """The service's id for the connection, to quote to its support, or None."""
         return self._link.request_id
