@@ -394,8 +394,7 @@ class Delivery:
         if not is_regular_close(ended) or self.log.is_open or self.is_finishing:
             return True
         is_idle = time.monotonic() - self._sent_at > _IDLE_SECONDS
-        audio = self._audio
-        return not is_idle or bool(audio.unsent_bytes) or audio.has_unsent_turn_end
+        return not is_idle or self._audio.has_unsent
 
     def _reconnect(self, lost: SttConnection, *, is_confirming: bool = False) -> None:
         lost.close()
