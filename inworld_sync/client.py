@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -15,6 +15,7 @@ from inworld_sync.auth import ApiKey, Auth, auth_from
 from inworld_sync.errors import ClosedError, ConfigError
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import DEFAULT_BASE_URL, Options
+from inworld_sync.models.settings import combine_settings
 from inworld_sync.sessions.connector import ConnectionLimiter, Connector
 from inworld_sync.sessions.tts.service import Tts
 from inworld_sync.sessions.voices import Voices
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.stt.service import Stt
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
+
+S = TypeVar("S")
 
 LOCAL_VARIABLE = "INWORLD_SYNC_LOCAL"
 
@@ -108,28 +111,7 @@ class Inworld:
     ) -> None:
         self._closed = False
         self._emulator: Emulator | None = None
-        if options is not None and not isinstance(options, Options):
-            raise ConfigError(f"options must be an Options, got {options!r}")
-        settings = {
-            "base_url": base_url,
-            "connect_timeout": connect_timeout,
-            "send_timeout": send_timeout,
-            "close_timeout": close_timeout,
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "proxy": proxy,
-            "ssl_context": ssl_context,
-            "headers": headers,
-            "max_message_bytes": max_message_bytes,
-            "max_queued_bytes": max_queued_bytes,
-            "limiter": limiter,
-            "observer": observer,
-            "logger": logger,
-            "on_trace": on_trace,
-            "dispatch": dispatch,
-        }
-        changes: dict[str, Any] = {n: value for n, value in settings.items() if value is not None}
-        self._options = attrs.evolve(options or Options(), **changes)
+        self._options = combine_settings(options, Options(), locals(), name="options")
         if local is None and os.environ.get(LOCAL_VARIABLE) == "1":
             local, why = True, f"{LOCAL_VARIABLE}=1"
         else:
@@ -154,10 +136,7 @@ class Inworld:
             limiter = ConnectionLimiter()
         self._connector = Connector(self._options, self._auth, limiter)
         self._http: HttpClient | None = None
-        self._tts: Tts | None = None
-        self._stt: Stt | None = None
-        self._realtime: Realtime | None = None
-        self._voices: Voices | None = None
+        self._services: dict[type, Any] = {}
 
     @property
     def options(self) -> Options:
@@ -167,42 +146,26 @@ class Inworld:
     @property
     def tts(self) -> Tts:
         """Text to speech."""
-        with self._lock:
-            self._require_open()
-            if self._tts is None:
-                self._tts = Tts(self._connector)
-            return self._tts
+        return self._service(Tts, lambda: Tts(self._connector))
 
     @property
     def stt(self) -> Stt:
         """Speech to text."""
-        with self._lock:
-            self._require_open()
-            if self._stt is None:
-                from inworld_sync.sessions.stt.service import Stt
+        from inworld_sync.sessions.stt.service import Stt
 
-                self._stt = Stt(self._connector, self._shared_http())
-            return self._stt
+        return self._service(Stt, lambda: Stt(self._connector, self._shared_http()))
 
     @property
     def realtime(self) -> Realtime:
         """Realtime conversations."""
-        with self._lock:
-            self._require_open()
-            if self._realtime is None:
-                from inworld_sync.sessions.realtime.service import Realtime
+        from inworld_sync.sessions.realtime.service import Realtime
 
-                self._realtime = Realtime(self._connector)
-            return self._realtime
+        return self._service(Realtime, lambda: Realtime(self._connector))
 
     @property
     def voices(self) -> Voices:
         """The voices of the account."""
-        with self._lock:
-            self._require_open()
-            if self._voices is None:
-                self._voices = Voices(self._connector, self._shared_http())
-            return self._voices
+        return self._service(Voices, lambda: Voices(self._connector, self._shared_http()))
 
     def close(self) -> None:
         """Close all its connections, and its emulator; may be called twice."""
@@ -236,9 +199,15 @@ class Inworld:
             self._http = HttpClient(self._options)
         return self._http
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the client was closed, make another")
+    def _service(self, kind: type[S], make: Callable[[], S]) -> S:
+        """Return the service of a class, which is made at its first use."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the client was closed, make another")
+            if kind not in self._services:
+                self._services[kind] = make()
+            service: S = self._services[kind]
+            return service
 
     def _start_emulator(self) -> Auth:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -33,7 +33,6 @@ __all__ = [
     "TtsUsage",
     "Voice",
     "WordTime",
-    "context_config",
     "delivery_mode_or_none",
     "timestamp_transport_or_none",
     "timestamp_type_or_none",
@@ -212,31 +211,6 @@ class ContextConfig:
     enable_custom_pronunciation: bool | None = attrs.field(default=None, validator=checks.flag)
     synthesis_context: str | None = attrs.field(default=None, validator=checks.string)
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
-
-
-def context_config(
-    config: ContextConfig | None, default: ContextConfig, **settings: object
-) -> ContextConfig:
-    """
-    Combine the settings of one utterance or context.
-
-    Args:
-        config: All settings; None means *default*.
-        default: Used without *config*.
-        settings: Each one that is not None replaces the one in *config*.
-
-    Raises:
-        ConfigError: *config* is not a ContextConfig, or a setting is out of its range.
-    """
-    if config is not None and not isinstance(config, ContextConfig):
-        raise ConfigError(
-            f"config must be a ContextConfig, got {config!r}; single settings go by name, "
-            "such as voice='Ashley'"
-        )
-    changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    base = config or default
-    # A base without changes needs no second validation, which takes some forty calls.
-    return attrs.evolve(base, **changes) if changes else base
 
 
 @attrs.frozen

@@ -71,6 +71,10 @@ class Connection(Generic[M]):
         options: The settings of the client.
         on_closed: Called once, on an arbitrary thread, when both threads have ended.
         monitor: Shared with an object that outlives the connection; None makes a new one.
+
+    Attributes:
+        name: A name that is unique in the process; threads, traces and observers get it.
+        ended: How the connection ended, None while it is open; the reader sets it once.
     """
 
     service: ClassVar[str]
@@ -84,11 +88,12 @@ class Connection(Generic[M]):
         on_closed: Callable[[], None] | None = None,
         monitor: Monitor | None = None,
     ) -> None:
+        self.name = link.name
+        self.ended: StreamEnded | None = None
         self._link = link
         self._options = options
         self._on_closed = on_closed
         self._changed = monitor or Monitor(f"the connection {link.name}")
-        self._ended: StreamEnded | None = None
         self._closing = False
         self._failure: InworldError | None = None
         self._fault: ConnectionFault | None = None
@@ -103,7 +108,7 @@ class Connection(Generic[M]):
 
     def _start(self) -> None:
         """Start both threads, or free all that this connection holds."""
-        name = self._link.name
+        name = self.name
         self._threads = (
             threading.Thread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
             threading.Thread(target=self._read, name=f"inworld-reader-{name}", daemon=True),
@@ -123,7 +128,7 @@ class Connection(Generic[M]):
         """Make a stream under this connection's monitor, joined when the connection closes."""
         stream: EventStream[Any] = EventStream(
             self._changed,
-            name=f"{self._link.name}-{name}",
+            name=f"{self.name}-{name}",
             dispatch=self._options.dispatch,
             logger=self._options.logger,
         )
@@ -158,7 +163,7 @@ class Connection(Generic[M]):
         try:
             self._link.run_writer()
         except Exception as error:
-            self._options.logger.exception("%s: the writer failed", self._link.name)
+            self._options.logger.exception("%s: the writer failed", self.name)
             self._failure = _failure_of("writer", error)
             self._link.abort("the writer failed")
 
@@ -167,7 +172,11 @@ class Connection(Generic[M]):
             while (message := self._link.receive()) is not None:
                 event = self._parse(message)
                 if isinstance(event, ConnectionFault):
-                    self._keep_fault(event)
+                    # Only the reader uses it, here and when the connection ends.
+                    self._fault = event
+                    self._options.logger.debug(
+                        "%s: the service reported code %d", self.name, event.code
+                    )
                     continue
                 if self._fault is not None:
                     self._report_fault(self._fault)
@@ -181,17 +190,13 @@ class Connection(Generic[M]):
             self._failure = error
             self._link.abort(str(error))
         except Exception as error:
-            self._options.logger.exception("%s: the reader failed", self._link.name)
+            self._options.logger.exception("%s: the reader failed", self.name)
             self._failure = _failure_of("reader", error)
             self._link.abort("the reader failed")
         with self._changed:
             self._finish()
-        self._settle()
-
-    def _keep_fault(self, fault: ConnectionFault) -> None:
-        # Only the reader uses it, here and when the connection ends.
-        self._fault = fault
-        self._options.logger.debug("%s: the service reported code %d", self.name, fault.code)
+        self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
+        self._free()
 
     def _report_fault(self, fault: ConnectionFault) -> None:
         """Log a fault after which the connection continued; one that ends it is raised instead."""
@@ -235,42 +240,26 @@ class Connection(Generic[M]):
             )
         ended = StreamEnded(end.by, end.code, end.reason, error)
         try:
-            self._ended = self._conclude(ended)
+            self.ended = self._conclude(ended)
         except Exception as error:
             # Threads that wait must wake, even if the end cannot be interpreted.
-            self._options.logger.exception("%s: its end was not understood", self._link.name)
-            self._ended = attrs.evolve(ended, error=ended.error or _failure_of("reader", error))
+            self._options.logger.exception("%s: its end was not understood", self.name)
+            self.ended = attrs.evolve(ended, error=ended.error or _failure_of("reader", error))
         for stream in self._streams():
-            stream.end(self._ended)
+            stream.end(self.ended)
         self._changed.notify_all()
 
-    def _settle(self) -> None:
-        """Join the writer and close the socket; the last step of the reader thread."""
-        self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
-        self._free()
-
     def _free(self) -> None:
+        """Close the socket, after the writer has ended."""
         if not self._threads[0].is_alive():
             self._link.release()
         if self._on_closed is not None:
             try:
                 self._on_closed()
             except Exception:
-                self._options.logger.exception(
-                    "%s: the limiter's release() raised", self._link.name
-                )
+                self._options.logger.exception("%s: the limiter's release() raised", self.name)
 
     # For users of every service.
-
-    @property
-    def name(self) -> str:
-        """A name that is unique in the process; threads, traces and observers get it."""
-        return self._link.name
-
-    @property
-    def ended(self) -> StreamEnded | None:
-        """How the connection ended, None while it is open."""
-        return self._ended
 
     @property
     def stats(self) -> LinkStats:
@@ -279,21 +268,22 @@ class Connection(Generic[M]):
 
     def _begin_close(self) -> None:
         """Begin to close and return at once, so that many connections can close in parallel."""
-        if self._changed.in_child:
-            return
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._link.close(wait=False)
+        if self._mark_closing():
+            self._link.close(wait=False)
 
     def abort(self) -> None:
         """End the connection at once, without a CLOSE frame, if the peer does not answer."""
+        if self._mark_closing():
+            self._link.abort("aborted")
+
+    def _mark_closing(self) -> bool:
+        """Have the reader pause no more; return False, without effect, in a forked child."""
         if self._changed.in_child:
-            return
+            return False
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._link.abort("aborted")
+        return True
 
     def close(self) -> None:
         """
@@ -322,7 +312,7 @@ class Connection(Generic[M]):
         self._link.send(message, timeout=self._options.send_timeout if timeout is None else timeout)
 
     def _require_open(self) -> None:
-        ended = self._ended
+        ended = self.ended
         if ended is None and not self._closing:
             return
         error = None if ended is None else ended.error

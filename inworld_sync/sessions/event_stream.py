@@ -79,10 +79,6 @@ class Monitor(threading.Condition):
         """Another condition on the same lock, so that a notification wakes only whom it is for."""
         return threading.Condition(self.lock)
 
-    def require_own_process(self) -> None:
-        """Raise ``ClosedError`` in a forked child."""
-        self._fork_guard.require(self._what)
-
     def __enter__(self) -> bool:
         self._fork_guard.require(self._what)
         return super().__enter__()
@@ -159,6 +155,10 @@ class EventStream(Generic[E]):
         name: For threads and logs.
         dispatch: Where handlers run, as in :class:`~inworld_sync.Options`.
         logger: Where a raising handler is reported.
+
+    Attributes:
+        ended: The terminal state, None while events may come; :meth:`end` sets it.
+        handler_errors: How often a handler raised.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class EventStream(Generic[E]):
         self._name = name
         self._dispatch = dispatch
         self._logger = logger
-        self._ended: StreamEnded | None = None
+        self.ended: StreamEnded | None = None
         # Of the first consumer, until it comes.
         self._backlog: _Mailbox[E] | None = _Mailbox(changed.part())
         self._mailboxes: list[_Mailbox[E]] = [self._backlog]
@@ -181,7 +181,7 @@ class EventStream(Generic[E]):
         self._for_handlers: _Mailbox[E] | None = None
         self._handlers: tuple[_Handler, ...] = ()
         self._reported: set[int] = set()
-        self._handler_errors = 0
+        self.handler_errors = 0
         self._dispatcher: threading.Thread | None = None
         self._polling = threading.Lock()
 
@@ -200,8 +200,8 @@ class EventStream(Generic[E]):
 
     def end(self, ended: StreamEnded) -> None:
         """Set the one terminal state; later calls change nothing."""
-        if self._ended is None:
-            self._ended = ended
+        if self.ended is None:
+            self.ended = ended
             for mailbox in self._mailboxes:
                 mailbox.ready.notify_all()
             self._changed.notify_all()
@@ -225,24 +225,14 @@ class EventStream(Generic[E]):
     # The consumers' side; the monitor is not held.
 
     @property
-    def ended(self) -> StreamEnded | None:
-        """The terminal state, None while events may come."""
-        return self._ended
-
-    @property
     def waiting_bytes(self) -> int:
         """What the slowest consumer has not taken yet; a snapshot."""
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
-    @property
-    def handler_errors(self) -> int:
-        """How often a handler raised."""
-        return self._handler_errors
-
     def raise_end(self) -> None:
         """Raise the error that the stream ended with, if there is one."""
-        if self._ended is not None and self._ended.error is not None:
-            raise fresh(self._ended.error)
+        if self.ended is not None and self.ended.error is not None:
+            raise fresh(self.ended.error)
 
     def events(self, timeout: float | None = None) -> Iterator[E]:
         """
@@ -324,8 +314,8 @@ class EventStream(Generic[E]):
             raise LocalProtocolError(
                 "poll() needs handlers that wait for it: make the client with dispatch='poll'"
             )
-        self._changed.require_own_process()
-        mailbox = self._for_handlers
+        with self._changed:
+            mailbox = self._for_handlers
         if mailbox is None or not self._polling.acquire(blocking=False):
             return 0
         try:
@@ -367,7 +357,7 @@ class EventStream(Generic[E]):
         self._changed.notify_all()
         try:
             while not mailbox.events:
-                if mailbox.closed or self._ended is not None:
+                if mailbox.closed or self.ended is not None:
                     return False
                 if deadline is None:
                     mailbox.ready.wait(LONGEST_WAIT_SECONDS)
@@ -430,7 +420,7 @@ class EventStream(Generic[E]):
                 self._mailboxes.remove(mailbox)
                 # A later handler gets a mailbox and an end of its own.
                 self._handlers = ()
-        self._handle(event if found else self._ended, handlers)
+        self._handle(event if found else self.ended, handlers)
         return found
 
     def _handle(self, event: object, handlers: tuple[_Handler, ...]) -> None:
@@ -448,7 +438,7 @@ class EventStream(Generic[E]):
     def _note_error(
         self, handler: Callable[..., object], event: object, error: BaseException
     ) -> None:
-        self._handler_errors += 1
+        self.handler_errors += 1
         if id(handler) not in self._reported:
             self._reported.add(id(handler))
             self._logger.error(

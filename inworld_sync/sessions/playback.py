@@ -220,7 +220,10 @@ class Playback:
         self._start_samples = self._speaker.heard_samples
         try:
             while chunk is not None and not self._interrupted:
-                self._add_cues(chunk)
+                with self._changed:
+                    self._words.add(chunk.words)
+                    self._phonemes.add(chunk.phonemes)
+                    self._changed.notify_all()
                 if chunk.data:
                     self._speaker.write(chunk.pcm)
                 chunk = next(chunks, None)
@@ -228,12 +231,6 @@ class Playback:
             # Also if the stream failed: the audio that was received is heard.
             if not self._interrupted:
                 self._speaker.drain()
-
-    def _add_cues(self, chunk: AudioChunk) -> None:
-        with self._changed:
-            self._words.add(chunk.words)
-            self._phonemes.add(chunk.phonemes)
-            self._changed.notify_all()
 
     def _end(self) -> None:
         final_samples = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import time
@@ -69,27 +70,29 @@ def open_websocket(
         ConfigError: The URL, the proxy or a header makes no sense.
     """
     place = parse_url(url)
-    steps = _Steps()
+    times_ms: dict[str, float] = {}
+    step = functools.partial(_step, times_ms)
     proxy = choose_proxy(url, options)
-    sock = self_pipe = None
-    try:
+    with contextlib.ExitStack() as failure:
         gate = proxy or place
         where = f"the proxy {proxy.url}" if proxy else str(place)
-        with steps.step("dns"):
+        with step("dns"):
             addresses = look_up(gate.host, gate.port, deadline)
-        with steps.step("tcp"):
+        with step("tcp"):
             sock = connect_tcp(addresses, where, deadline)
+        failure.callback(sock.close)
         self_pipe = SelfPipe()
+        failure.callback(self_pipe.close)
         plain = PlainStream(sock, self_pipe)
         if proxy:
-            with steps.step("proxy"):
+            with step("proxy"):
                 open_tunnel(plain, proxy, place.host, place.port, deadline)
         stream: Stream = plain
         tls_version = None
         if place.is_secure:
-            with steps.step("tls"):
+            with step("tls"):
                 stream, tls_version = _secured(plain, place, options, deadline)
-        with steps.step("upgrade"):
+        with step("upgrade"):
             upgraded = upgrade(
                 stream,
                 place,
@@ -97,17 +100,13 @@ def open_websocket(
                 shown_url=show_url(url),
                 deadline=deadline,
             )
-    except BaseException:
-        for resource in (sock, self_pipe):
-            if resource is not None:
-                resource.close()
-        raise
+        failure.pop_all()
     return Opened(
         sock=sock,
         self_pipe=self_pipe,
         stream=stream,
         upgraded=upgraded,
-        times=ConnectTimes(**steps.times_ms),
+        times=ConnectTimes(**times_ms),
         proxy=proxy.url if proxy else None,
         tls_version=tls_version,
     )
@@ -126,21 +125,16 @@ def _secured(
     return stream, stream.version
 
 
-class _Steps:
-    """Times the steps, and gives what goes wrong in one the name of it."""
-
-    def __init__(self) -> None:
-        self.times_ms: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(f"{error}; the time ran out in {_STEPS[name]}") from error
-        except OSError as error:
-            raise ConnectError(
-                f"the connection broke in {_STEPS[name]}: {error.strerror or error}"
-            ) from error
-        self.times_ms[f"{name}_ms"] = (time.monotonic() - started) * 1000
+@contextlib.contextmanager
+def _step(times_ms: dict[str, float], name: str) -> Iterator[None]:
+    """Time a step, and name it in the error of what fails in it."""
+    started = time.monotonic()
+    try:
+        yield
+    except DeadlineExceeded as error:
+        raise DeadlineExceeded(f"{error}; the time ran out in {_STEPS[name]}") from error
+    except OSError as error:
+        raise ConnectError(
+            f"the connection broke in {_STEPS[name]}: {error.strerror or error}"
+        ) from error
+    times_ms[f"{name}_ms"] = (time.monotonic() - started) * 1000

@@ -164,24 +164,16 @@ class _Exchange:
         body = None if json is None else json_module.dumps(json).encode()
         typed = {} if json is None else {"Content-Type": "application/json"}
         named = merge_headers(typed, self._client.options.headers, headers)
-        response = self._send(url, named, body)
-        if response.status >= 300:
-            self._refuse(response)
-        return response
-
-    def _send(
-        self, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> urllib3.BaseHTTPResponse:
         pool = self._client.pool()
         import urllib3
 
         self._deadline.check()
         try:
-            return pool.request(
+            response = pool.request(
                 self._method,
                 url,
                 body=body,
-                headers=headers,
+                headers=named,
                 timeout=urllib3.Timeout(total=self._deadline.remaining()),
                 retries=False,
                 redirect=False,
@@ -189,6 +181,9 @@ class _Exchange:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
+        if response.status >= 300:
+            self._refuse(response)
+        return response
 
     def _refuse(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
         body = b""
@@ -205,8 +200,16 @@ class _Exchange:
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
         """Give the body as it comes, under the request's deadline."""
+        import urllib3
+
         count = 0
-        while piece := self.read(response):
+        while True:
+            try:
+                piece = response.read1(_PIECE_BYTES)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise self._mapped(error) from error
+            if not piece:
+                return
             yield piece
             count += len(piece)
             if count > max_bytes:
@@ -215,15 +218,6 @@ class _Exchange:
                     "see max_message_bytes"
                 )
             self._deadline.check()
-
-    def read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Wait for more of the body; nothing at its end."""
-        import urllib3
-
-        try:
-            return response.read1(_PIECE_BYTES) or b""
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._mapped(error) from error
 
     def _mapped(self, error: Exception) -> InworldError:
         from inworld_sync.transport.pool import from_urllib3

@@ -43,10 +43,7 @@ class Observers:
             with self._shielded("on_trace"):
                 self._on_trace(
                     TraceEvent(
-                        connection=self._connection,
-                        name=name,
-                        seconds=seconds,
-                        facts=facts or {},
+                        connection=self._connection, name=name, seconds=seconds, facts=facts or {}
                     )
                 )
 

@@ -138,10 +138,7 @@ class Outbox:
             if self._lock_owner != threading.get_ident():
                 return False
             self._lock_owner = None
-            self._drop()
-            self._rest = None
-            self._is_drained = True
-            self._work.notify()
+            self._drain()
             return True
 
     def await_write_lock(self) -> None:
@@ -183,10 +180,13 @@ class Outbox:
     def drop(self) -> None:
         """Drop what is queued; nothing more comes out."""
         with self._lock:
-            self._drop()
-            self._rest = None
-            self._is_drained = True
-            self._work.notify()
+            self._drain()
+
+    def _drain(self) -> None:
+        self._drop()
+        self._rest = None
+        self._is_drained = True
+        self._work.notify()
 
     def _drop(self) -> None:
         self._has_lost = self._has_lost or self._bytes > 0

@@ -9,12 +9,7 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from inworld_sync.errors import (
-    ConnectError,
-    ConnectionLost,
-    DeadlineExceeded,
-    InworldError,
-)
+from inworld_sync.errors import ConnectError, ConnectionLost, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.proxy import Proxy

@@ -106,7 +106,11 @@ def upgrade(
         raise ConnectError(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
         ) from error
-    return _agreement(exchange, shown_url)
+    if "sec-websocket-protocol" in exchange.headers:
+        raise ConnectError(f"{shown_url} chose a subprotocol that was not offered")
+    if "sec-websocket-extensions" in exchange.headers:
+        raise ConnectError(f"{shown_url} uses a WebSocket extension that was not offered")
+    return Upgraded(headers=exchange.headers, received=exchange.received)
 
 
 def _websocket_client() -> ModuleType:
@@ -123,14 +127,6 @@ def _websocket_client() -> ModuleType:
             "pip uninstall websocket, then pip install --force-reinstall websocket-client"
         )
     return module
-
-
-def _agreement(exchange: _Exchange, shown_url: str) -> Upgraded:
-    if "sec-websocket-protocol" in exchange.headers:
-        raise ConnectError(f"{shown_url} chose a subprotocol that was not offered")
-    if "sec-websocket-extensions" in exchange.headers:
-        raise ConnectError(f"{shown_url} uses a WebSocket extension that was not offered")
-    return Upgraded(headers=exchange.headers, received=exchange.received)
 
 
 class _Exchange:

@@ -160,7 +160,8 @@ class Link:
                 elif (message := self._handle_frame(*frame)) is not None:
                     return message
         except frames.FrameError as error:
-            self._finish_by_error(error)
+            end = LinkEnd(by="client", code=error.code, reason=str(error), error=error)
+            self._finish(end, last=frames.close_payload(error.code, str(error)))
         except (EOFError, OSError, ConnectionLost) as error:
             self._finish_by_network(error)
         except WokenUp:
@@ -436,10 +437,6 @@ class Link:
         )
 
     # ---- the end
-
-    def _finish_by_error(self, error: frames.FrameError) -> None:
-        end = LinkEnd(by="client", code=error.code, reason=str(error), error=error)
-        self._finish(end, last=frames.close_payload(error.code, str(error)))
 
     def _finish_by_network(self, error: Exception) -> None:
         if self._closing:

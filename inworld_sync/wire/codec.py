@@ -215,7 +215,7 @@ class Codec:
         write: Callable[[object], JsonObject] = make_dict_unstructure_fn(
             kind, converter, **overrides
         )
-        if not _has_extra(kind):
+        if "extra" not in attrs.fields_dict(kind):
             return write
 
         def write_with_extra(value: object) -> JsonObject:
@@ -231,7 +231,7 @@ class Codec:
         overrides["extra"] = override(omit=True)
         read: Any = make_dict_structure_fn(kind, converter, **overrides)
         known = frozenset(names.values())
-        keeps_extra = _has_extra(kind)
+        keeps_extra = "extra" in attrs.fields_dict(kind)
 
         def read_object(value: object, _: object) -> object:
             if not isinstance(value, dict):
@@ -244,7 +244,3 @@ class Codec:
             return result
 
         return read_object
-
-
-def _has_extra(kind: type) -> bool:
-    return any(field.name == "extra" for field in attrs.fields(kind))

@@ -70,11 +70,6 @@ class PendingTable(Generic[K]):
     def __contains__(self, entry: object) -> bool:
         return entry in self._entries
 
-    @property
-    def next_deadline(self) -> float:
-        """The earliest deadline in seconds; infinity if nothing expires."""
-        return min((entry.deadline for entry in self._entries), default=math.inf)
-
     def add(
         self, kind: K, key: str | None = None, *, sent_at: float, deadline: float = math.inf
     ) -> Pending[K]:

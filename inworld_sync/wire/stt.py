@@ -23,14 +23,7 @@ from inworld_sync.models.stt import (
     Transcription,
 )
 from inworld_sync.models.turns import Word
-from inworld_sync.wire.codec import (
-    Codec,
-    JsonObject,
-    camel,
-    dump_text,
-    load_object,
-    object_in,
-)
+from inworld_sync.wire.codec import Codec, JsonObject, camel, dump_text, load_object, object_in
 from inworld_sync.wire.faults import ConnectionFault, code_in, connection_fault
 
 __all__ = [

@@ -8,6 +8,7 @@ pieces joined give the text.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -149,15 +150,9 @@ def _joined(text: str, index: int) -> bool:
     if ord(after) in _SKIN_TONES or ord(after) in _TAGS:
         return True
     if ord(before) in _REGIONAL and ord(after) in _REGIONAL:
-        return _regionals_before(text, index) % 2 == 1
+        flags = itertools.takewhile(lambda each: ord(each) in _REGIONAL, reversed(text[:index]))
+        return sum(1 for _ in flags) % 2 == 1
     return _is_jamo(before) and _is_jamo(after)
-
-
-def _regionals_before(text: str, index: int) -> int:
-    count = 0
-    while count < index and ord(text[index - 1 - count]) in _REGIONAL:
-        count += 1
-    return count
 
 
 def _is_jamo(character: str) -> bool:

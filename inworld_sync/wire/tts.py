@@ -338,30 +338,18 @@ def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
     return tuple(found)
 
 
-def _created(context_id: str, result: JsonObject) -> ContextCreated:
-    return ContextCreated(context_id, object_in(result["contextCreated"], "result.contextCreated"))
-
-
-def _updated(context_id: str, result: JsonObject) -> ContextUpdated:
-    return ContextUpdated(context_id, object_in(result["contextUpdated"], "result.contextUpdated"))
-
-
-def _flushed(context_id: str, _: JsonObject) -> FlushCompleted:
-    return FlushCompleted(context_id)
-
-
-def _closed(context_id: str, _: JsonObject) -> ContextClosed:
-    return ContextClosed(context_id)
-
-
 # Each reads the whole result; the bodies of the last two have no fields.
 _KINDS: dict[str, Callable[[str, JsonObject], TtsMessage]] = {
     "audioChunk": _audio,
     "audioContent": _audio,
-    "contextCreated": _created,
-    "contextUpdated": _updated,
-    "flushCompleted": _flushed,
-    "contextClosed": _closed,
+    "contextCreated": lambda context_id, result: ContextCreated(
+        context_id, object_in(result["contextCreated"], "result.contextCreated")
+    ),
+    "contextUpdated": lambda context_id, result: ContextUpdated(
+        context_id, object_in(result["contextUpdated"], "result.contextUpdated")
+    ),
+    "flushCompleted": lambda context_id, _: FlushCompleted(context_id),
+    "contextClosed": lambda context_id, _: ContextClosed(context_id),
 }
 
 _FRAME = frozenset({"contextId", "context_id", "status"})

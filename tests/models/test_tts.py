@@ -12,7 +12,6 @@ from inworld_sync.models.tts import (
     AudioConfig,
     AudioEncoding,
     ContextConfig,
-    context_config,
 )
 
 # (class, field, value): the wrong type, and one step beyond each bound.
@@ -68,20 +67,3 @@ def test_names() -> None:
     assert config == attrs.evolve(config)
     assert ("a",) == config.pronunciation_dictionaries
     assert AudioEncoding.ALAW is AudioConfig("ALAW").encoding
-
-
-@pytest.mark.parametrize("config", ["Ashley", AudioConfig()])
-def test_config_of_another_kind(config: object) -> None:
-    """A voice's name in the place of a whole configuration is refused with the way to give it."""
-    with pytest.raises(ConfigError, match=r"config must be a ContextConfig.*voice='Ashley'"):
-        context_config(config, ContextConfig())  # type: ignore[arg-type]
-
-
-def test_settings_change_the_config() -> None:
-    """A setting by name replaces that of the config, which replaces the default; None does not."""
-    given = ContextConfig(voice="Dennis", temperature=1)
-
-    assert ContextConfig(voice="Sarah", temperature=1) == context_config(
-        given, ContextConfig(temperature=2), voice="Sarah", model=None, temperature=None
-    )
-    assert "Mark" == context_config(None, ContextConfig(voice="Mark")).voice

@@ -95,9 +95,9 @@ class AudioBuffer:
         return (self.end - self.sent) * SAMPLE_BYTES
 
     @property
-    def has_unsent_turn_end(self) -> bool:
-        """Whether the end of a turn waits to be sent."""
-        return bool(self._turn_ends)
+    def has_unsent(self) -> bool:
+        """Whether audio or the end of a turn waits to be sent."""
+        return self.end > self.sent or bool(self._turn_ends)
 
     @property
     def sent_turn_end(self) -> int | None:

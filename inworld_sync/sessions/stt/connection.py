@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
-from inworld_sync.errors import ConnectionLost, error_from_status
+from inworld_sync.errors import ConnectionLost
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.stt import SttEncoding, TranscribeConfig
@@ -33,10 +33,8 @@ class SttOwner(Protocol):
     changed: Monitor
     stream: EventStream[SttEvent]
 
-    @property
-    def is_finishing(self) -> bool:
-        """Whether no more audio comes and the service's last messages are awaited."""
-        ...
+    # Whether no more audio comes and the service's last messages are awaited.
+    is_finishing: bool
 
     def receive(self, event: SttEvent) -> None:
         """Handle an event; the monitor is held."""
@@ -47,7 +45,7 @@ class SttOwner(Protocol):
         ...
 
 
-class SttConnection(Connection[stt.SttMessage]):
+class SttConnection(Connection[SttEvent]):
     """
     A connection whose configuration was sent.
 
@@ -75,7 +73,6 @@ class SttConnection(Connection[stt.SttMessage]):
         form = FrameForm.ULAW_FROM_S16 if is_ulaw else FrameForm.BYTES
         self._frames = FrameBuilder(stt.AUDIO_HEAD, stt.AUDIO_TAIL, form)
         self._owner = owner
-        self._fault: ConnectionFault | None = None
 
     @classmethod
     def open(
@@ -105,31 +102,15 @@ class SttConnection(Connection[stt.SttMessage]):
         """Send ``closeStream``: no more audio comes."""
         self._send(stt.close_stream())
 
-    def _parse(self, message: memoryview) -> stt.SttMessage:
+    def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:
         return stt.read(message)
 
-    def _apply(self, event: stt.SttMessage) -> None:
-        if isinstance(event, ConnectionFault):
-            # Fatal only if the service closes the connection next; _conclude reports it then.
-            self._fault = event
-            return
-        if self._fault is not None:
-            # It was not fatal, and no event reports it.
-            code, self._fault = self._fault.code, None
-            self._options.logger.warning("%s: the service reported code %d", self._link.name, code)
+    def _apply(self, event: SttEvent) -> None:
         self._owner.receive(event)
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
         self._owner.handle_end()
-        if ended.by == "client":
-            return ended
-        if self._fault is not None:
-            fault = self._fault
-            error = error_from_status(
-                fault.code, fault.message, fault.details, request_id=self._link.request_id
-            )
-            return attrs.evolve(ended, error=error)
-        if ended.error is not None:
+        if ended.by == "client" or ended.error is not None:
             return ended
         lost = ConnectionLost(
             f"the {ended.by} closed the connection (code {ended.code} {ended.reason!r})",
@@ -144,4 +125,4 @@ class SttConnection(Connection[stt.SttMessage]):
 
     def _streams(self) -> list[EventStream[Any]]:
         # The end of one connection does not end the stream.
-        return [self._owner.stream] if self._ended is None else []
+        return [self._owner.stream] if self.ended is None else []

@@ -34,12 +34,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.models.stt import (
-    PartialTranscript,
-    Reconnected,
-    SttUsage,
-    TranscribeConfig,
-)
+from inworld_sync.models.stt import PartialTranscript, Reconnected, SttUsage, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
@@ -89,6 +84,9 @@ class Delivery:
     Attributes:
         changed: The monitor.
         stream: The events.
+        log: The turns; read them with the monitor held, or take a snapshot of a field.
+        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
+        is_finishing: Whether no more audio comes and the service's last messages are awaited.
         reconnects: How many connections were replaced.
 
     Thread safety: any thread.
@@ -119,17 +117,19 @@ class Delivery:
         self._work = self.changed.part()
         self._room = self.changed.part()
         self._rate_hz = config.sample_rate_hz
+        piece_samples = min(self._rate_hz, settings.max_waiting_bytes // SAMPLE_BYTES or 1)
+        self.piece_bytes = piece_samples * SAMPLE_BYTES
         self._chunk_samples = self._rate_hz * _CHUNK_MS // 1000
         keep_samples = KEEP_SECONDS * self._rate_hz
         self._audio = AudioBuffer(keep_samples)
         self._max_lead = MaxLead(self._audio, self._rate_hz, keep_samples)
         self._overflow = OverflowPolicy(self._audio, self._room, settings, self.require_open)
-        self._log = TurnLog(is_manual=is_manual(config))
+        self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         self._reconnects = ReconnectPolicy(backoff, max_attempts=max_reconnects)
-        self._input_closed = self._finishing = False
+        self._input_closed = self.is_finishing = False
         self._completion = Completion()
         self._abort_error: InworldError | None = None
         self._send_error: InworldError | None = None
@@ -155,23 +155,6 @@ class Delivery:
             raise
 
     @property
-    def log(self) -> TurnLog:
-        """The turns; read them with the monitor held, or take a snapshot of a field."""
-        return self._log
-
-    @property
-    def piece_bytes(self) -> int:
-        """The largest piece for :meth:`append` that fits into ``max_waiting_bytes``."""
-        return (
-            min(self._rate_hz, self._settings.max_waiting_bytes // SAMPLE_BYTES or 1) * SAMPLE_BYTES
-        )
-
-    @property
-    def is_finishing(self) -> bool:
-        """Whether no more audio comes and the service's last messages are awaited."""
-        return self._finishing
-
-    @property
     def stats(self) -> SttStats:
         """A snapshot, made without the monitor, which a forked child may not acquire."""
         audio = self._audio
@@ -179,7 +162,7 @@ class Delivery:
             sent_ms=self._ms(audio.sent),
             waiting_ms=self._ms(audio.end - audio.sent),
             dropped_ms=self._ms(self._overflow.dropped_samples),
-            covered_ms=self._log.covered_ms,
+            covered_ms=self.log.covered_ms,
             reconnects=self.reconnects,
         )
 
@@ -217,7 +200,7 @@ class Delivery:
     def finish(self) -> None:
         """Send ``closeStream`` after the queued audio, and follow the service's last messages."""
         with self.changed:
-            self._input_closed = self._finishing = True
+            self._input_closed = self.is_finishing = True
             self._heard_at = time.monotonic()
             self._work.notify_all()
             self._room.notify_all()
@@ -251,7 +234,7 @@ class Delivery:
     def give_up(self, error: InworldError) -> None:
         """End now: without an error if only the usage is missing, else with *error*."""
         with self.changed:
-            if self._completion.close_sent and not self._log.is_open:
+            if self._completion.close_sent and not self.log.is_open:
                 self._completion.is_accepted = True
                 self._work.notify_all()
                 return
@@ -305,7 +288,7 @@ class Delivery:
         """Handle an event of the service, and emit what the user gets of it."""
         if self.stream.ended is not None:
             return
-        log, audio = self._log, self._audio
+        log, audio = self.log, self._audio
         before, turn_end = (log.covered_ms, log.turn_count), audio.sent_turn_end
         turn_end_ms = None if turn_end is None else self._ms(turn_end)
         for emitted in log.handle(event, self._ms(audio.sent), turn_end_ms):
@@ -351,7 +334,7 @@ class Delivery:
                     raise self._abort_error
                 connection = self._connection
                 assert connection is not None
-                state = self._completion.state(self._log, connection.ended)
+                state = self._completion.state(self.log, connection.ended)
                 if state is CompletionState.COMPLETE:
                     return None
                 if state is CompletionState.UNCONFIRMED:
@@ -367,15 +350,15 @@ class Delivery:
                 return functools.partial(self._reconnect, connection)
             self._audio.cover(self._audio.sent)
             return None
-        if self._max_lead.is_reached(self._heard_at if self._log.is_open else None):
+        if self._max_lead.is_reached(self._heard_at if self.log.is_open else None):
             return None
-        item = self._audio.pop(self._chunk_samples, flush=self._finishing)
+        item = self._audio.pop(self._chunk_samples, flush=self.is_finishing)
         if isinstance(item, TurnEnd):
             return functools.partial(self._attempt, connection, connection.end_turn)
         if item is not None:
             send = functools.partial(connection.send_audio, item)
             return functools.partial(self._attempt, connection, send, paced=True)
-        if self._finishing and not self._completion.close_sent:
+        if self.is_finishing and not self._completion.close_sent:
             self._completion.close_sent = True
             return functools.partial(self._attempt, connection, connection.close_stream)
         return None
@@ -408,11 +391,10 @@ class Delivery:
 
     def _must_connect(self, ended: StreamEnded) -> bool:
         """Whether a lost connection must be replaced now; the monitor is held."""
-        if not is_regular_close(ended) or self._log.is_open or self._finishing:
+        if not is_regular_close(ended) or self.log.is_open or self.is_finishing:
             return True
         is_idle = time.monotonic() - self._sent_at > _IDLE_SECONDS
-        audio = self._audio
-        return not is_idle or bool(audio.unsent_bytes) or audio.has_unsent_turn_end
+        return not is_idle or self._audio.has_unsent
 
     def _reconnect(self, lost: SttConnection, *, is_confirming: bool = False) -> None:
         lost.close()
@@ -449,7 +431,7 @@ class Delivery:
 
     def _resume(self, attempts: int, cause: InworldError) -> None:
         """Begin to send the kept audio again; the monitor is held."""
-        audio, log = self._audio, self._log
+        audio, log = self._audio, self.log
         sent = audio.sent
         self._rewind()
         resent = sent - audio.start
@@ -465,29 +447,28 @@ class Delivery:
 
     def _rewind(self) -> None:
         """Go back to where the next connection begins; the monitor is held."""
-        self._audio.rewind(self._samples(self._log.free_ms), self._samples(_TRUNCATED_SEARCH_MS))
-        self._log.settle(self._ms(self._audio.start))
+        self._audio.rewind(self._samples(self.log.free_ms), self._samples(_TRUNCATED_SEARCH_MS))
+        self.log.settle(self._ms(self._audio.start))
 
     def _leave(self, error: InworldError | None) -> None:
         """End the stream and close the connection; the last step of the sender thread."""
         connection = self._connection
         assert connection is not None
-        is_clean = error is None
         with self.changed:
             if error is not None:
                 error = fresh(error)
                 self._rewind()
                 error.partial = PartialTranscript(
-                    self._log.transcript,
+                    self.log.transcript,
                     self._audio.pcm(),
                     round(self._ms(self._audio.start)),
                     self._rate_hz,
                 )
-            ended = StreamEnded("client") if is_clean else connection.ended
+            ended = None if error is None else connection.ended
             self.stream.end(attrs.evolve(ended or StreamEnded("client"), error=error))
             self._work.notify_all()
             self._room.notify_all()
-        if not is_clean:
+        if error is not None:
             connection.abort()
         connection.close()
 

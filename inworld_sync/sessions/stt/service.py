@@ -13,6 +13,7 @@ from inworld_sync.audio.source import AudioLike, open_source
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.devices import AudioSource
 from inworld_sync.models.keywords import with_keyword_hints
+from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.stt import (
     AssemblyAiConfig,
     GroqConfig,
@@ -138,23 +139,7 @@ class Stt:
             TransportError: Could not connect.
             ServiceError: The service refused the connection.
         """
-        wire_config = _wire_config(
-            config,
-            model=model,
-            language=language,
-            prompts=prompts,
-            encoding=encoding,
-            include_word_timestamps=include_word_timestamps,
-            enable_speaker_diarization=enable_speaker_diarization,
-            end_of_turn_confidence_threshold=end_of_turn_confidence_threshold,
-            inactivity_timeout_seconds=inactivity_timeout_seconds,
-            voice_profile=voice_profile,
-            inworld=inworld,
-            assemblyai=assemblyai,
-            soniox=soniox,
-            groq=groq,
-            extra=extra,
-        )
+        wire_config = _wire_config(config, locals())
         settings = SendSettings(
             rate=ChunkRateLimiter(max_chunks_per_second),
             overflow=overflow,
@@ -245,23 +230,7 @@ class Stt:
             InworldError: The transcript is not complete; ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
         """
-        wire_config = _wire_config(
-            config,
-            model=model,
-            language=language,
-            prompts=prompts,
-            encoding=encoding,
-            include_word_timestamps=include_word_timestamps,
-            enable_speaker_diarization=enable_speaker_diarization,
-            end_of_turn_confidence_threshold=end_of_turn_confidence_threshold,
-            inactivity_timeout_seconds=inactivity_timeout_seconds,
-            voice_profile=voice_profile,
-            inworld=inworld,
-            assemblyai=assemblyai,
-            soniox=soniox,
-            groq=groq,
-            extra=extra,
-        )
+        wire_config = _wire_config(config, locals())
         source = open_source(
             audio, to_hz=wire_config.sample_rate_hz, from_hz=sample_rate_hz, channels=channels
         )
@@ -329,16 +298,11 @@ class Stt:
         return Transcript((Turn(said.text, words, start_ms, end_ms, said.voice_profile),), usage)
 
 
-def _wire_config(config: TranscribeConfig | None, **settings: object) -> TranscribeConfig:
-    """
-    Put the settings of a call together, and check that the client can send such audio.
-
-    Args:
-        config: The settings to start from; None takes the defaults.
-        settings: Replacements by attribute; None leaves the attribute as it is.
-    """
-    changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    config = attrs.evolve(config or TranscribeConfig(), **changes)
+def _wire_config(config: TranscribeConfig | None, given: dict[str, Any]) -> TranscribeConfig:
+    """Combine the settings of a call, and check that the client can send such audio."""
+    # These two describe the audio of the caller; it is converted to those of the settings.
+    given = {name: given[name] for name in given.keys() - {"sample_rate_hz", "channels"}}
+    config = combine_settings(config, TranscribeConfig(), given)
     if config.encoding not in _STREAMED:
         raise ConfigError(
             f"audio is sent as LINEAR16 or MULAW, got the encoding {config.encoding.value}: pass "

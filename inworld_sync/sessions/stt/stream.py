@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable
 from typing import get_args
 
 from inworld_sync.audio.pcm import SAMPLE_BYTES
@@ -112,8 +111,21 @@ class SttStream(EventSource[SttEvent]):
             from_hz=self._sample_rate_hz,
             channels=self._channels,
         )
+        started, fed_ms = time.monotonic(), 0.0
         with contextlib.closing(opened):
-            self._feed(opened, realtime=realtime, timeout=timeout)
+            for block in opened:
+                if realtime and not self._delivery.pause_until(started + fed_ms / 1000.0):
+                    self._stream.raise_end()
+                    return
+                until = None if timeout is None else time.monotonic() + timeout
+                try:
+                    with self._input_lock:
+                        self._append(block, until)
+                except ClosedError:
+                    if self._stream.ended is None or self._stream.ended.error is None:
+                        return
+                    raise
+                fed_ms += len(block) / SAMPLE_BYTES * 1000.0 / self._config.sample_rate_hz
 
     def end_turn(self) -> None:
         """
@@ -224,19 +236,3 @@ class SttStream(EventSource[SttEvent]):
         if self._sample_rate_hz != self._config.sample_rate_hz:
             self._input, old = self._new_input(), self._input
             self._delivery.append_rest(old.finish())
-
-    def _feed(self, blocks: Iterable[bytes], *, realtime: bool, timeout: float | None) -> None:
-        started, fed_ms = time.monotonic(), 0.0
-        for block in blocks:
-            if realtime and not self._delivery.pause_until(started + fed_ms / 1000.0):
-                self._stream.raise_end()
-                return
-            until = None if timeout is None else time.monotonic() + timeout
-            try:
-                with self._input_lock:
-                    self._append(block, until)
-            except ClosedError:
-                if self._stream.ended is None or self._stream.ended.error is None:
-                    return
-                raise
-            fed_ms += len(block) / SAMPLE_BYTES * 1000.0 / self._config.sample_rate_hz

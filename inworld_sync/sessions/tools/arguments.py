@@ -6,16 +6,15 @@ Nothing is converted: a number in a text is a text, and a text is not a list of 
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-import attrs
 from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
 from cattrs.gen import make_dict_structure_fn
 
+from inworld_sync.sessions.tools.schema import has_fields
 from inworld_sync.wire.codec import register_exact
 
 __all__ = ["plain", "read_argument"]
@@ -53,7 +52,7 @@ def _make_converter() -> Converter:
         json_kind = _json_kind(kind)
         return lambda value, _: _read_container(converter, _of(json_kind, value), kind)
 
-    @converter.register_structure_hook_factory(_has_fields)
+    @converter.register_structure_hook_factory(has_fields)
     def fields(kind: type) -> Callable[[object, object], object]:
         read: Any = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
         return lambda value, _: read(_of(dict, value), kind)
@@ -63,10 +62,6 @@ def _make_converter() -> Converter:
         return lambda value, _: _choose(value, {each: each for each in get_args(kind)})
 
     return converter
-
-
-def _has_fields(kind: object) -> bool:
-    return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind))
 
 
 def _is_literal(kind: object) -> bool:
@@ -81,11 +76,9 @@ def _of(kind: Any, value: object) -> Any:
 
 
 def _read_simple(exact: Callable[[object, type], object], value: object, kind: type) -> object:
-    return _read_member(value, kind) if issubclass(kind, enum.Enum) else exact(value, kind)
-
-
-def _read_member(value: object, kind: type[enum.Enum]) -> object:
-    return _choose(value, {each.value: each for each in kind})
+    if issubclass(kind, enum.Enum):
+        return _choose(value, {each.value: each for each in kind})
+    return exact(value, kind)
 
 
 def _choose(value: object, choices: Mapping[object, object]) -> object:

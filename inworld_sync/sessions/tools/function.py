@@ -15,7 +15,7 @@ from typing import Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.realtime import FunctionTool
 from inworld_sync.sessions.tools.arguments import plain, read_argument
-from inworld_sync.sessions.tools.schema import read_docs, schema_of
+from inworld_sync.sessions.tools.schema import object_schema, read_docs, schema_of
 
 __all__ = ["ToolFunction", "tool"]
 
@@ -47,6 +47,11 @@ class ToolFunction(Generic[P, R]):
         self._name = name or str(getattr(function, "__name__", ""))
         self.timeout = timeout
         self._parameters = _parameters(function, self._name)
+        self._required = [
+            each
+            for each, parameter in self._parameters.items()
+            if parameter.default is parameter.empty
+        ]
         self._kinds = _kinds(function, self._name, self._parameters)
         self.definition = self._define()
         update_wrapper(self, function)
@@ -87,11 +92,7 @@ class ToolFunction(Generic[P, R]):
         """
         given = self._load(arguments)
         unknown = [name for name in given if name not in self._parameters]
-        missing = [
-            name
-            for name, parameter in self._parameters.items()
-            if parameter.default is parameter.empty and name not in given
-        ]
+        missing = [name for name in self._required if name not in given]
         problems = [f"{name} is not an argument" for name in unknown]
         problems += [f"{name} is missing" for name in missing]
         values: dict[str, object] = {}
@@ -141,25 +142,15 @@ class ToolFunction(Generic[P, R]):
                 # None is said by leaving the argument out, which every model can.
                 described = {k: v for k, v in schema.items() if k == "description"}
                 schema = {**schema["anyOf"][0], **described}  # type: ignore[index]
-            elif parameter.default is not parameter.empty:
+            elif name not in self._required:
                 schema = {**schema, **_default(parameter.default)}
             if name in docs.entries:
                 schema = {"description": docs.entries[name], **schema}
             properties[name] = schema
-        required = [
-            name
-            for name, parameter in self._parameters.items()
-            if parameter.default is parameter.empty
-        ]
         return FunctionTool(
             name=self._name,
             description=docs.text or None,
-            parameters={
-                "type": "object",
-                "properties": properties,
-                "required": required,
-                "additionalProperties": False,
-            },
+            parameters=object_schema(properties, self._required),
         )
 
 

@@ -15,14 +15,14 @@ import enum
 import inspect
 import re
 import types
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
 from inworld_sync.errors import ConfigError
 
-__all__ = ["Docs", "read_docs", "schema_of"]
+__all__ = ["Docs", "has_fields", "object_schema", "read_docs", "schema_of"]
 
 _SIMPLE: Mapping[object, str] = {
     str: "string",
@@ -77,6 +77,21 @@ def read_docs(thing: object) -> Docs:
     )
 
 
+def has_fields(kind: object) -> TypeGuard[type]:
+    """Whether a type is an attrs class or a dataclass."""
+    return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind))
+
+
+def object_schema(properties: Mapping[str, object], required: Sequence[str]) -> dict[str, object]:
+    """Describe an object of these properties and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
 def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict[str, object]:
     """
     Describe a type.
@@ -106,7 +121,7 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         return {"type": _SIMPLE[kind]}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _choices(tuple(member.value for member in kind), where)
-    if isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind)):
+    if has_fields(kind):
         return _object(kind, where, (*_above, kind))
     name = kind.__name__ if isinstance(kind, type) else str(kind)
     raise ConfigError(
@@ -178,27 +193,16 @@ def _object(kind: type, where: str, above: tuple[object, ...]) -> dict[str, obje
         properties[name] = schema
         if not has_default:
             required.append(name)
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
+    return object_schema(properties, required)
 
 
 def _fields(kind: type) -> Iterable[tuple[str, bool]]:
+    """Return the fields that the constructor accepts, and whether each has a default."""
     if attrs.has(kind):
-        return [
-            (field.name, field.default is not attrs.NOTHING)
-            for field in attrs.fields(kind)
-            if field.init
-        ]
+        return [(x.name, x.default is not attrs.NOTHING) for x in attrs.fields(kind) if x.init]
+    missing = dataclasses.MISSING
     return [
-        (
-            field.name,
-            field.default is not dataclasses.MISSING
-            or field.default_factory is not dataclasses.MISSING,
-        )
-        for field in dataclasses.fields(kind)
-        if field.init
+        (x.name, x.default is not missing or x.default_factory is not missing)
+        for x in dataclasses.fields(kind)
+        if x.init
     ]

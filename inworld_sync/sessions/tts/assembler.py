@@ -11,13 +11,7 @@ from typing import TypeVar
 import attrs
 
 from inworld_sync.audio import base64, pcm, wav
-from inworld_sync.models.tts import (
-    AudioConfig,
-    AudioEncoding,
-    CharacterTime,
-    Phoneme,
-    WordTime,
-)
+from inworld_sync.models.tts import AudioConfig, AudioEncoding, CharacterTime, Phoneme, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
 from inworld_sync.wire.text import is_blank
@@ -48,7 +42,6 @@ class Assembler:
         self._word_ms = 0.0
         self._character_ms = 0.0
         self._last_end_ms = 0.0
-        self.received_bytes = 0
 
     @property
     def received_ms(self) -> float | None:
@@ -66,7 +59,6 @@ class Assembler:
         """
         start_ms = self.received_ms
         data = self._data(received.audio) if received.audio else b""
-        self.received_bytes += len(data)
         if size := self._audio.encoding.bytes_per_sample:
             self._samples += len(data) // size
         words, phonemes = self._words(received)

@@ -14,15 +14,11 @@ from typing import Any
 import attrs
 
 from inworld_sync.audio.split import Splitter
-from inworld_sync.errors import (
-    ClosedError,
-    ConnectionLost,
-    InworldError,
-    fresh,
-)
+from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, fresh
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options
+from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
     AudioConfig,
     ContextClosed,
@@ -31,7 +27,6 @@ from inworld_sync.models.tts import (
     TextNormalization,
     TimestampTransport,
     TimestampType,
-    context_config,
 )
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
@@ -162,27 +157,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
             ContextLimitError: Five contexts are open, or none of them closed in time.
             TransportError: The connection is lost.
         """
-        combined = context_config(
-            config,
-            ContextConfig(),
-            voice=voice,
-            model=model,
-            audio=audio,
-            temperature=temperature,
-            language=language,
-            delivery_mode=delivery_mode,
-            timestamp_type=timestamp_type,
-            timestamp_transport=timestamp_transport,
-            text_normalization=text_normalization,
-            auto_mode=auto_mode,
-            max_buffer_delay_ms=max_buffer_delay_ms,
-            buffer_char_threshold=buffer_char_threshold,
-            pronunciation_dictionaries=pronunciation_dictionaries,
-            enable_custom_pronunciation=enable_custom_pronunciation,
-            synthesis_context=synthesis_context,
-            extra=extra,
-        )
-        return self._new_context(combined, timeout)
+        return self._new_context(combine_settings(config, ContextConfig(), locals()), timeout)
 
     @property
     def free_contexts(self) -> int:
@@ -228,7 +203,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _is_idle(self) -> bool:
         """Whether it is open and has no context."""
         with self._changed:
-            if self._ended is not None or self._closing:
+            if self.ended is not None or self._closing:
                 return False
             # The service may never answer on an unhealthy one that its contexts have closed.
             return not (self._open_contexts if self._is_unhealthy else len(self._contexts))
@@ -251,7 +226,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     @property
     def _is_usable(self) -> bool:
         return (
-            self._ended is None
+            self.ended is None
             and not self._closing
             and not self._is_unhealthy
             and self._link.end is None
@@ -297,9 +272,9 @@ class TtsConnection(Connection[tts.ContextMessage]):
         """Return the error of a link that has ended, such as a refusal by the service."""
         deadline = Deadline(_LOOK_AGAIN_SECONDS, "learning how the link ended")
         with self._changed:
-            while self._ended is None and self._link.end is not None and not deadline.expired:
+            while self.ended is None and self._link.end is not None and not deadline.expired:
                 self._changed.wait(deadline.remaining())
-            return None if self._ended is None else self._ended.error
+            return None if self.ended is None else self.ended.error
 
     def _close_context(self, context_id: str) -> None:
         """Ask the service to speak the rest and end a context; does not wait, in any state."""
@@ -322,7 +297,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until a condition is true, or for the end of the connection."""
         with self._changed:
-            while self._ended is None and not reached():
+            while self.ended is None and not reached():
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
 
     def _send_close(self, message: str) -> None:

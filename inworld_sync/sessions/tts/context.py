@@ -201,7 +201,8 @@ class TtsContext(EventSource[ContextEvent]):
                 self._popped_pieces += 1
             elif isinstance(event, AudioChunk) and self._popped_pieces >= first:
                 size_bytes += len(event.data)
-                yield self._count(event)
+                self._count(event)
+                yield event
                 if self._latest_say is not this_say:
                     raise LocalProtocolError("another say() on this context has taken over")
         if not size_bytes and not self._was_interrupted:
@@ -251,11 +252,7 @@ class TtsContext(EventSource[ContextEvent]):
     # Events out.
 
     def _iterate(self, timeout: float | None) -> Iterator[ContextEvent]:
-        return self._counted(self._stream.events(timeout))
-
-    def _counted(self, events: Iterator[ContextEvent]) -> Iterator[ContextEvent]:
-        for event in events:
-            yield self._count(event) if isinstance(event, AudioChunk) else event
+        return map(self._count, self._stream.events(timeout))
 
     def audio(self, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
         """Iterate over the audio alone; see :meth:`events`."""
@@ -300,7 +297,8 @@ class TtsContext(EventSource[ContextEvent]):
         try:
             for event in self._stream.events(0.0):
                 if isinstance(event, AudioChunk) and event.data:
-                    self._rest = self._count(event).pcm
+                    self._count(event)
+                    self._rest = event.pcm
                     return True
         except DeadlineExceeded:
             return False
@@ -310,9 +308,10 @@ class TtsContext(EventSource[ContextEvent]):
                 raise
         return False
 
-    def _count(self, chunk: AudioChunk) -> AudioChunk:
-        self._popped_ms += chunk.duration_ms or 0.0
-        return chunk
+    def _count(self, event: ContextEvent) -> ContextEvent:
+        if isinstance(event, AudioChunk):
+            self._popped_ms += event.duration_ms or 0.0
+        return event
 
     # State.
 
@@ -341,16 +340,6 @@ class TtsContext(EventSource[ContextEvent]):
     def _was_interrupted(self) -> bool:
         """Whether the client has ended it early."""
         return self._stream.ended is _INTERRUPTED
-
-    @property
-    def _was_answered(self) -> bool:
-        """Whether the service has sent any message about it, except faults."""
-        return self._progress.was_answered
-
-    @property
-    def _was_reused(self) -> bool:
-        """Whether its connection had other contexts before."""
-        return self._connection._is_reused
 
     def _send_text(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
         """Queue text, and with *flush* have it spoken as one generation."""
@@ -429,7 +418,10 @@ class TtsContext(EventSource[ContextEvent]):
             self._stream.append(message)
         if ended is not None:
             if isinstance(message, ContextClosed) and ended.error is None:
-                ended = attrs.evolve(ended, error=self._cut_sample_error())
+                try:
+                    self._assembler.finish()
+                except InworldError as error:
+                    ended = attrs.evolve(ended, error=error)
             self._stream.end(ended)
 
     def _handle_audio(self, message: tts.AudioReceived) -> None:
@@ -441,10 +433,3 @@ class TtsContext(EventSource[ContextEvent]):
             return
         self._progress.handle_audio(len(chunk.data), message.usage)
         self._stream.append(chunk, len(chunk.data))
-
-    def _cut_sample_error(self) -> InworldError | None:
-        try:
-            self._assembler.finish()
-        except InworldError as error:
-            return error
-        return None

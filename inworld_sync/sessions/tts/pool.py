@@ -118,13 +118,10 @@ class TtsPool:
 
     def close(self) -> None:
         """Create no more contexts; the connector closes the connections."""
-        if not self._changed.in_child:
-            with self._changed:
-                self._closed = True
-                self._changed.notify_all()
+        self._closed = True
+        self.wake()
 
-    def _begin_close(self) -> None:
-        self.close()
+    _begin_close = close
 
     @contextmanager
     def _counted_caller(self) -> Iterator[None]:
@@ -285,12 +282,12 @@ class Utterance:
         contexts than the client knows of; neither is true of a new one.
         """
         context = self.context
-        if context is None or context._was_answered:
+        if context is None or context._progress.was_answered:
             return False
         if isinstance(error, ContextLimitError):
             context._abandon()
             return True
-        return isinstance(error, ConnectionLost) and context._was_reused
+        return isinstance(error, ConnectionLost) and context._connection._is_reused
 
     def _try(self) -> Iterator[AudioChunk]:
         self.context = None

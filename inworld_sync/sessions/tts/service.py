@@ -20,6 +20,7 @@ from inworld_sync.audio import wav
 from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
+from inworld_sync.models.settings import combine_settings
 from inworld_sync.models.tts import (
     AudioConfig,
     ContextConfig,
@@ -30,7 +31,6 @@ from inworld_sync.models.tts import (
     TimestampType,
     TtsUsage,
     WordTime,
-    context_config,
 )
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
@@ -121,27 +121,8 @@ class Tts:
             InworldError: The utterance did not complete; ``partial`` has the
                 :class:`~inworld_sync.Speech` that was received.
         """
-        stream = self.stream(
-            text,
-            config=config,
-            timeout=timeout,
-            voice=voice,
-            model=model,
-            audio=audio,
-            temperature=temperature,
-            language=language,
-            delivery_mode=delivery_mode,
-            timestamp_type=timestamp_type,
-            timestamp_transport=timestamp_transport,
-            text_normalization=text_normalization,
-            auto_mode=auto_mode,
-            max_buffer_delay_ms=max_buffer_delay_ms,
-            buffer_char_threshold=buffer_char_threshold,
-            pronunciation_dictionaries=pronunciation_dictionaries,
-            enable_custom_pronunciation=enable_custom_pronunciation,
-            synthesis_context=synthesis_context,
-            extra=extra,
-        )
+        settings = combine_settings(config, DEFAULTS, locals())
+        stream = self.stream(text, config=settings, timeout=timeout)
         audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
@@ -207,31 +188,12 @@ class Tts:
 
         The iteration raises the errors of the network and the service.
         """
-        combined = context_config(
-            config,
-            DEFAULTS,
-            voice=voice,
-            model=model,
-            audio=audio,
-            temperature=temperature,
-            language=language,
-            delivery_mode=delivery_mode,
-            timestamp_type=timestamp_type,
-            timestamp_transport=timestamp_transport,
-            text_normalization=text_normalization,
-            auto_mode=auto_mode,
-            max_buffer_delay_ms=max_buffer_delay_ms,
-            buffer_char_threshold=buffer_char_threshold,
-            pronunciation_dictionaries=pronunciation_dictionaries,
-            enable_custom_pronunciation=enable_custom_pronunciation,
-            synthesis_context=synthesis_context,
-            extra=extra,
-        )
+        settings = combine_settings(config, DEFAULTS, locals())
         if isinstance(text, str):
             require_text(text)
         else:
             require_pieces(text)
-        return SpeechStream(Utterance(self._pool, text, combined, timeout))
+        return SpeechStream(Utterance(self._pool, text, settings, timeout))
 
     @with_keyword_hints
     def stream_wav(
@@ -263,27 +225,8 @@ class Tts:
         The length in the header is that of a stream, which players read as "until the end".
         The arguments and errors are those of :meth:`stream`; *audio* must not be compressed.
         """
-        stream = self.stream(
-            text,
-            config=config,
-            timeout=timeout,
-            voice=voice,
-            model=model,
-            audio=audio,
-            temperature=temperature,
-            language=language,
-            delivery_mode=delivery_mode,
-            timestamp_type=timestamp_type,
-            timestamp_transport=timestamp_transport,
-            text_normalization=text_normalization,
-            auto_mode=auto_mode,
-            max_buffer_delay_ms=max_buffer_delay_ms,
-            buffer_char_threshold=buffer_char_threshold,
-            pronunciation_dictionaries=pronunciation_dictionaries,
-            enable_custom_pronunciation=enable_custom_pronunciation,
-            synthesis_context=synthesis_context,
-            extra=extra,
-        )
+        settings = combine_settings(config, DEFAULTS, locals())
+        stream = self.stream(text, config=settings, timeout=timeout)
         if stream.config.audio.encoding.is_compressed:
             raise ConfigError(
                 f"a WAV file holds samples, not {stream.config.audio.encoding.value}: "
@@ -355,37 +298,18 @@ class Tts:
         for name, handler in (("on_word", on_word), ("on_phoneme", on_phoneme)):
             if handler is not None:
                 require_callable(handler, name)
-        combined = context_config(
-            config,
-            DEFAULTS,
-            voice=voice,
-            model=model,
-            audio=audio,
-            temperature=temperature,
-            language=language,
-            delivery_mode=delivery_mode,
-            timestamp_type=timestamp_type,
-            timestamp_transport=timestamp_transport,
-            text_normalization=text_normalization,
-            auto_mode=auto_mode,
-            max_buffer_delay_ms=max_buffer_delay_ms,
-            buffer_char_threshold=buffer_char_threshold,
-            pronunciation_dictionaries=pronunciation_dictionaries,
-            enable_custom_pronunciation=enable_custom_pronunciation,
-            synthesis_context=synthesis_context,
-            extra=extra,
-        )
-        rate_hz = combined.audio.sample_rate_hz
+        settings = combine_settings(config, DEFAULTS, locals())
+        rate_hz = settings.audio.sample_rate_hz
         if speaker is not None:
             require_sink(speaker)
             if audio is not None:
                 require_rate(speaker, rate_hz)
             else:
                 rate_hz = speaker.sample_rate_hz
-                own_rate = attrs.evolve(combined.audio, sample_rate_hz=rate_hz)
-                combined = attrs.evolve(combined, audio=own_rate)
+                own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
+                settings = attrs.evolve(settings, audio=own_rate)
         return Playback(
-            self.stream(text, config=combined, timeout=timeout),
+            self.stream(text, config=settings, timeout=timeout),
             default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
