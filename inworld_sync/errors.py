@@ -52,10 +52,6 @@ __all__ = [
     "RemoteProtocolError",
     "ServiceError",
     "TransportError",
-    "error_from_status",
-    "forbids_retry",
-    "fresh",
-    "redact",
 ]
 
 _E = TypeVar("_E", bound=Exception)

@@ -16,7 +16,7 @@ from inworld_sync.models import checks
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["DEFAULT_BASE_URL", "Limiter", "Options", "TraceEvent", "WireObserver"]
+__all__ = ["Limiter", "Options", "TraceEvent", "WireObserver"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 

@@ -18,7 +18,6 @@ from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.turns import Turn, VoiceProfile, Word
 
 __all__ = [
-    "DEFAULT_STT_MODEL",
     "AssemblyAiConfig",
     "GroqConfig",
     "InworldSttConfig",

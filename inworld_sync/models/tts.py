@@ -16,7 +16,6 @@ from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 
 __all__ = [
-    "DEFAULT_TTS_MODEL",
     "AudioConfig",
     "AudioEncoding",
     "CharacterTime",
@@ -33,10 +32,6 @@ __all__ = [
     "TtsUsage",
     "Voice",
     "WordTime",
-    "context_config",
-    "delivery_mode_or_none",
-    "timestamp_transport_or_none",
-    "timestamp_type_or_none",
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
