@@ -134,7 +134,20 @@ class Memory(Setting):
 
 
 @attrs.frozen(kw_only=True)
-class Backchannel(Setting):
+class _SmallModel(Setting):
+    """A small model that adds something to the conversation, and its settings."""
+
+    enabled: bool | None = optional(checks.flag)
+    small_model: str | None = optional(checks.string)
+    hard_deadline_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    history_tail_items: int | None = optional(checks.whole(0))
+    temperature: float | None = optional(checks.number(0, 2))
+    max_tokens: int | None = optional(checks.whole(1))
+    prompt_template: str | None = optional(checks.string)
+
+
+@attrs.frozen(kw_only=True)
+class Backchannel(_SmallModel):
     """
     Short sounds of listening ("uh-huh") while the user speaks; the service's default is none.
 
@@ -159,28 +172,21 @@ class Backchannel(Setting):
         rule_fire_probability: 0 to 1; for ``rule``.
     """
 
-    enabled: bool | None = optional(checks.flag)
-    small_model: str | None = optional(checks.string)
     eval_interval_ms: int | None = optional(checks.whole(0, unit=" ms"))
     min_speech_ms: int | None = optional(checks.whole(0, unit=" ms"))
     min_gap_ms: int | None = optional(checks.whole(0, unit=" ms"))
     max_per_turn: int | None = optional(checks.whole(0))
-    hard_deadline_ms: int | None = optional(checks.whole(0, unit=" ms"))
-    history_tail_items: int | None = optional(checks.whole(0))
-    temperature: float | None = optional(checks.number(0, 2))
-    max_tokens: int | None = optional(checks.whole(1))
     volume_gain: float | None = optional(checks.number(0))
     require_pause: bool | None = optional(checks.flag)
     allowed_phrases: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    prompt_template: str | None = optional(checks.string)
     decider_kind: DeciderKind | None = optional(checks.one_of(get_args(DeciderKind)))
     rule_fire_probability: float | None = optional(checks.number(0, 1))
 
 
 @attrs.frozen(kw_only=True)
-class Responsiveness(Setting):
+class Responsiveness(_SmallModel):
     """
     Fillers while the model thinks; they come as ordinary speech of the response.
 
@@ -200,18 +206,11 @@ class Responsiveness(Setting):
         pause_text: As the service documents it.
     """
 
-    enabled: bool | None = optional(checks.flag)
-    small_model: str | None = optional(checks.string)
     initial_wait_timeout_ms: int | None = optional(checks.whole(0, unit=" ms"))
-    hard_deadline_ms: int | None = optional(checks.whole(0, unit=" ms"))
-    history_tail_items: int | None = optional(checks.whole(0))
-    temperature: float | None = optional(checks.number(0, 2))
-    max_tokens: int | None = optional(checks.whole(1))
     min_filler_gap_ms: int | None = optional(checks.whole(0, unit=" ms"))
     max_initial_per_turn: int | None = optional(checks.whole(0))
     max_buffer_deltas: int | None = optional(checks.whole(0))
     enable_filler_on_first_assistant_reply: bool | None = optional(checks.flag)
-    prompt_template: str | None = optional(checks.string)
     pause_text: str | None = optional(checks.string)
 
 

@@ -14,10 +14,9 @@ import attrs
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 from inworld_sync.models.checks import optional
-from inworld_sync.models.realtime.base import Extensible, Setting
+from inworld_sync.models.realtime.base import Extensible
 from inworld_sync.models.realtime.items import Item, ItemReference
-from inworld_sync.models.realtime.session import Modality, modalities, output_limit
-from inworld_sync.models.realtime.tools import Tool, ToolChoice, check_tool_choice, to_tools
+from inworld_sync.models.realtime.session import _ResponseSettings
 
 __all__ = [
     "ErrorInfo",
@@ -42,7 +41,7 @@ def _input(
 
 
 @attrs.frozen(kw_only=True)
-class ResponseConfig(Setting):
+class ResponseConfig(_ResponseSettings):
     """
     The settings of one response; None means the session's setting.
 
@@ -60,15 +59,8 @@ class ResponseConfig(Setting):
         metadata: Texts that come back with the response.
     """
 
-    instructions: str | None = optional(checks.string)
     conversation: Literal["auto", "none"] | None = optional(checks.one_of(("auto", "none")))
     input: tuple[Item | ItemReference, ...] | None = attrs.field(default=None, converter=_input)
-    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
-    voice: str | None = optional(checks.string)
-    temperature: float | None = optional(checks.number(0, 2))
-    max_output_tokens: int | Literal["inf"] | None = optional(output_limit)
-    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
-    tool_choice: ToolChoice | None = optional(check_tool_choice)
     metadata: Mapping[str, str] | None = optional(checks.string_map)
 
 

@@ -103,7 +103,20 @@ def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Session(Setting):
+class _ResponseSettings(Setting):
+    """What may be set for all responses of a session and for a single one."""
+
+    instructions: str | None = optional(checks.string)
+    voice: str | None = optional(checks.string)
+    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
+    tool_choice: ToolChoice | None = optional(check_tool_choice)
+    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
+    temperature: float | None = optional(checks.number(0, 2))
+    max_output_tokens: int | Literal["inf"] | None = optional(output_limit)
+
+
+@attrs.frozen(kw_only=True)
+class Session(_ResponseSettings):
     """
     What a session is asked to be, whole or in part.
 
@@ -134,11 +147,7 @@ class Session(Setting):
         tracing: ``auto``, a mapping as the service documents it, or ``off``.
     """
 
-    instructions: str | None = optional(checks.string)
-    voice: str | None = optional(checks.string)
     model: str | None = optional(checks.string)
-    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
-    tool_choice: ToolChoice | None = optional(check_tool_choice)
     turn_detection: TurnDetection | None = optional(
         checks.instance(SemanticVad, ServerVad, ManualTurns)
     )
@@ -146,11 +155,8 @@ class Session(Setting):
     noise_reduction: NoiseReduction | None = optional(checks.one_of(get_args(NoiseReduction)))
     input_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
     output_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
-    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
     tts_model: str | None = optional(checks.string)
     speed: float | None = optional(checks.number(0.25, 1.5))
-    temperature: float | None = optional(checks.number(0, 2))
-    max_output_tokens: int | Literal["inf"] | None = optional(output_limit)
     truncation: Literal["auto", "disabled"] | RetentionRatio | None = optional(_truncation)
     provider_data: ProviderData | None = optional(checks.instance(ProviderData))
     prompt: Prompt | None = optional(checks.instance(Prompt))
