@@ -124,18 +124,6 @@ def _at_most_three(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
 
 
-def _is_mapping(_: object, field: attrs.Attribute[Mapping[str, object]], value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{field.name} must be a mapping of names to values, got {value!r}")
-
-
-def _is_audio(_: object, field: attrs.Attribute[AudioConfig], value: object) -> None:
-    if not isinstance(value, AudioConfig):
-        raise ConfigError(
-            f"{field.name} must be an AudioConfig, such as AudioConfig('PCM', 16000), got {value!r}"
-        )
-
-
 @attrs.frozen
 class AudioConfig:
     """
