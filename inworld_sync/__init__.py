@@ -20,41 +20,10 @@ if TYPE_CHECKING:
     from inworld_sync.devices.speaker import Speaker as Speaker
     from inworld_sync.devices.speaker_input import SpeakerInput as SpeakerInput
     from inworld_sync.devices.wav_file import WavSink as WavSink, WavSource as WavSource
-    from inworld_sync.errors import (
-        AudioError as AudioError,
-        AuthError as AuthError,
-        ClosedError as ClosedError,
-        ConfigError as ConfigError,
-        ConnectError as ConnectError,
-        ConnectionLost as ConnectionLost,
-        ContextLimitError as ContextLimitError,
-        DeadlineExceeded as DeadlineExceeded,
-        DeviceError as DeviceError,
-        InvalidRequestError as InvalidRequestError,
-        InworldError as InworldError,
-        LocalProtocolError as LocalProtocolError,
-        NotFoundError as NotFoundError,
-        ProtocolError as ProtocolError,
-        QuotaError as QuotaError,
-        RemoteProtocolError as RemoteProtocolError,
-        ServiceError as ServiceError,
-        TransportError as TransportError,
-    )
-    from inworld_sync.models.devices import (
-        AudioSink as AudioSink,
-        AudioSource as AudioSource,
-        DeviceChanged as DeviceChanged,
-        DeviceInfo as DeviceInfo,
-        SpeakerMark as SpeakerMark,
-        SpeakerStats as SpeakerStats,
-    )
-    from inworld_sync.models.events import StreamEnded as StreamEnded, UnknownEvent as UnknownEvent
-    from inworld_sync.models.options import (
-        Limiter as Limiter,
-        Options as Options,
-        TraceEvent as TraceEvent,
-        WireObserver as WireObserver,
-    )
+    from inworld_sync.errors import *
+    from inworld_sync.models.devices import *
+    from inworld_sync.models.events import *
+    from inworld_sync.models.options import *
     from inworld_sync.models.realtime import (
         AlawFormat as AlawFormat,
         FunctionTool as FunctionTool,
@@ -70,47 +39,9 @@ if TYPE_CHECKING:
         Session as Session,
         WebSearchTool as WebSearchTool,
     )
-    from inworld_sync.models.stt import (
-        AssemblyAiConfig as AssemblyAiConfig,
-        GroqConfig as GroqConfig,
-        InworldSttConfig as InworldSttConfig,
-        PartialTranscript as PartialTranscript,
-        Reconnected as Reconnected,
-        SonioxConfig as SonioxConfig,
-        SonioxContext as SonioxContext,
-        SpeechStarted as SpeechStarted,
-        SpeechStopped as SpeechStopped,
-        SttEncoding as SttEncoding,
-        SttUsage as SttUsage,
-        TranscribeConfig as TranscribeConfig,
-        Transcript as Transcript,
-        Transcription as Transcription,
-        VoiceProfileConfig as VoiceProfileConfig,
-    )
-    from inworld_sync.models.tts import (
-        AudioConfig as AudioConfig,
-        AudioEncoding as AudioEncoding,
-        CharacterTime as CharacterTime,
-        ContextClosed as ContextClosed,
-        ContextConfig as ContextConfig,
-        ContextCreated as ContextCreated,
-        ContextUpdated as ContextUpdated,
-        DeliveryMode as DeliveryMode,
-        FlushCompleted as FlushCompleted,
-        Phoneme as Phoneme,
-        TextNormalization as TextNormalization,
-        TimestampTransport as TimestampTransport,
-        TimestampType as TimestampType,
-        TtsUsage as TtsUsage,
-        Voice as Voice,
-        WordTime as WordTime,
-    )
-    from inworld_sync.models.turns import (
-        Turn as Turn,
-        VoiceProfile as VoiceProfile,
-        VoiceTrait as VoiceTrait,
-        Word as Word,
-    )
+    from inworld_sync.models.stt import *
+    from inworld_sync.models.tts import *
+    from inworld_sync.models.turns import *
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
     from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint

@@ -52,10 +52,6 @@ __all__ = [
     "RemoteProtocolError",
     "ServiceError",
     "TransportError",
-    "error_from_status",
-    "forbids_retry",
-    "fresh",
-    "redact",
 ]
 
 _E = TypeVar("_E", bound=Exception)
@@ -175,16 +171,9 @@ class ServiceError(InworldError):
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        facts = [
-            f"{name} {value}"
-            for name, value in (
-                ("code", self.code),
-                ("HTTP status", self.status),
-                ("request id", self.request_id),
-            )
-            if value is not None
-        ]
-        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+        ids = {"code": self.code, "HTTP status": self.status, "request id": self.request_id}
+        facts = ", ".join(f"{name} {value}" for name, value in ids.items() if value is not None)
+        return f"{self.message} ({facts})" if facts else self.message
 
 
 class AuthError(ServiceError):
@@ -229,12 +218,15 @@ class ClosedError(InworldError):
 
 
 # gRPC codes by what a caller can do about them; the rest are faults of the service.
-_INVALID = 3
-_NOT_FOUND = 5
-_EXHAUSTED = 8
-_AUTH_CODES = frozenset({7, 16})
+_KINDS: dict[int, type[ServiceError]] = {
+    3: InvalidRequestError,
+    5: NotFoundError,
+    7: AuthError,
+    8: QuotaError,
+    16: AuthError,
+}
 # Deadline, exhausted, internal and unavailable: the same request may succeed later.
-_RETRYABLE_CODES = frozenset({4, _EXHAUSTED, 13, 14})
+_RETRYABLE_CODES = frozenset({4, 8, 13, 14})
 
 
 def error_from_status(
@@ -255,15 +247,9 @@ def error_from_status(
         status: The HTTP status that came with it, or None.
         request_id: The service's id of the request, or None.
     """
-    kind = ServiceError
-    if code in _AUTH_CODES:
-        kind = AuthError
-    elif code == _EXHAUSTED:
-        kind = ContextLimitError if "contexts" in message else QuotaError
-    elif code == _NOT_FOUND:
-        kind = NotFoundError
-    elif code == _INVALID:
-        kind = InvalidRequestError
+    kind = _KINDS.get(code, ServiceError)
+    if kind is QuotaError and "contexts" in message:
+        kind = ContextLimitError
     return kind(
         message or f"the service answered with status {code} and no message",
         code=code,

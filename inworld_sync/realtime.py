@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inworld_sync.models.events import StreamEnded as StreamEnded, UnknownEvent as UnknownEvent
+    from inworld_sync.models.events import *
     from inworld_sync.models.realtime import *
     from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
     from inworld_sync.sessions.realtime.events import (

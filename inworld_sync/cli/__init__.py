@@ -22,6 +22,8 @@ __all__ = ["run"]
 # Each command's file is imported when it is called, so that --help stays quick.
 _COMMANDS = ("demo", "emulator", "say", "talk", "transcribe", "voices")
 
+_STATUSES = {ConfigError: 2, AuthError: 3, TransportError: 4}
+
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
@@ -59,7 +61,7 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except InworldError as error:
         click.echo(f"inworld-sync: {error}", err=True)
-        sys.exit(_status(error))
+        sys.exit(next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 1))
     except BrokenPipeError:
         # The reader of our output has gone, as with `| head`. What is left to be written must go
         # nowhere, or Python would complain about it once more at the end.
@@ -69,11 +71,3 @@ def run(arguments: list[str] | None = None) -> None:
     except OSError as error:
         click.echo(f"inworld-sync: {error}", err=True)
         sys.exit(1)
-
-
-def _status(error: InworldError) -> int:
-    if isinstance(error, AuthError):
-        return 3
-    if isinstance(error, ConfigError):
-        return 2
-    return 4 if isinstance(error, TransportError) else 1

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import attrs
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from inworld_sync.client import Inworld
-from inworld_sync.models.tts import WordTime
 
-__all__ = ["ERRORS", "client_options", "open_client", "print_json", "progress", "word_rows"]
+__all__ = ["ERRORS", "client_options", "open_client", "print_json", "progress"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -64,8 +62,3 @@ def progress(what: str, total: int, *, show: bool) -> Iterator[Callable[[int], N
     with Progress(*columns, TimeElapsedColumn(), console=ERRORS, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def word_rows(words: Iterable[WordTime]) -> list[dict[str, object]]:
-    """Words and their times as JSON values."""
-    return [attrs.asdict(word) for word in words]

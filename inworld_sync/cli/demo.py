@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import click
 from rich.table import Table
 
 from inworld_sync.auth import API_KEY_VARIABLE
-from inworld_sync.cli.common import ERRORS, print_json, word_rows
+from inworld_sync.cli.common import ERRORS, print_json
 from inworld_sync.cli.output import SpeechOutput
 from inworld_sync.client import Inworld
 from inworld_sync.errors import ConfigError
-from inworld_sync.models.tts import AudioConfig, WordTime
+from inworld_sync.models.tts import AudioConfig
 
 SENTENCE = "Hello! I am a voice from this very machine, and you need no account to hear me."
 
@@ -36,40 +35,24 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
     if cloud and not os.environ.get(API_KEY_VARIABLE):
         raise ConfigError(f"--cloud needs the environment variable {API_KEY_VARIABLE}")
     audio = AudioConfig("PCM", 24000)
-    words: list[WordTime] = []
-    first_audio_ms = 0.0
-    with Inworld(local=not cloud) as iw, SpeechOutput(str(output), audio) as file:
+    with Inworld(local=not cloud) as iw:
         if not cloud:
             # The engine loads with its first words; what follows is measured without that.
             iw.tts.synthesize("Ready.", voice=voice)
-        started = time.perf_counter()
-        duration_ms = 0.0
-        for chunk in iw.tts.stream(text, voice=voice, audio=audio):
-            if not first_audio_ms and chunk.data:
-                first_audio_ms = (time.perf_counter() - started) * 1000.0
-            file.write(chunk.data)
-            words += chunk.words
-            duration_ms += chunk.duration_ms or 0.0
-        total_ms = (time.perf_counter() - started) * 1000.0
+        with SpeechOutput(str(output), audio) as file:
+            for chunk in iw.tts.stream(text, voice=voice, audio=audio):
+                file.write(chunk)
+            total_ms = file.elapsed_ms
         where = iw.options.base_url
     if as_json:
-        print_json(
-            {
-                "server": where,
-                "voice": voice,
-                "output": str(output),
-                "first_audio_ms": first_audio_ms,
-                "total_ms": total_ms,
-                "duration_ms": duration_ms,
-                "words": word_rows(words),
-            }
-        )
+        about = {"server": where, "voice": voice, "output": str(output), "total_ms": total_ms}
+        print_json({**about, **file.facts()})
         return
     # Not the table's title: rich would wrap it to the width of the table.
     ERRORS.print(f"{voice} at {where}", soft_wrap=True, markup=False, highlight=False)
     table = Table("word", "from ms", "to ms")
-    for word in words:
+    for word in file.words:
         table.add_row(word.text, f"{word.start_ms:.0f}", f"{word.end_ms:.0f}")
     ERRORS.print(table)
-    click.echo(f"first audio after {first_audio_ms:.0f} ms, all of it after {total_ms:.0f} ms")
-    click.echo(f"{duration_ms / 1000.0:.2f} s of speech in {output}")
+    click.echo(f"first audio after {file.first_audio_ms:.0f} ms, all of it after {total_ms:.0f} ms")
+    click.echo(f"{(file.duration_ms or 0.0) / 1000.0:.2f} s of speech in {output}")

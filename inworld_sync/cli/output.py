@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import BinaryIO
 
+import attrs
 import click
 
 from inworld_sync.audio.wav import WavWriter
-from inworld_sync.models.tts import AudioConfig, AudioEncoding
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from inworld_sync.models.tts import AudioConfig, AudioEncoding, WordTime
+from inworld_sync.sessions.tts.speech import AudioChunk
 
 __all__ = ["STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
 
@@ -48,47 +48,65 @@ def encoding_of(output: str) -> AudioEncoding:
     return _ENCODINGS[suffix]
 
 
-class _Sink(Protocol):
-    def write(self, data: bytes, /) -> object: ...
-
-
-class SpeechOutput:
+class SpeechOutput(ExitStack):
     """
-    A file, or with ``-`` standard output.
+    A file, or with ``-`` standard output, and the facts about what is written to it.
 
     It is opened with the first audio, so that a failure before it leaves an older file alone.
     Leaving the block makes the file complete, after an exception or Ctrl-C too.
+
+    Attributes:
+        first_audio_ms: From the making of this object to the first audio.
+        size_bytes: All audio.
+        words: All words with times.
     """
 
     def __init__(self, output: str, audio: AudioConfig) -> None:
+        super().__init__()
         self._output = output
         self._audio = audio
-        self._sink: _Sink | None = None
-        self._open = ExitStack()
+        self._sink: BinaryIO | WavWriter | None = None
+        self._started = time.perf_counter()
+        self.first_audio_ms = 0.0
+        self.size_bytes = 0
+        self.words: list[WordTime] = []
 
-    def write(self, data: bytes) -> None:
-        """Add audio in the encoding that was asked for."""
-        if not data:
+    def write(self, chunk: AudioChunk) -> None:
+        """Add a chunk in the encoding that was asked for."""
+        self.words += chunk.words
+        if not chunk.data:
             return
         if self._sink is None:
+            self.first_audio_ms = self.elapsed_ms
             self._sink = self._opened()
-        self._sink.write(data)
+        self._sink.write(chunk.data)
+        self.size_bytes += len(chunk.data)
 
-    def __enter__(self) -> SpeechOutput:
-        return self
+    @property
+    def elapsed_ms(self) -> float:
+        """Time since this object was made."""
+        return (time.perf_counter() - self._started) * 1000.0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, traceback)
+    @property
+    def duration_ms(self) -> float | None:
+        """Length of the speech; None for a compressed encoding."""
+        sample_bytes = self._audio.encoding.bytes_per_sample
+        if not sample_bytes:
+            return None
+        return self.size_bytes / sample_bytes * 1000.0 / self._audio.sample_rate_hz
 
-    def _opened(self) -> _Sink:
+    def facts(self) -> dict[str, object]:
+        """What is known of the speech, as JSON values."""
+        return {
+            "first_audio_ms": self.first_audio_ms,
+            "duration_ms": self.duration_ms,
+            "words": [attrs.asdict(word) for word in self.words],
+        }
+
+    def _opened(self) -> BinaryIO | WavWriter:
         if self._output == STANDARD_OUTPUT:
-            self._open.callback(sys.stdout.buffer.flush)
+            self.callback(sys.stdout.buffer.flush)
             return sys.stdout.buffer
         if Path(self._output).suffix.lower() == ".wav":
-            return self._open.enter_context(WavWriter(self._output, self._audio.sample_rate_hz))
-        return self._open.enter_context(Path(self._output).open("wb"))
+            return self.enter_context(WavWriter(self._output, self._audio.sample_rate_hz))
+        return self.enter_context(Path(self._output).open("wb"))

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
 
-from inworld_sync.cli.common import (
-    client_options,
-    open_client,
-    print_json,
-    progress,
-    word_rows,
-)
+from inworld_sync.cli.common import client_options, open_client, print_json, progress
 from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
-from inworld_sync.models.tts import AudioConfig, WordTime
+from inworld_sync.models.tts import AudioConfig
 
 # From here on a text takes long enough to want a bar.
 _LONG_CHARACTERS = 500
@@ -51,35 +44,19 @@ def command(
         raise click.UsageError("--json and -o - both want standard output")
     audio = AudioConfig(encoding_of(output), rate, speaking_rate=speed)
     spoken = _read(text)
-    words: list[WordTime] = []
-    size_bytes, first_audio_ms = 0, 0.0
     with (
         open_client(local=local, base_url=base_url) as iw,
         SpeechOutput(output, audio) as sink,
         progress("speaking", len(spoken), show=len(spoken) > _LONG_CHARACTERS) as advance,
     ):
-        started = time.perf_counter()
         for chunk in iw.tts.stream(spoken, voice=voice, model=model, audio=audio):
-            if not first_audio_ms and chunk.data:
-                first_audio_ms = (time.perf_counter() - started) * 1000.0
-            sink.write(chunk.data)
-            size_bytes += len(chunk.data)
-            words += chunk.words
+            sink.write(chunk)
             advance(chunk.usage.characters if chunk.usage else 0)
-    samples = audio.encoding.bytes_per_sample
-    duration_ms = size_bytes / samples * 1000.0 / rate if samples else None
     if as_json:
-        print_json(
-            {
-                "output": output,
-                "characters": len(spoken),
-                "first_audio_ms": first_audio_ms,
-                "duration_ms": duration_ms,
-                "words": word_rows(words),
-            }
-        )
+        print_json({"output": output, "characters": len(spoken), **sink.facts()})
     elif output != STANDARD_OUTPUT:
-        length = f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{size_bytes} bytes"
+        duration_ms = sink.duration_ms
+        length = f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{sink.size_bytes} bytes"
         click.echo(f"{length} of speech in {output}", err=True)
 
 

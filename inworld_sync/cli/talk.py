@@ -22,7 +22,6 @@ from inworld_sync.cli.talk_sound import (
     open_sink,
 )
 from inworld_sync.errors import DeviceError
-from inworld_sync.models.devices import AudioSource
 from inworld_sync.models.realtime import PcmFormat, Session
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
@@ -99,21 +98,15 @@ def command(
         waits = bool(texts) or not sys.stdin.isatty()
         screen.follow(rt, waits=waits and is_written)
         if microphone is not None and speaker is not None:
-            _speak(rt, microphone, speaker, screen)
+            source = MeteredSource(microphone)
+            with screen.live(source, speaker):
+                rt.converse(source, speaker)
         else:
             rt.play(speaker)
             _write(rt, texts or _lines(), is_heard=speaker is not None, waits=waits)
         # Then its handlers have said all they have to.
         rt.close()
         screen.end(output, 0.0 if speaker is None else speaker.heard_ms)
-
-
-def _speak(
-    rt: RealtimeSession, microphone: AudioSource, speaker: MeteredSink, screen: Screen
-) -> None:
-    source = MeteredSource(microphone)
-    with screen.live(source, speaker):
-        rt.converse(source, speaker)
 
 
 def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: bool) -> None:

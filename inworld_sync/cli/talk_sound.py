@@ -38,22 +38,15 @@ class MeteredSource:
 
     def __init__(self, source: AudioSource) -> None:
         self._source = source
+        self.sample_rate_hz = source.sample_rate_hz
+        self.close = source.close
         self.level = Level()
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second."""
-        return self._source.sample_rate_hz
 
     def __iter__(self) -> Iterator[bytes]:
         for block in self._source:
             self.level = measure(block)
             yield block
         self.level = Level()
-
-    def close(self) -> None:
-        """Give no more sound."""
-        self._source.close()
 
 
 class MeteredSink:
@@ -65,15 +58,12 @@ class MeteredSink:
 
     def __init__(self, sink: AudioSink) -> None:
         self._sink = sink
+        self.sample_rate_hz = sink.sample_rate_hz
+        self.end, self.drain, self.close = sink.end, sink.drain, sink.close
         self._lock = threading.Lock()
         # Where each block begins, by the sink's own count.
         self._levels: deque[tuple[int, Level]] = deque()
         self._written = sink.heard_samples
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second."""
-        return self._sink.sample_rate_hz
 
     @property
     def heard_samples(self) -> int:
@@ -104,10 +94,6 @@ class MeteredSink:
             self._written += len(memoryview(pcm).cast("B")) // SAMPLE_BYTES
         self._sink.write(pcm, timeout=timeout)
 
-    def end(self) -> None:
-        """Say that the utterance is complete."""
-        self._sink.end()
-
     def clear(self) -> int:
         """Drop all that was not heard."""
         heard = self._sink.clear()
@@ -115,14 +101,6 @@ class MeteredSink:
             self._levels.clear()
             self._written = heard
         return heard
-
-    def drain(self, *, timeout: float | None = None) -> None:
-        """Wait until all is heard."""
-        self._sink.drain(timeout=timeout)
-
-    def close(self) -> None:
-        """Stop."""
-        self._sink.close()
 
 
 def open_file(path: str) -> AudioSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -136,14 +137,12 @@ class _Counted:
         self._source = source
         self._advance = advance
         self.sample_rate_hz = source.sample_rate_hz
+        self.close = source.close
 
     def __iter__(self) -> Iterator[bytes]:
         for block in self._source:
             self._advance(len(block) / 2 / self.sample_rate_hz)
             yield block
-
-    def close(self) -> None:
-        self._source.close()
 
 
 def _open(name: str, job: _Job, advance: _Advance) -> AudioSource:
@@ -163,13 +162,7 @@ def _standard_input(stream: BinaryIO) -> bytes | Iterator[bytes]:
     head = stream.read(_HEAD_BYTES)
     if is_audio_file(head):
         return head + stream.read()
-    return _pieces(head, stream)
-
-
-def _pieces(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    yield head
-    while piece := stream.read(_READ_BYTES):
-        yield piece
+    return itertools.chain([head], iter(lambda: stream.read(_READ_BYTES), b""))
 
 
 # Working.
@@ -184,11 +177,20 @@ def _transcribe_all(
     on_transcript: Callable[[Transcription], object] | None,
 ) -> list[tuple[str, Transcript | BaseException]]:
     """Transcribe some files at a time; what fails is told at once, and the others go on."""
+
+    def transcribe(name: str) -> Transcript:
+        source = _open(name, job, counter(name))
+        return iw.stt.transcribe(
+            source,
+            config=job.config,
+            method=job.method,
+            realtime=job.live,
+            on_transcript=on_transcript,
+        )
+
     pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
     try:
-        futures = [
-            pool.submit(_transcribe, iw, name, job, counter, on_transcript) for name in files
-        ]
+        futures = [pool.submit(transcribe, name) for name in files]
         if len(files) == 1:
             return [(files[0], _wait(futures[0]))]
         return [(name, _outcome(name, future)) for name, future in zip(files, futures, strict=True)]
@@ -196,19 +198,6 @@ def _transcribe_all(
         # Streams that are under way end with their client, and the threads with those.
         iw.close()
         pool.shutdown(cancel_futures=True)
-
-
-def _transcribe(
-    iw: Inworld,
-    name: str,
-    job: _Job,
-    counter: Callable[[str], _Advance],
-    on_transcript: Callable[[Transcription], object] | None,
-) -> Transcript:
-    source = _open(name, job, counter(name))
-    return iw.stt.transcribe(
-        source, config=job.config, method=job.method, realtime=job.live, on_transcript=on_transcript
-    )
 
 
 def _wait(future: Future[Transcript]) -> Transcript:

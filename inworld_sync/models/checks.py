@@ -26,6 +26,7 @@ __all__ = [
     "member_or_none",
     "number",
     "one_of",
+    "optional",
     "positive",
     "require_whole",
     "string",
@@ -38,6 +39,16 @@ __all__ = [
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
+
+
+def optional(
+    check: Callable[[object, attrs.Attribute[_T | None], _T | None], object],
+    *,
+    repr: bool = True,  # noqa: A002
+) -> _T | None:
+    """Make a field with a check whose default, None, leaves the choice to the service."""
+    field: _T | None = attrs.field(default=None, validator=check, repr=repr)
+    return field
 
 
 def _is_left(field: attrs.Attribute[_T], value: _T) -> bool:

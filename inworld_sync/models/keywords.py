@@ -15,81 +15,32 @@ __all__ = ["reject_unknown", "with_keyword_hints"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_LANGUAGE = ("language",)
-_MODEL = ("model",)
-_VOICE = ("voice",)
-_SAMPLE_RATE = ("sample_rate_hz", "audio")
-_FORMAT = ("encoding", "audio", "output_format")
-_TIMEOUT = ("connect_timeout", "timeout", "reconnect_timeout")
-_CREDENTIAL = ("api_key", "token")
-_ADDRESS = ("base_url", "endpoint")
-_RECONNECTS = ("max_reconnects", "reconnect_timeout")
-_CALLBACK = ("on_transcript", "on_word")
-_VOCABULARY = ("prompts",)
-_INSTRUCTIONS = ("instructions", "prompts", "synthesis_context")
-_TIMESTAMPS = ("include_word_timestamps", "timestamp_type")
-_DIARIZATION = ("enable_speaker_diarization",)
-_SETTING = ("session",)
-
-# Names that other libraries and the service's JSON use, too far from the right ones for difflib.
-# The first name that the method accepts is suggested.
-_HINTS: Final[dict[str, tuple[str, ...]]] = {
-    "address": _ADDRESS,
-    "api_token": _CREDENTIAL,
-    "apikey": _CREDENTIAL,
-    "audio_config": _FORMAT,
-    "audio_encoding": _FORMAT,
-    "audio_format": _FORMAT,
-    "callback": _CALLBACK,
-    "channel_count": ("channels",),
-    "codec": _FORMAT,
-    "connection_timeout": _TIMEOUT,
-    "diarization": _DIARIZATION,
-    "diarize": _DIARIZATION,
-    "encoding": _FORMAT,
-    "format": _FORMAT,
-    "frequency": _SAMPLE_RATE,
-    "host": _ADDRESS,
-    "instructions": _SETTING,
-    "keywords": _VOCABULARY,
-    "lang": _LANGUAGE,
-    "language_code": _LANGUAGE,
-    "locale": _LANGUAGE,
-    "max_retries": _RECONNECTS,
-    "model": _SETTING,
-    "model_id": _MODEL,
-    "model_name": _MODEL,
-    "num_channels": ("channels",),
-    "number_of_channels": ("channels",),
-    "on_event": _CALLBACK,
-    "on_final": _CALLBACK,
-    "on_partial": _CALLBACK,
-    "on_result": _CALLBACK,
-    "output_format": _FORMAT,
-    "phrases": _VOCABULARY,
-    "prompt": _INSTRUCTIONS,
-    "rate": _SAMPLE_RATE,
-    "rate_hz": _SAMPLE_RATE,
-    "response_format": _FORMAT,
-    "retries": _RECONNECTS,
-    "sample_rate": _SAMPLE_RATE,
-    "sample_rate_hertz": _SAMPLE_RATE,
-    "samplerate": _SAMPLE_RATE,
-    "speaker_labels": _DIARIZATION,
-    "speaking_rate": ("speed", "audio"),
-    "system": _INSTRUCTIONS,
-    "system_prompt": _INSTRUCTIONS,
-    "timeout": _TIMEOUT,
-    "timestamps": _TIMESTAMPS,
-    "tools": _SETTING,
-    "turn_detection": _SETTING,
-    "url": _ADDRESS,
-    "vocabulary": _VOCABULARY,
-    "voice": _SETTING,
-    "voice_id": _VOICE,
-    "voice_name": _VOICE,
-    "word_timestamps": _TIMESTAMPS,
-    "words": _TIMESTAMPS,
+# Names that other libraries and the service's JSON use, too far from the right ones for difflib:
+# the right names, of which the first that the method accepts is suggested, to the wrong names.
+_HINTS: Final = {
+    "api_key token": "api_token apikey",
+    "base_url endpoint": "address host url",
+    "channels": "channel_count num_channels number_of_channels",
+    "connect_timeout timeout reconnect_timeout": "connection_timeout timeout",
+    "enable_speaker_diarization": "diarization diarize speaker_labels",
+    "encoding audio output_format": (
+        "audio_config audio_encoding audio_format codec encoding format output_format "
+        "response_format"
+    ),
+    "include_word_timestamps timestamp_type": "timestamps word_timestamps words",
+    "instructions prompts synthesis_context": "prompt system system_prompt",
+    "language": "lang language_code locale",
+    "max_reconnects reconnect_timeout": "max_retries retries",
+    "model": "model_id model_name",
+    "on_transcript on_word": "callback on_event on_final on_partial on_result",
+    "prompts": "keywords phrases vocabulary",
+    "session": "instructions model tools turn_detection voice",
+    "sample_rate_hz audio": "frequency rate rate_hz sample_rate sample_rate_hertz samplerate",
+    "speed audio": "speaking_rate",
+    "voice": "voice_id voice_name",
+}
+_RIGHT_NAMES = {
+    wrong: right.split() for right, wrongs in _HINTS.items() for wrong in wrongs.split()
 }
 
 
@@ -164,7 +115,7 @@ def _nearest(name: str, accepted: list[str]) -> str | None:
 
     # The service's documents write sampleRateHertz.
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    for candidate in (snake, *_HINTS.get(snake, ())):
+    for candidate in (snake, *_RIGHT_NAMES.get(snake, [])):
         if candidate in accepted:
             return candidate
     return next(iter(difflib.get_close_matches(snake, accepted, 1)), None)

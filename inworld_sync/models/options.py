@@ -12,11 +12,12 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["DEFAULT_BASE_URL", "Limiter", "Options", "TraceEvent", "WireObserver"]
+__all__ = ["Limiter", "Options", "TraceEvent", "WireObserver"]
 
 DEFAULT_BASE_URL = "https://api.inworld.ai"
 
@@ -144,24 +145,18 @@ class Options:
     close_timeout: float = attrs.field(default=0.5, validator=checks.positive)
     ping_interval: float = attrs.field(default=5.0, validator=checks.positive)
     ping_timeout: float = attrs.field(default=10.0, validator=checks.positive)
-    proxy: str | Literal[False] | None = attrs.field(default=None, validator=_proxy, repr=False)
-    ssl_context: ssl.SSLContext | None = attrs.field(
-        default=None, validator=checks.having("wrap_bio")
-    )
+    proxy: str | Literal[False] | None = optional(_proxy, repr=False)
+    ssl_context: ssl.SSLContext | None = optional(checks.having("wrap_bio"))
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=checks.string_map, repr=False)
     max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=checks.whole(1))
     max_queued_bytes: int = attrs.field(default=1024 * 1024, validator=checks.whole(1))
-    limiter: Limiter | None = attrs.field(
-        default=None, validator=checks.having("acquire", "release")
-    )
-    observer: WireObserver | None = attrs.field(default=None, validator=checks.having("message"))
+    limiter: Limiter | None = optional(checks.having("acquire", "release"))
+    observer: WireObserver | None = optional(checks.having("message"))
     logger: logging.Logger = attrs.field(
         factory=lambda: logging.getLogger("inworld_sync"),
         validator=checks.having("debug", "exception"),
     )
-    on_trace: Callable[[TraceEvent], None] | None = attrs.field(
-        default=None, validator=checks.having("__call__")
-    )
+    on_trace: Callable[[TraceEvent], None] | None = optional(checks.having("__call__"))
     dispatch: Dispatch = attrs.field(default="thread", validator=_is_dispatch)
 
     def endpoint(self, path: str, *, websocket: bool) -> str:

@@ -14,11 +14,11 @@ import attrs
 
 from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.turns import Turn, VoiceProfile, Word
 
 __all__ = [
-    "DEFAULT_STT_MODEL",
     "AssemblyAiConfig",
     "GroqConfig",
     "InworldSttConfig",
@@ -68,13 +68,9 @@ class InworldSttConfig:
         extra: Further fields, sent as they are.
     """
 
-    vad_threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
-    min_end_of_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, 60_000, " ms")
-    )
-    max_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(20, 5000, " ms")
-    )
+    vad_threshold: float | None = optional(checks.number(0, 1))
+    min_end_of_turn_silence_ms: int | None = optional(checks.whole(0, 60_000, " ms"))
+    max_turn_silence_ms: int | None = optional(checks.whole(20, 5000, " ms"))
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
@@ -91,14 +87,10 @@ class AssemblyAiConfig:
         extra: Further fields, sent as they are.
     """
 
-    vad_threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
-    min_end_of_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, 60_000, " ms")
-    )
-    max_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, 60_000, " ms")
-    )
-    prompt: str | None = attrs.field(default=None, validator=checks.string)
+    vad_threshold: float | None = optional(checks.number(0, 1))
+    min_end_of_turn_silence_ms: int | None = optional(checks.whole(0, 60_000, " ms"))
+    max_turn_silence_ms: int | None = optional(checks.whole(0, 60_000, " ms"))
+    prompt: str | None = optional(checks.string)
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
@@ -114,8 +106,8 @@ class SonioxContext:
         extra: Further fields, sent as they are.
     """
 
-    general: Mapping[str, object] | None = attrs.field(default=None, validator=checks.mapping)
-    text: str | None = attrs.field(default=None, validator=checks.string)
+    general: Mapping[str, object] | None = optional(checks.mapping)
+    text: str | None = optional(checks.string)
     terms: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
@@ -139,14 +131,10 @@ class SonioxConfig:
     language_hints: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    language_hints_strict: bool | None = attrs.field(default=None, validator=checks.flag)
-    enable_endpoint_detection: bool | None = attrs.field(default=None, validator=checks.flag)
-    max_endpoint_delay_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, 60_000, " ms")
-    )
-    context: SonioxContext | None = attrs.field(
-        default=None, validator=checks.instance(SonioxContext)
-    )
+    language_hints_strict: bool | None = optional(checks.flag)
+    enable_endpoint_detection: bool | None = optional(checks.flag)
+    max_endpoint_delay_ms: int | None = optional(checks.whole(0, 60_000, " ms"))
+    context: SonioxContext | None = optional(checks.instance(SonioxContext))
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
@@ -160,7 +148,7 @@ class GroqConfig:
         extra: Further fields, sent as they are.
     """
 
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+    temperature: float | None = optional(checks.number(0, 1))
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
@@ -176,7 +164,7 @@ class VoiceProfileConfig:
     """
 
     enable_voice_profile: bool = attrs.field(default=True, validator=checks.flag)
-    top_n: int | None = attrs.field(default=None, validator=checks.whole(1, 20))
+    top_n: int | None = optional(checks.whole(1, 20))
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
@@ -220,29 +208,19 @@ class TranscribeConfig:
     encoding: SttEncoding = attrs.field(default=SttEncoding.LINEAR16, converter=_encoding)
     sample_rate_hz: int = attrs.field(default=16000, validator=checks.whole(8000, 48000, " Hz"))
     channels: int = attrs.field(default=1, validator=checks.whole(1, 8))
-    language: str | None = attrs.field(default=None, validator=checks.string)
-    inactivity_timeout_seconds: int | None = attrs.field(
-        default=None, validator=checks.whole(1, 86_400, " s")
-    )
-    end_of_turn_confidence_threshold: float | None = attrs.field(
-        default=None, validator=checks.number(0, 1)
-    )
+    language: str | None = optional(checks.string)
+    inactivity_timeout_seconds: int | None = optional(checks.whole(1, 86_400, " s"))
+    end_of_turn_confidence_threshold: float | None = optional(checks.number(0, 1))
     prompts: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
     include_word_timestamps: bool = attrs.field(default=True, validator=checks.flag)
-    enable_speaker_diarization: bool | None = attrs.field(default=None, validator=checks.flag)
-    inworld: InworldSttConfig | None = attrs.field(
-        default=None, validator=checks.instance(InworldSttConfig)
-    )
-    assemblyai: AssemblyAiConfig | None = attrs.field(
-        default=None, validator=checks.instance(AssemblyAiConfig)
-    )
-    soniox: SonioxConfig | None = attrs.field(default=None, validator=checks.instance(SonioxConfig))
-    groq: GroqConfig | None = attrs.field(default=None, validator=checks.instance(GroqConfig))
-    voice_profile: VoiceProfileConfig | None = attrs.field(
-        default=None, validator=checks.instance(VoiceProfileConfig)
-    )
+    enable_speaker_diarization: bool | None = optional(checks.flag)
+    inworld: InworldSttConfig | None = optional(checks.instance(InworldSttConfig))
+    assemblyai: AssemblyAiConfig | None = optional(checks.instance(AssemblyAiConfig))
+    soniox: SonioxConfig | None = optional(checks.instance(SonioxConfig))
+    groq: GroqConfig | None = optional(checks.instance(GroqConfig))
+    voice_profile: VoiceProfileConfig | None = optional(checks.instance(VoiceProfileConfig))
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
     def __attrs_post_init__(self) -> None:

@@ -14,9 +14,9 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 
 __all__ = [
-    "DEFAULT_TTS_MODEL",
     "AudioConfig",
     "AudioEncoding",
     "CharacterTime",
@@ -33,9 +33,6 @@ __all__ = [
     "TtsUsage",
     "Voice",
     "WordTime",
-    "delivery_mode_or_none",
-    "timestamp_transport_or_none",
-    "timestamp_type_or_none",
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
@@ -127,18 +124,6 @@ def _at_most_three(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
 
 
-def _is_mapping(_: object, field: attrs.Attribute[Mapping[str, object]], value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{field.name} must be a mapping of names to values, got {value!r}")
-
-
-def _is_audio(_: object, field: attrs.Attribute[AudioConfig], value: object) -> None:
-    if not isinstance(value, AudioConfig):
-        raise ConfigError(
-            f"{field.name} must be an AudioConfig, such as AudioConfig('PCM', 16000), got {value!r}"
-        )
-
-
 @attrs.frozen
 class AudioConfig:
     """
@@ -153,10 +138,8 @@ class AudioConfig:
 
     encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
     sample_rate_hz: int = attrs.field(default=24000, validator=checks.whole(8000, 48000, " Hz"))
-    bit_rate_bps: int | None = attrs.field(
-        default=None, validator=checks.whole(8000, 512_000, " bit/s")
-    )
-    speaking_rate: float | None = attrs.field(default=None, validator=checks.number(0.5, 1.5))
+    bit_rate_bps: int | None = optional(checks.whole(8000, 512_000, " bit/s"))
+    speaking_rate: float | None = optional(checks.number(0.5, 1.5))
 
 
 @attrs.frozen(kw_only=True)
@@ -186,8 +169,8 @@ class ContextConfig:
     voice: str = attrs.field(default="Ashley", validator=checks.text)
     model: str = attrs.field(default=DEFAULT_TTS_MODEL, validator=checks.text)
     audio: AudioConfig = attrs.field(factory=AudioConfig, validator=checks.instance(AudioConfig))
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
-    language: str | None = attrs.field(default=None, validator=checks.string)
+    temperature: float | None = optional(checks.number(0, 2))
+    language: str | None = optional(checks.string)
     delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=delivery_mode_or_none)
     timestamp_type: TimestampType | None = attrs.field(
         default=None, converter=timestamp_type_or_none
@@ -199,17 +182,13 @@ class ContextConfig:
         default=None, converter=_normalization
     )
     auto_mode: bool = attrs.field(default=False, validator=checks.flag)
-    max_buffer_delay_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, 600_000, " ms")
-    )
-    buffer_char_threshold: int | None = attrs.field(
-        default=None, validator=checks.whole(1, 1000, " characters")
-    )
+    max_buffer_delay_ms: int | None = optional(checks.whole(0, 600_000, " ms"))
+    buffer_char_threshold: int | None = optional(checks.whole(1, 1000, " characters"))
     pronunciation_dictionaries: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=[checks.texts, _at_most_three]
     )
-    enable_custom_pronunciation: bool | None = attrs.field(default=None, validator=checks.flag)
-    synthesis_context: str | None = attrs.field(default=None, validator=checks.string)
+    enable_custom_pronunciation: bool | None = optional(checks.flag)
+    synthesis_context: str | None = optional(checks.string)
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 

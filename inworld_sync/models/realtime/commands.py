@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.realtime.items import Item
 from inworld_sync.models.realtime.responses import ResponseConfig
 from inworld_sync.models.realtime.session import Session
@@ -114,7 +115,7 @@ class CreateItem(Command):
     type: ClassVar[str] = "conversation.item.create"
 
     item: Item = attrs.field(validator=_item)
-    previous_item_id: str | None = attrs.field(default=None, validator=checks.string)
+    previous_item_id: str | None = optional(checks.string)
 
 
 @attrs.frozen
@@ -160,9 +161,7 @@ class CreateResponse(Command):
 
     type: ClassVar[str] = "response.create"
 
-    response: ResponseConfig | None = attrs.field(
-        default=None, validator=checks.instance(ResponseConfig)
-    )
+    response: ResponseConfig | None = optional(checks.instance(ResponseConfig))
 
 
 @attrs.frozen
@@ -171,4 +170,4 @@ class CancelResponse(Command):
 
     type: ClassVar[str] = "response.cancel"
 
-    response_id: str | None = attrs.field(default=None, validator=checks.string)
+    response_id: str | None = optional(checks.string)

@@ -88,18 +88,13 @@ class Float32Format:
 
 AudioFormat: TypeAlias = PcmFormat | MulawFormat | AlawFormat | Float32Format
 
-_G711: dict[str, MulawFormat | AlawFormat] = {
-    MulawFormat.type: MulawFormat(),
-    AlawFormat.type: AlawFormat(),
-}
-
-# The name in one string, older or newer, to the name inside an object.
-_STRINGS = {
-    "pcm16": PcmFormat.type,
-    "g711_ulaw": MulawFormat.type,
-    "g711_alaw": AlawFormat.type,
-    "float32": Float32Format.type,
-    **{kind.type: kind.type for kind in (PcmFormat, MulawFormat, AlawFormat, Float32Format)},
+# The name in one string, older or newer, to the class.
+_KINDS: dict[str, type[AudioFormat]] = {
+    "pcm16": PcmFormat,
+    "g711_ulaw": MulawFormat,
+    "g711_alaw": AlawFormat,
+    "float32": Float32Format,
+    **{kind.type: kind for kind in (PcmFormat, MulawFormat, AlawFormat, Float32Format)},
 }
 
 
@@ -121,9 +116,9 @@ def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> Audi
     if value is None or isinstance(value, (PcmFormat, MulawFormat, AlawFormat, Float32Format)):
         return value
     if isinstance(value, str):
-        if value not in _STRINGS:
-            raise ConfigError(f"a format must be one of {', '.join(_STRINGS)}, got {value!r}")
-        return _from_type(_STRINGS[value], DEFAULT_RATE_HZ)
+        if value not in _KINDS:
+            raise ConfigError(f"a format must be one of {', '.join(_KINDS)}, got {value!r}")
+        return _KINDS[value]()
     if isinstance(value, Mapping):
         return _from_object(value)
     raise ConfigError(f"a format must be such as PcmFormat(24000), got {type(value).__name__}")
@@ -131,20 +126,15 @@ def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> Audi
 
 def _from_object(value: Mapping[str, object]) -> AudioFormat:
     name = value.get("type")
-    if not isinstance(name, str) or name not in _STRINGS:
+    if not isinstance(name, str) or name not in _KINDS:
         raise ConfigError(f"a format's type must be such as audio/pcm, got {name!r}")
-    if name != _STRINGS[name]:
+    kind = _KINDS[name]
+    if name != kind.type:
         raise ConfigError(
-            f"a format's type must be {_STRINGS[name]}, got {name!r}: the service accepts the older"
+            f"a format's type must be {kind.type}, got {name!r}: the service accepts the older"
             " name inside an object and then sends no audio"
         )
     sample_rate_hz = value.get("rate", DEFAULT_RATE_HZ)
     if isinstance(sample_rate_hz, bool) or not isinstance(sample_rate_hz, int):
         raise ConfigError(f"a format's rate must be an integer in Hz, got {sample_rate_hz!r}")
-    return _from_type(name, sample_rate_hz)
-
-
-def _from_type(name: str, sample_rate_hz: int) -> AudioFormat:
-    if name in _G711:
-        return _G711[name]
-    return PcmFormat(sample_rate_hz) if name == PcmFormat.type else Float32Format(sample_rate_hz)
+    return kind(sample_rate_hz) if issubclass(kind, (PcmFormat, Float32Format)) else kind()

@@ -17,6 +17,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.realtime.base import Extensible, Setting
 
 __all__ = [
@@ -65,8 +66,8 @@ class InputAudio(Setting):
 
     type: ClassVar[str] = "input_audio"
 
-    audio: str | None = attrs.field(default=None, validator=checks.string, repr=False)
-    transcript: str | None = attrs.field(default=None, validator=checks.string)
+    audio: str | None = optional(checks.string, repr=False)
+    transcript: str | None = optional(checks.string)
 
     @classmethod
     def from_pcm(cls, pcm: bytes | bytearray | memoryview) -> InputAudio:
@@ -94,9 +95,7 @@ class InputImage(Setting):
     type: ClassVar[str] = "input_image"
 
     image_url: str = attrs.field(validator=_image_url, repr=lambda url: repr(url[:40]))
-    detail: Literal["auto", "low", "high"] | None = attrs.field(
-        default=None, validator=checks.one_of(("auto", "low", "high"))
-    )
+    detail: Literal["auto", "low", "high"] | None = optional(checks.one_of(("auto", "low", "high")))
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str = "image/png") -> InputImage:
@@ -125,8 +124,8 @@ class OutputAudio(Setting):
 
     type: ClassVar[str] = "audio"
 
-    transcript: str | None = attrs.field(default=None, validator=checks.string)
-    audio: str | None = attrs.field(default=None, validator=checks.string, repr=False)
+    transcript: str | None = optional(checks.string)
+    audio: str | None = optional(checks.string, repr=False)
 
 
 @attrs.frozen
@@ -166,8 +165,8 @@ class Message(Setting):
 
     role: Role = attrs.field(validator=checks.one_of(get_args(Role)))
     content: tuple[ContentPart, ...] = attrs.field(default=(), converter=_content)
-    id: str | None = attrs.field(default=None, validator=checks.string)
-    status: str | None = attrs.field(default=None, validator=checks.string)
+    id: str | None = optional(checks.string)
+    status: str | None = optional(checks.string)
 
     @classmethod
     def user(cls, *content: str | ContentPart, id: str | None = None) -> Message:  # noqa: A002
@@ -219,8 +218,8 @@ class FunctionCall(Setting):
     call_id: str = attrs.field(validator=checks.string)
     name: str = attrs.field(default="", validator=checks.string)
     arguments: str = attrs.field(default="", validator=checks.string)
-    id: str | None = attrs.field(default=None, validator=checks.string)
-    status: str | None = attrs.field(default=None, validator=checks.string)
+    id: str | None = optional(checks.string)
+    status: str | None = optional(checks.string)
 
 
 @attrs.frozen(kw_only=True)
@@ -239,8 +238,8 @@ class FunctionCallOutput(Setting):
 
     call_id: str = attrs.field(validator=checks.text)
     output: str = attrs.field(validator=checks.string)
-    id: str | None = attrs.field(default=None, validator=checks.string)
-    status: str | None = attrs.field(default=None, validator=checks.string)
+    id: str | None = optional(checks.string)
+    status: str | None = optional(checks.string)
 
 
 @attrs.frozen(kw_only=True)
@@ -302,8 +301,8 @@ class McpApprovalResponse(Setting):
 
     approval_request_id: str = attrs.field(validator=checks.text)
     approve: bool = attrs.field(validator=checks.flag)
-    reason: str | None = attrs.field(default=None, validator=checks.string)
-    id: str | None = attrs.field(default=None, validator=checks.string)
+    reason: str | None = optional(checks.string)
+    id: str | None = optional(checks.string)
 
 
 @attrs.frozen

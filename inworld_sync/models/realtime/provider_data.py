@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.realtime.base import Setting
 from inworld_sync.models.tts import (
     DeliveryMode,
@@ -64,21 +65,15 @@ class SttTuning(Setting):
         max_turn_silence_ms: ``max_turn_silence`` on the wire.
     """
 
-    prompt: str | None = attrs.field(default=None, validator=checks.string)
-    voice_profile: bool | None = attrs.field(default=None, validator=checks.flag)
+    prompt: str | None = optional(checks.string)
+    voice_profile: bool | None = optional(checks.flag)
     language_hints: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    end_of_turn_confidence_threshold: float | None = attrs.field(
-        default=None, validator=checks.number(0, 1)
-    )
-    vad_threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
-    min_end_of_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, unit=" ms")
-    )
-    max_turn_silence_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, unit=" ms")
-    )
+    end_of_turn_confidence_threshold: float | None = optional(checks.number(0, 1))
+    vad_threshold: float | None = optional(checks.number(0, 1))
+    min_end_of_turn_silence_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    max_turn_silence_ms: int | None = optional(checks.whole(0, unit=" ms"))
 
 
 @attrs.frozen(kw_only=True)
@@ -97,18 +92,14 @@ class TtsTuning(Setting):
         timestamp_transport: Whether times may arrive after their audio.
     """
 
-    segmenter_strategy: SegmenterStrategy | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(SegmenterStrategy))
+    segmenter_strategy: SegmenterStrategy | None = optional(
+        checks.one_of(get_args(SegmenterStrategy))
     )
-    steering_handling: SteeringHandling | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(SteeringHandling))
-    )
-    language: str | None = attrs.field(default=None, validator=checks.string)
+    steering_handling: SteeringHandling | None = optional(checks.one_of(get_args(SteeringHandling)))
+    language: str | None = optional(checks.string)
     delivery_mode: DeliveryMode | None = attrs.field(default=None, converter=delivery_mode_or_none)
-    conversational: bool | None = attrs.field(default=None, validator=checks.flag)
-    user_turn_mode: UserTurnMode | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(UserTurnMode))
-    )
+    conversational: bool | None = optional(checks.flag)
+    user_turn_mode: UserTurnMode | None = optional(checks.one_of(get_args(UserTurnMode)))
     timestamp_type: TimestampType | None = attrs.field(
         default=None, converter=timestamp_type_or_none
     )
@@ -134,16 +125,29 @@ class Memory(Setting):
         trim_after_summarize: Whether items that are summarized are removed from the conversation.
     """
 
-    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
-    turn_interval: int | None = attrs.field(default=None, validator=checks.whole(1))
-    max_memory_length: int | None = attrs.field(default=None, validator=checks.whole(0))
-    max_transcript_items: int | None = attrs.field(default=None, validator=checks.whole(0))
-    max_facts: int | None = attrs.field(default=None, validator=checks.whole(0))
-    trim_after_summarize: bool | None = attrs.field(default=None, validator=checks.flag)
+    enabled: bool | None = optional(checks.flag)
+    turn_interval: int | None = optional(checks.whole(1))
+    max_memory_length: int | None = optional(checks.whole(0))
+    max_transcript_items: int | None = optional(checks.whole(0))
+    max_facts: int | None = optional(checks.whole(0))
+    trim_after_summarize: bool | None = optional(checks.flag)
 
 
 @attrs.frozen(kw_only=True)
-class Backchannel(Setting):
+class _SmallModel(Setting):
+    """A small model that adds something to the conversation, and its settings."""
+
+    enabled: bool | None = optional(checks.flag)
+    small_model: str | None = optional(checks.string)
+    hard_deadline_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    history_tail_items: int | None = optional(checks.whole(0))
+    temperature: float | None = optional(checks.number(0, 2))
+    max_tokens: int | None = optional(checks.whole(1))
+    prompt_template: str | None = optional(checks.string)
+
+
+@attrs.frozen(kw_only=True)
+class Backchannel(_SmallModel):
     """
     Backchannels: short sounds of listening ("uh-huh") while the user speaks; off by default.
 
@@ -168,30 +172,21 @@ class Backchannel(Setting):
         rule_fire_probability: 0 to 1; for ``rule``.
     """
 
-    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
-    small_model: str | None = attrs.field(default=None, validator=checks.string)
-    eval_interval_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    min_speech_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    min_gap_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    max_per_turn: int | None = attrs.field(default=None, validator=checks.whole(0))
-    hard_deadline_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    history_tail_items: int | None = attrs.field(default=None, validator=checks.whole(0))
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
-    max_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
-    volume_gain: float | None = attrs.field(default=None, validator=checks.number(0))
-    require_pause: bool | None = attrs.field(default=None, validator=checks.flag)
+    eval_interval_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    min_speech_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    min_gap_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    max_per_turn: int | None = optional(checks.whole(0))
+    volume_gain: float | None = optional(checks.number(0))
+    require_pause: bool | None = optional(checks.flag)
     allowed_phrases: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    prompt_template: str | None = attrs.field(default=None, validator=checks.string)
-    decider_kind: DeciderKind | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(DeciderKind))
-    )
-    rule_fire_probability: float | None = attrs.field(default=None, validator=checks.number(0, 1))
+    decider_kind: DeciderKind | None = optional(checks.one_of(get_args(DeciderKind)))
+    rule_fire_probability: float | None = optional(checks.number(0, 1))
 
 
 @attrs.frozen(kw_only=True)
-class Responsiveness(Setting):
+class Responsiveness(_SmallModel):
     """
     Fillers before the model answers; they are part of the response's speech.
 
@@ -211,23 +206,12 @@ class Responsiveness(Setting):
         pause_text: As the service documents it.
     """
 
-    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
-    small_model: str | None = attrs.field(default=None, validator=checks.string)
-    initial_wait_timeout_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, unit=" ms")
-    )
-    hard_deadline_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    history_tail_items: int | None = attrs.field(default=None, validator=checks.whole(0))
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
-    max_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
-    min_filler_gap_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    max_initial_per_turn: int | None = attrs.field(default=None, validator=checks.whole(0))
-    max_buffer_deltas: int | None = attrs.field(default=None, validator=checks.whole(0))
-    enable_filler_on_first_assistant_reply: bool | None = attrs.field(
-        default=None, validator=checks.flag
-    )
-    prompt_template: str | None = attrs.field(default=None, validator=checks.string)
-    pause_text: str | None = attrs.field(default=None, validator=checks.string)
+    initial_wait_timeout_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    min_filler_gap_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    max_initial_per_turn: int | None = optional(checks.whole(0))
+    max_buffer_deltas: int | None = optional(checks.whole(0))
+    enable_filler_on_first_assistant_reply: bool | None = optional(checks.flag)
+    pause_text: str | None = optional(checks.string)
 
 
 @attrs.frozen(kw_only=True)
@@ -242,10 +226,10 @@ class Caching(Setting):
         cache_tools: Whether the tools are.
     """
 
-    enabled: bool | None = attrs.field(default=None, validator=checks.flag)
-    ttl: str | None = attrs.field(default=None, validator=checks.string)
-    cache_instructions: bool | None = attrs.field(default=None, validator=checks.flag)
-    cache_tools: bool | None = attrs.field(default=None, validator=checks.flag)
+    enabled: bool | None = optional(checks.flag)
+    ttl: str | None = optional(checks.string)
+    cache_instructions: bool | None = optional(checks.flag)
+    cache_tools: bool | None = optional(checks.flag)
 
 
 @attrs.frozen(kw_only=True)
@@ -259,11 +243,9 @@ class Reasoning(Setting):
         exclude: Whether the reasoning is left out of the response.
     """
 
-    effort: ReasoningEffort | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(ReasoningEffort))
-    )
-    max_tokens: int | None = attrs.field(default=None, validator=checks.whole(0))
-    exclude: bool | None = attrs.field(default=None, validator=checks.flag)
+    effort: ReasoningEffort | None = optional(checks.one_of(get_args(ReasoningEffort)))
+    max_tokens: int | None = optional(checks.whole(0))
+    exclude: bool | None = optional(checks.flag)
 
 
 @attrs.frozen(kw_only=True)
@@ -284,17 +266,17 @@ class TextGeneration(Setting):
         logit_bias: As the model documents it.
     """
 
-    reasoning: Reasoning | None = attrs.field(default=None, validator=checks.instance(Reasoning))
-    max_new_tokens: int | None = attrs.field(default=None, validator=checks.whole(1))
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
-    top_p: float | None = attrs.field(default=None, validator=checks.number(0, 1))
-    frequency_penalty: float | None = attrs.field(default=None, validator=checks.number(-2, 2))
-    presence_penalty: float | None = attrs.field(default=None, validator=checks.number(-2, 2))
-    repetition_penalty: float | None = attrs.field(default=None, validator=checks.number(0))
+    reasoning: Reasoning | None = optional(checks.instance(Reasoning))
+    max_new_tokens: int | None = optional(checks.whole(1))
+    temperature: float | None = optional(checks.number(0, 2))
+    top_p: float | None = optional(checks.number(0, 1))
+    frequency_penalty: float | None = optional(checks.number(-2, 2))
+    presence_penalty: float | None = optional(checks.number(-2, 2))
+    repetition_penalty: float | None = optional(checks.number(0))
     stop_sequences: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    seed: int | None = attrs.field(default=None, validator=checks.whole(0))
+    seed: int | None = optional(checks.whole(0))
     logit_bias: object = None
 
 
@@ -316,19 +298,13 @@ class ProviderData(Setting):
         metadata: Further texts to keep with the session.
     """
 
-    stt: SttTuning | None = attrs.field(default=None, validator=checks.instance(SttTuning))
-    tts: TtsTuning | None = attrs.field(default=None, validator=checks.instance(TtsTuning))
-    memory: Memory | None = attrs.field(default=None, validator=checks.instance(Memory))
-    backchannel: Backchannel | None = attrs.field(
-        default=None, validator=checks.instance(Backchannel)
-    )
-    responsiveness: Responsiveness | None = attrs.field(
-        default=None, validator=checks.instance(Responsiveness)
-    )
-    caching: Caching | None = attrs.field(default=None, validator=checks.instance(Caching))
-    text_generation: TextGeneration | None = attrs.field(
-        default=None, validator=checks.instance(TextGeneration)
-    )
-    auto_tool_response: bool | None = attrs.field(default=None, validator=checks.flag)
-    user_id: str | None = attrs.field(default=None, validator=checks.string)
-    metadata: Mapping[str, str] | None = attrs.field(default=None, validator=checks.string_map)
+    stt: SttTuning | None = optional(checks.instance(SttTuning))
+    tts: TtsTuning | None = optional(checks.instance(TtsTuning))
+    memory: Memory | None = optional(checks.instance(Memory))
+    backchannel: Backchannel | None = optional(checks.instance(Backchannel))
+    responsiveness: Responsiveness | None = optional(checks.instance(Responsiveness))
+    caching: Caching | None = optional(checks.instance(Caching))
+    text_generation: TextGeneration | None = optional(checks.instance(TextGeneration))
+    auto_tool_response: bool | None = optional(checks.flag)
+    user_id: str | None = optional(checks.string)
+    metadata: Mapping[str, str] | None = optional(checks.string_map)

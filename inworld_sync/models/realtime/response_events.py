@@ -49,6 +49,34 @@ __all__ = [
 
 
 @attrs.frozen
+class _OutputEvent(RealtimeEvent):
+    """
+    An event about the output of a response.
+
+    Attributes:
+        response_id: The response.
+        output_index: The item's place in the response.
+    """
+
+    response_id: str
+    output_index: int = attrs.field(default=0, kw_only=True)
+
+
+@attrs.frozen
+class _ItemEvent(_OutputEvent):
+    """An event about an item of a response, named by *item_id*."""
+
+    item_id: str
+
+
+@attrs.frozen
+class _PartEvent(_ItemEvent):
+    """An event about a part of an item; *content_index* is the part's place in the item."""
+
+    content_index: int = attrs.field(default=0, kw_only=True)
+
+
+@attrs.frozen
 class ResponseCreated(RealtimeEvent):
     """A response has begun."""
 
@@ -67,81 +95,61 @@ class ResponseDone(RealtimeEvent):
 
 
 @attrs.frozen
-class OutputItemAdded(RealtimeEvent):
+class OutputItemAdded(_OutputEvent):
     """A response makes an item."""
 
     type: ClassVar[str] = "response.output_item.added"
 
-    response_id: str
     item: Item
-    output_index: int = 0
 
 
 @attrs.frozen
-class OutputItemDone(RealtimeEvent):
+class OutputItemDone(_OutputEvent):
     """A response has made an item."""
 
     type: ClassVar[str] = "response.output_item.done"
 
-    response_id: str
     item: Item
-    output_index: int = 0
 
 
 @attrs.frozen
-class ContentPartAdded(RealtimeEvent):
+class ContentPartAdded(_PartEvent):
     """A response makes a part of a message."""
 
     type: ClassVar[str] = "response.content_part.added"
 
-    response_id: str
-    item_id: str
     part: ContentPart
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class ContentPartDone(RealtimeEvent):
+class ContentPartDone(_PartEvent):
     """A response has made a part of a message."""
 
     type: ClassVar[str] = "response.content_part.done"
 
-    response_id: str
-    item_id: str
     part: ContentPart
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class TextDelta(RealtimeEvent):
+class TextDelta(_PartEvent):
     """A piece of a response's text, to be added to the pieces before."""
 
     type: ClassVar[str] = "response.output_text.delta"
 
-    response_id: str
-    item_id: str
     delta: str
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class TextDone(RealtimeEvent):
+class TextDone(_PartEvent):
     """A response's text is whole."""
 
     type: ClassVar[str] = "response.output_text.done"
 
-    response_id: str
-    item_id: str
     text: str
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class AudioDelta(RealtimeEvent):
+class AudioDelta(_PartEvent):
     """
     A piece of a response's speech, to be played after the pieces before.
 
@@ -155,66 +163,46 @@ class AudioDelta(RealtimeEvent):
 
     type: ClassVar[str] = "response.output_audio.delta"
 
-    response_id: str
-    item_id: str
     audio: bytes = attrs.field(repr=False)
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class AudioDone(RealtimeEvent):
+class AudioDone(_PartEvent):
     """A response's speech is whole."""
 
     type: ClassVar[str] = "response.output_audio.done"
 
-    response_id: str
-    item_id: str
-    output_index: int = 0
-    content_index: int = 0
-
 
 @attrs.frozen
-class TranscriptDelta(RealtimeEvent):
+class TranscriptDelta(_PartEvent):
     """A piece of what a response says aloud, to be added to the pieces before."""
 
     type: ClassVar[str] = "response.output_audio_transcript.delta"
 
-    response_id: str
-    item_id: str
     delta: str
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class TranscriptDone(RealtimeEvent):
+class TranscriptDone(_PartEvent):
     """All that a response says aloud."""
 
     type: ClassVar[str] = "response.output_audio_transcript.done"
 
-    response_id: str
-    item_id: str
     transcript: str
-    output_index: int = 0
-    content_index: int = 0
 
 
 @attrs.frozen
-class FunctionArgumentsDelta(RealtimeEvent):
+class FunctionArgumentsDelta(_ItemEvent):
     """A piece of a call's arguments."""
 
     type: ClassVar[str] = "response.function_call_arguments.delta"
 
-    response_id: str
-    item_id: str
     delta: str
-    output_index: int = 0
     call_id: str | None = None
 
 
 @attrs.frozen
-class FunctionArgumentsDone(RealtimeEvent):
+class FunctionArgumentsDone(_ItemEvent):
     """
     A call's arguments are whole.
 
@@ -229,10 +217,7 @@ class FunctionArgumentsDone(RealtimeEvent):
 
     type: ClassVar[str] = "response.function_call_arguments.done"
 
-    response_id: str
-    item_id: str
     arguments: str = ""
-    output_index: int = 0
     call_id: str | None = None
     name: str | None = None
 
@@ -265,27 +250,21 @@ class McpListFailed(RealtimeEvent):
 
 
 @attrs.frozen
-class McpArgumentsDelta(RealtimeEvent):
+class McpArgumentsDelta(_ItemEvent):
     """A piece of the arguments of a call to a server of tools."""
 
     type: ClassVar[str] = "response.mcp_call_arguments.delta"
 
-    response_id: str
-    item_id: str
     delta: str
-    output_index: int = 0
 
 
 @attrs.frozen
-class McpArgumentsDone(RealtimeEvent):
+class McpArgumentsDone(_ItemEvent):
     """The arguments of a call to a server of tools are whole."""
 
     type: ClassVar[str] = "response.mcp_call_arguments.done"
 
-    response_id: str
-    item_id: str
     arguments: str = ""
-    output_index: int = 0
 
 
 @attrs.frozen

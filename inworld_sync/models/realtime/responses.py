@@ -13,10 +13,10 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
-from inworld_sync.models.realtime.base import Extensible, Setting
+from inworld_sync.models.checks import optional
+from inworld_sync.models.realtime.base import Extensible
 from inworld_sync.models.realtime.items import Item, ItemReference
-from inworld_sync.models.realtime.session import Modality, modalities, output_limit
-from inworld_sync.models.realtime.tools import Tool, ToolChoice, check_tool_choice, to_tools
+from inworld_sync.models.realtime.session import _ResponseSettings
 
 __all__ = [
     "ErrorInfo",
@@ -41,7 +41,7 @@ def _input(
 
 
 @attrs.frozen(kw_only=True)
-class ResponseConfig(Setting):
+class ResponseConfig(_ResponseSettings):
     """
     The settings of one response; None means the session's setting.
 
@@ -59,20 +59,9 @@ class ResponseConfig(Setting):
         metadata: Texts that come back with the response.
     """
 
-    instructions: str | None = attrs.field(default=None, validator=checks.string)
-    conversation: Literal["auto", "none"] | None = attrs.field(
-        default=None, validator=checks.one_of(("auto", "none"))
-    )
+    conversation: Literal["auto", "none"] | None = optional(checks.one_of(("auto", "none")))
     input: tuple[Item | ItemReference, ...] | None = attrs.field(default=None, converter=_input)
-    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
-    voice: str | None = attrs.field(default=None, validator=checks.string)
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
-    max_output_tokens: int | Literal["inf"] | None = attrs.field(
-        default=None, validator=output_limit
-    )
-    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
-    tool_choice: ToolChoice | None = attrs.field(default=None, validator=check_tool_choice)
-    metadata: Mapping[str, str] | None = attrs.field(default=None, validator=checks.string_map)
+    metadata: Mapping[str, str] | None = optional(checks.string_map)
 
 
 @attrs.frozen(kw_only=True)

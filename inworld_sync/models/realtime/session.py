@@ -13,6 +13,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
@@ -64,8 +65,8 @@ class Prompt(Setting):
     """A stored prompt, its version, and what its variables stand for."""
 
     id: str = attrs.field(validator=checks.text)
-    version: str | None = attrs.field(default=None, validator=checks.string)
-    variables: Mapping[str, object] | None = attrs.field(default=None, validator=checks.mapping)
+    version: str | None = optional(checks.string)
+    variables: Mapping[str, object] | None = optional(checks.mapping)
 
 
 def modalities(value: Iterable[str] | None) -> tuple[Modality, ...] | None:
@@ -102,9 +103,22 @@ def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         checks.mapping(_, field, value)
 
 
+@attrs.frozen(kw_only=True)
+class _ResponseSettings(Setting):
+    """What may be set for all responses of a session and for a single one."""
+
+    instructions: str | None = optional(checks.string)
+    voice: str | None = optional(checks.string)
+    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
+    tool_choice: ToolChoice | None = optional(check_tool_choice)
+    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
+    temperature: float | None = optional(checks.number(0, 2))
+    max_output_tokens: int | Literal["inf"] | None = optional(output_limit)
+
+
 @with_keyword_hints
 @attrs.frozen(kw_only=True)
-class Session(Setting):
+class Session(_ResponseSettings):
     """
     The settings of a session, all or some.
 
@@ -136,42 +150,23 @@ class Session(Setting):
         tracing: ``auto``, a mapping as the service documents it, or ``off``.
     """
 
-    instructions: str | None = attrs.field(default=None, validator=checks.string)
-    voice: str | None = attrs.field(default=None, validator=checks.string)
-    model: str | None = attrs.field(default=None, validator=checks.string)
-    tools: tuple[Tool, ...] | None = attrs.field(default=None, converter=to_tools)
-    tool_choice: ToolChoice | None = attrs.field(default=None, validator=check_tool_choice)
-    turn_detection: TurnDetection | None = attrs.field(
-        default=None, validator=checks.instance(SemanticVad, ServerVad, ManualTurns)
+    model: str | None = optional(checks.string)
+    turn_detection: TurnDetection | None = optional(
+        checks.instance(SemanticVad, ServerVad, ManualTurns)
     )
-    transcription: InputTranscription | Literal["off"] | None = attrs.field(
-        default=None, validator=_transcription
-    )
-    noise_reduction: NoiseReduction | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(NoiseReduction))
-    )
+    transcription: InputTranscription | Literal["off"] | None = optional(_transcription)
+    noise_reduction: NoiseReduction | None = optional(checks.one_of(get_args(NoiseReduction)))
     input_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
     output_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
-    output_modalities: tuple[Modality, ...] | None = attrs.field(default=None, converter=modalities)
-    tts_model: str | None = attrs.field(default=None, validator=checks.string)
-    speed: float | None = attrs.field(default=None, validator=checks.number(0.25, 1.5))
-    temperature: float | None = attrs.field(default=None, validator=checks.number(0, 2))
-    max_output_tokens: int | Literal["inf"] | None = attrs.field(
-        default=None, validator=output_limit
-    )
-    truncation: Literal["auto", "disabled"] | RetentionRatio | None = attrs.field(
-        default=None, validator=_truncation
-    )
-    provider_data: ProviderData | None = attrs.field(
-        default=None, validator=checks.instance(ProviderData)
-    )
-    prompt: Prompt | None = attrs.field(default=None, validator=checks.instance(Prompt))
+    tts_model: str | None = optional(checks.string)
+    speed: float | None = optional(checks.number(0.25, 1.5))
+    truncation: Literal["auto", "disabled"] | RetentionRatio | None = optional(_truncation)
+    provider_data: ProviderData | None = optional(checks.instance(ProviderData))
+    prompt: Prompt | None = optional(checks.instance(Prompt))
     include: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
-    tracing: Literal["auto", "off"] | Mapping[str, object] | None = attrs.field(
-        default=None, validator=_tracing
-    )
+    tracing: Literal["auto", "off"] | Mapping[str, object] | None = optional(_tracing)
 
 
 @attrs.frozen(kw_only=True)

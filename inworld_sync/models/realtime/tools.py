@@ -15,6 +15,7 @@ import attrs
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.realtime.base import Setting
 
 __all__ = [
@@ -71,7 +72,7 @@ class FunctionTool(Setting):
     type: ClassVar[str] = "function"
 
     name: str = attrs.field(validator=_plain_name)
-    description: str | None = attrs.field(default=None, validator=checks.string)
+    description: str | None = optional(checks.string)
     parameters: Mapping[str, object] = attrs.field(
         factory=lambda: {"type": "object", "properties": {}}, validator=_object_schema
     )
@@ -96,11 +97,9 @@ class McpTool(Setting):
 
     server_label: str = attrs.field(validator=checks.text)
     server_url: str = attrs.field(validator=_server_url)
-    server_description: str | None = attrs.field(default=None, validator=checks.string)
-    authorization: str | None = attrs.field(default=None, validator=checks.string, repr=False)
-    headers: Mapping[str, str] | None = attrs.field(
-        default=None, validator=checks.string_map, repr=False
-    )
+    server_description: str | None = optional(checks.string)
+    authorization: str | None = optional(checks.string, repr=False)
+    headers: Mapping[str, str] | None = optional(checks.string_map, repr=False)
     allowed_tools: tuple[str, ...] | None = attrs.field(
         default=None, converter=checks.to_tuple, validator=checks.texts
     )
@@ -120,9 +119,9 @@ class WebSearchTool(Setting):
 
     type: ClassVar[str] = "web_search"
 
-    engine: str | None = attrs.field(default=None, validator=checks.string)
-    max_results: int | None = attrs.field(default=None, validator=checks.whole(1))
-    max_steps: int | None = attrs.field(default=None, validator=checks.whole(1))
+    engine: str | None = optional(checks.string)
+    max_results: int | None = optional(checks.whole(1))
+    max_steps: int | None = optional(checks.whole(1))
 
 
 @runtime_checkable
@@ -155,7 +154,7 @@ class McpChoice:
     type: ClassVar[str] = "mcp"
 
     server_label: str = attrs.field(validator=checks.text)
-    name: str | None = attrs.field(default=None, validator=checks.string)
+    name: str | None = optional(checks.string)
 
 
 ToolChoice: TypeAlias = ToolMode | FunctionChoice | McpChoice

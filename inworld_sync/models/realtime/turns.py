@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 import attrs
 
 from inworld_sync.models import checks
+from inworld_sync.models.checks import optional
 from inworld_sync.models.realtime.base import Setting
 
 __all__ = [
@@ -40,11 +41,9 @@ class SemanticVad(Setting):
 
     type: ClassVar[str] = "semantic_vad"
 
-    eagerness: Eagerness | None = attrs.field(
-        default=None, validator=checks.one_of(get_args(Eagerness))
-    )
-    create_response: bool | None = attrs.field(default=None, validator=checks.flag)
-    interrupt_response: bool | None = attrs.field(default=None, validator=checks.flag)
+    eagerness: Eagerness | None = optional(checks.one_of(get_args(Eagerness)))
+    create_response: bool | None = optional(checks.flag)
+    interrupt_response: bool | None = optional(checks.flag)
 
 
 @attrs.frozen(kw_only=True)
@@ -63,14 +62,12 @@ class ServerVad(Setting):
 
     type: ClassVar[str] = "server_vad"
 
-    threshold: float | None = attrs.field(default=None, validator=checks.number(0, 1))
-    prefix_padding_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    silence_duration_ms: int | None = attrs.field(
-        default=None, validator=checks.whole(0, unit=" ms")
-    )
-    idle_timeout_ms: int | None = attrs.field(default=None, validator=checks.whole(0, unit=" ms"))
-    create_response: bool | None = attrs.field(default=None, validator=checks.flag)
-    interrupt_response: bool | None = attrs.field(default=None, validator=checks.flag)
+    threshold: float | None = optional(checks.number(0, 1))
+    prefix_padding_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    silence_duration_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    idle_timeout_ms: int | None = optional(checks.whole(0, unit=" ms"))
+    create_response: bool | None = optional(checks.flag)
+    interrupt_response: bool | None = optional(checks.flag)
 
 
 @attrs.frozen
@@ -93,6 +90,6 @@ class InputTranscription(Setting):
         prompt: Words and names to expect.
     """
 
-    model: str | None = attrs.field(default=None, validator=checks.string)
-    language: str | None = attrs.field(default=None, validator=checks.string)
-    prompt: str | None = attrs.field(default=None, validator=checks.string)
+    model: str | None = optional(checks.string)
+    language: str | None = optional(checks.string)
+    prompt: str | None = optional(checks.string)

@@ -118,8 +118,8 @@ def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
         response_id,
         item_id,
         audio,
-        output_index,
-        content_index,
+        output_index=output_index,
+        content_index=content_index,
         event_id=event_id,
         extra={name: body[name] for name in further} if further else {},
     )
