@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import U8, new_object
 from inworld_sync.audio._playout_config import SAMPLE_BYTES, SampleFormat
+from inworld_sync.audio.closing import Closing
 from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
     from inworld_sync._native._core import CData
 
@@ -21,7 +22,7 @@ __all__ = ["Pulled"]
 _CLOSE_TIMEOUT: Final = 1.0
 
 
-class Pulled:
+class Pulled(Closing):
     """
     Gives sound to one reader.
 
@@ -57,12 +58,6 @@ class Pulled:
         self._control = threading.Lock()
         self._reading = threading.Lock()
         self._attached = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
         """
