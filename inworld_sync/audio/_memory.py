@@ -11,9 +11,9 @@ the work in C: so the hot functions here and beside test types themselves, in on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
-from inworld_sync._native import ffi
+from inworld_sync._native import ffi, lib
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "ToBytes",
     "as_bytes",
     "cut_sample",
+    "new_object",
     "new_output",
     "readable",
     "sample_functions",
@@ -74,6 +75,28 @@ def writable(out: Buffer) -> CData:
 def new_output(size_bytes: int) -> CData:
     """Memory for a result that :func:`as_bytes` then turns into bytes."""
     return _allocate(_CHARS, size_bytes)
+
+
+def new_object(kind: str, called: str, *arguments: object) -> CData:
+    """
+    Make an object of the core, which is freed with the last reference to it.
+
+    Args:
+        kind: As in the names of the core's functions.
+        called: What it is called in an error.
+        arguments: What its ``create`` function takes behind the object.
+
+    Raises:
+        AudioError: The core refuses an argument.
+        MemoryError: There is no memory for it.
+    """
+    place = ffi.new(f"struct iw_{kind} **")
+    status = getattr(lib, f"iw_{kind}_create")(place, *arguments)
+    if status == lib.IW_NO_MEMORY:
+        raise MemoryError(f"no memory for {called}")
+    if status != lib.IW_OK:
+        raise AudioError(f"{called}: {ffi.string(lib.iw_status_text(status)).decode()}")
+    return ffi.gc(cast("CData", place[0]), getattr(lib, f"iw_{kind}_destroy"))
 
 
 def cut_sample(name: str, sample_bytes: int, size_bytes: int) -> AudioError:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import U8
+from inworld_sync.audio._memory import U8, new_object
+from inworld_sync.audio._playout_config import SAMPLE_BYTES, SampleFormat
+from inworld_sync.audio.closing import Closing
 from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
     from inworld_sync._native._core import CData
 
@@ -19,9 +22,13 @@ __all__ = ["Pulled"]
 _CLOSE_TIMEOUT: Final = 1.0
 
 
-class Pulled:
+class Pulled(Closing):
     """
     Gives sound to one reader.
+
+    Attributes:
+        sample_rate_hz: Samples a second of each channel.
+        channels: Samples a frame.
 
     Thread safety: :meth:`read` belongs to one thread at a time, or to a device. All other methods
     may be called from any thread at once.
@@ -30,28 +37,27 @@ class Pulled:
     # _control serializes everything but reading. _reading is held during a read, and as long as a
     # device is attached; it is never waited for but by close. Neither is held into user code.
 
-    def __init__(self, kind: str, core: CData, frame_bytes: int) -> None:
+    def __init__(
+        self, kind: str, config: Mapping[str, object], output_format: SampleFormat
+    ) -> None:
         """
-        Own an object of the core.
+        Make an object of the core, and own it.
 
         Args:
             kind: ``playout`` or ``mixer``, as in the names of the core's functions.
-            core: The object, freed with this one.
-            frame_bytes: Of what is read.
+            config: The fields of its config, checked.
+            output_format: Of what is read.
         """
+        settings = ffi.new(f"struct iw_{kind}_config *", config)
         self._kind = kind
-        self._core: CData | None = core
+        self._core: CData | None = new_object(kind, f"a {kind}", settings)
         self._pull = lib.iw_playout_pull if kind == "playout" else lib.iw_mixer_pull
-        self._output_frame_bytes = frame_bytes
+        self.sample_rate_hz: Final[int] = settings.sample_rate_hz
+        self.channels: Final[int] = settings.channels
+        self._output_frame_bytes = SAMPLE_BYTES[output_format] * self.channels
         self._control = threading.Lock()
         self._reading = threading.Lock()
         self._attached = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
         """

@@ -8,16 +8,10 @@ gain, and ducks some of them while a more important one sounds.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._playout_config import (
-    FORMATS,
-    SAMPLE_BYTES,
-    SampleFormat,
-    check_range,
-    choose,
-)
+from inworld_sync.audio._playout_config import FORMATS, SampleFormat, check_range, choose
 from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.track import Track
@@ -36,7 +30,7 @@ _DUCK_DB_MOST: Final = 100.0
 
 
 class _Voice(NamedTuple):
-    playout: Playout
+    place: int
     track: Track
     gain: float
     duck_db: float
@@ -55,6 +49,10 @@ class Mixer(Pulled):
         attack_ms: Within it a playout gets softer, when it is ducked or adjusted, 1 to 10000.
         release_ms: Within it one gets louder, 1 to 10000.
         hold_ms: How long a playout may pause and still ducks the others, 0 to 10000.
+
+    Attributes:
+        sample_rate_hz: Samples a second of each channel.
+        channels: Samples a frame.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -83,24 +81,8 @@ class Mixer(Pulled):
             "release_ms": check_range("release_ms", release_ms, 1, 10_000),
             "hold_ms": check_range("hold_ms", hold_ms, 0, 10_000),
         }
-        made = ffi.new("struct iw_mixer **")
-        if lib.iw_mixer_create(made, ffi.new("struct iw_mixer_config *", config)) != lib.IW_OK:
-            raise MemoryError("no memory for a mixer")
-        core = ffi.gc(cast("CData", made[0]), lib.iw_mixer_destroy)
-        super().__init__("mixer", core, SAMPLE_BYTES[output_format] * channels)
-        self._sample_rate_hz = sample_rate_hz
-        self._channels = channels
-        self._voices: list[_Voice | None] = [None] * lib.IW_MIXER_VOICES
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second of each channel."""
-        return self._sample_rate_hz
-
-    @property
-    def channels(self) -> int:
-        """Samples a frame."""
-        return self._channels
+        super().__init__("mixer", config, output_format)
+        self._voices: dict[Playout, _Voice] = {}
 
     def add(
         self,
@@ -128,26 +110,27 @@ class Mixer(Pulled):
             LocalProtocolError: Eight playouts are mixed, or something else reads this one.
         """
         if (playout.sample_rate_hz, playout.channels, playout.output_format) != (
-            self._sample_rate_hz,
-            self._channels,
+            self.sample_rate_hz,
+            self.channels,
             "f32",
         ):
             raise ConfigError(
-                f"the mixer takes f32 of {self._sample_rate_hz} Hz with {self._channels} "
+                f"the mixer takes f32 of {self.sample_rate_hz} Hz with {self.channels} "
                 f"channels, got {playout.output_format} of {playout.sample_rate_hz} Hz with "
                 f"{playout.channels}"
             )
         with self._control:
             core = self._open()
-            if None not in self._voices:
+            taken = {voice.place for voice in self._voices.values()}
+            place = next((n for n in range(lib.IW_MIXER_VOICES) if n not in taken), None)
+            if place is None:
                 raise LocalProtocolError(
-                    f"{len(self._voices)} playouts are mixed: remove one of them first"
+                    f"{len(taken)} playouts are mixed: remove one of them first"
                 )
-            place = self._voices.index(None)
-            voice = _Voice(playout, Track(self._sample_rate_hz), gain, duck_db, priority)
-            self._adjust(place, voice)
+            voice = _Voice(place, Track(self.sample_rate_hz), gain, duck_db, priority)
+            self._adjust(voice)
             _, address = playout.attach()
-            self._voices[place] = voice
+            self._voices[playout] = voice
             pointer = ffi.cast("struct iw_playout *", address)
             lib.iw_mixer_set(core, place, pointer, voice.track.pointer)
         return voice.track
@@ -175,14 +158,14 @@ class Mixer(Pulled):
         """
         with self._control:
             self._open()
-            place, voice = self._voice_of(playout)
+            voice = self._voice_of(playout)
             changed = voice._replace(
                 gain=voice.gain if gain is None else gain,
                 duck_db=voice.duck_db if duck_db is None else duck_db,
                 priority=voice.priority if priority is None else priority,
             )
-            self._adjust(place, changed)
-            self._voices[place] = changed
+            self._adjust(changed)
+            self._voices[playout] = changed
 
     def remove(self, playout: Playout) -> None:
         """
@@ -195,38 +178,35 @@ class Mixer(Pulled):
         """
         with self._control:
             core = self._open()
-            place, _ = self._voice_of(playout)
-            lib.iw_mixer_set(core, place, ffi.NULL, ffi.NULL)
+            lib.iw_mixer_set(core, self._voice_of(playout).place, ffi.NULL, ffi.NULL)
             self._wait_for_turn(core)
-            self._voices[place] = None
+            del self._voices[playout]
             playout.detach()
 
     def unheard_frames(self, now_ns: int | None = None) -> int:
         """How much of the playout that is furthest ahead was read and is not heard."""
         with self._control:
-            tracks = [voice.track for voice in self._voices if voice is not None]
+            tracks = [voice.track for voice in self._voices.values()]
         heard = [track.taken_frames - track.heard_frames(now_ns) for track in tracks]
         return max(heard, default=0)
 
     # ---- inside ------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
-        for voice in self._voices:
-            if voice is not None:
-                voice.playout.detach()
-        self._voices = [None] * len(self._voices)
+        for playout in self._voices:
+            playout.detach()
+        self._voices.clear()
 
-    def _voice_of(self, playout: Playout) -> tuple[int, _Voice]:
-        for place, voice in enumerate(self._voices):
-            if voice is not None and voice.playout is playout:
-                return place, voice
-        raise LocalProtocolError(f"{playout!r} is not mixed: add it first")
+    def _voice_of(self, playout: Playout) -> _Voice:
+        if playout not in self._voices:
+            raise LocalProtocolError(f"{playout!r} is not mixed: add it first")
+        return self._voices[playout]
 
-    def _adjust(self, place: int, voice: _Voice) -> None:
+    def _adjust(self, voice: _Voice) -> None:
         known = 0 <= voice.priority <= _PRIORITY_MOST and 0 <= voice.duck_db <= _DUCK_DB_MOST
         ducked_gain = 10 ** (-voice.duck_db / 20) if known else 0.0
         if not known or lib.iw_mixer_adjust(
-            self._open(), place, voice.gain, ducked_gain, voice.priority
+            self._open(), voice.place, voice.gain, ducked_gain, voice.priority
         ):
             raise ConfigError(
                 f"gain must be 0 to 4, duck_db 0 to {_DUCK_DB_MOST:g} and priority 0 to "

@@ -23,16 +23,20 @@ is delay, so the delay is kept where recent arrivals say that it pays.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import readable
 from inworld_sync.audio._playout_config import (
+    FORMATS,
+    GAP_COSTS,
+    MODES,
     SAMPLE_BYTES,
     PlayoutMode,
     PlayoutProfile,
     SampleFormat,
-    new_config,
+    check_range,
+    choose,
 )
 from inworld_sync.audio._playout_names import ItemNumbers
 from inworld_sync.audio._pulled import Pulled
@@ -86,6 +90,12 @@ class Playout(Pulled):
         conceal: Repeat the last pitch period where sound is missing, for up to 100 ms; else
             fade out at once.
 
+    Attributes:
+        sample_rate_hz: Samples a second of each channel.
+        channels: Samples a frame.
+        input_format: The form of what is pushed.
+        output_format: The form of what is read.
+
     Raises:
         ConfigError: An argument is out of its range.
         ClosedError: By every method but :meth:`close`, once the playout is closed.
@@ -112,30 +122,25 @@ class Playout(Pulled):
         time_scaling: bool = True,
         conceal: bool = True,
     ) -> None:
-        config = new_config(
-            sample_rate_hz,
-            channels,
-            mode=mode,
-            profile=profile,
-            input_format=input_format,
-            output_format=output_format,
-            min_delay_ms=min_delay_ms,
-            max_delay_ms=max_delay_ms,
-            start_ms=start_ms,
-            capacity_ms=capacity_ms,
-            fade_ms=fade_ms,
-            time_scaling=time_scaling,
-            conceal=conceal,
-        )
-        made = ffi.new("struct iw_playout **")
-        if lib.iw_playout_create(made, config) != lib.IW_OK:
-            raise MemoryError("no memory for a playout")
-        core = ffi.gc(cast("CData", made[0]), lib.iw_playout_destroy)
-        super().__init__("playout", core, SAMPLE_BYTES[output_format] * channels)
-        self._sample_rate_hz = sample_rate_hz
-        self._channels = channels
-        self._input_format: SampleFormat = input_format
-        self._output_format: SampleFormat = output_format
+        config = {
+            "sample_rate_hz": check_range("sample_rate_hz", sample_rate_hz, 8000, 48000),
+            "channels": check_range("channels", channels, 1, 2),
+            "input_format": choose("input_format", input_format, FORMATS),
+            "output_format": choose("output_format", output_format, FORMATS),
+            "mode": choose("mode", mode, MODES),
+            "min_delay_ms": check_range("min_delay_ms", min_delay_ms, 0, 1000),
+            "max_delay_ms": check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000),
+            # The core learns it when it is 0.
+            "start_ms": 0 if start_ms is None else check_range("start_ms", start_ms, 1, 10_000),
+            "capacity_ms": check_range("capacity_ms", capacity_ms, 10, 3_600_000),
+            "fade_ms": check_range("fade_ms", fade_ms, 1, 10),
+            "fixed_speed": not time_scaling,
+            "fixed_silence": not conceal,
+            "gap_cost": choose("profile", profile, GAP_COSTS),
+        }
+        super().__init__("playout", config, output_format)
+        self.input_format: Final[SampleFormat] = input_format
+        self.output_format: Final[SampleFormat] = output_format
         self._input_frame_bytes = SAMPLE_BYTES[input_format] * channels
         self._capacity_ms = capacity_ms
         self._items = ItemNumbers()
@@ -148,27 +153,7 @@ class Playout(Pulled):
         if self._core is None:
             return "<Playout closed>"
         stats = self.stats()
-        return f"<Playout {self._sample_rate_hz} Hz {stats.state.value} {stats.queued_ms:.0f} ms>"
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second of each channel."""
-        return self._sample_rate_hz
-
-    @property
-    def channels(self) -> int:
-        """Samples a frame."""
-        return self._channels
-
-    @property
-    def input_format(self) -> SampleFormat:
-        """The form of what is pushed."""
-        return self._input_format
-
-    @property
-    def output_format(self) -> SampleFormat:
-        """The form of what is read."""
-        return self._output_format
+        return f"<Playout {self.sample_rate_hz} Hz {stats.state.value} {stats.queued_ms:.0f} ms>"
 
     # ---- in ----------------------------------------------------------------------------------
 
@@ -212,9 +197,9 @@ class Playout(Pulled):
                 f"a frame is {self._input_frame_bytes} bytes, got {len(src)} bytes: the last "
                 "frame is cut"
             )
-        if frames * 1000 > self._capacity_ms * self._sample_rate_hz:
+        if frames * 1000 > self._capacity_ms * self.sample_rate_hz:
             raise AudioError(
-                f"{frames * 1000 / self._sample_rate_hz:.0f} ms cannot be pushed at once into "
+                f"{frames * 1000 / self.sample_rate_hz:.0f} ms cannot be pushed at once into "
                 f"a playout of {self._capacity_ms} ms: push it in pieces"
             )
         if timestamp is not None and sequence is not None:
@@ -254,11 +239,10 @@ class Playout(Pulled):
         Raises:
             LocalProtocolError: The item was cleared, or 16384 marks wait.
         """
-        offset_frames = max(0, round(offset_ms * self._sample_rate_hz / 1000))
         with self._control:
             core = self._open()
             number, self._last_tag = self._items.number(item), self._last_tag + 1
-            status = lib.iw_playout_mark(core, number, offset_frames, self._last_tag)
+            status = lib.iw_playout_mark(core, number, self._frames(offset_ms), self._last_tag)
             if status == lib.IW_OK:
                 self._tags[self._last_tag] = tag
         if status == lib.IW_STALE:
@@ -282,8 +266,8 @@ class Playout(Pulled):
 
         out = bytearray(frames * self._output_frame_bytes)
         self.read(out, now_ns=now_ns)
-        shape = (frames,) if self._channels == 1 else (frames, self._channels)
-        if self._output_format == "s16":
+        shape = (frames,) if self.channels == 1 else (frames, self.channels)
+        if self.output_format == "s16":
             return np.frombuffer(out, np.int16).reshape(shape)
         return np.frombuffer(out, np.float32).reshape(shape)
 
@@ -324,7 +308,7 @@ class Playout(Pulled):
             count = lib.iw_playout_clear(core, self._cleared, lib.IW_PLAYOUT_ITEMS, latency_frames)
             self._items.end_unnamed()
             return {
-                self._items.item(cleared.item): Cleared.from_core(cleared, self._sample_rate_hz)
+                self._items.item(cleared.item): Cleared.from_core(cleared, self.sample_rate_hz)
                 for cleared in structs(self._cleared, count)
             }
 
@@ -347,7 +331,7 @@ class Playout(Pulled):
             frames = lib.iw_playout_position(self._open(), self._items.known(item), until)
         if frames < 0:
             raise LocalProtocolError(f"item {item!r} is unknown: push some of it first")
-        return frames * 1000 / self._sample_rate_hz
+        return frames * 1000 / self.sample_rate_hz
 
     def poll(
         self, *, latency_ms: float = 0.0, track: Track | None = None, now_ns: int | None = None
@@ -387,7 +371,7 @@ class Playout(Pulled):
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
             lib.iw_playout_stats(self._open(), stats)
-        return PlayoutStats.from_core(stats, self._sample_rate_hz)
+        return PlayoutStats.from_core(stats, self.sample_rate_hz)
 
     # ---- inside ------------------------------------------------------------------------------
 
@@ -397,10 +381,10 @@ class Playout(Pulled):
             return track.position_frames(now_ns)
         return lib.iw_playout_pulled(self._open()) - self._frames(latency_ms)
 
-    def _frames(self, latency_ms: float) -> int:
-        return max(0, round(latency_ms * self._sample_rate_hz / 1000))
+    def _frames(self, duration_ms: float) -> int:
+        return max(0, round(duration_ms * self.sample_rate_hz / 1000))
 
     def _event(self, event: CData) -> PlayoutEvent:
         item = self._items.item(event.item)
         tag = self._tags.pop(event.tag, None)
-        return PlayoutEvent.from_core(event, item, tag, self._sample_rate_hz)
+        return PlayoutEvent.from_core(event, item, tag, self.sample_rate_hz)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import attrs
 
@@ -24,6 +24,8 @@ __all__ = [
     "PushResult",
     "structs",
 ]
+
+_Kind = TypeVar("_Kind", bound=enum.Enum)
 
 
 def structs(array: CData, count: int) -> Iterator[CData]:
@@ -77,31 +79,14 @@ class PlayoutPartKind(enum.Enum):
     FADED = "faded"  # the way out after a clear
 
 
-_STATES: Final = {
-    lib.IW_PLAYOUT_EMPTY: PlayoutState.EMPTY,
-    lib.IW_PLAYOUT_PREBUFFERING: PlayoutState.PREBUFFERING,
-    lib.IW_PLAYOUT_PLAYING: PlayoutState.PLAYING,
-    lib.IW_PLAYOUT_STALLED: PlayoutState.STALLED,
-    lib.IW_PLAYOUT_DRAINED: PlayoutState.DRAINED,
-}
-_EVENT_KINDS: Final = {
-    lib.IW_PLAYOUT_ITEM_STARTED: PlayoutEventKind.ITEM_STARTED,
-    lib.IW_PLAYOUT_ITEM_DONE: PlayoutEventKind.ITEM_DONE,
-    lib.IW_PLAYOUT_ITEM_CLEARED: PlayoutEventKind.ITEM_CLEARED,
-    lib.IW_PLAYOUT_MARK: PlayoutEventKind.MARK,
-    lib.IW_PLAYOUT_MARK_CANCELLED: PlayoutEventKind.MARK_CANCELLED,
-    lib.IW_PLAYOUT_STALL: PlayoutEventKind.STALL,
-    lib.IW_PLAYOUT_RESUME: PlayoutEventKind.RESUME,
-    lib.IW_PLAYOUT_DRAIN: PlayoutEventKind.DRAIN,
-    lib.IW_PLAYOUT_SKIP: PlayoutEventKind.SKIP,
-}
-_PART_KINDS: Final = {
-    lib.IW_PLAYOUT_PLAYED: PlayoutPartKind.PLAYED,
-    lib.IW_PLAYOUT_CONCEALED: PlayoutPartKind.CONCEALED,
-    lib.IW_PLAYOUT_HELD: PlayoutPartKind.HELD,
-    lib.IW_PLAYOUT_IDLE: PlayoutPartKind.IDLE,
-    lib.IW_PLAYOUT_FADED: PlayoutPartKind.FADED,
-}
+def _by_number(kinds: type[_Kind]) -> dict[int, _Kind]:
+    """The members of an enumeration by their numbers in the core, whose names are the same."""
+    return {getattr(lib, f"IW_PLAYOUT_{kind.name}"): kind for kind in kinds}
+
+
+_STATES: Final = _by_number(PlayoutState)
+_EVENT_KINDS: Final = _by_number(PlayoutEventKind)
+_PART_KINDS: Final = _by_number(PlayoutPartKind)
 
 
 @attrs.frozen(kw_only=True)

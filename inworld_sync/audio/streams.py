@@ -11,17 +11,13 @@ none. The others need none, since what anybody may call of them is atomic in C.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import new_output
+from inworld_sync.audio._memory import new_object, new_output
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.pcm import SAMPLE_BYTES
-from inworld_sync.errors import AudioError
-
-if TYPE_CHECKING:
-    from inworld_sync._native._core import CData
 
 __all__ = [
     "MicrophoneRing",
@@ -66,9 +62,22 @@ class SoundGate:
     """
 
     def __init__(self) -> None:
-        made = ffi.new("struct iw_gate **")
-        _check(lib.iw_gate_create(made), "a gate between speaker and microphone")
-        self.pointer = ffi.gc(cast("CData", made[0]), lib.iw_gate_destroy)
+        self.pointer = new_object("gate", "a gate between speaker and microphone")
+
+
+class _Called:
+    """
+    An object of the core that a device's thread calls.
+
+    Attributes:
+        callback: What the device calls.
+    """
+
+    def __init__(self, kind: str, called: str, *arguments: object) -> None:
+        self._core = new_object(kind, called, *arguments)
+        functions = [ffi.addressof(lib, f"iw_{kind}_{name}") for name in ("callback", "finished")]
+        addresses = [int(ffi.cast("uintptr_t", each)) for each in (*functions, self._core)]
+        self.callback: Final = StreamCallback(*addresses)
 
 
 class SpeakerFeedStats(NamedTuple):
@@ -90,7 +99,7 @@ class SpeakerFeedStats(NamedTuple):
     finished: bool
 
 
-class SpeakerFeed:
+class SpeakerFeed(_Called):
     """
     Feeds one device from a mixer, and knows when what it gives is heard.
 
@@ -131,25 +140,15 @@ class SpeakerFeed:
                 "warm_up_frames": mixer.sample_rate_hz * warm_up_ms // 1000,
             },
         )
-        _, core = mixer.attach()
+        _, address = mixer.attach()
         self._mixer = mixer
-        made = ffi.new("struct iw_speaker **")
-        status = lib.iw_speaker_create(
-            made, ffi.cast("struct iw_mixer *", core), gate.pointer, config
-        )
-        if status != lib.IW_OK:
+        core = ffi.cast("struct iw_mixer *", address)
+        called = f"a speaker of {mixer.sample_rate_hz} Hz and {channels!r} channels"
+        try:
+            super().__init__("speaker", called, core, gate.pointer, config)
+        except BaseException:
             mixer.detach()
-        _check(status, f"a speaker of {mixer.sample_rate_hz} Hz and {channels!r} channels")
-        self._speaker = ffi.gc(cast("CData", made[0]), lib.iw_speaker_destroy)
-
-    @property
-    def callback(self) -> StreamCallback:
-        """What the device calls."""
-        return StreamCallback(
-            _address(ffi.addressof(lib, "iw_speaker_callback")),
-            _address(ffi.addressof(lib, "iw_speaker_finished")),
-            _address(self._speaker),
-        )
+            raise
 
     def detach(self) -> None:
         """Give the mixer back. The device must have stopped."""
@@ -160,14 +159,14 @@ class SpeakerFeed:
         level = ffi.new("struct iw_sound_level *")
         now_ns = clock_ns()
         from_ns = max(now_ns - int(window_ms * _NS_PER_MS), 0)
-        lib.iw_speaker_level(self._speaker, from_ns, now_ns, level)
+        lib.iw_speaker_level(self._core, from_ns, now_ns, level)
         return Level(level.samples, level.peak, level.energy)
 
     @property
     def stats(self) -> SpeakerFeedStats:
         """Figures of this moment."""
         stats = ffi.new("struct iw_speaker_stats *")
-        lib.iw_speaker_stats(self._speaker, stats)
+        lib.iw_speaker_stats(self._core, stats)
         return SpeakerFeedStats(
             stats.blocks,
             stats.output_frames,
@@ -196,7 +195,7 @@ class MicrophoneStats(NamedTuple):
     finished: bool
 
 
-class MicrophoneRing:
+class MicrophoneRing(_Called):
     """
     What a microphone heard and nobody read yet, mono.
 
@@ -224,50 +223,35 @@ class MicrophoneRing:
             AudioError: A value is out of its range.
         """
         self._gate = gate
-        made = ffi.new("struct iw_microphone **")
-        status = lib.iw_microphone_create(
-            made,
-            capacity_samples,
-            channels,
-            ffi.NULL if gate is None else gate.pointer,
-            hangover_ms * _NS_PER_MS,
-        )
-        _check(status, f"a ring of {capacity_samples!r} samples and {channels!r} channels")
-        self._ring = ffi.gc(cast("CData", made[0]), lib.iw_microphone_destroy)
         self._lock = threading.Lock()
-
-    @property
-    def callback(self) -> StreamCallback:
-        """What the device calls."""
-        return StreamCallback(
-            _address(ffi.addressof(lib, "iw_microphone_callback")),
-            _address(ffi.addressof(lib, "iw_microphone_finished")),
-            _address(self._ring),
-        )
+        called = f"a ring of {capacity_samples!r} samples and {channels!r} channels"
+        pointer = ffi.NULL if gate is None else gate.pointer
+        hangover_ns = hangover_ms * _NS_PER_MS
+        super().__init__("microphone", called, capacity_samples, channels, pointer, hangover_ns)
 
     def read(self, samples: int) -> bytes:
         """Take up to so many samples of what waits, at once; 16-bit little-endian."""
         out = new_output(samples * SAMPLE_BYTES)
         with self._lock:
-            taken = lib.iw_microphone_read(self._ring, out, samples)
+            taken = lib.iw_microphone_read(self._core, out, samples)
         return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
 
     def level(self, window_ms: float) -> Level:
         """How loud what the device gave in the last *window_ms* is, read or not."""
         level = ffi.new("struct iw_sound_level *")
         from_ns = max(clock_ns() - int(window_ms * _NS_PER_MS), 0)
-        lib.iw_microphone_level(self._ring, from_ns, level)
+        lib.iw_microphone_level(self._core, from_ns, level)
         return Level(level.samples, level.peak, level.energy)
 
     def mute(self, muted: bool) -> None:
         """Hear silence from the device's next block on, or sound again."""
-        lib.iw_microphone_mute(self._ring, muted)
+        lib.iw_microphone_mute(self._core, muted)
 
     @property
     def stats(self) -> MicrophoneStats:
         """Figures of this moment."""
         stats = ffi.new("struct iw_microphone_stats *")
-        lib.iw_microphone_stats(self._ring, stats)
+        lib.iw_microphone_stats(self._core, stats)
         return MicrophoneStats(
             stats.captured_samples,
             stats.waiting_samples,
@@ -275,12 +259,3 @@ class MicrophoneRing:
             stats.overflows,
             bool(stats.finished),
         )
-
-
-def _check(status: int, made: str) -> None:
-    if status != lib.IW_OK:
-        raise AudioError(f"{made}: {ffi.string(lib.iw_status_text(status)).decode()}")
-
-
-def _address(pointer: CData) -> int:
-    return int(ffi.cast("uintptr_t", pointer))

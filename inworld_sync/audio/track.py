@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
-from inworld_sync._native import ffi, lib
-
-if TYPE_CHECKING:
-    from inworld_sync._native._core import CData
+from inworld_sync._native import lib
+from inworld_sync.audio._memory import new_object
 
 __all__ = ["Track"]
 
@@ -23,10 +19,7 @@ class Track:
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
-        made = ffi.new("struct iw_track **")
-        if lib.iw_track_create(made, sample_rate_hz) != lib.IW_OK:
-            raise MemoryError("no memory for a track")
-        self.pointer = ffi.gc(cast("CData", made[0]), lib.iw_track_destroy)
+        self.pointer = new_object("track", "a track", sample_rate_hz)
 
     def heard_frames(self, now_ns: int | None = None) -> int:
         """

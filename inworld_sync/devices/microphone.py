@@ -11,26 +11,19 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Final
 
+from inworld_sync.audio.closing import Closing
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.streams import MicrophoneRing
 from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
-from inworld_sync.devices.opening import (
-    Format,
-    Heartbeat,
-    choose_format,
-    open_stream,
-    reopen_stream,
-)
-from inworld_sync.devices.portaudio import DeviceStream
+from inworld_sync.devices._sink import deadline_after
+from inworld_sync.devices.opening import Heartbeat, choose_format, reopen_stream
+from inworld_sync.devices.portaudio import DeviceStream, Format
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Microphone"]
 
@@ -40,12 +33,15 @@ _LEAST_SECONDS = 0.001
 _MOST_SECONDS = 0.25
 
 
-class Microphone:
+class Microphone(Closing):
     """
     Gives 16-bit mono PCM of a sound device, block by block.
 
     The device records from the start to :meth:`close`; what nobody reads waits in a ring of
     *buffer_ms*, and what does not fit there is lost and counted in :attr:`dropped_samples`.
+
+    Attributes:
+        sample_rate_hz: Samples a second of what iteration yields.
 
     Thread safety: one thread iterates; any thread may call the other methods.
     """
@@ -91,7 +87,7 @@ class Microphone:
         require_between("latency_ms", latency_ms, 1, 1000, "ms")
         require_between("buffer_ms", buffer_ms, 100, 60_000, "ms")
         require_between("hangover_ms", hangover_ms, 0, 5000, "ms")
-        self._sample_rate_hz = sample_rate_hz
+        self.sample_rate_hz: Final = sample_rate_hz
         self._block_ms = block_ms
         self._latency_ms = latency_ms
         self._buffer_ms = buffer_ms
@@ -111,11 +107,6 @@ class Microphone:
             f"{chosen.device.name}, {chosen.device.host_api}" if isinstance(device, int) else device
         )
         self._stream = self._open(chosen)
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second of what iteration yields."""
-        return self._sample_rate_hz
 
     @property
     def device(self) -> DeviceInfo:
@@ -171,8 +162,8 @@ class Microphone:
             DeviceError: The device is gone, and no other one took its place.
             ClosedError: It was closed.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        size_bytes = self._sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
+        deadline = deadline_after(timeout)
+        size_bytes = self.sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
         while True:
             missing = size_bytes - len(self._converted)
             if missing > 0:
@@ -181,7 +172,7 @@ class Microphone:
                 block = bytes(self._converted[:size_bytes])
                 del self._converted[:size_bytes]
                 return block
-            seconds = missing / SAMPLE_BYTES / self._sample_rate_hz
+            seconds = missing / SAMPLE_BYTES / self.sample_rate_hz
             self._wait(min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS), deadline)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -201,12 +192,6 @@ class Microphone:
         with self._lock:
             self._stream.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _open(self, chosen: Format) -> DeviceStream:
         ring = MicrophoneRing(
             chosen.sample_rate_hz * self._buffer_ms // 1000,
@@ -215,10 +200,10 @@ class Microphone:
             hangover_ms=self._hangover_ms,
         )
         ring.mute(self._paused)
-        stream = open_stream("input", chosen, ring.callback, ring, self._latency_ms)
+        stream = DeviceStream("input", chosen, ring, self._latency_ms)
         self._device, self._ring, self._heartbeat = chosen.device, ring, Heartbeat()
         self._rate_hz = chosen.sample_rate_hz
-        self._resampler = Resampler(self._rate_hz, self._sample_rate_hz)
+        self._resampler = Resampler(self._rate_hz, self.sample_rate_hz)
         return stream
 
     def _mute(self, muted: bool) -> None:
@@ -231,18 +216,16 @@ class Microphone:
         if self._closed.is_set():
             raise ClosedError("this Microphone is closed")
         # Rounded up, so that less than a sample missing still moves the resampler on.
-        frames = -(-missing_bytes * self._rate_hz // (SAMPLE_BYTES * self._sample_rate_hz))
+        frames = -(-missing_bytes * self._rate_hz // (SAMPLE_BYTES * self.sample_rate_hz))
         taken = self._resampler.feed(self._ring.read(frames))
         self._converted += taken
         return len(taken)
 
-    def _wait(self, seconds: float, deadline: float | None) -> None:
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeadlineExceeded("the deadline passed before a block was recorded")
-            seconds = min(seconds, left)
-        self._closed.wait(seconds)
+    def _wait(self, seconds: float, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline passed before a block was recorded")
+        self._closed.wait(min(seconds, left))
         event = None
         with self._lock:
             if not self._closed.is_set() and not self._is_alive():
@@ -262,7 +245,7 @@ class Microphone:
         stats = old_ring.stats
         self._converted += self._resampler.feed(old_ring.read(stats.waiting_samples))
         self._converted += self._resampler.finish()
-        self._resampler = Resampler(self._rate_hz, self._sample_rate_hz)
+        self._resampler = Resampler(self._rate_hz, self.sample_rate_hz)
         self._stream = reopen_stream("input", self._open_again)
         self._earlier_dropped += stats.dropped_samples
         self._earlier_overflows += stats.overflows
@@ -270,4 +253,4 @@ class Microphone:
         return DeviceChanged("input", old, self._device, lost_ms)
 
     def _open_again(self) -> DeviceStream:
-        return self._open(choose_format("input", self._wanted, self._sample_rate_hz))
+        return self._open(choose_format("input", self._wanted, self.sample_rate_hz))

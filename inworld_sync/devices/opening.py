@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
-from inworld_sync.audio.streams import StreamCallback
-from inworld_sync.devices.portaudio import DeviceStream, Kind, find_device, refresh_devices
+from inworld_sync.devices.portaudio import DeviceStream, Format, Kind, find_device, refresh_devices
 from inworld_sync.errors import ConfigError, DeviceError
-from inworld_sync.models.devices import DeviceInfo
 
-__all__ = ["Format", "Heartbeat", "choose_format", "open_stream", "reopen_stream"]
+__all__ = ["Heartbeat", "choose_format", "reopen_stream"]
 
 # What nearly every device takes, when it takes neither the wanted rate nor the one it prefers.
 _COMMON_RATES_HZ = (48_000, 44_100)
@@ -22,14 +19,6 @@ _COMMON_RATES_HZ = (48_000, 44_100)
 # A device calls back many times a second. One that is silent for so long is gone: macOS does not
 # say so, and a sound server that wakes up took 0.8 s.
 _SILENT_SECONDS = 5.0
-
-
-class Format(NamedTuple):
-    """How a device is opened."""
-
-    device: DeviceInfo
-    sample_rate_hz: int
-    channels: int
 
 
 def choose_format(
@@ -55,25 +44,11 @@ def choose_format(
         rates += [found.sample_rate_hz, *_COMMON_RATES_HZ]
     for rate_hz in dict.fromkeys(rates):
         for channels in dict.fromkeys((1, 2, most)):
-            if channels <= most and DeviceStream.supports(kind, found, rate_hz, channels):
-                return Format(found, rate_hz, channels)
+            wanted = Format(found, rate_hz, channels)
+            if channels <= most and DeviceStream.supports(kind, wanted):
+                return wanted
     listed = ", ".join(f"{rate_hz} Hz" for rate_hz in dict.fromkeys(rates))
     raise DeviceError(f"{found.name!r} ({found.host_api}) takes no 16-bit samples of {listed}")
-
-
-def open_stream(
-    kind: Kind, chosen: Format, callback: StreamCallback, owner: object, latency_ms: float
-) -> DeviceStream:
-    """Open and start what :func:`choose_format` found."""
-    return DeviceStream(
-        kind,
-        chosen.device,
-        callback,
-        sample_rate_hz=chosen.sample_rate_hz,
-        channels=chosen.channels,
-        latency_ms=latency_ms,
-        owner=owner,
-    )
 
 
 def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceStream:

@@ -16,14 +16,8 @@ from collections.abc import Callable
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.streams import SoundGate, SpeakerFeed, clock_ns
-from inworld_sync.devices.opening import (
-    Format,
-    Heartbeat,
-    choose_format,
-    open_stream,
-    reopen_stream,
-)
-from inworld_sync.devices.portaudio import DeviceStream
+from inworld_sync.devices.opening import Heartbeat, choose_format, reopen_stream
+from inworld_sync.devices.portaudio import DeviceStream, Format
 from inworld_sync.errors import ClosedError
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
@@ -122,7 +116,7 @@ class OutputDevice:
             warm_up_ms=_WARM_UP_MS,
         )
         try:
-            stream = open_stream("output", chosen, feed.callback, feed, self._latency_ms)
+            stream = DeviceStream("output", chosen, feed, self._latency_ms)
         except BaseException:
             feed.detach()
             raise

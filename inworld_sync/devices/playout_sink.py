@@ -1,33 +1,26 @@
 """
 A playout that the program reads itself, as a sink: for a game engine, a telephone line, a test.
 
-Lock rule: ``_changed`` guards every field and serializes the playout's producer. It is held while
-waiting on it; the playout's own lock is taken inside it.
+Lock rule: that of :mod:`inworld_sync.devices._sink`; its lock serializes the playout's producer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
 from inworld_sync.audio.playout import Playout
-from inworld_sync.devices._pcm import SAMPLE_BYTES, sample_bytes
-from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, LocalProtocolError
+from inworld_sync.devices._sink import PlayoutWriter
+from inworld_sync.errors import ClosedError, ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from inworld_sync.audio.playout_events import Cleared
     from inworld_sync.audio.track import Track
 
 __all__ = ["PlayoutSink"]
-
-# Written at a time: all of a block fits or none of it.
-_BLOCK_MS = 20
 
 # Between two looks at the playout, whose reader tells nobody that it has read.
 _LOOK_SECONDS = 0.005
@@ -40,7 +33,7 @@ class _Item:
         self.samples = 0
 
 
-class PlayoutSink:
+class PlayoutSink(PlayoutWriter):
     """
     Puts 16-bit mono PCM into a playout, for whoever reads it.
 
@@ -74,13 +67,10 @@ class PlayoutSink:
             raise ConfigError(f"a track knows the latency: leave out latency_ms={latency_ms!r}")
         if not latency_ms >= 0:
             raise ConfigError(f"latency_ms must be at least 0, got {latency_ms!r}")
-        self._playout = playout
+        super().__init__(playout, playout.sample_rate_hz, threading.Condition())
         self._track = track
         self._latency_ms = latency_ms
         self._latency_frames = round(latency_ms * playout.sample_rate_hz / 1000.0)
-        self._changed = threading.Condition()
-        self._closed = False
-        self._clears = 0
         self._item = _Item()
         self._items: deque[_Item] = deque()  # begun, and not known to be heard to the end
         self._heard_before = 0  # samples of items that are gone
@@ -89,52 +79,10 @@ class PlayoutSink:
         self._reads: deque[tuple[int, int]] = deque()
 
     @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second that :meth:`write` expects."""
-        return self._playout.sample_rate_hz
-
-    @property
-    def heard_samples(self) -> int:
-        """Samples heard since it was made; what was dropped is not counted."""
-        with self._changed:
-            return self._heard()
-
-    @property
     def is_idle(self) -> bool:
         """Whether all that was written is heard or dropped."""
         with self._changed:
-            return self._heard() == self._written()
-
-    def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
-        """
-        Take PCM; wait while the playout is full.
-
-        A :meth:`clear` meanwhile drops all of *pcm* that was not heard and ends the wait.
-
-        Raises:
-            AudioError: The last sample is cut.
-            DeadlineExceeded: *timeout* seconds passed; what fitted until then plays.
-            ClosedError: It was closed, or the playout was.
-        """
-        samples = sample_bytes(pcm)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        size_bytes = self.sample_rate_hz * _BLOCK_MS // 1000 * SAMPLE_BYTES
-        with self._changed:
-            self._require_open()
-            clears = self._clears
-            for start in range(0, len(samples), size_bytes):
-                block = samples[start : start + size_bytes]
-                while not self._playout.push(block, item=self._item):
-                    self._wait(deadline)
-                    if clears != self._clears:
-                        return
-                self._took(len(block))
-
-    def end(self) -> None:
-        """Say that the utterance is complete; what is written next is another one."""
-        with self._changed:
-            self._require_open()
-            self._next_item()
+            return not self._missing()
 
     def clear(self) -> int:
         """
@@ -154,29 +102,6 @@ class PlayoutSink:
                 self._changed.notify_all()
             return self._heard_last
 
-    def pause(self) -> None:
-        """Have the reader get silence until :meth:`resume`; what is written waits."""
-        self._playout.pause()
-
-    def resume(self) -> None:
-        """Go on after :meth:`pause`."""
-        self._playout.resume()
-
-    def drain(self, *, timeout: float | None = None) -> None:
-        """
-        Wait until all that was written is heard or dropped; nothing more follows for now.
-
-        Raises:
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
-            ClosedError: It was closed, or the playout was.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            self._require_open()
-            self._next_item()
-            while self._heard() < self._written():
-                self._wait(deadline)
-
     def close(self) -> None:
         """Drop what was not read and take nothing more. May be called twice, from any thread."""
         with self._changed:
@@ -185,22 +110,17 @@ class PlayoutSink:
                 self._closed = True
                 self._changed.notify_all()
 
-    def __enter__(self) -> Self:
-        return self
+    def _write(self, samples: memoryview, deadline: float) -> None:
+        self._require_open()
+        self._push(samples, self._item, deadline)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClosedError("this PlayoutSink is closed")
-
-    def _took(self, size_bytes: int) -> None:
+    def _took(self, frames: int) -> None:
         if not self._item.samples:
             self._items.append(self._item)
-        self._item.samples += size_bytes // SAMPLE_BYTES
+        self._item.samples += frames
 
-    def _next_item(self) -> None:
+    def _end(self, _: float) -> None:
+        self._require_open()
         if self._item.samples:
             self._playout.end(self._item)
             self._item = _Item()
@@ -219,8 +139,12 @@ class PlayoutSink:
             return item.samples
         return round(cleared[item].heard_ms * self.sample_rate_hz / 1000.0)
 
-    def _written(self) -> int:
-        return self._heard_before + sum(item.samples for item in self._items)
+    def _missing(self) -> int:
+        heard = self._heard()
+        return self._heard_before + sum(item.samples for item in self._items) - heard
+
+    def _seconds(self, _: int) -> float:
+        return _LOOK_SECONDS
 
     def _read(self) -> int:
         """Samples that were read; where there is a track, that were heard."""
@@ -270,14 +194,3 @@ class PlayoutSink:
         self._items.clear()
         self._item = _Item()
         self._reads.clear()
-
-    def _wait(self, deadline: float | None) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            missing = self._written() - self._heard()
-            raise DeadlineExceeded(
-                f"the deadline passed with {missing} samples of {self.sample_rate_hz} Hz "
-                "not yet heard"
-            )
-        self._changed.wait(_LOOK_SECONDS)
-        if self._closed:
-            raise ClosedError("this PlayoutSink was closed while a thread waited for it")

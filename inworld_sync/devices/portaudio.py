@@ -21,13 +21,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from inworld_sync.audio.streams import StreamCallback
+from inworld_sync.audio.streams import MicrophoneRing, SpeakerFeed, StreamCallback
 from inworld_sync.errors import ConfigError, DeviceError
 from inworld_sync.models.devices import DeviceInfo
 
-__all__ = ["DeviceStream", "find_device", "list_devices", "refresh_devices"]
+__all__ = ["DeviceStream", "Format", "find_device", "list_devices", "refresh_devices"]
 
 Kind: TypeAlias = Literal["input", "output"]
 
@@ -141,6 +141,14 @@ def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
         return _info(sd, found, hosts)
 
 
+class Format(NamedTuple):
+    """How a device is opened."""
+
+    device: DeviceInfo
+    sample_rate_hz: int
+    channels: int
+
+
 class DeviceStream:
     """
     A running stream of 16-bit samples, played or filled by a C callback.
@@ -151,56 +159,36 @@ class DeviceStream:
     def __init__(
         self,
         kind: Kind,
-        device: DeviceInfo,
-        callback: StreamCallback,
-        *,
-        sample_rate_hz: int,
-        channels: int,
+        wanted: Format,
+        called: SpeakerFeed | MicrophoneRing,
         latency_ms: float,
-        owner: object,
     ) -> None:
         """
         Open the device and start.
 
         Args:
             kind: Which way the sound goes.
-            device: Where to.
-            callback: What the device's thread calls.
-            sample_rate_hz: Samples a second; see :meth:`supports`.
-            channels: Samples a frame.
+            wanted: Where to, and how; see :meth:`supports`.
+            called: What the device's thread calls; kept alive until the device has stopped.
             latency_ms: What the device is asked for; it takes the nearest that it can.
-            owner: What *callback* works on; kept alive until the device has stopped.
 
         Raises:
             DeviceError: The device does not open or start.
         """
-        self.device = device
+        name = wanted.device.name
         with _lock:
             sd = _sounddevice()
-            with _translated(sd, f"opening {device.name!r}"):
-                self._stream = _open(
-                    sd,
-                    kind,
-                    device,
-                    callback,
-                    samplerate=sample_rate_hz,
-                    channels=channels,
-                    latency=latency_ms / 1000.0,
-                )
+            with _translated(sd, f"opening {name!r}"):
+                self._stream = _open(sd, kind, wanted, called.callback, latency_ms)
             self._number = next(_numbers)
-            _open_streams[self._number] = (self._stream, owner)
+            _open_streams[self._number] = (self._stream, called)
             weakref.finalize(self, _close, self._number).atexit = False
             try:
-                with _translated(sd, f"starting {device.name!r}"):
+                with _translated(sd, f"starting {name!r}"):
                     self._stream.start()
             except DeviceError:
                 self.close()
                 raise
-
-    @property
-    def latency_ms(self) -> float:
-        """What PortAudio expects between the callback and the ear, or the other way round."""
-        return float(self._stream.latency) * 1000.0
 
     @property
     def running(self) -> bool:
@@ -213,19 +201,13 @@ class DeviceStream:
         _close(self._number)
 
     @staticmethod
-    def supports(kind: Kind, device: DeviceInfo, sample_rate_hz: int, channels: int) -> bool:
+    def supports(kind: Kind, wanted: Format) -> bool:
         """Whether the device takes 16-bit samples of this rate and so many channels."""
         sd = _sounddevice()
         check = sd.check_output_settings if kind == "output" else sd.check_input_settings
         try:
             with _lock:
-                check(
-                    device=device.index,
-                    channels=channels,
-                    dtype="int16",
-                    extra_settings=_extra(sd, device),
-                    samplerate=sample_rate_hz,
-                )
+                check(**_settings(sd, wanted))
         except (sd.PortAudioError, ValueError):
             return False
         return True
@@ -251,22 +233,29 @@ def _translated(sd: Any, doing: str) -> Iterator[None]:
         raise DeviceError(f"{doing} failed: {error}") from error
 
 
-def _open(
-    sd: Any, kind: Kind, device: DeviceInfo, callback: StreamCallback, **settings: object
-) -> Any:
+def _settings(sd: Any, wanted: Format) -> dict[str, Any]:
+    """The arguments of sounddevice that say what is wanted."""
+    return {
+        "device": wanted.device.index,
+        "channels": wanted.channels,
+        "dtype": "int16",
+        "samplerate": wanted.sample_rate_hz,
+        "extra_settings": _extra(sd, wanted.device),
+    }
+
+
+def _open(sd: Any, kind: Kind, wanted: Format, callback: StreamCallback, latency_ms: float) -> Any:
     try:
         return sd._StreamBase(  # noqa: SLF001 - meant for other libraries
             kind,
-            device=device.index,
-            dtype="int16",
             blocksize=0,
-            extra_settings=_extra(sd, device),
+            latency=latency_ms / 1000.0,
             callback=sd._ffi.cast("PaStreamCallback *", callback.function),  # noqa: SLF001
             finished_callback=sd._ffi.cast(  # noqa: SLF001
                 "PaStreamFinishedCallback *", callback.finished
             ),
             userdata=sd._ffi.cast("void *", callback.user),  # noqa: SLF001
-            **settings,
+            **_settings(sd, wanted),
         )
     except sd.PortAudioError:
         raise

@@ -9,10 +9,9 @@ pulls from the mixer: see :mod:`inworld_sync.devices.speaker_input` and
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from inworld_sync.audio.meter import Level
-from inworld_sync.audio.mixer import Mixer
-from inworld_sync.audio.streams import SoundGate
 from inworld_sync.devices._pcm import require_between
 from inworld_sync.devices.output import OutputDevice
 from inworld_sync.devices.speaker_input import SpeakerInput
@@ -32,6 +31,13 @@ class Speaker(SpeakerInput):
     say. A sound that comes in time plays to the sample as it was written. One that comes too
     slowly is stretched a little or covered, and counted; see :attr:`stats`. Other sounds are mixed
     in by :meth:`add`.
+
+    Attributes:
+        sample_rate_hz: Samples a second that :meth:`write` expects.
+        gate: For a :class:`~inworld_sync.Microphone` that must not hear this speaker.
+        mixer: What the device plays, for a :class:`~inworld_sync.audio.playout.Playout` of your
+            own. It is mono, of the device's own rate, which may be another one than
+            :meth:`write` expects.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -68,6 +74,8 @@ class Speaker(SpeakerInput):
         _check(sample_rate_hz, buffer_ms)
         require_between("latency_ms", latency_ms, 1, 1000, "ms")
         output = OutputDevice(sample_rate_hz, device, latency_ms, on_change)
+        self.gate: Final = output.gate
+        self.mixer: Final = output.mixer
         super().__init__(
             output, sample_rate_hz, buffer_ms, gain=1.0, duck_db=0.0, priority=_OWN_PRIORITY
         )
@@ -77,20 +85,6 @@ class Speaker(SpeakerInput):
         """The device that plays."""
         with self._changed:
             return self._output.info
-
-    @property
-    def gate(self) -> SoundGate:
-        """For a :class:`~inworld_sync.Microphone` that must not hear this speaker."""
-        return self._output.gate
-
-    @property
-    def mixer(self) -> Mixer:
-        """
-        What the device plays, for a :class:`~inworld_sync.audio.playout.Playout` of your own.
-
-        It is mono, of the device's own rate, which may be another one than :meth:`write` expects.
-        """
-        return self._output.mixer
 
     def add(
         self,

@@ -12,30 +12,22 @@ from __future__ import annotations
 
 import bisect
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.devices._pcm import SAMPLE_BYTES, sample_bytes
+from inworld_sync.devices._pcm import SAMPLE_BYTES
+from inworld_sync.devices._sink import PlayoutWriter, deadline_after
 from inworld_sync.devices.output import OutputDevice
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.devices import SpeakerMark, SpeakerStats
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["SpeakerInput"]
-
-# Written at a time: all of a block fits or none of it.
-_BLOCK_MS = 20
 
 # Between two looks at what the device did; changes on this side wake a waiting thread at once.
 _LOOK_SECONDS = 0.005
 _LONG_LOOK_SECONDS = 0.25
 _MARK_LOOK_SECONDS = 0.001
-
-# For the last few milliseconds of a converted sound to find room.
-_END_SECONDS = 1.0
 
 # For a fade to reach a device before its playout is taken away; a block of one is shorter.
 _FADE_SECONDS = 0.25
@@ -48,7 +40,7 @@ class _Mark(NamedTuple):
     tag: object
 
 
-class SpeakerInput:
+class SpeakerInput(PlayoutWriter):
     """
     One of the sounds that share a :class:`~inworld_sync.Speaker`; made by :meth:`Speaker.add`.
 
@@ -67,39 +59,19 @@ class SpeakerInput:
         duck_db: float,
         priority: int,
     ) -> None:
+        playout = Playout(output.rate_hz, output_format="f32", capacity_ms=buffer_ms)
+        super().__init__(playout, sample_rate_hz, output.changed)
         self._output = output
-        self._changed = output.changed
-        self._sample_rate_hz = sample_rate_hz
-        self._rate_hz = output.rate_hz
-        self._removed = False
-        self._clears = 0
         self._item = 0
         self._item_open = False
         self._fed_samples = 0
-        # Frames are samples at the playout's rate.
         self._written_frames = 0
         self._heard_frames = 0
         self._marks: list[_Mark] = []
         self._cancelled: list[_Mark] = []
         self._last_mark = 0
-        self._playout = Playout(self._rate_hz, output_format="f32", capacity_ms=buffer_ms)
         self._resampler = Resampler(sample_rate_hz, self._rate_hz)
-        self._track = output.mixer.add(self._playout, gain=gain, duck_db=duck_db, priority=priority)
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second that :meth:`write` expects."""
-        return self._sample_rate_hz
-
-    @property
-    def heard_samples(self) -> int:
-        """
-        Samples heard since it was made, by the device's count and past its latency.
-
-        What :meth:`clear` dropped is not counted, and time scaling does not change the count.
-        """
-        with self._changed:
-            return self._samples(self._heard())
+        self._track = output.mixer.add(playout, gain=gain, duck_db=duck_db, priority=priority)
 
     @property
     def stats(self) -> SpeakerStats:
@@ -136,36 +108,6 @@ class SpeakerInput:
             self._require_open()
             self._output.mixer.adjust(self._playout, gain=gain, duck_db=duck_db, priority=priority)
 
-    def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
-        """
-        Take PCM for playing; wait while the buffer is full.
-
-        A :meth:`clear` meanwhile drops all of *pcm* that was not heard and ends the wait.
-
-        Raises:
-            AudioError: The last sample is cut.
-            DeadlineExceeded: *timeout* seconds passed; what fitted until then plays.
-            DeviceError: The device is gone, and no other one took its place.
-            ClosedError: It was closed.
-        """
-        samples = sample_bytes(pcm)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            self._require_open()
-            clears = self._clears
-            self._fed_samples += len(samples) // SAMPLE_BYTES
-            try:
-                self._push(self._resampler.feed(samples), clears, deadline)
-            except DeadlineExceeded:
-                self._fed_samples = self._samples(self._written_frames)
-                raise
-
-    def end(self) -> None:
-        """Say that the utterance is complete: it plays to its last sample and waits for no more."""
-        with self._changed:
-            self._require_open()
-            self._end(time.monotonic() + _END_SECONDS)
-
     def clear(self) -> int:
         """
         Drop all that was written and that the device has not taken, with a fade of 5 ms.
@@ -179,32 +121,6 @@ class SpeakerInput:
             if not self._is_closed:
                 self._clear()
             return self._samples(self._heard_frames)
-
-    def pause(self) -> None:
-        """Fade out and stand still until :meth:`resume`; what is written waits."""
-        with self._changed:
-            self._playout.pause()
-
-    def resume(self) -> None:
-        """Go on after :meth:`pause`."""
-        with self._changed:
-            self._playout.resume()
-
-    def drain(self, *, timeout: float | None = None) -> None:
-        """
-        Wait until all that was written is heard or dropped; nothing more follows for now.
-
-        Raises:
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
-            DeviceError: The device is gone, and no other one took its place.
-            ClosedError: It was closed before.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            self._require_open()
-            self._end(deadline)
-            while (missing := self._written_frames - self._heard()) > 0:
-                self._wait(missing, deadline)
 
     # ---- marks -------------------------------------------------------------------------------
 
@@ -241,13 +157,11 @@ class SpeakerInput:
         Raises:
             DeviceError: The device is gone, and no other one took its place.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         with self._changed:
             while True:
                 found = self._take_marks()
-                seconds = self._until_mark()
-                if deadline is not None:
-                    seconds = min(seconds, deadline - time.monotonic())
+                seconds = min(self._until_mark(), deadline - time.monotonic())
                 if found or seconds <= 0 or self._is_closed or not self._marks:
                     return found
                 try:
@@ -286,7 +200,7 @@ class SpeakerInput:
             if self._is_closed:
                 return
             self._clear()
-            self._removed = True
+            self._closed = True
             # A playout that goes away at once would end in a click.
             self._output.wait_for_blocks(2, _FADE_SECONDS)
             if self._output.closed_ns is None:
@@ -294,37 +208,24 @@ class SpeakerInput:
             self._playout.close()
             self._changed.notify_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # ---- inside ------------------------------------------------------------------------------
-
-    def _samples(self, frames: int) -> int:
-        """How many of the samples that were written so many frames are."""
-        if self._rate_hz == self._sample_rate_hz:
-            return frames
-        return round(frames * self._sample_rate_hz / self._rate_hz)
 
     def _frames(self, samples: int) -> int:
         """How many frames so many samples are."""
-        if self._rate_hz == self._sample_rate_hz:
+        if self._rate_hz == self.sample_rate_hz:
             return samples
-        return round(samples * self._rate_hz / self._sample_rate_hz)
+        return round(samples * self._rate_hz / self.sample_rate_hz)
 
     @property
     def _is_closed(self) -> bool:
-        return self._removed or self._output.closed_ns is not None
+        return self._closed or self._output.closed_ns is not None
 
     def _require_open(self) -> None:
         self._output.require_open()
-        if self._removed:
-            raise ClosedError("this SpeakerInput is closed")
+        super()._require_open()
 
     def _heard(self) -> int:
-        if not self._removed:
+        if not self._closed:
             measured = self._track.heard_frames(self._output.closed_ns)
             # A device may correct its latency; what was heard stays heard.
             self._heard_frames = max(self._heard_frames, min(measured, self._written_frames))
@@ -336,7 +237,7 @@ class SpeakerInput:
             self._written_frames -= round(dropped_ms * self._rate_hz / 1000.0)
         self._heard_frames = self._written_frames
         self._fed_samples = self._samples(self._written_frames)
-        self._resampler = Resampler(self._sample_rate_hz, self._rate_hz)
+        self._resampler = Resampler(self.sample_rate_hz, self._rate_hz)
         kept = bisect.bisect_right(self._marks, self._written_frames, key=lambda mark: mark.frames)
         self._cancelled += self._marks[kept:]
         del self._marks[kept:]
@@ -344,23 +245,25 @@ class SpeakerInput:
         self._clears += 1
         self._changed.notify_all()
 
-    def _push(self, pcm: bytes, clears: int, deadline: float | None) -> None:
-        """Give the playout all of it, unless a clear drops the rest."""
-        samples = memoryview(pcm)
-        size_bytes = self._rate_hz * _BLOCK_MS // 1000 * SAMPLE_BYTES
-        for start in range(0, len(samples), size_bytes):
-            block = samples[start : start + size_bytes]
-            while not self._playout.push(block, item=self._item):
-                self._wait(len(block) // SAMPLE_BYTES, deadline)
-                if clears != self._clears:
-                    return
-            self._written_frames += len(block) // SAMPLE_BYTES
-            self._item_open = True
+    def _missing(self) -> int:
+        return self._written_frames - self._heard()
 
-    def _end(self, deadline: float | None) -> None:
-        clears = self._clears
-        self._push(self._resampler.finish(), clears, deadline)
-        if clears == self._clears:
+    def _write(self, samples: memoryview, deadline: float) -> None:
+        self._require_open()
+        self._fed_samples += len(samples) // SAMPLE_BYTES
+        try:
+            self._push(self._resampler.feed(samples), self._item, deadline)
+        except DeadlineExceeded:
+            self._fed_samples = self._samples(self._written_frames)
+            raise
+
+    def _took(self, frames: int) -> None:
+        self._written_frames += frames
+        self._item_open = True
+
+    def _end(self, deadline: float) -> None:
+        self._require_open()
+        if self._push(self._resampler.finish(), self._item, deadline):
             self._next_item()
 
     def _next_item(self) -> None:
@@ -369,25 +272,11 @@ class SpeakerInput:
             self._playout.end(self._item)
             self._item += 1
             self._item_open = False
-        self._resampler = Resampler(self._sample_rate_hz, self._rate_hz)
+        self._resampler = Resampler(self.sample_rate_hz, self._rate_hz)
 
-    def _wait(self, frames: int, deadline: float | None) -> None:
-        """
-        Wait for a change, or about as long as so many frames play.
+    def _seconds(self, frames: int) -> float:
+        return min(max(frames / self._rate_hz, _LOOK_SECONDS), _LONG_LOOK_SECONDS)
 
-        Raises:
-            ClosedError: It was closed.
-            DeadlineExceeded: The deadline has passed.
-            DeviceError: The device is gone, and no other one took its place.
-        """
-        seconds = min(max(frames / self._rate_hz, _LOOK_SECONDS), _LONG_LOOK_SECONDS)
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeadlineExceeded(
-                    f"the deadline passed with {self._written_frames - self._heard()} samples of "
-                    f"{self._rate_hz} Hz not yet heard"
-                )
-            seconds = min(seconds, left)
+    def _wait_for_change(self, seconds: float) -> None:
         self._output.wait(seconds)
         self._require_open()

@@ -10,24 +10,26 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Final
 
+from inworld_sync.audio.closing import Closing
 from inworld_sync.audio.wav import WavWriter, read_wav
 from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
 from inworld_sync.devices.null import NullSpeaker
 from inworld_sync.errors import AudioError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["WavSink", "WavSource"]
 
 
-class WavSource:
+class WavSource(Closing):
     """
     Gives the samples of a 16-bit mono WAV file.
 
     Every iteration starts at the beginning of the file.
+
+    Attributes:
+        sample_rate_hz: Samples a second of the file.
+        duration_ms: How long it sounds.
 
     Thread safety: one thread a iteration; any thread may call :meth:`close`.
     """
@@ -57,20 +59,11 @@ class WavSource:
         if wav.channels != 1:
             raise AudioError(f"a mono file was expected, got {wav.channels} channels")
         self._pcm = memoryview(wav.pcm)
-        self._sample_rate_hz = wav.sample_rate_hz
+        self.sample_rate_hz: Final = wav.sample_rate_hz
+        self.duration_ms: Final = len(self._pcm) / SAMPLE_BYTES * 1000.0 / wav.sample_rate_hz
         self._realtime = realtime
         self._block_ms = block_ms
         self._closed = threading.Event()
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Samples a second of the file."""
-        return self._sample_rate_hz
-
-    @property
-    def duration_ms(self) -> float:
-        """How long it sounds."""
-        return len(self._pcm) / SAMPLE_BYTES * 1000.0 / self._sample_rate_hz
 
     def __iter__(self) -> Iterator[bytes]:
         """
@@ -79,13 +72,13 @@ class WavSource:
         Pacing follows the clock and not the blocks, so a slow reader is not held back: it gets
         what is due at once, and nothing is left out.
         """
-        size_bytes = self._sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
+        size_bytes = self.sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
         start = time.monotonic()
         for offset in range(0, len(self._pcm), size_bytes):
             block = bytes(self._pcm[offset : offset + size_bytes])
             if self._realtime:
                 due_samples = (offset + len(block)) // SAMPLE_BYTES
-                self._closed.wait(start + due_samples / self._sample_rate_hz - time.monotonic())
+                self._closed.wait(start + due_samples / self.sample_rate_hz - time.monotonic())
             if self._closed.is_set():
                 return
             yield block
@@ -93,12 +86,6 @@ class WavSource:
     def close(self) -> None:
         """Give no more sound; a waiting iteration ends. May be called twice, from any thread."""
         self._closed.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class WavSink(NullSpeaker):
@@ -153,10 +140,10 @@ class WavSink(NullSpeaker):
             with self._changed:
                 self._writer.close()
 
-    def _settle(self) -> int:
+    def _heard(self) -> int:
         if self._closed:
             return self._stored_samples
-        heard = super()._settle() if self._realtime else self._written_samples
+        heard = super()._heard() if self._realtime else self._written_samples
         size_bytes = (heard - self._stored_samples) * SAMPLE_BYTES
         if size_bytes:
             self._writer.write(self._queue[:size_bytes])
@@ -166,7 +153,7 @@ class WavSink(NullSpeaker):
 
     def _keep(self, samples: memoryview) -> None:
         self._queue += samples
-        self._settle()
+        self._heard()
 
     def _drop(self) -> None:
         self._queue.clear()

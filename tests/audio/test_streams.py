@@ -76,7 +76,7 @@ def source() -> Source:
 
 def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) -> None:
     out = ffi.new("uint8_t[]", frames * 2)
-    lib.iw_speaker_play(speaker._speaker, out, frames, latency_ns, now_ns)
+    lib.iw_speaker_play(speaker._core, out, frames, latency_ns, now_ns)
 
 
 # ---- speaker ---------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_level_of_what_is_heard(source: Source) -> None:
 
     def peak_between(from_ms: int, until_ms: int) -> tuple[int, int]:
         level = ffi.new("struct iw_sound_level *")
-        lib.iw_speaker_level(speaker._speaker, from_ms * MS, until_ms * MS, level)
+        lib.iw_speaker_level(speaker._core, from_ms * MS, until_ms * MS, level)
         return level.samples, level.peak
 
     # The ramp rises by 80 in each of the blocks, which sound from 1030 ms on.

@@ -50,7 +50,7 @@ class Device:
         now_ms = heard_ms - LATENCY_MS + self._random.uniform(0, 12)
         latency_ms = heard_ms - now_ms + self._random.uniform(-2, 2)
         now_ns = START_NS + round(now_ms * 1e6)
-        lib.iw_speaker_play(feed._speaker, self._out, PERIOD, round(latency_ms * 1e6), now_ns)
+        lib.iw_speaker_play(feed._core, self._out, PERIOD, round(latency_ms * 1e6), now_ns)
         self.played[block * PERIOD :][:PERIOD] = np.frombuffer(ffi.buffer(self._out)[:], "<i2")
         return now_ms
 

@@ -1,0 +1,25 @@
+"""What is closed at the end of a ``with`` block."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Closing"]
+
+
+class Closing(ABC):
+    """Calls :meth:`close` at the end of a ``with`` block."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything. May be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
