@@ -68,6 +68,7 @@ class Output:
 
     Attributes:
         player: The player of the session's speech.
+        response_players: Those of one response each, which interruptions stop too.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Output:
         self._ledger = self._new_ledger()
         self.player: Player | None = None
         self._backchannel: Player | None = None
-        self._response_players: list[ResponsePlayer] = []
+        self.response_players: list[ResponsePlayer] = []
         # Counts interruptions: audio that was received before one is not pushed after it.
         self._interruptions = 0
 
@@ -150,15 +151,11 @@ class Output:
         ids = self._begin_interruption()
         self._executor.put(lambda: self._finish_interruption(ids, None))
 
-    def add_response_player(self, player: ResponsePlayer) -> None:
-        """Have interruptions stop a player of one response."""
-        self._response_players.append(player)
-
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
         """Forget a player; *is_heard* says that its items must not be cut any more."""
-        if player in self._response_players:
-            self._response_players.remove(player)
-            for item_id in player.items if is_heard else ():
+        if player in self.response_players:
+            self.response_players.remove(player)
+            for item_id in player.played if is_heard else ():
                 self._ledger.forget(item_id)
 
     def _new_ledger(self) -> PlaybackLedger:
@@ -257,7 +254,7 @@ class Output:
         """Stop all players, and find what was heard of each item."""
         with self._cutting:
             with self._monitor:
-                players = list(self._response_players)
+                players = list(self.response_players)
             heard = {} if self.player is None else self.player.clear()
             for player in players:
                 heard.update(player.clear())

@@ -19,8 +19,6 @@ from inworld_sync.models.realtime import (
     FunctionCallOutput,
     McpApprovalRequest,
     McpApprovalResponse,
-    OutputItemDone,
-    RealtimeEvent,
     ResponseDone,
     ResponseInfo,
     Tool,
@@ -37,7 +35,12 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.responses import SessionResponses
 from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner, error_text
 from inworld_sync.wire.realtime.settings import Settings
-from inworld_sync.wire.realtime.tool_calls import CallBatch, FunctionCalls, PendingCalls
+from inworld_sync.wire.realtime.tool_calls import (
+    CallBatch,
+    FunctionCalls,
+    FunctionEvent,
+    PendingCalls,
+)
 
 __all__ = ["ToolCalls"]
 
@@ -96,19 +99,16 @@ class ToolCalls:
         """Add tools."""
         self._runner.declare(tools or ())
 
-    def handle(self, event: RealtimeEvent) -> None:
+    def handle(self, event: FunctionEvent) -> None:
         """
-        Handle an event of :data:`FUNCTION_EVENTS`.
+        Handle an event of :data:`FunctionEvent`.
 
         Calls of an out-of-band response are emitted and not run, because the conversation has no
         place for their outputs.
         """
-        is_out_of_band = self._responses.is_out_of_band(event)
+        response_id = event.response.id if isinstance(event, ResponseDone) else event.response_id
+        is_out_of_band = self._responses.queue.is_out_of_band(response_id)
         for call in self._calls.handle(event):
-            assert isinstance(event, (OutputItemDone, ResponseDone))
-            response_id = (
-                event.response.id if isinstance(event, ResponseDone) else event.response_id
-            )
             is_ours = not is_out_of_band and self._runner.is_ours(call.name)
             if is_out_of_band or self._pending.add(call, response_id, is_ours=is_ours):
                 self._emit(ToolCalled(call, response_id, is_ours))
