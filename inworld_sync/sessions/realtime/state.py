@@ -127,7 +127,7 @@ class SessionState:
         self.tools = ToolCalls(
             self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
         )
-        self.tools.declare(session.tools)
+        self.tools.runner.declare(session.tools)
         # Referenced as long as a thread of the session runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
@@ -193,7 +193,7 @@ class SessionState:
         with self.monitor:
             self.commands.require_open()
             if config is not None:
-                self.tools.declare(config.tools)
+                self.tools.runner.declare(config.tools)
             response = self.responses.request(config)
         self.responses.send()
         return response
@@ -204,7 +204,7 @@ class SessionState:
         reply = PendingReply.to_update(Request.UPDATE, change, is_watched=deadline is not None)
         with self.monitor:
             self.commands.require_open()
-            self.tools.declare(session.tools)
+            self.tools.runner.declare(session.tools)
         if deadline is not None:
             self.commands.ask(reply, deadline)
             return
@@ -394,7 +394,7 @@ class SessionState:
         self.output.end_all()
         self._emit_early()
         self.events.end(ended)
-        self.tools.stop()
+        self.tools.runner.stop()
         self.executor.stop()
         self.monitor.notify_all()
 

@@ -95,9 +95,9 @@ class ToolRunner:
 
     # The monitor is held.
 
-    def declare(self, tools: tuple[Tool, ...]) -> None:
+    def declare(self, tools: tuple[Tool, ...] | None) -> None:
         """Add tools; a name stands for its newest tool."""
-        for tool in tools:
+        for tool in tools or ():
             if isinstance(tool, ToolFunction):
                 self._functions[tool.definition.name] = tool
             elif isinstance(tool, (FunctionTool, HasDefinition)):
