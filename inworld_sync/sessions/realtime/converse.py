@@ -7,6 +7,7 @@ session ends while a read waits.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,20 +67,16 @@ class ConverseLoop:
 
     def _listen(self) -> None:
         rate_hz = self._microphone.sample_rate_hz
-        for block in self._microphone:
+        for block in itertools.chain(self._microphone, self._silence(rate_hz)):
             if self._is_finished:
                 return
             self._send_audio(block, rate_hz)
-        for silence in self._silence(rate_hz):
-            self._send_audio(silence, rate_hz)
 
     def _silence(self, rate_hz: int) -> Iterator[bytes]:
         """Yield silence in real time, so that the service detects the end of the user's turn."""
         block = bytes(rate_hz * _SILENCE_MS // 1000 * 2)
         idle_since = time.monotonic()
         while time.monotonic() - idle_since < self._hang_up_after:
-            if self._is_finished:
-                return
             yield block
             self._over.wait(_SILENCE_MS / 1000.0)
             with self._state.monitor:

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+import attrs
+
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
@@ -140,6 +142,7 @@ class _Frames:
             yield self._builder.build(samples), duration_ms
 
 
+@attrs.define(eq=False)
 class AudioInputQueue:
     """
     Sends the user's audio of one session, over all its connections.
@@ -152,12 +155,11 @@ class AudioInputQueue:
     Thread safety: every method may be called from any thread.
     """
 
-    def __init__(self, commands: Commands, settings: Settings, turn: UserTurn) -> None:
-        self._commands = commands
-        self._settings = settings
-        self._turn = turn
-        self._lock = threading.Lock()
-        self._frames: _Frames | None = None
+    _commands: Commands
+    _settings: Settings
+    _turn: UserTurn
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _frames: _Frames | None = attrs.field(init=False, default=None)
 
     def send(
         self, audio: AudioData, sample_rate_hz: int | None, channels: int, timeout: float | None

@@ -55,6 +55,7 @@ _FULL_SECONDS = 0.02
 END_EVENTS = (AudioDone, OutputItemDone, ResponseDone, BackchannelDone)
 
 
+@attrs.define(eq=False)
 class Output:
     """
     Plays the speech of one session, and interrupts it.
@@ -68,33 +69,27 @@ class Output:
 
     Attributes:
         player: The player of the session's speech.
+        response_players: Those of one response each, which interruptions stop too.
     """
 
-    def __init__(
-        self,
-        commands: Commands,
-        executor: Executor,
-        responses: SessionResponses,
-        items: Items,
-        emit: Callable[[Interrupted], object],
-    ) -> None:
-        self._commands = commands
-        self._monitor = commands.monitor
-        self._executor = executor
-        self._responses = responses
-        self._items = items
-        self._emit = emit
-        self._cutting = threading.RLock()
-        self._format: AudioFormat = PcmFormat()
-        self._sample_bytes = self._format.bytes_per_sample
-        self._whole = WholeSamples()
-        self._whole_backchannel = WholeSamples()
+    _commands: Commands
+    _executor: Executor
+    _responses: SessionResponses
+    _items: Items
+    _emit: Callable[[Interrupted], object]
+    player: Player | None = attrs.field(default=None, init=False)
+    response_players: list[ResponsePlayer] = attrs.field(factory=list, init=False)
+    _cutting: threading.RLock = attrs.field(factory=threading.RLock, init=False)
+    _format: AudioFormat = attrs.field(factory=PcmFormat, init=False)
+    _whole: WholeSamples = attrs.field(factory=WholeSamples, init=False)
+    _whole_backchannel: WholeSamples = attrs.field(factory=WholeSamples, init=False)
+    _ledger: PlaybackLedger = attrs.field(init=False)
+    _backchannel: Player | None = attrs.field(default=None, init=False)
+    # Counts interruptions: audio that was received before one is not pushed after it.
+    _interruptions: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
         self._ledger = self._new_ledger()
-        self.player: Player | None = None
-        self._backchannel: Player | None = None
-        self._response_players: list[ResponsePlayer] = []
-        # Counts interruptions: audio that was received before one is not pushed after it.
-        self._interruptions = 0
 
     # The monitor is held.
 
@@ -102,19 +97,18 @@ class Output:
         """Change the format of the audio that is received."""
         if output_format != self._format:
             self._format = output_format
-            self._sample_bytes = output_format.bytes_per_sample
             self._ledger = self._new_ledger()
 
     def receive(self, event: AudioDelta) -> AudioDelta:
         """Play a piece of speech; return the event with whole samples."""
         received, item_id = event.audio, event.item_id
-        audio = self._whole.feed(item_id, received, self._sample_bytes)
+        audio = self._whole.feed(item_id, received, self._format.bytes_per_sample)
         player = self.player
         self._ledger.receive(
             item_id,
             event.response_id,
             event.content_index,
-            len(audio) // self._sample_bytes,
+            len(audio) // self._format.bytes_per_sample,
             is_played=player is not None,
         )
         if player is not None:
@@ -150,15 +144,11 @@ class Output:
         ids = self._begin_interruption()
         self._executor.put(lambda: self._finish_interruption(ids, None))
 
-    def add_response_player(self, player: ResponsePlayer) -> None:
-        """Have interruptions stop a player of one response."""
-        self._response_players.append(player)
-
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
         """Forget a player; *is_heard* says that its items must not be cut any more."""
-        if player in self._response_players:
-            self._response_players.remove(player)
-            for item_id in player.items if is_heard else ():
+        if player in self.response_players:
+            self.response_players.remove(player)
+            for item_id in player.played if is_heard else ():
                 self._ledger.forget(item_id)
 
     def _new_ledger(self) -> PlaybackLedger:
@@ -186,8 +176,8 @@ class Output:
                         return
                     if player.push(item_id, pcm, rate_hz, end=end):
                         return
-                with self._monitor:
-                    self._monitor.wait(_FULL_SECONDS)
+                with self._commands.monitor:
+                    self._commands.monitor.wait(_FULL_SECONDS)
 
         self._executor.put(push, len(audio))
 
@@ -199,7 +189,7 @@ class Output:
 
     def set_players(self, player: Player | None, backchannel: Player | None) -> None:
         """Play on other players from now on; the present ones are closed."""
-        with self._cutting, self._monitor:
+        with self._cutting, self._commands.monitor:
             olds = [self.player, self._backchannel]
             self.player, self._backchannel = player, backchannel
         for old in olds:
@@ -236,7 +226,7 @@ class Output:
                 takes precedence over what players report.
         """
         with self._cutting:
-            with self._monitor:
+            with self._commands.monitor:
                 ids = self._begin_interruption()
             return self._finish_interruption(ids, heard_ms)
 
@@ -247,7 +237,7 @@ class Output:
         for command in (*map(CancelResponse, ids), *cut.commands):
             self._commands.send_now(command)
         event = Interrupted(cut.heard_ms, tuple(ids))
-        with self._monitor:
+        with self._commands.monitor:
             self._items.set_heard_share(cut.heard_share)
             if ids or cut.commands:
                 self._emit(event)
@@ -256,12 +246,12 @@ class Output:
     def _cut(self, heard_ms: Mapping[str, float]) -> Cut:
         """Stop all players, and find what was heard of each item."""
         with self._cutting:
-            with self._monitor:
-                players = list(self._response_players)
+            with self._commands.monitor:
+                players = list(self.response_players)
             heard = {} if self.player is None else self.player.clear()
             for player in players:
                 heard.update(player.clear())
-            with self._monitor:
+            with self._commands.monitor:
                 rate_hz = self._format.sample_rate_hz
                 for item_id, each_ms in heard_ms.items():
                     heard[item_id] = round(each_ms * rate_hz / 1000.0)

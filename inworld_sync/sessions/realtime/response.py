@@ -347,14 +347,19 @@ class ResponseAudio:
 
 
 class ResponsePlayer:
-    """Feeds a playback with a response, and counts what was heard of each item."""
+    """
+    Feeds a playback with a response, and counts what was heard of each item.
+
+    Attributes:
+        played: How many samples of each item it has played.
+    """
 
     def __init__(self, response: Response, audio: ResponseAudio, owner: Owner) -> None:
         self._response = response
         self._audio = audio
         self._owner = owner
         self._rate_hz = audio.sample_rate_hz
-        self._played: Counter[str] = Counter()
+        self.played: Counter[str] = Counter()
         self._is_cut = False
         self.playback: Playback | None = None
         owner.add_player(self)
@@ -363,7 +368,7 @@ class ResponsePlayer:
 
     def __iter__(self) -> Iterator[AudioChunk]:
         for chunk in self._audio:
-            self._played[chunk.context_id] += len(chunk.data) // 2
+            self.played[chunk.context_id] += len(chunk.data) // 2
             yield chunk
 
     def close(self) -> None:
@@ -374,11 +379,6 @@ class ResponsePlayer:
 
     # For the session, when it interrupts.
 
-    @property
-    def items(self) -> tuple[str, ...]:
-        """The items that it has played, in part or whole."""
-        return tuple(self._played)
-
     def clear(self) -> dict[str, int]:
         """Stop at once; return how many samples of each item were heard."""
         self._is_cut = True
@@ -386,7 +386,7 @@ class ResponsePlayer:
             return {}
         left = round(self.playback.interrupt() * self._rate_hz / 1000.0)
         heard = {}
-        for item_id, samples in self._played.items():
+        for item_id, samples in self.played.items():
             heard[item_id] = min(left, samples)
             left -= heard[item_id]
         return heard

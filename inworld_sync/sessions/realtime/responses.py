@@ -191,16 +191,6 @@ class SessionResponses:
                 # A request that is lost with its connection is sent again with the next.
                 return
 
-    def is_requested(self, request_id: str | None) -> bool:
-        """Whether an id is that of a request whose response has not begun."""
-        return self.queue.is_sent(request_id)
-
-    def is_out_of_band(self, event: RealtimeEvent) -> bool:
-        """Whether an event is about a response that is out of band."""
-        if isinstance(event, ResponseDone):
-            return self.queue.is_out_of_band(event.response.id)
-        return self.queue.is_out_of_band(getattr(event, "response_id", ""))
-
     def damage(self, response_id: str | None, error: InworldError) -> None:
         """Record that a message about a response was lost; None means about any of them."""
         for response in list(self._held.values()):

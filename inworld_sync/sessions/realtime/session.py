@@ -430,7 +430,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         with state.monitor:
             state.end(StreamEnded("client", reason="closed"))
         state.executor.join(_JOIN_SECONDS)
-        state.tools.join(_FUNCTION_SECONDS)
+        state.tools.runner.join(_FUNCTION_SECONDS)
         state.events.join(_JOIN_SECONDS)
 
     def __enter__(self) -> RealtimeSession:

@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from inworld_sync.errors import ConnectionLost, InworldError, fresh, redact
 from inworld_sync.models.events import StreamEnded
@@ -67,7 +67,7 @@ from inworld_sync.wire.realtime.events import ITEM_EVENTS
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.settings import Settings
-from inworld_sync.wire.realtime.tool_calls import FUNCTION_EVENTS
+from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 
 __all__ = ["SessionState"]
 
@@ -127,7 +127,7 @@ class SessionState:
         self.tools = ToolCalls(
             self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
         )
-        self.tools.declare(session.tools)
+        self.tools.runner.declare(session.tools)
         # Referenced as long as a thread of the session runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
@@ -152,7 +152,7 @@ class SessionState:
             ((InvalidMessage,), self._end_invalid),
             ((AudioDelta,), self.responses.add_audio),
             # Before the response ends, so that its calls are known.
-            (FUNCTION_EVENTS, self.tools.handle),
+            (get_args(FunctionEvent), self.tools.handle),
             (ITEM_EVENTS, self.tools.handle_item),
             (RESPONSE_EVENTS, self._handle_response),
             (END_EVENTS, self.output.handle_end),
@@ -193,7 +193,7 @@ class SessionState:
         with self.monitor:
             self.commands.require_open()
             if config is not None:
-                self.tools.declare(config.tools)
+                self.tools.runner.declare(config.tools)
             response = self.responses.request(config)
         self.responses.send()
         return response
@@ -204,7 +204,7 @@ class SessionState:
         reply = PendingReply.to_update(Request.UPDATE, change, is_watched=deadline is not None)
         with self.monitor:
             self.commands.require_open()
-            self.tools.declare(session.tools)
+            self.tools.runner.declare(session.tools)
         if deadline is not None:
             self.commands.ask(reply, deadline)
             return
@@ -228,7 +228,7 @@ class SessionState:
     def add_player(self, player: ResponsePlayer) -> None:
         """Have interruptions stop a player of one response."""
         with self.monitor:
-            self.output.add_response_player(player)
+            self.output.response_players.append(player)
 
     def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
         """Forget a player of one response."""
@@ -274,7 +274,7 @@ class SessionState:
         reply = self.commands.match_error(error)
         if reply is None:
             self.items.remove(error.event_id)
-            is_known = error.code in HARMLESS_CODES or self.responses.is_requested(error.event_id)
+            is_known = error.code in HARMLESS_CODES or self.responses.queue.is_sent(error.event_id)
         else:
             is_known = reply.is_watched
         self.logger.log(
@@ -394,7 +394,7 @@ class SessionState:
         self.output.end_all()
         self._emit_early()
         self.events.end(ended)
-        self.tools.stop()
+        self.tools.runner.stop()
         self.executor.stop()
         self.monitor.notify_all()
 

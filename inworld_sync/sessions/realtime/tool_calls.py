@@ -19,11 +19,8 @@ from inworld_sync.models.realtime import (
     FunctionCallOutput,
     McpApprovalRequest,
     McpApprovalResponse,
-    OutputItemDone,
-    RealtimeEvent,
     ResponseDone,
     ResponseInfo,
-    Tool,
 )
 from inworld_sync.sessions.realtime.commands import Commands, new_id
 from inworld_sync.sessions.realtime.events import (
@@ -37,11 +34,17 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.responses import SessionResponses
 from inworld_sync.sessions.realtime.tool_runner import ToolOptions, ToolRunner, error_text
 from inworld_sync.wire.realtime.settings import Settings
-from inworld_sync.wire.realtime.tool_calls import CallBatch, FunctionCalls, PendingCalls
+from inworld_sync.wire.realtime.tool_calls import (
+    CallBatch,
+    FunctionCalls,
+    FunctionEvent,
+    PendingCalls,
+)
 
 __all__ = ["ToolCalls"]
 
 
+@attrs.define(eq=False)
 class ToolCalls:
     """
     The tool calls of one session, over all its connections.
@@ -55,35 +58,29 @@ class ToolCalls:
         options: How tools are called.
 
     Attributes:
-        stop: See :meth:`ToolRunner.stop`.
-        join: See :meth:`ToolRunner.join`.
+        runner: Runs the functions.
     """
 
-    def __init__(
-        self,
-        emit: Callable[[SessionEvent], object],
-        commands: Commands,
-        executor: Executor,
-        settings: Settings,
-        responses: SessionResponses,
-        options: ToolOptions,
-    ) -> None:
-        self._emit = emit
-        self._commands = commands
-        self._monitor = commands.monitor
-        self._settings = settings
-        self._responses = responses
-        self._on_approval = options.on_approval
-        self._calls = FunctionCalls()
-        self._pending = PendingCalls()
-        # The replies that go on once their calls are answered, if users hold them.
-        self._replies: WeakKeyDictionary[CallBatch, Response] = WeakKeyDictionary()
-        self._approvals: set[str] = set()
-        self._runner = ToolRunner(
-            commands.monitor, executor, commands.name, options, self._submit_result
+    _emit: Callable[[SessionEvent], object]
+    _commands: Commands
+    _executor: Executor
+    _settings: Settings
+    _responses: SessionResponses
+    _options: ToolOptions
+    runner: ToolRunner = attrs.field(init=False)
+    _calls: FunctionCalls = attrs.field(init=False, factory=FunctionCalls)
+    _pending: PendingCalls = attrs.field(init=False, factory=PendingCalls)
+    # The replies that go on once their calls are answered, if users hold them.
+    _replies: WeakKeyDictionary[CallBatch, Response] = attrs.field(
+        init=False, factory=WeakKeyDictionary
+    )
+    _approvals: set[str] = attrs.field(init=False, factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        commands, submit = self._commands, self._submit_result
+        self.runner = ToolRunner(
+            commands.monitor, self._executor, commands.name, self._options, submit
         )
-        self.stop = self._runner.stop
-        self.join = self._runner.join
 
     # The monitor is held.
 
@@ -92,28 +89,21 @@ class ToolCalls:
         """Whether the output of a call is not sent yet."""
         return bool(self._pending)
 
-    def declare(self, tools: tuple[Tool, ...] | None) -> None:
-        """Add tools."""
-        self._runner.declare(tools or ())
-
-    def handle(self, event: RealtimeEvent) -> None:
+    def handle(self, event: FunctionEvent) -> None:
         """
-        Handle an event of :data:`FUNCTION_EVENTS`.
+        Handle an event of :data:`FunctionEvent`.
 
         Calls of an out-of-band response are emitted and not run, because the conversation has no
         place for their outputs.
         """
-        is_out_of_band = self._responses.is_out_of_band(event)
+        response_id = event.response.id if isinstance(event, ResponseDone) else event.response_id
+        is_out_of_band = self._responses.queue.is_out_of_band(response_id)
         for call in self._calls.handle(event):
-            assert isinstance(event, (OutputItemDone, ResponseDone))
-            response_id = (
-                event.response.id if isinstance(event, ResponseDone) else event.response_id
-            )
-            is_ours = not is_out_of_band and self._runner.is_ours(call.name)
+            is_ours = not is_out_of_band and self.runner.is_ours(call.name)
             if is_out_of_band or self._pending.add(call, response_id, is_ours=is_ours):
                 self._emit(ToolCalled(call, response_id, is_ours))
                 if is_ours:
-                    self._runner.start(call)
+                    self.runner.start(call)
         if isinstance(event, ResponseDone):
             self._end_response(event.response)
 
@@ -124,11 +114,11 @@ class ToolCalls:
             return
         assert request.id is not None
         self._approvals.add(request.id)
-        if self._on_approval is not None:
-            decide = partial(self._on_approval, request)
+        if self._options.on_approval is not None:
+            decide = partial(self._options.on_approval, request)
             done = partial(self._submit_decision, request.id)
-            self._runner.begin(request.name, decide, done)
-        self._emit(ApprovalRequested(request, self._on_approval is not None))
+            self.runner.begin(request.name, decide, done)
+        self._emit(ApprovalRequested(request, self._options.on_approval is not None))
 
     def lose_connection(self) -> None:
         """Handle the loss of a connection: pending calls are still answered, once."""
@@ -145,12 +135,12 @@ class ToolCalls:
         Raises:
             LocalProtocolError: No call of this id is pending.
         """
-        with self._monitor:
+        with self._commands.monitor:
             if call_id not in self._pending:
                 raise LocalProtocolError(f"no call {call_id!r} waits for an answer")
         item = FunctionCallOutput(call_id=call_id, output=output, id=new_id("item"))
         self._commands.create_item(item)
-        with self._monitor:
+        with self._commands.monitor:
             batch = self._pending.resolve(call_id, item.id or "")
             return None if batch is None else self._continue(batch)
 
@@ -201,7 +191,7 @@ class ToolCalls:
             # UTF-8 cannot carry the text, but the model must have an output all the same.
             result = attrs.evolve(result, output=error_text(error), error=error)
             self.submit_output(result.call.call_id, result.output)
-        with self._monitor:
+        with self._commands.monitor:
             self._emit(result)
 
     def _submit_decision(

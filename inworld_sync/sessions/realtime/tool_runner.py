@@ -95,9 +95,9 @@ class ToolRunner:
 
     # The monitor is held.
 
-    def declare(self, tools: tuple[Tool, ...]) -> None:
+    def declare(self, tools: tuple[Tool, ...] | None) -> None:
         """Add tools; a name stands for its newest tool."""
-        for tool in tools:
+        for tool in tools or ():
             if isinstance(tool, ToolFunction):
                 self._functions[tool.definition.name] = tool
             elif isinstance(tool, (FunctionTool, HasDefinition)):
@@ -166,8 +166,11 @@ class ToolRunner:
         error: Exception | None = None
         try:
             output = run.work()
-        except BaseException as raised:  # noqa: BLE001 - the user's function may raise anything
-            error = _as_exception(raised)
+        except Exception as raised:  # noqa: BLE001 - the user's function may raise anything
+            error = raised
+        except BaseException as raised:  # noqa: BLE001 - it must not end more than the function
+            error = RuntimeError(f"the function raised {type(raised).__name__}")
+            error.__cause__ = raised
         with self._monitor:
             self._threads.remove(threading.current_thread())
             self._finish(run, output, error)
@@ -196,15 +199,6 @@ def _refuse(name: str) -> object:
     if not name:
         raise RemoteProtocolError("the call names no function")
     raise LocalProtocolError(f"there is no function {name!r}")
-
-
-def _as_exception(raised: BaseException) -> Exception:
-    if isinstance(raised, Exception):
-        return raised
-    # SystemExit and the like must not end more than the function.
-    error = RuntimeError(f"the function raised {type(raised).__name__}")
-    error.__cause__ = raised
-    return error
 
 
 def error_text(error: Exception) -> str:

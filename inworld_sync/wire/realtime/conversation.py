@@ -88,11 +88,6 @@ class _Draft:
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
 
-    def add_text(self, kind: TextKind, index: int, delta: str) -> None:
-        """Join a piece of the assistant's text to the pieces before."""
-        part = self.parts.get(index)
-        self.set_text(kind, index, (part_text(part) if part else "") + delta)
-
     def set_text(self, kind: TextKind, index: int, text: str) -> None:
         """Replace the assistant's text of one part."""
         self.stream = self.stream or kind
@@ -174,10 +169,10 @@ class Conversation:
     def _handle_text(self, event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> None:
         kind, text = text_of(event)
         draft = self._draft(event.item_id, event.response_id)
-        if isinstance(event, (TextDelta, TranscriptDelta)):
-            draft.add_text(kind, event.content_index, text)
-        else:
-            draft.set_text(kind, event.content_index, text)
+        part = draft.parts.get(event.content_index)
+        if part is not None and isinstance(event, (TextDelta, TranscriptDelta)):
+            text = part_text(part) + text
+        draft.set_text(kind, event.content_index, text)
 
     def _handle_arguments(self, event: FunctionArgumentsDone) -> None:
         draft = self._draft(event.item_id, event.response_id)

@@ -48,7 +48,6 @@ class _Request:
 
     state: ResponseState
     command: CreateResponse
-    is_out_of_band: bool
     is_answer: bool = False
     unknown: set[str] = attrs.field(factory=set)
     is_needless: bool = False
@@ -67,8 +66,6 @@ class ResponseQueue:
         self.responses = Responses()
         self._waiting: deque[_Request] = deque()
         self._sent: dict[str, _Request] = {}
-        # The ids of requests with out-of-band responses, to know these when they begin.
-        self._out_of_band: set[str] = set()
         self._needless: list[ResponseState] = []
 
     def add(
@@ -87,12 +84,7 @@ class ResponseQueue:
             answers: The ids of the tool outputs that it answers.
         """
         state, command = self.responses.request(request_id, config)
-        is_out_of_band = config is not None and config.conversation == "none"
-        if is_out_of_band:
-            self._out_of_band.add(request_id)
-        self._waiting.append(
-            _Request(state, command, is_out_of_band, answers is not None, set(answers or ()))
-        )
+        self._waiting.append(_Request(state, command, answers is not None, set(answers or ())))
         return state
 
     @property
@@ -107,13 +99,13 @@ class ResponseQueue:
     def is_out_of_band(self, response_id: str) -> bool:
         """Whether a response is out of band."""
         state = self.responses.get(response_id)
-        return state is not None and self._is_out_of_band(state)
+        return state is not None and state.is_out_of_band
 
     def pop(self) -> CreateResponse | None:
         """Return the next request that can be sent now, and count it as sent; None if none can."""
         is_busy = self._is_busy
         for request in self._waiting:
-            if request.is_out_of_band or not is_busy:
+            if request.state.is_out_of_band or not is_busy:
                 self._waiting.remove(request)
                 self._sent[request.id] = request
                 request.tries += 1
@@ -140,8 +132,6 @@ class ResponseQueue:
         state = self.responses.handle(event)
         if state is not None and state.request_id is not None and state.status != "requested":
             self._sent.pop(state.request_id, None)
-            if state.is_final:
-                self._out_of_band.discard(state.request_id)
         return state
 
     def pop_needless(self) -> list[ResponseState]:
@@ -159,14 +149,14 @@ class ResponseQueue:
         """
         ids, states = [], []
         for state in self.responses.active:
-            if not self._is_out_of_band(state) and self.responses.cancel(state.id or ""):
+            if not state.is_out_of_band and self.responses.cancel(state.id or ""):
                 ids.append(state.id or "")
                 states.append(state)
-        for request in [each for each in self._waiting if not each.is_out_of_band]:
+        for request in [each for each in self._waiting if not each.state.is_out_of_band]:
             self._waiting.remove(request)
             states += filter(None, [self.responses.withdraw(request.id)])
         for request in self._sent.values():
-            if not request.is_out_of_band and not request.state.is_cancelling:
+            if not request.state.is_out_of_band and not request.state.is_cancelling:
                 # It has no id before it begins, so it is cancelled at the service when it begins.
                 request.state.is_cancelling = True
                 states.append(request.state)
@@ -205,12 +195,8 @@ class ResponseQueue:
 
     @property
     def _is_busy(self) -> bool:
-        return any(not request.is_out_of_band for request in self._sent.values()) or any(
-            not self._is_out_of_band(state) for state in self.responses.active
-        )
-
-    def _is_out_of_band(self, state: ResponseState) -> bool:
-        return state.request_id in self._out_of_band
+        sent = (request.state for request in self._sent.values())
+        return not all(state.is_out_of_band for state in (*sent, *self.responses.active))
 
     def _send_again(self, error: ErrorInfo) -> bool:
         request = self._sent.get(error.event_id or "")
@@ -219,7 +205,7 @@ class ResponseQueue:
             or error.code != _BUSY_CODE
             or request.tries >= _MAX_TRIES
             or request.state.is_cancelling
-            or not any(not self._is_out_of_band(state) for state in self.responses.active)
+            or all(state.is_out_of_band for state in self.responses.active)
         ):
             return False
         del self._sent[request.id]
@@ -238,8 +224,10 @@ class ResponseQueue:
         return attrs.evolve(event, response=attrs.evolve(info, metadata=metadata))
 
     def _drop_needless(self, event: ResponseCreated) -> None:
-        request_id = event.response.metadata.get(CLIENT_EVENT_ID)
-        if request_id in self._out_of_band:
+        request_id = str(event.response.metadata.get(CLIENT_EVENT_ID))
+        begun = self._sent.get(request_id)
+        state = self.responses.get(event.response.id) if begun is None else begun.state
+        if state is not None and state.is_out_of_band:
             return
         for request in self._all():
             if request.is_answer and not request.unknown and request.id != request_id:

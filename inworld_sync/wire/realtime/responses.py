@@ -65,6 +65,7 @@ class ResponseState:
         info: The service's last description of it.
         error: Why the request was refused, or None.
         is_cancelling: Whether this side has cancelled it.
+        is_out_of_band: Whether it was asked for with ``conversation="none"``.
         text: What it says or writes, so far. Text and transcript may both come; the kind that
             comes first counts.
     """
@@ -75,6 +76,7 @@ class ResponseState:
     info: ResponseInfo | None = None
     error: ErrorInfo | None = None
     is_cancelling: bool = False
+    is_out_of_band: bool = False
     _stream: TextKind | None = None
     _pieces: list[str] = attrs.field(factory=list)
 
@@ -146,7 +148,8 @@ class Responses:
         """
         config = config or ResponseConfig()
         metadata = {**(config.metadata or {}), CLIENT_EVENT_ID: request_id}
-        state = self._requests[request_id] = ResponseState(request_id)
+        state = ResponseState(request_id, is_out_of_band=config.conversation == "none")
+        self._requests[request_id] = state
         command = CreateResponse(attrs.evolve(config, metadata=metadata), event_id=request_id)
         return state, command
 

@@ -18,6 +18,8 @@ clients that log it.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import attrs
 
 from inworld_sync.models.realtime import (
@@ -26,19 +28,14 @@ from inworld_sync.models.realtime import (
     FunctionCall,
     OutputItemAdded,
     OutputItemDone,
-    RealtimeEvent,
     ResponseDone,
 )
 
-__all__ = ["FUNCTION_EVENTS", "CallBatch", "FunctionCalls", "PendingCalls"]
+__all__ = ["CallBatch", "FunctionCalls", "FunctionEvent", "PendingCalls"]
 
 # The events that :meth:`FunctionCalls.handle` handles.
-FUNCTION_EVENTS = (
-    FunctionArgumentsDelta,
-    FunctionArgumentsDone,
-    OutputItemAdded,
-    OutputItemDone,
-    ResponseDone,
+FunctionEvent: TypeAlias = (
+    FunctionArgumentsDelta | FunctionArgumentsDone | OutputItemAdded | OutputItemDone | ResponseDone
 )
 
 
@@ -63,8 +60,8 @@ class FunctionCalls:
     def __init__(self) -> None:
         self._drafts: dict[str, _Draft] = {}
 
-    def handle(self, event: RealtimeEvent) -> tuple[FunctionCall, ...]:
-        """Follow a message of :data:`FUNCTION_EVENTS`; return the calls that it completes."""
+    def handle(self, event: FunctionEvent) -> tuple[FunctionCall, ...]:
+        """Follow a message; return the calls that it completes."""
         if isinstance(event, FunctionArgumentsDelta):
             self._draft(event.item_id, event.response_id).arguments += event.delta
         elif isinstance(event, FunctionArgumentsDone):
@@ -72,9 +69,7 @@ class FunctionCalls:
             draft.update(event.call_id, event.name, event.arguments)
         elif isinstance(event, ResponseDone):
             return self._end_response(event)
-        elif isinstance(event, (OutputItemAdded, OutputItemDone)) and isinstance(
-            event.item, FunctionCall
-        ):
+        elif isinstance(event.item, FunctionCall):
             return self._handle_item(event, event.item)
         return ()
 
