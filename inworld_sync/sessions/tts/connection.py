@@ -235,13 +235,17 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _await_place(self, timeout: float) -> None:
         """Wait while all places are in use and a context is closing; the monitor is held."""
         deadline = Deadline(timeout, "waiting for a context to close")
-        with self._reader_needed():
+        self._needing += 1
+        self._changed.notify_all()
+        try:
             while True:
                 self._require_open()
                 # If all five are open and none is closing, only the caller can make room.
                 if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
                 self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
+        finally:
+            self._needing -= 1
 
     # For its contexts; any thread.
 
