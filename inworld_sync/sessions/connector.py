@@ -67,11 +67,9 @@ class Session(Protocol):
 
     def _begin_close(self) -> None:
         """Begin to close and return at once."""
-        ...
 
     def close(self) -> None:
         """Close, and wait until nothing is left of it."""
-        ...
 
 
 class Connector:
