@@ -112,15 +112,18 @@ class Inworld:
         self._closed = False
         self._emulator: Emulator | None = None
         self._options = combine_settings(options, Options(), locals(), name="options")
-        if local is None and os.environ.get(LOCAL_VARIABLE) == "1":
-            local, why = True, f"{LOCAL_VARIABLE}=1"
-        else:
-            why = "local=True"
-        if local:
+        is_from_environment = local is None and os.environ.get(LOCAL_VARIABLE) == "1"
+        if local or is_from_environment:
+            why = f"{LOCAL_VARIABLE}=1" if is_from_environment else "local=True"
             given = {"api_key": api_key, "token": token, "auth": auth}
             if self._options.base_url != DEFAULT_BASE_URL:
                 given["base_url"] = self._options.base_url
-            _refuse_address_and_credential(why, given)
+            names = [name for name, value in given.items() if value is not None]
+            if names:
+                raise ConfigError(
+                    f"{why} means the emulator, which has its own address and key: leave "
+                    f"{', '.join(names)} out, or pass local=False"
+                )
             auth = self._start_emulator()
         self._auth = auth_from(api_key=api_key, token=token, auth=auth)
         self._begin()
@@ -217,15 +220,6 @@ class Inworld:
         self._emulator = Emulator().start()
         self._options = attrs.evolve(self._options, base_url=self._emulator.url)
         return ApiKey(self._emulator.api_key)
-
-
-def _refuse_address_and_credential(why: str, given: Mapping[str, object]) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    if names:
-        raise ConfigError(
-            f"{why} means the emulator, which has its own address and key: leave "
-            f"{', '.join(names)} out, or pass local=False"
-        )
 
 
 _clients: weakref.WeakSet[Inworld] = weakref.WeakSet()

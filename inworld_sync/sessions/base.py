@@ -28,8 +28,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
@@ -97,6 +96,7 @@ class Connection(Generic[M]):
         self._closing = False
         self._failure: InworldError | None = None
         self._fault: ConnectionFault | None = None
+        # Threads that wait for an answer, during which the reader does not pause.
         self._needing = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._threads: tuple[threading.Thread, ...] = ()
@@ -216,16 +216,6 @@ class Connection(Generic[M]):
         streams = self._streams()
         is_full = self._changed.has_full_mailbox = any(stream.is_full for stream in streams)
         return is_full and not any(stream.is_starving for stream in streams)
-
-    @contextmanager
-    def _reader_needed(self) -> Iterator[None]:
-        """Keep the reader from pausing while a thread waits for an answer; the monitor is held."""
-        self._needing += 1
-        self._changed.notify_all()
-        try:
-            yield
-        finally:
-            self._needing -= 1
 
     def _finish(self) -> None:
         end = self._link.end

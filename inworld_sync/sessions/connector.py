@@ -61,21 +61,15 @@ class ConnectionLimiter:
         """Give a place back."""
         self._places.release()
 
-    def _add_client(self, client: Connector) -> None:
-        with self._lock:
-            self._clients.add(client)
-
 
 class Session(Protocol):
     """What a client closes when it is closed."""
 
     def _begin_close(self) -> None:
         """Begin to close and return at once."""
-        ...
 
     def close(self) -> None:
         """Close, and wait until nothing is left of it."""
-        ...
 
 
 class Connector:
@@ -99,7 +93,8 @@ class Connector:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._evictors: list[Callable[[], object]] = []
         if isinstance(limiter, ConnectionLimiter):
-            limiter._add_client(self)  # noqa: SLF001 - of this file's own class
+            with limiter._lock:  # noqa: SLF001 - of this file's own class
+                limiter._clients.add(self)  # noqa: SLF001
 
     def headers(self) -> dict[str, str]:
         """What every request is sent with, the credential included."""
@@ -138,8 +133,12 @@ class Connector:
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
         deadline = Deadline(seconds, f"connecting to {url}")
-        if not has_place:
-            self._take_place(deadline, seconds)
+        if not has_place and not self._acquire_place(deadline):
+            raise QuotaError(
+                f"all connections of the account's limit stayed in use for {seconds:g} s: close "
+                "one, or give the client a limiter with more places",
+                retryable=True,
+            )
         try:
             return Link.open(
                 f"{url}?{urlencode(query)}" if query else url,
@@ -192,14 +191,8 @@ class Connector:
         for session in sessions:
             session.close()
 
-    def _take_place(self, deadline: Deadline, seconds: float) -> None:
+    def _acquire_place(self, deadline: Deadline) -> bool:
         if self.limiter.acquire(0.0):
-            return
+            return True
         self.evict_idle()
-        left = deadline.remaining()
-        if not self.limiter.acquire(math.inf if left is None else left):
-            raise QuotaError(
-                f"all connections of the account's limit stayed in use for {seconds:g} s: close "
-                "one, or give the client a limiter with more places",
-                retryable=True,
-            )
+        return self.limiter.acquire(deadline.at_most(math.inf))

@@ -433,20 +433,14 @@ class EventStream(Generic[E]):
                 # On a thread of ours, whatever ends the handler must not end the events.
                 if self._dispatch == "poll" and not isinstance(error, Exception):
                     raise
-                self._note_error(handler, event, error)
-
-    def _note_error(
-        self, handler: Callable[..., object], event: object, error: BaseException
-    ) -> None:
-        self.handler_errors += 1
-        if id(handler) not in self._reported:
-            self._reported.add(id(handler))
-            self._logger.error(
-                "handler %r raised on %s; further errors of it are counted only",
-                handler,
-                type(event).__name__,
-                exc_info=error,
-            )
+                self.handler_errors += 1
+                if id(handler) not in self._reported:
+                    self._reported.add(id(handler))
+                    self._logger.exception(
+                        "handler %r raised on %s; further errors of it are counted only",
+                        handler,
+                        type(event).__name__,
+                    )
 
 
 def require_callable(value: object, name: str) -> None:

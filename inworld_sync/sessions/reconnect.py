@@ -148,22 +148,18 @@ class ReconnectPolicy:
         """
         if not is_transient(cause):
             raise cause
-        limit = self._reached_limit()
-        if limit is None:
+        # Both limits bear the names of the callers' arguments.
+        if self._max_attempts is not None and self.attempts >= self._max_attempts:
+            limit = f"max_reconnects={self._max_attempts}"
+        elif self._remaining() == 0.0:
+            limit = f"reconnect_timeout={self._timeout:g}"
+        else:
             return
         if isinstance(cause, ServiceError):
             raise cause
         raise ConnectionLost(
             f"could not restore the connection in {self.attempts} attempts ({limit}): {cause}"
         ) from cause
-
-    def _reached_limit(self) -> str | None:
-        # Both limits bear the names of the callers' arguments.
-        if self._max_attempts is not None and self.attempts >= self._max_attempts:
-            return f"max_reconnects={self._max_attempts}"
-        if self._remaining() == 0.0:
-            return f"reconnect_timeout={self._timeout:g}"
-        return None
 
     def _remaining(self) -> float | None:
         """Seconds left of the timeout; None without one, or before a loss."""

@@ -9,6 +9,7 @@ from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.tts import Voice
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.transport.http import HttpClient
+from inworld_sync.wire.codec import object_in
 
 __all__ = ["Voices"]
 
@@ -75,12 +76,10 @@ class Voices:
             query["pageToken"] = token
 
     def _get(self, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, object]:
-        body = self._http.request(
+        answer = self._http.request(
             "GET", path, headers=self._connector.headers(), query=query, timeout=timeout
-        ).json()
-        if not isinstance(body, dict):
-            raise RemoteProtocolError(f"expected an object from {path}, got {type(body).__name__}")
-        return body
+        )
+        return object_in(answer.json(), f"the answer to {path}")
 
 
 def _voice(value: object) -> Voice:

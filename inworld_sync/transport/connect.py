@@ -48,11 +48,7 @@ class Opened:
 
 
 def open_websocket(
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    options: Options,
-    deadline: Deadline,
+    url: str, *, headers: Mapping[str, str], options: Options, deadline: Deadline
 ) -> Opened:
     """
     Connect to *url* and make the connection a WebSocket.

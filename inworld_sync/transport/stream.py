@@ -39,7 +39,6 @@ class Stream(Protocol):
     @property
     def owes_output(self) -> bool:
         """Whether receiving has made bytes that the sending thread must let out by flush."""
-        ...
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """
@@ -69,7 +68,6 @@ class Stream(Protocol):
             WokenUp: The self-pipe was set.
             OSError: The network or TLS failed.
         """
-        ...
 
     def send_now(self, data: bytes) -> memoryview | None:
         """
@@ -86,11 +84,9 @@ class Stream(Protocol):
 
     def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
         """Hand over what :meth:`send_now` left; as :meth:`send_all`."""
-        ...
 
     def flush(self, deadline: Deadline) -> None:
         """Let out what :attr:`owes_output` is about; as :meth:`send_all`."""
-        ...
 
 
 def receive_by(stream: Stream, room: memoryview, deadline: Deadline) -> int:

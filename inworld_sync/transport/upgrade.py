@@ -65,12 +65,7 @@ class Upgraded:
 
 
 def upgrade(
-    stream: Stream,
-    place: Place,
-    *,
-    headers: Mapping[str, str],
-    shown_url: str,
-    deadline: Deadline,
+    stream: Stream, place: Place, *, headers: Mapping[str, str], shown_url: str, deadline: Deadline
 ) -> Upgraded:
     """
     Make a WebSocket of *stream*.

@@ -149,9 +149,7 @@ class Codec:
     """
 
     def __init__(
-        self,
-        names: Callable[[str], str],
-        renames: Mapping[type, Mapping[str, str]] | None = None,
+        self, names: Callable[[str], str], renames: Mapping[type, Mapping[str, str]] | None = None
     ) -> None:
         self._names = names
         self._renames = renames or {}

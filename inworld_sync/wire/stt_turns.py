@@ -171,17 +171,14 @@ class TurnLog:
         if text or not event.text:
             emitted.append(attrs.evolve(event, text=text))
         if text.strip():
-            self._turns.append(self._turn(text, event))
+            words = event.words
+            start_ms = words[0].start_ms if words else self._started_ms
+            last_ms = words[-1].end_ms if words else None
+            self._turns.append(Turn(text, words, start_ms, last_ms, event.voice_profile))
         self.is_speaking = self.is_open = self.has_words = False
         self._started_ms = None
         self._silence_ms = 0
         return emitted
-
-    def _turn(self, text: str, event: Transcription) -> Turn:
-        words = event.words
-        start_ms = words[0].start_ms if words else self._started_ms
-        end_ms = words[-1].end_ms if words else None
-        return Turn(text, words, start_ms, end_ms, event.voice_profile)
 
     def _end_of(self, words: tuple[Word, ...], sent_ms: float) -> int | None:
         """End of the last word; None without plausible times."""

@@ -4,14 +4,13 @@ The audio of one STT stream from the caller to the connection: buffered, bounded
 | class | does |
 |---|---|
 | AudioBuffer | keeps what was sent and may be sent again, and what waits to be sent |
-| OverflowPolicy | bounds the audio that waits to be sent |
 | MaxLead | bounds how far sent audio may run ahead of the transcript |
 | ChunkRateLimiter | bounds the messages per second, of one stream or of several |
 
 Positions are samples from the start of the stream, at the sample rate of the wire.
 
-Threads and locks: the first three belong to one stream; the stream's monitor guards them and is
-held by their callers. Waiting for room releases it. A ChunkRateLimiter has a lock of its own.
+Threads and locks: the first two belong to one stream; the stream's monitor guards them and is
+held by their callers. A ChunkRateLimiter has a lock of its own.
 """
 
 from __future__ import annotations
@@ -20,16 +19,14 @@ import enum
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
-from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
 __all__ = [
     "DEFAULT_CHUNKS_PER_SECOND",
@@ -37,7 +34,6 @@ __all__ = [
     "ChunkRateLimiter",
     "MaxLead",
     "Overflow",
-    "OverflowPolicy",
     "SendSettings",
     "TurnEnd",
 ]
@@ -185,68 +181,6 @@ class AudioBuffer:
         self.start = position
         while self._sent_turn_ends and self._sent_turn_ends[0] <= position:
             self._sent_turn_ends.popleft()
-
-
-class OverflowPolicy:
-    """
-    Appends audio to a buffer of which only so much may wait to be sent.
-
-    Args:
-        buffer: The audio is appended to it.
-        room: Notified when audio was sent, and when the stream ends.
-        settings: Its ``overflow`` and ``max_waiting_bytes``.
-        require_open: Raises when the stream accepts no more audio.
-
-    Attributes:
-        dropped_samples: Samples that ``drop_oldest`` has dropped.
-    """
-
-    def __init__(
-        self,
-        buffer: AudioBuffer,
-        room: threading.Condition,
-        settings: SendSettings,
-        require_open: Callable[[], None],
-    ) -> None:
-        self.dropped_samples = 0
-        self._buffer = buffer
-        self._room = room
-        self._overflow = settings.overflow
-        self._limit = settings.max_waiting_bytes
-        self._require_open = require_open
-
-    def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
-        """
-        Append whole samples, and wait, raise or drop if there is no room for them.
-
-        A piece that is larger than the limit is accepted when nothing waits.
-
-        Args:
-            pcm: The samples.
-            timeout: The most seconds to wait for room; None waits without limit.
-
-        Raises:
-            DeadlineExceeded: There was no room; nothing was appended.
-        """
-        self._require_open()
-        buffer = self._buffer
-        if self._overflow != "drop_oldest":
-            self._await_room(len(pcm), 0.0 if self._overflow == "raise" else timeout)
-        buffer.append(pcm)
-        if self._overflow == "drop_oldest" and buffer.unsent_bytes > self._limit:
-            self.dropped_samples += buffer.drop_oldest(buffer.unsent_bytes - self._limit)
-
-    def _await_room(self, size_bytes: int, timeout: float | None) -> None:
-        buffer = self._buffer
-        deadline = Deadline(timeout, "waiting for room for audio")
-        while buffer.unsent_bytes and buffer.unsent_bytes + size_bytes > self._limit:
-            if deadline.expired:
-                raise DeadlineExceeded(
-                    f"no room for {size_bytes} bytes of audio: {buffer.unsent_bytes} wait to be "
-                    f"sent, and max_waiting_bytes is {self._limit}"
-                )
-            self._room.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
-            self._require_open()
 
 
 class MaxLead:

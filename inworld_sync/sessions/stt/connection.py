@@ -38,11 +38,9 @@ class SttOwner(Protocol):
 
     def receive(self, event: SttEvent) -> None:
         """Handle an event; the monitor is held."""
-        ...
 
     def handle_end(self) -> None:
         """Handle the end of the connection; the monitor is held."""
-        ...
 
 
 class SttConnection(Connection[SttEvent]):

@@ -27,6 +27,7 @@ from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
+    DeadlineExceeded,
     InworldError,
     ProtocolError,
     TransportError,
@@ -38,13 +39,7 @@ from inworld_sync.models.stt import PartialTranscript, Reconnected, SttUsage, Tr
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
-from inworld_sync.sessions.stt.audio_buffer import (
-    AudioBuffer,
-    MaxLead,
-    OverflowPolicy,
-    SendSettings,
-    TurnEnd,
-)
+from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, MaxLead, SendSettings, TurnEnd
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
@@ -123,7 +118,7 @@ class Delivery:
         keep_samples = KEEP_SECONDS * self._rate_hz
         self._audio = AudioBuffer(keep_samples)
         self._max_lead = MaxLead(self._audio, self._rate_hz, keep_samples)
-        self._overflow = OverflowPolicy(self._audio, self._room, settings, self.require_open)
+        self._dropped_samples = 0
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
@@ -161,7 +156,7 @@ class Delivery:
         return SttStats(
             sent_ms=self._ms(audio.sent),
             waiting_ms=self._ms(audio.end - audio.sent),
-            dropped_ms=self._ms(self._overflow.dropped_samples),
+            dropped_ms=self._ms(self._dropped_samples),
             covered_ms=self.log.covered_ms,
             reconnects=self.reconnects,
         )
@@ -170,14 +165,36 @@ class Delivery:
         """
         Queue whole samples to be sent; without room, act as ``overflow`` says.
 
+        A piece that is larger than the limit is accepted when nothing waits.
+
         Raises:
             ClosedError: The stream accepts no more audio.
-            DeadlineExceeded: There was no room.
+            DeadlineExceeded: There was no room; nothing was queued.
             InworldError: The error that ended the stream.
         """
+        audio, overflow = self._audio, self._settings.overflow
         with self.changed:
-            self._overflow.append(pcm, timeout)
+            self.require_open()
+            if overflow != "drop_oldest":
+                self._await_room(len(pcm), 0.0 if overflow == "raise" else timeout)
+            audio.append(pcm)
+            excess_bytes = audio.unsent_bytes - self._settings.max_waiting_bytes
+            if overflow == "drop_oldest" and excess_bytes > 0:
+                self._dropped_samples += audio.drop_oldest(excess_bytes)
             self._work.notify_all()
+
+    def _await_room(self, size_bytes: int, timeout: float | None) -> None:
+        """Wait until so much audio fits; the monitor is held."""
+        audio, limit = self._audio, self._settings.max_waiting_bytes
+        deadline = Deadline(timeout, "waiting for room for audio")
+        while audio.unsent_bytes and audio.unsent_bytes + size_bytes > limit:
+            if deadline.expired:
+                raise DeadlineExceeded(
+                    f"no room for {size_bytes} bytes of audio: {audio.unsent_bytes} wait to be "
+                    f"sent, and max_waiting_bytes is {limit}"
+                )
+            self._room.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
+            self.require_open()
 
     def append_rest(self, pcm: bytes) -> None:
         """Queue the last samples of a resampler; they are few and need no room."""

@@ -240,9 +240,7 @@ class Stt:
             if method != "stream":
                 raise ConfigError(f"method must be 'stream' or 'http', got {method!r}")
             settings = SendSettings(
-                rate=self._recordings_rate,
-                overflow="block",
-                max_waiting_bytes=_MAX_WAITING_BYTES,
+                rate=self._recordings_rate, overflow="block", max_waiting_bytes=_MAX_WAITING_BYTES
             )
             delivery = Delivery(
                 self._connector,

@@ -84,11 +84,7 @@ class SttStream(EventSource[SttEvent]):
             self._append(self._input.feed(audio), until)
 
     def feed(
-        self,
-        source: AudioLike,
-        *,
-        realtime: bool = False,
-        timeout: float | None = None,
+        self, source: AudioLike, *, realtime: bool = False, timeout: float | None = None
     ) -> None:
         """
         Send all audio of a source; return when it is exhausted or the stream is closed.

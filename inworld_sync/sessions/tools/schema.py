@@ -24,12 +24,7 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["Docs", "has_fields", "object_schema", "read_docs", "schema_of"]
 
-_SIMPLE: Mapping[object, str] = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-}
+_SIMPLE: Mapping[object, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _LISTS = (list, tuple, collections.abc.Sequence)
 _SETS = (set, frozenset, collections.abc.Set)
 _MAPPINGS = (dict, collections.abc.Mapping)
@@ -107,7 +102,9 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         raise ConfigError(f"{where} holds itself, which a tool's schema cannot say")
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _annotated(arguments, where, _above)
+        schema = schema_of(arguments[0], where, _above)
+        described = next((each for each in arguments[1:] if isinstance(each, str)), None)
+        return schema if described is None else {**schema, "description": described}
     if origin is Literal:
         return _choices(arguments, where)
     if origin in (Union, types.UnionType):
@@ -116,7 +113,10 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
     if container in (*_LISTS, *_SETS):
         return _array(container, arguments, where, _above)
     if container in _MAPPINGS:
-        return _mapping(arguments, where, _above)
+        if len(arguments) != 2 or arguments[0] is not str:
+            raise ConfigError(f"{where} must have texts as keys, such as dict[str, int]")
+        items = schema_of(arguments[1], where, _above)
+        return {"type": "object", "additionalProperties": items}
     if kind in _SIMPLE:
         return {"type": _SIMPLE[kind]}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -129,15 +129,6 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         f" list, tuple[X, ...], set, dict[str, X], an attrs class or a dataclass,"
         f" perhaps with | None, got {name}"
     )
-
-
-def _annotated(
-    arguments: tuple[object, ...], where: str, above: tuple[object, ...]
-) -> dict[str, object]:
-    kind, *annotations = arguments
-    schema = schema_of(kind, where, above)
-    description = next((each for each in annotations if isinstance(each, str)), None)
-    return schema if description is None else {**schema, "description": description}
 
 
 def _choices(values: tuple[object, ...], where: str) -> dict[str, object]:
@@ -171,14 +162,6 @@ def _array(
         raise ConfigError(f"{where} must say of what it is a list, such as list[str]")
     schema: dict[str, object] = {"type": "array", "items": schema_of(kinds[0], where, above)}
     return {**schema, "uniqueItems": True} if container in _SETS else schema
-
-
-def _mapping(
-    arguments: tuple[object, ...], where: str, above: tuple[object, ...]
-) -> dict[str, object]:
-    if len(arguments) != 2 or arguments[0] is not str:
-        raise ConfigError(f"{where} must have texts as keys, such as dict[str, int]")
-    return {"type": "object", "additionalProperties": schema_of(arguments[1], where, above)}
 
 
 def _object(kind: type, where: str, above: tuple[object, ...]) -> dict[str, object]:

@@ -235,13 +235,17 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _await_place(self, timeout: float) -> None:
         """Wait while all places are in use and a context is closing; the monitor is held."""
         deadline = Deadline(timeout, "waiting for a context to close")
-        with self._reader_needed():
+        self._needing += 1
+        self._changed.notify_all()
+        try:
             while True:
                 self._require_open()
                 # If all five are open and none is closing, only the caller can make room.
                 if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
                 self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
+        finally:
+            self._needing -= 1
 
     # For its contexts; any thread.
 
@@ -280,8 +284,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         """Ask the service to speak the rest and end a context; does not wait, in any state."""
         with self._changed:
             message = self._contexts.close(context_id)
-        if message is not None:
-            self._send_close(message)
+        self._send_close(message)
 
     def _drop(self, context: TtsContext) -> None:
         """End a context at once; further messages about it are ignored."""
@@ -291,8 +294,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
             self._open_contexts.pop(context.id, None)
             context._end_interrupted()
             message = self._contexts.close(context.id)
-        if message is not None:
-            self._send_close(message)
+        self._send_close(message)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until a condition is true, or for the end of the connection."""
@@ -300,7 +302,9 @@ class TtsConnection(Connection[tts.ContextMessage]):
             while self.ended is None and not reached():
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
 
-    def _send_close(self, message: str) -> None:
+    def _send_close(self, message: str | None) -> None:
+        if message is None:
+            return
         # It needs no room, since it must not wait: the reader and interrupt() call it. If the
         # connection has ended, the context has ended too.
         with contextlib.suppress(InworldError):
@@ -327,8 +331,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if context.ended is not None:
             del self._open_contexts[context_id]
             # The service still holds a context whose text it refused.
-            if (message := self._contexts.close(context_id)) is not None:
-                self._send_close(message)
+            self._send_close(self._contexts.close(context_id))
 
     def _after(self, event: tts.ContextMessage) -> None:
         if not _context_id(event):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 from inworld_sync.errors import (
     ClosedError,
@@ -65,10 +64,7 @@ class TtsPool:
         connector.adopt(self)
 
     def context(
-        self,
-        config: ContextConfig,
-        timeout: float,
-        is_stopped: Callable[[], bool] = lambda: False,
+        self, config: ContextConfig, timeout: float, is_stopped: Callable[[], bool] = lambda: False
     ) -> TtsContext:
         """
         Create a context on a connection that has room, or on a new one.
@@ -84,11 +80,11 @@ class TtsPool:
             ClosedError: The pool was closed, or the caller no longer waits.
         """
         deadline = Deadline(timeout, "waiting for a TTS context")
-        with self._counted_caller():
+        with self._changed:
+            self._waiting_callers += 1
+        try:
             while True:
-                connection = self._with_room(deadline, is_stopped)
-                if connection is None:
-                    connection = self._open(deadline)
+                connection = self._with_room(deadline, is_stopped) or self._open(deadline)
                 if connection is None:
                     continue
                 try:
@@ -99,6 +95,9 @@ class TtsPool:
                 except (ClosedError, ConnectionLost):
                     # The service or the network has just ended an idle connection.
                     connection._mark_unhealthy()
+        finally:
+            with self._changed:
+                self._waiting_callers -= 1
 
     def wake(self) -> None:
         """Make every caller that waits ask again whether it is stopped."""
@@ -122,16 +121,6 @@ class TtsPool:
         self.wake()
 
     _begin_close = close
-
-    @contextmanager
-    def _counted_caller(self) -> Iterator[None]:
-        with self._changed:
-            self._waiting_callers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting_callers -= 1
 
     def _with_room(
         self, deadline: Deadline, is_stopped: Callable[[], bool]
@@ -159,7 +148,17 @@ class TtsPool:
         connection = None
         try:
             if self._connector.limiter.acquire(0.0):
-                connection = self._connected(deadline)
+                connection = TtsConnection._open(
+                    self._connector,
+                    timeout=deadline.remaining(),
+                    on_room=self._evict_idle,
+                    has_place=True,
+                )
+        except QuotaError:
+            # HTTP 429. If this client has connections, their contexts will end.
+            with self._changed:
+                if not self._connections and self._opening == 1:
+                    raise
         finally:
             with self._changed:
                 self._opening -= 1
@@ -170,21 +169,6 @@ class TtsPool:
             with self._changed:
                 self._wait(deadline)
         return connection
-
-    def _connected(self, deadline: Deadline) -> TtsConnection | None:
-        try:
-            return TtsConnection._open(
-                self._connector,
-                timeout=deadline.remaining(),
-                on_room=self._evict_idle,
-                has_place=True,
-            )
-        except QuotaError:
-            # HTTP 429. If this client has connections, their contexts will end.
-            with self._changed:
-                if not self._connections and self._opening == 1:
-                    raise
-            return None
 
     def _wait(self, deadline: Deadline) -> None:
         """Wait for a change; the monitor is held."""

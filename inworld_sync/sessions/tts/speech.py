@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 
     from inworld_sync.devices.speaker import Speaker
 
-__all__ = [
-    "AudioChunk",
-    "Speech",
-    "default_speaker",
-    "require_rate",
-    "require_sink",
-]
+__all__ = ["AudioChunk", "Speech", "default_speaker", "require_rate", "require_sink"]
 
 # What a file name must end in for the encodings that are files by themselves.
 _SUFFIXES = {
