@@ -15,7 +15,6 @@ import math
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 import click
 from rich.console import Console
@@ -25,6 +24,7 @@ from rich.text import Text
 
 from inworld_sync.audio.meter import Level
 from inworld_sync.cli.common import ERRORS
+from inworld_sync.cli.talk_sound import MeteredSink, MeteredSource
 from inworld_sync.models.realtime import (
     ErrorReported,
     InputText,
@@ -46,21 +46,12 @@ from inworld_sync.sessions.realtime.events import (
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES
 
-__all__ = ["Metered", "Screen"]
+__all__ = ["Screen"]
 
 _BAR_CELLS = 30
 # The quietest sound that moves a meter.
 _FLOOR_DBFS = -60.0
 _REFRESHES_PER_SECOND = 12
-
-
-class Metered(Protocol):
-    """What has a meter."""
-
-    @property
-    def level(self) -> Level:
-        """How loud it is now."""
-        ...
 
 
 class Screen:
@@ -108,7 +99,7 @@ class Screen:
         rt.on(ErrorReported, self._failed)
 
     @contextlib.contextmanager
-    def live(self, user: Metered, assistant: Metered) -> Iterator[None]:
+    def live(self, user: MeteredSource, assistant: MeteredSink) -> Iterator[None]:
         """Show meters, and what is being said, while the block runs and if this is a terminal."""
         if self._as_json or not self._console.is_terminal:
             yield
@@ -227,7 +218,7 @@ class Screen:
         click.echo(json.dumps(row, ensure_ascii=False))
         sys.stdout.flush()
 
-    def _foot(self, user: Metered, assistant: Metered) -> Table:
+    def _foot(self, user: MeteredSource, assistant: MeteredSink) -> Table:
         with self._lock:
             said, reply = self._user, self._reply
         table = Table.grid(padding=(0, 1))

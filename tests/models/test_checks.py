@@ -89,9 +89,23 @@ OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.posit
 @pytest.mark.parametrize("check", OPTIONAL)
 def test_left_to_the_service(check: Any) -> None:
     """None passes where it is the default, and nowhere else."""
-    kind = attrs.make_class("Kind", {"it": attrs.field(default=None, validator=check)})
+    kind = attrs.make_class("Kind", {"it": checks.optional(check)})
 
     assert kind().it is None
+
+
+def test_optional_field() -> None:
+    """An optional field has its check, and is left out of a repr that may hold a secret."""
+    fields = {
+        "it": checks.optional(checks.string),
+        "key": checks.optional(checks.string, repr=False),
+    }
+    kind = attrs.make_class("Kind", fields)
+
+    assert repr(kind("a", "secret")) == "Kind(it='a')"
+    for name in fields:
+        with pytest.raises(ConfigError, match=f"{name} must be a text, got int"):
+            kind(**{name: 5})
 
 
 def test_members() -> None:

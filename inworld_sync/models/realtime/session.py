@@ -19,14 +19,7 @@ from inworld_sync.models.realtime.base import Extensible, Setting
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.models.realtime.provider_data import ProviderData
 from inworld_sync.models.realtime.tools import Tool, ToolChoice, check_tool_choice, to_tools
-from inworld_sync.models.realtime.turns import (
-    InputTranscription,
-    ManualTurns,
-    NoiseReduction,
-    SemanticVad,
-    ServerVad,
-    TurnDetection,
-)
+from inworld_sync.models.realtime.turns import InputTranscription, NoiseReduction, TurnDetection
 
 __all__ = [
     "MemoryState",
@@ -151,9 +144,7 @@ class Session(_ResponseSettings):
     """
 
     model: str | None = optional(checks.string)
-    turn_detection: TurnDetection | None = optional(
-        checks.instance(SemanticVad, ServerVad, ManualTurns)
-    )
+    turn_detection: TurnDetection | None = optional(checks.instance(*get_args(TurnDetection)))
     transcription: InputTranscription | Literal["off"] | None = optional(_transcription)
     noise_reduction: NoiseReduction | None = optional(checks.one_of(get_args(NoiseReduction)))
     input_format: AudioFormat | None = attrs.field(default=None, converter=audio_format)
