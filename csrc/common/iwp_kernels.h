@@ -23,7 +23,6 @@ struct iwp_kernels {
     void (*g711_encode_alaw)(uint8_t *dst, const uint8_t *src, size_t samples);
     void (*pcm_f32_from_s16)(uint8_t *dst, const uint8_t *src, size_t samples);
     void (*pcm_s16_from_f32)(uint8_t *dst, const uint8_t *src, size_t samples);
-    void (*pcm_swap_s16)(uint8_t *dst, const uint8_t *src, size_t samples);
     void (*pcm_gain_s16)(uint8_t *dst, const uint8_t *src, size_t samples, float gain);
     void (*pcm_mix_s16)(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t samples);
     uint32_t (*pcm_peak_s16)(const uint8_t *src, size_t samples);

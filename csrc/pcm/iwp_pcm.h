@@ -15,11 +15,6 @@ void iwp_pcm_s16_from_f32_avx2(uint8_t *dst, const uint8_t *src, size_t samples)
 void iwp_pcm_s16_from_f32_avx512(uint8_t *dst, const uint8_t *src, size_t samples);
 void iwp_pcm_s16_from_f32_neon(uint8_t *dst, const uint8_t *src, size_t samples);
 
-void iwp_pcm_swap_s16_scalar(uint8_t *dst, const uint8_t *src, size_t samples);
-void iwp_pcm_swap_s16_avx2(uint8_t *dst, const uint8_t *src, size_t samples);
-void iwp_pcm_swap_s16_avx512(uint8_t *dst, const uint8_t *src, size_t samples);
-void iwp_pcm_swap_s16_neon(uint8_t *dst, const uint8_t *src, size_t samples);
-
 void iwp_pcm_gain_s16_scalar(uint8_t *dst, const uint8_t *src, size_t samples, float gain);
 void iwp_pcm_gain_s16_avx2(uint8_t *dst, const uint8_t *src, size_t samples, float gain);
 void iwp_pcm_gain_s16_avx512(uint8_t *dst, const uint8_t *src, size_t samples, float gain);

@@ -59,18 +59,6 @@ void iwp_pcm_s16_from_f32_scalar(uint8_t *dst, const uint8_t *src, size_t sample
     }
 }
 
-void iwp_pcm_swap_s16_scalar(uint8_t *dst, const uint8_t *src, size_t samples)
-{
-    size_t at;
-
-    for (at = 0; at < samples; at++) {
-        const uint8_t first = src[2 * at];
-
-        dst[2 * at] = src[2 * at + 1];
-        dst[2 * at + 1] = first;
-    }
-}
-
 void iwp_pcm_gain_s16_scalar(uint8_t *dst, const uint8_t *src, size_t samples, float gain)
 {
     size_t at;
@@ -129,9 +117,17 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples)
     iwp_kernels_active()->pcm_s16_from_f32(dst, src, samples);
 }
 
+/* No vector kernels: they save next to nothing in a call of 10 ms of audio. */
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples)
 {
-    iwp_kernels_active()->pcm_swap_s16(dst, src, samples);
+    size_t at;
+
+    for (at = 0; at < samples; at++) {
+        const uint8_t first = src[2 * at];
+
+        dst[2 * at] = src[2 * at + 1];
+        dst[2 * at + 1] = first;
+    }
 }
 
 void iw_pcm_gain_s16(uint8_t *dst, const uint8_t *src, size_t samples, float gain)

@@ -70,16 +70,6 @@ IWP_AVX2 void iwp_pcm_s16_from_f32_avx2(uint8_t *dst, const uint8_t *src, size_t
     iwp_pcm_s16_from_f32_scalar(dst, src, samples);
 }
 
-IWP_AVX2 void iwp_pcm_swap_s16_avx2(uint8_t *dst, const uint8_t *src, size_t samples)
-{
-    for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += 2 * LANES) {
-        const __m256i both = load(src);
-
-        store(dst, _mm256_or_si256(_mm256_slli_epi16(both, 8), _mm256_srli_epi16(both, 8)));
-    }
-    iwp_pcm_swap_s16_scalar(dst, src, samples);
-}
-
 IWP_AVX2 void iwp_pcm_gain_s16_avx2(uint8_t *dst, const uint8_t *src, size_t samples,
                                     float gain)
 {

@@ -79,22 +79,6 @@ IWP_AVX512 void iwp_pcm_s16_from_f32_avx512(uint8_t *dst, const uint8_t *src, si
     }
 }
 
-IWP_AVX512 IWP_INLINE __m512i swap_32(__m512i samples)
-{
-    return _mm512_or_si512(_mm512_slli_epi16(samples, 8), _mm512_srli_epi16(samples, 8));
-}
-
-IWP_AVX512 void iwp_pcm_swap_s16_avx512(uint8_t *dst, const uint8_t *src, size_t samples)
-{
-    for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += 2 * LANES)
-        _mm512_storeu_si512(dst, swap_32(_mm512_loadu_si512(src)));
-    if (samples != 0) {
-        const __mmask32 there = lanes_of(samples);
-
-        _mm512_mask_storeu_epi16(dst, there, swap_32(load_s16(src, there)));
-    }
-}
-
 IWP_AVX512 IWP_INLINE __m512i gain_32(__m512i samples, __m512 gain)
 {
     const __m512 first = f32_from_s16(_mm512_castsi512_si256(samples));

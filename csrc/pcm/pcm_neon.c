@@ -67,13 +67,6 @@ void iwp_pcm_s16_from_f32_neon(uint8_t *dst, const uint8_t *src, size_t samples)
     iwp_pcm_s16_from_f32_scalar(dst, src, samples);
 }
 
-void iwp_pcm_swap_s16_neon(uint8_t *dst, const uint8_t *src, size_t samples)
-{
-    for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += 2 * LANES)
-        vst1q_u8(dst, vrev16q_u8(vld1q_u8(src)));
-    iwp_pcm_swap_s16_scalar(dst, src, samples);
-}
-
 void iwp_pcm_gain_s16_neon(uint8_t *dst, const uint8_t *src, size_t samples, float gain)
 {
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES, dst += 2 * LANES) {

@@ -47,6 +47,8 @@ _CHARS: Final = ffi.typeof("char[]")
 as_bytes: Final = ffi.unpack
 """New bytes from the first so many bytes of what :func:`new_output` gave."""
 
+_SAMPLE_BYTES: Final = {"mu-law": 1, "A-law": 1, "s16": 2, "f32": 4}
+
 _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
 
@@ -126,14 +128,7 @@ class Into(Protocol):
 
 
 def sample_functions(
-    module: str,
-    name: str,
-    source: str,
-    function: _Function,
-    *,
-    src_bytes: int,
-    dst_bytes: int,
-    doc: str,
+    module: str, name: str, function: _Function, source: str, target: str, doc: str
 ) -> tuple[ToBytes, Into]:
     """
     Make the two public faces of one function of the core over samples.
@@ -144,16 +139,16 @@ def sample_functions(
     Args:
         module: Where they are defined.
         name: The first one's; the second one's ends in ``_into``.
-        source: What the input is called in an error.
         function: ``f(dst, src, samples)`` of the core.
-        src_bytes: Bytes of a sample in the input.
-        dst_bytes: Bytes of a sample in the output.
+        source: The format of the input, as it is called in an error.
+        target: The format of the output.
         doc: What they do.
 
     Returns:
         A function from data to new bytes, and one from data into the front of an output, which
         returns the bytes written. Both may be called from any thread at once.
     """
+    src_bytes, dst_bytes = _SAMPLE_BYTES[source], _SAMPLE_BYTES[target]
 
     def to_bytes(data: Buffer) -> bytes:
         src = data if type(data) is bytes else _from_buffer(U8, data)
@@ -185,26 +180,12 @@ def sample_functions(
         function(dst, src, samples)
         return size_bytes
 
-    cut = f"the bytes are no multiple of {src_bytes}, so the last sample is cut"
-    refusals = [cut] if src_bytes > 1 else []
-    _introduce(to_bytes, module, name, doc, refusals)
-    _introduce(
-        into,
-        module,
-        f"{name}_into",
-        f"Do what :func:`{name}` does at the front of *out*, and return the bytes written.",
-        [*refusals, "*out* is too small; nothing was written"],
-    )
+    raises = "\n\nRaises:\n    AudioError: "
+    cut = f"The bytes are no multiple of {src_bytes}, so the last sample is cut"
+    does = f"Do what :func:`{name}` does at the front of *out*, and return the bytes written."
+    to_bytes.__doc__ = doc if src_bytes == 1 else f"{doc}{raises}{cut}.\n"
+    into.__doc__ = f"{does}{raises}As :func:`{name}`, or *out* is too small; nothing was written.\n"
+    for made, made_name in ((to_bytes, name), (into, f"{name}_into")):
+        made.__module__ = module
+        made.__name__ = made.__qualname__ = made_name
     return to_bytes, into
-
-
-def _introduce(
-    function: Callable[..., object], module: str, name: str, doc: str, refusals: list[str]
-) -> None:
-    """Give a function that was made the face of one that was written."""
-    raises = "".join(
-        f"\n    AudioError: {refusal[0].upper()}{refusal[1:]}." for refusal in refusals
-    )
-    function.__module__ = module
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc + (f"\n\nRaises:{raises}\n" if raises else "")

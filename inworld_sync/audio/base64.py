@@ -15,13 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import (
-    U8,
-    as_bytes,
-    new_output,
-    readable,
-    too_small,
-)
+from inworld_sync.audio._memory import U8, as_bytes, new_output, readable, too_small
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:

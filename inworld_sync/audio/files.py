@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["AudioFile", "is_audio_file", "open_file"]
 
 _BLOCK_MS: Final = 100
-_FORMAT_PCM: Final = 1
-_FORMAT_ALAW: Final = 6
-_FORMAT_ULAW: Final = 7
 # (offset, bytes): WAV and AIFF, Ogg, FLAC, MP3 with tags, AU, MP4, WebM, AMR.
 _MAGIC: Final = (
     (0, b"RIFF"), (0, b"FORM"), (0, b"OggS"), (0, b"fLaC"), (0, b"ID3"), (0, b".snd"),
@@ -219,8 +216,9 @@ def _undamaged(blocks: Iterator[bytes], damage: type[Exception]) -> Iterator[byt
         raise AudioError(f"the file is cut or damaged: {error}") from error
 
 
+# By the format and the bits a sample that the header of a WAV file says.
 _DECODERS: Final[dict[tuple[int, int], Callable[[bytes], bytes]]] = {
-    (_FORMAT_PCM, 16): bytes,
-    (_FORMAT_ALAW, 8): decode_alaw,
-    (_FORMAT_ULAW, 8): decode_ulaw,
+    (1, 16): bytes,
+    (6, 8): decode_alaw,
+    (7, 8): decode_ulaw,
 }

@@ -34,36 +34,32 @@ __all__ = [
 decode_ulaw, decode_ulaw_into = sample_functions(
     __name__,
     "decode_ulaw",
-    "mu-law",
     lib.iw_g711_decode_ulaw,
-    src_bytes=1,
-    dst_bytes=2,
-    doc="""Decode mu-law to 16-bit samples: twice the bytes of *data*, in [-32124, 32124].""",
+    "mu-law",
+    "s16",
+    """Decode mu-law to 16-bit samples: twice the bytes of *data*, in [-32124, 32124].""",
 )
 decode_alaw, decode_alaw_into = sample_functions(
     __name__,
     "decode_alaw",
-    "A-law",
     lib.iw_g711_decode_alaw,
-    src_bytes=1,
-    dst_bytes=2,
-    doc="""Decode A-law to 16-bit samples: twice the bytes, in [-32256, 32256], never 0.""",
+    "A-law",
+    "s16",
+    """Decode A-law to 16-bit samples: twice the bytes, in [-32256, 32256], never 0.""",
 )
 encode_ulaw, encode_ulaw_into = sample_functions(
     __name__,
     "encode_ulaw",
-    "s16",
     lib.iw_g711_encode_ulaw,
-    src_bytes=2,
-    dst_bytes=1,
-    doc="""Encode 16-bit samples as mu-law: half the bytes; louder than 32635 saturates.""",
+    "s16",
+    "mu-law",
+    """Encode 16-bit samples as mu-law: half the bytes; louder than 32635 saturates.""",
 )
 encode_alaw, encode_alaw_into = sample_functions(
     __name__,
     "encode_alaw",
-    "s16",
     lib.iw_g711_encode_alaw,
-    src_bytes=2,
-    dst_bytes=1,
-    doc="""Encode 16-bit samples as A-law: half the bytes of *data*.""",
+    "s16",
+    "A-law",
+    """Encode 16-bit samples as A-law: half the bytes of *data*.""",
 )

@@ -16,13 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import lib
-from inworld_sync.audio._memory import (
-    as_bytes,
-    new_output,
-    readable,
-    too_small,
-    writable,
-)
+from inworld_sync.audio._memory import as_bytes, new_output, readable, too_small, writable
 from inworld_sync.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -39,31 +39,28 @@ SAMPLE_BYTES = 2
 f32_from_s16, f32_from_s16_into = sample_functions(
     __name__,
     "f32_from_s16",
-    "s16",
     lib.iw_pcm_f32_from_s16,
-    src_bytes=2,
-    dst_bytes=4,
-    doc="""Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.""",
+    "s16",
+    "f32",
+    """Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.""",
 )
 s16_from_f32, s16_from_f32_into = sample_functions(
     __name__,
     "s16_from_f32",
-    "f32",
     lib.iw_pcm_s16_from_f32,
-    src_bytes=4,
-    dst_bytes=2,
-    doc="""Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
+    "f32",
+    "s16",
+    """Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
 
 What lies outside [-32768, 32767] then saturates, infinities too; NaN becomes 0.""",
 )
 swap_bytes, swap_bytes_into = sample_functions(
     __name__,
     "swap_bytes",
-    "s16",
     lib.iw_pcm_swap_s16,
-    src_bytes=2,
-    dst_bytes=2,
-    doc="""Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.
+    "s16",
+    "s16",
+    """Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.
 
 With ``_into``, *out* may be *data* itself.""",
 )

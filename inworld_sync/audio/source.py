@@ -100,12 +100,8 @@ class _ConvertedSource:
     def __init__(self, blocks: AudioFile | AudioSource, from_hz: int, to_hz: int, channels: int):
         self._blocks = blocks
         self._input = AudioInput(from_hz, to_hz, channels)
-        self._to_hz = to_hz
+        self.sample_rate_hz = to_hz
         self._closed = False
-
-    @property
-    def sample_rate_hz(self) -> int:
-        return self._to_hz
 
     def __iter__(self) -> Iterator[bytes]:
         for block in self._blocks:
@@ -200,14 +196,12 @@ def _view(data: object) -> memoryview:
 
 def _is_pieces(audio: object) -> bool:
     """Whether it is an iterable of audio, and not audio itself."""
-    if not isinstance(audio, Iterable):
-        return False
     try:
         memoryview(audio)  # type: ignore[arg-type]
     except TypeError:
-        return True
+        return isinstance(audio, Iterable)
     except ValueError:
-        return False
+        pass
     return False
 
 

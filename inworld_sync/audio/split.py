@@ -110,7 +110,10 @@ class Splitter:
             audio = None
         else:
             return None
-        return self._split_of(audio)
+        rest, *picks, nothing = _string(self._text).split(_BETWEEN)
+        if nothing:
+            return Split(audio, rest, tuple(map(_something, picks)))
+        return _new_split(Split, (audio, rest, tuple(picks)))
 
     def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
         """
@@ -141,13 +144,6 @@ class Splitter:
             del room, source  # a traceback would keep both buffers locked
             raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
         return None
-
-    def _split_of(self, audio: bytes | None) -> Split:
-        """Read what iw_split_parts has written beside the audio."""
-        rest, *picks, nothing = _string(self._text).split(_BETWEEN)
-        if nothing:
-            return Split(audio, rest, tuple(map(_something, picks)))
-        return _new_split(Split, (audio, rest, tuple(picks)))
 
     def _grow(self, size_bytes: int) -> None:
         self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)

@@ -98,6 +98,11 @@ class SpeakerFeedStats(NamedTuple):
     latency_ms: float
     finished: bool
 
+    @property
+    def progress(self) -> int:
+        """A count that grows with each callback."""
+        return self.blocks
+
 
 class SpeakerFeed(_Called):
     """
@@ -107,13 +112,7 @@ class SpeakerFeed(_Called):
     """
 
     def __init__(
-        self,
-        mixer: Mixer,
-        gate: SoundGate,
-        *,
-        channels: int,
-        latency_ms: float,
-        warm_up_ms: int,
+        self, mixer: Mixer, gate: SoundGate, *, channels: int, latency_ms: float, warm_up_ms: int
     ) -> None:
         """
         Prepare to feed.
@@ -193,6 +192,11 @@ class MicrophoneStats(NamedTuple):
     dropped_samples: int
     overflows: int
     finished: bool
+
+    @property
+    def progress(self) -> int:
+        """A count that grows with each callback."""
+        return self.captured_samples + self.dropped_samples
 
 
 class MicrophoneRing(_Called):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeAlias
 
 from inworld_sync._native import ffi, lib
@@ -157,6 +156,9 @@ class WavWriter:
     :meth:`close` puts in the real one. Where the output cannot seek (a pipe, a socket), it stays.
     A context manager; leaving it closes, after an exception or Ctrl-C too.
 
+    Attributes:
+        data_bytes: Bytes of whole frames written so far.
+
     Thread safety:
         One thread at a time.
     """
@@ -179,22 +181,16 @@ class WavWriter:
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._carry = SampleCarry(channels * SAMPLE_BYTES)
-        self._data_bytes = 0
-        self._owns_file = isinstance(target, (str, os.PathLike))
-        file = (
-            Path(target).open("wb")  # noqa: SIM115 - closed by close()
-            if isinstance(target, (str, os.PathLike))
-            else target
-        )
+        self.data_bytes = 0
+        if isinstance(target, (str, os.PathLike)):
+            file: BinaryIO = Path(target).open("wb")  # noqa: SIM115 - closed by close()
+        else:
+            file = target
+        self._owns_file = file is not target
         self._file: BinaryIO | None = file
         self._seekable = file.seekable()
         self._start = file.tell() if self._seekable else 0
         file.write(first_header)
-
-    @property
-    def data_bytes(self) -> int:
-        """Bytes of whole frames written so far."""
-        return self._data_bytes
 
     def write(self, pcm: Buffer) -> None:
         """
@@ -207,12 +203,12 @@ class WavWriter:
         """
         if self._file is None:
             raise ClosedError("this WavWriter is closed")
-        size_bytes = self._data_bytes + self._carry.pending_bytes + memoryview(pcm).nbytes
+        size_bytes = self.data_bytes + self._carry.pending_bytes + memoryview(pcm).nbytes
         if self._seekable and size_bytes > _MAX_DATA_BYTES:
             raise AudioError(f"a WAV file holds up to {_MAX_DATA_BYTES} bytes, got {size_bytes}")
         frames = self._carry.feed(pcm)
         self._file.write(frames)
-        self._data_bytes += len(frames)
+        self.data_bytes += len(frames)
 
     def close(self) -> None:
         """
@@ -222,29 +218,22 @@ class WavWriter:
             AudioError: The last frame was cut; the file is valid without it.
             OSError: The file cannot be written.
         """
-        if self._file is None:
-            return
         self._end_file()
         self._carry.finish()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end_file()
         if kind is None:
-            self.close()
-        elif self._file is not None:
-            self._end_file()
+            self._carry.finish()
 
     def _end_file(self) -> None:
-        """Finish the header, and close the file if it was opened here."""
-        assert self._file is not None
+        """Finish the header, and close the file if it was opened here; once."""
         file, self._file = self._file, None
+        if file is None:
+            return
         try:
             if self._seekable:
                 self._write_length(file)
@@ -256,10 +245,10 @@ class WavWriter:
     def _write_length(self, file: BinaryIO) -> None:
         # Asked of the file: an interrupted write may have left more than write() could note.
         written = file.tell() - self._start - HEADER_BYTES
-        self._data_bytes = written - written % (self._channels * SAMPLE_BYTES)
-        end = self._start + HEADER_BYTES + self._data_bytes
+        self.data_bytes = written - written % (self._channels * SAMPLE_BYTES)
+        end = self._start + HEADER_BYTES + self.data_bytes
         if self._owns_file:
             file.truncate(end)
         file.seek(self._start)
-        file.write(header(self._sample_rate_hz, self._channels, self._data_bytes))
+        file.write(header(self._sample_rate_hz, self._channels, self.data_bytes))
         file.seek(end)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from inworld_sync.errors import AudioError, ConfigError
+from inworld_sync.audio._memory import cut_sample
+from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.errors import ConfigError
 
-__all__ = ["require_between", "sample_bytes"]
-
-SAMPLE_BYTES = 2
+__all__ = ["SAMPLE_BYTES", "require_between", "sample_bytes"]
 
 
 def sample_bytes(pcm: bytes | bytearray | memoryview) -> memoryview:
@@ -18,11 +18,7 @@ def sample_bytes(pcm: bytes | bytearray | memoryview) -> memoryview:
     """
     view = memoryview(pcm).cast("B")
     if len(view) % SAMPLE_BYTES:
-        raise AudioError(
-            f"s16 audio is {SAMPLE_BYTES} bytes a sample, got {len(view)} bytes: the last sample "
-            "is cut",
-            offset_bytes=len(view) - 1,
-        )
+        raise cut_sample("s16", SAMPLE_BYTES, len(view))
     return view
 
 

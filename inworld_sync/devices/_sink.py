@@ -123,8 +123,6 @@ class Sink(Closing):
 
     def _samples(self, frames: int) -> int:
         """How many of the samples that were written so many frames are."""
-        if self._rate_hz == self.sample_rate_hz:
-            return frames
         return round(frames * self.sample_rate_hz / self._rate_hz)
 
     def _require_open(self) -> None:

@@ -19,7 +19,7 @@ from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.streams import MicrophoneRing
 from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
 from inworld_sync.devices._sink import deadline_after
-from inworld_sync.devices.opening import Heartbeat, choose_format, reopen_stream
+from inworld_sync.devices.opening import choose_format, reopen_stream
 from inworld_sync.devices.portaudio import DeviceStream, Format
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import ClosedError, DeadlineExceeded
@@ -102,10 +102,7 @@ class Microphone(Closing):
         self._earlier_dropped = 0
         self._earlier_overflows = 0
         chosen = choose_format("input", device, sample_rate_hz)
-        # Indices change when devices do.
-        self._wanted = (
-            f"{chosen.device.name}, {chosen.device.host_api}" if isinstance(device, int) else device
-        )
+        self._wanted = chosen.lasting_name(device)
         self._stream = self._open(chosen)
 
     @property
@@ -201,7 +198,7 @@ class Microphone(Closing):
         )
         ring.mute(self._paused)
         stream = DeviceStream("input", chosen, ring, self._latency_ms)
-        self._device, self._ring, self._heartbeat = chosen.device, ring, Heartbeat()
+        self._device, self._ring = chosen.device, ring
         self._rate_hz = chosen.sample_rate_hz
         self._resampler = Resampler(self._rate_hz, self.sample_rate_hz)
         return stream
@@ -228,19 +225,14 @@ class Microphone(Closing):
         self._closed.wait(min(seconds, left))
         event = None
         with self._lock:
-            if not self._closed.is_set() and not self._is_alive():
+            if not self._closed.is_set() and self._stream.is_gone():
                 event = self._revive()
         if event is not None and self._on_change is not None:
             self._on_change(event)
 
-    def _is_alive(self) -> bool:
-        stats = self._ring.stats
-        blocks = stats.captured_samples + stats.dropped_samples
-        return not self._heartbeat.is_gone(self._stream, blocks, stats.finished)
-
     def _revive(self) -> DeviceChanged:
         """Open the device again, or the one that is the default now."""
-        old, old_ring, last_seen = self._device, self._ring, self._heartbeat.last_seen
+        old, old_ring, last_seen = self._device, self._ring, self._stream.last_seen
         self._stream.close()
         stats = old_ring.stats
         self._converted += self._resampler.feed(old_ring.read(stats.waiting_samples))

@@ -1,24 +1,16 @@
-"""
-From what a user asks for to a running stream: which device, rate and channel count, and whether it
-still runs.
-"""
+"""From what a user asks for to a running stream: which device, rate and channel count."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from inworld_sync.devices.portaudio import DeviceStream, Format, Kind, find_device, refresh_devices
 from inworld_sync.errors import ConfigError, DeviceError
 
-__all__ = ["Heartbeat", "choose_format", "reopen_stream"]
+__all__ = ["choose_format", "reopen_stream"]
 
 # What nearly every device takes, when it takes neither the wanted rate nor the one it prefers.
 _COMMON_RATES_HZ = (48_000, 44_100)
-
-# A device calls back many times a second. One that is silent for so long is gone: macOS does not
-# say so, and a sound server that wakes up took 0.8 s.
-_SILENT_SECONDS = 5.0
 
 
 def choose_format(
@@ -70,22 +62,3 @@ def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceS
         return open_again()
     except ConfigError as error:
         raise DeviceError(f"the {kind} device went away and did not come back: {error}") from error
-
-
-class Heartbeat:
-    """
-    Tells a device that is gone from one that runs.
-
-    Not thread-safe; its owner's lock guards it.
-    """
-
-    def __init__(self) -> None:
-        self._blocks = -1
-        self.last_seen = time.monotonic()
-
-    def is_gone(self, stream: DeviceStream, blocks: int, finished: bool) -> bool:
-        """Whether the device has stopped, or has not called back for seconds."""
-        now = time.monotonic()
-        if blocks != self._blocks:
-            self._blocks, self.last_seen = blocks, now
-        return finished or not stream.running or now - self.last_seen > _SILENT_SECONDS

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.streams import SoundGate, SpeakerFeed, clock_ns
-from inworld_sync.devices.opening import Heartbeat, choose_format, reopen_stream
+from inworld_sync.devices.opening import choose_format, reopen_stream
 from inworld_sync.devices.portaudio import DeviceStream, Format
 from inworld_sync.errors import ClosedError
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
@@ -56,10 +56,7 @@ class OutputDevice:
         self._latency_ms = latency_ms
         self._on_change = on_change
         chosen = choose_format("output", device, sample_rate_hz)
-        # Indices change when devices do.
-        self._wanted = (
-            f"{chosen.device.name}, {chosen.device.host_api}" if isinstance(device, int) else device
-        )
+        self._wanted = chosen.lasting_name(device)
         self.rate_hz = chosen.sample_rate_hz
         self.mixer = Mixer(self.rate_hz)
         self.info: DeviceInfo = chosen.device
@@ -83,7 +80,7 @@ class OutputDevice:
             ClosedError: It was closed meanwhile.
             DeviceError: The device is gone, and no other one took its place.
         """
-        if not self._is_alive():
+        if self.feed is None or self._stream.is_gone():
             self._revive()
         self.changed.wait(seconds)
         if self.closed_ns is not None:
@@ -120,14 +117,8 @@ class OutputDevice:
         except BaseException:
             feed.detach()
             raise
-        self.info, self.feed, self._heartbeat = chosen.device, feed, Heartbeat()
+        self.info, self.feed = chosen.device, feed
         return stream
-
-    def _is_alive(self) -> bool:
-        if self.feed is None:
-            return False
-        stats = self.feed.stats
-        return not self._heartbeat.is_gone(self._stream, stats.blocks, stats.finished)
 
     def _revive(self) -> None:
         """Open the device again, or the one that is the default now."""

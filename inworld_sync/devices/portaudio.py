@@ -19,6 +19,7 @@ import functools
 import itertools
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -37,6 +38,9 @@ _INSTALL: Final = {
 }
 # Where _StreamBase takes C callbacks as it does here.
 _SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
+# A device calls back many times a second. One that is silent for so long is gone: macOS does not
+# say so, and a sound server that wakes up took 0.8 s.
+_SILENT_SECONDS: Final = 5.0
 _WASAPI: Final = "Windows WASAPI"
 
 _lock = threading.RLock()
@@ -148,12 +152,19 @@ class Format(NamedTuple):
     sample_rate_hz: int
     channels: int
 
+    def lasting_name(self, device: int | str | None) -> str | None:
+        """What finds the device again that the user calls *device*: indices change."""
+        return f"{self.device.name}, {self.device.host_api}" if isinstance(device, int) else device
+
 
 class DeviceStream:
     """
     A running stream of 16-bit samples, played or filled by a C callback.
 
-    Thread safety: every method may be called from any thread.
+    Attributes:
+        last_seen: When :meth:`is_gone` last saw that the device had called back, or the start.
+
+    Thread safety: any thread may call :meth:`close`; the owner's lock guards the rest.
     """
 
     def __init__(
@@ -176,6 +187,9 @@ class DeviceStream:
             DeviceError: The device does not open or start.
         """
         name = wanted.device.name
+        self._called = called
+        self._progress = -1
+        self.last_seen = time.monotonic()
         with _lock:
             sd = _sounddevice()
             with _translated(sd, f"opening {name!r}"):
@@ -190,11 +204,14 @@ class DeviceStream:
                 self.close()
                 raise
 
-    @property
-    def running(self) -> bool:
-        """Whether the device calls back; False after it was closed, unplugged or has failed."""
+    def is_gone(self) -> bool:
+        """Whether the device was closed or unplugged, has failed, or is silent for seconds."""
+        now, stats = time.monotonic(), self._called.stats
+        if stats.progress != self._progress:
+            self._progress, self.last_seen = stats.progress, now
         with _lock:
-            return self._number in _open_streams and bool(self._stream.active)
+            is_active = self._number in _open_streams and bool(self._stream.active)
+        return stats.finished or not is_active or now - self.last_seen > _SILENT_SECONDS
 
     def close(self) -> None:
         """Stop at once. May be called twice."""

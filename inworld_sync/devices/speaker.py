@@ -117,12 +117,7 @@ class Speaker(SpeakerInput):
         with self._changed:
             self._require_open()
             return SpeakerInput(
-                self._output,
-                rate_hz,
-                buffer_ms,
-                gain=gain,
-                duck_db=duck_db,
-                priority=priority,
+                self._output, rate_hz, buffer_ms, gain=gain, duck_db=duck_db, priority=priority
             )
 
     def level(self, *, window_ms: float = 50.0) -> Level:

@@ -139,7 +139,7 @@ class SpeakerInput(PlayoutWriter):
         with self._changed:
             self._require_open()
             position = self._fed_samples if position_samples is None else position_samples
-            frames = self._frames(position)
+            frames = round(position * self._rate_hz / self.sample_rate_hz)
             self._last_mark += 1
             bisect.insort(self._marks, _Mark(frames, self._last_mark, position, tag))
             self._changed.notify_all()
@@ -209,12 +209,6 @@ class SpeakerInput(PlayoutWriter):
             self._changed.notify_all()
 
     # ---- inside ------------------------------------------------------------------------------
-
-    def _frames(self, samples: int) -> int:
-        """How many frames so many samples are."""
-        if self._rate_hz == self.sample_rate_hz:
-            return samples
-        return round(samples * self._rate_hz / self.sample_rate_hz)
 
     @property
     def _is_closed(self) -> bool:

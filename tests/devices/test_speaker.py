@@ -371,7 +371,7 @@ def test_a_device_that_falls_silent_is_gone(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that says nothing and no longer calls back is opened anew."""
-    monkeypatch.setattr("inworld_sync.devices.opening._SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("inworld_sync.devices.portaudio._SILENT_SECONDS", 0.1)
     changes: list[DeviceChanged] = []
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:
         speaker.write(ramp(100))
