@@ -14,7 +14,7 @@ import inworld_sync
 import inworld_sync.emulator
 import inworld_sync.realtime
 
-FACADES = (inworld_sync, inworld_sync.realtime)
+FACADES = (inworld_sync, inworld_sync.realtime, inworld_sync.emulator)
 NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
 
 
@@ -74,7 +74,7 @@ def test_no_name_twice(facade: ModuleType) -> None:
 def test_no_two_public_classes_share_a_name() -> None:
     """A handler that is registered for the wrong one of two classes is silently never called."""
     homes: dict[str, set[type]] = {}
-    for facade in (*FACADES, inworld_sync.emulator):
+    for facade in FACADES:
         for name in facade.__all__:
             if inspect.isclass(found := getattr(facade, name)):
                 homes.setdefault(name, set()).add(found)

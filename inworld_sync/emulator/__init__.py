@@ -6,65 +6,55 @@ Nothing heavy is imported before a name is used; the engines load when they firs
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inworld_sync.emulator.faults import Fault, FaultKind
-    from inworld_sync.emulator.realtime.chat import ChatReplies
-    from inworld_sync.emulator.realtime.replies import ReplyMaker, ReplyRequest, ToolCall
-    from inworld_sync.emulator.realtime.settings import RealtimeSettings
-    from inworld_sync.emulator.server import Emulator
-    from inworld_sync.emulator.settings import Settings
-    from inworld_sync.emulator.synthesis import Synthesizer
-    from inworld_sync.emulator.voices import EmulatedVoice
+    from inworld_sync.emulator.faults import Fault as Fault, FaultKind as FaultKind
+    from inworld_sync.emulator.realtime.chat import ChatReplies as ChatReplies
+    from inworld_sync.emulator.realtime.replies import (
+        ReplyMaker as ReplyMaker,
+        ReplyRequest as ReplyRequest,
+        ToolCall as ToolCall,
+    )
+    from inworld_sync.emulator.realtime.settings import RealtimeSettings as RealtimeSettings
+    from inworld_sync.emulator.server import Emulator as Emulator
+    from inworld_sync.emulator.settings import Settings as Settings
+    from inworld_sync.emulator.synthesis import Synthesizer as Synthesizer
+    from inworld_sync.emulator.voices import EmulatedVoice as EmulatedVoice
 
-__all__ = [
-    "ChatReplies",
-    "EmulatedVoice",
-    "Emulator",
-    "Fault",
-    "FaultKind",
-    "RealtimeSettings",
-    "ReplyMaker",
-    "ReplyRequest",
-    "Settings",
-    "Synthesizer",
-    "ToolCall",
-]
-
+# Where each public name lives; a test compares this with the imports above.
 _HOMES = {
-    "ChatReplies": "realtime.chat",
-    "Emulator": "server",
-    "Fault": "faults",
-    "FaultKind": "faults",
-    "RealtimeSettings": "realtime.settings",
-    "ReplyMaker": "realtime.replies",
-    "ReplyRequest": "realtime.replies",
-    "Settings": "settings",
-    "Synthesizer": "synthesis",
-    "ToolCall": "realtime.replies",
-    "EmulatedVoice": "voices",
+    "emulator.faults": "Fault FaultKind",
+    "emulator.realtime.chat": "ChatReplies",
+    "emulator.realtime.replies": "ReplyMaker ReplyRequest ToolCall",
+    "emulator.realtime.settings": "RealtimeSettings",
+    "emulator.server": "Emulator",
+    "emulator.settings": "Settings",
+    "emulator.synthesis": "Synthesizer",
+    "emulator.voices": "EmulatedVoice",
 }
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:
+    __all__ = [*_MODULES]
 
-    try:
-        module = import_module(f"{__name__}.{_HOMES[name]}")
-    except ModuleNotFoundError as error:
-        missing = (error.name or "a module").partition(".")[0]
-        if missing == __name__.partition(".")[0]:
-            raise
-        raise ModuleNotFoundError(
-            f"the emulator needs the extra 'local' ({missing} is missing): "
-            "pip install 'inworld-sync[local]'",
-            name=error.name,
-        ) from error
-    return getattr(module, name)
+    def __getattr__(name: str) -> object:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            return getattr(import_module(f"inworld_sync.{module}"), name)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "a module").partition(".")[0]
+            if missing == "inworld_sync":
+                raise
+            raise ModuleNotFoundError(
+                f"the emulator needs the extra 'local' ({missing} is missing): "
+                "pip install 'inworld-sync[local]'",
+                name=error.name,
+            ) from error
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES})
