@@ -21,7 +21,7 @@ from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.upgrade import Upgraded, upgrade
-from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url
+from inworld_sync.transport.urls import merge_headers, parse_url, show_url
 
 __all__ = ["Opened", "open_websocket"]
 
@@ -87,7 +87,14 @@ def open_websocket(
         tls_version = None
         if place.is_secure:
             with step("tls"):
-                stream, tls_version = _secured(plain, place, options, deadline)
+                try:
+                    stream = secured = TlsStream(plain, context_for(options), place.host)
+                    secured.handshake(deadline)
+                except (ssl.SSLError, EOFError, OSError) as error:
+                    if isinstance(error, InworldError):
+                        raise
+                    raise tls_error(error, str(place)) from error
+                tls_version = secured.version
         with step("upgrade"):
             upgraded = upgrade(
                 stream,
@@ -106,19 +113,6 @@ def open_websocket(
         proxy=proxy.url if proxy else None,
         tls_version=tls_version,
     )
-
-
-def _secured(
-    plain: PlainStream, place: Place, options: Options, deadline: Deadline
-) -> tuple[TlsStream, str]:
-    try:
-        stream = TlsStream(plain, context_for(options), place.host)
-        stream.handshake(deadline)
-    except (ssl.SSLError, EOFError, OSError) as error:
-        if isinstance(error, InworldError):
-            raise
-        raise tls_error(error, str(place)) from error
-    return stream, stream.version
 
 
 @contextlib.contextmanager

@@ -64,18 +64,15 @@ def error_from_response(
     if 300 <= status < 400:
         place = known.get("location", "nowhere").partition("?")[0]
         message = f"a redirect to {place}, which is not followed; check base_url"
+    is_retryable = (status >= 500 and status != 501) or status in _RETRYABLE_STATUSES
     return _BY_HTTP_STATUS.get(status, ServiceError)(
         f"{url} refused: {message or 'no reason given'}",
         code=code,
         status=status,
         request_id=request_id_of(headers),
-        retryable=_is_retryable(status) and not forbids_retry(details),
+        retryable=is_retryable and not forbids_retry(details),
         details=details,
     )
-
-
-def _is_retryable(status: int) -> bool:
-    return (status >= 500 and status != 501) or status in _RETRYABLE_STATUSES
 
 
 def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:

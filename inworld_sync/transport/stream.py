@@ -39,6 +39,7 @@ class Stream(Protocol):
     @property
     def owes_output(self) -> bool:
         """Whether receiving has made bytes that the sending thread must let out by flush."""
+        ...
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """

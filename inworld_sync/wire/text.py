@@ -127,10 +127,8 @@ def _last_break(text: str, start: int, limit: int) -> int:
         if ends and ends[-1] > earliest:
             return ends[-1]
         fallback = max(fallback, ends[-1]) if ends else fallback
-    return fallback if fallback > start else _last_grapheme(text, start, limit)
-
-
-def _last_grapheme(text: str, start: int, limit: int) -> int:
+    if fallback > start:
+        return fallback
     end = limit
     while end > start and _joined(text, end):
         end -= 1

@@ -302,6 +302,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (b"RIFF....", {}, AudioError, "cannot be decoded"),
     (None, {}, AudioError, "must be bytes or an array"),
     (bytes(10), {"sample_rate_hz": RATE_HZ, "method": "ftp"}, ConfigError, "method must be"),
+    (bytes(10), {"config": "en"}, ConfigError, "config must be a TranscribeConfig, got 'en'"),
     (bytes(10), {"sample_rate_hz": 0}, ConfigError, "sample_rate_hz must be 1 to 768000, got 0"),
     (bytes(10), {"sample_rate_hz": "16000"}, ConfigError, "sample_rate_hz must be an integer"),
     (bytes(10), {"sample_rate_hz": 16000, "channels": 0}, ConfigError, "channels must be 1 to 64"),
