@@ -31,15 +31,14 @@ def choose_format(
     """
     found = find_device(kind, device)
     most = found.input_channels if kind == "input" else found.output_channels
-    rates = [sample_rate_hz]
-    if not exactly:
-        rates += [found.sample_rate_hz, *_COMMON_RATES_HZ]
-    for rate_hz in dict.fromkeys(rates):
+    others = () if exactly else (found.sample_rate_hz, *_COMMON_RATES_HZ)
+    rates_hz = dict.fromkeys((sample_rate_hz, *others))
+    for rate_hz in rates_hz:
         for channels in dict.fromkeys((1, 2, most)):
             wanted = Format(found, rate_hz, channels)
             if channels <= most and DeviceStream.supports(kind, wanted):
                 return wanted
-    listed = ", ".join(f"{rate_hz} Hz" for rate_hz in dict.fromkeys(rates))
+    listed = ", ".join(f"{rate_hz} Hz" for rate_hz in rates_hz)
     raise DeviceError(f"{found.name!r} ({found.host_api}) takes no 16-bit samples of {listed}")
 
 
