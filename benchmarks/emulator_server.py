@@ -1,5 +1,5 @@
 """
-How quick the emulator is: ``python benchmarks/local_server.py``.
+How quick the emulator is: ``python benchmarks/emulator_server.py``.
 
 Measures the start of a server in a process that has imported it, the first audio of a text, the
 real-time factor of the voice, and many connections with five contexts each.
