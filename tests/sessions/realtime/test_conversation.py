@@ -147,7 +147,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         output_format=PcmFormat(RATE_HZ),
         turn_detection=ServerVad(silence_duration_ms=500),
     )
-    sentences = ["What is the weather in London?", "Count to ninety.", "My name is Alice."]
+    sentences = ["What is the weather in London?", "Please count to ninety.", "My name is Alice."]
     first, second, third = (said(iw, text) for text in sentences)
     sink = WavSink(file := io.BytesIO(), RATE_HZ, realtime=True)
     with sink, iw.realtime.connect(session) as rt:
@@ -186,7 +186,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
     assert isinstance(call, FunctionCall)
     assert ("weather", '{"city": "London"}') == (call.name, call.arguments)
     assert "the weather says: rain in london." == texts[3]
-    assert texts[4].startswith("count to")
+    assert "count to" in texts[4]
     assert texts[5].startswith("one. two. three.")
     assert "alice" in texts[6]
     assert "nice to meet you, alice." == texts[7]
