@@ -23,7 +23,6 @@ from inworld_sync.emulator.realtime.formats import SampleReader
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.emulator.realtime.turn_taking import turn_settings
 from inworld_sync.emulator.recognition.events import (
-    FinalTranscript,
     PartialTranscript,
     SpeechEvent,
     SpeechStarted,
@@ -195,7 +194,10 @@ class InputAudioBuffer:
                     item_id=self._turn.item_id,
                 )
             else:
-                self._end(event)
+                detection = self._config.turn_detection
+                # A noise without words is no turn that wants an answer.
+                responds = detection is not None and detection.get("create_response") is not False
+                self._commit(event.text, responds=responds and bool(event.text))
 
     def _start(self, event: SpeechStarted) -> None:
         self._turn.is_speaking = True
@@ -212,12 +214,6 @@ class InputAudioBuffer:
         )
         if detection.get("interrupt_response") is not False:
             self._session.user_speaks()
-
-    def _end(self, event: FinalTranscript) -> None:
-        detection = self._config.turn_detection
-        # A noise without words is no turn that wants an answer.
-        responds = detection is not None and detection.get("create_response") is not False
-        self._commit(event.text, responds=responds and bool(event.text))
 
     def _recognized(self, recognize: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
         """Return the events of a call; an engine that fails costs the turn, not the session."""
@@ -260,15 +256,9 @@ class InputAudioBuffer:
         conversation.finish(item)
 
     def _emit_partial(self, text: str) -> None:
-        emitted, self._turn.partial = self._turn.partial, text
         if self._config.transcribes:
-            rolling = self._session.settings.rolling_transcription
-            self._send(
-                "conversation.item.input_audio_transcription.delta",
-                item_id=self._turn.item_id,
-                content_index=0,
-                delta=text if rolling else _added(emitted, text),
-            )
+            _send_delta(self._session, self._turn.item_id, text, self._turn.partial)
+        self._turn.partial = text
 
     def _suggest(self, pause_ms: int) -> None:
         """Suggest that a pause is the end of the turn; revoke that when speech goes on."""
@@ -337,17 +327,18 @@ def transcribe(
     session.conversation.change(item_id, content=content)
     if not config.transcribes:
         return
-    kind = "conversation.item.input_audio_transcription"
-    place: dict[str, object] = {"item_id": item_id, "content_index": 0}
     if text and text != emitted:
-        delta = text if session.settings.rolling_transcription else _added(emitted, text)
-        session.events.send(f"{kind}.delta", **place, delta=delta)
+        _send_delta(session, item_id, text, emitted)
+    kind = "conversation.item.input_audio_transcription.completed"
+    place: dict[str, object] = {"item_id": item_id, "content_index": 0}
     if config.branch("stt").get("voice_profile") is True:
         place["providerData"] = {"voiceProfile": _PROFILE}
     for _ in range(1 + session.settings.repeats_completed):
-        session.events.send(f"{kind}.completed", **place, transcript=text)
+        session.events.send(kind, **place, transcript=text)
 
 
-def _added(old: str, new: str) -> str:
-    """Return what *new* adds to *old*; all of it when the text was rewritten."""
-    return new.removeprefix(old)
+def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:
+    """Send a transcript, or what it adds to *emitted*; all of it when the text was rewritten."""
+    delta = text if session.settings.rolling_transcription else text.removeprefix(emitted)
+    kind = "conversation.item.input_audio_transcription.delta"
+    session.events.send(kind, item_id=item_id, content_index=0, delta=delta)

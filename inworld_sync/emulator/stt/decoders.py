@@ -157,13 +157,11 @@ class _Detected:
             if len(self._head) < _HEAD_BYTES:
                 return b""
             data = self._head
-            self._decoder = self._choose()
+            if is_audio_file(self._head):
+                self._decoder = _File("AUTO_DETECT")
+            else:
+                self._decoder = _Raw(self._config.sample_rate_hz, self._config.channels, bytes)
         return self._decoder.feed(data)
 
     def flush(self) -> bytes:
         return b"" if self._decoder is None else self._decoder.flush()
-
-    def _choose(self) -> Decoder:
-        if is_audio_file(self._head):
-            return _File("AUTO_DETECT")
-        return _Raw(self._config.sample_rate_hz, self._config.channels, bytes)

@@ -181,15 +181,12 @@ def _merged(
         merged["audioConfig"] = {**before, **known}
     if lenient:
         for part in (merged, merged.get("audioConfig")):
-            _drop_unknown_names(part)
+            if not isinstance(part, dict):
+                continue
+            for name, allowed in _ENUMS.items():
+                if isinstance(part.get(name), str) and part[name] not in allowed:
+                    del part[name]
     return merged
-
-
-def _drop_unknown_names(fields: object) -> None:
-    if isinstance(fields, dict):
-        for name, allowed in _ENUMS.items():
-            if isinstance(fields.get(name), str) and fields[name] not in allowed:
-                del fields[name]
 
 
 def _choice(fields: Mapping[str, object], name: str) -> str | None:
