@@ -182,17 +182,17 @@ class InputAudioBuffer:
 
     def _handle(self, events: list[SpeechEvent]) -> None:
         for event in events:
+            item_id = self._turn.item_id
             if isinstance(event, SpeechStarted):
                 self._start(event)
             elif isinstance(event, PartialTranscript):
-                self._emit_partial(event.text)
+                if self._config.transcribes:
+                    _send_delta(self._session, item_id, event.text, self._turn.partial)
+                self._turn.partial = event.text
             elif isinstance(event, SpeechStopped):
                 end_ms = self._listener_began_ms + event.at_ms
-                self._send(
-                    "input_audio_buffer.speech_stopped",
-                    audio_end_ms=end_ms,
-                    item_id=self._turn.item_id,
-                )
+                kind = "input_audio_buffer.speech_stopped"
+                self._send(kind, audio_end_ms=end_ms, item_id=item_id)
             else:
                 detection = self._config.turn_detection
                 # A noise without words is no turn that wants an answer.
@@ -255,11 +255,6 @@ class InputAudioBuffer:
         conversation.add(item)
         conversation.finish(item)
 
-    def _emit_partial(self, text: str) -> None:
-        if self._config.transcribes:
-            _send_delta(self._session, self._turn.item_id, text, self._turn.partial)
-        self._turn.partial = text
-
     def _suggest(self, pause_ms: int) -> None:
         """Suggest that a pause is the end of the turn; revoke that when speech goes on."""
         kind = (self._config.turn_detection or {}).get("type")
@@ -269,23 +264,22 @@ class InputAudioBuffer:
         if is_pause == turn.is_suggested:
             return
         turn.is_suggested = is_pause
+        turn.suggestions += is_pause
+        place: dict[str, object] = {
+            "item_id": turn.item_id,
+            "utterance_index": turn.suggestions - 1,
+        }
         if not is_pause:
-            self._send(
-                "input_audio_buffer.turn_suggestion_revoked",
-                item_id=turn.item_id,
-                utterance_index=max(0, turn.suggestions - 1),
-            )
+            self._send("input_audio_buffer.turn_suggestion_revoked", **place)
             return
         self._send(
             "input_audio_buffer.turn_suggestion",
-            item_id=turn.item_id,
-            utterance_index=turn.suggestions,
+            **place,
             probability=end_of_turn_confidence(turn.partial),
             trailing_silence_ms=pause_ms,
             audio_duration_ms=self._processed_ms - turn.began_ms,
             inference_ms=0,
         )
-        turn.suggestions += 1
 
     def _notice_idleness(self) -> None:
         """Speak again after a silence, where the client asked for it."""

@@ -251,7 +251,7 @@ def write_mcp_call(
         item["output"] = server.call(call)
         output.session.events.send("response.mcp_call.completed", **place)
     except McpFailed as error:
-        item["error"] = dict(error.error)
+        item["error"] = error.error
         output.session.events.send("response.mcp_call.failed", **place)
     output.close(index, item)
     return True
