@@ -208,9 +208,7 @@ class InputAudioBuffer:
         padding = detection.get("prefix_padding_ms")
         start_ms = max(0, self._turn.began_ms - (padding if isinstance(padding, int) else 0))
         self._send(
-            "input_audio_buffer.speech_started",
-            audio_start_ms=start_ms,
-            item_id=self._turn.item_id,
+            "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._turn.item_id
         )
         if detection.get("interrupt_response") is not False:
             self._session.user_speaks()
@@ -300,12 +298,7 @@ class InputAudioBuffer:
 
 
 def transcribe(
-    session: SpeechInputView,
-    config: SessionConfig,
-    item_id: str,
-    text: str,
-    *,
-    emitted: str = "",
+    session: SpeechInputView, config: SessionConfig, item_id: str, text: str, *, emitted: str = ""
 ) -> None:
     """
     Put a transcript into the user's item, and send it if the session has transcription.

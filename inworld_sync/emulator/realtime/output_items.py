@@ -202,11 +202,7 @@ def write_call(output: ResponseOutput, call: ToolCall) -> None:
     if settings.empty_arguments and arguments.replace(" ", "") == "{}":
         arguments = ""
     item = new_item(
-        "function_call",
-        status="in_progress",
-        call_id=new_id("call"),
-        name=call.name,
-        arguments="",
+        "function_call", status="in_progress", call_id=new_id("call"), name=call.name, arguments=""
     )
     index = output.open(item, hides_previous=not settings.calls_have_previous)
     place = {"item_id": item["id"], "output_index": index}

@@ -25,12 +25,7 @@ from inworld_sync.emulator.realtime.output_items import (
     write_call,
     write_mcp_call,
 )
-from inworld_sync.emulator.realtime.replies import (
-    ReplyPart,
-    ReplyRequest,
-    ToolCall,
-    text_of,
-)
+from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 
 __all__ = ["Response"]

@@ -115,11 +115,7 @@ def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest
 
 
 def speaking_voice(
-    config: SessionConfig,
-    settings: Settings,
-    encoding: str,
-    rate_hz: int,
-    wanted: object = None,
+    config: SessionConfig, settings: Settings, encoding: str, rate_hz: int, wanted: object = None
 ) -> ContextConfig:
     """
     Choose what speaks.

@@ -17,12 +17,7 @@ from inworld_sync.audio.files import is_audio_file, open_file
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
-from inworld_sync.emulator.status import (
-    INVALID_ARGUMENT,
-    RESOURCE_EXHAUSTED,
-    Malformed,
-    Refused,
-)
+from inworld_sync.emulator.status import INVALID_ARGUMENT, RESOURCE_EXHAUSTED, Malformed, Refused
 from inworld_sync.emulator.stt.config import TranscribeConfig
 from inworld_sync.errors import AudioError
 

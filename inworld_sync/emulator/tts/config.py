@@ -18,12 +18,7 @@ from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
 
 __all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "describe", "read_config"]
 
-MODELS = (
-    "inworld-tts-2",
-    "inworld-tts-2-flash",
-    "inworld-tts-1.5-max",
-    "inworld-tts-1.5-mini",
-)
+MODELS = ("inworld-tts-2", "inworld-tts-2-flash", "inworld-tts-1.5-max", "inworld-tts-1.5-mini")
 _FIELDS = (
     "voiceId",
     "modelId",
