@@ -100,11 +100,10 @@ class Connection:
     def stop(self) -> None:
         """End the connection: a WebSocket with CLOSE 1001, anything else at once."""
         self._stopped.set()
-        peer = self._peer
-        if peer is None:
-            self._stream.abort()
-        else:
+        if (peer := self._peer) is not None:
             peer.close(1001, "the server is closing")
+        else:
+            self._stream.abort()
 
     def abort(self) -> None:
         """End the connection without a CLOSE."""
@@ -279,8 +278,7 @@ class Connection:
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)
-        for name, value in service_headers(time.monotonic()).items():
-            response.headers[name] = value
+        response.headers.update(service_headers(time.monotonic()))
         if offered := request.headers.get("sec-websocket-protocol"):
             # Some clients give up unless the one that they offered is echoed.
             response.headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()

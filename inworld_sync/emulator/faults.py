@@ -18,15 +18,7 @@ import attrs
 from inworld_sync.emulator.stream import Stream
 from inworld_sync.errors import ConfigError
 
-__all__ = [
-    "Cut",
-    "Fault",
-    "FaultKind",
-    "FaultQueue",
-    "delay_or_cut",
-    "fault_kinds",
-    "parse_faults",
-]
+__all__ = ["Cut", "Fault", "FaultKind", "FaultQueue", "delay_or_cut", "fault_kinds", "parse_faults"]
 
 
 class FaultKind(str, enum.Enum):

@@ -20,9 +20,12 @@ from inworld_sync.emulator.stream import Stream
 __all__ = ["FrameWriter", "send_slowly"]
 
 _FIN = 0x80
-_RESERVED_OPCODE_FRAME = b"\x83\x03abc"
-_BAD_UTF8_FRAME = b"\x81\x02\xc3\x28"
-_MASKED_FRAME = b"\x81\x82\x00\x00\x00\x00{}"
+_ODD_FRAMES = {
+    FaultKind.RESERVED_OPCODE: b"\x83\x03abc",
+    FaultKind.BAD_UTF8: b"\x81\x02\xc3\x28",
+    FaultKind.MASKED: b"\x81\x82\x00\x00\x00\x00{}",
+    FaultKind.PING: b"\x89\x05fault",
+}
 _SLOW_STEP_BYTES = 64
 
 
@@ -122,26 +125,20 @@ class FrameWriter:
 
     def _odd_frame(self, fault: Fault, message: bytes) -> None:
         kind, size = fault.kind, int(fault.value)
-        if kind is FaultKind.BAD_JSON:
-            self._frame(message[:-2])
+        texts = {
+            FaultKind.BAD_JSON: message[:-2],
+            FaultKind.DUPLICATE: message,
+            FaultKind.ERROR: _error(size),
+            FaultKind.UNKNOWN_MESSAGE: b'{"result":{"somethingNew":{"answer":42}}}',
+        }
+        if kind in texts:
+            self._frame(texts[kind])
+        elif kind in _ODD_FRAMES:
+            self._raw(_ODD_FRAMES[kind])
         elif kind is FaultKind.BINARY:
             self._frame(message, binary=True)
-        elif kind is FaultKind.DUPLICATE:
-            self._frame(message)
-        elif kind is FaultKind.ERROR:
-            self._frame(_error(size))
-        elif kind is FaultKind.UNKNOWN_MESSAGE:
-            self._frame(b'{"result":{"somethingNew":{"answer":42}}}')
-        elif kind is FaultKind.BAD_UTF8:
-            self._raw(_BAD_UTF8_FRAME)
-        elif kind is FaultKind.RESERVED_OPCODE:
-            self._raw(_RESERVED_OPCODE_FRAME)
-        elif kind is FaultKind.MASKED:
-            self._raw(_MASKED_FRAME)
         elif kind is FaultKind.HUGE_FRAME:
             self._raw(b"\x81\x7f" + size.to_bytes(8, "big"))
-        elif kind is FaultKind.PING:
-            self._raw(b"\x89\x05fault")
         elif kind is FaultKind.FRAGMENTS:
             self._fragments(message, size)
 

@@ -163,7 +163,7 @@ class WebSocketPeer:
             if not self.is_open:
                 raise PeerGone("the connection is over")
             if self._queued_bytes > limit:
-                self._end()
+                self.abort()
                 raise PeerGone("the client does not read")
             self._queued_bytes += len(data)
             self._enqueue(partial(self._frame_writer.send, data), size=len(data))
@@ -180,7 +180,11 @@ class WebSocketPeer:
 
     def abort(self) -> None:
         """End the connection without a CLOSE; wakes every waiting thread."""
-        self._end()
+        self._ended.set()
+        self._inbox.end()
+        self._stream.abort()
+        with self._lock:
+            self._lock.notify_all()
 
     def finish(self) -> None:
         """Close, wait for the client's CLOSE within the timeout, and stop both threads."""
@@ -190,7 +194,7 @@ class WebSocketPeer:
         self._reader.join(max(0.0, deadline - time.monotonic()))
         if self._protocol.close_rcvd is not None:
             self._stream.finish()
-        self._end()
+        self.abort()
         self._writer.join(self.settings.close_timeout)
         self._reader.join(self.settings.close_timeout)
 
@@ -201,7 +205,7 @@ class WebSocketPeer:
                 pass
         except Exception:
             _logger.exception("reading from a WebSocket failed")
-            self._end()
+            self.abort()
         finally:
             self._inbox.end()
 
@@ -256,18 +260,11 @@ class WebSocketPeer:
             else:
                 self._protocol.receive_eof()
         if not data:
-            self._end()
+            self.abort()
         return bool(data)
 
     def _idle_left(self) -> float:
         return max(0.0, self._active_at + self.settings.idle_timeout - time.monotonic())
-
-    def _end(self) -> None:
-        self._ended.set()
-        self._inbox.end()
-        self._stream.abort()
-        with self._lock:
-            self._lock.notify_all()
 
     def _enqueue(self, send: Callable[[], None], size: int = 0) -> None:
         due = time.monotonic() + self.settings.latency_ms / 1000
@@ -288,18 +285,16 @@ class WebSocketPeer:
     def _write(self) -> None:
         """Send what is queued until a CLOSE has gone out or the connection is over."""
         try:
-            while not self._has_finished and (item := self._next()) is not None:
+            while not (self._frame_writer.is_closed or self._sent_eof):
+                if (item := self._next()) is None:
+                    return
                 if self._ended.wait(max(0.0, item.due - time.monotonic())):
                     return
                 # Once the client has sent CLOSE, messages are dropped; the answer comes behind.
                 with contextlib.suppress(InvalidState):
                     item.send()
         except (OSError, Cut):
-            self._end()
-
-    @property
-    def _has_finished(self) -> bool:
-        return self._frame_writer.is_closed or self._sent_eof
+            self.abort()
 
     def _send_raw(self, data: bytes) -> None:
         """Send frames of the protocol itself; no bytes mean the end of the stream."""

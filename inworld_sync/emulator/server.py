@@ -199,7 +199,8 @@ class Emulator:
             socket.create_connection(address, timeout=_GRACE_SECONDS).close()
         self._acceptor.join(_JOIN_SECONDS)
         listener.close()
-        threads = self._snapshot()
+        with self._lock:
+            threads = dict(self._connections)
         for connection in threads:
             connection.stop()
         deadline = time.monotonic() + _GRACE_SECONDS
@@ -222,10 +223,6 @@ class Emulator:
     def _suffix(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'' if self._tls is None else 's'}://{host}:{self.port}"
-
-    def _snapshot(self) -> dict[Connection, threading.Thread]:
-        with self._lock:
-            return dict(self._connections)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

@@ -107,8 +107,7 @@ def number(
 def object_or_null(fields: Mapping[str, object], name: str, parent: str) -> None:
     """Refuse what is neither an object nor null."""
     if not isinstance(fields.get(name), (dict, type(None))):
-        param = f"{parent}.{name}"
-        raise InvalidRequest.wrong_type(param, "an object or null")
+        raise InvalidRequest.wrong_type(f"{parent}.{name}", "an object or null")
 
 
 def modalities(value: object, param: str) -> tuple[str, ...]:

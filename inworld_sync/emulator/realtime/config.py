@@ -169,8 +169,9 @@ class SessionConfig:
         fields["expires_at"] = int(time.time()) + _LIFETIME_SECONDS
         new = attrs.evolve(self, fields=fields)
         _check_top(fields)
-        self._settle_input(new, update)
-        self._settle_output(new, update, settings)
+        changes = checks.inner(update, "audio")
+        self._settle_input(new.input, checks.inner(changes, "input"))
+        self._settle_output(new.output, checks.inner(changes, "output"), settings)
         return new
 
     def with_memory_state(self, state: Json) -> SessionConfig:
@@ -178,10 +179,9 @@ class SessionConfig:
         fields = _merged(self.fields, {"providerData": {"memory": {"state": state}}})
         return attrs.evolve(self, fields=fields)
 
-    def _settle_input(self, new: SessionConfig, update: Json) -> None:
+    def _settle_input(self, fields: Json, changes: Json) -> None:
         """Check ``audio.input``; formats and turn detection are replaced by whole values."""
         param = "session.audio.input"
-        fields, changes = new.input, checks.inner(checks.inner(update, "audio"), "input")
         wanted = changes.get("format") or self.input["format"]
         fields["format"] = read_format(wanted, f"{param}.format").describe()
         checks.object_or_null(fields, "noise_reduction", param)
@@ -194,9 +194,8 @@ class SessionConfig:
             wrong = f"{param}.turn_detection"
             raise InvalidRequest.wrong_type(wrong, "an object", name="turn_detection")
 
-    def _settle_output(self, new: SessionConfig, update: Json, settings: Settings) -> None:
+    def _settle_output(self, fields: Json, changes: Json, settings: Settings) -> None:
         param = "session.audio.output"
-        fields, changes = new.output, checks.inner(checks.inner(update, "audio"), "output")
         wanted = changes.get("format") or self.output["format"]
         fields["format"] = read_format(wanted, f"{param}.format").describe()
         checks.number(fields, "speed", 0.25, 1.5, param)
@@ -217,11 +216,9 @@ def _merged(old: Json, new: Mapping[str, object]) -> Json:
         if isinstance(value, Mapping):
             value = _merged(before if isinstance(before, dict) else {}, value)
         merged[name] = value
-    return {name: _copied(value) for name, value in merged.items()}
-
-
-def _copied(value: object) -> object:
-    return dict(value) if isinstance(value, dict) else value
+    return {
+        name: dict(value) if isinstance(value, dict) else value for name, value in merged.items()
+    }
 
 
 def _with_nested_names(update: Json) -> Json:

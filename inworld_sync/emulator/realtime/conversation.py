@@ -20,16 +20,13 @@ __all__ = ["Conversation", "Item", "SpokenText", "new_item", "read_item"]
 Item = dict[str, object]
 
 _TYPES = ("message", "function_call", "function_call_output", "mcp_approval_response")
+_NEEDED = {
+    "function_call": ("call_id", "name", "arguments"),
+    "function_call_output": ("call_id", "output"),
+}
 _ROLES = ("user", "assistant", "system", "tool")
-_CONTENT_TYPES = (
-    "input_text",
-    "input_audio",
-    "input_image",
-    "text",
-    "audio",
-    "output_text",
-    "output_audio",
-)
+_TEXT_TYPES = ("input_text", "text", "output_text")
+_CONTENT_TYPES = (*_TEXT_TYPES, "input_audio", "input_image", "audio", "output_audio")
 # The client's word for the place before all items.
 _ROOT = "root"
 
@@ -228,8 +225,7 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
     if item["type"] == "message":
         checks.one_of(value.get("role"), _ROLES, f"{param}.role")
         return {**item, "role": value["role"], "content": _content(value.get("content"), param)}
-    named = {"function_call": ("call_id", "name", "arguments")}.get(str(item["type"]))
-    for name in named or (("call_id", "output") if "output" in str(item["type"]) else ()):
+    for name in _NEEDED.get(str(item["type"]), ()):
         checks.required_text(value, name, param)
     if item["type"] == "function_call_output":
         calls = [one.get("call_id") for one in known if one["type"] == "function_call"]
@@ -247,6 +243,6 @@ def _content(value: object, param: str) -> list[object]:
         where = f"{param}.content[{at}]"
         part = checks.an_object(one, where)
         checks.one_of(part.get("type"), _CONTENT_TYPES, f"{where}.type")
-        if "text" in str(part["type"]):
+        if part["type"] in _TEXT_TYPES:
             checks.text(part, "text", where)
     return list(parts)

@@ -21,10 +21,10 @@ _NOT_IN_BETA = "conversation.item.done"
 
 class InvalidRequest(Exception):
     """
-    A client event that is refused; the session goes on.
+    A client event that is refused, or that failed; the session goes on.
 
     Attributes:
-        code: Such as ``invalid_value``.
+        code: Such as ``invalid_value``; None for a failure of the server.
         message: For people.
         param: The field at fault, or None.
         kind: The ``type`` of the error.
@@ -32,7 +32,7 @@ class InvalidRequest(Exception):
 
     def __init__(
         self,
-        code: str,
+        code: str | None,
         message: str,
         param: str | None = None,
         *,
@@ -54,6 +54,11 @@ class InvalidRequest(Exception):
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
         """Refuse a field of another JSON type than *wanted*; *name* is for the message."""
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
+
+    @classmethod
+    def failed(cls, error: Exception) -> InvalidRequest:
+        """Describe a failure of the server while it handled an event."""
+        return cls(None, f"{type(error).__name__}: {error}", kind="server_error")
 
 
 def new_id(kind: str) -> str:
@@ -97,21 +102,13 @@ class EventSender:
         """Queue an event with audio; wait while too much is queued for a slow client."""
         self._peer.send(self._event(self._name(kind) or kind, fields))
 
-    def error(
-        self,
-        kind: str,
-        code: str | None,
-        message: str,
-        *,
-        param: str | None = None,
-        client_event_id: str | None = None,
-    ) -> None:
-        """Send an ``error`` event; *kind* is ``invalid_request_error`` or ``server_error``."""
+    def error(self, cause: InvalidRequest, client_event_id: str | None = None) -> None:
+        """Send an ``error`` event about a client event."""
         error = {
-            "type": kind,
-            "code": code if self._explains_errors else None,
-            "message": message,
-            "param": param,
+            "type": cause.kind,
+            "code": cause.code if self._explains_errors else None,
+            "message": cause.message,
+            "param": cause.param,
             "event_id": client_event_id if self._explains_errors else None,
         }
         self.send("error", error=error)

@@ -41,7 +41,7 @@ class Fillers:
 
     def bridge(
         self, parts: Iterable[ReplyPart], options: Mapping[str, object], stopped: threading.Event
-    ) -> Iterator[ReplyPart]:
+    ) -> Generator[ReplyPart, None, None]:
         """
         Pass the parts of a reply on, after a filler if the first one takes long.
 

@@ -36,6 +36,7 @@ _DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
     "audio/pcma": decode_alaw,
     "audio/float32": s16_from_f32,
 }
+_G711_TYPES = ("audio/pcmu", "audio/pcma")
 _SAMPLE_BYTES = {"audio/pcm": 2, "audio/pcmu": 1, "audio/pcma": 1, "audio/float32": 4}
 
 
@@ -60,7 +61,7 @@ class AudioFormat:
     @property
     def is_g711(self) -> bool:
         """Whether it is one of telephony's."""
-        return self.type in ("audio/pcmu", "audio/pcma")
+        return self.type in _G711_TYPES
 
     @property
     def speech_encoding(self) -> str:
@@ -98,9 +99,8 @@ class SampleReader:
         data = self._rest + data
         whole = len(data) // size * size
         self._rest = data[whole:]
-        data = data[:whole]
         decode = _DECODERS.get(self._type, bytes)
-        return self._resampler.feed(decode(data))
+        return self._resampler.feed(decode(data[:whole]))
 
     def finish(self) -> bytes:
         """Return the rest; nothing can be added afterwards."""
@@ -118,11 +118,11 @@ def read_format(value: object, param: str) -> AudioFormat:
         name = _LEGACY.get(value, value)
         if name not in _TYPES:
             raise _bad(value, param)
-        return AudioFormat(name, _G711_HZ if "/pcm" in name and name[-1] in "ua" else _DEFAULT_HZ)
+        return AudioFormat(name, _G711_HZ if name in _G711_TYPES else _DEFAULT_HZ)
     if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
         raise InvalidRequest.wrong_type(param, "an object with a type")
     name, rate = value["type"], value.get("rate")
-    if name in ("audio/pcmu", "audio/pcma"):
+    if name in _G711_TYPES:
         if rate not in (None, _G711_HZ):
             raise _bad(rate, f"{param}.rate")
         return AudioFormat(name, _G711_HZ)

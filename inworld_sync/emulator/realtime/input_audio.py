@@ -23,7 +23,6 @@ from inworld_sync.emulator.realtime.formats import SampleReader
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.emulator.realtime.turn_taking import turn_settings
 from inworld_sync.emulator.recognition.events import (
-    FinalTranscript,
     PartialTranscript,
     SpeechEvent,
     SpeechStarted,
@@ -183,19 +182,22 @@ class InputAudioBuffer:
 
     def _handle(self, events: list[SpeechEvent]) -> None:
         for event in events:
+            item_id = self._turn.item_id
             if isinstance(event, SpeechStarted):
                 self._start(event)
             elif isinstance(event, PartialTranscript):
-                self._emit_partial(event.text)
+                if self._config.transcribes:
+                    _send_delta(self._session, item_id, event.text, self._turn.partial)
+                self._turn.partial = event.text
             elif isinstance(event, SpeechStopped):
                 end_ms = self._listener_began_ms + event.at_ms
-                self._send(
-                    "input_audio_buffer.speech_stopped",
-                    audio_end_ms=end_ms,
-                    item_id=self._turn.item_id,
-                )
+                kind = "input_audio_buffer.speech_stopped"
+                self._send(kind, audio_end_ms=end_ms, item_id=item_id)
             else:
-                self._end(event)
+                detection = self._config.turn_detection
+                # A noise without words is no turn that wants an answer.
+                responds = detection is not None and detection.get("create_response") is not False
+                self._commit(event.text, responds=responds and bool(event.text))
 
     def _start(self, event: SpeechStarted) -> None:
         self._turn.is_speaking = True
@@ -206,18 +208,10 @@ class InputAudioBuffer:
         padding = detection.get("prefix_padding_ms")
         start_ms = max(0, self._turn.began_ms - (padding if isinstance(padding, int) else 0))
         self._send(
-            "input_audio_buffer.speech_started",
-            audio_start_ms=start_ms,
-            item_id=self._turn.item_id,
+            "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._turn.item_id
         )
         if detection.get("interrupt_response") is not False:
             self._session.user_speaks()
-
-    def _end(self, event: FinalTranscript) -> None:
-        detection = self._config.turn_detection
-        # A noise without words is no turn that wants an answer.
-        responds = detection is not None and detection.get("create_response") is not False
-        self._commit(event.text, responds=responds and bool(event.text))
 
     def _recognized(self, recognize: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
         """Return the events of a call; an engine that fails costs the turn, not the session."""
@@ -259,17 +253,6 @@ class InputAudioBuffer:
         conversation.add(item)
         conversation.finish(item)
 
-    def _emit_partial(self, text: str) -> None:
-        emitted, self._turn.partial = self._turn.partial, text
-        if self._config.transcribes:
-            rolling = self._session.settings.rolling_transcription
-            self._send(
-                "conversation.item.input_audio_transcription.delta",
-                item_id=self._turn.item_id,
-                content_index=0,
-                delta=text if rolling else _added(emitted, text),
-            )
-
     def _suggest(self, pause_ms: int) -> None:
         """Suggest that a pause is the end of the turn; revoke that when speech goes on."""
         kind = (self._config.turn_detection or {}).get("type")
@@ -279,23 +262,22 @@ class InputAudioBuffer:
         if is_pause == turn.is_suggested:
             return
         turn.is_suggested = is_pause
+        turn.suggestions += is_pause
+        place: dict[str, object] = {
+            "item_id": turn.item_id,
+            "utterance_index": turn.suggestions - 1,
+        }
         if not is_pause:
-            self._send(
-                "input_audio_buffer.turn_suggestion_revoked",
-                item_id=turn.item_id,
-                utterance_index=max(0, turn.suggestions - 1),
-            )
+            self._send("input_audio_buffer.turn_suggestion_revoked", **place)
             return
         self._send(
             "input_audio_buffer.turn_suggestion",
-            item_id=turn.item_id,
-            utterance_index=turn.suggestions,
+            **place,
             probability=end_of_turn_confidence(turn.partial),
             trailing_silence_ms=pause_ms,
             audio_duration_ms=self._processed_ms - turn.began_ms,
             inference_ms=0,
         )
-        turn.suggestions += 1
 
     def _notice_idleness(self) -> None:
         """Speak again after a silence, where the client asked for it."""
@@ -316,12 +298,7 @@ class InputAudioBuffer:
 
 
 def transcribe(
-    session: SpeechInputView,
-    config: SessionConfig,
-    item_id: str,
-    text: str,
-    *,
-    emitted: str = "",
+    session: SpeechInputView, config: SessionConfig, item_id: str, text: str, *, emitted: str = ""
 ) -> None:
     """
     Put a transcript into the user's item, and send it if the session has transcription.
@@ -337,17 +314,18 @@ def transcribe(
     session.conversation.change(item_id, content=content)
     if not config.transcribes:
         return
-    kind = "conversation.item.input_audio_transcription"
-    place: dict[str, object] = {"item_id": item_id, "content_index": 0}
     if text and text != emitted:
-        delta = text if session.settings.rolling_transcription else _added(emitted, text)
-        session.events.send(f"{kind}.delta", **place, delta=delta)
+        _send_delta(session, item_id, text, emitted)
+    kind = "conversation.item.input_audio_transcription.completed"
+    place: dict[str, object] = {"item_id": item_id, "content_index": 0}
     if config.branch("stt").get("voice_profile") is True:
         place["providerData"] = {"voiceProfile": _PROFILE}
     for _ in range(1 + session.settings.repeats_completed):
-        session.events.send(f"{kind}.completed", **place, transcript=text)
+        session.events.send(kind, **place, transcript=text)
 
 
-def _added(old: str, new: str) -> str:
-    """Return what *new* adds to *old*; all of it when the text was rewritten."""
-    return new.removeprefix(old)
+def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:
+    """Send a transcript, or what it adds to *emitted*; all of it when the text was rewritten."""
+    delta = text if session.settings.rolling_transcription else text.removeprefix(emitted)
+    kind = "conversation.item.input_audio_transcription.delta"
+    session.events.send(kind, item_id=item_id, content_index=0, delta=delta)

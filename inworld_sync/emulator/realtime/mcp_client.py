@@ -31,9 +31,9 @@ class McpFailed(Exception):
         error: As the Realtime protocol describes it.
     """
 
-    def __init__(self, error: Mapping[str, object]) -> None:
-        super().__init__(str(error["message"]))
-        self.error = error
+    def __init__(self, kind: str, message: object, **code: object) -> None:
+        super().__init__(str(message))
+        self.error: dict[str, object] = {"type": kind, **code, "message": str(message)}
 
 
 class McpServer:
@@ -119,7 +119,7 @@ class McpServer:
             if isinstance(part, dict) and "text" in part
         ]
         if answer.get("isError"):
-            raise McpFailed({"type": "tool_execution_error", "message": " ".join(texts)})
+            raise McpFailed("tool_execution_error", " ".join(texts))
         return " ".join(texts)
 
     def _tools(self) -> list[dict[str, Any]]:
@@ -149,18 +149,17 @@ class McpServer:
         answer = next((one for one in _messages(text) if one.get("id") == number), {})
         if "error" in answer:
             error = answer["error"]
-            code, message = error.get("code"), error.get("message")
-            raise McpFailed({"type": "protocol_error", "code": code, "message": str(message)})
+            raise McpFailed("protocol_error", error.get("message"), code=error.get("code"))
         result = answer.get("result")
         if not isinstance(result, dict):
             message = f"the MCP server gave no answer to {method}"
-            raise McpFailed({"type": "protocol_error", "code": -32603, "message": message})
+            raise McpFailed("protocol_error", message, code=-32603)
         return result
 
     def _post(self, message: Mapping[str, object]) -> str:
         if not self._url.startswith(("http://", "https://")):
             error = f"server_url must begin with http:// or https://, got {self._url!r}"
-            raise McpFailed({"type": "http_error", "code": 0, "message": error})
+            raise McpFailed("http_error", error, code=0)
         data = json.dumps(message).encode()
         request = urllib.request.Request(self._url, data, self._headers)  # noqa: S310
         try:
@@ -171,10 +170,9 @@ class McpServer:
                 return body.decode(errors="replace")
         except urllib.error.HTTPError as error:
             with error:
-                failed = {"type": "http_error", "code": error.code, "message": str(error.reason)}
-            raise McpFailed(failed) from None
+                raise McpFailed("http_error", error.reason, code=error.code) from None
         except OSError as error:
-            raise McpFailed({"type": "http_error", "code": 0, "message": str(error)}) from error
+            raise McpFailed("http_error", error, code=0) from error
 
 
 def _messages(text: str) -> list[dict[str, Any]]:

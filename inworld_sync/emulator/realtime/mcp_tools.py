@@ -125,7 +125,7 @@ class McpTools:
                 tools = server.load()
             except McpFailed as error:
                 self._events.send("mcp_list_tools.failed", item_id=item["id"])
-                self._conversation.finish({**item, "error": dict(error.error)})
+                self._conversation.finish({**item, "error": error.error})
                 return
             self._events.send("mcp_list_tools.completed", item_id=item["id"])
             self._conversation.finish({**item, "tools": tools})

@@ -131,11 +131,10 @@ class MessageWriter:
         """Add text; raise Cancelled when the response was cancelled."""
         self._output.check()
         self._text += text
+        if not self._speaks or self._settings.text_beside_transcript:
+            self._send("response.output_text.delta", delta=text)
         if not self._speaks:
-            self._send("response.output_text.delta", delta=text)
             return
-        if self._settings.text_beside_transcript:
-            self._send("response.output_text.delta", delta=text)
         self._send("response.output_audio_transcript.delta", delta=text)
         unspoken = self._text[self._spoken_characters :]
         ends = [match.end() for match in _SENTENCE_END.finditer(unspoken)]
@@ -150,7 +149,14 @@ class MessageWriter:
 
     def close(self, status: str) -> None:
         """Send that nothing more follows, without speaking the rest."""
-        self._send_done()
+        if self._speaks:
+            self._send("response.output_audio.done")
+            self._send("response.output_audio_transcript.done", transcript=self._text)
+        if not self._speaks or self._settings.text_beside_transcript:
+            self._send("response.output_text.done", text=self._text)
+        if self._speaks and self._settings.output_buffer_events:
+            self._output.send("output_audio_buffer.stopped")
+        self._send("response.content_part.done", part=self._part())
         prefix = "output_" if self._settings.openai_part_names else ""
         part = self._part()
         content = [{**part, "type": f"{prefix}{part['type']}"}]
@@ -160,31 +166,19 @@ class MessageWriter:
             self._output.session.conversation.remember_speech(str(item["id"]), spoken)
         self._output.close(self._index, item)
 
-    def _send_done(self) -> None:
-        if self._speaks:
-            self._send("response.output_audio.done")
-            self._send("response.output_audio_transcript.done", transcript=self._text)
-            if self._settings.text_beside_transcript:
-                self._send("response.output_text.done", text=self._text)
-            if self._settings.output_buffer_events:
-                self._output.send("output_audio_buffer.stopped")
-        else:
-            self._send("response.output_text.done", text=self._text)
-        self._send("response.content_part.done", part=self._part())
-
     def _speak(self, text: str) -> None:
         start_char = self._spoken_characters
         self._spoken_characters += len(text)
         options, began = self._output.options, self._seconds
-        events = self._output.session.events
+        session = self._output.session
         if not options.audio_format.is_known:
             return
-        for piece in speak(text, options.voice, self._output.session.shared):
+        place = {"response_id": self._output.response_id, **self._place}
+        for piece in speak(text, options.voice, session.shared):
             self._output.check()
             audio = options.audio_format.from_speech(piece.audio)
             delta = base64.b64encode(audio).decode()
-            place = {"response_id": self._output.response_id, **self._place}
-            events.send_audio("response.output_audio.delta", **place, delta=delta)
+            session.events.send_audio("response.output_audio.delta", **place, delta=delta)
             self._words += [
                 (start_char + word.end_char, began + word.start) for word in piece.words
             ]
@@ -208,11 +202,7 @@ def write_call(output: ResponseOutput, call: ToolCall) -> None:
     if settings.empty_arguments and arguments.replace(" ", "") == "{}":
         arguments = ""
     item = new_item(
-        "function_call",
-        status="in_progress",
-        call_id=new_id("call"),
-        name=call.name,
-        arguments="",
+        "function_call", status="in_progress", call_id=new_id("call"), name=call.name, arguments=""
     )
     index = output.open(item, hides_previous=not settings.calls_have_previous)
     place = {"item_id": item["id"], "output_index": index}
@@ -257,7 +247,7 @@ def write_mcp_call(
         item["output"] = server.call(call)
         output.session.events.send("response.mcp_call.completed", **place)
     except McpFailed as error:
-        item["error"] = dict(error.error)
+        item["error"] = error.error
         output.session.events.send("response.mcp_call.failed", **place)
     output.close(index, item)
     return True

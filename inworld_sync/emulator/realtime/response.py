@@ -25,12 +25,7 @@ from inworld_sync.emulator.realtime.output_items import (
     write_call,
     write_mcp_call,
 )
-from inworld_sync.emulator.realtime.replies import (
-    ReplyPart,
-    ReplyRequest,
-    ToolCall,
-    text_of,
-)
+from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 
 __all__ = ["Response"]
@@ -136,7 +131,7 @@ class Response:
         """Write the reply; return how it ended."""
         try:
             if self._failure is not None:
-                return self._failed("server_error", self._failure)
+                return self._failed(self._failure)
             self._write()
         except Cancelled:
             self._details = {"type": "cancelled", "reason": self._reason}
@@ -148,11 +143,11 @@ class Response:
             raise
         except Exception as error:
             _logger.exception("the reply of response %s failed", self.response_id)
-            return self._failed("server_error", f"{type(error).__name__}: {error}")
+            return self._failed(f"{type(error).__name__}: {error}")
         return "completed"
 
-    def _failed(self, code: str, message: str) -> str:
-        error = {"type": "server_error", "code": code, "message": message}
+    def _failed(self, message: str) -> str:
+        error = {"type": "server_error", "code": "server_error", "message": message}
         if self._session.settings.explains_failures:
             self._details = {"type": "failed", "reason": "server_error", "error": error}
         return "failed"
@@ -171,7 +166,9 @@ class Response:
                 items=with_calls_as_functions(self._context),
                 tools=(*asked.tools, *mcp.functions(asked.tools)),
             )
-            if not self._write_parts(self._parts(request)):
+            parts = self._reply_parts(request)
+            responsiveness, cancelled = self.options.responsiveness, self._output.cancelled
+            if not self._write_parts(self._fillers.bridge(parts, responsiveness, cancelled)):
                 return
 
     def _write_parts(self, parts: Generator[ReplyPart, None, None]) -> bool:
@@ -209,11 +206,6 @@ class Response:
             return write_mcp_call(self._output, server, call)
         write_call(self._output, call)
         return False
-
-    def _parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
-        stopped = self._output.cancelled
-        parts = self._reply_parts(request)
-        yield from self._fillers.bridge(parts, self.options.responsiveness, stopped)
 
     def _reply_parts(self, request: ReplyRequest) -> Generator[ReplyPart, None, None]:
         self._output.cancelled.wait(self._session.settings.reply_delay_ms / 1000)

@@ -79,7 +79,8 @@ def read_options(
         listed = config.fields["output_modalities"]
     return ResponseOptions(
         modalities=checks.modalities(listed, "response.output_modalities"),
-        in_conversation=_is_in_conversation(asked),
+        # An id of a conversation means the only one that there is.
+        in_conversation=checks.text(asked, "conversation", "response") != "none",
         context=_context(asked.get("input"), known),
         metadata=metadata if isinstance(metadata, dict) else None,
         audio_format=config.output_format,
@@ -87,11 +88,6 @@ def read_options(
         request=_request(asked, config),
         responsiveness=config.branch("responsiveness"),
     )
-
-
-def _is_in_conversation(asked: Mapping[str, object]) -> bool:
-    # An id of a conversation means the only one that there is.
-    return checks.text(asked, "conversation", "response") != "none"
 
 
 def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest:
@@ -119,11 +115,7 @@ def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest
 
 
 def speaking_voice(
-    config: SessionConfig,
-    settings: Settings,
-    encoding: str,
-    rate_hz: int,
-    wanted: object = None,
+    config: SessionConfig, settings: Settings, encoding: str, rate_hz: int, wanted: object = None
 ) -> ContextConfig:
     """
     Choose what speaks.

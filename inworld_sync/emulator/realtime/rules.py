@@ -54,7 +54,7 @@ def answer(request: ReplyRequest) -> Iterator[ReplyPart]:
     if last.get("type") == "function_call_output":
         yield from _pieces(_about_output(request.items))
         return
-    said = _last_user_text(request.items)
+    said = next(reversed(_user_texts(request.items)), "")
     calls = list(_calls(said, request))
     if calls:
         yield from calls
@@ -67,11 +67,8 @@ def _pieces(text: str) -> Iterator[str]:
     yield from re.findall(r"\s*\S+(?:\s+\S+)?", text)
 
 
-def _last_user_text(items: Sequence[Mapping[str, object]]) -> str:
-    for item in reversed(items):
-        if item.get("type") == "message" and item.get("role") == "user":
-            return text_of(item)
-    return ""
+def _user_texts(items: Sequence[Mapping[str, object]]) -> list[str]:
+    return [text_of(item) for item in items if item.get("role") == "user"]
 
 
 def _about_output(items: Sequence[Mapping[str, object]]) -> str:
@@ -175,13 +172,12 @@ def _number_name(number: int) -> str:
 
 def _name(request: ReplyRequest) -> str:
     """Look the user's name up in the conversation, then in what is remembered of earlier ones."""
-    said = [text_of(item) for item in reversed(request.items) if item.get("role") == "user"]
-    for text in [*said, request.instructions]:
+    for text in [*reversed(_user_texts(request.items)), request.instructions]:
         if found := _NAME_TOLD.search(text):
             return f"Your name is {found[1]}."
     return "You did not tell me your name."
 
 
 def _recalled(items: Sequence[Mapping[str, object]]) -> str:
-    said = [text_of(item) for item in items if item.get("role") == "user"][:-1]
+    said = _user_texts(items)[:-1]
     return f"You said: {said[-1]}" if said else "You have not said anything before."

@@ -104,19 +104,13 @@ def _handle(session: Session, events: EventSender, limiter: _Limiter, message: s
             limiter.check()
         session.handle(event)
     except InvalidRequest as error:
-        events.error(
-            error.kind,
-            error.code,
-            error.message,
-            param=error.param,
-            client_event_id=event_id if isinstance(event_id, str) else None,
-        )
+        events.error(error, event_id if isinstance(event_id, str) else None)
     except PeerGone:
         raise
     except Exception as error:
         # An engine that fails costs an event, not the session.
         _logger.exception("a realtime event failed")
-        events.error("server_error", None, f"{type(error).__name__}: {error}")
+        events.error(InvalidRequest.failed(error))
 
 
 def _parsed(message: str | bytes) -> Json:

@@ -8,13 +8,7 @@ import attrs
 
 from inworld_sync.emulator.recognition.protocols import HeardWord
 
-__all__ = [
-    "FinalTranscript",
-    "PartialTranscript",
-    "SpeechEvent",
-    "SpeechStarted",
-    "SpeechStopped",
-]
+__all__ = ["FinalTranscript", "PartialTranscript", "SpeechEvent", "SpeechStarted", "SpeechStopped"]
 
 
 @attrs.frozen

@@ -161,17 +161,16 @@ class Listener:
             self._segment.append(window, is_speech=likelihood >= threshold * _GOING_ON_SHARE)
             self._judge_segment(self._segment, events)
             return
-        self._remember(window)
+        self._before += window
+        keep = _PRE_ROLL_MS * BYTES_PER_MS + len(window) * _ONSET_WINDOWS
+        del self._before[:-keep]
         self._onset_windows = self._onset_windows + 1 if likelihood >= threshold else 0
         if self._onset_windows >= _ONSET_WINDOWS:
             self._begin(likelihood, events)
         elif self._turn:
-            self._judge_pause(self._turn, events)
-
-    def _remember(self, window: bytes) -> None:
-        self._before += window
-        keep = _PRE_ROLL_MS * BYTES_PER_MS + len(window) * _ONSET_WINDOWS
-        del self._before[:-keep]
+            confidence = end_of_turn_confidence(_join(self._turn.words))
+            if is_turn_over(self.pause_ms, confidence, self.settings):
+                self._end_turn(self._turn, events)
 
     def _begin(self, likelihood: float, events: list[SpeechEvent]) -> None:
         """Speech was found: open a segment, and a turn if none is open."""
@@ -202,12 +201,6 @@ class Listener:
             self._end_if_full(self._turn, events)
         elif segment.length_ms >= min(_MAX_SEGMENT_MS, self.settings.max_turn_ms):
             self._cut_segment(segment, events)
-
-    def _judge_pause(self, turn: _Turn, events: list[SpeechEvent]) -> None:
-        silence_ms = (self._now - turn.speech_end) // BYTES_PER_MS
-        confidence = end_of_turn_confidence(_join(turn.words))
-        if is_turn_over(silence_ms, confidence, self.settings):
-            self._end_turn(turn, events)
 
     def _cut_segment(self, segment: Segment, events: list[SpeechEvent]) -> None:
         """Recognize the first part of a long segment for good and go on with the rest."""

@@ -7,7 +7,7 @@ Source: the field table of the service's STT reference and what its clients send
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -90,7 +90,9 @@ def read_config(fields: Mapping[str, object], *, streaming: bool) -> TranscribeC
     encoding = choice(fields, "audioEncoding", _ENCODINGS)
     if encoding is None and streaming:
         raise Refused(INVALID_ARGUMENT, "audio_encoding is required")
-    _check_texts(fields, "prompts")
+    prompts = [] if fields.get("prompts") is None else fields["prompts"]
+    if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise Malformed("prompts")
     return TranscribeConfig(
         model_id=model_id,
         encoding=encoding or "AUTO_DETECT",
@@ -110,29 +112,27 @@ def _model(name: str, *, streaming: bool) -> str:
     if not name:
         raise Refused(INVALID_ARGUMENT, "model_id is required")
     if name not in known:
-        raise Refused(
-            INVALID_ARGUMENT, f'Unsupported model "{name}". Supported models: {_MODELS_PAGE}'
-        )
+        message = f'Unsupported model "{name}". Supported models: {_MODELS_PAGE}'
+        raise Refused(INVALID_ARGUMENT, message)
     return name
 
 
 def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
     own = inner(fields, _PROVIDER_FIELDS.get(provider, ""))
-    wanted: dict[str, float] = {}
-    # Zero is a value of its own here: the client ends the turns.
-    if (threshold := _share(own, "vadThreshold")) is not None:
-        wanted["vad_threshold"] = threshold
+    longest = whole(own, "maxTurnSilence", 0) or whole(own, "maxEndpointDelayMs", 0)
+    wanted: dict[str, Any] = {
+        # Zero is a value of its own in these two: without a threshold, the client ends the turns.
+        "vad_threshold": _share(own, "vadThreshold"),
+        "end_confidence": _share(fields, "endOfTurnConfidenceThreshold"),
+        "min_silence_ms": whole(own, "minEndOfTurnSilenceWhenConfident", 0) or None,
+        "max_silence_ms": longest or None,
+        "word_times": flag(fields, "includeWordTimestamps"),
+    }
     if own.get("enableEndpointDetection") is not None and not flag(own, "enableEndpointDetection"):
         wanted["vad_threshold"] = 0.0
-    if (confidence := _share(fields, "endOfTurnConfidenceThreshold")) is not None:
-        wanted["end_confidence"] = confidence
-    if shortest := whole(own, "minEndOfTurnSilenceWhenConfident", 0):
-        wanted["min_silence_ms"] = shortest
-    if longest := whole(own, "maxTurnSilence", 0) or whole(own, "maxEndpointDelayMs", 0):
-        wanted["max_silence_ms"] = longest
     in_range(own, "temperature", 0, 1)
     try:
-        return TurnSettings(**wanted, word_times=flag(fields, "includeWordTimestamps"))  # type: ignore[arg-type]
+        return TurnSettings(**{name: value for name, value in wanted.items() if value is not None})
     except ConfigError as error:
         raise Refused(INVALID_ARGUMENT, str(error)) from error
 
@@ -156,11 +156,3 @@ def _bounded(fields: Mapping[str, object], name: str, low: int, high: int) -> in
     if value and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low} and {high}")
     return value
-
-
-def _check_texts(fields: Mapping[str, object], name: str) -> None:
-    values = fields.get(name)
-    if values is None:
-        return
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise Malformed(name)

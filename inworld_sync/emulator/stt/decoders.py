@@ -17,12 +17,7 @@ from inworld_sync.audio.files import is_audio_file, open_file
 from inworld_sync.audio.g711 import decode_ulaw
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
-from inworld_sync.emulator.status import (
-    INVALID_ARGUMENT,
-    RESOURCE_EXHAUSTED,
-    Malformed,
-    Refused,
-)
+from inworld_sync.emulator.status import INVALID_ARGUMENT, RESOURCE_EXHAUSTED, Malformed, Refused
 from inworld_sync.emulator.stt.config import TranscribeConfig
 from inworld_sync.errors import AudioError
 
@@ -157,13 +152,11 @@ class _Detected:
             if len(self._head) < _HEAD_BYTES:
                 return b""
             data = self._head
-            self._decoder = self._choose()
+            if is_audio_file(self._head):
+                self._decoder = _File("AUTO_DETECT")
+            else:
+                self._decoder = _Raw(self._config.sample_rate_hz, self._config.channels, bytes)
         return self._decoder.feed(data)
 
     def flush(self) -> bytes:
         return b"" if self._decoder is None else self._decoder.flush()
-
-    def _choose(self) -> Decoder:
-        if is_audio_file(self._head):
-            return _File("AUTO_DETECT")
-        return _Raw(self._config.sample_rate_hz, self._config.channels, bytes)

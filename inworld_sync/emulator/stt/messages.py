@@ -57,7 +57,7 @@ def transcription(event: FinalTranscript, config: TranscribeConfig) -> dict[str,
     """Describe a finished turn."""
     words = [_word(word, config) for word in event.words] if config.word_timestamps else []
     profile = _voice_profile(config.voice_profile_size) if event.text else None
-    return _transcription(event.text, is_final=True, words=words, profile=profile)
+    return _transcription(event.text, isFinal=True, wordTimestamps=words, voiceProfile=profile)
 
 
 def _result(event: SpeechEvent, config: TranscribeConfig) -> dict[str, object]:
@@ -66,23 +66,18 @@ def _result(event: SpeechEvent, config: TranscribeConfig) -> dict[str, object]:
     if isinstance(event, SpeechStopped):
         return {"speechStopped": {"silenceDurationMs": event.silence_ms}}
     if isinstance(event, PartialTranscript):
-        return {"transcription": _transcription(event.text, is_final=False)}
+        return {"transcription": _transcription(event.text)}
     return {"transcription": transcription(event, config)}
 
 
-def _transcription(
-    transcript: str,
-    *,
-    is_final: bool,
-    words: list[dict[str, object]] | None = None,
-    profile: dict[str, object] | None = None,
-) -> dict[str, object]:
+def _transcription(transcript: str, **fields: object) -> dict[str, object]:
     return {
         "transcript": transcript,
-        "isFinal": is_final,
-        "wordTimestamps": words or [],
-        "voiceProfile": profile,
+        "isFinal": False,
+        "wordTimestamps": [],
+        "voiceProfile": None,
         "silenceDurationMs": 0,
+        **fields,
     }
 
 

@@ -57,16 +57,10 @@ def align_words(
     spoken = [_bare(word.text) for word in heard]
     groups: list[list[EngineWord]] = [[] for _ in spans]
     matcher = SequenceMatcher(None, written, spoken, autojunk=False)
-    for tag, w_from, w_to, h_from, h_to in matcher.get_opcodes():
-        if tag == "equal":
-            for offset in range(w_to - w_from):
-                groups[w_from + offset].append(heard[h_from + offset])
-        elif w_from == w_to:
-            # Spoken words without a written one in between: they belong to the word before.
-            if spans:
-                groups[max(0, w_from - 1)].extend(heard[h_from:h_to])
-        else:
-            _divide(groups[w_from:w_to], heard[h_from:h_to])
+    for _, w_from, w_to, h_from, h_to in matcher.get_opcodes():
+        # Spoken words without a written one in between belong to the word before.
+        sharing = groups[w_from:w_to] or groups[max(0, w_from - 1) :][:1]
+        _divide(sharing, heard[h_from:h_to])
     return _timed(spans, groups)
 
 
@@ -87,8 +81,8 @@ def _bare(word: str) -> str:
 
 
 def _divide(groups: list[list[EngineWord]], heard: Sequence[EngineWord]) -> None:
-    """Deal *heard* out to *groups* in order and as evenly as can be."""
-    for index, word in enumerate(heard):
+    """Deal *heard* out to *groups*, if there are any, in order and as evenly as can be."""
+    for index, word in enumerate(heard if groups else ()):
         groups[index * len(groups) // len(heard)].append(word)
 
 

@@ -18,12 +18,7 @@ from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
 
 __all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "describe", "read_config"]
 
-MODELS = (
-    "inworld-tts-2",
-    "inworld-tts-2-flash",
-    "inworld-tts-1.5-max",
-    "inworld-tts-1.5-mini",
-)
+MODELS = ("inworld-tts-2", "inworld-tts-2-flash", "inworld-tts-1.5-max", "inworld-tts-1.5-mini")
 _FIELDS = (
     "voiceId",
     "modelId",
@@ -181,15 +176,12 @@ def _merged(
         merged["audioConfig"] = {**before, **known}
     if lenient:
         for part in (merged, merged.get("audioConfig")):
-            _drop_unknown_names(part)
+            if not isinstance(part, dict):
+                continue
+            for name, allowed in _ENUMS.items():
+                if isinstance(part.get(name), str) and part[name] not in allowed:
+                    del part[name]
     return merged
-
-
-def _drop_unknown_names(fields: object) -> None:
-    if isinstance(fields, dict):
-        for name, allowed in _ENUMS.items():
-            if isinstance(fields.get(name), str) and fields[name] not in allowed:
-                del fields[name]
 
 
 def _choice(fields: Mapping[str, object], name: str) -> str | None:

@@ -103,13 +103,9 @@ class Context:
         """Wait for the thread's end."""
         self._thread.join(_JOIN_SECONDS)
 
-    def _send(self, kind: str, body: dict[str, object]) -> None:
-        """Send one result of this context."""
-        result = {"contextId": self.context_id, kind: body, "status": status()}
-        self._peer.send({"result": result})
-
-    def _send_error(self, code: int, message: str) -> None:
-        result = {"contextId": self.context_id, "status": status(code, message)}
+    def _send(self, code: int = 0, message: str = "", **body: object) -> None:
+        """Send one result of this context; without arguments for its status, a success."""
+        result = {"contextId": self.context_id, **body, "status": status(code, message)}
         self._peer.send({"result": result})
 
     def _run(self) -> None:
@@ -118,14 +114,14 @@ class Context:
                 self._work()
             # Free before it is said, so that a client may open the next one at once.
             self._on_closed(self)
-            self._send("contextClosed", {})
+            self._send(contextClosed={})
         except PeerGone:
             pass
         except Exception as error:
             _logger.exception("context %r failed", self.context_id)
             self._on_closed(self)
             with contextlib.suppress(PeerGone):
-                self._send_error(INTERNAL, str(error))
+                self._send(INTERNAL, str(error))
 
     def _work(self) -> None:
         """Do what is queued, in order, until the end."""
@@ -148,23 +144,18 @@ class Context:
     def _update(self, config: ContextConfig) -> None:
         self._speak_buffer()
         self.config = config
-        self._send("contextUpdated", describe(config))
+        self._send(contextUpdated=describe(config))
 
     def _add_text(self, text: str, *, flush: bool) -> None:
-        self._buffer_text(text)
-        if flush:
-            self._flush()
-
-    def _buffer_text(self, text: str) -> None:
-        if not text:
-            return
-        if not self._buffer:
+        if text and not self._buffer:
             self._due_at = time.monotonic() + self.config.max_buffer_delay_ms / 1000
         self._buffer += text
-        if self.config.auto_mode:
+        if text and self.config.auto_mode:
             self._generate(self._drain(self._end_of_sentences()))
-        if len(self._buffer) >= self.config.buffer_char_threshold:
+        if text and len(self._buffer) >= self.config.buffer_char_threshold:
             self._generate(self._drain(self._end_of_words()))
+        if flush:
+            self._flush()
 
     def _end_of_sentences(self) -> int:
         pattern = _SENTENCE_END_FOLLOWED if self.config.whole_sentences else _SENTENCE_END
@@ -193,7 +184,7 @@ class Context:
         if text.strip():
             self._generate(text)
         elif self._shared.settings.empty_flush_completes and not self._refused:
-            self._send("flushCompleted", {})
+            self._send(flushCompleted={})
         self._refused = False
 
     def _generate(self, text: str) -> None:
@@ -203,18 +194,17 @@ class Context:
         limit = self._shared.settings.max_text_characters
         if len(text) > limit:
             self._refused = True
-            message = f"text length should not exceed {limit} characters."
-            self._send_error(INVALID_ARGUMENT, message)
+            self._send(INVALID_ARGUMENT, f"text length should not exceed {limit} characters.")
             return
         spoken = 0.0
         started = time.monotonic()
         for chunk, seconds in audio_chunks(text, self.config, self._shared):
             if self._shared.settings.status_in_audio_chunk and "audioContent" in chunk:
                 chunk["status"] = status()
-            self._send("audioChunk", chunk)
+            self._send(audioChunk=chunk)
             spoken += seconds
             self._keep_pace(started, spoken)
-        self._send("flushCompleted", {})
+        self._send(flushCompleted={})
 
     def _keep_pace(self, started: float, spoken: float) -> None:
         pace = self._shared.settings.pace

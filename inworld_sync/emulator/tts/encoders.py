@@ -9,6 +9,8 @@ a RIFF header for that chunk alone, and the chunks between them are bare.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from inworld_sync.audio import wav
@@ -57,33 +59,22 @@ def open_encoder(
     Raises:
         ConfigError: The library for this encoding is not installed.
     """
-    if encoding in ("LINEAR16", "WAV") and whole:
-        return _WholeWav(sample_rate_hz)
-    if encoding == "LINEAR16":
-        return _Linear16(sample_rate_hz)
-    if encoding == "WAV":
-        return _StreamedWav(sample_rate_hz)
-    if encoding == "MULAW":
-        return _PerSample(encode_ulaw)
-    if encoding == "ALAW":
-        return _PerSample(encode_alaw)
-    if encoding == "MP3":
-        return _Mp3(sample_rate_hz, bit_rate)
-    if encoding == "OGG_OPUS":
-        return _SoundFile(sample_rate_hz, "OGG", "OPUS", bit_rate=bit_rate)
-    if encoding == "FLAC":
-        return _Flac(sample_rate_hz)
-    return _PerSample(bytes)
-
-
-class _Converter(Protocol):
-    def __call__(self, pcm: bytes, /) -> bytes: ...
+    makers: dict[str, Callable[[], Encoder]] = {
+        "LINEAR16": partial(_WholeWav if whole else _Linear16, sample_rate_hz),
+        "WAV": partial(_WholeWav if whole else _StreamedWav, sample_rate_hz),
+        "MULAW": partial(_PerSample, encode_ulaw),
+        "ALAW": partial(_PerSample, encode_alaw),
+        "MP3": partial(_Mp3, sample_rate_hz, bit_rate),
+        "OGG_OPUS": partial(_SoundFile, sample_rate_hz, "OGG", "OPUS", bit_rate=bit_rate),
+        "FLAC": partial(_Flac, sample_rate_hz, "FLAC", "PCM_16"),
+    }
+    return makers.get(encoding, partial(_PerSample, bytes))()
 
 
 class _PerSample:
     """Every sample by itself; no container."""
 
-    def __init__(self, convert: _Converter) -> None:
+    def __init__(self, convert: Callable[[bytes], bytes]) -> None:
         self._convert = convert
 
     def feed(self, pcm: bytes) -> bytes:
@@ -209,9 +200,6 @@ class _SoundFile:
 
 class _Flac(_SoundFile):
     """Sent at the end only: closing a FLAC file rewrites its head."""
-
-    def __init__(self, sample_rate_hz: int) -> None:
-        super().__init__(sample_rate_hz, "FLAC", "PCM_16")
 
     def _new(self) -> bytes:
         return super()._new() if self._file.closed else b""

@@ -12,16 +12,11 @@ from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
 
-__all__ = ["AudioPiece", "TimedPhoneme", "TimedWord", "speak"]
+__all__ = ["AudioPiece", "TimedText", "TimedWord", "speak"]
 
 
-@attrs.frozen
-class TimedPhoneme:
-    """A speech sound; times in seconds from the start of the flush."""
-
-    symbol: str
-    start: float
-    end: float
+# A text or the symbol of a speech sound, and the seconds at which it starts and ends.
+TimedText = tuple[str, float, float]
 
 
 @attrs.frozen
@@ -38,7 +33,7 @@ class TimedWord:
     end_char: int
     start: float
     end: float
-    phonemes: tuple[TimedPhoneme, ...]
+    phonemes: tuple[TimedText, ...]
 
 
 @attrs.frozen
@@ -138,12 +133,8 @@ class _Words:
     def add(self, sentence: SpokenSentence) -> None:
         for word in sentence.words:
             phonemes = tuple(
-                TimedPhoneme(
-                    phoneme.symbol,
-                    self._time(phoneme.start_samples),
-                    self._time(phoneme.end_samples),
-                )
-                for phoneme in word.phonemes
+                (one.symbol, self._time(one.start_samples), self._time(one.end_samples))
+                for one in word.phonemes
             )
             start, end = self._time(word.start_samples), self._time(word.end_samples)
             self._waiting.append(TimedWord(word.start_char, word.end_char, start, end, phonemes))

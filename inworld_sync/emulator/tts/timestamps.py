@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inworld_sync.emulator.tts.speech import TimedPhoneme, TimedWord
+from inworld_sync.emulator.tts.speech import TimedText, TimedWord
 
 __all__ = ["timestamp_info"]
-
-# A text, and when it starts and ends.
-_Entry = tuple[str, float, float]
 
 _VISEMES = {
     "aei": "a æ ɑ ʌ ə ɐ aɪ eɪ ɛ e ɪ h ɜ ɚ",
@@ -53,19 +50,27 @@ def timestamp_info(
 
 
 def _words(text: str, words: Sequence[TimedWord], *, spaces: bool) -> dict[str, object]:
-    entries: list[_Entry] = []
+    entries: list[TimedText] = []
     details: list[dict[str, object]] = []
     for word in words:
         if spaces and (gap := _gap_before(text, word)):
             entries.append((gap, word.start, word.start))
         if word.phonemes:
-            phonemes = [_phoneme(phoneme) for phoneme in word.phonemes]
+            phonemes = [
+                {
+                    "phoneSymbol": symbol,
+                    "startTimeSeconds": start,
+                    "durationSeconds": round(end - start, 3),
+                    "visemeSymbol": _VISEME_OF.get(symbol, "sil"),
+                }
+                for symbol, start, end in word.phonemes
+            ]
             details.append({"wordIndex": len(entries), "phones": phonemes, "isPartial": False})
         entries.append((text[word.start_char : word.end_char], word.start, word.end))
     return {**_columns("words", "word", entries), "phoneticDetails": details}
 
 
-def _columns(plural: str, singular: str, entries: Sequence[_Entry]) -> dict[str, object]:
+def _columns(plural: str, singular: str, entries: Sequence[TimedText]) -> dict[str, object]:
     return {
         plural: [text for text, _, _ in entries],
         f"{singular}StartTimeSeconds": [start for _, start, _ in entries],
@@ -78,18 +83,9 @@ def _gap_before(text: str, word: TimedWord) -> str:
     return before[len(before.rstrip()) :]
 
 
-def _phoneme(phoneme: TimedPhoneme) -> dict[str, object]:
-    return {
-        "phoneSymbol": phoneme.symbol,
-        "startTimeSeconds": phoneme.start,
-        "durationSeconds": round(phoneme.end - phoneme.start, 3),
-        "visemeSymbol": _VISEME_OF.get(phoneme.symbol, "sil"),
-    }
-
-
 def _characters(text: str, words: Sequence[TimedWord]) -> dict[str, object]:
     """Share each word's time among its characters; the space before it gets the gap."""
-    entries: list[_Entry] = []
+    entries: list[TimedText] = []
     for word in words:
         for space in _gap_before(text, word):
             entries.append((space, entries[-1][2] if entries else word.start, word.start))
