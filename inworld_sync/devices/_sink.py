@@ -14,8 +14,9 @@ from abc import abstractmethod
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
+from inworld_sync.audio._memory import cut_sample
 from inworld_sync.audio.closing import Closing
-from inworld_sync.devices._pcm import SAMPLE_BYTES, sample_bytes
+from inworld_sync.devices._pcm import SAMPLE_BYTES
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class Sink(Closing):
             DeviceError: The device is gone, and no other one took its place.
             ClosedError: It was closed, or the playout that it writes to.
         """
-        samples = sample_bytes(pcm)
+        samples = memoryview(pcm).cast("B")
+        if len(samples) % SAMPLE_BYTES:
+            raise cut_sample("s16", SAMPLE_BYTES, len(samples))
         deadline = deadline_after(timeout)
         with self._changed:
             self._require_open()
