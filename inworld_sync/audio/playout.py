@@ -38,7 +38,6 @@ from inworld_sync.audio._playout_config import (
     check_range,
     choose,
 )
-from inworld_sync.audio._playout_names import ItemNumbers
 from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout_events import (
     Cleared,
@@ -66,6 +65,52 @@ _RESULTS: Final = {
     lib.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
+# Items that are kept; the core remembers fewer.
+_KEPT_ITEMS: Final = 4 * lib.IW_PLAYOUT_ITEMS
+
+
+class _ItemNumbers:
+    """
+    Numbers of items, from 1 on; none is used twice. The core knows numbers, users give anything.
+
+    Thread safety: none; the playout's lock is held.
+    """
+
+    __slots__ = ("_items", "_last", "_numbers", "_unnamed")
+
+    def __init__(self) -> None:
+        self._numbers: dict[Hashable, int] = {}
+        self._items: dict[int, Hashable] = {}
+        self._unnamed = 0
+        self._last = 0
+
+    def known(self, item: Hashable) -> int:
+        """The number of an item; 0, which no item has, when it is new."""
+        return self._unnamed if item is None else self._numbers.get(item, 0)
+
+    def number(self, item: Hashable) -> int:
+        """The number of an item, a new one if need be."""
+        number = self.known(item)
+        if number:
+            return number
+        self._last += 1
+        self._items[self._last] = item
+        if item is None:
+            self._unnamed = self._last
+        else:
+            self._numbers[item] = self._last
+        if len(self._items) > _KEPT_ITEMS:
+            oldest = next(iter(self._items))
+            self._numbers.pop(self._items.pop(oldest), None)
+        return self._last
+
+    def item(self, number: int) -> Hashable:
+        """The item that has this number; None for an item without a name, and for no item."""
+        return self._items.get(number)
+
+    def end_unnamed(self) -> None:
+        """The next item without a name is another one."""
+        self._unnamed = 0
 
 
 class Playout(Pulled):
@@ -143,7 +188,7 @@ class Playout(Pulled):
         self.output_format: Final[SampleFormat] = output_format
         self._input_frame_bytes = SAMPLE_BYTES[input_format] * channels
         self._capacity_ms = capacity_ms
-        self._items = ItemNumbers()
+        self._items = _ItemNumbers()
         self._tags: dict[int, object] = {}
         self._last_tag = 0
         self._cleared = ffi.new("struct iw_playout_cleared[]", lib.IW_PLAYOUT_ITEMS)

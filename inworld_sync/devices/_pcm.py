@@ -1,25 +1,11 @@
-"""What every sink asks of the bytes that it is given."""
+"""What sources and sinks ask of their settings, and the size of their samples."""
 
 from __future__ import annotations
 
-from inworld_sync.audio._memory import cut_sample
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.errors import ConfigError
 
-__all__ = ["SAMPLE_BYTES", "require_between", "sample_bytes"]
-
-
-def sample_bytes(pcm: bytes | bytearray | memoryview) -> memoryview:
-    """
-    Give a view of bytes over whole samples.
-
-    Raises:
-        AudioError: The last sample is cut.
-    """
-    view = memoryview(pcm).cast("B")
-    if len(view) % SAMPLE_BYTES:
-        raise cut_sample("s16", SAMPLE_BYTES, len(view))
-    return view
+__all__ = ["SAMPLE_BYTES", "require_between"]
 
 
 def require_between(name: str, value: float, low: float, high: float, unit: str) -> None:

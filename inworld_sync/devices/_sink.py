@@ -14,8 +14,9 @@ from abc import abstractmethod
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
+from inworld_sync.audio._memory import cut_sample
 from inworld_sync.audio.closing import Closing
-from inworld_sync.devices._pcm import SAMPLE_BYTES, sample_bytes
+from inworld_sync.devices._pcm import SAMPLE_BYTES
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Sink(Closing):
         self._changed = changed
         self._closed = False
         self._clears = 0
+        self._written_frames = 0  # without those that a clear has dropped
 
     @property
     def heard_samples(self) -> int:
@@ -76,9 +78,12 @@ class Sink(Closing):
             DeviceError: The device is gone, and no other one took its place.
             ClosedError: It was closed, or the playout that it writes to.
         """
-        samples = sample_bytes(pcm)
+        samples = memoryview(pcm).cast("B")
+        if len(samples) % SAMPLE_BYTES:
+            raise cut_sample("s16", SAMPLE_BYTES, len(samples))
         deadline = deadline_after(timeout)
         with self._changed:
+            self._require_open()
             self._write(samples, deadline)
 
     def end(self) -> None:
@@ -106,10 +111,6 @@ class Sink(Closing):
         """Count the frames that were heard until now."""
 
     @abstractmethod
-    def _missing(self) -> int:
-        """Count the frames that were written and neither heard nor dropped."""
-
-    @abstractmethod
     def _write(self, samples: memoryview, deadline: float) -> None:
         """Take all of *samples*, unless a clear drops the rest."""
 
@@ -120,6 +121,11 @@ class Sink(Closing):
     @abstractmethod
     def _seconds(self, frames: int, /) -> float:
         """How long to wait at most until so many frames are heard."""
+
+    def _missing(self) -> int:
+        """Count the frames that were written and neither heard nor dropped."""
+        heard = self._heard()  # first, for it may find that a playout was closed
+        return self._written_frames - heard
 
     def _samples(self, frames: int) -> int:
         """How many of the samples that were written so many frames are."""
@@ -173,7 +179,7 @@ class PlayoutWriter(Sink):
 
     @abstractmethod
     def _took(self, frames: int) -> None:
-        """Count what was written."""
+        """Follow what was written; it is counted already."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
         """Give the playout all of it; False if a clear has dropped the rest."""
@@ -187,5 +193,6 @@ class PlayoutWriter(Sink):
                 self._wait(frames, deadline)
                 if clears != self._clears:
                     return False
+            self._written_frames += frames
             self._took(frames)
         return True

@@ -19,8 +19,7 @@ from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.streams import MicrophoneRing
 from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
 from inworld_sync.devices._sink import deadline_after
-from inworld_sync.devices.opening import choose_format, reopen_stream
-from inworld_sync.devices.portaudio import DeviceStream, Format
+from inworld_sync.devices.portaudio import DeviceStream, choose_format, reopen_stream
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
@@ -88,7 +87,7 @@ class Microphone(Closing):
         require_between("buffer_ms", buffer_ms, 100, 60_000, "ms")
         require_between("hangover_ms", hangover_ms, 0, 5000, "ms")
         self.sample_rate_hz: Final = sample_rate_hz
-        self._block_ms = block_ms
+        self._block_bytes = sample_rate_hz * block_ms // 1000 * SAMPLE_BYTES
         self._latency_ms = latency_ms
         self._buffer_ms = buffer_ms
         self._speaker = mute_while
@@ -101,9 +100,7 @@ class Microphone(Closing):
         # Of devices that are gone.
         self._earlier_dropped = 0
         self._earlier_overflows = 0
-        chosen = choose_format("input", device, sample_rate_hz)
-        self._wanted = chosen.lasting_name(device)
-        self._stream = self._open(chosen)
+        self._stream = self._open(device)
 
     @property
     def device(self) -> DeviceInfo:
@@ -160,14 +157,13 @@ class Microphone(Closing):
             ClosedError: It was closed.
         """
         deadline = deadline_after(timeout)
-        size_bytes = self.sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
         while True:
-            missing = size_bytes - len(self._converted)
+            missing = self._block_bytes - len(self._converted)
             if missing > 0:
                 missing -= self._fetch(missing)
             if missing <= 0:
-                block = bytes(self._converted[:size_bytes])
-                del self._converted[:size_bytes]
+                block = bytes(self._converted[: self._block_bytes])
+                del self._converted[: self._block_bytes]
                 return block
             seconds = missing / SAMPLE_BYTES / self.sample_rate_hz
             self._wait(min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS), deadline)
@@ -189,7 +185,9 @@ class Microphone(Closing):
         with self._lock:
             self._stream.close()
 
-    def _open(self, chosen: Format) -> DeviceStream:
+    def _open(self, device: int | str | None) -> DeviceStream:
+        chosen = choose_format("input", device, self.sample_rate_hz)
+        self._wanted = chosen.lasting_name(device)
         ring = MicrophoneRing(
             chosen.sample_rate_hz * self._buffer_ms // 1000,
             chosen.channels,
@@ -238,11 +236,8 @@ class Microphone(Closing):
         self._converted += self._resampler.feed(old_ring.read(stats.waiting_samples))
         self._converted += self._resampler.finish()
         self._resampler = Resampler(self._rate_hz, self.sample_rate_hz)
-        self._stream = reopen_stream("input", self._open_again)
+        self._stream = reopen_stream("input", lambda: self._open(self._wanted))
         self._earlier_dropped += stats.dropped_samples
         self._earlier_overflows += stats.overflows
         lost_ms = (time.monotonic() - last_seen) * 1000.0
         return DeviceChanged("input", old, self._device, lost_ms)
-
-    def _open_again(self) -> DeviceStream:
-        return self._open(choose_format("input", self._wanted, self.sample_rate_hz))

@@ -45,7 +45,6 @@ class NullSpeaker(Sink):
         require_between("buffer_ms", buffer_ms, 10, 3_600_000, "ms")
         super().__init__(sample_rate_hz, sample_rate_hz, threading.Condition())
         self._capacity_samples = sample_rate_hz * buffer_ms // 1000
-        self._written_samples = 0
         # At this time so much was heard, and from then on it plays unless it is paused.
         self._since = 0.0
         self._since_samples = 0
@@ -54,11 +53,11 @@ class NullSpeaker(Sink):
     def clear(self) -> int:
         """Drop all that was written and not heard; return :attr:`heard_samples`."""
         with self._changed:
-            self._written_samples = self._heard()
+            self._written_frames = self._heard()
             self._clears += 1
             self._drop()
             self._changed.notify_all()
-            return self._written_samples
+            return self._written_frames
 
     def pause(self) -> None:
         """Stand still until :meth:`resume`."""
@@ -87,7 +86,7 @@ class NullSpeaker(Sink):
         if self._paused or self._closed:
             return self._since_samples
         played = int((time.monotonic() - self._since) * self.sample_rate_hz)
-        return min(self._since_samples + played, self._written_samples)
+        return min(self._since_samples + played, self._written_frames)
 
     def _keep(self, samples: memoryview) -> None:
         """For a subclass: these were taken."""
@@ -98,9 +97,6 @@ class NullSpeaker(Sink):
     def _stand_still(self) -> None:
         now = time.monotonic()
         self._since_samples, self._since = self._heard(), now
-
-    def _missing(self) -> int:
-        return self._written_samples - self._heard()
 
     def _write(self, samples: memoryview, deadline: float) -> None:
         clears = self._clears
@@ -121,12 +117,11 @@ class NullSpeaker(Sink):
 
     def _accept(self, samples: memoryview) -> int:
         """Take as much of *samples* as there is room for, and say how many bytes."""
-        self._require_open()
         heard = self._heard()
-        if heard == self._written_samples:
+        if heard == self._written_frames:
             self._since_samples, self._since = heard, time.monotonic()
-        room = self._capacity_samples - (self._written_samples - heard)
+        room = self._capacity_samples - (self._written_frames - heard)
         taken = samples[: room * SAMPLE_BYTES]
-        self._written_samples += len(taken) // SAMPLE_BYTES
+        self._written_frames += len(taken) // SAMPLE_BYTES
         self._keep(taken)
         return len(taken)

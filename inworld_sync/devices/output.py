@@ -16,8 +16,7 @@ from collections.abc import Callable
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.streams import SoundGate, SpeakerFeed, clock_ns
-from inworld_sync.devices.opening import choose_format, reopen_stream
-from inworld_sync.devices.portaudio import DeviceStream, Format
+from inworld_sync.devices.portaudio import DeviceStream, Format, choose_format, reopen_stream
 from inworld_sync.errors import ClosedError
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 

@@ -111,7 +111,6 @@ class PlayoutSink(PlayoutWriter):
                 self._changed.notify_all()
 
     def _write(self, samples: memoryview, deadline: float) -> None:
-        self._require_open()
         self._push(samples, self._item, deadline)
 
     def _took(self, frames: int) -> None:
@@ -138,10 +137,6 @@ class PlayoutSink(PlayoutWriter):
         if item not in cleared:
             return item.samples
         return round(cleared[item].heard_ms * self.sample_rate_hz / 1000.0)
-
-    def _missing(self) -> int:
-        heard = self._heard()
-        return self._heard_before + sum(item.samples for item in self._items) - heard
 
     def _seconds(self, _: int) -> float:
         return _LOOK_SECONDS
@@ -190,7 +185,7 @@ class PlayoutSink(PlayoutWriter):
 
     def _forget(self, heard: int) -> None:
         """Drop all items, of which so much was heard in the end."""
-        self._heard_before = self._heard_last = heard
+        self._heard_before = self._heard_last = self._written_frames = heard
         self._items.clear()
         self._item = _Item()
         self._reads.clear()

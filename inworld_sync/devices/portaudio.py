@@ -21,14 +21,22 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from inworld_sync.audio.streams import MicrophoneRing, SpeakerFeed, StreamCallback
 from inworld_sync.errors import ConfigError, DeviceError
 from inworld_sync.models.devices import DeviceInfo
 
-__all__ = ["DeviceStream", "Format", "find_device", "list_devices", "refresh_devices"]
+__all__ = [
+    "DeviceStream",
+    "Format",
+    "choose_format",
+    "find_device",
+    "list_devices",
+    "refresh_devices",
+    "reopen_stream",
+]
 
 Kind: TypeAlias = Literal["input", "output"]
 
@@ -42,6 +50,8 @@ _SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
 # say so, and a sound server that wakes up took 0.8 s.
 _SILENT_SECONDS: Final = 5.0
 _WASAPI: Final = "Windows WASAPI"
+# What nearly every device takes, when it takes neither the wanted rate nor the one it prefers.
+_COMMON_RATES_HZ = (48_000, 44_100)
 
 _lock = threading.RLock()
 # The streams that PortAudio has, each with what its callback works on, which so outlives it.
@@ -230,6 +240,56 @@ class DeviceStream:
         return True
 
 
+def choose_format(
+    kind: Kind, device: int | str | None, sample_rate_hz: int, *, exactly: bool = False
+) -> Format:
+    """
+    Find the device, and the nearest to mono of the wanted rate that it takes.
+
+    Args:
+        kind: Which way the sound goes.
+        device: An index, a part of a name, or None for the default.
+        sample_rate_hz: What is wanted.
+        exactly: No other rate will do.
+
+    Raises:
+        ConfigError: No device, or more than one, has this name.
+        DeviceError: There is no device, or it takes no 16-bit samples of any usual rate.
+    """
+    found = find_device(kind, device)
+    most = found.input_channels if kind == "input" else found.output_channels
+    others = () if exactly else (found.sample_rate_hz, *_COMMON_RATES_HZ)
+    rates_hz = dict.fromkeys((sample_rate_hz, *others))
+    for rate_hz in rates_hz:
+        for channels in dict.fromkeys((1, 2, most)):
+            wanted = Format(found, rate_hz, channels)
+            if channels <= most and DeviceStream.supports(kind, wanted):
+                return wanted
+    listed = ", ".join(f"{rate_hz} Hz" for rate_hz in rates_hz)
+    raise DeviceError(f"{found.name!r} ({found.host_api}) takes no 16-bit samples of {listed}")
+
+
+def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceStream:
+    """
+    Open a device that went away, or the one that took its place.
+
+    PortAudio knows the devices of the moment when it started. So the second try starts it again,
+    which ends all streams on sounddevice in this process; see :func:`refresh_devices`.
+
+    Raises:
+        DeviceError: There is no device, or none that does.
+    """
+    try:
+        return open_again()
+    except (ConfigError, DeviceError):
+        pass
+    refresh_devices()
+    try:
+        return open_again()
+    except ConfigError as error:
+        raise DeviceError(f"the {kind} device went away and did not come back: {error}") from error
+
+
 def _close(number: int) -> None:
     with _lock:
         stream, _ = _open_streams.pop(number, (None, None))
@@ -252,12 +312,14 @@ def _translated(sd: Any, doing: str) -> Iterator[None]:
 
 def _settings(sd: Any, wanted: Format) -> dict[str, Any]:
     """The arguments of sounddevice that say what is wanted."""
+    # WASAPI plays the mixer's rate alone unless it is asked to convert.
+    is_wasapi = wanted.device.host_api == _WASAPI
     return {
         "device": wanted.device.index,
         "channels": wanted.channels,
         "dtype": "int16",
         "samplerate": wanted.sample_rate_hz,
-        "extra_settings": _extra(sd, wanted.device),
+        "extra_settings": sd.WasapiSettings(auto_convert=True) if is_wasapi else None,
     }
 
 
@@ -294,11 +356,6 @@ def _default(hosts: tuple[Mapping[str, Any], ...], kind: Kind) -> int | None:
         if host["name"] == _WASAPI and host[f"default_{kind}_device"] >= 0:
             return int(host[f"default_{kind}_device"])
     return None
-
-
-def _extra(sd: Any, device: DeviceInfo) -> Any:
-    # WASAPI plays the mixer's rate alone unless it is asked to convert.
-    return sd.WasapiSettings(auto_convert=True) if device.host_api == _WASAPI else None
 
 
 def _info(sd: Any, device: Mapping[str, Any], hosts: tuple[Mapping[str, Any], ...]) -> DeviceInfo:

@@ -65,7 +65,6 @@ class SpeakerInput(PlayoutWriter):
         self._item = 0
         self._item_open = False
         self._fed_samples = 0
-        self._written_frames = 0
         self._heard_frames = 0
         self._marks: list[_Mark] = []
         self._cancelled: list[_Mark] = []
@@ -231,7 +230,6 @@ class SpeakerInput(PlayoutWriter):
             self._written_frames -= round(dropped_ms * self._rate_hz / 1000.0)
         self._heard_frames = self._written_frames
         self._fed_samples = self._samples(self._written_frames)
-        self._resampler = Resampler(self.sample_rate_hz, self._rate_hz)
         kept = bisect.bisect_right(self._marks, self._written_frames, key=lambda mark: mark.frames)
         self._cancelled += self._marks[kept:]
         del self._marks[kept:]
@@ -239,11 +237,7 @@ class SpeakerInput(PlayoutWriter):
         self._clears += 1
         self._changed.notify_all()
 
-    def _missing(self) -> int:
-        return self._written_frames - self._heard()
-
     def _write(self, samples: memoryview, deadline: float) -> None:
-        self._require_open()
         self._fed_samples += len(samples) // SAMPLE_BYTES
         try:
             self._push(self._resampler.feed(samples), self._item, deadline)
@@ -251,8 +245,7 @@ class SpeakerInput(PlayoutWriter):
             self._fed_samples = self._samples(self._written_frames)
             raise
 
-    def _took(self, frames: int) -> None:
-        self._written_frames += frames
+    def _took(self, _: int) -> None:
         self._item_open = True
 
     def _end(self, deadline: float) -> None:

@@ -143,7 +143,7 @@ class WavSink(NullSpeaker):
     def _heard(self) -> int:
         if self._closed:
             return self._stored_samples
-        heard = super()._heard() if self._realtime else self._written_samples
+        heard = super()._heard() if self._realtime else self._written_frames
         size_bytes = (heard - self._stored_samples) * SAMPLE_BYTES
         if size_bytes:
             self._writer.write(self._queue[:size_bytes])

@@ -60,6 +60,9 @@ class Playback:
 
     Playbacks that share a speaker play one after another, in the order in which they were made.
 
+    Attributes:
+        handler_errors: How many times a handler raised an exception; the first one is logged.
+
     Thread safety: every method may be called from any thread, and from the handlers.
     """
 
@@ -89,7 +92,7 @@ class Playback:
         self._on_phoneme = on_phoneme
         self._closes_speaker = closes_speaker
         self._handlers = on_word is not None or on_phoneme is not None
-        self._handler_errors = 0
+        self.handler_errors = 0
         self._words: Cues[WordTime] = Cues()
         self._phonemes: Cues[Phoneme] = Cues()
         self._start_samples: int | None = None
@@ -127,11 +130,6 @@ class Playback:
                 return 0.0
             samples = self._speaker.heard_samples - self._start_samples
         return max(samples, 0) * 1000.0 / self._speaker.sample_rate_hz
-
-    @property
-    def handler_errors(self) -> int:
-        """How many times a handler raised an exception; the first one is logged."""
-        return self._handler_errors
 
     @property
     def heard_words(self) -> tuple[WordTime, ...]:
@@ -286,20 +284,17 @@ class Playback:
                 # In this order, so that the cues at the end are emitted before this ends.
                 is_over = self._final_samples is not None
                 heard_ms = self.heard_ms
-                self._emit_until(heard_ms)
+                with self._changed:
+                    words = tuple(self._words.reach(heard_ms))
+                    phonemes = tuple(self._phonemes.reach(heard_ms))
+                for word in words:
+                    self._call(self._on_word, word)
+                for phoneme in phonemes:
+                    self._call(self._on_phoneme, phoneme)
                 if not is_over:
                     self._wait_for_cue(heard_ms)
         finally:
             self._finished.set()
-
-    def _emit_until(self, heard_ms: float) -> None:
-        with self._changed:
-            words = tuple(self._words.reach(heard_ms))
-            phonemes = tuple(self._phonemes.reach(heard_ms))
-        for word in words:
-            self._call(self._on_word, word)
-        for phoneme in phonemes:
-            self._call(self._on_phoneme, phoneme)
 
     def _call(self, handler: Callable[[_T], object] | None, value: _T) -> None:
         if handler is None:
@@ -308,8 +303,8 @@ class Playback:
             handler(value)
         except BaseException:
             # On this thread no exception of a handler may prevent further words.
-            self._handler_errors += 1
-            if self._handler_errors == 1:
+            self.handler_errors += 1
+            if self.handler_errors == 1:
                 _logger.exception(
                     "%r raised during playback; further errors are counted only", handler
                 )

@@ -11,15 +11,7 @@ import attrs
 from inworld_sync.errors import RemoteProtocolError, redact
 from inworld_sync.wire.codec import JsonObject
 
-__all__ = [
-    "ConnectionFault",
-    "code_in",
-    "connection_fault",
-    "details_in",
-    "integer_in",
-    "message_in",
-    "text_in",
-]
+__all__ = ["ConnectionFault", "connection_fault", "integer_in", "text_in"]
 
 # The gRPC code of a fault whose own code cannot be read.
 _UNKNOWN_CODE = 2
@@ -38,27 +30,19 @@ class ConnectionFault:
 
 
 def connection_fault(status: JsonObject) -> ConnectionFault:
-    """Read an error, or a status that is one."""
-    return ConnectionFault(code_in(status), message_in(status), details_in(status))
+    """
+    Read an error or a status; the message is without what the service echoes of a credential.
 
-
-def code_in(status: JsonObject) -> int:
-    """The gRPC code; 0 where there is none, 2 (unknown) where it is no number."""
+    The code is 0 where there is none, so that a status is no fault, and 2 (unknown) where it is no
+    number.
+    """
     try:
-        return integer_in(status, "code")
+        code = integer_in(status, "code")
     except RemoteProtocolError:
-        return _UNKNOWN_CODE
-
-
-def message_in(status: JsonObject) -> str:
-    """The service's words, without what it echoes of a credential."""
-    return redact(text_in(status, "message"))
-
-
-def details_in(status: JsonObject) -> tuple[object, ...]:
-    """The details, whatever they are."""
+        code = _UNKNOWN_CODE
     details = status.get("details")
-    return tuple(details) if isinstance(details, list) else ()
+    rows = tuple(details) if isinstance(details, list) else ()
+    return ConnectionFault(code, redact(text_in(status, "message")), rows)
 
 
 def text_in(body: JsonObject, *names: str) -> str:

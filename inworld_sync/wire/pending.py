@@ -95,10 +95,7 @@ class PendingTable(Generic[K]):
 
     def contradict(self, kind: K, *, sent_before: float = math.inf) -> list[Pending[K]]:
         """Remove and return the entries of a kind that were sent before a moment, in seconds."""
-        found = [entry for entry in self.of_kind(kind) if entry.sent_at < sent_before]
-        for entry in found:
-            self._remove(entry)
-        return found
+        return self._remove_all([e for e in self.of_kind(kind) if e.sent_at < sent_before])
 
     def cancel(self, entry: Pending[K]) -> bool:
         """Remove an entry; return whether it was still pending."""
@@ -109,16 +106,16 @@ class PendingTable(Generic[K]):
 
     def expire(self, now: float) -> list[Pending[K]]:
         """Remove and return the entries whose deadline is not after *now*, the oldest first."""
-        found = [entry for entry in self._entries if entry.deadline <= now]
-        for entry in found:
-            self._remove(entry)
-        return found
+        return self._remove_all([entry for entry in self._entries if entry.deadline <= now])
 
     def clear(self) -> list[Pending[K]]:
         """Remove and return all entries, since the connection has ended."""
-        found = list(self._entries)
-        self._entries.clear()
-        return found
+        return self._remove_all(list(self._entries))
+
+    def _remove_all(self, entries: list[Pending[K]]) -> list[Pending[K]]:
+        for entry in entries:
+            del self._entries[entry]
+        return entries
 
     def _remove(self, entry: Pending[K] | None) -> Pending[K] | None:
         if entry is not None:

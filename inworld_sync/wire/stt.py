@@ -24,7 +24,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Word
 from inworld_sync.wire.codec import Codec, JsonObject, camel, dump_text, load_object, object_in
-from inworld_sync.wire.faults import ConnectionFault, code_in, connection_fault
+from inworld_sync.wire.faults import ConnectionFault, connection_fault
 
 __all__ = [
     "AUDIO_HEAD",
@@ -129,8 +129,8 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
             where = f"result.{name}"
             return _CODEC.load(body, kind, where)
     status = result.get("status")
-    if isinstance(status, dict) and code_in(status):
-        return connection_fault(status)
+    if isinstance(status, dict) and (fault := connection_fault(status)).code:
+        return fault
     return UnknownEvent(next((name for name in result if name != "status"), ""), envelope)
 
 

@@ -38,15 +38,7 @@ from inworld_sync.wire.codec import (
     load_object,
     object_in,
 )
-from inworld_sync.wire.faults import (
-    ConnectionFault,
-    code_in,
-    connection_fault,
-    details_in,
-    integer_in,
-    message_in,
-    text_in,
-)
+from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_in, text_in
 
 __all__ = [
     "AUDIO_PATH",
@@ -241,9 +233,12 @@ def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = No
 
 def _status(body: JsonObject, context_id: str) -> ContextFault | None:
     status = body.get("status")
-    if not isinstance(status, dict) or not code_in(status):
+    if not isinstance(status, dict) or status.get("code") in (None, 0):
         return None
-    return ContextFault(context_id, code_in(status), message_in(status), details_in(status))
+    fault = connection_fault(status)
+    return (
+        ContextFault(context_id, fault.code, fault.message, fault.details) if fault.code else None
+    )
 
 
 def _audio(

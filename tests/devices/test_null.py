@@ -101,7 +101,7 @@ def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
     speaker.pause()
     thread = threading.Thread(target=speaker.write, args=(silence(200),))
     thread.start()
-    until(lambda: speaker._written_samples)
+    until(lambda: speaker._written_frames)
 
     speaker.clear()
     thread.join(PATIENCE_S)
@@ -143,7 +143,7 @@ def test_close_wakes_whoever_waits(speaker: NullSpeaker) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    until(lambda: speaker._written_samples)
+    until(lambda: speaker._written_frames)
     speaker.close()
     thread.join(PATIENCE_S)
 

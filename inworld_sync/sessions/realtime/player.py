@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import Protocol
 
 import attrs
 
@@ -28,7 +27,7 @@ from inworld_sync.devices.playout_sink import PlayoutSink
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, InworldError
 from inworld_sync.models.devices import AudioSink
 
-__all__ = ["Player", "SinkPlayer", "player_for"]
+__all__ = ["Player", "player_for"]
 
 # Five minutes of 24 kHz PCM: further ahead of the ear than speech ever is.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
@@ -38,46 +37,6 @@ _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 1.0
-
-
-class Player(Protocol):
-    """Plays items one after another."""
-
-    @property
-    def failure(self) -> InworldError | None:
-        """Why it plays no more, None while it does."""
-        ...
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether all that was pushed is heard."""
-        ...
-
-    def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
-        """
-        Take 16-bit mono PCM of an item; never waits.
-
-        Args:
-            item_id: The item; another one than before ends that.
-            pcm: Whole samples; may be empty.
-            rate_hz: Samples a second.
-            end: The item is complete with it.
-
-        Returns:
-            False if the player is full: then the same is to be pushed again, until it is taken or
-            everything is cleared.
-        """
-        ...
-
-    def clear(self) -> dict[str, int]:
-        """Stop at once; give how many samples of each item since the last clear were heard."""
-        ...
-
-    def drain(self, timeout: float | None) -> None:
-        """Wait until all that was pushed is heard."""
-
-    def close(self) -> None:
-        """Stop at once and play nothing more; the device is its owner's."""
 
 
 @attrs.define
@@ -103,9 +62,10 @@ class _Item:
         return min(heard * self.rate_hz // self.device_hz, self.pushed_samples)
 
 
-class SinkPlayer:
+class Player:
     """
-    Plays on a speaker, or anything else that takes PCM and counts what was heard.
+    Plays items one after another on a speaker, or on anything else that takes PCM and counts what
+    was heard.
 
     Args:
         sink: Nobody else writes to it.
@@ -137,7 +97,7 @@ class SinkPlayer:
 
     @property
     def is_idle(self) -> bool:
-        """See :class:`Player`."""
+        """Whether all that was pushed is heard."""
         with self._news:
             is_working, position = self._is_working, self._position
         if self.failure is not None:
@@ -145,7 +105,19 @@ class SinkPlayer:
         return not is_working and self._sink.heard_samples >= position
 
     def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
-        """See :class:`Player`."""
+        """
+        Take 16-bit mono PCM of an item; never waits.
+
+        Args:
+            item_id: The item; another one than before ends that.
+            pcm: Whole samples; may be empty.
+            rate_hz: Samples a second.
+            end: The item is complete with it.
+
+        Returns:
+            False if the player is full: then the same is to be pushed again, until it is taken or
+            everything is cleared.
+        """
         with self._news:
             if self._closed or self.failure is not None:
                 return True
@@ -169,7 +141,7 @@ class SinkPlayer:
             return True
 
     def clear(self) -> dict[str, int]:
-        """See :class:`Player`."""
+        """Stop at once; give how many samples of each item since the last clear were heard."""
         with self._news:
             self._clears += 1
             self._queue.clear()
@@ -203,7 +175,7 @@ class SinkPlayer:
         self._sink.drain(timeout=timeout)
 
     def close(self) -> None:
-        """See :class:`Player`."""
+        """Stop at once and play nothing more; the device is its owner's."""
         with self._news:
             self._closed = True
             failed = self.failure is not None
@@ -311,5 +283,5 @@ def player_for(
     if isinstance(output, Playout):
         output = PlayoutSink(output, latency_ms=latency_ms)
     if isinstance(output, AudioSink):
-        return SinkPlayer(output, name, logger)
+        return Player(output, name, logger)
     raise ConfigError(f"expected a speaker, another sink or a Playout, got {type(output).__name__}")

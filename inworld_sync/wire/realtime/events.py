@@ -87,7 +87,10 @@ def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage
     if kind is None:
         return UnknownEvent(name, body)
     if kind is SessionCreated or kind is SessionUpdated:
-        return _session_event(name, kind, body)
+        # By hand, for here null has a meaning that the codec would lose.
+        session = session_info(object_in(body.get("session"), f"{name}.session"))
+        event_id = body.get("event_id")
+        return kind(session, event_id=event_id if isinstance(event_id, str) else None)
     fields: dict[str, Any] = {key: value for key, value in body.items() if key != "type"}
     if audio is not None:
         fields["delta"] = audio
@@ -123,15 +126,6 @@ def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
         event_id=event_id,
         extra={name: body[name] for name in further} if further else {},
     )
-
-
-def _session_event(
-    name: str, kind: type[SessionCreated | SessionUpdated], body: JsonObject
-) -> RealtimeEvent:
-    # By hand, for here null has a meaning that the codec would lose.
-    session = session_info(object_in(body.get("session"), f"{name}.session"))
-    event_id = body.get("event_id")
-    return kind(session, event_id=event_id if isinstance(event_id, str) else None)
 
 
 def _repair_response(fields: JsonObject) -> None:

@@ -19,6 +19,7 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models.realtime import ErrorInfo
 from inworld_sync.wire.codec import JsonObject
+from inworld_sync.wire.faults import text_in
 
 __all__ = ["HARMLESS_CODES", "SessionFault", "is_fatal", "service_error", "untyped_fault"]
 
@@ -59,7 +60,7 @@ class SessionFault:
 def untyped_fault(body: JsonObject) -> SessionFault | None:
     """Read a message without a type as a fault, None if it is not one."""
     if isinstance(body.get("errorType"), str):
-        return SessionFault(str(body["errorType"]), _message(body), (body,))
+        return SessionFault(str(body["errorType"]), text_in(body, "message"), (body,))
     error = body.get("error")
     if not isinstance(error, dict):
         return None
@@ -67,12 +68,9 @@ def untyped_fault(body: JsonObject) -> SessionFault | None:
     rows = tuple(details) if isinstance(details, list) else ()
     named = (row["errorType"] for row in rows if isinstance(row, dict) and "errorType" in row)
     code = next((name for name in named if isinstance(name, str)), error.get("code"))
-    return SessionFault(code if isinstance(code, (int, str)) else "", _message(error), rows)
-
-
-def _message(body: JsonObject) -> str:
-    message = body.get("message")
-    return message if isinstance(message, str) else ""
+    return SessionFault(
+        code if isinstance(code, (int, str)) else "", text_in(error, "message"), rows
+    )
 
 
 def is_fatal(error: ErrorInfo) -> bool:

@@ -103,7 +103,8 @@ class ResponseQueue:
 
     def pop(self) -> CreateResponse | None:
         """Return the next request that can be sent now, and count it as sent; None if none can."""
-        is_busy = self._is_busy
+        sent = (request.state for request in self._sent.values())
+        is_busy = not all(state.is_out_of_band for state in (*sent, *self.responses.active))
         for request in self._waiting:
             if request.state.is_out_of_band or not is_busy:
                 self._waiting.remove(request)
@@ -192,11 +193,6 @@ class ResponseQueue:
         self._waiting.clear()
         self._sent.clear()
         return self.responses.end_all(error)
-
-    @property
-    def _is_busy(self) -> bool:
-        sent = (request.state for request in self._sent.values())
-        return not all(state.is_out_of_band for state in (*sent, *self.responses.active))
 
     def _send_again(self, error: ErrorInfo) -> bool:
         request = self._sent.get(error.event_id or "")

@@ -161,11 +161,13 @@ class Responses:
         state.is_cancelling = True
         return True
 
-    def withdraw(self, request_id: str) -> ResponseState | None:
-        """Forget a request that was not sent; it counts as cancelled."""
+    def withdraw(
+        self, request_id: str, status: str = "cancelled", error: ErrorInfo | None = None
+    ) -> ResponseState | None:
+        """Forget a request that was not sent, or that the service has refused."""
         state = self._requests.pop(request_id, None)
         if state is not None:
-            self._finish(state, "cancelled", None)
+            self._finish(state, status, error)
         return state
 
     def accepts(self, response_id: str) -> bool:
@@ -180,7 +182,7 @@ class Responses:
         if isinstance(event, ResponseDone):
             return self._end(event.response)
         if isinstance(event, ErrorReported):
-            return self._refuse(event.error)
+            return self.withdraw(event.error.event_id or "", "failed", event.error)
         if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
             return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
         if isinstance(event, (TextDelta, TextDone, TranscriptDelta, TranscriptDone)):
@@ -246,12 +248,6 @@ class Responses:
         state = self._begin(info)
         if state is not None and not state.is_final:
             self._finish(state, info.status if info.status in _FINAL else "incomplete", None)
-        return state
-
-    def _refuse(self, error: ErrorInfo) -> ResponseState | None:
-        state = self._requests.pop(error.event_id or "", None)
-        if state is not None:
-            self._finish(state, "failed", error)
         return state
 
     def _finish(self, state: ResponseState, status: str, error: ErrorInfo | None) -> None:

@@ -16,7 +16,7 @@ from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.wire.codec import JsonObject
 from inworld_sync.wire.realtime.codec import CODEC, plain
 
-__all__ = ["merge", "session_info", "session_object"]
+__all__ = ["merge", "session_info", "session_object", "value_at"]
 
 # Where each field of Session stands in the service's object.
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -65,7 +65,8 @@ def session_object(session: Session) -> JsonObject:
     return merge(body, session.extra)
 
 
-def _get(body: object, place: tuple[str, ...]) -> object:
+def value_at(body: object, place: tuple[str, ...]) -> object:
+    """Return what stands at a place of a JSON object; None where there is nothing."""
     for name in place:
         if not isinstance(body, Mapping):
             return None
@@ -92,8 +93,10 @@ def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
 
 def session_info(raw: JsonObject) -> SessionInfo:
     """Read what a session is; what cannot be understood is None, and is in ``raw`` all the same."""
-    values = {name: read(_get(raw, _PLACES.get(name, (name,)))) for name, read in _READERS.items()}
-    return SessionInfo(**values, memory=_memory(_get(raw, _MEMORY_STATE)), raw=raw)
+    values = {
+        name: read(value_at(raw, _PLACES.get(name, (name,)))) for name, read in _READERS.items()
+    }
+    return SessionInfo(**values, memory=_memory(value_at(raw, _MEMORY_STATE)), raw=raw)
 
 
 def _text(value: object) -> str | None:

@@ -18,7 +18,7 @@ from inworld_sync.models.realtime import (
     SessionUpdated,
 )
 from inworld_sync.wire.codec import JsonObject
-from inworld_sync.wire.realtime.session import merge, session_info, session_object
+from inworld_sync.wire.realtime.session import merge, session_info, session_object, value_at
 
 __all__ = ["Settings"]
 
@@ -118,7 +118,5 @@ class Settings:
 
 def _branch(body: Mapping[str, object], *names: str) -> Mapping[str, object]:
     """A branch of a JSON object; an empty one where there is none."""
-    for name in names:
-        found = body.get(name)
-        body = found if isinstance(found, Mapping) else {}
-    return body
+    found = value_at(body, names)
+    return found if isinstance(found, Mapping) else {}
