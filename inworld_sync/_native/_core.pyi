@@ -122,14 +122,7 @@ class Lib:
     def iw_playout_create(self, playout: CData, config: CData, /) -> int: ...
     def iw_playout_destroy(self, playout: CData, /) -> None: ...
     def iw_playout_push(
-        self,
-        playout: CData,
-        samples: _In,
-        frames: int,
-        item: int,
-        flags: int,
-        now_ns: int,
-        /,
+        self, playout: CData, samples: _In, frames: int, item: int, flags: int, now_ns: int, /
     ) -> int: ...
     def iw_playout_push_at(
         self,
@@ -197,14 +190,7 @@ class Lib:
     ) -> int: ...
     def iw_microphone_destroy(self, microphone: CData, /) -> None: ...
     def iw_microphone_callback(
-        self,
-        source: _In,
-        output: CData,
-        frames: int,
-        time: CData,
-        flags: int,
-        user: CData,
-        /,
+        self, source: _In, output: CData, frames: int, time: CData, flags: int, user: CData, /
     ) -> int: ...
     def iw_microphone_finished(self, user: CData, /) -> None: ...
     def iw_microphone_read(self, microphone: CData, out: CData, samples: int, /) -> int: ...
@@ -219,14 +205,7 @@ class Lib:
         self, speaker: CData, out: CData, frames: int, latency_ns: int, now_ns: int, /
     ) -> None: ...
     def iw_speaker_callback(
-        self,
-        source: CData,
-        output: CData,
-        frames: int,
-        time: CData,
-        flags: int,
-        user: CData,
-        /,
+        self, source: CData, output: CData, frames: int, time: CData, flags: int, user: CData, /
     ) -> int: ...
     def iw_speaker_finished(self, user: CData, /) -> None: ...
     def iw_speaker_level(

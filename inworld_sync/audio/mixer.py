@@ -85,12 +85,7 @@ class Mixer(Pulled):
         self._voices: dict[Playout, _Voice] = {}
 
     def add(
-        self,
-        playout: Playout,
-        *,
-        gain: float = 1.0,
-        duck_db: float = 0.0,
-        priority: int = 0,
+        self, playout: Playout, *, gain: float = 1.0, duck_db: float = 0.0, priority: int = 0
     ) -> Track:
         """
         Mix a playout in; the mixer reads it from now on.

@@ -178,11 +178,7 @@ class DeviceStream:
     """
 
     def __init__(
-        self,
-        kind: Kind,
-        wanted: Format,
-        called: SpeakerFeed | MicrophoneRing,
-        latency_ms: float,
+        self, kind: Kind, wanted: Format, called: SpeakerFeed | MicrophoneRing, latency_ms: float
     ) -> None:
         """
         Open the device and start.

@@ -170,10 +170,7 @@ class HibariSynthesizer:
         speed = speaking_rate * voice.speed / voice.formant
         outputs = self._session.run(
             self._outputs,
-            {
-                "ids": np.asarray([[0, *ids, 0]], np.int64),
-                "speed": np.asarray([speed], np.float32),
-            },
+            {"ids": np.asarray([[0, *ids, 0]], np.int64), "speed": np.asarray([speed], np.float32)},
         )
         spectrum = [np.asarray(tensor)[0] for tensor in outputs[:6]]
         spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)  # the melody

@@ -16,14 +16,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 from inworld_sync.models import checks
 
-__all__ = [
-    "AlawFormat",
-    "AudioFormat",
-    "Float32Format",
-    "MulawFormat",
-    "PcmFormat",
-    "audio_format",
-]
+__all__ = ["AlawFormat", "AudioFormat", "Float32Format", "MulawFormat", "PcmFormat", "audio_format"]
 
 DEFAULT_RATE_HZ = 24000
 

@@ -18,19 +18,10 @@ from inworld_sync.models.realtime.base import Extensible
 from inworld_sync.models.realtime.items import Item, ItemReference
 from inworld_sync.models.realtime.session import _ResponseSettings
 
-__all__ = [
-    "ErrorInfo",
-    "ResponseConfig",
-    "ResponseInfo",
-    "StatusDetails",
-    "TokenDetails",
-    "Usage",
-]
+__all__ = ["ErrorInfo", "ResponseConfig", "ResponseInfo", "StatusDetails", "TokenDetails", "Usage"]
 
 
-def _input(
-    value: Iterable[Item | ItemReference] | None,
-) -> tuple[Item | ItemReference, ...] | None:
+def _input(value: Iterable[Item | ItemReference] | None) -> tuple[Item | ItemReference, ...] | None:
     if value is None:
         return None
     found = tuple(value)

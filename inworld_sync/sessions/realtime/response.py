@@ -339,9 +339,7 @@ class ResponseAudio:
             )
         player = ResponsePlayer(self._response, self, self._owner)
         playback = player.playback = Playback(
-            player,
-            Speaker(rate_hz) if speaker is None else speaker,
-            closes_speaker=speaker is None,
+            player, Speaker(rate_hz) if speaker is None else speaker, closes_speaker=speaker is None
         )
         return playback
 

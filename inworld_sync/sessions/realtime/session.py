@@ -36,11 +36,7 @@ from inworld_sync.models.realtime import (
 from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.realtime.commands import PendingReply, Request, new_id
 from inworld_sync.sessions.realtime.converse import ConverseLoop
-from inworld_sync.sessions.realtime.events import (
-    SESSION_EVENT_CLASSES,
-    Interrupted,
-    SessionEvent,
-)
+from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, Interrupted, SessionEvent
 from inworld_sync.sessions.realtime.input import AudioInputQueue
 from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.reconnect import Reconnector
