@@ -13,70 +13,47 @@ from typing import Any, get_args
 
 import attrs
 
-from inworld_sync.models.realtime import (
-    AudioDelta,
-    AudioFormat,
-    BackchannelDelta,
-    ContentPart,
-    ErrorInfo,
-    Float32Format,
-    FunctionTool,
-    HasDefinition,
-    Item,
-    ItemReference,
-    McpTool,
-    Message,
-    OutputAudio,
-    OutputText,
-    PcmFormat,
-    ProviderData,
-    RetentionRatio,
-    Role,
-    SemanticVad,
-    ServerVad,
-    SttTuning,
-    TextGeneration,
-    ToolChoice,
-    TtsTuning,
-    UnknownItem,
-    UnknownPart,
-    Usage,
-    UserTranscriptUpdated,
-    WebSearchTool,
-)
+from inworld_sync.models import realtime as rt
 from inworld_sync.wire.codec import Codec, JsonObject, camel
 
 __all__ = ["CODEC", "plain"]
 
 _RENAMES = {
-    PcmFormat: {"sample_rate_hz": "rate"},
-    Float32Format: {"sample_rate_hz": "rate"},
-    ProviderData: {"text_generation": "text_generation_config"},
-    SttTuning: {
+    rt.PcmFormat: {"sample_rate_hz": "rate"},
+    rt.Float32Format: {"sample_rate_hz": "rate"},
+    rt.ProviderData: {"text_generation": "text_generation_config"},
+    rt.SttTuning: {
         "min_end_of_turn_silence_ms": "min_end_of_turn_silence",
         "max_turn_silence_ms": "max_turn_silence",
     },
-    TtsTuning: {"timestamp_transport": "timestamp_transport_strategy"},
-    UserTranscriptUpdated: {"transcript": "delta"},
-    AudioDelta: {"audio": "delta"},
-    BackchannelDelta: {"audio": "delta"},
+    rt.TtsTuning: {"timestamp_transport": "timestamp_transport_strategy"},
+    rt.UserTranscriptUpdated: {"transcript": "delta"},
+    rt.AudioDelta: {"audio": "delta"},
+    rt.BackchannelDelta: {"audio": "delta"},
 }
 
 # Read by their ``type``.
-_PARTS = {kind.type: kind for kind in get_args(ContentPart) if kind is not UnknownPart}
-_ITEMS = {kind.type: kind for kind in get_args(Item) if kind is not UnknownItem}
+_PARTS = {kind.type: kind for kind in get_args(rt.ContentPart) if kind is not rt.UnknownPart}
+_ITEMS = {kind.type: kind for kind in get_args(rt.Item) if kind is not rt.UnknownItem}
 
 # Written with their ``type``. The modes of a choice of tools are bare texts.
 _TAGGED = (
     *_PARTS.values(),
     *_ITEMS.values(),
-    *get_args(AudioFormat),
-    *(kind for kind in get_args(ToolChoice) if attrs.has(kind)),
-    *(FunctionTool, ItemReference, McpTool, RetentionRatio, SemanticVad, ServerVad),
+    *get_args(rt.AudioFormat),
+    *(kind for kind in get_args(rt.ToolChoice) if attrs.has(kind)),
+    *(
+        rt.FunctionTool,
+        rt.ItemReference,
+        rt.McpTool,
+        rt.RetentionRatio,
+        rt.SemanticVad,
+        rt.ServerVad,
+    ),
 )
 
 # The service's names for parts of the assistant; the common realtime protocol has the longer ones.
-_PART_ALIASES = {"output_text": OutputText.type, "output_audio": OutputAudio.type}
+_PART_ALIASES = {"output_text": rt.OutputText.type, "output_audio": rt.OutputAudio.type}
 
 # Fields that only say the kind of an object.
 _TAGS = frozenset({"type", "object"})
@@ -91,7 +68,7 @@ def plain(value: object) -> object:
     """Turn a setting, an item, a tool or a tuple of them into JSON values."""
     if isinstance(value, tuple):
         return [plain(each) for each in value]
-    if isinstance(value, HasDefinition):
+    if isinstance(value, rt.HasDefinition):
         value = value.definition
     result: object = CODEC.converter.unstructure(value)
     return result
@@ -116,16 +93,16 @@ def _read_part(value: object, _: object) -> object:
         field.default is attrs.NOTHING and body.get(field.name) is None
         for field in attrs.fields(kind)
     ):
-        return UnknownPart(name, body)
+        return rt.UnknownPart(name, body)
     return _structure(body, kind)
 
 
 def _read_item(value: object, _: object) -> object:
     name, body = _tagged_object(value)
     kind = _ITEMS.get(name)
-    if kind is None or (kind is Message and body.get("role") not in get_args(Role)):
+    if kind is None or (kind is rt.Message and body.get("role") not in get_args(rt.Role)):
         item_id = body.get("id")
-        return UnknownItem(name, body, item_id if isinstance(item_id, str) else None)
+        return rt.UnknownItem(name, body, item_id if isinstance(item_id, str) else None)
     return _structure(body, kind)
 
 
@@ -133,11 +110,11 @@ def _names(kind: type) -> set[str]:
     return {field.name for field in attrs.fields(kind)} - {"extra"}
 
 
-def _usage_reader() -> Callable[[object, object], Usage]:
-    read: Callable[..., Usage] = CODEC.converter.get_structure_hook(Usage)
-    names = _names(Usage)
+def _usage_reader() -> Callable[[object, object], rt.Usage]:
+    read: Callable[..., rt.Usage] = CODEC.converter.get_structure_hook(rt.Usage)
+    names = _names(rt.Usage)
 
-    def read_usage(value: object, _: object) -> Usage:
+    def read_usage(value: object, _: object) -> rt.Usage:
         # A count in a form that is not known must not lose the end of a response.
         body = value if isinstance(value, dict) else {"usage": value}
         counts = {
@@ -147,19 +124,19 @@ def _usage_reader() -> Callable[[object, object], Usage]:
             and (isinstance(each, dict) if name.endswith("details") else type(each) is int)
         }
         rest = {name: each for name, each in body.items() if name not in counts}
-        return attrs.evolve(read(counts, Usage), extra=rest)
+        return attrs.evolve(read(counts, rt.Usage), extra=rest)
 
     return read_usage
 
 
-def _read_error(value: object, _: object) -> ErrorInfo:
+def _read_error(value: object, _: object) -> rt.ErrorInfo:
     if isinstance(value, str):
-        return ErrorInfo(message=value)
+        return rt.ErrorInfo(message=value)
     if not isinstance(value, dict):
-        return ErrorInfo(extra={"error": value})
-    names = _names(ErrorInfo)
+        return rt.ErrorInfo(extra={"error": value})
+    names = _names(rt.ErrorInfo)
     known = {name: str(each) for name, each in value.items() if name in names and each is not None}
-    return ErrorInfo(
+    return rt.ErrorInfo(
         **known, extra={name: each for name, each in value.items() if name not in names}
     )
 
@@ -176,7 +153,7 @@ def _read_audio(value: object, _: object) -> bytes:
     return audio
 
 
-def _write_web_search(tool: WebSearchTool) -> dict[str, object]:
+def _write_web_search(tool: rt.WebSearchTool) -> dict[str, object]:
     names = ("engine", "max_results", "max_steps")
     options = {name: getattr(tool, name) for name in names if getattr(tool, name) is not None}
     body: dict[str, object] = {"type": tool.type}
@@ -194,15 +171,15 @@ def _register() -> None:
     converter = CODEC.converter
     for kind in _TAGGED:
         converter.register_unstructure_hook(kind, _tagged_writer(kind))
-    for unknown in (UnknownItem, UnknownPart):
+    for unknown in (rt.UnknownItem, rt.UnknownPart):
         converter.register_unstructure_hook(unknown, lambda value: dict(value.raw))
-    converter.register_unstructure_hook(TextGeneration, _CAMEL.dump)
-    converter.register_unstructure_hook(WebSearchTool, _write_web_search)
-    converter.register_structure_hook_func(lambda kind: kind == ContentPart, _read_part)
-    converter.register_structure_hook_func(lambda kind: kind == Item, _read_item)
+    converter.register_unstructure_hook(rt.TextGeneration, _CAMEL.dump)
+    converter.register_unstructure_hook(rt.WebSearchTool, _write_web_search)
+    converter.register_structure_hook_func(lambda kind: kind == rt.ContentPart, _read_part)
+    converter.register_structure_hook_func(lambda kind: kind == rt.Item, _read_item)
     converter.register_structure_hook(bytes, _read_audio)
-    converter.register_structure_hook(Usage, _usage_reader())
-    converter.register_structure_hook(ErrorInfo, _read_error)
+    converter.register_structure_hook(rt.Usage, _usage_reader())
+    converter.register_structure_hook(rt.ErrorInfo, _read_error)
 
 
 _register()

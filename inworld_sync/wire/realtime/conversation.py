@@ -24,35 +24,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from inworld_sync.models.realtime import (
-    ContentPart,
-    ContentPartAdded,
-    ContentPartDone,
-    ConversationEntry,
-    FunctionArgumentsDone,
-    FunctionCall,
-    InputAudio,
-    InputText,
-    Item,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    Message,
-    OutputAudio,
-    OutputItemAdded,
-    OutputItemDone,
-    OutputText,
-    RealtimeEvent,
-    ResponseDone,
-    TextDelta,
-    TextDone,
-    TranscriptDelta,
-    TranscriptDone,
-    UserTranscriptCompleted,
-    UserTranscriptUpdated,
-)
+from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.responses import TextKind, text_of
 
 __all__ = ["CONVERSATION_EVENTS", "Conversation", "part_text"]
@@ -67,22 +39,22 @@ _ROOT = "root"
 class _Draft:
     """An item in progress: its content by index, and the kind of text that counts."""
 
-    item: Item | None = None
-    parts: dict[int, ContentPart] = attrs.field(factory=dict)
+    item: rt.Item | None = None
+    parts: dict[int, rt.ContentPart] = attrs.field(factory=dict)
     stream: TextKind | None = None
     completed: set[int] = attrs.field(factory=set)
     response_id: str | None = None
     is_done: bool = False
     truncated_ms: int | None = None
 
-    def update_item(self, item: Item) -> None:
+    def update_item(self, item: rt.Item) -> None:
         """Replace the item by what a message says of it."""
         self.item = item
-        if isinstance(item, Message):
+        if isinstance(item, rt.Message):
             for index, part in enumerate(item.content):
                 self.update_part(index, part)
 
-    def update_part(self, index: int, part: ContentPart) -> None:
+    def update_part(self, index: int, part: rt.ContentPart) -> None:
         """Replace a part by what a message says of it, unless that would lose its text."""
         before = self.parts.get(index)
         if before is None or part_text(part) or not part_text(before):
@@ -93,31 +65,31 @@ class _Draft:
         self.stream = self.stream or kind
         if kind != self.stream:
             return
-        empty = OutputText() if kind == "text" else OutputAudio()
+        empty = rt.OutputText() if kind == "text" else rt.OutputAudio()
         self.parts[index] = _with_text(self.parts.get(index, empty), text)
 
-    def entry(self) -> ConversationEntry:
+    def entry(self) -> rt.ConversationEntry:
         """The item as it is now."""
         assert self.item is not None
         item = self.item
-        if isinstance(item, Message):
+        if isinstance(item, rt.Message):
             item = attrs.evolve(item, content=tuple(self.parts[i] for i in sorted(self.parts)))
-        return ConversationEntry(item, self.is_done, self.truncated_ms)
+        return rt.ConversationEntry(item, self.is_done, self.truncated_ms)
 
 
-def part_text(part: ContentPart) -> str:
+def part_text(part: rt.ContentPart) -> str:
     """Return the text of a part, written or spoken; empty if it has none."""
-    if isinstance(part, (InputText, OutputText)):
+    if isinstance(part, (rt.InputText, rt.OutputText)):
         return part.text
-    if isinstance(part, (InputAudio, OutputAudio)):
+    if isinstance(part, (rt.InputAudio, rt.OutputAudio)):
         return part.transcript or ""
     return ""
 
 
-def _with_text(part: ContentPart, text: str) -> ContentPart:
-    if isinstance(part, (InputText, OutputText)):
+def _with_text(part: rt.ContentPart, text: str) -> rt.ContentPart:
+    if isinstance(part, (rt.InputText, rt.OutputText)):
         return attrs.evolve(part, text=text)
-    if isinstance(part, (InputAudio, OutputAudio)):
+    if isinstance(part, (rt.InputAudio, rt.OutputAudio)):
         return attrs.evolve(part, transcript=text)
     return part
 
@@ -140,43 +112,45 @@ class Conversation:
         return len(self._order)
 
     @property
-    def entries(self) -> tuple[ConversationEntry, ...]:
+    def entries(self) -> tuple[rt.ConversationEntry, ...]:
         """Every item, in order."""
         return tuple(self._drafts[item_id].entry() for item_id in self._order)
 
-    def get(self, item_id: str) -> ConversationEntry | None:
+    def get(self, item_id: str) -> rt.ConversationEntry | None:
         """One item, or None if the conversation has none of this id."""
         draft = self._drafts.get(item_id)
         return None if draft is None else draft.entry()
 
-    def handle(self, event: RealtimeEvent) -> None:
+    def handle(self, event: rt.RealtimeEvent) -> None:
         """Follow a message; one that is not about items changes nothing."""
         handler = self.handlers.get(type(event))
         if handler is not None:
             handler(self, event)
 
-    def _handle_truncated(self, event: ItemTruncated) -> None:
+    def _handle_truncated(self, event: rt.ItemTruncated) -> None:
         if event.item_id in self._drafts:
             self._drafts[event.item_id].truncated_ms = event.audio_end_ms
 
-    def _handle_output(self, event: OutputItemAdded | OutputItemDone) -> None:
+    def _handle_output(self, event: rt.OutputItemAdded | rt.OutputItemDone) -> None:
         assert event.item.id is not None
         self._draft(event.item.id, event.response_id).update_item(event.item)
 
-    def _handle_part(self, event: ContentPartAdded | ContentPartDone) -> None:
+    def _handle_part(self, event: rt.ContentPartAdded | rt.ContentPartDone) -> None:
         self._draft(event.item_id, event.response_id).update_part(event.content_index, event.part)
 
-    def _handle_text(self, event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> None:
+    def _handle_text(
+        self, event: rt.TextDelta | rt.TextDone | rt.TranscriptDelta | rt.TranscriptDone
+    ) -> None:
         kind, text = text_of(event)
         draft = self._draft(event.item_id, event.response_id)
         part = draft.parts.get(event.content_index)
-        if part is not None and isinstance(event, (TextDelta, TranscriptDelta)):
+        if part is not None and isinstance(event, (rt.TextDelta, rt.TranscriptDelta)):
             text = part_text(part) + text
         draft.set_text(kind, event.content_index, text)
 
-    def _handle_arguments(self, event: FunctionArgumentsDone) -> None:
+    def _handle_arguments(self, event: rt.FunctionArgumentsDone) -> None:
         draft = self._draft(event.item_id, event.response_id)
-        if isinstance(draft.item, FunctionCall):
+        if isinstance(draft.item, rt.FunctionCall):
             draft.item = attrs.evolve(draft.item, arguments=event.arguments)
 
     def _draft(self, item_id: str, response_id: str | None = None) -> _Draft:
@@ -189,15 +163,15 @@ class Conversation:
             draft.response_id = response_id
         return draft
 
-    def _join(self, event: ItemAdded | ItemDone | ItemRetrieved) -> None:
+    def _join(self, event: rt.ItemAdded | rt.ItemDone | rt.ItemRetrieved) -> None:
         item, item_id = event.item, event.item.id
         assert item_id is not None
         draft = self._drafts.get(item_id) or self._waiting.pop(item_id, None) or _Draft()
         draft.update_item(item)
-        is_done = isinstance(event, ItemDone) or getattr(item, "status", None) == "completed"
+        is_done = isinstance(event, rt.ItemDone) or getattr(item, "status", None) == "completed"
         draft.is_done = draft.is_done or is_done
         if item_id not in self._drafts:
-            previous_id = None if isinstance(event, ItemRetrieved) else event.previous_item_id
+            previous_id = None if isinstance(event, rt.ItemRetrieved) else event.previous_item_id
             self._order.insert(self._place_after(previous_id), item_id)
             self._drafts[item_id] = draft
 
@@ -208,21 +182,23 @@ class Conversation:
             return self._order.index(previous_item_id) + 1
         return len(self._order)
 
-    def _delete(self, event: ItemDeleted) -> None:
+    def _delete(self, event: rt.ItemDeleted) -> None:
         self._waiting.pop(event.item_id, None)
         if self._drafts.pop(event.item_id, None) is not None:
             self._order.remove(event.item_id)
 
-    def _handle_transcript(self, event: UserTranscriptUpdated | UserTranscriptCompleted) -> None:
+    def _handle_transcript(
+        self, event: rt.UserTranscriptUpdated | rt.UserTranscriptCompleted
+    ) -> None:
         draft = self._draft(event.item_id)
         index = event.content_index
-        if isinstance(event, UserTranscriptCompleted):
+        if isinstance(event, rt.UserTranscriptCompleted):
             draft.completed.add(index)
         elif index in draft.completed:
             return
-        draft.parts[index] = _with_text(draft.parts.get(index, InputAudio()), event.transcript)
+        draft.parts[index] = _with_text(draft.parts.get(index, rt.InputAudio()), event.transcript)
 
-    def _end_response(self, event: ResponseDone) -> None:
+    def _end_response(self, event: rt.ResponseDone) -> None:
         response = event.response
         for item in response.output:
             if item.id in self._drafts:
@@ -236,23 +212,23 @@ class Conversation:
                 del self._waiting[item_id]
 
     handlers: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
-        ContentPartAdded: _handle_part,
-        ContentPartDone: _handle_part,
-        FunctionArgumentsDone: _handle_arguments,
-        ItemAdded: _join,
-        ItemDeleted: _delete,
-        ItemDone: _join,
-        ItemRetrieved: _join,
-        ItemTruncated: _handle_truncated,
-        OutputItemAdded: _handle_output,
-        OutputItemDone: _handle_output,
-        ResponseDone: _end_response,
-        TextDelta: _handle_text,
-        TextDone: _handle_text,
-        TranscriptDelta: _handle_text,
-        TranscriptDone: _handle_text,
-        UserTranscriptCompleted: _handle_transcript,
-        UserTranscriptUpdated: _handle_transcript,
+        rt.ContentPartAdded: _handle_part,
+        rt.ContentPartDone: _handle_part,
+        rt.FunctionArgumentsDone: _handle_arguments,
+        rt.ItemAdded: _join,
+        rt.ItemDeleted: _delete,
+        rt.ItemDone: _join,
+        rt.ItemRetrieved: _join,
+        rt.ItemTruncated: _handle_truncated,
+        rt.OutputItemAdded: _handle_output,
+        rt.OutputItemDone: _handle_output,
+        rt.ResponseDone: _end_response,
+        rt.TextDelta: _handle_text,
+        rt.TextDone: _handle_text,
+        rt.TranscriptDelta: _handle_text,
+        rt.TranscriptDone: _handle_text,
+        rt.UserTranscriptCompleted: _handle_transcript,
+        rt.UserTranscriptUpdated: _handle_transcript,
     }
 
 
