@@ -71,15 +71,9 @@ class EspeakSynthesizer(SentenceSynthesizer):
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         data = sentence.encode(errors="replace")
+        size = ctypes.c_size_t(len(data) + 1)
         self._library.espeak_Synth(
-            data,
-            ctypes.c_size_t(len(data) + 1),
-            0,
-            _POSITION_CHARACTER,
-            0,
-            _CHARACTERS_UTF8,
-            None,
-            None,
+            data, size, 0, _POSITION_CHARACTER, 0, _CHARACTERS_UTF8, None, None
         )
         return b"".join(self._parts)
 
