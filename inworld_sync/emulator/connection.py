@@ -236,16 +236,15 @@ class Connection:
             half = part[: len(part) // 2]
             self._stream.send(b"%x\r\n%s" % (len(part), half))
             raise Cut
-        if kind is FaultKind.BAD_JSON:
-            return part.rstrip()[:-2] + b"\n"
-        if kind is FaultKind.DUPLICATE:
-            return part + part
-        if kind is FaultKind.LOSE:
-            return b""
-        if kind in (FaultKind.ERROR, FaultKind.FATAL_ERROR):
-            code = int(fault.value)
-            return b'{"error":{"code":%d,"message":"fault","details":[]}}\n' % code
-        return part
+        error = b'{"error":{"code":%d,"message":"fault","details":[]}}\n' % int(fault.value)
+        instead = {
+            FaultKind.BAD_JSON: part.rstrip()[:-2] + b"\n",
+            FaultKind.DUPLICATE: part + part,
+            FaultKind.LOSE: b"",
+            FaultKind.ERROR: error,
+            FaultKind.FATAL_ERROR: error,
+        }
+        return instead.get(kind, part)
 
     # WebSocket.
 

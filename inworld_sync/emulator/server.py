@@ -195,7 +195,9 @@ class Emulator:
         self._shared.stopping.set()
         # Neither closing nor shutting down wakes accept() on every system; a connection does.
         with contextlib.suppress(OSError):
-            address = (_reachable(listener.getsockname()[0]), listener.getsockname()[1])
+            host, port = listener.getsockname()[:2]
+            # Not every system connects to a wildcard.
+            address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
             socket.create_connection(address, timeout=_GRACE_SECONDS).close()
         self._acceptor.join(_JOIN_SECONDS)
         listener.close()
@@ -285,11 +287,6 @@ class _Tls:
         authority.issue_cert("localhost", host).configure_cert(self.server_context)
         self.client_context = ssl.create_default_context()
         authority.configure_trust(self.client_context)
-
-
-def _reachable(address: str) -> str:
-    """Return an address that can be connected to: the wildcards cannot everywhere."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
 
 
 def _is_loopback(host: str) -> bool:

@@ -80,16 +80,13 @@ class ChatReplies:
 
 
 def _body(request: ReplyRequest, model: str | None) -> dict[str, object]:
-    messages = list(_messages(request))
+    limits = {"temperature": request.temperature, "max_tokens": request.max_output_tokens}
     body: dict[str, object] = {
         "model": model or request.model,
-        "messages": messages,
+        "messages": list(_messages(request)),
         "stream": True,
+        **{name: value for name, value in limits.items() if value is not None},
     }
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.max_output_tokens is not None:
-        body["max_tokens"] = request.max_output_tokens
     functions = [tool for tool in request.tools if tool.get("type") == "function"]
     if functions and request.tool_choice != "none":
         fields = ("name", "description", "parameters")

@@ -121,11 +121,6 @@ class SessionConfig:
         return checks.inner(checks.inner(self.fields, "audio"), "output")
 
     @property
-    def provider_data(self) -> Json:
-        """The fields of ``providerData``."""
-        return checks.inner(self.fields, "providerData")
-
-    @property
     def turn_detection(self) -> Json | None:
         """Who ends turns; None for the client."""
         value = self.input["turn_detection"]
@@ -149,11 +144,12 @@ class SessionConfig:
     @property
     def continues_after_tools(self) -> bool:
         """Whether tool output is answered without being asked for."""
-        return self.provider_data.get("auto_tool_response", not self.openai) is not False
+        provider_data = checks.inner(self.fields, "providerData")
+        return provider_data.get("auto_tool_response", not self.openai) is not False
 
     def branch(self, name: str) -> Json:
         """Return one branch of ``providerData``, empty when it is missing."""
-        return checks.inner(self.provider_data, name)
+        return checks.inner(checks.inner(self.fields, "providerData"), name)
 
     def updated(self, update: object, settings: Settings) -> SessionConfig:
         """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import secrets
 
+import attrs
+
 from inworld_sync.emulator.peer import WebSocketPeer
 
 __all__ = ["EventSender", "InvalidRequest", "new_id"]
@@ -19,6 +21,7 @@ _BETA_NAMES = {"conversation.item.added": "conversation.item.created"}
 _NOT_IN_BETA = "conversation.item.done"
 
 
+@attrs.define
 class InvalidRequest(Exception):
     """
     A client event that is refused, or that failed; the session goes on.
@@ -30,19 +33,10 @@ class InvalidRequest(Exception):
         kind: The ``type`` of the error.
     """
 
-    def __init__(
-        self,
-        code: str | None,
-        message: str,
-        param: str | None = None,
-        *,
-        kind: str = "invalid_request_error",
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.param = param
-        self.kind = kind
+    code: str | None
+    message: str
+    param: str | None = None
+    kind: str = attrs.field(default="invalid_request_error", kw_only=True)
 
     @classmethod
     def missing(cls, param: str) -> InvalidRequest:

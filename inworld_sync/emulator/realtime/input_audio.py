@@ -16,7 +16,7 @@ from typing import Protocol
 import attrs
 
 from inworld_sync.emulator.realtime.backchannel import Backchannel
-from inworld_sync.emulator.realtime.config import SessionConfig
+from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.conversation import Conversation, new_item
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
 from inworld_sync.emulator.realtime.formats import SampleReader
@@ -263,10 +263,7 @@ class InputAudioBuffer:
             return
         turn.is_suggested = is_pause
         turn.suggestions += is_pause
-        place: dict[str, object] = {
-            "item_id": turn.item_id,
-            "utterance_index": turn.suggestions - 1,
-        }
+        place: Json = {"item_id": turn.item_id, "utterance_index": turn.suggestions - 1}
         if not is_pause:
             self._send("input_audio_buffer.turn_suggestion_revoked", **place)
             return
@@ -317,7 +314,7 @@ def transcribe(
     if text and text != emitted:
         _send_delta(session, item_id, text, emitted)
     kind = "conversation.item.input_audio_transcription.completed"
-    place: dict[str, object] = {"item_id": item_id, "content_index": 0}
+    place: Json = {"item_id": item_id, "content_index": 0}
     if config.branch("stt").get("voice_profile") is True:
         place["providerData"] = {"voiceProfile": _PROFILE}
     for _ in range(1 + session.settings.repeats_completed):

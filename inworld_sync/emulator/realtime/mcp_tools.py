@@ -86,10 +86,9 @@ class McpTools:
     def owner(self, name: str) -> McpServer | None:
         """Find the server that has a tool."""
         with self._lock:
-            for server in self._servers.values():
-                if any(tool["name"] == name for tool in server.listed):
-                    return server
-        return None
+            servers = list(self._servers.values())
+        offered = (one for one in servers if any(tool["name"] == name for tool in one.listed))
+        return next(offered, None)
 
     def ask_approval(self, call: ToolCall) -> str:
         """Keep a call until the client has decided; return the id of the request."""

@@ -157,10 +157,10 @@ class MessageWriter:
         if self._speaks and self._settings.output_buffer_events:
             self._output.send("output_audio_buffer.stopped")
         self._send("response.content_part.done", part=self._part())
-        prefix = "output_" if self._settings.openai_part_names else ""
         part = self._part()
-        content = [{**part, "type": f"{prefix}{part['type']}"}]
-        item = {**self._item, "status": status, "content": content}
+        if self._settings.openai_part_names:
+            part["type"] = f"output_{part['type']}"
+        item = {**self._item, "status": status, "content": [part]}
         if self._speaks:
             spoken = SpokenText(tuple(self._words), self._seconds)
             self._output.session.conversation.remember_speech(str(item["id"]), spoken)

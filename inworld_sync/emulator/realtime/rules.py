@@ -139,10 +139,11 @@ def _talk(said: str, request: ReplyRequest) -> str:
         return "Hello! How can I help you?"
     if found := _COUNT.search(lower):
         return _counting(found[1])
+    earlier = _user_texts(request.items)
     if _NAME_ASKED.search(lower):
-        return _name(request)
+        return _name([*reversed(earlier), request.instructions])
     if _RECALL.search(lower):
-        return _recalled(request.items)
+        return f"You said: {earlier[-2]}" if earlier[1:] else "You have not said anything before."
     if found := _REPEAT.match(said):
         return str(found[1]).strip()
     if found := _NAME_TOLD.search(said):
@@ -170,14 +171,9 @@ def _number_name(number: int) -> str:
     return f"{_ONES[hundreds]} hundred" + (f" and {_number_name(rest)}" if rest else "")
 
 
-def _name(request: ReplyRequest) -> str:
+def _name(texts: Sequence[str]) -> str:
     """Look the user's name up in the conversation, then in what is remembered of earlier ones."""
-    for text in [*reversed(_user_texts(request.items)), request.instructions]:
+    for text in texts:
         if found := _NAME_TOLD.search(text):
             return f"Your name is {found[1]}."
     return "You did not tell me your name."
-
-
-def _recalled(items: Sequence[Mapping[str, object]]) -> str:
-    said = _user_texts(items)[:-1]
-    return f"You said: {said[-1]}" if said else "You have not said anything before."

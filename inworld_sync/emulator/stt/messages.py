@@ -56,7 +56,8 @@ def usage(milliseconds: int, config: TranscribeConfig) -> dict[str, object]:
 def transcription(event: FinalTranscript, config: TranscribeConfig) -> dict[str, object]:
     """Describe a finished turn."""
     words = [_word(word, config) for word in event.words] if config.word_timestamps else []
-    profile = _voice_profile(config.voice_profile_size) if event.text else None
+    size = config.voice_profile_size
+    profile = _voice_profile(size) if size and event.text else None
     return _transcription(event.text, isFinal=True, wordTimestamps=words, voiceProfile=profile)
 
 
@@ -91,9 +92,7 @@ def _word(word: HeardWord, config: TranscribeConfig) -> dict[str, object]:
     return {**fields, "speaker": _SPEAKER} if config.diarization else fields
 
 
-def _voice_profile(size: int) -> dict[str, object] | None:
-    if not size:
-        return None
+def _voice_profile(size: int) -> dict[str, object]:
     return {
         kind: [
             {"label": label, "confidence": round(0.7 / (place + 1), 2)}

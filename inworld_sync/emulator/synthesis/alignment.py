@@ -60,8 +60,16 @@ def align_words(
     for _, w_from, w_to, h_from, h_to in matcher.get_opcodes():
         # Spoken words without a written one in between belong to the word before.
         sharing = groups[w_from:w_to] or groups[max(0, w_from - 1) :][:1]
-        _divide(sharing, heard[h_from:h_to])
-    return _timed(spans, groups)
+        for index, word in enumerate(heard[h_from:h_to] if sharing else ()):
+            sharing[index * len(sharing) // (h_to - h_from)].append(word)
+    words = []
+    now = 0
+    for (start, end), group in zip(spans, groups, strict=True):
+        begin = group[0].start_samples if group else now
+        now = group[-1].end_samples if group else now
+        phonemes = tuple(phoneme for word in group for phoneme in word.phonemes)
+        words.append(SpokenWord(start, end, begin, now, phonemes))
+    return tuple(words)
 
 
 def spread_words(spans: Sequence[tuple[int, int]], samples: int) -> tuple[SpokenWord, ...]:
@@ -78,24 +86,3 @@ def spread_words(spans: Sequence[tuple[int, int]], samples: int) -> tuple[Spoken
 
 def _bare(word: str) -> str:
     return _BARE.sub("", word.lower())
-
-
-def _divide(groups: list[list[EngineWord]], heard: Sequence[EngineWord]) -> None:
-    """Deal *heard* out to *groups*, if there are any, in order and as evenly as can be."""
-    for index, word in enumerate(heard if groups else ()):
-        groups[index * len(groups) // len(heard)].append(word)
-
-
-def _timed(
-    spans: Sequence[tuple[int, int]], groups: Sequence[Sequence[EngineWord]]
-) -> tuple[SpokenWord, ...]:
-    words = []
-    now = 0
-    for (start, end), group in zip(spans, groups, strict=True):
-        if group:
-            begin, now = group[0].start_samples, group[-1].end_samples
-        else:
-            begin = now
-        phonemes = tuple(phoneme for word in group for phoneme in word.phonemes)
-        words.append(SpokenWord(start, end, begin, now, phonemes))
-    return tuple(words)

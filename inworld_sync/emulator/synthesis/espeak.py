@@ -39,6 +39,9 @@ class EspeakSynthesizer(SentenceSynthesizer):
     Raises:
         ImportError: espeakng-loader is not installed, or its library does not start.
 
+    Attributes:
+        sample_rate_hz: As the library says, 22050.
+
     Thread safety: any thread; one sentence at a time.
     """
 
@@ -52,17 +55,12 @@ class EspeakSynthesizer(SentenceSynthesizer):
         )
         if rate_hz <= 0:
             raise ImportError("eSpeak NG does not start", name="espeakng_loader")
-        self._rate_hz = rate_hz
+        self.sample_rate_hz = rate_hz
         self._parts: list[bytes] = []
         # The library keeps the pointer, so the object must live as long as it does.
         self._callback = _CALLBACK(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_SetVoiceByName(b"en-us")
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """As the library says, 22050."""
-        return self._rate_hz
 
     def _say(self, sentence: str, voice: EmulatedVoice, speaking_rate: float) -> bytes:
         self._parts = []
@@ -71,15 +69,9 @@ class EspeakSynthesizer(SentenceSynthesizer):
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         data = sentence.encode(errors="replace")
+        size = ctypes.c_size_t(len(data) + 1)
         self._library.espeak_Synth(
-            data,
-            ctypes.c_size_t(len(data) + 1),
-            0,
-            _POSITION_CHARACTER,
-            0,
-            _CHARACTERS_UTF8,
-            None,
-            None,
+            data, size, 0, _POSITION_CHARACTER, 0, _CHARACTERS_UTF8, None, None
         )
         return b"".join(self._parts)
 

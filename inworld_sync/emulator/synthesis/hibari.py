@@ -78,6 +78,9 @@ class HibariSynthesizer:
     Raises:
         ImportError: hibari-tts or onnxruntime is not installed.
 
+    Attributes:
+        sample_rate_hz: 24000.
+
     Thread safety: any thread.
     """
 
@@ -89,7 +92,7 @@ class HibariSynthesizer:
         self._g2p = self._engine.g2p
         self._dsp = dsp
         self._normalize = normalize
-        self._rate: int = dsp.SR
+        self.sample_rate_hz: int = dsp.SR
         self._lock = FairLock()
         self._session = self._engine.sess
         self._outputs: list[str] | None = None
@@ -102,11 +105,6 @@ class HibariSynthesizer:
             self._session = open_model(model)
             self._engine.sess = self._session  # lets go of the one without durations
             self._outputs = [*names, durations]
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """24000."""
-        return self._rate
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
@@ -157,7 +155,7 @@ class HibariSynthesizer:
             heard += _heard(group, ends, sum(map(len, waves)))
             waves.append(wave)
         if not waves:
-            waves = [np.zeros(round(self._rate * _PAUSE_SECONDS), np.float32)]
+            waves = [np.zeros(round(self.sample_rate_hz * _PAUSE_SECONDS), np.float32)]
         return np.concatenate(waves), heard
 
     def _run(
@@ -176,17 +174,13 @@ class HibariSynthesizer:
         spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)  # the melody
         wave = self._dsp.synth(*spectrum, np.random.default_rng(_SEED))  # pyright: ignore[reportCallIssue] - six tensors
         if voice.formant != 1.0:
-            wave = self._shifted(wave, voice.formant)
+            import soxr
+
+            wave = soxr.resample(wave, self.sample_rate_hz * voice.formant, self.sample_rate_hz)
         if self._outputs is None:
             return wave, np.linspace(0.0, len(wave), len(ids) + 2)
         ends = np.asarray(outputs[6], np.float64).reshape(-1)
         return wave, ends * (len(wave) / ends[-1])
-
-    def _shifted(self, wave: NDArray[np.float32], formant: float) -> NDArray[np.float32]:
-        import soxr
-
-        shifted: NDArray[np.float32] = soxr.resample(wave, self._rate * formant, self._rate)
-        return shifted
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

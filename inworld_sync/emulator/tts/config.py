@@ -126,9 +126,6 @@ def read_config(
     in_range(echo, "temperature", 0, 2)
     _choice(echo, "deliveryMode")
     text(echo, "language")
-    trail = _choice(echo, "timestampTransportStrategy")
-    normalization = _choice(echo, "applyTextNormalization")
-    strategy = _choice(echo, "autoModeStrategy")
     threshold = whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
     if not 0 <= threshold <= 1000:
         raise Refused(INVALID_ARGUMENT, "buffer_char_threshold must be between 0 and 1000")
@@ -140,10 +137,10 @@ def read_config(
         model_id=model_id,
         audio=_audio(echo),
         timestamp_type=_choice(echo, "timestampType"),
-        timestamps_trail=trail == "ASYNC",
-        normalize=normalization != "OFF",
+        timestamps_trail=_choice(echo, "timestampTransportStrategy") == "ASYNC",
+        normalize=_choice(echo, "applyTextNormalization") != "OFF",
         auto_mode=flag(echo, "autoMode"),
-        whole_sentences=strategy == "SENTENCE_BOUNDARY",
+        whole_sentences=_choice(echo, "autoModeStrategy") == "SENTENCE_BOUNDARY",
         max_buffer_delay_ms=delay_ms,
         buffer_char_threshold=threshold or settings.buffer_char_threshold,
         echo=echo,
@@ -198,18 +195,16 @@ def _model(name: str) -> str:
 
 def _audio(fields: Mapping[str, object]) -> AudioConfig:
     value = inner(fields, "audioConfig")
-    encoding = _choice(value, "audioEncoding")
     defaults = AudioConfig()
     rate = whole(value, "sampleRateHertz", 0) or defaults.sample_rate_hz
     if not 8000 <= rate <= 48000:
         raise Refused(INVALID_ARGUMENT, "sample_rate_hertz must be between 8000 and 48000")
-    speaking_rate = in_range(value, "speakingRate", 0.5, 1.5)
     bit_rate = whole(value, "bitRate", 0) or defaults.bit_rate
     if bit_rate < 0:
         raise Refused(INVALID_ARGUMENT, "bit_rate must not be negative")
     return AudioConfig(
-        encoding=encoding or defaults.encoding,
+        encoding=_choice(value, "audioEncoding") or defaults.encoding,
         sample_rate_hz=rate,
         bit_rate=bit_rate,
-        speaking_rate=speaking_rate or defaults.speaking_rate,
+        speaking_rate=in_range(value, "speakingRate", 0.5, 1.5) or defaults.speaking_rate,
     )

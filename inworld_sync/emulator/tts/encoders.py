@@ -102,9 +102,8 @@ class _Linear16:
         return wav.header(self._rate, data_bytes=len(data)) + data
 
     def finish(self) -> bytes:
-        return (
-            wav.header(self._rate, data_bytes=len(self._held)) + self._held if self._held else b""
-        )
+        header = wav.header(self._rate, data_bytes=len(self._held)) if self._held else b""
+        return header + self._held
 
 
 class _StreamedWav:
