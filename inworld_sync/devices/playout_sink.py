@@ -125,13 +125,6 @@ class PlayoutSink(PlayoutWriter):
             self._item = _Item()
             self._heard()  # forgets items that were heard
 
-    def _read_of(self, item: _Item) -> int:
-        try:
-            position_ms = self._playout.position_ms(item, track=self._track)
-        except LocalProtocolError:
-            return item.samples  # read so long ago that the playout has forgotten it
-        return round(position_ms * self.sample_rate_hz / 1000.0)
-
     def _final(self, item: _Item, cleared: Mapping[Hashable, Cleared]) -> int:
         """What is heard of an item in the end; one that was read to its end is not in *cleared*."""
         if item not in cleared:
@@ -145,7 +138,11 @@ class PlayoutSink(PlayoutWriter):
         """Samples that were read; where there is a track, that were heard."""
         read = self._heard_before
         for item in self._items:
-            samples = self._read_of(item)
+            samples = item.samples
+            # One that was read long ago is forgotten by the playout.
+            with contextlib.suppress(LocalProtocolError):
+                position_ms = self._playout.position_ms(item, track=self._track)
+                samples = round(position_ms * self.sample_rate_hz / 1000.0)
             read += samples
             if samples < item.samples:
                 break  # items are read one after another

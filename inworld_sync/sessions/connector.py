@@ -133,12 +133,14 @@ class Connector:
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
         deadline = Deadline(seconds, f"connecting to {url}")
-        if not has_place and not self._acquire_place(deadline):
-            raise QuotaError(
-                f"all connections of the account's limit stayed in use for {seconds:g} s: close "
-                "one, or give the client a limiter with more places",
-                retryable=True,
-            )
+        if not has_place and not self.limiter.acquire(0.0):
+            self.evict_idle()
+            if not self.limiter.acquire(deadline.at_most(math.inf)):
+                raise QuotaError(
+                    f"all connections of the account's limit stayed in use for {seconds:g} s: "
+                    "close one, or give the client a limiter with more places",
+                    retryable=True,
+                )
         try:
             return Link.open(
                 f"{url}?{urlencode(query)}" if query else url,
@@ -190,9 +192,3 @@ class Connector:
             session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
-
-    def _acquire_place(self, deadline: Deadline) -> bool:
-        if self.limiter.acquire(0.0):
-            return True
-        self.evict_idle()
-        return self.limiter.acquire(deadline.at_most(math.inf))

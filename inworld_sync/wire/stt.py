@@ -126,8 +126,7 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
     for name, kind in _KINDS.items():
         body = result.get(name)
         if body is not None:
-            where = f"result.{name}"
-            return _CODEC.load(body, kind, where)
+            return _CODEC.load(body, kind, f"result.{name}")
     status = result.get("status")
     if isinstance(status, dict) and (fault := connection_fault(status)).code:
         return fault

@@ -60,14 +60,6 @@ class _Draft:
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
 
-    def set_text(self, kind: TextKind, index: int, text: str) -> None:
-        """Replace the assistant's text of one part."""
-        self.stream = self.stream or kind
-        if kind != self.stream:
-            return
-        empty = rt.OutputText() if kind == "text" else rt.OutputAudio()
-        self.parts[index] = _with_text(self.parts.get(index, empty), text)
-
     def entry(self) -> rt.ConversationEntry:
         """The item as it is now."""
         assert self.item is not None
@@ -146,7 +138,11 @@ class Conversation:
         part = draft.parts.get(event.content_index)
         if part is not None and isinstance(event, (rt.TextDelta, rt.TranscriptDelta)):
             text = part_text(part) + text
-        draft.set_text(kind, event.content_index, text)
+        # A spoken reply comes as text and as transcript: the kind that comes first counts.
+        draft.stream = draft.stream or kind
+        if kind == draft.stream:
+            empty = rt.OutputText() if kind == "text" else rt.OutputAudio()
+            draft.parts[event.content_index] = _with_text(part or empty, text)
 
     def _handle_arguments(self, event: rt.FunctionArgumentsDone) -> None:
         draft = self._draft(event.item_id, event.response_id)
