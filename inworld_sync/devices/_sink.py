@@ -178,7 +178,7 @@ class PlayoutWriter(Sink):
         self._playout.resume()
 
     @abstractmethod
-    def _took(self, frames: int) -> None:
+    def _took(self, frames: int, /) -> None:
         """Follow what was written; it is counted already."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
