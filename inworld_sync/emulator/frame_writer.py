@@ -10,7 +10,7 @@ import json
 import threading
 from collections.abc import Sequence
 
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 from inworld_sync.emulator.faults import Cut, Fault, FaultKind, delay_or_cut, fault_kinds
@@ -19,7 +19,6 @@ from inworld_sync.emulator.stream import Stream
 
 __all__ = ["FrameWriter", "send_slowly"]
 
-_FIN = 0x80
 _ODD_FRAMES = {
     FaultKind.RESERVED_OPCODE: b"\x83\x03abc",
     FaultKind.BAD_UTF8: b"\x81\x02\xc3\x28",
@@ -146,20 +145,12 @@ class FrameWriter:
         pieces = [message[at : at + size] for at in range(0, len(message), size)]
         for index, piece in enumerate(pieces):
             opcode = Opcode.TEXT if index == 0 else Opcode.CONT
-            last = _FIN if index == len(pieces) - 1 else 0
-            self._raw(bytes([last | opcode]) + _frame_length(len(piece)) + piece)
+            frame = Frame(opcode, piece, fin=index == len(pieces) - 1)
+            self._raw(frame.serialize(mask=False))
 
 
 # Faults whose own frame takes the place of the message.
 _INSTEAD = fault_kinds("bad_json binary bad_utf8 reserved_opcode masked huge_frame fragments lose")
-
-
-def _frame_length(count: int) -> bytes:
-    if count < 126:
-        return bytes([count])
-    if count < 1 << 16:
-        return b"\x7e" + count.to_bytes(2, "big")
-    return b"\x7f" + count.to_bytes(8, "big")
 
 
 def _error(code: int) -> bytes:

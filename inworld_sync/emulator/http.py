@@ -70,10 +70,7 @@ class Request:
 
     def query_value(self, name: str) -> str | None:
         """Return the first query value of that name, in any case, or None."""
-        for key, value in self.query:
-            if key.lower() == name:
-                return value
-        return None
+        return next((value for key, value in self.query if key.lower() == name), None)
 
 
 @attrs.frozen(kw_only=True)

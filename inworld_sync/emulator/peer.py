@@ -273,8 +273,7 @@ class WebSocketPeer:
 
     def _next(self) -> _Outgoing | None:
         with self._lock:
-            while not self._queue and not self._ended.is_set():
-                self._lock.wait()
+            self._lock.wait_for(lambda: self._queue or self._ended.is_set())
             if self._ended.is_set():
                 return None
             item = self._queue.popleft()

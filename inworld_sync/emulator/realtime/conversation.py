@@ -102,14 +102,12 @@ class Conversation:
 
     def finish(self, item: Item) -> None:
         """Put an item's final form in the place of the earlier one, and send that it is done."""
+        kind = "conversation.item.done"
         with self._lock:
             for at, one in enumerate(self._items):
                 if one["id"] == item["id"]:
                     self._items[at] = item
-                    previous = self._id_before(at)
-                    self._events.send(
-                        "conversation.item.done", previous_item_id=previous, item=item
-                    )
+                    self._events.send(kind, previous_item_id=self._id_before(at), item=item)
 
     def change(self, item_id: str, **fields: object) -> None:
         """Change fields of an item, if it still exists, without an event."""

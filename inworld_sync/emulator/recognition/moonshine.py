@@ -183,12 +183,8 @@ def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
     for size in range(1, _LOOP_MAX_WORDS + 1):
         # The last repetition may have been stopped in its middle.
         ends = range(max(len(texts) - size + 1, size), len(texts) + 1)
-        starts = [_loop_start(texts, size, end) for end in ends]
-        loops = [
-            start
-            for start, end in zip(starts, ends, strict=True)
-            if end - start >= size * _LOOP_MIN_TIMES
-        ]
+        spans = [(_loop_start(texts, size, end), end) for end in ends]
+        loops = [start for start, end in spans if end - start >= size * _LOOP_MIN_TIMES]
         if loops:
             return words[: min(loops) + size]
     return words
