@@ -300,9 +300,13 @@ class Reconnected:
 @attrs.frozen
 class SttUsage:
     """
-    What was transcribed, as the service counts it; sent once, when a stream is closed.
+    The audio that the service has transcribed; sent once, when a stream is closed.
 
-    After a :class:`Reconnected` it counts the last connection only.
+    Attributes:
+        audio_ms: Milliseconds of audio that the service counts, silence included. After a
+            :class:`Reconnected` the service counts the audio of the last connection only.
+        model: The model that transcribed it.
+        extra: Further fields of the service.
     """
 
     audio_ms: int = 0
