@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -22,6 +23,7 @@ from inworld_sync import (
     Transcription,
 )
 from inworld_sync.sessions.stt import audio_buffer, completion, delivery
+from inworld_sync.sessions.stt.connection import SttConnection
 
 from support.scripted_stt import stt_server
 from support.spoken_words import spoken_turns
@@ -473,6 +475,35 @@ def test_usage_in_an_open_turn():
 
         assert said == transcript.text
         assert 2 == len(server.connections)
+
+
+def test_first_messages_of_another_connection(monkeypatch):
+    """A message that arrives while a lost connection is being replaced is not lost."""
+    pcm, _ = spoken_turns(2)
+
+    def hook(connection, name):
+        if name == "config":
+            connection.send({"result": {"transcription": {"transcript": "w1"}}})
+            connection.until_close_stream()
+            connection.usage(0)
+            connection.until_left()
+
+    open_connection = SttConnection.open
+
+    def open_and_receive(*args):
+        connection = open_connection(*args)
+        deadline = time.monotonic() + 30
+        while connection._link.stats().messages_in == 0:
+            assert time.monotonic() < deadline, "the service sent nothing"
+            time.sleep(0.001)
+        return connection
+
+    monkeypatch.setattr(SttConnection, "open", open_and_receive)
+    with stt_server(hook) as (iw, server):
+        with pytest.raises(RemoteProtocolError, match="final transcript"):
+            transcribe(iw, pcm)
+
+    assert 2 == len(server.connections)
 
 
 def test_turns_without_an_end():

@@ -1,11 +1,13 @@
 """
 One connection of an STT stream, which may outlive several of them.
 
-Threads and locks: those of ``base.py``; the monitor is the stream's.
+Threads and locks: those of ``base.py``; the monitor is the stream's. The reader handles no message
+before :meth:`SttConnection.begin`: the stream first goes back to where this connection begins.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ from inworld_sync.models.stt import SttEncoding, TranscribeConfig
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import stt
 from inworld_sync.wire.faults import ConnectionFault
@@ -71,22 +74,28 @@ class SttConnection(Connection[SttEvent]):
         form = FrameForm.ULAW_FROM_S16 if is_ulaw else FrameForm.BYTES
         self._frames = FrameBuilder(stt.AUDIO_HEAD, stt.AUDIO_TAIL, form)
         self._owner = owner
+        self._has_begun = threading.Event()
 
     @classmethod
     def open(
         cls, connector: Connector, config: TranscribeConfig, owner: SttOwner, timeout: float | None
     ) -> SttConnection:
-        """Connect and send the settings; the service does not acknowledge them."""
+        """Connect and send the settings; the caller calls :meth:`begin` next."""
         link = connector.open(stt.PATH, cls.next_name(), timeout=timeout)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
         try:
             connection._send(stt.transcribe_config(config))
         except BaseException:
+            connection.begin()
             connection.abort()
             connection.close()
             raise
         return connection
+
+    def begin(self) -> None:
+        """Let the reader handle messages: the stream is ready for those of this connection."""
+        self._has_begun.set()
 
     def send_audio(self, pcm: bytes) -> None:
         """Send 16-bit samples as one audio message."""
@@ -101,6 +110,9 @@ class SttConnection(Connection[SttEvent]):
         self._send(stt.close_stream())
 
     def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:
+        # The stream begins a connection as soon as it is open; the end of the link is for a crash.
+        while not self._has_begun.wait(LONGEST_WAIT_SECONDS) and self._link.end is None:
+            pass
         return stt.read(message)
 
     def _apply(self, event: SttEvent) -> None:

@@ -142,6 +142,7 @@ class Delivery:
         """
         self._connection = self._open_connection(timeout)
         self._connected_at = self._heard_at = time.monotonic()
+        self._connection.begin()
         try:
             self._sender.start()
         except BaseException:
@@ -432,6 +433,7 @@ class Delivery:
             self._completion.restart(is_confirming=is_confirming)
             self._resume(attempts, first)
             is_aborted = self._abort_error is not None
+        connection.begin()
         if is_aborted:
             connection.abort()
 
