@@ -35,6 +35,7 @@ import attrs
 
 from inworld_sync.errors import (
     ClosedError,
+    ConnectError,
     ConnectionLost,
     InworldError,
     ProtocolError,
@@ -107,7 +108,12 @@ class Connection(Generic[M]):
         return f"{cls.service}-{next(cls._numbers)}"
 
     def _start(self) -> None:
-        """Start both threads, or free all that this connection holds."""
+        """
+        Start both threads, or free all that this connection holds.
+
+        Raises:
+            ConnectError: No thread can start: the interpreter ends, or the system has no more.
+        """
         name = self.name
         self._threads = (
             threading.Thread(target=self._write, name=f"inworld-writer-{name}", daemon=True),
@@ -116,12 +122,13 @@ class Connection(Generic[M]):
         try:
             for thread in self._threads:
                 thread.start()
-        except BaseException:
-            # No thread can start when the interpreter ends, or the system has no more.
+        except BaseException as error:
             self._link.abort("its threads could not start")
             if self._threads[0].ident is not None:
                 self._threads[0].join(_JOIN_SECONDS)
             self._free()
+            if isinstance(error, RuntimeError):
+                raise ConnectError(f"{name}: no thread could start: {error}") from error
             raise
 
     def _new_stream(self, name: str) -> EventStream[Any]:

@@ -155,7 +155,7 @@ def test_a_place_comes_back_when_no_thread_starts(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
     ) as iw:
         monkeypatch.setattr(threading.Thread, "start", refusing)
-        with pytest.raises(RuntimeError, match="can't start"):
+        with pytest.raises(ConnectError, match="no thread could start: can't start"):
             iw.tts.connect()
         monkeypatch.undo()
         assert 0 == limiter.taken

@@ -132,7 +132,14 @@ class Reconnector:
                 target=self._reconnect, name=f"inworld-reconnect-{self._state.name}", daemon=True
             )
             # Under the monitor, so that a thread that sees it can join it.
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                # No thread can start when the interpreter ends, or the system has no more.
+                self._thread = None
+                lost = ConnectionLost(f"reconnecting failed, no thread could start: {error}")
+                lost.__cause__ = error
+                self._state.end(_ended(lost))
 
     def _reconnect(self) -> None:
         state = self._state

@@ -671,6 +671,25 @@ def test_time_begins_anew_after_a_good_connection() -> None:
     assert [1] * count == attempts
 
 
+def test_no_thread_can_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the interpreter ends, no thread can start; the session ends without a log message."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("inworld-reconnect"):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with realtime(cut) as iw, iw.realtime.connect() as rt:
+        with pytest.raises(ConnectionLost, match="no thread could start"):
+            list(rt.events(timeout=PATIENCE_SECONDS))
+
+    assert "ERROR" not in {record.levelname for record in caplog.records}
+
+
 # (what the new connection says, the error).
 REFUSALS = [
     ({"errorType": "SESSION_RESOURCES_EXHAUSTED", "message": "full"}, QuotaError),
