@@ -295,10 +295,13 @@ def test_the_next_one_is_ready(speaker: NullSpeaker) -> None:
 
 def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
     """An utterance that waits can be dropped, and one that is over cuts nobody off."""
+    # Until then the first is not over, however slow this thread is.
+    speaker.pause()
     first = Playback(Speech(chunk(20)), speaker)
     second = Playback(EndlessSpeech(), speaker)
     third = Playback(Speech(chunk(30)), speaker)
     assert second.interrupt() == 0
+    speaker.resume()
     first.wait(PATIENCE_S)
     first.interrupt()
     third.wait(PATIENCE_S)
