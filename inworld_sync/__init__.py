@@ -9,9 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from inworld_sync._version import __version__ as __version__
-
 if TYPE_CHECKING:
+    from inworld_sync._version import __version__ as __version__
     from inworld_sync.auth import ApiKey as ApiKey, Auth as Auth, Token as Token
     from inworld_sync.client import Inworld as Inworld
     from inworld_sync.devices.microphone import Microphone as Microphone
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives; a test compares this with the imports above.
 _HOMES = {
+    "_version": "__version__",
     "auth": "ApiKey Auth Token",
     "client": "Inworld",
     "devices.microphone": "Microphone",
@@ -119,7 +119,7 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names.s
 
 
 if not TYPE_CHECKING:
-    __all__ = ["__version__", *_MODULES]
+    __all__ = [*_MODULES]
 
     def __getattr__(name: str) -> object:
         module = _MODULES.get(name)
