@@ -6,7 +6,7 @@ An entry leaves the table in exactly one of these ways:
 ==================  ============================================================================
 ``resolve_by_id``   the service answered it, and named it by its id
 ``resolve_only``    the service answered without an id, and only one entry of the kind is pending
-``contradict``      a later message proves that it is no longer pending, whatever became of it
+``contradict``      a later message proves that it is no longer pending
 ``cancel``          the client no longer waits for it
 ``expire``          its deadline has passed
 ==================  ============================================================================

@@ -331,8 +331,8 @@ class BackchannelDelta(RealtimeEvent):
 
     Attributes:
         backchannel_id: The backchannel that it belongs to.
-        audio: Whole samples of 16-bit little-endian mono PCM at 24000 Hz, whatever the session's
-            format is.
+        audio: Whole samples of 16-bit little-endian mono PCM, always at 24000 Hz: the format of
+            the session does not apply.
     """
 
     type: ClassVar[str] = "response.backchannel.audio.delta"

@@ -4,7 +4,7 @@ The events that a realtime session itself emits, beside those of the service: on
 A handler is registered for one by its class, or by the class's name.
 
 A session lives long, and users may learn most of its events in other ways. So only the newest
-events are buffered while nobody reads them: before the first consumer, and between two iterations.
+events are buffered before the first consumer, and between two iterations.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 @attrs.frozen
 class ResponseStarted:
     """
-    A reply has begun, whoever asked for it; its further rounds emit no further event.
+    A reply has begun, requested or not; its further rounds emit no further event.
 
     Attributes:
         response: It buffers what it says from here on, as long as a reference to it exists.
@@ -182,7 +182,7 @@ MAX_UNCLAIMED_BYTES = 4 * 1024 * 1024
 
 class SessionStream(EventStream[SessionEvent]):
     """
-    An :class:`EventStream` that keeps only the newest events while nobody reads them.
+    An :class:`EventStream` that keeps only the newest events while it has no consumer.
 
     Lock rule: as its base; the monitor guards ``unclaimed`` and ``_iterating``.
 
