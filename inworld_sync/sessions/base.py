@@ -3,8 +3,8 @@ What the connections of all services share: one socket, two threads, one end.
 
 Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
 handles the messages of the service. The writer sends what the calling threads could not send at
-once. User code runs on neither. They start when the connection is made, the reader last, and
-``close`` joins them.
+once, and ends requests whose deadline has passed. User code runs on neither. They start when the
+connection is made, the reader last, and ``close`` joins them.
 
 Locks, outermost first; a later one is never held while taking an earlier one:
 
@@ -26,7 +26,9 @@ A connection belongs to the process that opened it. In a forked child every call
 from __future__ import annotations
 
 import itertools
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
@@ -100,6 +102,7 @@ class Connection(Generic[M]):
         # Threads that wait for an answer, during which the reader does not pause.
         self._needing = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
+        self._timer_at = math.inf
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -164,11 +167,42 @@ class Connection(Generic[M]):
         """Return every stream of this connection; the monitor is held."""
         raise NotImplementedError
 
+    def _expire(self, now: float) -> float:  # noqa: ARG002 - for the classes of the services
+        """
+        End the requests whose deadline has passed; the monitor is held.
+
+        Args:
+            now: Of ``time.monotonic()``, in seconds.
+
+        Returns:
+            The next deadline; infinity if nothing is pending.
+        """
+        return math.inf
+
+    # Deadlines of requests.
+
+    def _expire_at(self, deadline: float) -> None:
+        """
+        Have the writer call :meth:`_expire` at *deadline* or earlier; the monitor is held.
+
+        A deadline that moves to a later time needs no call: :meth:`_expire` returns the new one.
+        """
+        if deadline < self._timer_at:
+            self._timer_at = deadline
+            self._link.set_timer(deadline)
+
+    def _on_timer(self) -> None:
+        with self._changed.lock:
+            self._timer_at = math.inf
+            if self.ended is None:
+                self._expire_at(self._expire(time.monotonic()))
+                self._changed.notify_all()
+
     # The two threads.
 
     def _write(self) -> None:
         try:
-            self._link.run_writer()
+            self._link.run_writer(self._on_timer)
         except Exception as error:
             self._options.logger.exception("%s: the writer failed", self.name)
             self._failure = _failure_of("writer", error)

@@ -18,10 +18,11 @@ This file starts no thread. Its rules:
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -55,8 +56,8 @@ class Link:
     """
     A WebSocket connection for text messages.
 
-    Made by :meth:`open`; then one thread loops over :meth:`receive` while another is inside
-    :meth:`run_writer`; when both have left, :meth:`release` frees the socket.
+    One thread loops over :meth:`receive`, another is in :meth:`run_writer`; when both have left,
+    :meth:`release` frees the socket. A forked child cannot use a link that it inherited.
 
     Attributes:
         name: Its name, unique in the process; threads, traces and recordings bear it.
@@ -64,9 +65,6 @@ class Link:
         response_headers: The server's, by lower-case name.
         request_id: The service's id for the connection, or None.
         end: How it ended; None while it is open.
-
-    Thread safety:
-        See each method; a forked child that inherits a link cannot use it.
     """
 
     def __init__(self, opened: Opened, url: str, options: Options, name: str) -> None:
@@ -86,6 +84,7 @@ class Link:
         self._last_left = threading.Event()
         self._outbox = Outbox(options.max_queued_bytes)
         self._is_writing = False
+        self._timer_at = math.inf
         self._closing: tuple[int, str] | None = None
         self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
@@ -213,11 +212,14 @@ class Link:
 
     # ---- the writer's side
 
-    def run_writer(self) -> None:
+    def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
         """
         Send what is queued, and pings, until the link is over; the writer thread only.
 
         A frame that has not left after ``options.send_timeout`` ends the link.
+
+        Args:
+            on_timer: Called on this thread at the time of :meth:`set_timer`; must not block.
 
         Raises:
             ClosedError: The link was opened in another process.
@@ -225,19 +227,23 @@ class Link:
         self._fork_guard.require(f"the connection {self.name}")
         self._is_writing = True
         with contextlib.suppress(WokenUp, OutboxShut):
-            self._write_all()
+            self._write_all(on_timer)
         self._last_left.set()
         if self._close_by and not self._over.wait(self._close_by.remaining()):
             self._cut_closing()
         # No limit: what was not this side's close, the reader ends, once it has read all there is.
         self._over.wait()
 
-    def _write_all(self) -> None:
+    def _write_all(self, on_timer: Callable[[], None] | None) -> None:
         # Twice within ping_timeout at least, or a quiet link would look dead.
         interval = min(self._options.ping_interval, self._options.ping_timeout / 2)
         ping_at = time.monotonic() + interval
         while True:
-            item = self._outbox.pop(max(0.0, ping_at - time.monotonic()))
+            if on_timer is not None and time.monotonic() >= self._timer_at:
+                self._timer_at = math.inf
+                on_timer()
+            wake_at = min(ping_at, self._timer_at)
+            item = self._outbox.pop(max(0.0, wake_at - time.monotonic()))
             if item is None and time.monotonic() >= ping_at:
                 ping_at = time.monotonic() + interval
                 item = Outgoing(frames.PING, self._pings.make())
@@ -292,6 +298,16 @@ class Link:
 
     # ---- any thread
 
+    def set_timer(self, when: float) -> None:
+        """
+        Have the writer call its *on_timer* once; a stalled write delays it by ``send_timeout``.
+
+        Args:
+            when: Of ``time.monotonic()``, in seconds; replaces the time that was set before.
+        """
+        self._timer_at = when
+        self._outbox.wake_writer()
+
     def send(
         self,
         message: bytes | bytearray | memoryview | str,
@@ -302,6 +318,8 @@ class Link:
         """
         Queue one text message; wait while ``options.max_queued_bytes`` are waiting already.
 
+        Any thread may call it; messages of one thread leave in order.
+
         Args:
             message: UTF-8 or text; copied unless it is ``bytes``.
             timeout: Seconds to wait for room; None waits until there is some or the link ends.
@@ -311,9 +329,6 @@ class Link:
             ConnectionLost: The link is over, by the server or the network.
             ClosedError: This side closed the link.
             DeadlineExceeded: There was no room in time; nothing was queued.
-
-        Thread safety:
-            Any thread; messages of one thread leave in order.
         """
         payload = message.encode() if isinstance(message, str) else bytes(message)
         self._put(Outgoing(frames.TEXT, payload), timeout, needs_room=needs_room)
@@ -370,10 +385,8 @@ class Link:
         """
         Say CLOSE after what is queued, and wait for the server's, at most ``close_timeout``.
 
-        Then the link is over in any case, whatever the server and the two threads do.
-        Messages that come meanwhile are still received.
-        May be called again, without more time, and from any thread; with *wait* not from the
-        reader's, which it would wait for.
+        Then the link is over in any case. Messages that come meanwhile are still received.
+        Any thread may call it again, without more time; the reader's thread must not *wait*.
 
         Args:
             code: 1000 to 4999, of those that may be sent.
@@ -395,9 +408,7 @@ class Link:
 
     def abort(self, why: str = "") -> None:
         """
-        End the link at once and without a word; its two threads leave within about 1 ms.
-
-        May be called again, and from any thread.
+        End the link at once, without CLOSE; any thread may call it, and again.
 
         Args:
             why: Kept as the reason of :attr:`end`.
@@ -411,8 +422,7 @@ class Link:
         """
         Free the socket, after the reader and the writer have left.
 
-        Ends the link if it is not over. May be called again; in a forked child it frees the
-        child's copies and leaves the connection alone.
+        Ends the link if it is not over. In a forked child it frees the child's copies only.
         """
         self.abort("released")
         if not self._fork_guard.in_child:
@@ -455,8 +465,7 @@ class Link:
         """
         Make *end* the link's end, unless it has one.
 
-        With *last*, the writer gets ``close_timeout`` to send a CLOSE frame of that payload; the
-        reader's call alone has it, since it waits here.
+        With *last* (the reader only) it waits ``close_timeout`` while the writer sends CLOSE.
         """
         with self._lock:
             if self.end is not None:

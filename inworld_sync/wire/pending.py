@@ -108,6 +108,10 @@ class PendingTable(Generic[K]):
         """Remove and return the entries whose deadline is not after *now*, the oldest first."""
         return self._remove_all([entry for entry in self._entries if entry.deadline <= now])
 
+    def next_deadline(self) -> float:
+        """Return the earliest deadline, in seconds; infinity if there is none."""
+        return min((entry.deadline for entry in self._entries), default=math.inf)
+
     def clear(self) -> list[Pending[K]]:
         """Remove and return all entries, since the connection has ended."""
         return self._remove_all(list(self._entries))

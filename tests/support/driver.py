@@ -19,15 +19,21 @@ class Driver:
 
     Attributes:
         on_message: Runs on the reader thread for each message, before it can be taken.
+        on_timer: Runs on the writer thread, as for :meth:`Link.run_writer`.
     """
 
-    def __init__(self, link: Link, on_message: Callable[[bytes], object] | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        on_message: Callable[[bytes], object] | None = None,
+        on_timer: Callable[[], None] | None = None,
+    ) -> None:
         self.link = link
         self.messages: queue.Queue[bytes | None] = queue.Queue()
         self._on_message = on_message
         self.reader = threading.Thread(target=self._read, name="inworld-test-reader", daemon=True)
         self.writer = threading.Thread(
-            target=link.run_writer, name="inworld-test-writer", daemon=True
+            target=link.run_writer, args=(on_timer,), name="inworld-test-writer", daemon=True
         )
         self.writer.start()
         self.reader.start()
@@ -64,17 +70,23 @@ def driven(
     *,
     headers: dict[str, str] | None = None,
     on_message: Callable[[bytes], object] | None = None,
+    on_timer: Callable[[], None] | None = None,
 ) -> Iterator[Driver]:
     """Open a link to *url*, drive it while the block runs, and free it."""
     link = Link.open(url, headers=headers or {}, options=options, name="test-1")
-    with driving(link, on_message=on_message) as driver:
+    with driving(link, on_message=on_message, on_timer=on_timer) as driver:
         yield driver
 
 
 @contextlib.contextmanager
-def driving(link: Link, *, on_message: Callable[[bytes], object] | None = None) -> Iterator[Driver]:
+def driving(
+    link: Link,
+    *,
+    on_message: Callable[[bytes], object] | None = None,
+    on_timer: Callable[[], None] | None = None,
+) -> Iterator[Driver]:
     """Drive *link* while the block runs, and free it."""
-    driver = Driver(link, on_message)
+    driver = Driver(link, on_message, on_timer)
     try:
         yield driver
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -220,6 +222,49 @@ def test_a_message_that_needs_no_room() -> None:
         driver.link.close()
 
     assert [STALL_BYTES, len(b"urgent")] == [len(message) for message in reader.messages]
+
+
+def test_the_timer() -> None:
+    """The writer calls the timer's function once for each time that was set, never too early."""
+    called: queue.Queue[float] = queue.Queue()
+
+    with (
+        serve(Reader()) as server,
+        driven(
+            server.url, Options(ping_interval=60), on_timer=lambda: called.put(time.monotonic())
+        ) as driver,
+    ):
+        for seconds in (0.05, -1.0, 0.0):
+            due = time.monotonic() + seconds
+            driver.link.set_timer(due)
+            assert called.get(timeout=30) >= due
+        driver.link.set_timer(time.monotonic() + 3600)
+        driver.link.send(b"sent while the timer runs")
+        driver.link.flush(timeout=30)
+        driver.link.close()
+
+    assert called.empty()
+
+
+def test_the_timer_may_send() -> None:
+    """A message that the timer's function queues is sent."""
+    reader = Reader()
+    drivers: queue.Queue[Driver] = queue.Queue()
+
+    def send() -> None:
+        driver = drivers.get()
+        driver.link.send(b"from the timer", needs_room=False)
+        driver.link.close(wait=False)
+
+    with (
+        serve(reader) as server,
+        driven(server.url, Options(ping_interval=60), on_timer=send) as driver,
+    ):
+        drivers.put(driver)
+        driver.link.set_timer(time.monotonic())
+        driver.ended()
+
+    assert [b"from the timer"] == reader.messages
 
 
 def _close(driver: Driver) -> None:

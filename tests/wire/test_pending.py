@@ -124,3 +124,15 @@ def test_every_entry_leaves_once(operations: list[tuple[str, str, str | None]]) 
 
     assert 0 == len(table)
     assert sorted(map(id, added)) == sorted(map(id, removed))
+
+
+def test_the_next_deadline() -> None:
+    """The next deadline is the earliest one, whatever the order of the requests."""
+    table = table_of(("item", "a", 0, 12), ("item", "b", 1, 11))
+    assert 11 == table.next_deadline()
+
+    table.expire(11)
+    assert 12 == table.next_deadline()
+
+    table.clear()
+    assert math.inf == table.next_deadline()
