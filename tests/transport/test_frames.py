@@ -11,8 +11,8 @@ from websockets.streams import StreamReader
 
 from inworld_sync.audio.frame import build_frame
 from inworld_sync.transport.frames import (
-    MessageBuffer,
     FrameError,
+    MessageBuffer,
     close_payload,
     parse_close,
     unmask,
