@@ -276,7 +276,7 @@ def test_help_is_quick() -> None:
 # Failures: (arguments, status, words).
 FAILURES = [
     (["voices", "--base-url", "http://127.0.0.1:1"], 4, "cannot be reached"),
-    (["voices", "--base-url", "ftp://x"], 2, "--base-url must be like"),
+    (["voices", "--base-url", "ftp://x"], 2, "--base-url must be a URL"),
     (["emulator", "--port", "99999"], 2, "--port must be 0 to 65535"),
     (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote"),
 ]

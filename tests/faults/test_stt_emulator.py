@@ -1,4 +1,4 @@
-"""Every fault that the emulator knows, at every message of an STT stream."""
+"""Every fault of the emulator, at every message of an STT stream."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Attempts follow each other quickly, and a final after the usage is not waited for long."""
+    """Short waits between attempts, and for a final transcript after the usage."""
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
 
@@ -89,7 +89,7 @@ def iw(server):
 
 @pytest.fixture
 def hasty(server):
-    """A client that soon notices a dead connection."""
+    """A client with short ping timeouts."""
     settings = {"ping_interval": 0.1, "ping_timeout": 1.0, "connect_timeout": 1.0}
     with Inworld(api_key=server.api_key, base_url=server.url, **settings) as iw:
         yield iw
@@ -97,7 +97,7 @@ def hasty(server):
 
 
 def stream(iw, pcm=PCM):
-    """Give the text, and the events of a stream that ends well."""
+    """Return the text and the events of a stream that ends without an error."""
     with iw.stt.stream(max_chunks_per_second=5000) as stream:
         stream.send(pcm)
         text = stream.close().text
@@ -106,7 +106,7 @@ def stream(iw, pcm=PCM):
 
 @pytest.fixture(scope="module")
 def message_count(server):
-    """How many messages a stream gets without faults."""
+    """The number of messages of a stream without faults."""
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         text, events = stream(iw)
     assert SAID == text
@@ -115,7 +115,7 @@ def message_count(server):
 
 
 def test_every_fault_is_here():
-    """No kind of fault is left out."""
+    """The tests cover every kind of fault."""
     named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose"]
 
     assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
@@ -123,7 +123,7 @@ def test_every_fault_is_here():
 
 @pytest.mark.parametrize("fault", HARMLESS)
 def test_harmless(iw, server, message_count, fault):
-    """Nothing is lost or doubled, and the connection is the first."""
+    """No word is lost or repeated, without a reconnect."""
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
         text, events = stream(iw)
@@ -134,7 +134,7 @@ def test_harmless(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", MENDED)
 def test_mended(iw, hasty, server, message_count, fault):
-    """A connection that is lost before any message is replaced by one, and no word is lost."""
+    """A connection that is lost before any message is replaced, and no word is lost."""
     # A second passes before a stall is noticed.
     client, step = (hasty, 3) if fault == "stall" else (iw, 1)
     for after in range(0, message_count, step):
@@ -147,7 +147,7 @@ def test_mended(iw, hasty, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", ENDING)
 def test_ending(iw, server, message_count, fault):
-    """What cannot be mended is a typed error, and the audio with it gives the rest of the words."""
+    """A lasting fault is a typed error, and its audio has the missing words."""
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
         with pytest.raises(ENDING[fault]) as caught:
@@ -162,7 +162,7 @@ def test_ending(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused(hasty, server, fault):
-    """A stream that cannot be opened says so at once; one that goes on tries again."""
+    """A first connection that fails is an error at once; a reconnect is tried again."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
         stream(hasty)
@@ -178,14 +178,14 @@ def test_refused(hasty, server, fault):
 
 def test_lost_messages(iw, server, message_count):
     """
-    A message that the service swallows costs at most the words in it.
+    A message that the service does not send loses at most its own words.
 
-    The end of the last turn is missed, and its audio sent again; one in the middle cannot be told
-    from a turn that was none.
+    Without the final transcript of the last turn, its audio is sent again. Without one in the
+    middle, the client cannot know that the turn existed.
     """
     turns = ["w1 w2", "w3 w4 w5", "w6"]
     texts = []
-    # The last message is the usage, without which a stream does not end by itself.
+    # The last message is the usage, which ends a stream.
     for after in range(message_count - 1):
         server.faults.add(f"lose@{after}")
         texts.append(stream(iw)[0])

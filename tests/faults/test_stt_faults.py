@@ -1,4 +1,4 @@
-"""Whatever happens to the connections of an STT stream, every word comes once."""
+"""Lost connections of an STT stream: every word arrives exactly once."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ MOMENTS = [
     ("closeStream", 1),
     ("usage", 1),
 ]
-# What happens then.
+# How the connection ends.
 ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """
-    Attempts follow each other quickly, and a final after the usage is not waited for long.
+    Short waits between attempts, and for a final transcript after the usage.
 
-    How long they really wait is tested elsewhere.
+    Other tests check the real waits.
     """
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
@@ -74,7 +74,7 @@ def struck(moment, nth, end):
 
 
 def transcribe(iw, pcm, **settings):
-    """Stream some audio, end the turn, and give the transcript and all events."""
+    """Stream audio, end the turn, and return the transcript and all events."""
     with iw.stt.stream(max_chunks_per_second=2000, **settings) as stream:
         stream.send(pcm)
         stream.end_turn()
@@ -86,7 +86,7 @@ def transcribe(iw, pcm, **settings):
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize(("moment", "nth"), MOMENTS)
 def test_cut(moment, nth, end, is_timed):
-    """A connection that ends at any moment, in any way, costs no word and doubles none."""
+    """A connection that ends at any moment, in any way, loses and repeats no word."""
     pcm, said = spoken_turns(*TURNS)
     with stt_server(struck(moment, nth, end), recognizer={"is_timed": is_timed}) as (iw, server):
         transcript, events = transcribe(iw, pcm)
@@ -103,7 +103,7 @@ def test_cut(moment, nth, end, is_timed):
 
 @pytest.mark.parametrize("moment", ["partial", "final", "chunk"])
 def test_cut_again_and_again(moment):
-    """A connection that is lost many times still brings every word once."""
+    """With many lost connections every word arrives once."""
     pcm, said = spoken_turns(3, 2, 4, 1)
 
     def hook(connection, name):
@@ -126,10 +126,9 @@ PAUSES_MS = [200, 275, 350, 500]
 @pytest.mark.parametrize(("moment", "nth"), [("partial", 4), ("final", 2), ("final_sent", 2)])
 def test_rest_of_a_word(moment, nth, pause_ms):
     """
-    What is sent again begins in a pause, not in the last word before it.
+    Audio that is sent again begins in a pause, not in the last word before it.
 
-    Without times it began half a second before the last speech. With a pause
-    shorter than that the rest of a word was understood once more, as a word of its own.
+    Otherwise the rest of that word would be transcribed as another word.
     """
     pcm, said = spoken_turns(2, 3, 2, pause_ms=pause_ms)
     with stt_server(struck(moment, nth, "hang_up"), recognizer={"is_timed": False}) as (iw, server):
@@ -143,7 +142,7 @@ def test_rest_of_a_word(moment, nth, pause_ms):
 @pytest.mark.parametrize("error_ms", [-50, 0, 50])
 @pytest.mark.parametrize(("moment", "nth"), [("partial", 5), ("final", 2), ("final_sent", 3)])
 def test_turns_without_silence(moment, nth, error_ms):
-    """Turns that end right after a word, whose times are not exact, are cut between words too."""
+    """Turns that end right after a word with inexact times are cut between two words."""
     pcm, said = spoken_turns(12)
     recognizer = {"max_words": 4, "time_error_ms": error_ms}
     with stt_server(struck(moment, nth, "hang_up"), recognizer=recognizer) as (iw, server):
@@ -156,7 +155,7 @@ def test_turns_without_silence(moment, nth, error_ms):
 
 @pytest.mark.parametrize("offset_ms", range(0, 300, 50))
 def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
-    """Of a turn that is longer than what is kept whole words come, and it is said what is lost."""
+    """A turn that is longer than the kept audio has whole words; lost_ms has the lost audio."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
     # Of audio of 7 s the last half second is held back, not the last two.
     monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
@@ -174,7 +173,7 @@ def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
 
 
 def test_word_times_after_a_cut():
-    """Words of a later connection have times on the stream's clock."""
+    """Words of a later connection have times of the stream."""
     pcm, _ = spoken_turns(2, 2)
     with stt_server() as (iw, _):
         whole, _ = transcribe(iw, pcm)
@@ -192,7 +191,7 @@ def test_word_times_after_a_cut():
 
 
 def test_manual_turns():
-    """With manual turns a lost connection costs no end of a turn."""
+    """With manual turns a lost connection loses no end of a turn."""
     first, _ = spoken_turns(2)
     second, _ = spoken_turns(3)
     manual = {"inworld": InworldSttConfig(vad_threshold=0.0)}
@@ -209,7 +208,7 @@ def test_manual_turns():
 
 
 def test_push_to_talk():
-    """A turn whose connection is lost after its end is transcribed though no more audio comes."""
+    """If the connection is lost after end_turn, the turn is transcribed without further audio."""
     pcm, said = spoken_turns(2)
     with stt_server(struck("endTurn", 1, "hang_up"), recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(
@@ -226,7 +225,7 @@ def test_push_to_talk():
 
 
 def test_stall():
-    """A service that stops for a second is waited for, on the same connection."""
+    """A service that pauses for a second keeps its connection."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -241,7 +240,7 @@ def test_stall():
 
 
 def test_slow_reader():
-    """A service that reads slowly slows the stream down and gets all of it."""
+    """A service that reads slowly gets all audio."""
     pcm, said = spoken_turns(6, 6, 6, 6)
 
     def hook(connection, name):
@@ -257,7 +256,7 @@ def test_slow_reader():
 
 
 def test_half_open_peer():
-    """A peer that has vanished without a word is noticed, and another connection takes over."""
+    """A connection that no longer answers is replaced."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -274,7 +273,7 @@ def test_half_open_peer():
 
 
 def test_error_that_is_not_fatal():
-    """An error that no CLOSE follows is survived."""
+    """An error without a CLOSE does not end the stream."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -294,7 +293,7 @@ FATAL = [(3, InvalidRequestError), (5, NotFoundError), (7, AuthError), (16, Auth
 
 @pytest.mark.parametrize(("code", "kind"), FATAL)
 def test_fatal_error(code, kind):
-    """What another attempt cannot mend ends the stream at once, with what is left of it."""
+    """An error that would repeat ends the stream at once, with the remaining audio."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -313,7 +312,7 @@ def test_fatal_error(code, kind):
 
 
 def test_unsent_audio_can_be_transcribed():
-    """What is left of a stream that fails gives the rest of the words."""
+    """The audio of the error of a failed stream has the missing words."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -330,7 +329,7 @@ def test_unsent_audio_can_be_transcribed():
 
 
 def test_give_up():
-    """A connection that is lost again and again without any progress is given up."""
+    """After max_reconnects attempts without progress the stream fails."""
     pcm, _ = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -347,7 +346,7 @@ def test_give_up():
 
 
 def test_no_reconnects():
-    """Who allows no attempt gets the first loss as the error."""
+    """With max_reconnects=0 the first loss is the error."""
     pcm, _ = spoken_turns(2)
     with stt_server(struck("final", 1, "send_close")) as (iw, server):
         with pytest.raises(ConnectionLost, match="0 attempts"):
@@ -357,7 +356,7 @@ def test_no_reconnects():
 
 
 def test_server_gone():
-    """A server that is gone for good is given up, and what waits raises."""
+    """If the service stays unreachable, the stream fails and waiting calls raise."""
     pcm, _ = spoken_turns(2)
     with stt_server() as (iw, _):
         stream = iw.stt.stream(max_reconnects=2, max_chunks_per_second=2000)
@@ -380,7 +379,7 @@ ORDERS = {
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_order(name):
-    """Messages in another order than usual are taken for what they say."""
+    """Messages in an unusual order are handled by their content."""
     results, turns = ORDERS[name]
 
     def hook(connection, moment):
@@ -421,9 +420,9 @@ def say(connection, result):
 
 def test_closes_instead_of_usage():
     """
-    A service that always closes in place of sending the usage has sent everything.
+    If the service closes instead of sending the usage, twice, the transcript is complete.
 
-    The first time it might have closed too early, so what no final covers is sent again.
+    After the first time, the audio that no final transcript covers is sent again.
     """
     pcm, said = spoken_turns(2)
     with stt_server(lambda h, name: name == "usage" and h.send_close(1000)) as (iw, server):
@@ -436,7 +435,7 @@ def test_closes_instead_of_usage():
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_closes_before_the_end(nth):
-    """A service that closes without a reason before it sent the words is asked again."""
+    """If the service closes before it sent the words, the audio is sent again."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -452,7 +451,7 @@ def test_closes_before_the_end(nth):
 
 
 def unfinished_turn(is_everywhere, *, has_words):
-    """A hook that leaves the last turn without its end, once or always."""
+    """A hook that omits the final transcript of the last turn, once or always."""
 
     def hook(connection, name):
         if name == "config" and (is_everywhere or connection.number == 1):
@@ -467,7 +466,7 @@ def unfinished_turn(is_everywhere, *, has_words):
 
 
 def test_usage_in_an_open_turn():
-    """A turn that has begun and not ended when the usage comes is sent again."""
+    """A turn that is open when the usage arrives is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
         with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
@@ -507,7 +506,7 @@ def test_first_messages_of_another_connection(monkeypatch):
 
 
 def test_turns_without_an_end():
-    """Where it never ends, words are an error with the audio, and mere speech was none."""
+    """Without a final transcript, a turn with words is an error; one without words is dropped."""
     pcm, _ = spoken_turns(2)
     with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
@@ -520,7 +519,7 @@ def test_turns_without_an_end():
 
 
 def test_silent_at_the_end():
-    """Without the usage the transcript is given after the timeout; without a final it is not."""
+    """Without the usage the transcript is returned after the timeout; without a final it is not."""
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 
@@ -540,7 +539,7 @@ def test_silent_at_the_end():
 
 
 def test_quiet_close_waits_for_audio(monkeypatch):
-    """A connection that the service closes in silence is replaced when there is audio again."""
+    """A connection that the service closes in silence is replaced when audio is sent again."""
     monkeypatch.setattr(delivery, "_IDLE_SECONDS", 0.0)
     pcm, said = spoken_turns(2)
     closed = threading.Event()

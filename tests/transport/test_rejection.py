@@ -82,7 +82,9 @@ NGINX = """<html>
 <head><title>502 Bad Gateway</title></head>
 <body><center><h1>502 Bad Gateway</h1></center><hr><center>nginx/1.25</center></body>
 </html>"""
-CLOUD = '<!DOCTYPE html>\n<html lang="en"><head><title>\n a.b | 504: Gateway &amp; time-out\n</title>'
+CLOUD = (
+    '<!DOCTYPE html>\n<html lang="en"><head><title>\n a.b | 504: Gateway &amp; time-out\n</title>'
+)
 
 # Pages of gateways: what the error says of them.
 PAGES = [
