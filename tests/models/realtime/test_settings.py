@@ -125,8 +125,8 @@ def test_formats(spelling, expected):
 NO_FORMATS = [
     ({"type": "pcm16"}, "then sends no audio"),
     ({"type": "g711_ulaw"}, "type must be audio/pcmu, got 'g711_ulaw'"),
-    ({"type": "audio/opus"}, "such as audio/pcm"),
-    ({"rate": 8000}, "such as audio/pcm"),
+    ({"type": "audio/opus"}, "must be one of audio/pcm"),
+    ({"rate": 8000}, "must be one of audio/pcm"),
     ({"type": "audio/pcm", "rate": "24000"}, "integer in Hz"),
     ({"type": "audio/pcm", "rate": 11025}, "sample_rate_hz must be one of"),
     ("mp3", "must be one of pcm16"),
