@@ -1,8 +1,8 @@
 """
 The codec of the realtime service: snake_case names, and unions distinguished by ``type``.
 
-A kind that is not known, or a part of content that lacks what its kind must have, is kept as it
-came in :class:`~inworld_sync.models.realtime.UnknownItem` or ``UnknownPart``.
+An item or a part of an unknown kind, and a part without a required field, becomes an
+:class:`~inworld_sync.models.realtime.UnknownItem` or an ``UnknownPart`` with the JSON object.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _RENAMES = {
     rt.BackchannelDelta: {"audio": "delta"},
 }
 
-# Read by their ``type``.
+# The reader finds the class by the ``type`` of the object.
 _PARTS = {kind.type: kind for kind in get_args(rt.ContentPart) if kind is not rt.UnknownPart}
 _ITEMS = {kind.type: kind for kind in get_args(rt.Item) if kind is not rt.UnknownItem}
 
-# Written with their ``type``. The modes of a choice of tools are bare texts.
+# The writer adds the ``type``. A tool choice can also be a plain string, which has none.
 _TAGGED = (
     *_PARTS.values(),
     *_ITEMS.values(),
@@ -52,15 +52,15 @@ _TAGGED = (
     ),
 )
 
-# The service's names for parts of the assistant; the common realtime protocol has the longer ones.
+# The OpenAI Realtime protocol names the assistant's parts so; the service has shorter names.
 _PART_ALIASES = {"output_text": rt.OutputText.type, "output_audio": rt.OutputAudio.type}
 
-# Fields that only say the kind of an object.
+# Fields that only name the kind of an object.
 _TAGS = frozenset({"type", "object"})
 
 CODEC = Codec(lambda name: name, _RENAMES)
 
-# The one branch of the service's extensions that is named in camelCase.
+# ``text_generation_config`` is the only extension with camelCase names.
 _CAMEL = Codec(camel)
 
 
@@ -115,7 +115,7 @@ def _usage_reader() -> Callable[[object, object], rt.Usage]:
     names = _names(rt.Usage)
 
     def read_usage(value: object, _: object) -> rt.Usage:
-        # A count in a form that is not known must not lose the end of a response.
+        # A count of the wrong type goes to extra, so that the end of the response is not lost.
         body = value if isinstance(value, dict) else {"usage": value}
         counts = {
             name: each
@@ -147,9 +147,9 @@ def _read_audio(value: object, _: object) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"expected base64 text, got {type(value).__name__}")
     audio = base64.b64decode(value, validate=True)
-    # The standard library also accepts text that no encoder writes.
+    # b64decode also accepts text that no encoder writes, such as one with unused bits set.
     if base64.b64encode(audio) != value.encode():
-        raise ValueError(f"expected base64 text, got {len(value)} characters that are not")
+        raise ValueError(f"expected base64 text, got {len(value)} characters of another form")
     return audio
 
 

@@ -1,11 +1,11 @@
 """
 Messages of the service to events.
 
-The audio of a message is decoded here, unless the caller has decoded it on the way in.
+The audio of a message is decoded here, unless the caller has decoded it already.
 
-Accepted although the reference does not have it, because services do it: null for anything that
-may be left out; ``usage`` next to the response instead of in it; metadata that is no mapping of
-texts; an error that is a bare text; older names of messages.
+Services send some forms that the reference does not have. The client accepts them: null for a
+field that may be left out; ``usage`` beside the response instead of in it; metadata that is not a
+mapping of strings; an error that is a string; older names of messages.
 Source: Inworld Realtime reference, server events; the further forms from clients that log them.
 """
 
@@ -31,7 +31,7 @@ from inworld_sync.wire.realtime.session import session_info
 
 __all__ = ["ALIASES", "EVENT_CLASSES", "ITEM_EVENTS", "RealtimeMessage", "read_object"]
 
-# Older names, and those of other services of the same protocol, to the name that is used here.
+# Older names, and names of other services with the same protocol, to the name that is used here.
 ALIASES = {
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
@@ -57,7 +57,7 @@ _KINDS: dict[str, type[RealtimeEvent]] = {
 # The classes of all messages that this version knows.
 EVENT_CLASSES = tuple(_KINDS.values())
 
-# Those that carry an item.
+# The classes of messages that have an item.
 ITEM_EVENTS = tuple(kind for kind in EVENT_CLASSES if hasattr(kind, "item"))
 
 _AUDIO_FIELDS = frozenset(
@@ -71,11 +71,11 @@ def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage
 
     Args:
         body: The message.
-        audio: The decoded audio of the message, which then has an empty text in its place; None
-            if the message has its audio in base64, or has none.
+        audio: The decoded audio of the message, which then has an empty string in its place; None
+            if the audio of the message is in base64, or if it has no audio.
 
     Raises:
-        RemoteProtocolError: It lacks what its kind must have.
+        RemoteProtocolError: A required field is missing or has the wrong type.
     """
     name = body.get("type")
     if not isinstance(name, str):
@@ -87,7 +87,7 @@ def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage
     if kind is None:
         return UnknownEvent(name, body)
     if kind is SessionCreated or kind is SessionUpdated:
-        # By hand, for here null has a meaning that the codec would lose.
+        # Without the codec, which drops null: in a session object null means off.
         session = session_info(object_in(body.get("session"), f"{name}.session"))
         event_id = body.get("event_id")
         return kind(session, event_id=event_id if isinstance(event_id, str) else None)
@@ -101,7 +101,7 @@ def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage
 
 
 def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
-    """Read the most frequent message without the codec; None for a form that the codec judges."""
+    """Read the most frequent message without the codec; return None if it needs the codec."""
     response_id, item_id, event_id = (
         body.get("response_id"),
         body.get("item_id"),
@@ -146,7 +146,7 @@ def _repair_response(fields: JsonObject) -> None:
 def _repair_item(fields: JsonObject) -> None:
     item = object_in(fields.get("item"), "item")
     if not isinstance(item.get("id"), str):
-        raise RemoteProtocolError(f"expected text as item.id, got {item.get('id')!r}")
+        raise RemoteProtocolError(f"expected a string as item.id, got {item.get('id')!r}")
 
 
 def _repair_transcript(fields: JsonObject) -> None:

@@ -1,7 +1,7 @@
 """
-The session object: settings to the nested JSON of the service, and back to what it says.
+The session object: settings to the nested JSON of the service, and its JSON to a SessionInfo.
 
-One table places every setting; both directions read it.
+One table has the place of every setting, for both directions.
 Source: Inworld Realtime reference, ``session.update``.
 """
 
@@ -18,7 +18,7 @@ from inworld_sync.wire.realtime.codec import CODEC, plain
 
 __all__ = ["merge", "session_info", "session_object", "value_at"]
 
-# Where each field of Session stands in the service's object.
+# The place of each field of Session in the service's object.
 _PLACES: dict[str, tuple[str, ...]] = {
     "instructions": ("instructions",),
     "voice": ("audio", "output", "voice"),
@@ -46,14 +46,14 @@ _MEMORY_STATE = ("providerData", "memory", "state")
 
 
 def session_object(session: Session) -> JsonObject:
-    """Write the settings that are given, and no others, as the service's session object."""
+    """Return the settings that are not None as the service's session object."""
     body: JsonObject = {"type": "realtime"}
     for name, place in _PLACES.items():
         value = getattr(session, name)
         if value is None:
             continue
         if value == "off" or isinstance(value, ManualTurns):
-            # The service turns a part off by null.
+            # Null turns a function of the service off.
             value = None
         elif name == "noise_reduction":
             value = {"type": value}
@@ -66,7 +66,7 @@ def session_object(session: Session) -> JsonObject:
 
 
 def value_at(body: object, place: tuple[str, ...]) -> object:
-    """Return what stands at a place of a JSON object; None where there is nothing."""
+    """Return the value at a place of a JSON object; None if there is no value."""
     for name in place:
         if not isinstance(body, Mapping):
             return None
@@ -76,9 +76,9 @@ def value_at(body: object, place: tuple[str, ...]) -> object:
 
 def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
     """
-    Merge *new* deeply into a copy of *old*: objects by their fields, all else replaced.
+    Merge *new* into a copy of *old*: objects field by field, at all levels; other values replace.
 
-    An object whose ``type`` differs is another thing and replaces the old one whole.
+    An object of another ``type`` replaces the old object as a whole.
     """
     merged: dict[str, object] = dict(old)
     for name, value in new.items():
@@ -92,7 +92,7 @@ def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
 
 
 def session_info(raw: JsonObject) -> SessionInfo:
-    """Read what a session is; what cannot be understood is None, and is in ``raw`` all the same."""
+    """Read a session object; a setting of unknown form is None here and is kept in ``raw``."""
     values = {
         name: read(value_at(raw, _PLACES.get(name, (name,)))) for name, read in _READERS.items()
     }
@@ -136,7 +136,7 @@ def _memory(value: object) -> MemoryState | None:
         return None
 
 
-# How a field of SessionInfo is read that stands at its place in _PLACES, or at the top.
+# The reader of each field of SessionInfo. Its place is in _PLACES, or it is a top-level field.
 _READERS: dict[str, Callable[[object], Any]] = {
     "id": _text,
     "expires_at": _whole,
