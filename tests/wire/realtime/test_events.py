@@ -1,4 +1,4 @@
-"""Messages of the service as events, and what is forgiven."""
+"""Messages of the service to events, with the faults that are accepted."""
 
 import json
 
@@ -29,7 +29,7 @@ USER_ITEM = rt.Message(
 CALL_MESSAGE = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "f", "arguments": ""}
 CALL_ITEM = rt.FunctionCall(id="f1", call_id="c1", name="f")
 
-# (name, fields, event): every message in its fullest form.
+# (name, fields, event): every message with all its fields.
 EVENTS = [
     (
         "session.created",
@@ -310,7 +310,7 @@ EVENTS = [
 ]
 NAMES = [name for name, _, _ in EVENTS]
 
-# Of each message, what it cannot do without.
+# The required fields of each message.
 REQUIRED = {
     "session.created": ["session"],
     "session.updated": ["session"],
@@ -344,7 +344,7 @@ REQUIRED = {
 }
 MISSING = [(name, field) for name, fields in REQUIRED.items() for field in fields]
 
-# (older name, name): the same message.
+# (older name, name) of the same message.
 OLDER_NAMES = [
     ("response.audio.delta", "response.output_audio.delta"),
     ("response.audio.done", "response.output_audio.done"),
@@ -376,7 +376,7 @@ def fields_of(name):
 
 @pytest.mark.parametrize(("name", "fields", "event"), EVENTS, ids=NAMES)
 def test_messages(name, fields, event):
-    """Each message is read as the event of its name, with or without an id."""
+    """Each message becomes the event of its name, with or without an event id."""
     assert event == read(message(name, fields))
     assert attrs.evolve(event, event_id="evt_1") == read(
         message(name, {"event_id": "evt_1", **fields})
@@ -385,7 +385,7 @@ def test_messages(name, fields, event):
 
 
 def test_every_event_is_in_the_table():
-    """No kind of event is left untested."""
+    """The table has every event."""
     names = {
         kind.type
         for kind in (getattr(rt, name) for name in rt.__all__)
@@ -400,7 +400,7 @@ def test_every_event_is_in_the_table():
 @pytest.mark.parametrize(("name", "field"), MISSING)
 @pytest.mark.parametrize("present", [False, True], ids=["missing", "null"])
 def test_what_is_required(name, field, present):
-    """A message without what it must have is refused, and the error names the field."""
+    """A message without a required field raises, and the error names the field."""
     fields = {key: value for key, value in fields_of(name).items() if key != field}
     if present:
         fields[field] = None
@@ -418,7 +418,7 @@ OPTIONAL = [
 
 @pytest.mark.parametrize(("name", "field"), OPTIONAL)
 def test_what_may_be_left_out(name, field):
-    """All else may be left out or null, and both are the same."""
+    """All other fields may be missing or null, with the same result."""
     fields = {key: value for key, value in fields_of(name).items() if key != field}
 
     assert read(message(name, fields)) == read(message(name, {**fields, field: None}))
@@ -426,7 +426,7 @@ def test_what_may_be_left_out(name, field):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("session.")])
 def test_unknown_fields(name):
-    """A field that is not known is kept by its name."""
+    """An unknown field is in ``extra``."""
     novel = {"novel": {"a": [1, None]}, "new": None}
     event = read(message(name, {**fields_of(name), **novel}))
 
@@ -474,19 +474,19 @@ def test_wrong_types(name, field, value, named):
 
 @pytest.mark.parametrize(("older", "name"), OLDER_NAMES)
 def test_older_names(older, name):
-    """A message by its older name is the same event."""
+    """A message with an older name is the same event."""
     assert read(message(name, fields_of(name))) == read(message(older, fields_of(name)))
 
 
 @pytest.mark.parametrize("name", ["response.start", "conversation.created", "", "x"])
 def test_unknown_messages(name):
-    """A message that is not known is kept as it came."""
+    """An unknown message is an UnknownEvent with its JSON object."""
     raw = {"type": name, "a": None}
 
     assert UnknownEvent(name, raw) == read(json.dumps(raw))
 
 
-# (message, fault): what ends a session without a type.
+# (message, fault): messages without a type that end a session.
 UNTYPED = [
     (
         {"errorType": "SESSION_RESOURCES_EXHAUSTED"},
@@ -508,25 +508,25 @@ UNTYPED = [
 
 @pytest.mark.parametrize(("raw", "fault"), UNTYPED)
 def test_faults_without_a_type(raw, fault):
-    """An error that has no type is a fault of the session, not an unknown message."""
+    """An error without a type is a fault of the session, not an unknown message."""
     assert fault == read(json.dumps(raw))
 
 
 @pytest.mark.parametrize("raw", [{}, {"a": 1}, {"type": 5}, {"error": "x"}])
 def test_untyped_messages(raw):
-    """Any other message without a type is kept as it came."""
+    """Any other message without a type is an UnknownEvent with its JSON object."""
     assert UnknownEvent("", raw) == read(json.dumps(raw))
 
 
 @pytest.mark.parametrize("text", [b"\xff", "{", "[]", "null", "5", "[" * 100_000])
 def test_no_messages(text):
-    """What is no JSON object is refused."""
+    """A message that is not a JSON object raises."""
     with pytest.raises(RemoteProtocolError):
         read(text)
 
 
 def response(**fields):
-    """What is read of a response's end."""
+    """The response in ``response.done``."""
     return read(message("response.done", {"response": {"id": "r1", **fields}})).response
 
 
@@ -537,7 +537,7 @@ def test_usage_beside_the_response():
     assert rt.Usage(total_tokens=3) == read(text).response.usage
 
 
-# What was seen or may come as usage, and what is read of it.
+# (usage in the message, usage of the response).
 USAGES = [
     (None, None),
     ({"total_tokens": None}, rt.Usage(extra={"total_tokens": None})),
@@ -548,11 +548,11 @@ USAGES = [
 
 @pytest.mark.parametrize(("raw", "usage"), USAGES)
 def test_usage_in_any_form(raw, usage):
-    """A count that cannot be read does not lose the end of a response."""
+    """A count of the wrong type does not lose the end of a response."""
     assert usage == response(usage=raw).usage
 
 
-# What was seen as metadata, and what is kept of it.
+# (metadata in the message, metadata of the response).
 METADATA = [
     (None, {}),
     ({"attempts": [{"model": "m"}], "client_event_id": "e"},) * 2,
@@ -562,17 +562,17 @@ METADATA = [
 
 @pytest.mark.parametrize(("raw", "metadata"), METADATA)
 def test_metadata_in_any_form(raw, metadata):
-    """Metadata may hold lists, or be one."""
+    """Metadata may contain lists, or be a list."""
     assert metadata == response(metadata=raw).metadata
 
 
 @pytest.mark.parametrize("details", [None, "x", []])
 def test_no_status_details(details):
-    """A failure may come without details."""
+    """A failed response may have no details."""
     assert response(status="failed", status_details=details).status_details is None
 
 
-# The two spellings of the assistant's parts.
+# (part in the message, part): both names of the assistant's parts, and unknown parts.
 PARTS = [
     ({"type": "text", "text": "a"}, rt.OutputText("a")),
     ({"type": "output_text", "text": "a"}, rt.OutputText("a")),
@@ -589,13 +589,13 @@ PARTS = [
 
 @pytest.mark.parametrize(("raw", "part"), PARTS)
 def test_parts(raw, part):
-    """A part is read by either spelling; one that is not known or not whole is kept as it came."""
+    """Both names of a part are read; an unknown or incomplete part is an UnknownPart."""
     item = {"id": "i1", "type": "message", "role": "assistant", "content": [raw]}
 
     assert (part,) == response(output=[item]).output[0].content
 
 
-# Items of every kind beyond messages, and of none.
+# (item in the message, item): all kinds except complete messages.
 ITEMS = [
     (CALL_MESSAGE, CALL_ITEM),
     (
@@ -624,12 +624,12 @@ ITEMS = [
 
 @pytest.mark.parametrize(("raw", "item"), ITEMS)
 def test_items(raw, item):
-    """An item is read by its type; one that is not known is kept as it came."""
+    """An item is read by its type; an unknown item is an UnknownItem."""
     assert (item,) == response(output=[raw]).output
 
 
 def test_voice_profile():
-    """Guesses about the speaker are typed, and what is no guess is left out."""
+    """Estimates about the speaker are typed; malformed estimates are left out."""
     profile = {
         "age": [{"label": "adult", "confidence": 0.9}, {"label": "odd"}, 5],
         "language": "en",
@@ -641,7 +641,7 @@ def test_voice_profile():
     assert profile == event.extra["providerData"]["voiceProfile"]
 
 
-# (fields, error): forms of an error that clients met.
+# (fields, error): forms of an error that were observed.
 ERRORS = [
     ({"error": "it broke"}, rt.ErrorInfo(message="it broke")),
     ({"message": "it broke"}, rt.ErrorInfo(message="it broke")),
@@ -654,7 +654,7 @@ ERRORS = [
 
 @pytest.mark.parametrize(("fields", "error"), ERRORS)
 def test_errors_in_any_form(fields, error):
-    """An error is read in whatever form it comes."""
+    """An error is read in every form."""
     assert error == read(message("error", fields)).error
 
 
@@ -704,7 +704,7 @@ def replaced(value, place, new):
 
 @given(st.data(), st.sampled_from(NAMES), JSON)
 def test_any_json_is_read_or_refused(data, name, value):
-    """Whatever stands in a message, it is read or refused, and nothing else is raised."""
+    """Any JSON in a message is read or raises RemoteProtocolError."""
     fields = fields_of(name)
     place = data.draw(st.sampled_from([each for each in places(fields) if each] or [("x",)]))
     text = message(name, replaced({"x": 0, **fields}, place, value))
@@ -717,7 +717,7 @@ def test_any_json_is_read_or_refused(data, name, value):
 
 @given(st.binary(max_size=50))
 def test_any_bytes_are_read_or_refused(data):
-    """Whatever bytes come, nothing but a refusal is raised."""
+    """Any bytes are read or raise RemoteProtocolError."""
     try:
         read(data)
     except RemoteProtocolError:
