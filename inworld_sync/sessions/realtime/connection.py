@@ -43,7 +43,8 @@ __all__ = [
 
 Received: TypeAlias = RealtimeMessage | InvalidMessage
 
-# The service's decision, or this side's fault: another connection would end in the same way.
+# After these codes another connection would end in the same way: the service has ended the
+# session, or this side has broken the protocol.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})
@@ -87,9 +88,9 @@ class RealtimeConnection(Connection[Received]):
 
     Args:
         owner: The session's state, which handles every message.
-        link: Open, and owned by this object from now on.
+        link: An open link; this object closes it.
         options: The client's settings.
-        on_closed: Called once, on an arbitrary thread, when both threads have left.
+        on_closed: Called once, on an arbitrary thread, when both threads have ended.
     """
 
     service = "realtime"
@@ -149,7 +150,7 @@ class RealtimeConnection(Connection[Received]):
         try:
             return self._owner.connection_ended(self, ended)
         except Exception:
-            # Waiting threads must learn of the end, also if it could not be handled.
+            # Waiting threads must wake, even if the end could not be handled.
             self._owner.end(ended)
             raise
 
@@ -164,10 +165,10 @@ def audio_splitter() -> Splitter:
 
 def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
     """
-    Read one message; its audio is decoded by the C core where it is written plainly.
+    Read one message; the C core decodes its audio if the string has no escapes.
 
     Raises:
-        RemoteProtocolError: It is not JSON, which leaves nothing to be trusted.
+        RemoteProtocolError: It is not a JSON object.
     """
     split = splitter.split(message)
     audio = None
