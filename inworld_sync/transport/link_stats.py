@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 import attrs
@@ -74,6 +75,8 @@ class LinkStats:
         connect: How long each step of the connect took.
         proxy: Where the proxy in use is, without credentials, or None.
         tls_version: For example ``TLSv1.3``; None without TLS.
+        warnings: How often an optional field of a received message was ignored because it could
+            not be read, by the message's type and the field's name.
     """
 
     messages_in: int
@@ -86,6 +89,7 @@ class LinkStats:
     connect: ConnectTimes
     proxy: str | None
     tls_version: str | None
+    warnings: Mapping[str, int] = attrs.field(factory=dict)
 
 
 class Pings:

@@ -288,7 +288,7 @@ class PingReceived(RealtimeEvent):
 class RateLimit:
     """A limit, its remaining amount, and the seconds until it is reset."""
 
-    name: str
+    name: str = ""
     limit: float | None = None
     remaining: float | None = None
     reset_seconds: float | None = None

@@ -127,7 +127,10 @@ class RealtimeConnection(Connection[Received]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> Received:
-        return read_message(message, self._splitter)
+        warnings: list[str] = []
+        event = read_message(message, self._splitter, warnings)
+        self._warn(warnings)
+        return event
 
     def _apply(self, event: Received) -> None:
         self._owner.receive(self, event)
@@ -163,9 +166,16 @@ def audio_splitter() -> Splitter:
     return Splitter("delta", "type")
 
 
-def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
+def read_message(
+    message: memoryview | bytes, splitter: Splitter, warnings: list[str] | None = None
+) -> Received:
     """
     Read one message; the C core decodes its audio if the string has no escapes.
+
+    Args:
+        message: The JSON text.
+        splitter: The reader's own.
+        warnings: Gets the names of optional fields that were ignored.
 
     Raises:
         RemoteProtocolError: It is not a JSON object.
@@ -178,7 +188,7 @@ def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
     else:
         body = load_object(message)
     try:
-        return events.read_object(body, audio)
+        return events.read_object(body, audio, warnings)
     except InworldError as error:
         return _unreadable(body, error)
 

@@ -192,9 +192,12 @@ class SessionResponses:
                 return
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
-        """Record that a message of a response could not be read; None means of any response."""
+        """Record that output of a response was lost; None means the only one in progress."""
+        active = self._states.active
+        if response_id is None and len(active) == 1:
+            response_id = active[0].id
         for response in list(self._held.values()):
-            if response_id in (None, response.id) and not response.is_final:
+            if response_id is not None and response.id == response_id and not response.is_final:
                 response._damage = response._damage or error
 
     def interrupt(self) -> list[str]:

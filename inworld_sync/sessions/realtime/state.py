@@ -63,7 +63,7 @@ from inworld_sync.sessions.realtime.tool_calls import ToolCalls
 from inworld_sync.sessions.realtime.tool_runner import ToolOptions
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS
-from inworld_sync.wire.realtime.events import ITEM_EVENTS
+from inworld_sync.wire.realtime.events import ITEM_EVENTS, carries_output
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.settings import Settings
@@ -304,15 +304,20 @@ class SessionState:
 
     def _handle_invalid(self, event: InvalidMessage) -> InvalidMessage:
         self.logger.warning("%s: %s", self.name, event.error)
-        self.responses.damage(event.response_id, event.error)
+        if carries_output(event.type):
+            self.responses.damage(event.response_id, event.error)
         return event
 
     def _end_invalid(self, event: InvalidMessage) -> None:
         if event.type != ResponseDone.type:
             return
         # The response has ended although its last message is unreadable; a thread may wait for it.
-        for state in self.responses.queue.responses.active:
-            if state.id is not None and event.response_id in (None, state.id):
+        active = self.responses.queue.responses.active
+        for state in active:
+            is_meant = event.response_id == state.id or (
+                event.response_id is None and len(active) == 1
+            )
+            if is_meant and state.id is not None:
                 self._handle(ResponseDone(ResponseInfo(id=state.id, status="failed")))
 
     # ---- the life of connections; the monitor is held

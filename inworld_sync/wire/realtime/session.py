@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.errors import ConfigError
 from inworld_sync.models.realtime import ManualTurns, MemoryState, Session, SessionInfo
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.wire.codec import JsonObject
@@ -91,12 +91,22 @@ def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
     return merged  # type: ignore[return-value]
 
 
-def session_info(raw: JsonObject) -> SessionInfo:
-    """Read a session object; a setting of unknown form is None here and is kept in ``raw``."""
-    values = {
-        name: read(value_at(raw, _PLACES.get(name, (name,)))) for name, read in _READERS.items()
-    }
-    return SessionInfo(**values, memory=_memory(value_at(raw, _MEMORY_STATE)), raw=raw)
+def session_info(raw: JsonObject, warnings: list[str] | None = None) -> SessionInfo:
+    """
+    Read a session object; a setting of unknown form is None here and is kept in ``raw``.
+
+    Args:
+        raw: The service's object.
+        warnings: Gets the names of the settings that could not be read.
+    """
+    warnings = [] if warnings is None else warnings
+    values: dict[str, Any] = {}
+    for name, read in _READERS.items():
+        value = value_at(raw, _PLACES.get(name, (name,)))
+        values[name] = read(value)
+        if value and not values[name]:
+            warnings.append(name)
+    return SessionInfo(**values, memory=_memory(value_at(raw, _MEMORY_STATE), warnings), raw=raw)
 
 
 def _text(value: object) -> str | None:
@@ -127,13 +137,12 @@ def _format(value: object) -> AudioFormat | None:
         return None
 
 
-def _memory(value: object) -> MemoryState | None:
-    if not isinstance(value, dict):
-        return None
-    try:
-        return CODEC.load(value, MemoryState, "session.providerData.memory.state")
-    except RemoteProtocolError:
-        return None
+def _memory(value: object, warnings: list[str]) -> MemoryState | None:
+    if isinstance(value, dict):
+        return CODEC.load(value, MemoryState, "memory", warnings)
+    if value is not None:
+        warnings.append("memory")
+    return None
 
 
 # The reader of each field of SessionInfo. Its place is in _PLACES, or it is a top-level field.

@@ -586,7 +586,7 @@ DAMAGE: list[Event] = [
     {"type": "response.output_text.delta", "response_id": "r1"},
     {"type": "response.output_audio.delta", **place("r1", "a1")},
     {"type": "response.output_audio.delta", **place("r1", "a1"), "delta": "*not base64*"},
-    {"type": "response.output_item.added", "response_id": "r1", "item": {"type": "message"}},
+    {"type": "response.audio_transcript.delta", "response_id": "r1"},
     {"type": "response.output_item.done", "response_id": "r1", "item": 7},
 ]
 
@@ -618,7 +618,7 @@ def test_a_damaged_response_fails(message: Event) -> None:
 
 # (an end that cannot be read): with the id of its response, and without one.
 BAD_ENDS: list[Event] = [
-    {"type": "response.done", "response": {"id": "r1", "output": 7}},
+    {"type": "response.done", "response": {"id": 5, "status": "completed"}},
     {"type": "response.done", "response": {"status": "completed"}},
     {"type": "response.done"},
 ]

@@ -312,8 +312,6 @@ NAMES = [name for name, _, _ in EVENTS]
 
 # The required fields of each message.
 REQUIRED = {
-    "session.created": ["session"],
-    "session.updated": ["session"],
     "input_audio_buffer.committed": ["item_id"],
     "conversation.item.added": ["item"],
     "conversation.item.done": ["item"],
@@ -433,43 +431,142 @@ def test_unknown_fields(name):
     assert novel == event.extra
 
 
-# (name, field, value, what the error names): data that would be misread.
+# (name, field, value, part of the error): required fields of the wrong type.
 WRONG_TYPES = [
-    ("input_audio_buffer.speech_started", "audio_start_ms", "420", "audio_start_ms"),
-    ("input_audio_buffer.speech_started", "item_id", 5, "item_id"),
     ("response.output_text.delta", "delta", 5, "delta"),
+    ("response.output_text.delta", "item_id", 5, "item_id"),
     ("response.output_audio.delta", "delta", ["AA"], "delta"),
-    ("response.output_audio.delta", "output_index", 1.5, "output_index"),
-    ("response.output_audio.delta", "content_index", True, "content_index"),
+    ("response.output_audio.delta", "delta", "*AA*", "delta"),
     ("conversation.item.added", "item", "i1", "item"),
     ("conversation.item.added", "item", {"type": "message", "role": "user"}, "item.id"),
     ("conversation.item.added", "item", {"type": "message", "id": 5}, "item.id"),
-    (
-        "conversation.item.added",
-        "item",
-        {"type": "function_call", "id": "f1"},
-        "item.call_id",
-    ),
-    (
-        "conversation.item.added",
-        "item",
-        {**USER_MESSAGE, "content": ["text"]},
-        r"item.content\[0\]",
-    ),
+    ("conversation.item.added", "item", {"type": "function_call", "id": "f1"}, "item.call_id"),
     ("response.done", "response", [], "response"),
     ("response.done", "response", {"status": "completed"}, "response.id"),
-    ("response.done", "response", {"id": "r", "output": ["x"]}, r"output\[0\]"),
     ("response.content_part.added", "part", 5, "part"),
-    ("session.updated", "session", "x", "session"),
-    ("session.created", "session", [], "session"),
 ]
 
 
 @pytest.mark.parametrize(("name", "field", "value", "named"), WRONG_TYPES)
 def test_wrong_types(name, field, value, named):
-    """Data of another type is refused, and the error names the message and the place."""
+    """A required field of the wrong type raises, and the error names the message and the place."""
     with pytest.raises(RemoteProtocolError, match=named):
         read(message(name, {**fields_of(name), field: value}))
+
+
+# (name, field, wrong value, warnings): optional fields of the wrong type, as services send them.
+IGNORED = [
+    ("input_audio_buffer.speech_started", "audio_start_ms", "420", ["audio_start_ms"]),
+    ("input_audio_buffer.speech_started", "audio_start_ms", 12.5, ["audio_start_ms"]),
+    ("input_audio_buffer.speech_started", "item_id", 5, ["item_id"]),
+    ("response.output_audio.delta", "event_id", 17, ["event_id"]),
+    ("response.output_audio.delta", "output_index", 1.5, ["output_index"]),
+    ("response.output_audio.delta", "content_index", True, ["content_index"]),
+    ("conversation.item.added", "previous_item_id", 3, ["previous_item_id"]),
+    ("ping", "timestamp", "2026-01-01T00:00:00Z", ["timestamp"]),
+    ("mcp_list_tools.failed", "item_id", 5, ["item_id"]),
+    ("rate_limits.updated", "rate_limits", "none", ["rate_limits"]),
+    ("rate_limits.updated", "rate_limits", [{"reset_seconds": "6ms"}], ["reset_seconds"]),
+    ("response.done", "response", {"id": "r", "output": ["x"]}, ["output"]),
+    ("response.done", "response", {"id": "r", "usage": [1]}, ["usage"]),
+    (
+        "response.done",
+        "response",
+        {"id": "r", "usage": {"total_tokens": 2.5, "input_token_details": {"text_tokens": "1"}}},
+        ["total_tokens", "text_tokens"],
+    ),
+    ("response.done", "response", {"id": "r", "status_details": "x"}, ["status_details"]),
+    ("session.updated", "session", "x", ["session"]),
+    ("session.updated", "event_id", 5, ["event_id"]),
+    ("session.created", "session", {"expires_at": "soon"}, ["expires_at"]),
+    (
+        "session.created",
+        "session",
+        {"audio": {"output": {"speed": "1", "format": "mp3"}}},
+        ["speed", "output_format"],
+    ),
+    (
+        "session.created",
+        "session",
+        {"providerData": {"memory": {"state": {"facts": 5}}}},
+        ["memory.facts"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "value", "ignored"), IGNORED)
+def test_ignored_fields(name, field, value, ignored):
+    """An optional field of the wrong type is ignored, and warnings name the message and field."""
+    warnings = []
+    event = read(message(name, {**fields_of(name), field: value}), warnings)
+
+    assert name == event.type
+    assert [f"{name}.{each}" for each in ignored] == warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [each for each in OPTIONAL if each[1] not in ("session", "error")]
+)
+def test_only_the_wrong_field_is_ignored(name, field):
+    """All other fields are read as before, and ``extra`` has the wrong value."""
+    fields = fields_of(name)
+    wrong = {"wrong": 1}
+    without = read(message(name, {**fields, field: None}))
+
+    expected = attrs.evolve(without, extra={**without.extra, field: wrong})
+    assert expected == read(message(name, {**fields, field: wrong}))
+
+
+# (content of a message, its parts): malformed parts of a message of the assistant.
+CONTENTS = [
+    ("Hi", (rt.OutputText("Hi"),)),
+    (["Hi", {"type": "text", "text": "!"}], (rt.OutputText("Hi"), rt.OutputText("!"))),
+    ([5, {"type": "text", "text": "Hi"}], (rt.OutputText("Hi"),)),
+    (5, ()),
+    (
+        [{"type": "input_image", "image_url": "", "detail": "auto"}],
+        (
+            rt.UnknownPart(
+                "input_image", {"type": "input_image", "image_url": "", "detail": "auto"}
+            ),
+        ),
+    ),
+    (
+        [{"type": "input_image", "image_url": "https://x/y", "detail": "original"}],
+        (rt.InputImage("https://x/y", extra={"detail": "original"}),),
+    ),
+    ([{"type": "audio", "transcript": 5}], (rt.OutputAudio(extra={"transcript": 5}),)),
+]
+
+
+@pytest.mark.parametrize(("content", "parts"), CONTENTS)
+def test_malformed_content(content, parts):
+    """A malformed part does not lose the other parts, nor the item."""
+    item = {"id": "a1", "type": "message", "role": "assistant", "content": content}
+    event = read(message("conversation.item.done", {"item": item}))
+
+    assert parts == event.item.content
+
+
+def test_malformed_item_of_a_response():
+    """A malformed item does not lose the other items of a response."""
+    output = {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text"}]}
+    text = {"id": "a1", "type": "message", "role": "assistant", "content": "Hi"}
+    warnings = []
+    event = read(
+        message("response.done", {"response": {"id": "r1", "output": [output, text]}}), warnings
+    )
+
+    assert rt.UnknownItem("function_call_output", output) == event.response.output[0]
+    assert "Hi" == event.response.output[1].text
+    assert ["response.done.function_call_output"] == warnings
+
+
+def test_response_id_beside_the_response():
+    """The id of a response may be beside it only."""
+    text = message("response.done", {"response_id": "r1", "response": {"status": "completed"}})
+
+    assert "r1" == read(text).response.id
 
 
 @pytest.mark.parametrize(("older", "name"), OLDER_NAMES)
@@ -540,9 +637,9 @@ def test_usage_beside_the_response():
 # (usage in the message, usage of the response).
 USAGES = [
     (None, None),
-    ({"total_tokens": None}, rt.Usage(extra={"total_tokens": None})),
+    ({"total_tokens": None}, rt.Usage()),
     ({"total_tokens": "9", "x": 1}, rt.Usage(extra={"total_tokens": "9", "x": 1})),
-    ([1], rt.Usage(extra={"usage": [1]})),
+    ([1], None),
 ]
 
 
@@ -671,18 +768,26 @@ def test_call_without_name_or_arguments():
 
 
 WORDS = st.sampled_from(["", "message", "i1", "function_call", "text", "null"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | WORDS,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["type", "id", "item", "content", "role", "usage", "error", "x"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=6,
-)
+
+
+def json_values(floats):
+    """JSON values with these floats."""
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | floats | WORDS,
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["type", "id", "item", "content", "role", "usage", "error", "x"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=6,
+    )
+
+
+JSON = json_values(st.floats())
+FINITE_JSON = json_values(st.floats(allow_nan=False, allow_infinity=False))
 
 
 def places(value, above=()):
@@ -713,6 +818,58 @@ def test_any_json_is_read_or_refused(data, name, value):
     except RemoteProtocolError:
         return
     assert name == event.type
+
+
+def essentials(event):
+    """The required fields of an event."""
+    return {
+        field.name: getattr(event, field.name)
+        for field in attrs.fields(type(event))
+        if field.default is attrs.NOTHING
+    }
+
+
+WRONG = [None, True, -1, 2.5, 1e300, "text", "12", "", [], [None], [{}], {}, {"id": 5}]
+
+
+@given(
+    st.data(), st.sampled_from([each for each in OPTIONAL if each[1] not in ("session", "error")])
+)
+def test_a_wrong_optional_field_loses_nothing_else(data, place):
+    """A message with one wrong optional field keeps its required fields, and is counted."""
+    name, field = place
+    value = data.draw(st.sampled_from(WRONG) | FINITE_JSON)
+    fields = fields_of(name)
+    warnings = []
+    event = read(message(name, {**fields, field: value}), warnings)
+
+    assert essentials(read(message(name, fields))) == essentials(event)
+    if field in event.extra:
+        assert any(each.startswith(f"{name}.") for each in warnings)
+
+
+# The paths of optional fields within responses and items.
+INNER = [
+    (name, path)
+    for name in ("response.created", "response.done", "conversation.item.added")
+    for path in places(fields_of(name))
+    if len(path) > 1 and path[-1] not in ("id", "object", "type", "role", "call_id")
+]
+
+
+@given(st.data(), st.sampled_from(INNER))
+def test_a_wrong_inner_field_loses_no_response_or_item(data, place):
+    """A wrong value within a response or an item does not lose it."""
+    name, path = place
+    fields = fields_of(name)
+    value = data.draw(st.sampled_from(WRONG) | FINITE_JSON)
+    event = read(message(name, replaced(fields, path, value)))
+
+    whole = read(message(name, fields))
+    kept, expected = (getattr(each, path[0]) for each in (event, whole))
+    assert expected.id == kept.id
+    if "status" not in path:
+        assert getattr(expected, "status", None) == getattr(kept, "status", None)
 
 
 @given(st.binary(max_size=50))

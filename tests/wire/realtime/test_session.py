@@ -504,7 +504,7 @@ ODD = [
     {"audio": {"input": "x", "output": None}},
     {"audio": {"output": {"format": {"type": "audio/opus"}, "speed": "fast"}}},
     {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 12345}, "turn_detection": 1}}},
-    {"providerData": {"memory": {"state": {"facts": 5}}}},
+    {"providerData": {"memory": {"state": 5}}},
     {"providerData": []},
 ]
 
@@ -537,6 +537,14 @@ def test_memory():
         total_turns=9,
         items_trimmed=4,
     )
+
+
+def test_memory_with_a_wrong_field():
+    """A field of the wrong type does not lose the rest of the memory."""
+    state = {"version": 2, "facts": 5}
+    info = said("updated", {"providerData": {"memory": {"state": state}}}).session
+
+    assert info.memory == rt.MemoryState(version=2, extra={"facts": 5})
 
 
 def test_updates_are_merged():
