@@ -1,4 +1,4 @@
-"""Messages of the realtime service as JSON text, as the package reads and writes them."""
+"""Messages of the realtime service as JSON text, read and written by the package."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def read(message: str | bytes, warnings: list[str] | None = None) -> RealtimeMes
 
 
 def write(command: Command) -> str:
-    """Write a command as the text of one message."""
+    """Return a command as the text of one message."""
     return dump_text(write_object(command))
