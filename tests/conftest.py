@@ -1,4 +1,4 @@
-"""What holds for every test: it sees the installed package, and leaves nothing behind."""
+"""Fixtures for every test: it uses the installed package, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ import math
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -103,6 +104,8 @@ class Connection(Generic[M]):
         self._needing = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
+        # Ignored fields of messages by name; only the reader changes it.
+        self._warnings: Counter[str] = Counter()
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -239,6 +242,17 @@ class Connection(Generic[M]):
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
         self._free()
 
+    def _warn(self, names: list[str]) -> None:
+        """Count ignored fields of a message, and log each name once; the reader only."""
+        for name in names:
+            self._warnings[name] += 1
+            if self._warnings[name] == 1:
+                self._options.logger.warning(
+                    "%s: ignored %s, which could not be read; stats.warnings counts further ones",
+                    self.name,
+                    name,
+                )
+
     def _report_fault(self, fault: ConnectionFault) -> None:
         """Log a fault after which the connection continued; one that ends it is raised instead."""
         self._fault = None
@@ -295,7 +309,7 @@ class Connection(Generic[M]):
     @property
     def stats(self) -> LinkStats:
         """Counters and times of the socket, a snapshot."""
-        return self._link.stats()
+        return attrs.evolve(self._link.stats(), warnings=dict(self._warnings))
 
     def _begin_close(self) -> None:
         """Begin to close and return at once, so that many connections can close in parallel."""

@@ -1,1 +1,1 @@
-"""Sockets, TLS, WebSocket links and HTTP: bytes of whole messages, nothing of what they mean."""
+"""Sockets, TLS, WebSocket connections and HTTP; this folder moves messages without parsing them."""

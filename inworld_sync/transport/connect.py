@@ -1,4 +1,4 @@
-"""All steps from a URL to an upgraded WebSocket, under one deadline, each of them timed."""
+"""Open a WebSocket: name lookup, TCP, proxy, TLS and upgrade, under one deadline, each timed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _STEPS = {
     "tcp": "connecting by TCP",
     "proxy": "asking the proxy for a tunnel",
     "tls": "the TLS handshake",
-    "upgrade": "waiting for the answer to the upgrade",
+    "upgrade": "waiting for the response to the upgrade",
 }
 
 
 @attrs.frozen(kw_only=True)
 class Opened:
-    """An upgraded connection, and what is known of it."""
+    """An upgraded connection and its details."""
 
     sock: socket.socket
     self_pipe: SelfPipe
@@ -51,19 +51,19 @@ def open_websocket(
     url: str, *, headers: Mapping[str, str], options: Options, deadline: Deadline
 ) -> Opened:
     """
-    Connect to *url* and make the connection a WebSocket.
+    Connect to *url* and upgrade the connection to a WebSocket.
 
     Args:
-        url: ``ws://`` or ``wss://``; ``http://`` and ``https://`` mean the same two.
-        headers: Sent with the upgrade, after those of *options*.
+        url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
+        headers: Sent with the upgrade; they replace headers of *options* with the same name.
         options: Proxy, certificates, headers.
         deadline: For all steps together.
 
     Raises:
         ConnectError: A step failed.
         DeadlineExceeded: The deadline passed; the message names the step.
-        ServiceError: The server refuses the upgrade.
-        ConfigError: The URL, the proxy or a header makes no sense.
+        ServiceError: The server refused the upgrade.
+        ConfigError: The URL, the proxy or a header is invalid.
     """
     place = parse_url(url)
     times_ms: dict[str, float] = {}
@@ -117,12 +117,12 @@ def open_websocket(
 
 @contextlib.contextmanager
 def _step(times_ms: dict[str, float], name: str) -> Iterator[None]:
-    """Time a step, and name it in the error of what fails in it."""
+    """Time a step; an error that is raised in it names the step."""
     started = time.monotonic()
     try:
         yield
     except DeadlineExceeded as error:
-        raise DeadlineExceeded(f"{error}; the time ran out in {_STEPS[name]}") from error
+        raise DeadlineExceeded(f"{error}; the timeout passed in {_STEPS[name]}") from error
     except OSError as error:
         raise ConnectError(
             f"the connection broke in {_STEPS[name]}: {error.strerror or error}"

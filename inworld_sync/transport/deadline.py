@@ -1,4 +1,4 @@
-"""One limit of time for a whole operation, handed down through all its steps."""
+"""One time limit for a whole operation, shared by all its steps."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from inworld_sync.errors import ConfigError, DeadlineExceeded
 
 __all__ = ["LONGEST_WAIT_SECONDS", "Deadline"]
 
-# Waits without a limit are cut into pieces, so that Ctrl-C reaches a waiting thread on Windows too.
+# A wait without a limit is repeated in pieces of this length: on Windows, Ctrl-C cannot interrupt
+# a wait on a lock.
 LONGEST_WAIT_SECONDS = 1.0
 
 
 class Deadline:
     """
-    The moment by which an operation must be done, on the monotonic clock.
+    The time on the monotonic clock by which an operation must be done.
 
-    It is made once, where the operation begins, and passed down, so that no step can start the
-    time anew.
+    It is created once, where the operation begins, and passed to each step, so that no step can
+    start the time again.
 
     Args:
-        seconds: The limit; None or infinity for no limit.
-        doing: What takes place, as a noun phrase for the error: ``connecting to wss://...``.
+        seconds: The limit; None or infinity means no limit.
+        doing: The operation, for the error message: ``connecting to wss://...``.
 
     Raises:
-        ConfigError: *seconds* is no number.
+        ConfigError: *seconds* is not a number.
 
     Thread safety:
         Immutable; may be shared.
@@ -47,30 +48,30 @@ class Deadline:
         self._at = None if at == math.inf else at
 
     def remaining(self) -> float | None:
-        """Seconds left, 0.0 once it has passed; None without a limit."""
+        """Return the seconds left, 0.0 after the deadline; None without a limit."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
     def at_most(self, seconds: float) -> float:
-        """Seconds left, but no more than *seconds*: for a wait that is cut into pieces."""
+        """Return the seconds left, but at most *seconds*, for a wait in several pieces."""
         return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
 
     @property
     def expired(self) -> bool:
-        """Whether the moment has passed."""
+        """Whether the deadline has passed."""
         return self._at is not None and time.monotonic() >= self._at
 
     def check(self) -> None:
         """
-        Go on only if there is time left.
+        Raise an error if the deadline has passed.
 
         Raises:
-            DeadlineExceeded: The moment has passed.
+            DeadlineExceeded: The deadline has passed.
         """
         if self.expired:
             raise self.error()
 
     def error(self) -> DeadlineExceeded:
-        """Make the error that names the operation and its limit."""
-        # The rest of a longer limit has digits that nobody wants to read.
+        """Return an error that names the operation and its limit."""
+        # The time left of a longer limit has many digits.
         seconds = round(self._seconds or 0.0, 3)
         return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")

@@ -1,8 +1,8 @@
 """
-Which process something belongs to, so that what a forked child inherits can tell.
+Detect that an object is used in a forked child of the process that created it.
 
-Forks are counted, for comparing a number costs a tenth of asking the system for the process, which
-a link would do for every message.
+This file counts forks. Comparing two counts costs a tenth of ``os.getpid()``, and a connection
+compares for every message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _generation = 0
 
 
 class ForkGuard:
-    """The process that something belongs to: the one that it was made in."""
+    """Remembers the process in which it was created."""
 
     __slots__ = ("_generation", "_pid")
 
@@ -26,20 +26,23 @@ class ForkGuard:
 
     @property
     def in_child(self) -> bool:
-        """Whether this process is a forked child of it."""
+        """Whether the current process is a forked child of that process."""
         return _generation != self._generation
 
     def require(self, what: str) -> None:
         """
-        Go on only in the process itself.
+        Raise an error in a forked child.
+
+        Args:
+            what: The object, for the error message.
 
         Raises:
-            ClosedError: This is a forked child; *what* cannot be used in it.
+            ClosedError: The current process is a forked child.
         """
         if _generation != self._generation:
             raise ClosedError(
                 f"{what} was opened by process {self._pid} and cannot be used "
-                f"in its forked child {os.getpid()}; open one in each process"
+                f"in its forked child {os.getpid()}; open a new one in the child"
             )
 
 

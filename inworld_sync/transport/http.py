@@ -1,4 +1,4 @@
-"""Requests over HTTP, by urllib3: no retries, no redirects, no cookies."""
+"""HTTP requests with urllib3, without redirects and cookies."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["HttpClient", "HttpResponse"]
 
 _PIECE_BYTES = 64 * 1024
 
-# Of a refusal's body: enough for any message.
-_MAX_REFUSAL_BYTES = 64 * 1024
+# The most bytes that are read of the body of an error.
+_MAX_ERROR_BYTES = 64 * 1024
 
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:
     """
-    An answer with a status below 300.
+    A response with a status below 300.
 
     Attributes:
-        status: Its HTTP status.
-        headers: By lower-case name.
-        body: All of it.
+        status: HTTP status.
+        headers: Headers by lower-case name.
+        body: The complete body.
     """
 
     status: int
@@ -47,33 +47,34 @@ class HttpResponse:
         Parse the body.
 
         Raises:
-            RemoteProtocolError: It is not JSON.
+            RemoteProtocolError: The body is not JSON.
         """
         try:
             return json_module.loads(self.body)
         except ValueError as error:
             raise RemoteProtocolError(
-                f"JSON was expected in an answer of HTTP {self.status}, got "
-                f"{self.headers.get('content-type', 'no content type')!r} of "
-                f"{len(self.body)} bytes"
+                f"the body of a response with HTTP status {self.status} must be JSON, got "
+                f"{len(self.body)} bytes of "
+                f"{self.headers.get('content-type', 'no content type')!r}"
             ) from error
 
 
 class HttpClient:
     """
-    HTTP requests to one service.
+    Sends HTTP requests to one server.
 
     Args:
-        options: Base URL, certificates, proxy, headers and the limit of a body.
+        options: Base URL, certificates, proxy, headers and the limit for a body.
 
     Thread safety:
-        Any thread, any number of requests at once. A forked child opens connections of its own.
+        Any thread may send requests, also at the same time. A forked child opens its own
+        connections.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.place = parse_url(options.base_url)
-        # By process: a pooled connection must not be shared with a forked child.
+        # By process id: a forked child must not use the connections of its parent.
         self._pools: dict[int, urllib3.PoolManager] = {}
         self._is_closed = False
 
@@ -88,23 +89,23 @@ class HttpClient:
         timeout: float,
     ) -> HttpResponse:
         """
-        Send one request and read the whole answer.
+        Send one request and read the complete response.
 
         Args:
             method: ``GET``, ``POST`` and so on.
-            path: From the root of the service, with its first slash.
-            headers: After those of the options.
-            json: The body; None for none.
-            query: Parameters to encode.
-            timeout: Seconds for everything; the time between two bytes of the answer's headers
-                counts anew, all else is under one deadline.
+            path: Path of the URL, beginning with a slash.
+            headers: They replace headers of the options with the same name.
+            json: Value to send as JSON; None sends no body.
+            query: Parameters of the query.
+            timeout: Seconds for everything; the time between two bytes of the response's headers
+                starts again with each byte.
 
         Raises:
-            ServiceError: The status is 300 or above; its class goes by the status.
+            ServiceError: The status is 300 or above; the class depends on it.
             DeadlineExceeded: *timeout* passed.
-            ConnectError: No connection came about.
+            ConnectError: Could not connect.
             ConnectionLost: The connection broke.
-            RemoteProtocolError: The answer is longer than ``options.max_message_bytes``.
+            RemoteProtocolError: The response is longer than ``options.max_message_bytes``.
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
@@ -119,17 +120,17 @@ class HttpClient:
         return HttpResponse(status=response.status, headers=_lowered(response), body=body)
 
     def close(self) -> None:
-        """Close the connections that are kept; requests under way end by themselves."""
+        """Close the idle connections; requests that are running are not ended."""
         self._is_closed = True
         for pool in list(self._pools.values()):
-            # clear() alone would leave them open for as long as an error refers to an answer.
+            # clear() alone leaves them open as long as an error refers to a response.
             for key in pool.pools.keys():  # noqa: SIM118 - this container forbids iteration
                 if kept := pool.pools.get(key):
                     kept.close()
             pool.clear()
 
     def pool(self) -> urllib3.PoolManager:
-        """Give this process's connections; for this file."""
+        """Return the connection pool of this process; used only in this file."""
         if self._is_closed:
             raise ClosedError("the HTTP client is closed")
         pid = os.getpid()
@@ -138,14 +139,14 @@ class HttpClient:
             from inworld_sync.transport.pool import make_pool
             from inworld_sync.transport.proxy import choose_proxy
 
-            # Two threads may each make one; setdefault lets one of them be used by both.
+            # Two threads may each create one; setdefault makes both use the same.
             proxy = choose_proxy(self.options.endpoint("/", websocket=False), self.options)
             pool = self._pools.setdefault(pid, make_pool(self.options, self.place, proxy))
         return pool
 
 
 class _Exchange:
-    """One request and its answer: where errors get their words from."""
+    """One request and its response."""
 
     def __init__(self, client: HttpClient, method: str, path: str, timeout: float) -> None:
         self._client = client
@@ -158,7 +159,7 @@ class _Exchange:
     def start(
         self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
     ) -> urllib3.BaseHTTPResponse:
-        """Send the request and wait for an answer that is no refusal."""
+        """Send the request and wait for the headers; raise an error for a status from 300."""
         url = f"{self._url}?{urllib.parse.urlencode(query)}" if query else self._url
         parse_url(url)
         body = None if json is None else json_module.dumps(json).encode()
@@ -182,16 +183,16 @@ class _Exchange:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
         if response.status >= 300:
-            self._refuse(response)
+            self._raise_error(response)
         return response
 
-    def _refuse(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
+    def _raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
         body = b""
         try:
-            for piece in self.pieces(response, _MAX_REFUSAL_BYTES):
+            for piece in self.pieces(response, _MAX_ERROR_BYTES):
                 body += piece
         except InworldError:
-            pass  # a cut, long or late body is no reason to hide the status
+            pass  # the status matters more than an incomplete, long or late body
         finally:
             response.close()
         raise error_from_response(
@@ -199,7 +200,7 @@ class _Exchange:
         )
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
-        """Give the body as it comes, under the request's deadline."""
+        """Return the pieces of the body as they arrive, under the request's deadline."""
         import urllib3
 
         count = 0
@@ -214,7 +215,7 @@ class _Exchange:
             count += len(piece)
             if count > max_bytes:
                 raise RemoteProtocolError(
-                    f"{self._doing} of at most {max_bytes} bytes was expected, more came; "
+                    f"the response to {self._doing} has more than {max_bytes} bytes; "
                     "see max_message_bytes"
                 )
             self._deadline.check()

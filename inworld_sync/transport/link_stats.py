@@ -1,29 +1,30 @@
-"""How a link connected and ended, its figures, and its pings, which measure the round trip."""
+"""How a connection was opened and ended, its statistics, and its pings."""
 
 from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 import attrs
 
 from inworld_sync.errors import ClosedError, ConnectionLost, ProtocolError, TransportError
 
-__all__ = ["ConnectTimes", "LinkEnd", "LinkStats", "Pings", "lost_by", "refusal"]
+__all__ = ["ConnectTimes", "LinkEnd", "LinkStats", "Pings", "lost_by", "unsent_error"]
 
 
 @attrs.frozen(kw_only=True)
 class ConnectTimes:
     """
-    How long each step of a connect took, in milliseconds; 0.0 for steps not taken.
+    Milliseconds that each step of opening a connection took; 0.0 for a step that was not needed.
 
     Attributes:
-        dns_ms: Looking up the name, of the proxy if there is one.
-        tcp_ms: Connecting, to the proxy if there is one.
-        proxy_ms: Having the proxy open the tunnel.
-        tls_ms: The TLS handshake.
-        upgrade_ms: From the request of the upgrade to its answer.
+        dns_ms: Lookup of the host name, or of the proxy's name.
+        tcp_ms: TCP connect, to the proxy if there is one.
+        proxy_ms: CONNECT request to the proxy.
+        tls_ms: TLS handshake.
+        upgrade_ms: WebSocket upgrade, from the request to the response.
     """
 
     dns_ms: float = 0.0
@@ -34,21 +35,21 @@ class ConnectTimes:
 
     @property
     def total_ms(self) -> float:
-        """All steps together."""
+        """The sum of all steps."""
         return self.dns_ms + self.tcp_ms + self.proxy_ms + self.tls_ms + self.upgrade_ms
 
 
 @attrs.frozen(kw_only=True)
 class LinkEnd:
     """
-    How a link ended; there is exactly one for each.
+    How a connection ended.
 
     Attributes:
-        by: Who ended it: this side, the server, or the network between them.
-        code: The close code; 1006 when the link was cut without one.
-        reason: The words that came with the code, or what this side saw.
-        clean: Whether both sides said CLOSE.
-        error: What went wrong; None after a close that either side asked for.
+        by: What ended it: this client, the server or the network.
+        code: The close code; 1006 if the connection ended without one.
+        reason: The reason sent with the code, or a description by this client.
+        clean: Whether both sides sent a CLOSE frame.
+        error: The error that ended the connection; None after a normal close.
     """
 
     by: Literal["client", "server", "network"]
@@ -61,22 +62,26 @@ class LinkEnd:
 @attrs.frozen(kw_only=True)
 class LinkStats:
     """
-    Figures of a link at one moment.
+    Statistics of a connection at one time.
 
     Attributes:
-        messages_in: Text messages received whole.
-        messages_out: Text messages that left.
-        bytes_in: Bytes of frames received, before TLS.
-        bytes_out: Bytes of frames that left, before TLS.
-        queued_bytes: Bytes of messages that wait to leave.
-        rtt_ms: From the last ping to its pong, or None before the first pong.
-        rtt_min_ms: The shortest such time, or None.
-        connect: How long each step of the connect took.
-        proxy: Where the proxy in use is, without credentials, or None.
+        messages_in: Messages received.
+        binary_messages: How many of them were in binary frames.
+        messages_out: Messages sent.
+        bytes_in: Bytes of frames received, without TLS.
+        bytes_out: Bytes of frames sent, without TLS.
+        queued_bytes: Bytes of messages that wait to be sent.
+        rtt_ms: Time from the last ping to its pong; None before the first pong.
+        rtt_min_ms: The shortest such time; None before the first pong.
+        connect: How long each step of opening the connection took.
+        proxy: URL of the proxy without credentials; None without a proxy.
         tls_version: For example ``TLSv1.3``; None without TLS.
+        warnings: How often an optional field of a received message was ignored because it could
+            not be read, by the message's type and the field's name.
     """
 
     messages_in: int
+    binary_messages: int
     messages_out: int
     bytes_in: int
     bytes_out: int
@@ -86,19 +91,20 @@ class LinkStats:
     connect: ConnectTimes
     proxy: str | None
     tls_version: str | None
+    warnings: Mapping[str, int] = attrs.field(factory=dict)
 
 
 class Pings:
     """
-    Makes pings that carry the moment of their making, and knows their pongs.
+    Measures the round-trip time by pings whose payload is the time of sending.
 
     Attributes:
-        rtt_ms: From the last ping to its pong; None before the first pong.
-        rtt_min_ms: The shortest such time.
+        rtt_ms: Time from the last ping to its pong; None before the first pong.
+        rtt_min_ms: The shortest such time; None before the first pong.
 
     Thread safety:
-        The writer makes, the reader answers; each field is set by one of them alone, but for the
-        open ping, whose loss in a race would cost one measurement.
+        The writer calls :meth:`make`, the reader :meth:`answered`. Both set the open ping; a race
+        would lose one measurement.
     """
 
     def __init__(self) -> None:
@@ -107,12 +113,12 @@ class Pings:
         self._open = b""
 
     def make(self) -> bytes:
-        """Give the payload of a new ping; a pong to an older one no longer counts."""
+        """Return the payload of a new ping; pongs to older pings are ignored from now on."""
         self._open = struct.pack("!q", time.monotonic_ns())
         return self._open
 
     def answered(self, payload: bytes) -> float | None:
-        """Take a pong; give its seconds, or None when it answers no ping of ours."""
+        """Handle a pong; return the round-trip time in seconds, or None for an unknown ping."""
         if not payload or payload != self._open:
             return None
         self._open = b""
@@ -123,22 +129,24 @@ class Pings:
 
 
 def lost_by(error: Exception) -> ConnectionLost:
-    """Make the error of a link that the network ended, from what the socket raised."""
+    """Return the error for a connection that the network ended; *error* is from the socket."""
     if isinstance(error, EOFError):
-        words = "the server hung up without a close frame"
+        message = "the server closed the connection without a CLOSE frame"
     else:
-        words = f"the connection broke: {getattr(error, 'strerror', None) or error}"
-    lost = ConnectionLost(words)
+        message = f"the connection broke: {getattr(error, 'strerror', None) or error}"
+    lost = ConnectionLost(message)
     lost.__cause__ = error
     return lost
 
 
-def refusal(name: str, end: LinkEnd | None, is_closing: bool) -> ClosedError | ConnectionLost:
-    """Make the error for a message that the link *name* no longer takes."""
-    if (end and end.by == "client") or (end is None and is_closing):
+def unsent_error(
+    name: str, end: LinkEnd | None, closing: tuple[int, str] | None
+) -> ClosedError | ConnectionLost:
+    """Return the error for a message that the connection *name* can no longer send."""
+    if (end and end.by == "client") or (end is None and closing):
         return ClosedError(f"the connection {name} is closed")
     if end is None:
-        return ConnectionLost(f"the connection {name} takes no more messages")
+        return ConnectionLost(f"the connection {name} can no longer send messages")
     return ConnectionLost(
         f"the connection {name} was ended by the {end.by}", code=end.code, reason=end.reason
     )

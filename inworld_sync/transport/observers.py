@@ -1,4 +1,4 @@
-"""The user's observers of a connection, kept from doing it harm."""
+"""Calls of the user's observers of a connection; their exceptions are logged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ __all__ = ["Observers"]
 
 class Observers:
     """
-    Calls the observer and the trace function of the options, if there are any.
+    Calls ``observer`` and ``on_trace`` of the options, if they are set.
 
-    What they raise is logged and goes no further.
-    They are called without any lock held.
+    Exceptions that they raise are logged. They are called without any lock held.
 
     Attributes:
-        records: Whether there is an observer, so that a message need be copied for it.
+        records: Whether there is an observer. Messages are copied only for an observer.
     """
 
     def __init__(self, options: Options, connection: str) -> None:
@@ -30,7 +29,7 @@ class Observers:
         self._connection = connection
 
     def message(self, direction: Literal["in", "out"], data: bytes) -> None:
-        """Show one text message to the observer."""
+        """Pass one message to the observer."""
         if self._observer:
             with self._shielded("the observer"):
                 self._observer.message(direction, self._connection, data)
@@ -38,7 +37,7 @@ class Observers:
     def trace(
         self, name: str, seconds: float, facts: Mapping[str, str | int | float] | None = None
     ) -> None:
-        """Tell of one step of the connection's life."""
+        """Pass one step of the connection to ``on_trace``."""
         if self._on_trace:
             with self._shielded("on_trace"):
                 self._on_trace(

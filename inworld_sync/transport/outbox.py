@@ -1,13 +1,14 @@
 """
-What waits to be sent on one link.
+The queue of frames that one connection has to send.
 
-One lock guards it all, held for a few statements and never while anything is called. Two
-conditions stand on it: ``_work`` for the one writer, ``_change`` for everybody who waits for room
-or for the queue to empty.
+One lock guards all of it. It is held for a few statements, and no other code is called while it is
+held. It has two conditions: the writer waits on ``_work``; callers that wait for room, or until
+the queue is empty, wait on ``_change``.
 
 Only the thread that holds the write lock writes to the network. The writer holds it, except while
-it waits for work: then a sender with a message may acquire it, so that the message needs no queue
-and no thread has to wake up. The sender never waits for the network; the writer sends the rest.
+it waits for work. Meanwhile a thread that sends a message may acquire the write lock and write the
+message itself, without queue and without a thread switch. It does not wait for the network: the
+writer sends the bytes that the network did not accept at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import deque
 
 import attrs
 
+from inworld_sync.audio.frame import build_frame
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
 
@@ -24,7 +26,7 @@ __all__ = ["Outbox", "OutboxShut", "Outgoing"]
 
 
 class OutboxShut(Exception):
-    """Nothing may be put in any more, or nothing more will come out."""
+    """The outbox accepts no more messages, or returns no more frames."""
 
 
 @attrs.frozen
@@ -33,10 +35,10 @@ class Outgoing:
     One frame to send.
 
     Attributes:
-        opcode: What kind it is.
-        payload: Not yet masked; for a frame that is built already, the whole frame.
-        is_built: Whether the payload is a whole masked frame.
-        rest: Of a frame that is under way already: what the network has yet to take.
+        opcode: TEXT, PING, PONG or CLOSE.
+        payload: The payload before masking; if ``is_built``, the complete frame.
+        is_built: Whether the payload is a complete masked frame.
+        rest: The bytes of a partly sent frame that are still to be sent.
     """
 
     opcode: int
@@ -44,17 +46,24 @@ class Outgoing:
     is_built: bool = False
     rest: memoryview | None = None
 
+    def frame(self) -> bytes:
+        """Return the complete frame; its mask is new at each call unless it is built already."""
+        return self.payload if self.is_built else build_frame(self.opcode, self.payload)
+
+    def message(self) -> bytes:
+        """Return the payload before masking."""
+        return frames.unmask(self.payload) if self.is_built else self.payload
+
 
 class Outbox:
     """
-    A queue of messages bounded in bytes, which control frames overtake.
+    A queue of messages with a limit in bytes; pings and pongs are sent before queued messages.
 
-    A message that is larger than the whole bound is let in when the queue is empty.
-    Of pings to answer only the newest is kept, so that a flood of them costs nothing
-    (RFC 6455, section 5.5.3).
+    A message larger than the limit is accepted when the queue is empty. Only the newest ping is
+    answered, so a flood of pings needs no memory (RFC 6455, section 5.5.3).
 
     Thread safety:
-        :meth:`pop` and :meth:`sent` are the writer's; the rest may be called from any thread.
+        Only the writer calls :meth:`pop` and :meth:`sent`; any thread may call the other methods.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -76,7 +85,7 @@ class Outbox:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes of messages that have not left yet, the one under way included."""
+        """Bytes of messages that are not sent yet, including a partly sent one."""
         return self._bytes
 
     def put(
@@ -88,14 +97,20 @@ class Outbox:
         acquires: bool = False,
     ) -> bool:
         """
-        Queue a message; wait while there is no room, if it *needs_room*.
+        Queue a message, or give the caller the write lock.
+
+        Args:
+            item: The message.
+            timeout: Seconds to wait for room; None means no limit.
+            needs_room: False queues the message even if there is no room.
+            acquires: Whether the caller can write the message itself.
 
         Returns:
-            True if the message is not queued and the caller, who *acquires* the write lock, must
-            write it: :meth:`release_write_lock` must follow.
+            True if the message is not queued and the caller has the write lock: it must write the
+            message, then call :meth:`release_write_lock`.
 
         Raises:
-            OutboxShut: It takes no more messages.
+            OutboxShut: The outbox accepts no more messages.
             DeadlineExceeded: There was no room for *timeout* seconds; nothing was queued.
         """
         size = len(item.payload)
@@ -121,7 +136,7 @@ class Outbox:
         )
 
     def release_write_lock(self, item: Outgoing, rest: memoryview | None) -> None:
-        """Release the write lock; the writer sends the *rest* of the message first."""
+        """Release the write lock; the writer sends the *rest* of the message next."""
         with self._lock:
             self._lock_owner = None
             if rest is not None and not self._is_drained:
@@ -142,7 +157,7 @@ class Outbox:
             return True
 
     def await_write_lock(self) -> None:
-        """Wait while a sender holds the write lock, which is one write that does not block."""
+        """Wait while a sender holds the write lock, that is, during one non-blocking write."""
         with self._lock:
             while self._lock_owner is not None:
                 self._change.wait()
@@ -153,13 +168,13 @@ class Outbox:
                 deadline.check()
 
     def put_pong(self, payload: bytes) -> None:
-        """Answer a ping before anything that is queued."""
+        """Queue a pong before all messages."""
         with self._lock:
             self._pong = Outgoing(frames.PONG, payload)
             self._work.notify()
 
     def put_close(self, payload: bytes) -> None:
-        """Queue CLOSE after everything that is queued; no message is taken after it."""
+        """Queue CLOSE after all messages; the outbox then accepts no more messages."""
         with self._lock:
             if self._accepts_messages:
                 self._accepts_messages = False
@@ -168,7 +183,7 @@ class Outbox:
                 self._change.notify_all()
 
     def end_with(self, payload: bytes) -> bool:
-        """Drop what is queued and send CLOSE, unless one has left; say whether one will leave."""
+        """Drop all messages and queue CLOSE; return False if a CLOSE was sent before."""
         with self._lock:
             if self._is_drained:
                 return False
@@ -178,7 +193,7 @@ class Outbox:
             return True
 
     def drop(self) -> None:
-        """Drop what is queued; nothing more comes out."""
+        """Drop all frames; :meth:`pop` returns no more."""
         with self._lock:
             self._drain()
 
@@ -197,7 +212,7 @@ class Outbox:
         self._change.notify_all()
 
     def wake_writer(self) -> None:
-        """Have :meth:`pop` return, so that the writer looks after the stream's own output."""
+        """Make :meth:`pop` return None, so that the writer flushes the stream."""
         with self._lock:
             self._is_woken = True
             self._work.notify()
@@ -207,13 +222,13 @@ class Outbox:
         Wait for the next frame to send.
 
         Args:
-            timeout: Seconds, 0 or more.
+            timeout: Seconds, at least 0.
 
         Returns:
-            The frame, or None when the time passed or :meth:`wake_writer` was called.
+            The frame; None after *timeout*, or if :meth:`wake_writer` was called.
 
         Raises:
-            OutboxShut: Nothing more will come.
+            OutboxShut: There will be no more frames.
         """
         deadline = Deadline(timeout, "")
         with self._lock:
@@ -253,23 +268,23 @@ class Outbox:
         return item
 
     def sent(self, item: Outgoing) -> None:
-        """Take note that *item* has left."""
+        """Record that *item* was sent."""
         if item.opcode in {frames.PING, frames.PONG, frames.CLOSE}:
             return
         with self._lock:
-            # After a drop there is nothing to count down from.
+            # After a drop the count is 0 already.
             self._bytes = max(0, self._bytes - len(item.payload))
             self._change.notify_all()
 
     def await_empty(self, timeout: float | None) -> None:
         """
-        Wait until every message has left.
+        Wait until every message was sent.
 
         Raises:
             OutboxShut: Messages were dropped.
             DeadlineExceeded: *timeout* seconds passed.
         """
-        deadline = Deadline(timeout, "sending what is queued")
+        deadline = Deadline(timeout, "sending the queued messages")
         with self._lock:
             while self._bytes:
                 if not self._change.wait(deadline.remaining()):

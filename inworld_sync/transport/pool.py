@@ -1,4 +1,4 @@
-"""urllib3's pool of connections, dialled as WebSockets are; imported at the first request."""
+"""urllib3's connection pool, with this package's own connect; imported at the first request."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["from_urllib3", "make_pool"]
 _KEPT_CONNECTIONS = 20
 
 
-class _DialledHttp(HTTPConnection):
-    """Connects by our own dialling: urllib3's has no limit of time for name lookup."""
+class _HttpConnection(HTTPConnection):
+    """Connects with :func:`_connected`, because urllib3 has no timeout for name lookup."""
 
     def _new_conn(self) -> socket.socket:
-        return _dialled(self)
+        return _connected(self)
 
 
-class _DialledHttps(HTTPSConnection):
+class _HttpsConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
-        return _dialled(self)
+        return _connected(self)
 
 
-def _dialled(connection: HTTPConnection) -> socket.socket:
+def _connected(connection: HTTPConnection) -> socket.socket:
     where = f"{connection.host}:{connection.port}"
     if connection.proxy is not None:
         where = f"the proxy http://{where}"
@@ -50,15 +50,15 @@ def _dialled(connection: HTTPConnection) -> socket.socket:
 
 
 class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _DialledHttp  # pyright: ignore[reportAssignmentType] - as urllib3 documents
+    ConnectionCls = _HttpConnection  # pyright: ignore[reportAssignmentType] - as urllib3 documents
 
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _DialledHttps  # pyright: ignore[reportAssignmentType] - as above
+    ConnectionCls = _HttpsConnection  # pyright: ignore[reportAssignmentType] - as above
 
 
 def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.PoolManager:
-    """Make one client's pool for *place*, without retries."""
+    """Return a new connection pool for *place*; it does not retry."""
     context = context_for(options) if place.is_secure else None
     if proxy is None:
         pool = urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, retries=False, ssl_context=context)
@@ -78,13 +78,13 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> urllib3.Po
 
 def from_urllib3(error: Exception, doing: str, timeout: float, place: Place) -> InworldError:
     """
-    Make our error for one of urllib3's.
+    Return the error of this package for an error of urllib3.
 
     Args:
-        error: What it raised.
+        error: The error that urllib3 raised.
         doing: The request, for the message.
-        timeout: The request's, in seconds.
-        place: Where it went.
+        timeout: Seconds; the timeout of the request.
+        place: The server.
     """
     for cause in _causes(error):
         if isinstance(cause, InworldError):
@@ -94,12 +94,12 @@ def from_urllib3(error: Exception, doing: str, timeout: float, place: Place) -> 
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
         return DeadlineExceeded(f"{doing} took longer than {timeout:g} s")
     if isinstance(error, exceptions.ProxyError):
-        return ConnectError(f"{doing} did not pass the proxy: {error.original_error}")
+        return ConnectError(f"{doing} failed at the proxy: {error.original_error}")
     return ConnectionLost(f"{doing}: the connection broke: {reason_of(_causes(error)[-1])}")
 
 
 def _causes(error: Exception) -> list[BaseException]:
-    """List *error* and the errors that urllib3 wrapped in it."""
+    """Return *error* and all errors that urllib3 wrapped in it."""
     found: list[BaseException] = [error]
     for item in found:
         inner = [item.__cause__, *item.args]

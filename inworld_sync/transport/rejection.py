@@ -1,4 +1,4 @@
-"""From a refusal by HTTP to the error that users see."""
+"""Errors made from HTTP responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inworld_sync.errors import (
 
 __all__ = ["error_from_response", "reason_of", "request_id_of"]
 
-# Of a refusal's text in a message: a sentence or two; proxies send whole pages.
+# The most characters of a response's text in a message: proxies send whole pages.
 _MAX_TEXT_CHARACTERS = 500
 
 _PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
@@ -38,7 +38,7 @@ _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """Find the service's id for a request in the headers of its answer."""
+    """Return the service's id for a request, which is in the headers of the response."""
     known = {name.lower(): value for name, value in headers.items()}
     return known.get("x-inworld-request-id") or known.get("x-request-id")
 
@@ -47,22 +47,28 @@ def error_from_response(
     status: int, headers: Mapping[str, str], body: bytes, *, url: str
 ) -> ServiceError:
     """
-    Make the error for an HTTP answer that is none of success.
+    Return the error for an HTTP response that reports an error.
 
     The body may be ``{"code", "message", "details"}``, the same inside ``{"error": ...}``, or any
-    text; what the service echoes of a credential is removed.
+    text. Parts of credentials that the service repeats in it are removed.
 
     Args:
-        status: Of the answer, 300 or above; also a success that is no upgrade.
-        headers: Of the answer.
-        body: Of the answer, or the beginning of it.
-        url: Without secrets.
+        status: HTTP status, 300 or above; below 300 for a response that should be an upgrade.
+        headers: Headers of the response.
+        body: Body of the response, or the beginning of it.
+        url: The URL without secrets.
 
     Returns:
-        The class goes by *status*: 401 and 403 :class:`AuthError`, 402 and 429
-        :class:`QuotaError`, 404 :class:`NotFoundError`, 400 and 422
-        :class:`InvalidRequestError`. 408, 425, 429 and those from 500 on but 501 are retryable,
-        unless ``NO_RETRY`` stands in the details.
+        An error. The status decides its class:
+
+        - 401, 403: :class:`AuthError`
+        - 402, 429: :class:`QuotaError`
+        - 404: :class:`NotFoundError`
+        - 400, 422: :class:`InvalidRequestError`
+        - others: :class:`ServiceError`
+
+        408, 425, 429 and all from 500 except 501 are retryable, unless the details say
+        ``NO_RETRY``.
     """
     code, message, details = _parse_body(body)
     known = {name.lower(): value for name, value in headers.items()}
@@ -112,13 +118,13 @@ def _shortened(text: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in words why no answer could be read."""
+    """Describe why a response could not be read."""
     import http.client
 
     if isinstance(error, http.client.RemoteDisconnected):
-        return "it hung up"
+        return "the server closed the connection"
     if isinstance(error, http.client.IncompleteRead):
-        return "the answer broke off"
+        return "the response is incomplete"
     if isinstance(error, http.client.HTTPException):
-        return f"what came is not HTTP ({type(error).__name__})"
+        return f"the response is not HTTP ({type(error).__name__})"
     return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Waiting for a socket in a way that another thread can end at once."""
+"""Waiting for a socket; another thread can end the wait at once."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from typing import Any
 __all__ = ["SelfPipe", "Waiter", "WokenUp"]
 
 
-# The systems' calls take no more than about 24 days; nothing here waits as long.
+# poll() accepts at most about 24 days; no wait here is that long.
 _LONGEST_SECONDS = 2_000_000.0
 
 
 class WokenUp(Exception):
-    """A wait was ended by :meth:`SelfPipe.set`; caught inside this folder, users never see it."""
+    """:meth:`SelfPipe.set` ended a wait; this folder catches it, so users never see it."""
 
 
 class SelfPipe:
     """
-    A latch that ends every wait, present and future, of the :class:`Waiter` objects made on it.
+    Ends every wait, present and future, of the :class:`Waiter` objects that use it.
 
-    It is a pair of connected sockets: one byte is written once and never read, so that each
-    waiting thread sees it.
-    A pair of sockets, not a pipe, because ``select`` on Windows takes sockets alone.
+    It is a pair of connected sockets. One byte is written once and never read, so each waiting
+    thread sees it. It is not a pipe, because ``select`` on Windows accepts sockets only.
 
     Attributes:
-        is_set: Whether the waits have been ended.
+        is_set: Whether :meth:`set` was called.
 
     Thread safety:
-        :meth:`set` may be called from any thread, once; :meth:`close` when no thread waits or
-        sets any more.
+        :meth:`set` may be called once, from any thread. :meth:`close` may be called when no thread
+        waits and no thread can call :meth:`set`.
     """
 
     def __init__(self) -> None:
@@ -40,7 +39,7 @@ class SelfPipe:
         self.is_set = False
 
     def fileno(self) -> int:
-        """Give the descriptor that becomes readable once the latch is set."""
+        """Return the descriptor that becomes readable after :meth:`set`."""
         return self._reader.fileno()
 
     def set(self) -> None:
@@ -49,22 +48,22 @@ class SelfPipe:
         self._writer.send(b"\0")
 
     def close(self) -> None:
-        """Free the two sockets."""
+        """Close the two sockets."""
         self._reader.close()
         self._writer.close()
 
 
 class Waiter:
     """
-    Waits for one socket in one direction, or for the self-pipe.
+    Waits until one socket is ready in one direction, or the self-pipe is set.
 
     Args:
         sock: A non-blocking socket.
-        self_pipe: What ends the wait.
-        write: Wait until it takes data instead of until it has some.
+        self_pipe: Ends the wait when it is set.
+        write: True waits until the socket accepts data, False until it has data to read.
 
     Thread safety:
-        One thread at a time: a poll object refuses to be polled twice at once.
+        One thread at a time: a poll object cannot be used by two threads at once.
     """
 
     def __init__(self, sock: socket.socket, self_pipe: SelfPipe, *, write: bool) -> None:
@@ -76,13 +75,13 @@ class Waiter:
         Return once the socket is ready or has failed.
 
         Args:
-            timeout: Seconds; None to wait without limit.
+            timeout: Seconds; None means no limit.
 
         Raises:
             WokenUp: The self-pipe was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        # Rounded up: a wait of 0.4 ms that polls 0 ms would spin until its deadline.
+        # Rounded up: a wait of 0.4 ms that polls 0 ms would run in a loop until its deadline.
         ready = self._poll(
             None if timeout is None else math.ceil(min(timeout, _LONGEST_SECONDS) * 1000)
         )
@@ -92,9 +91,9 @@ class Waiter:
             raise TimeoutError
 
 
-# Both give what tells, by being true, that something is ready within so many milliseconds. The
-# poll object's own method is given, since a thread that was woken finds its caches cold, and each
-# function of Python's in its way costs it more than the system call.
+# Both return a function that waits for at most so many milliseconds, and returns something true
+# if a socket is ready. `_poll` returns the method of the poll object itself: after a wait, an
+# additional Python function costs more than the system call.
 
 
 def _poll(sock: socket.socket, self_pipe: SelfPipe, write: bool) -> Callable[[int | None], object]:

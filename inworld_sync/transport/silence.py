@@ -1,4 +1,4 @@
-"""When a server that sends nothing is taken for dead."""
+"""Detection of a dead server: nothing was received for ``ping_timeout``."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ _STEPS = 5
 
 def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float) -> int:
     """
-    Receive what there is, unless the server is silent; the receiving thread only.
+    Receive the bytes that have arrived; raise an error if none arrive for *ping_timeout*.
 
-    The wait is made of steps, and each step counts once, however long it took. If this process
-    was stopped, or another thread kept the interpreter lock, then no ping was sent during the
-    stall; the steps that are left give the server time to answer the next one.
+    Only the receiving thread may call it. The wait has steps of equal length, and each step counts
+    as this length even if it took longer. If this process was stopped, or another thread kept the
+    interpreter lock, no ping was sent during that time; the remaining steps give the server time
+    to answer the next ping.
 
     Args:
-        stream: From the server.
-        room: Where the bytes go; not empty.
-        ping_timeout: Seconds without a byte, stalls of this process not counted.
+        stream: The stream from the server.
+        room: Receives the bytes; must not be empty.
+        ping_timeout: Seconds without a byte. A stall of this process counts as one step.
 
     Returns:
-        As :meth:`Stream.receive_into`.
+        The number of bytes, as :meth:`Stream.receive_into`.
 
     Raises:
-        ConnectionLost: The server was silent.
-        EOFError: The server ends the stream.
+        ConnectionLost: The server sent nothing.
+        EOFError: The server ended the stream.
         WokenUp: The self-pipe was set.
         OSError: The network or TLS failed.
     """
     for _ in range(_STEPS):
         try:
             return stream.receive_into(room, ping_timeout / _STEPS)
-        except TimeoutError:  # noqa: PERF203 - few steps, and the first is mostly the last
+        except TimeoutError:  # noqa: PERF203 - few steps, and usually the first one succeeds
             continue
     try:
-        # Bytes may have come while this thread waited for the interpreter lock.
+        # Bytes may have arrived while this thread waited for the interpreter lock.
         return stream.receive_into(room, 0)
     except TimeoutError:
         raise ConnectionLost(
-            f"the server was silent for {ping_timeout:g} s, pings included; see ping_timeout"
+            f"the server sent nothing for {ping_timeout:g} s, not even an answer to a ping; "
+            "see ping_timeout"
         ) from None

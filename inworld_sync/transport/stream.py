@@ -1,14 +1,13 @@
 """
-A connected byte stream, plain or TLS, that one thread reads while another writes.
+A connected byte stream, plain or TLS; one thread reads while another writes.
 
-The rules, on which everything above relies:
+Rules:
 
-- One thread receives and one thread at a time sends; only the sender calls ``send`` on the socket.
-- The socket is non-blocking; waits happen in poll, outside every lock, and end when the wake is
-  set.
-- OpenSSL's objects must not be entered by two threads at once (openssl/openssl#18209), so every
-  call on them is made under one lock, which is the innermost of the package: nothing is called
-  and nothing waits while it is held.
+- One thread receives, and one thread at a time sends. Only the sender calls ``send`` on the socket.
+- The socket is non-blocking. All waits are in poll, with no lock held, and end when the self-pipe
+  is set.
+- Two threads must not use an OpenSSL object at once (openssl/openssl#18209), so one lock guards
+  every call. While it is held, the thread neither waits nor acquires another lock.
 """
 
 from __future__ import annotations
@@ -24,37 +23,37 @@ from inworld_sync.transport.self_pipe import SelfPipe, Waiter
 
 __all__ = ["PlainStream", "Stream", "TlsStream", "receive_by"]
 
-# A read of the socket takes up to four records of 16 KiB, and up to sixteen once a peer was seen
-# to send faster than that is read, which saves a tenth of the cost of its messages.
+# One read of the socket receives up to 4 TLS records of 16 KiB; up to 16 after a read that filled
+# the buffer, which saves a tenth of the cost of the messages.
 _CIPHERTEXT_BYTES = 64 * 1024
 _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 
-# Encrypted at once, under the lock: little enough not to keep the receiving thread waiting.
+# The most bytes encrypted at once: the lock is held meanwhile, and the receiving thread needs it.
 _ENCRYPTED_BYTES = 64 * 1024
 
 
 class Stream(Protocol):
-    """What :class:`PlainStream` and :class:`TlsStream` have in common."""
+    """The methods of :class:`PlainStream` and :class:`TlsStream`."""
 
     @property
     def owes_output(self) -> bool:
-        """Whether receiving has made bytes that the sending thread must let out by flush."""
+        """Whether TLS has bytes to send that receiving produced; the sender calls flush."""
         ...
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
         """
-        Receive what there is, at least one byte from the network; the receiving thread only.
+        Receive the available bytes; wait for at least one. Only the receiving thread may call it.
 
         Args:
-            room: Where the bytes go; not empty.
-            timeout: Seconds without a byte from the network after which to give up.
+            room: Receives the bytes; must not be empty.
+            timeout: Seconds to wait for the first byte from the network.
 
         Returns:
-            The bytes placed in *room*; 0 when the network gave some that are not yet enough.
+            The number of bytes in *room*; 0 if the bytes received are only a part of a TLS record.
 
         Raises:
-            EOFError: The peer ends the stream.
-            TimeoutError: No byte came.
+            EOFError: The server ended the stream.
+            TimeoutError: No byte arrived.
             WokenUp: The self-pipe was set.
             OSError: The network or TLS failed.
         """
@@ -62,21 +61,22 @@ class Stream(Protocol):
 
     def send_all(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """
-        Hand all of *data* to the network; the sending thread only.
+        Send all of *data*. Only the sending thread may call it.
 
         Raises:
-            DeadlineExceeded: It passed; part of the data may have left, so nothing may follow it.
+            DeadlineExceeded: The deadline passed. A part of the data may have been sent, so
+                nothing may be sent after it.
             WokenUp: The self-pipe was set.
             OSError: The network or TLS failed.
         """
 
     def send_now(self, data: bytes) -> memoryview | None:
         """
-        Hand to the network what it takes at once of all of *data*; the sending thread only.
+        Send *data* as far as the network accepts it at once. Only the sending thread may call it.
 
         Returns:
-            None when it took everything; else what :meth:`send_rest` must be given before
-            anything else is sent.
+            None if everything was sent; otherwise the rest, which must be passed to
+            :meth:`send_rest` before anything else is sent.
 
         Raises:
             OSError: The network or TLS failed.
@@ -84,19 +84,19 @@ class Stream(Protocol):
         ...
 
     def send_rest(self, rest: memoryview, deadline: Deadline) -> None:
-        """Hand over what :meth:`send_now` left; as :meth:`send_all`."""
+        """Send the rest that :meth:`send_now` returned; errors as :meth:`send_all`."""
 
     def flush(self, deadline: Deadline) -> None:
-        """Let out what :attr:`owes_output` is about; as :meth:`send_all`."""
+        """Send the bytes of :attr:`owes_output`; errors as :meth:`send_all`."""
 
 
 def receive_by(stream: Stream, room: memoryview, deadline: Deadline) -> int:
     """
-    Receive what there is, at least one byte, before *deadline*; the receiving thread only.
+    Receive at least one byte before *deadline*. Only the receiving thread may call it.
 
     Raises:
-        DeadlineExceeded: It passed.
-        EOFError: The peer ends the stream.
+        DeadlineExceeded: The deadline passed.
+        EOFError: The server ended the stream.
         OSError: The network or TLS failed.
     """
     deadline.check()
@@ -109,7 +109,7 @@ def receive_by(stream: Stream, room: memoryview, deadline: Deadline) -> int:
 
 
 class PlainStream:
-    """A stream over TCP alone."""
+    """A stream over TCP without TLS."""
 
     owes_output = False
 
@@ -155,15 +155,15 @@ class PlainStream:
             left = self.send_now(left)
 
     def flush(self, deadline: Deadline) -> None:
-        """Nothing to do: receiving makes no output."""
+        """Do nothing: receiving produces no output without TLS."""
 
 
 class TlsStream:
     """
     A TLS client over a plain stream.
 
-    The ciphertext passes through two memory buffers, so that the TLS state is touched under the
-    lock and the socket outside it.
+    The ciphertext passes through two memory buffers: TLS is used with the lock held, the socket
+    without it.
     """
 
     def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
@@ -186,12 +186,12 @@ class TlsStream:
 
     def handshake(self, deadline: Deadline) -> None:
         """
-        Agree on keys and check the peer's certificate; before any other call.
+        Do the TLS handshake, which checks the server's certificate; before any other call.
 
         Raises:
-            ssl.SSLError: The peer's certificate or its TLS is not acceptable.
-            EOFError: The peer hung up.
-            DeadlineExceeded: It passed.
+            ssl.SSLError: The certificate is not trusted, or the handshake failed.
+            EOFError: The server closed the connection.
+            DeadlineExceeded: The deadline passed.
         """
         while not self._try_handshake(deadline):
             count = receive_by(self._plain, self._ciphertext, deadline)
@@ -206,7 +206,7 @@ class TlsStream:
             self.flush(deadline)
             return False
         except ssl.SSLError:
-            # The alert tells the peer why; that it cannot be sent changes nothing here.
+            # Try to send the TLS alert, which tells the server the reason.
             with contextlib.suppress(OSError):
                 self.flush(deadline)
             raise
@@ -253,7 +253,7 @@ class TlsStream:
             self._plain.send_all(ciphertext, deadline)
 
     def _decrypt(self, room: memoryview) -> int:
-        """Fill *room* as far as the received records go."""
+        """Decrypt the received records into *room*."""
         count = 0
         self._has_more = True
         with self._lock:
@@ -264,23 +264,24 @@ class TlsStream:
                     if not got:
                         break
                     if not self._incoming.pending:
-                        # A read that leaves room has emptied its record; a full one may not have.
+                        # If there is still room, the last record is complete; otherwise it may
+                        # have more bytes.
                         self._has_more = count == len(room)
                         break
             except ssl.SSLWantReadError:
                 self._has_more = False
                 return count
             except ssl.SSLError:
-                # What was decrypted before it is good; the next call meets the error again.
+                # The bytes decrypted before it are valid; the next call raises the error again.
                 if not count:
                     raise
             finally:
                 self.owes_output = self._outgoing.pending > 0
         if not count:
-            # OpenSSL gives an empty read here for one reason alone: the peer's close_notify.
+            # OpenSSL returns no bytes here only after the server's close_notify.
             raise EOFError
         return count
 
     def _read(self, room: memoryview) -> int:
-        # The stub knows only the form that returns bytes.
+        # The type stub has only the form that returns bytes.
         return cast("int", self._tls.read(len(room), room))

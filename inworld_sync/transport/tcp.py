@@ -1,4 +1,4 @@
-"""From a host's name to a connected TCP socket, under one deadline."""
+"""Name lookup and TCP connect, under one deadline."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Address", "connect_tcp", "is_loopback", "look_up"]
 
-# RFC 8305, section 5: the head start of an address over the next one, in seconds.
+# Seconds between the attempts for two addresses (RFC 8305, section 5).
 _HEAD_START = 0.25
 
-# Between keepalive probes of the kernel, in seconds, and how many: they catch a dead peer below
-# the WebSocket's own pings, for links that nobody reads.
+# Keepalive probes of the kernel: seconds before the first, seconds between two, and their number.
+# They detect a dead peer also while no thread reads from the connection.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
-# WSAEWOULDBLOCK is Windows' word for a connect under way.
+# Codes of a connect that has begun; Windows uses WSAEWOULDBLOCK.
 _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
-# An address family and what connect() takes for it, which the standard library leaves open.
+# An address family and the argument of connect() for it, whose type depends on the family.
 Address = tuple[int, Any]
 _Found = Sequence[tuple[int, int, int, str, Any]]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* names this machine by ``localhost`` or a loopback address."""
+    """Return whether *host* is ``localhost`` or a loopback address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -46,11 +46,11 @@ def is_loopback(host: str) -> bool:
 
 def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
     """
-    Find the addresses of *host*, the families taking turns (RFC 8305, section 4).
+    Return the addresses of *host*, alternating between families (RFC 8305, section 4).
 
     Raises:
-        ConnectError: There are none.
-        DeadlineExceeded: The name service gave no answer in time.
+        ConnectError: The host has no address.
+        DeadlineExceeded: The name service did not answer in time.
     """
     try:
         found: _Found = socket.getaddrinfo(
@@ -67,9 +67,9 @@ def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
 
 def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
     """
-    Call getaddrinfo on a helper thread, because it knows no time limit.
+    Call getaddrinfo on a helper thread, because it has no timeout.
 
-    When the deadline passes, the thread is left behind; it is a daemon, and ends with the call.
+    After the deadline the thread goes on until getaddrinfo returns; it is a daemon.
     """
     answers: queue.SimpleQueue[_Found | Exception] = queue.SimpleQueue()
 
@@ -87,25 +87,25 @@ def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
     if isinstance(answer, Exception):
         reason = getattr(answer, "strerror", None) or answer
         raise ConnectError(
-            f"no address is known for {host!r}: {reason}; check the host and the network"
+            f"the name lookup of {host!r} failed: {reason}; check the host and the network"
         ) from answer
     return answer
 
 
 def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) -> socket.socket:
     """
-    Connect to whichever of *addresses* answers first, each a head start before the next.
+    Connect to the first of *addresses* that answers; the attempts start 0.25 s apart.
 
     Args:
-        addresses: As :func:`look_up` gives them.
+        addresses: The result of :func:`look_up`.
         where: The host and port, for errors.
         deadline: For all attempts together.
 
     Returns:
-        A non-blocking socket without Nagle's delay and with keepalive probes.
+        A non-blocking socket with TCP_NODELAY and keepalive probes.
 
     Raises:
-        ConnectError: Every address refused.
+        ConnectError: No address accepted the connection.
         DeadlineExceeded: No address answered in time.
     """
     waiting = deque(addresses)
@@ -124,7 +124,9 @@ def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) ->
             for key in list(attempts.get_map().values()):
                 cast("socket.socket", key.fileobj).close()
     reasons = "; ".join(dict.fromkeys(error.strerror or str(error) for error in failures))
-    raise ConnectError(f"{where} cannot be reached: {reasons}") from failures[-1]
+    raise ConnectError(
+        f"{where} cannot be reached: {reasons}; check the address and the network"
+    ) from failures[-1]
 
 
 def _start(attempts: selectors.BaseSelector, address: Address, failures: list[OSError]) -> None:
@@ -149,7 +151,7 @@ def _winner(
     deadline: Deadline,
     failures: list[OSError],
 ) -> socket.socket | None:
-    """Wait until an attempt succeeds or fails, or the next address may start."""
+    """Wait until an attempt succeeds or fails, or the attempt for the next address may start."""
     timeout = deadline.at_most(_HEAD_START) if waiting else deadline.remaining()
     for key, _ in attempts.select(timeout):
         sock = cast("socket.socket", key.fileobj)

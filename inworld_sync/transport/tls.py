@@ -11,18 +11,23 @@ from inworld_sync.models.options import Options
 
 __all__ = ["context_for", "tls_error"]
 
-# OpenSSL's own two variables; whoever sets them means them.
+# OpenSSL's variables. If one is set, it replaces certifi's certificates.
 _ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def context_for(options: Options) -> ssl.SSLContext:
     """
-    Give the TLS settings to connect with.
+    Return the TLS context for new connections.
 
-    They are the ones of *options* as they are; else what ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``
-    name; else certifi's certificates when it is installed; else the system's.
-    Reading certificates takes tens of milliseconds, so the settings are made once a process and
-    shared.
+    The first of these that exists is used:
+
+    1. ``ssl_context`` of *options*, unchanged
+    2. the certificates named by ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``
+    3. the certificates of certifi
+    4. the certificates of the system
+
+    Reading certificates takes tens of milliseconds, so the default context is created once per
+    process and shared.
     """
     if options.ssl_context is not None:
         return options.ssl_context
@@ -45,7 +50,7 @@ def _default_context(environment: tuple[str | None, ...]) -> ssl.SSLContext:
 
 
 def tls_error(error: Exception, where: str) -> ConnectError:
-    """Say what failed in the TLS handshake with *where*, a host and port, and what to do."""
+    """Return the error for a TLS handshake that failed; *where* is the host and port."""
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message.rstrip(".")
         # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h.
@@ -56,10 +61,13 @@ def tls_error(error: Exception, where: str) -> ConnectError:
             )
         return ConnectError(
             f"the certificate of {where} is not trusted: {reason}; if a proxy or a private "
-            "authority signs it, add that authority by ssl_context= or SSL_CERT_FILE"
+            "authority signed it, add that authority with ssl_context= or SSL_CERT_FILE"
         )
     if isinstance(error, EOFError):
-        return ConnectError(f"{where} hung up during the TLS handshake")
+        return ConnectError(f"{where} closed the connection during the TLS handshake")
     if isinstance(error, ssl.SSLError):
-        return ConnectError(f"no TLS with {where}: {error.reason or error}")
+        return ConnectError(
+            f"the TLS handshake with {where} failed: {error.reason or error}; "
+            "check the port and whether the server uses TLS"
+        )
     return ConnectError(f"the connection to {where} failed during the TLS handshake: {error}")

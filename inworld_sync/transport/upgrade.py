@@ -1,15 +1,15 @@
 """
-The WebSocket upgrade, by websocket-client over a stream of ours.
+The WebSocket upgrade with websocket-client, over a stream of this package.
 
-websocket-client writes the request and checks the answer; between it and the network stands
-:class:`_Exchange`, for what the library cannot be asked for:
+websocket-client creates the request and checks the response. :class:`_Exchange` is between it and
+the network, because the library has no option for these:
 
-- Headers and query are put in on the way out, so that its trace and its error log, which print
-  what they are given, never hold a credential.
-- A refusal is read here with its whole body; the library loses a chunked one.
-- Cookies pass in neither direction: the library keeps one jar for all connections of a process.
-- Redirects are refusals: it would send the credential to wherever one points.
-- Everything is under one deadline; the library's timeout begins anew with every byte.
+- The headers and the query are added here, so the trace and the error log of the library never
+  contain a credential.
+- The body of an error response is read here; the library loses a chunked body.
+- Cookies are removed in both directions: the library has one cookie jar for the whole process.
+- A redirect is an error: the library would send the credential to the new address.
+- One deadline covers everything; the library's timeout starts again with every byte.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Upgraded", "upgrade"]
 
-# Of a refusal's body: enough for any message, little enough to hold in memory.
+# The most bytes that are read of the body of an error response.
 _MAX_BODY_BYTES = 64 * 1024
 
-# For a refusal's body, in seconds: it comes with the headers or hardly ever.
+# Seconds to wait for the body of an error response; it usually comes with the headers.
 _BODY_TIMEOUT = 2.0
 
-# What websocket-client writes itself.
+# The headers that websocket-client writes itself.
 _OWN_HEADERS = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
 
-# What it checks of the answer.
+# The headers of the response that websocket-client checks.
 _CHECKED_HEADERS = ("upgrade", "connection", "sec-websocket-accept")
 
 
 @attrs.frozen(kw_only=True)
 class Upgraded:
     """
-    What the server said when it agreed.
+    The response of a server that accepted the upgrade.
 
     Attributes:
-        headers: Its headers, by lower-case name.
-        received: The first bytes after its answer.
+        headers: Headers by lower-case name.
+        received: The bytes that were received after the headers.
     """
 
     headers: Mapping[str, str]
@@ -68,24 +68,26 @@ def upgrade(
     stream: Stream, place: Place, *, headers: Mapping[str, str], shown_url: str, deadline: Deadline
 ) -> Upgraded:
     """
-    Make a WebSocket of *stream*.
+    Upgrade *stream* to a WebSocket.
 
     Args:
-        stream: Connected to the server of *place*, with nothing sent yet.
-        place: Where the URL leads.
-        headers: Beside those of the upgrade itself, of :func:`merge_headers`.
+        stream: A connection to the server, on which nothing was sent yet.
+        place: The server and the resource.
+        headers: Additional headers, from :func:`merge_headers`.
         shown_url: The URL without secrets, for errors.
-        deadline: For the request and the whole answer.
+        deadline: For the request and the complete response.
 
     Raises:
-        ServiceError: The server refuses, by HTTP status.
-        ConnectError: The answer is no answer to an upgrade, or the connection broke.
-        DeadlineExceeded: The answer was not whole in time.
-        ConfigError: A header cannot be sent, or another package stands in for websocket-client.
+        ServiceError: The server refused the upgrade with an HTTP status.
+        ConnectError: The response is not a valid one, or the connection broke.
+        DeadlineExceeded: The response was not complete in time.
+        ConfigError: A header cannot be sent, or another package is installed as ``websocket``.
     """
     websocket = _websocket_client()
     if own := {name.lower() for name in headers} & _OWN_HEADERS:
-        raise ConfigError(f"the header {own.pop()!r} is the upgrade's own and cannot be given")
+        raise ConfigError(
+            f"the header {own.pop()!r} is a part of every WebSocket upgrade; leave it out"
+        )
     exchange = _Exchange(stream, place.target, headers, shown_url, deadline)
     try:
         websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True).connect(
@@ -102,14 +104,14 @@ def upgrade(
             f"{shown_url} answered the upgrade without the headers of a WebSocket; check base_url"
         ) from error
     if "sec-websocket-protocol" in exchange.headers:
-        raise ConnectError(f"{shown_url} chose a subprotocol that was not offered")
+        raise ConnectError(f"{shown_url} chose a subprotocol that the client did not offer")
     if "sec-websocket-extensions" in exchange.headers:
-        raise ConnectError(f"{shown_url} uses a WebSocket extension that was not offered")
+        raise ConnectError(f"{shown_url} uses a WebSocket extension that the client did not offer")
     return Upgraded(headers=exchange.headers, received=exchange.received)
 
 
 def _websocket_client() -> ModuleType:
-    """Import websocket-client; a package of the index named ``websocket`` takes the same name."""
+    """Import websocket-client; the package ``websocket`` on PyPI has the same module name."""
     try:
         module = importlib.import_module("websocket")
     except ImportError as error:
@@ -125,9 +127,9 @@ def _websocket_client() -> ModuleType:
 
 
 class _Exchange:
-    """The socket that websocket-client is given: one request out, one answer in."""
+    """The object that websocket-client uses as its socket, for one request and one response."""
 
-    # websocket-client reads it before it closes a socket.
+    # websocket-client reads this attribute before it closes a socket.
     _closed = False
 
     def __init__(
@@ -147,10 +149,10 @@ class _Exchange:
         self._shown_url = shown_url
         self._deadline = deadline
         self._request = b""
-        self._answer: io.BytesIO | None = None
+        self._response: io.BytesIO | None = None
 
     def send(self, data: bytes) -> int:
-        """Keep the library's request, completed, until it asks for the answer."""
+        """Complete the library's request; it is sent when the library reads the response."""
         lines = data.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
         kept = [line for line in lines if not line.lower().startswith("cookie:")]
         whole = [self._request_line, *kept, *self._header_lines, "", ""]
@@ -158,19 +160,19 @@ class _Exchange:
         return len(data)
 
     def recv(self, size: int) -> bytes:
-        """Give the answer, as far as the library needs it; nothing at all after a failure."""
-        if self._answer is None:
+        """Return the headers that the library checks; nothing after a failure."""
+        if self._response is None:
             try:
-                self._answer = io.BytesIO(self._exchanged())
+                self._response = io.BytesIO(self._exchanged())
             except InworldError as error:
-                # Kept for upgrade(): the library would turn a timeout into an error of its own.
+                # Kept for upgrade(): the library would replace a timeout with its own error.
                 self.failure = error
-                self._answer = io.BytesIO()
-        return self._answer.read(size)
+                self._response = io.BytesIO()
+        return self._response.read(size)
 
     def _exchanged(self) -> bytes:
-        """Send the request, read the answer, and give what the library is to check."""
-        raw = _RawAnswer(self._stream, self._deadline)
+        """Send the request, read the response, and return the headers that the library checks."""
+        raw = _RawResponse(self._stream, self._deadline)
         with contextlib.closing(
             http.client.HTTPResponse(cast("socket.socket", raw), method="GET")
         ) as response:
@@ -198,9 +200,9 @@ class _Exchange:
             joined = self.headers.get(name.lower())
             self.headers[name.lower()] = value if joined is None else f"{joined}, {value}"
 
-    def _body(self, response: http.client.HTTPResponse, raw: _RawAnswer) -> bytes:
-        """Read a refusal's body, or as much of it as comes."""
-        raw.deadline = Deadline(self._deadline.at_most(_BODY_TIMEOUT), "reading a refusal")
+    def _body(self, response: http.client.HTTPResponse, raw: _RawResponse) -> bytes:
+        """Read the body of an error response, or the part of it that arrives in time."""
+        raw.deadline = Deadline(self._deadline.at_most(_BODY_TIMEOUT), "reading the response")
         body = b""
         try:
             while len(body) < _MAX_BODY_BYTES:
@@ -209,28 +211,28 @@ class _Exchange:
                     break
                 body += piece
         except (http.client.HTTPException, OSError):
-            pass  # a cut or late body is no reason to hide the status
+            pass  # the status matters more than an incomplete or late body
         return body
 
     def gettimeout(self) -> None:
-        """Say that there is none; the deadline is kept below."""
+        """Return None: the deadline replaces the library's timeout."""
 
     def settimeout(self, timeout: float | None) -> None:
-        """Ignore the library's; the deadline is kept below."""
+        """Do nothing: the deadline replaces the library's timeout."""
 
     def fileno(self) -> int:
-        """Give no descriptor: the library shall not wait on it."""
+        """Return an invalid descriptor, so that the library cannot wait on it."""
         return -1
 
     def shutdown(self, how: int) -> None:
-        """Leave the stream to its owner."""
+        """Do nothing: the caller of :func:`upgrade` owns the stream."""
 
     def close(self) -> None:
-        """Leave the stream to its owner."""
+        """Do nothing: the caller of :func:`upgrade` owns the stream."""
 
 
-class _RawAnswer(io.RawIOBase):
-    """The stream as a file, for http.client's reader of answers."""
+class _RawResponse(io.RawIOBase):
+    """The stream as a file, for http.client."""
 
     def __init__(self, stream: Stream, deadline: Deadline) -> None:
         super().__init__()
@@ -239,19 +241,19 @@ class _RawAnswer(io.RawIOBase):
         self._is_over = False
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Do as a socket does."""
+        """Return a buffered reader, like ``socket.makefile``."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def end(self) -> None:
-        """Read no more from the stream: what follows is not HTTP."""
+        """Read no more from the stream: the next bytes are WebSocket frames."""
         self._is_over = True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Receive at least one byte; 0 at the end."""
+        """Receive at least one byte; return 0 at the end."""
         if self._is_over:
             return 0
         try:

@@ -1,4 +1,4 @@
-"""URLs and header lines: what they must be, and how they are shown without secrets."""
+"""Checks of URLs and headers, and URLs without secrets for messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Place", "merge_headers", "parse_url", "show_url"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-# Names of query parameters that hold credentials; the service reads the first in any case.
+# Query parameters that hold credentials; the service accepts ``authorization`` in any case.
 _SECRET_QUERY = re.compile(r"(?i)([?&](?:authorization|access_token|token|api_key)=)[^&#]*")
 
 # RFC 9110, sections 5.1 and 5.5: a name is a token; a value has no control characters.
@@ -25,13 +25,13 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 @attrs.frozen(kw_only=True)
 class Place:
     """
-    Where a URL leads.
+    The server and the resource that a URL names.
 
     Attributes:
-        is_secure: Whether TLS is spoken there.
-        host: Its name or address, an IPv6 one without brackets.
-        port: Its TCP port.
-        authority: Host and port as the URL has them, without user and password.
+        is_secure: Whether the server uses TLS.
+        host: A name or an address; an IPv6 address has no brackets.
+        port: The TCP port.
+        authority: Host and port as written in the URL, without user and password.
         target: Path and query, as in a request line.
     """
 
@@ -47,11 +47,11 @@ class Place:
 
 def parse_url(url: str) -> Place:
     """
-    Take *url* apart.
+    Split *url* into its parts.
 
     Raises:
-        ConfigError: It is not of ``https``, ``http``, ``wss`` or ``ws``, has no host, or is not
-            printable ASCII.
+        ConfigError: The scheme is not ``https``, ``http``, ``wss`` or ``ws``; or there is no host;
+            or the URL is not printable ASCII.
     """
     parts = urllib.parse.urlsplit(url)
     try:
@@ -76,7 +76,7 @@ def parse_url(url: str) -> Place:
 
 
 def show_url(url: str) -> str:
-    """Give *url* without user, password and the credentials a query may hold."""
+    """Return *url* without user, password and credentials in the query."""
     parts = urllib.parse.urlsplit(url)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return _SECRET_QUERY.sub(r"\1***", shown)
@@ -84,19 +84,19 @@ def show_url(url: str) -> str:
 
 def merge_headers(*groups: Mapping[str, str]) -> dict[str, str]:
     """
-    Put headers together; of one name, in whatever case, the last group's is taken.
+    Combine headers; if two groups have the same name, in any case, the last one is used.
 
     Raises:
-        ConfigError: One has a line break or another character that HTTP forbids; the message
-            names it and does not show its value.
+        ConfigError: A header has a line break or another character that HTTP forbids. The message
+            names the header and does not show its value.
     """
     merged: dict[str, tuple[str, str]] = {}
     for group in groups:
         for name, value in group.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ConfigError(
-                    f"the header {name!r} cannot be sent: a name is letters, digits and hyphens, "
-                    "a value is Latin-1 without line breaks"
+                    f"the header {name!r} cannot be sent: a name may have letters, digits and "
+                    "hyphens, a value may have Latin-1 characters without line breaks"
                 )
             merged[name.lower()] = (name, value)
     return dict(merged.values())

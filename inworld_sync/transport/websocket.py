@@ -1,18 +1,18 @@
 """
-One WebSocket connection that two threads drive: a reader and a writer.
+One WebSocket connection, used by two threads: a reader and a writer.
 
 This file starts no thread. Its rules:
 
-- The reader alone calls :meth:`Link.receive`, the writer alone :meth:`Link.run_writer`; every
-  other method may be called from any thread.
+- Only the reader calls :meth:`Link.receive`, and only the writer calls :meth:`Link.run_writer`. Any
+  thread may call the other methods.
 - Only the thread that holds the outbox's write lock writes to the stream: the writer, or a sender
-  that acquired it while the writer had nothing to do. A sender never waits for the network.
-- ``_lock`` guards ``end`` and ``_closing``, and the cut; it is held for a few statements that
-  cannot wait, never while a user's code is called. The outbox and the stream have locks of their
-  own, of which TLS's is the innermost; none is held while another of the three is taken.
-- A frame leaves whole or the link is dead: nothing is ever written after a part of a frame.
-- ``end`` is set once. After it nothing is queued; the writer sends at most one CLOSE frame more.
-- The cut comes last: it sets the self-pipe, and both threads leave at once.
+  that acquired the lock while the writer had nothing to do. A sender never waits for the network.
+- ``_lock`` guards ``end``, ``_closing`` and the cut. It is held for a few statements that cannot
+  wait, never while user code runs. The outbox and TLS have their own locks. A thread never holds
+  one of the three locks while it acquires another of them.
+- After a partly sent frame, the next bytes are the rest of this frame, or the link ends.
+- ``end`` is set once. After it nothing is queued; the writer sends at most one more CLOSE frame.
+- The cut is the last step: it sets the self-pipe, so both threads return at once.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from inworld_sync.audio.frame import build_frame
 from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
-from inworld_sync.transport.link_stats import LinkEnd, LinkStats, Pings, lost_by, refusal
+from inworld_sync.transport.link_stats import LinkEnd, LinkStats, Pings, lost_by, unsent_error
 from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from inworld_sync.transport.rejection import request_id_of
@@ -46,25 +45,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkEnd", "LinkStats"]
 
-_TEXT_FRAME = frames.FIN | frames.TEXT
-
-# What TLS takes at once; a longer message is the writer's.
-_WRITTEN_AT_ONCE = 48 * 1024
+# Only the writer sends longer messages, because TLS needs long to encrypt them.
+_MAX_DIRECT_BYTES = 48 * 1024
 
 
 class Link:
     """
-    A WebSocket connection for text messages.
+    A WebSocket connection.
 
-    One thread loops over :meth:`receive`, another is in :meth:`run_writer`; when both have left,
-    :meth:`release` frees the socket. A forked child cannot use a link that it inherited.
+    One thread calls :meth:`receive` in a loop, another thread is in :meth:`run_writer`. After both
+    have returned, :meth:`release` frees the socket. A forked child cannot use the links of its
+    parent.
 
     Attributes:
-        name: Its name, unique in the process; threads, traces and recordings bear it.
-        url: Where it leads, without secrets.
-        response_headers: The server's, by lower-case name.
+        name: The name, unique in the process, for threads and traces.
+        url: The URL without secrets.
+        response_headers: The headers of the response to the upgrade, by lower-case name.
         request_id: The service's id for the connection, or None.
-        end: How it ended; None while it is open.
+        end: How the link ended; None while it is open.
     """
 
     def __init__(self, opened: Opened, url: str, options: Options, name: str) -> None:
@@ -88,9 +86,8 @@ class Link:
         self._closing: tuple[int, str] | None = None
         self._close_by: Deadline | None = None
         self._unsendable: OSError | None = None
-        self._buffer = frames.FrameBuffer(options.max_message_bytes, opened.upgraded.received)
-        self._fragments = frames.Fragments()
-        self._messages_in = self._messages_out = 0
+        self._buffer = frames.MessageBuffer(options.max_message_bytes, opened.upgraded.received)
+        self._messages_in = self._binary_messages = self._messages_out = 0
         self._bytes_in, self._bytes_out = len(opened.upgraded.received), 0
         self._pings = Pings()
 
@@ -105,22 +102,19 @@ class Link:
         deadline: Deadline | None = None,
     ) -> Link:
         """
-        Connect: name lookup, TCP, proxy, TLS and upgrade.
+        Open a WebSocket connection.
 
         Args:
-            url: ``wss://`` or ``ws://``; ``https://`` and ``http://`` mean the same two.
-            headers: For the upgrade, after those of *options*.
-            options: Certificates, proxy, limits and times.
-            name: For threads, traces and recordings.
-            deadline: For all steps together; None makes one of ``options.connect_timeout``.
+            url: ``wss://`` or ``ws://``.
+            headers: Sent with the upgrade; they replace headers of *options* with the same name.
+            options: Certificates, proxy, limits and timeouts.
+            name: The name of the connection.
+            deadline: For all steps together; None means ``options.connect_timeout`` from now.
 
         Raises:
-            ConnectError: A step failed.
-            DeadlineExceeded: The deadline passed; the message names the step.
-            ServiceError: The server refuses the upgrade.
-            ConfigError: The URL, the proxy or a header makes no sense.
+            ConnectError, DeadlineExceeded, ServiceError, ConfigError: See :func:`open_websocket`.
         """
-        # TLS, proxies and websocket-client cost some 25 ms to import; a first connect can bear it.
+        # Importing TLS, proxies and websocket-client takes 25 ms, so the first connect does it.
         from inworld_sync.transport.connect import open_websocket
 
         deadline = deadline or Deadline(options.connect_timeout, f"connecting to {show_url(url)}")
@@ -134,18 +128,18 @@ class Link:
         state = "open" if self.end is None else f"ended by the {self.end.by}, {self.end.code}"
         return f"<Link {self.name} to {self.url}, {state}>"
 
-    # ---- the reader's side
+    # ---- reader thread
 
     def receive(self) -> memoryview | None:
         """
-        Wait for the next whole text message; the reader thread only.
+        Wait for the next complete message. Only the reader thread may call it.
 
-        Pings are answered, pongs timed and fragments joined on the way; that the bytes are UTF-8
-        is left to whoever parses them.
+        Control frames are handled meanwhile. A text message is valid UTF-8. A binary message is
+        returned too, because some services send JSON in binary frames; its bytes are not checked.
 
         Returns:
-            The message, valid until the next call; None once the link is over, with :attr:`end`
-            set.
+            The message, valid until the next call; None after the end of the link, when
+            :attr:`end` is set.
 
         Raises:
             ClosedError: The link was opened in another process.
@@ -153,11 +147,14 @@ class Link:
         self._fork_guard.require(f"the connection {self.name}")
         try:
             while self.end is None:
-                frame = self._buffer.frame(self._fragments.size_bytes)
-                if frame is None:
+                item = self._buffer.pop()
+                if item is None:
                     self._fill()
-                elif (message := self._handle_frame(*frame)) is not None:
-                    return message
+                elif item[0] >= frames.CLOSE:
+                    self._handle_control(*item)
+                else:
+                    self._count(*item)
+                    return item[1]
         except frames.FrameError as error:
             end = LinkEnd(by="client", code=error.code, reason=str(error), error=error)
             self._finish(end, last=frames.close_payload(error.code, str(error)))
@@ -167,34 +164,24 @@ class Link:
             pass  # the thread that set the self-pipe has set the end
         return None
 
-    def _handle_frame(self, first: int, payload: memoryview) -> memoryview | None:
-        """Handle one frame; return the message that it completes, if it completes one."""
-        if first != _TEXT_FRAME or self._fragments.is_open:
-            opcode = first & 0x0F
-            if opcode >= frames.CLOSE:
-                self._take_control(opcode, payload)
-                return None
-            whole = self._fragments.join(first, payload)
-            if whole is None:
-                return None
-            payload = whole
+    def _count(self, opcode: int, message: memoryview) -> None:
         if not self._messages_in:
             self._observers.trace("first_message", time.monotonic() - self._opened_at)
         self._messages_in += 1
+        self._binary_messages += opcode == frames.BINARY
         if self._observers.records:
-            self._observers.message("in", bytes(payload))
-        return payload
+            self._observers.message("in", bytes(message))
 
     def _fill(self) -> None:
         room = self._buffer.room()
-        # Any byte ends the wait, so it measures silence, and only while the link is read.
+        # Any byte ends the wait, not only a pong.
         count = receive_unless_silent(self._stream, room, self._options.ping_timeout)
         self._buffer.received(count)
         self._bytes_in += count
         if self._stream.owes_output:
             self._outbox.wake_writer()
 
-    def _take_control(self, opcode: int, payload: memoryview) -> None:
+    def _handle_control(self, opcode: int, payload: memoryview) -> None:
         if opcode == frames.PING:
             self._outbox.put_pong(bytes(payload))
         elif opcode == frames.PONG:
@@ -210,16 +197,16 @@ class Link:
                 )
             self._finish(end, last=bytes(payload[:2]))
 
-    # ---- the writer's side
+    # ---- writer thread
 
     def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
         """
-        Send what is queued, and pings, until the link is over; the writer thread only.
+        Send queued messages and pings until the link ends. Only the writer thread may call it.
 
-        A frame that has not left after ``options.send_timeout`` ends the link.
+        If a frame is not sent after ``options.send_timeout``, the link ends.
 
         Args:
-            on_timer: Called on this thread at the time of :meth:`set_timer`; must not block.
+            on_timer: Called on this thread at the time given to :meth:`set_timer`; must not block.
 
         Raises:
             ClosedError: The link was opened in another process.
@@ -231,11 +218,11 @@ class Link:
         self._last_left.set()
         if self._close_by and not self._over.wait(self._close_by.remaining()):
             self._cut_closing()
-        # No limit: what was not this side's close, the reader ends, once it has read all there is.
+        # No limit here: the reader ends the link after it has received everything.
         self._over.wait()
 
     def _write_all(self, on_timer: Callable[[], None] | None) -> None:
-        # Twice within ping_timeout at least, or a quiet link would look dead.
+        # At least twice within ping_timeout, so that the answers keep an idle link alive.
         interval = min(self._options.ping_interval, self._options.ping_timeout / 2)
         ping_at = time.monotonic() + interval
         while True:
@@ -250,7 +237,7 @@ class Link:
             self._write(item)
 
     def _write(self, item: Outgoing | None) -> None:
-        """Send one frame, or without one the stream's own output."""
+        """Send one frame; without a frame, flush the stream."""
         deadline = Deadline(self._options.send_timeout, "sending a frame")
         try:
             if item is None:
@@ -260,17 +247,18 @@ class Link:
                 self._stream.send_rest(item.rest, deadline)
                 self._outbox.sent(item)
                 return
-            frame = item.payload if item.is_built else build_frame(item.opcode, item.payload)
+            frame = item.frame()
             self._stream.send_all(frame, deadline)
         except DeadlineExceeded as error:
             lost = ConnectionLost(
-                f"the server took no data for {self._options.send_timeout:g} s; see send_timeout"
+                f"the server accepted no data for {self._options.send_timeout:g} s; "
+                "see send_timeout"
             )
             lost.__cause__ = error
             self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
             raise OutboxShut from None
         except OSError as error:
-            # The reader goes on: what the server said before it hung up is still to be read.
+            # The reader still receives the messages that the server sent before it closed.
             self._unsendable = error
             self._outbox.drop()
             raise OutboxShut from None
@@ -279,19 +267,18 @@ class Link:
             self._messages_out += 1
             self._outbox.sent(item)
             if self._observers.records:
-                plain = frames.unmask(item.payload) if item.is_built else item.payload
-                self._observers.message("out", plain)
+                self._observers.message("out", item.message())
 
     def _write_now(self, item: Outgoing) -> None:
-        """Send what the network accepts without blocking; needs the write lock."""
+        """Send as much as the network accepts at once; the caller holds the write lock."""
         rest = None
         try:
-            frame = item.payload if item.is_built else build_frame(item.opcode, item.payload)
+            frame = item.frame()
             rest = self._stream.send_now(frame)
             self._bytes_out += len(frame)
             self._messages_out += 1
         except OSError as error:
-            # As for the writer: the reader goes on.
+            # The reader still receives, as in _write.
             self._unsendable = error
             self._outbox.drop()
         self._outbox.release_write_lock(item, rest)
@@ -300,10 +287,10 @@ class Link:
 
     def set_timer(self, when: float) -> None:
         """
-        Have the writer call its *on_timer* once; a stalled write delays it by ``send_timeout``.
+        Make the writer call its *on_timer* once; a stalled write delays it by ``send_timeout``.
 
         Args:
-            when: Of ``time.monotonic()``, in seconds; replaces the time that was set before.
+            when: Time of ``time.monotonic()``, in seconds; replaces the time set before.
         """
         self._timer_at = when
         self._outbox.wake_writer()
@@ -316,18 +303,18 @@ class Link:
         needs_room: bool = True,
     ) -> None:
         """
-        Queue one text message; wait while ``options.max_queued_bytes`` are waiting already.
+        Queue one text message; wait while ``options.max_queued_bytes`` are queued.
 
-        Any thread may call it; messages of one thread leave in order.
+        Any thread may call it. Messages of one thread are sent in order.
 
         Args:
-            message: UTF-8 or text; copied unless it is ``bytes``.
-            timeout: Seconds to wait for room; None waits until there is some or the link ends.
-            needs_room: False queues it at once, for the few small messages that must not wait.
+            message: Text, or bytes in UTF-8; they are copied unless they are ``bytes``.
+            timeout: Seconds to wait for room; None waits until there is room or the link ends.
+            needs_room: False queues the message without waiting, for small urgent messages.
 
         Raises:
-            ConnectionLost: The link is over, by the server or the network.
-            ClosedError: This side closed the link.
+            ConnectionLost: The server or the network ended the link.
+            ClosedError: This client closed the link.
             DeadlineExceeded: There was no room in time; nothing was queued.
         """
         payload = message.encode() if isinstance(message, str) else bytes(message)
@@ -337,27 +324,28 @@ class Link:
         self, frame: bytes | bytearray | memoryview, *, timeout: float | None = None
     ) -> None:
         """
-        Queue one text message that is a whole masked frame already; else as :meth:`send`.
+        Queue one text message that is a complete frame; otherwise like :meth:`send`.
 
         Args:
-            frame: FIN, opcode 1, masked with a fresh key; copied unless it is ``bytes``.
-            timeout: As for :meth:`send`.
+            frame: A frame with FIN and opcode 1, masked with a new key; copied unless it is
+                ``bytes``.
+            timeout: Seconds, as for :meth:`send`.
         """
         self._put(Outgoing(frames.TEXT, bytes(frame), is_built=True), timeout)
 
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         self._fork_guard.require(f"the connection {self.name}")
-        # An observer is user code, and one that may not wait may hold a lock.
+        # The observer is user code and must not run on this thread, which may hold locks.
         acquires = (
-            needs_room and not self._observers.records and len(item.payload) <= _WRITTEN_AT_ONCE
+            needs_room and not self._observers.records and len(item.payload) <= _MAX_DIRECT_BYTES
         )
         try:
             if self._outbox.put(item, timeout, needs_room=needs_room, acquires=acquires):
                 self._write_now(item)
         except OutboxShut:
-            raise refusal(self.name, self.end, self._closing is not None) from self._cause()
+            raise unsent_error(self.name, self.end, self._closing) from self._cause()
         except BaseException:
-            # Interrupted, perhaps between two parts of a frame.
+            # Interrupted, for example by Ctrl-C, perhaps after a part of a frame was sent.
             if self._outbox.abandon_write_lock():
                 why = "interrupted while it was sending"
                 self._finish(LinkEnd(by="client", code=1006, reason=why))
@@ -365,34 +353,35 @@ class Link:
 
     def flush(self, *, timeout: float | None) -> None:
         """
-        Wait until everything that was queued has been handed to the network.
+        Wait until all queued messages were passed to the operating system.
 
         Args:
-            timeout: Seconds, or None for no limit but that of ``options.send_timeout``.
+            timeout: Seconds; None means that only ``options.send_timeout`` applies.
 
         Raises:
-            ConnectionLost: The link ended before.
-            ClosedError: This side cut the link before.
-            DeadlineExceeded: Something was still waiting after *timeout* seconds.
+            ConnectionLost: The link ended before that.
+            ClosedError: This client ended the link before that.
+            DeadlineExceeded: A message was still queued after *timeout* seconds.
         """
         self._fork_guard.require(f"the connection {self.name}")
         try:
             self._outbox.await_empty(timeout)
         except OutboxShut:
-            raise refusal(self.name, self.end, self._closing is not None) from self._cause()
+            raise unsent_error(self.name, self.end, self._closing) from self._cause()
 
     def close(self, code: int = 1000, reason: str = "", *, wait: bool = True) -> None:
         """
-        Say CLOSE after what is queued, and wait for the server's, at most ``close_timeout``.
+        Send CLOSE after the queued messages, and wait up to ``close_timeout`` for the server's.
 
-        Then the link is over in any case. Messages that come meanwhile are still received.
-        Any thread may call it again, without more time; the reader's thread must not *wait*.
+        After this time the link ends in any case. Messages that arrive meanwhile are received. Any
+        thread may call it, also twice; a second call does not extend the time. The reader thread
+        must pass ``wait=False``.
 
         Args:
-            code: 1000 to 4999, of those that may be sent.
-            reason: At most 123 bytes of UTF-8; what is more is cut.
-            wait: False returns at once; the writer then ends the link after ``close_timeout``, or
-                after ``send_timeout`` if it is stalled.
+            code: 1000 to 4999, without the codes that may not be sent.
+            reason: Up to 123 bytes of UTF-8; a longer reason is cut.
+            wait: False returns at once; the writer ends the link after ``close_timeout``, or after
+                ``send_timeout`` if a write is stalled.
         """
         if self._fork_guard.in_child:
             return
@@ -408,10 +397,10 @@ class Link:
 
     def abort(self, why: str = "") -> None:
         """
-        End the link at once, without CLOSE; any thread may call it, and again.
+        End the link at once, without CLOSE. Any thread may call it, also twice.
 
         Args:
-            why: Kept as the reason of :attr:`end`.
+            why: The reason in :attr:`end`.
         """
         if self._fork_guard.in_child:
             return
@@ -420,21 +409,22 @@ class Link:
 
     def release(self) -> None:
         """
-        Free the socket, after the reader and the writer have left.
+        Close the socket, after the reader and the writer have returned.
 
-        Ends the link if it is not over. In a forked child it frees the child's copies only.
+        Ends the link if it has not ended. In a forked child it closes only the child's copies.
         """
         self.abort("released")
         if not self._fork_guard.in_child:
-            # Else a sender could write to whatever gets the socket's number next.
+            # A sender that still writes could use the descriptor after it belongs to a new file.
             self._outbox.await_write_lock()
         self._opened.sock.close()
         self._opened.self_pipe.close()
 
     def stats(self) -> LinkStats:
-        """Give the figures of this moment; any thread, and after the end too."""
+        """Return the current statistics; any thread may call it, also after the end."""
         return LinkStats(
             messages_in=self._messages_in,
+            binary_messages=self._binary_messages,
             messages_out=self._messages_out,
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
@@ -456,16 +446,17 @@ class Link:
             self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
 
     def _cut_closing(self) -> None:
-        """End a close that the server did not answer."""
+        """End a link whose CLOSE the server did not answer in time."""
         code, reason = self._closing or (1000, "")
         self._finish(LinkEnd(by="client", code=code, reason=reason))
         self._cut()
 
     def _finish(self, end: LinkEnd, last: bytes | None = None) -> None:
         """
-        Make *end* the link's end, unless it has one.
+        Set the end of the link, unless it is set already.
 
-        With *last* (the reader only) it waits ``close_timeout`` while the writer sends CLOSE.
+        With *last*, the payload of a CLOSE frame, only the reader may call it; it waits up to
+        ``close_timeout`` while the writer sends the frame.
         """
         with self._lock:
             if self.end is not None:
@@ -478,13 +469,13 @@ class Link:
         self._cut()
 
     def _cut(self) -> None:
-        """Let both threads leave, and tell the peer's TCP."""
+        """Make both threads return, and shut the socket down."""
         with self._lock:
             if self._over.is_set():
                 return
             self._over.set()
             self._opened.self_pipe.set()
-            with contextlib.suppress(OSError):  # the peer may have gone first
+            with contextlib.suppress(OSError):  # the server may have closed it first
                 self._opened.sock.shutdown(socket.SHUT_RDWR)
         self._last_left.set()
         end = self.end

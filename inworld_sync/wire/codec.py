@@ -6,13 +6,16 @@ Reading accepts fields that the service may add later and refuses values that wo
 - unknown fields are kept in the attribute ``extra`` of a class;
 - null means that the field was left out;
 - a missing required field or a wrong type raises
-  :class:`~inworld_sync.errors.RemoteProtocolError`, which names the field.
+  :class:`~inworld_sync.errors.RemoteProtocolError`, which names the field;
+- with a list for warnings, an optional field of the wrong type is ignored instead: its name is
+  added to the list, and its value is kept in ``extra``.
 
 Writing leaves out the attributes that are None and adds the fields of ``extra``.
 """
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -31,6 +34,7 @@ __all__ = [
     "JsonObject",
     "camel",
     "dump_text",
+    "ignore_field",
     "load_object",
     "object_in",
     "register_exact",
@@ -40,6 +44,18 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
+
+# Names of fields that the present call of :meth:`Codec.load` ignores; None if it ignores none.
+_ignored: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
+    "inworld_sync_ignored_fields", default=None
+)
+
+
+def ignore_field(name: str) -> None:
+    """Record that the present call of :meth:`Codec.load` ignores a field, or a part of one."""
+    ignored = _ignored.get()
+    if ignored is not None:
+        ignored.append(name)
 
 
 def camel(name: str) -> str:
@@ -142,6 +158,14 @@ def register_exact(converter: Converter) -> None:
     converter.register_structure_hook(float, _number)
 
 
+def _can_read(read: Callable[[JsonObject, type], object], value: JsonObject, kind: type) -> bool:
+    try:
+        read(value, kind)
+    except Exception:  # noqa: BLE001 - hooks and validators raise errors of any class
+        return False
+    return True
+
+
 class Codec:
     """
     Writes and reads attrs classes; one rule gives the names of their fields on the wire.
@@ -184,21 +208,37 @@ class Codec:
         result: JsonObject = self.converter.unstructure(value)
         return result
 
-    def load(self, value: object, kind: type[_T], where: str) -> _T:
+    def load(
+        self, value: object, kind: type[_T], where: str, warnings: list[str] | None = None
+    ) -> _T:
         """
         Read a JSON value as an object of *kind*.
+
+        Args:
+            value: The JSON value.
+            kind: An attrs class.
+            where: What is read, for errors and warnings.
+            warnings: Gets the name of each optional field that is ignored because it has the
+                wrong type; None raises for it.
 
         Raises:
             RemoteProtocolError: A required field is missing or a field has the wrong type; the
                 text names *where* and the field.
         """
+        ignored: list[str] | None = None if warnings is None else []
+        token = _ignored.set(ignored)
         try:
-            return self.converter.structure(value, kind)
+            result = self.converter.structure(value, kind)
         except Exception as error:
             from cattrs import transform_error
 
             causes = "; ".join(transform_error(error, path=where))
             raise RemoteProtocolError(f"cannot read {where}: {causes}") from error
+        finally:
+            _ignored.reset(token)
+        if warnings is not None and ignored:
+            warnings += [f"{where}.{name}" for name in ignored]
+        return result
 
     def _wire_names(self, kind: type) -> dict[str, str]:
         special = self._renames.get(kind, {})
@@ -238,15 +278,43 @@ class Codec:
         read: Any = make_dict_structure_fn(kind, converter, **overrides)
         known = frozenset(names.values())
         keeps_extra = "extra" in attrs.fields_dict(kind)
+        optional = frozenset(
+            names[field.name]
+            for field in attrs.fields(kind)
+            if field.name in names and field.default is not attrs.NOTHING
+        )
+
+        def without_wrong_fields(value: JsonObject, ignored: list[str]) -> JsonObject:
+            """Return an object without the optional fields that cannot be read."""
+            required = {name: each for name, each in value.items() if name in known - optional}
+            start = len(ignored)
+            read(required, kind)
+            wrong = [
+                name
+                for name in sorted(value.keys() & optional)
+                if not _can_read(read, {**required, name: value[name]}, kind)
+            ]
+            # The fields of inner objects are recorded when the rest is read.
+            ignored[start:] = wrong
+            return {name: each for name, each in value.items() if name not in wrong}
 
         def read_object(value: object, _: object) -> object:
             if not isinstance(value, dict):
                 raise TypeError(f"expected an object, got {type(value).__name__}")
             if None in value.values():
                 value = {k: v for k, v in value.items() if v is not None or k not in known}
-            result = read(value, kind)
-            if keeps_extra and (unknown := value.keys() - known):
-                result = attrs.evolve(result, extra={name: value[name] for name in unknown})
+            readable, ignored = value, _ignored.get()
+            start = 0 if ignored is None else len(ignored)
+            try:
+                result = read(value, kind)
+            except Exception:
+                if ignored is None:
+                    raise
+                del ignored[start:]
+                readable = without_wrong_fields(value, ignored)
+                result = read(readable, kind)
+            if keeps_extra and (unread := value.keys() - (known & readable.keys())):
+                result = attrs.evolve(result, extra={name: value[name] for name in unread})
             return result
 
         return read_object

@@ -1,4 +1,4 @@
-"""A realtime service that misbehaves in every way: a typed outcome, no hang, nothing left."""
+"""Faults of a realtime service: every call ends with a result or a typed error."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ PATIENCE_SECONDS = 30.0
 
 @tool
 def now() -> str:
-    """The time."""
+    """Return the time."""
     return "noon"
 
 
 def whole_reply() -> list[Event]:
-    """Every message of one reply that speaks and calls a function, in the reference order."""
+    """Return every message of a reply that speaks and calls a function, in the documented order."""
     message = {"id": "a1", "type": "message", "role": "assistant", "status": "completed"}
     spoken = {**message, "content": [{"type": "audio", "transcript": "Hi there."}]}
     call = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "now", "arguments": ""}
@@ -121,7 +121,7 @@ REPLY = whole_reply()
 
 
 def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
-    """Open, answer a request with some messages, and end somehow."""
+    """Return a service that opens, answers a request with some messages, and then ends."""
 
     def script(service: Service) -> None:
         service.open()
@@ -137,12 +137,12 @@ def give(messages: list[Event], end: Callable[[Service], None]) -> Script:
 
 
 def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession:
-    """A session with a function, whose replies no speech of the user cancels."""
+    """Return a session with a function; speech of the user does not cancel its replies."""
     return iw.realtime.connect(Session(tools=[function]), barge_in=False, **settings)
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """The final state of a reply, and whether it is an error; fails when there is none in time."""
+    """Return a reply's final state, and whether it is an error; fail if there is none in time."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:
@@ -175,9 +175,9 @@ def half_a_frame(service: Service) -> None:
 @pytest.mark.parametrize("count", CUTS)
 def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> None:
     """
-    A connection that is cut after any message of a reply is followed by another one.
+    After a cut at any message of a reply, the session opens another connection.
 
-    The reply ends in one state: failed if it had begun, given once more if it had not.
+    The reply fails if it had begun; otherwise it is requested again.
     """
     with realtime(give(REPLY[:count], end), obedient) as iw:
         with opened(iw) as rt:
@@ -187,7 +187,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
                 e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, SessionReconnected)
             )
 
-            # What the peer's kernel had not let out when it was reset never came.
+            # Messages that the peer's kernel had not sent before the reset are lost.
             begun = any(m["type"] == "response.created" for m in REPLY[:count])
             assert status in ("completed", "failed")
             assert is_error is (status == "failed")
@@ -197,7 +197,7 @@ def test_cut_after_each_message(count: int, end: Callable[[Service], None]) -> N
 
 @pytest.mark.parametrize("count", CUTS)
 def test_cut_for_good_after_each_message(count: int) -> None:
-    """Where there is no other connection, everything that waits ends with the reason."""
+    """If no other connection opens, every wait ends with the reason."""
     with realtime(give(REPLY[:count], hang_up)) as iw:
         with opened(iw, reconnect_timeout=0) as rt:
             reply = rt.send_message("Hello")
@@ -213,9 +213,9 @@ def test_cut_for_good_after_each_message(count: int) -> None:
         assert 1 == len(ends)
 
 
-# Nonsense.
+# Invalid messages.
 
-# (what comes, the kind of frame): nothing after it can be trusted.
+# (payload, kind of frame): the connection cannot continue after it.
 GARBAGE: list[tuple[bytes, int]] = [
     (b"", TEXT),
     (b"not JSON", TEXT),
@@ -233,7 +233,7 @@ GARBAGE: list[tuple[bytes, int]] = [
 
 @pytest.mark.parametrize(("payload", "first"), GARBAGE)
 def test_garbage_ends_the_session(payload: bytes, first: int) -> None:
-    """What is no message ends the session with a protocol error, and is not dialled again."""
+    """A message that is not JSON ends the session with a protocol error, without a reconnect."""
 
     def script(service: Service) -> None:
         service.open()
@@ -255,7 +255,7 @@ def test_garbage_ends_the_session(payload: bytes, first: int) -> None:
 
 
 def test_garbage_at_the_start() -> None:
-    """Garbage instead of a session is an error of connect."""
+    """If the first message is not ``session.created``, connect raises an error."""
 
     def script(service: Service) -> None:
         service.send("<html>Welcome</html>")
@@ -275,7 +275,7 @@ def without(message: Event, path: tuple[str, ...]) -> Event:
 
 
 def holes() -> list[tuple[int, tuple[str, ...]]]:
-    """Every field of every message of a reply, its type not counted."""
+    """Return every field of every message of a reply, without its type."""
     found = []
     for index, message in enumerate(REPLY):
         for name, value in message.items():
@@ -289,11 +289,11 @@ def holes() -> list[tuple[int, tuple[str, ...]]]:
 
 @pytest.mark.parametrize(("index", "path"), holes())
 def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
-    """A message that lacks any one field is read without it, or told; the session goes on."""
+    """A message without one of its fields is read or reported; the session goes on."""
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:
-        # The call is answered, and the model asked to go on; or it is the next question.
+        # The tool output is sent and a response requested; or the next request is sent.
         number = 2
         while True:
             service.speak(service.request(), number, "Well.")
@@ -310,13 +310,13 @@ def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
             assert rt.ended is None
 
 
-# (a message's field, values of the wrong kind).
+# (a field of a message, values of the wrong type).
 WRONG: list[Any] = [None, 7, -1, "x", [], {}, True, 1e300, [[[]]], {"type": "message"}]
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 def test_a_field_of_the_wrong_kind(value: Any) -> None:
-    """Whatever stands in any field, the session goes on and every reply has an end."""
+    """With any value in any field, the session goes on and every reply ends."""
     messages = []
     for message in REPLY:
         for name in message:
@@ -341,7 +341,7 @@ def test_a_field_of_the_wrong_kind(value: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_order(seed: int) -> None:
-    """Messages in any order, some of them twice, do no harm."""
+    """Messages in any order, some of them twice, are harmless."""
     chance = random.Random(seed)
     messages = REPLY[:-1] + chance.sample(REPLY[:-1], 8)
     chance.shuffle(messages)
@@ -362,17 +362,17 @@ def test_any_order(seed: int) -> None:
 
 
 def test_everything_twice() -> None:
-    """A service that says everything twice is understood as if it had said it once."""
+    """If the service sends every message twice, the result is the same as once."""
     runs: list[int] = []
 
     @tool(name="now")
     def counted() -> str:
-        """The time."""
+        """Return the time."""
         runs.append(1)
         return "noon"
 
     messages = [message for message in REPLY for _ in range(2)]
-    # Deltas are pieces, so that twice is twice as much; all else is a state.
+    # Deltas are pieces, so two deltas are twice the text; other messages set a state.
     messages = [m for i, m in enumerate(messages) if not (i % 2 and m["type"].endswith("delta"))]
 
     def rest(service: Service) -> None:
@@ -393,7 +393,7 @@ def test_everything_twice() -> None:
 
 
 def test_a_response_that_is_done_before_it_is_created() -> None:
-    """A reply whose end comes first is over; what follows of it changes nothing."""
+    """A reply whose last message comes first has ended; later messages of it change nothing."""
     messages = [REPLY[-1], REPLY[6], *REPLY[10:14]]
     with realtime(give(messages, lambda s: s.until_left())) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("Hello").wait(PATIENCE_SECONDS)
@@ -402,7 +402,7 @@ def test_a_response_that_is_done_before_it_is_created() -> None:
 
 
 def test_a_session_that_is_created_twice() -> None:
-    """Further beginnings and updates of a session are its newest description."""
+    """Further ``session.created`` and ``session.updated`` messages replace the settings."""
 
     def script(service: Service) -> None:
         service.open()
@@ -417,11 +417,11 @@ def test_a_session_that_is_created_twice() -> None:
         assert "sess_2" == rt.id
 
 
-# Size and silence.
+# Large messages and silence.
 
 
 def test_a_message_of_16_mib() -> None:
-    """The largest message that may come is taken whole."""
+    """The largest allowed message is received."""
     size = 16 * 1024 * 1024
 
     def script(service: Service) -> None:
@@ -441,7 +441,7 @@ def test_a_message_of_16_mib() -> None:
 
 
 def test_a_message_that_is_too_large() -> None:
-    """A message above the limit ends the session, before it is in memory."""
+    """A message above the limit ends the session, before its payload is received."""
 
     def script(service: Service) -> None:
         service.open()
@@ -455,9 +455,9 @@ def test_a_message_that_is_too_large() -> None:
 
 def test_silence() -> None:
     """
-    A service that is silent, pings included, is noticed; the session goes on elsewhere.
+    If a service sends nothing, not even pongs, the session continues on a new connection.
 
-    The limit of ten seconds is 2 s here.
+    The timeout is 2 s here instead of 10 s.
     """
 
     def silent(service: Service) -> None:
@@ -478,7 +478,7 @@ def test_silence() -> None:
 
 
 def test_silence_with_pings() -> None:
-    """A service that is alive and has nothing to say is left alone."""
+    """A service that answers pings and sends nothing else is not disconnected."""
 
     def quiet(service: Service) -> None:
         service.open()
@@ -496,7 +496,7 @@ def test_silence_with_pings() -> None:
 
 
 def test_closing_against_a_dead_service() -> None:
-    """A service that takes nothing and says nothing is closed in a moment."""
+    """A close does not wait for a service that reads nothing and sends nothing."""
 
     def dead(service: Service) -> None:
         service.open()
@@ -511,12 +511,12 @@ def test_closing_against_a_dead_service() -> None:
         assert 30 > time.monotonic() - began
 
 
-# A little of everything.
+# Random histories.
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_chaos(seed: int) -> None:
-    """Whatever a service does, calls end with a result or an error of ours, and nothing is left."""
+    """For any behavior of the service, calls end with a result or an error; no thread is left."""
     chance = random.Random(seed)
 
     def script(service: Service) -> None:

@@ -24,7 +24,7 @@ PCM, SAID = spoken_turns(2, 3, 1)
 # Start, stop and final of each turn, some partials, and the usage.
 FEWEST_MESSAGES = 11
 
-# After these a stream goes on over the same connection.
+# After these faults a stream continues on the same connection.
 HARMLESS = [
     "delay:0.005",
     "slow:20000",
@@ -35,7 +35,7 @@ HARMLESS = [
     "unknown_message",
     "duplicate",
 ]
-# These cost a connection, which is replaced.
+# After these faults a stream continues on a new connection.
 MENDED = [
     "drop",
     "reset",
@@ -46,7 +46,7 @@ MENDED = [
     "stall",
     "fatal_error:14",
 ]
-# These end a stream, with the transcript so far and the audio that is left.
+# These faults end a stream; the error has the transcript and the audio not transcribed.
 ENDING = {
     "binary": RemoteProtocolError,
     "bad_json": RemoteProtocolError,
@@ -56,7 +56,7 @@ ENDING = {
     "huge_frame:9000000000": RemoteProtocolError,
     "fatal_error:3": InvalidRequestError,
 }
-# Before the first message: how a stream that is being opened fails.
+# Faults before the first message: opening a stream fails.
 REFUSED = {
     "http_status:503": ServiceError,
     "drop_request": ConnectError,
@@ -68,7 +68,7 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Short waits between attempts, and for a final transcript after the usage."""
+    """Make reconnects quick, and the wait for a final after the usage short."""
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
 
@@ -89,7 +89,7 @@ def iw(server):
 
 @pytest.fixture
 def hasty(server):
-    """A client with short ping timeouts."""
+    """Return a client that detects a dead connection quickly."""
     settings = {"ping_interval": 0.1, "ping_timeout": 1.0, "connect_timeout": 1.0}
     with Inworld(api_key=server.api_key, base_url=server.url, **settings) as iw:
         yield iw
@@ -97,7 +97,7 @@ def hasty(server):
 
 
 def stream(iw, pcm=PCM):
-    """Return the text and the events of a stream that ends without an error."""
+    """Return the text and the events of a stream that ends normally."""
     with iw.stt.stream(max_chunks_per_second=5000) as stream:
         stream.send(pcm)
         text = stream.close().text
@@ -106,7 +106,7 @@ def stream(iw, pcm=PCM):
 
 @pytest.fixture(scope="module")
 def message_count(server):
-    """The number of messages of a stream without faults."""
+    """Return how many messages a stream gets without faults."""
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         text, events = stream(iw)
     assert SAID == text
@@ -115,7 +115,7 @@ def message_count(server):
 
 
 def test_every_fault_is_here():
-    """The tests cover every kind of fault."""
+    """Every kind of fault is in one of the lists."""
     named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose"]
 
     assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
@@ -123,7 +123,7 @@ def test_every_fault_is_here():
 
 @pytest.mark.parametrize("fault", HARMLESS)
 def test_harmless(iw, server, message_count, fault):
-    """No word is lost or repeated, without a reconnect."""
+    """No word is lost or doubled, and there is only one connection."""
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
         text, events = stream(iw)
@@ -134,8 +134,8 @@ def test_harmless(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", MENDED)
 def test_mended(iw, hasty, server, message_count, fault):
-    """A connection that is lost before any message is replaced, and no word is lost."""
-    # A second passes before a stall is noticed.
+    """A connection lost before any message is replaced once, and no word is lost."""
+    # A stall is detected after a second.
     client, step = (hasty, 3) if fault == "stall" else (iw, 1)
     for after in range(0, message_count, step):
         server.faults.add(f"{fault}@{after}")
@@ -147,7 +147,7 @@ def test_mended(iw, hasty, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", ENDING)
 def test_ending(iw, server, message_count, fault):
-    """A lasting fault is a typed error, and its audio has the missing words."""
+    """A fatal fault is a typed error; the audio in it gives the missing words."""
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
         with pytest.raises(ENDING[fault]) as caught:
@@ -162,7 +162,7 @@ def test_ending(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused(hasty, server, fault):
-    """A first connection that fails is an error at once; a reconnect is tried again."""
+    """If a stream cannot be opened, connect raises an error; an open stream reconnects."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
         stream(hasty)
@@ -178,14 +178,14 @@ def test_refused(hasty, server, fault):
 
 def test_lost_messages(iw, server, message_count):
     """
-    A message that the service does not send loses at most its own words.
+    If the service does not send a message, at most its words are lost.
 
-    Without the final transcript of the last turn, its audio is sent again. Without one in the
-    middle, the client cannot know that the turn existed.
+    If the end of the last turn is missing, its audio is sent again. If the final transcript of an
+    earlier turn is missing, the client cannot know that the turn existed.
     """
     turns = ["w1 w2", "w3 w4 w5", "w6"]
     texts = []
-    # The last message is the usage, which ends a stream.
+    # The last message is the usage, without which a stream does not end.
     for after in range(message_count - 1):
         server.faults.add(f"lose@{after}")
         texts.append(stream(iw)[0])

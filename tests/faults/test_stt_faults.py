@@ -1,4 +1,4 @@
-"""Lost connections of an STT stream: every word arrives exactly once."""
+"""For every fault of the connections of an STT stream, every word arrives once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.spoken_words import spoken_turns
 
 TURNS = (2, 3, 1)
 
-# The moment, and which one of its kind: before the configuration was read, in the middle of the
+# The moment, and its number: before the configuration was read, in the middle of the
 # audio, around partial and final transcripts, after the end of a turn, at the end of the stream.
 MOMENTS = [
     ("config", 1),
@@ -47,16 +47,16 @@ MOMENTS = [
     ("closeStream", 1),
     ("usage", 1),
 ]
-# How the connection ends.
+# The fault at that moment.
 ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """
-    Short waits between attempts, and for a final transcript after the usage.
+    Make reconnects quick, and the wait for a final after the usage short.
 
-    Other tests check the real waits.
+    Other tests check the real times.
     """
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
@@ -64,7 +64,7 @@ def quick_retries(monkeypatch):
 
 
 def struck(moment, nth, end):
-    """A hook that ends the first connection once."""
+    """Return a hook that ends the first connection once."""
 
     def hook(connection, name):
         if connection.number == 1 and (name, connection.counts[name]) == (moment, nth):
@@ -74,7 +74,7 @@ def struck(moment, nth, end):
 
 
 def transcribe(iw, pcm, **settings):
-    """Stream audio, end the turn, and return the transcript and all events."""
+    """Stream some audio, end the turn, and return the transcript and all events."""
     with iw.stt.stream(max_chunks_per_second=2000, **settings) as stream:
         stream.send(pcm)
         stream.end_turn()
@@ -86,7 +86,7 @@ def transcribe(iw, pcm, **settings):
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize(("moment", "nth"), MOMENTS)
 def test_cut(moment, nth, end, is_timed):
-    """A connection that ends at any moment, in any way, loses and repeats no word."""
+    """A connection that ends at any moment, in any way, loses no word and doubles none."""
     pcm, said = spoken_turns(*TURNS)
     with stt_server(struck(moment, nth, end), recognizer={"is_timed": is_timed}) as (iw, server):
         transcript, events = transcribe(iw, pcm)
@@ -103,7 +103,7 @@ def test_cut(moment, nth, end, is_timed):
 
 @pytest.mark.parametrize("moment", ["partial", "final", "chunk"])
 def test_cut_again_and_again(moment):
-    """With many lost connections every word arrives once."""
+    """After many lost connections every word still arrives once."""
     pcm, said = spoken_turns(3, 2, 4, 1)
 
     def hook(connection, name):
@@ -117,8 +117,8 @@ def test_cut_again_and_again(moment):
     assert 4 == len(server.connections)
 
 
-# Pauses between turns: the shortest that ends one, and longer ones, up to the longest beginning of
-# a word that may go unnoticed.
+# Pauses between turns: the shortest that ends one, and longer ones, up to the longest part of
+# a word that may be missed.
 PAUSES_MS = [200, 275, 350, 500]
 
 
@@ -128,7 +128,8 @@ def test_rest_of_a_word(moment, nth, pause_ms):
     """
     Audio that is sent again begins in a pause, not in the last word before it.
 
-    Otherwise the rest of that word would be transcribed as another word.
+    Without word times it began half a second before the last speech. With a shorter pause, the
+    rest of a word was transcribed again as another word.
     """
     pcm, said = spoken_turns(2, 3, 2, pause_ms=pause_ms)
     with stt_server(struck(moment, nth, "hang_up"), recognizer={"is_timed": False}) as (iw, server):
@@ -142,7 +143,7 @@ def test_rest_of_a_word(moment, nth, pause_ms):
 @pytest.mark.parametrize("error_ms", [-50, 0, 50])
 @pytest.mark.parametrize(("moment", "nth"), [("partial", 5), ("final", 2), ("final_sent", 3)])
 def test_turns_without_silence(moment, nth, error_ms):
-    """Turns that end right after a word with inexact times are cut between two words."""
+    """Turns that end right after a word with inexact times are also split between words."""
     pcm, said = spoken_turns(12)
     recognizer = {"max_words": 4, "time_error_ms": error_ms}
     with stt_server(struck(moment, nth, "hang_up"), recognizer=recognizer) as (iw, server):
@@ -155,9 +156,9 @@ def test_turns_without_silence(moment, nth, error_ms):
 
 @pytest.mark.parametrize("offset_ms", range(0, 300, 50))
 def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
-    """A turn that is longer than the kept audio has whole words; lost_ms has the lost audio."""
+    """If a turn is longer than the buffer, complete words arrive, and an event reports the loss."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
-    # Of audio of 7 s the last half second is held back, not the last two.
+    # Of 7 s of audio the last half second is sent again, not the last two seconds.
     monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
     pcm, said = spoken_turns(20, pause_ms=500 + offset_ms)
     with stt_server(struck("partial", 18, "hang_up")) as (iw, _):
@@ -167,13 +168,13 @@ def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
     assert said.endswith(transcript.text)
     assert 3 <= len(words) < 20
     [reconnected] = [event for event in events if isinstance(event, Reconnected)]
-    # Each word with its gap is 300 ms.
+    # A word with its gap takes 300 ms.
     assert 20 - len(words) == round(reconnected.lost_ms / 300)
     assert reconnected.lost_ms == reconnected.from_ms - 500 - offset_ms
 
 
 def test_word_times_after_a_cut():
-    """Words of a later connection have times of the stream."""
+    """Words of a later connection have times on the stream's clock."""
     pcm, _ = spoken_turns(2, 2)
     with stt_server() as (iw, _):
         whole, _ = transcribe(iw, pcm)
@@ -191,7 +192,7 @@ def test_word_times_after_a_cut():
 
 
 def test_manual_turns():
-    """With manual turns a lost connection loses no end of a turn."""
+    """With manual turns, the end of a turn is not lost with a connection."""
     first, _ = spoken_turns(2)
     second, _ = spoken_turns(3)
     manual = {"inworld": InworldSttConfig(vad_threshold=0.0)}
@@ -208,7 +209,7 @@ def test_manual_turns():
 
 
 def test_push_to_talk():
-    """If the connection is lost after end_turn, the turn is transcribed without further audio."""
+    """A turn whose connection is lost after its end is transcribed without further audio."""
     pcm, said = spoken_turns(2)
     with stt_server(struck("endTurn", 1, "hang_up"), recognizer={"is_manual": True}) as (iw, _):
         with iw.stt.stream(
@@ -225,7 +226,7 @@ def test_push_to_talk():
 
 
 def test_stall():
-    """A service that pauses for a second keeps its connection."""
+    """A pause of a second in the service does not lose the connection."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -240,7 +241,7 @@ def test_stall():
 
 
 def test_slow_reader():
-    """A service that reads slowly gets all audio."""
+    """If the service reads slowly, the stream sends slowly, and the service gets all audio."""
     pcm, said = spoken_turns(6, 6, 6, 6)
 
     def hook(connection, name):
@@ -256,7 +257,7 @@ def test_slow_reader():
 
 
 def test_half_open_peer():
-    """A connection that no longer answers is replaced."""
+    """A connection whose service has disappeared is lost, and another connection continues."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -273,7 +274,7 @@ def test_half_open_peer():
 
 
 def test_error_that_is_not_fatal():
-    """An error without a CLOSE does not end the stream."""
+    """After an error message without a CLOSE, the stream continues."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -287,13 +288,13 @@ def test_error_that_is_not_fatal():
     assert 1 == len(server.connections)
 
 
-# (what the server reports before CLOSE, the error of the stream)
+# (the error that the service reports before CLOSE, the error of the stream)
 FATAL = [(3, InvalidRequestError), (5, NotFoundError), (7, AuthError), (16, AuthError)]
 
 
 @pytest.mark.parametrize(("code", "kind"), FATAL)
 def test_fatal_error(code, kind):
-    """An error that would repeat ends the stream at once, with the remaining audio."""
+    """An error that a retry cannot solve ends the stream at once, with the remaining audio."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -312,7 +313,7 @@ def test_fatal_error(code, kind):
 
 
 def test_unsent_audio_can_be_transcribed():
-    """The audio of the error of a failed stream has the missing words."""
+    """The remaining audio of a failed stream gives the missing words."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -329,7 +330,7 @@ def test_unsent_audio_can_be_transcribed():
 
 
 def test_give_up():
-    """After max_reconnects attempts without progress the stream fails."""
+    """If connections are lost repeatedly without progress, the stream ends with an error."""
     pcm, _ = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -346,7 +347,7 @@ def test_give_up():
 
 
 def test_no_reconnects():
-    """With max_reconnects=0 the first loss is the error."""
+    """If no attempt is allowed, the first loss is the error."""
     pcm, _ = spoken_turns(2)
     with stt_server(struck("final", 1, "send_close")) as (iw, server):
         with pytest.raises(ConnectionLost, match="0 attempts"):
@@ -356,7 +357,7 @@ def test_no_reconnects():
 
 
 def test_server_gone():
-    """If the service stays unreachable, the stream fails and waiting calls raise."""
+    """If the server does not come back, the stream ends, and waiting calls raise."""
     pcm, _ = spoken_turns(2)
     with stt_server() as (iw, _):
         stream = iw.stt.stream(max_reconnects=2, max_chunks_per_second=2000)
@@ -365,7 +366,7 @@ def test_server_gone():
         stream.close()
 
 
-# Results in an order that the service does not promise: what comes, and what is understood.
+# Results in an unusual order: the messages, and the resulting transcript.
 ORDERS = {
     "final before speech": (["final:one", "started:0", "final:two"], ["one", "two"]),
     "stopped alone": (["stopped", "final:one"], ["one"]),
@@ -379,7 +380,7 @@ ORDERS = {
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_order(name):
-    """Messages in an unusual order are handled by their content."""
+    """Messages in an unusual order are read correctly."""
     results, turns = ORDERS[name]
 
     def hook(connection, moment):
@@ -420,9 +421,9 @@ def say(connection, result):
 
 def test_closes_instead_of_usage():
     """
-    If the service closes instead of sending the usage, twice, the transcript is complete.
+    If the service closes repeatedly without sending the usage, the transcript is complete.
 
-    After the first time, the audio that no final transcript covers is sent again.
+    The first time it may have closed too early, so audio without a final is sent again.
     """
     pcm, said = spoken_turns(2)
     with stt_server(lambda h, name: name == "usage" and h.send_close(1000)) as (iw, server):
@@ -435,7 +436,7 @@ def test_closes_instead_of_usage():
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_closes_before_the_end(nth):
-    """If the service closes before it sent the words, the audio is sent again."""
+    """If the service closes without a reason before it sent the words, the audio is sent again."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -451,7 +452,7 @@ def test_closes_before_the_end(nth):
 
 
 def unfinished_turn(is_everywhere, *, has_words):
-    """A hook that omits the final transcript of the last turn, once or always."""
+    """Return a hook that omits the end of the last turn, once or always."""
 
     def hook(connection, name):
         if name == "config" and (is_everywhere or connection.number == 1):
@@ -466,7 +467,7 @@ def unfinished_turn(is_everywhere, *, has_words):
 
 
 def test_usage_in_an_open_turn():
-    """A turn that is open when the usage arrives is sent again."""
+    """A turn that has begun and not ended when the usage comes is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
         with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
@@ -506,7 +507,7 @@ def test_first_messages_of_another_connection(monkeypatch):
 
 
 def test_turns_without_an_end():
-    """Without a final transcript, a turn with words is an error; one without words is dropped."""
+    """If a turn never ends, its words are an error with the audio; speech without words is not."""
     pcm, _ = spoken_turns(2)
     with stt_server(unfinished_turn(True, has_words=True)) as (iw, server):
         with pytest.raises(RemoteProtocolError, match="final transcript") as caught:
@@ -539,7 +540,7 @@ def test_silent_at_the_end():
 
 
 def test_quiet_close_waits_for_audio(monkeypatch):
-    """A connection that the service closes in silence is replaced when audio is sent again."""
+    """A connection that the service closes while idle is replaced when audio comes."""
     monkeypatch.setattr(delivery, "_IDLE_SECONDS", 0.0)
     pcm, said = spoken_turns(2)
     closed = threading.Event()

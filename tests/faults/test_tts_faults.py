@@ -1,8 +1,8 @@
 """
 Every fault of a server and its network, at every message of an utterance.
 
-An utterance either comes whole or ends with an error that says why, in bounded time; the client
-loses no place and no thread, and its next utterance just works.
+An utterance is complete or ends with an error, in a limited time. The client loses no place and no
+thread, and its next utterance succeeds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MESSAGES = 6
 CHUNK_MS = 25
 SAMPLES_OF_A_CHARACTER = 96
 
-# What does no harm: the utterance comes whole.
+# Harmless faults: the utterance is complete.
 HARMLESS = [
     "accept_delay:0.05",
     "response_delay:0.05",
@@ -51,7 +51,7 @@ HARMLESS = [
     f"duplicate@{MESSAGES - 1}",
 ]
 
-# (fault, error, words): before there is a connection.
+# (fault, error, words): faults before the connection is open.
 BEFORE: list[tuple[str, type[InworldError], str]] = [
     ("http_status:400", ServiceError, "HTTP status 400"),
     ("http_status:401", AuthError, "HTTP status 401"),
@@ -65,7 +65,7 @@ BEFORE: list[tuple[str, type[InworldError], str]] = [
     ("accept_delay:2", DeadlineExceeded, "took longer than 1 s"),
 ]
 
-# (fault, error, words): what ends the connection, at whatever message it comes.
+# (fault, error, words): faults that end the connection, at every message.
 FATAL: list[tuple[str, type[InworldError], str]] = [
     ("drop", ConnectionLost, "without a close frame"),
     ("reset", ConnectionLost, ""),
@@ -85,8 +85,8 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
     ("stall", DeadlineExceeded, "no event came within 1 s"),
 ]
 
-# What nobody can notice, since the wire numbers nothing: audio or the end of a generation that
-# comes twice or never. It changes what is heard and must still end as it should.
+# Faults that cannot be detected, because messages have no numbers: audio or the end of a
+# generation that comes twice or never. The audio changes, and the utterance must still end.
 UNNOTICED = [f"{fault}@{after}" for after in (1, 2, 3, 4) for fault in ("lose", "duplicate")]
 
 
@@ -121,7 +121,7 @@ def spoken(iw: Inworld, timeout: float = 30) -> str:
 
 
 def test_the_table_knows_every_kind() -> None:
-    """No kind of fault is forgotten here."""
+    """Every kind of fault is in one of the lists."""
     faults = [*HARMLESS, *UNNOTICED, *(fault for fault, *_ in [*BEFORE, *FATAL])]
 
     assert {kind.value for kind in FaultKind} == {f.partition("@")[0].split(":")[0] for f in faults}
@@ -129,7 +129,7 @@ def test_the_table_knows_every_kind() -> None:
 
 @pytest.mark.parametrize("fault", HARMLESS)
 def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
-    """What does no harm to the messages does none to the speech."""
+    """A fault that is harmless for the messages is harmless for the speech."""
     server.faults.add(fault)
 
     assert TEXT == spoken(iw)
@@ -139,7 +139,7 @@ def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
 def test_no_connection(
     server: Emulator, iw: Inworld, fault: str, error: type[InworldError], words: str
 ) -> None:
-    """A connection that does not come about is an error of its kind."""
+    """A connection that cannot be opened is an error of the right class."""
     server.faults.add(fault)
     with pytest.raises(error, match=words or None):
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -157,7 +157,7 @@ def test_fatal(
     words: str,
     after: int,
 ) -> None:
-    """What breaks the connection is an error, with what had come, and the next one just works."""
+    """A broken connection is an error with the audio so far, and the next connection works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -171,7 +171,7 @@ def test_fatal(
 
 @pytest.mark.parametrize("fault", UNNOTICED)
 def test_unnoticed(server: Emulator, iw: Inworld, fault: str) -> None:
-    """What cannot be noticed does not keep an utterance from its end."""
+    """A fault that cannot be detected does not keep an utterance from ending."""
     server.faults.add(fault)
     spoken(iw) if fault[-1] == "4" else iw.tts.synthesize(TEXT, timeout=30)
 
@@ -179,7 +179,7 @@ def test_unnoticed(server: Emulator, iw: Inworld, fault: str) -> None:
 
 
 def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
-    """Without the service's last word about it an utterance is not complete."""
+    """An utterance without its last message is not complete."""
     server.faults.add(f"lose@{MESSAGES - 1}")
     with pytest.raises(DeadlineExceeded) as caught:
         spoken(iw, 1)
@@ -191,7 +191,7 @@ def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
 
 @pytest.mark.parametrize("fault", ["drop@4", "close:1000@4", "reset@2", "bad_json@3"])
 def test_a_neighbour_is_told_too(server: Emulator, iw: Inworld, fault: str) -> None:
-    """What breaks a connection ends every context on it with an error."""
+    """The end of a connection ends every context on it with an error."""
     server.faults.add(fault)
     with iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(3)]
@@ -203,7 +203,7 @@ def test_a_neighbour_is_told_too(server: Emulator, iw: Inworld, fault: str) -> N
 
 
 def test_idle_cut(limiter: CountingLimiter) -> None:
-    """A socket that the service cuts after a while of silence is not missed."""
+    """An idle connection that the service closes is replaced without an error."""
     settings = Settings(idle_timeout=0.5, chunk_ms=CHUNK_MS)
     with (
         Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,
@@ -217,7 +217,7 @@ def test_idle_cut(limiter: CountingLimiter) -> None:
 
 @pytest.mark.parametrize("quirk", ["status_in_audio_chunk", "spaces_in_words"])
 def test_quirks(quirk: str) -> None:
-    """Both ways in which the service's documentation shows a message are understood."""
+    """Both forms of a message in the service's documentation are read."""
     settings = Settings(**{quirk: True})
     with (
         Emulator(synthesizer=SpellingSynthesizer(), settings=settings) as server,
@@ -229,7 +229,7 @@ def test_quirks(quirk: str) -> None:
 
 
 def test_a_slow_server(limiter: CountingLimiter) -> None:
-    """Latency and real-time pace change nothing but the time."""
+    """Latency and real-time pace change only the time."""
     settings = Settings(latency_ms=20, pace=4, chunk_ms=CHUNK_MS)
     with (
         Emulator(synthesizer=SpellingSynthesizer(SAMPLES_OF_A_CHARACTER), settings=settings) as s,

@@ -1,1 +1,1 @@
-"""Help for tests; nothing here is a test."""
+"""Helpers for tests; no file here has tests."""

@@ -1,4 +1,4 @@
-"""Time that a test moves."""
+"""A clock that a test sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Stands in for the ``time`` module of one module: no time passes unless a test moves it."""
+    """Replaces the ``time`` module of one module: time passes only if a test changes it."""
 
     def __init__(self) -> None:
         self.now = 1000.0

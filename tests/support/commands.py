@@ -1,4 +1,4 @@
-"""What running a command gives, and how one is started that Ctrl-C shall end."""
+"""The result of a command, and how to start a command that Ctrl-C can end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 
 @attrs.frozen
 class Done:
-    """How a command ended, and what it printed."""
+    """The exit status and the output of a command."""
 
     status: int
     out: bytes
@@ -24,11 +24,11 @@ Run = Callable[..., Done]
 
 def start_command(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """
-    Start a process that SIGINT ends, also when this one ignores SIGINT.
+    Start a process that SIGINT ends, also if this process ignores SIGINT.
 
-    ``nohup ... &`` and the background steps of a script start their processes with SIGINT ignored,
-    and a child inherits that. A signal with a handler has its default action in the child; so this
-    process has a handler while it starts the child.
+    ``nohup ... &`` and the background steps of a script start processes that ignore SIGINT, and a
+    child inherits that. A signal with a handler has its default action in the child, so this
+    function sets a handler while it starts the child.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -1,4 +1,4 @@
-"""A limiter that knows how many places are out."""
+"""A limiter that counts the places in use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from inworld_sync.sessions.connector import ConnectionLimiter
 
 class CountingLimiter(ConnectionLimiter):
     """
-    Counts places; giving back one that was not taken is an error of ``BoundedSemaphore``.
+    Counts places; releasing too many is an error of ``BoundedSemaphore``.
 
     Attributes:
-        taken: Places that are out.
-        most: The most that were out at once.
+        taken: Places in use.
+        most: The most places that were in use at once.
     """
 
     def __init__(self, places: int = 20) -> None:

@@ -1,4 +1,4 @@
-"""Drives a link by a reader and a writer thread, as the sessions do."""
+"""Runs the reader and the writer thread of a link, as the sessions do."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Driver:
     A link with its two threads.
 
     Attributes:
-        on_message: Runs on the reader thread for each message, before it can be taken.
-        on_timer: Runs on the writer thread, as for :meth:`Link.run_writer`.
+        on_message: Called on the reader thread for each message, before :meth:`next` returns it.
+        on_timer: Called on the writer thread; see :meth:`Link.run_writer`.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Driver:
         self.messages.put(None)
 
     def next(self) -> bytes:
-        """Give the next message."""
+        """Return the next message."""
         message = self.messages.get(timeout=PATIENCE_SECONDS)
         assert message is not None, f"the link is over: {self.link.end}"
         return message
 
     def ended(self) -> LinkEnd:
-        """Wait for both threads to leave, and give the end."""
+        """Wait until both threads have returned, and return the end of the link."""
         self.join()
         assert self.link.end is not None
         return self.link.end
@@ -72,7 +72,7 @@ def driven(
     on_message: Callable[[bytes], object] | None = None,
     on_timer: Callable[[], None] | None = None,
 ) -> Iterator[Driver]:
-    """Open a link to *url*, drive it while the block runs, and free it."""
+    """Open a link to *url*, run its threads during the block, and release it."""
     link = Link.open(url, headers=headers or {}, options=options, name="test-1")
     with driving(link, on_message=on_message, on_timer=on_timer) as driver:
         yield driver
@@ -85,7 +85,7 @@ def driving(
     on_message: Callable[[bytes], object] | None = None,
     on_timer: Callable[[], None] | None = None,
 ) -> Iterator[Driver]:
-    """Drive *link* while the block runs, and free it."""
+    """Run the threads of *link* during the block, and release it."""
     driver = Driver(link, on_message, on_timer)
     try:
         yield driver

@@ -1,4 +1,4 @@
-"""Programs in C that drive the core without Python."""
+"""Programs in C that call the core without Python."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CSRC = ROOT / "csrc"
 CORE = sorted(CSRC.glob("*/*.c"))
 HERE = ROOT / "tests" / "native"
 
-# The core may itself be under test with a sanitizer, which is none of the driver's.
+# LD_PRELOAD may load a sanitizer for this process; the programs must not load it.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def compile_core(place: Path, *options: str) -> list[Path]:
-    """Compile the core for drivers; give its object files."""
+    """Compile the core for the programs; return its object files."""
     # Some files of different areas have the same name.
     objects = [place / f"{path.parent.name}_{path.stem}.o" for path in CORE]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -34,7 +34,7 @@ def compile_core(place: Path, *options: str) -> list[Path]:
 
 
 def build(place: Path, driver: str, core: list[Path], *options: str) -> Path:
-    """Compile a driver of tests/native, and link it with the core."""
+    """Compile a program of tests/native, and link it with the core."""
     program = place / driver
     source = str(HERE / f"{driver}.c")
     _compile(*options, source, *map(str, core), "-lm", "-o", str(program))
@@ -50,7 +50,7 @@ def _compile(*arguments: str) -> None:
 
 
 def run(program: Path, *arguments: object) -> str:
-    """What a driver says; fails with it when the driver does."""
+    """Return the output of a program; fail with its output if it fails."""
     process = subprocess.run(
         [str(program), *map(str, arguments)],
         env=_ENVIRONMENT,

@@ -1,4 +1,4 @@
-"""Marks for tests that need a speech engine which not every platform can install."""
+"""Marks for tests that need a speech engine which some platforms cannot install."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["needs_pocketsphinx"]
 
 
 def _is_required(name: str) -> bool:
-    """Whether the extra ``local`` installs a package on this Python and platform."""
+    """Return whether the extra ``local`` installs a package on this Python and platform."""
     requirements = map(Requirement, importlib.metadata.requires("inworld-sync") or ())
     return any(
         requirement.name == name
@@ -21,7 +21,7 @@ def _is_required(name: str) -> bool:
     )
 
 
-# It skips only where the extra leaves the package out; a broken installation fails.
+# Skip only if the extra does not include the package; a broken installation fails.
 needs_pocketsphinx = pytest.mark.skipif(
     not _is_required("pocketsphinx"),
     reason="pocketsphinx has no wheel for this Python and platform",

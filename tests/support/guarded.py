@@ -1,4 +1,4 @@
-"""Memory that ends, or begins, where the process may not touch: one byte too far is a crash."""
+"""Memory between pages that the process cannot access: one byte too far is a crash."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NO_ACCESS = 0
 
 class GuardedBytes:
     """
-    Room for some bytes, with a page behind them and one before them that cannot be touched.
+    Memory for some bytes, with an inaccessible page before and after it.
 
-    ``at_end`` gives a C pointer to bytes that end at the page behind, ``at_start`` one to bytes
-    that begin after the page before.
+    ``at_end`` returns a C pointer to bytes that end at the page after it, ``at_start`` one to bytes
+    that begin after the page before it.
     """
 
     def __init__(self, room_bytes: int) -> None:
@@ -28,18 +28,18 @@ class GuardedBytes:
         self._protect(self._address + _PAGE + self._room, _NO_ACCESS)
 
     def close(self) -> None:
-        """Make the pages ordinary again and give them back."""
+        """Make the pages accessible and free them."""
         for address in (self._address, self._address + _PAGE + self._room):
             self._protect(address, mmap.PROT_READ | mmap.PROT_WRITE)
         del self._view
         self._map.close()
 
     def at_end(self, size_bytes: int) -> _native.ffi.CData:
-        """A pointer to the last bytes before the forbidden page."""
+        """Return a pointer to the last bytes before the inaccessible page."""
         return self._pointer(self._address + _PAGE + self._room - size_bytes)
 
     def at_start(self) -> _native.ffi.CData:
-        """A pointer to the first bytes after the forbidden page."""
+        """Return a pointer to the first bytes after the inaccessible page."""
         return self._pointer(self._address + _PAGE)
 
     @staticmethod

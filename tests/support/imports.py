@@ -1,4 +1,4 @@
-"""Which unit of the package imports what: every import of every file, read without running it."""
+"""The imports of every file of the package, read without running it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = "inworld_sync"
 
-# The package's own file belongs to no unit, and what `python -m` runs belongs to the command line.
+# The package's own file belongs to no unit; the file for `python -m` belongs to the command line.
 UNIT_OF_FILE = {"__init__": "", "__main__": "cli"}
 
 
@@ -20,12 +20,12 @@ class Import:
 
     Attributes:
         path: The file, relative to the package.
-        line: Where in it.
-        unit: The file's unit, its first part below the package; "" for the package's own file.
-        module: The whole name; for ``from package import name``, the module behind the name.
-        runs_at_import: It stands neither inside a function nor under TYPE_CHECKING.
-        for_types: It stands under TYPE_CHECKING.
-        relative: It is written with leading dots.
+        line: The line in the file.
+        unit: The first folder or file below the package; "" for the package's own file.
+        module: The full name; for ``from package import name``, the module of the name.
+        runs_at_import: Whether it is neither inside a function nor under TYPE_CHECKING.
+        for_types: Whether it is under TYPE_CHECKING.
+        relative: Whether it has leading dots.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Import:
 
     @property
     def target(self) -> str | None:
-        """The unit of this package that is imported; None for another package's module."""
+        """The unit of this package that is imported; None for a module of another package."""
         package, _, rest = self.module.partition(".")
         return rest.partition(".")[0] if package == PACKAGE else None
 
@@ -47,7 +47,7 @@ class Import:
 
 
 def imports_of(package: Path) -> list[Import]:
-    """All imports below the package folder."""
+    """Return all imports below the package folder."""
     return [
         found
         for path in sorted(package.rglob("*.py*"))
@@ -58,7 +58,7 @@ def imports_of(package: Path) -> list[Import]:
 
 def circles(package: Path) -> list[list[str]]:
     """
-    Find the files that import each other, directly or through others, for types only included.
+    Find files that import each other, directly or through others, also if only for types.
 
     Returns:
         Each circle as a sorted list of modules, without the name of the package.
@@ -67,7 +67,7 @@ def circles(package: Path) -> list[list[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         imported = _Reader(package, path, names_too=True).targets()
-        # What is no module is a name that the folder's own file defines.
+        # A target that is not a module is a name that the folder's own file defines.
         targets = {each if each in modules else each.rpartition(".")[0] for each in imported}
         graph[name] = targets & modules.keys() - {name}
     return [sorted(circle) for circle in _strongly_connected(graph) if len(circle) > 1]
@@ -79,7 +79,7 @@ def _module_of(path: Path) -> str:
 
 
 def _strongly_connected(graph: dict[str, set[str]]) -> Iterator[set[str]]:
-    """Each set of nodes that reach one another."""
+    """Return each set of nodes that reach one another."""
     reach: dict[str, set[str]] = {}
     for start in graph:
         seen: set[str] = set()
@@ -111,7 +111,7 @@ class _Reader:
         yield from self._walk(ast.parse(self._text), in_function=False, for_types=False)
 
     def targets(self) -> Iterator[str]:
-        """What the file imports of this package; ``from folder import name`` as ``folder.name``."""
+        """Return imports of this package; ``from folder import name`` as ``folder.name``."""
         for found in self.read():
             package, _, rest = found.module.partition(".")
             if package == PACKAGE:
@@ -152,12 +152,12 @@ class _Reader:
                 yield argument.value, argument.value.startswith(".")
 
     def _is_folder(self, module: str) -> bool:
-        """Whether a module of this package is a folder, so that an import names files in it."""
+        """Return whether a module of this package is a folder, whose files an import may name."""
         package, _, rest = module.partition(".")
         return package == PACKAGE and self._package.joinpath(*rest.split(".")).is_dir()
 
     def _base(self, node: ast.ImportFrom) -> str:
-        """The module after ``from``, with leading dots resolved."""
+        """Return the module after ``from``, with leading dots resolved."""
         if not node.level:
             return node.module or ""
         parts = [PACKAGE, *self._path.parts[:-1]]

@@ -1,4 +1,4 @@
-"""Run a test once on every instruction set of this machine."""
+"""Run a test once for every instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync import _native
 
 @pytest.fixture(params=_native.levels())
 def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of the instruction set that is in use for the test."""
+    """Return the name of the instruction set that the test uses."""
     name: str = request.param
     _native.force_level(name)
     yield name

@@ -1,7 +1,7 @@
 """
-A server of tools made with the official ``mcp`` package, in a process of its own.
+A tool server based on the official ``mcp`` package, in its own process.
 
-Run as a program it prints its port and serves until its standard input ends.
+As a program it prints its port and serves until its standard input ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["official_mcp_server"]
 
 @contextlib.contextmanager
 def official_mcp_server() -> Iterator[str]:
-    """Give the address of a started server."""
+    """Return the address of a started server."""
     process = subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,7 +1,7 @@
 """
-Servers on raw sockets that do exactly what a test says, the wrong things included.
+Servers on raw sockets that send exactly the bytes of a test, also invalid ones.
 
-They share no code with the package, nor with websocket-client.
+They share no code with the package or websocket-client.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Script = Callable[["Peer"], None]
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x81, 0x82, 0x88, 0x89, 0x8A, 0x80
 
-# For anything that comes at once when all is well.
+# Seconds for an event that occurs at once if the test succeeds.
 PATIENCE_SECONDS = 30.0
 
 
 def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:
-    """Write one frame as a server, or with *mask* as only a client may."""
+    """Return one frame of a server; with *mask*, one that only a client may send."""
     size = len(payload)
     bit = 0x80 if mask else 0
     if size < 126:
@@ -47,11 +47,11 @@ class Peer:
         self.released = released
         self._held = bytearray()
         sock.settimeout(PATIENCE_SECONDS)
-        # A write must not wait for the acknowledgment of the one before it, which takes 40 ms.
+        # Without it a write waits 40 ms for the acknowledgment of the previous write.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def hold(self) -> None:
-        """Do nothing until the test is over."""
+        """Do nothing until the end of the test."""
         self.released.wait()
 
     def send(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class Peer:
         return data
 
     def read_head(self) -> bytes:
-        """Read an HTTP head, with its empty line."""
+        """Read the head of an HTTP request, with its empty line."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.read_exactly(1)
@@ -79,12 +79,12 @@ class Peer:
         return head
 
     def read_request(self) -> tuple[bytes, bytes]:
-        """Read an HTTP request: its head and its body."""
+        """Read an HTTP request; return its head and its body."""
         head = self.read_head()
         return head, self.read_exactly(int(self.header("content-length") or 0))
 
     def read_frame(self) -> tuple[int, bytes]:
-        """Read one masked frame: its first byte and its payload."""
+        """Read one masked frame; return its first byte and its payload."""
         first, size = self.read_exactly(2)
         assert size & 0x80, "a client masks every frame"
         size &= 0x7F
@@ -96,7 +96,7 @@ class Peer:
         return first, _unmasked(self.read_exactly(size), mask)
 
     def read_until_end(self) -> bytes:
-        """Read until the client hangs up, by whatever means."""
+        """Read until the client ends the connection in any way."""
         data = bytearray(self._held)
         with contextlib.suppress(OSError):
             while piece := self.sock.recv(65536):
@@ -104,7 +104,7 @@ class Peer:
         return bytes(data)
 
     def answer_101(self, *headers: str) -> bytes:
-        """Give the answer to the upgrade that was read."""
+        """Return the response to the upgrade that was read."""
         key = self.header("sec-websocket-key")
         digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         lines = [
@@ -119,12 +119,12 @@ class Peer:
         return "\r\n".join(lines).encode()
 
     def upgrade(self, *headers: str) -> None:
-        """Agree to be a WebSocket."""
+        """Accept the WebSocket upgrade."""
         self.read_head()
         self.send(self.answer_101(*headers))
 
     def header(self, name: str) -> str:
-        """Give a header of the request; empty when it has none."""
+        """Return a header of the request; empty if it has none."""
         for line in self.request.decode("latin-1").split("\r\n")[1:]:
             found, _, value = line.partition(":")
             if found.lower() == name.lower():
@@ -135,7 +135,7 @@ class Peer:
         self.sock.close()
 
     def reset(self) -> None:
-        """Cut the connection by RST."""
+        """End the connection with RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -148,7 +148,7 @@ def _unmasked(data: bytes, mask: bytes) -> bytes:
 
 class RawServer:
     """
-    Runs a script for each connection, on a thread of its own; what one raises fails the test.
+    Runs a script for each connection, on its own thread; an exception in it fails the test.
 
     Use :func:`serve`.
     """
@@ -199,7 +199,7 @@ class RawServer:
                 else:
                     self._script(Peer(sock, self.released))
         except (ConnectionError, ssl.SSLError, EOFError):
-            pass  # the client left; what it should have said, the test asserts
+            pass  # the client closed the connection; the test checks what the server received
         except BaseException as error:
             self.failures.append(error)
 
@@ -210,7 +210,7 @@ class RawServer:
         self._listener.close()
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
-            assert not thread.is_alive(), "a peer's script does not end"
+            assert not thread.is_alive(), "the script of a server does not end"
         if self.failures:
             raise self.failures[0]
 
@@ -223,9 +223,9 @@ def serve(
     receive_buffer_bytes: int | None = None,
 ) -> Iterator[RawServer]:
     """
-    Serve *script* on a free port of 127.0.0.1 while the block runs.
+    Serve *script* on a free port of 127.0.0.1 during the block.
 
-    A small *receive_buffer_bytes* makes a peer that does not read stall its client soon.
+    With a small *receive_buffer_bytes*, a server that does not read stalls its client soon.
     """
     server = RawServer(script, tls, receive_buffer_bytes)
     try:

@@ -1,4 +1,4 @@
-"""A playout with a clock that a test turns by hand, and sound whose samples can be told apart."""
+"""A playout with a simulated clock, and sound whose samples are all different."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PER_MS = RATE_HZ // 1000
 
 
 def counting(first: int, count: int) -> bytes:
-    """Samples that tell their own place, for tests without time scaling: 1, 2, 3, ..."""
+    """Return samples whose value is their position, for tests without time scaling: 1, 2, 3, ..."""
     return struct.pack(f"<{count}h", *(1 + (first + k) % 30000 for k in range(count)))
 
 
 def tone(ms: int, hz: float = 200.0, rate_hz: int = RATE_HZ, level: float = 0.3) -> bytes:
-    """A sine, which has a period to repeat."""
+    """Return a sine, which has a period to repeat."""
     samples = (
         round(32767 * level * math.sin(2 * math.pi * hz * k / rate_hz))
         for k in range(rate_hz * ms // 1000)
@@ -29,7 +29,7 @@ def tone(ms: int, hz: float = 200.0, rate_hz: int = RATE_HZ, level: float = 0.3)
 
 
 def samples_of(pcm: bytes | bytearray) -> list[int]:
-    """16-bit samples as numbers."""
+    """Return 16-bit samples as numbers."""
     return list(struct.unpack(f"<{len(pcm) // 2}h", pcm))
 
 
@@ -51,7 +51,7 @@ class Player:
         return self.playout.push(pcm, item=item, now_ns=self.now_ns, **more)
 
     def read(self, ms: float, block_ms: float = 10) -> bytes:
-        """Read so much in blocks, while time goes by; returns it."""
+        """Read so many frames in blocks while time passes; return them."""
         begin = len(self.output)
         left = round(ms * PER_MS)
         while left > 0:
@@ -66,11 +66,11 @@ class Player:
         return bytes(self.output[begin:])
 
     def frames(self, *kinds: PlayoutPartKind) -> int:
-        """Frames of the output so far that are of these kinds."""
+        """Return how many frames of the output so far are of these kinds."""
         return sum(part.output_frames for part in self.parts if part.kind in kinds)
 
     def played_ranges(self) -> list[tuple[int, int]]:
-        """Where in the source each played part begins and ends."""
+        """Return the start and the end of each played part in the source."""
         return [
             (part.position_frames, part.position_frames + part.source_frames)
             for part in self.parts

@@ -1,4 +1,4 @@
-"""An HTTP proxy that opens tunnels by CONNECT, or refuses in the ways that proxies do."""
+"""An HTTP proxy that opens tunnels with CONNECT, or refuses in known ways."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from support.peers import Peer, RawServer, serve
 
 class ConnectProxy:
     """
-    A proxy for tunnels to this machine, whatever host is asked for.
+    A proxy that opens tunnels to this machine for every host.
 
     Args:
-        credential: ``user:password`` to insist on, or None.
-        refusal: The whole answer to give instead of a tunnel, or None.
+        credential: ``user:password`` that the client must send, or None.
+        refusal: The complete response to send instead of opening a tunnel, or None.
 
     Attributes:
-        asked: The targets that were asked for, such as ``localhost:443``.
+        asked: The requested targets, such as ``localhost:443``.
     """
 
     def __init__(self, credential: str | None = None, refusal: bytes | None = None) -> None:
@@ -68,7 +68,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 def proxy(
     credential: str | None = None, refusal: bytes | None = None
 ) -> Iterator[tuple[RawServer, ConnectProxy]]:
-    """Run a :class:`ConnectProxy` while the block runs."""
+    """Run a :class:`ConnectProxy` during the block."""
     script = ConnectProxy(credential, refusal)
     with serve(script) as server:
         yield server, script

@@ -1,4 +1,4 @@
-"""A Realtime client of few lines over an independent WebSocket library."""
+"""A small Realtime client based on an independent WebSocket library."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RealtimeClient:
         return event
 
     def until(self, kind: str) -> list[Event]:
-        """Return the events up to and with the first of a type; an unexpected error fails."""
+        """Return the events up to the first of a type, including it; an unexpected error fails."""
         events: list[Event] = []
         while not events or events[-1].get("type") != kind:
             events.append(self.receive())
@@ -51,7 +51,7 @@ class RealtimeClient:
         return self.until(kind)[-1]
 
     def update(self, **session: Any) -> Event:
-        """Change the session; return what it is then."""
+        """Change the session; return its new state."""
         self.send("session.update", session=session)
         updated: Event = self.next("session.updated")["session"]
         return updated
@@ -69,7 +69,7 @@ class RealtimeClient:
         self.send("conversation.item.create", item=item)
 
     def ask(self, text: str, **response: Any) -> list[Event]:
-        """Write a message, ask for a response and return the events to its end."""
+        """Write a message, request a response and return the events up to its end."""
         self.write(text)
         self.send("response.create", response=response)
         return self.until("response.done")
@@ -82,7 +82,7 @@ class RealtimeClient:
 
 
 def kinds_of(events: list[Event]) -> list[str]:
-    """Name the kinds of events in order, each run of one kind and of mixed deltas once."""
+    """Return the kinds of events in order; a run of one kind, or of mixed deltas, counts once."""
     kinds: list[str] = []
     for event in events:
         kind = "deltas" if event["type"].endswith(".delta") else event["type"]
@@ -95,7 +95,7 @@ def kinds_of(events: list[Event]) -> list[str]:
 def open_realtime(
     server: Emulator, path: str = REALTIME_PATH, headers: Mapping[str, str] | None = None
 ) -> Iterator[RealtimeClient]:
-    """Connect with the server's key; the greeting is read already."""
+    """Connect with the server's key and read the first event."""
     if headers is None:
         headers = {"Authorization": f"Basic {server.api_key}"}
     with connect(

@@ -1,4 +1,4 @@
-"""Messages of the realtime service as JSON text, as the package reads and writes them."""
+"""Messages of the realtime service as JSON text, read and written by the package."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from inworld_sync.wire.realtime.events import RealtimeMessage, read_object
 __all__ = ["read", "write"]
 
 
-def read(message: str | bytes) -> RealtimeMessage:
+def read(message: str | bytes, warnings: list[str] | None = None) -> RealtimeMessage:
     """Read one message of the service, with its audio in base64."""
-    return read_object(load_object(message))
+    return read_object(load_object(message), None, warnings)
 
 
 def write(command: Command) -> str:
-    """Write a command as the text of one message."""
+    """Return a command as the text of one message."""
     return dump_text(write_object(command))

@@ -1,4 +1,4 @@
-"""A TTS service of few lines that says exactly what a test wants, the wrong things included."""
+"""A small TTS service that sends exactly the messages of a test, also invalid ones."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 
 
 class Left(EOFError):
-    """The client has said CLOSE."""
+    """The client has sent CLOSE."""
 
 
 class Service:
     """
-    The service's end of one connection, which has agreed to be a WebSocket.
+    The service's end of one WebSocket connection.
 
     Attributes:
-        requests: What the client has asked so far.
-        number: Which connection of the server it is, from 1.
+        requests: The client's requests so far.
+        number: The number of the connection on this server, from 1.
     """
 
     def __init__(self, peer: Peer, number: int) -> None:
@@ -39,7 +39,7 @@ class Service:
         peer.upgrade()
 
     def request(self) -> dict[str, Any]:
-        """Give the client's next request; pings are answered, and CLOSE ends the script."""
+        """Return the client's next request; pings are answered, and CLOSE ends the script."""
         while True:
             first, payload = self.peer.read_frame()
             if first == PING:
@@ -52,18 +52,18 @@ class Service:
                 return self.requests[-1]
 
     def until(self, verb: str) -> str:
-        """Read requests up to one of a verb, and give its context."""
+        """Read requests up to one of a verb, and return its context."""
         while verb not in (request := self.request()):
             pass
         return str(request["contextId"])
 
     def until_left(self) -> None:
-        """Read until the client says CLOSE, which ends the script."""
+        """Read until the client sends CLOSE, which ends the script."""
         while True:
             self.request()
 
     def text_of(self, context_id: str) -> str:
-        """Join the text that was sent to a context so far."""
+        """Return the text that was sent to a context so far."""
         return "".join(
             request["send_text"]["text"]
             for request in self.requests
@@ -71,14 +71,14 @@ class Service:
         )
 
     def send(self, message: object) -> None:
-        """Send JSON, or text or bytes as they are."""
+        """Send a value as JSON, or text or bytes unchanged."""
         if isinstance(message, str):
             message = message.encode()
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.peer.send_frame(TEXT, data)
 
     def result(self, context_id: str, **kind: object) -> None:
-        """Send a result about a context."""
+        """Send a result for a context."""
         self.send({"result": {"contextId": context_id, **kind, "status": {"code": 0}}})
 
     def audio(self, context_id: str, data: bytes, **further: object) -> None:
@@ -87,21 +87,21 @@ class Service:
         self.result(context_id, audioChunk={"audioContent": content, **further})
 
     def fault(self, context_id: str, code: int, message: str = "a fault") -> None:
-        """Report a fault of a context."""
+        """Report an error of a context."""
         self.send(
             {"result": {"contextId": context_id, "status": {"code": code, "message": message}}}
         )
 
     def flushed(self, context_id: str) -> None:
-        """Say that a generation is complete."""
+        """Report that a generation is complete."""
         self.result(context_id, flushCompleted={})
 
     def closed(self, context_id: str) -> None:
-        """Say that a context is gone."""
+        """Report that a context is closed."""
         self.result(context_id, contextClosed={})
 
     def speak(self, context_id: str, data: bytes) -> None:
-        """Say all that a good service says about a context that is being closed."""
+        """Send all messages of a normal service for a context that is being closed."""
         self.result(context_id, contextCreated={})
         self.audio(context_id, data)
         self.flushed(context_id)
@@ -112,7 +112,7 @@ class Service:
         self.send({"error": {"code": code, "message": message, "details": []}})
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say CLOSE, and wait for the client's."""
+        """Send CLOSE, and wait for the client's."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
         with contextlib.suppress(Left):
             self.until_left()
@@ -126,12 +126,12 @@ def client_of(
     service: Callable[[Peer, int], S], scripts: Sequence[Callable[[S], None]], settings: Any
 ) -> Iterator[Inworld]:
     """
-    Give a client of a server whose connections follow the scripts; the last serves all further.
+    Return a client of a server whose connections follow the scripts.
 
     Args:
-        service: Makes the service's end of a connection.
-        scripts: For the first connection, the second, and so on.
-        settings: Of the client.
+        service: Creates the service's end of a connection.
+        scripts: For the first connection, the second, and so on; the last one is repeated.
+        settings: Settings of the client.
     """
     lock, count = threading.Lock(), 0
 
@@ -149,22 +149,22 @@ def client_of(
 
 
 def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Give a client of a TTS service; see :func:`client_of`."""
+    """Return a client of a TTS service; see :func:`client_of`."""
     return client_of(Service, scripts, settings)
 
 
 def obedient(service: Service) -> None:
-    """Speak the bytes of each context's text, doubled to samples, when it is closed."""
+    """Speak the bytes of each context's text, each as a sample, when it is closed."""
     while True:
         context_id = service.until("close_context")
         service.speak(context_id, samples_of(service.text_of(context_id)))
 
 
 def samples_of(text: str) -> bytes:
-    """Turn a text into samples of which each is a character."""
+    """Return a text as samples, one for each character."""
     return text.encode("utf-16-le")
 
 
 def text_of(samples: bytes | memoryview) -> str:
-    """Turn samples back into the text."""
+    """Return the text of samples."""
     return bytes(samples).decode("utf-16-le")

@@ -1,4 +1,4 @@
-"""A realtime service of few lines that says what a test wants, the wrong things included."""
+"""A small realtime service that sends the messages of a test, also invalid ones."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SESSION: Event = {
 
 class Service:
     """
-    The service's end of one connection, which has agreed to be a WebSocket.
+    The service's end of one WebSocket connection.
 
     Attributes:
-        commands: What the client has said so far.
-        number: Which connection of the server it is, from 1.
-        session: The session object as updates have made it.
+        commands: The client's commands so far.
+        number: The number of the connection on this server, from 1.
+        session: The session object with all updates.
     """
 
     def __init__(self, peer: Peer, number: int) -> None:
@@ -54,10 +54,10 @@ class Service:
         self._events = itertools.count(1)
         peer.upgrade()
 
-    # What the client says.
+    # Messages of the client.
 
     def command(self) -> Event:
-        """Give the client's next command; pings are answered, and CLOSE ends the script."""
+        """Return the client's next command; pings are answered, and CLOSE ends the script."""
         while True:
             first, payload = self.peer.read_frame()
             if first == PING:
@@ -70,24 +70,24 @@ class Service:
                 return self.commands[-1]
 
     def until(self, name: str) -> Event:
-        """Read commands up to one of a kind, and give that."""
+        """Read commands up to one of a kind, and return it."""
         while (command := self.command())["type"] != name:
             pass
         return command
 
     def until_left(self) -> None:
-        """Read until the client says CLOSE, which ends the script."""
+        """Read until the client sends CLOSE, which ends the script."""
         while True:
             self.command()
 
     def said(self, name: str) -> list[Event]:
-        """The commands of a kind so far."""
+        """Return the commands of a kind so far."""
         return [command for command in self.commands if command["type"] == name]
 
-    # What the service says.
+    # Messages of the service.
 
     def send(self, message: object) -> None:
-        """Send JSON, or text or bytes as they are."""
+        """Send a value as JSON, or text or bytes unchanged."""
         if isinstance(message, str):
             message = message.encode()
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
@@ -98,25 +98,25 @@ class Service:
         self.send({"type": name, "event_id": f"evt_{self.number}_{next(self._events)}", **fields})
 
     def open(self) -> Event:
-        """Open the session as a good service does; gives what the client asks it to be."""
+        """Open the session as a normal service does; return the settings of the client."""
         self.event("session.created", session=self.session)
         return self.accept_update()
 
     def accept_update(self) -> Event:
-        """Take the next update."""
+        """Read the next update and confirm it."""
         asked = self.until("session.update")["session"]
         merge(self.session, asked)
         self.event("session.updated", session=self.session)
         return asked
 
     def acknowledge(self, command: Event, previous: str | None = None) -> None:
-        """Say that an item has joined the conversation."""
+        """Report that an item was added to the conversation."""
         item = {"object": "realtime.item", "status": "completed", **command["item"]}
         self.event("conversation.item.added", item=item, previous_item_id=previous)
         self.event("conversation.item.done", item=item, previous_item_id=previous)
 
     def request(self) -> Event:
-        """Read up to the next request of a response; items on the way are acknowledged."""
+        """Read up to the next request for a response; items before it are acknowledged."""
         while (command := self.command())["type"] != "response.create":
             if command["type"] == "conversation.item.create":
                 self.acknowledge(command)
@@ -150,7 +150,7 @@ class Service:
         )
 
     def transcript(self, response_id: str, item_id: str, delta: str) -> None:
-        """Send a piece of what is said."""
+        """Send a piece of the transcript."""
         self.event(
             "response.output_audio_transcript.delta", **place(response_id, item_id), delta=delta
         )
@@ -177,7 +177,7 @@ class Service:
         self.event("response.done", response={**response(response_id, status), **fields})
 
     def speak(self, request: Event | None, number: int, text: str, data: bytes = b"") -> None:
-        """Give a whole response of one message."""
+        """Send a complete response of one message."""
         response_id, item_id = f"resp_{number}", f"item_a{number}"
         self.created(response_id, request)
         self.item(response_id, item_id)
@@ -191,7 +191,7 @@ class Service:
     def call(
         self, response_id: str, item_id: str, call_id: str, name: str, arguments: str = "{}"
     ) -> None:
-        """Call a function, in the reference order of messages."""
+        """Call a function, in the documented order of messages."""
         item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
         where = {"response_id": response_id, "output_index": 0}
         begun = {**item, "arguments": "", "status": "in_progress"}
@@ -209,25 +209,25 @@ class Service:
         self.event("response.output_item.done", **where, item=done)
 
     def error(self, code: str | None, message: str = "an error", **fields: object) -> None:
-        """Report an error; most often the session goes on."""
+        """Report an error; the session usually continues."""
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
         self.event("error", error={"event_id": None, **error, **fields})
 
     def hang_up(self) -> None:
-        """Cut the connection without a word, which ends the script."""
+        """End the connection without CLOSE, which ends the script."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise Left
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say CLOSE, and wait for the client's."""
+        """Send CLOSE, and wait for the client's."""
         self.peer.send_frame(CLOSE, code.to_bytes(2, "big") + reason.encode())
         with contextlib.suppress(Left):
             self.until_left()
 
 
 def place(response_id: str, item_id: str) -> Event:
-    """Where a piece of a response belongs."""
+    """Return the position of a piece within a response."""
     return {
         "response_id": response_id,
         "item_id": item_id,
@@ -237,7 +237,7 @@ def place(response_id: str, item_id: str) -> Event:
 
 
 def response(response_id: str, status: str, *, request: Event | None = None) -> Event:
-    """A response as the service describes it."""
+    """Return a response object as the service sends it."""
     body: Event = {
         "object": "realtime.response",
         "id": response_id,
@@ -251,7 +251,7 @@ def response(response_id: str, status: str, *, request: Event | None = None) -> 
 
 
 def merge(old: Event, new: Event) -> None:
-    """Merge settings deeply."""
+    """Merge settings recursively."""
     for name, value in new.items():
         if isinstance(value, dict) and isinstance(old.get(name), dict):
             merge(old[name], value)
@@ -263,7 +263,7 @@ Script = Callable[[Service], None]
 
 
 def realtime(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Give a client of a realtime service; see :func:`~support.scripted.client_of`."""
+    """Return a client of a realtime service; see :func:`~support.scripted.client_of`."""
     return client_of(Service, scripts, settings)
 
 

@@ -1,8 +1,8 @@
 """
-A detector and a recognizer whose answers are in the sound itself.
+A detector and a recognizer whose results are encoded in the audio.
 
-A window's likelihood of speech is its loudness, and what is understood is spelled by levels, so a
-test writes down exactly what a listener will be told.
+The level of a window is its probability of speech, and levels also encode the words, so a test
+knows the exact results.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _WORD_LEVELS = 100
 
 
 def sound(windows: int, likelihood: float = 1.0, word: int = 0) -> bytes:
-    """Windows of 32 ms that the detector takes for speech so likely; *word* is what is said."""
+    """Return windows of 32 ms with a probability of speech; *word* is the word in them."""
     level = round(likelihood * 300) * _WORD_LEVELS + word
     return array("h", [level]).tobytes() * (WINDOW_MS * BYTES_PER_MS // 2 * windows)
 
 
 class LoudnessVad:
-    """Takes the level of a window for its likelihood."""
+    """Uses the level of a window as its probability of speech."""
 
     window_samples = WINDOW_MS * BYTES_PER_MS // 2
 
@@ -44,13 +44,13 @@ class LoudnessVad:
 
 class ScriptedRecognizer:
     """
-    Says the words whose numbers are in the sound, each once for an unbroken run of it.
+    Returns the words whose numbers are in the audio, one word for each run of a number.
 
     Attributes:
         texts: The words by number; number 0 is silence.
-        heard: The pieces of sound that were asked about.
-        gives_times: Whether its words have times.
-        may_answer: Cleared, it holds the recognizer inside a call.
+        heard: The audio of each call.
+        gives_times: Whether the words have times.
+        may_answer: While it is not set, a call waits.
         asked: Set by the first call.
     """
 
@@ -82,11 +82,11 @@ class ScriptedRecognizer:
 
 class ScriptedAligner:
     """
-    Puts every word where it was told to, or nowhere.
+    Returns fixed positions of the words, or none.
 
     Attributes:
-        spans: What it answers.
-        asked: How often it was asked.
+        spans: The positions that it returns.
+        asked: The number of calls.
     """
 
     def __init__(self, spans: tuple[tuple[int, int], ...] | None = None) -> None:

@@ -18,7 +18,7 @@ from support.spoken_words import RATE_HZ, ScriptedRecognizer
 
 __all__ = ["SttConnectionScript", "SttServer", "stt_server"]
 
-# Called with the service and the name of the moment, every time that it comes.
+# Called with the service and the name of the moment, each time that the moment comes.
 Hook = Callable[["SttConnectionScript", str], None]
 
 
@@ -31,7 +31,7 @@ class SttConnectionScript(Service):
     ``closeStream`` (when it has come) and ``usage`` (before it is sent).
 
     Attributes:
-        counts: How often each moment has come on this connection.
+        counts: How often each moment has occurred on this connection.
         pcm: All audio of this connection.
     """
 
@@ -44,7 +44,7 @@ class SttConnectionScript(Service):
         self.recognizer = ScriptedRecognizer(**server.recognizer)
 
     def run(self) -> None:
-        """Serve until the client leaves."""
+        """Serve until the client disconnects."""
         while True:
             self.handle(self.request())
 
@@ -91,26 +91,26 @@ class SttConnectionScript(Service):
         self.counts[name] += 1
         self._server.hook(self, name)
 
-    # What may go wrong.
+    # Faults.
 
     def hang_up(self) -> None:
-        """End the TCP connection without CLOSE; no reset overtakes what was sent before."""
+        """End the TCP connection without CLOSE and without a reset, so earlier messages arrive."""
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise Left
 
     def reset(self) -> None:
-        """End it with a TCP reset."""
+        """End the connection with a TCP reset."""
         self.peer.reset()
         raise Left
 
     def send_close(self, code: int = 1011) -> None:
-        """Send CLOSE, and read on until the client's has come: a reset could overtake it."""
+        """Send CLOSE, and read until the client's has come: a reset could overtake it."""
         self.close(code)
         raise Left
 
     def fail(self, code: int = 14) -> None:
-        """Report an error and send CLOSE 1000, as the service does with fatal ones."""
+        """Report an error and send CLOSE 1000, as the service does for fatal errors."""
         self.error(code, "not now")
         self.send_close(1000)
 
@@ -122,13 +122,13 @@ class SttConnectionScript(Service):
 
 class SttServer:
     """
-    The service, and the connections that it has had.
+    The service and its connections so far.
 
     Attributes:
         hook: Called at every moment of every connection.
         recognizer: Arguments of each connection's :class:`ScriptedRecognizer`.
         keeps_audio: Whether the audio of every connection is kept.
-        connections: In their order.
+        connections: The connections in their order.
     """
 
     def __init__(self, hook: Hook, recognizer: dict[str, Any], *, keeps_audio: bool = True) -> None:
@@ -150,7 +150,7 @@ class SttServer:
 
     @property
     def received_seconds(self) -> float:
-        """Audio of all connections together."""
+        """The audio of all connections."""
         return sum(len(one.pcm) for one in self.connections) / 2 / RATE_HZ
 
 
@@ -162,7 +162,7 @@ def stt_server(
     recognizer: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[tuple[Inworld, SttServer]]:
-    """Give a client of an STT service that understands numbered words, and the service."""
+    """Return a client of an STT service that recognizes numbered words, and the service."""
     server = SttServer(hook, recognizer or {})
     with serve(server.run, receive_buffer_bytes=receive_buffer_bytes) as raw:
         url = f"ws://127.0.0.1:{raw.port}"

@@ -1,4 +1,4 @@
-"""What recognition is measured on, and how: texts without digits, and the word error rate."""
+"""Texts for measuring recognition, without digits, and the word error rate."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ MORE_SENTENCES = [
     "Thank you very much for your help and your patience.",
 ]
 
-# What is read in the recording "two_cities.wav" of the moonshine-voice wheel.
+# The text of the recording "two_cities.wav" of the moonshine-voice wheel.
 # Source: Charles Dickens, "A Tale of Two Cities", 1859, first sentence.
 TWO_CITIES = """
 It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of
@@ -77,12 +77,12 @@ degree of comparison only.
 
 
 def words_of(text: str) -> list[str]:
-    """Words in lower case, without punctuation; hyphens part words."""
+    """Return the words in lower case, without punctuation; hyphens separate words."""
     return re.findall(r"[a-z]+", text.lower().replace("'", "").replace("’", ""))
 
 
 def word_errors(said: str, heard: str) -> int:
-    """Fewest words to insert, drop or change to make *said* out of *heard*."""
+    """Return the least number of words to insert, remove or change to turn *heard* into *said*."""
     reference, hypothesis = words_of(said), words_of(heard)
     row = list(range(len(hypothesis) + 1))
     for i, wanted in enumerate(reference, 1):

@@ -1,8 +1,8 @@
 """
-A sound card that is not there: stands in for the sounddevice module, down to the C callbacks.
+A simulated sound card that replaces the sounddevice module, including the C callbacks.
 
-Its streams call the C callbacks they are given, from a thread and in real time as PortAudio does,
-and remember every block with the moment at which it is heard.
+Its streams call the C callbacks on a thread in real time, as PortAudio does, and keep every block
+with the time at which it is played.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ typedef int PaStreamCallback(const void *, void *, unsigned long,
 typedef void PaStreamFinishedCallback(void *);
 """
 
-# Above what any wait of a test takes; a test that reaches it has failed.
+# Longer than any wait of a successful test.
 PATIENCE_S = 30.0
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
@@ -42,11 +42,11 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class PortAudioError(Exception):
-    """As sounddevice's."""
+    """See sounddevice."""
 
 
 class Block(SimpleNamespace):
-    """Some output and the monotonic time at which its first frame is heard."""
+    """Some output and the monotonic time at which its first frame is played."""
 
     heard_at: float
     pcm: bytes
@@ -101,7 +101,7 @@ class SoundCard:
         inputs: int = 2,
         outputs: int = 2,
     ) -> None:
-        """Add a device that takes such *rates*, its favorite first; it is the default now."""
+        """Add a device with *rates*, the default rate first; it becomes the default device."""
         self.devices.insert(
             0,
             _Device(
@@ -117,7 +117,7 @@ class SoundCard:
             self.look()
 
     def unplug(self, name: str) -> None:
-        """Take a device away; its streams end, and the list does not know it yet."""
+        """Remove a device; its streams end, and the list of devices does not change yet."""
         device = next(device for device in self.devices if device.name == name)
         self.devices.remove(device)
         device.there = False
@@ -127,18 +127,18 @@ class SoundCard:
 
     @property
     def played(self) -> bytes:
-        """All that was played, by all streams in the order in which they were opened."""
+        """All output, of all streams in the order in which they were opened."""
         return b"".join(block.pcm for stream in self.streams for block in list(stream.blocks))
 
     def close(self) -> None:
-        """Stop what a test forgot to stop."""
+        """Stop the streams that a test has not stopped."""
         for stream in self.streams:
             stream.end()
 
     # ---- the module ---------------------------------------------------------------------------
 
     def look(self) -> None:
-        """List the devices that are there now, as PortAudio does when it starts."""
+        """List the current devices, as PortAudio does when it starts."""
         self.listed = list(self.devices)
         default = 0 if self.listed else -1
         self.module.default.device = [default, default]
@@ -215,12 +215,12 @@ class _Stream:
         self._thread = threading.Thread(target=self._run, name="sound-card", daemon=True)
 
     def start(self) -> None:
-        """As sounddevice's."""
+        """See sounddevice."""
         self.active = True
         self._thread.start()
 
     def close(self, ignore_errors: bool = True) -> None:
-        """As sounddevice's."""
+        """See sounddevice."""
         self.end()
 
     def end(self) -> None:
@@ -230,7 +230,7 @@ class _Stream:
             self._thread.join(PATIENCE_S)
 
     def play_on(self, blocks: int) -> None:
-        """Wait until so many more blocks were asked for."""
+        """Wait until this many more blocks were requested."""
         enough = len(self.blocks) + blocks
         until(lambda: len(self.blocks) >= enough)
 
@@ -273,7 +273,7 @@ class _Stream:
 
 @pytest.fixture
 def sound_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:
-    """The machine has this card and no other."""
+    """Replace the machine's sound cards with this one."""
     card = SoundCard()
     monkeypatch.setitem(sys.modules, "sounddevice", card.module)
     yield card

@@ -47,7 +47,7 @@ def say(text: str) -> Spoken:
 
 @functools.cache
 def recording(name: str) -> bytes:
-    """One of the recordings of human speech in the moonshine-voice wheel, as PCM at 16 kHz."""
+    """Return a recording of human speech in the moonshine-voice wheel, as PCM at 16 kHz."""
     spec = importlib.util.find_spec("moonshine_voice")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -57,12 +57,12 @@ def recording(name: str) -> bytes:
 
 
 def silence(seconds: float) -> bytes:
-    """Nothing."""
+    """Return silence."""
     return bytes(round(seconds * RATE_HZ) * 2)
 
 
 def noise(seconds: float, level: float, *, pink: bool = True, seed: int = 0) -> np.ndarray:
-    """Noise whose root mean square is *level*, always the same."""
+    """Return noise whose root mean square is *level*, always the same."""
     wave = np.random.default_rng(seed).standard_normal(round(seconds * RATE_HZ))
     if pink:
         spectrum = np.fft.rfft(wave)
@@ -72,5 +72,5 @@ def noise(seconds: float, level: float, *, pink: bool = True, seed: int = 0) -> 
 
 
 def pcm_of(wave: np.ndarray) -> bytes:
-    """Floats in [-1, 1] as 16-bit little-endian samples."""
+    """Return floats in [-1, 1] as 16-bit little-endian samples."""
     return (np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()

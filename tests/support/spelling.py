@@ -1,4 +1,4 @@
-"""A synthesizer whose audio is its text, so that a test can tell exactly what was spoken."""
+"""A synthesizer whose audio is its text, so that a test can read the spoken text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WORD = re.compile(r"\S+")
 
 class SpellingSynthesizer:
     """
-    Says each character that is no space as some samples of its code point, at most 32767.
+    Speaks each character except spaces as samples of its code point, at most 32767.
 
     Args:
-        samples: For each character.
+        samples: The number of samples for each character.
     """
 
     sample_rate_hz = 24000
@@ -31,7 +31,7 @@ class SpellingSynthesizer:
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
-        """Say a text; see the protocol."""
+        """Synthesize a text; see the protocol."""
         for sentence in _SENTENCE.finditer(text):
             words, pcm, start = [], b"", 0
             for word in _WORD.finditer(text, *sentence.span()):
@@ -44,7 +44,7 @@ class SpellingSynthesizer:
 
 
 def spelled(pcm: bytes | memoryview, samples: int = 4) -> str:
-    """Read the text out of the audio."""
+    """Return the text in the audio."""
     count = len(pcm) // 2
     values = struct.unpack(f"<{count}h", pcm)
     text = values[::samples]
@@ -53,5 +53,5 @@ def spelled(pcm: bytes | memoryview, samples: int = 4) -> str:
 
 
 def spoken_part(text: str) -> str:
-    """Say what of a text is heard: all but the white space."""
+    """Return the text without white space, which is not spoken."""
     return "".join(text.split())

@@ -1,9 +1,9 @@
 """
 Audio whose samples are numbered words, and recognizers that read them.
 
-A word is 200 ms of samples with its number; between words there are 100 ms of silence, after a
-turn 500. Half a word is not understood as a word but as a fragment, so a test notices when audio
-is lost, doubled or cut in the middle of a word.
+A word is 200 ms of samples with its number. There are 100 ms of silence between words, and 500 ms
+after a turn. A part of a word is recognized as a fragment, so a test detects audio that is lost,
+doubled or cut in the middle of a word.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PER_MS = RATE_HZ // 1000
 
 
 def number_names(*numbers: int) -> str:
-    """What is understood of some words."""
+    """Return the transcript of some words."""
     return " ".join(f"w{number}" for number in numbers)
 
 
@@ -43,10 +43,10 @@ def _level(number: int, milliseconds: int) -> bytes:
 
 def spoken_turns(*turns: int, pause_ms: int = _PAUSE_MS) -> tuple[bytes, str]:
     """
-    Speak numbered words, in turns of so many.
+    Speak numbered words, in turns of the given numbers of words.
 
     Returns:
-        The sound, and all its words.
+        The audio, and all its words.
     """
     pcm, number = _level(0, pause_ms), 0
     for words in turns:
@@ -65,9 +65,9 @@ class ScriptedRecognizer:
         is_timed: Whether words have times.
         is_manual: Whether only the client ends turns.
         reports_speech: Whether it reports the start and the end of speech.
-        counts_only: It counts samples and recognizes nothing.
-        max_words: A turn is ended after so many words, without waiting for silence; 0 is no limit.
-        time_error_ms: By how much the times of words are too late.
+        counts_only: Whether it only counts samples and recognizes nothing.
+        max_words: A turn ends after so many words, without silence; 0 means no limit.
+        time_error_ms: The delay in the reported times of words.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class ScriptedRecognizer:
         return results
 
     def finish(self) -> list[dict[str, Any]]:
-        """End what is open."""
+        """End the turn that is open."""
         results: list[dict[str, Any]] = []
         self._end_word(results)
         if self._is_speaking or self._words:
@@ -194,9 +194,9 @@ class ScriptedRecognizer:
 
 
 class NumberedVad:
-    """Takes everything but silence for speech."""
+    """Reports speech for every window that is not silent."""
 
-    # Words and pauses are multiples of it, so nothing is found late.
+    # Words and pauses are multiples of it, so the start of speech is found at once.
     window_samples = 20 * _PER_MS
 
     def probability(self, window: bytes) -> float:
@@ -204,7 +204,7 @@ class NumberedVad:
 
 
 class NumberedRecognizer:
-    """Reads the words out of a piece of sound, for an emulator."""
+    """Reads the words in audio, for an emulator."""
 
     languages = ("en",)
 
@@ -221,5 +221,5 @@ class NumberedRecognizer:
 
 
 def _word(number: int, length_ms: float) -> str:
-    """A word, or the part of it that was recognized."""
+    """Return a word, or the part of it that was recognized."""
     return f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"

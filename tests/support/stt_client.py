@@ -1,4 +1,4 @@
-"""An STT client of few lines over an independent WebSocket library, for tests of the server."""
+"""A small STT client based on an independent WebSocket library, for tests of the server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SttClient:
         self.connection.send(json.dumps(request))
 
     def configure(self, **fields: Any) -> None:
-        """Ask for 16 kHz PCM, with further fields or others in their place."""
+        """Request 16 kHz PCM, with additional or different fields."""
         config = {
             "modelId": "inworld/inworld-stt-1",
             "audioEncoding": "LINEAR16",
@@ -46,7 +46,7 @@ class SttClient:
             self.send(audioChunk={"content": content})
 
     def close_stream(self) -> None:
-        """Say that no more audio comes."""
+        """Report the end of the audio."""
         self.send(closeStream={})
 
     def receive(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class SttClient:
 
 
 def finals_of(results: list[dict[str, Any]]) -> list[str]:
-    """The texts of final transcripts."""
+    """Return the texts of final transcripts."""
     return [
         result["transcription"]["transcript"]
         for result in results
@@ -85,7 +85,7 @@ def finals_of(results: list[dict[str, Any]]) -> list[str]:
 
 @contextmanager
 def open_stt(server: Emulator, *, headers: Mapping[str, str] | None = None) -> Iterator[SttClient]:
-    """Connect with the server's key, or with the given headers instead."""
+    """Connect with the server's key, or with the given headers."""
     if headers is None:
         headers = {"Authorization": f"Basic {server.api_key}"}
     with connect(

@@ -1,4 +1,4 @@
-"""A synthesizer for tests of the protocol: a tone for every word, the same in every run."""
+"""A synthesizer for tests of the protocol: a tone for every word, always the same."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def tone_seconds(text: str, speaking_rate: float = 1.0) -> float:
 
 
 class ToneSynthesizer:
-    """Says each word as a tone of 50 ms a character; a sentence ends at a full stop."""
+    """Speaks each word as a tone of 50 ms per character; a sentence ends at a full stop."""
 
     sample_rate_hz = _RATE_HZ
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
-        """Say a text; see the protocol."""
+        """Synthesize a text; see the protocol."""
         for sentence in _SENTENCE.finditer(text):
             words, samples = [], 0
             for word in _WORD.finditer(text, *sentence.span()):

@@ -1,4 +1,4 @@
-"""A TTS client of few lines over an independent WebSocket library, for tests of the server."""
+"""A small TTS client based on an independent WebSocket library, for tests of the server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TtsClient:
         self.connection.send(json.dumps(request))
 
     def create(self, context_id: str = "c1", **fields: Any) -> None:
-        """Create a context for PCM at 24 kHz, with further fields or others in their place."""
+        """Create a context for PCM at 24 kHz, with additional or different fields."""
         config = {
             "voiceId": "Ashley",
             "modelId": "inworld-tts-2",
@@ -68,7 +68,7 @@ class TtsClient:
         return result
 
     def until(self, kind: str, context_id: str = "c1") -> list[dict[str, Any]]:
-        """Return the results up to and with the first of *kind* for a context."""
+        """Return the results up to the first of *kind* for a context, including it."""
         results = []
         while True:
             results.append(self.result())
@@ -76,12 +76,12 @@ class TtsClient:
                 return results
 
     def is_silent(self, done: Callable[[], None]) -> bool:
-        """Whether nothing comes before the answer to what *done* provokes for context "probe"."""
+        """Return whether no message precedes the answer that *done* causes for context "probe"."""
         done()
         return self.result()["contextId"] == "probe"
 
     def ask(self) -> None:
-        """Provoke an answer for context "probe", to know that all before it was worked off."""
+        """Cause an answer for context "probe", which shows that earlier requests were handled."""
         self.close("probe")
 
 

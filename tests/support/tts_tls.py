@@ -1,8 +1,8 @@
 """
 A TTS conversation over TLS on one thread.
 
-The blocking client of the same library has a thread that reads while another writes, on one
-SSLSocket; on some Python versions a few connections in a thousand are lost that way.
+The blocking client of the same library reads on one thread and writes on another, with one
+SSLSocket; on some Python versions a few connections in a thousand are lost because of that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Certificates for the tests' TLS servers.
 
-The tests of this folder also run with the oldest libraries that are supported, in an environment
-where ``pip install websocket-client==1.8.0 urllib3==2.2.0`` came last.
+The tests of this folder also pass with the oldest supported libraries, after
+``pip install websocket-client==1.8.0 urllib3==2.2.0``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import trustme
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Give an authority that no machine trusts."""
+    """Return a certificate authority that no machine trusts."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="session")
 def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """Give the TLS of a server for ``localhost``."""
+    """Return the TLS context of a server for ``localhost``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context
@@ -29,7 +29,7 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture(scope="session")
 def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """Give the TLS of a client that trusts the authority."""
+    """Return the TLS context of a client that trusts the authority."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context

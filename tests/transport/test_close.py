@@ -1,4 +1,4 @@
-"""The end of a link from this side: bounded, from anywhere, once."""
+"""Closing a link on the client's side: within a deadline, from any thread, once."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from support.peers import CLOSE, TEXT, Peer, serve
 
 STALL_BYTES = 8 << 20
 
-# Far above what a close may take (0.6 s by default), far below what a hang would.
+# Far more than a close takes (0.6 s by default), far less than a hang.
 PATIENCE_SECONDS = 30.0
 
-# Only close_timeout ends a close soon.
+# Here, a close ends early only by close_timeout.
 STALLING = Options(close_timeout=0.2, send_timeout=60.0, ping_timeout=60.0)
 
 
 def silent(peer: Peer) -> None:
-    """Upgrade, and then say nothing and read nothing."""
+    """Upgrade, then neither send nor read."""
     peer.upgrade()
     peer.hold()
 
 
 def echoing(peer: Peer) -> None:
-    """Send back what comes, CLOSE included."""
+    """Send every frame back, including CLOSE."""
     peer.upgrade()
     first = 0
     while first != CLOSE:
@@ -45,7 +45,7 @@ def echoing(peer: Peer) -> None:
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Both sides say CLOSE, what was queued leaves before, and both threads go."""
+    """Both sides send CLOSE, queued messages are sent before it, and both threads return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -70,7 +70,7 @@ def test_close(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLC
 
 
 def test_close_on_a_silent_server() -> None:
-    """A server that never answers costs ``close_timeout`` and no more."""
+    """If the server never answers, a close takes ``close_timeout``."""
     options = Options(close_timeout=0.2, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         started = time.monotonic()
@@ -82,7 +82,7 @@ def test_close_on_a_silent_server() -> None:
 
 
 def test_close_that_does_not_wait() -> None:
-    """A close from the reader thread says CLOSE after what is queued and leaves the rest to it."""
+    """A close from the reader thread queues CLOSE after the messages and returns at once."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -107,7 +107,7 @@ def test_close_that_does_not_wait() -> None:
 
 
 def test_a_close_that_does_not_wait_is_bounded_too() -> None:
-    """A silent server costs a close that nobody waits for no more than ``close_timeout``."""
+    """A close without a wait ends after ``close_timeout``, also if the server sends nothing."""
     options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(1000, "bye", wait=False)
@@ -116,7 +116,7 @@ def test_a_close_that_does_not_wait_is_bounded_too() -> None:
 
 
 def test_later_closes_get_no_more_time() -> None:
-    """To begin many closes and then wait for each costs ``close_timeout`` once, not many times."""
+    """Several closes that begin before the first wait take ``close_timeout`` together."""
     options = Options(close_timeout=0.5, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(wait=False)
@@ -130,7 +130,7 @@ def test_later_closes_get_no_more_time() -> None:
 
 
 def test_close_with_a_stalled_writer() -> None:
-    """A writer that cannot get rid of its frame does not make a close longer."""
+    """A writer that cannot send its frame does not make a close longer."""
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
         driven(server.url, STALLING) as driver,
@@ -144,7 +144,7 @@ def test_close_with_a_stalled_writer() -> None:
 
 
 def test_server_closes_while_the_writer_is_stalled() -> None:
-    """A CLOSE that cannot be answered ends the link after ``close_timeout`` all the same."""
+    """If the server does not answer CLOSE, the link ends after ``close_timeout``."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -166,7 +166,7 @@ def test_server_closes_while_the_writer_is_stalled() -> None:
 
 
 def test_close_is_idempotent() -> None:
-    """Many closes from many threads are one close, and all return."""
+    """Many closes from many threads send one CLOSE, and all return."""
     frames: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -189,7 +189,7 @@ def test_close_is_idempotent() -> None:
 
 
 def test_both_sides_close_at_once() -> None:
-    """Two CLOSE frames that cross are a clean close by this side."""
+    """Two CLOSE frames that cross are a clean close by the client."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -203,7 +203,7 @@ def test_both_sides_close_at_once() -> None:
 
 
 def test_hanging_up_instead_of_a_close_frame() -> None:
-    """A server that answers CLOSE by hanging up ends the close at once, without an error."""
+    """If the server answers CLOSE by closing the connection, the close ends without an error."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -216,7 +216,7 @@ def test_hanging_up_instead_of_a_close_frame() -> None:
 
 
 def test_nothing_is_sent_after_close() -> None:
-    """A closed link takes no message."""
+    """A closed link accepts no message."""
     with serve(echoing) as server, driven(server.url, Options()) as driver:
         driver.link.close()
 
@@ -226,7 +226,7 @@ def test_nothing_is_sent_after_close() -> None:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort(is_stalled: bool) -> None:
-    """An abort makes both threads leave though the reader waits and the writer is stalled."""
+    """An abort makes both threads return, also if the reader waits and the writer is stalled."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
@@ -240,7 +240,7 @@ def test_abort(is_stalled: bool) -> None:
 
 
 class Unshakeable:
-    """A socket whose shutdown wakes nobody, as on some systems."""
+    """A socket whose shutdown ends no wait, as on some systems."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.close = sock.close
@@ -251,7 +251,7 @@ class Unshakeable:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
-    """Both threads leave by the wake alone, since shutdown does not wake them everywhere."""
+    """Both threads return because of the self-pipe, because shutdown does not end every wait."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with serve(silent, receive_buffer_bytes=4096) as server:
         link = Link.open(server.url, headers={}, options=options, name="test-1")
@@ -264,7 +264,7 @@ def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
 
 
 def test_abort_before_the_threads() -> None:
-    """A link that ended before its threads began lets them leave at once."""
+    """If a link ends before its threads begin, they return at once."""
     with serve(silent) as server:
         link = Link.open(server.url, headers={}, options=Options(), name="test-1")
         link.abort()
@@ -275,7 +275,7 @@ def test_abort_before_the_threads() -> None:
 
 
 def test_close_before_the_threads() -> None:
-    """A link whose writer never began is closed without a wait for it."""
+    """A link whose writer never began is closed without waiting for it."""
     with serve(silent) as server:
         link = Link.open(server.url, headers={}, options=Options(close_timeout=60.0), name="test-1")
         link.close()
@@ -286,7 +286,7 @@ def test_close_before_the_threads() -> None:
 
 
 def test_peer_learns_of_an_abort() -> None:
-    """An abort is seen by the server at once, not when the threads have been joined."""
+    """The server sees an abort at once, not only after the threads were joined."""
     ended = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -304,7 +304,7 @@ def test_peer_learns_of_an_abort() -> None:
 
 
 def _in_child(use: object) -> str:
-    """Run *use* in a forked child, and give what it says of it."""
+    """Run *use* in a forked child, and return what the child prints."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -326,7 +326,7 @@ def _in_child(use: object) -> str:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child cannot use the link, is told why, and does not disturb the parent's."""
+    """A forked child cannot use the link, gets an error, and does not disturb the parent."""
     with serve(echoing) as server, driven(server.url, Options()) as driver:
         link = driver.link
         for use in (

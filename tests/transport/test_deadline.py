@@ -1,4 +1,4 @@
-"""Deadlines: one limit for a whole operation."""
+"""Deadlines: one time limit for a whole operation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-# Seconds since the start, and what is left of five.
+# Seconds since the start, and the seconds left of five.
 STEPS = [(0.0, 5.0), (4.0, 1.0), (5.0, 0.0), (60.0, 0.0)]
 
 
 @pytest.mark.parametrize(("passed", "left"), STEPS)
 def test_remaining(clock: Clock, passed: float, left: float) -> None:
-    """What is left shrinks to nothing and never below."""
+    """The seconds left decrease to 0.0, not below."""
     deadline = Deadline(5.0, "waiting")
     clock.now += passed
 
@@ -35,7 +35,7 @@ def test_remaining(clock: Clock, passed: float, left: float) -> None:
 
 
 def test_check(clock: Clock) -> None:
-    """Passing it is an error that names the operation and its limit."""
+    """The error after the deadline names the operation and its limit."""
     deadline = Deadline(2.5, "connecting to wss://host/")
     deadline.check()
     clock.now += 2.5
@@ -47,7 +47,7 @@ def test_check(clock: Clock) -> None:
 
 
 def test_error_is_a_timeout() -> None:
-    """The error is caught as a transport error and as the standard library's timeout."""
+    """The error is a TransportError and a TimeoutError."""
     error = Deadline(1.0, "waiting").error()
 
     assert isinstance(error, TransportError)
@@ -56,7 +56,7 @@ def test_error_is_a_timeout() -> None:
 
 @pytest.mark.parametrize("seconds", [None, math.inf])
 def test_without_limit(clock: Clock, seconds: float | None) -> None:
-    """Without a limit it never passes."""
+    """Without a limit, a deadline never passes."""
     deadline = Deadline(seconds, "waiting")
     clock.now += 1e9
 
@@ -69,13 +69,13 @@ def test_without_limit(clock: Clock, seconds: float | None) -> None:
     ("seconds", "piece"), [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (-1.0, 0.0)]
 )
 def test_pieces(clock: Clock, seconds: float | None, piece: float) -> None:
-    """A piece of the wait is as long as was asked for, or as what is left."""
+    """A piece of a wait is as long as requested, or as long as the time left."""
     assert piece == Deadline(seconds, "waiting").at_most(3.0)
 
 
 @pytest.mark.parametrize("seconds", ["5", math.nan, [1]])
 def test_no_number(seconds: object) -> None:
-    """What is no number of seconds is refused, by every call that takes a timeout."""
+    """A timeout that is not a number is a ConfigError."""
     with pytest.raises(ConfigError, match=r"a timeout must be a number of seconds.*got "):
         Deadline(seconds, "waiting")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Frames out of bytes and into bytes; the other side of each comparison is ``websockets``."""
+"""Frames and messages read from bytes and written to bytes, compared with ``websockets``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from websockets.streams import StreamReader
 
 from inworld_sync.audio.frame import build_frame
 from inworld_sync.transport.frames import (
-    FrameBuffer,
     FrameError,
+    MessageBuffer,
     close_payload,
     parse_close,
     unmask,
@@ -23,75 +23,98 @@ from support.peers import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
 MAX_BYTES = 1_000_000
 
 
-def feed(buffer: FrameBuffer, data: bytes, piece_bytes: int) -> list[tuple[int, bytes]]:
-    """Give *data* to the buffer in pieces as a socket would, and take out what is whole."""
-    frames = []
+def feed(buffer: MessageBuffer, data: bytes, piece_bytes: int) -> list[tuple[int, bytes]]:
+    """Pass *data* to the buffer in pieces, as a socket would, and return the messages."""
+    messages = []
     while data:
         room = buffer.room()
         count = min(piece_bytes, len(room), len(data))
         room[:count] = data[:count]
         buffer.received(count)
         data = data[count:]
-        while (found := buffer.frame()) is not None:
-            frames.append((found[0], bytes(found[1])))
-    return frames
+        while (found := buffer.pop()) is not None:
+            messages.append((found[0], bytes(found[1])))
+    return messages
 
 
-# Payload sizes: the ends of each of the three ways to write a length, and of the buffer's sizes.
+TEXT_OPCODE, BINARY_OPCODE, PING_OPCODE = 0x1, 0x2, 0x9
+
+# Payload sizes around the limits of the three forms of a length, and of the buffer's sizes.
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000]
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 4096, 1 << 20])
 def test_pieces(piece_bytes: int) -> None:
-    """Frames come out whole, in order, however the network cuts them."""
+    """Messages are complete and in order, for every size of the pieces."""
     sizes = SIZES if piece_bytes > 100 else SIZES[:5]
-    expected = [(TEXT, os.urandom(size)) for size in sizes] + [(PING, b"stamp")]
-    data = b"".join(frame(first, payload) for first, payload in expected)
+    expected = [(BINARY_OPCODE, os.urandom(size)) for size in sizes] + [(PING_OPCODE, b"stamp")]
+    data = b"".join(frame(0x80 | opcode, payload) for opcode, payload in expected)
 
-    assert expected == feed(FrameBuffer(MAX_BYTES), data, piece_bytes)
+    assert expected == feed(MessageBuffer(MAX_BYTES), data, piece_bytes)
 
 
 @given(st.lists(st.binary(max_size=40_000), max_size=12), st.integers(1, 60_000))
 def test_any_sizes(payloads: list[bytes], piece_bytes: int) -> None:
-    """No mixture of sizes confuses the buffer."""
+    """Messages of any sizes, in pieces of any size, are read correctly."""
+    expected = [(BINARY_OPCODE, payload) for payload in payloads]
     data = b"".join(
-        ReferenceFrame(Opcode.TEXT, payload).serialize(mask=False) for payload in payloads
+        ReferenceFrame(Opcode.BINARY, payload).serialize(mask=False) for payload in payloads
     )
 
-    assert [(TEXT, each) for each in payloads] == feed(FrameBuffer(MAX_BYTES), data, piece_bytes)
+    assert expected == feed(MessageBuffer(MAX_BYTES), data, piece_bytes)
 
 
 def test_received_with_the_upgrade() -> None:
-    """A frame that came in the same segment as the answer to the upgrade is not lost."""
-    buffer = FrameBuffer(MAX_BYTES, frame(TEXT, b"early"))
+    """A frame in the same TCP segment as the response to the upgrade is not lost."""
+    buffer = MessageBuffer(MAX_BYTES, frame(TEXT, b"early"))
 
-    found = buffer.frame()
+    found = buffer.pop()
 
     assert found is not None
-    assert (TEXT, b"early") == (found[0], bytes(found[1]))
+    assert (TEXT_OPCODE, b"early") == (found[0], bytes(found[1]))
 
 
 def test_message_above_the_usual_buffer() -> None:
-    """A message of several MiB is taken whole, and its memory is given back after it."""
+    """A message of several MiB is read, and its memory is freed after it."""
     payload = os.urandom(5 << 20)
-    buffer = FrameBuffer(8 << 20)
+    buffer = MessageBuffer(8 << 20)
 
-    frames = feed(buffer, frame(TEXT, payload), 1 << 16)
+    messages = feed(buffer, frame(BINARY, payload), 1 << 16)
 
-    assert [(TEXT, payload)] == frames
+    assert [(BINARY_OPCODE, payload)] == messages
     assert len(buffer.room()) <= 1 << 20
 
 
-# What a server may not send, the close code to answer with, and a word of the error.
+@pytest.mark.parametrize("piece_bytes", [1, 3, 4096])
+def test_fragments(piece_bytes: int) -> None:
+    """Fragments are joined to one message of the first fragment's opcode; pings come before it."""
+    data = b"".join(
+        [
+            frame(BINARY & 0x7F, b"one, "),
+            frame(CONTINUATION & 0x7F, b"two, "),
+            frame(PING, b"stamp"),
+            frame(CONTINUATION, b"three"),
+            frame(TEXT, b"next"),
+        ]
+    )
+
+    assert [
+        (PING_OPCODE, b"stamp"),
+        (BINARY_OPCODE, b"one, two, three"),
+        (TEXT_OPCODE, b"next"),
+    ] == feed(MessageBuffer(MAX_BYTES), data, piece_bytes)
+
+
+# Frames that a server may not send, the close code of the answer, and a word of the error.
 VIOLATIONS = [
     (frame(TEXT, b"x", mask=b"abcd"), 1002, "masked"),
     (frame(TEXT, b"x" * 200, mask=b"abcd"), 1002, "masked"),
     (frame(TEXT, b"x" * 70_000, mask=b"abcd"), 1002, "masked"),
     (frame(TEXT | 0x40, b"x"), 1002, "reserved"),
     (frame(TEXT | 0x10, b""), 1002, "reserved"),
-    (frame(0x83, b""), 1002, "unknown kind 0x3"),
-    (frame(0x8B, b""), 1002, "unknown kind 0xb"),
-    (frame(BINARY, b"x"), 1003, "binary"),
+    (frame(0x83, b""), 1002, "unknown opcode 0x3"),
+    (frame(0x8B, b""), 1002, "unknown opcode 0xb"),
+    (frame(CONTINUATION, b"x"), 1002, "mixed the fragments"),
     (frame(PING & 0x7F, b"x"), 1002, "fragmented a control frame"),
     (frame(PING, b"x" * 126), 1002, "125"),
     (frame(CLOSE, b"x" * 70_000), 1002, "125"),
@@ -102,26 +125,67 @@ VIOLATIONS = [
 
 @pytest.mark.parametrize(("data", "code", "word"), VIOLATIONS)
 def test_violations(data: bytes, code: int, word: str) -> None:
-    """What breaks RFC 6455 is refused from the header alone, with the code it asks for."""
+    """A frame that RFC 6455 forbids is an error after its header, with the right close code."""
     header_bytes = min(len(data), 10)
 
     with pytest.raises(FrameError, match=word) as caught:
-        feed(FrameBuffer(MAX_BYTES), data[:header_bytes], 1 << 20)
+        feed(MessageBuffer(MAX_BYTES), data[:header_bytes], 1 << 20)
 
     assert code == caught.value.code
 
 
-def test_limit_over_fragments() -> None:
-    """The limit of a message counts the fragments before."""
-    buffer = FrameBuffer(100, frame(CONTINUATION, b"x" * 60))
+def test_mixed_fragments() -> None:
+    """A new message before the last fragment of another one is an error."""
+    with pytest.raises(FrameError, match="mixed the fragments") as caught:
+        feed(MessageBuffer(100), frame(TEXT & 0x7F, b"x") + frame(TEXT, b"y"), 1 << 20)
 
-    with pytest.raises(FrameError, match="101"):
-        buffer.frame(message_bytes=41)
+    assert caught.value.code == 1002
+
+
+def test_limit_of_fragments() -> None:
+    """The limit of a message counts all its fragments, and no control frames between them."""
+    fragments = frame(TEXT & 0x7F, b"x" * 41) + frame(PING, b"y" * 60)
+    whole = fragments + frame(CONTINUATION, b"x" * 59)
+
+    with pytest.raises(FrameError, match="101") as caught:
+        feed(MessageBuffer(100), fragments + frame(CONTINUATION, b"x" * 60), 1 << 20)
+
+    assert caught.value.code == 1009
+    assert [(PING_OPCODE, b"y" * 60), (TEXT_OPCODE, b"x" * 100)] == feed(
+        MessageBuffer(100), whole, 1 << 20
+    )
+
+
+# Bytes that are not UTF-8: a lone byte, a cut character, a surrogate, too long, too high.
+NOT_UTF8 = [b"a\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
+
+
+@pytest.mark.parametrize("payload", NOT_UTF8)
+def test_text_that_is_not_utf8(payload: bytes) -> None:
+    """Text that is not UTF-8 is an error with code 1007; in a binary message it is allowed."""
+    for data in (
+        frame(TEXT, payload),
+        frame(TEXT & 0x7F, payload[:1]) + frame(CONTINUATION, payload[1:]),
+    ):
+        with pytest.raises(FrameError, match="not UTF-8 at byte") as caught:
+            feed(MessageBuffer(100), data, 1 << 20)
+
+        assert caught.value.code == 1007
+
+    assert [(BINARY_OPCODE, payload)] == feed(MessageBuffer(100), frame(BINARY, payload), 1)
+
+
+def test_character_in_two_fragments() -> None:
+    """A character may be divided between two fragments."""
+    text = "€".encode()
+    data = frame(TEXT & 0x7F, text[:1]) + frame(CONTINUATION, text[1:])
+
+    assert [(TEXT_OPCODE, text)] == feed(MessageBuffer(100), data, 1)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 65_537, 200_001])
 def test_built_frames(size: int) -> None:
-    """A built frame reads back, masked by a key of its own each time."""
+    """``websockets`` reads a frame that was built; each frame has a new mask."""
     payload = os.urandom(size)
     data = build_frame(0x1, payload)
 
@@ -136,7 +200,7 @@ def test_built_frames(size: int) -> None:
     assert data != build_frame(0x1, payload) or not size
 
 
-# Close payloads: none, a code alone, with a reason, and private codes at both ends.
+# Payloads of CLOSE: none, only a code, a code with a reason, and the limits of private codes.
 CLOSES = [(b"", (1005, "")), (b"\x03\xe8", (1000, ""))] + [
     (Close(code, reason).serialize(), (code, reason))
     for code, reason in [(1000, "bye"), (1011, "größer"), (3000, ""), (4999, "x" * 123)]
@@ -145,11 +209,11 @@ CLOSES = [(b"", (1005, "")), (b"\x03\xe8", (1000, ""))] + [
 
 @pytest.mark.parametrize(("payload", "expected"), CLOSES)
 def test_close_payloads(payload: bytes, expected: tuple[int, str]) -> None:
-    """The server's code and reason are kept as it gave them."""
+    """The code and the reason of the server are returned unchanged."""
     assert expected == parse_close(memoryview(payload))
 
 
-# One byte; codes below, between and above those that may be sent; a reason that is not UTF-8.
+# One byte; codes that may not be sent; a reason that is not UTF-8.
 BAD_CLOSES = [
     (b"\x03", 1002),
     (b"\x00\x00", 1002),
@@ -163,7 +227,7 @@ BAD_CLOSES = [
 
 @pytest.mark.parametrize(("payload", "code"), BAD_CLOSES)
 def test_bad_close_payloads(payload: bytes, code: int) -> None:
-    """A close frame that makes no sense is an error with the right code, not a crash."""
+    """An invalid CLOSE payload is an error with the right close code."""
     with pytest.raises(FrameError) as caught:
         parse_close(memoryview(payload))
 
@@ -174,7 +238,7 @@ def test_bad_close_payloads(payload: bytes, code: int) -> None:
     ("reason", "kept"), [("", ""), ("bye", "bye"), ("ö" * 100, "ö" * 61), ("x" * 124, "x" * 123)]
 )
 def test_close_reasons_are_cut(reason: str, kept: str) -> None:
-    """A long reason is cut at a character, to what a control frame holds."""
+    """A long reason is cut between two characters, to the size of a control frame."""
     payload = close_payload(1000, reason)
 
     assert b"\x03\xe8" + kept.encode() == payload

@@ -1,4 +1,4 @@
-"""HTTP requests: one try, one deadline, and errors that say what came."""
+"""HTTP requests: deadlines, retries and errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECRET = "cGVyc29uYWw6c2VjcmV0"
 
 
 def client_of(server: RawServer, **options: object) -> HttpClient:
-    """Make a client of *server*."""
+    """Return a client of *server*."""
     scheme = "https" if server.url.startswith("wss") else "http"
     base_url = f"{scheme}://localhost:{server.port}"
     return HttpClient(Options(base_url=base_url, **{"proxy": False, **options}))  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 def answering(answer: bytes, requests: list[tuple[bytes, bytes]] | None = None) -> Script:
-    """Make a server that gives *answer* to every request of a connection."""
+    """Return a server that sends *answer* for every request on a connection."""
 
     def script(peer: Peer) -> None:
         while True:
@@ -69,7 +69,7 @@ def get(client: HttpClient, path: str = "/voices", timeout: float = 10) -> objec
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_request(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """A request goes out as asked, and the whole answer comes back."""
+    """A request is sent as specified, and the complete response is returned."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("201 Created", b'{"ok": true}', "X-Two: 2")
 
@@ -95,7 +95,7 @@ def test_request(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
 
 
 def test_connections_are_kept() -> None:
-    """Requests one after another share a connection."""
+    """Successive requests use one connection."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         assert [1, 1, 1] == [get(client) for _ in range(3)]
@@ -105,7 +105,7 @@ def test_connections_are_kept() -> None:
 
 
 def test_threads_share_a_client() -> None:
-    """A client serves many threads at once, without a warning about its pool."""
+    """Several threads can use one client at once, without a warning about its pool."""
     with serve(answering(chunked(b"[1,", b"2]"))) as server, ThreadPoolExecutor(8) as pool:
         client = client_of(server)
         answers = list(pool.map(lambda _: get(client), range(80)))
@@ -144,7 +144,7 @@ def test_refusals(status: str, kind: type[ServiceError]) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2"])
 def test_hang_up(answer: bytes) -> None:
-    """A server that hangs up instead of answering is a ConnectionLost that names the request."""
+    """If the server closes instead of answering, the ConnectionLost names the request."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -159,7 +159,7 @@ def test_hang_up(answer: bytes) -> None:
 
 @pytest.mark.parametrize("answer", [whole("200 OK", b"x" * 100)[:-1], chunked(b"x" * 100)[:-5]])
 def test_cut_body(answer: bytes) -> None:
-    """A body that is shorter than announced is an error, never a short answer."""
+    """A body that is shorter than announced is an error."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -167,18 +167,23 @@ def test_cut_body(answer: bytes) -> None:
 
     with serve(script) as server:
         client = client_of(server)
-        with pytest.raises(ConnectionLost, match=r"the connection broke: the answer broke off$"):
+        with pytest.raises(
+            ConnectionLost, match=r"the connection broke: the response is incomplete$"
+        ):
             get(client)
         client.close()
 
 
-# What comes in the place of an answer, and how it is told.
-NO_ANSWERS = [(b"", "it hung up"), (b"SSH-2.0-OpenSSH\r\n", r"what came is not HTTP \(.*\)")]
+# Bytes instead of an HTTP response, and the words of the error.
+NO_ANSWERS = [
+    (b"", "the server closed the connection"),
+    (b"SSH-2.0-OpenSSH\r\n", r"the response is not HTTP \(.*\)"),
+]
 
 
 @pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
 def test_no_answer(answer: bytes, words: str) -> None:
-    """What is no answer is told in words, not as the libraries below tell each other."""
+    """Bytes that are not an HTTP response are described in plain words."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -192,18 +197,18 @@ def test_no_answer(answer: bytes, words: str) -> None:
 
 
 def test_not_json() -> None:
-    """An answer that should be JSON and is a page says so."""
+    """If a response should be JSON and is a page, the error names its type."""
     answer = whole("200 OK", b"<html>", "Content-Type: text/html")
 
     with serve(answering(answer)) as server:
         client = client_of(server)
-        with pytest.raises(RemoteProtocolError, match="got 'text/html' of 6 bytes"):
+        with pytest.raises(RemoteProtocolError, match="got 6 bytes of 'text/html'"):
             get(client)
         client.close()
 
 
 def test_large_answer() -> None:
-    """An answer above ``max_message_bytes`` is refused."""
+    """A response larger than ``max_message_bytes`` is an error."""
     with serve(answering(whole("200 OK", b"1" * 300_000))) as server:
         client = client_of(server, max_message_bytes=200_000)
         with pytest.raises(RemoteProtocolError, match="max_message_bytes"):
@@ -229,7 +234,7 @@ def test_deadline(script: Script) -> None:
 
 
 def test_deadline_of_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name service that does not answer costs the timeout and no more."""
+    """If the name service does not answer, the request ends after its timeout."""
     go = threading.Event()
 
     def stuck(*_: object, **kwargs: int) -> object:
@@ -245,7 +250,7 @@ def test_deadline_of_the_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refused_port() -> None:
-    """A port where nobody listens is a ConnectError that names it."""
+    """If nothing listens on a port, the ConnectError names it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -256,7 +261,7 @@ def test_refused_port() -> None:
 
 
 def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
-    """The words on certificates are those of links."""
+    """Errors about certificates are the same as for links."""
     with (
         serve(Peer.hold, tls=server_tls) as server,
         pytest.raises(ConnectError, match="is not trusted") as caught,
@@ -267,7 +272,7 @@ def test_untrusted_certificate(server_tls: ssl.SSLContext) -> None:
 
 
 def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """Requests over TLS go through a proxy's tunnel, with its credential."""
+    """Requests over TLS use a proxy's tunnel, with the proxy's credential."""
     with (
         serve(answering(whole("200 OK", b"1")), tls=server_tls) as server,
         proxy("user:word") as (gate, script),
@@ -281,7 +286,7 @@ def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
 
 
 def test_plain_requests_by_proxy() -> None:
-    """A plain request is given to the proxy whole, as proxies expect."""
+    """A request without TLS is sent to the proxy itself."""
     requests: list[tuple[bytes, bytes]] = []
 
     with serve(answering(whole("200 OK", b"1"), requests)) as gate:
@@ -295,10 +300,10 @@ def test_plain_requests_by_proxy() -> None:
     assert b"\r\nProxy-Authorization: Basic dXNlcjp3b3Jk\r\n" in head
 
 
-# Before CPython 3.11, http.client leaves the refused answer to the garbage collector.
+# Before CPython 3.11, http.client leaves the refused response to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
-    """A proxy that refuses the tunnel is a ConnectError with its reason."""
+    """If a proxy refuses the tunnel, the ConnectError has its reason."""
     with proxy(refusal=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (gate, _):
         options = Options(
             base_url="https://service.invalid",
@@ -310,7 +315,7 @@ def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
 
 
 def test_no_cookies() -> None:
-    """A cookie that was set is not sent back."""
+    """A cookie that the server sets is not sent back."""
     requests: list[tuple[bytes, bytes]] = []
     answer = whole("200 OK", b"1", "Set-Cookie: session=1")
 
@@ -325,13 +330,13 @@ def test_no_cookies() -> None:
 
 @pytest.mark.parametrize("path", ["/a b", "/ö", "/x\r\nX: y"])
 def test_bad_paths(path: str) -> None:
-    """A path that cannot be sent is refused before anything is."""
+    """A path that cannot be sent is a ConfigError before anything is sent."""
     with pytest.raises(ConfigError):
         get(HttpClient(Options(base_url="http://localhost:1", proxy=False)), path)
 
 
 def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """A credential is in no error and no log, not even when it cannot be sent."""
+    """A credential is in no error and no log, also if it cannot be sent."""
     caplog.set_level(logging.DEBUG)
     shown = []
 
@@ -347,7 +352,7 @@ def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_closed() -> None:
-    """A closed client takes no request."""
+    """A closed client accepts no request."""
     client = HttpClient(Options(base_url="http://localhost:1", proxy=False))
     client.close()
     client.close()
@@ -359,7 +364,7 @@ def test_closed() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child does not use the parent's connection, it opens one of its own."""
+    """A forked child does not use the parent's connection but opens its own."""
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         get(client)

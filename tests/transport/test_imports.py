@@ -1,4 +1,4 @@
-"""What importing the transport costs: nothing heavy before the first connect."""
+"""The cost of importing the transport: nothing large is imported before the first connect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAVY = ["certifi", "http.client", "numpy", "ssl", "urllib.request", "urllib3", 
 
 @pytest.mark.parametrize("module", ["websocket", "http"])
 def test_nothing_heavy(module: str) -> None:
-    """TLS, HTTP and websocket-client are loaded by the first connect, not by the import."""
+    """The first connect imports TLS, HTTP and websocket-client, not the package itself."""
     program = (
         f"import sys, inworld_sync.transport.{module}\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -1,4 +1,4 @@
-"""Observers, trace functions and the log: what they see, and that they do no harm."""
+"""Observers, trace functions and the log: what they receive; their errors are harmless."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tape:
 
 
 class BrokenTape:
-    """An observer that always fails."""
+    """An observer that always raises."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
         raise RuntimeError("the disk is full")
@@ -41,7 +41,7 @@ def echoing(peer: Peer) -> None:
 
 
 def test_observer() -> None:
-    """Every text message of both directions is recorded, unmasked, and nothing else."""
+    """Every message of both directions is recorded without its mask, and nothing else."""
     tape = Tape()
     options = Options(observer=tape, ping_interval=0.01, headers={"Authorization": "Basic s3cret"})
 
@@ -59,7 +59,7 @@ def test_observer() -> None:
 
 
 def test_trace() -> None:
-    """A link tells of its connect, its first message, each pong and its end, once."""
+    """A link reports its connect, its first message, each pong and its end, once each."""
     events: list[TraceEvent] = []
     ponged = threading.Event()
 
@@ -89,7 +89,7 @@ def test_trace() -> None:
 
 
 def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
-    """An observer that raises is logged, and the link goes on."""
+    """If an observer raises, the exception is logged and the link continues."""
 
     def on_trace(event: TraceEvent) -> None:
         raise RuntimeError(event.name)
@@ -106,7 +106,7 @@ def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_foreign_pongs_are_ignored() -> None:
-    """A pong that answers no ping of ours gives no time."""
+    """A pong without a ping measures no time."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -122,7 +122,7 @@ def test_foreign_pongs_are_ignored() -> None:
 
 
 def test_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The log of a link's life is one line, at DEBUG."""
+    """A link writes one line to the log, at DEBUG."""
     logger = logging.getLogger("inworld_sync.test")
     caplog.set_level(logging.DEBUG, logger.name)
 

@@ -1,4 +1,4 @@
-"""Who writes to the network: a sender when nothing waits, the writer for all else."""
+"""The write lock: a sender writes when nothing is queued, the writer otherwise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGE = Outgoing(frames.TEXT, b"message")
 
 
 class Waiting:
-    """An outbox whose writer waits for work, which it takes note of."""
+    """An outbox that records when its writer waits for work."""
 
     def __init__(self) -> None:
         self.outbox = Outbox(1 << 20)
@@ -48,7 +48,7 @@ class Waiting:
 
 
 def test_one_sender_has_the_write_lock() -> None:
-    """A second message goes to the queue while the write lock is held, and leaves after it."""
+    """A second message is queued while the write lock is held, and is sent after it."""
     with Waiting() as waiting:
         second = Outgoing(frames.TEXT, b"second")
         assert not waiting.outbox.put(second, None, acquires=True)
@@ -61,7 +61,7 @@ def test_one_sender_has_the_write_lock() -> None:
 
 
 def test_the_rest_goes_first() -> None:
-    """The rest of a sender's message leaves before all that came meanwhile, even a pong."""
+    """The rest of a sender's message is sent before newer messages, also before a pong."""
     with Waiting() as waiting:
         outbox = waiting.outbox
         outbox.put(Outgoing(frames.TEXT, b"second"), None, acquires=True)
@@ -78,7 +78,7 @@ def test_the_rest_goes_first() -> None:
 
 
 def test_the_rest_goes_before_the_last_close() -> None:
-    """A frame that is under way is finished before the CLOSE of an early end."""
+    """A partly sent frame is completed before the CLOSE of an early end."""
     with Waiting() as waiting:
         assert waiting.outbox.end_with(b"\x03\xe8")
         waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
@@ -92,7 +92,7 @@ def test_the_rest_goes_before_the_last_close() -> None:
 
 
 def test_nothing_follows_a_drop() -> None:
-    """A rest that comes back after a drop is dropped too."""
+    """A rest that is returned after a drop is dropped too."""
     with Waiting() as waiting:
         waiting.outbox.drop()
         waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
@@ -103,7 +103,7 @@ def test_nothing_follows_a_drop() -> None:
 
 
 def test_a_queue_comes_first() -> None:
-    """No sender gets the write lock while something waits or the writer is busy."""
+    """No sender gets the write lock while something is queued or the writer is busy."""
     outbox = Outbox(1 << 20)
 
     assert not outbox.put(MESSAGE, None, acquires=True)
@@ -112,7 +112,7 @@ def test_a_queue_comes_first() -> None:
 
 
 def _settle(driver: Driver) -> None:
-    """Have the writer wait for work: it has sent a message, and no other thread may send."""
+    """Wait until the writer waits for work: it has sent a message, and no other thread may send."""
     driver.link.send("settle")
     driver.link.flush(timeout=30)
 
@@ -121,7 +121,7 @@ def _settle(driver: Driver) -> None:
 def test_frames_stay_whole_when_the_network_is_full(
     is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """Senders that fill the network leave parts of frames; all arrive whole and in order."""
+    """Senders that fill the network send parts of frames; all frames are complete and in order."""
     senders, count = 4, 40
     body = b"x" * 47_000
     go = threading.Event()
@@ -160,7 +160,7 @@ def test_frames_stay_whole_when_the_network_is_full(
 
 
 def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C inside a write may leave part of a frame: nothing follows, and nobody waits."""
+    """Ctrl-C inside a write may leave a part of a frame: nothing follows, and no thread waits."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -170,7 +170,7 @@ def test_an_interrupt_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(script) as server, driven(server.url, Options()) as driver:
         interrupted = threading.Event()
 
-        # Stands for a signal, which cannot be timed to come just here.
+        # Replaces a signal, which could not be timed to arrive exactly here.
         def interrupt(_: object) -> None:
             interrupted.set()
             raise KeyboardInterrupt

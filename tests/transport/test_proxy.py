@@ -1,4 +1,4 @@
-"""Proxies: which one is taken, the tunnel through it, and its refusals."""
+"""Proxies: the choice, the tunnel, and responses that refuse it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_tunnel(
     server_tls: ssl.SSLContext,
     client_tls: ssl.SSLContext,
 ) -> None:
-    """A link through a proxy asks it for the service by name, and is then like any other."""
+    """A link through a proxy names the host to the proxy, and then works like any other."""
     user = "user:p%40ss%20word@" if credential else ""
     with (
         serve(echoing, tls=server_tls if is_secure else None) as server,
@@ -55,13 +55,16 @@ def answer(status: str, *, body: bytes = b"") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-# What a proxy says instead of opening a tunnel, and what the user is told.
+# Responses of a proxy that do not open a tunnel, and the words of the error.
 REFUSALS = [
-    (answer("403 Forbidden"), "refuses a tunnel to service.invalid:80: HTTP 403 Forbidden"),
+    (answer("403 Forbidden"), "refused a tunnel to service.invalid:80: HTTP 403 Forbidden"),
     (answer("502 Bad Gateway", body=b"<html>"), "HTTP 502 Bad Gateway"),
-    (answer("407 Proxy Authentication Required"), "put user:password@ into the proxy's URL"),
-    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "does not answer as an HTTP proxy"),
-    (b"", "hung up without an answer"),
+    (
+        answer("407 Proxy Authentication Required"),
+        "put the right user:password@ into the proxy's URL",
+    ),
+    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer like an HTTP proxy"),
+    (b"", "closed the connection without a response"),
     (b"HTTP/1.1 200 OK\r\n\r\nunasked", "sent data before"),
     (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "more than 64 KiB"),
 ]
@@ -69,7 +72,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("refusal", "words"), REFUSALS)
 def test_refusals(refusal: bytes, words: str) -> None:
-    """A proxy that opens no tunnel is a ConnectError that names the proxy and its reason."""
+    """If a proxy opens no tunnel, the ConnectError names the proxy and its reason."""
     with proxy(refusal=refusal) as (gate, _):
         options = Options(proxy=f"http://user:s3cret@127.0.0.1:{gate.port}")
         with pytest.raises(ConnectError, match=words) as caught:
@@ -79,10 +82,10 @@ def test_refusals(refusal: bytes, words: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-# Proxies that are not supported or make no sense, and a word of the error.
+# Proxies that are not supported or invalid, and a word of the error.
 BAD_PROXIES = [
-    ("socks5://host:1080", "got one of socks5://"),
-    ("https://host:3128", "got one of https://"),
+    ("socks5://host:1080", "got socks5://"),
+    ("https://host:3128", "got https://"),
     ("http://:3128", "http://host:port"),
     ("http://host:port", "http://host:port"),
 ]
@@ -90,14 +93,14 @@ BAD_PROXIES = [
 
 @pytest.mark.parametrize(("url", "words"), BAD_PROXIES)
 def test_bad_proxies(url: str, words: str) -> None:
-    """A proxy of another kind is refused with a word on what to do, before anything is sent."""
+    """A proxy that is not supported is a ConfigError with advice, before anything is sent."""
     with pytest.raises(ConfigError, match=words):
         choose_proxy("wss://service.invalid/", Options(proxy=url))
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give a function that makes its arguments the only proxy settings of the environment."""
+    """Return a function that makes its arguments the only proxy settings of the environment."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         for variant in (name, name.upper()):
             monkeypatch.delenv(variant, raising=False)
@@ -111,7 +114,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 S, P, A = "http://secure:1", "http://plain:2", "http://all:3"
 
-# The environment, the URL, and where the proxy is.
+# The environment, the URL, and the URL of the proxy.
 CHOICES = [
     ({}, "wss://host/", None),
     ({"https_proxy": S, "http_proxy": P}, "wss://host/", S),
@@ -139,7 +142,7 @@ CHOICES = [
 def test_environment(
     environment: Callable[..., None], settings: dict[str, str], url: str, expected: str | None
 ) -> None:
-    """The environment's proxies are taken as other tools take them; loopback needs none."""
+    """The proxies of the environment are used as by other tools; loopback uses none."""
     environment(**settings)
 
     chosen = choose_proxy(url, Options())

@@ -1,4 +1,4 @@
-"""What a link makes of what a server sends."""
+"""Receiving: messages, control frames, violations and the end of the connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, S
 
 
 def speaking(*frames: bytes, then: Script = Peer.read_until_end) -> Script:
-    """Make a server that upgrades, says *frames*, and then does *then*."""
+    """Return a server that upgrades, sends *frames*, and then calls *then*."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -28,7 +28,7 @@ def speaking(*frames: bytes, then: Script = Peer.read_until_end) -> Script:
 
 NORMAL_CLOSE = frame(CLOSE, b"\x03\xe8bye")
 
-# Messages as a server may cut and mix them, and what is received.
+# Frames that a server sends, and the messages that are received.
 STREAMS = [
     ([frame(TEXT, b"one")], [b"one"]),
     ([frame(TEXT, b"one"), frame(TEXT, b""), frame(TEXT, b"three")], [b"one", b"", b"three"]),
@@ -39,23 +39,28 @@ STREAMS = [
         [b"abc"],
     ),
     ([frame(0x01, b"a"), frame(CONTINUATION, b"b"), frame(TEXT, b"next")], [b"ab", b"next"]),
-    ([frame(TEXT, b"\xff\xfe not checked here")], [b"\xff\xfe not checked here"]),
+    ([frame(BINARY, b"{}"), frame(TEXT, b"next")], [b"{}", b"next"]),
+    ([frame(BINARY, b"\xff\xfe not checked")], [b"\xff\xfe not checked"]),
 ]
 
 
 @pytest.mark.parametrize(("frames", "expected"), STREAMS)
 def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
-    """Messages come whole and in order, whatever fragments and control frames they came as."""
+    """Messages are complete and in order, for all fragments and control frames."""
     with (
         serve(speaking(*frames, NORMAL_CLOSE)) as server,
         driven(server.url, Options()) as driver,
     ):
         assert expected == [driver.next() for _ in expected]
         assert driver.messages.get(timeout=30) is None
+        stats = driver.link.stats()
+
+    assert len(expected) == stats.messages_in
+    assert sum(each[0] == BINARY for each in frames) == stats.binary_messages
 
 
 def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
-    """TLS records and messages need not have anything to do with each other."""
+    """Messages and TLS records may have different sizes."""
     sizes = [0, 1, 5, 16_384, 16_385, 40_000, 100_000, 1_500_000, 3]
 
     def script(peer: Peer) -> None:
@@ -73,7 +78,7 @@ def test_messages_over_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContex
 
 
 def test_message_with_the_answer_to_the_upgrade() -> None:
-    """A server may speak in the very segment of its answer."""
+    """A server may send frames in the same segment as its response."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -86,7 +91,7 @@ def test_message_with_the_answer_to_the_upgrade() -> None:
 
 
 def test_ping_is_answered() -> None:
-    """A ping comes back as a pong with the same bytes."""
+    """A pong has the same bytes as its ping."""
     answered: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -102,7 +107,7 @@ def test_ping_is_answered() -> None:
     assert [(PONG, b"echo this")] == answered
 
 
-# What a server says at the end, and how the link then ends.
+# The last frame of a server, and the end of the link.
 SERVER_ENDS = [
     (frame(CLOSE, b"\x03\xe8bye"), LinkEnd(by="server", code=1000, reason="bye", clean=True)),
     (frame(CLOSE, b"\x03\xf3"), LinkEnd(by="server", code=1011, clean=True)),
@@ -113,7 +118,7 @@ SERVER_ENDS = [
 
 @pytest.mark.parametrize(("last", "expected"), SERVER_ENDS)
 def test_server_closes(last: bytes, expected: LinkEnd) -> None:
-    """The server's code and reason are the link's end, and its CLOSE is answered by the code."""
+    """The end has the server's code and reason, and the client answers CLOSE with the code."""
     echoed: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -129,7 +134,7 @@ def test_server_closes(last: bytes, expected: LinkEnd) -> None:
 
 
 def test_reason_is_redacted() -> None:
-    """What a server echoes of a key in its reason is not kept."""
+    """A part of a key in the server's reason is removed."""
     last = frame(CLOSE, b'\x03\xe8bad key "abcd***"')
 
     with serve(speaking(last)) as server, driven(server.url, Options()) as driver:
@@ -142,7 +147,7 @@ def send_for_ever(link: Link) -> None:
 
 
 def test_last_words_survive_a_failed_send() -> None:
-    """The error and the CLOSE of a server that then hung up are received though sending failed."""
+    """Messages before the end of a connection are received, although sending has failed."""
     go_on = threading.Event()
     hung_up = threading.Event()
 
@@ -158,7 +163,7 @@ def test_last_words_survive_a_failed_send() -> None:
         driven(server.url, Options(), on_message=lambda _: go_on.wait(30)) as driver,
     ):
         assert hung_up.wait(30)
-        with pytest.raises(ConnectionLost, match="takes no more messages"):
+        with pytest.raises(ConnectionLost, match="can no longer send messages"):
             send_for_ever(driver.link)
         go_on.set()
 
@@ -177,7 +182,7 @@ def _reset(peer: Peer) -> None:
 @pytest.mark.parametrize("then", [_hang_up, _reset])
 @pytest.mark.parametrize("part", [b"", frame(TEXT, b"x" * 1000)[:500], frame(0x01, b"part")])
 def test_cut_without_close(part: bytes, then: Script) -> None:
-    """A connection that ends without CLOSE ends as 1006, and a cut message is not delivered."""
+    """A connection that ends without CLOSE has code 1006, and a cut message is not delivered."""
     with serve(speaking(part, then=then)) as server, driven(server.url, Options()) as driver:
         end = driver.ended()
 
@@ -189,7 +194,7 @@ def test_cut_without_close(part: bytes, then: Script) -> None:
 def test_tls_close_without_websocket_close(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """The end of TLS alone is not a WebSocket's end."""
+    """The end of TLS without CLOSE has code 1006."""
 
     def unwrap(peer: Peer) -> None:
         assert isinstance(peer.sock, ssl.SSLSocket)
@@ -203,11 +208,12 @@ def test_tls_close_without_websocket_close(
         assert ("network", 1006) == (driver.ended().by, driver.ended().code)
 
 
-# What breaks the protocol after a good message, and the close code that the server is told.
+# Violations after a valid message, and the close code of the answer.
 VIOLATIONS = [
     (frame(TEXT, b"x", mask=b"abcd"), 1002),
     (frame(TEXT | 0x40, b"x"), 1002),
-    (frame(BINARY, b"x"), 1003),
+    (frame(TEXT, b"\xff\xfe"), 1007),
+    (frame(0x01, b"\xe2\x82") + frame(CONTINUATION, b"x"), 1007),
     (frame(CONTINUATION, b"of nothing"), 1002),
     (frame(0x01, b"a") + frame(TEXT, b"b"), 1002),
     (frame(CLOSE, b"\x03"), 1002),
@@ -219,7 +225,7 @@ VIOLATIONS = [
 
 @pytest.mark.parametrize(("bad", "code"), VIOLATIONS)
 def test_violations(bad: bytes, code: int) -> None:
-    """A server that breaks the protocol is told the code, and the end holds the error."""
+    """The client answers a violation with a close code, and the end has the error."""
     told: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -240,7 +246,7 @@ def test_violations(bad: bytes, code: int) -> None:
 
 
 def test_oversized_message_is_refused_before_it_comes() -> None:
-    """An announced length above the limit ends the link at once, and no memory is taken for it."""
+    """A length above the limit ends the link at once, without memory for the message."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -252,18 +258,18 @@ def test_oversized_message_is_refused_before_it_comes() -> None:
 
 
 def test_ping_timeout() -> None:
-    """A server that says nothing at all, pongs included, is dead after ``ping_timeout``."""
+    """A server that sends nothing, not even a pong, is lost after ``ping_timeout``."""
     options = Options(ping_timeout=0.3, ping_interval=0.1)
 
     with serve(speaking(then=Peer.hold)) as server, driven(server.url, options) as driver:
         end = driver.ended()
 
     assert ("network", 1006) == (end.by, end.code)
-    assert "silent for 0.3 s" in end.reason
+    assert "sent nothing for 0.3 s" in end.reason
 
 
 def test_any_byte_is_life() -> None:
-    """A message that comes byte by byte, for longer than ``ping_timeout``, keeps the link alive."""
+    """A message that arrives slowly, for longer than ``ping_timeout``, keeps the link alive."""
     message = frame(TEXT, b"x" * 20)
 
     def script(peer: Peer) -> None:
@@ -273,7 +279,7 @@ def test_any_byte_is_life() -> None:
             peer.send(message[index : index + 1])
         peer.read_until_end()
 
-    # 22 bytes at 150 ms are 3.3 s in all.
+    # 22 bytes, 150 ms apart, take 3.3 s in total.
     with (
         serve(script) as server,
         driven(server.url, Options(ping_timeout=3, ping_interval=60)) as driver,
@@ -282,7 +288,7 @@ def test_any_byte_is_life() -> None:
 
 
 def test_pongs_keep_a_quiet_link_alive() -> None:
-    """With a ping interval above ``ping_timeout``, pings still go out in time."""
+    """If the ping interval is above ``ping_timeout``, pings are still sent in time."""
     pinged = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -303,12 +309,12 @@ def test_pongs_keep_a_quiet_link_alive() -> None:
 
 
 def test_a_slow_consumer_is_not_silence() -> None:
-    """The time that the consumer takes for a message does not count as the server's silence."""
+    """The time that the consumer needs for a message does not count for ``ping_timeout``."""
     go_on = threading.Event()
 
     def slow(message: bytes) -> None:
         if message == b"first":
-            # Longer than ping_timeout: were it counted, the link would be dead after it.
+            # Longer than ping_timeout: if it counted, the link would be lost.
             go_on.wait(2.5)
 
     def script(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""From an HTTP refusal to an error: classes, words, facts."""
+"""Errors made from HTTP responses: class, message and attributes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inworld_sync.transport.rejection import error_from_response
 
 URL = "https://api.example/voices"
 
-# The HTTP status, the class of the error, and whether another try may help.
+# HTTP status, class of the error, and whether a retry may succeed.
 STATUSES = [
     (400, InvalidRequestError, False),
     (401, AuthError, False),
@@ -37,7 +37,7 @@ STATUSES = [
 
 @pytest.mark.parametrize(("status", "kind", "retryable"), STATUSES)
 def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> None:
-    """The status decides the class, and whether it is worth another try."""
+    """The status decides the class and ``retryable``."""
     error = error_from_response(status, {}, b"", url=URL)
 
     assert kind is type(error)
@@ -48,7 +48,7 @@ def test_statuses(status: int, kind: type[ServiceError], retryable: bool) -> Non
 DETAILS = [{"errorType": "SESSION_TOKEN_INVALID"}]
 FACTS = {"code": 16, "message": "no token", "details": DETAILS}
 
-# Bodies in each shape that occurs: the code, the words and the details in them.
+# Bodies in each known form: code, message and details.
 BODIES = [
     (json.dumps(FACTS), (16, "no token", tuple(DETAILS))),
     (json.dumps({"error": FACTS}), (16, "no token", tuple(DETAILS))),
@@ -67,7 +67,7 @@ BODIES = [
 
 @pytest.mark.parametrize(("body", "expected"), BODIES)
 def test_bodies(body: str | bytes, expected: tuple[object, str, tuple[object, ...]]) -> None:
-    """The code, the words and the details are found in every shape of body."""
+    """Code, message and details are read from every form of body."""
     code, words, details = expected
     data = body.encode() if isinstance(body, str) else body
 
@@ -118,21 +118,21 @@ def test_request_ids(headers: dict[str, str], expected: str | None) -> None:
 
 @pytest.mark.parametrize("spelling", ["reconnectType", "retryType"])
 def test_no_retry(spelling: str) -> None:
-    """A refusal that says NO_RETRY is not worth another try, whatever its status."""
+    """An error with NO_RETRY is not retryable, for every status."""
     body = json.dumps({"code": 8, "message": "m", "details": [{spelling: "NO_RETRY"}]})
 
     assert not error_from_response(429, {}, body.encode(), url=URL).retryable
 
 
 def test_echoed_key() -> None:
-    """What the service echoes of a key is not repeated."""
+    """A part of a key in the body is removed."""
     body = b'{"code": 7, "message": "Invalid credentials provided for API key \\"abcd***\\""}'
 
     assert "abcd" not in str(error_from_response(403, {}, body, url=URL))
 
 
 def test_redirect() -> None:
-    """A redirect says where to, without the query, and that it is not followed."""
+    """A redirect names the new address without its query, and says that it is not followed."""
     error = error_from_response(302, {"Location": "https://x/login?token=t"}, b"", url=URL)
 
     assert "a redirect to https://x/login, which is not followed; check base_url" in str(error)

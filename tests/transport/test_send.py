@@ -1,4 +1,4 @@
-"""What a link makes of what it is given to send."""
+"""Sending: messages, frames, waits for room, and the end of the connection."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from inworld_sync.models.options import Options
 from support.driver import Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
-# More than the kernel's buffers of both ends together, so that a peer that does not read stalls us.
+# More than the kernel's buffers at both ends, so a send to a server that does not read stalls.
 STALL_BYTES = 8 << 20
 STALLING = Options(max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
 
 class Reader:
-    """A server that keeps the messages it gets, and may be told when to begin."""
+    """A server that keeps the messages it gets; a test may delay its start."""
 
     def __init__(self, *, waits: bool = False) -> None:
         self.frames: list[tuple[int, bytes]] = []
@@ -48,7 +48,7 @@ class Reader:
         return [payload for first, payload in self.frames if first == TEXT]
 
 
-# Each type that may be sent, and the bytes that leave.
+# Each type that may be sent, and the bytes that are sent.
 MESSAGES = [
     (b"bytes", b"bytes"),
     (bytearray(b"bytearray"), b"bytearray"),
@@ -65,7 +65,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("message", "expected"), MESSAGES)
 def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes) -> None:
-    """A message leaves as one masked text frame, of whatever type and size it is."""
+    """A message is sent as one masked text frame, for each type and size."""
     reader = Reader()
 
     with serve(reader) as server, driven(server.url, Options()) as driver:
@@ -76,7 +76,7 @@ def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes
 
 
 def test_a_buffer_is_copied() -> None:
-    """The caller may change a buffer as soon as it was sent."""
+    """The caller may change a buffer after it was sent."""
     reader = Reader(waits=True)
     buffer = bytearray(b"before")
 
@@ -90,7 +90,7 @@ def test_a_buffer_is_copied() -> None:
 
 
 def test_masked_frames() -> None:
-    """A frame that is masked already leaves as it is, between messages in order."""
+    """A frame that is masked already is sent unchanged, in order with other messages."""
     reader = Reader()
     masked = Frame(Opcode.TEXT, b"built elsewhere").serialize(mask=True)
 
@@ -107,7 +107,7 @@ def test_masked_frames() -> None:
 def test_threads_and_control_frames_do_not_mix(
     is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """Eight senders, pings and pongs at once: frames stay whole, each thread's stay in order."""
+    """Eight senders, pings and pongs: frames are complete, and each thread's messages in order."""
     senders, count = 8, 60
     received: list[bytes] = []
     pongs = []
@@ -150,7 +150,7 @@ def test_threads_and_control_frames_do_not_mix(
 
 
 def test_pong_while_the_writer_is_stalled() -> None:
-    """A peer that does not read holds up neither what it says nor, once it reads, its pong."""
+    """While a server does not read, its messages are received; when it reads, it gets the pong."""
     order: list[int] = []
     received = threading.Event()
 
@@ -161,7 +161,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
         peer.send_frame(PING, b"new")
         peer.send_frame(TEXT, b"heard")
         assert received.wait(30)
-        # The first byte of the stalled frame was read; put together the rest of it.
+        # The first byte of the stalled frame was read; read the rest of it.
         assert (TEXT, 1) == (first[0], size)
         header = peer.read_exactly(1 + 8 + 4)
         peer.read_exactly(int.from_bytes(header[1:9], "big"))
@@ -186,7 +186,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    """A send that finds no room in time is an error, and its message is never sent."""
+    """If there is no room in time, send raises an error, and the message is never sent."""
     reader = Reader(waits=True)
     options = Options(max_queued_bytes=1000, ping_interval=60)
 
@@ -208,7 +208,7 @@ def test_the_queue_is_bounded() -> None:
 
 
 def test_a_message_that_needs_no_room() -> None:
-    """A message that frees something is queued behind the others, however many wait."""
+    """A message that frees memory is queued after the others, also without room."""
     reader = Reader(waits=True)
 
     with (
@@ -275,7 +275,7 @@ def _abort(driver: Driver) -> None:
     driver.link.abort()
 
 
-# How a link may end while somebody waits, and what that one is told.
+# Ways in which a link may end during a wait, and the error of the wait.
 ENDINGS = [(_close, ClosedError), (_abort, ClosedError)]
 WAITS: list[Callable[[Driver], None]] = [
     lambda driver: driver.link.send(b"waits"),
@@ -288,7 +288,7 @@ WAITS: list[Callable[[Driver], None]] = [
 def test_waits_end_with_the_link(
     wait: Callable[[Driver], None], end: Callable[[Driver], None], error: type[Exception]
 ) -> None:
-    """Whoever waits for room or for the queue to empty is told when the link ends."""
+    """A wait for room, or for an empty queue, ends when the link ends."""
     reader = Reader(waits=True)
     with (
         serve(reader, receive_buffer_bytes=4096) as server,
@@ -305,7 +305,7 @@ def test_waits_end_with_the_link(
 
 @pytest.mark.parametrize("wait", WAITS, ids=["send", "flush"])
 def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
-    """A wait ends with ConnectionLost, the cause included, when the peer goes away."""
+    """A wait ends with ConnectionLost and its cause when the server closes the connection."""
     go = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -328,7 +328,7 @@ def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
 
 
 def test_send_timeout() -> None:
-    """A frame that does not leave in time ends the link; half a frame is never followed up."""
+    """A frame that is not sent in time ends the link; nothing follows a part of a frame."""
     taken: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -345,10 +345,10 @@ def test_send_timeout() -> None:
         driver.link.send(b"follows")
         end = driver.ended()
         assert ("network", 1006) == (end.by, end.code)
-        assert "took no data for 0.2 s" in end.reason
+        assert "accepted no data for 0.2 s" in end.reason
         with pytest.raises(ConnectionLost, match="network"):
             driver.link.send(b"late")
-    # What had left is the beginning of one frame: its header, its mask, and the mask again.
+    # The beginning of one frame was sent: its header, its mask, and the mask again.
     header, mask, rest = taken[0][:10], taken[0][10:14], taken[0][14:]
     assert bytes([TEXT, 0xFF]) + STALL_BYTES.to_bytes(8, "big") == header
     assert (mask * (len(rest) // 4 + 1))[: len(rest)] == rest
@@ -356,7 +356,7 @@ def test_send_timeout() -> None:
 
 
 def test_after_the_server_closed() -> None:
-    """Sending on a link that the server closed says so, with its code and reason."""
+    """Sending on a link that the server closed raises an error with its code and reason."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -372,7 +372,7 @@ def test_after_the_server_closed() -> None:
 
 
 def test_flush_after_the_end() -> None:
-    """What has left is flushed, though the server has closed since."""
+    """Sent messages count as flushed, although the server has closed since."""
 
     flushed = threading.Event()
 
@@ -392,7 +392,7 @@ def test_flush_after_the_end() -> None:
 
 
 def test_stats() -> None:
-    """Messages and bytes of both directions are counted."""
+    """The statistics count messages and bytes of both directions."""
 
     def script(peer: Peer) -> None:
         peer.upgrade()

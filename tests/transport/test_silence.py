@@ -1,4 +1,4 @@
-"""A silent server is dead, but not because this process was stalled."""
+"""A server that sends nothing is lost, but not because this process was stalled."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DEAD_AFTER_SECONDS = 2.0
 
 class QuietStream:
     """
-    Gives one byte at the wait of a number, and nothing before it.
+    Returns one byte at the wait with a given number, and nothing before it.
 
     Attributes:
-        timeouts: Of each wait.
+        timeouts: The timeout of each wait.
     """
 
     owes_output = False
@@ -54,10 +54,10 @@ class QuietStream:
 
 
 def test_silence() -> None:
-    """The waits are as long as ``ping_timeout`` together; the last one only looks."""
+    """The waits together are as long as ``ping_timeout``; the last one does not wait."""
     stream = QuietStream()
 
-    with pytest.raises(ConnectionLost, match="silent for 10 s"):
+    with pytest.raises(ConnectionLost, match="sent nothing for 10 s"):
         receive_unless_silent(stream, memoryview(bytearray(8)), 10.0)
 
     assert [2.0] * 5 + [0] == stream.timeouts
@@ -65,7 +65,7 @@ def test_silence() -> None:
 
 @pytest.mark.parametrize("speaks_at", [1, 2, 5, 6])
 def test_a_byte_ends_the_silence(speaks_at: int) -> None:
-    """A byte counts at every wait, also one that came after the last step."""
+    """A byte counts at every wait, also if it arrives after the last step."""
     room = bytearray(8)
 
     assert 1 == receive_unless_silent(QuietStream(speaks_at), memoryview(room), 10.0)
@@ -75,10 +75,10 @@ def test_a_byte_ends_the_silence(speaks_at: int) -> None:
 @pytest.mark.slow
 def test_a_stalled_process_is_not_silence() -> None:
     """
-    A server in a process that was stalled for longer than ``ping_timeout`` is not called dead.
+    A connection is not lost if its process was stalled for longer than ``ping_timeout``.
 
-    Nothing in the process runs while one thread keeps the interpreter lock, as the import of a
-    large extension module does: no ping is sent, and the server could not answer it.
+    While one thread keeps the interpreter lock, as during the import of a large extension module,
+    no other thread runs, so no ping is sent.
     """
     pinged, answers = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Waits and byte streams: what ends a wait, and what a read gives."""
+"""Waits and byte streams: what ends a wait, and what a read returns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture(params=["poll", "select"])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test with what most systems wait by, and with what Windows does."""
+    """Run a test with poll, and with select as on Windows."""
     if request.param == "select":
         monkeypatch.delattr(select, "poll", raising=False)
         monkeypatch.delattr(self_pipe_module, "_poll")
@@ -48,7 +48,7 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [None, math.inf, 10.0, 1e300])
 def test_ready(pair: Pair, self_pipe: SelfPipe, timeout: float | None) -> None:
-    """A wait ends when the socket has data, or takes some."""
+    """A wait ends when the socket has data, or accepts data."""
     pair[1].send(b"x")
 
     Waiter(pair[0], self_pipe, write=False).wait(timeout)
@@ -58,14 +58,14 @@ def test_ready(pair: Pair, self_pipe: SelfPipe, timeout: float | None) -> None:
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("timeout", [0.0, 0.0004, 0.01])
 def test_timeout(pair: Pair, self_pipe: SelfPipe, timeout: float) -> None:
-    """A wait for what does not come ends with its time."""
+    """A wait for an event that does not occur ends after its timeout."""
     with pytest.raises(TimeoutError):
         Waiter(pair[0], self_pipe, write=False).wait(timeout)
 
 
 @pytest.mark.usefixtures("system")
 def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
-    """A self_pipe that was set ends every later wait, though the socket is ready."""
+    """A self-pipe that was set ends every later wait, also if the socket is ready."""
     pair[1].send(b"x")
     self_pipe.set()
 
@@ -76,7 +76,7 @@ def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
 
 @pytest.mark.usefixtures("system")
 def test_wake_during(pair: Pair, self_pipe: SelfPipe) -> None:
-    """A self_pipe ends the waits of several threads at once."""
+    """A self-pipe ends the waits of several threads at once."""
     woken = threading.Semaphore(0)
 
     def wait() -> None:
@@ -108,7 +108,7 @@ def test_peer_is_gone(pair: Pair, self_pipe: SelfPipe) -> None:
 
 
 class Flood:
-    """A stream that has data at any moment."""
+    """A stream that always has data."""
 
     owes_output = False
 
@@ -121,6 +121,6 @@ class Flood:
 
 
 def test_flood() -> None:
-    """A peer that always has more to say does not outlast a deadline."""
+    """A server that always sends more does not extend a deadline."""
     with pytest.raises(DeadlineExceeded):
         receive_by(Flood(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))

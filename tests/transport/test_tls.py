@@ -1,4 +1,4 @@
-"""TLS: whom a link trusts, and what is said when it does not."""
+"""TLS: which certificates a link trusts, and the errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_link(url: str, context: ssl.SSLContext | None) -> Link:
 
 
 def message_of(error: ConnectError) -> str:
-    """Give the error's words, which must never advise to stop checking."""
+    """Return the error's message, which must never advise to turn the check off."""
     words = str(error)
     assert "verify" not in words.replace("certificate verify failed", "").lower()
     assert "disable" not in words.lower()
@@ -36,7 +36,7 @@ def message_of(error: ConnectError) -> str:
 
 
 def test_untrusted_authority(server_tls: ssl.SSLContext) -> None:
-    """A certificate of an unknown authority is refused, and how to add the authority is said."""
+    """For a certificate of an unknown authority, the error says how to add the authority."""
     with (
         serve(Peer.hold, tls=server_tls) as server,
         pytest.raises(ConnectError, match="is not trusted") as caught,
@@ -49,7 +49,7 @@ def test_untrusted_authority(server_tls: ssl.SSLContext) -> None:
 
 @pytest.mark.parametrize("name", ["elsewhere.invalid", "127.0.0.9"])
 def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str) -> None:
-    """A certificate for another host is refused, and both are named."""
+    """For a certificate of another host, the error names both hosts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     host = "localhost" if name.startswith("else") else "127.0.0.1"
@@ -64,25 +64,25 @@ def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str
 
 
 def test_no_tls_there(client_tls: ssl.SSLContext) -> None:
-    """A server that speaks no TLS is a ConnectError, not a hang or a raw SSL error."""
+    """A server without TLS is a ConnectError, not a hang or an SSL error."""
 
     def script(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         peer.read_until_end()
 
-    with serve(script) as server, pytest.raises(ConnectError, match=r"no TLS with localhost"):
+    with serve(script) as server, pytest.raises(ConnectError, match=r"handshake with localhost"):
         open_link(f"wss://localhost:{server.port}/", client_tls)
 
 
 def test_hang_up_in_the_handshake(client_tls: ssl.SSLContext) -> None:
-    """A server that hangs up in the handshake is said to."""
+    """The error says that a server closed the connection during the handshake."""
     with serve(Peer.hang_up) as server, pytest.raises(ConnectError, match="TLS handshake"):
         open_link(f"wss://localhost:{server.port}/", client_tls)
 
 
 @pytest.fixture
 def fresh_cache() -> Iterator[None]:
-    """Forget the certificates that were read, before and after."""
+    """Clear the cache of certificates, before and after."""
     tls._default_context.cache_clear()
     yield
     tls._default_context.cache_clear()
@@ -95,7 +95,7 @@ def test_certificates_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """``SSL_CERT_FILE`` is believed, as other programs believe it."""
+    """``SSL_CERT_FILE`` is used, as by other programs."""
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -127,7 +127,7 @@ def test_own_context_is_used_as_it_is(client_tls: ssl.SSLContext) -> None:
 
 
 class OwingStream:
-    """A stream that, having received, owes the peer something, as TLS does for a key update."""
+    """A stream that has something to send after receiving, as TLS has for a key update."""
 
     def __init__(self, stream: Stream) -> None:
         self.owes_output = False
@@ -148,7 +148,7 @@ class OwingStream:
 
 
 def test_what_tls_owes_leaves_though_nothing_is_sent() -> None:
-    """An answer that TLS itself must give is let out by the idle writer."""
+    """The idle writer sends an answer that TLS itself has to send."""
 
     driven = threading.Event()
 

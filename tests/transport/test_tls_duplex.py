@@ -1,4 +1,4 @@
-"""TLS read and written at once: no two threads in OpenSSL, and no connection lost by it."""
+"""Reading and writing TLS at once: one thread at a time in OpenSSL, and no connection is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 
 class Watched:
-    """Stands before a TLS object or buffer, and notes when two threads are inside at once."""
+    """Wraps a TLS object or buffer, and records whether two threads use it at once."""
 
     inside = 0
     worst = 0
@@ -50,7 +50,7 @@ class Watched:
 def test_one_thread_at_a_time(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However busy both directions are, one thread at a time is inside the TLS state."""
+    """One thread at a time uses the TLS state, for busy traffic in both directions."""
     monkeypatch.setattr(Watched, "worst", 0)
     monkeypatch.setattr(Watched, "calls", Counter())
 
@@ -81,7 +81,7 @@ def test_one_thread_at_a_time(
 
 
 def test_fresh_connections() -> None:
-    """Of 500 connections that are read and written from their first moment, none fails."""
+    """Of 500 connections that read and write from the start, none fails."""
     failures = soak(500, at_once=8)
 
     assert not failures
@@ -90,7 +90,7 @@ def test_fresh_connections() -> None:
 def test_a_blocked_read_does_not_stop_a_send(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """A reader that waits for the server holds nothing that the writer needs."""
+    """A reader that waits for the server holds no lock that the writer needs."""
     received = threading.Event()
 
     def script(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""The upgrade: what is asked, which answers count, and that no secret is seen on the way."""
+"""The upgrade: the request, which responses are accepted, and that no secret is shown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_link(url: str, **headers: str) -> Link:
 
 
 def answering(answer: bytes) -> Script:
-    """Make a server that reads the request, gives *answer* and keeps the connection open."""
+    """Return a server that reads the request, sends *answer* and keeps the connection open."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -45,7 +45,7 @@ def answering(answer: bytes) -> Script:
 
 
 def test_request() -> None:
-    """The request has the headers given and the upgrade's; no Origin, no cookie, no more."""
+    """The request has the given headers and those of the upgrade; no Origin, no cookie."""
     requests: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -74,13 +74,13 @@ def test_request() -> None:
 
 @pytest.mark.parametrize("name", ["Host", "upgrade", "Sec-WebSocket-Key"])
 def test_headers_of_the_upgrade(name: str) -> None:
-    """A header that the upgrade itself writes cannot be given twice."""
-    with serve(Peer.hold) as server, pytest.raises(ConfigError, match="the upgrade's own"):
+    """A header that the upgrade itself writes is a ConfigError."""
+    with serve(Peer.hold) as server, pytest.raises(ConfigError, match="every WebSocket upgrade"):
         Link.open(server.url, headers={name: "x"}, options=Options(), name="test-1")
 
 
 def test_headers_of_the_options() -> None:
-    """Headers of the options are sent too, and those of the call win in whatever case."""
+    """Headers of the options are sent, and headers of the call replace them in any case."""
     seen: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -96,7 +96,7 @@ def test_headers_of_the_options() -> None:
 
 
 def test_answer() -> None:
-    """The server's headers are kept by lower-case name, and the request id is found in them."""
+    """The server's headers are kept by lower-case name, and have the request id."""
     with serve(
         lambda peer: peer.upgrade("X-Inworld-Request-Id: f00", "X-Two: 1", "X-Two: 2")
     ) as server:
@@ -120,7 +120,7 @@ def chunked(status: str, *chunks: bytes) -> bytes:
     return f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + data
 
 
-# Refusals by status: the class, and whether another try may help.
+# HTTP statuses, the class of the error, and whether a retry may succeed.
 REFUSALS = [
     ("400 Bad Request", ServiceError, False),
     ("401 Unauthorized", AuthError, False),
@@ -147,7 +147,7 @@ REFUSALS = [
 def test_refusals(
     write: Callable[[str], bytes], status: str, kind: type[ServiceError], retryable: bool
 ) -> None:
-    """A refusal raises with its status, the body's words and the request id."""
+    """An error response raises an error with status, message and request id."""
     script = answering(write(status))
 
     with serve(script) as server, pytest.raises(kind, match="no access") as caught:
@@ -159,7 +159,7 @@ def test_refusals(
     assert ({"errorType": "X"},) == error.details
 
 
-# Bodies that end otherwise: at the end of the connection, short of their length, never.
+# Bodies without a proper end: closed, shorter than announced, never complete.
 ODD_BODIES = [
     b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n" + BODY,
     b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9999\r\n\r\n" + BODY,
@@ -170,7 +170,7 @@ ODD_BODIES = [
 
 @pytest.mark.parametrize("answer", ODD_BODIES)
 def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that does not end costs a bounded wait, and what came of it is shown."""
+    """A body that does not end takes a limited time, and the error has its beginning."""
     monkeypatch.setattr("inworld_sync.transport.upgrade._BODY_TIMEOUT", 0.2)
     script = answering(answer)
 
@@ -179,7 +179,7 @@ def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.Mon
 
 
 def test_large_body_of_a_refusal() -> None:
-    """Of an endless page only a beginning is read, and a sentence shown."""
+    """Only the beginning of an endless page is read, and a part of it shown."""
     script = answering(refusal("500 Oops", b"<html>" + b"x" * 1_000_000))
 
     with serve(script) as server, pytest.raises(ServiceError) as caught:
@@ -190,7 +190,7 @@ def test_large_body_of_a_refusal() -> None:
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 def test_redirects_are_refusals(status: str) -> None:
-    """A redirect is an error that shows where to; the credential is sent nowhere else."""
+    """A redirect is an error with the new address; the credential is not sent there."""
     with serve(Peer.hold) as other:
         answer = refusal(status, b"", f"Location: ws://127.0.0.1:{other.port}/x?token=secret")
         script = answering(answer)
@@ -204,12 +204,12 @@ def test_redirects_are_refusals(status: str) -> None:
 
 UPGRADE_HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
-# Answers that agree to nothing, and a word of the error.
+# Responses that are no upgrade, and a word of the error.
 NO_AGREEMENTS = [
     (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "without the headers of a WebSocket"),
     (UPGRADE_HEAD + b"\r\n", "without the headers of a WebSocket"),
     (UPGRADE_HEAD + b"Sec-WebSocket-Accept: bm90IGl0\r\n\r\n", "without the headers"),
-    (b"", "it hung up"),
+    (b"", "the server closed the connection"),
     (b"SSH-2.0-OpenSSH_9.6\r\n", "not HTTP"),
     (b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "not HTTP"),
 ]
@@ -217,7 +217,7 @@ NO_AGREEMENTS = [
 
 @pytest.mark.parametrize(("answer", "words"), NO_AGREEMENTS)
 def test_no_agreement(answer: bytes, words: str) -> None:
-    """What is no answer to an upgrade is a ConnectError that says so."""
+    """A response that is no upgrade is a ConnectError with the reason."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -231,10 +231,10 @@ def test_no_agreement(answer: bytes, words: str) -> None:
     "header", ["Sec-WebSocket-Protocol: surprise", "Sec-WebSocket-Extensions: permessage-deflate"]
 )
 def test_what_was_not_offered(header: str) -> None:
-    """A server that chooses what was not offered is refused (RFC 6455, section 4.1)."""
+    """A response with something that was not offered is an error (RFC 6455, section 4.1)."""
     with (
         serve(lambda peer: peer.upgrade(header)) as server,
-        pytest.raises(ConnectError, match="not offered"),
+        pytest.raises(ConnectError, match="did not offer"),
     ):
         open_link(server.url)
 
@@ -250,7 +250,7 @@ def test_a_plain_answer_is_a_refusal() -> None:
 
 
 def test_cookies_pass_in_neither_direction() -> None:
-    """Connections of one process share no cookies, though websocket-client has a jar for all."""
+    """Connections share no cookies, although websocket-client has one jar for the process."""
     cookies: list[str] = []
 
     def script(peer: Peer) -> None:
@@ -271,7 +271,7 @@ def test_cookies_pass_in_neither_direction() -> None:
     assert ["", ""] == cookies
 
 
-# Header lines that HTTP forbids; the message must not show the value.
+# Headers that HTTP forbids; the error must not show the value.
 BAD_HEADERS = [
     {"Authorization": f"Basic {SECRET}\n"},
     {"Authorization": f"Basic {SECRET}\r\nX-Evil: 1"},
@@ -283,7 +283,7 @@ BAD_HEADERS = [
 
 @pytest.mark.parametrize("headers", BAD_HEADERS)
 def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
-    """A line break in a key, as a file's last line has, is an error that names the header alone."""
+    """For a key with a line break, as from a file, the error shows only the header's name."""
     with serve(Peer.hold) as server, pytest.raises(ConfigError) as caught:
         Link.open(server.url, headers=headers, options=Options(), name="test-1")
 
@@ -293,7 +293,7 @@ def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
 
 @pytest.fixture
 def trace() -> Iterator[io.StringIO]:
-    """Switch on what websocket-client can print, as a user may have for another purpose."""
+    """Turn on the trace of websocket-client, as a user may do."""
     shown = io.StringIO()
     handler = logging.StreamHandler(shown)
     websocket.enableTrace(True, handler=handler, level="DEBUG")
@@ -303,7 +303,7 @@ def trace() -> Iterator[io.StringIO]:
 
 
 def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
-    """A credential is in no log, repr, statistic or error, wherever it was given."""
+    """A credential is in no log, repr, statistic or error, wherever it was passed."""
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
 
@@ -334,7 +334,7 @@ def test_no_secret_is_shown(trace: io.StringIO, caplog: pytest.LogCaptureFixture
 
 
 def test_another_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other ``websocket`` of the index is recognized, and what to do is said."""
+    """The other package named ``websocket`` is recognized, and the error says what to do."""
     other = types.ModuleType("websocket")
     other.__file__ = "/site-packages/websocket/__init__.py"
     monkeypatch.setitem(sys.modules, "websocket", other)
@@ -344,7 +344,7 @@ def test_another_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_no_websocket_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing websocket-client is an error that says what to install."""
+    """If websocket-client is missing, the error says what to install."""
     monkeypatch.setitem(sys.modules, "websocket", None)
 
     with serve(Peer.hold) as server, pytest.raises(ConfigError, match="pip install websocket-cl"):
