@@ -1,8 +1,8 @@
 """
-Every class of a realtime session: settings, items, commands, events, and what a session returns.
+All public classes of realtime sessions: settings, items, commands, events and results.
 
-``inworld_sync`` itself has those that most programs use. A module is loaded when one of its names
-is first used.
+The classes that most programs use can also be imported from ``inworld_sync``. A module is loaded
+when one of its names is first used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.tools.function import tool as tool
 
-# Where the names are that models.realtime does not have; a test compares this with the imports.
+# The modules of the names that are not in models.realtime; a test compares them with the imports.
 _HOMES = {
     "models.events": "StreamEnded UnknownEvent",
     "sessions.realtime.endpoint": "RealtimeEndpoint",

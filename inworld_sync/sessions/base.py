@@ -1,5 +1,5 @@
 r"""
-What the connections of all services share: one socket, two threads, one end.
+The connection of every service: one socket, a reader thread and a writer thread.
 
 Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
 handles the messages of the service. The writer sends what the calling threads could not send at
@@ -9,12 +9,12 @@ connection is made, the reader last, and ``close`` joins them.
 Locks, outermost first; a later one is never held while taking an earlier one:
 
 1. the connection's monitor ``_changed`` guards the state of the protocol and every mailbox of its
-   event streams. While it is held, no user code runs, and nothing waits but its own conditions;
+   event streams. A thread that holds it runs no user code and waits only on its conditions;
 2. the locks of the link (``transport``), of which the lock around TLS is the innermost.
 
-Back-pressure: if a mailbox is full, the reader stops reading until there is room, or until a thread
-waits for something else from the same socket, since that wait could never end otherwise. A consumer
-that stops for good costs memory while others continue; they still get all their events.
+Back-pressure: if a mailbox is full, the reader stops reading until there is room. It reads on while
+a thread waits for another message of the same socket, since that wait could not end otherwise. So
+the mailbox of a consumer that has stopped grows while other consumers continue.
 
 Faults: TTS and STT report an error of the whole connection as a message. It is fatal only if the
 service closes the connection right after it. Then it is the error of the connection; otherwise it
@@ -30,6 +30,7 @@ import math
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -57,7 +58,7 @@ M = TypeVar("M")
 # How long a paused reader sleeps before it looks again; only a safety net, room wakes it.
 _PAUSE_SECONDS = 1.0
 
-# On top of close_timeout: for two threads to be scheduled and leave.
+# Added to close_timeout: time for both threads to be scheduled and end.
 _JOIN_SECONDS = 1.0
 
 
@@ -103,6 +104,8 @@ class Connection(Generic[M]):
         self._needing = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
+        # Ignored fields of messages by name; only the reader changes it.
+        self._warnings: Counter[str] = Counter()
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -239,6 +242,17 @@ class Connection(Generic[M]):
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
         self._free()
 
+    def _warn(self, names: list[str]) -> None:
+        """Count ignored fields of a message, and log each name once; the reader only."""
+        for name in names:
+            self._warnings[name] += 1
+            if self._warnings[name] == 1:
+                self._options.logger.warning(
+                    "%s: ignored %s, which could not be read; stats.warnings counts further ones",
+                    self.name,
+                    name,
+                )
+
     def _report_fault(self, fault: ConnectionFault) -> None:
         """Log a fault after which the connection continued; one that ends it is raised instead."""
         self._fault = None
@@ -273,7 +287,7 @@ class Connection(Generic[M]):
         try:
             self.ended = self._conclude(ended)
         except Exception as error:
-            # Threads that wait must wake, even if the end cannot be interpreted.
+            # Waiting threads must be notified, even if the end cannot be interpreted.
             self._options.logger.exception("%s: its end was not understood", self.name)
             self.ended = attrs.evolve(ended, error=ended.error or _failure_of("reader", error))
         for stream in self._streams():
@@ -290,12 +304,12 @@ class Connection(Generic[M]):
             except Exception:
                 self._options.logger.exception("%s: the limiter's release() raised", self.name)
 
-    # For users of every service.
+    # For the users of all services.
 
     @property
     def stats(self) -> LinkStats:
         """Counters and times of the socket, a snapshot."""
-        return self._link.stats()
+        return attrs.evolve(self._link.stats(), warnings=dict(self._warnings))
 
     def _begin_close(self) -> None:
         """Begin to close and return at once, so that many connections can close in parallel."""
@@ -303,12 +317,12 @@ class Connection(Generic[M]):
             self._link.close(wait=False)
 
     def abort(self) -> None:
-        """End the connection at once, without a CLOSE frame, if the peer does not answer."""
+        """End the connection at once, without a CLOSE frame; for a service that does not answer."""
         if self._mark_closing():
             self._link.abort("aborted")
 
     def _mark_closing(self) -> bool:
-        """Have the reader pause no more; return False, without effect, in a forked child."""
+        """Mark as closing, so that the reader no longer pauses; return False in a forked child."""
         if self._changed.in_child:
             return False
         with self._changed:
@@ -318,11 +332,11 @@ class Connection(Generic[M]):
 
     def close(self) -> None:
         """
-        End the connection, from any thread, in any state; may be called twice.
+        End the connection; may be called from any thread, in any state, and twice.
 
-        Queued messages are sent first, then the service has ``close_timeout`` seconds to answer.
-        After this every stream of the connection has ended and no thread of it is left, except
-        one whose handler does not return.
+        Queued messages are sent first; then the service has ``close_timeout`` seconds to answer.
+        When this returns, every stream of the connection and all its threads have ended, except
+        for a thread whose handler does not return.
         """
         if self._changed.in_child:
             return
@@ -349,7 +363,7 @@ class Connection(Generic[M]):
         error = None if ended is None else ended.error
         if ended is None or error is None or isinstance(error, ClosedError):
             by = "client" if ended is None else ended.by
-            raise ClosedError(f"the connection was closed by the {by}, open another")
+            raise ClosedError(f"the {by} closed the connection, open another")
         raise ConnectionLost(
             f"the connection has ended: {error}", code=ended.code, reason=ended.reason
         ) from error

@@ -1,8 +1,8 @@
 """
-How a client's sessions reach the service: address, credential and the account's limit, in one.
+Opens the connections of a client, with its credential and within the limit of the account.
 
-Lock rule: a connector's ``_lock`` guards the list of sessions and whether the client is closed, a
-limiter's the list of its clients; nothing is called under either.
+Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``. The
+``_lock`` of a limiter guards its list of clients. Nothing is called while one of them is held.
 """
 
 from __future__ import annotations
@@ -24,31 +24,32 @@ from inworld_sync.transport.websocket import Link
 
 __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session"]
 
-# Documented for an account; a newer page gives ten times the plan's concurrent generations.
+# Documented for an account. A newer page of the documentation gives ten times the number of
+# concurrent generations of the plan.
 DEFAULT_MAX_CONNECTIONS = 20
 
 
 class ConnectionLimiter:
     """
-    Bounds connections within one process, of one client or of several that share it.
+    Limits how many connections one client, or several clients that share it, may have open.
 
-    Where no place is free, connections that no client uses are closed.
+    If no place is free, idle connections of these clients are closed.
 
     Args:
-        places: How many may be open at once, 1 or more.
+        places: How many connections may be open at once, at least 1.
 
     Thread safety: every method may be called from any thread.
     """
 
     def __init__(self, places: int = DEFAULT_MAX_CONNECTIONS) -> None:
         if not isinstance(places, int) or places < 1:
-            raise ConfigError(f"places must be a whole number of at least 1, got {places!r}")
+            raise ConfigError(f"places must be an integer of at least 1, got {places!r}")
         self._places = threading.BoundedSemaphore(places)
         self._lock = threading.Lock()
         self._clients: weakref.WeakSet[Connector] = weakref.WeakSet()
 
     def acquire(self, timeout: float) -> bool:
-        """Take a place; wait up to *timeout* seconds and return whether one came free."""
+        """Take a place; wait up to *timeout* seconds for one, and return whether one was free."""
         if self._places.acquire(blocking=False):
             return True
         with self._lock:
@@ -58,30 +59,30 @@ class ConnectionLimiter:
         return self._places.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     def release(self) -> None:
-        """Give a place back."""
+        """Return a place."""
         self._places.release()
 
 
 class Session(Protocol):
-    """What a client closes when it is closed."""
+    """A session, stream or connection that a client closes when the client is closed."""
 
     def _begin_close(self) -> None:
         """Begin to close and return at once."""
 
     def close(self) -> None:
-        """Close, and wait until nothing is left of it."""
+        """Close, and wait until all threads and sockets of it are gone."""
 
 
 class Connector:
     """
-    Opens links for one client, within the account's limit, and closes what came of them.
+    Opens links for one client within the limit of the account, and closes the client's sessions.
 
     Args:
-        options: The client's settings.
-        auth: As whom.
-        limiter: Its places are taken before a connection is opened.
+        options: The settings of the client.
+        auth: The credential.
+        limiter: A place of it is taken before a connection is opened.
 
-    Thread safety: may be used from any thread at once.
+    Thread safety: every method may be called from any thread.
     """
 
     def __init__(self, options: Options, auth: Auth, limiter: Limiter) -> None:
@@ -97,7 +98,7 @@ class Connector:
                 limiter._clients.add(self)  # noqa: SLF001
 
     def headers(self) -> dict[str, str]:
-        """What every request is sent with, the credential included."""
+        """Return the headers of a request, with the credential."""
         name, value = self._auth.header()
         return {
             "User-Agent": f"inworld-sync/{__version__}",
@@ -116,18 +117,18 @@ class Connector:
         has_place: bool = False,
     ) -> Link:
         """
-        Open a link and take one of the account's places for it; :meth:`closed` gives it back.
+        Open a link and take a place of the limiter for it; :meth:`closed` returns the place.
 
         Args:
-            path: The service's path.
-            name: The connection's name.
+            path: Of the service.
+            name: Of the connection.
             query: Added to the address.
-            timeout: Seconds for all of it; None takes ``connect_timeout``.
-            has_place: Whether the caller took the place already; it is given back on failure.
+            timeout: Seconds for the place and the link together; None means ``connect_timeout``.
+            has_place: Whether the caller has taken the place; it is returned on failure.
 
         Raises:
-            QuotaError: All places stayed taken.
-            TransportError: No connection came about.
+            QuotaError: No place came free in time.
+            TransportError: Could not connect.
             ServiceError: The service refused the upgrade.
         """
         seconds = self.options.connect_timeout if timeout is None else timeout
@@ -137,8 +138,8 @@ class Connector:
             self.evict_idle()
             if not self.limiter.acquire(deadline.at_most(math.inf)):
                 raise QuotaError(
-                    f"all connections of the account's limit stayed in use for {seconds:g} s: "
-                    "close one, or give the client a limiter with more places",
+                    f"the limit of connections was reached for {seconds:g} s: close one, or make "
+                    "the client with a limiter that has more places",
                     retryable=True,
                 )
         try:
@@ -154,15 +155,15 @@ class Connector:
             raise
 
     def closed(self) -> None:
-        """Give back the place of a link that :meth:`open` opened."""
+        """Return the place of a link that :meth:`open` opened."""
         self.limiter.release()
 
     def adopt(self, session: Session) -> None:
         """
-        Have a session closed with the client.
+        Close a session when the client is closed.
 
         Raises:
-            ClosedError: The client was closed meanwhile; the session is closed too.
+            ClosedError: The client is closed already; then this closes the session.
         """
         with self._lock:
             if not self._closed:
@@ -184,7 +185,7 @@ class Connector:
             evict()
 
     def close(self) -> None:
-        """Close every session; the waits for their peers run side by side."""
+        """Close every session; all of them wait for the service at the same time."""
         with self._lock:
             self._closed = True
             sessions = list(self._sessions)

@@ -1,7 +1,7 @@
 """
-What happens at which moment of an utterance: words and sounds by the milliseconds before them.
+The words or phonemes of an utterance, ordered by the time at which each one starts.
 
-Not thread-safe; the owner's lock guards it.
+Thread safety: none; the lock of the owner guards it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _T = TypeVar("_T", bound=_Timed)
 
 class Cues(Generic[_T]):
     """
-    Timed values in the order of their starts, each of which is due once.
+    Values with a start and an end; each becomes due once, when the position passes its start.
 
-    A value that comes after later ones is put in its place; if those were due already, it is due
-    next.
+    A value may be added after later ones. If the position has passed its start already, it becomes
+    due with the next call of :meth:`reach`.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Cues(Generic[_T]):
         self._reached_ms = float("-inf")
 
     def add(self, values: Iterable[_T]) -> None:
-        """Add values of any times."""
+        """Add values, in any order."""
         for value in values:
             at = bisect.bisect_right(self._starts, value.start_ms)
             self._values.insert(at, value)
@@ -47,14 +47,14 @@ class Cues(Generic[_T]):
                 self._due.append(value)
 
     def next_start_ms(self) -> float | None:
-        """When the next value is due; None when all are told."""
+        """Return the start of the next value that becomes due; None if there is none."""
         if self._due:
             return self._due[0].start_ms
         at = bisect.bisect_left(self._starts, self._reached_ms)
         return self._starts[at] if at < len(self._starts) else None
 
     def reach(self, position_ms: float) -> Iterator[_T]:
-        """Give what begins before *position_ms* and was not given before."""
+        """Return the values that start before *position_ms* and were not returned before."""
         if position_ms > self._reached_ms:
             first = bisect.bisect_left(self._starts, self._reached_ms)
             last = bisect.bisect_left(self._starts, position_ms)
@@ -64,12 +64,12 @@ class Cues(Generic[_T]):
         return iter(due)
 
     def at(self, position_ms: float) -> _T | None:
-        """Give what sounds at *position_ms*, and None between two and outside of all."""
+        """Return the value at *position_ms*; None before, between and after the values."""
         index = bisect.bisect_right(self._starts, position_ms) - 1
         if index < 0 or position_ms >= self._values[index].end_ms:
             return None
         return self._values[index]
 
     def before(self, position_ms: float) -> tuple[_T, ...]:
-        """Give all that begin before *position_ms*."""
+        """Return all values that start before *position_ms*."""
         return tuple(self._values[: bisect.bisect_left(self._starts, position_ms)])

@@ -1,7 +1,7 @@
 """
-What TTS contexts, STT streams and realtime sessions have in common: four ways to take events.
+The base class of TTS contexts, STT streams and realtime sessions: four ways to receive events.
 
-Lock rule: none of its own; see ``event_stream.py`` for the lock of the stream.
+Locks: none; see ``event_stream.py`` for the lock of the stream.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_LISTED_CLASSES = 12
 
 class EventSource(Generic[E]):
     """
-    An object whose events are taken by iteration, handlers, queues or polling.
+    An object whose events are received by iteration, handlers, queues or polling.
 
     Events are buffered until the first consumer attaches. Every consumer gets every event.
     A subclass sets the two class attributes and passes its stream to the constructor.
@@ -61,7 +61,7 @@ class EventSource(Generic[E]):
         return self._iterate(timeout)
 
     def _iterate(self, timeout: float | None) -> Iterator[E]:
-        """Do what :meth:`events` does; for subclasses that look at what is taken."""
+        """Implement :meth:`events`; a subclass overrides it to inspect the events."""
         return self._stream.events(timeout)
 
     @overload
@@ -104,7 +104,7 @@ class EventSource(Generic[E]):
                 connection; None limits only their bytes.
 
         Raises:
-            ConfigError: *maxsize* is not a whole number of at least 1.
+            ConfigError: *maxsize* is not an integer of at least 1.
         """
         return self._stream.subscribe(maxsize)
 
@@ -113,13 +113,13 @@ class EventSource(Generic[E]):
         Run handlers for the events that wait, on the calling thread.
 
         Args:
-            budget_ms: After this many milliseconds no further event is started.
+            budget_ms: After this many milliseconds, no handler is started for another event.
 
         Returns:
             How many events were handled.
 
         Raises:
-            LocalProtocolError: The client was not made with ``dispatch="poll"``.
+            LocalProtocolError: The client was made without ``dispatch="poll"``.
         """
         return self._stream.poll(budget_ms)
 

@@ -1,14 +1,13 @@
 r"""
-One stream of events and four ways to take it: iterator, callback, queue and poll.
+A stream of events and four ways to receive them: iterator, callback, queue and poll.
 
-Lock rule: all streams of a connection share that connection's monitor, which guards every
-mailbox; it is never held while user code runs. The producer is the connection's reader thread
-alone, and calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor held.
-Whoever takes from a mailbox waits on a condition of that mailbox; who waits for room waits on the
-monitor itself.
+Lock rule: all streams of a connection share the monitor of the connection, which guards every
+mailbox; it is never held while user code runs. Only the reader thread of the connection produces
+events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor held.
+A consumer waits on a condition of its mailbox. A thread that waits for room waits on the monitor.
 
-Nothing is dropped: what nobody has asked for yet waits for the first consumer, and a mailbox that
-is full makes the reader pause (see ``base.py``), so that the network slows the service down.
+No event is dropped. Events are buffered until the first consumer attaches. If a mailbox is full,
+the reader pauses (see ``base.py``), so that TCP flow control slows the service down.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ __all__ = ["EventStream", "Monitor", "Subscription", "require_callable"]
 E = TypeVar("E")
 F = TypeVar("F", bound=Callable[..., object])
 
-# What it wants to see, the function, and the context variables that it runs with.
+# The class or name of the events, the function, and the context variables that it runs with.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# Five minutes of 24 kHz PCM: more than any consumer should fall behind, little for a machine.
+# Five minutes of 24 kHz PCM, the most that one consumer can fall behind.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
-# An event without audio is small; this stands for its weight in memory.
+# About the size in memory of an event without audio.
 _EVENT_BYTES = 256
 
 
@@ -51,15 +50,15 @@ class Monitor(threading.Condition):
     """
     A condition whose lock further conditions may share.
 
-    Entering it in a forked child raises instead of waiting for ever: the lock may have been held
-    when the process forked, and the threads that would change anything live in the parent.
+    In a forked child, entering it raises. Otherwise it could wait forever: the lock may have been
+    held when the process forked, and a child has none of the threads that would release it.
 
     Args:
-        what: What it guards, for the error.
+        what: The name of the object that it guards, for the error.
 
     Attributes:
-        lock: The lock without that check, for threads of the package, which no child has.
-        has_full_mailbox: False if no mailbox is full, so that the reader need not look; see
+        lock: The lock without that check, for threads of the package, which a child does not have.
+        has_full_mailbox: False if no mailbox is full; then the reader need not check them. See
             ``base.py``.
     """
 
@@ -76,7 +75,7 @@ class Monitor(threading.Condition):
         return self._fork_guard.in_child
 
     def part(self) -> threading.Condition:
-        """Another condition on the same lock, so that a notification wakes only whom it is for."""
+        """Return another condition on the same lock, which is notified separately."""
         return threading.Condition(self.lock)
 
     def __enter__(self) -> bool:
@@ -85,7 +84,7 @@ class Monitor(threading.Condition):
 
 
 class _Mailbox(Generic[E]):
-    """What one consumer has not taken yet."""
+    """The events that one consumer has not taken yet."""
 
     def __init__(self, ready: threading.Condition, max_events: int | None = None) -> None:
         self.ready = ready
@@ -108,7 +107,7 @@ class _Mailbox(Generic[E]):
 
 class Subscription(Generic[E]):
     """
-    A queue of events of its own; several may exist on one stream.
+    A queue that receives every event of a stream; a stream may have any number of queues.
 
     Thread safety: every method may be called from any thread.
     """
@@ -119,12 +118,15 @@ class Subscription(Generic[E]):
 
     def get(self, timeout: float | None = None) -> E:
         """
-        Take the next event.
+        Return the next event; wait for it if necessary.
+
+        Args:
+            timeout: The most seconds to wait; None waits without a limit.
 
         Raises:
-            DeadlineExceeded: None came within *timeout* seconds.
-            ClosedError: The stream has ended, or the subscription was closed; where the stream
-                ended with an error, that error instead.
+            DeadlineExceeded: No event came within *timeout* seconds.
+            ClosedError: The stream has ended without an error, or the queue was closed.
+            InworldError: The stream has ended with this error.
         """
         found, event = self._stream.pop(self._mailbox, timeout)
         if not found:
@@ -136,7 +138,7 @@ class Subscription(Generic[E]):
         return self._stream.drain(self._mailbox, None)
 
     def close(self) -> None:
-        """Stop taking events; a blocked :meth:`get` ends. May be called twice."""
+        """Stop receiving events; a :meth:`get` that waits ends. May be called twice."""
         self._stream.detach(self._mailbox)
 
     def __enter__(self) -> Subscription[E]:
@@ -148,17 +150,17 @@ class Subscription(Generic[E]):
 
 class EventStream(Generic[E]):
     """
-    Events of one session or context, in order, to any number of consumers.
+    The events of one session, stream or context; every consumer receives all of them in order.
 
     Args:
-        changed: The connection's monitor; see the rule at the head of the module.
+        changed: The monitor of the connection; see the lock rule of this module.
         name: For threads and logs.
         dispatch: Where handlers run, as in :class:`~inworld_sync.Options`.
-        logger: Where a raising handler is reported.
+        logger: Receives the exceptions of handlers.
 
     Attributes:
-        ended: The terminal state, None while events may come; :meth:`end` sets it.
-        handler_errors: How often a handler raised.
+        ended: How the stream ended; None while it is open. :meth:`end` sets it.
+        handler_errors: How many times a handler raised an exception.
     """
 
     def __init__(
@@ -174,7 +176,7 @@ class EventStream(Generic[E]):
         self._dispatch = dispatch
         self._logger = logger
         self.ended: StreamEnded | None = None
-        # Of the first consumer, until it comes.
+        # The first consumer takes it over.
         self._backlog: _Mailbox[E] | None = _Mailbox(changed.part())
         self._mailboxes: list[_Mailbox[E]] = [self._backlog]
         self._pull: _Mailbox[E] | None = None
@@ -185,10 +187,10 @@ class EventStream(Generic[E]):
         self._dispatcher: threading.Thread | None = None
         self._polling = threading.Lock()
 
-    # The producer's side; the monitor is held.
+    # For the producer; the monitor is held.
 
     def append(self, event: E, size_bytes: int = 0) -> None:
-        """Give an event to every consumer, or keep it for the first."""
+        """Add an event to the mailbox of every consumer, or buffer it for the first consumer."""
         size_bytes += _EVENT_BYTES
         for mailbox in self._mailboxes:
             mailbox.events.append((event, size_bytes))
@@ -199,7 +201,7 @@ class EventStream(Generic[E]):
                 self._changed.has_full_mailbox = True
 
     def end(self, ended: StreamEnded) -> None:
-        """Set the one terminal state; later calls change nothing."""
+        """Set how the stream ended; later calls change nothing."""
         if self.ended is None:
             self.ended = ended
             for mailbox in self._mailboxes:
@@ -207,26 +209,26 @@ class EventStream(Generic[E]):
             self._changed.notify_all()
 
     def discard(self) -> None:
-        """Drop all that nobody has taken yet."""
+        """Drop all events that no consumer has taken yet."""
         for mailbox in self._mailboxes:
             mailbox.empty()
         self._changed.notify_all()
 
     @property
     def is_full(self) -> bool:
-        """Whether a consumer has fallen so far behind that the reader should pause."""
+        """Whether the mailbox of a consumer is full, so that the reader should pause."""
         return any(mailbox.is_full for mailbox in self._mailboxes)
 
     @property
     def is_starving(self) -> bool:
-        """Whether somebody waits for an event of this stream now."""
+        """Whether a consumer waits for an event of this stream now."""
         return any(mailbox.takers and not mailbox.events for mailbox in self._mailboxes)
 
-    # The consumers' side; the monitor is not held.
+    # For the consumers; the monitor is not held.
 
     @property
     def waiting_bytes(self) -> int:
-        """What the slowest consumer has not taken yet; a snapshot."""
+        """How many bytes of events the slowest consumer has not taken yet; a snapshot."""
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     def raise_end(self) -> None:
@@ -236,17 +238,17 @@ class EventStream(Generic[E]):
 
     def events(self, timeout: float | None = None) -> Iterator[E]:
         """
-        Iterate over the events; all calls share one place in the stream.
+        Iterate over the events; all calls share one position in the stream.
 
         Args:
-            timeout: The most seconds to wait for each event; None waits for ever.
+            timeout: The most seconds to wait for each event; None waits without a limit.
 
         Raises:
-            DeadlineExceeded: No event came in time; iterating again goes on where it stopped.
+            DeadlineExceeded: No event came in time; iterating again continues at the same place.
             InworldError: The stream ended before its work was done.
-            ConfigError: *timeout* is no number.
+            ConfigError: *timeout* is not a number.
         """
-        # Refused here too, for where an event is there already nothing is waited for.
+        # Checks *timeout* now; the iteration checks it only if it has to wait.
         Deadline(timeout, "waiting for an event")
         with self._changed:
             if self._pull is None:
@@ -255,35 +257,31 @@ class EventStream(Generic[E]):
 
     def subscribe(self, maxsize: int | None = None) -> Subscription[E]:
         """
-        Open a queue of its own.
+        Open a queue of events.
 
         Args:
-            maxsize: Events that may wait before the connection stops reading; None bounds only
-                their bytes.
+            maxsize: How many events may wait before the reader pauses; None limits only their
+                bytes.
         """
         if maxsize is not None and not (isinstance(maxsize, int) and maxsize >= 1):
-            raise ConfigError(f"maxsize must be a whole number of at least 1, got {maxsize!r}")
+            raise ConfigError(f"maxsize must be an integer of at least 1, got {maxsize!r}")
         with self._changed:
             return Subscription(self, self._attach(maxsize))
 
     def on(self, kind: type | str, handler: F) -> F:
         """
-        Call *handler* with every event of a class, or of a name on the wire or of a class.
-
-        Handlers run one after the other, in the order of the events, with the context variables
-        of the caller of this method. One that raises is logged once and counted.
-        ``on(StreamEnded, ...)`` is called last, exactly once.
+        Call *handler* with every event of a class or name; see :meth:`EventSource.on`.
 
         Raises:
-            ConfigError: *kind* is neither a class nor a name, or *handler* cannot be called.
+            ConfigError: *kind* is neither a class nor a text, or *handler* cannot be called.
         """
         if not isinstance(kind, (type, str)):
-            raise ConfigError(f"kind must be a class or a name of events, got {kind!r}")
+            raise ConfigError(f"kind must be a class of events or the name of one, got {kind!r}")
         require_callable(handler, "handler")
         start = None
         with self._changed:
             self._handlers = (*self._handlers, (kind, handler, contextvars.copy_context()))
-            # Closed means that the end was handled; a late handler is still owed it.
+            # If it is closed, the end was handled; a new handler is called with the end too.
             if self._for_handlers is None or self._for_handlers.closed:
                 self._for_handlers = self._attach()
                 if self._dispatch == "thread":
@@ -299,21 +297,13 @@ class EventStream(Generic[E]):
 
     def poll(self, budget_ms: float = 2.0) -> int:
         """
-        Run handlers for events that wait, on this thread.
-
-        Args:
-            budget_ms: No further event is started after this many milliseconds.
-
-        Returns:
-            How many events were handled.
+        Run handlers for the events that wait, on the calling thread; see :meth:`EventSource.poll`.
 
         Raises:
-            LocalProtocolError: Handlers of this client run on their own thread.
+            LocalProtocolError: The handlers of this client run on a thread of the client.
         """
         if self._dispatch != "poll":
-            raise LocalProtocolError(
-                "poll() needs handlers that wait for it: make the client with dispatch='poll'"
-            )
+            raise LocalProtocolError("poll() needs a client that was made with dispatch='poll'")
         with self._changed:
             mailbox = self._for_handlers
         if mailbox is None or not self._polling.acquire(blocking=False):
@@ -330,30 +320,30 @@ class EventStream(Generic[E]):
             self._polling.release()
 
     def join(self, timeout: float) -> None:
-        """Wait for the dispatch thread to finish what waits; no-op on that thread itself."""
+        """Wait until the dispatch thread has handled all events; no-op on that thread itself."""
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
     def pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
-        """Take one event of a mailbox; ``(False, None)`` once there will be none."""
+        """Take the next event of a mailbox; ``(False, None)`` if no further event will come."""
         with self._changed:
             return self._pop(mailbox, timeout)
 
     def _pop(self, mailbox: _Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
-        """Do the same; the monitor is held."""
+        """Take the next event as :meth:`pop` does; the monitor is held."""
         if not mailbox.events and not self._await_event(mailbox, timeout):
             return False, None
         event, size_bytes = mailbox.events.popleft()
         mailbox.waiting_bytes -= size_bytes
-        # The reader may wait for room here, and a feeder of text for audio to be read.
+        # The reader may wait for room, and a text feed may wait until audio is taken.
         self._changed.notify_all()
         return True, event
 
     def _await_event(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
-        """Wait for an event of a mailbox; False once there will be none. The monitor is held."""
+        """Wait for an event; return False if no further event will come. The monitor is held."""
         deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
         mailbox.takers += 1
-        # A reader that pauses for another consumer must know that this one starves.
+        # The reader may pause because of another consumer; now it must read on.
         self._changed.notify_all()
         try:
             while not mailbox.events:
@@ -370,7 +360,7 @@ class EventStream(Generic[E]):
         return True
 
     def drain(self, mailbox: _Mailbox[E], timeout: float | None) -> Iterator[E]:
-        """Yield a mailbox's events to the end of the stream, then raise what it ended with."""
+        """Yield the events of a mailbox to the end of the stream; then raise its error, if any."""
         while True:
             found, event = self.pop(mailbox, timeout)
             if not found:
@@ -379,7 +369,7 @@ class EventStream(Generic[E]):
         self.raise_end()
 
     def detach(self, mailbox: _Mailbox[E]) -> None:
-        """Forget a consumer; what it did not take is dropped."""
+        """Remove a consumer, and drop the events that it has not taken."""
         if self._changed.in_child:
             return
         with self._changed:
@@ -406,7 +396,7 @@ class EventStream(Generic[E]):
             pass
 
     def _handle_next(self, mailbox: _Mailbox[E], timeout: float | None) -> bool:
-        """Handle one event; False when none waits, or when the stream is over and handled."""
+        """Handle one event or the end; return False if there is no event."""
         with self._changed.lock:
             try:
                 found, event = self._pop(mailbox, timeout)
@@ -418,7 +408,7 @@ class EventStream(Generic[E]):
                     return False
                 mailbox.closed = True
                 self._mailboxes.remove(mailbox)
-                # A later handler gets a mailbox and an end of its own.
+                # A handler that is added later gets a new mailbox, with the end only.
                 self._handlers = ()
         self._handle(event if found else self.ended, handlers)
         return found
@@ -430,26 +420,27 @@ class EventStream(Generic[E]):
             try:
                 context.run(handler, event)
             except BaseException as error:
-                # On a thread of ours, whatever ends the handler must not end the events.
+                # No exception of a handler may end the dispatch thread.
                 if self._dispatch == "poll" and not isinstance(error, Exception):
                     raise
                 self.handler_errors += 1
                 if id(handler) not in self._reported:
                     self._reported.add(id(handler))
                     self._logger.exception(
-                        "handler %r raised on %s; further errors of it are counted only",
+                        "handler %r raised an exception on %s; its further exceptions are only "
+                        "counted",
                         handler,
                         type(event).__name__,
                     )
 
 
 def require_callable(value: object, name: str) -> None:
-    """Refuse a handler that cannot be called."""
+    """Raise :class:`ConfigError` if a handler cannot be called."""
     if not callable(value):
         raise ConfigError(f"{name} must be callable, got {value!r}")
 
 
 def _is_named(event: object, kind: str) -> bool:
     name = type(event).__name__
-    # Messages of TTS and STT are named on the wire as their classes are, but for the capital.
+    # On the wire, TTS and STT messages have the names of their classes with a small first letter.
     return kind in (getattr(event, "type", None), name, name[0].lower() + name[1:])

@@ -76,15 +76,15 @@ class Playback:
         closes_speaker: bool = False,
     ) -> None:
         """
-        Begin to play.
+        Start to play.
 
         Args:
-            stream: The utterance; closed at the end.
-            speaker: Of the same sample rate.
+            stream: The audio of the utterance; closed at the end.
+            speaker: Has the sample rate of the audio.
             on_word: Called on a separate thread with each word when its first sample is heard,
                 in order.
             on_phoneme: The same for each phoneme, with its viseme.
-            closes_speaker: The speaker was opened for this utterance and is closed after it.
+            closes_speaker: Whether to close the speaker at the end.
         """
         self._stream = stream
         self._speaker = speaker
@@ -110,19 +110,19 @@ class Playback:
             thread.start()
 
     def __repr__(self) -> str:
-        return f"<Playback {'done' if self.done else 'under way'}>"
+        return f"<Playback {'done' if self.done else 'playing'}>"
 
     @property
     def done(self) -> bool:
-        """Whether it was heard to the end, interrupted, or failed, and all handlers have run."""
+        """Whether it was heard to the end, was interrupted or failed, and all handlers have run."""
         return self._finished.is_set()
 
     @property
     def heard_ms(self) -> float:
         """
-        How much of it was heard so far, as the speaker counts its samples.
+        How many milliseconds were heard so far, by the sample count of the speaker.
 
-        Final when it is done. Time scaling and pauses do not change the count.
+        The number is final when :attr:`done` is True. Time scaling and pauses do not change it.
         """
         samples = self._final_samples
         if samples is None:
@@ -163,8 +163,8 @@ class Playback:
         Wait until it was heard to the end or interrupted.
 
         Raises:
-            DeadlineExceeded: It still plays after *timeout* seconds; it continues.
-            InworldError: It failed.
+            DeadlineExceeded: It is still playing after *timeout* seconds; it continues.
+            InworldError: The synthesis or the speaker failed.
         """
         deadline = Deadline(timeout, "the playback")
         while not self._finished.wait(deadline.at_most(LONGEST_WAIT_SECONDS)):
@@ -174,14 +174,14 @@ class Playback:
 
     def interrupt(self) -> float:
         """
-        Stop at once: the synthesis, the transfer and the speaker.
+        Stop the synthesis and the speaker at once, and drop the audio that was not heard.
 
         Returns:
-            How many milliseconds were heard; final.
+            How many milliseconds were heard.
         """
         with _queues_changed:
             self._interrupted = True
-            # It ends a write that waits for the speaker. A later playback has written nothing yet.
+            # This ends a write that waits for room. No other playback has written audio yet.
             if self._is_first():
                 self._speaker.clear()
             _queues_changed.notify_all()
@@ -202,7 +202,7 @@ class Playback:
         except InworldError as error:
             self._error = error
         except BaseException as error:
-            # wait() raises an exception of the user's text, also SystemExit.
+            # The user's iterator of text may raise anything, also SystemExit; wait() raises it.
             _logger.exception("playback failed")
             self._error = error
         finally:
@@ -210,7 +210,7 @@ class Playback:
 
     def _copy(self) -> None:
         chunks = iter(self._stream)
-        # Synthesis begins before it is first in the queue, so that it can then play at once.
+        # The synthesis begins before this is first in the queue, so that it can then play at once.
         chunk = next(chunks, None)
         if not self._wait_until_first():
             return
@@ -226,7 +226,7 @@ class Playback:
                     self._speaker.write(chunk.pcm)
                 chunk = next(chunks, None)
         finally:
-            # Also if the stream failed: the audio that was received is heard.
+            # The audio that was received is played to the end, also if the stream failed.
             if not self._interrupted:
                 self._speaker.drain()
 
@@ -281,7 +281,7 @@ class Playback:
         try:
             is_over = False
             while not is_over:
-                # In this order, so that the cues at the end are emitted before this ends.
+                # Read before the cues, so that the last cues are emitted before this ends.
                 is_over = self._final_samples is not None
                 heard_ms = self.heard_ms
                 with self._changed:
@@ -302,11 +302,12 @@ class Playback:
         try:
             handler(value)
         except BaseException:
-            # On this thread no exception of a handler may prevent further words.
+            # No exception of a handler may end this thread.
             self.handler_errors += 1
             if self.handler_errors == 1:
                 _logger.exception(
-                    "%r raised during playback; further errors are counted only", handler
+                    "handler %r raised an exception during playback; further ones are only counted",
+                    handler,
                 )
 
     def _wait_for_cue(self, heard_ms: float) -> None:

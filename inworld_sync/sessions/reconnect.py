@@ -1,7 +1,7 @@
 """
-When a lost connection is replaced, after how long, and when it is given up.
+Decides whether a lost connection is replaced, and after how many seconds.
 
-One session has one policy; the session's monitor guards it, or one thread uses it.
+Thread safety: none. Each session has its own policy, which one thread uses at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Backoff", "ReconnectPolicy", "is_transient"]
 C = TypeVar("C")
 
 _MAX_DELAY_SECONDS: Final = 5.0
-# Enough to reach any longest delay; without a bound the power overflows after 1024 attempts.
+# Enough to reach any longest delay; without a limit, the power overflows after 1024 attempts.
 _MAX_DOUBLINGS: Final = 30
 
 
@@ -26,7 +26,7 @@ class Backoff:
     """
     The delays before the attempts of a series: doubled each time, then shortened at random.
 
-    Random delays keep clients that lost their connections together from returning together.
+    If many clients lose their connections at once, random delays spread their new attempts.
 
     Args:
         first_seconds: The longest first delay.
@@ -70,8 +70,8 @@ class ReconnectPolicy:
     """
     Replaces a lost connection, with a limit of attempts, of time, or both.
 
-    The limits are for attempts in a row: :meth:`reset` starts them anew when a connection was a
-    good one, for example because the transcript progressed or a response was received.
+    The limits are for attempts in a row. The owner calls :meth:`reset` when a connection has proved
+    to work, for example because the transcript progressed or a response was received.
 
     Args:
         backoff: The delays.
@@ -111,9 +111,9 @@ class ReconnectPolicy:
 
         Args:
             cause: Why the last connection ended.
-            wait: Waits so many seconds; returns False if no connection is wanted any more.
-            open_connection: Opens a connection within so many seconds; None leaves the limit to
-                it.
+            wait: Waits for the given seconds; returns False if no connection is wanted any more.
+            open_connection: Opens a connection within the given seconds; None means its own
+                default.
             lost_at: When the connection was lost, on the monotonic clock; None means now.
 
         Returns:
@@ -148,7 +148,7 @@ class ReconnectPolicy:
         """
         if not is_transient(cause):
             raise cause
-        # Both limits bear the names of the callers' arguments.
+        # The limits have the names of the arguments of the callers.
         if self._max_attempts is not None and self.attempts >= self._max_attempts:
             limit = f"max_reconnects={self._max_attempts}"
         elif self._remaining() == 0.0:
@@ -169,7 +169,7 @@ class ReconnectPolicy:
 
 
 def is_transient(error: InworldError) -> bool:
-    """Whether a request that failed so may succeed later: a network fault, a busy service."""
+    """Return whether a later attempt may succeed, because the network or a busy service failed."""
     if isinstance(error, ServiceError):
         return error.retryable
     return isinstance(error, TransportError)

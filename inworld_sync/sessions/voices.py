@@ -1,4 +1,4 @@
-"""The voices that can be named in a request."""
+"""Lists the voices of an account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGE_SIZE = 200
 
 class Voices:
     """
-    The account's voices. Reached as ``iw.voices``.
+    The voices of the account. Reached as ``iw.voices``.
 
     Thread safety: every method may be called from any thread.
     """
@@ -30,25 +30,29 @@ class Voices:
 
     def list(self, *, language: str | None = None, timeout: float = 10.0) -> list[Voice]:
         """
-        All voices, or those of a language.
+        Return all voices, or the voices of one language.
 
         Args:
-            language: As the service writes it, such as ``EN_US``.
-            timeout: Seconds for each page.
+            language: As the service spells it, such as ``EN_US``.
+            timeout: The most seconds for each page of the list.
 
         Raises:
-            ServiceError: The service refused.
-            TransportError: It was not reached.
+            ServiceError: The service refused the request.
+            TransportError: Could not connect, or the connection was lost.
         """
         return list(self._pages(language, timeout))
 
     def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
         """
-        One voice by its id.
+        Return the voice with an id.
+
+        Args:
+            voice: The id.
+            timeout: The most seconds for the request.
 
         Raises:
-            ConfigError: *voice* is blank or no text.
-            NotFoundError: There is none of that id.
+            ConfigError: *voice* is blank or not a str.
+            NotFoundError: No voice has this id.
         """
         if not isinstance(voice, str) or not voice.strip():
             raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
@@ -71,7 +75,7 @@ class Voices:
             if not token:
                 return
             if token in seen:
-                raise RemoteProtocolError("the service gave the same page of voices again")
+                raise RemoteProtocolError("the service sent the same page of voices twice")
             seen.add(token)
             query["pageToken"] = token
 

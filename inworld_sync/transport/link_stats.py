@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 import attrs
@@ -75,6 +76,8 @@ class LinkStats:
         connect: How long each step of opening the connection took.
         proxy: URL of the proxy without credentials; None without a proxy.
         tls_version: For example ``TLSv1.3``; None without TLS.
+        warnings: How often an optional field of a received message was ignored because it could
+            not be read, by the message's type and the field's name.
     """
 
     messages_in: int
@@ -88,6 +91,7 @@ class LinkStats:
     connect: ConnectTimes
     proxy: str | None
     tls_version: str | None
+    warnings: Mapping[str, int] = attrs.field(factory=dict)
 
 
 class Pings:

@@ -1,5 +1,5 @@
 """
-The wire without I/O: JSON text to frozen events and back, state tables, limits.
+The formats of the services without I/O: JSON text to frozen events and back, state tables, limits.
 
-No clock, no lock, no socket: bytes in, events out.
+Nothing here uses a clock, a lock, a thread or a socket.
 """

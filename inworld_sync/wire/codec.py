@@ -1,15 +1,21 @@
 """
-JSON text to attrs classes and back, by one set of rules for every service.
+Converts JSON text to attrs classes and back, by the same rules for every service.
 
-Reading is tolerant where a server may grow and strict where data would be misread:
-unknown fields are kept in a class's ``extra``, null stands for a field that was left out, and a
-missing required field or a wrong type is a :class:`~inworld_sync.errors.RemoteProtocolError` that
-names it.
-Writing leaves out what is None and merges ``extra`` into the object.
+Reading accepts fields that the service may add later and refuses values that would be misread:
+
+- unknown fields are kept in the attribute ``extra`` of a class;
+- null means that the field was left out;
+- a missing required field or a wrong type raises
+  :class:`~inworld_sync.errors.RemoteProtocolError`, which names the field;
+- with a list for warnings, an optional field of the wrong type is ignored instead: its name is
+  added to the list, and its value is kept in ``extra``.
+
+Writing leaves out the attributes that are None and adds the fields of ``extra``.
 """
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -28,6 +34,7 @@ __all__ = [
     "JsonObject",
     "camel",
     "dump_text",
+    "ignore_field",
     "load_object",
     "object_in",
     "register_exact",
@@ -37,6 +44,18 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 JsonObject: TypeAlias = "dict[str, Json]"
 
 _T = TypeVar("_T")
+
+# Names of fields that the present call of :meth:`Codec.load` ignores; None if it ignores none.
+_ignored: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
+    "inworld_sync_ignored_fields", default=None
+)
+
+
+def ignore_field(name: str) -> None:
+    """Record that the present call of :meth:`Codec.load` ignores a field, or a part of one."""
+    ignored = _ignored.get()
+    if ignored is not None:
+        ignored.append(name)
 
 
 def camel(name: str) -> str:
@@ -50,8 +69,8 @@ def dump_text(message: Mapping[str, object]) -> str:
     Write one message as compact JSON text.
 
     Raises:
-        ConfigError: A text holds half of a surrogate pair, which UTF-8 cannot carry, or a number
-            is not finite, which JSON cannot carry.
+        ConfigError: A text has half of a surrogate pair, which UTF-8 cannot represent, or a
+            number is not finite, which JSON cannot represent.
     """
     try:
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -62,7 +81,7 @@ def dump_text(message: Mapping[str, object]) -> str:
             f"at character {error.start} of the message"
         ) from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"a message must be JSON: {error}") from error
+        raise ConfigError(f"the message cannot be written as JSON: {error}") from error
     return text
 
 
@@ -83,20 +102,25 @@ def load_object(message: bytes | bytearray | memoryview | str) -> JsonObject:
         ) from None
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(
-            f"expected a JSON message, got {len(message)} characters that are not ({error})"
+            f"expected a JSON message, got {len(message)} characters that are not JSON ({error})"
         ) from None
     return object_in(value, "the message")
 
 
 def _refuse_constant(name: str) -> None:
-    # Python reads NaN and Infinity, which JSON does not have and no field can mean.
-    raise ValueError(f"{name} is no JSON value")
+    # The json module of Python accepts NaN and Infinity, which JSON does not have.
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def object_in(value: object, where: str) -> JsonObject:
-    """Return *value* if it is a JSON object; name *where* it stands if it is not."""
+    """
+    Return *value* if it is a JSON object.
+
+    Raises:
+        RemoteProtocolError: It is not an object; the text names *where* it is in the message.
+    """
     if not isinstance(value, dict):
-        # Only the kind of value: audio and texts stay out of errors.
+        # The type only, since an error must not show audio or text of the user.
         raise RemoteProtocolError(f"expected an object as {where}, got {type(value).__name__}")
     return value
 
@@ -109,12 +133,12 @@ def _exactly(kind: type[_T], value: object) -> _T:
 
 def _string(value: object, kind: type[str]) -> str:
     text = _exactly(str, value)
-    # The rule for str is asked for its subclasses too, which are enums.
+    # cattrs calls the hook for str also for subclasses of str, which are enums.
     return text if kind is str else kind(text)
 
 
 def _integer(value: object, _: object) -> int:
-    # JSON has one kind of number: 16000.0 is as good an integer as 16000.
+    # JSON has one type of number, so 16000.0 is the integer 16000.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return _exactly(int, value)
@@ -127,23 +151,31 @@ def _number(value: object, _: object) -> float:
 
 
 def register_exact(converter: Converter) -> None:
-    """Have a converter take texts, numbers and flags as what they are, never by conversion."""
+    """Make a converter refuse a value of another type instead of converting it to the type."""
     converter.register_structure_hook(str, _string)
     converter.register_structure_hook(bool, lambda value, _: _exactly(bool, value))
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
 
 
+def _can_read(read: Callable[[JsonObject, type], object], value: JsonObject, kind: type) -> bool:
+    try:
+        read(value, kind)
+    except Exception:  # noqa: BLE001 - hooks and validators raise errors of any class
+        return False
+    return True
+
+
 class Codec:
     """
-    Writes and reads attrs classes by one naming rule.
+    Writes and reads attrs classes; one rule gives the names of their fields on the wire.
 
     Args:
         names: Turns an attribute's name into the name on the wire.
-        renames: For a class, the attributes whose name on the wire follows no rule.
+        renames: The attributes of a class whose names on the wire do not follow the rule.
 
-    A class may have an attribute ``extra``, a mapping: unknown fields go there when reading and
-    come from there when writing.
+    If a class has an attribute ``extra``, which is a mapping, unknown fields are stored in it when
+    a message is read, and its fields are added when a message is written.
 
     Thread safety: an instance may be used from any thread at once.
     """
@@ -156,8 +188,8 @@ class Codec:
 
     @functools.cached_property
     def converter(self) -> Converter:
-        """The converter below, for a service's own hooks, such as unions told apart by a field."""
-        # Imported when something is written or read first: it costs 8 ms.
+        """The cattrs converter, to which a service adds hooks, for example for unions."""
+        # Imported with the first message, since the import takes 8 ms.
         from cattrs import Converter
 
         converter = Converter()
@@ -176,21 +208,37 @@ class Codec:
         result: JsonObject = self.converter.unstructure(value)
         return result
 
-    def load(self, value: object, kind: type[_T], where: str) -> _T:
+    def load(
+        self, value: object, kind: type[_T], where: str, warnings: list[str] | None = None
+    ) -> _T:
         """
         Read a JSON value as an object of *kind*.
+
+        Args:
+            value: The JSON value.
+            kind: An attrs class.
+            where: What is read, for errors and warnings.
+            warnings: Gets the name of each optional field that is ignored because it has the
+                wrong type; None raises for it.
 
         Raises:
             RemoteProtocolError: A required field is missing or a field has the wrong type; the
                 text names *where* and the field.
         """
+        ignored: list[str] | None = None if warnings is None else []
+        token = _ignored.set(ignored)
         try:
-            return self.converter.structure(value, kind)
+            result = self.converter.structure(value, kind)
         except Exception as error:
             from cattrs import transform_error
 
             causes = "; ".join(transform_error(error, path=where))
             raise RemoteProtocolError(f"cannot read {where}: {causes}") from error
+        finally:
+            _ignored.reset(token)
+        if warnings is not None and ignored:
+            warnings += [f"{where}.{name}" for name in ignored]
+        return result
 
     def _wire_names(self, kind: type) -> dict[str, str]:
         special = self._renames.get(kind, {})
@@ -230,15 +278,43 @@ class Codec:
         read: Any = make_dict_structure_fn(kind, converter, **overrides)
         known = frozenset(names.values())
         keeps_extra = "extra" in attrs.fields_dict(kind)
+        optional = frozenset(
+            names[field.name]
+            for field in attrs.fields(kind)
+            if field.name in names and field.default is not attrs.NOTHING
+        )
+
+        def without_wrong_fields(value: JsonObject, ignored: list[str]) -> JsonObject:
+            """Return an object without the optional fields that cannot be read."""
+            required = {name: each for name, each in value.items() if name in known - optional}
+            start = len(ignored)
+            read(required, kind)
+            wrong = [
+                name
+                for name in sorted(value.keys() & optional)
+                if not _can_read(read, {**required, name: value[name]}, kind)
+            ]
+            # The fields of inner objects are recorded when the rest is read.
+            ignored[start:] = wrong
+            return {name: each for name, each in value.items() if name not in wrong}
 
         def read_object(value: object, _: object) -> object:
             if not isinstance(value, dict):
                 raise TypeError(f"expected an object, got {type(value).__name__}")
             if None in value.values():
                 value = {k: v for k, v in value.items() if v is not None or k not in known}
-            result = read(value, kind)
-            if keeps_extra and (unknown := value.keys() - known):
-                result = attrs.evolve(result, extra={name: value[name] for name in unknown})
+            readable, ignored = value, _ignored.get()
+            start = 0 if ignored is None else len(ignored)
+            try:
+                result = read(value, kind)
+            except Exception:
+                if ignored is None:
+                    raise
+                del ignored[start:]
+                readable = without_wrong_fields(value, ignored)
+                result = read(readable, kind)
+            if keeps_extra and (unread := value.keys() - (known & readable.keys())):
+                result = attrs.evolve(result, extra={name: value[name] for name in unread})
             return result
 
         return read_object

@@ -1,7 +1,7 @@
 """
-How the TTS and STT sockets report errors, and how their loose fields are read.
+Reads errors of the TTS and STT services, and fields whose JSON type varies.
 
-Source: captures of September 2026. A status of a result has a gRPC code, 0 for success.
+The status of a result has a gRPC code; 0 means success. Source: captures of September 2026.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from inworld_sync.wire.codec import JsonObject
 
 __all__ = ["ConnectionFault", "connection_fault", "integer_in", "text_in"]
 
-# The gRPC code of a fault whose own code cannot be read.
+# The gRPC code for a fault whose code cannot be read.
 _UNKNOWN_CODE = 2
 
-# A 64-bit integer has no more digits.
+# A 64-bit integer has at most 20 digits.
 _MAX_DIGITS = 20
 
 
 @attrs.frozen
 class ConnectionFault:
-    """An error of the whole connection; fatal only if the service closes after it."""
+    """An error of the whole connection; it is fatal only if the service closes the connection."""
 
     code: int
     message: str
@@ -31,10 +31,9 @@ class ConnectionFault:
 
 def connection_fault(status: JsonObject) -> ConnectionFault:
     """
-    Read an error or a status; the message is without what the service echoes of a credential.
+    Read an error or a status, and remove credentials that the service repeats in its message.
 
-    The code is 0 where there is none, so that a status is no fault, and 2 (unknown) where it is no
-    number.
+    The code is 0 (success) if the field is missing, and 2 (unknown) if it is not a number.
     """
     try:
         code = integer_in(status, "code")
@@ -46,7 +45,7 @@ def connection_fault(status: JsonObject) -> ConnectionFault:
 
 
 def text_in(body: JsonObject, *names: str) -> str:
-    """The first of *names* that is a text in *body*; empty where none is."""
+    """Return the first of the fields *names* that is a string; an empty string if none is."""
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
@@ -56,17 +55,17 @@ def text_in(body: JsonObject, *names: str) -> str:
 
 def integer_in(body: JsonObject, name: str) -> int:
     """
-    A whole number; 0 where it is left out, as proto-JSON does with zeros.
+    Return the integer in a field; 0 if the field is missing, since proto-JSON leaves out zeros.
 
     Raises:
-        RemoteProtocolError: It is no whole number.
+        RemoteProtocolError: The value is not an integer.
     """
     value = body.get(name)
     if value is None:
         return 0
-    # Proto-JSON writes 64-bit integers as strings, and 8.0 is as good as 8.
+    # Proto-JSON writes 64-bit integers as strings. JSON has one type of number, so 8.0 is 8.
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value) if len(value) <= _MAX_DIGITS else value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
-        raise RemoteProtocolError(f"expected a whole number as {name}, got {value!r:.40}")
+        raise RemoteProtocolError(f"expected an integer as {name}, got {value!r:.40}")
     return int(value)

@@ -13,7 +13,7 @@ An entry leaves the table in exactly one of these ways:
 
 The table has no clock: callers pass times of one monotonic clock, in seconds.
 
-Thread safety: none; whoever owns a table guards it with the lock of its connection or session.
+Thread safety: none; the owner guards a table with the monitor of its connection or session.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Pending(Generic[K]):
     One request that was sent.
 
     Attributes:
-        kind: What was asked, such as a member of an enum.
+        kind: The kind of request, such as a member of an enum.
         key: The id by which the answer may name it; None if it has none.
         sent_at: When it was sent, in seconds.
-        deadline: When the client stops to wait for the answer, in seconds; infinity for never.
+        deadline: When the client stops waiting for the answer, in seconds; infinity for never.
     """
 
     kind: K
@@ -89,7 +89,7 @@ class PendingTable(Generic[K]):
         return self._remove(next((entry for entry in self._entries if entry.key == key), None))
 
     def resolve_only(self, kind: K) -> Pending[K] | None:
-        """Remove and return the entry of a kind if it is the only one; else change nothing."""
+        """Remove and return the entry of a kind if it is the only one; else return None."""
         found = self.of_kind(kind)
         return self._remove(found[0]) if len(found) == 1 else None
 

@@ -1,9 +1,8 @@
 """
-Cutting text into pieces that a service takes, where a speaker would breathe.
+Splits text into pieces that the TTS service accepts, at the end of a sentence if possible.
 
-A piece ends at the last place of the best kind that fits: a paragraph, a sentence, a clause, a
-word, and only where there is none, between two graphemes. Nothing is dropped or changed: the
-pieces joined give the text.
+A piece ends at the end of a paragraph; if none fits, of a sentence, of a clause or of a word; if
+none of these fits, between two graphemes. The pieces joined are the text, unchanged.
 """
 
 from __future__ import annotations
@@ -19,42 +18,42 @@ __all__ = ["is_blank", "require_piece", "require_pieces", "require_text", "split
 
 # Closing quotes and brackets belong to the sentence before them.
 _CLOSERS = "\"'”’»）」』】)\\]}"
-# Ends a sentence where white space follows: Latin, Greek, Cyrillic, Arabic, Urdu, Indic, Armenian,
+# End a sentence if white space follows: Latin, Greek, Cyrillic, Arabic, Urdu, Indic, Armenian,
 # Ethiopic, Khmer, Burmese.
 _SPACED_ENDS = ".!?…؟۔।॥։።៕။;·"
-# Ends a sentence by itself: Chinese, Japanese, full-width forms.
+# End a sentence in any case: Chinese, Japanese, full-width forms.
 _CLOSED_ENDS = "。！？．"
 
-# Best kind first; each matches up to and including the white space after the break.
+# From the best kind of break to the worst; a match includes the white space after the break.
 _BREAKS = (
     re.compile(r"\n\s*\n\s*"),
     re.compile(rf"[{_SPACED_ENDS}]+[{_CLOSERS}]*\s+|[{_CLOSED_ENDS}]+[{_CLOSERS}]*\s*"),
-    # 1,000 and 12:30 are one word each.
+    # White space is required after a comma or colon, so that 1,000 and 12:30 are not split.
     re.compile(rf"[,:][{_CLOSERS}]*\s+|[،、，；—–]+\s*|\n+"),
     re.compile(r"\s+"),
 )
 
-# A break this early would make pieces too short to be spoken well; a worse kind may serve better.
+# A break in the first third would make a short piece, so a worse kind of break is tried first.
 _EARLIEST_SHARE = 1 / 3
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _REGIONAL = range(0x1F1E6, 0x1F200)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
-# What spells the flags of England, Scotland and Wales.
+# Tag characters, of which the flags of England, Scotland and Wales consist.
 _TAGS = range(0xE0020, 0xE0080)
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text holds nothing that can be spoken: only white space."""
+    """Return whether a text has nothing to speak, because it is empty or only white space."""
     return not text.strip()
 
 
 def require_piece(text: object) -> None:
     """
-    Refuse what is no text before anything is sent.
+    Check that a value is a text that can be sent.
 
     Raises:
-        ConfigError: It is not a str, or holds half of a surrogate pair.
+        ConfigError: It is not a str, or has half of a surrogate pair.
     """
     if not isinstance(text, str):
         hint = ", decode it first" if isinstance(text, (bytes, bytearray)) else ""
@@ -70,19 +69,19 @@ def require_piece(text: object) -> None:
 
 def require_text(text: object) -> None:
     """
-    Refuse what cannot be spoken, as :func:`require_piece` and where it is blank.
+    Check that a value is a text that can be spoken.
 
     Raises:
-        ConfigError: It is no text or blank.
+        ConfigError: As :func:`require_piece`, or the text is blank.
     """
     require_piece(text)
     if is_blank(str(text)):
-        raise ConfigError("text must hold something to speak, got only white space")
+        raise ConfigError("text must have something to speak, got only white space")
 
 
 def require_pieces(pieces: object) -> None:
     """
-    Refuse what cannot give pieces of text.
+    Check that a value can be iterated for pieces of text.
 
     Raises:
         ConfigError: It is bytes, or not iterable.
@@ -93,15 +92,15 @@ def require_pieces(pieces: object) -> None:
 
 def split_text(text: str, max_characters: int) -> Iterator[str]:
     """
-    Cut a text into pieces of at most *max_characters* characters.
+    Split a text into pieces of at most *max_characters* characters.
 
     Args:
         text: Any text.
         max_characters: At least 1.
 
     Yields:
-        The pieces in order; joined they are *text*. A single grapheme that is longer than
-        *max_characters* is cut, since the service would refuse it whole.
+        The pieces in order; joined they are *text*. A grapheme that is longer than
+        *max_characters* is split too, since the service would refuse it.
 
     >>> list(split_text("One. Two. Three.", 10))
     ['One. Two. ', 'Three.']
@@ -120,8 +119,8 @@ def _last_break(text: str, start: int, limit: int) -> int:
     fallback = start
     for pattern in _BREAKS:
         ends = [match.end() for match in pattern.finditer(text, start, limit)]
-        # White space that reaches the limit may go on behind it, which does no harm; but a stop
-        # that reaches the limit may be half of "..." or the point of "3.14".
+        # A full stop right before the limit may be a part of "..." or the point of "3.14".
+        # White space may continue after the limit.
         while ends and ends[-1] == limit and not text[limit - 1].isspace():
             ends.pop()
         if ends and ends[-1] > earliest:
@@ -136,13 +135,17 @@ def _last_break(text: str, start: int, limit: int) -> int:
 
 
 def _joined(text: str, index: int) -> bool:
-    """Whether the characters on both sides of *index* are one grapheme (UAX 29, the main rules)."""
+    """
+    Return whether the characters before and after *index* belong to one grapheme.
+
+    These are the main rules of Unicode Standard Annex 29.
+    """
     before, after = text[index - 1], text[index]
     if before == _ZERO_WIDTH_JOINER or after == _ZERO_WIDTH_JOINER:
         return True
     if before == "\r" and after == "\n":
         return True
-    # Marks, variation selectors and the vowel signs of Indic scripts are categories Mn, Mc, Me.
+    # Mn, Mc and Me: combining marks, variation selectors, vowel signs of Indic scripts.
     if unicodedata.category(after).startswith("M"):
         return True
     if ord(after) in _SKIN_TONES or ord(after) in _TAGS:

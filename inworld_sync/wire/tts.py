@@ -62,16 +62,16 @@ __all__ = [
 PATH = "/tts/v1/voice:streamBidirectional"
 
 AUDIO_PATH = "result.audioChunk.audioContent"
-"""Where a message holds its base64, for a reader that decodes it before :func:`read`."""
+"""The field that has the base64 audio, for a caller that decodes it before :func:`read`."""
 
-# Documented, and seen enforced: a sixth create is answered with status 8.
+# Documented, and observed: the service answers a sixth create with status 8.
 MAX_CONTEXTS = 5
 
-# Documented for one send_text. The service was seen to refuse only above 2000; we keep to the
-# documented number.
+# Documented for one send_text. In captures the service refuses only texts of more than 2000
+# characters.
 MAX_TEXT_CHARACTERS = 1000
 
-# No text is spoken for a year.
+# One year. Greater times would be errors of the service.
 _MAX_SECONDS = 31_536_000
 
 _CODEC = Codec(
@@ -101,12 +101,12 @@ class AudioReceived:
 
     Attributes:
         context_id: The context that it belongs to.
-        audio: Base64 text, or the bytes that were passed to :func:`read`; empty for a chunk that
-            has only times.
+        audio: Base64 text, or the bytes that were passed to :func:`read`; empty if the message has
+            only times.
         usage: None if the service sent none.
-        words: Times from the start of the *generation*, in milliseconds; so all below.
-        characters: As *words*.
-        phonemes: As *words*; ``word_index`` counts in *words*.
+        words: Words with their times from the start of the generation, in milliseconds.
+        characters: Characters with such times.
+        phonemes: Phonemes with such times; ``word_index`` is an index of *words*.
     """
 
     context_id: str
@@ -150,21 +150,21 @@ TtsMessage: TypeAlias = ContextMessage | ConnectionFault
 
 
 def create(context_id: str, config: ContextConfig) -> str:
-    """Create a context; text may be sent at once, without waiting for the answer."""
+    """Return the message that creates a context; text may follow before the answer."""
     return _request("create", _config(config), context_id)
 
 
 def update_config(context_id: str, changes: Mapping[str, object]) -> str:
     """
-    Change settings of an open context; the service first speaks the text that it has.
+    Return the message that changes settings; the service first speaks the text that it has.
 
-    The service documents it without the names of its fields, which are here those of ``create``.
+    The documentation does not give the names of the fields; the client uses those of ``create``.
     """
     return _request("update_config", dict(changes), context_id)
 
 
 def send_text(context_id: str, text: str, *, flush: bool = False) -> str:
-    """Send text to a context, and with *flush* have it spoken as one generation."""
+    """Return the message for a text; with *flush* the service speaks it as one generation."""
     body: dict[str, object] = {"text": text}
     if flush:
         body["flush_context"] = {}
@@ -172,12 +172,12 @@ def send_text(context_id: str, text: str, *, flush: bool = False) -> str:
 
 
 def flush_context(context_id: str) -> str:
-    """Have the text that the context has buffered spoken."""
+    """Return the message that makes the service speak the buffered text of a context."""
     return _request("flush_context", {}, context_id)
 
 
 def close_context(context_id: str) -> str:
-    """Have the rest spoken and the context ended."""
+    """Return the message that makes the service speak the buffered text and end the context."""
     return _request("close_context", {}, context_id)
 
 
@@ -202,7 +202,7 @@ def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = No
 
     Args:
         message: JSON text.
-        audio: The decoded audio of :data:`AUDIO_PATH`; the text there is then ignored.
+        audio: The decoded audio of the field :data:`AUDIO_PATH`, whose text is then ignored.
 
     Raises:
         RemoteProtocolError: *message* is not JSON, or does not name its context.
@@ -214,7 +214,7 @@ def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = No
         return UnknownEvent("", envelope)
     result = object_in(envelope["result"], "result")
     context_id = text_in(result, "contextId", "context_id")
-    # If there is a fault, the other fields are ignored.
+    # A message with a fault has nothing else of use.
     fault = _status(result, context_id)
     if fault is not None:
         return fault
@@ -244,10 +244,10 @@ def _status(body: JsonObject, context_id: str) -> ContextFault | None:
 def _audio(
     context_id: str, result: JsonObject, decoded: bytes | None = None
 ) -> AudioReceived | ContextFault:
-    # One older sample has audioContent in the result itself.
+    # One older sample has audioContent directly in the result.
     body = result["audioChunk"] if result.get("audioChunk") is not None else result
     chunk = object_in(body, "result.audioChunk")
-    # One documented sample nests the status here; captures have it beside the chunk.
+    # One documented sample has the status in the chunk; captures have it in the result.
     fault = _status(chunk, context_id)
     if fault is not None:
         return fault
@@ -291,7 +291,9 @@ def _rows(alignment: JsonObject, texts_name: str, prefix: str) -> list[tuple[str
     rows = []
     for text, start, end in zip(texts, starts, ends, strict=True):
         if not isinstance(text, str):
-            raise RemoteProtocolError(f"expected texts in {texts_name}, got {type(text).__name__}")
+            raise RemoteProtocolError(
+                f"expected strings in {texts_name}, got {type(text).__name__}"
+            )
         rows.append((text, _milliseconds(start), _milliseconds(end)))
     return rows
 
@@ -333,7 +335,7 @@ def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
     return tuple(found)
 
 
-# Each reads the whole result; the bodies of the last two have no fields.
+# Each function reads the whole result. The last two kinds have no fields.
 _KINDS: dict[str, Callable[[str, JsonObject], TtsMessage]] = {
     "audioChunk": _audio,
     "audioContent": _audio,

@@ -1,4 +1,4 @@
-"""Clients of a server whose audio is its text."""
+"""Clients of an emulator whose audio is the text, so that each sample is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How connections come about: headers, the account's places, and the end with the client."""
+"""Connecting: headers, the limit of connections, and closing with the client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.scripted import KEY, Service, obedient, samples_of, scripted
 
 
 def test_headers() -> None:
-    """An upgrade carries the key as it is, who asks, and an id of its own."""
+    """An upgrade has the API key, the user agent and its own request id."""
     requests: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -49,7 +49,7 @@ def test_headers() -> None:
 
 
 def test_own_headers_cannot_replace_the_credential() -> None:
-    """A credential among the headers does not win over the client's own."""
+    """A credential in ``headers`` does not replace the credential of the client."""
     requests: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -63,7 +63,7 @@ def test_own_headers_cannot_replace_the_credential() -> None:
     assert b"b3RoZXI=" not in requests[0]
 
 
-# Places of the account: each way on which a connection ends, or never comes about.
+# The limit of connections: each way in which a connection ends or fails to open.
 
 
 def connects(iw: Inworld) -> None:
@@ -96,7 +96,7 @@ def stops_early(iw: Inworld) -> None:
     "use", [connects, speaks, closes_twice, leaves_it_to_the_client, stops_early]
 )
 def test_places_come_back(spelling_server: Emulator, use: object) -> None:
-    """A place is given back exactly once, whatever way a connection goes."""
+    """A place is returned exactly once, whichever way a connection ends."""
     limiter = CountingLimiter(1)
     with Inworld(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
@@ -106,7 +106,7 @@ def test_places_come_back(spelling_server: Emulator, use: object) -> None:
     assert (0, 1) == (limiter.taken, limiter.most)
 
 
-# (fault of the server, error of the client): where a connection can fail to come about or to last.
+# (fault of the emulator, error of the client): each step at which a connection can fail.
 FAILURES: list[tuple[str, type[Exception]]] = [
     ("drop_request", ConnectError),
     ("reset_request", ConnectError),
@@ -126,7 +126,7 @@ FAILURES: list[tuple[str, type[Exception]]] = [
 def test_places_come_back_after_failures(
     spelling_server: Emulator, fault: str, error: type[Exception]
 ) -> None:
-    """A connection that fails at any step gives its place back, and the next one just works."""
+    """A connection that fails at any step returns its place, and the next one works."""
     limiter = CountingLimiter(1)
     spelling_server.faults.add(fault)
     with Inworld(
@@ -163,14 +163,14 @@ def test_a_place_comes_back_when_no_thread_starts(
 
 
 def test_no_place(spelling_server: Emulator) -> None:
-    """With all places taken a connection costs the timeout, and the error says what to do."""
+    """If no place is free, connecting fails after the timeout, and the error says what to do."""
     with Inworld(
         api_key=spelling_server.api_key,
         base_url=spelling_server.url,
         limiter=ConnectionLimiter(1),
     ) as iw:
         with iw.tts.connect():
-            with pytest.raises(QuotaError, match="a limiter with more places") as caught:
+            with pytest.raises(QuotaError, match="a limiter that has more places") as caught:
                 iw.tts.connect(timeout=0.05)
         iw.tts.connect().close()
 
@@ -179,9 +179,9 @@ def test_no_place(spelling_server: Emulator) -> None:
 
 def test_an_idle_connection_makes_room(spelling_server: Emulator) -> None:
     """
-    A connection that is only kept for the next utterance gives its place to who needs one.
+    An idle connection of the pool is closed if another connection needs its place.
 
-    With few places the client once waited for itself.
+    With few places, the client once waited for its own idle connection.
     """
     with Inworld(
         api_key=spelling_server.api_key,
@@ -194,7 +194,7 @@ def test_an_idle_connection_makes_room(spelling_server: Emulator) -> None:
 
 
 def test_a_limiter_that_fails(spelling_server: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A limiter that cannot take a place back is reported, and nothing hangs."""
+    """An exception of the limiter's ``release`` is logged, and nothing hangs."""
 
     class Broken(ConnectionLimiter):
         def release(self) -> None:
@@ -209,11 +209,11 @@ def test_a_limiter_that_fails(spelling_server: Emulator, caplog: pytest.LogCaptu
     assert "the store is gone" in caplog.text
 
 
-# The end with the client.
+# Closing the client.
 
 
 def test_the_client_closes_all_that_it_opened(iw: Inworld) -> None:
-    """Connections of the user's own are closed with the client as well."""
+    """Closing the client also closes the connections of ``connect``."""
     connection = iw.tts.connect()
     context = connection.context()
     iw.close()
@@ -224,7 +224,7 @@ def test_the_client_closes_all_that_it_opened(iw: Inworld) -> None:
 
 
 def test_no_connection_after_the_end(iw: Inworld) -> None:
-    """What was taken from a client before it was closed opens nothing any more."""
+    """Objects of a closed client open no connection."""
     tts = iw.tts
     iw.close()
     for use in (tts.connect, lambda: tts.synthesize("Hi."), lambda: list(tts.stream("Hi."))):
@@ -233,7 +233,7 @@ def test_no_connection_after_the_end(iw: Inworld) -> None:
 
 
 def test_closed_while_connecting() -> None:
-    """A connection that comes about after the client was closed is closed at once."""
+    """A connection that is established after the client was closed is closed at once."""
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(peer: Peer) -> None:
@@ -266,7 +266,7 @@ def test_closed_while_connecting() -> None:
 
 
 def test_many_dead_peers_cost_one_timeout() -> None:
-    """Closing a client with many connections to peers that are dead costs close_timeout once."""
+    """Closing a client with many dead connections takes ``close_timeout`` once."""
     release = threading.Event()
 
     def dead(service: Service) -> None:
@@ -286,7 +286,7 @@ def test_many_dead_peers_cost_one_timeout() -> None:
 
 
 def test_names() -> None:
-    """Every connection has a name of its own, which its threads bear."""
+    """Every connection has its own name, which is part of the names of its threads."""
     with scripted(obedient) as iw, iw.tts.connect() as first, iw.tts.connect() as second:
         names = {first.name, second.name}
         threads = {thread.name for thread in threading.enumerate()}
@@ -298,9 +298,9 @@ def test_names() -> None:
 
 def test_clients_that_share_a_limiter_evict_idle_connections() -> None:
     """
-    An idle connection of one client makes room for another client's.
+    An idle connection of one client is closed if another client needs its place.
 
-    It was kept, and the other client waited for its place in vain.
+    It was kept, and the other client waited until its timeout.
     """
     limiter = ConnectionLimiter(1)
     with (
@@ -314,7 +314,7 @@ def test_clients_that_share_a_limiter_evict_idle_connections() -> None:
 
 
 @pytest.mark.parametrize("places", [0, -1, "20", None, 2.5])
-def test_places_that_make_no_sense(places: object) -> None:
-    """A limiter has one place at least."""
-    with pytest.raises(ConfigError, match="places must be a whole number of at least 1, got "):
+def test_wrong_places(places: object) -> None:
+    """A limiter has at least one place."""
+    with pytest.raises(ConfigError, match="places must be an integer of at least 1, got "):
         ConnectionLimiter(places)  # type: ignore[arg-type]

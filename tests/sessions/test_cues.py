@@ -1,4 +1,4 @@
-"""Each cue is due once, in order, when the sound has passed its start."""
+"""Each cue becomes due once, in order, when the position has passed its start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cues(*words: WordTime) -> Cues[WordTime]:
 
 
 def test_is_due_when_its_start_has_passed() -> None:
-    """A word that starts at 0 is not due before any sound of it was heard."""
+    """A word that starts at 0 is not due before some of its audio was heard."""
     found = cues(word(0), word(50))
 
     assert list(found.reach(0)) == []
@@ -29,8 +29,8 @@ def test_is_due_when_its_start_has_passed() -> None:
     assert list(found.reach(2000)) == []
 
 
-def test_late_times_are_told_next() -> None:
-    """A word whose time comes after its sound is told at once, and once."""
+def test_late_times_are_due_next() -> None:
+    """A word whose times arrive after its audio is due at once, and once."""
     found = cues(word(100))
     assert list(found.reach(200)) == [word(100)]
     found.add([word(150), word(300)])
@@ -42,14 +42,14 @@ def test_late_times_are_told_next() -> None:
 
 
 def test_nothing_is_next_at_the_end() -> None:
-    """When all is told there is nothing to wait for."""
+    """After the last cue there is no next start."""
     found = cues(word(10))
     list(found.reach(20))
 
     assert found.next_start_ms() is None
 
 
-# A moment, and what sounds then: two words with a gap between them, and one that overlaps.
+# (position, current word): two words with a gap between them, and one that overlaps.
 MOMENTS = [
     (-1, None),
     (0, "a"),
@@ -62,8 +62,8 @@ MOMENTS = [
 ]
 
 
-def test_what_sounds_now() -> None:
-    """At each moment the word that began last and has not ended, and none in a gap."""
+def test_the_current_word() -> None:
+    """At each position the word is the latest that started and has not ended; None in a gap."""
     found = cues(word(0, 10, "a"), word(20, 30, "b"), word(28, 40, "c"))
 
     assert MOMENTS == [
@@ -71,8 +71,8 @@ def test_what_sounds_now() -> None:
     ]
 
 
-def test_what_was_heard() -> None:
-    """The words up to an interruption are those that had begun."""
+def test_heard_words() -> None:
+    """The words up to an interruption are those that had started."""
     found = cues(word(0), word(20), word(40))
 
     assert (word(0), word(20)) == found.before(40)
@@ -82,8 +82,8 @@ def test_what_was_heard() -> None:
     st.lists(st.lists(st.floats(0, 1000)), max_size=5),
     st.lists(st.floats(0, 1001), max_size=20),
 )
-def test_each_is_told_once(batches: list[list[float]], moments: list[float]) -> None:
-    """Whatever the times and whenever they come, each word is told once, and none too early."""
+def test_each_is_due_once(batches: list[list[float]], moments: list[float]) -> None:
+    """For any times in any order, each word is due once, and never too early."""
     found: Cues[WordTime] = Cues()
     told: list[float] = []
     for index, moment in enumerate(sorted(moments)):

@@ -1,4 +1,4 @@
-"""What contexts, streams and sessions share: which events may be asked for, and by what."""
+"""The events that a handler may ask for, by class or by name."""
 
 from __future__ import annotations
 
@@ -83,7 +83,10 @@ def give(monitor: Monitor, stream: EventStream[object], *events: object) -> None
 
 
 def test_every_way_to_ask_for_events() -> None:
-    """A handler is called for its class, a base of it, and names that no class has."""
+    """
+    A handler is called for its class, for a base class, and for names of messages without a
+    class.
+    """
     monitor = Monitor("the test's stream")
     stream = stream_of(monitor)
     source = Source(stream)  # type: ignore[arg-type]
@@ -155,7 +158,7 @@ NEVER: list[tuple[type[EventSource[object]], type, str]] = [
 def test_a_class_that_is_never_emitted(
     source: type[EventSource[object]], kind: type, error: str
 ) -> None:
-    """A class of another service is refused, and the right one of a near name is named."""
+    """A class of another service is refused, and the error suggests the right class."""
     with pytest.raises(ConfigError) as caught:
         source(stream_of(Monitor("the test's stream"))).on(kind, print)
 
@@ -163,14 +166,14 @@ def test_a_class_that_is_never_emitted(
 
 
 def test_a_protocol_that_cannot_be_checked() -> None:
-    """A class that no event can be compared with is refused, and not asked at every event."""
+    """A class that isinstance() cannot check is refused when the handler is added."""
     source = Source(stream_of(Monitor("the test's stream")))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"kind must be a class of events, got .*HasValue"):
         source.on(HasValue, print)
 
 
 def test_iteration_and_figures() -> None:
-    """Iterating over the source, its queues and its figures are those of the stream."""
+    """Iteration, queues and counters of a source are those of its stream."""
     monitor = Monitor("the test's stream")
     stream = stream_of(monitor)
     source = Source(stream)  # type: ignore[arg-type]

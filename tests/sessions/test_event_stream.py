@@ -1,4 +1,4 @@
-"""One stream of events, taken in four ways."""
+"""One stream of events and four ways to receive them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Number:
 
 
 class Source:
-    """A stream, and the reader's side of it."""
+    """A stream, and the part of the reader thread."""
 
     def __init__(self, dispatch: Literal["thread", "poll"] = "thread") -> None:
         self.changed = Monitor("the test's stream")
@@ -107,11 +107,11 @@ def in_thread(work: Callable[[], object]) -> Callable[[], object]:
     return result
 
 
-# Iterating.
+# Iteration.
 
 
 def test_events_wait_for_the_first_consumer(source: Source) -> None:
-    """What came before anybody asked is not lost."""
+    """Events before the first consumer are buffered for it."""
     source.give(1, 2, 3)
     source.end()
 
@@ -119,7 +119,7 @@ def test_events_wait_for_the_first_consumer(source: Source) -> None:
 
 
 def test_an_iteration_ends_with_the_error_of_the_stream(source: Source) -> None:
-    """What had come is given first, then the error that ended the stream."""
+    """The iteration yields the buffered events, then raises the error of the stream."""
     source.give(1)
     source.end(LOST)
     events = source.stream.events()
@@ -131,9 +131,9 @@ def test_an_iteration_ends_with_the_error_of_the_stream(source: Source) -> None:
 
 def test_every_consumer_gets_an_error_of_its_own(source: Source) -> None:
     """
-    An error that ends a stream is raised as a new object each time.
+    The error of a stream is raised as a new object each time.
 
-    One object for all once let two threads write into each other's traceback and ``partial``.
+    One shared object once let two threads write into each other's traceback and ``partial``.
     """
     source.end(LOST)
     caught = []
@@ -148,7 +148,7 @@ def test_every_consumer_gets_an_error_of_its_own(source: Source) -> None:
 
 
 def test_two_iterators_share_one_place(source: Source) -> None:
-    """An iteration goes on where another stopped."""
+    """A second iterator continues where the first one stopped."""
     source.give(1, 2, 3, 4)
     source.end()
     first, second = source.stream.events(), source.stream.events()
@@ -159,7 +159,7 @@ def test_two_iterators_share_one_place(source: Source) -> None:
 
 
 def test_two_threads_share_one_iteration(source: Source) -> None:
-    """Each event goes to exactly one of two threads that iterate, and both see the end."""
+    """Two threads that iterate get each event once in total, and both get the end."""
     results = [in_thread(lambda: list(source.stream.events())) for _ in range(2)]
     for number in range(200):
         source.give(number)
@@ -170,7 +170,7 @@ def test_two_threads_share_one_iteration(source: Source) -> None:
 
 
 def test_a_timeout_loses_nothing(source: Source) -> None:
-    """After a timeout, iterating again goes on where it stopped."""
+    """After a timeout, a new iteration continues at the same place."""
     with pytest.raises(DeadlineExceeded, match="no event came within 0 s"):
         next(source.stream.events(0.0))
     source.give(1)
@@ -179,7 +179,7 @@ def test_a_timeout_loses_nothing(source: Source) -> None:
 
 
 def test_a_waiting_consumer_is_woken(source: Source) -> None:
-    """Somebody who waits gets the event when it comes, and the end when that comes."""
+    """A waiting consumer gets the next event, and later the end."""
     result = in_thread(lambda: list(source.stream.events()))
     waits(source)
     source.give(1)
@@ -191,10 +191,9 @@ def test_a_waiting_consumer_is_woken(source: Source) -> None:
 
 def test_waiting_costs_nothing(source: Source) -> None:
     """
-    Two consumers that wait stay asleep.
+    Two waiting consumers do not wake each other.
 
-    Each once woke the other on its way to sleep, so that any two contexts of a connection kept a
-    processor busy for as long as both were silent.
+    They once did, so that two silent contexts of a connection kept a processor busy.
     """
     wakes = []
 
@@ -229,7 +228,7 @@ def test_waiting_costs_nothing(source: Source) -> None:
 
 
 def test_every_queue_gets_every_event(source: Source) -> None:
-    """Several queues on one stream each get all that comes after they were opened."""
+    """Each of several queues gets every event after it was opened."""
     first, second = source.stream.subscribe(), source.stream.subscribe()
     source.give(1, 2)
     source.end()
@@ -239,7 +238,7 @@ def test_every_queue_gets_every_event(source: Source) -> None:
 
 
 def test_queue_after_the_end(source: Source) -> None:
-    """A queue says that the stream is over, with the error if there was one."""
+    """An empty queue of an ended stream raises ClosedError, or the error of the stream."""
     queue = source.stream.subscribe()
     source.end()
     with pytest.raises(ClosedError, match="no more events"):
@@ -247,7 +246,7 @@ def test_queue_after_the_end(source: Source) -> None:
 
 
 def test_queue_after_a_loss(source: Source) -> None:
-    """A queue raises what ended the stream once it is empty."""
+    """A queue yields its events, then raises the error of the stream."""
     queue = source.stream.subscribe()
     source.give(1)
     source.end(LOST)
@@ -258,7 +257,7 @@ def test_queue_after_a_loss(source: Source) -> None:
 
 
 def test_closing_a_queue_wakes_its_reader(source: Source) -> None:
-    """A thread that waits in get() leaves when another closes the queue."""
+    """Closing a queue ends a get() that waits on another thread."""
     queue = source.stream.subscribe()
     result = in_thread(queue.get)
     waits(source)
@@ -270,7 +269,7 @@ def test_closing_a_queue_wakes_its_reader(source: Source) -> None:
 
 
 def test_queue_as_a_context(source: Source) -> None:
-    """Leaving the block closes the queue, so that it does not hold the reader up."""
+    """Leaving the ``with`` block closes the queue, so that the reader does not pause for it."""
     with source.stream.subscribe(maxsize=1) as queue:
         source.give(1)
         with source.changed:
@@ -281,7 +280,7 @@ def test_queue_as_a_context(source: Source) -> None:
 
 
 def test_queue_of_no_size(source: Source) -> None:
-    """A queue that could hold nothing is refused."""
+    """A queue without room for one event is refused."""
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         source.stream.subscribe(maxsize=0)
 
@@ -290,7 +289,7 @@ def test_queue_of_no_size(source: Source) -> None:
 
 
 def test_handlers_run_in_order(source: Source) -> None:
-    """Handlers see events in order, by class or by name, and the end last and once."""
+    """Handlers get the events in order, by class or by name, and the end last and once."""
     seen: list[object] = []
     done = threading.Event()
     source.stream.on(Number, seen.append)
@@ -306,7 +305,7 @@ def test_handlers_run_in_order(source: Source) -> None:
 
 
 def test_a_handler_may_be_added_by_decoration(source: Source) -> None:
-    """on() gives the handler back."""
+    """on() returns the handler, so that it can be used as a decorator."""
 
     def handler(_: object) -> None: ...
 
@@ -318,9 +317,9 @@ def test_a_raising_handler(
     source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     """
-    A handler that raises is reported once and counted; it stops neither itself nor the others.
+    The first exception of a handler is logged, all are counted, and every handler goes on.
 
-    One that called sys.exit() once ended the thread for all, without a word.
+    A handler that called sys.exit() once ended the dispatch thread silently.
     """
     seen: list[object] = []
     done = threading.Event()
@@ -338,15 +337,15 @@ def test_a_raising_handler(
     assert [Number(1), Number(2), Number(3)] == seen
     assert 3 == source.stream.handler_errors
     assert 1 == len(caplog.records)
-    assert "raised on Number; further errors of it are counted only" in caplog.text
+    assert "raised an exception on Number; its further exceptions are only counted" in caplog.text
 
 
 @pytest.mark.parametrize("dispatch", ["thread", "poll"])
 def test_a_late_handler_gets_the_end(dispatch: Literal["thread", "poll"]) -> None:
     """
-    A handler that comes when all is over is still called with the end, exactly once.
+    A handler that is added after the end is called with the end, exactly once.
 
-    It was once added to a list that nobody looked at any more.
+    It was once added to a list that was never read again.
     """
     source = Source(dispatch)
     first: list[object] = []
@@ -364,7 +363,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 def test_handlers_keep_the_context_of_their_caller(source: Source) -> None:
-    """Context variables, such as a request's id, are those of the caller of on()."""
+    """Handlers run with the context variables of the caller of on()."""
     seen: list[str] = []
     done = threading.Event()
     token = variable.set("request 7")
@@ -382,7 +381,7 @@ def test_handlers_keep_the_context_of_their_caller(source: Source) -> None:
 
 
 def test_poll(polled: Source) -> None:
-    """Handlers run on the thread that polls, and poll says how many events it handled."""
+    """Handlers run on the thread that polls, and poll() returns how many events it handled."""
     seen: list[object] = []
     polled.stream.on(Number, lambda _: seen.append(threading.current_thread()))
     polled.give(Number(1), Number(2))
@@ -393,7 +392,7 @@ def test_poll(polled: Source) -> None:
 
 
 def test_poll_keeps_to_its_budget(polled: Source) -> None:
-    """Without budget one event is handled, so that a busy loop still gets on."""
+    """With a budget of 0, poll() handles one event."""
     polled.stream.on(Number, lambda _: None)
     polled.give(Number(1), Number(2), Number(3))
 
@@ -401,7 +400,7 @@ def test_poll_keeps_to_its_budget(polled: Source) -> None:
 
 
 def test_poll_within_a_handler(polled: Source) -> None:
-    """A handler that polls gets nothing, instead of events in the wrong order."""
+    """poll() inside a handler handles nothing, so that the order of events is kept."""
     inner: list[int] = []
     polled.stream.on(Number, lambda _: inner.append(polled.stream.poll()))
     polled.give(Number(1), Number(2))
@@ -411,7 +410,7 @@ def test_poll_within_a_handler(polled: Source) -> None:
 
 
 def test_poll_lets_ctrl_c_through(polled: Source) -> None:
-    """What ends the program ends it from within poll too; polling may go on after it."""
+    """poll() raises KeyboardInterrupt of a handler; polling can continue after it."""
 
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
@@ -425,7 +424,7 @@ def test_poll_lets_ctrl_c_through(polled: Source) -> None:
 
 
 def test_poll_without_handlers(polled: Source) -> None:
-    """Nothing is handled, or taken from others, before there is a handler."""
+    """Without handlers, poll() takes no events."""
     polled.give(Number(1))
 
     assert 0 == polled.stream.poll()
@@ -433,16 +432,16 @@ def test_poll_without_handlers(polled: Source) -> None:
 
 
 def test_poll_of_a_threaded_stream(source: Source) -> None:
-    """Polling a stream whose handlers have a thread is a mistake that is named."""
+    """poll() of a client with dispatch threads is an error, which says what to do."""
     with pytest.raises(LocalProtocolError, match="dispatch='poll'"):
         source.stream.poll()
 
 
-# The reader's side.
+# For the reader.
 
 
 def test_full_and_starving(source: Source) -> None:
-    """The reader can tell who has fallen behind and who has nothing to take."""
+    """The reader can see that a mailbox is full, and that a consumer waits."""
     result = in_thread(lambda: next(source.stream.events()))
     waits(source)
     with source.changed:
@@ -459,7 +458,7 @@ def test_full_and_starving(source: Source) -> None:
 
 
 def test_full_from_the_start(source: Source) -> None:
-    """A consumer that gets more than it may have at once is full, and the reader can tell."""
+    """A new consumer that takes over too many buffered events has a full mailbox at once."""
     source.give(1, 2)
     assert not source.changed.has_full_mailbox
     source.stream.subscribe(maxsize=2)
@@ -468,7 +467,7 @@ def test_full_from_the_start(source: Source) -> None:
 
 
 def test_discard(source: Source) -> None:
-    """What was not taken is dropped for every consumer, the end is not."""
+    """Events that were not taken are dropped for every consumer; the end is kept."""
     queue = source.stream.subscribe()
     events = source.stream.events()
     source.give(1)
@@ -481,7 +480,7 @@ def test_discard(source: Source) -> None:
 
 
 def test_one_end(source: Source) -> None:
-    """The first end is the one that counts."""
+    """Only the first end counts."""
     source.end(LOST)
     source.end(CLOSED)
 

@@ -1,4 +1,4 @@
-"""Many voices at once: each gets exactly its own audio, and all of it."""
+"""Many contexts at once: each receives exactly its own audio."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text_of(connection: int, context: int, turn: int) -> str:
 
 
 def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
-    """Run work on threads that begin together; give what they raised."""
+    """Run work on threads that start together; return their exceptions."""
     barrier, errors = threading.Barrier(count), []
 
     def run(number: int) -> None:
@@ -63,9 +63,9 @@ def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
 
 def test_twenty_connections_of_five_contexts(server: Emulator) -> None:
     """
-    A hundred contexts on twenty sockets speak at once, in two turns each.
+    A hundred contexts on twenty connections speak at once, two turns each.
 
-    The audio is the text, so every sample is known to be in its place.
+    The audio is the text, so the place of every sample is known.
     """
     spoken: dict[tuple[int, int], str] = {}
     expected = {
@@ -88,7 +88,7 @@ def test_twenty_connections_of_five_contexts(server: Emulator) -> None:
 
 
 def conversation(connection: TtsConnection, line: int, voice: int) -> str:
-    """Speak two turns, the second after the first was heard."""
+    """Speak two turns, the second after the audio of the first was received."""
     data, turn = b"", 0
     with connection.context(timestamp_type="WORD") as context:
         context.send(text_of(line, voice, 0))
@@ -107,7 +107,7 @@ def conversation(connection: TtsConnection, line: int, voice: int) -> str:
 
 
 def test_a_hundred_utterances_share_twenty_connections(server: Emulator) -> None:
-    """Utterances of a client's pool get exactly their own audio, within the account's limit."""
+    """Utterances of a pool receive exactly their own audio, within the limit of connections."""
     limiter = CountingLimiter(CONNECTIONS)
     spoken: dict[int, str] = {}
     texts = {number: text_of(number, number, number) for number in range(100)}
@@ -130,7 +130,7 @@ def test_a_hundred_utterances_share_twenty_connections(server: Emulator) -> None
 
 
 def test_interruptions_among_many(server: Emulator) -> None:
-    """Voices that are interrupted disturb none of the others, and their places come back."""
+    """Interrupted utterances do not affect the others, and their places come back."""
     spoken: dict[int, str] = {}
     limiter = ConnectionLimiter(4)
     with client(server, limiter=limiter) as iw:
@@ -151,9 +151,9 @@ def test_interruptions_among_many(server: Emulator) -> None:
 
 def test_real_speech_of_many_voices(inworld_local: Emulator) -> None:
     """
-    Voices that really speak are each heard as if they were alone.
+    Contexts with real speech receive the same audio as a context that is alone.
 
-    The engine gives the same samples for the same text, so the lone voice is the reference.
+    The engine of the emulator makes the same samples for the same text.
     """
     texts = [f"This is voice number {number}, and it is not alone." for number in range(10)]
     together: dict[int, bytes] = {}

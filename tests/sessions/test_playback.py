@@ -1,4 +1,4 @@
-"""Speech plays by itself, tells its words when they sound, and stops at once."""
+"""Playing speech in the background: words on time, and interruptions at once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ WORDS = (WordTime("one", 0, 40), WordTime("two", 60, 90), WordTime("three", 100,
 
 
 def test_plays_to_the_end(speaker: NullSpeaker) -> None:
-    """It is over when all of it was heard, and the stream is closed then."""
+    """The playback is done when all audio was heard; then the stream is closed."""
     speech = Speech(chunk(100), chunk(50))
     playback = Playback(speech, speaker)
     playback.wait(PATIENCE_S)
@@ -84,8 +84,8 @@ def test_plays_to_the_end(speaker: NullSpeaker) -> None:
     assert speech.closed.is_set()
 
 
-def test_tells_words_when_they_sound(speaker: NullSpeaker) -> None:
-    """Each word is told in order, and not before its first sample was heard."""
+def test_words_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
+    """Each word is reported in order, and not before its first sample was heard."""
     told: list[tuple[str, bool]] = []
 
     def tell(word: WordTime) -> None:
@@ -98,8 +98,8 @@ def test_tells_words_when_they_sound(speaker: NullSpeaker) -> None:
     assert WORDS == playback.heard_words
 
 
-def test_tells_phones_when_they_sound(speaker: NullSpeaker) -> None:
-    """The mouth's shapes come as the words do."""
+def test_phonemes_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
+    """Phonemes with visemes are reported as words are."""
     phonemes = (Phoneme("W", "wq", 0, 20, 0), Phoneme("AH", "aa", 20, 40, 0))
     told: list[Phoneme] = []
     playback = Playback(Speech(chunk(50, phonemes=phonemes)), speaker, on_phoneme=told.append)
@@ -110,8 +110,8 @@ def test_tells_phones_when_they_sound(speaker: NullSpeaker) -> None:
     assert playback.phoneme_at(45) is None
 
 
-def test_says_which_word_sounds(speaker: NullSpeaker) -> None:
-    """A loop can ask at any time; in a gap, before and after there is no word."""
+def test_the_current_word(speaker: NullSpeaker) -> None:
+    """word_at() returns the current word; None in a gap, before and after the words."""
     playback = Playback(Speech(chunk(160, WORDS)), speaker)
     playback.wait(PATIENCE_S)
 
@@ -121,8 +121,8 @@ def test_says_which_word_sounds(speaker: NullSpeaker) -> None:
     assert WORDS[2] == playback.word_at(100)
 
 
-def test_words_stand_still_in_a_pause(speaker: NullSpeaker) -> None:
-    """Nothing is told while the speaker pauses, and all of it afterwards."""
+def test_no_words_in_a_pause(speaker: NullSpeaker) -> None:
+    """No word is reported while the speaker pauses; the others follow afterwards."""
     told: list[WordTime] = []
     speaker.pause()
     playback = Playback(Speech(chunk(160, WORDS)), speaker, told.append)
@@ -136,8 +136,8 @@ def test_words_stand_still_in_a_pause(speaker: NullSpeaker) -> None:
     assert WORDS == tuple(told)
 
 
-def test_a_slow_handler_holds_up_no_sound(speaker: NullSpeaker) -> None:
-    """While a handler works, the sound goes on, and the other words follow later."""
+def test_a_slow_handler_does_not_delay_audio(speaker: NullSpeaker) -> None:
+    """While a handler runs, the audio goes on; the other words are reported later."""
     go_on = threading.Event()
     told: list[WordTime] = []
 
@@ -158,7 +158,7 @@ def test_a_slow_handler_holds_up_no_sound(speaker: NullSpeaker) -> None:
 def test_a_raising_handler_stops_nothing(
     speaker: NullSpeaker, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
-    """An error of a handler is logged once and counted, and the speech goes on."""
+    """The first exception of a handler is logged, all are counted, and the speech goes on."""
 
     def tell(word: WordTime) -> None:
         raise error(word.text)
@@ -172,8 +172,8 @@ def test_a_raising_handler_stops_nothing(
     assert playback.heard_ms == 160
 
 
-def test_an_interruption_tells_what_was_heard(tmp_path: Path) -> None:
-    """What is reported is what the listener's ear got, to the sample."""
+def test_an_interruption_returns_the_heard_time(tmp_path: Path) -> None:
+    """interrupt() returns exactly the milliseconds that the speaker played."""
     path = tmp_path / "heard.wav"
     with WavSink(path, RATE_HZ, realtime=True) as sink:
         speech = EndlessSpeech()
@@ -187,8 +187,8 @@ def test_an_interruption_tells_what_was_heard(tmp_path: Path) -> None:
     assert speech.closed.is_set()
 
 
-def test_only_heard_words_are_told(speaker: NullSpeaker) -> None:
-    """Words behind an interruption are neither told nor counted as heard."""
+def test_only_heard_words_are_reported(speaker: NullSpeaker) -> None:
+    """Words after an interruption are neither reported nor counted as heard."""
     told: list[WordTime] = []
     words = (WordTime("one", 0, 40), WordTime("later", 50_000, 50_100))
     playback = Playback(Speech(chunk(60_000, words)), speaker, told.append)
@@ -199,7 +199,7 @@ def test_only_heard_words_are_told(speaker: NullSpeaker) -> None:
 
 
 def test_a_handler_may_interrupt(speaker: NullSpeaker) -> None:
-    """An interruption may come from the handler that hears a word."""
+    """A handler may interrupt its playback."""
     made: list[Playback] = []
 
     def stop(word: WordTime) -> None:
@@ -212,8 +212,8 @@ def test_a_handler_may_interrupt(speaker: NullSpeaker) -> None:
     assert 0 < made[0].heard_ms < 60_000
 
 
-def test_speech_that_fails_is_heard_as_far_as_it_came(speaker: NullSpeaker) -> None:
-    """A connection that is lost does not take back what came before, and is an error at the end."""
+def test_audio_before_a_failure_is_heard(speaker: NullSpeaker) -> None:
+    """If the connection is lost, the received audio is played, then wait() raises the error."""
     playback = Playback(Speech(chunk(120), error=ConnectionLost("gone")), speaker)
 
     with pytest.raises(ConnectionLost, match="gone"):
@@ -222,10 +222,10 @@ def test_speech_that_fails_is_heard_as_far_as_it_came(speaker: NullSpeaker) -> N
 
 
 @pytest.mark.parametrize("error", [KeyError("mine"), SystemExit(3)])
-def test_what_the_text_raises(
+def test_an_exception_of_the_text(
     speaker: NullSpeaker, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a text's own iterator raises reaches whoever waits, of whatever kind it is."""
+    """wait() raises any exception of the user's iterator of text."""
     playback = Playback(Speech(chunk(20), error=error), speaker)
 
     with pytest.raises(type(error)) as caught:
@@ -235,7 +235,7 @@ def test_what_the_text_raises(
 
 
 def test_a_closed_speaker_is_an_error(speaker: NullSpeaker) -> None:
-    """Whoever closes the speaker in the middle is told that the speech was cut."""
+    """If the speaker is closed during the playback, wait() raises an error."""
     playback = Playback(EndlessSpeech(), speaker)
     until(lambda: playback.heard_ms > 10)
     speaker.close()
@@ -245,7 +245,7 @@ def test_a_closed_speaker_is_an_error(speaker: NullSpeaker) -> None:
 
 
 def test_waiting_is_bounded(speaker: NullSpeaker) -> None:
-    """Waiting for the end gives up at its deadline, and the speech plays on."""
+    """wait(timeout) raises at its deadline, and the playback goes on."""
     playback = Playback(EndlessSpeech(), speaker)
     with pytest.raises(DeadlineExceeded):
         playback.wait(0.01)
@@ -268,7 +268,7 @@ def test_its_own_speaker_is_closed(speaker: NullSpeaker) -> None:
 
 
 def test_one_after_another(tmp_path: Path) -> None:
-    """Utterances that share a speaker are not mixed, and each counts its own time."""
+    """Playbacks that share a speaker do not mix, and each counts its own time."""
     path = tmp_path / "heard.wav"
     chunks = [chunk(30), chunk(40), chunk(50)]
     with WavSink(path, RATE_HZ, realtime=True) as sink:
@@ -281,7 +281,7 @@ def test_one_after_another(tmp_path: Path) -> None:
 
 
 def test_the_next_one_is_ready(speaker: NullSpeaker) -> None:
-    """While one plays, the next one has its first sound already."""
+    """While one playback plays, the next one already has its first audio."""
     first = Playback(EndlessSpeech(), speaker)
     speech = Speech(chunk(10))
     second = Playback(speech, speaker)
@@ -294,8 +294,8 @@ def test_the_next_one_is_ready(speaker: NullSpeaker) -> None:
 
 
 def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
-    """An utterance that waits can be dropped, and one that is over cuts nobody off."""
-    # Until then the first is not over, however slow this thread is.
+    """Interrupting a waiting or a finished playback does not affect the others."""
+    # The paused speaker keeps the first from ending, however slow this thread is.
     speaker.pause()
     first = Playback(Speech(chunk(20)), speaker)
     second = Playback(EndlessSpeech(), speaker)
@@ -311,8 +311,8 @@ def test_interrupting_one_spares_the_others(speaker: NullSpeaker) -> None:
     assert speaker.heard_samples == 50 * RATE_HZ // 1000
 
 
-def test_what_was_written_before_is_heard_first(speaker: NullSpeaker) -> None:
-    """Sound that the program wrote itself is not counted as speech."""
+def test_audio_of_the_program_is_not_counted(speaker: NullSpeaker) -> None:
+    """Audio that the program wrote to the speaker before is played first and not counted."""
     speaker.write(chunk(50).data)
     playback = Playback(Speech(chunk(20)), speaker)
     playback.wait(PATIENCE_S)
@@ -323,13 +323,13 @@ def test_what_was_written_before_is_heard_first(speaker: NullSpeaker) -> None:
 
 # ---- interruptions at any time ---------------------------------------------------------------
 
-# After how many blocks of 20 ms have been taken; 0 is at once.
+# Interrupt after so many blocks of 20 ms have been taken; 0 is at once.
 EARLY = [0, 1, 2, 5, 6, 9]
 
 
 @pytest.mark.parametrize("taken", EARLY)
 def test_an_interruption_is_final(tmp_path: Path, taken: int) -> None:
-    """At whatever moment it comes, nothing is heard after it and nothing is counted twice."""
+    """After an interruption at any moment nothing is heard, and nothing is counted twice."""
     path = tmp_path / "heard.wav"
     with WavSink(path, RATE_HZ, realtime=True, buffer_ms=60) as sink:
         speech = EndlessSpeech()
@@ -341,8 +341,8 @@ def test_an_interruption_is_final(tmp_path: Path, taken: int) -> None:
     assert round(heard_ms * MS) == len(read_wav(path).pcm)
 
 
-def test_what_is_written_late_is_dropped_too() -> None:
-    """A chunk that was on its way to the speaker when the interruption came is not heard."""
+def test_a_late_write_is_dropped() -> None:
+    """A chunk that is written to the speaker during the interruption is not heard."""
     writing, go_on, cleared = threading.Event(), threading.Event(), threading.Event()
 
     class Late(NullSpeaker):
@@ -368,8 +368,8 @@ def test_what_is_written_late_is_dropped_too() -> None:
         assert speaker.heard_samples == round(playback.heard_ms * RATE_HZ / 1000)
 
 
-def test_the_last_word_is_told() -> None:
-    """A word is told though the speech was over when somebody looked for it."""
+def test_the_last_word_is_reported() -> None:
+    """The last word is reported also if the playback ends while the words are checked."""
     made: list[Playback] = []
 
     class Stale(NullSpeaker):
@@ -390,7 +390,7 @@ def test_the_last_word_is_told() -> None:
     assert WORDS == tuple(told)
 
 
-# What is done to a playback by whom, in any order, without an error or a thread that stays.
+# Methods and attributes that several threads use at once.
 ACTIONS: list[Callable[[Playback], object]] = [
     lambda playback: playback.interrupt(),
     lambda playback: playback.wait(PATIENCE_S),
@@ -400,7 +400,7 @@ ACTIONS: list[Callable[[Playback], object]] = [
 
 
 def test_from_many_threads(speaker: NullSpeaker) -> None:
-    """Interrupting, waiting and asking may happen at once."""
+    """Interrupting, waiting and reading attributes may happen at once."""
     playback = Playback(EndlessSpeech(), speaker, lambda word: None)
     threads = [threading.Thread(target=act, args=(playback,)) for act in ACTIONS * 3]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""When a lost connection is replaced, after how long, and when it is given up."""
+"""When a lost connection is replaced, and after how long."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WaitingClock:
 
 
 def failing(times: int) -> Callable[[float | None], str]:
-    """Opens a connection after so many failures."""
+    """Return a function that fails so many times, then opens a connection."""
     errors = [ConnectError(f"failure {number}") for number in range(1, times + 1)]
 
     def open_connection(timeout: float | None) -> str:
@@ -103,13 +103,13 @@ ERRORS: list[tuple[InworldError, bool]] = [
 
 @pytest.mark.parametrize(("error", "expected"), ERRORS)
 def test_transient(error: InworldError, expected: bool) -> None:
-    """Faults of the network and of a busy service are transient."""
+    """Errors of the network and of a busy service are transient."""
     assert expected is is_transient(error)
 
 
 @pytest.mark.parametrize(("error", "is_transient"), ERRORS)
 def test_check(error: InworldError, is_transient: bool) -> None:
-    """An error that is not transient is raised at once, another one at the limit."""
+    """An error that is not transient is raised at once, other errors at the limit."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=0)
     with pytest.raises(type(error) if not is_transient else InworldError) as caught:
         policy.check(error)
@@ -165,7 +165,7 @@ def test_timeout(clock: WaitingClock) -> None:
 
 
 def test_timeout_over_several_losses(clock: WaitingClock) -> None:
-    """The timeout runs on from the first loss until a reset."""
+    """The timeout runs from the first loss until a reset."""
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     policy.reconnect(ConnectionLost("lost"), clock.wait, failing(0))
     clock.now += 10.0

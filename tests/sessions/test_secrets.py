@@ -1,4 +1,4 @@
-"""A credential goes into the request and nowhere else."""
+"""A credential is sent in requests and appears nowhere else."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from support.spelling import SpellingSynthesizer
 KEY = "c3VwZXItc2VjcmV0LWlkOnN1cGVyLXNlY3JldC1rZXk="
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ"
 
-# So many characters of a credential in a row are no chance; the service itself echoes four.
+# So many characters of a credential in a row are a leak; the service itself repeats four.
 SHORTEST_LEAK = 5
 
 
 class Witness:
-    """Sees all that the package shows anybody."""
+    """Collects everything that the package shows: logs, traces, reprs and errors."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self.shown: list[str] = []
@@ -68,7 +68,7 @@ def credential(request: pytest.FixtureRequest) -> tuple[str, Auth]:
 
 
 def leaks(secret: str, text: str) -> Iterator[str]:
-    """Give every piece of a secret that stands in a text, the part that a service echoes too."""
+    """Yield every piece of a secret that is in a text, also the part that the service repeats."""
     if f"{secret[:4]}*" in text:
         yield secret[:4]
     for start in range(len(secret) - SHORTEST_LEAK + 1):
@@ -78,7 +78,7 @@ def leaks(secret: str, text: str) -> Iterator[str]:
 
 
 def whole_session(iw: Inworld, witness: Witness) -> None:
-    """Use all there is of a client, and show the witness every object on the way."""
+    """Use every service of a client, and pass every object to the witness."""
     with iw.tts.connect() as connection, connection.context(voice="Hana") as context:
         context.send("Some text.")
         witness.shown += [repr(o) for o in (iw, iw.options, iw.tts, connection, context)]
@@ -89,7 +89,7 @@ def whole_session(iw: Inworld, witness: Witness) -> None:
 
 
 def test_a_session_that_works(witness: Witness) -> None:
-    """Neither log, trace, recording nor any repr of a session shows a part of the key."""
+    """No log, trace, recording or repr of a session shows a part of the key."""
     server = Emulator(synthesizer=SpellingSynthesizer(), api_key=KEY)
     with (
         server,
@@ -113,7 +113,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fault: str) -> None:
-    """No error, with all its causes and the frames of its traceback, shows a part of it."""
+    """No error shows a part of the key, with its causes and the frames of its traceback."""
     secret, auth = credential
     anybody = Settings(check_credentials=False)
     with (
@@ -134,7 +134,7 @@ def test_a_session_that_fails(witness: Witness, credential: tuple[str, Auth], fa
 
 
 def test_a_refused_key(witness: Witness) -> None:
-    """What the service echoes of a key that it refuses is taken out of its words."""
+    """The part of a refused key that the service repeats is removed from the message."""
     with (
         Emulator(synthesizer=SpellingSynthesizer()) as server,
         Inworld(api_key=KEY, base_url=server.url, on_trace=witness.trace) as iw,
@@ -152,7 +152,7 @@ def test_a_refused_key(witness: Witness) -> None:
 
 @pytest.mark.parametrize("code", [7, 16, 3, 13])
 def test_a_service_that_echoes_all(witness: Witness, code: int) -> None:
-    """A header that the service repeats in its error does not get through either."""
+    """A header that the service repeats in its error is removed."""
 
     def echoing(service: Service) -> None:
         service.until("create")
@@ -167,8 +167,8 @@ def test_a_service_that_echoes_all(witness: Witness, code: int) -> None:
     assert [] == list(leaks(SCRIPTED_KEY, witness.everything()))
 
 
-def test_no_object_that_prints_holds_it() -> None:
-    """Options, connectors and clients that a debugger prints do not show a credential."""
+def test_no_repr_has_it() -> None:
+    """The repr of options, connectors and clients does not show a credential."""
     with Inworld(api_key=KEY, headers={"X-Secret": KEY}, proxy=f"http://u:{KEY}@localhost:1") as iw:
         objects = [iw, iw.options, iw.tts, iw.voices, iw._auth, iw._connector, iw._http]
         texts = [repr(value) for value in objects]

@@ -1,4 +1,4 @@
-"""The list of voices: all pages of it, and pages that make no sense."""
+"""The list of voices: all pages, and pages that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.scripted import KEY
 
 @contextmanager
 def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]]]]:
-    """Give a client of a server with these answers, the last for all further requests."""
+    """Yield a client of a server with these answers; the last one answers all further requests."""
     queries: list[dict[str, list[str]]] = []
 
     def answer(peer: Peer) -> None:
@@ -37,7 +37,7 @@ def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]
         yield iw, queries
 
 
-# (what the service says of a voice, what users see): the least, the most, and older names.
+# (JSON of the service, voice): required fields only, all fields, and older names.
 VOICES = [
     ({"voiceId": "A"}, Voice("A", "A")),
     (
@@ -59,13 +59,13 @@ VOICES = [
 
 @pytest.mark.parametrize(("value", "voice"), VOICES)
 def test_voice(value: dict[str, object], voice: Voice) -> None:
-    """A voice is read with whatever the service says of it."""
+    """A voice is read from every form of answer."""
     with pages({"voices": [value]}) as (iw, _):
         assert [voice] == iw.voices.list()
 
 
 def test_all_pages() -> None:
-    """Every page is asked for, with the token of the one before and the same filter."""
+    """Every page is requested with the token of the page before and the same filter."""
     answers = [
         {"voices": [{"voiceId": "A"}], "nextPageToken": "t1"},
         {"voices": [{"voiceId": "B"}], "nextPageToken": "t2"},
@@ -81,9 +81,9 @@ def test_all_pages() -> None:
 
 def test_pages_in_a_circle() -> None:
     """
-    A service that gives the same page again is an error.
+    A page token that repeats is an error.
 
-    The client once asked for it for ever.
+    The client once requested the page forever.
     """
     with pages({"voices": [], "nextPageToken": "t"}) as (iw, queries):
         with pytest.raises(RemoteProtocolError, match="same page"):
@@ -95,7 +95,7 @@ def test_pages_in_a_circle() -> None:
 @pytest.mark.parametrize(
     "page", [[], {"voices": {"a": 1}}, {"voices": ["A"]}, {"voices": [{"name": "A"}]}]
 )
-def test_pages_that_make_no_sense(page: object) -> None:
-    """A page that is none is an error of the service."""
+def test_wrong_pages(page: object) -> None:
+    """A page of the wrong form is an error of the service."""
     with pages(page) as (iw, _), pytest.raises(RemoteProtocolError, match="expected"):
         iw.voices.list()

@@ -10,9 +10,9 @@ from inworld_sync.wire.realtime.events import RealtimeMessage, read_object
 __all__ = ["read", "write"]
 
 
-def read(message: str | bytes) -> RealtimeMessage:
+def read(message: str | bytes, warnings: list[str] | None = None) -> RealtimeMessage:
     """Read one message of the service, with its audio in base64."""
-    return read_object(load_object(message))
+    return read_object(load_object(message), None, warnings)
 
 
 def write(command: Command) -> str:

@@ -1,4 +1,4 @@
-"""The rules by which attrs classes become JSON and JSON becomes attrs classes."""
+"""Conversion of attrs classes to JSON and back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outer:
 
 CODEC = Codec(camel, {Outer: {"odd_one": "Odd"}})
 
-# (object, JSON): the least, everything, and fields that this version does not know.
+# (object, JSON): required fields only, all fields, and unknown fields.
 PAIRS = [
     (Outer("v"), {"voiceId": "v", "level": 0.5, "isOn": False, "names": []}),
     (
@@ -57,25 +57,25 @@ PAIRS = [
 
 @pytest.mark.parametrize(("value", "message"), PAIRS)
 def test_pairs(value: Outer, message: dict[str, object]) -> None:
-    """An object and its JSON go into each other; None is left out, extra is merged."""
+    """Writing an object gives the JSON, and reading the JSON gives the object."""
     assert message == CODEC.dump(value)
     assert value == CODEC.load(message, Outer, "message")
 
 
 def test_defaults() -> None:
-    """Fields that are missing get their defaults."""
+    """Missing fields get their defaults."""
     assert Outer("v") == CODEC.load({"voiceId": "v"}, Outer, "message")
 
 
 def test_numbers() -> None:
-    """JSON has one kind of number: 16000.0 is a whole one, and 1 is as good as 1.0."""
+    """16000.0 is read as an integer, and 1 as a float, since JSON has one type of number."""
     read = CODEC.load({"voiceId": "v", "level": 1, "count": 16000.0}, Outer, "message")
 
     assert (1.0, 16000) == (read.level, read.count)
     assert (float, int) == (type(read.level), type(read.count))
 
 
-# (JSON, words of the error): a required field missing, and each type met by another.
+# (JSON, part of the error): a missing required field, and a wrong type for each type.
 WRONG = [
     ({}, "voice_id"),
     ({"voiceId": None}, "voice_id"),
@@ -94,13 +94,16 @@ WRONG = [
 
 @pytest.mark.parametrize(("message", "named"), WRONG)
 def test_wrong(message: object, named: str) -> None:
-    """What is missing or of the wrong type is an error that names where and which field."""
+    """
+    A missing field, or one of the wrong type, is an error with the names of the object and the
+    field.
+    """
     with pytest.raises(RemoteProtocolError, match=rf"cannot read message.*{named}"):
         CODEC.load(message, Outer, "message")
 
 
 def test_errors_hold_no_content() -> None:
-    """The value that was wrong does not get into the error."""
+    """The error does not show the wrong value."""
     with pytest.raises(RemoteProtocolError) as caught:
         CODEC.load({"voiceId": ["secret words"]}, Outer, "message")
 
@@ -108,7 +111,7 @@ def test_errors_hold_no_content() -> None:
 
 
 def test_text_is_compact_utf8() -> None:
-    """Text goes out as it is, not as escapes, and without spaces that nobody reads."""
+    """Messages are UTF-8 without escapes and without unnecessary spaces."""
     assert '{"a":"ü","b":[1,2]}' == dump_text({"a": "ü", "b": [1, 2]})
 
 
@@ -119,15 +122,15 @@ CIRCLE["self"] = CIRCLE
 @pytest.mark.parametrize(
     "message", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}, {"a": b"x"}, CIRCLE]
 )
-def test_what_is_no_json(message: dict[str, object]) -> None:
-    """What JSON cannot say is refused before it is sent."""
-    with pytest.raises(ConfigError, match="must be JSON"):
+def test_values_that_json_does_not_have(message: dict[str, object]) -> None:
+    """A value that JSON cannot represent is refused before it is sent."""
+    with pytest.raises(ConfigError, match="cannot be written as JSON"):
         dump_text(message)
 
 
 @pytest.mark.parametrize("form", [str, str.encode, lambda text: memoryview(text.encode())])
 def test_load_object(form: object) -> None:
-    """A message may come as text or as any kind of bytes."""
+    """A message may be a str or any bytes-like object."""
     message = json.dumps({"a": "ü"}, ensure_ascii=False)
 
     assert {"a": "ü"} == load_object(form(message))  # type: ignore[operator]

@@ -28,7 +28,7 @@ from inworld_sync.wire.contexts import ContextProgress, Contexts, ContextState
 
 CONFIG = ContextConfig()
 
-# The steps of each row's name, done to the context "c".
+# The steps that the rows name, on the context "c".
 COMMANDS = {
     "create": lambda contexts: contexts.create("c", CONFIG),
     "text": lambda contexts: contexts.send_text("c", "Hi."),
@@ -51,7 +51,7 @@ ANSWERS = {
 
 OPEN, CLOSING, NONE = ContextState.OPEN, ContextState.CLOSING, None
 
-# state: what each command makes of it; an error changes nothing.
+# state: the state after each command; an error changes nothing.
 AFTER_COMMAND = {
     NONE: {"create": OPEN, "text": "error", "flush": "error", "update": "error", "close": NONE},
     OPEN: {"create": "error", "text": OPEN, "flush": OPEN, "update": OPEN, "close": CLOSING},
@@ -84,7 +84,7 @@ def in_state(state: ContextState | None) -> Contexts:
     ],
 )
 def test_commands(state: ContextState | None, command: str, after: ContextState | str) -> None:
-    """A command does what the table says, and one that is not allowed changes nothing."""
+    """A command has the effect of the table; a command that is not allowed changes nothing."""
     contexts = in_state(state)
     if after == "error":
         with pytest.raises(LocalProtocolError):
@@ -99,7 +99,7 @@ def test_commands(state: ContextState | None, command: str, after: ContextState 
 @pytest.mark.parametrize("state", AFTER_COMMAND)
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answers(state: ContextState | None, answer: str) -> None:
-    """A context is gone with the service's last word about it, and with nothing else."""
+    """A context leaves the table with the last message about it, and with no other message."""
     contexts = in_state(state)
     gone = contexts.handle(ANSWERS[answer])
 
@@ -108,7 +108,7 @@ def test_answers(state: ContextState | None, answer: str) -> None:
 
 
 def test_one_close_is_sent() -> None:
-    """Close is said once, since the service answers a second one with an error."""
+    """Only one close is sent, since the service answers a second one with an error."""
     contexts = in_state(OPEN)
 
     assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c") or "")
@@ -116,7 +116,7 @@ def test_one_close_is_sent() -> None:
 
 
 def test_closing_contexts_count() -> None:
-    """A place is free only when the service has said that the context is gone."""
+    """A place is free only when the service has confirmed the end of the context."""
     contexts = Contexts(2)
     contexts.create("a", CONFIG)
     contexts.create("b", CONFIG)
@@ -130,7 +130,7 @@ def test_closing_contexts_count() -> None:
 
 
 def test_refused_create_takes_no_place() -> None:
-    """A create that cannot be written leaves nothing behind."""
+    """A create that cannot be written takes no place."""
     contexts = Contexts()
     with pytest.raises(ConfigError):
         contexts.create("c", ContextConfig(extra={"bad": object()}))
@@ -139,7 +139,7 @@ def test_refused_create_takes_no_place() -> None:
 
 
 def test_forget() -> None:
-    """A context whose create never left gives its place back."""
+    """A context whose create was not sent takes no place."""
     contexts = in_state(OPEN)
     contexts.forget("c")
     contexts.forget("c")
@@ -154,7 +154,7 @@ STEPS = st.tuples(
 
 @given(st.lists(STEPS, max_size=40))
 def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
-    """Whatever is asked in whatever order, no more contexts live than the limit."""
+    """Commands in any order never open more contexts than the limit."""
     contexts, living = Contexts(3), dict[str, bool]()
     for name, step in steps:
         if step == "create":
@@ -179,7 +179,7 @@ def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
 
 
 def test_usage_is_summed() -> None:
-    """Counts of the service are added up, and the latest model that it names is kept."""
+    """The counts of the service are added up; the latest model name is kept."""
     progress = ContextProgress()
     for usage in (TtsUsage(3, "m"), None, TtsUsage(4, ""), TtsUsage(5, "n")):
         progress.handle_audio(10, usage)
@@ -192,7 +192,7 @@ def test_usage_is_summed() -> None:
     "message", [ContextCreated("c", {}), FlushCompleted("c"), ANSWERS["unknown"]]
 )
 def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
-    """Most messages are an answer of the service, and the context continues."""
+    """Most messages are answers, and the context continues."""
     progress = ContextProgress()
 
     assert progress.handle(message, was_closing=True) is None
@@ -200,7 +200,10 @@ def test_a_message_that_ends_nothing(message: tts.ContextMessage) -> None:
 
 
 def test_a_fault_is_no_answer() -> None:
-    """A fault ends the context with its error; the utterance may then be retried elsewhere."""
+    """
+    A fault ends the context with its error; it does not count as an answer, so a retry is
+    allowed.
+    """
     progress = ContextProgress()
     ended = progress.handle(tts.ContextFault("c", 3, "text length"), was_closing=False)
 
@@ -220,7 +223,7 @@ def test_an_unreadable_message() -> None:
     )
 
 
-# (characters that were sent, bytes that were received, was closing, words of the error)
+# (characters that were sent, bytes that were received, was closing, part of the error)
 CLOSES = [
     (0, 0, True, None),
     (5, 2, True, None),
@@ -232,7 +235,7 @@ CLOSES = [
 
 @pytest.mark.parametrize(("sent", "received", "was_closing", "words"), CLOSES)
 def test_closed(sent: int, received: int, was_closing: bool, words: str | None) -> None:
-    """A context ends well if it was asked to, and if its text was spoken."""
+    """A context ends without an error if the client closed it and its text was spoken."""
     progress = ContextProgress()
     progress.sent_characters = sent
     progress.handle_audio(received, None)

@@ -70,7 +70,7 @@ def test_contradicted() -> None:
 
 
 def test_cancelled_once() -> None:
-    """The client stops to wait once; a later answer finds nothing."""
+    """A request is canceled once; a later answer finds nothing."""
     table = PendingTable[str]()
     entry = table.add("item", "a", sent_at=0.0)
 
@@ -100,7 +100,7 @@ OPERATIONS = st.lists(
 
 @given(OPERATIONS)
 def test_every_entry_leaves_once(operations: list[tuple[str, str, str | None]]) -> None:
-    """In whatever order requests are sent and answered, each leaves the table exactly once."""
+    """Requests and answers in any order: each entry leaves the table exactly once."""
     table = PendingTable[str]()
     added: list[Pending[str]] = []
     removed: list[Pending[str]] = []
@@ -127,7 +127,7 @@ def test_every_entry_leaves_once(operations: list[tuple[str, str, str | None]]) 
 
 
 def test_the_next_deadline() -> None:
-    """The next deadline is the earliest one, whatever the order of the requests."""
+    """The next deadline is the earliest one, in any order of the requests."""
     table = table_of(("item", "a", 0, 12), ("item", "b", 1, 11))
     assert 11 == table.next_deadline()
 

@@ -1,11 +1,11 @@
-"""Cutting text: nothing is lost, nothing is too long, and breaks fall where a speaker breathes."""
+"""Splitting text: nothing is lost, no piece is too long, and pieces end at good breaks."""
 
 import pytest
 from hypothesis import given, strategies as st
 
 from inworld_sync.wire.text import is_blank, split_text
 
-# (text, limit, pieces): each kind of break, best first, in several scripts.
+# (text, limit, pieces): each kind of break, from best to worst, in several scripts.
 CASES = [
     ("One. Two. Three.", 10, ["One. Two. ", "Three."]),
     ("First line here\n\nNext one. Yes", 24, ["First line here\n\n", "Next one. Yes"]),
@@ -23,7 +23,7 @@ CASES = [
     ("short", 5, ["short"]),
 ]
 
-# Graphemes of several characters; the family is longer than the limit, so it must be cut.
+# Graphemes of several characters; the family is longer than the limit, so it is split.
 GRAPHEMES = [
     ("abce\u0301f", 4, ["abc", "e\u0301f"]),
     ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),
@@ -35,19 +35,19 @@ GRAPHEMES = [
 
 @pytest.mark.parametrize(("text", "limit", "pieces"), CASES)
 def test_breaks(text, limit, pieces):
-    """A piece ends at the best break that fits."""
+    """A piece ends at the best kind of break that fits."""
     assert pieces == list(split_text(text, limit))
 
 
 @pytest.mark.parametrize(("text", "limit", "pieces"), GRAPHEMES)
 def test_graphemes_stay_whole(text, limit, pieces):
-    """Without any break, a piece ends between two graphemes where one fits."""
+    """Without any break, a piece ends between two graphemes, if one fits."""
     assert pieces == list(split_text(text, limit))
 
 
 @given(st.text(max_size=300), st.integers(1, 60))
 def test_nothing_is_lost(text, limit):
-    """Any text is cut into pieces that join to it again, none empty, none too long."""
+    """The pieces of any text join to the text; no piece is empty or too long."""
     pieces = list(split_text(text, limit))
 
     assert text == "".join(pieces)
@@ -58,5 +58,5 @@ def test_nothing_is_lost(text, limit):
     ("text", "blank"), [("", True), (" \n\t", True), ("\u3000", True), ("a", False)]
 )
 def test_blank(text, blank):
-    """White space of any script cannot be spoken."""
+    """A text of white space alone, in any script, is blank."""
     assert blank == is_blank(text)

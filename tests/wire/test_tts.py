@@ -1,4 +1,4 @@
-"""Messages of the TTS socket: golden pairs both ways, and what a damaged message becomes."""
+"""Messages of the TTS WebSocket: pairs of JSON and object, and damaged messages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FULL = ContextConfig(
     extra={"newField": [1]},
 )
 
-# (command, JSON): the least and the most that create can say, then every other verb.
+# (command, JSON): create without and with all settings, then every other command.
 COMMANDS: list[tuple[str, dict[str, Any]]] = [
     (
         tts.create("c1", ContextConfig()),
@@ -109,21 +109,21 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("text", "message"), COMMANDS)
 def test_commands(text: str, message: dict[str, Any]) -> None:
-    """A command is the JSON that the service's own examples send, compact and in UTF-8."""
+    """A command is written as in the examples of the service, compact and in UTF-8."""
     assert message == json.loads(text)
     assert ": " not in text.replace("Hello. ", "")
     assert "\\u" not in text
 
 
 def test_every_setting_has_its_place() -> None:
-    """No setting of a context is forgotten on the wire."""
+    """Every setting of a context is in the message."""
     message = json.loads(tts.create("c1", FULL))["create"]
 
     assert len(ContextConfig.__attrs_attrs__) - 1 + len(FULL.extra) == len(message)
 
 
-def test_text_that_utf8_cannot_carry() -> None:
-    """Half of a surrogate pair is refused where it is given, with its place."""
+def test_a_lone_surrogate() -> None:
+    """Half of a surrogate pair is refused, and the error has its position."""
     with pytest.raises(ConfigError, match=r"lone surrogate '\\ud83d' at character 25"):
         tts.send_text("c1", "Hi \ud83d there")
 
@@ -164,8 +164,8 @@ CHARACTERS = {
     }
 }
 
-# (JSON, event): every kind as captured, the older shapes, both cases of the id, what proto-JSON
-# leaves out or writes as a string, and what nobody knows.
+# (JSON, event): every kind as captured, older forms, both names of the id, fields that proto-JSON
+# leaves out or writes as strings, and unknown messages.
 MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
     (
         wrapped(contextCreated={"voiceId": "Aarav", "synthesisContext": None}),
@@ -251,13 +251,13 @@ MESSAGES: list[tuple[dict[str, Any], tts.TtsMessage]] = [
 @pytest.mark.parametrize(("message", "event"), MESSAGES)
 @pytest.mark.parametrize("form", [str, str.encode, lambda t: memoryview(t.encode())])
 def test_messages(message: dict[str, Any], event: tts.TtsMessage, form: Any) -> None:
-    """A message becomes its event, whichever form of bytes it comes in."""
+    """A message is read as its event, as str and as any bytes-like object."""
     assert event == tts.read(form(json.dumps(message)))
 
 
 @pytest.mark.parametrize(("message", "event"), MESSAGES)
 def test_further_fields(message: dict[str, Any], event: tts.TtsMessage) -> None:
-    """Fields that a newer service adds change nothing."""
+    """Unknown fields change nothing."""
     inner = next(iter(message.values()))
     if isinstance(event, UnknownEvent) or not isinstance(inner, dict):
         return
@@ -272,9 +272,9 @@ UNREADABLE: list[tuple[dict[str, Any], str]] = [
     ({"audioChunk": "AAA="}, "an object as result.audioChunk, got str"),
     ({"audioChunk": {"audioContent": 5}}, "text as result.audioChunk.audioContent, got int"),
     ({"audioChunk": {"usage": [1]}}, "an object as usage, got list"),
-    ({"audioChunk": {"usage": {"processedCharactersCount": 1.5}}}, "a whole number as processed"),
-    ({"audioChunk": {"usage": {"processedCharactersCount": True}}}, "a whole number as processed"),
-    ({"audioChunk": {"usage": {"processedCharactersCount": "9" * 30}}}, "a whole number as proc"),
+    ({"audioChunk": {"usage": {"processedCharactersCount": 1.5}}}, "an integer as processed"),
+    ({"audioChunk": {"usage": {"processedCharactersCount": True}}}, "an integer as processed"),
+    ({"audioChunk": {"usage": {"processedCharactersCount": "9" * 30}}}, "an integer as proc"),
     ({"audioChunk": {"timestampInfo": "none"}}, "an object as timestampInfo, got str"),
     (
         {"audioChunk": {"timestampInfo": {"wordAlignment": {"words": ["a"]}}}},
@@ -296,7 +296,7 @@ UNREADABLE: list[tuple[dict[str, Any], str]] = [
                 }
             }
         },
-        "texts in characters, got int",
+        "strings in characters, got int",
     ),
     (
         {
@@ -338,9 +338,9 @@ UNREADABLE: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("part", "words"), UNREADABLE)
 def test_unreadable(part: dict[str, Any], words: str) -> None:
     """
-    A message that makes no sense is laid to the context that it is about.
+    An unreadable message belongs to the context that it names.
 
-    It once ended the whole connection, and with it four other voices.
+    It once ended the whole connection, with four other contexts.
     """
     event = tts.read(json.dumps(wrapped(**part)))
 
@@ -349,7 +349,7 @@ def test_unreadable(part: dict[str, Any], words: str) -> None:
     assert words in str(event.error)
 
 
-# Messages that could be about any context, so that all of them may have lost audio.
+# Messages that may be about any context.
 NOBODYS = [
     ("", "a JSON message, got 0 characters"),
     ("nonsense", "a JSON message, got 8 characters"),
@@ -359,15 +359,15 @@ NOBODYS = [
     ('{"error":"x"}', "an object as error, got str"),
     ('{"result":{"audioChunk":{"audioContent":"AAA="}}}', "contextId beside result.audioChunk"),
     ('{"result":{"contextId":5,"contextClosed":{}}}', "contextId beside result.contextClosed"),
-    ('{"result":{"n":NaN}}', "NaN is no JSON value"),
+    ('{"result":{"n":NaN}}', "NaN is not a JSON value"),
     ("[" * 100_000, "a JSON message"),
     (b'{"result":"\xff"}', "in UTF-8, got the byte 0xff at 11"),
 ]
 
 
 @pytest.mark.parametrize(("message", "words"), NOBODYS, ids=[words for _, words in NOBODYS])
-def test_nobodys(message: str | bytes, words: str) -> None:
-    """A message of which nobody can tell whose it is fails the connection, by name."""
+def test_messages_without_a_context(message: str | bytes, words: str) -> None:
+    """A message whose context is unknown is an error, which says why."""
     with pytest.raises(RemoteProtocolError) as caught:
         tts.read(message)
 
@@ -379,7 +379,7 @@ def test_nobodys(message: str | bytes, words: str) -> None:
     ['{"result":["secret words"]}', '{"result":{"contextId":"c","audioChunk":"c2VjcmV0"}}'],
 )
 def test_errors_hold_no_content(message: str) -> None:
-    """Neither texts nor audio of a bad message get into the error."""
+    """The error shows neither text nor audio of the message."""
     try:
         event = tts.read(message)
     except RemoteProtocolError as error:
@@ -416,7 +416,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json(value: object) -> None:
-    """Whatever JSON comes, it is an event or an error of this package."""
+    """Any JSON is read as an event or raises an error of this package."""
     try:
         event = tts.read(json.dumps({"result": value}))
     except RemoteProtocolError:
@@ -427,7 +427,7 @@ def test_any_json(value: object) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_bytes(data: bytes) -> None:
-    """Whatever bytes come, they are an event or an error of this package."""
+    """Any bytes are read as an event or raise an error of this package."""
     try:
         tts.read(data)
     except RemoteProtocolError:
@@ -435,6 +435,6 @@ def test_any_bytes(data: bytes) -> None:
 
 
 def test_enums_have_the_names_of_the_wire() -> None:
-    """What enums are called is what the service reads."""
+    """The members of enums have the names that the service uses."""
     for kind in (AudioEncoding, DeliveryMode, TimestampType, TimestampTransport, TextNormalization):
         assert [member.name for member in kind] == [member.value for member in kind]

@@ -1,11 +1,11 @@
 """
 Values of a realtime session: its settings, the conversation, commands and events.
 
-Frozen attrs classes without behavior. Settings are checked when they are made, so that a wrong
-one is a :class:`~inworld_sync.errors.ConfigError` before anything is sent.
+Frozen attrs classes without behavior. Settings are checked when they are made: a wrong setting
+raises :class:`~inworld_sync.errors.ConfigError` before anything is sent.
 
-A module is loaded when one of its names is first used: a program that names a session's settings
-does not load a hundred classes of events before it connects.
+A module is loaded when one of its names is first used, so that a program that makes the settings
+of a session does not load a hundred classes of events before it connects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.realtime.tools import *
     from inworld_sync.models.realtime.turns import *
 
-# Each module imports modules before it only, so that the first that defines a name loads least.
+# A module imports only modules before it, so the search for a name loads as little as possible.
 _PARTS = (
     "base",
     "formats",

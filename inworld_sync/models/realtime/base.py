@@ -1,4 +1,4 @@
-"""What all realtime values share."""
+"""Base classes of all realtime values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Extensible", "RealtimeEvent", "Setting"]
 @attrs.frozen(kw_only=True)
 class Extensible:
     """
-    A value of the service, which may have more fields than this version knows.
+    A value of the service, which may have fields that this version does not know.
 
     Attributes:
-        extra: Fields beyond those of the class, by their names on the wire. Left out of a repr,
-            because it may hold a secret.
+        extra: The unknown fields, by their names on the wire. Not in a repr, because they may
+            hold a secret.
     """
 
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
@@ -28,7 +28,7 @@ class Extensible:
 @attrs.frozen(kw_only=True)
 class Setting(Extensible):
     """
-    A value that users build, checked when it is made.
+    A value that programs make, checked when it is made.
 
     Attributes:
         extra: Further fields to send, by their names on the wire.
@@ -43,7 +43,7 @@ class RealtimeEvent(Extensible):
     A message of the service.
 
     Attributes:
-        event_id: The service's id for the message; None if it has none.
+        event_id: The service's id of the message; None if the message has none.
     """
 
     type: ClassVar[str]

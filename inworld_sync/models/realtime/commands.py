@@ -1,7 +1,7 @@
 """
 The commands to the service: one class for each message.
 
-Every command may carry an id of this side's choice, which the service names in an error about it.
+A command may have an event id. If it fails, the service's error has the same id.
 Source: Inworld Realtime reference, client events.
 """
 
@@ -41,7 +41,7 @@ def _base64(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 def _item(_: object, field: attrs.Attribute[Item], value: object) -> None:
     if not isinstance(value, get_args(Item)):
-        raise ConfigError(f"{field.name} must be such as Message.user('Hi'), got {value!r}")
+        raise ConfigError(f"{field.name} must be an item such as Message.user('Hi'), got {value!r}")
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class Command:
     A message to the service.
 
     Attributes:
-        event_id: This side's name for the message, or None.
+        event_id: Any id for the command; an error of the service about it has the same id.
     """
 
     type: ClassVar[str]
@@ -60,7 +60,7 @@ class Command:
 
 @attrs.frozen
 class UpdateSession(Command):
-    """Change the session; the service accepts or refuses it as a whole."""
+    """Change settings of the session; the service accepts or refuses all of them together."""
 
     type: ClassVar[str] = "session.update"
 
@@ -70,10 +70,11 @@ class UpdateSession(Command):
 @attrs.frozen
 class AppendInputAudio(Command):
     """
-    Send audio; the service sends no answer.
+    Send audio of the user; the service does not answer.
 
     Attributes:
-        audio: Base64 text of samples in the session's input format; 100 to 200 ms are advised.
+        audio: Samples in the session's input format, as base64 text; 100 to 200 ms of audio are
+            recommended.
     """
 
     type: ClassVar[str] = "input_audio_buffer.append"
@@ -83,14 +84,14 @@ class AppendInputAudio(Command):
 
 @attrs.frozen
 class CommitInputAudio(Command):
-    """End the user's turn by hand; needed only while turn detection is off."""
+    """End the user's turn; needed only if the session has :class:`ManualTurns`."""
 
     type: ClassVar[str] = "input_audio_buffer.commit"
 
 
 @attrs.frozen
 class ClearInputAudio(Command):
-    """Drop the audio that is not committed."""
+    """Drop the user's audio that is not committed."""
 
     type: ClassVar[str] = "input_audio_buffer.clear"
 
@@ -105,11 +106,12 @@ class ClearOutputAudio(Command):
 @attrs.frozen
 class CreateItem(Command):
     """
-    Put an item into the conversation.
+    Add an item to the conversation.
 
     Attributes:
         item: The item.
-        previous_item_id: The item that it follows; None means the last, ``root`` the very start.
+        previous_item_id: The id of the item before it. None adds it at the end, ``root`` at the
+            beginning.
     """
 
     type: ClassVar[str] = "conversation.item.create"
@@ -121,13 +123,13 @@ class CreateItem(Command):
 @attrs.frozen
 class TruncateItem(Command):
     """
-    Cut what the assistant said to what was heard.
+    Truncate an assistant's message to the part that was heard.
 
     Attributes:
         item_id: The assistant's message.
-        content_index: Which part of it is the audio.
-        audio_end_ms: Where it is cut, in milliseconds from its start; in a G.711 session on a
-            24 kHz timebase, so a third of the real time.
+        content_index: The index of its audio part.
+        audio_end_ms: The end of the heard part, in milliseconds from the start of the audio. In a
+            G.711 session the service counts at 24000 Hz, so send a third of the real time.
     """
 
     type: ClassVar[str] = "conversation.item.truncate"
@@ -148,7 +150,7 @@ class DeleteItem(Command):
 
 @attrs.frozen
 class RetrieveItem(Command):
-    """Ask for an item as the service holds it."""
+    """Request an item as the service has it."""
 
     type: ClassVar[str] = "conversation.item.retrieve"
 
@@ -157,7 +159,7 @@ class RetrieveItem(Command):
 
 @attrs.frozen
 class CreateResponse(Command):
-    """Request a response; settings that are None are the session's."""
+    """Request a response; a setting that is None is the session's setting."""
 
     type: ClassVar[str] = "response.create"
 

@@ -1,8 +1,8 @@
 """
 Events about the session, the user's turn and the conversation.
 
-One class for each message, named for what happened. ``type`` is the message's name on the wire,
-which handlers may be registered by; older names of the same message are read as the same class.
+There is one class for each message. ``type`` is the message's name on the wire; a handler can be
+registered by the class or by this name. Older names of a message become the same class.
 The events about responses are in ``response_events``.
 Source: Inworld Realtime reference, server events, and clients that log them.
 """
@@ -47,7 +47,7 @@ __all__ = [
 
 @attrs.frozen
 class SessionCreated(RealtimeEvent):
-    """The session is open, with the service's own settings."""
+    """The session is open, with the service's default settings."""
 
     type: ClassVar[str] = "session.created"
 
@@ -57,9 +57,9 @@ class SessionCreated(RealtimeEvent):
 @attrs.frozen
 class SessionUpdated(RealtimeEvent):
     """
-    The session's settings are these now.
+    The settings of the session have changed.
 
-    It also comes unasked, after each cycle of the memory.
+    The service also sends it after each cycle of its memory.
     """
 
     type: ClassVar[str] = "session.updated"
@@ -70,7 +70,7 @@ class SessionUpdated(RealtimeEvent):
 @attrs.frozen
 class InputSpeechStarted(RealtimeEvent):
     """
-    The user began to speak.
+    The user has begun to speak.
 
     Attributes:
         audio_start_ms: The position in the audio that was sent.
@@ -86,7 +86,7 @@ class InputSpeechStarted(RealtimeEvent):
 @attrs.frozen
 class InputSpeechStopped(RealtimeEvent):
     """
-    The user ceased to speak.
+    The user has stopped speaking.
 
     Attributes:
         audio_end_ms: The position in the audio that was sent.
@@ -101,7 +101,7 @@ class InputSpeechStopped(RealtimeEvent):
 
 @attrs.frozen
 class InputAudioCommitted(RealtimeEvent):
-    """The user's turn is over and will be an item."""
+    """The user's turn has ended and becomes an item."""
 
     type: ClassVar[str] = "input_audio_buffer.committed"
 
@@ -111,14 +111,14 @@ class InputAudioCommitted(RealtimeEvent):
 
 @attrs.frozen
 class InputAudioCleared(RealtimeEvent):
-    """The audio that was not committed is dropped."""
+    """The service has dropped the user's audio that was not committed."""
 
     type: ClassVar[str] = "input_audio_buffer.cleared"
 
 
 @attrs.frozen
 class IdleTimeoutTriggered(RealtimeEvent):
-    """The user was silent for so long that the service speaks again."""
+    """The user was silent for ``idle_timeout_ms``, so the service starts a response."""
 
     type: ClassVar[str] = "input_audio_buffer.timeout_triggered"
 
@@ -130,15 +130,15 @@ class IdleTimeoutTriggered(RealtimeEvent):
 @attrs.frozen
 class TurnSuggested(RealtimeEvent):
     """
-    The service predicts that the user's turn is over.
+    The service predicts that the user's turn has ended.
 
     Attributes:
         item_id: The item that this speech will become.
-        utterance_index: Counts the utterances of the turn.
+        utterance_index: The number of the utterance in the turn.
         probability: 0 to 1.
-        trailing_silence_ms: Silence so far.
-        audio_duration_ms: Length of the turn so far.
-        inference_ms: How long the prediction took.
+        trailing_silence_ms: The silence so far.
+        audio_duration_ms: The length of the turn so far.
+        inference_ms: The time that the prediction took.
     """
 
     type: ClassVar[str] = "input_audio_buffer.turn_suggestion"
@@ -153,7 +153,7 @@ class TurnSuggested(RealtimeEvent):
 
 @attrs.frozen
 class TurnSuggestionRevoked(RealtimeEvent):
-    """The prediction was wrong: the turn goes on."""
+    """The prediction was wrong; the user's turn goes on."""
 
     type: ClassVar[str] = "input_audio_buffer.turn_suggestion_revoked"
 
@@ -164,12 +164,12 @@ class TurnSuggestionRevoked(RealtimeEvent):
 @attrs.frozen
 class ItemAdded(RealtimeEvent):
     """
-    An item joined the conversation, perhaps still empty.
+    An item was added to the conversation; it may still be empty.
 
     Attributes:
         item: The item.
-        previous_item_id: The item before it; None also if the service leaves it out, as for
-            function calls.
+        previous_item_id: The id of the item before it. None if it is the first item, and if the
+            service leaves the id out, as for function calls.
     """
 
     type: ClassVar[str] = "conversation.item.added"
@@ -199,7 +199,7 @@ class ItemDeleted(RealtimeEvent):
 
 @attrs.frozen
 class ItemTruncated(RealtimeEvent):
-    """An item's audio is cut, in milliseconds from its start."""
+    """The audio of an item was truncated, in milliseconds from its start."""
 
     type: ClassVar[str] = "conversation.item.truncated"
 
@@ -210,7 +210,7 @@ class ItemTruncated(RealtimeEvent):
 
 @attrs.frozen
 class ItemRetrieved(RealtimeEvent):
-    """An item that was requested, as the service has it."""
+    """A requested item, as the service has it."""
 
     type: ClassVar[str] = "conversation.item.retrieved"
 
@@ -228,11 +228,12 @@ class VoiceLabel:
 @attrs.frozen
 class UserTranscriptUpdated(RealtimeEvent):
     """
-    What the user seems to be saying.
+    The transcript of the user's turn so far.
 
     Attributes:
         item_id: The item of the user's turn.
-        transcript: The whole turn so far; it replaces the earlier one and may drop words of it.
+        transcript: The whole turn so far. It replaces the transcript before, of which words may
+            have changed.
         content_index: The part of the item.
     """
 
@@ -246,7 +247,7 @@ class UserTranscriptUpdated(RealtimeEvent):
 @attrs.frozen
 class UserTranscriptCompleted(RealtimeEvent):
     """
-    What the user said; may come more than once for a turn, each time the whole.
+    The final transcript of the user's turn; it may arrive more than once for a turn.
 
     Attributes:
         item_id: The item of the user's turn.
@@ -265,7 +266,7 @@ class UserTranscriptCompleted(RealtimeEvent):
 
 @attrs.frozen
 class UserTranscriptFailed(RealtimeEvent):
-    """The user's speech could not be written down."""
+    """The service could not transcribe the user's speech."""
 
     type: ClassVar[str] = "conversation.item.input_audio_transcription.failed"
 
@@ -276,7 +277,7 @@ class UserTranscriptFailed(RealtimeEvent):
 
 @attrs.frozen
 class PingReceived(RealtimeEvent):
-    """The service is alive; *timestamp* is its Unix time in milliseconds. No answer is due."""
+    """A sign of life; *timestamp* is the service's Unix time in ms. It needs no answer."""
 
     type: ClassVar[str] = "ping"
 
@@ -285,9 +286,9 @@ class PingReceived(RealtimeEvent):
 
 @attrs.frozen
 class RateLimit:
-    """A limit, what is left of it, and when it is whole again."""
+    """A limit, its remaining amount, and the seconds until it is reset."""
 
-    name: str
+    name: str = ""
     limit: float | None = None
     remaining: float | None = None
     reset_seconds: float | None = None
@@ -295,7 +296,7 @@ class RateLimit:
 
 @attrs.frozen
 class RateLimitsUpdated(RealtimeEvent):
-    """What is left of the account's limits; documented, and not yet seen."""
+    """The remaining amounts of the account's limits; documented, but not yet observed."""
 
     type: ClassVar[str] = "rate_limits.updated"
 
@@ -304,7 +305,7 @@ class RateLimitsUpdated(RealtimeEvent):
 
 @attrs.frozen
 class ErrorReported(RealtimeEvent):
-    """Something went wrong; most often the session goes on."""
+    """The service reports an error; after most errors the session goes on."""
 
     type: ClassVar[str] = "error"
 

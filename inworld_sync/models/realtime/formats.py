@@ -1,8 +1,8 @@
 """
 The audio formats of a realtime session, in both directions.
 
-The service expects a format as an object; the older names in one string (``pcm16``,
-``g711_ulaw``) are accepted here and become objects.
+The service expects an object. The older names (``pcm16``, ``g711_ulaw``) are accepted here and
+become objects.
 Source: Inworld Realtime reference, ``audio.input.format``.
 """
 
@@ -81,7 +81,7 @@ class Float32Format:
 
 AudioFormat: TypeAlias = PcmFormat | MulawFormat | AlawFormat | Float32Format
 
-# The name in one string, older or newer, to the class.
+# Older and newer names of the formats, to their classes.
 _KINDS: dict[str, type[AudioFormat]] = {
     "pcm16": PcmFormat,
     "g711_ulaw": MulawFormat,
@@ -93,10 +93,10 @@ _KINDS: dict[str, type[AudioFormat]] = {
 
 def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> AudioFormat | None:
     """
-    Turn any spelling of a format into its object.
+    Return the format object for a format in any accepted form.
 
     Args:
-        value: A format, its name in one string, the service's object, or None.
+        value: A format, its name, the service's object, or None.
 
     Raises:
         ConfigError: It is not a format of the service.
@@ -114,13 +114,19 @@ def audio_format(value: AudioFormat | str | Mapping[str, object] | None) -> Audi
         return _KINDS[value]()
     if isinstance(value, Mapping):
         return _from_object(value)
-    raise ConfigError(f"a format must be such as PcmFormat(24000), got {type(value).__name__}")
+    raise ConfigError(
+        "a format must be an object such as PcmFormat(24000) or a name such as 'pcm16', "
+        f"got {type(value).__name__}"
+    )
 
 
 def _from_object(value: Mapping[str, object]) -> AudioFormat:
     name = value.get("type")
     if not isinstance(name, str) or name not in _KINDS:
-        raise ConfigError(f"a format's type must be such as audio/pcm, got {name!r}")
+        raise ConfigError(
+            "a format's type must be one of audio/pcm, audio/pcmu, audio/pcma, audio/float32, "
+            f"got {name!r}"
+        )
     kind = _KINDS[name]
     if name != kind.type:
         raise ConfigError(

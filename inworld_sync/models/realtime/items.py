@@ -1,8 +1,8 @@
 """
-What a conversation consists of: items, and the parts of a message.
+The items of a conversation, and the parts of a message.
 
-Two spellings of the service are one here: ``text`` and ``output_text``, ``audio`` and
-``output_audio``.
+The service has two names for some parts, which are one class here: ``text`` and ``output_text``,
+``audio`` and ``output_audio``.
 Source: Inworld Realtime reference, ``conversation.item.create``; MCP items as the common
 realtime protocol has them.
 """
@@ -60,8 +60,8 @@ class InputAudio(Setting):
     Speech of a user.
 
     Attributes:
-        audio: Base64 text of 16-bit PCM; None in what the service sends.
-        transcript: What was said, once that is known.
+        audio: 16-bit PCM as base64 text; None in items from the service.
+        transcript: The transcript; None until it is known.
     """
 
     type: ClassVar[str] = "input_audio"
@@ -71,14 +71,14 @@ class InputAudio(Setting):
 
     @classmethod
     def from_pcm(cls, pcm: bytes | bytearray | memoryview) -> InputAudio:
-        """Make one of 16-bit little-endian mono PCM at the session's rate."""
+        """Make a part from 16-bit little-endian mono PCM at the session's sample rate."""
         return cls(base64.b64encode(pcm).decode("ascii"))
 
 
 def _image_url(_: object, field: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str) or not value.startswith(("https://", "http://", "data:")):
         raise ConfigError(
-            f"{field.name} must start with https:// or data:, use InputImage.from_bytes for a file"
+            f"{field.name} must start with https:// or data:; for a file, use InputImage.from_bytes"
         )
 
 
@@ -88,8 +88,8 @@ class InputImage(Setting):
     A picture for the model.
 
     Attributes:
-        image_url: ``https://`` or ``data:`` with the picture in base64.
-        detail: How closely the model looks.
+        image_url: A URL with ``https://``, or with ``data:`` and the picture in base64.
+        detail: The resolution at which the model sees it.
     """
 
     type: ClassVar[str] = "input_image"
@@ -99,7 +99,7 @@ class InputImage(Setting):
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str = "image/png") -> InputImage:
-        """Make one of the bytes of an image file."""
+        """Make a part from the bytes of an image file."""
         return cls(f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}")
 
 
@@ -118,8 +118,8 @@ class OutputAudio(Setting):
     Speech of the assistant.
 
     Attributes:
-        transcript: What is said.
-        audio: Base64 text; None where the service leaves it out, as it does in events.
+        transcript: The spoken text.
+        audio: The audio as base64 text; None if the service leaves it out, as in events.
     """
 
     type: ClassVar[str] = "audio"
@@ -130,7 +130,7 @@ class OutputAudio(Setting):
 
 @attrs.frozen
 class UnknownPart:
-    """A part of a kind that this version does not know, as it came."""
+    """A part of a kind that this version does not know; *raw* is its JSON object."""
 
     type: str
     raw: Mapping[str, object]
@@ -152,12 +152,12 @@ def _content(value: Iterable[ContentPart]) -> tuple[ContentPart, ...]:
 @attrs.frozen(kw_only=True)
 class Message(Setting):
     """
-    Something that was said or written.
+    A spoken or written message.
 
     Attributes:
-        role: By whom.
+        role: ``user``, ``assistant``, ``system`` or ``tool``.
         content: Its parts, in order.
-        id: The item's id; this side may choose it, else the service does.
+        id: The item's id; None if the service is to choose it.
         status: ``completed``, ``in_progress`` or ``incomplete``.
     """
 
@@ -170,22 +170,22 @@ class Message(Setting):
 
     @classmethod
     def user(cls, *content: str | ContentPart, id: str | None = None) -> Message:  # noqa: A002
-        """What a user says; a bare text is text."""
+        """Make a message of the user; a string becomes a part with this text."""
         return cls(role="user", content=_parts(content, InputText), id=id)
 
     @classmethod
     def system(cls, *content: str | ContentPart, id: str | None = None) -> Message:  # noqa: A002
-        """Make an instruction for the model within a conversation."""
+        """Make a message with instructions for the model within a conversation."""
         return cls(role="system", content=_parts(content, InputText), id=id)
 
     @classmethod
     def assistant(cls, *content: str | ContentPart, id: str | None = None) -> Message:  # noqa: A002
-        """What the assistant is to have said, for a conversation that goes on from before."""
+        """Make a message of the assistant, to restore an earlier conversation."""
         return cls(role="assistant", content=_parts(content, OutputText), id=id)
 
     @property
     def text(self) -> str:
-        """What was written and said, all parts in one."""
+        """The texts and transcripts of all parts, joined."""
         texts = (
             part.transcript if isinstance(part, (InputAudio, OutputAudio)) else part.text
             for part in self.content
@@ -203,11 +203,11 @@ def _parts(
 @attrs.frozen(kw_only=True)
 class FunctionCall(Setting):
     """
-    The model asks for a function of this side.
+    The model calls a function of the program.
 
     Attributes:
-        call_id: What the output must name.
-        name: The function's; ``""`` where the service has not yet said it.
+        call_id: The id of the call, which its output must have too.
+        name: The function's name; ``""`` until the service has sent it.
         arguments: A JSON object as text; ``""`` means none.
         id: The item's id.
         status: ``completed``, ``in_progress`` or ``incomplete``.
@@ -225,10 +225,10 @@ class FunctionCall(Setting):
 @attrs.frozen(kw_only=True)
 class FunctionCallOutput(Setting):
     """
-    What a function gave.
+    The output of a function call.
 
     Attributes:
-        call_id: That of the :class:`FunctionCall`.
+        call_id: The ``call_id`` of the :class:`FunctionCall`.
         output: Text for the model, often JSON.
         id: The item's id.
         status: ``completed``, ``in_progress`` or ``incomplete``.
@@ -244,7 +244,7 @@ class FunctionCallOutput(Setting):
 
 @attrs.frozen(kw_only=True)
 class McpToolList(Extensible):
-    """The tools that a server of tools has, each as the server describes it."""
+    """The tools of an MCP server, each as the server describes it."""
 
     type: ClassVar[str] = "mcp_list_tools"
 
@@ -256,15 +256,15 @@ class McpToolList(Extensible):
 @attrs.frozen(kw_only=True)
 class McpCall(Extensible):
     """
-    The service called a server of tools.
+    A call of the service to a tool of an MCP server.
 
     Attributes:
-        server_label: Which server.
-        name: Which tool.
+        server_label: The label of the server.
+        name: The name of the tool.
         arguments: A JSON object as text.
-        output: What the tool gave.
-        error: What went wrong, as the service sent it; None if nothing did.
-        approval_request_id: The request that allowed it.
+        output: The output of the tool.
+        error: The error of the call as the service sent it; None if there was none.
+        approval_request_id: The approval request that allowed the call.
         id: The item's id.
         status: ``completed``, ``in_progress`` or ``incomplete``.
     """
@@ -283,7 +283,7 @@ class McpCall(Extensible):
 
 @attrs.frozen(kw_only=True)
 class McpApprovalRequest(Extensible):
-    """The service asks whether it may call a tool; answer with :class:`McpApprovalResponse`."""
+    """The service asks for approval to call a tool; answer with :class:`McpApprovalResponse`."""
 
     type: ClassVar[str] = "mcp_approval_request"
 
@@ -295,7 +295,7 @@ class McpApprovalRequest(Extensible):
 
 @attrs.frozen(kw_only=True)
 class McpApprovalResponse(Setting):
-    """Whether a call that the service asked about may be made, and why."""
+    """The answer to an approval request: whether the service may make the call, and why."""
 
     type: ClassVar[str] = "mcp_approval_response"
 
@@ -307,7 +307,7 @@ class McpApprovalResponse(Setting):
 
 @attrs.frozen
 class UnknownItem:
-    """An item of a kind that this version does not know, as it came."""
+    """An item of a kind that this version does not know; *raw* is its JSON object."""
 
     type: str
     raw: Mapping[str, object]
@@ -328,7 +328,7 @@ Item: TypeAlias = (
 
 @attrs.frozen
 class ItemReference:
-    """An item of the conversation, named in the input of a response."""
+    """A reference to an item of the conversation, for the input of a response."""
 
     type: ClassVar[str] = "item_reference"
 
@@ -343,8 +343,8 @@ class ConversationEntry:
     Attributes:
         item: The item, with all text that has arrived so far.
         is_done: Whether it is complete.
-        truncated_ms: Where the service cut its audio, None if it did not. The text here is still
-            the whole text, including what was not heard.
+        truncated_ms: Where its audio was truncated, in milliseconds from its start; None if it was
+            not. The text here is still the whole text, with the part that was not heard.
     """
 
     item: Item

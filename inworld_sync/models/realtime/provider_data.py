@@ -1,7 +1,7 @@
 """
-The service's extensions of the common realtime protocol.
+The service's extensions of the OpenAI Realtime protocol.
 
-All settings may be changed during a session, except the two fields that say otherwise. None
+All settings can be changed during a session, except for the two fields that are marked. None
 means the service's default. Source: Inworld Realtime reference, ``providerData``.
 """
 
@@ -56,7 +56,7 @@ class SttTuning(Setting):
     How the user's speech is recognized.
 
     Attributes:
-        prompt: Words and names to expect.
+        prompt: Words and names that are likely in the speech.
         voice_profile: Whether transcripts have estimates about the speaker.
         language_hints: BCP-47, the most likely first.
         end_of_turn_confidence_threshold: 0 to 1.
@@ -83,13 +83,14 @@ class TtsTuning(Setting):
 
     Attributes:
         segmenter_strategy: How the text is divided for synthesis.
-        steering_handling: How often instructions to the voice in the text are applied.
+        steering_handling: How often instructions for the voice within the text are applied.
         language: BCP-47.
         delivery_mode: How expressive the voice is.
         conversational: Whether synthesis uses the conversation; **only when a session opens**.
-        user_turn_mode: What it uses of the user's turns; **only when a session opens**.
-        timestamp_type: Whether times are of words or of characters.
-        timestamp_transport: Whether times may arrive after their audio.
+        user_turn_mode: Which parts of the user's turns synthesis uses; **only when a session
+            opens**.
+        timestamp_type: Whether the times are those of words or of characters.
+        timestamp_transport: Whether the times may arrive after their audio.
     """
 
     segmenter_strategy: SegmenterStrategy | None = optional(
@@ -113,15 +114,15 @@ class Memory(Setting):
     """
     Facts and a summary that the service keeps of the conversation.
 
-    After each cycle it sends a session update of its own; see
+    The service sends ``session.updated`` after each cycle; see
     :attr:`~inworld_sync.models.realtime.SessionInfo.memory`.
 
     Attributes:
-        enabled: Whether it keeps them.
-        turn_interval: Turns from one cycle to the next.
-        max_memory_length: As the service documents it.
-        max_transcript_items: As the service documents it.
-        max_facts: The most facts it keeps.
+        enabled: Whether the memory is on.
+        turn_interval: The number of turns from one cycle to the next.
+        max_memory_length: See the service's documentation.
+        max_transcript_items: See the service's documentation.
+        max_facts: The maximum number of facts.
         trim_after_summarize: Whether items that are summarized are removed from the conversation.
     """
 
@@ -135,7 +136,7 @@ class Memory(Setting):
 
 @attrs.frozen(kw_only=True)
 class _SmallModel(Setting):
-    """A small model that adds something to the conversation, and its settings."""
+    """Settings of a small model that adds speech to the conversation."""
 
     enabled: bool | None = optional(checks.flag)
     small_model: str | None = optional(checks.string)
@@ -151,25 +152,25 @@ class Backchannel(_SmallModel):
     """
     Backchannels: short sounds of listening ("uh-huh") while the user speaks; off by default.
 
-    They have events of their own and do not belong to a response.
+    They have their own events and do not belong to a response.
 
     Attributes:
-        enabled: Whether there are any.
-        small_model: The model that decides.
-        eval_interval_ms: How often it decides; default 800.
-        min_speech_ms: How long the user speaks before the first; default 800.
-        min_gap_ms: From one to the next; default 4000.
-        max_per_turn: Default 3.
-        hard_deadline_ms: A decision that is later is dropped; default 1500.
-        history_tail_items: Items that the decision sees; default 4.
+        enabled: Whether backchannels are on.
+        small_model: The model that decides when to send one.
+        eval_interval_ms: The time from one decision to the next; default 800.
+        min_speech_ms: The least speech of the user before the first backchannel; default 800.
+        min_gap_ms: The least time from one backchannel to the next; default 4000.
+        max_per_turn: The maximum number in a turn; default 3.
+        hard_deadline_ms: A later decision is dropped; default 1500.
+        history_tail_items: The number of latest items for the model; default 4.
         temperature: 0 to 2; default 0.7.
         max_tokens: Default 6.
         volume_gain: Default 0.6; 0 is silent.
         require_pause: Whether they are played only in pauses of the user.
-        allowed_phrases: The only phrases that may be used.
-        prompt_template: For the deciding model.
+        allowed_phrases: The only allowed phrases.
+        prompt_template: The prompt of the model.
         decider_kind: ``llm`` or ``rule``.
-        rule_fire_probability: 0 to 1; for ``rule``.
+        rule_fire_probability: 0 to 1; for ``rule`` only.
     """
 
     eval_interval_ms: int | None = optional(checks.whole(0, unit=" ms"))
@@ -188,22 +189,22 @@ class Backchannel(_SmallModel):
 @attrs.frozen(kw_only=True)
 class Responsiveness(_SmallModel):
     """
-    Fillers before the model answers; they are part of the response's speech.
+    Fillers before the model answers; they are part of the response's speech. Off by default.
 
     Attributes:
-        enabled: Whether there are any; the service's default is none.
+        enabled: Whether fillers are on.
         small_model: The model that writes them.
-        initial_wait_timeout_ms: How long the service waits before the first.
-        hard_deadline_ms: A filler that is later is dropped; default 2000.
-        history_tail_items: Items that the small model sees.
+        initial_wait_timeout_ms: The time that the service waits before the first filler.
+        hard_deadline_ms: A later filler is dropped; default 2000.
+        history_tail_items: The number of latest items for the small model.
         temperature: 0 to 2.
-        max_tokens: Default 12.
-        min_filler_gap_ms: From one to the next; default 8000.
-        max_initial_per_turn: Default 1.
-        max_buffer_deltas: As the service documents it.
-        enable_filler_on_first_assistant_reply: Whether the first reply may have one.
-        prompt_template: For the small model.
-        pause_text: As the service documents it.
+        max_tokens: The maximum number of tokens of a filler; default 12.
+        min_filler_gap_ms: The least time from one filler to the next; default 8000.
+        max_initial_per_turn: The maximum number at the start of a turn; default 1.
+        max_buffer_deltas: See the service's documentation.
+        enable_filler_on_first_assistant_reply: Whether the first reply may have a filler.
+        prompt_template: The prompt of the small model.
+        pause_text: See the service's documentation.
     """
 
     initial_wait_timeout_ms: int | None = optional(checks.whole(0, unit=" ms"))
@@ -221,9 +222,9 @@ class Caching(Setting):
 
     Attributes:
         enabled: Whether prompts are cached.
-        ttl: How long, such as ``5m``.
-        cache_instructions: Whether the instructions are.
-        cache_tools: Whether the tools are.
+        ttl: How long they are cached, such as ``5m``.
+        cache_instructions: Whether the instructions are cached.
+        cache_tools: Whether the tools are cached.
     """
 
     enabled: bool | None = optional(checks.flag)
@@ -239,7 +240,7 @@ class Reasoning(Setting):
 
     Attributes:
         effort: From ``NONE`` to ``XHIGH``.
-        max_tokens: The most tokens for reasoning.
+        max_tokens: The maximum number of tokens for reasoning.
         exclude: Whether the reasoning is left out of the response.
     """
 
@@ -251,19 +252,19 @@ class Reasoning(Setting):
 @attrs.frozen(kw_only=True)
 class TextGeneration(Setting):
     """
-    Settings of the language model; ranges are the model's own unless given here.
+    Settings of the language model; ranges that are not given here depend on the model.
 
     Attributes:
-        reasoning: How much it reasons.
-        max_new_tokens: The most tokens of a reply.
+        reasoning: How much the model reasons.
+        max_new_tokens: The maximum number of tokens of a reply.
         temperature: 0 to 2.
         top_p: 0 to 1.
-        frequency_penalty: As the model documents it.
-        presence_penalty: As the model documents it.
-        repetition_penalty: As the model documents it.
+        frequency_penalty: -2 to 2.
+        presence_penalty: -2 to 2.
+        repetition_penalty: 0 or more.
         stop_sequences: Texts that end a reply.
         seed: For repeatable replies.
-        logit_bias: As the model documents it.
+        logit_bias: See the model's documentation.
     """
 
     reasoning: Reasoning | None = optional(checks.instance(Reasoning))
@@ -293,9 +294,9 @@ class ProviderData(Setting):
         responsiveness: Fillers before the model answers.
         caching: Prompt caching.
         text_generation: ``text_generation_config`` on the wire.
-        auto_tool_response: Whether the service continues by itself after a tool's output.
+        auto_tool_response: Whether the service starts a response after a tool output by itself.
         user_id: The application's id for the user.
-        metadata: Further texts to keep with the session.
+        metadata: Further strings to store with the session.
     """
 
     stt: SttTuning | None = optional(checks.instance(SttTuning))

@@ -1,9 +1,9 @@
 """
 Events about responses: their items, text and speech, and calls of tools.
 
-Everything carries the ids of what it belongs to, for two responses may overlap.
-Source: Inworld Realtime reference, server events, and clients that log them; MCP events as the
-field's common realtime protocol has them.
+All events have the ids of their response and item, because two responses may overlap.
+Source: Inworld Realtime reference, server events, and logs of clients; MCP events as in the OpenAI
+Realtime reference.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ResponseCreated(RealtimeEvent):
 
 @attrs.frozen
 class ResponseDone(RealtimeEvent):
-    """A response has ended, well or not; see its status."""
+    """A response has ended; its status tells how."""
 
     type: ClassVar[str] = "response.done"
 
@@ -96,7 +96,7 @@ class ResponseDone(RealtimeEvent):
 
 @attrs.frozen
 class OutputItemAdded(_OutputEvent):
-    """A response makes an item."""
+    """A response has begun an item."""
 
     type: ClassVar[str] = "response.output_item.added"
 
@@ -105,7 +105,7 @@ class OutputItemAdded(_OutputEvent):
 
 @attrs.frozen
 class OutputItemDone(_OutputEvent):
-    """A response has made an item."""
+    """An item of a response is complete."""
 
     type: ClassVar[str] = "response.output_item.done"
 
@@ -114,7 +114,7 @@ class OutputItemDone(_OutputEvent):
 
 @attrs.frozen
 class ContentPartAdded(_PartEvent):
-    """A response makes a part of a message."""
+    """A response has begun a part of a message."""
 
     type: ClassVar[str] = "response.content_part.added"
 
@@ -123,7 +123,7 @@ class ContentPartAdded(_PartEvent):
 
 @attrs.frozen
 class ContentPartDone(_PartEvent):
-    """A response has made a part of a message."""
+    """A part of a message of a response is complete."""
 
     type: ClassVar[str] = "response.content_part.done"
 
@@ -132,7 +132,7 @@ class ContentPartDone(_PartEvent):
 
 @attrs.frozen
 class TextDelta(_PartEvent):
-    """A piece of a response's text, to be added to the pieces before."""
+    """The next piece of a response's text."""
 
     type: ClassVar[str] = "response.output_text.delta"
 
@@ -141,7 +141,7 @@ class TextDelta(_PartEvent):
 
 @attrs.frozen
 class TextDone(_PartEvent):
-    """A response's text is whole."""
+    """The text of a response's part is complete; *text* is the whole text."""
 
     type: ClassVar[str] = "response.output_text.done"
 
@@ -151,7 +151,7 @@ class TextDone(_PartEvent):
 @attrs.frozen
 class AudioDelta(_PartEvent):
     """
-    A piece of a response's speech, to be played after the pieces before.
+    The next piece of a response's audio.
 
     Attributes:
         response_id: The response.
@@ -168,14 +168,14 @@ class AudioDelta(_PartEvent):
 
 @attrs.frozen
 class AudioDone(_PartEvent):
-    """A response's speech is whole."""
+    """The audio of a response's part is complete."""
 
     type: ClassVar[str] = "response.output_audio.done"
 
 
 @attrs.frozen
 class TranscriptDelta(_PartEvent):
-    """A piece of what a response says aloud, to be added to the pieces before."""
+    """The next piece of the transcript of a response's speech."""
 
     type: ClassVar[str] = "response.output_audio_transcript.delta"
 
@@ -184,7 +184,7 @@ class TranscriptDelta(_PartEvent):
 
 @attrs.frozen
 class TranscriptDone(_PartEvent):
-    """All that a response says aloud."""
+    """The whole transcript of the speech in a response's part."""
 
     type: ClassVar[str] = "response.output_audio_transcript.done"
 
@@ -193,7 +193,7 @@ class TranscriptDone(_PartEvent):
 
 @attrs.frozen
 class FunctionArgumentsDelta(_ItemEvent):
-    """A piece of a call's arguments."""
+    """The next piece of a function call's arguments."""
 
     type: ClassVar[str] = "response.function_call_arguments.delta"
 
@@ -204,15 +204,15 @@ class FunctionArgumentsDelta(_ItemEvent):
 @attrs.frozen
 class FunctionArgumentsDone(_ItemEvent):
     """
-    A call's arguments are whole.
+    The arguments of a function call are complete.
 
     Attributes:
         response_id: The response.
-        item_id: The call's item, which has its name and call id where they are None here.
+        item_id: The call's item, which has the name and the call id if they are None here.
         arguments: A JSON object as text; ``""`` means none.
         output_index: The item's place in the response.
-        call_id: What the output must name.
-        name: The function's.
+        call_id: The id of the call, which its output must have too.
+        name: The function's name.
     """
 
     type: ClassVar[str] = "response.function_call_arguments.done"
@@ -224,7 +224,7 @@ class FunctionArgumentsDone(_ItemEvent):
 
 @attrs.frozen
 class McpListStarted(RealtimeEvent):
-    """The service asks a server of tools what it has."""
+    """The service requests the list of tools from an MCP server."""
 
     type: ClassVar[str] = "mcp_list_tools.in_progress"
 
@@ -233,7 +233,7 @@ class McpListStarted(RealtimeEvent):
 
 @attrs.frozen
 class McpListCompleted(RealtimeEvent):
-    """The service knows the tools of a server; the item lists them."""
+    """The service has the list of an MCP server's tools; the item contains it."""
 
     type: ClassVar[str] = "mcp_list_tools.completed"
 
@@ -242,7 +242,7 @@ class McpListCompleted(RealtimeEvent):
 
 @attrs.frozen
 class McpListFailed(RealtimeEvent):
-    """A server of tools did not say what it has."""
+    """The service could not get the list of tools from an MCP server."""
 
     type: ClassVar[str] = "mcp_list_tools.failed"
 
@@ -251,7 +251,7 @@ class McpListFailed(RealtimeEvent):
 
 @attrs.frozen
 class McpArgumentsDelta(_ItemEvent):
-    """A piece of the arguments of a call to a server of tools."""
+    """The next piece of the arguments of an MCP call."""
 
     type: ClassVar[str] = "response.mcp_call_arguments.delta"
 
@@ -260,7 +260,7 @@ class McpArgumentsDelta(_ItemEvent):
 
 @attrs.frozen
 class McpArgumentsDone(_ItemEvent):
-    """The arguments of a call to a server of tools are whole."""
+    """The arguments of an MCP call are complete."""
 
     type: ClassVar[str] = "response.mcp_call_arguments.done"
 
@@ -269,7 +269,7 @@ class McpArgumentsDone(_ItemEvent):
 
 @attrs.frozen
 class McpCallStarted(RealtimeEvent):
-    """The service calls a server of tools."""
+    """The service calls a tool of an MCP server."""
 
     type: ClassVar[str] = "response.mcp_call.in_progress"
 
@@ -279,7 +279,7 @@ class McpCallStarted(RealtimeEvent):
 
 @attrs.frozen
 class McpCallCompleted(RealtimeEvent):
-    """A server of tools has answered; the item has its output."""
+    """An MCP call is complete; the item has its output."""
 
     type: ClassVar[str] = "response.mcp_call.completed"
 
@@ -289,7 +289,7 @@ class McpCallCompleted(RealtimeEvent):
 
 @attrs.frozen
 class McpCallFailed(RealtimeEvent):
-    """A call to a server of tools failed; the item says why."""
+    """An MCP call failed; the item has the error."""
 
     type: ClassVar[str] = "response.mcp_call.failed"
 
@@ -317,7 +317,7 @@ class OutputAudioStopped(RealtimeEvent):
 
 @attrs.frozen
 class OutputAudioCleared(RealtimeEvent):
-    """The service dropped the audio in its output buffer."""
+    """The service has dropped the audio in its output buffer."""
 
     type: ClassVar[str] = "output_audio_buffer.cleared"
 

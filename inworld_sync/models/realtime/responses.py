@@ -1,5 +1,5 @@
 """
-A response: what is asked for, and what the service says of it.
+The settings of a response, and the service's description of it.
 
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 """
@@ -37,17 +37,18 @@ class ResponseConfig(_ResponseSettings):
     The settings of one response; None means the session's setting.
 
     Attributes:
-        conversation: ``none`` for an out-of-band response, whose items are not added to it.
-        input: The items that the model sees, instead of the conversation; an empty list means
-            none at all.
-        instructions: Instead of the session's.
+        conversation: ``none`` for an out-of-band response, whose items are not added to the
+            conversation.
+        input: The items that the model gets instead of the conversation; an empty list means no
+            items.
+        instructions: They replace the session's.
         output_modalities: ``audio``, ``text`` or both.
         voice: A voice's id.
         temperature: 0 to 2.
         max_output_tokens: 1 to 4096, or ``inf``.
         tools: What the model may call.
-        tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
-        metadata: Texts that come back with the response.
+        tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
+        metadata: Strings that the service returns with the response.
     """
 
     conversation: Literal["auto", "none"] | None = optional(checks.one_of(("auto", "none")))
@@ -58,14 +59,14 @@ class ResponseConfig(_ResponseSettings):
 @attrs.frozen(kw_only=True)
 class ErrorInfo(Extensible):
     """
-    What the service says went wrong.
+    An error of the service.
 
     Attributes:
-        message: In words.
+        message: The service's text.
         type: Such as ``invalid_request_error`` (the session goes on) or ``server_error``.
-        code: Such as ``response_cancel_not_active``; None when the service gives none.
+        code: Such as ``response_cancel_not_active``; None if the service sends none.
         param: The field that the error is about.
-        event_id: The command that the error is about.
+        event_id: The event id of the command that the error is about.
     """
 
     message: str = ""
@@ -77,7 +78,7 @@ class ErrorInfo(Extensible):
 
 @attrs.frozen(kw_only=True)
 class StatusDetails(Extensible):
-    """Why a response ended as it did."""
+    """The reason for the status of a response."""
 
     type: str = ""
     reason: str = ""
@@ -86,7 +87,7 @@ class StatusDetails(Extensible):
 
 @attrs.frozen(kw_only=True)
 class TokenDetails(Extensible):
-    """Tokens by their kind."""
+    """The numbers of tokens by kind."""
 
     text_tokens: int = 0
     audio_tokens: int = 0
@@ -96,7 +97,7 @@ class TokenDetails(Extensible):
 
 @attrs.frozen(kw_only=True)
 class Usage(Extensible):
-    """What a response cost, in tokens."""
+    """The numbers of tokens that a response used."""
 
     total_tokens: int = 0
     input_tokens: int = 0
@@ -108,15 +109,15 @@ class Usage(Extensible):
 @attrs.frozen(kw_only=True)
 class ResponseInfo(Extensible):
     """
-    What the service says of a response.
+    The service's description of a response.
 
     Attributes:
         id: The service's id for it.
         status: ``in_progress``, ``completed``, ``cancelled``, ``failed`` or ``incomplete``.
-        status_details: Why; None for most.
-        output: The items that it made.
-        usage: None until it has ended, and where the service leaves it out.
-        metadata: What was asked to come back, and what the service adds.
+        status_details: The reason for the status; None for most responses.
+        output: The items of the response.
+        usage: The used tokens; None until it has ended, and if the service leaves it out.
+        metadata: The metadata of its request, and fields that the service adds.
     """
 
     id: str

@@ -42,10 +42,10 @@ MAX_OUTPUT_TOKENS = 4096
 @attrs.frozen
 class RetentionRatio:
     """
-    Cut the oldest items of a full conversation.
+    Remove the oldest items when the conversation is too large for the model.
 
     Attributes:
-        retention_ratio: 0 to 1; the part of the conversation that is kept.
+        retention_ratio: 0 to 1; the share of the conversation that stays.
     """
 
     type: ClassVar[str] = "retention_ratio"
@@ -55,7 +55,7 @@ class RetentionRatio:
 
 @attrs.frozen(kw_only=True)
 class Prompt(Setting):
-    """A stored prompt, its version, and what its variables stand for."""
+    """A stored prompt, its version, and the values of its variables."""
 
     id: str = attrs.field(validator=checks.text)
     version: str | None = optional(checks.string)
@@ -63,7 +63,7 @@ class Prompt(Setting):
 
 
 def modalities(value: Iterable[str] | None) -> tuple[Modality, ...] | None:
-    """Turn what a response may consist of into a tuple."""
+    """Return output modalities as a tuple."""
     found = checks.to_tuple(value)
     if found is None:
         return None
@@ -74,7 +74,7 @@ def modalities(value: Iterable[str] | None) -> tuple[Modality, ...] | None:
 
 
 def output_limit(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a count of tokens that the service accepts, or ``inf``."""
+    """Require a number of tokens that the service accepts, or ``inf``."""
     if value is None or value == "inf":
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_OUTPUT_TOKENS:
@@ -98,7 +98,7 @@ def _tracing(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 @attrs.frozen(kw_only=True)
 class _ResponseSettings(Setting):
-    """What may be set for all responses of a session and for a single one."""
+    """The settings that a session and a single response both have."""
 
     instructions: str | None = optional(checks.string)
     voice: str | None = optional(checks.string)
@@ -113,33 +113,35 @@ class _ResponseSettings(Setting):
 @attrs.frozen(kw_only=True)
 class Session(_ResponseSettings):
     """
-    The settings of a session, all or some.
+    Settings of a session.
 
-    A setting that is None does not change, so the same class opens a session and changes it later;
-    ``"off"`` turns a function off. The service accepts or refuses an update as a whole.
+    A setting that is None does not change, so the same class opens a session and changes it later.
+    ``"off"`` turns a function off. The service accepts or refuses all settings of an update
+    together.
 
     Attributes:
         model: The language model, ``provider/model``; used from the next response on.
-        instructions: The system prompt: what the model is, and its task.
+        instructions: The system prompt.
         voice: A voice's id, such as ``Dennis``.
         tts_model: Such as ``inworld-tts-2``.
         speed: 0.25 to 1.5; 1 is the voice's normal speed.
         output_modalities: ``audio``, ``text`` or both.
-        input_format: Of the audio that is sent; any spelling that ``audio_format`` accepts.
-        output_format: Of the audio that is received.
+        input_format: The format of sent audio; any form that ``audio_format`` accepts.
+        output_format: The format of received audio; as ``input_format``.
         transcription: How the user's speech is transcribed, or ``off``.
         noise_reduction: ``near_field`` for a headset, ``far_field`` for a room, or ``off``.
         turn_detection: How the end of the user's turn is detected; :class:`ManualTurns` if the
             application ends turns.
-        tools: What the model may call; an empty list means none.
-        tool_choice: ``auto``, ``none``, ``required``, or the one that must be called.
+        tools: The tools that the model may call; an empty list means none.
+        tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
         temperature: 0 to 2.
         max_output_tokens: 1 to 4096 for one response, or ``inf``.
-        truncation: What happens when the conversation outgrows the model: ``auto``,
-            ``disabled`` or a :class:`RetentionRatio`.
+        truncation: What the service does when the conversation is too large for the model:
+            ``auto``, ``disabled`` or a :class:`RetentionRatio`.
         provider_data: The service's extensions.
         prompt: A stored prompt instead of instructions.
-        include: Further things to send, such as ``item.input_audio_transcription.logprobs``.
+        include: Further fields that the service is to send, such as
+            ``item.input_audio_transcription.logprobs``.
         tracing: ``auto``, a mapping as the service documents it, or ``off``.
     """
 
@@ -166,13 +168,13 @@ class MemoryState(Extensible):
     The service's memory of the conversation.
 
     Attributes:
-        version: Rises with each cycle.
-        facts: The facts it has extracted, as text or objects.
-        summary: Of the conversation.
-        context_text: The text of both in the model's context.
-        turns_since_gen: Turns since the last cycle.
-        total_turns: Turns of the session.
-        items_trimmed: Items that were removed from the conversation.
+        version: It increases with each cycle.
+        facts: The extracted facts, as strings or objects.
+        summary: The summary of the conversation.
+        context_text: The text of the facts and the summary in the model's context.
+        turns_since_gen: The number of turns since the last cycle.
+        total_turns: The number of turns of the session.
+        items_trimmed: The number of items that were removed from the conversation.
     """
 
     version: int = 0
@@ -187,21 +189,21 @@ class MemoryState(Extensible):
 @attrs.frozen(kw_only=True)
 class SessionInfo:
     """
-    The session as the service describes it; None for what it leaves out.
+    The session as the service describes it; a setting that it leaves out is None.
 
     Attributes:
         id: The service's id for the session.
-        expires_at: When it ends, in seconds of Unix time; an update may change it.
+        expires_at: When the session ends, in seconds of Unix time; an update may change it.
         model: The language model.
         instructions: The system prompt.
         output_modalities: ``audio``, ``text`` or both.
         voice: The voice's id.
         tts_model: The speech model.
         speed: 1 is the voice's normal speed.
-        input_format: Of the audio that it expects.
-        output_format: Of the audio that it sends.
+        input_format: The format of audio that the service expects.
+        output_format: The format of audio that the service sends.
         turn_detection: The service's object; None if the application ends turns.
-        memory: The service's memory, once it has one.
+        memory: The service's memory; None before its first cycle.
         raw: The service's whole session object, with all updates merged.
     """
 

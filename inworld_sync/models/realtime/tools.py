@@ -1,8 +1,8 @@
 """
-What the model of a realtime session may call, and which of it.
+The tools that the model of a realtime session may call, and the choice between them.
 
-Source: Inworld Realtime reference, ``tools`` and ``tool_choice``; MCP as the common
-realtime protocol has it.
+Source: Inworld Realtime reference, ``tools`` and ``tool_choice``; MCP as in the OpenAI Realtime
+reference.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-# The field's common rule for names of functions.
+# The usual rule for function names in APIs of language models.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 ToolMode: TypeAlias = Literal["auto", "none", "required"]
@@ -61,12 +61,12 @@ def _server_url(_: object, field: attrs.Attribute[str], value: object) -> None:
 @attrs.frozen(kw_only=True)
 class FunctionTool(Setting):
     """
-    A function that this side runs.
+    A function that the program runs.
 
     Attributes:
         name: 1 to 64 letters, digits, ``_`` and ``-``.
-        description: What it does and when to call it, for the model.
-        parameters: The JSON schema of its arguments, an object's.
+        description: Tells the model what the function does and when to call it.
+        parameters: The JSON schema of its arguments; its type must be ``object``.
     """
 
     type: ClassVar[str] = "function"
@@ -81,16 +81,16 @@ class FunctionTool(Setting):
 @attrs.frozen(kw_only=True)
 class McpTool(Setting):
     """
-    An MCP server (Model Context Protocol), which the service calls.
+    An MCP server (Model Context Protocol) whose tools the service calls.
 
     Attributes:
-        server_label: Its name in events and in a tool choice.
-        server_url: ``https://`` or ``http://``.
-        server_description: For the model.
+        server_label: The server's name in events and in a tool choice.
+        server_url: A URL with ``https://`` or ``http://``.
+        server_description: A description of the server for the model.
         authorization: A token for the server; never in a repr.
-        headers: Sent to the server; never in a repr.
-        allowed_tools: The only ones that may be called.
-        require_approval: ``never``, ``always``, or a filter as in the common realtime protocol.
+        headers: HTTP headers for the server; never in a repr.
+        allowed_tools: The only tools that may be called.
+        require_approval: ``never``, ``always``, or a filter as in the OpenAI Realtime reference.
     """
 
     type: ClassVar[str] = "mcp"
@@ -109,12 +109,12 @@ class McpTool(Setting):
 @attrs.frozen(kw_only=True)
 class WebSearchTool(Setting):
     """
-    The service searches the web by itself.
+    A web search, which the service runs.
 
     Attributes:
-        engine: Such as ``google``.
-        max_results: The most results of one search.
-        max_steps: The most searches of one response.
+        engine: The search engine, such as ``google``.
+        max_results: The maximum number of results of one search.
+        max_steps: The maximum number of searches in one response.
     """
 
     type: ClassVar[str] = "web_search"
@@ -126,7 +126,7 @@ class WebSearchTool(Setting):
 
 @runtime_checkable
 class HasDefinition(Protocol):
-    """A function that can describe itself, as the ``tool`` decorator makes them."""
+    """A function with a description for the model, as the ``tool`` decorator makes them."""
 
     @property
     def definition(self) -> FunctionTool:
@@ -134,7 +134,7 @@ class HasDefinition(Protocol):
         ...
 
 
-# A mapping is a tool that this version does not know, sent as it is.
+# A mapping is a tool of a kind that this version does not know; it is sent unchanged.
 Tool: TypeAlias = FunctionTool | McpTool | WebSearchTool | HasDefinition | Mapping[str, object]
 
 
@@ -149,7 +149,7 @@ class FunctionChoice:
 
 @attrs.frozen
 class McpChoice:
-    """The model must call a tool of this server, the one of this name if there is one."""
+    """The model must call a tool of this MCP server; the tool *name*, if it is not None."""
 
     type: ClassVar[str] = "mcp"
 
@@ -161,7 +161,7 @@ ToolChoice: TypeAlias = ToolMode | FunctionChoice | McpChoice
 
 
 def check_tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a choice of tools."""
+    """Require a tool choice."""
     if value is None or value in get_args(ToolMode):
         return
     if not isinstance(value, (FunctionChoice, McpChoice)):
@@ -172,7 +172,7 @@ def check_tool_choice(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def to_tools(value: Iterable[Tool] | None) -> tuple[Tool, ...] | None:
-    """Turn tools into a tuple; each must be one, and their names must differ."""
+    """Return tools as a tuple; require that all are tools and that their names differ."""
     if value is None:
         return None
     found = tuple(value)

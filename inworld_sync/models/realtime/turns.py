@@ -1,5 +1,5 @@
 """
-How a realtime session listens: who decides that a turn has ended, and what writes it down.
+Turn detection, transcription and noise reduction of the user's speech.
 
 Source: Inworld Realtime reference, ``audio.input``.
 """
@@ -31,10 +31,10 @@ NoiseReduction: TypeAlias = Literal["near_field", "far_field", "off"]
 @attrs.frozen(kw_only=True)
 class SemanticVad(Setting):
     """
-    The service ends a turn by what was said; its own default.
+    The service ends a turn by the meaning of the words; this is its default.
 
     Attributes:
-        eagerness: How soon a pause counts as an end.
+        eagerness: How soon a pause ends the turn.
         create_response: Whether the end of a turn starts a response.
         interrupt_response: Whether speech cancels the response in progress.
     """
@@ -52,10 +52,10 @@ class ServerVad(Setting):
     The service ends a turn by silence alone.
 
     Attributes:
-        threshold: 0 to 1; how sure it must be that it hears speech. Its default is 0.5.
-        prefix_padding_ms: Audio kept from before the speech was noticed; its default is 300.
-        silence_duration_ms: Silence that ends a turn; its default is 500.
-        idle_timeout_ms: Silence after a response that makes it speak again.
+        threshold: 0 to 1; the least probability of speech. The service's default is 0.5.
+        prefix_padding_ms: Audio from before the detected speech that is used; default 300.
+        silence_duration_ms: The silence that ends a turn; default 500.
+        idle_timeout_ms: The silence after a response after which the service starts another one.
         create_response: Whether the end of a turn starts a response.
         interrupt_response: Whether speech cancels the response in progress.
     """
@@ -72,7 +72,7 @@ class ServerVad(Setting):
 
 @attrs.frozen
 class ManualTurns:
-    """The application ends the user's turns: it commits the audio and asks for responses."""
+    """The application ends the user's turns: it commits the audio and requests responses."""
 
 
 TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
@@ -81,13 +81,13 @@ TurnDetection: TypeAlias = SemanticVad | ServerVad | ManualTurns
 @attrs.frozen(kw_only=True)
 class InputTranscription(Setting):
     """
-    What writes down the user's speech.
+    The transcription of the user's speech.
 
     Attributes:
-        model: Such as ``inworld/inworld-stt-1``; a name that the service does not know makes it
-            drop the whole update.
-        language: BCP-47.
-        prompt: Words and names to expect.
+        model: A model such as ``inworld/inworld-stt-1``. If the service does not know the name, it
+            ignores the whole update.
+        language: A BCP-47 tag.
+        prompt: Words and names that are likely in the speech.
     """
 
     model: str | None = optional(checks.string)

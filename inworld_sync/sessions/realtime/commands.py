@@ -1,5 +1,5 @@
 """
-Sending the commands of a realtime session, over whichever connection it has, and their replies.
+Sends the commands of a realtime session on its present connection, and matches the replies.
 
 ::
 
@@ -124,7 +124,7 @@ class Commands:
         monitor: Guards the session.
         phase: The phase of the session.
         connection: The present connection; None while there is none.
-        ended: How the session ended; None while it goes on.
+        ended: How the session ended; None while it has not.
         is_closing: Whether this side has begun to close the session.
     """
 
@@ -181,7 +181,7 @@ class Commands:
         ) from ended.error
 
     def register(self, reply: PendingReply) -> Pending[Request]:
-        """Expect a reply; return its entry. Those to updates come in the order of the updates."""
+        """Add an entry for a reply, and return it. The service answers updates in their order."""
         if reply.kind is Request.OPEN:
             for earlier in self._pending.contradict(Request.OPEN):
                 del self._replies[earlier]
@@ -256,14 +256,14 @@ class Commands:
         Queue a command; wait for a connection and for room.
 
         Args:
-            command: Or its text, or a whole masked frame.
+            command: A command, its text, or a whole masked frame.
             timeout: Seconds; None means ``send_timeout``.
 
         Returns:
-            The connection that has it.
+            The connection on which it was queued.
 
         Raises:
-            ConfigError: It cannot be written.
+            ConfigError: The command cannot be written as JSON.
             ClosedError: The session was closed.
             ConnectionLost: The session has ended.
             DeadlineExceeded: It could not be queued in time.

@@ -43,7 +43,8 @@ __all__ = [
 
 Received: TypeAlias = RealtimeMessage | InvalidMessage
 
-# The service's decision, or this side's fault: another connection would end in the same way.
+# After these codes another connection would end in the same way: the service has ended the
+# session, or this side has broken the protocol.
 _FINAL_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 _AUDIO_TYPES = frozenset({AudioDelta.type.encode(), BackchannelDelta.type.encode()})
@@ -87,9 +88,9 @@ class RealtimeConnection(Connection[Received]):
 
     Args:
         owner: The session's state, which handles every message.
-        link: Open, and owned by this object from now on.
+        link: An open link; this object closes it.
         options: The client's settings.
-        on_closed: Called once, on an arbitrary thread, when both threads have left.
+        on_closed: Called once, on an arbitrary thread, when both threads have ended.
     """
 
     service = "realtime"
@@ -126,7 +127,10 @@ class RealtimeConnection(Connection[Received]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> Received:
-        return read_message(message, self._splitter)
+        warnings: list[str] = []
+        event = read_message(message, self._splitter, warnings)
+        self._warn(warnings)
+        return event
 
     def _apply(self, event: Received) -> None:
         self._owner.receive(self, event)
@@ -149,7 +153,7 @@ class RealtimeConnection(Connection[Received]):
         try:
             return self._owner.connection_ended(self, ended)
         except Exception:
-            # Waiting threads must learn of the end, also if it could not be handled.
+            # Waiting threads must wake, even if the end could not be handled.
             self._owner.end(ended)
             raise
 
@@ -162,12 +166,19 @@ def audio_splitter() -> Splitter:
     return Splitter("delta", "type")
 
 
-def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
+def read_message(
+    message: memoryview | bytes, splitter: Splitter, warnings: list[str] | None = None
+) -> Received:
     """
-    Read one message; its audio is decoded by the C core where it is written plainly.
+    Read one message; the C core decodes its audio if the string has no escapes.
+
+    Args:
+        message: The JSON text.
+        splitter: The reader's own.
+        warnings: Gets the names of optional fields that were ignored.
 
     Raises:
-        RemoteProtocolError: It is not JSON, which leaves nothing to be trusted.
+        RemoteProtocolError: It is not a JSON object.
     """
     split = splitter.split(message)
     audio = None
@@ -177,7 +188,7 @@ def read_message(message: memoryview | bytes, splitter: Splitter) -> Received:
     else:
         body = load_object(message)
     try:
-        return events.read_object(body, audio)
+        return events.read_object(body, audio, warnings)
     except InworldError as error:
         return _unreadable(body, error)
 

@@ -33,7 +33,7 @@ class ConverseLoop:
         state: The session's state; the session is open and plays its speech.
         send_audio: Sends audio of a sample rate.
         microphone: The user's audio.
-        hang_up_after: Seconds without any activity after the microphone's end.
+        hang_up_after: Seconds without any activity after the microphone has ended.
     """
 
     _state: SessionState
@@ -51,7 +51,7 @@ class ConverseLoop:
         try:
             self._listen()
         except (ClosedError, ConnectionLost):
-            # The session's own end is raised below, if it ended with an error.
+            # If the session ended with an error, that error is raised below.
             if not self._state.commands.is_over:
                 raise
         finally:

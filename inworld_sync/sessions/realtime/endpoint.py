@@ -1,4 +1,4 @@
-"""The address of a realtime service, and what differs between services."""
+"""The address of a realtime service, and the differences between services."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RealtimeEndpoint:
         Write a command in the spelling of this service.
 
         Raises:
-            ConfigError: It holds what JSON or UTF-8 cannot carry.
+            ConfigError: A value of it cannot be written as JSON in UTF-8.
         """
         body = commands.write_object(command)
         if not self.is_inworld:
@@ -77,7 +77,7 @@ class RealtimeEndpoint:
         return dump_text(body)
 
     def timebase(self, output_format: AudioFormat) -> AudioFormat:
-        """Return the format whose rate this service uses to read the milliseconds of a cut."""
+        """Return the format whose sample rate this service uses for ``audio_end_ms``."""
         if not self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             return PcmFormat(output_format.sample_rate_hz)
         return output_format

@@ -1,10 +1,10 @@
 """
-The events that a realtime session itself emits, beside those of the service: one stream for both.
+The events that a realtime session emits in addition to those of the service, in the same stream.
 
-A handler is registered for one by its class, or by the class's name.
+A handler is registered for an event by its class, or by the name of the class.
 
-A session lives long, and users may learn most of its events in other ways. So only the newest
-events are buffered before the first consumer, and between two iterations.
+A session may last for hours, and its users need not read its events. So only the newest events are
+buffered until the first consumer attaches, and between two iterations.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ResponseStarted:
     A reply has begun, requested or not; its further rounds emit no further event.
 
     Attributes:
-        response: It buffers what it says from here on, as long as a reference to it exists.
+        response: It buffers its text and audio from now on, as long as a reference to it exists.
     """
 
     response: Response
@@ -58,10 +58,10 @@ class ResponseStarted:
 @attrs.frozen
 class Interrupted:
     """
-    Speech was cut short: the user began to speak, or ``interrupt`` was called.
+    Speech was interrupted: the user began to speak, or ``interrupt`` was called.
 
     Attributes:
-        heard_ms: For each item that was cut, by its id, how much of it was heard.
+        heard_ms: How much of each truncated item was heard, by the id of the item.
         cancelled: The ids of the responses that were cancelled.
     """
 
@@ -77,8 +77,8 @@ class ToolCalled:
     Attributes:
         call: Its name and arguments.
         response_id: The response that calls it.
-        is_ours: Whether a function of this session runs and answers; else the application answers
-            with ``submit_tool_output``.
+        is_ours: Whether the session runs the function and sends its output; otherwise the
+            application calls ``submit_tool_output``.
     """
 
     call: FunctionCall
@@ -92,9 +92,9 @@ class ToolOutputSent:
     The output of a function was sent to the model.
 
     Attributes:
-        call: What was called.
+        call: The call.
         output: The text that was sent.
-        error: What the function raised, or why it could not run; None if all went well.
+        error: The function's exception, or why it could not run; None if it returned.
         duration_ms: From the call to the output.
     """
 
@@ -111,7 +111,7 @@ class ApprovalRequested:
 
     Attributes:
         request: What it wants to call.
-        is_ours: Whether the session's ``on_approval`` decides; else the application answers with
+        is_ours: Whether the session's ``on_approval`` decides; otherwise the application calls
             ``approve``.
     """
 
@@ -129,9 +129,9 @@ class SessionReconnected:
         attempts: How often the client tried to connect.
         outage_ms: From the loss until the new session was ready.
         replayed_items: How many items of the conversation were sent to the new session.
-        lost_items: The ids of items that could not be sent, such as a turn of the user that has
-            no transcript yet.
-        lost_input_ms: Audio that was sent and belonged to no finished turn.
+        lost_items: The ids of items that could not be sent again, such as a turn of the user that
+            has no transcript yet.
+        lost_input_ms: How much audio was sent that belongs to no finished turn.
     """
 
     cause: InworldError | None
@@ -145,13 +145,13 @@ class SessionReconnected:
 @attrs.frozen
 class InvalidMessage:
     """
-    A message of a known kind lacks what it must have; the session goes on without it.
+    A message could not be read; the session continues without it.
 
     Attributes:
         type: The message's type.
-        error: What is wrong with it.
-        response_id: The response that it belongs to, which then cannot end well; None if it names
-            none.
+        error: Why it could not be read.
+        response_id: The response that it belongs to, which then fails; None if the message names
+            no response.
     """
 
     type: str
@@ -194,7 +194,7 @@ class SessionStream(EventStream[SessionEvent]):
     _iterating = 0
 
     def emit(self, event: SessionEvent) -> None:
-        """Give an event to every consumer, or buffer it for the first."""
+        """Append an event for every consumer, or buffer it for the first one."""
         audio = event.audio if isinstance(event, (AudioDelta, BackchannelDelta)) else b""
         self.append(event, len(audio))
         mailbox = self._backlog

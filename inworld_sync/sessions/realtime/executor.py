@@ -27,7 +27,7 @@ __all__ = ["Executor"]
 
 _Task = Callable[[], object]
 
-# Audio that may wait for a player, about five minutes; then the reader pauses.
+# The reader pauses while more audio than this waits for a player, about five minutes.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 _LONGEST_WAIT_SECONDS = 60.0
@@ -67,20 +67,20 @@ class Executor:
     # The monitor is held.
 
     def put(self, task: _Task, size_bytes: int = 0) -> None:
-        """Run *task* after those before it; *size_bytes* is the audio that it holds."""
+        """Queue *task*; *size_bytes* is the size of the audio that it holds."""
         if not self._stopped:
             self._tasks.append((task, size_bytes))
             self._waiting_bytes += size_bytes
             self._ready.notify()
 
     def put_later(self, seconds: float, task: _Task) -> None:
-        """Run *task* so many seconds from now."""
+        """Run *task* after so many seconds."""
         if not self._stopped:
             heapq.heappush(self._timed, (time.monotonic() + seconds, next(self._numbers), task))
             self._ready.notify()
 
     def stop(self) -> None:
-        """Accept no further tasks, and end the thread after those that wait."""
+        """Accept no further tasks; the thread ends after the queued ones."""
         self._stopped = True
         self._timed.clear()
         self._ready.notify()
@@ -97,7 +97,7 @@ class Executor:
         Wait until all tasks that were put before have run.
 
         Raises:
-            DeadlineExceeded: They had not in time.
+            DeadlineExceeded: They did not run in time.
         """
         done = threading.Event()
         with self._monitor:
@@ -118,12 +118,12 @@ class Executor:
             try:
                 task()
             except (ClosedError, ConnectionLost) as error:
-                # The session is over or reconnects, which users learn from its events.
+                # The session has ended or reconnects; its events report that.
                 self._logger.debug("%s: not done, since %s", self._name, error)
             except InworldError as error:
                 self._logger.warning("%s: %s", self._name, error)
             except Exception:
-                self._logger.exception("%s: the session failed to act", self._name)
+                self._logger.exception("%s: a task of the session failed", self._name)
             # A task may hold much audio, or the last reference to a response.
             del task
 

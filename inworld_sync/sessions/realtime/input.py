@@ -40,7 +40,7 @@ __all__ = ["TURN_EVENTS", "AudioInputQueue", "UserTurn"]
 _BLOCK_MS = 100
 _SAMPLE_BYTES = 2
 
-# What becomes of 16-bit PCM in a frame of other formats.
+# How 16-bit PCM is encoded in a frame of another format.
 _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_S16}
 
 # Between two messages of the service about one turn of the user.
@@ -72,11 +72,11 @@ class UserTurn:
 
     @property
     def is_active(self) -> bool:
-        """Whether it goes on; False some time after the last message, since its end may be lost."""
+        """Whether the user speaks; False 20 s after the last message, since the end may be lost."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
     def handle(self, event: RealtimeEvent) -> None:
-        """Follow a message."""
+        """Handle a message."""
         if isinstance(event, InputSpeechStarted):
             self.sent_ms, self.is_open = 0.0, True
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
@@ -118,7 +118,7 @@ class _Frames:
         Add a chunk; return whole masked frames, each with its milliseconds of audio.
 
         Raises:
-            AudioError: It is not audio, see :meth:`AudioInput.feed`; nothing of it was added.
+            AudioError: It is not audio, see :meth:`AudioInput.feed`; nothing was added.
         """
         self._buffer += self._input.feed(audio)
         return self._frames()
@@ -149,8 +149,8 @@ class AudioInputQueue:
 
     Args:
         commands: Sends the messages.
-        settings: Have the input format.
-        turn: Counts what was sent.
+        settings: Hold the input format.
+        turn: Counts the audio that was sent.
 
     Thread safety: every method may be called from any thread.
     """

@@ -61,15 +61,15 @@ class Output:
     Plays the speech of one session, and interrupts it.
 
     Args:
-        commands: Sends the cuts.
+        commands: Sends truncations.
         executor: Runs what may wait.
-        responses: Are cancelled by an interruption.
-        items: Record how much of them was heard.
+        responses: An interruption cancels them.
+        items: Record how much of each item was heard.
         emit: Emits an event to users; called with the monitor held.
 
     Attributes:
         player: The player of the session's speech.
-        response_players: Those of one response each, which interruptions stop too.
+        response_players: The players of single responses; interruptions stop them too.
     """
 
     _commands: Commands
@@ -135,7 +135,7 @@ class Output:
             self._play_backchannel(event.backchannel_id, b"", end=True)
 
     def end_all(self) -> None:
-        """Receive no more speech; what was received is played to its end."""
+        """End all items, since no more speech arrives; received speech is played to its end."""
         for item_id in self._ledger.items_of():
             self._end_item(item_id)
 
@@ -145,7 +145,7 @@ class Output:
         self._executor.put(lambda: self._finish_interruption(ids, None))
 
     def remove_response_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player; *is_heard* says that its items must not be cut any more."""
+        """Forget a player; with *is_heard*, its items are not truncated later."""
         if player in self.response_players:
             self.response_players.remove(player)
             for item_id in player.played if is_heard else ():
@@ -188,7 +188,7 @@ class Output:
     # The monitor is not held.
 
     def set_players(self, player: Player | None, backchannel: Player | None) -> None:
-        """Play on other players from now on; the present ones are closed."""
+        """Use other players from now on, and close the present ones."""
         with self._cutting, self._commands.monitor:
             olds = [self.player, self._backchannel]
             self.player, self._backchannel = player, backchannel
@@ -198,31 +198,31 @@ class Output:
 
     @property
     def is_playing(self) -> bool:
-        """Whether received speech is not yet heard to its end."""
+        """Whether a part of the received speech was not played yet."""
         return self.player is not None and not self.player.is_idle
 
     def drain(self, timeout: float | None) -> None:
         """
-        Wait until all speech that was received is heard.
+        Wait until all speech that was received has been played.
 
         Raises:
             ConfigError: Nothing plays it.
-            DeadlineExceeded: It was not after *timeout* seconds.
+            DeadlineExceeded: It was not played after *timeout* seconds.
             InworldError: The speaker failed.
         """
         player = self.player
         if player is None:
-            raise ConfigError("there is no speech to wait for: call play() first")
-        deadline = Deadline(timeout, "hearing the speech out")
+            raise ConfigError("drain() has nothing to wait for: call play() first")
+        deadline = Deadline(timeout, "playing the speech")
         self._executor.flush(deadline)
         player.drain(deadline.remaining())
 
     def interrupt(self, heard_ms: Mapping[str, float] | None = None) -> Interrupted:
         """
-        Stop all speech, cancel the conversation's responses, and cut what was not heard.
+        Stop all speech, cancel the conversation's responses, and truncate their items.
 
         Args:
-            heard_ms: How much of each item was heard, for an application that plays by itself; it
+            heard_ms: How much of each item was heard, for an application that plays the audio; it
                 takes precedence over what players report.
         """
         with self._cutting:
@@ -244,7 +244,7 @@ class Output:
         return event
 
     def _cut(self, heard_ms: Mapping[str, float]) -> Cut:
-        """Stop all players, and find what was heard of each item."""
+        """Stop all players, and find how much of each item was heard."""
         with self._cutting:
             with self._commands.monitor:
                 players = list(self.response_players)

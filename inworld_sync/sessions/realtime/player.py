@@ -1,16 +1,15 @@
 """
-Where a realtime session's speech is played, and how much of each item was heard.
+Plays a realtime session's speech, and counts how much of each item was heard.
 
-Heard is what the device's own count of samples says; no clock is asked. A player is pushed to by
-the session's executor alone and may be cleared by any thread, but never by two at once: the session
-sees to that.
+The count comes from the sink's own count of samples, not from a clock. Only the session's executor
+pushes to a player. Any thread may clear it, but never two at once; the session ensures that.
 
-Threads: ``inworld-player`` for each sink, whose ``write`` waits.
+Threads: ``inworld-player`` for each sink, since the sink's ``write`` waits.
 
 Lock rule: ``_news`` guards a player's fields and is never held while the sink is called.
-``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that a
-clear knows when nothing old can follow; it is taken before ``_news``. A write that does not return
-although the sink was cleared makes a clear wait for 5 s at most.
+``_writing`` is held while the player's thread is inside the sink's ``write`` or ``end``, so that no
+old audio follows a clear; it is taken before ``_news``. If a write does not return although the
+sink was cleared, a clear waits for 5 s at most.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from inworld_sync.models.devices import AudioSink
 
 __all__ = ["Player", "player_for"]
 
-# Five minutes of 24 kHz PCM: further ahead of the ear than speech ever is.
+# About five minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
-# Written at a time, so that a clear has little to wait for.
+# Written in one call, so that a clear waits for a short time only.
 _BLOCK_MS = 20
 
 _RELEASE_SECONDS = 5.0
@@ -41,7 +40,7 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 @attrs.define
 class _Item:
-    """An item on its way to a device, whose count of samples runs at *device_hz*."""
+    """An item that is played; the device counts its samples at *device_hz*."""
 
     rate_hz: int
     device_hz: int
@@ -53,7 +52,7 @@ class _Item:
     is_written: bool = False
 
     def heard_samples(self, device_position: int) -> int:
-        """How much of it was heard, in samples as they were pushed."""
+        """Return how much of it was heard, in samples of *rate_hz*."""
         if self.start is None:
             return 0
         heard = max(device_position - self.start, 0)
@@ -64,16 +63,15 @@ class _Item:
 
 class Player:
     """
-    Plays items one after another on a speaker, or on anything else that takes PCM and counts what
-    was heard.
+    Plays items one after another on a speaker or another sink.
 
     Args:
-        sink: Nobody else writes to it.
-        name: The session's, for the thread.
-        logger: Where a device that fails is reported.
+        sink: Only this player may write to it.
+        name: The name of the session, for the thread.
+        logger: Gets the error of a sink that fails.
 
     Attributes:
-        failure: Why it plays no more, None while it does; set once.
+        failure: Why it no longer plays; None while it plays. Set once.
     """
 
     def __init__(self, sink: AudioSink, name: str, logger: logging.Logger) -> None:
@@ -97,7 +95,7 @@ class Player:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was pushed is heard."""
+        """Whether all audio that was pushed has been heard."""
         with self._news:
             is_working, position = self._is_working, self._position
         if self.failure is not None:
@@ -106,17 +104,17 @@ class Player:
 
     def push(self, item_id: str, pcm: memoryview, rate_hz: int, *, end: bool = False) -> bool:
         """
-        Take 16-bit mono PCM of an item; never waits.
+        Queue 16-bit mono PCM of an item; never waits.
 
         Args:
-            item_id: The item; another one than before ends that.
+            item_id: The item. The first audio of an item ends all earlier items.
             pcm: Whole samples; may be empty.
-            rate_hz: Samples a second.
-            end: The item is complete with it.
+            rate_hz: The sample rate.
+            end: Whether the item is complete with this audio.
 
         Returns:
-            False if the player is full: then the same is to be pushed again, until it is taken or
-            everything is cleared.
+            False if the player is full. Then the caller pushes the same audio again, until it is
+            accepted or the player is cleared.
         """
         with self._news:
             if self._closed or self.failure is not None:
@@ -127,7 +125,7 @@ class Player:
             if item is None:
                 if end and not pcm:
                     return True
-                # One that is followed by another has no more sound, whatever the service left out.
+                # The earlier items have no more audio, even if the service has not ended them.
                 for earlier in self._items.values():
                     self._end(earlier)
                 item = self._items[item_id] = _Item(
@@ -141,14 +139,14 @@ class Player:
             return True
 
     def clear(self) -> dict[str, int]:
-        """Stop at once; give how many samples of each item since the last clear were heard."""
+        """Stop at once; return how many samples of each item since the last clear were heard."""
         with self._news:
             self._clears += 1
             self._queue.clear()
             self._queued_bytes = 0
             items, self._items = self._items, {}
             self._news.notify_all()
-        # The first frees a thread that waits for room, the second drops what it wrote meanwhile.
+        # The first clear ends a write that waits for room, the second drops what it wrote.
         position = self._sink.clear()
         if self._writing.acquire(timeout=_RELEASE_SECONDS):
             try:
@@ -161,21 +159,21 @@ class Player:
 
     def drain(self, timeout: float | None) -> None:
         """
-        Wait until all that was pushed is heard.
+        Wait until all audio that was pushed has been heard.
 
         Raises:
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
-            InworldError: The device failed.
+            DeadlineExceeded: It was not heard after *timeout* seconds; playing continues.
+            InworldError: The sink failed.
         """
         with self._news:
             if not self._news.wait_for(lambda: not self._is_working, timeout):
-                raise DeadlineExceeded(f"the speech was not heard out after {timeout:g} s")
+                raise DeadlineExceeded(f"the speech was not played to its end after {timeout:g} s")
             if self.failure is not None:
                 raise self.failure
         self._sink.drain(timeout=timeout)
 
     def close(self) -> None:
-        """Stop at once and play nothing more; the device is its owner's."""
+        """Stop at once and play nothing more; the sink is not closed."""
         with self._news:
             self._closed = True
             failed = self.failure is not None
@@ -242,14 +240,14 @@ class Player:
                     self._sink.end()
 
     def _write(self, item: _Item, block: memoryview, clears: int) -> bool:
-        """Write a block; False if it was cleared meanwhile."""
+        """Write a block; return False if the player was cleared meanwhile."""
         with self._writing:
             with self._news:
                 if clears != self._clears:
                     return False
                 if item.start is None:
                     item.start = self._position
-            # Without a limit, for a sink may stand still in a pause; clearing or closing frees it.
+            # No deadline, since a sink may be paused; clearing or closing it ends the write.
             self._sink.write(block)
             with self._news:
                 if clears != self._clears:
@@ -262,8 +260,10 @@ class Player:
         with self._news:
             if self._closed:
                 return
-        # First, so that whoever is told of the failure finds it in the log.
-        self._logger.error("the session's speech is not played any more: %s", error)
+        # Logged before ``failure`` is set, so that a thread that sees it finds the log entry.
+        self._logger.error(
+            "the speaker failed, the session's speech is no longer played: %s", error
+        )
         with self._news:
             self.failure = error
             self._queue.clear()
@@ -275,13 +275,15 @@ def player_for(
     output: AudioSink | Playout, name: str, logger: logging.Logger, latency_ms: float
 ) -> Player:
     """
-    Make the player for what a user gave.
+    Make a player for the output that a user passes to ``play``.
 
     Raises:
-        ConfigError: It is neither a sink nor a playout that takes 16-bit mono.
+        ConfigError: It is neither a sink nor a playout of 16-bit mono PCM.
     """
     if isinstance(output, Playout):
         output = PlayoutSink(output, latency_ms=latency_ms)
     if isinstance(output, AudioSink):
         return Player(output, name, logger)
-    raise ConfigError(f"expected a speaker, another sink or a Playout, got {type(output).__name__}")
+    raise ConfigError(
+        f"play() expects a speaker, another AudioSink or a Playout, got {type(output).__name__}"
+    )

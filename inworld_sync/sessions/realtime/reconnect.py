@@ -1,5 +1,5 @@
 """
-Opening a realtime session's connection, and another one when it is lost.
+Opens the connection of a realtime session, and another one when it is lost.
 
 Threads: ``inworld-reconnect-...`` while a session has no connection.
 
@@ -26,7 +26,7 @@ __all__ = ["Reconnector"]
 # Before the second attempt; the first one is made at once.
 _FIRST_DELAY_SECONDS = 0.25
 
-# The loss of a connection that lasted so long, or gave a response, begins another outage.
+# After a connection that lasted so long, or that had a response, the limits start anew.
 _GOOD_SECONDS = 10.0
 
 
@@ -38,8 +38,8 @@ class Reconnector:
         state: The session.
         connector: Opens connections for the client.
         key: The first connection's key; None makes one.
-        reconnect_timeout: Seconds that an outage may last before the session ends; 0 ends it at
-            once.
+        reconnect_timeout: Seconds that an outage may last before the session ends; with 0 the
+            session ends at once.
 
     Attributes:
         key: The key in the address of the latest connection.
@@ -82,7 +82,7 @@ class Reconnector:
 
     def _connect(self, deadline: Deadline) -> None:
         state, connector = self._state, self._connector
-        # Of this attempt: another thread may reconnect before this one goes on.
+        # Read now, since another thread may begin the next attempt before this one continues.
         attempts = self._policy.attempts
         parameters = state.endpoint.parameters(self._next_key())
         self.key = parameters.get("key")
@@ -100,7 +100,7 @@ class Reconnector:
             # Under the monitor, so that a thread that sees it can close it.
             connection.start()
         try:
-            # The reason is known to its reader, and raised below.
+            # The reader has recorded the reason; it is raised below.
             with contextlib.suppress(ConnectionLost, ClosedError):
                 for message in messages:
                     connection.send(message, deadline.remaining())
@@ -154,7 +154,7 @@ class Reconnector:
             with state.monitor:
                 if error is not None:
                     state.end(_ended(error))
-                # It may be lost once more already.
+                # The new connection may be lost already.
                 is_lost = state.commands.phase is Phase.LOST
                 if not is_lost:
                     self._thread = None

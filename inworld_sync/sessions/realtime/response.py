@@ -45,7 +45,7 @@ class Owner(Protocol):
 
     Attributes:
         monitor: Guards the response's streams and state.
-        settings: Have the format of the audio that is received.
+        settings: Hold the format of the received audio.
     """
 
     monitor: Monitor
@@ -61,23 +61,22 @@ class Owner(Protocol):
         """Have interruptions stop a player."""
 
     def remove_player(self, player: ResponsePlayer, *, is_heard: bool) -> None:
-        """Forget a player; *is_heard* says that its items must not be cut any more."""
+        """Forget a player; with *is_heard*, its items are not truncated later."""
 
 
 @attrs.define(eq=False, repr=False)
 class Response:
     """
-    One reply, from its request to its one final state.
+    One reply, from its request to its final state.
 
-    ``send_message`` and ``respond`` of a session return it; a response that the service begins by
-    itself comes with :class:`ResponseStarted`. Its streams end when it is completed or cancelled,
-    and raise when it failed or is incomplete; :attr:`status` says which.
+    ``send_message`` and ``respond`` of a session return it. If the service begins a response by
+    itself, :class:`ResponseStarted` has it. Its streams end when it is completed or cancelled, and
+    raise when it failed or is incomplete; :attr:`status` has the state.
 
-    A reply that calls functions of the session continues with what the model says to their
-    outputs, for as many rounds as needed: its text, speech and final state are those of all
-    rounds. For the service each round is a response of its own, and its events show that. If the
-    application answers a call by itself, or the service continues by itself, the reply ends with
-    the call.
+    A reply that calls functions of the session continues with the model's answer to their outputs,
+    for as many rounds as needed: its text, speech and final state are those of all rounds. For the
+    service, and in its events, each round is a separate response. If the application sends the
+    output of a call, or the service continues by itself, the reply ends with the call.
 
     Thread safety: every method may be called from any thread.
     """
@@ -90,15 +89,15 @@ class Response:
     _emitted_pieces: int = attrs.field(default=0, init=False)
     _awaits_tools: bool = attrs.field(default=False, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
-    # How it ended between two rounds.
+    # Its final state if it ended between two rounds.
     _outcome: str | None = attrs.field(default=None, init=False)
     _error: InworldError | None = attrs.field(default=None, init=False)
-    # A part of it was lost, so it cannot end well.
+    # Why a message of it could not be read, so that it cannot be completed.
     _damage: InworldError | None = attrs.field(default=None, init=False)
 
     @property
     def id(self) -> str | None:
-        """The service's id for it, None until it has begun; of several rounds, the newest."""
+        """The service's id for it, None until it has begun; the id of the newest of its rounds."""
         return next((each.id for each in reversed(self._states) if each.id is not None), None)
 
     @property
@@ -121,7 +120,7 @@ class Response:
 
     @property
     def text(self) -> str:
-        """What it wrote or said so far; a line for each round that said something."""
+        """The text so far, written or spoken; one line for each round that has text."""
         with self._owner.monitor:
             return "\n".join(each.text for each in self._states if each.text)
 
@@ -133,9 +132,9 @@ class Response:
     @property
     def usage(self) -> Usage | None:
         """
-        What it cost; None until it has ended, and if the service does not say.
+        The tokens that were used; None until it has ended, or if the service does not report them.
 
-        That of several rounds is a sum, without details.
+        For several rounds it is the sum, without details.
         """
         with self._owner.monitor:
             found = [each.info.usage for each in self._states if each.info and each.info.usage]
@@ -149,7 +148,7 @@ class Response:
 
     @property
     def metadata(self) -> Mapping[str, object]:
-        """The metadata of the request, and what the service adds."""
+        """The metadata of the request, and the metadata that the service adds."""
         return {} if self.info is None else self.info.metadata
 
     @property
@@ -159,7 +158,7 @@ class Response:
 
     @property
     def audio(self) -> ResponseAudio:
-        """Its speech."""
+        """The speech of the response."""
         return ResponseAudio(self, self._owner, self._audio)
 
     def text_stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[str]:
@@ -182,7 +181,7 @@ class Response:
         Wait until it has ended, and return it.
 
         Raises:
-            DeadlineExceeded: It had not ended after *timeout* seconds; it goes on.
+            DeadlineExceeded: It has not ended after *timeout* seconds; it continues.
             ServiceError: It failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before it ended.
         """
@@ -191,7 +190,7 @@ class Response:
         return self
 
     def cancel(self) -> None:
-        """Cancel it, also before it has begun; what it had said or written stays."""
+        """Cancel it, before or after it has begun; text that has arrived can still be read."""
         self._owner.cancel_response(self)
 
     def __repr__(self) -> str:
@@ -224,7 +223,7 @@ class Response:
             self._text.append(piece, len(piece))
 
     def _stop(self) -> None:
-        """Emit no more, because this side has cancelled it; drop audio that was not read."""
+        """Emit nothing more, since this side has cancelled it; drop audio that was not read."""
         if self._awaits_tools:
             self._awaits_tools, self._outcome, self._is_over = False, "cancelled", True
         ended = StreamEnded("client", reason="cancelled")
@@ -269,8 +268,8 @@ class ResponseAudio:
     """
     The speech of a response, as it arrives.
 
-    Iterating gives :class:`~inworld_sync.AudioChunk` of 16-bit PCM, whatever the session's format;
-    their ``context_id`` is the item. All iterators share one position.
+    Iterating yields :class:`~inworld_sync.AudioChunk` of 16-bit PCM in every session format; their
+    ``context_id`` is the id of the item. All iterators share one position.
 
     Thread safety: every method may be called from any thread.
     """
@@ -308,7 +307,7 @@ class ResponseAudio:
 
     def read(self, timeout: float | None = _PIECE_SECONDS) -> Speech:
         """
-        Wait for all of it.
+        Wait for all of it, and return it.
 
         Args:
             timeout: The most seconds to wait for each piece.
@@ -324,7 +323,7 @@ class ResponseAudio:
         Play it and return at once; an interruption of the session stops it.
 
         Args:
-            speaker: Of the same sample rate. None opens the default
+            speaker: A speaker of the same sample rate. None opens the default
                 :class:`~inworld_sync.Speaker` for it, which needs the extra ``audio``.
 
         Raises:
@@ -334,7 +333,7 @@ class ResponseAudio:
         rate_hz = self.sample_rate_hz
         if speaker is not None and speaker.sample_rate_hz != rate_hz:
             raise AudioError(
-                f"the speaker plays {speaker.sample_rate_hz} Hz and the session speaks {rate_hz} "
+                f"the speaker has {speaker.sample_rate_hz} Hz and the session has {rate_hz} "
                 f"Hz: open the session with output_format=PcmFormat({speaker.sample_rate_hz})"
             )
         player = ResponsePlayer(self._response, self, self._owner)
@@ -346,7 +345,7 @@ class ResponseAudio:
 
 class ResponsePlayer:
     """
-    Feeds a playback with a response, and counts what was heard of each item.
+    Feeds a playback with a response, and counts how much of each item was heard.
 
     Attributes:
         played: How many samples of each item it has played.

@@ -1,5 +1,5 @@
 """
-The responses of a session, and the objects that users have for them.
+The responses of a session, and the :class:`Response` objects that users hold.
 
 Lock rule: the session's monitor guards everything here.
 """
@@ -56,8 +56,8 @@ class SessionResponses:
 
     Args:
         owner: The session, for the responses.
-        commands: Have the connection that requests are sent on.
-        executor: Sends requests that wait.
+        commands: Hold the present connection, on which requests are sent.
+        executor: Sends the queued requests.
 
     Attributes:
         queue: The requests, above the table of all responses.
@@ -95,7 +95,7 @@ class SessionResponses:
         return self._response(self.queue.add(new_id("evt"), config))
 
     def await_tools(self, response_id: str) -> Response | None:
-        """Have a reply not end with this round; return it, None if users do not hold it."""
+        """Keep a reply open after this round; return it, or None if users do not hold it."""
         response = self._held.get(id(self._states.get(response_id)))
         return response if response is not None and response._await_tools() else None
 
@@ -106,7 +106,7 @@ class SessionResponses:
         Queue a request for a response to tool outputs.
 
         Args:
-            reply: The reply that goes on with it, if users hold it.
+            reply: The reply that continues with it, if users hold it.
             unacknowledged: The outputs that the service has not acknowledged.
             is_round: Whether the response is a further round of a reply, held or not.
 
@@ -192,9 +192,12 @@ class SessionResponses:
                 return
 
     def damage(self, response_id: str | None, error: InworldError) -> None:
-        """Record that a message about a response was lost; None means about any of them."""
+        """Record that output of a response was lost; None means the only one in progress."""
+        active = self._states.active
+        if response_id is None and len(active) == 1:
+            response_id = active[0].id
         for response in list(self._held.values()):
-            if response_id in (None, response.id) and not response.is_final:
+            if response_id is not None and response.id == response_id and not response.is_final:
                 response._damage = response._damage or error
 
     def interrupt(self) -> list[str]:
@@ -216,12 +219,12 @@ class SessionResponses:
             self._stop(state)
 
     def lose_connection(self, error: InworldError) -> None:
-        """End what has begun; the rest is requested again."""
+        """End the responses in progress; those that have not begun are requested again."""
         for response in self._held_of(*self.queue.lose_connection(_LOST)):
             response._end(error)
 
     def end_all(self, error: InworldError) -> None:
-        """End everything."""
+        """End all responses, since the session has ended."""
         self.queue.end_all(_LOST)
         for response in list(self._held.values()):
             response._end(error)

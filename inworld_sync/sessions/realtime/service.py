@@ -1,4 +1,4 @@
-"""Realtime conversations: what ``iw.realtime`` offers."""
+"""Opens realtime sessions: the class behind ``iw.realtime``."""
 
 from __future__ import annotations
 
@@ -48,24 +48,25 @@ class Realtime:
         Open a session and wait until the service has accepted its settings.
 
         Args:
-            session: Its settings; None uses the service's.
-            timeout: Seconds for all of it; None means ``connect_timeout``.
+            session: The settings; None uses the defaults of the service.
+            timeout: Seconds for the whole call; None means ``connect_timeout``.
             endpoint: Another service than Inworld's, see :class:`~inworld_sync.RealtimeEndpoint`.
-            key: A text that no other session has, to find it in the service's logs; None makes
-                one.
+            key: A unique text by which the session can be found in the logs of the service; None
+                generates one.
             reconnect_timeout: For how many seconds the client tries to replace a lost connection
-                before the session ends; 0 for not at all.
+                before the session ends; 0 turns reconnecting off.
             barge_in: Whether the user's speech stops the assistant's. Turn detection's
                 ``interrupt_response=False`` switches it off too.
             tool_timeout: Seconds for a function that has no timeout of its own, after which an
                 error is sent as its output; None for no timeout.
             max_tools_at_once: How many functions run at the same time.
             on_approval: Called with each call of an MCP server that needs approval, on a thread of
-                its own; returns whether it is allowed. None leaves it to ``approve``.
+                its own; returns True to allow the call. With None, the application calls
+                ``approve``.
 
         Raises:
             AuthError: The credential is not accepted.
-            QuotaError: The account, or this client's limit of connections, allows no more.
+            QuotaError: The account or this client's limit allows no further connection.
             InvalidRequestError: The service refuses the settings.
             TransportError: Could not connect, or the service did not answer in time.
         """

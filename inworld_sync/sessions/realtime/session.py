@@ -1,5 +1,5 @@
 """
-The realtime session of users: commands, events, and speech in both directions.
+The realtime session as users see it: commands, events, and speech in both directions.
 
 Lock rule: ``_order`` is held while several commands that belong together are queued; it is taken
 before the session's monitor, never after it.
@@ -61,7 +61,7 @@ _FUNCTION_SECONDS = 0.2
 
 class RealtimeSession(EventSource[SessionEvent]):
     """
-    A conversation with a model that hears, speaks, reads and writes.
+    A realtime conversation with a model, by speech and text.
 
     Made by ``iw.realtime.connect()``. Iterate over it for its events, or add handlers with
     :meth:`on`, or queues with :meth:`subscribe`. Leaving a ``with`` block closes it.
@@ -139,9 +139,9 @@ class RealtimeSession(EventSource[SessionEvent]):
             The session after the change.
 
         Raises:
-            LocalProtocolError: It touches what is fixed when a session opens: ``conversational``
-                and ``user_turn_mode``.
-            InvalidRequestError: The service refuses it; nothing has changed.
+            LocalProtocolError: It changes ``conversational`` or ``user_turn_mode``, which are fixed
+                when a session opens.
+            InvalidRequestError: The service refuses it; no setting has changed.
             DeadlineExceeded: The service did not answer in time.
         """
         self._state.update(session, Deadline(timeout, "updating the session"))
@@ -156,7 +156,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             config: Settings of the response that differ from the session's.
 
         Returns:
-            The response. It begins after a response that is in progress.
+            The response. It begins when the response in progress has ended.
         """
         require_text(text)
         with self._order:
@@ -206,16 +206,18 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     def truncate(self, item_id: str, audio_end_ms: float, *, content_index: int = 0) -> None:
         """
-        Cut an item's audio to what was heard; :meth:`interrupt` does this by itself.
+        Truncate an item's audio to the part that was heard.
+
+        :meth:`interrupt` does this for all items that are played.
 
         Args:
             item_id: The assistant's message.
-            audio_end_ms: The end of what was heard, in milliseconds from its start.
+            audio_end_ms: How much was heard, in milliseconds from the start of the audio.
             content_index: Which part of the item is the audio.
         """
         with self._state.monitor:
             output_format = self._state.settings.output_format
-        # The service reads the milliseconds of G.711 on a timebase of 24 kHz.
+        # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
         if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             audio_end_ms /= 3
         self._commands.send(TruncateItem(item_id, content_index, int(audio_end_ms)))
@@ -251,14 +253,14 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     def submit_tool_output(self, call_id: str, output: str) -> Response | None:
         """
-        Send the output of a function that the application runs by itself.
+        Send the output of a function that the application runs.
 
-        Once the outputs of all calls of a response are sent, and it is over, a further response is
-        requested.
+        When the response has ended and the outputs of all its calls are sent, a further response
+        is requested.
 
         Returns:
-            That response; None if other calls are pending or the calling response is not over,
-            then it comes with :class:`ResponseStarted`.
+            That response; None if other calls are pending or the calling response has not ended.
+            Then :class:`ResponseStarted` has the response.
 
         Raises:
             LocalProtocolError: No call of this id is pending.
@@ -282,19 +284,19 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         Send the user's audio.
 
-        It is converted to the session's input format and sent in blocks of 100 ms; a shorter rest
-        waits for more audio, or for :meth:`commit`.
+        The audio is converted to the session's input format and sent in blocks of 100 ms. A
+        shorter rest is kept until more audio follows, or until :meth:`commit`.
 
         Args:
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
-            channels: Samples a frame; they are mixed to one.
+            channels: The number of channels; they are mixed to one.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
         Raises:
             AudioError: It is not audio.
-            DeadlineExceeded: Not all of it could be queued in time; the rest is dropped.
+            DeadlineExceeded: Not all of it could be queued in time; the rest was dropped.
         """
         self._input.send(audio, sample_rate_hz, channels, timeout)
 
@@ -318,15 +320,15 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         Play all speech from now on, and return at once.
 
-        When the user begins to speak, playback stops, and each item is cut at the service to what
-        was heard of it.
+        When the user begins to speak, playback stops, and each item is truncated at the service
+        to the part that was heard.
 
         Args:
             output: A speaker, or a :class:`~inworld_sync.Playout` that the application reads. Only
                 this session may write to it; it is not closed. None stops playing.
-            latency_ms: For a playout: the audio that its reader has read and drops when playback
-                stops.
-            backchannel: Another speaker, for backchannels, which interruptions do not stop.
+            latency_ms: For a playout: how much audio its reader has read and not yet played; the
+                reader drops this audio when playback stops.
+            backchannel: Another speaker, for backchannels; interruptions do not stop it.
 
         Raises:
             ConfigError: The output has another sample rate than the session and soxr is not
@@ -341,11 +343,11 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     def drain(self, timeout: float | None = None) -> None:
         """
-        Wait until all speech that was received is heard.
+        Wait until all speech that was received has been played.
 
         Raises:
-            ConfigError: Nothing plays it.
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
+            ConfigError: :meth:`play` was not called.
+            DeadlineExceeded: It was not played after *timeout* seconds; playback continues.
             DeviceError: The speaker failed.
         """
         self._state.output.drain(timeout)
@@ -354,15 +356,15 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         Stop speech at once: in the buffers, in the speaker and at the service.
 
-        All responses in progress and requested are cancelled, and each item is cut to what was
-        heard of it. The session does this by itself when the user begins to speak.
+        All responses in progress and requested are cancelled, and each item is truncated to the
+        part that was heard. The session does the same when the user begins to speak.
 
         Args:
-            heard_ms: For an application that plays the audio by itself: how many milliseconds of
-                each item were heard, by its id.
+            heard_ms: How many milliseconds of each item were heard, by its id; for an application
+                that plays the audio without :meth:`play`.
 
         Returns:
-            How much was heard of the items that were cut, and the ids of the cancelled responses.
+            How much of each truncated item was heard, and the ids of the cancelled responses.
         """
         return self._state.output.interrupt(heard_ms)
 
@@ -382,8 +384,8 @@ class RealtimeSession(EventSource[SessionEvent]):
                 voice out of it; see also ``mute_while`` of :class:`~inworld_sync.Microphone`.
             speaker: Plays the assistant's speech, and stops when the user begins to speak.
             backchannel: Another speaker for backchannels.
-            hang_up_after: After the end of a microphone such as a file, silence is sent until
-                there was no speech, response or call for so many seconds.
+            hang_up_after: When the microphone has ended, for example at the end of a file, silence
+                is sent until there has been no speech, response or tool call for so many seconds.
 
         Raises:
             DeviceError: The microphone or the speaker failed.
@@ -412,7 +414,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         End the session, from any thread, in any state; may be called twice.
 
-        Playback stops. A function of a tool that still runs is not waited for.
+        Playback stops. The call does not wait for tool functions that still run.
         """
         state = self._state
         if state.monitor.in_child:

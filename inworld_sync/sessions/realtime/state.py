@@ -1,11 +1,11 @@
 """
 The state of one realtime session over all its connections, and the handling of each message.
 
-The reader thread handles messages with the monitor held, and leaves to the executor everything
-that may wait. ``commands.py`` has the phases of a session and the lock rule.
+The reader thread handles messages with the monitor held. The executor does everything that may
+wait. ``commands.py`` has the phases of a session and the lock rule.
 
 A class of event may have steps before users get the event, which may replace or drop it, and steps
-after. An event of a class without steps goes to users as it is.
+after. An event of a class without steps reaches users unchanged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from inworld_sync.sessions.realtime.tool_calls import ToolCalls
 from inworld_sync.sessions.realtime.tool_runner import ToolOptions
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS
-from inworld_sync.wire.realtime.events import ITEM_EVENTS
+from inworld_sync.wire.realtime.events import ITEM_EVENTS, carries_output
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.settings import Settings
@@ -72,8 +72,8 @@ from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 __all__ = ["SessionState"]
 
 
-# A step before users get an event returns it, or another one, or None to drop it. The result of a
-# step after that does not count.
+# A step that runs before users get an event returns the event, another event, or None to drop it.
+# The result of a step that runs afterwards is ignored.
 _Step: TypeAlias = Callable[[Any], Any]
 
 
@@ -128,14 +128,14 @@ class SessionState:
             self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
         )
         self.tools.runner.declare(session.tools)
-        # Referenced as long as a thread of the session runs, so that the client can close it.
+        # A reference for as long as a thread of the session runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
         self.opened_at = self.lost_at = 0.0
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
         self._reconnects = reconnects
-        # Events of a new connection, until users know of the reconnect.
+        # Events of a new connection, until SessionReconnected is emitted.
         self._early: list[SessionEvent] = []
         self._before = _routes(
             # It ends the connection, see RealtimeConnection._after.
@@ -266,7 +266,7 @@ class SessionState:
             self.output.set_format(self.settings.output_format)
             if self.commands.phase is Phase.OPENING:
                 self._open()
-        # Users know the session; of a new connection they get SessionReconnected.
+        # After a reconnect, users get SessionReconnected instead.
         return None if self.commands.phase is Phase.REOPENING else event
 
     def _handle_error(self, event: ErrorReported) -> ErrorReported:
@@ -304,15 +304,20 @@ class SessionState:
 
     def _handle_invalid(self, event: InvalidMessage) -> InvalidMessage:
         self.logger.warning("%s: %s", self.name, event.error)
-        self.responses.damage(event.response_id, event.error)
+        if carries_output(event.type):
+            self.responses.damage(event.response_id, event.error)
         return event
 
     def _end_invalid(self, event: InvalidMessage) -> None:
         if event.type != ResponseDone.type:
             return
-        # The response is over all the same, and a thread may wait for that.
-        for state in self.responses.queue.responses.active:
-            if state.id is not None and event.response_id in (None, state.id):
+        # The response has ended although its last message is unreadable; a thread may wait for it.
+        active = self.responses.queue.responses.active
+        for state in active:
+            is_meant = event.response_id == state.id or (
+                event.response_id is None and len(active) == 1
+            )
+            if is_meant and state.id is not None:
                 self._handle(ResponseDone(ResponseInfo(id=state.id, status="failed")))
 
     # ---- the life of connections; the monitor is held
@@ -322,7 +327,7 @@ class SessionState:
         Use a connection that has just been opened.
 
         Returns:
-            The messages to send on it, and the reply that says whether the service accepts it.
+            The messages to send on it, and the entry for the reply to its settings.
         """
         reply = PendingReply.to_update(Request.OPEN, self.settings.opening, is_watched=True)
         messages = [reply.text]
@@ -343,12 +348,12 @@ class SessionState:
             attempts: How often the session was reconnected; 0 for its first connection.
 
         Raises:
-            InworldError: It is not open, for this reason.
+            InworldError: The session is not open; the error is the reason.
         """
         if reply.error is not None:
             raise fresh(reply.error)
         if reply.event is not None and not attempts:
-            # Open since it was accepted; its events say what has happened since.
+            # It was opened when the service accepted it; its events report what happened since.
             return
         self.commands.require_open()
         if reply.event is None or self.commands.connection is not connection:

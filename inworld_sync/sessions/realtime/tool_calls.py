@@ -1,5 +1,5 @@
 """
-The model's tool calls: functions that this side runs, and calls of MCP servers to be approved.
+The model's tool calls: functions that this side runs, and approvals of calls of MCP servers.
 
 Lock rule: the session's monitor guards the fields; ``submit_output`` and ``approve`` run without
 it.
@@ -53,7 +53,7 @@ class ToolCalls:
         emit: Emits an event to users; called with the monitor held.
         commands: Sends outputs.
         executor: Sends the outputs of functions, and watches timeouts.
-        settings: Say whether the service continues by itself after tool outputs.
+        settings: Whether the service continues by itself after tool outputs.
         responses: The responses that call.
         options: How tools are called.
 
@@ -70,7 +70,7 @@ class ToolCalls:
     runner: ToolRunner = attrs.field(init=False)
     _calls: FunctionCalls = attrs.field(init=False, factory=FunctionCalls)
     _pending: PendingCalls = attrs.field(init=False, factory=PendingCalls)
-    # The replies that go on once their calls are answered, if users hold them.
+    # Replies that continue when the outputs of their calls are sent, if users hold them.
     _replies: WeakKeyDictionary[CallBatch, Response] = attrs.field(
         init=False, factory=WeakKeyDictionary
     )
@@ -188,7 +188,7 @@ class ToolCalls:
         try:
             self.submit_output(result.call.call_id, result.output)
         except ConfigError as error:
-            # UTF-8 cannot carry the text, but the model must have an output all the same.
+            # The text cannot be encoded in UTF-8, but the model needs an output.
             result = attrs.evolve(result, output=error_text(error), error=error)
             self.submit_output(result.call.call_id, result.output)
         with self._commands.monitor:
@@ -201,5 +201,5 @@ class ToolCalls:
             self._commands.options.logger.error(
                 "%s: on_approval failed, so the call is refused: %r", self._commands.name, error
             )
-        reason = None if error is None else "it could not be decided"
+        reason = None if error is None else "the client could not decide"
         self.approve(request_id, approve=output is True, reason=reason)

@@ -37,7 +37,7 @@ __all__ = ["Approver", "ToolOptions", "ToolRunner", "error_text"]
 
 Approver = Callable[[McpApprovalRequest], bool]
 
-# Called with what the work returned, what it raised, and how many milliseconds it took.
+# Called with the result of the work, its exception, and how many milliseconds it took.
 _Done = Callable[[object, "Exception | None", float], object]
 
 
@@ -49,7 +49,7 @@ class ToolOptions:
     Attributes:
         timeout: Seconds for a function that has no timeout of its own; None for no timeout.
         max_at_once: How many functions run at the same time, 1 or more; further calls wait.
-        on_approval: Decides about calls of MCP servers; None leaves that to the application.
+        on_approval: Decides about calls of MCP servers; with None, the application decides.
     """
 
     timeout: float | None
@@ -96,7 +96,7 @@ class ToolRunner:
     # The monitor is held.
 
     def declare(self, tools: tuple[Tool, ...] | None) -> None:
-        """Add tools; a name stands for its newest tool."""
+        """Add tools; of tools with the same name, the newest is used."""
         for tool in tools or ():
             if isinstance(tool, ToolFunction):
                 self._functions[tool.definition.name] = tool
@@ -106,11 +106,11 @@ class ToolRunner:
                 self._declared.add(name)
 
     def is_ours(self, name: str) -> bool:
-        """Whether this side answers a call of this name; else the application does."""
+        """Whether this side answers a call of this name; otherwise the application does."""
         return name in self._functions or name not in self._declared
 
     def start(self, call: FunctionCall) -> None:
-        """Run the function that is called, or answer that it does not exist."""
+        """Run the function that is called; if there is none, the output is an error."""
         function = self._functions.get(call.name)
         done = partial(self._answered, call)
         if function is None:
@@ -121,7 +121,7 @@ class ToolRunner:
     def begin(
         self, name: str, work: Callable[[], object], done: _Done, timeout: float | None = None
     ) -> None:
-        """Do other work on such a thread; *done* is called by the executor."""
+        """Run *work* on a tool thread; the executor calls *done*."""
         run = _Run(name, work, done)
         timeout = self._options.timeout if timeout is None else timeout
         if timeout is not None:

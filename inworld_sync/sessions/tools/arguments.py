@@ -1,7 +1,7 @@
 """
-Arguments that a model gives, from JSON to values of the annotated types.
+Turns the arguments of a model's call from JSON into values of the annotated types.
 
-Nothing is converted: a number in a text is a text, and a text is not a list of its letters.
+Nothing is converted: ``"5"`` is not an int, and a string is not a list of its characters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inworld_sync.wire.codec import register_exact
 
 __all__ = ["plain", "read_argument"]
 
-# What stands in JSON for each kind of container, so that a text is not taken for its letters.
+# The JSON type of each container, so that a string is not read as a list of its characters.
 _JSON_KINDS: dict[object, type] = {
     list: list,
     tuple: list,
@@ -42,7 +42,7 @@ def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True)
     register_exact(converter)
     for kind in (str, int, float, enum.Enum):
-        # Asked for subclasses too, which are enums.
+        # The hook is used for subclasses too, such as enums.
         converter.register_structure_hook(
             kind, partial(_read_simple, converter.get_structure_hook(kind))
         )
@@ -82,7 +82,7 @@ def _read_simple(exact: Callable[[object, type], object], value: object, kind: t
 
 
 def _choose(value: object, choices: Mapping[object, object]) -> object:
-    # By type as well, for to Python 1, 1.0 and True are one.
+    # The types must be equal too, since 1 == 1.0 == True in Python.
     for name, choice in choices.items():
         if type(name) is type(value) and name == value:
             return choice
@@ -108,7 +108,7 @@ def read_argument(value: object, kind: object, name: str) -> object:
     Turn one argument from JSON into a value of its annotated type; nothing is converted.
 
     Raises:
-        ValueError: It is of another type; the text names every place that is.
+        ValueError: It has another type; the message names each wrong place.
     """
     target: Any = kind
     try:
@@ -119,13 +119,13 @@ def read_argument(value: object, kind: object, name: str) -> object:
 
 
 def plain(value: object) -> object:
-    """Turn a value into what JSON has, as far as that can be."""
+    """Turn a value into types that JSON has, as far as possible."""
     result: object = _CONVERTER.unstructure(value)
     return result
 
 
 def _reason(error: BaseException, _: type | None) -> str:
-    """Word a converter's error so that the model can mend its call."""
+    """Return the message for a converter's error, which the model reads to correct its call."""
     if isinstance(error, KeyError):
         return "missing"
     if isinstance(error, ForbiddenExtraKeysError):

@@ -1,7 +1,7 @@
 """
-Functions that the model may call: their description from the signature, their call from JSON.
+Functions that the model may call: the schema from the signature, and calls from JSON.
 
-No threads here; a session decides where a function runs.
+This module has no threads; a session decides on which thread a function runs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ _REFUSED_KINDS = {
 
 class ToolFunction(Generic[P, R]):
     """
-    A function that the model may call; calling it here calls the function.
+    A function that the model may call. Calling this object calls the function.
 
     Attributes:
-        definition: What the model is told.
-        timeout: Seconds after which a session answers for the function, or None.
+        definition: The name, description and schema that the model gets.
+        timeout: Seconds after which a session sends an error as the output; None for the timeout
+            of the session.
 
-    Thread safety: as the function's; a session may run several calls at once.
+    Thread safety: that of the function; a session may run several calls at once.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ToolFunction(Generic[P, R]):
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function, as if it were not decorated."""
+        """Call the function like an undecorated one."""
         return self._function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -65,20 +66,20 @@ class ToolFunction(Generic[P, R]):
 
     def run(self, arguments: str) -> str:
         """
-        Call the function as the model asks.
+        Call the function with the arguments of a model.
 
         Args:
             arguments: A JSON object as text; ``""`` means no arguments.
 
         Returns:
-            The result for the model: a text as it is, all else as JSON.
+            The result for the model: a str is unchanged, other values are JSON.
 
         Raises:
-            RemoteProtocolError: The arguments are not what the function takes.
-            ConfigError: The result is nothing that JSON has.
-            Exception: Whatever the function raises.
+            RemoteProtocolError: The arguments do not fit the function.
+            ConfigError: The result cannot be written as JSON.
+            Exception: Any exception of the function.
         """
-        # That the arguments fit the signature is what parsing has checked.
+        # ``parse`` has checked that the arguments fit the signature.
         function = cast("Callable[..., object]", self._function)
         return self._render(function(**self.parse(arguments)))
 
@@ -87,8 +88,8 @@ class ToolFunction(Generic[P, R]):
         Turn the model's arguments into values of the annotated types; nothing is converted.
 
         Raises:
-            RemoteProtocolError: It is no JSON object, or an argument is missing, unknown or of
-                another type; the text is fit to be read by the model.
+            RemoteProtocolError: It is not a JSON object, or an argument is missing, unknown or of
+                another type. The model gets the message.
         """
         given = self._load(arguments)
         unknown = [name for name in given if name not in self._parameters]
@@ -129,7 +130,7 @@ class ToolFunction(Generic[P, R]):
             return json.dumps(plain(result), ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"tool {self._name} must return a text or what JSON has,"
+                f"tool {self._name} must return a str or a value that JSON can represent,"
                 f" got {type(result).__name__} ({error})"
             ) from error
 
@@ -139,7 +140,7 @@ class ToolFunction(Generic[P, R]):
         for name, parameter in self._parameters.items():
             schema = schema_of(self._kinds[name], f"{name} of tool {self._name}")
             if parameter.default is None and "anyOf" in schema:
-                # None is said by leaving the argument out, which every model can.
+                # The model leaves the argument out for None, which every model can do.
                 described = {k: v for k, v in schema.items() if k == "description"}
                 schema = {**schema["anyOf"][0], **described}  # type: ignore[index]
             elif name not in self._required:
@@ -165,15 +166,17 @@ def _default(value: object) -> dict[str, object]:
 
 def _parameters(function: Callable[..., object], name: str) -> dict[str, inspect.Parameter]:
     if inspect.iscoroutinefunction(function):
-        raise ConfigError(f"tool {name} must be a plain function, got an async one")
+        raise ConfigError(f"tool {name} must be a synchronous function, got an async function")
     try:
         parameters = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"tool {name} must have a signature: {error}") from error
+        raise ConfigError(
+            f"tool {name} must have a signature that can be inspected: {error}"
+        ) from error
     for each in parameters.values():
         if each.kind in _REFUSED_KINDS:
             raise ConfigError(
-                f"{each.name} of tool {name} {_REFUSED_KINDS[each.kind]}: the model calls by name"
+                f"{each.name} of tool {name} {_REFUSED_KINDS[each.kind]}: use named parameters"
             )
     return parameters
 
@@ -185,7 +188,7 @@ def _kinds(
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as error:
         raise ConfigError(
-            f"the annotations of tool {name} must be known where it is defined: {error}"
+            f"the annotations of tool {name} must be defined before it is decorated: {error}"
         ) from error
     for each in parameters:
         if each not in hints:
@@ -208,20 +211,20 @@ def tool(
     timeout: float | None = None,
 ) -> ToolFunction[P, R] | Callable[[Callable[P, R]], ToolFunction[P, R]]:
     """
-    Make a function one that the model may call.
+    Decorate a function, so that the model may call it.
 
-    Name, types, defaults and the docstring become its description; ``Annotated[str, "..."]`` and
-    an ``Args:`` section describe arguments. Types may be str, int, float, bool, Literal, an Enum,
-    lists, ``dict[str, X]``, attrs classes and dataclasses, and any of them or None.
+    The model gets the name, types, defaults and docstring. ``Annotated[str, "..."]`` and an
+    ``Args:`` section describe arguments. Types may be str, int, float, bool, Literal, an Enum,
+    lists, ``dict[str, X]``, attrs classes and dataclasses, each optionally with ``| None``.
 
     Args:
-        function: The function; its arguments are given by name.
-        name: What the model calls it; by default the function's own name.
-        timeout: Seconds after which a session tells the model that the function took too long.
+        function: The function; it is called with keyword arguments.
+        name: The name that the model uses; by default the name of the function.
+        timeout: Seconds after which a session sends an error as the output; None means the
+            ``tool_timeout`` of the session.
 
     Raises:
-        ConfigError: It cannot be described: an annotation is missing, or its type is not one
-            that JSON has.
+        ConfigError: It has no schema: an annotation is missing, or its type has no JSON schema.
 
     >>> @tool
     ... def weather(city: str, days: int = 1) -> str:

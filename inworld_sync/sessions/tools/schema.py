@@ -1,10 +1,9 @@
 """
 Python types to JSON schema, and a docstring to descriptions.
 
-What a type cannot be told to a model by is refused when the function is decorated, never when it
-is called.
-Source: JSON Schema 2020-12, the keywords that language models are known to follow; Google style
-for docstrings.
+A type that has no JSON schema is refused when the function is decorated, not when it is called.
+Source: JSON Schema 2020-12, with the keywords that language models follow; Google style for
+docstrings.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ _ENTRY = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 @attrs.frozen
 class Docs:
-    """What a docstring says: of the whole, and of each argument or attribute."""
+    """The descriptions in a docstring: of the function or class, and of each argument."""
 
     text: str
     entries: Mapping[str, str]
 
 
 def read_docs(thing: object) -> Docs:
-    """Read a docstring in Google style; without one all is empty."""
+    """Read a docstring in Google style; without a docstring the result is empty."""
     lines = (inspect.getdoc(thing) or "").splitlines()
     text: list[str] = []
     entries: dict[str, list[str]] = {}
@@ -78,7 +77,7 @@ def has_fields(kind: object) -> TypeGuard[type]:
 
 
 def object_schema(properties: Mapping[str, object], required: Sequence[str]) -> dict[str, object]:
-    """Describe an object of these properties and no others."""
+    """Return the schema of an object with these properties and no others."""
     return {
         "type": "object",
         "properties": properties,
@@ -89,17 +88,19 @@ def object_schema(properties: Mapping[str, object], required: Sequence[str]) -> 
 
 def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict[str, object]:
     """
-    Describe a type.
+    Return the schema of a type.
 
     Args:
         kind: A type as ``get_type_hints`` resolves it, with ``Annotated`` kept.
-        where: What the type stands at, for the error.
+        where: The argument or field that has the type, for the error message.
 
     Raises:
         ConfigError: There is no schema for it.
     """
     if kind in _above:
-        raise ConfigError(f"{where} holds itself, which a tool's schema cannot say")
+        raise ConfigError(
+            f"{where} must not contain its own type: the schema of a tool cannot be recursive"
+        )
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         schema = schema_of(arguments[0], where, _above)
@@ -114,7 +115,7 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         return _array(container, arguments, where, _above)
     if container in _MAPPINGS:
         if len(arguments) != 2 or arguments[0] is not str:
-            raise ConfigError(f"{where} must have texts as keys, such as dict[str, int]")
+            raise ConfigError(f"{where} must have str keys, such as dict[str, int]")
         items = schema_of(arguments[1], where, _above)
         return {"type": "object", "additionalProperties": items}
     if kind in _SIMPLE:
@@ -125,16 +126,18 @@ def schema_of(kind: object, where: str, _above: tuple[object, ...] = ()) -> dict
         return _object(kind, where, (*_above, kind))
     name = kind.__name__ if isinstance(kind, type) else str(kind)
     raise ConfigError(
-        f"{where} must be a type that JSON has: str, int, float, bool, Literal, an Enum,"
-        f" list, tuple[X, ...], set, dict[str, X], an attrs class or a dataclass,"
-        f" perhaps with | None, got {name}"
+        f"{where} must have a type that JSON can represent: str, int, float, bool, Literal, an"
+        f" Enum, list, tuple[X, ...], set, dict[str, X], an attrs class or a dataclass,"
+        f" each optionally with | None, got {name}"
     )
 
 
 def _choices(values: tuple[object, ...], where: str) -> dict[str, object]:
     kinds = {_SIMPLE.get(type(value)) for value in values}
     if None in kinds or not values:
-        raise ConfigError(f"{where} must choose between texts, numbers and flags, got {values!r}")
+        raise ConfigError(
+            f"{where} must have choices of type str, int, float or bool, got {values!r}"
+        )
     schema: dict[str, object] = {"enum": list(values)}
     return {"type": kinds.pop(), **schema} if len(kinds) == 1 else schema
 
@@ -145,8 +148,8 @@ def _optional(
     kinds = [each for each in arguments if each is not type(None)]
     if len(kinds) != 1 or len(kinds) == len(arguments):
         raise ConfigError(
-            f"{where} must be one type, or one type and None: a model cannot be held to"
-            " a union of several"
+            f"{where} must have one type, or one type and None: models do not follow the schema"
+            " of a union"
         )
     schema = schema_of(kinds[0], where, above)
     # Python 3.10 adds None once more around an annotated type whose default is None.
@@ -159,7 +162,7 @@ def _array(
     kinds = [each for each in arguments if each is not Ellipsis]
     is_open_tuple = container is tuple and Ellipsis in arguments
     if len(kinds) != 1 or (container is tuple and not is_open_tuple):
-        raise ConfigError(f"{where} must say of what it is a list, such as list[str]")
+        raise ConfigError(f"{where} must name the type of its elements, such as list[str]")
     schema: dict[str, object] = {"type": "array", "items": schema_of(kinds[0], where, above)}
     return {**schema, "uniqueItems": True} if container in _SETS else schema
 

@@ -39,7 +39,7 @@ from inworld_sync.wire.contexts import Contexts, ContextState
 
 __all__ = ["TtsConnection"]
 
-# How often to look for changes that no message announces, such as silence of the service.
+# How often to check conditions that no message changes, such as how long the service was silent.
 _LOOK_AGAIN_SECONDS = 0.25
 
 
@@ -149,8 +149,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
             enable_custom_pronunciation: Passed to the service.
             synthesis_context: Passed to the service.
             extra: Further fields of the message ``create``, sent unchanged.
-            timeout: Seconds to wait for one of five contexts that is closing; None means
-                ``connect_timeout``.
+            timeout: If five contexts are open and one is closing, the seconds to wait for its end;
+                None means ``connect_timeout``.
 
         Raises:
             ConfigError: A setting is out of its range.
@@ -201,11 +201,11 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     @property
     def _is_idle(self) -> bool:
-        """Whether it is open and has no context."""
+        """Whether the connection is open and has no context."""
         with self._changed:
             if self.ended is not None or self._closing:
                 return False
-            # The service may never answer on an unhealthy one that its contexts have closed.
+            # On an unhealthy connection, the service may never confirm that a context has closed.
             return not (self._open_contexts if self._is_unhealthy else len(self._contexts))
 
     def _stop_accepting(self) -> bool:
@@ -240,7 +240,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         try:
             while True:
                 self._require_open()
-                # If all five are open and none is closing, only the caller can make room.
+                # If all five are open and none is closing, only the caller can close one.
                 if self._contexts.free or not self._contexts.closing or deadline.expired:
                     return
                 self._changed.wait(deadline.at_most(_LOOK_AGAIN_SECONDS))
@@ -305,8 +305,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _send_close(self, message: str | None) -> None:
         if message is None:
             return
-        # It needs no room, since it must not wait: the reader and interrupt() call it. If the
-        # connection has ended, the context has ended too.
+        # It needs no room in the queue, since it must not wait: the reader and interrupt() call it.
+        # If the connection has ended, the context has ended too.
         with contextlib.suppress(InworldError):
             self._link.send(message, needs_room=False)
 
@@ -336,7 +336,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _after(self, event: tts.ContextMessage) -> None:
         if not _context_id(event):
             self._options.logger.debug(
-                "%s: a message of no context: %s", self.name, type(event).__name__
+                "%s: a message without a context: %s", self.name, type(event).__name__
             )
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()

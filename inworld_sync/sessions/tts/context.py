@@ -54,8 +54,8 @@ ContextEvent: TypeAlias = (
 # bring one more FlushCompleted than say() asked for.
 _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 
-# After so long without a message, the service has begun to speak all text that it has, even if it
-# has not counted all characters.
+# If the service has sent no message for so long, it has begun to speak all text that it has, even
+# if it has not counted all characters.
 _IDLE_SECONDS = 0.5
 
 _INTERRUPTED = StreamEnded("client", reason="interrupted")
@@ -138,7 +138,9 @@ class TtsContext(EventSource[ContextEvent]):
         require_piece(text)
         with self._order:
             if self._said_pieces:
-                raise LocalProtocolError("send() after say() would make the end of say() unknown")
+                raise LocalProtocolError(
+                    "send() is not allowed after say() on the same context: use another context"
+                )
             self._was_sent_to = True
             text, self._held = self._held + text, ""
             if is_blank(text):
@@ -187,7 +189,9 @@ class TtsContext(EventSource[ContextEvent]):
         this_say = object()
         with self._order:
             if self._was_sent_to:
-                raise LocalProtocolError("say() after send() could not know the end of its text")
+                raise LocalProtocolError(
+                    "say() is not allowed after send() on the same context: use another context"
+                )
             self._latest_say = this_say
             first = self._said_pieces
             for piece in pieces:
@@ -204,7 +208,7 @@ class TtsContext(EventSource[ContextEvent]):
                 self._count(event)
                 yield event
                 if self._latest_say is not this_say:
-                    raise LocalProtocolError("another say() on this context has taken over")
+                    raise LocalProtocolError("a later say() on this context has replaced this one")
         if not size_bytes and not self._was_interrupted:
             raise no_audio_error(sum(map(len, pieces)))
 
@@ -243,8 +247,8 @@ class TtsContext(EventSource[ContextEvent]):
         This does not wait, neither for the service nor for the :meth:`send` of another thread.
 
         Returns:
-            How many milliseconds of audio iteration has returned, such as to a player of yours.
-            How much was *heard* is known to :meth:`~inworld_sync.Playback.interrupt`.
+            How many milliseconds of audio the iteration has returned.
+            :meth:`~inworld_sync.Playback.interrupt` returns how much was heard.
         """
         self._connection._drop(self)
         return self._popped_ms
@@ -255,16 +259,16 @@ class TtsContext(EventSource[ContextEvent]):
         return map(self._count, self._stream.events(timeout))
 
     def audio(self, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
-        """Iterate over the audio alone; see :meth:`events`."""
+        """Iterate over the audio and skip the other events; see :meth:`events`."""
         for event in self.events(timeout):
             if isinstance(event, AudioChunk):
                 yield event
 
     def read_audio(self, buffer: bytearray | memoryview) -> int:
         """
-        Fill a buffer with the samples that were received, without waiting; for a game loop.
+        Fill a buffer with samples that were received, without waiting; for a game loop.
 
-        It shares its position in the stream with iteration.
+        It shares its position in the stream with the iteration.
 
         Args:
             buffer: Writable; its length in bytes must be even.
@@ -274,7 +278,7 @@ class TtsContext(EventSource[ContextEvent]):
             means that all was read if :attr:`ended` was set before the call.
 
         Raises:
-            InworldError: The context ended before its work was done, and all samples were read.
+            InworldError: All samples were read, and the context has ended with this error.
             AudioError: The encoding is compressed.
             ConfigError: The length of *buffer* is odd.
         """
@@ -303,7 +307,7 @@ class TtsContext(EventSource[ContextEvent]):
         except DeadlineExceeded:
             return False
         except InworldError:
-            # Samples that were read before it must reach the caller; the next call raises.
+            # The samples that were read before are returned first; the next call raises.
             if is_first:
                 raise
         return False

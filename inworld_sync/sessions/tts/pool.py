@@ -109,7 +109,7 @@ class TtsPool:
         """
         Close every connection as soon as it is idle, because there can be no further utterances.
 
-        Called by a finalizer, which may run on a thread that holds any lock; so it takes none.
+        It takes no lock: a finalizer calls it, possibly on a thread that holds one.
         """
         if not self._changed.in_child:
             self._kept_idle = 0
@@ -232,9 +232,9 @@ class Utterance:
 
     @property
     def state(self) -> str:
-        """The state in words, for a repr."""
+        """The state as text, for a repr."""
         if self.context is None:
-            return "stopped" if self._stopped.is_set() else "not begun"
+            return "stopped" if self._stopped.is_set() else "not started"
         ended = self.context.ended
         return "open" if ended is None else f"ended: {ended.reason}"
 
@@ -250,7 +250,7 @@ class Utterance:
         try:
             yield from self._try()
         except InworldError as error:
-            # Errors after stop() are of no interest.
+            # After stop(), errors are ignored.
             if not self._stopped.is_set() and (tries == 1 or not self._may_retry(error)):
                 raise
         else:

@@ -346,8 +346,8 @@ class SpeechStream:
 
     def __init__(self, utterance: Utterance) -> None:
         self._utterance = utterance
-        # The generator has no reference to this object, so that dropping the last reference to this
-        # object ends the generator at once, and with it the utterance.
+        # The generator has no reference to this object. So when the last reference to this object
+        # is dropped, the generator ends at once, and with it the utterance.
         self._chunks = utterance.chunks()
         self._iterating = threading.Lock()
 
@@ -356,7 +356,9 @@ class SpeechStream:
 
     def __next__(self) -> AudioChunk:
         if not self._iterating.acquire(blocking=False):
-            raise LocalProtocolError("one thread iterates over a stream, another does so already")
+            raise LocalProtocolError(
+                "another thread iterates over this stream: only one thread may do so at a time"
+            )
         try:
             return next(self._chunks)
         finally:

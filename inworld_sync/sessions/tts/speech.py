@@ -1,4 +1,4 @@
-"""Speech as users get it: chunk by chunk while it arrives, or whole."""
+"""The audio of an utterance: one chunk, or all of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioChunk", "Speech", "default_speaker", "require_rate", "require_sink"]
 
-# What a file name must end in for the encodings that are files by themselves.
+# The file name suffixes of the encodings that are file formats.
 _SUFFIXES = {
     ".mp3": AudioEncoding.MP3,
     ".ogg": AudioEncoding.OGG_OPUS,
@@ -42,7 +42,7 @@ _WAV_BLOCK_BYTES = 32 * 1024
 
 
 class _Encoded:
-    """Audio in the service's encoding, as plain samples."""
+    """Audio in an encoding of the service, which can be converted to samples."""
 
     __slots__ = ()
 
@@ -64,8 +64,8 @@ class _Encoded:
             return memoryview(g711.decode_alaw(self.data))
         if self.encoding.is_compressed:
             raise AudioError(
-                f"{self.encoding.value} holds no plain samples: save it as a file, or ask for "
-                "AudioConfig('PCM')"
+                f"{self.encoding.value} audio is compressed and has no samples: save it as a file, "
+                "or use AudioConfig('PCM')"
             )
         return memoryview(self.data)
 
@@ -87,18 +87,20 @@ class _Encoded:
 @attrs.frozen
 class AudioChunk(_Encoded):
     """
-    A piece of speech.
+    A part of the audio of an utterance, as one message of the service.
 
     Attributes:
         context_id: The context that it belongs to.
-        data: The audio as the service encodes it, WAV headers removed; empty for a chunk that
+        data: The audio as the service encodes it, without WAV headers; empty for a chunk that
             has only times.
-        encoding: What *data* is.
-        sample_rate_hz: Samples a second.
-        start_ms: Where it starts in the utterance; None for compressed encodings.
-        words: Words whose times were sent with this chunk; monotonic over the utterance.
-        characters: As *words*.
-        phonemes: As *words*; ``word_index`` counts in *words*.
+        encoding: The encoding of *data*.
+        sample_rate_hz: Samples per second.
+        start_ms: Its start in the utterance; None for compressed encodings.
+        words: The words whose times were sent with this chunk; the times never decrease over the
+            utterance.
+        characters: The characters whose times were sent with this chunk.
+        phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index of
+            *words*.
         usage: What the service counted; None if it sent no counts.
     """
 
@@ -119,12 +121,12 @@ class Speech(_Encoded):
     A whole utterance.
 
     Attributes:
-        data: The audio as the service encodes it, WAV headers removed.
-        encoding: What *data* is.
-        sample_rate_hz: Samples a second.
-        words: When each word is spoken; empty unless times were asked for.
-        characters: As *words*.
-        phonemes: As *words*; ``word_index`` counts in *words*.
+        data: The audio as the service encodes it, without WAV headers.
+        encoding: The encoding of *data*.
+        sample_rate_hz: Samples per second.
+        words: The words with their times; empty unless times were requested.
+        characters: The characters with their times; empty unless times were requested.
+        phonemes: The phonemes with their times; ``word_index`` is an index of *words*.
         usage: What the service counted, summed.
     """
 
@@ -138,7 +140,7 @@ class Speech(_Encoded):
 
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
-        """Put chunks of one utterance together."""
+        """Join the chunks of one utterance."""
         joined = list(chunks)
         phonemes: list[Phoneme] = []
         words: list[WordTime] = []
@@ -183,12 +185,12 @@ class Speech(_Encoded):
         else:
             wanted = _SUFFIXES.get(suffix)
             advice = (
-                f"ask for AudioConfig({wanted.value!r})"
+                f"use AudioConfig({wanted.value!r}) for the request"
                 if wanted
                 else f"use one of .wav, .pcm, .raw, {', '.join(_SUFFIXES)}"
             )
             raise AudioError(
-                f"{self.encoding.value} audio cannot be saved under a name that ends in "
+                f"{self.encoding.value} audio cannot be saved as a file with the suffix "
                 f"{suffix!r}: {advice}"
             )
 
@@ -201,18 +203,18 @@ class Speech(_Encoded):
 
     def play(self, speaker: AudioSink | None = None, *, timeout: float | None = None) -> None:
         """
-        Play it and return after all of it was heard.
+        Play it, and return after all of it was heard.
 
         Args:
-            speaker: None opens the default :class:`~inworld_sync.Speaker` for it, which needs the
-                extra ``audio``.
+            speaker: Plays the audio; None opens the default :class:`~inworld_sync.Speaker`, which
+                needs the extra ``audio``.
             timeout: The most seconds to wait for room in the speaker, and then for the end.
 
         Raises:
             ConfigError: *speaker* cannot play.
             AudioError: The speaker has another sample rate, or the encoding is compressed.
-            DeadlineExceeded: It took longer than *timeout* seconds.
-            DeviceError: There is no speaker, or it failed.
+            DeadlineExceeded: A wait took longer than *timeout* seconds.
+            DeviceError: There is no speaker, or the speaker failed.
         """
         samples = self.pcm
         if speaker is None:
@@ -226,7 +228,7 @@ class Speech(_Encoded):
 
 
 def default_speaker(sample_rate_hz: int) -> Speaker:
-    """Open the default speaker; its code costs 7 ms to import, which most programs never need."""
+    """Open the default speaker; its module is imported here, since that takes 7 ms."""
     from inworld_sync.devices.speaker import Speaker
 
     return Speaker(sample_rate_hz)
@@ -248,5 +250,5 @@ def require_rate(speaker: AudioSink, sample_rate_hz: int) -> None:
     if speaker.sample_rate_hz != sample_rate_hz:
         raise AudioError(
             f"the speaker plays {speaker.sample_rate_hz} Hz and the speech has {sample_rate_hz} "
-            f"Hz: ask for AudioConfig('PCM', {speaker.sample_rate_hz})"
+            f"Hz: use AudioConfig('PCM', {speaker.sample_rate_hz})"
         )

@@ -1,8 +1,8 @@
 r"""
-Sends the text of an utterance to a context, no faster than the service speaks and the user takes.
+Sends the text of an utterance to a context, and waits while the audio is not consumed.
 
-Threads: a long text or an iterator is sent by a separate thread. It ends with its utterance; if it
-waits inside the user's iterator, it ends when that yields its next piece.
+Threads: a separate thread sends a long text, or the pieces of an iterator. It ends with its
+utterance; if it waits inside the user's iterator, it ends when the iterator yields its next piece.
 
 Lock rule: :class:`PieceSource` holds its lock while it calls the user's iterator, so that two
 threads never call it at once; no other lock is taken under it.
@@ -32,9 +32,7 @@ MAX_AHEAD_BYTES = 2 * 1024 * 1024
 
 class PieceSource:
     """
-    The pieces of the text of an utterance; they can be read again from the first, for a retry.
-
-    They are kept until the end of the utterance: a text is small compared with its audio.
+    The pieces of the text of an utterance, kept so that a retry can read them again.
 
     Args:
         text: All of it, or an iterable of its pieces.
@@ -42,7 +40,7 @@ class PieceSource:
     Thread safety: any thread.
 
     Attributes:
-        is_short: Whether it can be sent at once, because sending it does not have to wait.
+        is_short: Whether the text is so short that sending it need not wait.
         is_waiting: Whether the user's iterator is running now.
         active_at: When the latest piece was read or sent, on the monotonic clock.
     """
@@ -70,14 +68,14 @@ class PieceSource:
         held, is_empty, index = "", True, 0
         while (piece := self._piece(index)) is not None:
             index += 1
-            # A token may be white space alone, which cannot be sent but must not be lost.
+            # White space alone cannot be sent; it is sent with the next piece.
             held += piece
             if not is_blank(held):
                 is_empty = False
                 yield held
                 held = ""
         if is_empty:
-            raise ConfigError("text must hold something to speak, got no piece that does")
+            raise ConfigError("text must have something to speak, got only white space")
 
     def _piece(self, index: int) -> str | None:
         with self._lock:

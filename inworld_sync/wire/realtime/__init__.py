@@ -1,1 +1,1 @@
-"""The realtime service's wire: commands to text, messages to events, and what follows of them."""
+"""The realtime protocol: commands to JSON, messages to events, and the state between them."""

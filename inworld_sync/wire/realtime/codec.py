@@ -1,20 +1,22 @@
 """
 The codec of the realtime service: snake_case names, and unions distinguished by ``type``.
 
-A kind that is not known, or a part of content that lacks what its kind must have, is kept as it
-came in :class:`~inworld_sync.models.realtime.UnknownItem` or ``UnknownPart``.
+An item or a part of an unknown kind, and one without a required field, becomes an
+:class:`~inworld_sync.models.realtime.UnknownItem` or an ``UnknownPart`` with the JSON object.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, get_args
 
 import attrs
 
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.codec import Codec, JsonObject, camel
+from inworld_sync.wire.codec import Codec, Json, JsonObject, camel, ignore_field
 
 __all__ = ["CODEC", "plain"]
 
@@ -32,11 +34,12 @@ _RENAMES = {
     rt.BackchannelDelta: {"audio": "delta"},
 }
 
-# Read by their ``type``.
+# The reader finds the class by the ``type`` of the object.
 _PARTS = {kind.type: kind for kind in get_args(rt.ContentPart) if kind is not rt.UnknownPart}
 _ITEMS = {kind.type: kind for kind in get_args(rt.Item) if kind is not rt.UnknownItem}
+_ROLES = get_args(rt.Role)
 
-# Written with their ``type``. The modes of a choice of tools are bare texts.
+# The writer adds the ``type``. A tool choice can also be a plain string, which has none.
 _TAGGED = (
     *_PARTS.values(),
     *_ITEMS.values(),
@@ -52,15 +55,15 @@ _TAGGED = (
     ),
 )
 
-# The service's names for parts of the assistant; the common realtime protocol has the longer ones.
+# The OpenAI Realtime protocol names the assistant's parts so; the service has shorter names.
 _PART_ALIASES = {"output_text": rt.OutputText.type, "output_audio": rt.OutputAudio.type}
 
-# Fields that only say the kind of an object.
+# Fields that only name the kind of an object.
 _TAGS = frozenset({"type", "object"})
 
 CODEC = Codec(lambda name: name, _RENAMES)
 
-# The one branch of the service's extensions that is named in camelCase.
+# ``text_generation_config`` is the only extension with camelCase names.
 _CAMEL = Codec(camel)
 
 
@@ -74,9 +77,14 @@ def plain(value: object) -> object:
     return result
 
 
-def _structure(body: JsonObject, kind: type) -> object:
+def _structure_or_none(body: JsonObject, kind: Any) -> object:
+    """Read an object as *kind*; return None if a required field is missing or wrong."""
     fields = {name: each for name, each in body.items() if name not in _TAGS}
-    return CODEC.converter.structure(fields, kind)
+    try:
+        return CODEC.converter.structure(fields, kind)
+    except Exception:  # noqa: BLE001 - hooks and validators raise errors of any class
+        ignore_field(kind.type)
+        return None
 
 
 def _tagged_object(value: object) -> tuple[str, JsonObject]:
@@ -89,44 +97,53 @@ def _tagged_object(value: object) -> tuple[str, JsonObject]:
 def _read_part(value: object, _: object) -> object:
     name, body = _tagged_object(value)
     kind = _PARTS.get(_PART_ALIASES.get(name, name))
-    if kind is None or any(
-        field.default is attrs.NOTHING and body.get(field.name) is None
-        for field in attrs.fields(kind)
-    ):
-        return rt.UnknownPart(name, body)
-    return _structure(body, kind)
+    part = None if kind is None else _structure_or_none(body, kind)
+    return rt.UnknownPart(name, body) if part is None else part
 
 
 def _read_item(value: object, _: object) -> object:
     name, body = _tagged_object(value)
     kind = _ITEMS.get(name)
-    if kind is None or (kind is rt.Message and body.get("role") not in get_args(rt.Role)):
+    item = None
+    if kind is rt.Message:
+        if body.get("role") in _ROLES:
+            item = _structure_or_none(_with_parts(body), kind)
+    elif kind is not None:
+        item = _structure_or_none(body, kind)
+    if item is None:
         item_id = body.get("id")
         return rt.UnknownItem(name, body, item_id if isinstance(item_id, str) else None)
-    return _structure(body, kind)
+    return item
 
 
-def _names(kind: type) -> set[str]:
-    return {field.name for field in attrs.fields(kind)} - {"extra"}
+def _with_parts(body: JsonObject) -> JsonObject:
+    """Return a message whose content has no strings: a string becomes a part with this text."""
+    content = body.get("content")
+    if isinstance(content, str):
+        content = [content]
+    if not isinstance(content, list):
+        return body
+    text_type = rt.OutputText.type if body.get("role") == "assistant" else rt.InputText.type
+    parts: list[Json] = [
+        {"type": text_type, "text": part} if isinstance(part, str) else part for part in content
+    ]
+    return {**body, "content": parts}
 
 
-def _usage_reader() -> Callable[[object, object], rt.Usage]:
-    read: Callable[..., rt.Usage] = CODEC.converter.get_structure_hook(rt.Usage)
-    names = _names(rt.Usage)
+def _read_objects(
+    name: str, read: Callable[[object, object], object]
+) -> Callable[[object, object], tuple[object, ...]]:
+    """Return a reader of an array that ignores values that are not objects."""
 
-    def read_usage(value: object, _: object) -> rt.Usage:
-        # A count in a form that is not known must not lose the end of a response.
-        body = value if isinstance(value, dict) else {"usage": value}
-        counts = {
-            name: each
-            for name, each in body.items()
-            if name in names
-            and (isinstance(each, dict) if name.endswith("details") else type(each) is int)
-        }
-        rest = {name: each for name, each in body.items() if name not in counts}
-        return attrs.evolve(read(counts, rt.Usage), extra=rest)
+    def read_array(value: object, _: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"expected an array, got {type(value).__name__}")
+        objects = [each for each in value if isinstance(each, dict)]
+        if len(objects) < len(value):
+            ignore_field(name)
+        return tuple(read(each, None) for each in objects)
 
-    return read_usage
+    return read_array
 
 
 def _read_error(value: object, _: object) -> rt.ErrorInfo:
@@ -134,7 +151,7 @@ def _read_error(value: object, _: object) -> rt.ErrorInfo:
         return rt.ErrorInfo(message=value)
     if not isinstance(value, dict):
         return rt.ErrorInfo(extra={"error": value})
-    names = _names(rt.ErrorInfo)
+    names = {field.name for field in attrs.fields(rt.ErrorInfo)} - {"extra"}
     known = {name: str(each) for name, each in value.items() if name in names and each is not None}
     return rt.ErrorInfo(
         **known, extra={name: each for name, each in value.items() if name not in names}
@@ -147,9 +164,9 @@ def _read_audio(value: object, _: object) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"expected base64 text, got {type(value).__name__}")
     audio = base64.b64decode(value, validate=True)
-    # The standard library also accepts text that no encoder writes.
+    # b64decode also accepts text that no encoder writes, such as one with unused bits set.
     if base64.b64encode(audio) != value.encode():
-        raise ValueError(f"expected base64 text, got {len(value)} characters that are not")
+        raise ValueError(f"expected base64 text, got {len(value)} characters of another form")
     return audio
 
 
@@ -177,8 +194,14 @@ def _register() -> None:
     converter.register_unstructure_hook(rt.WebSearchTool, _write_web_search)
     converter.register_structure_hook_func(lambda kind: kind == rt.ContentPart, _read_part)
     converter.register_structure_hook_func(lambda kind: kind == rt.Item, _read_item)
+    for name, kind, read in (
+        ("content", tuple[rt.ContentPart, ...], _read_part),
+        ("output", tuple[rt.Item, ...], _read_item),
+    ):
+        converter.register_structure_hook_func(
+            functools.partial(operator.eq, kind), _read_objects(name, read)
+        )
     converter.register_structure_hook(bytes, _read_audio)
-    converter.register_structure_hook(rt.Usage, _usage_reader())
     converter.register_structure_hook(rt.ErrorInfo, _read_error)
 
 

@@ -1,17 +1,18 @@
 """
 The conversation as the service's messages describe it.
 
-Items stand in the service's order. A message's text is kept as it comes: deltas of the assistant
-are joined, the transcript of a user's turn replaces what came before, and what an item says of
-itself when it is done wins over both unless it says nothing.
+Items are in the service's order. The text of an item is updated with each message: deltas of the
+assistant are joined, and each transcript of a user's turn replaces the one before. When an item
+is done, its own text replaces both, unless it is empty.
 
-Rules for what services were seen to do:
+Rules for behavior that was observed at services:
 
-- ``previous_item_id`` null means the tail, also for calls of functions in a long conversation;
-- a user's transcript may come before its item, so it waits, for at most 32 items;
-- text and transcript deltas may both come for one item: the kind that comes first counts;
-- after a transcript is completed, only another completed one changes it;
-- a response that ends, well or not, ends its items.
+- ``previous_item_id`` null means the end of the conversation, also for a function call;
+- a user's transcript may arrive before its item, so it is kept, for at most 32 items;
+- text deltas and transcript deltas may both arrive for one item: the kind that arrives first
+  counts;
+- after a transcript is completed, only another completed transcript changes it;
+- the end of a response ends its items, with every status.
 
 Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference; quirks from clients that log them.
@@ -31,13 +32,13 @@ __all__ = ["CONVERSATION_EVENTS", "Conversation", "part_text"]
 
 _MAX_WAITING = 32
 
-# What a client names to put an item at the very start.
+# The ``previous_item_id`` of an item that is the first of the conversation.
 _ROOT = "root"
 
 
 @attrs.define
 class _Draft:
-    """An item in progress: its content by index, and the kind of text that counts."""
+    """An item in progress: its parts by index, and the kind of text that counts."""
 
     item: rt.Item | None = None
     parts: dict[int, rt.ContentPart] = attrs.field(factory=dict)
@@ -48,20 +49,20 @@ class _Draft:
     truncated_ms: int | None = None
 
     def update_item(self, item: rt.Item) -> None:
-        """Replace the item by what a message says of it."""
+        """Replace the item by the one in a message."""
         self.item = item
         if isinstance(item, rt.Message):
             for index, part in enumerate(item.content):
                 self.update_part(index, part)
 
     def update_part(self, index: int, part: rt.ContentPart) -> None:
-        """Replace a part by what a message says of it, unless that would lose its text."""
+        """Replace a part by the one in a message, unless that would lose its text."""
         before = self.parts.get(index)
         if before is None or part_text(part) or not part_text(before):
             self.parts[index] = part
 
     def entry(self) -> rt.ConversationEntry:
-        """The item as it is now."""
+        """Return the item with its present content."""
         assert self.item is not None
         item = self.item
         if isinstance(item, rt.Message):
@@ -97,7 +98,7 @@ class Conversation:
     def __init__(self) -> None:
         self._order: list[str] = []
         self._drafts: dict[str, _Draft] = {}
-        # Items that deltas speak of and that have not joined the conversation, the oldest first.
+        # Items that deltas name and that are not added to the conversation yet, the oldest first.
         self._waiting: dict[str, _Draft] = {}
 
     def __len__(self) -> int:
@@ -105,16 +106,16 @@ class Conversation:
 
     @property
     def entries(self) -> tuple[rt.ConversationEntry, ...]:
-        """Every item, in order."""
+        """All items, in order."""
         return tuple(self._drafts[item_id].entry() for item_id in self._order)
 
     def get(self, item_id: str) -> rt.ConversationEntry | None:
-        """One item, or None if the conversation has none of this id."""
+        """Return the item of this id, or None if the conversation does not have it."""
         draft = self._drafts.get(item_id)
         return None if draft is None else draft.entry()
 
     def handle(self, event: rt.RealtimeEvent) -> None:
-        """Follow a message; one that is not about items changes nothing."""
+        """Apply a message; a message that is not about items changes nothing."""
         handler = self.handlers.get(type(event))
         if handler is not None:
             handler(self, event)

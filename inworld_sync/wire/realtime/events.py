@@ -1,11 +1,11 @@
 """
 Messages of the service to events.
 
-The audio of a message is decoded here, unless the caller has decoded it on the way in.
+The audio of a message is decoded here, unless the caller has decoded it already.
 
-Accepted although the reference does not have it, because services do it: null for anything that
-may be left out; ``usage`` next to the response instead of in it; metadata that is no mapping of
-texts; an error that is a bare text; older names of messages.
+Services send some forms that the reference does not have. The client accepts them: null for a
+field that may be left out; ``usage`` beside the response instead of in it; metadata that is not a
+mapping of strings; an error that is a string; older names of messages.
 Source: Inworld Realtime reference, server events; the further forms from clients that log them.
 """
 
@@ -18,9 +18,13 @@ from inworld_sync.errors import RemoteProtocolError
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.realtime import (
     AudioDelta,
+    FunctionCall,
+    OutputItemDone,
     RealtimeEvent,
     SessionCreated,
     SessionUpdated,
+    TextDelta,
+    TranscriptDelta,
     events,
     response_events,
 )
@@ -29,9 +33,16 @@ from inworld_sync.wire.realtime.codec import CODEC
 from inworld_sync.wire.realtime.faults import SessionFault, untyped_fault
 from inworld_sync.wire.realtime.session import session_info
 
-__all__ = ["ALIASES", "EVENT_CLASSES", "ITEM_EVENTS", "RealtimeMessage", "read_object"]
+__all__ = [
+    "ALIASES",
+    "EVENT_CLASSES",
+    "ITEM_EVENTS",
+    "RealtimeMessage",
+    "carries_output",
+    "read_object",
+]
 
-# Older names, and those of other services of the same protocol, to the name that is used here.
+# Older names, and names of other services with the same protocol, to the name that is used here.
 ALIASES = {
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
@@ -57,29 +68,46 @@ _KINDS: dict[str, type[RealtimeEvent]] = {
 # The classes of all messages that this version knows.
 EVENT_CLASSES = tuple(_KINDS.values())
 
-# Those that carry an item.
+# The classes of messages that have an item.
 ITEM_EVENTS = tuple(kind for kind in EVENT_CLASSES if hasattr(kind, "item"))
+
+# Messages whose loss changes the output of a response. All others are about something else, or
+# their content also comes with another message.
+_OUTPUT_TYPES = frozenset(
+    kind.type for kind in (AudioDelta, TextDelta, TranscriptDelta, OutputItemDone)
+)
 
 _AUDIO_FIELDS = frozenset(
     ("type", "event_id", "response_id", "item_id", "output_index", "content_index", "delta")
 )
 
 
-def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage:
+def carries_output(name: str) -> bool:
+    """Whether a response without this message is not complete; *name* is the message's type."""
+    return ALIASES.get(name, name) in _OUTPUT_TYPES
+
+
+def read_object(
+    body: JsonObject, audio: bytes | None = None, warnings: list[str] | None = None
+) -> RealtimeMessage:
     """
     Read one message of the service.
 
+    An optional field of the wrong type is ignored, and its value is kept in ``extra``.
+
     Args:
         body: The message.
-        audio: The decoded audio of the message, which then has an empty text in its place; None
-            if the message has its audio in base64, or has none.
+        audio: The decoded audio of the message, which then has an empty string in its place; None
+            if the audio of the message is in base64, or if it has no audio.
+        warnings: Gets the name of each field that was ignored.
 
     Raises:
-        RemoteProtocolError: It lacks what its kind must have.
+        RemoteProtocolError: A required field is missing or has the wrong type.
     """
     name = body.get("type")
     if not isinstance(name, str):
         return untyped_fault(body) or UnknownEvent("", body)
+    warnings = [] if warnings is None else warnings
     name = ALIASES.get(name, name)
     if audio is not None and name == AudioDelta.type and (event := _audio_delta(body, audio)):
         return event
@@ -87,21 +115,35 @@ def read_object(body: JsonObject, audio: bytes | None = None) -> RealtimeMessage
     if kind is None:
         return UnknownEvent(name, body)
     if kind is SessionCreated or kind is SessionUpdated:
-        # By hand, for here null has a meaning that the codec would lose.
-        session = session_info(object_in(body.get("session"), f"{name}.session"))
-        event_id = body.get("event_id")
-        return kind(session, event_id=event_id if isinstance(event_id, str) else None)
+        return _session_event(kind, body, warnings)
     fields: dict[str, Any] = {key: value for key, value in body.items() if key != "type"}
     if audio is not None:
         fields["delta"] = audio
     repair = _REPAIRS.get(name)
     if repair is not None:
         repair(fields)
-    return CODEC.load(fields, kind, name)
+    return CODEC.load(fields, kind, name, warnings)
+
+
+def _session_event(
+    kind: type[SessionCreated | SessionUpdated], body: JsonObject, warnings: list[str]
+) -> SessionCreated | SessionUpdated:
+    """Read a message with a session object, in which null means off; the codec drops null."""
+    session, event_id = body.get("session"), body.get("event_id")
+    if not isinstance(session, dict):
+        warnings.append(f"{kind.type}.session")
+        session = {}
+    if not isinstance(event_id, str | None):
+        warnings.append(f"{kind.type}.event_id")
+        event_id = None
+    unread: list[str] = []
+    info = session_info(session, unread)
+    warnings += [f"{kind.type}.{name}" for name in unread]
+    return kind(info, event_id=event_id)
 
 
 def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:
-    """Read the most frequent message without the codec; None for a form that the codec judges."""
+    """Read the most frequent message without the codec; return None if it needs the codec."""
     response_id, item_id, event_id = (
         body.get("response_id"),
         body.get("item_id"),
@@ -137,8 +179,8 @@ def _repair_response(fields: JsonObject) -> None:
         metadata = response.pop("metadata", None)
         if metadata is not None:
             response["metadata"] = {"metadata": metadata}
-    if not isinstance(response.get("status_details"), dict):
-        response.pop("status_details", None)
+    if response.get("id") is None and fields.get("response_id") is not None:
+        response["id"] = fields["response_id"]
     response.pop("object", None)
     fields["response"] = response
 
@@ -146,7 +188,10 @@ def _repair_response(fields: JsonObject) -> None:
 def _repair_item(fields: JsonObject) -> None:
     item = object_in(fields.get("item"), "item")
     if not isinstance(item.get("id"), str):
-        raise RemoteProtocolError(f"expected text as item.id, got {item.get('id')!r}")
+        raise RemoteProtocolError(f"expected a string as item.id, got {item.get('id')!r}")
+    if item.get("type") == FunctionCall.type and not isinstance(item.get("call_id"), str):
+        # Without its id the call cannot be answered, so it must not become an UnknownItem.
+        raise RemoteProtocolError(f"expected a string as item.call_id, got {item.get('call_id')!r}")
 
 
 def _repair_transcript(fields: JsonObject) -> None:

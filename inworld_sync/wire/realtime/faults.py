@@ -1,8 +1,9 @@
 """
-What the service's errors mean.
+The errors of the service, and the exceptions for them.
 
-Most errors of a session are about one command, and the session goes on. Those about the account
-end it. Some come as an object without ``type``, in the manner of the service's other protocols.
+Most errors of a session are about one command, and the session goes on. Errors about the account
+end the session. Some errors come as an object without ``type``, as in the service's other
+protocols.
 Source: Inworld Realtime reference, ``error``; details as in its TTS reference.
 """
 
@@ -23,7 +24,7 @@ from inworld_sync.wire.faults import text_in
 
 __all__ = ["HARMLESS_CODES", "SessionFault", "is_fatal", "service_error", "untyped_fault"]
 
-# A command came too late to matter; the state of the session is as it should be.
+# The command arrived too late, and the session already is in the state that it asks for.
 HARMLESS_CODES = frozenset(
     {"response_cancel_not_active", "conversation_already_has_active_response"}
 )
@@ -48,8 +49,8 @@ class SessionFault:
 
     Attributes:
         code: Such as ``SESSION_RESOURCES_EXHAUSTED``, or a gRPC status number.
-        message: In words.
-        details: Its details as they came.
+        message: The service's text.
+        details: The error's details, unchanged.
     """
 
     code: str | int
@@ -58,7 +59,7 @@ class SessionFault:
 
 
 def untyped_fault(body: JsonObject) -> SessionFault | None:
-    """Read a message without a type as a fault, None if it is not one."""
+    """Return the fault in a message without a type; None if the message is not a fault."""
     if isinstance(body.get("errorType"), str):
         return SessionFault(str(body["errorType"]), text_in(body, "message"), (body,))
     error = body.get("error")
@@ -79,7 +80,7 @@ def is_fatal(error: ErrorInfo) -> bool:
 
 
 def service_error(fault: ErrorInfo | SessionFault) -> ServiceError:
-    """Turn what the service says into the exception for it."""
+    """Return the exception for an error of the service."""
     details = fault.details if isinstance(fault, SessionFault) else ()
     kind = _kind(fault)
     return kind(

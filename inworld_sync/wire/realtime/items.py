@@ -1,5 +1,5 @@
 """
-The items of a session over all its connections: those the service has, and those it is sent.
+The items of a session over all its connections: the service's items, and items being sent.
 
 Pure: no clock, no lock; the owner serializes calls.
 """
@@ -24,7 +24,7 @@ from inworld_sync.wire.realtime.replay import Replay, replay_of
 
 __all__ = ["Items"]
 
-# A service that acknowledges no items must not make a long session large.
+# Bounds the memory of a session whose service acknowledges no items.
 _MAX_UNACKNOWLEDGED = 1024
 
 
@@ -33,7 +33,7 @@ class Items:
     The items of one session.
 
     Args:
-        is_inworld: Whether transcripts of the user come whole each time.
+        is_inworld: Whether each transcript of the user is the whole turn so far.
 
     Attributes:
         conversation: The items that the service has.
@@ -47,11 +47,11 @@ class Items:
         # Items that were sent and that the service has not acknowledged, by their ids.
         self._unacknowledged: dict[str, CreateItem] = {}
         self.last_replay = Replay((), ())
-        # Kinds and ids of messages that only repeat what users know from before the reconnect.
+        # Classes and ids of events that users already have from before the reconnect.
         self._echoes: set[tuple[type, str]] = set()
         self._transcripts: dict[str, str] = {}
 
-    # What this side sends.
+    # Items that the client sends.
 
     def add(self, command: CreateItem) -> None:
         """Record an item that is being sent."""
@@ -60,21 +60,21 @@ class Items:
             del self._unacknowledged[next(iter(self._unacknowledged))]
 
     def remove(self, item_id: str | None) -> bool:
-        """Forget an item that was not sent or was refused; return whether it was unacknowledged."""
+        """Remove an item that was not sent or was refused; return whether it was unacknowledged."""
         return self._unacknowledged.pop(item_id or "", None) is not None
 
     def unacknowledged(self, item_ids: set[str]) -> set[str]:
-        """Return those of some items that the service has not acknowledged."""
+        """Return which of these items the service has not acknowledged."""
         return item_ids & self._unacknowledged.keys()
 
     def set_heard_share(self, heard_share: Mapping[str, float]) -> None:
-        """Record how much of cut items was heard, 0 to 1."""
+        """Record how much of each truncated item was heard, 0 to 1."""
         self._heard_share.update(heard_share)
 
-    # What the service sends.
+    # Messages of the service.
 
     def handle(self, event: RealtimeEvent) -> RealtimeEvent | None:
-        """Follow a message; return the event for users, or None if it has nothing new."""
+        """Apply a message; return the event for users, or None if it has nothing new."""
         if isinstance(event, UserTranscriptUpdated) and not self._is_inworld:
             event = self._whole(event)
         elif isinstance(event, UserTranscriptCompleted):
@@ -89,7 +89,7 @@ class Items:
         return None if is_echo else event
 
     def _whole(self, event: UserTranscriptUpdated) -> UserTranscriptUpdated:
-        # The common protocol sends what is new, Inworld the whole turn.
+        # OpenAI sends the new part of the transcript, Inworld the whole turn.
         whole = self._transcripts.get(event.item_id, "") + event.transcript
         self._transcripts[event.item_id] = whole
         return attrs.evolve(event, transcript=whole)

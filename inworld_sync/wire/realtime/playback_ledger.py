@@ -1,9 +1,9 @@
 """
-How much audio of each item was received and heard, and what to send when speech is interrupted.
+How much audio of each item was received and played, and the truncations after an interruption.
 
-The heard samples come from the audio device's own counter; no clock is asked. An item is cut at
-what was heard of it, rounded down to a millisecond, and never beyond what was received. An item
-that was heard to its end is not cut.
+The played samples come from the counter of the audio device, not from a clock. An item is
+truncated where its playback stopped, rounded down to a millisecond, and never beyond the received
+audio. An item that was played to its end is not truncated.
 
 Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference, ``conversation.item.truncate``; the G.711 timebase from a
@@ -26,7 +26,7 @@ _G711_TIMEBASE_HZ = 24000
 
 @attrs.define
 class _Item:
-    """An item; *is_played* says whether a player of the session has it."""
+    """An item; *is_played* is true if a player of the session plays it."""
 
     response_id: str
     content_index: int
@@ -38,12 +38,12 @@ class _Item:
 @attrs.frozen
 class Cut:
     """
-    What was heard when speech was interrupted.
+    How much was played when speech was interrupted.
 
     Attributes:
-        heard_ms: How much was heard of each item that was not heard to its end.
-        commands: The cuts to send, in the order in which the items began.
-        heard_share: As ``heard_ms``, as a share of what was received, 0 to 1.
+        heard_ms: How much was played of each item that was not played to its end.
+        commands: The truncations to send, in the order in which the items began.
+        heard_share: The played share of the received audio of the same items, 0 to 1.
     """
 
     heard_ms: Mapping[str, float]
@@ -53,7 +53,7 @@ class Cut:
 
 class PlaybackLedger:
     """
-    The assistant's items whose audio was received and not yet heard to its end.
+    The assistant's items whose audio is received and not yet played to its end.
 
     Args:
         output_format: The session's output format; samples are counted at its rate.
@@ -78,8 +78,9 @@ class PlaybackLedger:
             item_id: The item.
             response_id: Its response.
             content_index: Which part of the item the audio is.
-            samples: How many were received.
-            is_played: Whether a player of the session plays it; counts for the first audio.
+            samples: The number of received samples.
+            is_played: Whether a player of the session plays the item. The value of the first call
+                for an item counts.
         """
         item = self._items.get(item_id)
         if item is None:
@@ -103,17 +104,17 @@ class PlaybackLedger:
         ]
 
     def forget(self, item_id: str) -> None:
-        """Forget an item, because it was heard to its end or no longer exists."""
+        """Remove an item, because it was played to its end or no longer exists."""
         self._items.pop(item_id, None)
 
     def interrupt(self, heard_samples: Mapping[str, int]) -> Cut:
         """
-        Forget all items, because no more of them will be heard.
+        Remove all items, because no more of them will be played.
 
         Args:
-            heard_samples: How much of each item was heard, at the output format's rate. An item
-                that is missing was not heard if a player of the session has it; else it is
-                unknown who plays it, and it is not cut.
+            heard_samples: How many samples of each item were played, at the output format's rate.
+                An item that is missing was not played at all if a player of the session plays
+                it. Otherwise its playback is unknown, and it is not truncated.
         """
         items, self._items = self._items, {}
         commands, heard_ms, heard_share = [], {}, {}

@@ -1,8 +1,8 @@
 """
 The items of a conversation as commands for a new session.
 
-The service cannot resume a session, so the items are created again with their old ids. Speech is
-sent as text; speech that was cut is sent as far as it was heard.
+The service cannot resume a session, so the client creates the items again with their old ids.
+Speech is sent as text; of truncated speech only the part that was heard is sent.
 
 Pure: no clock, no lock.
 """
@@ -63,7 +63,7 @@ def replay_of(
     Args:
         entries: The items that the service had, in order.
         unacknowledged: Items that were sent and that the service has not acknowledged.
-        heard_share: For items that were cut, how much of them was heard, 0 to 1.
+        heard_share: For truncated items, how much of them was heard, 0 to 1.
     """
     commands: list[CreateItem] = []
     lost: list[str] = []
@@ -75,13 +75,13 @@ def replay_of(
             commands.append(_create(item))
         elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Only the old session may know their places, so they go last.
+    # Their places may be known to the old session only, so they are last.
     commands += [_create(each.item) for each in unacknowledged if each.item.id not in known]
     return Replay(tuple(commands), tuple(lost))
 
 
 def _create(item: Item) -> CreateItem:
-    # The service names this id in an error about the item.
+    # An error of the service about the item has this event id.
     return CreateItem(item, event_id=item.id)
 
 
@@ -111,7 +111,7 @@ def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
 
 
 def _heard_text(text: str, share: float) -> str:
-    """About the words that were heard: whole words, by their share of the letters."""
+    """Return about the words that were heard: whole words, by their share of the characters."""
     if share >= 1.0:
         return text
     end = round(len(text) * share)

@@ -1,13 +1,13 @@
 """
-Responses that this side asks for, one after another.
+Responses that the client requests, one after another.
 
-The service gives one response of the conversation at a time and refuses a request meanwhile, so a
-request is queued until no response is in progress. A response with ``conversation="none"`` is out
-of band: it is sent at once. A request that the service refuses all the same, because it has just
-begun a response by itself, is sent again.
+The service makes one response of the conversation at a time and refuses other requests meanwhile,
+so a request is queued until no response is in progress. A response with ``conversation="none"``
+is out of band: its request is sent at once. If the service refuses a request because it has just
+begun a response of its own, the request is sent again.
 
-A request for an answer to tool outputs is dropped once the service has begun a response that
-knows these outputs.
+A request for a response to tool outputs is dropped once the service has begun a response after it
+acknowledged these outputs.
 
 Pure: no clock, no lock; the owner serializes calls.
 """
@@ -40,10 +40,11 @@ _MAX_TRIES = 3
 @attrs.define(eq=False)
 class _Request:
     """
-    A request that has not begun.
+    A request whose response has not begun.
 
-    *unknown* are the tool outputs that it answers and that the service has not acknowledged;
-    *is_needless* says that the service has begun a response that knows all of them.
+    *unknown* has the tool outputs that the response answers and that the service has not
+    acknowledged. *is_needless* is true if the service has begun a response after it acknowledged
+    all of them.
     """
 
     state: ResponseState
@@ -55,12 +56,12 @@ class _Request:
 
     @property
     def id(self) -> str:
-        """The client event id that asks for it."""
+        """The client event id of the request."""
         return self.state.request_id or ""
 
 
 class ResponseQueue:
-    """The requests of a session that have not begun, above the table of all its responses."""
+    """The requests of a session whose responses have not begun, and all its responses."""
 
     def __init__(self) -> None:
         self.responses = Responses()
@@ -79,9 +80,9 @@ class ResponseQueue:
         Queue a request for a response.
 
         Args:
-            request_id: A text that no other request has.
+            request_id: A string that no other request has.
             config: The response's settings.
-            answers: The ids of the tool outputs that it answers.
+            answers: The ids of the tool outputs that the response answers.
         """
         state, command = self.responses.request(request_id, config)
         self._waiting.append(_Request(state, command, answers is not None, set(answers or ())))
@@ -93,7 +94,7 @@ class ResponseQueue:
         return bool(self._waiting)
 
     def is_sent(self, request_id: str | None) -> bool:
-        """Whether a request was sent and neither begun nor refused."""
+        """Whether a request was sent and its response has neither begun nor been refused."""
         return request_id in self._sent
 
     def is_out_of_band(self, response_id: str) -> bool:
@@ -102,7 +103,7 @@ class ResponseQueue:
         return state is not None and state.is_out_of_band
 
     def pop(self) -> CreateResponse | None:
-        """Return the next request that can be sent now, and count it as sent; None if none can."""
+        """Return the next request that may be sent now, and record it as sent; None if none may."""
         sent = (request.state for request in self._sent.values())
         is_busy = not all(state.is_out_of_band for state in (*sent, *self.responses.active))
         for request in self._waiting:
@@ -115,12 +116,12 @@ class ResponseQueue:
 
     def handle(self, event: RealtimeEvent, *, has_manual_turns: bool) -> ResponseState | None:
         """
-        Follow a message; see :meth:`Responses.handle`.
+        Apply a message; see :meth:`Responses.handle`.
 
         Args:
             event: The message.
-            has_manual_turns: The service begins no response by itself, so a response without a
-                request id belongs to the pending request.
+            has_manual_turns: Whether the service begins no response by itself. If so, a response
+                without a request id belongs to the pending request.
         """
         if isinstance(event, ErrorReported) and self._send_again(event.error):
             return None
@@ -142,7 +143,7 @@ class ResponseQueue:
 
     def interrupt(self) -> tuple[list[str], list[ResponseState]]:
         """
-        Cancel the responses of the conversation, in progress and requested.
+        Cancel the responses of the conversation that are in progress or requested.
 
         Returns:
             The ids of responses to cancel at the service, and the states of all responses that
@@ -158,7 +159,7 @@ class ResponseQueue:
             states += filter(None, [self.responses.withdraw(request.id)])
         for request in self._sent.values():
             if not request.state.is_out_of_band and not request.state.is_cancelling:
-                # It has no id before it begins, so it is cancelled at the service when it begins.
+                # It has no id before it begins, so the service is asked to cancel it then.
                 request.state.is_cancelling = True
                 states.append(request.state)
         return ids, states
@@ -177,7 +178,7 @@ class ResponseQueue:
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End what has begun and queue the rest again; return what has ended."""
+        """End the responses that have begun and queue the others again; return the ended ones."""
         cancelled = [each for each in self._sent.values() if each.state.is_cancelling]
         for request in cancelled:
             del self._sent[request.id]
@@ -189,7 +190,7 @@ class ResponseQueue:
         return (*(each.state for each in cancelled), *self.responses.lose_connection(error))
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End everything, since the session is over; return what has ended."""
+        """End all responses, because the session is over; return the ended ones."""
         self._waiting.clear()
         self._sent.clear()
         return self.responses.end_all(error)

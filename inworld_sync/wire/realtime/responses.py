@@ -8,11 +8,11 @@ The responses of one session, each from its request to its one final state.
     in_progress  -                  -                              its status      -
     final        ignored            ignored                        ignored         -
 
-The service starts responses by itself too; those begin at ``response.created``. A request is
-matched by the id that it carries in its metadata as ``client_event_id`` and as its event id.
-A status that is missing or unknown at the end counts as ``incomplete``.
-A cancelled response may still send audio and text that was on its way; :meth:`Responses.accepts`
-says that they no longer count.
+The service also starts responses by itself; these begin at ``response.created``. A request has its
+id in its metadata, as ``client_event_id``, and as its event id; a response is matched by it.
+A missing or unknown status at the end counts as ``incomplete``.
+Audio and text of a cancelled response may still arrive; :meth:`Responses.accepts` returns whether
+they count.
 
 Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
@@ -48,26 +48,25 @@ CLIENT_EVENT_ID = "client_event_id"
 
 _FINAL = frozenset({"completed", "cancelled", "failed", "incomplete"})
 
-# Ended responses are kept so that what trails them is known to be theirs.
+# Ended responses are kept so that their late messages are recognized.
 _MAX_ENDED = 64
 
 
 @attrs.define
 class ResponseState:
     """
-    What is known of one response.
+    The state of one response.
 
     Attributes:
-        request_id: The client event id that asked for it; None if the service began it.
-        id: The service's id for it, None until it is created.
+        request_id: The client event id of its request; None if the service began it.
+        id: The service's id for it; None until it is created.
         status: ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``,
             ``failed`` or ``incomplete``.
         info: The service's last description of it.
         error: Why the request was refused, or None.
-        is_cancelling: Whether this side has cancelled it.
-        is_out_of_band: Whether it was asked for with ``conversation="none"``.
-        text: What it says or writes, so far. Text and transcript may both come; the kind that
-            comes first counts.
+        is_cancelling: Whether the client has cancelled it.
+        is_out_of_band: Whether it was requested with ``conversation="none"``.
+        text: Its text or transcript so far. Both may arrive; the kind that arrives first counts.
     """
 
     request_id: str | None = None
@@ -87,15 +86,15 @@ class ResponseState:
 
     @property
     def text(self) -> str:
-        """What it says or writes, so far."""
+        """Its text or transcript so far."""
         return "".join(self._pieces)
 
     def pieces(self, start: int) -> list[str]:
-        """The pieces of the text from one on, counted from 0."""
+        """Return the pieces of the text, from the one with index *start*."""
         return self._pieces[start:]
 
     def adopt(self, other: ResponseState) -> None:
-        """Become another one, which had begun before it was known that this asked for it."""
+        """Take over the state of a response that began before its request was known."""
         self.id, self.status, self.info = other.id, other.status, other.info
         self.is_cancelling = self.is_cancelling or other.is_cancelling
         self._stream, self._pieces = other._stream, other._pieces
@@ -103,7 +102,7 @@ class ResponseState:
             other.status = "cancelled"
 
     def add_text(self, kind: TextKind, delta: str) -> bool:
-        """Join a piece of text; return whether it counts."""
+        """Append a piece of text; return whether it counts."""
         self._stream = self._stream or kind
         if kind != self._stream:
             return False
@@ -112,7 +111,7 @@ class ResponseState:
 
 
 class Responses:
-    """The responses that are requested, in progress, or have just ended."""
+    """The responses that are requested, in progress, or ended a short time ago."""
 
     def __init__(self) -> None:
         self._requests: dict[str, ResponseState] = {}
@@ -121,27 +120,27 @@ class Responses:
 
     @property
     def active(self) -> tuple[ResponseState, ...]:
-        """Those in progress, the oldest first."""
+        """The responses in progress, the oldest first."""
         return tuple(self._active.values())
 
     @property
     def requested(self) -> tuple[ResponseState, ...]:
-        """Those that were asked for and have not begun, the oldest first."""
+        """The responses that are requested and have not begun, the oldest first."""
         return tuple(self._requests.values())
 
     def get(self, response_id: str) -> ResponseState | None:
-        """A response by the service's name for it; None if it is unknown or long ended."""
+        """Return a response by its id; None if it is unknown or ended a long time ago."""
         return self._active.get(response_id) or self._ended.get(response_id)
 
     def request(
         self, request_id: str, config: ResponseConfig | None = None
     ) -> tuple[ResponseState, CreateResponse]:
         """
-        Ask for a response.
+        Request a response.
 
         Args:
-            request_id: A text that no other request of the session has.
-            config: What it is asked to be; its metadata is kept and added to.
+            request_id: A string that no other request of the session has.
+            config: The settings of the response; the request id is added to its metadata.
 
         Returns:
             The response's state, and the command to send.
@@ -154,7 +153,7 @@ class Responses:
         return state, command
 
     def cancel(self, response_id: str) -> bool:
-        """Mark a response as cancelled by this side; return whether there is a reason to say so."""
+        """Record that the client cancels a response; return whether to send ``response.cancel``."""
         state = self._active.get(response_id)
         if state is None or state.is_cancelling:
             return False
@@ -164,19 +163,19 @@ class Responses:
     def withdraw(
         self, request_id: str, status: str = "cancelled", error: ErrorInfo | None = None
     ) -> ResponseState | None:
-        """Forget a request that was not sent, or that the service has refused."""
+        """Remove a request that was not sent, or that the service has refused."""
         state = self._requests.pop(request_id, None)
         if state is not None:
             self._finish(state, status, error)
         return state
 
     def accepts(self, response_id: str) -> bool:
-        """Whether audio and text of this response still count; true for one that is new."""
+        """Whether audio and text of this response count; true for an unknown response."""
         state = self._active.get(response_id)
         return response_id not in self._ended if state is None else not state.is_cancelling
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
-        """Follow a message; return the response that it changed, if it changed one."""
+        """Apply a message; return the response that it changed, or None."""
         if isinstance(event, ResponseCreated):
             return self._begin(event.response)
         if isinstance(event, ResponseDone):
@@ -198,9 +197,9 @@ class Responses:
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
         """
-        End all that have begun, for nothing more will come of them; return those.
+        End the responses that have begun, because their connection is lost; return them.
 
-        Requests stay, to be sent again. The names of responses are forgotten, for another
+        Requests stay, to be sent again. The ids of responses are forgotten, because another
         connection may use them again.
         """
         active = tuple(self._active.values())
@@ -210,7 +209,7 @@ class Responses:
         return active
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End all that has not ended, for the session is over; return those."""
+        """End all responses, because the session is over; return the ended ones."""
         requested = tuple(self._requests.values())
         self._requests.clear()
         for state in requested:
@@ -223,7 +222,7 @@ class Responses:
         if state is None:
             state = self._active[info.id] = request or ResponseState()
         elif request is not None:
-            # Its first message was lost, or did not say who asked.
+            # Its first message was lost, or had no request id.
             table = self._active if info.id in self._active else self._ended
             request.adopt(state)
             state = table[info.id] = request
@@ -232,13 +231,13 @@ class Responses:
         elif state.is_final:
             return None
         if state.info is not None and not info.metadata:
-            # The service may leave out at the end what it said at the beginning.
+            # The service may leave out the metadata at the end.
             info = attrs.evolve(info, metadata=state.info.metadata)
         state.id, state.status, state.info = info.id, "in_progress", info
         return state
 
     def _claim(self, info: ResponseInfo, state: ResponseState | None) -> ResponseState | None:
-        """Return the request that a response names, unless another response has it already."""
+        """Return the request that a response names, unless another response already has it."""
         request_id = info.metadata.get(CLIENT_EVENT_ID)
         if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
             return None
@@ -261,7 +260,7 @@ class Responses:
 
 
 def text_of(event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> tuple[TextKind, str]:
-    """Return the text that a message carries, with its kind."""
+    """Return the kind and the text of a message."""
     if isinstance(event, TextDone):
         return "text", event.text
     if isinstance(event, TranscriptDone):

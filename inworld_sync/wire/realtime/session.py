@@ -1,7 +1,7 @@
 """
-The session object: settings to the nested JSON of the service, and back to what it says.
+The session object: settings to the nested JSON of the service, and its JSON to a SessionInfo.
 
-One table places every setting; both directions read it.
+One table has the place of every setting, for both directions.
 Source: Inworld Realtime reference, ``session.update``.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.errors import ConfigError
 from inworld_sync.models.realtime import ManualTurns, MemoryState, Session, SessionInfo
 from inworld_sync.models.realtime.formats import AudioFormat, audio_format
 from inworld_sync.wire.codec import JsonObject
@@ -18,7 +18,7 @@ from inworld_sync.wire.realtime.codec import CODEC, plain
 
 __all__ = ["merge", "session_info", "session_object", "value_at"]
 
-# Where each field of Session stands in the service's object.
+# The place of each field of Session in the service's object.
 _PLACES: dict[str, tuple[str, ...]] = {
     "instructions": ("instructions",),
     "voice": ("audio", "output", "voice"),
@@ -46,14 +46,14 @@ _MEMORY_STATE = ("providerData", "memory", "state")
 
 
 def session_object(session: Session) -> JsonObject:
-    """Write the settings that are given, and no others, as the service's session object."""
+    """Return the settings that are not None as the service's session object."""
     body: JsonObject = {"type": "realtime"}
     for name, place in _PLACES.items():
         value = getattr(session, name)
         if value is None:
             continue
         if value == "off" or isinstance(value, ManualTurns):
-            # The service turns a part off by null.
+            # Null turns a function of the service off.
             value = None
         elif name == "noise_reduction":
             value = {"type": value}
@@ -66,7 +66,7 @@ def session_object(session: Session) -> JsonObject:
 
 
 def value_at(body: object, place: tuple[str, ...]) -> object:
-    """Return what stands at a place of a JSON object; None where there is nothing."""
+    """Return the value at a place of a JSON object; None if there is no value."""
     for name in place:
         if not isinstance(body, Mapping):
             return None
@@ -76,9 +76,9 @@ def value_at(body: object, place: tuple[str, ...]) -> object:
 
 def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
     """
-    Merge *new* deeply into a copy of *old*: objects by their fields, all else replaced.
+    Merge *new* into a copy of *old*: objects field by field, at all levels; other values replace.
 
-    An object whose ``type`` differs is another thing and replaces the old one whole.
+    An object of another ``type`` replaces the old object as a whole.
     """
     merged: dict[str, object] = dict(old)
     for name, value in new.items():
@@ -91,12 +91,22 @@ def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
     return merged  # type: ignore[return-value]
 
 
-def session_info(raw: JsonObject) -> SessionInfo:
-    """Read what a session is; what cannot be understood is None, and is in ``raw`` all the same."""
-    values = {
-        name: read(value_at(raw, _PLACES.get(name, (name,)))) for name, read in _READERS.items()
-    }
-    return SessionInfo(**values, memory=_memory(value_at(raw, _MEMORY_STATE)), raw=raw)
+def session_info(raw: JsonObject, warnings: list[str] | None = None) -> SessionInfo:
+    """
+    Read a session object; a setting of unknown form is None here and is kept in ``raw``.
+
+    Args:
+        raw: The service's object.
+        warnings: Gets the names of the settings that could not be read.
+    """
+    warnings = [] if warnings is None else warnings
+    values: dict[str, Any] = {}
+    for name, read in _READERS.items():
+        value = value_at(raw, _PLACES.get(name, (name,)))
+        values[name] = read(value)
+        if value and not values[name]:
+            warnings.append(name)
+    return SessionInfo(**values, memory=_memory(value_at(raw, _MEMORY_STATE), warnings), raw=raw)
 
 
 def _text(value: object) -> str | None:
@@ -127,16 +137,15 @@ def _format(value: object) -> AudioFormat | None:
         return None
 
 
-def _memory(value: object) -> MemoryState | None:
-    if not isinstance(value, dict):
-        return None
-    try:
-        return CODEC.load(value, MemoryState, "session.providerData.memory.state")
-    except RemoteProtocolError:
-        return None
+def _memory(value: object, warnings: list[str]) -> MemoryState | None:
+    if isinstance(value, dict):
+        return CODEC.load(value, MemoryState, "memory", warnings)
+    if value is not None:
+        warnings.append("memory")
+    return None
 
 
-# How a field of SessionInfo is read that stands at its place in _PLACES, or at the top.
+# The reader of each field of SessionInfo. Its place is in _PLACES, or it is a top-level field.
 _READERS: dict[str, Callable[[object], Any]] = {
     "id": _text,
     "expires_at": _whole,

@@ -1,5 +1,5 @@
 """
-The settings of a session: those asked for, those accepted, and those that the service reports.
+The settings of a session: requested, accepted, and as the service reports them.
 
 Pure: no clock, no lock; the owner serializes calls.
 """
@@ -22,7 +22,7 @@ from inworld_sync.wire.realtime.session import merge, session_info, session_obje
 
 __all__ = ["Settings"]
 
-# The service accepts these when a session opens, and ignores or refuses them later.
+# The service accepts these when a session opens. Later it ignores or refuses them.
 _LOCKED = ("conversational", "user_turn_mode")
 
 
@@ -31,12 +31,12 @@ class Settings:
     The settings of one session, over all its connections.
 
     Args:
-        session: The settings to open it with.
+        session: The settings to open the session with.
         is_inworld: Whether the service knows ``providerData``.
 
     Attributes:
-        opening: The settings for a new connection: all that were asked for and not refused.
-        info: The session as the service describes it; an empty one before its first message.
+        opening: The settings for a new connection: all requested settings that were not refused.
+        info: The session as the service describes it; empty before the first message.
         input_format: The audio format that the service expects.
         output_format: The audio format that the service sends.
     """
@@ -44,7 +44,8 @@ class Settings:
     def __init__(self, session: Session, *, is_inworld: bool) -> None:
         self.opening: JsonObject = session_object(session)
         if is_inworld:
-            # Otherwise the service would continue by itself and be asked to continue as well.
+            # Otherwise the service would continue after a tool output by itself, and the client
+            # would request a second response.
             pinned: JsonObject = {"providerData": {"auto_tool_response": False}}
             self.opening = merge(pinned, self.opening)
         self.info = SessionInfo()
@@ -53,13 +54,13 @@ class Settings:
 
     @property
     def has_manual_turns(self) -> bool:
-        """Whether the application ends turns, so that the service begins no response by itself."""
+        """Whether the application ends turns; if so, the service begins no response by itself."""
         found = _branch(self.opening, "audio", "input")
         return "turn_detection" in found and found["turn_detection"] is None
 
     @property
     def is_interruptible(self) -> bool:
-        """Whether the user's speech interrupts."""
+        """Whether the user's speech interrupts the assistant."""
         asked = _branch(self.opening, "audio", "input", "turn_detection")
         said = self.info.turn_detection or {}
         return False not in (said.get("interrupt_response"), asked.get("interrupt_response"))
@@ -74,7 +75,7 @@ class Settings:
         Return a change as the service's session object.
 
         Raises:
-            LocalProtocolError: It touches what is fixed when a session opens.
+            LocalProtocolError: It has a setting that is fixed when a session opens.
         """
         body = session_object(session)
         for name in _LOCKED:
@@ -90,10 +91,11 @@ class Settings:
 
     def handle(self, event: SessionCreated | SessionUpdated) -> bool:
         """
-        Follow a message: the first describes a whole session, the others change it.
+        Apply a message: ``session.created`` has all settings, ``session.updated`` changes some.
 
         Returns:
-            Whether it answers a change; the service also reports each cycle of its memory so.
+            Whether it answers a change. A ``session.updated`` after a cycle of the service's
+            memory does not.
         """
         before = self.info.memory
         if isinstance(event, SessionCreated):
@@ -106,7 +108,7 @@ class Settings:
         return isinstance(event, SessionUpdated) and not is_cycle
 
     def adopt_formats(self, event: SessionUpdated) -> None:
-        """Use the formats of an update from now on; a service may leave out what it accepts."""
+        """Use the formats of an update from now on; a service may leave out accepted formats."""
         said, asked, known = event.session, session_info(self.opening), self.info
         self.output_format = (
             said.output_format or asked.output_format or known.output_format or PcmFormat()
@@ -117,6 +119,6 @@ class Settings:
 
 
 def _branch(body: Mapping[str, object], *names: str) -> Mapping[str, object]:
-    """A branch of a JSON object; an empty one where there is none."""
+    """Return the object at a place of a JSON object; an empty one if there is none."""
     found = value_at(body, names)
     return found if isinstance(found, Mapping) else {}

@@ -1,19 +1,19 @@
 """
-The function calls of a session: which are complete, and when their outputs ask for a response.
+The function calls of a session: when they are complete, and when a response follows their outputs.
 
-A call's name and id are on its item, its arguments come in pieces or at once, and any of the
-three may be missing from a later message. A call is complete when its item is done, or when its
-response is completed, whichever comes first; only the latter gives one without a name, which has
-to be answered all the same. Arguments that are done are not enough, for they are also reported
-when a response is interrupted.
+The name and the call id are in the call's item, and the arguments arrive in pieces or at once.
+Each of the three may be missing in a later message. A call is complete when its item is done or
+when its response is completed, whichever is first. A call without a name is complete only with
+its response; it must be answered too. ``response.function_call_arguments.done`` does not complete
+a call, because the service also sends it when a response is interrupted.
 
 A response may call several functions at once. Each output is sent as soon as its function
-returns, in any order; one further response is asked for once all outputs are sent and the calling
-response is over, because the service gives one response at a time.
+returns, in any order. One further response is requested once all outputs are sent and the calling
+response has ended, because the service makes one response at a time.
 
 Pure: no clock, no lock; the owner serializes calls.
-Source: Inworld Realtime reference, ``response.function_call_arguments``; what may be missing from
-clients that log it.
+Source: Inworld Realtime reference, ``response.function_call_arguments``; missing fields from logs
+of clients.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ class _Draft:
     is_emitted: bool = False
 
     def update(self, call_id: str | None, name: str | None, arguments: str) -> None:
-        """Follow a message; what it leaves out stays as it was."""
+        """Apply a message; fields that it leaves out do not change."""
         self.call_id = call_id or self.call_id
         self.name = name or self.name
         self.arguments = arguments or self.arguments
 
 
 class FunctionCalls:
-    """The calls that the responses of one session are making, each returned once it is complete."""
+    """The calls of a session's responses in progress; each is returned once, when complete."""
 
     def __init__(self) -> None:
         self._drafts: dict[str, _Draft] = {}
 
     def handle(self, event: FunctionEvent) -> tuple[FunctionCall, ...]:
-        """Follow a message; return the calls that it completes."""
+        """Apply a message; return the calls that it completes."""
         if isinstance(event, FunctionArgumentsDelta):
             self._draft(event.item_id, event.response_id).arguments += event.delta
         elif isinstance(event, FunctionArgumentsDone):
@@ -117,11 +117,11 @@ class CallBatch:
 
     Attributes:
         pending: The ids of calls whose outputs are not sent yet.
-        outputs: The ids of the items with the outputs of the others.
-        is_ours: Whether this side runs every function that is called.
+        outputs: The ids of the items with the outputs that are sent.
+        is_ours: Whether the session runs all called functions itself.
         is_over: Whether the response has ended.
-        is_completed: Whether it ended so that the model is to go on.
-        is_continued: Whether the response that follows belongs to the same reply.
+        is_completed: Whether a response to the outputs is to follow.
+        is_continued: Whether the following response belongs to the same reply.
     """
 
     pending: set[str] = attrs.field(factory=set)
@@ -136,7 +136,7 @@ class PendingCalls:
     """The calls of one session whose outputs are not sent yet, over all its connections."""
 
     def __init__(self) -> None:
-        # Connections are counted, since a new one may use the ids of the last one again.
+        # Part of the keys below, because a new connection may use the same ids again.
         self._connection = 0
         self._seen: set[tuple[int, str | None, str]] = set()
         self._pending: dict[str, tuple[int, str]] = {}
@@ -161,7 +161,7 @@ class PendingCalls:
         return True
 
     def batch_of(self, response_id: str) -> CallBatch | None:
-        """Return the calls of a response for which no further one is due yet."""
+        """Return the calls of a response, until the response to their outputs is due."""
         return self._batches.get((self._connection, response_id))
 
     def resolve(self, call_id: str, output_id: str) -> CallBatch | None:
@@ -169,7 +169,7 @@ class PendingCalls:
         Record that the output of a call was sent as an item.
 
         Returns:
-            The batch, if a response to its outputs is due now.
+            The calls of its response, if a response to their outputs is due now; else None.
         """
         key = self._pending.pop(call_id, None)
         if key is None:
@@ -181,20 +181,20 @@ class PendingCalls:
 
     def end_response(self, response_id: str, *, completed: bool) -> CallBatch | None:
         """
-        Record the end of a response; see :meth:`resolve`.
+        Record the end of a response; return as :meth:`resolve` does.
 
-        One that was cancelled or failed needs no response after it.
+        After a cancelled or failed response, no response is due.
         """
         return self._end((self._connection, response_id), completed=completed)
 
     def lose_connection(self) -> list[CallBatch]:
         """
-        Record that no response in progress will end.
+        Record that the responses in progress are lost.
 
-        The outputs of their calls are sent all the same, and ask for a response.
+        The outputs of their calls are still sent, and a response to them is requested.
 
         Returns:
-            As :meth:`end_response`, for each of them.
+            The calls of each response for which all outputs are sent.
         """
         lost = [key for key, batch in self._batches.items() if not batch.is_over]
         due = [self._end(key, completed=True) for key in lost]

@@ -1,4 +1,4 @@
-"""The names of the realtime values: each one imports, and loads no more than it needs."""
+"""The names of the realtime values: each can be imported and loads only what it needs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NAMES = [
 ]
 
 
-def test_type_checkers_see_what_there_is() -> None:
-    """For type checkers all names of all modules are imported."""
+def test_imports_for_type_checkers() -> None:
+    """Type checkers see the imports of all modules."""
     source = Path(str(realtime.__file__)).read_text(encoding="utf-8")
     block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
     imported = [
@@ -34,25 +34,25 @@ def test_type_checkers_see_what_there_is() -> None:
 
 @pytest.mark.parametrize(("part", "name"), NAMES)
 def test_every_name_imports(part: str, name: str) -> None:
-    """Each name is the thing that its module has, and is shown by dir()."""
+    """Each name is the object of its module, and dir() lists it."""
     assert getattr(realtime, name) is getattr(import_module(f"{realtime.__name__}.{part}"), name)
     assert name in dir(realtime)
     assert name in realtime.__all__
 
 
 def test_no_name_twice() -> None:
-    """A name has one home."""
+    """A name is defined in one module only."""
     assert sorted(set(realtime.__all__)) == sorted(realtime.__all__)
 
 
 def test_unknown_name() -> None:
-    """A name that does not exist is an AttributeError, as of any module."""
+    """An unknown name raises AttributeError."""
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = realtime.Nothing
 
 
 def test_settings_load_no_events() -> None:
-    """A program that makes settings does not load the hundred classes of events."""
+    """A program that makes settings does not load the event classes."""
     code = (
         "import sys\n"
         "from inworld_sync import Inworld, SemanticVad, Session, tool\n"

@@ -1,4 +1,4 @@
-"""Settings that no service would take are refused when they are made."""
+"""Wrong settings raise when they are made."""
 
 import math
 
@@ -12,9 +12,9 @@ from inworld_sync.models.realtime.formats import audio_format
 
 FUNCTION = rt.FunctionTool(name="f")
 
-# (class, settings, what the error says): the wrong type, and one step beyond each bound.
+# (class, settings, part of the error): wrong types, and values just beyond each bound.
 REFUSED = [
-    (Session, {"model": 5}, "model must be a text"),
+    (Session, {"model": 5}, "model must be a string"),
     (Session, {"voice": b"x"}, "voice"),
     (Session, {"instructions": ["x"]}, "instructions"),
     (Session, {"speed": 0.24}, "speed must be 0.25 to 1.5, got 0.24"),
@@ -49,7 +49,7 @@ REFUSED = [
     (Session, {"tools": [FUNCTION, FUNCTION]}, "different names, got 'f' twice"),
     (Session, {"provider_data": {"stt": {}}}, "provider_data must be ProviderData"),
     (Session, {"prompt": "p"}, "prompt"),
-    (Session, {"include": "x"}, "list of texts"),
+    (Session, {"include": "x"}, "list of strings"),
     (Session, {"tracing": "on"}, "tracing"),
     (Session, {"extra": [1]}, "extra must be a mapping"),
     (Session, {"extra": {1: 2}}, "extra must be a mapping"),
@@ -60,7 +60,7 @@ REFUSED = [
     (rt.ServerVad, {"silence_duration_ms": 0.5}, "silence_duration_ms must be an integer"),
     (rt.InputTranscription, {"language": 1}, "language"),
     (rt.RetentionRatio, {"retention_ratio": 1.1}, "retention_ratio"),
-    (rt.Prompt, {"id": " "}, "id must be a text"),
+    (rt.Prompt, {"id": " "}, "id must be a string"),
     (rt.FunctionTool, {"name": "a b"}, "1 to 64 letters"),
     (rt.FunctionTool, {"name": ""}, "1 to 64 letters"),
     (rt.FunctionTool, {"name": "x" * 65}, "1 to 64 letters"),
@@ -70,7 +70,7 @@ REFUSED = [
     (rt.McpTool, {"server_label": "s", "server_url": "x"}, "https://"),
     (rt.McpTool, {"server_label": "s", "server_url": "https://x", "headers": {"a": 1}}, "headers"),
     (rt.WebSearchTool, {"max_results": 0}, "max_results"),
-    (rt.SttTuning, {"language_hints": "en"}, "list of texts"),
+    (rt.SttTuning, {"language_hints": "en"}, "list of strings"),
     (rt.SttTuning, {"vad_threshold": -0.1}, "vad_threshold"),
     (rt.SttTuning, {"max_turn_silence_ms": 1.0}, "max_turn_silence_ms"),
     (rt.TtsTuning, {"delivery_mode": "FAST"}, "STABLE, BALANCED, CREATIVE"),
@@ -93,12 +93,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("kind", "settings", "named"), REFUSED)
 def test_refused_settings(kind, settings, named):
-    """The error names the setting, what it may be and what came."""
+    """The error names the setting, the accepted values and the given one."""
     with pytest.raises(ConfigError, match=named):
         kind(**settings)
 
 
-# (a spelling, the format): those that the service and its clients use.
+# (form, format): the forms that the service and its clients use.
 FORMATS = [
     (None, None),
     (rt.PcmFormat(8000), rt.PcmFormat(8000)),
@@ -117,16 +117,16 @@ FORMATS = [
 
 @pytest.mark.parametrize(("spelling", "expected"), FORMATS)
 def test_formats(spelling, expected):
-    """Every spelling of a format is the same object."""
+    """Every form of a format becomes the format object."""
     assert expected == audio_format(spelling)
 
 
-# (a spelling, what the error says): formats that no service has, or that give no sound.
+# (form, part of the error): unknown formats, and formats for which the service sends no audio.
 NO_FORMATS = [
     ({"type": "pcm16"}, "then sends no audio"),
     ({"type": "g711_ulaw"}, "type must be audio/pcmu, got 'g711_ulaw'"),
-    ({"type": "audio/opus"}, "such as audio/pcm"),
-    ({"rate": 8000}, "such as audio/pcm"),
+    ({"type": "audio/opus"}, "must be one of audio/pcm"),
+    ({"rate": 8000}, "must be one of audio/pcm"),
     ({"type": "audio/pcm", "rate": "24000"}, "integer in Hz"),
     ({"type": "audio/pcm", "rate": 11025}, "sample_rate_hz must be one of"),
     ("mp3", "must be one of pcm16"),
@@ -136,12 +136,12 @@ NO_FORMATS = [
 
 @pytest.mark.parametrize(("spelling", "named"), NO_FORMATS)
 def test_no_formats(spelling, named):
-    """A format that would give no sound is refused with the reason."""
+    """A wrong format raises, and the error has the reason."""
     with pytest.raises(ConfigError, match=named):
         audio_format(spelling)
 
 
-# (format, samples a second, bytes a sample).
+# (format, sample rate in Hz, bytes per sample).
 SAMPLES = [
     (rt.PcmFormat(16000), 16000, 2),
     (rt.MulawFormat(), 8000, 1),
@@ -152,12 +152,12 @@ SAMPLES = [
 
 @pytest.mark.parametrize(("form", "sample_rate_hz", "bytes_per_sample"), SAMPLES)
 def test_samples(form, sample_rate_hz, bytes_per_sample):
-    """A format knows its rate and the size of a sample."""
+    """A format has its sample rate and the size of a sample."""
     assert (sample_rate_hz, bytes_per_sample) == (form.sample_rate_hz, form.bytes_per_sample)
 
 
 def test_secrets_stay_out_of_a_repr():
-    """A server's token, its headers and unknown fields are not shown."""
+    """A repr does not show a server's token, its headers and unknown fields."""
     mcp = rt.McpTool(
         server_label="s",
         server_url="https://example.com",
@@ -169,8 +169,8 @@ def test_secrets_stay_out_of_a_repr():
     assert "secret" not in repr(Session(tools=[mcp], extra={"key": "secret-4"}))
 
 
-def test_every_setting_may_be_left_to_the_service():
-    """A session of no settings is a session, and so is each part of one."""
+def test_all_settings_are_optional():
+    """All settings of a session and of its parts are None by default."""
     empty = [Session(), rt.ProviderData(), rt.SemanticVad(), rt.ServerVad(), rt.ResponseConfig()]
 
     assert all(
@@ -182,7 +182,7 @@ def test_every_setting_may_be_left_to_the_service():
 
 
 def test_text_of_a_message():
-    """A message's text is what was written and said, in order."""
+    """The text of a message is its texts and transcripts, in order."""
     message = rt.Message(
         role="user",
         content=[

@@ -1,4 +1,4 @@
-"""Sound out of realtime messages: decoded on the way in or by a whole reader, it is the same."""
+"""Audio of realtime messages: the fast path and the JSON parser return the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync.sessions.realtime.connection import audio_splitter, read_messa
 
 PLACES = {"response_id": "r", "item_id": "i", "output_index": 1, "content_index": 2}
 
-# Sound, sound under its older name, and a text that happens to be base64.
+# Audio, audio under its older name, and a text that happens to be base64.
 BODIES = [
     {"type": "response.output_audio.delta", **PLACES, "delta": "AAECAw==", "further": [1]},
     {"delta": "", "type": "response.output_audio.delta", **PLACES},
@@ -23,9 +23,9 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES)
 def test_both_ways_agree(body: dict[str, object]) -> None:
-    """However a message is written, it becomes the same event."""
+    """Both readers return the same event, however the message is written."""
     plain = json.dumps(body)
-    # A key with an escape is left to a whole reader.
+    # A key with an escape is left to the JSON parser.
     escaped = plain.replace('"delta"', '"d\\u0065lta"')
 
     assert audio_splitter().split(escaped.encode()) is None
@@ -33,8 +33,8 @@ def test_both_ways_agree(body: dict[str, object]) -> None:
     assert slowly == quickly
 
 
-def test_sound() -> None:
-    """A delta of speech brings its bytes and keeps what else stands in the message."""
+def test_audio() -> None:
+    """A delta of speech has its bytes and the other fields of the message."""
     event = read_message(json.dumps(BODIES[0]).encode(), audio_splitter())
 
     assert isinstance(event, AudioDelta)
@@ -43,7 +43,7 @@ def test_sound() -> None:
 
 
 def test_text_that_looks_like_base64() -> None:
-    """The words of a transcript stay words."""
+    """A transcript that looks like base64 stays text."""
     event = read_message(json.dumps(BODIES[4]).encode(), audio_splitter())
 
     assert event.delta == "well"

@@ -1,4 +1,4 @@
-"""A spoken conversation over real sound: three turns, a tool, and an interruption."""
+"""A spoken conversation with real audio: three turns, a tool call and an interruption."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ PATIENCE_SECONDS = 60.0
 
 class Caller:
     """
-    A microphone before somebody who speaks when it is time to, and is silent meanwhile.
+    A microphone that returns speech when a condition is met, and silence before.
 
     Args:
-        turns: What to wait for, and what to say then.
-        is_over: When to hang up.
+        turns: Conditions, each with the text that is spoken when it is met.
+        is_over: When the microphone ends.
     """
 
     sample_rate_hz = RATE_HZ
@@ -78,7 +78,7 @@ class Caller:
 
 
 class Witness:
-    """What came of each item, and what was said of interruptions, by the session's events."""
+    """Records the items and interruptions that the session's events report."""
 
     def __init__(self, rt: RealtimeSession) -> None:
         self.sound: dict[str, bytearray] = defaultdict(bytearray)
@@ -95,13 +95,13 @@ class Witness:
 
     @property
     def samples(self) -> int:
-        """All speech that has come."""
+        """All speech that has arrived."""
         return sum(map(len, self.sound.values())) // 2
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
-    """Speaks twice as fast as one hears, so that a reply is interrupted at both ends."""
+    """Speaks twice as fast as real time, so that client and service both interrupt the reply."""
     with Emulator(settings=Settings(pace=2)) as server:
         yield server
 
@@ -123,7 +123,7 @@ def said(iw: Inworld, text: str) -> bytes:
 
 
 def plain(item: Item) -> Item:
-    """An item without what only a description of it has."""
+    """An item without the fields that only the service sets."""
     return attrs.evolve(item, status=None, extra={})
 
 
@@ -137,8 +137,8 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
     """
     Three spoken turns, one of which calls a function and one of which interrupts a reply.
 
-    What this side knows of the conversation is what the service knows, and the item that was
-    interrupted is cut to the samples that the sink has consumed of it.
+    Client and service have the same conversation, and the interrupted item is truncated to the
+    samples that the sink has consumed.
     """
     session = Session(
         tools=[weather],
@@ -155,7 +155,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         before = 0
 
         def answered() -> bool:
-            # The response that calls, and the one that tells what came of it, to its last sample.
+            # The response that calls, and the one with the result, to its last sample.
             nonlocal before
             before = sink.heard_samples
             return len(seen.done) == 2 and before == seen.samples
@@ -177,7 +177,7 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         mirror = rt.conversation
         theirs = [rt.retrieve(entry.item.id or "") for entry in mirror]
 
-    # Who said what.
+    # Roles and texts.
     kinds = ["message", "function_call", "function_call_output", "message"] + ["message"] * 4
     assert kinds == [entry.item.type for entry in mirror]
     texts = [transcript(entry).lower() for entry in mirror]
@@ -192,14 +192,14 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
     assert "nice to meet you, alice." == texts[7]
     assert ["completed", "completed", "cancelled", "completed"] == seen.done
 
-    # Both sides know the same; of what was cut the service keeps the words that were heard.
+    # Both sides have the same items; the service keeps the heard words of a truncated item.
     for number, (ours, held) in enumerate(zip(mirror, theirs, strict=True)):
         if number != 5:
             assert plain(ours.item) == plain(held)
     assert 0 < len(transcript(theirs[5])) < len(transcript(mirror[5]))
     assert transcript(mirror[5]).startswith(transcript(theirs[5]))
 
-    # The cut, by the samples that the sink took and the file holds.
+    # The truncation, by the samples that the sink accepted and the file holds.
     answer, counted, last = seen.sound.values()
     consumed = read_wav(io.BytesIO(file.getvalue())).pcm
     cut = len(consumed) - len(answer) - len(last)

@@ -1,4 +1,4 @@
-"""A talk from end to end: sound in and out at once, until somebody hangs up or something breaks."""
+"""``converse``: audio in both directions until one side ends it or something fails."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def recording(pcm: bytes = SAID) -> io.BytesIO:
 
 
 class Silent:
-    """A microphone that gives nothing until it is closed."""
+    """A microphone that returns no audio until it is closed."""
 
     sample_rate_hz = RATE_HZ
 
@@ -70,7 +70,7 @@ def answer(service: Service) -> None:
 
 
 def test_a_recording() -> None:
-    """What the file says is heard, the answer is played to its end, and then one hangs up."""
+    """A file is sent, the reply is played to its end, then ``converse`` returns."""
     heard: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -88,14 +88,14 @@ def test_a_recording() -> None:
     assert ANSWERED == file.getvalue()[44:]
 
 
-def test_a_turn_that_is_being_understood_is_waited_for() -> None:
-    """One does not hang up while the service still listens to the user's last words."""
+def test_a_turn_without_a_transcript_is_waited_for() -> None:
+    """``converse`` does not return while the service still processes the user's last words."""
 
     def script(service: Service) -> None:
         service.open()
         hear(service, len(SAID))
         service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u1")
-        # Silence goes on to come in real time: half a second, which is longer than the limit.
+        # Half a second of silence in real time, which is longer than hang_up_after.
         hear(service, RATE_HZ)
         service.event("input_audio_buffer.committed", item_id="u1")
         answer(service)
@@ -108,8 +108,8 @@ def test_a_turn_that_is_being_understood_is_waited_for() -> None:
     assert ANSWERED == file.getvalue()[44:]
 
 
-def test_the_service_hangs_up() -> None:
-    """A talk that the service ends in good order is over without an error."""
+def test_the_service_closes() -> None:
+    """If the service closes the session normally, ``converse`` returns without an error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -124,7 +124,7 @@ def test_the_service_hangs_up() -> None:
 
 
 def test_a_lost_connection() -> None:
-    """A talk whose connection is lost for good raises that."""
+    """If the connection is lost and not replaced, ``converse`` raises."""
 
     def script(service: Service) -> None:
         service.open()
@@ -146,8 +146,8 @@ def idle(service: Service) -> None:
     service.until_left()
 
 
-def test_closing_frees_a_silent_microphone() -> None:
-    """A talk ends when its session is closed, also while the microphone gives nothing."""
+def test_close_ends_a_read_of_the_microphone() -> None:
+    """``converse`` ends when the session is closed, even while a read of the microphone waits."""
     microphone = Silent()
     with NullSpeaker(RATE_HZ) as speaker, realtime(idle) as iw, iw.realtime.connect() as rt:
         closer = threading.Thread(target=ends, args=(rt, microphone))
@@ -158,8 +158,8 @@ def test_closing_frees_a_silent_microphone() -> None:
     assert microphone.closed.is_set()
 
 
-def test_the_service_frees_a_silent_microphone() -> None:
-    """The same when it is the service that hangs up."""
+def test_a_close_of_the_service_ends_a_read_of_the_microphone() -> None:
+    """``converse`` ends when the service closes, even while a read of the microphone waits."""
 
     microphone = Silent()
 
@@ -175,7 +175,7 @@ def test_the_service_frees_a_silent_microphone() -> None:
 
 
 def test_a_speaker_that_fails() -> None:
-    """A talk whose speaker fails raises that, and the session goes on."""
+    """If the speaker fails, ``converse`` raises that, and the session continues."""
 
     class Broken(NullSpeaker):
         def write(
@@ -196,7 +196,7 @@ def test_a_speaker_that_fails() -> None:
 
 
 def test_a_microphone_that_fails() -> None:
-    """A talk whose microphone fails raises that, and the session goes on."""
+    """If the microphone fails, ``converse`` raises that, and the session continues."""
 
     class Broken(Silent):
         def __iter__(self) -> Iterator[bytes]:
@@ -209,8 +209,8 @@ def test_a_microphone_that_fails() -> None:
         assert rt.ended is None
 
 
-def test_a_session_that_is_over() -> None:
-    """A session that was closed cannot be talked in."""
+def test_a_closed_session() -> None:
+    """``converse`` raises for a closed session."""
     with NullSpeaker(RATE_HZ) as speaker, realtime(idle) as iw:
         rt = iw.realtime.connect()
         rt.close()
@@ -218,8 +218,8 @@ def test_a_session_that_is_over() -> None:
             rt.converse(Silent(), speaker)
 
 
-def test_one_talk_after_another() -> None:
-    """A session may be talked in more than once."""
+def test_twice_in_one_session() -> None:
+    """``converse`` may be called more than once in a session."""
     heard = itertools.count()
 
     def script(service: Service) -> None:

@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class SignedSynthesizer(SpellingSynthesizer):
-    """Spells, before each sentence, the voice that says it."""
+    """Adds the name of the voice before each sentence."""
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
@@ -40,7 +40,7 @@ def iw() -> Iterator[Inworld]:
 
 
 class Guest(threading.Thread):
-    """One session that counts, and what went wrong in it."""
+    """One session that counts, and its error if it failed."""
 
     def __init__(self, iw: Inworld, number: int, start: threading.Barrier) -> None:
         super().__init__(name=f"guest-{number}")
@@ -80,7 +80,7 @@ class Guest(threading.Thread):
 
 
 def test_twenty_conversations(iw: Inworld) -> None:
-    """Voices, tools, turns and items of sessions side by side are kept apart."""
+    """Voices, tools, turns and items of parallel sessions are kept apart."""
     start = threading.Barrier(SESSIONS)
     guests = [Guest(iw, number, start) for number in range(SESSIONS)]
     for guest in guests:

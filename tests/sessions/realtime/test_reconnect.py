@@ -1,4 +1,4 @@
-"""A lost connection: another one carries the session on, and nothing happens twice."""
+"""A lost connection: another one continues the session, and nothing happens twice."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def idle(service: Service) -> None:
 
 
 def cut(service: Service) -> None:
-    """Open, and cut the connection."""
+    """Open the session, then cut the connection."""
     service.open()
     service.hang_up()
 
@@ -58,17 +58,17 @@ def reconnected(rt: RealtimeSession) -> SessionReconnected:
     return next(event for event in events if isinstance(event, SessionReconnected))
 
 
-def told(service: Service) -> list[Event]:
-    """The items that the client has given a connection, without their ids."""
+def items_sent(service: Service) -> list[Event]:
+    """The items that the client has sent on a connection, without their ids."""
     items = [command["item"] for command in service.said("conversation.item.create")]
     return [{k: v for k, v in item.items() if k != "id"} for item in items]
 
 
-# What is told again.
+# Replay.
 
 
 def test_the_settings_are_sent_again() -> None:
-    """A new connection is opened with what was asked for and accepted, updates merged in."""
+    """A new connection gets the accepted settings, with updates merged in."""
     asked: list[Event] = []
     lines: list[str] = []
 
@@ -112,8 +112,8 @@ def test_the_settings_are_sent_again() -> None:
     )
 
 
-def test_the_conversation_is_told_again() -> None:
-    """Items are made anew under their ids, in order; what was spoken is told as text."""
+def test_the_conversation_is_replayed() -> None:
+    """Items are created again with their ids, in order; speech is sent as text."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -181,13 +181,13 @@ def test_the_conversation_is_told_again() -> None:
     ]
     assert expected == second_has
     assert (5, ()) == (event.replayed_items, event.lost_items)
-    # Users are told none of it a second time.
+    # The replayed items emit no events.
     assert [] == [each for each in later if isinstance(each, (ItemAdded, ItemDone))]
     assert [each["id"] for each in expected] == [item_id for item_id, _ in conversation][:5]
 
 
-def test_what_cannot_be_told_is_named() -> None:
-    """A turn that was not yet written down is lost with its connection, and said to be."""
+def test_items_that_cannot_be_replayed_are_reported() -> None:
+    """A turn without a transcript is lost with its connection, and the event reports it."""
 
     def first(service: Service) -> None:
         service.open()
@@ -202,8 +202,8 @@ def test_what_cannot_be_told_is_named() -> None:
         assert () == rt.conversation
 
 
-def test_speech_is_told_as_far_as_it_was_heard() -> None:
-    """An item that was cut is told again with about the words that were heard."""
+def test_speech_is_replayed_as_far_as_it_was_heard() -> None:
+    """A truncated item is replayed with about the words that were heard."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -229,12 +229,12 @@ def test_speech_is_told_as_far_as_it_was_heard() -> None:
         while not second_has:
             threading.Event().wait(0.001)
 
-    # Half of the sound is about half of the 23 letters: "one two thr".
+    # Half of the audio is about half of the 23 letters: "one two thr".
     assert "one two" == second_has[0]["content"][0]["text"]
 
 
-def test_items_on_their_way_are_not_lost() -> None:
-    """An item that the old connection had not acknowledged is given to the new one."""
+def test_unacknowledged_items_are_not_lost() -> None:
+    """An item that the old connection had not acknowledged is sent to the new one."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -256,7 +256,7 @@ def test_items_on_their_way_are_not_lost() -> None:
         assert (item_id, item_id) == (second_has[0]["id"], added.item.id)
 
 
-def test_an_update_that_nobody_waits_for_is_not_lost() -> None:
+def test_an_update_without_wait_is_not_lost() -> None:
     """An update that was sent and not answered is sent again."""
     seen: list[str] = []
 
@@ -279,11 +279,11 @@ def test_an_update_that_nobody_waits_for_is_not_lost() -> None:
     assert ["Ashley"] == seen
 
 
-# Replies and tools.
+# Responses and tools.
 
 
-def test_a_reply_that_had_not_begun_is_asked_for_again() -> None:
-    """A reply that was asked for just before the loss is given by the new connection."""
+def test_a_response_that_has_not_begun_is_requested_again() -> None:
+    """A response that was requested just before the loss is requested on the new connection."""
 
     def first(service: Service) -> None:
         service.open()
@@ -296,8 +296,8 @@ def test_a_reply_that_had_not_begun_is_asked_for_again() -> None:
         assert "You said Hello" == reply.wait(PATIENCE_SECONDS).text.strip()
 
 
-def test_a_reply_under_way_has_failed() -> None:
-    """A reply that had begun fails with the connection, and the session goes on."""
+def test_a_response_in_progress_fails() -> None:
+    """A response in progress fails with the connection, and the session continues."""
 
     def first(service: Service) -> None:
         service.open()
@@ -309,15 +309,15 @@ def test_a_reply_under_way_has_failed() -> None:
         reply = rt.send_message("Tell me a story")
         with pytest.raises(ConnectionLost):
             reply.wait(PATIENCE_SECONDS)
-        # The new connection gives its replies the same names.
+        # The new connection uses the same response ids.
         again = rt.send_message("Again")
 
         assert ("failed", "Once upon") == (reply.status, reply.text)
         assert "You said Again" == again.wait(PATIENCE_SECONDS).text.strip()
 
 
-def test_a_reply_that_waits_for_another_is_asked_for() -> None:
-    """A reply that was not yet asked for when the connection was lost is asked for later."""
+def test_a_queued_request_is_kept() -> None:
+    """A request that was still queued when the connection was lost is sent later."""
 
     def first(service: Service) -> None:
         service.open()
@@ -333,7 +333,7 @@ def test_a_reply_that_waits_for_another_is_asked_for() -> None:
 
 
 def test_a_cancelled_request_stays_cancelled() -> None:
-    """A reply that was cancelled before the loss is not asked for again."""
+    """A response that was cancelled before the loss is not requested again."""
 
     def first(service: Service) -> None:
         service.open()
@@ -351,10 +351,10 @@ def test_a_cancelled_request_stays_cancelled() -> None:
         assert "You said more" == rt.send_message("more").wait(PATIENCE_SECONDS).text.strip()
 
 
-# (whether the reply that calls is over before the loss).
+# (whether the calling response has ended before the loss).
 @pytest.mark.parametrize("is_over", [True, False])
 def test_no_tool_runs_twice(is_over: bool) -> None:
-    """A function that runs while the connection is lost is answered on the new one, once."""
+    """A function runs once; its output is sent on the new connection."""
     runs: list[int] = []
     release = threading.Event()
 
@@ -378,12 +378,12 @@ def test_no_tool_runs_twice(is_over: bool) -> None:
 
     def second(service: Service) -> None:
         service.open()
-        # The user's words and the call are told again, and acknowledged like anything else.
+        # The user's message and the call are replayed, and acknowledged like other items.
         for _ in range(2):
             service.acknowledge(service.until("conversation.item.create"))
         release.set()
         request = service.request()
-        seen.extend(told(service))
+        seen.extend(items_sent(service))
         service.speak(request, 1, "Done.")
         service.event("ping", timestamp=1)
         service.until_left()
@@ -409,8 +409,8 @@ def test_no_tool_runs_twice(is_over: bool) -> None:
     ] == [(item["type"], item.get("output")) for item in seen]
 
 
-def test_a_call_of_the_same_name_on_a_new_connection_is_another_one() -> None:
-    """A new connection may count its calls from one again; they are run like any others."""
+def test_a_call_id_may_come_again_on_a_new_connection() -> None:
+    """A new connection may number its calls from one again; they run like any others."""
     runs: list[int] = []
 
     @tool
@@ -447,11 +447,11 @@ def test_a_call_of_the_same_name_on_a_new_connection_is_another_one() -> None:
     assert [1, 2] == runs
 
 
-# While it is away.
+# During the outage.
 
 
 def test_commands_wait_for_the_new_connection() -> None:
-    """What is called while the session reconnects is done by the new connection."""
+    """Commands that are called while the session reconnects are sent on the new connection."""
     hold = threading.Event()
     heard: list[bytes] = []
 
@@ -475,21 +475,21 @@ def test_commands_wait_for_the_new_connection() -> None:
 
 def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A session that was opened is a session, also if it reconnects before ``connect`` returns.
+    ``connect`` returns a session that opened, even if it reconnects before ``connect`` returns.
 
-    Once connect failed with "the connection was lost at once" if its thread woke up after the one
-    that dials again; here it is made to.
+    The test delays the thread of ``connect`` until another thread has reconnected, since
+    ``connect`` raised "the connection was lost at once" in that case.
     """
-    dialled_again = threading.Event()
+    has_reconnected = threading.Event()
     wait_for = Commands.wait_for
 
     def wait_longer(commands: Commands, *arguments: Any) -> None:
         wait_for(commands, *arguments)
-        while not dialled_again.is_set():
+        while not has_reconnected.is_set():
             commands.monitor.wait(0.01)
 
     def second(service: Service) -> None:
-        dialled_again.set()
+        has_reconnected.set()
         idle(service)
 
     monkeypatch.setattr(Commands, "wait_for", wait_longer)
@@ -499,10 +499,9 @@ def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A session that was opened is a session, also if it ends before ``connect`` returns.
+    ``connect`` returns a session that opened, even if it ends before ``connect`` returns.
 
-    It depended on which thread woke up first whether connect raised that end, or the session's
-    events did; here the one that connects is late.
+    The test delays the thread of ``connect``, since it raised the end of the session in that case.
     """
     wait_for = Commands.wait_for
 
@@ -517,8 +516,8 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
             list(rt.events(timeout=PATIENCE_SECONDS))
 
 
-def test_commands_wait_no_longer_than_they_may() -> None:
-    """A call that may not wait so long says that the session reconnects."""
+def test_commands_wait_until_their_timeout() -> None:
+    """A call whose timeout passes while the session reconnects raises an error that says so."""
     hold = threading.Event()
 
     def second(service: Service) -> None:
@@ -534,8 +533,8 @@ def test_commands_wait_no_longer_than_they_may() -> None:
         reconnected(rt)
 
 
-def test_sound_of_a_turn_that_is_lost_is_counted() -> None:
-    """What the user was saying when the connection was lost is told to be lost."""
+def test_lost_input_is_counted() -> None:
+    """The audio of an unfinished turn is reported as lost."""
 
     def first(service: Service) -> None:
         service.open()
@@ -574,7 +573,7 @@ def test_closing_while_it_reconnects() -> None:
     assert 30 > took
 
 
-# When it is tried, and for how long.
+# Which ends reconnect, and for how long.
 
 
 def closing(code: int) -> Script:
@@ -586,8 +585,8 @@ def closing(code: int) -> Script:
 
 
 @pytest.mark.parametrize("code", [1001, 1005, 1011, 1012, 1013])
-def test_a_close_that_is_no_farewell(code: int) -> None:
-    """A service that goes away or fails is dialled again."""
+def test_close_codes_that_reconnect(code: int) -> None:
+    """After a close code of a failing service the client reconnects."""
 
     def first(service: Service) -> None:
         service.open()
@@ -603,8 +602,8 @@ def test_a_close_that_is_no_farewell(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009])
-def test_a_close_that_is_this_sides_fault(code: int) -> None:
-    """A service that refuses what this side does is not dialled again."""
+def test_close_codes_that_end_the_session(code: int) -> None:
+    """After a close code that blames the client, the session ends."""
     with realtime(closing(code), idle) as iw, iw.realtime.connect() as rt:
         with pytest.raises(ConnectionLost, match="bye"):
             list(rt.events(timeout=PATIENCE_SECONDS))
@@ -614,14 +613,14 @@ def test_a_close_that_is_this_sides_fault(code: int) -> None:
 
 
 def test_reconnecting_may_be_switched_off() -> None:
-    """With no time for it a lost connection ends the session."""
+    """With ``reconnect_timeout=0`` a lost connection ends the session."""
     with realtime(cut) as iw, iw.realtime.connect(reconnect_timeout=0) as rt:
         with pytest.raises(ConnectionLost):
             list(rt.events(timeout=PATIENCE_SECONDS))
 
 
 def test_several_attempts() -> None:
-    """A service that is away for a while is dialled until it is back."""
+    """The client tries to connect until the service is back."""
     limiter = CountingLimiter(1)
     scripts = [cut, lambda service: service.hang_up(), lambda service: service.hang_up(), idle]
     with realtime(*scripts, limiter=limiter) as iw, iw.realtime.connect() as rt:
@@ -633,7 +632,7 @@ def test_several_attempts() -> None:
 
 
 def test_an_outage_that_lasts() -> None:
-    """A session that finds no service within its time ends, and says what was lost and tried."""
+    """If no connection opens in time, the session ends; the error names the cause."""
     scripts = [cut, lambda service: service.hang_up()]
     with realtime(*scripts) as iw, iw.realtime.connect(reconnect_timeout=0.5) as rt:
         with pytest.raises(ConnectionLost, match=r"in \d+ attempts \(reconnect_timeout=0\.5\)"):
@@ -645,14 +644,14 @@ def test_an_outage_that_lasts() -> None:
 
 
 def test_a_service_that_accepts_and_drops() -> None:
-    """A service that opens each session and drops it at once is given up too."""
+    """A service that opens each session and drops it at once is given up after the timeout."""
     with realtime(cut) as iw, iw.realtime.connect(reconnect_timeout=0.8) as rt:
         with pytest.raises(ConnectionLost, match="attempts"):
             list(rt.events(timeout=PATIENCE_SECONDS))
 
 
-def test_time_begins_anew_after_a_good_connection() -> None:
-    """A session may be lost any number of times, if it was good in between."""
+def test_the_limits_start_anew_after_a_good_connection() -> None:
+    """A session may be lost any number of times if its connections were good in between."""
 
     def good(service: Service) -> None:
         service.open()
@@ -690,7 +689,7 @@ def test_no_thread_can_start(
     assert "ERROR" not in {record.levelname for record in caplog.records}
 
 
-# (what the new connection says, the error).
+# (the message on the new connection, the error).
 REFUSALS = [
     ({"errorType": "SESSION_RESOURCES_EXHAUSTED", "message": "full"}, QuotaError),
     ({"errorType": "SESSION_TOKEN_EXPIRED", "message": "old"}, AuthError),
@@ -699,7 +698,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS)
 def test_a_refusal_ends_the_attempts(fault: Event, kind: type[Exception]) -> None:
-    """A refusal that no further attempt can change ends the session with it."""
+    """A refusal that another attempt cannot change ends the session with its error."""
 
     def second(service: Service) -> None:
         service.until("session.update")
@@ -711,7 +710,7 @@ def test_a_refusal_ends_the_attempts(fault: Event, kind: type[Exception]) -> Non
 
 
 def test_settings_that_are_refused_on_the_new_connection() -> None:
-    """A new connection that refuses the settings ends the session with its reason."""
+    """If the new connection refuses the settings, the session ends with that error."""
 
     def second(service: Service) -> None:
         service.until("session.update")
@@ -723,8 +722,8 @@ def test_settings_that_are_refused_on_the_new_connection() -> None:
             list(rt.events(timeout=PATIENCE_SECONDS))
 
 
-def test_users_are_told_once() -> None:
-    """Of a reconnect users see one event, and none of the new connection's beginnings."""
+def test_one_event_for_each_reconnect() -> None:
+    """A reconnect emits one event, and no events of the opening of the new connection."""
 
     def second(service: Service) -> None:
         service.open()
@@ -742,11 +741,11 @@ def test_users_are_told_once() -> None:
     assert 4 == len(events)
 
 
-def test_users_are_told_first_of_the_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reconnect_is_emitted_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    What a new connection says at once is told after the reconnect.
+    SessionReconnected precedes all other events of the new connection.
 
-    It came before it if the thread that dials was late, as it is here.
+    The test delays the thread that connects, since the order was wrong in that case.
     """
     wait_for = Commands.wait_for
 

@@ -1,4 +1,4 @@
-"""Responses: text and speech as they come, one after another, and one final state for each."""
+"""Responses: streams of text and speech, the queue of requests, and one final state for each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SAMPLES = bytes(range(256)) * 18 + bytes(192)
 
 
 def once(*steps: Any) -> Any:
-    """Open, wait for a request, take the steps with it, and wait for the client to leave."""
+    """Open, wait for a request, run the steps with it, and wait for the client to close."""
 
     def script(service: Service) -> None:
         service.open()
@@ -57,8 +57,8 @@ def once(*steps: Any) -> Any:
 # Text and speech.
 
 
-def test_text_as_it_comes() -> None:
-    """The pieces of a reply are there one by one while it is being made."""
+def test_text_is_streamed() -> None:
+    """The pieces of a response can be read while it is in progress."""
     go_on = threading.Event()
 
     def script(service: Service) -> None:
@@ -85,8 +85,8 @@ def test_text_as_it_comes() -> None:
         assert ("completed", "Hello.") == (reply.status, reply.text)
 
 
-def test_text_and_speech_apart() -> None:
-    """Text and speech are taken each in its own time, none waits for the other."""
+def test_text_and_speech_are_independent() -> None:
+    """Text and speech are two streams; neither waits for the other to be read."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("one two")
         spoken = b"".join(chunk.pcm for chunk in reply.audio)
@@ -97,7 +97,7 @@ def test_text_and_speech_apart() -> None:
 
 
 def test_speech_is_saved(tmp_path: Path) -> None:
-    """The speech of a reply is a WAV file, sample by sample."""
+    """The speech of a response is saved as a WAV file with the same samples."""
 
     def speak(service: Service, request: Event) -> None:
         service.speak(request, 1, "Hi", SAMPLES)
@@ -109,7 +109,7 @@ def test_speech_is_saved(tmp_path: Path) -> None:
         assert (24000, SAMPLES) == (file.getframerate(), file.readframes(10_000))
 
 
-# (the session's output format, what the service sends, the PCM that it is).
+# (the session's output format, the audio that the service sends, the same as PCM).
 FORMATS = [
     ("g711_ulaw", SAMPLES, g711.decode_ulaw(SAMPLES)),
     ("g711_alaw", SAMPLES, g711.decode_alaw(SAMPLES)),
@@ -120,7 +120,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("name", "sent", "expected"), FORMATS, ids=[f[0] for f in FORMATS])
 def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) -> None:
-    """Whatever the session's format is, the samples are 16-bit PCM of its rate."""
+    """In every session format, the samples are 16-bit PCM of its rate."""
     session = Session(output_format=name)  # type: ignore[arg-type]
 
     def speak(service: Service, request: Event) -> None:
@@ -137,7 +137,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """A reply plays on a speaker of its rate to its last sample, and on no other."""
+    """A response plays to its last sample on a speaker of its rate; other rates are refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -148,8 +148,8 @@ def test_speech_is_played(tmp_path: Path) -> None:
             rt.send_message("one").audio.play(speaker)
 
 
-def test_interrupting_a_playback_cancels_its_reply() -> None:
-    """A reply whose playback is interrupted is cancelled at the service too."""
+def test_interrupting_a_playback_cancels_its_response() -> None:
+    """If the playback of a response is interrupted, the response is cancelled at the service."""
     cancelled: list[Event] = []
 
     def speak(service: Service, request: Event) -> None:
@@ -169,11 +169,11 @@ def test_interrupting_a_playback_cancels_its_reply() -> None:
     assert ["r1"] == [each["response_id"] for each in cancelled]
 
 
-# One after another.
+# The queue.
 
 
 def test_requests_wait_for_one_another() -> None:
-    """A reply that is asked for while another is being given is asked of the service after it."""
+    """A request is sent after the response in progress has ended."""
     order: list[str] = []
 
     def script(service: Service) -> None:
@@ -193,8 +193,8 @@ def test_requests_wait_for_one_another() -> None:
     assert ["asked", "given"] * 3 == order
 
 
-def test_replies_beside_the_conversation_wait_for_nothing() -> None:
-    """A reply beside the conversation runs at the same time, told apart by its metadata."""
+def test_out_of_band_responses_do_not_wait() -> None:
+    """An out-of-band response runs at the same time, matched by its metadata."""
 
     def script(service: Service) -> None:
         service.open()
@@ -217,8 +217,8 @@ def test_replies_beside_the_conversation_wait_for_nothing() -> None:
         assert ("r2", "x") == (beside.id, beside.metadata["topic"])
 
 
-def test_a_reply_that_the_service_begins_by_itself() -> None:
-    """A reply of the service's own is not taken for one that was asked for, and has a handle."""
+def test_a_response_that_the_service_begins() -> None:
+    """A response that the service begins is not matched with a request, and has its own object."""
 
     def script(service: Service) -> None:
         service.open()
@@ -240,8 +240,8 @@ def test_a_reply_that_the_service_begins_by_itself() -> None:
         assert reply is started[1]
 
 
-def test_a_request_that_comes_too_early_is_made_again() -> None:
-    """A request that is refused since the service is just speaking is made again after that."""
+def test_a_request_that_is_refused_as_busy_is_sent_again() -> None:
+    """A request that is refused because a response is active is sent again after that response."""
     requests: list[Event] = []
 
     def script(service: Service) -> None:
@@ -260,8 +260,8 @@ def test_a_request_that_comes_too_early_is_made_again() -> None:
     assert requests[0]["event_id"] == requests[1]["event_id"]
 
 
-def test_a_request_is_not_made_for_ever() -> None:
-    """A service that always refuses is believed in the end."""
+def test_a_request_is_not_repeated_for_ever() -> None:
+    """A request that is refused as busy again and again fails."""
 
     def script(service: Service) -> None:
         service.open()
@@ -280,7 +280,7 @@ def test_a_request_is_not_made_for_ever() -> None:
 
 
 def test_a_service_that_echoes_no_metadata() -> None:
-    """Where turns are committed by hand, a reply that names no request is the one asked for."""
+    """With manual turns, a response without metadata belongs to the pending request."""
 
     def script(service: Service) -> None:
         service.open()
@@ -297,7 +297,7 @@ def test_a_service_that_echoes_no_metadata() -> None:
 
 # Ends.
 
-# (what response.done says, the status, the code of the error).
+# (fields of response.done, the status, the code of the error).
 OUTCOMES: list[tuple[Event, str, str | None]] = [
     ({"status": "completed"}, "completed", None),
     ({"status": "cancelled", "status_details": {"reason": "turn_detected"}}, "cancelled", None),
@@ -327,7 +327,7 @@ OUTCOMES: list[tuple[Event, str, str | None]] = [
 
 @pytest.mark.parametrize(("fields", "status", "code"), OUTCOMES)
 def test_final_state(fields: Event, status: str, code: str | None) -> None:
-    """Each reply ends in one state; what is no good end raises, with the service's reason."""
+    """Each response ends in one state; failed and incomplete ones raise the service's reason."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -351,7 +351,7 @@ def test_final_state(fields: Event, status: str, code: str | None) -> None:
 
 
 def test_a_plan_limit_is_a_quota_error() -> None:
-    """A reply that fails for a limit of the plan is a quota error."""
+    """A response that fails because of a limit of the plan raises a quota error."""
     details = {"error": {"code": "SESSION_RESOURCES_EXHAUSTED", "message": "limit"}}
 
     def give(service: Service, request: Event) -> None:
@@ -363,7 +363,7 @@ def test_a_plan_limit_is_a_quota_error() -> None:
 
 
 def test_a_refused_request() -> None:
-    """A request that the service refuses is a reply that failed."""
+    """A request that the service refuses is a failed response."""
 
     def refuse(service: Service, request: Event) -> None:
         service.error("invalid_value", "no such voice", event_id=request["event_id"])
@@ -377,7 +377,7 @@ def test_a_refused_request() -> None:
 
 
 def test_cancelling() -> None:
-    """A reply that is cancelled ends without an error, and what trails it is dropped."""
+    """A cancelled response ends without an error, and later messages of it are dropped."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -404,7 +404,7 @@ def test_cancelling() -> None:
 
 
 def test_cancelling_before_it_has_begun() -> None:
-    """A reply that was asked for and has not begun is cancelled as soon as it does."""
+    """A requested response that is cancelled is cancelled at the service when it begins."""
     cancelled: list[Event] = []
 
     def give(service: Service, request: Event) -> None:
@@ -423,8 +423,8 @@ def test_cancelling_before_it_has_begun() -> None:
     assert ["r1"] == [each["response_id"] for each in cancelled]
 
 
-def test_cancelling_before_it_was_asked_for() -> None:
-    """A reply that still waits for another is never asked of the service."""
+def test_cancelling_a_queued_request() -> None:
+    """A queued request that is cancelled is never sent."""
     seen: list[Event] = []
 
     def script(service: Service) -> None:
@@ -449,8 +449,8 @@ def test_cancelling_before_it_was_asked_for() -> None:
     assert 1 == len(seen)
 
 
-def test_a_lost_connection_ends_replies() -> None:
-    """A reply whose connection is lost has failed, with what had come of it kept."""
+def test_a_lost_connection_ends_responses() -> None:
+    """A response whose connection is lost fails and keeps the text that arrived."""
 
     def cut(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -465,8 +465,8 @@ def test_a_lost_connection_ends_replies() -> None:
         assert ("failed", "some") == (reply.status, reply.text)
 
 
-def test_closing_ends_replies() -> None:
-    """A reply that is not done when its session is closed is an error, never a short text."""
+def test_closing_ends_responses() -> None:
+    """A response in progress when its session is closed raises an error."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -482,7 +482,7 @@ def test_closing_ends_replies() -> None:
 
 
 def test_waiting_has_a_deadline() -> None:
-    """A reply that does not end costs the timeout, and goes on."""
+    """``wait`` raises after its timeout, and the response continues."""
     with realtime(once()) as iw, iw.realtime.connect() as rt:
         reply = rt.respond()
         with pytest.raises(DeadlineExceeded):
@@ -493,11 +493,11 @@ def test_waiting_has_a_deadline() -> None:
         assert "requested" == reply.status
 
 
-# What is forgiven.
+# Odd messages.
 
 
-def test_text_and_transcript_in_one_reply() -> None:
-    """Where both come, the kind that comes first is the reply's text."""
+def test_text_and_transcript_in_one_response() -> None:
+    """If both arrive, the kind that arrives first is the text of the response."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -511,8 +511,8 @@ def test_text_and_transcript_in_one_reply() -> None:
         assert ["Hel", "lo."] == list(rt.respond().text_stream(timeout=30))
 
 
-def test_text_that_comes_at_once() -> None:
-    """A reply whose text comes whole has that text, once."""
+def test_text_without_deltas() -> None:
+    """A response whose text arrives as a whole has that text once."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -529,7 +529,7 @@ def test_text_that_comes_at_once() -> None:
 
 
 def test_older_names() -> None:
-    """The older names of messages are the same messages."""
+    """Messages with their older names are read as the same messages."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -546,7 +546,7 @@ def test_older_names() -> None:
 
 
 def test_usage_and_metadata_in_odd_places() -> None:
-    """Usage beside the response counts, and metadata that holds a list does no harm."""
+    """Usage outside the response is read, and metadata that holds a list does no harm."""
 
     def give(service: Service, request: Event) -> None:
         metadata = {**request["response"]["metadata"], "attempts": [{"model": "m"}]}
@@ -565,8 +565,8 @@ def test_usage_and_metadata_in_odd_places() -> None:
         assert (30, [{"model": "m"}]) == (reply.usage.total_tokens, reply.metadata["attempts"])
 
 
-def test_a_reply_that_begins_with_its_item() -> None:
-    """A reply whose beginning is not told is one all the same."""
+def test_a_response_that_begins_with_its_item() -> None:
+    """A response without ``response.created`` begins with its first item."""
 
     def script(service: Service) -> None:
         service.open()
@@ -586,14 +586,14 @@ DAMAGE: list[Event] = [
     {"type": "response.output_text.delta", "response_id": "r1"},
     {"type": "response.output_audio.delta", **place("r1", "a1")},
     {"type": "response.output_audio.delta", **place("r1", "a1"), "delta": "*not base64*"},
-    {"type": "response.output_item.added", "response_id": "r1", "item": {"type": "message"}},
+    {"type": "response.audio_transcript.delta", "response_id": "r1"},
     {"type": "response.output_item.done", "response_id": "r1", "item": 7},
 ]
 
 
 @pytest.mark.parametrize("message", DAMAGE)
-def test_a_damaged_reply_does_not_end_well(message: Event) -> None:
-    """A message that cannot be read is told; its reply raises in the end, the session goes on."""
+def test_a_damaged_response_fails(message: Event) -> None:
+    """A response with an unreadable message raises at its end; the session continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -616,17 +616,17 @@ def test_a_damaged_reply_does_not_end_well(message: Event) -> None:
         assert "next" == rt.respond().wait(30).text.strip()
 
 
-# (an end that cannot be read): with the name of its reply, and without any.
+# (an end that cannot be read): with the id of its response, and without one.
 BAD_ENDS: list[Event] = [
-    {"type": "response.done", "response": {"id": "r1", "output": 7}},
+    {"type": "response.done", "response": {"id": 5, "status": "completed"}},
     {"type": "response.done", "response": {"status": "completed"}},
     {"type": "response.done"},
 ]
 
 
 @pytest.mark.parametrize("message", BAD_ENDS)
-def test_an_end_that_cannot_be_read_is_an_end(message: Event) -> None:
-    """Nobody waits for ever for a reply whose end was unreadable."""
+def test_an_unreadable_end_is_an_end(message: Event) -> None:
+    """A response whose ``response.done`` is unreadable has ended."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -643,8 +643,8 @@ def test_an_end_that_cannot_be_read_is_an_end(message: Event) -> None:
 # Memory.
 
 
-def test_a_reply_that_nobody_holds_costs_nothing() -> None:
-    """What a reply says is kept only for who holds it."""
+def test_a_response_without_a_reference_is_not_buffered() -> None:
+    """Text and audio are buffered only while a reference to the response exists."""
 
     def script(service: Service) -> None:
         service.open()
@@ -664,8 +664,8 @@ def test_a_reply_that_nobody_holds_costs_nothing() -> None:
         assert 10 > sum(isinstance(each, Response) for each in gc.get_objects())
 
 
-def test_a_held_reply_that_nobody_takes_stalls_nobody() -> None:
-    """A reply whose speech is left untaken holds up neither its own end nor the next reply."""
+def test_a_response_that_is_not_read_does_not_block() -> None:
+    """A response whose speech is not read delays neither its own end nor the next response."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)

@@ -1,4 +1,4 @@
-"""A reply that calls functions goes on with what the model says to their outputs."""
+"""A reply that calls functions continues with the model's answer to their outputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def now() -> str:
 
 
 def call(service: Service, number: int, *, said: str = "") -> None:
-    """Answer the next request by a call, after some words."""
+    """Answer the next request with some words and a call."""
     response_id, item_id = f"r{number}", f"a{number}"
     service.created(response_id, service.request())
     if said:
@@ -47,7 +47,7 @@ def call(service: Service, number: int, *, said: str = "") -> None:
 
 
 def answer(service: Service, number: int = 9) -> None:
-    """Answer the next request by words."""
+    """Answer the next request with words."""
     service.speak(service.request(), number, "It is noon.", SOUND)
 
 
@@ -62,7 +62,7 @@ def script(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
 
 
 def test_the_answer_belongs_to_the_reply() -> None:
-    """Text, speech and the end of a reply are those of what the model says in the end."""
+    """The reply's text, speech and end include the model's answer to the outputs."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         reply = rt.send_message("What time is it?")
@@ -74,7 +74,7 @@ def test_the_answer_belongs_to_the_reply() -> None:
 
 
 def test_several_rounds() -> None:
-    """Each round that says something is a line of the text, and the costs add up."""
+    """Each round with text is a line of the text, and the usage is the sum."""
     steps = script(
         lambda service: call(service, 1, said="One moment."),
         lambda service: call(service, 2),
@@ -91,8 +91,8 @@ def test_several_rounds() -> None:
     assert Usage(total_tokens=9, input_tokens=6, output_tokens=3) == reply.usage
 
 
-def test_it_is_told_once() -> None:
-    """A reply of the service's own is told as it begins, not with each of its rounds."""
+def test_one_event_for_all_rounds() -> None:
+    """A reply that the service begins emits one event, not one for each round."""
 
     def unasked(service: Service) -> None:
         service.created("r1")
@@ -115,8 +115,8 @@ def test_it_is_told_once() -> None:
     assert ["It is noon. "] == [reply.text for reply in starts]
 
 
-def test_nobody_needs_to_hold_it() -> None:
-    """A reply that nobody holds goes on all the same, and its rounds are not told as new ones."""
+def test_a_reply_without_a_reference_continues() -> None:
+    """A reply without a reference continues, and its rounds emit no further event."""
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         events = rt.subscribe()
@@ -137,7 +137,7 @@ def test_nobody_needs_to_hold_it() -> None:
 
 
 class Gate:
-    """A function that returns when it may."""
+    """A function that returns when the test allows it."""
 
     def __init__(self) -> None:
         self.called, self.may_return = threading.Event(), threading.Event()
@@ -150,8 +150,8 @@ class Gate:
         return "noon"
 
 
-def test_it_is_not_over_while_a_function_runs() -> None:
-    """Between its rounds a reply is in progress."""
+def test_it_is_in_progress_while_a_function_runs() -> None:
+    """A reply is in progress between its rounds."""
     gate = Gate()
     steps = script(lambda service: call(service, 1, said="One moment."), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
@@ -168,7 +168,7 @@ def test_it_is_not_over_while_a_function_runs() -> None:
 
 
 def test_cancelling_while_a_function_runs() -> None:
-    """A reply that is cancelled between its rounds has ended; the model only gets the output."""
+    """A reply that is cancelled between its rounds has ended; the output is still sent."""
     gate, seen = Gate(), []
 
     def after(service: Service) -> None:
@@ -215,7 +215,7 @@ def test_cancelling_the_second_round() -> None:
 
 
 def test_a_round_that_fails() -> None:
-    """A reply fails with its last round, and keeps what was said before."""
+    """A reply fails with its last round, and keeps the text of earlier rounds."""
 
     def failing(service: Service) -> None:
         service.created("r2", service.request())
@@ -231,7 +231,7 @@ def test_a_round_that_fails() -> None:
 
 
 def test_closing_while_a_function_runs() -> None:
-    """A reply whose session is closed between its rounds is an error, not a short text."""
+    """A reply whose session is closed between its rounds raises an error."""
     gate = Gate()
     steps = script(lambda service: call(service, 1, said="One moment."))
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
@@ -248,7 +248,7 @@ def test_closing_while_a_function_runs() -> None:
 
 
 def test_a_lost_connection_while_a_function_runs() -> None:
-    """A reply goes on over the next connection, if the old one was lost between its rounds."""
+    """If the connection is lost between two rounds, the reply continues on the next connection."""
     gate = Gate()
 
     def first(service: Service) -> None:
@@ -269,7 +269,7 @@ def test_a_lost_connection_while_a_function_runs() -> None:
     assert "One moment.\nIt is noon. " == reply.text
 
 
-# (session, what ends the reply): the answer is a reply of its own.
+# (session, act that ends the reply): the answer is a separate response.
 BY_ITSELF = [
     Session(tools=[FunctionTool(name="now")]),
     Session(tools=[now], provider_data=ProviderData(auto_tool_response=True)),
@@ -277,8 +277,8 @@ BY_ITSELF = [
 
 
 @pytest.mark.parametrize("session", BY_ITSELF)
-def test_who_goes_on_by_himself(session: Session) -> None:
-    """Where application or service go on by themselves the reply ends with the call."""
+def test_the_reply_ends_with_the_call(session: Session) -> None:
+    """If the application or the service continues by itself, the reply ends with the call."""
 
     def next_reply(service: Service) -> None:
         service.until("conversation.item.create")
@@ -301,8 +301,8 @@ def test_who_goes_on_by_himself(session: Session) -> None:
     assert ["One moment.", "It is noon. "] == [each.text for each in starts]
 
 
-def test_the_service_is_told_meanwhile_to_go_on() -> None:
-    """A reply does not wait for what this side is not to ask for any more."""
+def test_auto_tool_response_is_switched_on_meanwhile() -> None:
+    """A reply ends if the service has been set to continue by itself meanwhile."""
     gate = Gate()
     steps = script(
         lambda service: call(service, 1, said="One moment."),
@@ -319,8 +319,8 @@ def test_the_service_is_told_meanwhile_to_go_on() -> None:
         assert ("completed", "One moment.") == (reply.wait(PATIENCE_SECONDS).status, reply.text)
 
 
-def test_an_application_gets_what_follows() -> None:
-    """Who answers the last call by himself is given the reply to the answers."""
+def test_submitting_the_last_output_returns_the_response() -> None:
+    """The call that sends the last output returns the response that follows."""
 
     def two_calls(service: Service) -> None:
         service.created("r1", service.request())
@@ -340,8 +340,8 @@ def test_an_application_gets_what_follows() -> None:
     assert ("", "It is noon. ") == (reply.text, following.text)
 
 
-def test_a_reply_that_another_one_overtakes() -> None:
-    """A reply whose answer the service gives with another one is over, without an error."""
+def test_a_response_that_knows_the_outputs_ends_the_reply() -> None:
+    """If another response of the service answers the outputs, the reply ends without an error."""
 
     def overtaken(service: Service) -> None:
         request = service.request()
@@ -356,8 +356,8 @@ def test_a_reply_that_another_one_overtakes() -> None:
     assert ("cancelled", "One moment.", None) == (reply.status, reply.text, reply.error)
 
 
-def test_a_reply_that_ended_well_stays_so() -> None:
-    """The end of a session changes nothing of a reply that had ended before."""
+def test_a_completed_reply_stays_completed() -> None:
+    """The end of a session does not change a reply that has ended."""
     with realtime(script(answer)) as iw, iw.realtime.connect() as rt:
         reply = rt.respond().wait(PATIENCE_SECONDS)
         rt.close()

@@ -1,4 +1,4 @@
-"""A realtime session: how it opens, changes, is asked and told things, and ends."""
+"""A realtime session: opening, updates, commands, audio, events and the end."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from support.scripted_realtime import Event, Service, obedient, realtime
 
 
 def idle(service: Service) -> None:
-    """Open, and do nothing more."""
+    """Open the session, then only read."""
     service.open()
     service.until_left()
 
@@ -69,7 +69,7 @@ def idle(service: Service) -> None:
 
 
 def test_settings_are_sent_and_mirrored() -> None:
-    """A session is what it was asked to be when connect returns."""
+    """When ``connect`` returns, the session has the requested settings."""
     with realtime(idle) as iw:
         session = Session(instructions="Be brief.", voice="Sarah", turn_detection=SemanticVad())
         with iw.realtime.connect(session) as rt:
@@ -81,7 +81,7 @@ def test_settings_are_sent_and_mirrored() -> None:
 
 
 def test_the_update_does_not_wait_for_the_service() -> None:
-    """Settings leave at once: a service that speaks only when it is spoken to works too."""
+    """The client sends its settings at once, so a service that waits for them works too."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -97,7 +97,7 @@ def test_the_update_does_not_wait_for_the_service() -> None:
 
 
 def test_the_address_names_the_session() -> None:
-    """Each session has a key of its own in its address, or the one that it is given."""
+    """Each session has its own key in its address, or the given one."""
     lines: list[str] = []
 
     def script(service: Service) -> None:
@@ -114,8 +114,8 @@ def test_the_address_names_the_session() -> None:
     assert f"GET {path}?key=my+key%2F1&protocol=realtime HTTP/1.1" == lines[0]
 
 
-def test_the_service_is_not_to_continue_by_itself() -> None:
-    """``auto_tool_response`` is off, or every answer to a tool would be spoken twice."""
+def test_auto_tool_response_is_off() -> None:
+    """``auto_tool_response`` is off, since otherwise every tool output would be answered twice."""
     asked: list[Event] = []
 
     def script(service: Service) -> None:
@@ -143,13 +143,13 @@ def refusing(code: str | None, message: str, **fields: object) -> Any:
     return script
 
 
-# (the code that the service gives, whether it names the command): a refusal of the settings.
+# (the code of the error, whether it has the event id): a refusal of the settings.
 REFUSALS = ["invalid_value", "by_id", None]
 
 
 @pytest.mark.parametrize("code", REFUSALS)
 def test_refused_settings(code: str | None) -> None:
-    """Settings that the service refuses are an error of connect, at once."""
+    """``connect`` raises at once if the service refuses the settings."""
     with realtime(refusing(code, "no such model")) as iw:
         with pytest.raises(InvalidRequestError, match="no such model"):
             iw.realtime.connect(Session(model="m/0"), timeout=30)
@@ -167,7 +167,7 @@ REJECTIONS = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), REJECTIONS)
 def test_rejected_upgrade(status: int, body: str, kind: type[ServiceError]) -> None:
-    """A refusal by HTTP is raised by connect, with its status and what it says."""
+    """``connect`` raises the status and message of an upgrade that is refused by HTTP."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -191,7 +191,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS)
 def test_fault_at_the_start(fault: Event, kind: type[ServiceError]) -> None:
-    """What ends a session before it is open is raised by connect."""
+    """``connect`` raises a fault that ends the session before it is open."""
 
     def script(service: Service) -> None:
         service.until("session.update")
@@ -203,21 +203,21 @@ def test_fault_at_the_start(fault: Event, kind: type[ServiceError]) -> None:
 
 
 def test_silence_at_the_start() -> None:
-    """A service that accepts the connection and says nothing costs the timeout."""
+    """``connect`` raises after its timeout if the service sends nothing."""
     with realtime(lambda service: service.until_left()) as iw:
         with pytest.raises(DeadlineExceeded, match=r"opening the session took longer than 0\.2 s"):
             iw.realtime.connect(timeout=0.2)
 
 
 def test_closed_at_the_start() -> None:
-    """A service that closes before the session is open is an error that says so."""
+    """``connect`` raises if the service closes before the session is open."""
     with realtime(lambda service: service.close(1011, "oops")) as iw:
         with pytest.raises(Exception, match="oops"):
             iw.realtime.connect()
 
 
-def test_places_are_given_back() -> None:
-    """A session takes one place of the limiter, and gives it back however it ends."""
+def test_the_limiter_is_released() -> None:
+    """A session occupies one connection of the limiter until it ends, in whatever way."""
     limiter = CountingLimiter(1)
     scripts = [refusing("x", "no"), lambda service: service.close(1011), idle]
     with realtime(*scripts, limiter=limiter) as iw:
@@ -231,11 +231,11 @@ def test_places_are_given_back() -> None:
     assert 0 == limiter.taken
 
 
-# Changing.
+# Updates.
 
 
-def test_an_update_changes_what_it_names() -> None:
-    """An update is merged into the session, and returns what the session is then."""
+def test_an_update_is_merged() -> None:
+    """An update is merged into the session, and returns the session after it."""
     sent: list[Event] = []
 
     def script(service: Service) -> None:
@@ -250,13 +250,13 @@ def test_an_update_changes_what_it_names() -> None:
     assert [{"type": "realtime", "audio": {"output": {"voice": "Ashley"}}}] == sent
 
 
-# (fields of the error, how it is told that it is about the update).
+# (fields of the error): by the event id, and by the parameter.
 BLAMES = [{"event_id": "its own"}, {"param": "session.audio.input.transcription.model"}]
 
 
 @pytest.mark.parametrize("fields", BLAMES)
 def test_a_refused_update(fields: Event) -> None:
-    """A refused update is raised where it was made, and nothing of it holds."""
+    """A refused update raises, and none of its settings are applied."""
 
     def script(service: Service) -> None:
         service.open()
@@ -273,7 +273,7 @@ def test_a_refused_update(fields: Event) -> None:
 
 
 def test_an_update_without_an_answer() -> None:
-    """An update that the service ignores costs the timeout."""
+    """An update that the service does not answer raises after its timeout."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         with pytest.raises(DeadlineExceeded, match="updating the session"):
             rt.update(Session(voice="Ashley"), timeout=0.05)
@@ -282,8 +282,8 @@ def test_an_update_without_an_answer() -> None:
 @pytest.mark.parametrize(
     "tuning", [TtsTuning(conversational=True), TtsTuning(user_turn_mode="both")]
 )
-def test_what_is_fixed_is_refused(tuning: TtsTuning) -> None:
-    """What the service takes only when a session opens is refused before it is sent."""
+def test_fixed_settings_are_refused(tuning: TtsTuning) -> None:
+    """Settings that are fixed when a session opens are refused before they are sent."""
     with realtime(idle) as iw, iw.realtime.connect(Session()) as rt:
         with pytest.raises(LocalProtocolError, match="open another session"):
             rt.update(Session(provider_data=ProviderData(tts=tuning)))
@@ -291,8 +291,8 @@ def test_what_is_fixed_is_refused(tuning: TtsTuning) -> None:
             rt.send(UpdateSession(Session(provider_data=ProviderData(tts=tuning))))
 
 
-def test_a_cycle_of_memory_is_no_answer() -> None:
-    """An update that the service makes by itself is not taken for the answer to ours."""
+def test_a_memory_cycle_is_not_an_answer() -> None:
+    """An update that the service reports by itself is not matched with ours."""
 
     def script(service: Service) -> None:
         service.open()
@@ -316,7 +316,7 @@ def test_a_cycle_of_memory_is_no_answer() -> None:
 
 
 def commands_of(act: Any, *, count: int = 1, session: Session | None = None) -> list[Event]:
-    """What a session says when *act* is done with it."""
+    """The commands that a session sends when *act* is called with it."""
     seen: list[Event] = []
 
     def script(service: Service) -> None:
@@ -335,7 +335,7 @@ def commands_of(act: Any, *, count: int = 1, session: Session | None = None) -> 
     return seen
 
 
-# (what is called, the command that leaves).
+# (call, the command that is sent).
 COMMANDS = [
     (lambda rt: rt.delete("i1"), {"type": "conversation.item.delete", "item_id": "i1"}),
     (lambda rt: rt.cancel(), {"type": "response.cancel"}),
@@ -371,15 +371,15 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("act", "expected"), COMMANDS)
 def test_command(act: Any, expected: Event) -> None:
-    """Each method sends the command of its name, and nothing else."""
+    """Each method sends its command, and nothing else."""
     [command] = commands_of(act)
     command.get("item", {}).pop("id", None)
 
     assert expected == command
 
 
-def test_g711_is_cut_by_the_clock_of_24_khz() -> None:
-    """In a G.711 session the service takes a third of the real milliseconds."""
+def test_g711_is_truncated_on_a_timebase_of_24_khz() -> None:
+    """In a G.711 session, ``audio_end_ms`` is a third of the real milliseconds."""
     [command] = commands_of(
         lambda rt: rt.truncate("i1", 1500), session=Session(output_format="g711_ulaw")
     )
@@ -388,7 +388,7 @@ def test_g711_is_cut_by_the_clock_of_24_khz() -> None:
 
 
 def test_items_get_ids_and_are_mirrored() -> None:
-    """An item is known by the id that it gets here, once the service has it."""
+    """The client gives an item its id; the mirror has the item once it is acknowledged."""
 
     def script(service: Service) -> None:
         service.open()
@@ -407,7 +407,7 @@ def test_items_get_ids_and_are_mirrored() -> None:
 
 
 def test_an_item_after_another() -> None:
-    """An item may be put after another one, by its own id."""
+    """An item may be inserted after another one, by the id of that item."""
     [command] = commands_of(
         lambda rt: rt.send(CreateItem(Message.user("Hi", id="i2"), previous_item_id="i1"))
     )
@@ -416,7 +416,7 @@ def test_an_item_after_another() -> None:
 
 
 def test_retrieve() -> None:
-    """An item comes back as the service holds it."""
+    """``retrieve`` returns the item of the service."""
 
     def script(service: Service) -> None:
         service.open()
@@ -430,8 +430,8 @@ def test_retrieve() -> None:
         assert "i1" == rt.retrieve("i1").id
 
 
-def test_retrieve_what_is_not_there() -> None:
-    """An item that the service does not have is a lookup error."""
+def test_retrieve_a_missing_item() -> None:
+    """``retrieve`` raises a lookup error for an item that does not exist."""
 
     def script(service: Service) -> None:
         service.open()
@@ -444,8 +444,8 @@ def test_retrieve_what_is_not_there() -> None:
             rt.retrieve("i1", timeout=30)
 
 
-def test_raw_commands_are_followed_too() -> None:
-    """A response that is asked for by a raw command is one like any other."""
+def test_raw_commands_are_tracked() -> None:
+    """A response that is requested by a raw command is handled like any other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         rt.send(CreateItem(Message.user("raw")))
         rt.send(CreateResponse())
@@ -457,11 +457,11 @@ def test_raw_commands_are_followed_too() -> None:
         )  # type: ignore[union-attr]
 
 
-# Sound in.
+# Input audio.
 
 
 def appended(act: Any, session: Session | None = None) -> list[bytes]:
-    """The sound that a session sends when *act* is done with it and its turn is committed."""
+    """The audio that a session sends when *act* is called with it and the turn is committed."""
     seen: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -480,7 +480,7 @@ def appended(act: Any, session: Session | None = None) -> list[bytes]:
 
 RAMP = np.arange(-6000, 6000, dtype="<i2")
 
-# What may be sent as sound: the same 12000 samples.
+# Forms of audio: the same 12000 samples.
 FORMS = [
     RAMP.tobytes(),
     bytearray(RAMP.tobytes()),
@@ -491,8 +491,8 @@ FORMS = [
 
 
 @pytest.mark.parametrize("audio", FORMS, ids=lambda audio: type(audio).__name__)
-def test_sound_in_any_form(audio: Any) -> None:
-    """Bytes and arrays are the same sound, in blocks of 100 ms."""
+def test_audio_in_any_form(audio: Any) -> None:
+    """Bytes and arrays send the same audio, in blocks of 100 ms."""
     blocks = appended(lambda rt: rt.send_audio(audio))
 
     assert RAMP.tobytes() == b"".join(blocks)
@@ -500,7 +500,7 @@ def test_sound_in_any_form(audio: Any) -> None:
 
 
 def test_small_pieces_are_gathered() -> None:
-    """What is less than 100 ms waits for more, and leaves with the commit."""
+    """Less than 100 ms of audio is buffered until more follows or the turn is committed."""
 
     def act(rt: Any) -> None:
         for start in range(0, 12000, 500):
@@ -522,8 +522,8 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("name", "_decode", "expected"), FORMATS, ids=[f[0] for f in FORMATS])
-def test_sound_in_the_format_of_the_session(name: str, _decode: Any, expected: bytes) -> None:
-    """Sound is sent in the format that was agreed on."""
+def test_audio_in_the_format_of_the_session(name: str, _decode: Any, expected: bytes) -> None:
+    """Audio is sent in the input format of the session."""
     session = Session(input_format=name)  # type: ignore[arg-type]
     rate = session.input_format.sample_rate_hz  # type: ignore[union-attr]
     blocks = appended(lambda rt: rt.send_audio(RAMP, rate), session)
@@ -532,8 +532,8 @@ def test_sound_in_the_format_of_the_session(name: str, _decode: Any, expected: b
     assert session.input_format.bytes_per_sample * rate // 10 == len(blocks[0])  # type: ignore[union-attr]
 
 
-def test_sound_of_another_rate_and_two_channels() -> None:
-    """Stereo of 48 kHz becomes mono of the session's rate, of the same length and pitch."""
+def test_audio_of_another_rate_and_two_channels() -> None:
+    """Stereo at 48 kHz is sent as mono at the session's rate, with the same length and pitch."""
     tone = np.round(8000 * np.sin(np.arange(48000) * 2 * np.pi * 440 / 48000)).astype("<i2")
     stereo = np.column_stack([tone, tone])
     blocks = appended(
@@ -548,16 +548,16 @@ def test_sound_of_another_rate_and_two_channels() -> None:
 
 
 @pytest.mark.parametrize("audio", ["text", b"A" * 64, np.array([np.nan], "float32"), [1, 2]])
-def test_what_is_no_sound(audio: Any) -> None:
-    """What is no sound is refused, and the session goes on."""
+def test_values_that_are_not_audio(audio: Any) -> None:
+    """Values that are not audio are refused, and the session continues."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         with pytest.raises(AudioError):
             rt.send_audio(audio)
         rt.send_audio(bytes(4800))
 
 
-def test_a_service_that_takes_nothing_holds_the_sender() -> None:
-    """Sound waits for room, in bytes, up to the timeout; it is never dropped in silence."""
+def test_a_service_that_reads_nothing_blocks_the_sender() -> None:
+    """Audio waits for room until the timeout; it is never dropped silently."""
 
     def script(service: Service) -> None:
         service.open()
@@ -570,11 +570,11 @@ def test_a_service_that_takes_nothing_holds_the_sender() -> None:
                 rt.send_audio(bytes(48_000), timeout=0.1)
 
 
-# Being told.
+# Events.
 
 
 def test_transcripts_are_the_whole_turn() -> None:
-    """What the user seems to say comes whole each time, and may take words back."""
+    """Each transcript is the whole turn so far, and may correct earlier words."""
 
     def script(service: Service) -> None:
         service.open()
@@ -600,8 +600,8 @@ def test_transcripts_are_the_whole_turn() -> None:
     assert ["what", "what time", "what time", "watch them", "Watch them!"] == texts
 
 
-def test_four_ways_to_take_events() -> None:
-    """Handlers by class and by name, queues and iteration all see the same events in order."""
+def test_four_ways_to_read_events() -> None:
+    """Handlers by class and by name, queues and iteration see the same events in order."""
 
     def script(service: Service) -> None:
         service.open()
@@ -627,7 +627,7 @@ def test_four_ways_to_take_events() -> None:
 
 
 def test_a_handler_for_an_event_of_another_service() -> None:
-    """A class that no session emits is refused, and the right one is named; all others are not."""
+    """A class that no session emits is refused with the name of the right one."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         for kind in SESSION_EVENT_CLASSES:
             rt.on(kind, print)
@@ -636,23 +636,23 @@ def test_a_handler_for_an_event_of_another_service() -> None:
 
 
 def test_every_event_class_is_known() -> None:
-    """The classes that handlers may ask for are those of the type of all events."""
+    """Handlers can be registered for every class in the type of all events."""
     known = set(SESSION_EVENT_CLASSES)
 
     assert set(get_args(SessionEvent)) - {RealtimeEvent} <= known
     assert all(issubclass(each, RealtimeEvent) for each in known - set(get_args(SessionEvent)))
 
 
-def test_first_events_wait_for_who_asks() -> None:
-    """What the service says before anybody listens is there for the first who does."""
+def test_first_events_are_buffered() -> None:
+    """Events that arrive before the first consumer are buffered for it."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=30)
 
         assert [SessionCreated, SessionUpdated] == [type(next(events)), type(next(events))]
 
 
-def test_events_that_nobody_takes_do_not_pile_up() -> None:
-    """Of events that nobody asks for the newest 256 are kept, and the others counted."""
+def test_events_without_a_consumer_are_bounded() -> None:
+    """Without a consumer only the newest 256 events are kept, and the others are counted."""
 
     def script(service: Service) -> None:
         service.open()
@@ -667,14 +667,14 @@ def test_events_that_nobody_takes_do_not_pile_up() -> None:
             threading.Event().wait(0.001)
         left = [e for _, e in zip(range(256), rt.events(timeout=30), strict=False)]
 
-        # Two events came before the pings, and two after them, the last of which may come late.
+        # Two events precede the pings and two follow; the last one may arrive late.
         assert rt.unclaimed_events in (1003 - 256, 1004 - 256)
         assert isinstance(left[0], PingReceived)
         assert rt.unclaimed_events - 2 == left[0].timestamp
 
 
-def test_an_iteration_that_was_left_does_not_pile_up() -> None:
-    """Who iterates for a while and then goes elsewhere holds nothing back."""
+def test_an_iteration_that_was_left_is_bounded() -> None:
+    """An iteration that was left buffers only the newest events."""
 
     def script(service: Service) -> None:
         service.open()
@@ -698,8 +698,8 @@ def test_an_iteration_that_was_left_does_not_pile_up() -> None:
         assert 500 < rt.unclaimed_events
 
 
-def test_unknown_messages_are_data() -> None:
-    """A message of a kind that is not known is an event like any other."""
+def test_unknown_messages_are_events() -> None:
+    """A message of an unknown type is an event like any other."""
 
     def script(service: Service) -> None:
         service.open()
@@ -713,7 +713,7 @@ def test_unknown_messages_are_data() -> None:
 
 
 def test_errors_of_the_service_are_events_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """An error about nothing in particular is told, and the session goes on."""
+    """An error that belongs to no command is an event and a log entry; the session continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -731,7 +731,7 @@ def test_errors_of_the_service_are_events_and_logged(caplog: pytest.LogCaptureFi
 
 
 def test_close_ends_everything_once() -> None:
-    """After close every wait has ended, and each further call says that it is closed."""
+    """After close every wait has ended, and each further call raises."""
     with realtime(idle) as iw:
         rt = iw.realtime.connect()
         ended: list[StreamEnded] = []
@@ -755,7 +755,7 @@ def test_close_ends_everything_once() -> None:
 
 
 def test_close_from_anywhere() -> None:
-    """A session may be closed by its own handler, and by another thread that waits on it."""
+    """A session may be closed by its own handler, and by another thread while one waits."""
 
     def script(service: Service) -> None:
         service.open()
@@ -782,7 +782,7 @@ def test_the_client_closes_its_sessions() -> None:
 
 
 def test_a_waiting_call_wakes_with_the_end() -> None:
-    """Who waits for an answer when the session is closed is told so, at once."""
+    """A call that waits for an answer raises at once when the session is closed."""
     with realtime(idle) as iw:
         rt = iw.realtime.connect()
         threading.Timer(0.05, rt.close).start()
@@ -794,7 +794,7 @@ def test_a_waiting_call_wakes_with_the_end() -> None:
 
 
 def test_the_service_closes() -> None:
-    """A service that closes in good order ends the session without an error."""
+    """If the service closes normally, the session ends without an error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -816,7 +816,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("fault", "kind"), ENDS)
 def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> None:
-    """A fault of the account ends the session with its error, even if the socket lives on."""
+    """A fault of the account ends the session with its error, even if the socket stays open."""
 
     def script(service: Service) -> None:
         service.open()
@@ -835,7 +835,7 @@ def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> Non
 
 
 def test_openai_compatible_endpoint() -> None:
-    """The same class talks to a service of the field's common protocol, in its own words."""
+    """The same class works with an OpenAI-compatible service, in that protocol."""
     seen: list[Event] = []
     lines: list[str] = []
 
@@ -872,6 +872,6 @@ def test_openai_compatible_endpoint() -> None:
 
 
 def test_endpoints_are_checked() -> None:
-    """An address that is none is refused."""
+    """A wrong path is refused."""
     with pytest.raises(ConfigError, match="must start with /"):
         RealtimeEndpoint(path="v1/realtime?x=1")

@@ -1,4 +1,4 @@
-"""Speech on its way to the ear: played item by item, and cut to what was heard of it."""
+"""Speech: played item by item, and truncated to the part that was heard."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ PATIENCE_SECONDS = 30.0
 
 class Ear:
     """
-    A speaker that hears exactly what a test lets it hear.
+    A speaker whose playback position is moved by the test.
 
-    It takes everything at once. ``hear`` moves it on; a clear drops what was not heard.
+    It accepts all audio at once. ``hear`` moves the position; a clear drops unheard audio.
     """
 
     def __init__(self, sample_rate_hz: int = 24000) -> None:
@@ -79,11 +79,11 @@ class Ear:
             assert self.changed.wait_for(reached, PATIENCE_SECONDS)
 
     def take(self, samples: int) -> None:
-        """Wait until so many samples were written in all."""
+        """Wait until so many samples were written in total."""
         self.wait_for(lambda: len(self.written) // 2 >= samples)
 
     def hear(self, samples: int) -> None:
-        """Hear so many samples more."""
+        """Play so many further samples."""
         with self.changed:
             self.heard = self.written[: len(self.heard) + 2 * samples]
             self.changed.notify_all()
@@ -95,11 +95,11 @@ def noise(samples: int, seed: int = 1) -> bytes:
 
 class Talk:
     """
-    A service that speaks as it is told by the test, step by step, on its own connection.
+    A service that the test controls step by step.
 
     Attributes:
-        cuts: What the client has cut, by item.
-        cancelled: The responses that it has cancelled.
+        cuts: The truncations of the client, by item.
+        cancelled: The responses that the client has cancelled.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class Talk:
 
 
 class Stage:
-    """A session, what it plays on, and the service that it talks with."""
+    """A session, its speaker, and its service."""
 
     def __init__(self, rt: RealtimeSession, talk: Talk) -> None:
         self.rt = rt
@@ -140,7 +140,7 @@ class Stage:
         self._begun = False
 
     def do(self, *steps: Callable[[Service], None]) -> None:
-        """Have the service say something, and wait until the session has followed it."""
+        """Have the service send something, and wait until the session has handled it."""
 
         def step(service: Service) -> None:
             for each in steps:
@@ -154,7 +154,7 @@ class Stage:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until everything that was said before is done on both sides."""
+        """Wait until both sides have handled all earlier messages."""
         marker = self.talk.markers + 1
         self.rt.clear()
         with self.talk.changed:
@@ -196,7 +196,7 @@ def speech_started(service: Service) -> None:
 
 
 def interrupted(stage: Stage) -> Interrupted:
-    """Have the user begin to speak; give what the session says of it."""
+    """Have the user begin to speak; return the session's event."""
     stage.talk.steps.append(speech_started)
     stage.rt.clear()
     while True:
@@ -210,7 +210,7 @@ def interrupted(stage: Stage) -> Interrupted:
 
 
 def test_items_play_one_after_another(stage: Stage) -> None:
-    """All speech of a session is written to its speaker, and each item's end is told to it."""
+    """All speech is written to the speaker, and ``end`` is called after each item."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 12000), say("r2", "a2", 7000))
@@ -222,7 +222,7 @@ def test_items_play_one_after_another(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", [Session(output_format="g711_ulaw")], indirect=True)
 def test_speech_is_converted_for_the_speaker(stage: Stage) -> None:
-    """Speech of another format and rate plays at its own pitch and length."""
+    """Speech of another format and rate plays with the right pitch and length."""
     ear = Ear(24000)
     stage.rt.play(ear)
     stage.do(
@@ -237,7 +237,7 @@ def test_speech_is_converted_for_the_speaker(stage: Stage) -> None:
 
 
 def test_draining(stage: Stage) -> None:
-    """Draining waits until everything that has come is heard."""
+    """``drain`` waits until all received speech is heard."""
     ear = Ear()
     with pytest.raises(ConfigError, match="call play"):
         stage.rt.drain(1)
@@ -255,7 +255,7 @@ def test_draining(stage: Stage) -> None:
 
 
 def test_draining_has_a_deadline(stage: Stage) -> None:
-    """A speaker that stands still costs the timeout."""
+    """``drain`` raises after its timeout if the speaker does not advance."""
     with NullSpeaker(24000) as speaker:
         speaker.pause()
         stage.rt.play(speaker)
@@ -264,8 +264,8 @@ def test_draining_has_a_deadline(stage: Stage) -> None:
             stage.rt.drain(0.1)
 
 
-def test_playing_on_nothing_any_more(stage: Stage) -> None:
-    """After play(None) nothing more is written, and what was is dropped."""
+def test_play_none(stage: Stage) -> None:
+    """After ``play(None)`` nothing more is written, and unplayed audio is dropped."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 2400))
@@ -278,7 +278,7 @@ def test_playing_on_nothing_any_more(stage: Stage) -> None:
 
 
 def test_a_speaker_that_fails(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A speaker that fails is logged once, and the session goes on without it."""
+    """A speaker that fails is logged once, and the session continues without it."""
     ear = Ear()
     ear.failure = DeviceError("unplugged")
     stage.rt.play(ear)
@@ -292,13 +292,13 @@ def test_a_speaker_that_fails(stage: Stage, caplog: pytest.LogCaptureFixture) ->
 
 # Interruptions.
 
-# (samples that were heard of an item of 24000, the cut in ms): all positions that matter.
+# (samples heard of an item of 24000, the truncation in ms).
 HEARD = [(0, 0), (1, 0), (23, 0), (24, 1), (12000, 500), (23999, 999)]
 
 
 @pytest.mark.parametrize(("samples", "cut_ms"), HEARD)
-def test_cut_to_what_was_heard(stage: Stage, samples: int, cut_ms: int) -> None:
-    """When the user speaks, the speaker falls silent and the item is cut to what was heard."""
+def test_truncated_to_what_was_heard(stage: Stage, samples: int, cut_ms: int) -> None:
+    """When the user speaks, the speaker stops and the item is truncated to what was heard."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000))
@@ -312,8 +312,8 @@ def test_cut_to_what_was_heard(stage: Stage, samples: int, cut_ms: int) -> None:
     assert [] == stage.talk.cancelled
 
 
-def test_nothing_is_cut_that_was_heard(stage: Stage) -> None:
-    """Speech that was heard to its end is not cut, and the user interrupts nothing."""
+def test_speech_that_was_heard_is_not_truncated(stage: Stage) -> None:
+    """Speech that was heard to its end is not truncated, and there is no interruption."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000))
@@ -324,8 +324,8 @@ def test_nothing_is_cut_that_was_heard(stage: Stage) -> None:
     assert ([], []) == (stage.talk.cuts, stage.talk.cancelled)
 
 
-def test_a_reply_under_way_is_cancelled_first(stage: Stage) -> None:
-    """A reply that is still being given is cancelled, then cut."""
+def test_a_response_in_progress_is_cancelled_first(stage: Stage) -> None:
+    """A response in progress is cancelled, then its item is truncated."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))
@@ -340,8 +340,8 @@ def test_a_reply_under_way_is_cancelled_first(stage: Stage) -> None:
     )
 
 
-def test_all_heard_of_an_item_that_goes_on(stage: Stage) -> None:
-    """An item of which more was to come is cut even where all that came was heard."""
+def test_all_heard_of_an_unfinished_item(stage: Stage) -> None:
+    """An unfinished item is truncated even if all received audio was heard."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 2400, done=False))
@@ -353,7 +353,7 @@ def test_all_heard_of_an_item_that_goes_on(stage: Stage) -> None:
 
 
 def test_each_item_by_itself(stage: Stage) -> None:
-    """Of several items each is cut by its own count: one whole, one in part, one not at all."""
+    """Each item is truncated by its own count: heard, partly heard, not heard."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000), say("r3", "a3", 24000))
@@ -365,8 +365,8 @@ def test_each_item_by_itself(stage: Stage) -> None:
     assert {"a2": 250.0, "a3": 0.0} == event.heard_ms
 
 
-def test_the_count_goes_on_after_a_cut(stage: Stage) -> None:
-    """What is said after an interruption is counted from its own beginning."""
+def test_the_count_after_an_interruption(stage: Stage) -> None:
+    """Speech after an interruption is counted from its own beginning."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000))
@@ -382,13 +382,13 @@ def test_the_count_goes_on_after_a_cut(stage: Stage) -> None:
 
 
 def test_late_speech_is_dropped(stage: Stage) -> None:
-    """Speech that was on its way when the user spoke is neither played nor told."""
+    """Speech that arrives after the interruption is neither played nor emitted."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 2400, done=False))
     ear.take(2400)
     interrupted(stage)
-    told = stage.rt.subscribe()
+    events = stage.rt.subscribe()
     stage.do(
         lambda s: s.audio("r1", "a1", noise(2400)),
         lambda s: s.transcript("r1", "a1", "late"),
@@ -398,7 +398,7 @@ def test_late_speech_is_dropped(stage: Stage) -> None:
     )
     ear.take(1200)
     items = []
-    while not isinstance(event := told.get(PATIENCE_SECONDS), ResponseDone) or (
+    while not isinstance(event := events.get(PATIENCE_SECONDS), ResponseDone) or (
         event.response.id != "r2"
     ):
         if isinstance(event, AudioDelta):
@@ -409,7 +409,7 @@ def test_late_speech_is_dropped(stage: Stage) -> None:
 
 
 def test_cancelled_by_the_service_itself(stage: Stage) -> None:
-    """A reply that the service has cancelled by itself is cut, and not cancelled again."""
+    """A response that the service has cancelled is truncated, and not cancelled again."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False), lambda s: s.done("r1", "cancelled"))
@@ -426,8 +426,8 @@ def test_cancelled_by_the_service_itself(stage: Stage) -> None:
     [Session(turn_detection=SemanticVad(interrupt_response=False))],
     indirect=True,
 )
-def test_speech_need_not_interrupt(stage: Stage) -> None:
-    """A session whose turns do not interrupt goes on speaking."""
+def test_interrupt_response_false(stage: Stage) -> None:
+    """With ``interrupt_response=False`` the assistant continues to speak."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 2400, done=False), speech_started)
@@ -437,7 +437,7 @@ def test_speech_need_not_interrupt(stage: Stage) -> None:
 
 
 def test_without_barge_in(talk: Talk) -> None:
-    """``barge_in=False`` leaves the assistant's speech alone."""
+    """With ``barge_in=False`` the user's speech does not interrupt."""
     with realtime(talk.script) as iw, iw.realtime.connect(barge_in=False) as rt:
         stage, ear = Stage(rt, talk), Ear()
         rt.play(ear)
@@ -447,8 +447,8 @@ def test_without_barge_in(talk: Talk) -> None:
         assert ([], []) == (talk.cuts, talk.cancelled)
 
 
-def test_interrupting_by_hand(stage: Stage) -> None:
-    """interrupt() does at once what the user's speech does, and says what was heard."""
+def test_interrupt(stage: Stage) -> None:
+    """``interrupt`` does at once what the user's speech does, and returns what was heard."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))
@@ -466,7 +466,7 @@ def test_interrupting_by_hand(stage: Stage) -> None:
 
 
 def test_an_application_that_plays_by_itself(stage: Stage) -> None:
-    """Without a speaker here, what is cut is what the application says that it played."""
+    """Without a player, items are truncated to what the application passes."""
     stage.do(say("r1", "a1", 24000), say("r2", "a2", 24000))
     event = stage.rt.interrupt({"a2": 125.0})
     stage.settle()
@@ -475,13 +475,13 @@ def test_an_application_that_plays_by_itself(stage: Stage) -> None:
     assert {"a2": 125.0} == event.heard_ms
 
 
-# (what the application says, the cut): never beyond what was received, never below zero.
+# (the milliseconds of the application, the truncation): from 0 to the received audio.
 CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 
 @pytest.mark.parametrize(("heard_ms", "cut_ms"), CLAMPED)
 def test_what_was_heard_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
-    """A cut is within what was received, whatever an application says."""
+    """A truncation is within the received audio, whatever the application passes."""
     stage.do(say("r1", "a1", 24000, done=False))
     stage.rt.interrupt({"a1": heard_ms})
     stage.settle()
@@ -489,8 +489,8 @@ def test_what_was_heard_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -
     assert [("a1", 0, cut_ms)] == stage.talk.cuts
 
 
-def test_nobody_plays(stage: Stage) -> None:
-    """Without a speaker nothing is known of what was heard, so nothing is cut."""
+def test_without_a_player(stage: Stage) -> None:
+    """Without a player it is unknown what was heard, so nothing is truncated."""
     stage.do(say("r1", "a1", 24000, done=False))
     event = interrupted(stage)
 
@@ -499,8 +499,8 @@ def test_nobody_plays(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stage", [Session(output_format="g711_ulaw")], indirect=True)
-def test_g711_is_cut_by_its_own_clock(stage: Stage) -> None:
-    """In a G.711 session the service is told a third of the real milliseconds."""
+def test_g711_is_truncated_on_its_own_timebase(stage: Stage) -> None:
+    """In a G.711 session, ``audio_end_ms`` is a third of the real milliseconds."""
     ear = Ear(8000)
     stage.rt.play(ear)
     stage.do(lambda s: s.created("r1"), lambda s: s.audio("r1", "a1", bytes(8000)))
@@ -512,7 +512,7 @@ def test_g711_is_cut_by_its_own_clock(stage: Stage) -> None:
 
 
 def test_a_speaker_of_another_rate(stage: Stage) -> None:
-    """What was heard at the speaker's rate is counted at the session's."""
+    """Samples heard at the speaker's rate are counted at the session's rate."""
     ear = Ear(16000)
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000))
@@ -524,7 +524,7 @@ def test_a_speaker_of_another_rate(stage: Stage) -> None:
 
 
 def test_a_speaker_of_another_rate_that_heard_all(stage: Stage) -> None:
-    """At another rate too, what was heard to its end is not cut by a rounding."""
+    """At another rate, rounding does not truncate an item that was heard to its end."""
     ear = Ear(11025)
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24007))
@@ -536,7 +536,7 @@ def test_a_speaker_of_another_rate_that_heard_all(stage: Stage) -> None:
 
 
 def test_a_playout(stage: Stage) -> None:
-    """A playout that something else reads is cut to what was read of it."""
+    """A playout that the application reads is truncated to the audio that was read."""
     playout = Playout(24000, time_scaling=False, start_ms=10, fade_ms=1)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -554,7 +554,7 @@ def test_a_playout(stage: Stage) -> None:
 
 
 def test_a_playout_that_was_read_out(stage: Stage) -> None:
-    """What was read of a playout to its end is not cut."""
+    """An item that was read to its end from a playout is not truncated."""
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 2400))
@@ -567,8 +567,8 @@ def test_a_playout_that_was_read_out(stage: Stage) -> None:
     playout.close()
 
 
-def test_a_full_playout_holds_the_speech(stage: Stage) -> None:
-    """A playout without room is waited for; nothing is lost, and an interruption still works."""
+def test_a_full_playout(stage: Stage) -> None:
+    """The session waits for room in a playout; nothing is lost, and an interruption still works."""
     playout = Playout(24000, time_scaling=False, start_ms=10, capacity_ms=300)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -586,8 +586,8 @@ def test_a_full_playout_holds_the_speech(stage: Stage) -> None:
     playout.close()
 
 
-def test_a_playout_behind_a_latency(stage: Stage) -> None:
-    """What the reader took and drops again is not heard."""
+def test_the_latency_of_a_playout(stage: Stage) -> None:
+    """Audio within the latency of the reader is not counted as heard."""
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout, latency_ms=200)
     stage.do(say("r1", "a1", 24000))
@@ -600,7 +600,7 @@ def test_a_playout_behind_a_latency(stage: Stage) -> None:
 
 
 def test_a_playout_that_its_owner_closed(stage: Stage) -> None:
-    """An interruption after that raises nothing, and reports what was known to be heard."""
+    """An interruption after the playout was closed raises nothing and reports what was heard."""
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -612,15 +612,15 @@ def test_a_playout_that_its_owner_closed(stage: Stage) -> None:
 
 
 def test_two_channels_are_refused(stage: Stage) -> None:
-    """A playout of two channels cannot play a session."""
+    """A playout of two channels is refused."""
     with Playout(24000, 2) as playout, pytest.raises(ConfigError, match="1 channel"):
         stage.rt.play(playout)
-    with pytest.raises(ConfigError, match="expected a speaker"):
+    with pytest.raises(ConfigError, match="expects a speaker"):
         stage.rt.play("speaker")  # type: ignore[arg-type]
 
 
-def test_a_reply_that_plays_alone_is_cut_too(stage: Stage) -> None:
-    """A reply on a speaker of its own is stopped and cut like the session's speech."""
+def test_a_response_on_its_own_speaker_is_truncated(stage: Stage) -> None:
+    """A response on its own speaker is stopped and truncated like the session's speech."""
     ear = Ear()
     starts = stage.rt.subscribe()
     stage.do(say("r1", "a1", 24000, done=False))
@@ -635,8 +635,8 @@ def test_a_reply_that_plays_alone_is_cut_too(stage: Stage) -> None:
     assert (True, 250.0) == (playback.done, playback.heard_ms)
 
 
-def test_a_reply_that_was_played_out_is_not_cut(stage: Stage) -> None:
-    """A reply that was heard to its end on a speaker of its own is not cut later."""
+def test_a_response_that_was_played_to_its_end_is_not_truncated(stage: Stage) -> None:
+    """A response that was heard to its end on its own speaker is not truncated later."""
     starts = stage.rt.subscribe()
     stage.do(say("r1", "a1", 2400))
     while not isinstance(event := starts.get(PATIENCE_SECONDS), ResponseStarted):
@@ -648,11 +648,11 @@ def test_a_reply_that_was_played_out_is_not_cut(stage: Stage) -> None:
     assert [] == stage.talk.cuts
 
 
-# Sounds of listening.
+# Backchannels.
 
 
-def test_sounds_of_listening_are_left_alone(stage: Stage) -> None:
-    """A sound of listening plays on its own speaker; nothing interrupts it, and it nobody."""
+def test_backchannels_are_not_interrupted(stage: Stage) -> None:
+    """A backchannel plays on its own speaker; it neither interrupts nor is interrupted."""
     ear, second = Ear(), Ear()
     stage.rt.play(ear, backchannel=second)
     hum = noise(1200, seed=2)
@@ -678,7 +678,7 @@ def test_sounds_of_listening_are_left_alone(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", [AudioDelta, BackchannelDelta])
 def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | BackchannelDelta]) -> None:
-    """Audio that is cut inside a sample is whole in events, as bytes, and nothing is lost."""
+    """Audio that is split inside a sample has whole samples in events, and nothing is lost."""
     sent = noise(1200, seed=3)
     pieces = [sent[:7], sent[7:8], sent[8:1001], sent[1001:]]
     place = {"response_id": "r1", "item_id": "a1", "backchannel_id": "b1"}
@@ -699,7 +699,7 @@ def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | Backcha
 
 
 def test_interruptions_from_many_threads(stage: Stage) -> None:
-    """However many interrupt at once, an item is cut once."""
+    """If many threads interrupt at once, an item is truncated once."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))
@@ -716,7 +716,7 @@ def test_interruptions_from_many_threads(stage: Stage) -> None:
 
 
 def test_a_real_device_clock(talk: Talk) -> None:
-    """With a speaker of real time, what is cut is near what the ear got, and never beyond it."""
+    """With a speaker in real time, the truncation is near the heard audio and never beyond it."""
     with realtime(talk.script) as iw, iw.realtime.connect() as rt, NullSpeaker(24000) as speaker:
         stage = Stage(rt, talk)
         rt.play(speaker)

@@ -1,4 +1,4 @@
-"""Tools: functions run, answered once, in any order, and the model asked to go on."""
+"""Tools: functions run once, outputs in any order, and the request for the next response."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def broken() -> str:
 
 @tool
 def unspeakable() -> str:
-    """Gives half a character."""
+    """Returns half a character."""
     return "\ud800"
 
 
@@ -66,7 +66,7 @@ def leave() -> str:
 
 
 def outputs(service: Service) -> dict[str, str]:
-    """What the client has answered, by call."""
+    """The outputs that the client has sent, by call."""
     return {
         command["item"]["call_id"]: command["item"]["output"]
         for command in service.said("conversation.item.create")
@@ -79,8 +79,8 @@ class Run:
     A service that makes some calls in one response and waits for the next request.
 
     Attributes:
-        outputs: What the calls were answered with.
-        requests: How many responses were asked for, the first one not counted.
+        outputs: The outputs of the calls.
+        requests: How many responses were requested, without the first one.
     """
 
     def __init__(self, *calls: Callable[[Service], None], status: str = "completed") -> None:
@@ -110,14 +110,14 @@ def called(name: str, arguments: str = "{}", number: int = 1) -> Callable[[Servi
 
 
 def outcome(run: Run, *tools: Any, **settings: Any) -> dict[str, str]:
-    """What a session with some tools answers."""
+    """The outputs that a session with some tools sends."""
     with realtime(run.script) as iw, iw.realtime.connect(Session(tools=tools), **settings) as rt:
         rt.respond()
         assert run.done.wait(PATIENCE_SECONDS)
     return run.outputs
 
 
-# (calls, answers): a text, JSON, empty arguments, several at once.
+# (calls, outputs): a text, JSON, empty arguments, several at once.
 CALLS = [
     ([called("weather", '{"city": "Oslo"}')], {"c1": "sunny in Oslo"}),
     ([called("now")], {"c1": '{"hour": 12}'}),
@@ -131,14 +131,14 @@ CALLS = [
 
 @pytest.mark.parametrize(("calls", "answers"), CALLS)
 def test_functions_are_run(calls: list[Callable[[Service], None]], answers: Event) -> None:
-    """What the model calls is run and answered, and the model goes on, once."""
+    """Called functions run, their outputs are sent, and one further response is requested."""
     run = Run(*calls)
 
     assert answers == outcome(run, weather, now)
     assert (1, {"weather", "now"}) == (run.requests, {each["name"] for each in run.tools})
 
 
-# (call, what stands in the answer): errors are answers that the model can read.
+# (call, a part of the output): errors are outputs that the model can read.
 FAILURES = [
     (called("broken"), "ValueError: no luck"),
     (called("leave"), "SystemExit"),
@@ -151,15 +151,15 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("call", "text"), FAILURES)
-def test_a_failure_is_an_answer(call: Callable[[Service], None], text: str) -> None:
-    """A function that fails, or does not exist, is answered with what went wrong."""
+def test_a_failure_is_an_output(call: Callable[[Service], None], text: str) -> None:
+    """The output of a function that fails or does not exist describes the error."""
     answers = outcome(Run(call), weather, broken, leave, unspeakable)
 
     assert text in json.loads(answers["c1"])["error"]
 
 
 def test_failures_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """A raising function is told to the application too, with the exception itself."""
+    """The event and the log have the exception of a function that raises."""
     run = Run(called("broken"))
     with realtime(run.script) as iw, iw.realtime.connect(Session(tools=[broken])) as rt:
         rt.respond()
@@ -172,8 +172,8 @@ def test_failures_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     assert "no luck" in caplog.text
 
 
-def test_calls_run_side_by_side() -> None:
-    """Calls of one response run at the same time, and each is answered when it returns."""
+def test_calls_run_in_parallel() -> None:
+    """Calls of one response run at the same time, and each output is sent when it is ready."""
     first_waits = threading.Barrier(2, timeout=PATIENCE_SECONDS)
 
     @tool
@@ -188,8 +188,8 @@ def test_calls_run_side_by_side() -> None:
     assert 1 == run.requests
 
 
-def test_no_more_run_than_may() -> None:
-    """With one place calls run one after another."""
+def test_max_tools_at_once() -> None:
+    """With ``max_tools_at_once=1`` calls run one after another."""
     lock = threading.Lock()
 
     @tool
@@ -207,7 +207,7 @@ def test_no_more_run_than_may() -> None:
 
 
 def test_a_function_that_takes_too_long() -> None:
-    """A function that exceeds its limit is answered for, and its late result is dropped."""
+    """After its timeout an error is sent for a function, and its late result is dropped."""
     release = threading.Event()
 
     @tool(timeout=0.05)
@@ -225,8 +225,8 @@ def test_a_function_that_takes_too_long() -> None:
     assert "slow took longer than 0.05 s" in json.loads(answers["c1"])["error"]
 
 
-def test_the_limit_of_a_session() -> None:
-    """A function without a limit of its own has the session's."""
+def test_the_timeout_of_a_session() -> None:
+    """A function without its own timeout has that of the session."""
     release = threading.Event()
 
     @tool
@@ -244,7 +244,7 @@ def test_the_limit_of_a_session() -> None:
 
 
 def test_functions_see_context_variables() -> None:
-    """A function runs with the context variables of who opened the session."""
+    """A function runs with the context variables of the thread that opened the session."""
     user = contextvars.ContextVar("user", default="nobody")
 
     @tool
@@ -279,11 +279,11 @@ def test_functions_may_use_the_session() -> None:
         rt.close()
 
 
-# What a service may leave out, or send in another order.
+# Messages that are missing or in another order.
 
 
 def without_name(service: Service) -> None:
-    """The name stands on the item alone, the arguments come in pieces."""
+    """Only the item has the name; the arguments arrive in pieces."""
     where = {"response_id": "r1", "output_index": 0}
     item = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "weather"}
     service.event("response.output_item.added", **where, item={**item, "arguments": ""})
@@ -315,7 +315,7 @@ def arguments_after_item(service: Service) -> None:
 
 
 def arguments_alone(service: Service) -> None:
-    """No item is told at all."""
+    """No item is reported."""
     service.event(
         "response.function_call_arguments.done",
         response_id="r1",
@@ -328,7 +328,7 @@ def arguments_alone(service: Service) -> None:
 
 
 def twice(service: Service) -> None:
-    """Everything comes twice."""
+    """Every message arrives twice."""
     called("weather", '{"city":"Oslo"}')(service)
     called("weather", '{"city":"Oslo"}')(service)
 
@@ -338,7 +338,7 @@ ORDERS = [without_name, arguments_after_item, arguments_alone, twice]
 
 @pytest.mark.parametrize("call", ORDERS)
 def test_order_of_messages(call: Callable[[Service], None]) -> None:
-    """However a call is told, its function runs once, with its arguments."""
+    """In every order of messages a function runs once, with its arguments."""
     runs: list[str] = []
 
     @tool(name="weather")
@@ -352,7 +352,7 @@ def test_order_of_messages(call: Callable[[Service], None]) -> None:
 
 
 def test_a_call_without_a_name() -> None:
-    """A call that names no function anywhere is answered all the same."""
+    """An output is sent even for a call without a name."""
 
     def nameless(service: Service) -> None:
         service.event(
@@ -366,11 +366,11 @@ def test_a_call_without_a_name() -> None:
     assert "names no function" in outcome(Run(nameless), weather)["c1"]
 
 
-# Going on.
+# The next response.
 
 
-def test_a_cancelled_reply_is_answered_and_not_continued() -> None:
-    """Calls of a reply that was cancelled are answered; whoever cancelled it goes on."""
+def test_a_cancelled_response_is_not_continued() -> None:
+    """The outputs for a cancelled response are sent, and no response is requested."""
     answered = threading.Event()
     seen: list[str] = []
 
@@ -396,8 +396,8 @@ def test_a_cancelled_reply_is_answered_and_not_continued() -> None:
     assert ["output_audio_buffer.clear"] == seen
 
 
-def test_the_answer_waits_for_the_reply_that_calls() -> None:
-    """The model is not asked to go on before the reply that calls is over."""
+def test_the_request_waits_for_the_calling_response() -> None:
+    """The next response is not requested before the calling response has ended."""
     order: list[str] = []
 
     def script(service: Service) -> None:
@@ -421,8 +421,8 @@ def test_the_answer_waits_for_the_reply_that_calls() -> None:
     assert ["answered", "done", "asked"] == order
 
 
-def test_a_reply_that_knows_the_outputs_makes_ours_needless() -> None:
-    """If the service replies by itself and knows the outputs, no further reply is asked for."""
+def test_a_response_that_knows_the_outputs() -> None:
+    """If the service begins a response that knows the outputs, none is requested."""
     seen: list[str] = []
 
     def script(service: Service) -> None:
@@ -449,8 +449,8 @@ def test_a_reply_that_knows_the_outputs_makes_ours_needless() -> None:
     assert ["output_audio_buffer.clear"] == seen
 
 
-def test_a_service_that_is_to_continue_by_itself() -> None:
-    """Who switches the service's own continuation on is not asked for another one."""
+def test_auto_tool_response_is_on() -> None:
+    """If ``auto_tool_response`` is on, the client requests no further response."""
     seen: list[str] = []
 
     def script(service: Service) -> None:
@@ -474,7 +474,7 @@ def test_a_service_that_is_to_continue_by_itself() -> None:
 
 
 def test_functions_of_one_response() -> None:
-    """A function may be offered for one response alone."""
+    """A function may be declared for one response only."""
     run = Run(called("now"))
     with realtime(run.script) as iw, iw.realtime.connect() as rt:
         rt.respond(ResponseConfig(tools=[now]))
@@ -483,8 +483,8 @@ def test_functions_of_one_response() -> None:
     assert {"c1": '{"hour": 12}'} == run.outputs
 
 
-def test_functions_that_come_later() -> None:
-    """An update may bring other functions; a name stands for the newest one."""
+def test_functions_of_an_update() -> None:
+    """An update may declare other functions; the newest function of a name is used."""
 
     @tool(name="now")
     def later() -> str:
@@ -514,7 +514,7 @@ def test_functions_that_come_later() -> None:
 
 
 def test_an_application_that_answers_by_itself() -> None:
-    """A function that is only described is answered by the application, and the model goes on."""
+    """The application sends the output of a declared function, and the model continues."""
     run = Run(called("outside", '{"x": 1}'))
     described = FunctionTool(name="outside", description="Somewhere else.")
     with realtime(run.script) as iw, iw.realtime.connect(Session(tools=[described])) as rt:
@@ -531,8 +531,8 @@ def test_an_application_that_answers_by_itself() -> None:
     assert {"c1": "from outside"} == run.outputs
 
 
-def test_calls_beside_the_conversation_are_told_only() -> None:
-    """A call of a reply beside the conversation is told, not run: its output has no place."""
+def test_out_of_band_calls_are_not_run() -> None:
+    """A call of an out-of-band response is emitted and not run, since its output has no place."""
 
     def script(service: Service) -> None:
         service.open()
@@ -552,7 +552,7 @@ def test_calls_beside_the_conversation_are_told_only() -> None:
 
 
 def test_tools_of_the_service_are_described() -> None:
-    """Web search and servers of tools are described to the service."""
+    """Web search and MCP servers are declared to the service."""
     run = Run()
     tools = [
         WebSearchTool(max_results=3),
@@ -587,7 +587,7 @@ REQUEST = {
 
 
 def asking(answers: list[Event]) -> Script:
-    """Ask for approval, as a conversation's item and as a response's."""
+    """Ask for approval, in an item of the conversation and in one of the response."""
 
     def script(service: Service) -> None:
         service.open()
@@ -605,18 +605,18 @@ def fails(_: McpApprovalRequest) -> bool:
     raise RuntimeError("cannot decide")
 
 
-# (what decides, the answer).
+# (on_approval, the decision that is sent).
 DECISIONS = [
     (lambda request: request.name == "search", {"approve": True}),
     (lambda request: False, {"approve": False}),
     (lambda request: "yes", {"approve": False}),
-    (fails, {"approve": False, "reason": "it could not be decided"}),
+    (fails, {"approve": False, "reason": "the client could not decide"}),
 ]
 
 
 @pytest.mark.parametrize(("decide", "expected"), DECISIONS)
 def test_approval(decide: Any, expected: Event) -> None:
-    """A call of a tool server is allowed by nothing but a plain yes, and answered once."""
+    """Only ``True`` approves a call of an MCP server, and the decision is sent once."""
     answers: list[Event] = []
     with realtime(asking(answers)) as iw, iw.realtime.connect(on_approval=decide) as rt:
         while not answers:
@@ -633,7 +633,7 @@ def test_approval(decide: Any, expected: Event) -> None:
 
 
 def test_approval_by_hand() -> None:
-    """Without on_approval the application is asked, and answers when it likes."""
+    """Without ``on_approval`` the application decides with ``approve``."""
     answers: list[Event] = []
     with realtime(asking(answers)) as iw, iw.realtime.connect() as rt:
         events = rt.events(timeout=PATIENCE_SECONDS)
@@ -649,7 +649,7 @@ def test_approval_by_hand() -> None:
 
 
 def test_twenty_sessions_at_once() -> None:
-    """Twenty sessions side by side keep their voices, their tools and their turns apart."""
+    """Parallel sessions keep their voices, tools and turns apart."""
     spoken: dict[str, str] = {}
     lock = threading.Lock()
 

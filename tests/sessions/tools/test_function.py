@@ -1,4 +1,4 @@
-"""Functions as tools: their description, and calls from what a model writes."""
+"""Functions as tools: their schema, and calls with the arguments of a model."""
 
 import dataclasses
 import enum
@@ -123,7 +123,7 @@ SCHEMAS = [
 
 @pytest.mark.parametrize(("annotation", "schema"), SCHEMAS)
 def test_schemas(annotation, schema):
-    """A type is described in the keywords that language models follow."""
+    """Each type has a schema with the keywords that language models follow."""
     assert schema == argument_schema(taking(annotation))
 
 
@@ -142,7 +142,7 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("annotation", "default", "schema"), DEFAULTS)
 def test_defaults(annotation, default, schema):
-    """An argument with a default is not required, and its default is told where JSON has it."""
+    """An argument with a default is not required; the schema has the default if JSON can."""
     function = taking(annotation, default)
 
     assert schema == argument_schema(function)
@@ -212,7 +212,7 @@ def test_the_function_stays_a_function():
 
 
 def test_bound_method():
-    """A method is a tool of its object once it is bound."""
+    """A bound method can be a tool."""
 
     class Counter:
         total = 0
@@ -227,7 +227,7 @@ def test_bound_method():
 
 
 def test_in_a_session():
-    """A decorated function stands in a session as its definition."""
+    """A session has the definition of a decorated function."""
 
     @tool
     def now() -> str:
@@ -278,7 +278,7 @@ VALUES = [
 
 @pytest.mark.parametrize(("annotation", "given", "value"), VALUES)
 def test_values(annotation, given, value):
-    """A function gets values of the types that it names."""
+    """A function gets values of its annotated types."""
     parsed = taking(annotation).parse(json.dumps({"value": given}))["value"]
 
     assert value == parsed
@@ -313,7 +313,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("annotation", "given", "named"), WRONG)
 def test_wrong_values(annotation, given, named):
-    """A value of another type is refused in words that the model can act on."""
+    """A value of another type is refused with a message for the model."""
     with pytest.raises(RemoteProtocolError, match=named):
         taking(annotation).parse(json.dumps({"value": given}))
 
@@ -331,14 +331,14 @@ NO_ARGUMENTS = [
 
 @pytest.mark.parametrize(("arguments", "named"), NO_ARGUMENTS)
 def test_wrong_arguments(arguments, named):
-    """What is no object, or names other arguments, is refused."""
+    """Text that is not an object, or has other arguments, is refused."""
     with pytest.raises(RemoteProtocolError, match=named):
         taking(str).parse(arguments)
 
 
 @pytest.mark.parametrize("arguments", ["", "{}", '{"value": null}'])
 def test_left_out(arguments):
-    """An argument whose default is None may be left out or null, and no arguments may be empty."""
+    """An argument whose default is None may be absent or null; no arguments may be empty text."""
     assert "null" == taking(int | None, None).run(arguments)
 
 
@@ -357,7 +357,7 @@ RESULTS = [
 
 @pytest.mark.parametrize(("result", "text"), RESULTS)
 def test_results(result, text):
-    """A text goes to the model as it is, all else as JSON."""
+    """A str goes to the model unchanged, other values as JSON."""
 
     @tool
     def give() -> object:
@@ -368,7 +368,7 @@ def test_results(result, text):
 
 @pytest.mark.parametrize("result", [b"x", float("nan"), object(), {1: object()}])
 def test_results_that_json_lacks(result):
-    """A result that JSON does not have is an error of the function, and named."""
+    """A result that JSON cannot represent raises an error with its type."""
 
     @tool
     def give() -> object:
@@ -379,7 +379,7 @@ def test_results_that_json_lacks(result):
 
 
 def test_an_error_of_the_function():
-    """What the function raises is not hidden."""
+    """An exception of the function is raised."""
 
     @tool
     def fail() -> None:
@@ -391,27 +391,27 @@ def test_an_error_of_the_function():
 
 # Annotations that a model could not be held to, and what the error says.
 UNDESCRIBED = [
-    (Any, "value of tool echo must be a type that JSON has"),
+    (Any, "value of tool echo must have a type that JSON can represent"),
     (object, "got object"),
     (None, "got NoneType"),
     (bytes, "got bytes"),
-    (list, "of what it is a list"),
-    (tuple[int, str], "of what it is a list"),
-    (tuple[int], "of what it is a list"),
-    (dict, "texts as keys"),
-    (dict[int, str], "texts as keys"),
+    (list, "must name the type of its elements"),
+    (tuple[int, str], "must name the type of its elements"),
+    (tuple[int], "must name the type of its elements"),
+    (dict, "must have str keys"),
+    (dict[int, str], "must have str keys"),
     (Union[int, str], "one type, or one type and None"),  # noqa: UP007
     (int | str | None, "one type, or one type and None"),
-    (Literal[b"x"], "must choose between"),
-    (Tree, "holds itself"),
+    (Literal[b"x"], "must have choices of type"),
+    (Tree, "must not contain its own type"),
     (list[bytes], "got bytes"),
-    ("Missing", "must be known where it is defined"),
+    ("Missing", "must be defined before it is decorated"),
 ]
 
 
 @pytest.mark.parametrize(("annotation", "named"), UNDESCRIBED)
-def test_what_cannot_be_described(annotation, named):
-    """A type that JSON does not have is refused when the function is decorated."""
+def test_types_without_a_schema(annotation, named):
+    """A type without a JSON schema is refused when the function is decorated."""
     with pytest.raises(ConfigError, match=named):
         taking(annotation)
 
@@ -425,7 +425,7 @@ def any_name(**value: int): ...
 
 # Functions that the model could not call, and what the error says.
 UNCALLABLE = [
-    (asynchronous, "plain function, got an async one"),
+    (asynchronous, "synchronous function, got an async function"),
     (no_annotation, "value of tool no_annotation must have a type annotation"),
     (positional, "is positional-only"),
     (many, "takes any number of arguments"),
@@ -436,7 +436,7 @@ UNCALLABLE = [
 
 
 @pytest.mark.parametrize(("function", "named"), UNCALLABLE)
-def test_what_cannot_be_called(function, named):
-    """A function that the model could not call is refused when it is decorated."""
+def test_functions_that_cannot_be_called(function, named):
+    """A function that the model cannot call is refused when it is decorated."""
     with pytest.raises(ConfigError, match=named):
         tool(function)

@@ -1,4 +1,4 @@
-"""Wrong arguments of every call for speech: refused where they are given, in words."""
+"""Wrong arguments of TTS calls raise at once, with a helpful message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inworld_sync import (
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 
-# (call, words): what is refused before anything is sent.
+# (call, part of the error): refused before anything is sent.
 CALLS: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", config="Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.synthesize("Hi.", timeout="5"), "a timeout must be a number"),  # type: ignore[arg-type]
@@ -35,18 +35,18 @@ CALLS: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "words"), CALLS)
 def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> None:
-    """An argument of the wrong kind is named, with what came in its place."""
+    """An argument of the wrong type is named, with the value."""
     with pytest.raises(ConfigError, match=words):
         call(iw)
 
 
-# (call, words): the same for what a connection and its contexts are asked.
+# (call, part of the error): the same for a connection and its contexts.
 ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
     (lambda c: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda c: c.context(timeout="x"), "a timeout must be a number"),  # type: ignore[arg-type]
-    (lambda c: c.context().on(5, print), "kind must be a class or a name"),  # type: ignore[arg-type]
+    (lambda c: c.context().on(5, print), "kind must be a class of events or the name"),  # type: ignore[arg-type]
     (lambda c: c.context().on(AudioChunk, None), "handler must be callable"),  # type: ignore[type-var]
-    (lambda c: c.context().subscribe("a"), "maxsize must be a whole number"),  # type: ignore[arg-type]
+    (lambda c: c.context().subscribe("a"), "maxsize must be an integer"),  # type: ignore[arg-type]
     (lambda c: c.context().send(None), "text must be a str"),  # type: ignore[arg-type]
     (lambda c: c.context().update(5), "changes must be a mapping"),  # type: ignore[arg-type]
     (lambda c: next(c.context().events(timeout="x")), "a timeout must be a number"),  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
 def test_calls_on_a_connection(
     iw: Inworld, call: Callable[[TtsConnection], object], words: str
 ) -> None:
-    """An argument of the wrong kind is named, and the connection goes on."""
+    """An argument of the wrong type is named, and the connection continues."""
     with iw.tts.connect() as connection:
         with pytest.raises(ConfigError, match=words):
             call(connection)
@@ -67,7 +67,7 @@ def test_calls_on_a_connection(
 
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_no_time_at_all(iw: Inworld, timeout: float) -> None:
-    """A timeout of nothing is a deadline that has passed, for HTTP as for WebSockets."""
+    """A timeout of 0 or less is a deadline that has passed, for HTTP and WebSockets."""
     with pytest.raises(TimeoutError):
         iw.voices.list(timeout=timeout)
     with pytest.raises(TimeoutError):
@@ -109,7 +109,7 @@ def test_the_values_are_those_of_every_setting() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
-    """What is given by name is the setting of the utterance, and the others are the defaults."""
+    """A keyword argument changes its setting only; the others have their defaults."""
     configs: list[ContextConfig] = []
     stream = Tts.stream
 
@@ -129,7 +129,7 @@ def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, nam
 
 
 def test_every_setting_of_a_context(iw: Inworld) -> None:
-    """What is given by name is the setting of the context, also beside a config."""
+    """Keyword arguments are the settings of the context, also beside a config."""
     # The service refuses the model of these settings and closes the connection.
     with iw.tts.connect() as connection:
         assert ContextConfig(**SETTINGS) == connection.context(**SETTINGS).config  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_every_setting_of_a_context(iw: Inworld) -> None:
         assert ContextConfig(temperature=1, voice="Sarah") == given.config
 
 
-# (call, words): what names the method that was called, and the right name where one is near.
+# (call, part of the error): the name of the method, and the nearest keyword if there is one.
 UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", voice_id="A"), "Tts.synthesize.*'voice_id'.*'voice'"),  # type: ignore[call-arg]
     (lambda iw: iw.tts.stream("Hi.", lang="en"), "Tts.stream.*'lang'.*'language'"),  # type: ignore[call-arg]
@@ -153,6 +153,6 @@ UNKNOWN: list[tuple[Callable[[Inworld], object], str]] = [
 
 @pytest.mark.parametrize(("call", "words"), UNKNOWN)
 def test_an_unknown_name(iw: Inworld, call: Callable[[Inworld], object], words: str) -> None:
-    """A keyword that does not exist is an error that names the method and the nearest name."""
+    """An unknown keyword is an error with the name of the method and the nearest keyword."""
     with pytest.raises(TypeError, match=words):
         call(iw)

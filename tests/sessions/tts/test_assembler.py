@@ -1,4 +1,4 @@
-"""The audio of one context as chunks: whole samples, and times that continue."""
+"""Chunks of one context: whole samples, and times that continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
 PCM = AudioConfig("PCM", 24000)
-# One sample is a millisecond of this.
+# 1000 samples per second, so that one sample is one millisecond.
 SLOW = AudioConfig("PCM", 8000)
 
 
@@ -39,7 +39,7 @@ def silence(ms: float, audio: AudioConfig = SLOW) -> bytes:
 
 
 def test_start_of_each_chunk() -> None:
-    """A chunk says where in the utterance it starts, by the count of samples."""
+    """A chunk has its start in the utterance, by the count of samples."""
     assembler = Assembler("c", SLOW)
     chunks = [assembler.chunk(received(silence(ms))) for ms in (10, 20, 30)]
 
@@ -47,7 +47,7 @@ def test_start_of_each_chunk() -> None:
 
 
 def test_times_of_the_next_generation() -> None:
-    """The wire starts again at 0; the end of the audio before it is added."""
+    """The service restarts times at 0; the end of the previous audio is added."""
     assembler = Assembler("c", SLOW)
     assembler.chunk(received(silence(100), words=[("one", 0, 90)]))
     assembler.generation_ended()
@@ -59,9 +59,9 @@ def test_times_of_the_next_generation() -> None:
 
 def test_a_word_that_ends_after_its_audio() -> None:
     """
-    The count of samples decides where a generation starts, not the rounded end of a word.
+    The count of samples decides where a generation starts, not the end of its last word.
 
-    With the later of the two, each such word moved all that followed further from its audio.
+    Otherwise each rounded word end would shift all later times.
     """
     assembler = Assembler("c", SLOW)
     for _ in range(10):
@@ -72,7 +72,7 @@ def test_a_word_that_ends_after_its_audio() -> None:
 
 
 def test_times_of_compressed_audio() -> None:
-    """Where samples cannot be counted, the end of the last word is what is added."""
+    """If samples cannot be counted, the end of the last word is added."""
     assembler = Assembler("c", AudioConfig("MP3"))
     first = assembler.chunk(received(b"mp3", words=[("one", 0, 90)]))
     assembler.generation_ended()
@@ -84,9 +84,9 @@ def test_times_of_compressed_audio() -> None:
 
 def test_words_and_characters_keep_their_own_time() -> None:
     """
-    Characters are not held back by words that come with them.
+    The times of words do not change the times of characters.
 
-    Both once shared one clock, so that all characters of a chunk began with its last word.
+    Once all characters of a chunk began with its last word.
     """
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
@@ -97,7 +97,7 @@ def test_words_and_characters_keep_their_own_time() -> None:
 
 
 def test_spaces_are_no_words() -> None:
-    """Newer answers list the spaces between words as words; phonemes still find their word."""
+    """Spaces that are listed as words are dropped; phonemes keep their word."""
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
         received(
@@ -116,7 +116,7 @@ TIMES = st.lists(st.tuples(st.floats(-50, 500), st.floats(-50, 500), st.booleans
 
 @given(TIMES)
 def test_times_never_go_back(times: list[tuple[float, float, bool]]) -> None:
-    """Whatever times the service gives, words come in order and end after they begin."""
+    """For any times of the service, words are in order and end after they start."""
     assembler = Assembler("c", SLOW)
     words: list[WordTime] = []
     for start, end, ends_generation in times:
@@ -130,7 +130,7 @@ def test_times_never_go_back(times: list[tuple[float, float, bool]]) -> None:
 
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=8))
 def test_samples_stay_whole(data: bytes, cuts: list[int]) -> None:
-    """However the service cuts the audio, chunks hold whole samples and lose none."""
+    """Chunks have whole samples and lose none, wherever the service cuts the audio."""
     places = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
     assembler = Assembler("c", PCM)
     chunks = [
@@ -149,6 +149,6 @@ def test_samples_stay_whole(data: bytes, cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("audio", ["!!!!", "AAA", "A" * 5])
 def test_bad_base64(audio: str) -> None:
-    """Audio that is no base64 is an error."""
+    """Audio that is not base64 is an error."""
     with pytest.raises(AudioError):
         Assembler("c", PCM).chunk(AudioReceived("c", audio))

@@ -1,4 +1,4 @@
-"""Audio out of TTS messages: decoded on the way in or by a whole reader, users see the same."""
+"""Two ways to decode the audio of a TTS message, with the same result."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _TIMES = (
 )
 _USAGE = '"usage":{"processedCharactersCount":7,"modelId":"m"}'
 
-# Messages with @ as the context's id, and whether the quick way takes them: order of keys, white
-# space, the same key elsewhere, a missing text, padding, escapes, keys that stand twice.
+# (message with @ as the id of the context, whether its audio is split off): order of keys, white
+# space, the same key elsewhere, no text, padding, escapes, keys that occur twice.
 MESSAGES = [
     ('{"result":{"contextId":"@","audioChunk":{"audioContent":"AAECAw=="}}}', True),
     (
@@ -61,7 +61,7 @@ def heard(*messages: str) -> list[AudioChunk]:
         context_id = service.until("close_context")
         for message in messages:
             service.send(message.replace("@", context_id))
-        # Makes the audio end on a whole sample.
+        # The audio must end on a whole sample.
         if odd:
             service.audio(context_id, b"\0")
         service.flushed(context_id)
@@ -99,7 +99,7 @@ def _without_id(chunk: AudioChunk) -> tuple[object, ...]:
 
 @pytest.mark.parametrize(("message", "is_taken"), MESSAGES)
 def test_both_ways_agree(message: str, is_taken: bool) -> None:
-    """However a message is written, its audio, times and usage are those of a whole reader."""
+    """The audio, times and usage are the same whether or not the audio is split off first."""
     [chunk] = heard(message)
 
     assert _without_id(expected(message)[0]) == _without_id(chunk)
@@ -107,14 +107,14 @@ def test_both_ways_agree(message: str, is_taken: bool) -> None:
 
 @pytest.mark.parametrize(("message", "is_taken"), MESSAGES)
 def test_which_way(message: str, is_taken: bool) -> None:
-    """Audio comes out of plain messages at once; the rows above try both ways."""
+    """The audio of plain messages is split off; the rows above try both ways."""
     split = Splitter(tts.AUDIO_PATH).split(message.encode())
 
     assert is_taken is (split is not None and split.audio is not None)
 
 
 def test_samples_over_both_ways() -> None:
-    """A sample cut between two messages is whole again, whichever way each of them went."""
+    """A sample that is cut between two messages is joined, whichever way each was decoded."""
     quick, slow = (json.dumps(body) for body in (_chunk("AAEC"), _chunk("AwQFBg==")))
     slow = slow.replace("=", "\\u003d")
     messages = (quick, slow, quick, quick, slow)
@@ -128,7 +128,7 @@ def _chunk(audio: str) -> object:
 
 
 def test_decoded_audio_stands_for_the_text() -> None:
-    """The wire takes audio that was decoded on the way in, and looks at no text then."""
+    """If decoded audio is passed to read(), the text of the field is ignored."""
     message = json.dumps(_chunk(""))
 
     assert tts.AudioReceived("@", b"\0\1") == tts.read(message, b"\0\1")

@@ -1,4 +1,4 @@
-"""A connection and its places: limits, failures that touch one context or all, and the end."""
+"""A TTS connection: the limit of contexts, failures of one context or of all, and the end."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def finished(connection: TtsConnection, text: str = "Hi.") -> TtsContext:
     return context
 
 
-# Places.
+# The limit of contexts.
 
 
 def test_five_contexts_at_once(iw: Inworld) -> None:
-    """Five contexts speak side by side, and a sixth is refused before anything is sent."""
+    """Five contexts speak at once, and a sixth is refused before anything is sent."""
     with iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(5)]
         with pytest.raises(ContextLimitError, match="at most 5 contexts"):
@@ -78,7 +78,7 @@ def test_five_contexts_at_once(iw: Inworld) -> None:
 
 
 def test_a_place_that_is_about_to_come_free() -> None:
-    """With a context on its way out, the next one waits for its place instead of failing."""
+    """If one of five contexts is closing, the next one waits for its place."""
     release = threading.Event()
 
     def slow(service: Service) -> None:
@@ -97,7 +97,7 @@ def test_a_place_that_is_about_to_come_free() -> None:
 
 
 def test_a_place_that_stays_taken() -> None:
-    """A context that never closes costs the timeout, and the error says why."""
+    """If no context closes, creating one fails after the timeout, and the error says why."""
     with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(5)]
         contexts[0].close()
@@ -107,9 +107,9 @@ def test_a_place_that_stays_taken() -> None:
 
 def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
     """
-    Who waits for a place does not wait for a consumer that has stopped.
+    The reader does not pause while a thread waits for a place.
 
-    The reader once paused for that one, and so never read that a context had closed.
+    It once paused for another consumer, and so never read that a context had closed.
     """
 
     def script(service: Service) -> None:
@@ -133,7 +133,7 @@ def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
 
 @pytest.mark.parametrize("leave", [TtsContext.interrupt, TtsContext.close])
 def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) -> None:
-    """However contexts end, their places are free again."""
+    """The place of a context is free again, whichever way the context ends."""
     with iw.tts.connect() as connection:
         for _ in range(30):
             context = connection.context(timeout=30)
@@ -144,7 +144,7 @@ def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) ->
 
 
 def test_a_refused_context_gives_its_place_back() -> None:
-    """A fault after which the service still holds the context has it closed by this side."""
+    """After a fault with which the service keeps the context, the client closes it."""
 
     def refusing(service: Service) -> None:
         context_id = service.until("send_text")
@@ -154,7 +154,7 @@ def test_a_refused_context_gives_its_place_back() -> None:
         obedient(service)
 
     with scripted(refusing) as iw, iw.tts.connect() as connection:
-        # Whichever call meets the refusal first tells it.
+        # Any of the calls may be the first that raises the refusal.
         with pytest.raises(InvalidRequestError, match="text length"):
             list(opened(connection))
         while connection.free_contexts < 5:
@@ -165,9 +165,9 @@ def test_a_refused_context_gives_its_place_back() -> None:
 
 def test_a_create_that_is_refused_with_text_behind_it() -> None:
     """
-    Text is sent without waiting for the context; a refusal is told once, to that context.
+    If a create is refused after text was sent, its context gets one error.
 
-    The service's further words, that it knows no such context, are not an error of anybody.
+    The further answers of the service, that it has no such context, are ignored.
     """
 
     def refusing(service: Service) -> None:
@@ -185,11 +185,11 @@ def test_a_create_that_is_refused_with_text_behind_it() -> None:
         assert 5 == connection.free_contexts
 
 
-# What happens to one context.
+# Failures of one context.
 
 
 def test_a_fault_stays_with_its_context(iw: Inworld) -> None:
-    """An unknown voice ends its own context; another on the socket goes on."""
+    """An unknown voice ends its own context; another on the connection continues."""
     with iw.tts.connect() as connection:
         good, bad = connection.context(), connection.context(voice="Nobody")
         good.send("Fine.")
@@ -203,7 +203,7 @@ def test_a_fault_stays_with_its_context(iw: Inworld) -> None:
 
 
 def test_damage_stays_with_its_context() -> None:
-    """A message about one context that makes no sense leaves the other contexts alone."""
+    """An unreadable message about one context does not affect the other contexts."""
 
     def damaging(service: Service) -> None:
         bad, good = service.until("close_context"), service.until("close_context")
@@ -219,8 +219,8 @@ def test_damage_stays_with_its_context() -> None:
         assert "G" == spoken(good)
 
 
-def test_frames_of_strangers() -> None:
-    """Messages about contexts that are unknown, gone or interrupted reach nobody."""
+def test_messages_of_unknown_contexts() -> None:
+    """Messages about unknown, closed or interrupted contexts are ignored."""
 
     def stray(service: Service) -> None:
         gone = service.until("close_context")
@@ -241,7 +241,7 @@ def test_frames_of_strangers() -> None:
 
 
 def test_contexts_interleave() -> None:
-    """Audio goes to the context that it names, however the service mixes contexts."""
+    """Audio goes to the context that the message names, in any order of messages."""
 
     def mixing(service: Service) -> None:
         ids = [service.until("close_context") for _ in range(5)]
@@ -258,7 +258,7 @@ def test_contexts_interleave() -> None:
         assert [f"a{n}b{n}c{n}" for n in range(5)] == [spoken(context) for context in contexts]
 
 
-# What happens to all contexts.
+# Failures of all contexts.
 
 
 def closing(code: int, reason: str) -> Script:
@@ -267,7 +267,7 @@ def closing(code: int, reason: str) -> Script:
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "going away"), (1011, "oops")])
 def test_closed_in_mid_utterance(code: int, reason: str) -> None:
-    """A close of the service while a context is open is an error, also with code 1000."""
+    """A CLOSE while a context is open is an error, also with code 1000."""
     with scripted(closing(code, reason)) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ConnectionLost) as caught:
@@ -278,8 +278,8 @@ def test_closed_in_mid_utterance(code: int, reason: str) -> None:
     assert ("server", code) == (connection.ended.by, connection.ended.code)
 
 
-def test_every_context_learns_of_the_loss() -> None:
-    """A lost connection wakes everybody who waits, each with an error of his own."""
+def test_every_context_ends_with_the_loss() -> None:
+    """A lost connection wakes every consumer, each with its own error object."""
 
     def script(service: Service) -> None:
         for _ in range(5):
@@ -306,8 +306,8 @@ def test_every_context_learns_of_the_loss() -> None:
     assert 5 == len({id(error) for error in caught})
 
 
-# (what the service sends, the error of every context): text that is no JSON, JSON of no context,
-# bytes that are no text, a message beyond the limit.
+# (message of the service, error of every context): text that is not JSON, JSON without a context,
+# bytes that are not UTF-8, a message longer than the limit.
 FATAL: list[tuple[object, type[InworldError], str]] = [
     ("nonsense", RemoteProtocolError, "a JSON message, got 8 characters"),
     ('{"result":{"audioChunk":{}}}', RemoteProtocolError, "contextId"),
@@ -318,7 +318,7 @@ FATAL: list[tuple[object, type[InworldError], str]] = [
 
 @pytest.mark.parametrize(("message", "error", "words"), FATAL, ids=[row[2] for row in FATAL])
 def test_garbage(message: object, error: type[InworldError], words: str) -> None:
-    """A message that may have been anybody's audio ends every context with an error."""
+    """A message that may have audio of any context ends every context with an error."""
 
     def babbling(service: Service) -> None:
         service.until("flush_context")
@@ -336,7 +336,7 @@ def test_garbage(message: object, error: type[InworldError], words: str) -> None
 
 
 def test_a_large_message() -> None:
-    """A message of almost 16 MiB arrives whole."""
+    """A message of almost 16 MiB is received whole."""
     data = os.urandom(9 << 20)
 
     def generous(service: Service) -> None:
@@ -352,7 +352,7 @@ def test_a_large_message() -> None:
 
 
 def test_fatal_error() -> None:
-    """An error of the connection with a CLOSE behind it is what every context ends with."""
+    """An error of the connection with a CLOSE after it is the error of every context."""
 
     def refusing(service: Service) -> None:
         service.until("flush_context")
@@ -368,7 +368,7 @@ def test_fatal_error() -> None:
 
 
 def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of the connection without a CLOSE is reported in the log, and work goes on."""
+    """An error of the connection without a CLOSE is logged, and the contexts continue."""
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")
@@ -382,7 +382,7 @@ def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that ends the connection is raised, and not printed a second time by the log."""
+    """An error that ends the connection is raised, and not logged as well."""
 
     def refusing(service: Service) -> None:
         service.until("flush_context")
@@ -399,9 +399,9 @@ def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -
 
 def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
     """
-    A connection that is closed long after an error was not closed because of it.
+    An error is not the cause of a CLOSE long after it.
 
-    The error was once kept, and named as the cause whenever the service hung up.
+    The error was once kept and named as the cause of every later CLOSE.
     """
 
     def grumbling(service: Service) -> None:
@@ -417,10 +417,10 @@ def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
 
 
 def test_a_bad_key(spelling_server_url: str) -> None:
-    """The service looks at the key with the first context; the error is the context's."""
+    """The service checks the key with the first context, which gets the error."""
     with Inworld(api_key="d3Jvbmc6a2V5", base_url=spelling_server_url) as iw:
         with iw.tts.connect() as connection:
-            # The first call that meets the refusal raises it.
+            # Any of the calls may be the first that raises the refusal.
             with pytest.raises(AuthError) as caught:
                 list(opened(connection))
             assert 7 == caught.value.code
@@ -433,7 +433,7 @@ def test_a_bad_key(spelling_server_url: str) -> None:
 
 
 def test_no_key(spelling_server_url: str) -> None:
-    """A request without any credential is refused with a code of its own, and not for retrying."""
+    """A request without a credential is refused with its own code and must not be retried."""
 
     class Nobody:
         def header(self) -> tuple[str, str]:
@@ -451,7 +451,7 @@ def test_no_key(spelling_server_url: str) -> None:
 
 @pytest.mark.usefixtures("no_safety_net")
 def test_a_consumer_that_comes_back() -> None:
-    """A reader that paused goes on as soon as there is room."""
+    """A paused reader continues as soon as there is room."""
     chunks = 50
 
     def flooding(service: Service) -> None:
@@ -471,7 +471,7 @@ def test_a_consumer_that_comes_back() -> None:
 
 @pytest.mark.usefixtures("no_safety_net")
 def test_close_with_a_paused_reader() -> None:
-    """Closing wakes a reader that pauses; nothing is left of the connection."""
+    """close() wakes a paused reader, and all threads end."""
 
     def flooding(service: Service) -> None:
         context_id = service.until("flush_context")
@@ -492,7 +492,7 @@ def test_close_with_a_paused_reader() -> None:
 
 @pytest.mark.usefixtures("no_safety_net")
 def test_a_consumer_that_stops_for_good() -> None:
-    """A context that nobody listens to makes the service wait, and other contexts go on."""
+    """A context without a consumer makes the service wait, and other contexts continue."""
     sent = 0
 
     def flooding(service: Service) -> None:
@@ -518,11 +518,11 @@ def test_a_consumer_that_stops_for_good() -> None:
             stop.set()
 
     with scripted(flooding) as iw, iw.tts.connect() as connection:
-        # Both are made before the reader pauses, so that only a starving consumer can wake it.
+        # Both are made before the reader pauses, so that only a waiting consumer can wake it.
         other, flooded = connection.context(), opened(connection)
         while flooded.waiting_bytes < 16 << 20:
             threading.Event().wait(0.001)
-        # The reader pauses here: what has come does not grow while the service tries to go on.
+        # The reader pauses here: nothing more is received although the service sends.
         settled = flooded.waiting_bytes
         for _ in range(20):
             threading.Event().wait(0.005)
@@ -535,11 +535,11 @@ def test_a_consumer_that_stops_for_good() -> None:
         assert sent << 19 == total
 
 
-# The end from this side.
+# Closing.
 
 
 def test_close_wakes_everybody(iw: Inworld) -> None:
-    """Closing ends every wait of every context, with an error for work that was not done."""
+    """close() ends every wait of every context, with an error for unfinished work."""
     connection = iw.tts.connect()
     contexts = [connection.context() for _ in range(3)]
     results: list[type] = []
@@ -563,7 +563,7 @@ def test_close_wakes_everybody(iw: Inworld) -> None:
 
 
 def test_after_close(iw: Inworld) -> None:
-    """A closed connection says so to whoever uses it or its contexts."""
+    """Calls on a closed connection or its contexts raise ClosedError."""
     with iw.tts.connect() as connection:
         context = connection.context()
     for use in (connection.context, lambda: context.send("Hi."), context.flush):
@@ -574,7 +574,7 @@ def test_after_close(iw: Inworld) -> None:
 
 
 def test_close_from_many_threads(iw: Inworld) -> None:
-    """Closing from several threads at once is harmless."""
+    """Several threads may call close() at once."""
     connection = iw.tts.connect()
     threads = [threading.Thread(target=connection.close) for _ in range(8)]
     for thread in threads:
@@ -586,7 +586,7 @@ def test_close_from_many_threads(iw: Inworld) -> None:
 
 
 def test_close_ends_the_threads(iw: Inworld) -> None:
-    """After close no thread of the connection is left, also of contexts that ended before."""
+    """After close() no thread of the connection is left, also not of contexts that ended before."""
     with iw.tts.connect() as connection:
         context = connection.context()
         context.on(AudioChunk, lambda _: threading.Event().wait(0.01))
@@ -601,9 +601,9 @@ def test_close_ends_the_threads(iw: Inworld) -> None:
 
 def test_a_dead_link_ends_a_paused_reader() -> None:
     """
-    A reader that pauses for a consumer notices that the link has died.
+    A paused reader notices that the link is dead.
 
-    It once slept on until the consumer came back, and with it two threads and a socket.
+    It once slept until the consumer came back, and kept two threads and a socket.
     """
 
     def flooding(service: Service) -> None:
@@ -623,7 +623,7 @@ def test_a_dead_link_ends_a_paused_reader() -> None:
 
 
 def test_messages_before_the_close_are_given(iw: Inworld) -> None:
-    """What a context had received before its connection was closed is given before the error."""
+    """A consumer gets the events before the close, then the error."""
     with iw.tts.connect() as connection:
         context = opened(connection, "Received.")
         while context.usage.characters == 0:
@@ -637,7 +637,7 @@ def test_messages_before_the_close_are_given(iw: Inworld) -> None:
 
 
 def test_service_errors_are_inworld_errors(iw: Inworld) -> None:
-    """A model that the service does not have is its error, and the socket is closed with it."""
+    """An unknown model is a typed error, and the service closes the connection with it."""
     with iw.tts.connect() as connection:
         context = connection.context(model="inworld-tts-0")
         with pytest.raises(ServiceError, match="inworld-tts-0"):
@@ -645,14 +645,14 @@ def test_service_errors_are_inworld_errors(iw: Inworld) -> None:
             list(context)
 
 
-# Faults of this side, which no service can cause.
+# Exceptions in the client itself.
 
 
 @pytest.mark.parametrize("thread", ["reader", "writer"])
 def test_a_thread_that_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, thread: str
 ) -> None:
-    """A fault in one of the two threads ends every wait with an error that names it."""
+    """An exception in the reader or writer ends every wait with an error that names the thread."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -662,7 +662,7 @@ def test_a_thread_that_fails(
         service.flushed("x")
         service.until_left()
 
-    # What the writer writes by itself is the next ping.
+    # The next ping is the next frame that the writer sends by itself.
     with scripted(service, ping_interval=0.1) as iw:
         connection = iw.tts.connect()
         target, name = (TtsConnection, "_parse") if thread == "reader" else (Link, "_write")
@@ -684,7 +684,7 @@ def test_a_thread_that_fails(
 def test_an_end_that_is_not_understood(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A fault in reading the meaning of the end keeps nobody waiting."""
+    """An exception while the end is interpreted still ends every wait."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""One voice on a connection: what goes in comes out, all of it, once, and ends."""
+"""One context: all text is spoken once, all audio is received, and every context ends."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def words_of(chunks: list[AudioChunk]) -> str:
     return spelled(b"".join(chunk.data for chunk in chunks))
 
 
-# Speaking and listening.
+# Text and audio.
 
 
 def test_a_conversation(connection: TtsConnection) -> None:
-    """Text comes back as audio, with the service's words about it in order."""
+    """Text is answered with audio and with the events of the service, in order."""
     with connection.context() as context:
         context.send("Hello ")
         context.send("there. And more.")
@@ -64,7 +64,7 @@ def test_a_conversation(connection: TtsConnection) -> None:
 
 
 def test_a_long_text(connection: TtsConnection) -> None:
-    """A text of any length is cut so that the service takes it, and nothing of it is lost."""
+    """A text of any length is split into pieces that the service accepts; nothing is lost."""
     with connection.context() as context:
         context.send(LONG)
         context.close()
@@ -73,8 +73,8 @@ def test_a_long_text(connection: TtsConnection) -> None:
     assert len(LONG) == context.usage.characters
 
 
-def test_text_with_a_desert_in_it(connection: TtsConnection) -> None:
-    """More white space than one message holds stands between two words, and both are spoken."""
+def test_a_text_with_much_white_space(connection: TtsConnection) -> None:
+    """White space longer than one message may be between two words; both are spoken."""
     with connection.context() as context:
         context.send(f"Before.{' ' * 3000}After.")
         context.close()
@@ -83,7 +83,7 @@ def test_text_with_a_desert_in_it(connection: TtsConnection) -> None:
 
 
 def test_unsplit_text(connection: TtsConnection) -> None:
-    """Who sends a text unsplit hears that the service refuses it."""
+    """With split=False the error of the service for a long text reaches the caller."""
     with connection.context() as context:
         context.send(LONG, split=False)
         with pytest.raises(InvalidRequestError, match="should not exceed 2000 characters"):
@@ -92,7 +92,7 @@ def test_unsplit_text(connection: TtsConnection) -> None:
 
 
 def test_update(connection: TtsConnection) -> None:
-    """Settings of a living context change after what was said has been spoken."""
+    """Changed settings apply after the text that was sent before."""
     with connection.context() as context:
         context.send("One.")
         context.update({"temperature": 0.5})
@@ -106,8 +106,8 @@ def test_update(connection: TtsConnection) -> None:
     assert "One.Two." == words_of([event for event in events if isinstance(event, AudioChunk)])
 
 
-def test_what_two_threads_send_stays_whole(connection: TtsConnection) -> None:
-    """A long text of one thread is not cut by the text of another."""
+def test_texts_of_two_threads_do_not_mix(connection: TtsConnection) -> None:
+    """A long text of one thread is not interrupted by the text of another."""
     texts = ["a" * 2500 + ". ", "b" * 2500 + ". "]
     with connection.context() as context:
         threads = [threading.Thread(target=context.send, args=(text,)) for text in texts]
@@ -127,7 +127,7 @@ WRONG = [None, b"bytes", 5, "half \ud83d"]
 
 @pytest.mark.parametrize("text", WRONG)
 def test_wrong_text(connection: TtsConnection, text: str) -> None:
-    """What cannot be spoken is refused at once, and the context goes on."""
+    """A text that cannot be spoken is refused at once, and the context continues."""
     with connection.context() as context:
         with pytest.raises(ConfigError, match="text must"):
             context.send(text)
@@ -138,7 +138,7 @@ def test_wrong_text(connection: TtsConnection, text: str) -> None:
 
 
 def test_tokens_of_white_space() -> None:
-    """White space alone, which cannot be spoken, is sent with the text that follows it."""
+    """White space alone is sent with the text after it."""
     with scripted(obedient) as iw, iw.tts.connect() as connection, connection.context() as context:
         for token in ("", "Two", " ", "\n", "words", " ", ""):
             context.send(token)
@@ -148,7 +148,7 @@ def test_tokens_of_white_space() -> None:
 
 
 def test_after_close(connection: TtsConnection) -> None:
-    """A closed context takes no text, and says so; closing again is harmless."""
+    """A closed context refuses text; closing it again does nothing."""
     context = connection.context()
     context.send("Last.")
     context.close()
@@ -162,7 +162,7 @@ def test_after_close(connection: TtsConnection) -> None:
 
 
 def test_error_in_the_block(connection: TtsConnection) -> None:
-    """An exception that leaves the block stops the speech and frees the context's place."""
+    """An exception that leaves the ``with`` block interrupts the context and frees its place."""
     with pytest.raises(KeyboardInterrupt), connection.context() as context:
         context.send(LONG)
         raise KeyboardInterrupt
@@ -179,7 +179,7 @@ def test_error_in_the_block(connection: TtsConnection) -> None:
 
 
 def test_times_run_on(connection: TtsConnection) -> None:
-    """Word times never go back though the wire restarts them at 0 with every generation."""
+    """Word times never decrease, although the service restarts them with every generation."""
     with connection.context(timestamp_type="WORD") as context:
         for text in ("One two.", "Three four.", "Five six."):
             context.send(text)
@@ -199,7 +199,7 @@ def test_times_run_on(connection: TtsConnection) -> None:
 
 
 def test_say(connection: TtsConnection) -> None:
-    """One context speaks text after text, each iteration ending with its own."""
+    """One context speaks several texts; each iteration ends with its own text."""
     with connection.context() as context:
         for text in ("One.", LONG, "Three."):
             assert spoken_part(text) == words_of(list(context.say(text)))
@@ -207,10 +207,10 @@ def test_say(connection: TtsConnection) -> None:
 
 def test_say_of_just_the_threshold(connection: TtsConnection) -> None:
     """
-    A text that fills the service's own threshold is given whole.
+    A text as long as the threshold of the service is spoken whole.
 
-    The service then spoke it before it was told to, and said twice that a flush was complete, so
-    that the next text ended before its audio came.
+    The service once spoke it before the flush and sent two FlushCompleted, so that the next
+    text ended before its audio.
     """
     texts = ["x" * 999 + ".", "y" * 1999 + ".", "Short."]
     with connection.context() as context:
@@ -219,7 +219,7 @@ def test_say_of_just_the_threshold(connection: TtsConnection) -> None:
 
 
 def test_say_that_was_left(connection: TtsConnection) -> None:
-    """What an iteration that was left did not take is not given to the next."""
+    """Audio that a left iteration did not take is not yielded by the next one."""
     with connection.context() as context:
         for _ in context.say(LONG):
             break
@@ -229,9 +229,10 @@ def test_say_that_was_left(connection: TtsConnection) -> None:
 
 def test_say_that_was_never_begun(connection: TtsConnection) -> None:
     """
-    A say() that nobody iterates over sends nothing.
+    A say() that is not iterated sends nothing.
 
-    It was once counted, so that the next one waited for audio of a text that was never sent.
+    It was once counted, so that the next one waited for the audio of a text that was never
+    sent.
     """
     with connection.context() as context:
         context.say("Never.")
@@ -239,17 +240,17 @@ def test_say_that_was_never_begun(connection: TtsConnection) -> None:
         assert "Next." == words_of(list(context.say("Next.")))
 
 
-def test_say_overtaken(connection: TtsConnection) -> None:
-    """An iteration whose context has begun another text ends with an error, not as if complete."""
+def test_say_replaced(connection: TtsConnection) -> None:
+    """An iteration that a later say() has replaced ends with an error."""
     with connection.context() as context:
         first = context.say(LONG)
         next(first)
         assert "Next." == words_of(list(context.say("Next.")))
-        with pytest.raises(LocalProtocolError, match="has taken over"):
+        with pytest.raises(LocalProtocolError, match="has replaced this one"):
             next(first)
 
 
-# (settings, how the context was used before): where the end of a text cannot be known.
+# (settings, how the context was used before): the end of a text cannot be known.
 UNSAYABLE: list[tuple[dict[str, object], bool]] = [
     ({"auto_mode": True}, False),
     ({"buffer_char_threshold": 100}, False),
@@ -261,7 +262,7 @@ UNSAYABLE: list[tuple[dict[str, object], bool]] = [
 def test_say_where_it_cannot_work(
     connection: TtsConnection, settings: dict[str, object], sent: bool
 ) -> None:
-    """say() is refused where the service may speak before it is asked to."""
+    """say() is refused if the service may speak before the flush."""
     with connection.context(**settings) as context:  # type: ignore[arg-type]
         if sent:
             context.send("Plain.")
@@ -278,7 +279,7 @@ def test_send_after_say(connection: TtsConnection) -> None:
 
 
 def test_say_interrupted(connection: TtsConnection) -> None:
-    """An interruption ends the iteration without an error; who interrupts knows."""
+    """interrupt() ends the iteration without an error."""
     context = connection.context()
     said = context.say(LONG)
     next(said)
@@ -288,7 +289,7 @@ def test_say_interrupted(connection: TtsConnection) -> None:
 
 
 def test_say_without_audio() -> None:
-    """A text for which no audio comes is an error."""
+    """A text without audio is an error."""
 
     def silent(service: Service) -> None:
         context_id = service.until("send_text")
@@ -303,11 +304,11 @@ def test_say_without_audio() -> None:
     assert caught.value.retryable
 
 
-# Interrupting.
+# Interruption.
 
 
 def test_interrupt(connection: TtsConnection) -> None:
-    """After an interruption nothing more comes, and it says how much had been taken."""
+    """After interrupt() no event follows, and it returns how much audio was taken."""
     context = connection.context()
     context.send(LONG)
     context.flush()
@@ -321,7 +322,7 @@ def test_interrupt(connection: TtsConnection) -> None:
 
 
 def test_interrupt_reaches_every_consumer(connection: TtsConnection) -> None:
-    """Audio that waits in a queue is dropped as well."""
+    """interrupt() also drops the audio in queues."""
     context = connection.context()
     queue = context.subscribe()
     context.send("Hi.")
@@ -333,11 +334,11 @@ def test_interrupt_reaches_every_consumer(connection: TtsConnection) -> None:
     assert [] == list(queue)
 
 
-def test_interrupt_waits_for_nobody() -> None:
+def test_interrupt_does_not_wait() -> None:
     """
-    An interruption is heeded at once while another thread is stuck in send().
+    interrupt() returns at once while another thread waits in send().
 
-    It once waited for that thread, for as long as send_timeout.
+    It once waited for that thread, up to send_timeout.
     """
     stuck, go_on = threading.Event(), threading.Event()
 
@@ -372,7 +373,7 @@ def test_interrupt_waits_for_nobody() -> None:
 
 
 def test_interrupt_twice(connection: TtsConnection) -> None:
-    """Interrupting again, or after the end, is harmless."""
+    """interrupt() may be called again, and after the end."""
     context = connection.context()
     context.interrupt()
     context.interrupt()
@@ -384,11 +385,11 @@ def test_interrupt_twice(connection: TtsConnection) -> None:
     assert taken == other.interrupt()
 
 
-# Other ways to listen.
+# Other ways to receive events.
 
 
 def test_handlers(connection: TtsConnection) -> None:
-    """Handlers get audio on their own thread, and the end last."""
+    """Handlers get the audio on their own thread, and the end last."""
     data: list[bytes] = []
     threads: set[str] = set()
     done = threading.Event()
@@ -407,7 +408,7 @@ def test_handlers(connection: TtsConnection) -> None:
 
 @pytest.mark.parametrize("lowered", [False, True], ids=["class", "wire"])
 def test_handlers_by_name(connection: TtsConnection, lowered: bool) -> None:
-    """Every event can be asked for by its class's name, and by its name on the wire."""
+    """Every event can be requested by the name of its class and by its name on the wire."""
     names = ["ContextCreated", "AudioChunk", "FlushCompleted", "ContextClosed", "StreamEnded"]
     asked = [name[0].lower() + name[1:] if lowered else name for name in names]
     called: list[str] = []
@@ -423,7 +424,7 @@ def test_handlers_by_name(connection: TtsConnection, lowered: bool) -> None:
 
 
 def test_handler_that_closes_the_connection(iw: Inworld) -> None:
-    """A handler may close the connection it is called by; everything ends, nothing hangs."""
+    """A handler may close its own connection."""
     ends: list[StreamEnded] = []
     done = threading.Event()
     connection = iw.tts.connect()
@@ -440,7 +441,7 @@ def test_handler_that_closes_the_connection(iw: Inworld) -> None:
 
 
 def test_handler_that_closes_the_client(iw: Inworld) -> None:
-    """A handler may close the whole client."""
+    """A handler may close the client."""
     done = threading.Event()
     context = iw.tts.connect().context()
     context.on(AudioChunk, lambda _: iw.close())
@@ -454,7 +455,7 @@ def test_handler_that_closes_the_client(iw: Inworld) -> None:
 
 
 def test_handler_that_blocks(iw: Inworld) -> None:
-    """A handler that does not return delays neither other contexts nor the close."""
+    """A handler that does not return delays neither other contexts nor close()."""
     release = threading.Event()
     with iw.tts.connect() as connection:
         stuck, other = connection.context(), connection.context()
@@ -482,7 +483,7 @@ def test_poll(spelling_client_polled: Inworld) -> None:
 
 
 def test_read_audio(connection: TtsConnection) -> None:
-    """A game loop gets every sample, in buffers of any size, and never waits."""
+    """read_audio() returns every sample, in buffers of any size, without waiting."""
     buffer, read = bytearray(14), b""
     with connection.context() as context:
         assert 0 == context.read_audio(buffer)
@@ -498,16 +499,16 @@ def test_read_audio(connection: TtsConnection) -> None:
 
 
 def test_read_audio_into_half_a_sample(connection: TtsConnection) -> None:
-    """A buffer that ends within a sample is refused."""
+    """A buffer with an odd number of bytes is refused."""
     with connection.context() as context, pytest.raises(ConfigError, match="whole 16-bit samples"):
         context.read_audio(bytearray(3))
 
 
 def test_read_audio_gives_all_before_the_error() -> None:
     """
-    Samples that came before a failure are given, then the failure is raised.
+    read_audio() returns all samples before it raises the error.
 
-    They were once lost with it.
+    They were once lost.
     """
 
     def failing(service: Service) -> None:
@@ -529,11 +530,11 @@ def test_read_audio_gives_all_before_the_error() -> None:
             context.read_audio(buffer)
 
 
-# Ends that are no success.
+# Ends with an error.
 
 
 def test_closed_by_the_service() -> None:
-    """A context that the service closes by itself has not said all: that is an error."""
+    """If the service closes a context that the client has not closed, it is an error."""
 
     def hasty(service: Service) -> None:
         context_id = service.until("send_text")
@@ -557,8 +558,8 @@ def answering(*, then: object) -> object:
     return script
 
 
-# (what the service says before contextClosed, the error): no audio, half of a sample, base64
-# that is none, and a field of the wrong kind.
+# (messages before contextClosed, the error): no audio, half of a sample, audio that is not
+# base64, and a field of the wrong type.
 INCOMPLETE = [
     (lambda s, c: s.closed(c), ServiceError, "without audio for 3 characters"),
     (lambda s, c: (s.audio(c, b""), s.closed(c)), ServiceError, "without audio"),
@@ -572,7 +573,7 @@ INCOMPLETE = [
 
 @pytest.mark.parametrize(("then", "error", "words"), INCOMPLETE)
 def test_incomplete(then: object, error: type[Exception], words: str) -> None:
-    """Speech that is not whole is an error, never a normal end."""
+    """Incomplete speech is an error."""
     with scripted(answering(then=then)) as iw, iw.tts.connect() as connection:  # type: ignore[arg-type]
         context = connection.context()
         context.send("Hi.")
@@ -582,7 +583,7 @@ def test_incomplete(then: object, error: type[Exception], words: str) -> None:
 
 
 def test_never_answered() -> None:
-    """A context that the service never answers costs the timeout."""
+    """Without any answer of the service, the iteration ends at its timeout."""
     with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
         context = connection.context()
         context.send("Hi.")
@@ -592,7 +593,7 @@ def test_never_answered() -> None:
 
 
 def test_split_samples() -> None:
-    """A sample that is cut between two chunks is put together."""
+    """A sample that is cut between two chunks is joined."""
 
     def cutting(service: Service) -> None:
         context_id = service.until("close_context")
@@ -610,7 +611,7 @@ def test_split_samples() -> None:
 
 
 def test_unknown_events_are_data() -> None:
-    """What this version does not know is handed to the user as it came, and nothing ends."""
+    """Unknown messages reach the user unchanged, and the context continues."""
 
     def newer(service: Service) -> None:
         context_id = service.until("close_context")
@@ -630,7 +631,7 @@ def test_unknown_events_are_data() -> None:
 
 
 def test_compressed_audio() -> None:
-    """Compressed audio is given as it comes, and asking it for samples is an error."""
+    """Compressed audio is passed on unchanged, and its ``pcm`` raises."""
     with scripted(obedient) as iw, iw.tts.connect() as connection:
         context = connection.context(audio=AudioConfig("MP3"))
         context.send("Hi")
@@ -639,5 +640,5 @@ def test_compressed_audio() -> None:
 
     assert "Hi" == text_of(chunk.data)
     assert chunk.duration_ms is None
-    with pytest.raises(ValueError, match="MP3 holds no plain samples"):
+    with pytest.raises(ValueError, match="MP3 audio is compressed"):
         _ = chunk.pcm

@@ -1,4 +1,4 @@
-"""Speech into a playout that the program reads."""
+"""Speech that is played through a Playout, which the program reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = {
 
 
 class Reader:
-    """Reads a playout ten times as fast as real time, or so; keeps what it got."""
+    """Reads a playout about ten times as fast as real time, and keeps the samples."""
 
     def __init__(self, playout: Playout) -> None:
         self.playout = playout
@@ -61,7 +61,7 @@ def playout() -> Iterator[Playout]:
 
 
 def speaking(*pieces: bytes, **further: object) -> Service:
-    """A service that says these pieces of each utterance."""
+    """A service that answers each utterance with these pieces of audio."""
 
     def script(service: Service) -> None:
         while True:
@@ -76,7 +76,7 @@ def speaking(*pieces: bytes, **further: object) -> Service:
 
 
 def test_an_utterance_is_played_whole(playout: Playout) -> None:
-    """All of an utterance is played in order, and each word is reported when it is heard."""
+    """An utterance is played in order, and each word is reported when it is heard."""
     pieces = [counting(start, 2400) for start in range(0, 24_000, 2400)]
     told: list[WordTime] = []
     with scripted(speaking(*pieces, **WORDS)) as iw, Reader(playout) as reader:
@@ -91,14 +91,14 @@ def test_an_utterance_is_played_whole(playout: Playout) -> None:
 
 
 def test_a_full_playout_takes_the_rest_later() -> None:
-    """Audio that does not fit waits for room, and nothing overtakes it."""
+    """Audio that does not fit waits for room and stays in order."""
     pieces = [counting(start, 2400) for start in range(0, 24_000, 2400)]
     playout = Playout(RATE_HZ, capacity_ms=350, time_scaling=False)
     with scripted(speaking(*pieces)) as iw:
         playback = iw.tts.speak("one", speaker=PlayoutSink(playout))
         out = bytearray(2 * 24_000)
         for start in range(0, len(out), 480):
-            # Never more than the writer has refilled.
+            # At most as much as the writer has refilled.
             until(
                 lambda: playout.stats().queued_ms > 300 or playout.stats().received_frames == 24_000
             )
@@ -110,7 +110,7 @@ def test_a_full_playout_takes_the_rest_later() -> None:
 
 
 def test_a_cut_sample_is_put_together(playout: Playout) -> None:
-    """Nothing is lost where a message ends within a sample."""
+    """A sample that is cut between two messages is joined."""
     pcm = counting(0, 4800)
     pieces = [pcm[:1000], pcm[1000:2001], pcm[2001:5000], pcm[5000:]]
     with scripted(speaking(*pieces)) as iw, Reader(playout) as reader:
@@ -120,7 +120,7 @@ def test_a_cut_sample_is_put_together(playout: Playout) -> None:
 
 
 def test_utterances_take_turns(playout: Playout) -> None:
-    """An utterance begins when the one before it was heard."""
+    """An utterance begins when the previous one was heard."""
     with scripted(speaking(counting(0, 2400))) as iw, Reader(playout) as reader:
         sink = PlayoutSink(playout)
         sink.pause()
@@ -132,12 +132,12 @@ def test_utterances_take_turns(playout: Playout) -> None:
 
     assert [100.0] * 3 == [playback.heard_ms for playback in playbacks]
     heard = bytes(reader.pcm)
-    # A pause fades out and in: what it touches is not found again.
+    # A pause fades out and in, which changes samples around it.
     assert heard.count(counting(200, 2000)) == 3
 
 
 def test_an_interruption_is_final() -> None:
-    """What comes after it is not heard, and the reader got what is reported."""
+    """No audio is heard after an interruption, and the returned time is what was read."""
     playout = Playout(RATE_HZ, time_scaling=False)
     began, go_on = threading.Event(), threading.Event()
 
@@ -164,8 +164,8 @@ def test_an_interruption_is_final() -> None:
     assert bytes(2 * RATE_HZ - 240) == out[240:]
 
 
-def test_a_failure_is_raised_after_what_came(playout: Playout) -> None:
-    """What was played before the service failed is heard, and the error reaches the caller."""
+def test_a_failure_is_raised_after_the_audio(playout: Playout) -> None:
+    """Audio before a failure is played, then the error is raised."""
 
     def script(service: Service) -> None:
         context_id = service.until("close_context")
@@ -183,7 +183,7 @@ def test_a_failure_is_raised_after_what_came(playout: Playout) -> None:
 
 
 def test_real_speech(inworld_local: Emulator, playout: Playout) -> None:
-    """The emulator's speech is heard whole, as :meth:`synthesize` returns it."""
+    """The emulator's speech is played whole, as :meth:`synthesize` returns it."""
     text = "Each word goes into the playout."
     words: list[str] = []
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:

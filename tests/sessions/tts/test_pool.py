@@ -1,4 +1,4 @@
-"""Contexts for utterances: how connections are opened, filled, shared and let go."""
+"""The pool: how its connections are opened, shared, retried and closed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def said(iw: Inworld, text: str) -> str:
 
 
 def at_once(count: int, work: object) -> list[object]:
-    """Run work on threads that begin together; give their results or errors."""
+    """Run work on threads that start together; return their results or errors."""
     barrier = threading.Barrier(count)
     results: list[object] = [None] * count
 
@@ -51,7 +51,7 @@ def at_once(count: int, work: object) -> list[object]:
 
 
 def test_one_connection_for_one_after_the_other() -> None:
-    """Utterances that follow each other share a connection."""
+    """Utterances one after another share a connection."""
     numbers: list[int] = []
 
     def script(service: Service) -> None:
@@ -66,9 +66,9 @@ def test_one_connection_for_one_after_the_other() -> None:
 
 def test_as_few_connections_as_hold_them(spelling_server: Emulator) -> None:
     """
-    Utterances that begin together fill connections by fives.
+    Utterances that start together share connections, five on each.
 
-    Each of them once opened a connection of its own, and took a place of the account for it.
+    Each once opened its own connection.
     """
     hold = threading.Barrier(12)
 
@@ -90,7 +90,7 @@ def test_as_few_connections_as_hold_them(spelling_server: Emulator) -> None:
 
 
 def test_more_than_all_places_hold(spelling_server: Emulator) -> None:
-    """With every place taken, utterances wait for each other and all of them come."""
+    """If all places are in use, utterances wait for each other, and all of them complete."""
     limiter = CountingLimiter(2)
     with Inworld(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
@@ -102,7 +102,7 @@ def test_more_than_all_places_hold(spelling_server: Emulator) -> None:
 
 
 def test_no_place_in_time() -> None:
-    """An utterance for which no context comes free costs its timeout."""
+    """An utterance without a free context fails after its timeout."""
     with scripted(lambda s: s.until_left(), limiter=CountingLimiter(1)) as iw:
         streams = [iw.tts.stream(iter(["Hi."]), timeout=30) for _ in range(5)]
         threads = [threading.Thread(target=list, args=(stream,)) for stream in streams]
@@ -120,7 +120,7 @@ def test_no_place_in_time() -> None:
 
 
 def test_http_429(spelling_server: Emulator) -> None:
-    """Where the service allows fewer connections than the limiter, utterances take turns."""
+    """If the service allows fewer connections than the limiter, utterances wait for each other."""
     with (
         Emulator(synthesizer=SpellingSynthesizer(), settings=Settings(max_connections=1)) as server,
         Inworld(api_key=server.api_key, base_url=server.url) as iw,
@@ -131,7 +131,7 @@ def test_http_429(spelling_server: Emulator) -> None:
 
 
 def test_429_of_the_only_connection() -> None:
-    """A client that holds nothing is told at once that the account is full."""
+    """A client without connections gets HTTP 429 as an error at once."""
     with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
         with Inworld(api_key=server.api_key, base_url=server.url) as iw:
             with pytest.raises(QuotaError) as caught:
@@ -140,12 +140,12 @@ def test_429_of_the_only_connection() -> None:
     assert (429, True) == (caught.value.status, caught.value.retryable)
 
 
-# Connections that end while nobody looks.
+# Idle connections that end.
 
 
 @pytest.mark.parametrize("end", ["close", "drop"])
 def test_idle_connection_cut(end: str) -> None:
-    """An idle socket that the service cuts is not noticed by the next utterance."""
+    """If the service closes an idle connection, the next utterance still succeeds."""
     ended = threading.Event()
 
     def once(service: Service) -> None:
@@ -163,11 +163,11 @@ def test_idle_connection_cut(end: str) -> None:
         assert "Two" == said(iw, "Two")
 
 
-def test_idle_connection_that_is_dead_without_a_sign() -> None:
+def test_a_dead_idle_connection() -> None:
     """
-    An utterance on a kept connection that turns out to be dead is told again on a new one.
+    An utterance on a dead idle connection is retried on a new one.
 
-    A load balancer forgets an idle connection silently, and resets it at the first message.
+    A load balancer drops an idle connection silently, and resets it at the first message.
     """
 
     def once(service: Service) -> None:
@@ -183,8 +183,8 @@ def test_idle_connection_that_is_dead_without_a_sign() -> None:
         )
 
 
-def test_pieces_are_told_again() -> None:
-    """What an iterator had given to a dead connection is given to the new one, and only once."""
+def test_pieces_are_sent_again() -> None:
+    """A retry sends the pieces of the iterator again, and reads each from the iterator once."""
     taken: list[str] = []
     resets = threading.Event()
 
@@ -211,7 +211,7 @@ def test_pieces_are_told_again() -> None:
 
 
 def test_a_new_connection_that_dies_is_an_error() -> None:
-    """An utterance is not told again without end: a connection made for it must hold."""
+    """An utterance whose new connection dies is not retried without end."""
 
     def dying(service: Service) -> None:
         service.request()
@@ -229,8 +229,8 @@ def test_a_new_connection_that_dies_is_an_error() -> None:
     assert [1] == connections
 
 
-def test_an_answered_utterance_is_not_told_again() -> None:
-    """What the service may have begun to speak is not spoken twice."""
+def test_an_answered_utterance_is_not_retried() -> None:
+    """An utterance that the service has answered is not spoken twice."""
 
     def once(service: Service) -> None:
         service.speak(service.until("close_context"), b"1\0")
@@ -244,7 +244,7 @@ def test_an_answered_utterance_is_not_told_again() -> None:
 
 
 def test_a_connection_that_is_fuller_than_thought() -> None:
-    """A context that the service refuses for want of a place is made on another connection."""
+    """A context that is refused because of the limit is created on another connection."""
 
     def full(service: Service) -> None:
         context_id = service.until("close_context")
@@ -256,7 +256,7 @@ def test_a_connection_that_is_fuller_than_thought() -> None:
 
 
 def test_an_account_that_is_full() -> None:
-    """A refusal that every connection gives is the user's to hear."""
+    """If every connection refuses the context, the caller gets the error."""
     connections: list[int] = []
 
     def full(service: Service) -> None:
@@ -272,10 +272,10 @@ def test_an_account_that_is_full() -> None:
 
 def test_a_connection_that_does_not_answer_is_left() -> None:
     """
-    After a timeout the next utterance gets another connection.
+    After a timeout the next utterance uses another connection.
 
-    The one that fell silent kept the place of every context that it never closed, and with five
-    of them a place of the account for ever.
+    A silent connection kept the places of its contexts, and with five of them its place of the
+    account, forever.
     """
     limiter = CountingLimiter()
     with scripted(lambda s: s.until_left(), obedient, limiter=limiter) as iw:
@@ -287,7 +287,7 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
 
 
 def test_a_connection_that_answers_nothing_is_cut() -> None:
-    """The place of a service that has fallen silent is free at once: it would answer no CLOSE."""
+    """The place of a silent connection is free at once; it is not closed with a CLOSE."""
     release = threading.Event()
     with (
         scripted(
@@ -306,8 +306,8 @@ def test_a_connection_that_answers_nothing_is_cut() -> None:
         assert "Next" == said(iw, "Next")
 
 
-def test_idle_connections_are_let_go(spelling_server: Emulator) -> None:
-    """One idle connection is kept; the others give their places back."""
+def test_idle_connections_are_closed(spelling_server: Emulator) -> None:
+    """One idle connection is kept; the others are closed."""
     hold = threading.Barrier(11)
 
     def tokens(number: int) -> object:
@@ -324,11 +324,11 @@ def test_idle_connections_are_let_go(spelling_server: Emulator) -> None:
             threading.Event().wait(0.001)
 
 
-# Failures of connecting.
+# Errors of connecting.
 
 
-def test_everybody_hears_why_there_is_no_connection() -> None:
-    """When the service cannot be reached, every utterance that waits for it ends with the error."""
+def test_every_waiting_utterance_gets_the_error() -> None:
+    """If the service cannot be reached, every waiting utterance ends with the error."""
     with Inworld(api_key="key", base_url="http://127.0.0.1:9") as iw:
         errors = at_once(8, lambda n: iw.tts.synthesize("Hi.", timeout=30))
 
@@ -369,9 +369,9 @@ def test_closed_while_waiting() -> None:
 
 def test_forgotten_clients(spelling_server: Emulator) -> None:
     """
-    Clients that are made for one utterance and forgotten keep no connection.
+    A client that is used once and garbage-collected keeps no connection.
 
-    Each kept a socket and two threads until the service cut it after ten minutes.
+    Each kept a socket and two threads until the service closed it after ten minutes.
     """
 
     def client() -> Inworld:

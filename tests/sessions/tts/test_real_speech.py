@@ -1,4 +1,4 @@
-"""Speech of the real engine: its words and sounds stand where they are heard."""
+"""Speech of the emulator's engine: words and phonemes have the times at which they are heard."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_every_word_once(speech: Speech) -> None:
     assert speech.words[-1].end_ms <= (speech.duration_ms or 0)
 
 
-def test_sounds_belong_to_their_words(speech: Speech) -> None:
-    """Every sound lies within the word that it points at, over all chunks and sentences."""
+def test_phonemes_belong_to_their_words(speech: Speech) -> None:
+    """Every phoneme is within the word of its ``word_index``, over all chunks and sentences."""
     assert len(speech.phonemes) > len(TEXT.split())
     for phoneme in speech.phonemes:
         word = speech.words[phoneme.word_index]
@@ -35,8 +35,8 @@ def test_sounds_belong_to_their_words(speech: Speech) -> None:
     assert set(range(len(speech.words))) == {phoneme.word_index for phoneme in speech.phonemes}
 
 
-def test_words_are_louder_than_what_is_between(speech: Speech) -> None:
-    """The times are those of the sound: it is loud within words and quiet between sentences."""
+def test_words_are_louder_than_pauses(speech: Speech) -> None:
+    """The audio is loud within words and quiet between sentences."""
     samples = speech.numpy().astype(np.float64)
 
     def loudness(start_ms: float, end_ms: float) -> float:
@@ -55,7 +55,7 @@ def test_words_are_louder_than_what_is_between(speech: Speech) -> None:
 
 @pytest.mark.parametrize("encoding", ["LINEAR16", "WAV", "MULAW", "ALAW"])
 def test_encodings_with_samples(inworld_local: Emulator, speech: Speech, encoding: str) -> None:
-    """Every encoding that holds samples gives the same speech, as long and as loud."""
+    """Every encoding with samples gives the same speech, as long and as loud."""
     rate = 8000 if "LAW" in encoding else 24000
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         other = iw.tts.synthesize(TEXT, audio=AudioConfig(encoding, rate))
@@ -69,7 +69,7 @@ def test_encodings_with_samples(inworld_local: Emulator, speech: Speech, encodin
 
 @pytest.mark.parametrize("encoding", ["MP3", "OGG_OPUS", "FLAC"])
 def test_encodings_that_are_files(inworld_local: Emulator, encoding: str) -> None:
-    """What is a file comes whole; words have times also where samples cannot be counted."""
+    """Compressed encodings give a whole file, with times of words."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         speech = iw.tts.synthesize(TEXT, audio=AudioConfig(encoding, 24000))
 

@@ -1,4 +1,4 @@
-"""Whole utterances: text of any form in, all of its audio out, or an error that holds what came."""
+"""Whole utterances: all audio of any form of text, or an error with the audio so far."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ TEXTS: list[tuple[str, Callable[[], object]]] = [
 
 @pytest.mark.parametrize(("text", "form"), TEXTS)
 def test_forms_of_text(iw: Inworld, text: str, form: Callable[[], Iterable[str]]) -> None:
-    """Every form of text is spoken whole: a str of any length, a list, an iterator of tokens."""
+    """A str of any length, a list and an iterator of tokens are all spoken whole."""
     speech = iw.tts.synthesize(form())
 
     assert spoken_part(text) == spelled(speech.data)
 
 
 def test_white_space_is_not_lost() -> None:
-    """Tokens that are white space alone, which cannot be sent alone, go with the next."""
+    """Tokens of white space alone are sent with the next token."""
     tokens = [" ", "Spaces", " ", "\n", " ", "between", ".", "  "]
     with scripted(obedient) as iw:
         assert " Spaces \n between." == told(iw.tts.stream(iter(tokens)))
 
 
-# What is no text.
+# Wrong text.
 WRONG: list[tuple[object, str]] = [
     ("", "something to speak"),
     (" \n", "something to speak"),
@@ -74,8 +74,8 @@ WRONG: list[tuple[object, str]] = [
     (None, "got NoneType"),
     (5, "got int"),
     ("half \ud83d", "lone surrogate"),
-    ([], "no piece that does"),
-    ([" ", "\n"], "no piece that does"),
+    ([], "got only white space"),
+    ([" ", "\n"], "got only white space"),
     ([None], "got NoneType"),
     (["fine ", b"bytes"], "got bytes, decode it first"),
     (iter(["half \ud83d"]), "lone surrogate"),
@@ -84,13 +84,13 @@ WRONG: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("text", "words"), WRONG)
 def test_wrong_text(iw: Inworld, text: str, words: str) -> None:
-    """What is no text, or a piece that is none, is an error that says what came."""
+    """A wrong text, or a wrong piece of one, is an error that shows the value."""
     with pytest.raises(ConfigError, match=words):
         iw.tts.synthesize(text)
 
 
 def test_wrong_text_is_refused_by_the_call(iw: Inworld) -> None:
-    """stream() refuses at once what it can see at once, not with the first step."""
+    """stream() checks the text itself, not with the first step of the iteration."""
     for text in ("", b"bytes", None):
         with pytest.raises(ConfigError):
             iw.tts.stream(text)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_wrong_text_is_refused_by_the_call(iw: Inworld) -> None:
 
 
 def test_settings(iw: Inworld) -> None:
-    """Settings may come as one value, one by one, or as changes to a value."""
+    """Settings may be a config, keyword arguments, or both."""
     config = ContextConfig(voice="Dennis", audio=AudioConfig("LINEAR16", 24000))
 
     assert "Dennis" == iw.tts.stream("Hi.", config=config).config.voice
@@ -109,7 +109,7 @@ def test_settings(iw: Inworld) -> None:
 
 
 def test_one_after_the_other(iw: Inworld) -> None:
-    """Words, times and counts are those of the utterance, whatever was spoken before."""
+    """Words, times and counts are those of the utterance, not of the one before."""
     iw.tts.synthesize("Before. It. All.")
     speech = iw.tts.synthesize("One two. Three.")
 
@@ -118,11 +118,11 @@ def test_one_after_the_other(iw: Inworld) -> None:
     assert speech.words[-1].end_ms == pytest.approx(speech.duration_ms, abs=1)
 
 
-# Text that comes slowly.
+# Slow text.
 
 
 def test_audio_does_not_wait_for_text() -> None:
-    """What is ready is given while the user's iterator still thinks about the rest."""
+    """Audio is yielded while the user's iterator has not yielded the rest of the text."""
     go_on = threading.Event()
 
     def tokens() -> Iterator[str]:
@@ -148,7 +148,7 @@ def test_audio_does_not_wait_for_text() -> None:
 
 
 def test_text_that_pauses_longer_than_the_timeout() -> None:
-    """Silence is not the service's fault while the user's iterator gives nothing."""
+    """While the user's iterator waits, the timeout does not run."""
 
     def tokens() -> Iterator[str]:
         for token in ("One ", "two ", "three"):
@@ -163,7 +163,7 @@ def test_the_service_has_its_time_after_the_text() -> None:
     """
     The timeout counts from the latest text, not from the latest audio.
 
-    A text that came just before the timeout was once an error at once.
+    A text right before the timeout was once an error at once.
     """
 
     def tokens() -> Iterator[str]:
@@ -182,7 +182,7 @@ def test_the_service_has_its_time_after_the_text() -> None:
 
 
 def test_a_service_that_falls_silent() -> None:
-    """Silence after the text is an error when the timeout has passed."""
+    """Silence of the service after the text is an error after the timeout."""
 
     def silent(service: Service) -> None:
         context_id = service.until("close_context")
@@ -197,7 +197,7 @@ def test_a_service_that_falls_silent() -> None:
 
 
 def test_the_iterator_keeps_its_context(iw: Inworld) -> None:
-    """Context variables, such as a request's id, reach the user's iterator on its thread."""
+    """The user's iterator runs with the context variables of the caller."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
     variable.set("seven")
 
@@ -213,7 +213,7 @@ class Mine(Exception):
 
 @pytest.mark.parametrize("error", [Mine("gone"), KeyboardInterrupt(), InworldError("mine too")])
 def test_an_iterator_that_raises(iw: Inworld, error: BaseException) -> None:
-    """What the user's iterator raises reaches the one who takes the audio, as it is."""
+    """An exception of the user's iterator is raised by the iteration of the audio."""
 
     def tokens() -> Iterator[str]:
         yield "Some text. "
@@ -227,7 +227,7 @@ def test_an_iterator_that_raises(iw: Inworld, error: BaseException) -> None:
 
 
 def test_not_all_text_is_taken_ahead() -> None:
-    """Text is asked of the iterator as it is spoken, not all at once."""
+    """The text is taken from the iterator as it is spoken, not all at once."""
     taken = 0
 
     def tokens() -> Iterator[str]:
@@ -260,9 +260,9 @@ def test_not_all_text_is_taken_ahead() -> None:
 @pytest.mark.parametrize("counted", [None, 1])
 def test_a_service_that_counts_less(counted: int | None) -> None:
     """
-    A long text gets through though the service does not count all of its characters.
+    A long text is spoken whole, although the service does not count all characters.
 
-    Each character that was sent and not counted once took away from what may be sent ahead, until
+    Each character that was not counted once reduced the text that may be sent ahead, until
     nothing was sent any more.
     """
     further = {} if counted is None else {"usage": {"processedCharactersCount": counted}}
@@ -281,7 +281,7 @@ def test_a_service_that_counts_less(counted: int | None) -> None:
         assert iw.tts.synthesize(text, timeout=30).data
 
 
-# Leaving.
+# Leaving the iteration.
 
 
 def loop_is_left(stream: Iterator[AudioChunk]) -> None:
@@ -295,7 +295,7 @@ def is_forgotten(stream: Iterator[AudioChunk]) -> None:
 
 @pytest.mark.parametrize("leave", [loop_is_left, is_forgotten])
 def test_a_stream_that_is_left(leave: Callable[[Iterator[AudioChunk]], None]) -> None:
-    """A stream that nobody holds any more tells the service so, without a garbage collection."""
+    """A stream without references is closed on the service, without a garbage collection."""
     closed = threading.Event()
 
     def script(service: Service) -> None:
@@ -319,7 +319,7 @@ def test_a_stream_that_is_left(leave: Callable[[Iterator[AudioChunk]], None]) ->
 
 
 def test_close_from_another_thread() -> None:
-    """close() ends an iteration that waits, without an error: somebody asked for it."""
+    """close() on another thread ends an iteration that waits, without an error."""
     waiting = threading.Event()
 
     def silent(service: Service) -> None:
@@ -342,7 +342,7 @@ def test_close_from_another_thread() -> None:
 
 
 def test_two_threads_iterate() -> None:
-    """A second thread in the same stream is told so; the first gets all of the audio."""
+    """A second thread that iterates gets an error; the first one gets all audio."""
 
     def script(service: Service) -> None:
         context_id = service.until("close_context")
@@ -357,7 +357,7 @@ def test_two_threads_iterate() -> None:
         first.start()
         while not stream._iterating.locked():
             threading.Event().wait(0.001)
-        with pytest.raises(LocalProtocolError, match="another does so already"):
+        with pytest.raises(LocalProtocolError, match="another thread iterates"):
             next(stream)
         asked.set()
         first.join(30)
@@ -365,11 +365,11 @@ def test_two_threads_iterate() -> None:
     assert ["Hi."] == results
 
 
-def test_close_while_the_iterator_thinks(iw: Inworld) -> None:
+def test_close_while_the_iterator_waits(iw: Inworld) -> None:
     """
-    close() ends the iteration while text is still being fed, and no error comes of it.
+    close() ends the iteration while text is still sent, without an error.
 
-    The thread that fed the text once met the closed context and reported that as a failure.
+    The thread that sent the text once reported the closed context as a failure.
     """
     for _ in range(20):
         stream = iw.tts.stream(f"{number} " for number in range(100_000))
@@ -382,7 +382,7 @@ def test_close_while_the_iterator_thinks(iw: Inworld) -> None:
 
 
 def test_close_before_the_first_step(iw: Inworld) -> None:
-    """A stream that was closed before it was begun gives nothing and takes no connection."""
+    """A stream that was closed before its first step yields nothing and opens no connection."""
     stream = iw.tts.stream("Hi.")
     stream.close()
 
@@ -390,7 +390,7 @@ def test_close_before_the_first_step(iw: Inworld) -> None:
 
 
 def test_stream_as_a_context(iw: Inworld) -> None:
-    """Leaving the block stops the utterance."""
+    """Leaving the ``with`` block stops the utterance."""
     with iw.tts.stream(LONG) as stream:
         next(stream)
 
@@ -398,7 +398,7 @@ def test_stream_as_a_context(iw: Inworld) -> None:
 
 
 def test_an_error_in_the_loop(iw: Inworld) -> None:
-    """An exception of the consumer, Ctrl-C too, leaves nothing running."""
+    """An exception of the consumer, Ctrl-C too, ends the utterance."""
     with pytest.raises(KeyboardInterrupt):
         for _ in iw.tts.stream(LONG):
             raise KeyboardInterrupt
@@ -410,7 +410,7 @@ def test_an_error_in_the_loop(iw: Inworld) -> None:
 
 
 def test_partial_speech() -> None:
-    """An utterance that breaks off is an error that holds what had come."""
+    """An utterance that breaks off is an error with the audio so far."""
 
     def breaking(service: Service) -> None:
         context_id = service.until("close_context")
@@ -429,7 +429,7 @@ def test_partial_speech_of_each() -> None:
     """
     Utterances that share a lost connection each get their own audio with the error.
 
-    They once shared the error, and so each had the audio of the one that came last.
+    They once shared the error object, and so all had the audio of the last one.
     """
 
     def breaking(service: Service) -> None:
@@ -460,7 +460,7 @@ def test_partial_speech_of_each() -> None:
 
 
 def test_no_partial_speech_without_audio() -> None:
-    """Where nothing came, nothing is attached."""
+    """Without audio, ``partial`` is None."""
 
     def refusing(service: Service) -> None:
         service.fault(service.until("close_context"), 13, "engine failed")
@@ -472,8 +472,8 @@ def test_no_partial_speech_without_audio() -> None:
     assert caught.value.partial is None
 
 
-def test_the_failure_of_a_fed_text() -> None:
-    """An error of the service ends an utterance whose text still comes."""
+def test_an_error_while_text_is_sent() -> None:
+    """An error of the service ends an utterance whose text is still being sent."""
 
     def refusing(service: Service) -> None:
         service.fault(service.until("send_text"), 13, "engine failed")
@@ -488,7 +488,7 @@ def test_the_failure_of_a_fed_text() -> None:
 
 
 def test_a_closed_client(iw: Inworld) -> None:
-    """Closing the client ends an utterance with an error, for it was not done."""
+    """Closing the client ends an unfinished utterance with an error."""
     stream = iw.tts.stream(f"{number} " for number in range(1_000_000))
     next(stream)
     iw.close()
@@ -497,7 +497,7 @@ def test_a_closed_client(iw: Inworld) -> None:
 
 
 def test_usage_grows_with_the_stream() -> None:
-    """What was counted can be asked at any time."""
+    """The usage can be read during the stream."""
     with scripted(obedient) as iw:
         stream = iw.tts.stream("Hi")
         assert 0 == stream.usage.characters
@@ -506,7 +506,7 @@ def test_usage_grows_with_the_stream() -> None:
 
 
 def test_linear16_without_its_headers() -> None:
-    """The WAV headers that LINEAR16 has inside a stream are no audio."""
+    """The WAV headers in a LINEAR16 stream are removed from the audio."""
     header = (
         b"RIFF"
         + struct.pack("<I", 40)
@@ -529,7 +529,7 @@ def test_linear16_without_its_headers() -> None:
 
 
 def test_a_wav_for_a_web_response(iw: Inworld) -> None:
-    """The blocks of a response are a WAV file whose length is open, sent as the audio comes."""
+    """The blocks of a response are a WAV file of unknown length, sent as audio arrives."""
     blocks = list(iw.tts.stream_wav("Hello there."))
 
     assert (b"RIFF", b"WAVE") == (blocks[0][:4], blocks[0][8:12])
@@ -538,6 +538,6 @@ def test_a_wav_for_a_web_response(iw: Inworld) -> None:
 
 
 def test_a_wav_of_compressed_audio(iw: Inworld) -> None:
-    """What cannot be a WAV file is refused by the call."""
+    """Compressed audio is refused at the call."""
     with pytest.raises(ConfigError, match=r"AudioConfig\('PCM'\)"):
         iw.tts.stream_wav("Hi.", audio=AudioConfig("MP3"))

@@ -1,4 +1,4 @@
-"""Speech as users get it: samples and files."""
+"""Speech: samples and files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LAWS = [(AudioEncoding.MULAW, b"\xff\x7f\x00", [0, 0, -32124]), (AudioEncoding.A
 
 @pytest.mark.parametrize(("encoding", "data", "samples"), LAWS)
 def test_g711(encoding: AudioEncoding, data: bytes, samples: list[int]) -> None:
-    """G.711 is given as it came, and as samples on request."""
+    """``data`` is G.711 as received; ``pcm`` has its samples."""
     chunk = AudioChunk("c", data, encoding, 8000)
 
     assert len(data) / 8 == chunk.duration_ms
@@ -42,7 +42,7 @@ def test_g711(encoding: AudioEncoding, data: bytes, samples: list[int]) -> None:
 
 
 def test_numpy() -> None:
-    """Samples as an array are those of the bytes."""
+    """The array has the samples of ``pcm``."""
     speech = Speech(struct.pack("<3h", -32768, 0, 32767), AudioEncoding.PCM, 24000)
 
     assert np.int16 == speech.numpy().dtype
@@ -51,7 +51,7 @@ def test_numpy() -> None:
 
 
 def test_repr_is_short() -> None:
-    """Audio does not show in a repr."""
+    """A repr shows no audio."""
     assert "<6 bytes>" in repr(Speech(b"secret", AudioEncoding.PCM, 24000))
     assert "<6 bytes>" in repr(AudioChunk("c", b"secret", AudioEncoding.PCM, 24000))
 
@@ -60,7 +60,7 @@ def test_repr_is_short() -> None:
 
 
 def test_join() -> None:
-    """Chunks become one speech: audio and words in order, counts summed, phonemes in place."""
+    """Chunks are joined: audio and words in order, counts summed, phonemes with their words."""
     chunks = [
         AudioChunk(
             "c", b"aa", AudioEncoding.PCM, 24000, 0.0, (WordTime("one", 0, 1),), (),
@@ -92,7 +92,7 @@ SAMPLES = struct.pack("<4h", 1, -2, 3, -4)
 
 @pytest.mark.parametrize("name", ["a.wav", "A.WAV"])
 def test_save_wav(tmp_path: Path, name: str) -> None:
-    """A WAV file that was saved is read by everybody."""
+    """A saved WAV file can be read by the standard library."""
     Speech(SAMPLES, AudioEncoding.PCM, 24000).save(tmp_path / name)
     with wave.open(str(tmp_path / name)) as file:
         assert (1, 2, 24000, 4) == file.getparams()[:4]
@@ -108,23 +108,23 @@ def test_iter_wav() -> None:
     assert all(len(block) <= 32 * 1024 for block in blocks)
 
 
-# (encoding, name): files that are the service's own bytes, or plain samples.
+# (encoding, name): files of the encoded audio, or of samples.
 RAW = [("MP3", "a.mp3"), ("OGG_OPUS", "a.ogg"), ("OGG_OPUS", "a.opus"), ("FLAC", "a.flac")]
 
 
 @pytest.mark.parametrize(("encoding", "name"), [*RAW, ("PCM", "a.pcm"), ("PCM", "a.raw")])
-def test_save_as_it_came(tmp_path: Path, encoding: str, name: str) -> None:
-    """What the service encoded is saved as it is."""
+def test_save_unchanged(tmp_path: Path, encoding: str, name: str) -> None:
+    """Encoded audio is saved unchanged."""
     Speech(SAMPLES, AudioEncoding(encoding), 24000).save(str(tmp_path / name))
 
     assert SAMPLES == (tmp_path / name).read_bytes()
 
 
-# (encoding, name, advice): names that promise something else than what is there.
+# (encoding, name, advice): the suffix does not match the encoding.
 UNSAVABLE = [
-    ("PCM", "a.mp3", "ask for AudioConfig('MP3')"),
-    ("MP3", "a.ogg", "ask for AudioConfig('OGG_OPUS')"),
-    ("MP3", "a.wav", "MP3 holds no plain samples"),
+    ("PCM", "a.mp3", "use AudioConfig('MP3')"),
+    ("MP3", "a.ogg", "use AudioConfig('OGG_OPUS')"),
+    ("MP3", "a.wav", "MP3 audio is compressed"),
     ("PCM", "a.txt", "use one of .wav, .pcm, .raw"),
     ("PCM", "a", "use one of .wav, .pcm, .raw"),
 ]
@@ -132,7 +132,7 @@ UNSAVABLE = [
 
 @pytest.mark.parametrize(("encoding", "name", "advice"), UNSAVABLE)
 def test_save_under_a_wrong_name(tmp_path: Path, encoding: str, name: str, advice: str) -> None:
-    """A name that does not fit the audio is refused with advice, and no file is made."""
+    """A suffix that does not match the audio is refused with advice, and no file is made."""
     with pytest.raises(AudioError) as caught:
         Speech(SAMPLES, AudioEncoding(encoding), 24000).save(tmp_path / name)
 
@@ -144,7 +144,7 @@ def test_save_under_a_wrong_name(tmp_path: Path, encoding: str, name: str, advic
 
 
 class Sink:
-    """Takes all at once and hears it at once."""
+    """Accepts all audio at once, and counts it as heard at once."""
 
     sample_rate_hz = 24000
     heard_samples = 0
@@ -170,7 +170,7 @@ class Sink:
 
 
 def test_play() -> None:
-    """Playing returns when all of it was heard."""
+    """play() returns when all of it was heard."""
     sink = Sink()
     Speech(SAMPLES, AudioEncoding.PCM, 24000).play(sink)
 
@@ -178,6 +178,6 @@ def test_play() -> None:
 
 
 def test_play_at_another_rate() -> None:
-    """A speaker that would play at the wrong speed is refused, with advice."""
+    """A speaker with another sample rate is refused, with advice."""
     with pytest.raises(AudioError, match=r"AudioConfig\('PCM', 24000\)"):
         Speech(SAMPLES, AudioEncoding.PCM, 8000).play(Sink())

@@ -1,4 +1,4 @@
-"""Commands as the service reads them."""
+"""Commands to the service's JSON."""
 
 import json
 
@@ -11,7 +11,7 @@ from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 
 from support.realtime_wire import write
 
-# (command, the message): every kind of command, in its shortest and its fullest form.
+# (command, message): every command, with no optional field and with all of them.
 COMMANDS = [
     (rt.CommitInputAudio(), {"type": "input_audio_buffer.commit"}),
     (rt.ClearInputAudio(), {"type": "input_audio_buffer.clear"}),
@@ -199,7 +199,7 @@ def test_messages(command, message):
 
 
 def test_every_command_is_in_the_table():
-    """No kind of command is left untested."""
+    """The table has every command."""
     kinds = {
         kind
         for kind in (getattr(rt, name) for name in rt.__all__)
@@ -209,7 +209,7 @@ def test_every_command_is_in_the_table():
     assert kinds == {type(command) for command, _ in COMMANDS}
 
 
-# A call, and what the error names: what no service would take.
+# (call, part of the error): arguments that no service accepts.
 REFUSED = [
     (lambda: rt.AppendInputAudio(b"AAAA"), "base64 text"),
     (lambda: rt.TruncateItem("", 0, 0), "item_id"),
@@ -235,24 +235,24 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "named"), REFUSED)
 def test_wrong_commands(make, named):
-    """What no service would take is refused when it is made, and the error names it."""
+    """A command with a wrong argument raises, and the error names the argument."""
     with pytest.raises(ConfigError, match=named):
         make()
 
 
 def test_lone_surrogate():
-    """Text that UTF-8 cannot carry is refused before it is sent."""
+    """Text that cannot be written as UTF-8 raises before it is sent."""
     with pytest.raises(ConfigError, match="lone surrogate"):
         write(rt.CreateItem(rt.Message.user("\ud800")))
 
 
-def test_sound_around_its_base64():
-    """A message of sound that is built elsewhere is the same text."""
+def test_audio_message_from_its_parts():
+    """Head, base64 and tail together are the text of the audio command."""
     assert write(rt.AppendInputAudio("AAEC")) == APPEND_HEAD + "AAEC" + APPEND_TAIL
 
 
 def test_commands_do_not_show_audio():
-    """A repr holds neither sound nor a whole picture."""
+    """A repr contains neither audio nor a whole picture."""
     picture = rt.InputImage.from_bytes(bytes(1000))
     shown = repr([rt.AppendInputAudio("QUJD"), rt.InputAudio("QUJD"), picture])
 
@@ -261,6 +261,6 @@ def test_commands_do_not_show_audio():
 
 
 def test_commands_are_frozen():
-    """A command does not change after it was checked."""
+    """A command cannot be changed after it was checked."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         rt.DeleteItem("i1").item_id = ""

@@ -1,4 +1,4 @@
-"""The mirror of a conversation, by scripts of messages as services send them."""
+"""The mirror of a conversation, with messages as services send them."""
 
 import json
 
@@ -12,13 +12,13 @@ from support.realtime_wire import read
 
 
 def added(item_id, role="assistant", *, previous=None, content=(), kind="added", **item):
-    """A message that an item joined, or is done."""
+    """A message that an item was added, or is done."""
     body = {"id": item_id, "type": "message", "role": role, "content": list(content), **item}
     return {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": body}
 
 
 def done(item_id, role="assistant", **rest):
-    """A message that an item is whole."""
+    """A message that an item is done."""
     return added(item_id, role, kind="done", **rest)
 
 
@@ -29,7 +29,7 @@ def output(name, item_id="a1", response_id="r1", **fields):
 
 
 def heard(kind, text, item_id="u1", index=0):
-    """A message with what the user says."""
+    """A message with a transcript of the user."""
     field = "delta" if kind == "delta" else "transcript"
     return {
         "type": f"conversation.item.input_audio_transcription.{kind}",
@@ -46,7 +46,7 @@ def response_done(response_id="r1", status="completed", items=()):
 
 
 def conversation(*messages):
-    """A conversation that has followed some messages."""
+    """A conversation after some messages."""
     mirror = Conversation()
     for message in messages:
         mirror.handle(read(json.dumps(message)))
@@ -58,7 +58,7 @@ def ids(mirror):
     return [entry.item.id for entry in mirror.entries]
 
 
-# (messages, the order of the items): where an item goes.
+# (messages, ids of the items in order).
 ORDERS = [
     ([added("a"), added("b"), added("c")], ["a", "b", "c"]),
     ([added("a"), added("b"), added("c", previous="a")], ["a", "c", "b"]),
@@ -80,12 +80,12 @@ ORDERS = [
 
 @pytest.mark.parametrize(("messages", "order"), ORDERS)
 def test_order(messages, order):
-    """Items stand in the service's order."""
+    """Items are in the service's order."""
     assert order == ids(conversation(*messages))
 
 
-def test_calls_join_at_the_tail():
-    """A call whose previous item is null joins a long conversation at its end."""
+def test_calls_are_added_at_the_end():
+    """A call whose previous item is null is added at the end of a long conversation."""
     call = {"id": "f", "type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
     event = {"type": "conversation.item.added", "previous_item_id": None, "item": call}
 
@@ -103,7 +103,7 @@ SPOKEN_TURN = [
 
 
 def test_spoken_reply_grows():
-    """A reply's transcript grows piece by piece, in an item that is not done."""
+    """The transcript of an item that is not done grows with each delta."""
     entry = conversation(*SPOKEN_TURN).get("a1")
 
     assert rt.ConversationEntry(entry.item) == entry
@@ -111,7 +111,7 @@ def test_spoken_reply_grows():
 
 
 def test_spoken_reply_is_done():
-    """What a done item says of itself is what counts."""
+    """The text of a done item replaces the deltas."""
     whole = {"type": "audio", "transcript": "Hello there."}
     entry = conversation(*SPOKEN_TURN, done("a1", content=[whole], status="completed")).get("a1")
 
@@ -119,22 +119,22 @@ def test_spoken_reply_is_done():
     assert "Hello there." == entry.item.text
 
 
-def test_done_item_that_says_nothing():
-    """An item that is done without its text keeps the text that came."""
+def test_done_item_without_text():
+    """A done item without text keeps the text of the deltas."""
     entry = conversation(*SPOKEN_TURN, done("a1", content=[{"type": "audio"}])).get("a1")
 
     assert "Hello." == entry.item.text
 
 
 def test_transcript_is_done():
-    """The whole transcript replaces its pieces."""
+    """The whole transcript replaces the deltas."""
     mirror = conversation(*SPOKEN_TURN, output("output_audio_transcript.done", transcript="Hi."))
 
     assert "Hi." == mirror.get("a1").item.text
 
 
 def test_written_reply():
-    """A reply in text alone is kept as text."""
+    """A reply without speech is text."""
     mirror = conversation(
         added("a1"),
         output("output_text.delta", delta="Hel"),
@@ -155,7 +155,7 @@ STREAMS = [
 @pytest.mark.parametrize(("first", "second"), STREAMS)
 @pytest.mark.parametrize("index", [0, 1], ids=["same part", "other part"])
 def test_text_and_transcript(first, second, index):
-    """Where text and transcript both come, the kind that comes first counts alone."""
+    """If text and transcript both arrive, only the kind that arrives first counts."""
     mirror = conversation(
         added("a1"),
         output(f"{first}.delta", delta="Hel"),
@@ -168,7 +168,7 @@ def test_text_and_transcript(first, second, index):
 
 
 def test_rolling_transcript():
-    """What the user says is the whole turn each time, and may take words back."""
+    """Each transcript of the user is the whole turn and may change earlier words."""
     mirror = conversation(
         added("u1", "user", content=[{"type": "input_audio", "transcript": None}]),
         heard("delta", "what"),
@@ -181,7 +181,7 @@ def test_rolling_transcript():
 
 
 def test_transcript_before_its_item():
-    """A transcript that comes before its turn is committed joins the item when that comes."""
+    """A transcript that arrives before its item is in the item once it is added."""
     mirror = conversation(
         heard("delta", "hi"),
         added("u1", "user", content=[{"type": "input_audio", "transcript": None}]),
@@ -192,7 +192,7 @@ def test_transcript_before_its_item():
 
 
 def test_transcript_after_its_item():
-    """The transcript of a turn often comes after the item is done."""
+    """A transcript may arrive after its item is done."""
     mirror = conversation(
         done("u1", "user", content=[{"type": "input_audio"}]), heard("completed", "Hi there.")
     )
@@ -201,7 +201,7 @@ def test_transcript_after_its_item():
 
 
 def test_completed_transcripts():
-    """A completed transcript may come again, as a snapshot; an older delta does not undo it."""
+    """A completed transcript replaces an earlier one; a late delta does not change it."""
     mirror = conversation(
         done("u1", "user", content=[{"type": "input_audio"}]),
         heard("completed", "Hi."),
@@ -213,7 +213,7 @@ def test_completed_transcripts():
 
 
 def test_item_without_transcript_keeps_it():
-    """An item that is done after its transcript, but without it, keeps it."""
+    """A done item without a transcript keeps the one that arrived before."""
     mirror = conversation(
         heard("completed", "Hi."), done("u1", "user", content=[{"type": "input_audio"}])
     )
@@ -221,8 +221,8 @@ def test_item_without_transcript_keeps_it():
     assert "Hi." == mirror.get("u1").item.text
 
 
-def test_deleted_before_it_joined():
-    """An item that is deleted before it joined is forgotten with its transcript."""
+def test_deleted_before_it_is_added():
+    """The transcript of an item that is deleted before it is added is dropped."""
     mirror = conversation(
         heard("delta", "hi"),
         {"type": "conversation.item.deleted", "item_id": "u1"},
@@ -233,7 +233,7 @@ def test_deleted_before_it_joined():
 
 
 def test_waiting_is_bounded():
-    """Transcripts whose items never come are forgotten, the oldest first."""
+    """Transcripts without items are dropped beyond a bound, the oldest first."""
     mirror = conversation(
         *(heard("delta", str(n), f"u{n}") for n in range(40)),
         *(added(f"u{n}", "user", content=[{"type": "input_audio"}]) for n in range(40)),
@@ -244,7 +244,7 @@ def test_waiting_is_bounded():
 
 
 def test_truncated_item():
-    """An item that is cut says where; its text stays whole."""
+    """A truncated item has the position of its end; its text stays whole."""
     cut = {
         "type": "conversation.item.truncated",
         "item_id": "a1",
@@ -258,7 +258,7 @@ def test_truncated_item():
 
 
 def test_retrieved_item():
-    """An item that was asked for is as the service holds it."""
+    """A requested item replaces the content of the mirror."""
     whole = {
         **added("a1", content=[{"type": "text", "text": "new"}]),
         "type": "conversation.item.retrieved",
@@ -270,12 +270,12 @@ def test_retrieved_item():
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_response_ends_its_items(status):
-    """However a response ends, none of its items stays open."""
+    """The end of a response ends its items, with every status."""
     assert conversation(*SPOKEN_TURN, response_done(status=status)).get("a1").is_done
 
 
 def test_response_end_brings_text():
-    """The end of a response says what its items are."""
+    """The output of a done response replaces the text of its items."""
     item = {
         "id": "a1",
         "type": "message",
@@ -288,8 +288,8 @@ def test_response_end_brings_text():
     )
 
 
-def test_response_beside_the_conversation():
-    """The items of a response beside the conversation do not join it."""
+def test_out_of_band_response():
+    """The items of an out-of-band response are not added to the conversation."""
     mirror = conversation(
         added("u1", "user"),
         output("output_item.added", item={"id": "a1", "type": "message", "role": "assistant"}),
@@ -302,14 +302,14 @@ def test_response_beside_the_conversation():
 
 
 def test_ended_response_is_forgotten():
-    """What a response beside the conversation wrote does not turn up in it later."""
+    """Text of an ended out-of-band response is not used for a later item."""
     mirror = conversation(output("output_text.delta", delta="x"), response_done(), added("a1"))
 
     assert "" == mirror.get("a1").item.text
 
 
 def test_arguments_of_a_call():
-    """A call has its arguments as soon as they are whole."""
+    """A call has its arguments as soon as they are complete."""
     call = {"id": "f1", "type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
     mirror = conversation(
         {"type": "conversation.item.added", "item": call},
@@ -333,7 +333,7 @@ MESSAGES = st.one_of(
 
 @given(st.lists(MESSAGES, max_size=30))
 def test_any_order_of_messages(messages):
-    """Whatever order messages come in, the items are those that joined and did not leave."""
+    """After messages in any order, the items are those added and not deleted."""
     present = set()
     for message in messages:
         if message["type"].endswith(("added", "done")) and "previous_item_id" in message:

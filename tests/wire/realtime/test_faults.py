@@ -1,4 +1,4 @@
-"""What the service's errors mean."""
+"""The errors of the service, and the exceptions for them."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from inworld_sync.wire.realtime.faults import (
     service_error,
 )
 
-# (fault, exception, whether it may be tried again).
+# (fault, exception, whether it is retryable).
 FAULTS = [
     (SessionFault("SESSION_RESOURCES_EXHAUSTED", ""), QuotaError, False),
     (SessionFault("BILLING_TOKENS_EXHAUSTED", ""), QuotaError, False),
@@ -36,14 +36,14 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "kind", "retryable"), FAULTS)
 def test_exceptions(fault, kind, retryable):
-    """Each fault is the exception that says who has to do something about it."""
+    """Each fault becomes the exception of its kind."""
     error = service_error(fault)
 
     assert (kind, retryable, fault.code or None) == (type(error), error.retryable, error.code)
     assert str(error)
 
 
-# (code, whether the session is over).
+# (code, whether it ends the session).
 FATAL = [
     ("SESSION_RESOURCES_EXHAUSTED", True),
     ("SESSION_EXPIRED", True),
@@ -61,5 +61,5 @@ def test_fatal_errors(code, fatal):
 
 
 def test_echoed_key():
-    """What the service echoes of a key is not repeated."""
+    """A part of a key in the service's message is not in the exception."""
     assert "Zm9v" not in str(service_error(SessionFault(7, 'no such key: "Zm9v***"')))

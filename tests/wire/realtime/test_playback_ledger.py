@@ -1,4 +1,4 @@
-"""What is cut when the assistant is interrupted: what was not heard, and no more."""
+"""Truncation of items when the assistant is interrupted."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -8,7 +8,7 @@ from inworld_sync.wire.realtime.playback_ledger import PlaybackLedger
 
 PCM = rt.PcmFormat(24000)
 
-# (format, samples received, whole, samples heard, where it is cut or None).
+# (format, received samples, whether complete, heard samples, end of the truncated audio or None).
 CUTS = [
     (PCM, 48000, True, 24000, 1000),
     (PCM, 48000, True, 48000, None),
@@ -33,9 +33,9 @@ CUTS = [
 @pytest.mark.parametrize(("form", "received", "is_whole", "heard", "cut_ms"), CUTS)
 def test_cuts(form, received, is_whole, heard, cut_ms):
     """
-    An item is cut at what was heard, rounded down, never beyond what was received.
+    An item is truncated where its playback stopped, rounded down, within the received audio.
 
-    In a G.711 session the service counts at 24 kHz, so a third of the time is sent.
+    In a G.711 session the service counts at 24000 Hz, so a third of the time is sent.
     """
     items = PlaybackLedger(form)
     items.receive("a1", "r1", 0, received, is_played=True)
@@ -47,7 +47,7 @@ def test_cuts(form, received, is_whole, heard, cut_ms):
 
 
 def test_each_item_is_counted_by_itself():
-    """Of a queue of items the first is whole, the next is cut, and the last was not heard."""
+    """Of three items, the heard one is kept, the next is truncated, the last was not heard."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 1, 12000, is_played=True)
@@ -60,7 +60,7 @@ def test_each_item_is_counted_by_itself():
 
 
 def test_items_heard_to_their_end():
-    """An item that was heard to its end is not spoken of again."""
+    """An item that was heard to its end is not truncated."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     items.complete("a1")
@@ -71,7 +71,7 @@ def test_items_heard_to_their_end():
 
 
 def test_a_second_interruption():
-    """What was cut once is not cut again."""
+    """A truncated item is not truncated again."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 24000, is_played=True)
     items.interrupt({"a1": 10})
@@ -79,8 +79,8 @@ def test_a_second_interruption():
     assert () == items.interrupt({"a1": 10}).commands
 
 
-def test_nothing_was_said():
-    """An end that comes without sound, and an interruption of silence, cut nothing."""
+def test_item_without_audio():
+    """An item without audio is not truncated."""
     items = PlaybackLedger(PCM)
     items.complete("a1")
 
@@ -88,7 +88,7 @@ def test_nothing_was_said():
 
 
 def test_audio_that_the_application_plays():
-    """An item that no player of the session has is cut only where the caller says so."""
+    """An item that the application plays is truncated only if the caller gives its position."""
     for heard, cuts in ({}, []), ({"a1": 12000}, [rt.TruncateItem("a1", 0, 500)]):
         items = PlaybackLedger(PCM)
         items.receive("a1", "r1", 0, 24000, is_played=False)
@@ -96,8 +96,8 @@ def test_audio_that_the_application_plays():
         assert cuts == list(items.interrupt(heard).commands)
 
 
-def test_what_was_heard():
-    """The heard time is real time, and the share is that of what was received."""
+def test_heard_time_and_share():
+    """The heard time is real time; the share is that of the received audio."""
     items = PlaybackLedger(rt.MulawFormat())
     items.receive("a1", "r1", 0, 16000, is_played=True)
     items.receive("a2", "r2", 0, 8000, is_played=True)
@@ -108,7 +108,7 @@ def test_what_was_heard():
 
 
 def test_the_items_of_a_response():
-    """Items are found by their response, and each is complete once."""
+    """Items are found by their response, and an item is completed once."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 10, is_played=True)
     items.receive("a2", "r2", 0, 10, is_played=True)
@@ -122,8 +122,8 @@ def test_the_items_of_a_response():
     st.integers(-10, 10**7),
     st.sampled_from([8000, 16000, 24000, 32000, 44100, 48000]),
 )
-def test_never_beyond_what_came(chunks, heard, rate_hz):
-    """Whatever a device claims, a cut lies within the sound and what was heard of it."""
+def test_never_beyond_the_received_audio(chunks, heard, rate_hz):
+    """For any position of a device, the end is within the received and the heard audio."""
     items = PlaybackLedger(rt.PcmFormat(rate_hz))
     for samples in chunks:
         items.receive("a1", "r1", 0, samples, is_played=True)

@@ -1,4 +1,4 @@
-"""Requests for responses: one after another, and sent again where the service was busy."""
+"""Requests for responses: one after another, and again if the service was busy."""
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
@@ -38,7 +38,7 @@ def busy(request_id):
 
 
 def test_one_after_another():
-    """The second request is sent when the first response is over."""
+    """The second request is sent when the first response has ended."""
     queue = ResponseQueue()
     queue.add("q1")
     queue.add("q2")
@@ -52,7 +52,7 @@ def test_one_after_another():
 
 
 def test_out_of_band():
-    """An out-of-band response waits for none, and none waits for it."""
+    """An out-of-band request is sent at once, and other requests do not wait for it."""
     queue = ResponseQueue()
     for request_id, config in (("q1", None), ("q2", OUT_OF_BAND), ("q3", OUT_OF_BAND)):
         queue.add(request_id, config)
@@ -66,7 +66,7 @@ def test_out_of_band():
 
 
 def test_sent_again():
-    """A request that was refused for a response in progress is sent again, three times at most."""
+    """A request that was refused because of a response in progress is sent three times at most."""
     queue = ResponseQueue()
     state = queue.add("q1")
     for number in range(2):
@@ -81,7 +81,7 @@ def test_sent_again():
 
 
 def test_manual_turns():
-    """Where the service begins nothing by itself, a response belongs to the only request."""
+    """If the service begins no response by itself, a response belongs to the only request."""
     queue = ResponseQueue()
     state = queue.add("q1")
     sent(queue)
@@ -108,7 +108,7 @@ def test_needless_answer():
 
 
 def test_interruption():
-    """It cancels what is in progress and requested, but for out-of-band responses."""
+    """It cancels responses in progress and requests, except for out-of-band responses."""
     queue = ResponseQueue()
     states = [queue.add("q1"), queue.add("q2"), queue.add("q3", OUT_OF_BAND)]
     assert ["q1", "q3"] == sent(queue)
@@ -121,7 +121,7 @@ def test_interruption():
 
 
 def test_a_lost_connection():
-    """What has begun fails; what was sent and has not begun is sent again, in its order."""
+    """Responses that have begun fail; other requests are sent again, in their order."""
     queue = ResponseQueue()
     states = [queue.add("q1", OUT_OF_BAND), queue.add("q2"), queue.add("q3")]
     assert ["q1", "q2"] == sent(queue)

@@ -1,4 +1,4 @@
-"""The responses of a session: one final state each, whatever comes."""
+"""The responses of a session: each has one final state, for messages in any order."""
 
 import json
 
@@ -40,7 +40,7 @@ def refused(request_id, code="invalid_value"):
 
 
 def note(table, *messages):
-    """Follow messages; return what the last one changed."""
+    """Apply messages; return the response that the last one changed."""
     state = None
     for message in messages:
         state = table.handle(read(json.dumps(message)))
@@ -49,7 +49,7 @@ def note(table, *messages):
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_a_response_from_request_to_end(status):
-    """A request becomes a response by the id in its metadata, and ends with its status."""
+    """A request gets its response by the id in the metadata and ends with its status."""
     table = Responses()
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]
@@ -64,7 +64,7 @@ def test_a_response_from_request_to_end(status):
 
 
 def test_request():
-    """A request carries its id twice, and what it was asked to carry."""
+    """A request has its id twice, and the given settings."""
     _, command = Responses().request("q1", rt.ResponseConfig(voice="x", metadata={"a": "b"}))
     config = rt.ResponseConfig(voice="x", metadata={"a": "b", "client_event_id": "q1"})
 
@@ -72,7 +72,7 @@ def test_request():
 
 
 def test_the_service_begins_by_itself():
-    """A response that nobody asked for is no request's."""
+    """A response without a request id belongs to no request."""
     table = Responses()
     request, _ = table.request("q1")
     state = note(table, created("r0"))
@@ -81,7 +81,7 @@ def test_the_service_begins_by_itself():
     assert "requested" == request.status
 
 
-def test_requests_are_told_apart():
+def test_requests_are_distinguished():
     """Two requests are matched by their ids, not by their order."""
     table = Responses()
     first, _ = table.request("q1")
@@ -93,7 +93,7 @@ def test_requests_are_told_apart():
 
 
 def test_done_without_created():
-    """A response whose beginning was not told still ends its request."""
+    """A response without ``response.created`` still ends its request."""
     table = Responses()
     state, _ = table.request("q1")
     note(table, done(metadata={"client_event_id": "q1"}))
@@ -102,7 +102,7 @@ def test_done_without_created():
 
 
 def test_refused_request():
-    """An error that names the request ends it, with the error."""
+    """An error with the request's id ends it, with the error."""
     table = Responses()
     state, _ = table.request("q1")
     changed = note(table, refused("q1", "conversation_already_has_active_response"))
@@ -114,7 +114,7 @@ def test_refused_request():
 
 @pytest.mark.parametrize("request_id", [None, "other"])
 def test_error_about_something_else(request_id):
-    """An error that names no request ends none."""
+    """An error without a known request id ends no request."""
     table = Responses()
     state, _ = table.request("q1")
 
@@ -122,15 +122,15 @@ def test_error_about_something_else(request_id):
     assert "requested" == state.status
 
 
-# Statuses at the end that are no end.
+# Statuses that are not final.
 @pytest.mark.parametrize("status", [None, "", "in_progress", "novel"])
 def test_end_without_a_status(status):
-    """A response that ends without saying how is incomplete, and ended all the same."""
+    """A response that ends without a final status is incomplete."""
     assert "incomplete" == note(Responses(), created(), done(status=status)).status
 
 
 def test_the_first_end_counts():
-    """What comes after the end changes nothing."""
+    """Messages after the end change nothing."""
     table = Responses()
     state = note(table, created(), delta("a"), done(status="cancelled"))
 
@@ -139,14 +139,14 @@ def test_the_first_end_counts():
     assert ("cancelled", "a") == (state.status, state.text)
 
 
-def test_what_the_service_says_last():
-    """The end's description is kept, with usage and output."""
+def test_last_description():
+    """The description in ``response.done`` is kept, with its usage."""
     state = note(Responses(), created(), done(usage={"total_tokens": 3}))
 
     assert rt.Usage(total_tokens=3) == state.info.usage
 
 
-# (messages, text): the kind of text that comes first counts.
+# (messages, text): the kind of text that arrives first counts.
 TEXTS = [
     ([delta("a"), delta("b")], "ab"),
     ([delta("a", "output_audio_transcript"), delta("A"), delta("A")], "a"),
@@ -157,7 +157,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("messages", "text"), TEXTS)
 def test_text(messages, text):
-    """A response's text is its pieces in order, said or written, not both."""
+    """The text is the pieces of one kind, in order."""
     table = Responses()
     state = note(table, created())
     note(table, *messages)
@@ -165,8 +165,8 @@ def test_text(messages, text):
     assert text == state.text
 
 
-def test_cancelled_response_takes_nothing_more():
-    """What was on its way when a response was cancelled does not count."""
+def test_cancelled_response_accepts_no_more_text():
+    """Text that arrives after the cancel does not count."""
     table = Responses()
     state = note(table, created())
     note(table, delta("a"))
@@ -177,8 +177,8 @@ def test_cancelled_response_takes_nothing_more():
     assert ("a", False) == (state.text, state.is_final)
 
 
-def test_cancelling_what_is_over():
-    """There is no reason to cancel a response that has ended, or one that is not known."""
+def test_cancelling_an_ended_response():
+    """An ended or unknown response is not cancelled."""
     table = Responses()
     note(table, created(), done())
 
@@ -190,8 +190,8 @@ TAKES = [([], True), ([created()], True), ([created(), done()], False)]
 
 
 @pytest.mark.parametrize(("messages", "takes"), TAKES)
-def test_what_trails_a_response(messages, takes):
-    """Audio of a response that has ended no longer counts; of a new one it does."""
+def test_audio_after_the_end(messages, takes):
+    """Audio of an ended response does not count; audio of a new response does."""
     table = Responses()
     note(table, *messages)
 
@@ -199,7 +199,7 @@ def test_what_trails_a_response(messages, takes):
 
 
 def test_item_before_created():
-    """A response that shows itself by an item first is a response."""
+    """A response whose first message is about an item is in progress."""
     item = {"id": "a1", "type": "message", "role": "assistant"}
     table = Responses()
     note(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})
@@ -208,7 +208,7 @@ def test_item_before_created():
 
 
 def test_end_of_the_session():
-    """When the session is over, what has not ended has failed, once."""
+    """When the session ends, its open responses fail, once."""
     table = Responses()
     asked, _ = table.request("q1")
     given_ = note(table, created("r2"))
@@ -220,7 +220,7 @@ def test_end_of_the_session():
 
 
 def test_memory_is_bounded():
-    """Of a session of many responses only the latest are kept."""
+    """Of many ended responses only the latest are kept."""
     table = Responses()
     for number in range(100):
         note(table, created(f"r{number}"), done(f"r{number}"))
@@ -245,7 +245,7 @@ MESSAGES = st.one_of(
 
 @given(st.lists(MESSAGES, max_size=20))
 def test_any_order_of_messages(messages):
-    """Whatever order messages come in, each response has one final state in the end."""
+    """After messages in any order, each response has one final state."""
     table = Responses()
     asked, _ = table.request("q1")
     seen = {id(asked): asked}

@@ -1,4 +1,4 @@
-"""Settings as the service's session object, and what it says back."""
+"""Settings to the service's session object, and back."""
 
 import json
 
@@ -12,7 +12,7 @@ from inworld_sync.wire.realtime.settings import Settings
 
 from support.realtime_wire import read, write
 
-# (setting, where it stands, the value there): every setting, in every form that it takes.
+# (setting, place, value there): every setting in all its forms.
 SETTINGS = [
     ({"model": "openai/gpt-4o-mini"}, "model", "openai/gpt-4o-mini"),
     ({"instructions": ""}, "instructions", ""),
@@ -352,12 +352,12 @@ PROVIDER_DATA_OBJECT = {
 
 
 def session_sent(session):
-    """The session object as it leaves."""
+    """The sent session object."""
     return json.loads(write(rt.UpdateSession(session)))["session"]
 
 
 def nested(path, value):
-    """A value under the names of a dotted path."""
+    """Objects with a value at a dotted path."""
     for name in reversed(path.split(".")):
         value = {name: value}
     return value
@@ -365,7 +365,7 @@ def nested(path, value):
 
 @pytest.mark.parametrize(("settings", "path", "value"), SETTINGS)
 def test_settings(settings, path, value):
-    """Each setting stands alone at its place; what is not given is not sent."""
+    """Each setting has its place; settings that are None are not sent."""
     expected = {"type": "realtime", **nested(path, value)}
 
     assert expected == session_sent(Session(**settings))
@@ -379,7 +379,7 @@ def test_provider_data():
 
 
 def test_every_field_of_the_extensions_is_tested():
-    """No field of an extension is left untested."""
+    """The test object has a value for every field of the extensions."""
 
     def unset(value):
         fields = getattr(type(value), "__attrs_attrs__", ())
@@ -393,7 +393,7 @@ def test_every_field_of_the_extensions_is_tested():
 
 
 def test_extra_settings():
-    """Settings that this version does not know join those that it knows."""
+    """Unknown settings in ``extra`` are merged with the known ones."""
     session = Session(voice="Dennis", extra={"audio": {"output": {"novel": 1}}, "later": [2]})
     expected = {
         "type": "realtime",
@@ -405,7 +405,7 @@ def test_extra_settings():
 
 
 def test_update_as_a_known_client_sends_it():
-    """The update that a telephone bridge of the service's examples sends, with formats mended."""
+    """The update of a telephone bridge in the service's examples, with valid formats."""
     session = Session(
         model="openai/gpt-4.1-mini",
         instructions="Be brief.",
@@ -475,8 +475,8 @@ def said(kind, session):
     return read(json.dumps({"type": f"session.{kind}", "session": session}))
 
 
-def test_what_the_service_says():
-    """The service's own settings are typed, its formats in either spelling."""
+def test_session_info():
+    """The service's settings are typed; formats may have the older names."""
     info = said("created", CREATED).session
 
     assert info == rt.SessionInfo(
@@ -494,7 +494,7 @@ def test_what_the_service_says():
     )
 
 
-# Session objects that cannot be understood, each in one place.
+# Session objects with one value of unknown form.
 ODD = [
     {"id": 5},
     {"expires_at": "soon"},
@@ -504,19 +504,19 @@ ODD = [
     {"audio": {"input": "x", "output": None}},
     {"audio": {"output": {"format": {"type": "audio/opus"}, "speed": "fast"}}},
     {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 12345}, "turn_detection": 1}}},
-    {"providerData": {"memory": {"state": {"facts": 5}}}},
+    {"providerData": {"memory": {"state": 5}}},
     {"providerData": []},
 ]
 
 
 @pytest.mark.parametrize("raw", ODD)
-def test_what_cannot_be_understood(raw):
-    """A setting in an unknown form is None, and the object is kept as it came."""
+def test_unknown_forms(raw):
+    """A setting of unknown form is None, and ``raw`` has the whole object."""
     assert rt.SessionInfo(raw=raw) == said("updated", raw).session
 
 
 def test_memory():
-    """What the service remembers is typed."""
+    """The service's memory is typed."""
     state = {
         "version": 2,
         "facts": ["likes tea", {"fact": "x"}],
@@ -539,8 +539,16 @@ def test_memory():
     )
 
 
+def test_memory_with_a_wrong_field():
+    """A field of the wrong type does not lose the rest of the memory."""
+    state = {"version": 2, "facts": 5}
+    info = said("updated", {"providerData": {"memory": {"state": state}}}).session
+
+    assert info.memory == rt.MemoryState(version=2, extra={"facts": 5})
+
+
 def test_updates_are_merged():
-    """An update changes what it names, deep down, and leaves the rest."""
+    """An update changes only its own fields, at all levels."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     settings.handle(said("updated", {"audio": {"output": {"voice": "Sarah"}}, "model": "m"}))
@@ -554,7 +562,7 @@ def test_updates_are_merged():
 
 
 def test_null_switches_off():
-    """Turn detection that is null is off, and not as it was."""
+    """Turn detection that becomes null is off."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     settings.handle(said("updated", {"audio": {"input": {"turn_detection": None}}}))
@@ -564,7 +572,7 @@ def test_null_switches_off():
 
 
 def test_another_kind_replaces():
-    """A format or a turn detection of another type keeps nothing of the one before."""
+    """An object of another type replaces the old object as a whole."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("created", CREATED))
     changes = {
@@ -577,8 +585,8 @@ def test_another_kind_replaces():
     assert {"type": "server_vad", "threshold": 0.5} == settings.info.turn_detection
 
 
-def test_a_new_session_starts_anew():
-    """Nothing of an older session is left in a new one."""
+def test_a_new_session():
+    """``session.created`` replaces all settings."""
     settings = Settings(Session(), is_inworld=True)
     settings.handle(said("updated", {"instructions": "old"}))
     settings.handle(said("created", CREATED))
@@ -595,7 +603,7 @@ OBJECTS = st.recursive(
 
 @given(OBJECTS, OBJECTS)
 def test_merging(old, new):
-    """A merge holds all that is new and what of the old is not named; its inputs stay."""
+    """A merge has all new fields and the other old fields; its inputs do not change."""
     before = json.dumps([old, new])
     merged = merge(old, new)
 

@@ -1,4 +1,4 @@
-"""Calls of functions: each is given once, whole, whatever the messages leave out."""
+"""Function calls: each is returned once and complete, with any fields missing."""
 
 import json
 
@@ -13,7 +13,7 @@ OSLO = '{"city":"Oslo"}'
 
 
 def item(kind, **fields):
-    """A message about a call's item; ``f1`` is the item's id, ``c1`` the call's."""
+    """A message about a call's item; ``f1`` is the item's id, ``c1`` the call id."""
     call = {"id": "f1", "type": "function_call", "call_id": "c1", **fields}
     return {"type": f"response.output_item.{kind}", "response_id": "r1", "item": call}
 
@@ -37,7 +37,7 @@ def response(status="completed", output=(), response_id="r1"):
 
 
 def given_by(calls, *messages):
-    """How many calls each message gave, and the calls."""
+    """The number of calls that each message completes, and the calls."""
     counts, found = [], []
     for message in messages:
         ready = calls.handle(read(json.dumps(message)))
@@ -48,7 +48,7 @@ def given_by(calls, *messages):
 
 WEATHER = rt.FunctionCall(id="f1", call_id="c1", name="weather", arguments=OSLO, status="completed")
 
-# (messages, which of them gives the call): what services were seen to leave out.
+# (messages, index of the one that completes the call), with fields missing as observed.
 SCRIPTS = {
     "reference": (
         [
@@ -112,7 +112,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize(("messages", "giver"), SCRIPTS.values(), ids=SCRIPTS)
 def test_scripts(messages, giver):
-    """The call is given once, as soon as its item is done."""
+    """The call is returned once, as soon as its item is done."""
     counts, found = given_by(FunctionCalls(), *messages)
 
     assert [WEATHER] == found
@@ -121,7 +121,7 @@ def test_scripts(messages, giver):
 
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
 def test_interrupted_response(status):
-    """A call of a response that did not complete is not run, though its arguments were done."""
+    """A call of a response that was not completed is not returned."""
     _, found = given_by(
         FunctionCalls(),
         item("added", name="weather"),
@@ -134,7 +134,7 @@ def test_interrupted_response(status):
 
 
 def test_no_arguments():
-    """A call without arguments is a call."""
+    """A call without arguments is returned."""
     _, found = given_by(
         FunctionCalls(), item("added", name="now"), arguments("done"), item("done", name="now")
     )
@@ -143,7 +143,7 @@ def test_no_arguments():
 
 
 def test_nameless_call():
-    """A call that never gets a name is given at the end, for it has to be answered."""
+    """A call without a name is returned at the end, because it must be answered."""
     counts, found = given_by(FunctionCalls(), item("added"), item("done"), response())
 
     assert [0, 0, 1] == counts
@@ -151,7 +151,7 @@ def test_nameless_call():
 
 
 def test_parallel_calls():
-    """Two calls of one response are given each by itself."""
+    """Two calls of one response are returned separately."""
     second = {"id": "f2", "call_id": "c2"}
     counts, found = given_by(
         FunctionCalls(),
@@ -168,7 +168,7 @@ def test_parallel_calls():
 
 
 def test_another_response_ends():
-    """The end of one response gives no calls of another."""
+    """The end of a response completes no calls of another response."""
     counts, _ = given_by(
         FunctionCalls(), item("added", name="a"), response(response_id="r2"), response()
     )
@@ -176,7 +176,7 @@ def test_another_response_ends():
     assert [0, 0, 1] == counts
 
 
-# Which outputs are not sent yet.
+# Calls whose outputs are not sent yet.
 
 
 def call(call_id):
@@ -184,7 +184,7 @@ def call(call_id):
 
 
 def test_a_response_follows_once_all_outputs_are_sent():
-    """It is due with the last output or the end of the calling response, whichever is later."""
+    """It is due after the last output and the end of the calling response."""
     pending = PendingCalls()
     for call_id in ("c1", "c2"):
         assert pending.add(call(call_id), "r1", is_ours=True)
@@ -199,7 +199,7 @@ def test_a_response_follows_once_all_outputs_are_sent():
 
 
 def test_a_call_is_pending_once():
-    """A call that the service repeats, or whose output is sent, is not a new one."""
+    """A repeated call is not new, also after its output is sent."""
     pending = PendingCalls()
 
     assert pending.add(call("c1"), "r1", is_ours=False)
@@ -210,7 +210,7 @@ def test_a_call_is_pending_once():
 
 
 def test_nothing_follows_a_cancelled_response():
-    """After a response that was not completed none is due."""
+    """After a response that was not completed no response is due."""
     pending = PendingCalls()
     pending.add(call("c1"), "r1", is_ours=True)
     pending.resolve("c1", "o1")
@@ -219,7 +219,7 @@ def test_nothing_follows_a_cancelled_response():
 
 
 def test_calls_over_a_lost_connection():
-    """What was called is answered all the same, and the next connection may use the ids again."""
+    """Calls are still answered, and the next connection may use the same ids again."""
     pending = PendingCalls()
     pending.add(call("c1"), "r1", is_ours=True)
     pending.add(call("c2"), "r2", is_ours=True)
