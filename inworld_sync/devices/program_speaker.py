@@ -1,0 +1,293 @@
+"""
+A speaker for machines without PortAudio: a program of the system plays the samples.
+
+It has no thread. A program that reads a pipe gets samples as soon as they are written; ``write``
+keeps at most ``buffer_ms`` ahead of the clock. A program that reads files gets each utterance as a
+temporary file.
+
+Lock rule: that of :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards the process too.
+Starting and ending a process and writing to its pipe, which is not blocking, are done under it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import attrs
+
+from inworld_sync.audio.wav import WavWriter
+from inworld_sync.devices._sink import deadline_after
+from inworld_sync.devices.null import NullSpeaker
+from inworld_sync.errors import ConfigError, DeviceError
+
+__all__ = ["ProgramSpeaker"]
+
+# A program plays its last samples after its input has ended; sound servers buffer up to 2 s.
+_LAST_SAMPLES_SECONDS = 5.0
+
+# For a program that was ended to exit, before it is killed.
+_EXIT_SECONDS = 1.0
+
+# How often a wait looks whether a program has exited.
+_POLL_SECONDS = 0.02
+
+# A program that reads files starts when the utterance is complete, so all of it is kept.
+_UNLIMITED_SAMPLES = 1 << 62
+
+_MAX_ERROR_CHARACTERS = 300
+
+
+@attrs.frozen
+class _Program:
+    """
+    A program that plays 16-bit little-endian mono PCM.
+
+    Attributes:
+        name: Of the executable.
+        arguments: Makes its arguments from the sample rate in Hz and the path of a WAV file.
+        is_streamed: Whether it plays its standard input; else it plays the WAV file.
+    """
+
+    name: str
+    arguments: Callable[[int, str], Sequence[str]]
+    is_streamed: bool = True
+
+
+# In the order in which they are looked for. The options are those of the manual pages.
+_PROGRAMS: Final = (
+    _Program(
+        "pw-play",
+        lambda rate, _: ["--raw", f"--rate={rate}", "--format=s16", "--channels=1", "-"],
+    ),
+    _Program(
+        "paplay", lambda rate, _: ["--raw", f"--rate={rate}", "--format=s16le", "--channels=1"]
+    ),
+    _Program("aplay", lambda rate, _: ["-q", "-t", "raw", "-f", "S16_LE", "-c1", f"-r{rate}", "-"]),
+    # Raw audio has one channel unless another number is given, which each version names otherwise.
+    _Program(
+        "ffplay",
+        lambda rate, _: [
+            *("-loglevel", "error", "-nodisp", "-autoexit"),
+            *("-f", "s16le", "-sample_rate", str(rate), "-i", "-"),
+        ],
+    ),
+    _Program(
+        "mpv",
+        lambda rate, _: [
+            *("--no-config", "--no-terminal", "--no-video", "--demuxer=rawaudio"),
+            *("--demuxer-rawaudio-format=s16le", "--demuxer-rawaudio-channels=1"),
+            *(f"--demuxer-rawaudio-rate={rate}", "-"),
+        ],
+    ),
+    _Program("afplay", lambda _, path: [path], is_streamed=False),
+    # The path is an argument of its own, so that PowerShell never parses it as code.
+    _Program(
+        "powershell",
+        lambda _, path: [
+            *("-NoProfile", "-NonInteractive", "-Command"),
+            "& { param($path) (New-Object Media.SoundPlayer $path).PlaySync() }",
+            path,
+        ],
+        is_streamed=False,
+    ),
+)
+
+
+class ProgramSpeaker(NullSpeaker):
+    """
+    Plays 16-bit mono PCM by a program of the system.
+
+    The programs are ``pw-play``, ``paplay``, ``aplay``, ``ffplay``, ``mpv``, ``afplay`` and
+    ``powershell``. None of them reports what was heard, so :attr:`heard_samples` follows from the
+    monotonic clock: it is too high by the latency of the program and the sound server, usually
+    less than 200 ms. ``afplay`` and ``powershell`` cannot read a pipe: they play an utterance from
+    a temporary file after :meth:`end` or :meth:`drain`. Prefer :class:`~inworld_sync.Speaker`
+    where PortAudio can be installed.
+
+    Attributes:
+        program: The name of the program.
+
+    Thread safety: one thread writes; any thread may call the other methods.
+    """
+
+    def __init__(
+        self, sample_rate_hz: int = 24000, *, program: str | None = None, buffer_ms: int = 400
+    ) -> None:
+        """
+        Find the program; it starts with the first sample.
+
+        Args:
+            sample_rate_hz: Samples a second of what is written, 1000 to 192000.
+            program: One of the names above; None takes the first that is installed.
+            buffer_ms: How much may be written and not yet heard; 10 to 3600000.
+
+        Raises:
+            ConfigError: A value is out of its range, or *program* is not one of the names.
+            DeviceError: The program is not installed, or none of them is.
+        """
+        super().__init__(sample_rate_hz, buffer_ms=buffer_ms)
+        self._program, self._path = _find(program)
+        self.program: Final = self._program.name
+        if not self._program.is_streamed:
+            self._capacity_samples = _UNLIMITED_SAMPLES
+            self._paused = True
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._wav: Path | None = None
+        # Samples that were not written to the pipe, or to a file, yet.
+        self._queue = bytearray()
+
+    def end(self) -> None:
+        """Declare the utterance complete; a program that plays files plays the one before first."""
+        with self._changed:
+            self._end(deadline_after(None))
+
+    def drain(self, *, timeout: float | None = None) -> None:
+        """
+        Wait until everything that was written was played, and the program has exited.
+
+        Raises:
+            DeadlineExceeded: *timeout* seconds passed; playback continues.
+            DeviceError: The program failed.
+            ClosedError: The speaker was closed before.
+        """
+        deadline = deadline_after(timeout)
+        super().drain(timeout=timeout)
+        with self._changed:
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.close()
+            self._await_exit(min(deadline, deadline_after(_LAST_SAMPLES_SECONDS)))
+
+    def _keep(self, samples: memoryview) -> None:
+        self._queue += samples
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._end_process()
+
+    def _write(self, samples: memoryview, deadline: float) -> None:
+        super()._write(samples, deadline)
+        if self._program.is_streamed:
+            self._feed(deadline)
+
+    def _end(self, deadline: float) -> None:
+        if self._queue and not self._program.is_streamed:
+            self._await_exit(deadline)
+            self._play_file()
+
+    def _feed(self, deadline: float) -> None:
+        """Write the queue to the pipe; the program has room for what is ahead of the clock."""
+        if self._queue and self._process is None:
+            self._start("")
+        clears = self._clears
+        while self._queue and clears == self._clears and not self._closed:
+            assert self._process is not None
+            assert self._process.stdin is not None
+            try:
+                written = self._process.stdin.write(self._queue)
+            except BrokenPipeError:
+                self._await_exit(deadline_after(_EXIT_SECONDS))
+                raise self._failure("ended too early") from None
+            if written:
+                del self._queue[:written]
+            else:
+                self._wait(self._rate_hz // 50, deadline)
+
+    def _play_file(self) -> None:
+        handle, name = tempfile.mkstemp(suffix=".wav")
+        self._wav = Path(name)
+        with os.fdopen(handle, "wb") as file, WavWriter(file, self.sample_rate_hz) as writer:
+            writer.write(self._queue)
+        self._queue.clear()
+        self._start(name)
+        self._since = time.monotonic()
+        self._paused = False
+
+    def _start(self, path: str) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the program ended
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, constant arguments
+                [self._path, *self._program.arguments(self.sample_rate_hz, path)],
+                stdin=subprocess.PIPE if self._program.is_streamed else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._free()
+            raise DeviceError(f"cannot run {self._path}: {error}") from error
+        # Without it, write() could wait under the lock for a program that does not read.
+        if self._process.stdin is not None and os.name == "posix":
+            os.set_blocking(self._process.stdin.fileno(), False)
+
+    def _await_exit(self, deadline: float) -> None:
+        """
+        Wait for the program to exit, if it was started.
+
+        Raises:
+            DeviceError: It failed, or it did not exit.
+        """
+        process = self._process
+        while process is not None and process is self._process and process.poll() is None:
+            if time.monotonic() >= deadline:
+                self._end_process()
+                raise DeviceError(f"{self.program} did not exit after the last sample")
+            self._wait_for_change(_POLL_SECONDS)
+        if process is None or process is not self._process:
+            return
+        failure = self._failure(f"ended with status {process.returncode}")
+        self._end_process()
+        if process.returncode != 0:
+            raise failure
+
+    def _failure(self, what: str) -> DeviceError:
+        text = ""
+        if self._errors is not None:
+            self._errors.seek(0)
+            text = self._errors.read().decode(errors="replace").strip()[-_MAX_ERROR_CHARACTERS:]
+        return DeviceError(f"{self.program} {what}" + (f": {text}" if text else ""))
+
+    def _end_process(self) -> None:
+        """End the program, if it was started, and free what it used."""
+        if self._process is not None:
+            if self._process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    self._process.stdin.close()
+            self._process.terminate()
+            try:
+                self._process.wait(_EXIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(_EXIT_SECONDS)
+        self._free()
+
+    def _free(self) -> None:
+        self._process = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+        if self._wav is not None:
+            self._wav.unlink(missing_ok=True)
+            self._wav = None
+            self._stand_still()
+            self._paused = True
+
+
+def _find(name: str | None) -> tuple[_Program, str]:
+    names = [program.name for program in _PROGRAMS]
+    if name is not None and name not in names:
+        raise ConfigError(f"program must be one of {', '.join(names)}, got {name!r}")
+    for program in _PROGRAMS:
+        path = shutil.which(program.name) if name in {None, program.name} else None
+        if path is not None:
+            return program, path
+    missing = f"{name} is not" if name else f"none of {', '.join(names)} is"
+    raise DeviceError(f"{missing} installed; install one of them, or PortAudio for Speaker()")

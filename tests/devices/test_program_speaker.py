@@ -1,0 +1,225 @@
+"""
+A speaker that plays by a program of the system.
+
+No sound system runs here, so the programs are stand-ins: they record their arguments and what they
+read, in real time like a player that has no buffer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import wave
+from pathlib import Path
+
+import pytest
+
+from inworld_sync.devices.program_speaker import ProgramSpeaker
+from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, DeviceError
+
+RATE_HZ = 24_000
+SECOND = bytes(range(240)) * 200
+TWENTIETH = SECOND[:2400]
+
+# Records its arguments and all of its input; "file" as the last argument means a copy of the file.
+RECORDER = """
+import json, shutil, sys
+record = {record!r}
+with open(record + ".json", "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+with open(record + ".raw", "ab") as file:
+    while data := sys.stdin.buffer.raw.read(65536):
+        file.write(data)
+        file.flush()
+if sys.argv[-1].endswith(".wav"):
+    shutil.copy(sys.argv[-1], record + ".wav")
+"""
+FAILING = """
+import sys
+sys.stderr.write("no sound server")
+sys.exit(3)
+"""
+DEAF = """
+import time
+time.sleep(600)
+"""
+
+
+class Programs:
+    """A folder of stand-ins, which is the only one on the PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.record = folder / "record"
+
+    def install(self, name: str, code: str = RECORDER) -> None:
+        path = self._folder / name
+        body = code.replace("{record!r}", repr(str(self.record)))
+        path.write_text(f"#!{sys.executable} -S\n{body}")
+        path.chmod(0o755)
+
+    @property
+    def arguments(self) -> list[list[str]]:
+        lines = self.record.with_suffix(".json").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    @property
+    def played(self) -> bytes:
+        return self.record.with_suffix(".raw").read_bytes()
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return Programs(tmp_path)
+
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are POSIX scripts")
+
+STREAMED = [
+    ("pw-play", ["--raw", "--rate=24000", "--format=s16", "--channels=1", "-"]),
+    ("paplay", ["--raw", "--rate=24000", "--format=s16le", "--channels=1"]),
+    ("aplay", ["-q", "-t", "raw", "-f", "S16_LE", "-c1", "-r24000", "-"]),
+    (
+        "ffplay",
+        [
+            "-loglevel",
+            "error",
+            "-nodisp",
+            "-autoexit",
+            "-f",
+            "s16le",
+            "-sample_rate",
+            "24000",
+            "-i",
+            "-",
+        ],
+    ),
+    (
+        "mpv",
+        [
+            "--no-config",
+            "--no-terminal",
+            "--no-video",
+            "--demuxer=rawaudio",
+            "--demuxer-rawaudio-format=s16le",
+            "--demuxer-rawaudio-channels=1",
+            "--demuxer-rawaudio-rate=24000",
+            "-",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), STREAMED)
+def test_samples_are_streamed(programs: Programs, name: str, arguments: list[str]) -> None:
+    """A program gets every sample through its standard input, and the options that it needs."""
+    programs.install(name)
+    with ProgramSpeaker(RATE_HZ) as speaker:
+        speaker.write(TWENTIETH)
+        speaker.write(TWENTIETH)
+        speaker.drain(timeout=30)
+
+        assert (name, len(TWENTIETH)) == (speaker.program, speaker.heard_samples)
+    assert (TWENTIETH * 2, [arguments]) == (programs.played, programs.arguments)
+
+
+@pytest.mark.parametrize("name", ["afplay", "powershell"])
+def test_files_are_played(programs: Programs, name: str) -> None:
+    """A program that reads no pipe gets each utterance as a WAV file, which is removed again."""
+    programs.install(name)
+    with ProgramSpeaker(RATE_HZ) as speaker:
+        for _ in range(2):
+            speaker.write(TWENTIETH)
+            speaker.end()
+        speaker.drain(timeout=30)
+
+        assert len(TWENTIETH) == speaker.heard_samples
+    with wave.open(str(programs.record.with_suffix(".wav"))) as file:
+        assert (RATE_HZ, 1, 2) == (file.getframerate(), file.getnchannels(), file.getsampwidth())
+        assert TWENTIETH == file.readframes(RATE_HZ)
+    paths = [arguments[-1] for arguments in programs.arguments]
+    assert 2 == len(set(paths))
+    assert not any(Path(path).exists() for path in paths)
+
+
+def test_several_utterances(programs: Programs) -> None:
+    """After a drain the program is started again for what follows."""
+    programs.install("aplay")
+    with ProgramSpeaker(RATE_HZ) as speaker:
+        for _ in range(2):
+            speaker.write(TWENTIETH)
+            speaker.drain(timeout=30)
+
+    assert (2, TWENTIETH * 2) == (len(programs.arguments), programs.played)
+
+
+def test_the_first_program_is_taken(programs: Programs) -> None:
+    """The order of the documentation decides, not that of the alphabet."""
+    for name in ("aplay", "mpv", "paplay"):
+        programs.install(name)
+
+    assert "paplay" == ProgramSpeaker().program
+    assert "mpv" == ProgramSpeaker(program="mpv").program
+
+
+def test_no_program(programs: Programs) -> None:
+    """Without a program the error names all of them; a name that is unknown is refused."""
+    with pytest.raises(DeviceError, match=r"none of pw-play, .* powershell is installed"):
+        ProgramSpeaker()
+    with pytest.raises(DeviceError, match="mpv is not installed"):
+        ProgramSpeaker(program="mpv")
+    with pytest.raises(ConfigError, match="program must be one of pw-play"):
+        ProgramSpeaker(program="rm")
+
+
+def test_a_program_that_fails(programs: Programs) -> None:
+    """The error has the status of the program and what it wrote to standard error."""
+    programs.install("paplay", FAILING)
+
+    def play(speaker: ProgramSpeaker) -> None:
+        for _ in range(20):
+            speaker.write(TWENTIETH)
+        speaker.drain(timeout=30)
+
+    with ProgramSpeaker() as speaker, pytest.raises(DeviceError, match="no sound server"):
+        play(speaker)
+
+
+def test_clear_ends_the_program(programs: Programs) -> None:
+    """What was written and not played is dropped, and what follows is played."""
+    programs.install("aplay")
+    with ProgramSpeaker(RATE_HZ, buffer_ms=60_000) as speaker:
+        speaker.write(SECOND * 10)
+        heard = speaker.clear()
+        assert heard < 10 * RATE_HZ
+        speaker.write(TWENTIETH)
+        speaker.drain(timeout=30)
+
+        assert heard + len(TWENTIETH) // 2 == speaker.heard_samples
+    assert programs.played.endswith(TWENTIETH)
+
+
+def test_a_program_that_reads_nothing(programs: Programs) -> None:
+    """A write ends with its deadline, and closing ends the program."""
+    programs.install("aplay", DEAF)
+    speaker = ProgramSpeaker(RATE_HZ, buffer_ms=60_000)
+    with pytest.raises(DeadlineExceeded):
+        speaker.write(SECOND * 10, timeout=0.1)
+    speaker.close()
+
+    with pytest.raises(ClosedError):
+        speaker.write(SECOND)
+
+
+def test_closing_wakes_a_write(programs: Programs) -> None:
+    """A write that waits for room ends when another thread closes the speaker."""
+    programs.install("aplay", DEAF)
+    speaker = ProgramSpeaker(RATE_HZ, buffer_ms=60_000)
+    timer = threading.Timer(0.05, speaker.close)
+    timer.start()
+    with pytest.raises(ClosedError):
+        speaker.write(SECOND * 30)
+    timer.join()
