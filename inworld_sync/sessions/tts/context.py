@@ -39,7 +39,8 @@ from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
 from inworld_sync.wire.contexts import ContextProgress, Contexts, no_audio_error
-from inworld_sync.wire.text import is_blank, require_piece, require_text, split_text
+from inworld_sync.wire.splitting import split_text
+from inworld_sync.wire.text import is_blank, require_piece, require_text
 
 if TYPE_CHECKING:
     from types import TracebackType

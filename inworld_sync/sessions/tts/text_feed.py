@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from inworld_sync.errors import ConfigError
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.wire import tts
-from inworld_sync.wire.text import is_blank, require_piece, split_text
+from inworld_sync.wire.splitting import split_text
+from inworld_sync.wire.text import is_blank, require_piece
 
 __all__ = ["PieceSource", "TextFeed"]
 

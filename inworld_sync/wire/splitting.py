@@ -1,0 +1,240 @@
+"""
+Splitting a text into pieces that the service accepts.
+
+A piece ends at the best place that fits: the end of a paragraph, a sentence, a clause or a word. If
+there is none, it ends between two graphemes. Nothing is dropped or changed: the pieces joined are
+the text.
+
+A piece never ends inside a protected span, unless the span alone is too long: a tag such as
+``<break time="1s"/>``, ``[a steering tag]``, ``*emphasis*``, ``/IPA/``, a URL or an e-mail address,
+a number, an abbreviation with the word that belongs to it.
+
+The size of a piece is its effective length, as in Inworld's own SDKs: a CJK character counts three
+times, and each second of a break counts 12 in addition to its tag.
+
+The time is linear in the length of the text: every character is visited once by each of the
+patterns, whose repetitions are bounded, and a piece looks only at the places within it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+__all__ = ["split_text"]
+
+# Closing quotes and brackets belong to the sentence before them.
+_CLOSERS = "\"'”’»）」』】)\\]}"
+# Ends a sentence if white space follows: Latin, Greek, Cyrillic, Arabic, Urdu, Indic, Armenian,
+# Ethiopic, Khmer, Burmese.
+_SPACED_ENDS = ".!?…؟۔।॥։።៕။;·"
+# Ends a sentence without white space: Chinese, Japanese, full-width forms.
+_CLOSED_ENDS = "。！？．"
+
+# Kinds of places, the best first. The white space after a place may be shared by both pieces.
+_PARAGRAPH, _SENTENCE, _CLAUSE, _WORD = range(4)
+_PLACES = re.compile(
+    r"(?P<paragraph>\n[^\S\n]*\n)\s*"
+    rf"|(?P<sentence>[{_SPACED_ENDS}]{{1,8}}[{_CLOSERS}]{{0,8}}(?=\s)"
+    rf"|[{_CLOSED_ENDS}]+[{_CLOSERS}]*)\s*"
+    # 1,000 and 12:30 are one word each.
+    rf"|(?P<clause>[,:][{_CLOSERS}]{{0,8}}(?=\s)|[،、，；—–]+|\n+)\s*"
+    r"|(?P<word>)\s+"
+)
+_KINDS = {"paragraph": _PARAGRAPH, "sentence": _SENTENCE, "clause": _CLAUSE, "word": _WORD}
+
+# Abbreviations that belong to the next word, as in "Dr. Smith" and "No. 5".
+_TITLES = (
+    "Dr|Mr|Mrs|Ms|Mx|Prof|Rev|Hon|Gen|Col|Capt|Cpt|Lt|Sgt|Sen|Rep|Gov|Pres|St|Mt|Ft"
+    "|No|Nos|Nr|Art|Fig|Figs|Eq|Vol|Ch|Sec|pp|p|vs|cf|ca|approx"
+    "|Hr|Fr|Sr|Sra|Srta|Dra|Mme|Mlle|Mgr|Sig|Ing|Tel|bzw|Str"
+)
+# Abbreviations after which a sentence does not end, but a piece may.
+_OTHERS = "etc|Inc|Ltd|Co|Corp|Jr|Dept|Ave|Blvd|Rd|Jan|Feb|Apr|Aug|Sept|Oct|Nov|Dec|usw|evtl|ggf"
+
+# Spans inside which no piece ends. Every repetition has a bound, so that a match that fails costs
+# a constant time.
+_SPANS = re.compile(
+    r"<[A-Za-z/][^<>]{0,300}>"
+    r"|\[[^\[\]]{1,200}\]"
+    r"|\*{1,2}(?=[^\s*])[^*\n]{1,200}(?<=\S)\*{1,2}"
+    r"|(?<![^\s(\[\"'“‘])/(?=[^\s/])[^/\n]{1,100}(?<=\S)/(?![^\s.,;:!?)\]\"'”’])"
+    r"|\b(?:https?://|www\.)[^\s<>]{1,500}"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
+    # One separator between two groups of digits, or a space between groups of three.
+    r"|\d{1,40}(?:[.,:/'’\u2013-]\d{1,40}|[ \u00a0\u202f]\d{3}(?!\d)){1,12}"
+    rf"|\b(?:{_TITLES})\.[^\S\n]{{1,3}}\S"
+    # "J. R. R. Tolkien", "U. S. A.", "z. B."
+    r"|\b(?:[^\W\d_]\.[^\S\n]?){1,6}(?<=\s)\S"
+)
+_NOT_A_SENTENCE = re.compile(
+    rf"\b(?:{_OTHERS}|(?:[^\W\d_]\.){{1,5}}[^\W\d_])\.[{_CLOSERS}]{{0,3}}(?=\s)"
+)
+_BREAK = re.compile(
+    r"<break\b[^<>]{0,100}?\btime\s{0,3}=\s{0,3}[\"']?(\d{1,6}(?:\.\d{1,6})?)(ms|s)\b"
+)
+
+_CJK = re.compile(
+    "[\u1100-\u11ff\u2e80-\u303f\u3040-\u30ff\u3100-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
+    "\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
+)
+# As @inworld/tts and inworld-tts weigh them.
+_CJK_WEIGHT = 3
+_BREAK_WEIGHT_PER_SECOND = 12
+
+# A piece that ends earlier would be too short to be spoken well; a worse kind may serve better.
+_EARLIEST_SHARE = 1 / 3
+
+_ZERO_WIDTH_JOINER = "\u200d"
+_REGIONAL = range(0x1F1E6, 0x1F200)
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+# What spells the flags of England, Scotland and Wales.
+_TAGS = range(0xE0020, 0xE0080)
+
+
+def split_text(text: str, max_characters: int) -> Iterator[str]:
+    """
+    Split a text into pieces whose effective length is at most *max_characters*.
+
+    Args:
+        text: Any text.
+        max_characters: At least 1.
+
+    Yields:
+        The pieces in order; joined they are *text*. A grapheme or a break that alone is longer
+        than *max_characters* is split, or is longer.
+
+    >>> list(split_text("One. Two. Three.", 10))
+    ['One. Two. ', 'Three.']
+    """
+    weights = _weights(text)
+    if weights is None and len(text) <= max_characters:
+        if text:
+            yield text
+        return
+    spans = _spans(text)
+    places = _places(text, spans)
+    start = 0
+    while start < len(text):
+        if weights is None:
+            limit = min(start + max_characters, len(text))
+        else:
+            limit = max(start + 1, bisect_right(weights, weights[start] + max_characters) - 1)
+        end = limit if limit == len(text) else _end(text, start, limit, spans, places)
+        yield text[start:end]
+        start = end
+
+
+def _weights(text: str) -> Sequence[int] | None:
+    """Return the effective length up to each index; None if it is the index itself."""
+    has_break = "<break" in text
+    if not has_break and _CJK.search(text) is None:
+        return None
+    weights = [1] * len(text)
+    for match in _CJK.finditer(text):
+        weights[match.start()] = _CJK_WEIGHT
+    for match in _BREAK.finditer(text) if has_break else ():
+        seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
+        weights[match.start()] += round(seconds * _BREAK_WEIGHT_PER_SECOND)
+    return list(itertools.accumulate(weights, initial=0))
+
+
+@attrs.frozen
+class _Spans:
+    """Protected spans in order; they do not overlap."""
+
+    starts: list[int]
+    ends: list[int]
+
+    def around(self, index: int) -> tuple[int, int] | None:
+        """Return the span that has *index* inside, not at its start or end."""
+        number = bisect_left(self.starts, index) - 1
+        if number >= 0 and index < self.ends[number]:
+            return self.starts[number], self.ends[number]
+        return None
+
+
+def _spans(text: str) -> _Spans:
+    matches = [match.span() for match in _SPANS.finditer(text)]
+    return _Spans([start for start, _ in matches], [end for _, end in matches])
+
+
+@attrs.frozen
+class _Places:
+    """Of each kind, from where to where a piece may end, in order."""
+
+    firsts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
+    lasts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
+
+    def last(self, kind: int, start: int, limit: int) -> int:
+        """Return the last place of a kind in a range, *start* excluded; *start* if none."""
+        number = bisect_right(self.firsts[kind], limit) - 1
+        if number < 0:
+            return start
+        return max(start, min(self.lasts[kind][number], limit))
+
+
+def _places(text: str, spans: _Spans) -> _Places:
+    places = _Places()
+    not_sentences = {match.end() for match in _NOT_A_SENTENCE.finditer(text)}
+    for match in _PLACES.finditer(text):
+        kind = _KINDS[match.lastgroup or "word"]
+        first, last = match.end(match.lastgroup or 0), match.end()
+        if kind == _SENTENCE and first in not_sentences:
+            kind = _WORD
+        if kind == _WORD:
+            first = min(first + 1, last)
+        around = spans.around(last)
+        if around is None:
+            places.firsts[kind].append(first)
+            places.lasts[kind].append(last)
+    return places
+
+
+def _end(text: str, start: int, limit: int, spans: _Spans, places: _Places) -> int:
+    """Return where the piece from *start* ends, at most at *limit*."""
+    earliest = start + int((limit - start) * _EARLIEST_SHARE)
+    fallback = start
+    for kind in _KINDS.values():
+        end = places.last(kind, start, limit)
+        if end > earliest:
+            return end
+        fallback = max(fallback, end)
+    around = spans.around(limit)
+    if fallback == start and around is not None and around[0] > start:
+        fallback = around[0]
+    if fallback > start:
+        return fallback
+    end = limit
+    while end > start and _is_joined(text, start, end):
+        end -= 1
+    return end if end > start else limit
+
+
+def _is_joined(text: str, start: int, index: int) -> bool:
+    """Return whether *index* is inside a grapheme (UAX 29, the main rules)."""
+    before, after = text[index - 1], text[index]
+    if before == _ZERO_WIDTH_JOINER or after == _ZERO_WIDTH_JOINER:
+        return True
+    if before == "\r" and after == "\n":
+        return True
+    # Marks, variation selectors and the vowel signs of Indic scripts are categories Mn, Mc, Me.
+    if unicodedata.category(after).startswith("M"):
+        return True
+    if ord(after) in _SKIN_TONES or ord(after) in _TAGS:
+        return True
+    if ord(before) in _REGIONAL and ord(after) in _REGIONAL:
+        first = index
+        while first > start and ord(text[first - 1]) in _REGIONAL:
+            first -= 1
+        return (index - first) % 2 == 1
+    return _is_jamo(before) and _is_jamo(after)
+
+
+def _is_jamo(character: str) -> bool:
+    return 0x1100 <= ord(character) < 0x1200
