@@ -15,6 +15,7 @@ import attrs
 from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models import checks
 from inworld_sync.models.checks import optional
+from inworld_sync.models.scripts import join_texts
 from inworld_sync.models.subtitles import srt, vtt
 from inworld_sync.models.turns import Turn, VoiceProfile, Word
 
@@ -348,8 +349,8 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All turns, joined by spaces."""
-        return " ".join(turn.text for turn in self.turns)
+        """The text of all turns, joined by spaces where the script has them."""
+        return join_texts(turn.text for turn in self.turns)
 
     @property
     def words(self) -> tuple[Word, ...]:

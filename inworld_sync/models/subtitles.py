@@ -1,29 +1,54 @@
 """
-Subtitles from turns: a cue ends at a pause or the end of a sentence, and is short enough to read.
+Subtitles of timed text: short enough to be read, cut where a speaker pauses or a sentence ends.
 
-Source of the limits: common practice of broadcasters (two lines of 42 characters, at most 7 s).
+The text of a cue is a part of the turn's text; the words only give its time. Without times of
+words, the time of the turn is distributed over its text by width.
+
+Source of the limits: common practice of broadcasters (two lines of 42 columns, at most 7 s).
+Times are rounded to whole milliseconds, half to even. A cue lasts at least 1 ms, begins at 0 or
+later, and never before the end of the one before it.
 """
 
 from __future__ import annotations
 
 import html
-import textwrap
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.scripts import graphemes, has_spaces_between, width_columns
 from inworld_sync.models.turns import Turn, Word
 
 __all__ = ["srt", "vtt"]
 
-_LINE_CHARACTERS: Final = 42
+_LINE_COLUMNS: Final = 42
 _CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
-# A shorter cue does not end with a sentence: "Yes." alone would disappear too fast.
+# Before this, the end of a sentence does not end a cue: "Yes." would be too short to read.
 _SENTENCE_MS: Final = 1000
+
+_SENTENCE_END = re.compile("[.?!…。！？؟।][\"'”’»）」』)\\]]*\\Z")
+_WHITE_SPACE = re.compile(r"\s+")
+# What a subtitle file cannot hold: control characters, and the two that reverse the line.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
+_WORD_OR_SPACE = re.compile(r"\S+\s*|\s+")
+# A line does not begin with one of these.
+_CLOSING = re.compile(
+    "[,.;:!?…%)\\]}»”’、。，．！？；：）」』】〉》ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々]"
+)
+
+
+@attrs.frozen
+class _Unit:
+    """A part of a turn's text that stays on one line, and its time in milliseconds."""
+
+    text: str
+    start_ms: float
+    end_ms: float
 
 
 @attrs.frozen
@@ -35,8 +60,10 @@ class _Cue:
 
 def srt(turns: Iterable[Turn]) -> str:
     """Write *turns* as SubRip; see :meth:`Transcript.to_srt`."""
+    # A SubRip file cannot escape an arrow, which ends the text for some players.
     return "\n".join(
-        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{cue.text}\n"
+        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n"
+        f"{cue.text.replace('-->', '->')}\n"
         for number, cue in enumerate(_cues(turns), 1)
     )
 
@@ -52,48 +79,147 @@ def vtt(turns: Iterable[Turn]) -> str:
 
 
 def _cues(turns: Iterable[Turn]) -> Iterator[_Cue]:
-    for turn in turns:
-        if turn.words:
-            for words in _groups(turn.words):
-                yield _cue(words[0].start_ms, words[-1].end_ms, " ".join(w.text for w in words))
-        elif turn.start_ms is not None and turn.end_ms is not None:
-            yield _cue(turn.start_ms, turn.end_ms, turn.text)
+    found = [group for turn in turns for group in _groups(_units(turn))]
+    found.sort(key=lambda group: group[0].start_ms)
+    least_ms = 0
+    for group in found:
+        lines = _lines([unit.text for unit in group])
+        if not lines:
+            continue
+        start_ms = max(least_ms, round(group[0].start_ms))
+        end_ms = min(round(group[-1].end_ms), start_ms + _CUE_MS)
+        least_ms = max(end_ms, start_ms + 1)
+        yield _Cue(start_ms, least_ms, "\n".join(lines))
+
+
+def _units(turn: Turn) -> list[_Unit]:
+    """Split a turn's text into units with times; joined, their texts are the clean text."""
+    text = _WHITE_SPACE.sub(" ", _UNPRINTABLE.sub("", turn.text)).strip()
+    if turn.words:
+        return _timed(text, turn.words)
+    if turn.start_ms is None or turn.end_ms is None:
+        raise ConfigError(
+            "subtitles need times, and the transcript has neither times of words nor of turns; "
+            "assemblyai, soniox and deepgram models have times of words with "
+            "include_word_timestamps=True"
+        )
+    pieces = _pieces(text)
+    widths = [max(1, width_columns(piece)) for piece in pieces]
+    per_column_ms = max(0, turn.end_ms - turn.start_ms) / max(1, sum(widths))
+    units, at = [], float(turn.start_ms)
+    for piece, width in zip(pieces, widths, strict=True):
+        units.append(_Unit(piece, at, at + width * per_column_ms))
+        at += width * per_column_ms
+    return units
+
+
+def _timed(text: str, words: Sequence[Word]) -> list[_Unit]:
+    """Give each piece of a text the times of the words that begin in it."""
+    starts = _positions(text, words)
+    units: list[_Unit] = []
+    position = number = 0
+    for piece in _pieces(text):
+        position += len(piece)
+        first = number
+        while number < len(words) and starts[number] < position:
+            number += 1
+        own = words[first:number]
+        if own:
+            times = (min(w.start_ms for w in own), max(w.end_ms for w in own))
+            units.append(_Unit(piece, max(0, times[0]), max(times)))
+        elif units:
+            units[-1] = attrs.evolve(units[-1], text=units[-1].text + piece)
         else:
-            raise ConfigError(
-                "subtitles need times, and the transcript has none: "
-                "transcribe with include_word_timestamps=True"
-            )
+            units.append(_Unit(piece, max(0, words[0].start_ms), max(0, words[0].start_ms)))
+    return units
 
 
-def _cue(start_ms: int, end_ms: int, text: str) -> _Cue:
-    return _Cue(start_ms, max(end_ms, start_ms + 1), "\n".join(_lines(text)))
-
-
-def _lines(text: str) -> list[str]:
-    return textwrap.wrap(text, _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
-
-
-def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
-    group: list[Word] = []
+def _positions(text: str, words: Sequence[Word]) -> list[int]:
+    """Return where in a text each word begins; a word that is not in it follows the one before."""
+    folded = text.casefold() if len(text.casefold()) == len(text) else text
+    positions, at = [], 0
     for word in words:
-        if group and _ends_cue(group, word):
-            yield group
-            group = []
-        group.append(word)
-    yield group
+        wanted = word.text.strip()
+        found = folded.find(wanted.casefold() if folded is not text else wanted, at)
+        # A word far away is another occurrence, after words that the text has in another form.
+        if wanted and 0 <= found <= at + 40:
+            positions.append(found)
+            at = found + len(wanted)
+        else:
+            positions.append(min(at, max(0, len(text) - 1)))
+    return positions
 
 
-def _ends_cue(group: Sequence[Word], following: Word) -> bool:
-    """Whether a new cue begins with *following*."""
+def _pieces(text: str) -> list[str]:
+    """Split a text where a line may end: after white space, and between characters without it."""
+    pieces: list[str] = []
+    for run in _WORD_OR_SPACE.findall(text):
+        held = ""
+        for grapheme in graphemes(run):
+            if held and not (
+                grapheme.isspace() or _CLOSING.match(grapheme) or has_spaces_between(held, grapheme)
+            ):
+                pieces.append(held)
+                held = ""
+            held += grapheme
+        pieces.append(held)
+    return pieces
+
+
+def _groups(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+    group: list[_Unit] = []
+    for unit in units:
+        for part in _short(unit):
+            if group and _ends_cue(group, part):
+                yield group
+                group = []
+            group.append(part)
+    if group:
+        yield group
+
+
+def _short(unit: _Unit) -> Iterator[_Unit]:
+    """Split a unit that is longer than a line, such as a URL, with a share of its time each."""
+    parts = _hard_lines(unit.text)
+    share_ms = (unit.end_ms - unit.start_ms) / len(parts)
+    for number, part in enumerate(parts):
+        start_ms = unit.start_ms + number * share_ms
+        yield _Unit(part, start_ms, start_ms + share_ms)
+
+
+def _hard_lines(text: str) -> list[str]:
+    if width_columns(text.rstrip()) <= _LINE_COLUMNS:
+        return [text]
+    lines = [""]
+    for grapheme in graphemes(text):
+        if width_columns(lines[-1] + grapheme) > _LINE_COLUMNS:
+            lines.append("")
+        lines[-1] += grapheme
+    return lines
+
+
+def _ends_cue(group: Sequence[_Unit], following: _Unit) -> bool:
+    """Return whether a new cue begins with *following*."""
     first, last = group[0], group[-1]
-    text = " ".join(word.text for word in [*group, following])
-    is_sentence = last.text[-1:] in ".?!" and last.end_ms - first.start_ms >= _SENTENCE_MS
+    is_sentence = (
+        _SENTENCE_END.search(last.text.rstrip()) is not None
+        and last.end_ms - first.start_ms >= _SENTENCE_MS
+    )
     return (
         is_sentence
-        or len(_lines(text)) > _CUE_LINES
+        or len(_lines([*(unit.text for unit in group), following.text])) > _CUE_LINES
         or following.end_ms - first.start_ms > _CUE_MS
         or following.start_ms - last.end_ms >= _PAUSE_MS
     )
+
+
+def _lines(texts: Iterable[str]) -> list[str]:
+    lines = [""]
+    for text in texts:
+        if lines[-1] and width_columns((lines[-1] + text).rstrip()) > _LINE_COLUMNS:
+            lines.append("")
+        lines[-1] += text
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _clock(time_ms: int, point: str) -> str:

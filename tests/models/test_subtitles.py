@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
+from hypothesis import given, strategies as st
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.stt import Transcript
@@ -83,6 +85,139 @@ def test_cues_never_overlap():
 
     times = [time for start, end, _ in found for time in (start, end)]
     assert times == sorted(times)
+
+
+def timed(texts, word_ms=100):
+    """Words of one length each."""
+    return tuple(
+        Word(text, word_ms * number, word_ms * (number + 1)) for number, text in enumerate(texts)
+    )
+
+
+# The text of a turn, and how services split it into words.
+SPELLINGS = [
+    ("今天天气很好，我们去公园吧。", list("今天天气很好，我们去公园吧。")),
+    ("วันนี้อากาศดี", ["วันนี้", "อากาศ", "ดี"]),
+    ("Hello, world. OK?", ["Hello", ",", "world", ".", "OK", "?"]),
+    ("Hello walking fast", ["Hel", "lo", " walk", "ing", " fast"]),
+    ("Hello, world", ["Hello", ",", " ", "world"]),
+    ("In 2024 we met", ["in", "twenty", "twenty-four", "we", "met"]),
+    ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+    ("我用Python写code。", ["我", "用", "python", "写", "code", "。"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), SPELLINGS)
+def test_text_of_the_turn(text, words):
+    """A cue has the text of the turn, whatever the words look like."""
+    found = cues(Transcript((Turn(text, timed(words)),)))
+
+    assert [(0, 100 * len(words), text)] == found
+
+
+def test_words_keep_their_times():
+    """A word that occurs twice has the time of its own occurrence."""
+    words = (Word("no", 0, 300), Word("no", 2000, 2300), Word("never", 2300, 2900))
+    found = cues(Transcript((Turn("No. No, never.", words),)))
+
+    assert [(0, 300, "No."), (2000, 2900, "No, never.")] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "somewhat longish words " * 40,
+        "今天天气很好，我们去公园吧。" * 20,
+        "วันนี้อากาศดีมาก" * 20,
+        "https://example.com/" + "x" * 300,
+        "👩\u200d👩\u200d👧" * 200,
+    ],
+)
+def test_limits_without_words(text):
+    """The limits hold without times of words, in every script and for words without an end."""
+    found = cues(Transcript((Turn(text, (), 1000, 121_000),)))
+
+    lines = [row for _, _, cue in found for row in cue.split("\n")]
+    assert 2 >= max(cue.count("\n") + 1 for _, _, cue in found)
+    assert 42 >= max(columns(row) for row in lines)
+    assert 7000 >= max(end - start for start, end, _ in found)
+    assert (1000, "".join(text.split())) == (found[0][0], "".join("".join(lines).split()))
+
+
+def columns(line):
+    """Count columns by the properties of the characters."""
+    return sum(
+        0 if unicodedata.combining(each) or unicodedata.category(each) in {"Mn", "Cf"}
+        else 2 if unicodedata.east_asian_width(each) in {"W", "F"} else 1
+        for each in line
+    )  # fmt: skip
+
+
+def test_punctuation_begins_no_line():
+    """A line of Chinese does not begin with a comma."""
+    text = "一二三四五六七八九十一二三四五六七八九十一，二三四五"
+    (_, _, cue), = cues(Transcript((Turn(text, (), 0, 5000),)))  # fmt: skip
+
+    assert ["一二三四五六七八九十一二三四五六七八九十", "一，二三四五"] == cue.split("\n")
+
+
+def test_control_characters():
+    """Control characters and arrows cannot break the file."""
+    transcript = Transcript((Turn("a\x00b\x1b[31m\n\nc --> d\u202e", (), 0, 1000),))
+
+    assert "1\n00:00:00,000 --> 00:00:01,000\nab[31m c -> d\n" == transcript.to_srt()
+    assert "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nab[31m c --&gt; d\n" == transcript.to_vtt()
+
+
+@pytest.mark.parametrize("text", ["", " ", "\x00"])
+def test_empty_turns(text):
+    """A turn without text has no cue."""
+    assert [] == cues(Transcript((Turn(text, (), 0, 1000), Turn(text, timed(["a"])))))
+
+
+times = st.integers(-1000, 100_000)
+spoken_words = st.builds(Word, st.text("ab,. 漢ก-\u0301", max_size=6), times, times)
+turns = st.builds(
+    Turn,
+    st.text("ab,. 漢ก。-\u0301", max_size=200),
+    st.lists(spoken_words, max_size=20).map(tuple),
+    times,
+    times,
+)
+
+
+@given(st.lists(turns, max_size=4))
+def test_any_times(some):
+    """Whatever the times are, the file is valid, and no text is lost or added."""
+    transcript = Transcript(tuple(some))
+    found = cues(transcript)
+
+    assert all(start < end for start, end, _ in found)
+    assert all(7001 >= end - start for start, end, _ in found)
+    marks = [time for start, end, _ in found for time in (start, end)]
+    assert marks == sorted(marks)
+    written = "".join(cue for _, _, cue in found)
+    assert sorted("".join(turn.text for turn in some).replace(" ", "")) == sorted(
+        written.replace(" ", "").replace("\n", "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "joined"),
+    [
+        (["One.", "Two."], "One. Two."),
+        (["今天天气很好。", "我们去公园吧。"], "今天天气很好。我们去公园吧。"),
+        (["Say", "你好", "now"], "Say你好now"),
+        (["สวัสดี", "ครับ"], "สวัสดีครับ"),
+        (["안녕", "하세요"], "안녕 하세요"),
+        (["नमस्ते।", "दुनिया"], "नमस्ते। दुनिया"),
+        (["One. ", "Two."], "One. Two."),
+        ([], ""),
+    ],
+)
+def test_text_of_several_turns(texts, joined):
+    """Turns are joined with a space where the script has one."""
+    assert joined == Transcript(tuple(Turn(text) for text in texts)).text
 
 
 def test_turn_without_words():
