@@ -1,0 +1,109 @@
+"""Files that are replaced as a whole: a reader never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+__all__ = ["WholeFile"]
+
+
+class WholeFile:
+    """
+    A new file that takes the place of *path* when it is complete.
+
+    Until then the bytes are in a file beside it, such as ``talk.partial-1a2b3c4d.wav`` for
+    ``talk.wav``, which is removed after an error unless *keeps_partial*. A device, a pipe or
+    another path that is not a regular file is written directly. A context manager: leaving it
+    without an exception calls :meth:`commit`, with one :meth:`abandon`.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        keeps_partial: Whether the partial file stays after an error, with a name that says so.
+
+    Attributes:
+        file: Where to write.
+        partial_path: The partial file; None if *path* is written directly, or after
+            :meth:`commit`, or if it was removed.
+
+    Raises:
+        OSError: The file cannot be created; the error names *path*.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, keeps_partial: bool = False) -> None:
+        self._path = Path(path)
+        self._keeps_partial = keeps_partial
+        self.partial_path: Path | None = None
+        self._target = Path(os.path.realpath(self._path))
+        if self._target.exists() and not self._target.is_file():
+            self.file: BinaryIO = self._path.open("wb")
+            return
+        # The umask gives the permissions; those of an older file are taken over.
+        name = f"{self._target.stem}.partial-{secrets.token_hex(4)}{self._target.suffix}"
+        partial = self._target.with_name(name)
+        with self._naming_path():
+            self.file = partial.open("xb")
+        self.partial_path = partial
+        if self._target.exists():
+            with contextlib.suppress(OSError):
+                shutil.copymode(self._target, partial)
+
+    def commit(self) -> None:
+        """
+        Close the file and put it in the place of the path; may be called twice.
+
+        Raises:
+            OSError: The disk is full, or the path cannot be replaced; it is as it was before.
+        """
+        try:
+            with self._naming_path():
+                self.file.close()
+                if self.partial_path is not None:
+                    self.partial_path.replace(self._target)
+                    self.partial_path = None
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Close the file and leave the path as it was; may be called twice."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+        if self.partial_path is not None and not self._keeps_partial:
+            with contextlib.suppress(OSError):
+                self.partial_path.unlink()
+            self.partial_path = None
+
+    def __enter__(self) -> BinaryIO:
+        return self.file
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.commit()
+            return
+        self.abandon()
+        # An error of a write does not know the name; an error with a name is about another file.
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(self._path)
+
+    @contextlib.contextmanager
+    def _naming_path(self) -> Iterator[None]:
+        """Let errors name the path that the caller knows."""
+        try:
+            yield
+        except OSError as error:
+            error.filename, error.filename2 = str(self._path), None
+            raise
