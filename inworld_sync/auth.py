@@ -53,11 +53,16 @@ class ApiKey:
         key = _header_text(key, "the API key")
         if ":" in key:
             key = base64.b64encode(key.encode()).decode()
-        self._value = f"Basic {key}"
+        self._key = key
+
+    @property
+    def key(self) -> str:
+        """The key, which is base64 of id and secret."""
+        return self._key
 
     def header(self) -> tuple[str, str]:
         """Return ``Authorization`` and ``Basic ...``."""
-        return "Authorization", self._value
+        return "Authorization", f"Basic {self._key}"
 
     def __repr__(self) -> str:
         return "ApiKey('***')"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inworld_sync.models.options import Limiter, TraceEvent, WireObserver
     from inworld_sync.sessions.realtime.service import Realtime
     from inworld_sync.sessions.stt.service import Stt
+    from inworld_sync.sessions.tokens import Tokens
 
 __all__ = ["LOCAL_VARIABLE", "Inworld"]
 
@@ -169,6 +170,13 @@ class Inworld:
     def voices(self) -> Voices:
         """The voices of the account."""
         return self._service(Voices, lambda: Voices(self._connector, self._shared_http()))
+
+    @property
+    def tokens(self) -> Tokens:
+        """Tokens for browsers, devices and other processes."""
+        from inworld_sync.sessions.tokens import Tokens
+
+        return self._service(Tokens, lambda: Tokens(self._shared_http(), self._auth))
 
     def close(self) -> None:
         """Close all connections of the client, and its emulator; may be called twice."""

@@ -1,0 +1,110 @@
+"""
+The signature with which an API key asks for a token.
+
+Source: Inworld's examples ``mint_jwt.py`` and ``mint-jwt.js`` (JSON Web Token) and its guide for
+realtime session tokens. The body of the request is not signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from inworld_sync.errors import ConfigError
+
+__all__ = ["JWT", "SESSION_TOKEN", "SigningKey", "TokenRequest", "authorization"]
+
+
+@attrs.frozen
+class TokenRequest:
+    """
+    How a kind of token is asked for.
+
+    Attributes:
+        path: Of the HTTP request.
+        host: The host name that is signed, which may differ from that of the request.
+        method: The method name that is signed.
+        nonce_digits: Length of the nonce, in hexadecimal digits.
+    """
+
+    path: str
+    host: str
+    method: str
+    nonce_digits: int
+
+
+JWT: Final = TokenRequest(
+    "/auth/v1/tokens/token:generate",
+    "api-engine.inworld.ai",
+    "ai.inworld.engine.WorldEngine/GenerateToken",
+    11,
+)
+SESSION_TOKEN: Final = TokenRequest(
+    "/v1/sessionTokens/token:generate",
+    "api.inworld.ai",
+    "ai.inworld.engine.v1.SessionTokens/GenerateSessionToken",
+    32,
+)
+
+
+@attrs.frozen
+class SigningKey:
+    """
+    The two parts of an API key.
+
+    Attributes:
+        id: Sent with each request.
+        secret: Never sent.
+    """
+
+    id: str
+    secret: str = attrs.field(repr=False)
+
+    @classmethod
+    def parse(cls, api_key: str) -> SigningKey:
+        """
+        Read an API key as the portal shows it (base64 of id and secret), or ``id:secret``.
+
+        Raises:
+            ConfigError: It is neither; the message does not repeat it.
+        """
+        text = api_key.strip()
+        if ":" not in text:
+            try:
+                text = base64.b64decode(text, validate=True).decode("ascii")
+            except (binascii.Error, ValueError):
+                text = ""
+        key_id, _, secret = text.partition(":")
+        if not key_id or not secret:
+            raise ConfigError(
+                "api_key must be the key that the portal shows, which is base64 of id:secret, or "
+                "id:secret; tokens can only be made with it"
+            )
+        return cls(key_id, secret)
+
+
+def authorization(
+    request: TokenRequest, key: SigningKey, now: datetime, nonce: str | None = None
+) -> str:
+    """
+    Return the value of the header ``Authorization`` for a request of a token.
+
+    Args:
+        request: The kind of token.
+        key: The API key.
+        now: The time in UTC; the service accepts a small difference to its own.
+        nonce: Hexadecimal digits that are used once; None makes them.
+    """
+    date = now.strftime("%Y%m%d%H%M%S")
+    nonce = nonce or secrets.token_hex((request.nonce_digits + 1) // 2)[: request.nonce_digits]
+    signed = f"IW1{key.secret}".encode()
+    for part in (date, request.host.removesuffix(":443"), request.method, nonce, "iw1_request"):
+        signed = hmac.digest(signed, part.encode(), hashlib.sha256)
+    return f"IW1-HMAC-SHA256 ApiKey={key.id},DateTime={date},Nonce={nonce},Signature={signed.hex()}"

@@ -1,0 +1,360 @@
+"""Tokens: what is asked for, what is kept, and when the next one is asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from inworld_sync import Inworld
+from inworld_sync.auth import ApiKey, Token
+from inworld_sync.errors import (
+    AuthError,
+    ConfigError,
+    DeadlineExceeded,
+    InworldError,
+    RemoteProtocolError,
+)
+from inworld_sync.models.options import Options
+from inworld_sync.sessions.tokens import JwtAuth, Tokens
+from inworld_sync.transport.http import HttpClient
+
+from support.peers import Peer, serve
+
+KEY = "key-id:key-secret"
+
+
+class TokenService:
+    """
+    Makes tokens ``t1``, ``t2`` and so on.
+
+    Attributes:
+        requests: The path, the credential and the body of each request.
+        lifetime: Of the next tokens, in seconds.
+        skew: By how much the service's clock is ahead of this machine's, in seconds.
+        status: Of the next answers.
+        gate: Each answer waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.lifetime = 3600.0
+        self.skew = 0.0
+        self.status = 200
+        self.gate = threading.Event()
+        self.gate.set()
+        self.arrived: queue.Queue[None] = queue.Queue()
+        self.url = ""
+        self._lock = threading.Lock()
+
+    def __call__(self, peer: Peer) -> None:
+        while True:
+            head, body = peer.read_request()
+            with self._lock:
+                path = head.split()[1].decode()
+                self.requests.append((path, peer.header("authorization"), json.loads(body)))
+                number = len(self.requests)
+            self.arrived.put(None)
+            self.gate.wait(30)
+            now = datetime.now(timezone.utc) + timedelta(seconds=self.skew)
+            expires = (now + timedelta(seconds=self.lifetime)).isoformat()
+            answer = {
+                "token": f"t{number}",
+                "expirationTime": expires.replace("+00:00", "Z"),
+                "sessionId": "s",
+            }
+            if path == "/auth/v1/tokens":
+                answer = {"accessToken": f"t{number}", "expireTime": expires}
+            data = json.dumps(answer).encode()
+            peer.send(
+                f"HTTP/1.1 {self.status} X\r\nDate: {format_datetime(now, usegmt=True)}\r\n"
+                f"Content-Length: {len(data)}\r\n\r\n".encode()
+                + data
+            )
+
+
+@contextmanager
+def token_service() -> Iterator[TokenService]:
+    service = TokenService()
+    with serve(service) as server:
+        service.url = f"http://127.0.0.1:{server.port}"
+        yield service
+
+
+@contextmanager
+def jwt_auth(service: TokenService, **settings: Any) -> Iterator[JwtAuth]:
+    auth = JwtAuth(KEY, options=Options(base_url=service.url), **settings)
+    try:
+        yield auth
+    finally:
+        auth.close()
+
+
+# The call, and the path and the body of the request.
+MINTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+    ({}, "/auth/v1/tokens/token:generate", {"key": "key-id"}),
+    (
+        {"workspace": "mine"},
+        "/auth/v1/tokens/token:generate",
+        {"key": "key-id", "resources": ["workspaces/mine"]},
+    ),
+    (
+        {"workspace": "workspaces/mine"},
+        "/auth/v1/tokens/token:generate",
+        {"key": "key-id", "resources": ["workspaces/mine"]},
+    ),
+    ({"kind": "session"}, "/v1/sessionTokens/token:generate", {"api_key": "key-id"}),
+    ({"kind": "single_use"}, "/auth/v1/tokens", {"single_use": True}),
+    (
+        {"kind": "single_use", "lifetime": 300, "reference_id": "call 7"},
+        "/auth/v1/tokens",
+        {"single_use": True, "ttl": "300s", "client_reference_id": "call 7"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "path", "body"), MINTS)
+def test_mint(arguments: dict[str, Any], path: str, body: dict[str, Any]) -> None:
+    """Each kind of token has its own request; the secret is in none that is signed."""
+    with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
+        token = iw.tokens.mint(**arguments)
+
+    ((asked, credential, sent),) = service.requests
+    assert (path, body, "t1") == (asked, sent, str(token))
+    assert token.lifetime is not None
+    assert 3598 < token.lifetime <= 3601
+    assert "key-secret" not in credential
+    scheme = "Basic" if path == "/auth/v1/tokens" else "IW1-HMAC-SHA256"
+    assert scheme == credential.split()[0]
+    assert "t1" not in repr(token)
+
+
+WRONG: list[dict[str, Any]] = [
+    {"kind": "other"},
+    {"kind": "session", "workspace": "mine"},
+    {"workspace": " "},
+    {"lifetime": 60},
+    {"kind": "single_use", "lifetime": 0},
+    {"kind": "single_use", "lifetime": float("nan")},
+    {"reference_id": "x"},
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_arguments(arguments: dict[str, Any]) -> None:
+    """Arguments that do not fit are refused before anything is sent."""
+    with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
+        with pytest.raises(ConfigError):
+            iw.tokens.mint(**arguments)
+        assert not service.requests
+
+
+def test_a_client_without_a_key() -> None:
+    """A client that has a token itself cannot make another."""
+    with Inworld(token="t") as iw, pytest.raises(ConfigError, match="API key"):
+        iw.tokens.mint()
+
+
+@pytest.mark.parametrize(
+    ("answer", "lifetime"),
+    [
+        ({"token": "t"}, None),
+        ({"token": "t", "expirationTime": 5}, None),
+        ({"token": "t", "expirationTime": "tomorrow"}, None),
+        ({"token": "t", "expirationTime": "2000-01-01T00:00:00Z"}, 0.0),
+        ({"token": "t", "expirationTime": "2000-01-01T00:00:00.123456789+01:00"}, 0.0),
+    ],
+)
+def test_odd_expiry(answer: dict[str, Any], lifetime: float | None) -> None:
+    """A time of another form counts as not sent; the token is still good."""
+    assert lifetime == _minted(json.dumps(answer).encode()).lifetime
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"<html>", b'{"token": 5}'])
+def test_no_token(answer: bytes) -> None:
+    """An answer without a token is an error of the protocol."""
+    with pytest.raises(RemoteProtocolError):
+        _minted(answer)
+
+
+def _minted(answer: bytes) -> Any:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+        peer.hold()
+
+    with serve(script) as server:
+        http = HttpClient(Options(base_url=f"http://127.0.0.1:{server.port}"))
+        try:
+            return Tokens(http, ApiKey(KEY)).mint()
+        finally:
+            http.close()
+
+
+def test_one_request_for_twenty_threads() -> None:
+    """Threads that need the first token at once share one request."""
+    with token_service() as service, jwt_auth(service) as auth:
+        headers = _in_threads(20, auth.header)
+
+    assert ({("Authorization", "Bearer t1")}, 1) == (set(headers), len(service.requests))
+
+
+def test_a_failure_reaches_every_thread() -> None:
+    """Threads that wait for the request of another get its error, and the next call asks again."""
+    with token_service() as service, jwt_auth(service) as auth:
+        service.status = 401
+        service.gate.clear()
+        threading.Timer(0.2, service.gate.set).start()
+        assert {AuthError} == {type(one) for one in _in_threads(5, auth.header)}
+
+        service.status = 200
+        assert auth.header()[1].startswith("Bearer t")
+
+
+def test_it_is_renewed_in_the_background() -> None:
+    """A token that expires soon is used while the next one is asked for."""
+    with token_service() as service, jwt_auth(service, refresh_before=3599.9) as auth:
+        service.lifetime = 7200
+        assert "Bearer t1" == auth.header()[1]
+        service.arrived.get(timeout=30)
+        _set_clock(auth, refresh_in=0)
+        service.gate.clear()
+        assert "Bearer t1" == auth.header()[1]
+        service.arrived.get(timeout=30)
+        assert "Bearer t1" == auth.header()[1]
+        service.gate.set()
+        _until(lambda: auth.header()[1] == "Bearer t2")
+
+    assert 2 == len(service.requests)
+
+
+def test_an_expired_token_is_waited_for() -> None:
+    """A token that has expired is not sent."""
+    with token_service() as service, jwt_auth(service) as auth:
+        auth.header()
+        _set_clock(auth, refresh_in=-1, expires_in=-1)
+        assert "Bearer t2" == auth.header()[1]
+
+
+def test_a_failed_renewal() -> None:
+    """While a token is valid, a renewal that fails harms nobody, and is not repeated at once."""
+    with token_service() as service, jwt_auth(service) as auth:
+        auth.header()
+        service.arrived.get(timeout=30)
+        service.status = 503
+        _set_clock(auth, refresh_in=0)
+        assert "Bearer t1" == auth.header()[1]
+        service.arrived.get(timeout=30)
+        _until(lambda: not auth._is_asking)
+        assert "Bearer t1" == auth.header()[1]
+
+    assert 2 == len(service.requests)
+
+
+def test_a_refused_token_is_dropped() -> None:
+    """After a refusal the next header has another token; a refusal of an older one is ignored."""
+    with token_service() as service, jwt_auth(service) as auth:
+        first = auth.header()[1]
+        auth.rejected(first)
+        second = auth.header()[1]
+        auth.rejected(first)
+
+        assert ("Bearer t1", "Bearer t2", second) == (first, second, auth.header()[1])
+
+
+@pytest.mark.parametrize("skew", [-600, 600])
+def test_a_wrong_clock(skew: float) -> None:
+    """The life of a token is counted by the clock of the service."""
+    with token_service() as service, jwt_auth(service) as auth:
+        service.skew = skew
+        service.lifetime = 120
+        auth.header()
+        auth.header()
+        remaining = auth._expires_at - time.monotonic()
+
+    assert 1 == len(service.requests)
+    assert 0 < remaining <= 121
+
+
+def test_no_answer() -> None:
+    """Every thread that waits for a token ends with the timeout."""
+    with token_service() as service:
+        service.gate.clear()
+        with jwt_auth(service, timeout=0.3) as auth:
+            found = _in_threads(3, auth.header)
+        service.gate.set()
+
+    assert {DeadlineExceeded} == {type(one) for one in found}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+def test_a_forked_child() -> None:
+    """A child uses the token of its parent, though the parent's lock was held when it forked."""
+    with token_service() as service, jwt_auth(service) as auth:
+        auth.header()
+        with auth._changed:
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if auth.header()[1] == "Bearer t1" else 1)
+        assert 0 == os.waitpid(child, 0)[1]
+
+
+def test_secrets_are_not_shown() -> None:
+    """The repr has the id of the key and nothing that opens the service."""
+    with token_service() as service, jwt_auth(service) as auth:
+        auth.header()
+
+        assert "JwtAuth('key-id', kind='jwt')" == repr(auth)
+
+
+def test_wrong_settings() -> None:
+    """Settings that make no sense are refused."""
+    for settings in ({"kind": "single_use"}, {"timeout": 0}, {"refresh_before": float("nan")}):
+        with pytest.raises(ConfigError):
+            JwtAuth(KEY, **settings)  # type: ignore[arg-type]
+
+
+def test_a_token_of_the_users() -> None:
+    """The classes that exist beside it keep their form."""
+    assert ("Authorization", "Bearer x") == Token("x").header()
+    assert re.fullmatch(r"[A-Za-z0-9+/=]+", ApiKey(KEY).key)
+
+
+def _set_clock(auth: JwtAuth, *, refresh_in: float, expires_in: float = 3600) -> None:
+    """Pretend that the token was made at another time."""
+    now = time.monotonic()
+    auth._refresh_at, auth._expires_at = now + refresh_in, now + expires_in
+
+
+def _in_threads(count: int, call: Callable[[], object]) -> list[object]:
+    results: queue.Queue[object] = queue.Queue()
+
+    def run() -> None:
+        try:
+            results.put(call())
+        except InworldError as error:
+            results.put(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return [results.get(timeout=30) for _ in range(count)]
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

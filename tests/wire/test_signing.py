@@ -1,0 +1,88 @@
+"""The signature of a request for a token, against vectors of the reference implementation."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+import pytest
+
+from inworld_sync.errors import ConfigError
+from inworld_sync.wire.signing import (
+    JWT,
+    SESSION_TOKEN,
+    SigningKey,
+    TokenRequest,
+    authorization,
+)
+
+KEY = SigningKey("EXAMPLEKEY0123456789", "ExampleSecret/With+Chars==")
+NOW = datetime(2026, 9, 21, 12, 34, 56, tzinfo=timezone.utc)
+
+VECTORS = [
+    (
+        JWT,
+        "0123456789a",
+        "587a506838934d9ecf47d4eb34bec4549cbe2610b0a6e576cec127ff17213084",
+    ),
+    (
+        TokenRequest(JWT.path, "api-engine.inworld.ai:443", JWT.method, 11),
+        "0123456789a",
+        "587a506838934d9ecf47d4eb34bec4549cbe2610b0a6e576cec127ff17213084",
+    ),
+    (
+        SESSION_TOKEN,
+        "00112233445566778899aabbccddeeff",
+        "f810ecff592dbf06931f57b624432f3017e3158ec8cf4f36a57f7c314b56f31a",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "nonce", "signature"), VECTORS)
+def test_vectors(request_: TokenRequest, nonce: str, signature: str) -> None:
+    """The header is that of the reference implementation, with its clock and nonce."""
+    assert (
+        "IW1-HMAC-SHA256 ApiKey=EXAMPLEKEY0123456789,DateTime=20260921123456,"
+        f"Nonce={nonce},Signature={signature}"
+    ) == authorization(request_, KEY, NOW, nonce)
+
+
+@pytest.mark.parametrize(("request_", "digits"), [(JWT, 11), (SESSION_TOKEN, 32)])
+def test_nonces_differ(request_: TokenRequest, digits: int) -> None:
+    """Each request has its own nonce of the right length."""
+    nonces = set()
+    for _ in range(100):
+        found = re.search(r"Nonce=([0-9a-f]+),", authorization(request_, KEY, NOW))
+        assert found is not None
+        nonces.add(found[1])
+
+    assert ({digits}, 100) == ({len(nonce) for nonce in nonces}, len(nonces))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "EXAMPLEKEY0123456789:ExampleSecret/With+Chars==",
+        "RVhBTVBMRUtFWTAxMjM0NTY3ODk6RXhhbXBsZVNlY3JldC9XaXRoK0NoYXJzPT0=",
+        " RVhBTVBMRUtFWTAxMjM0NTY3ODk6RXhhbXBsZVNlY3JldC9XaXRoK0NoYXJzPT0=\n",
+    ],
+)
+def test_keys(text: str) -> None:
+    """The form of the portal and id:secret are the same key."""
+    assert KEY == SigningKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "bm9jb2xvbg==", ":secret-part", "id-part:", "é:secret-part"[:1]]
+)
+def test_keys_that_cannot_sign(text: str) -> None:
+    """The error names what is expected and does not repeat the key."""
+    with pytest.raises(ConfigError, match="id:secret") as raised:
+        SigningKey.parse(text)
+
+    assert "secret-part" not in str(raised.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    """A key shows its id at most."""
+    assert "ExampleSecret" not in repr(KEY)
