@@ -54,17 +54,22 @@ def _run(service: str, seeds: range, parallel: int) -> int:
                 outcome: Outcome = future.result()
             except Exception as error:
                 failed += 1
-                print(f"{service}: {type(error).__name__}: {error}", flush=True)
+                _print(f"{service}: {type(error).__name__}: {error}")
                 continue
             faults += outcome.faults
             results += outcome.results
             attempts = max(attempts, outcome.attempts)
-    print(
+    _print(
         f"{service}: {len(seeds)} histories in {time.monotonic() - began:.0f} s, {failed} failed;"
         f" messages {dict(faults)}; calls {dict(results)};"
         f" at most {attempts} calls until one succeeded afterwards"
     )
     return failed
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
