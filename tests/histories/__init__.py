@@ -1,0 +1,1 @@
+"""Random histories: server messages are lost, repeated, delayed and reordered."""

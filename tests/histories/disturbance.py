@@ -1,0 +1,93 @@
+"""Loses, repeats, delays and reorders the messages of a scripted service."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+__all__ = ["Disturbance"]
+
+# Of 100 messages, how many suffer which fault; the others are sent as they are.
+_FAULTS = {"lost": 10, "repeated": 7, "delayed": 7, "reordered": 7}
+
+# After how many further messages a delayed message is sent, at most.
+_LONGEST_DELAY_MESSAGES = 12
+
+
+class Disturbance:
+    """
+    Decides about each message by a seeded random number; one for all connections of a history.
+
+    Args:
+        seed: The same seed makes the same decisions for the same messages.
+
+    Attributes:
+        counts: How many messages suffered which fault.
+
+    Thread safety: any thread.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self._is_calm = False
+        # Messages that were delayed: how many messages must be sent before, how to send it.
+        self._delayed: list[tuple[int, Callable[[], None]]] = []
+
+    def calm(self) -> None:
+        """Disturb no more; delayed messages are sent before the next message."""
+        with self._lock:
+            self._is_calm = True
+
+    def forward(self, send: Callable[[], None]) -> None:
+        """
+        Send a message, or do with it what the random number says.
+
+        Args:
+            send: Sends the message.
+        """
+        for action in self._actions(send):
+            if action is send:
+                action()
+            else:
+                # A message that was delayed may belong to a connection that has ended.
+                with contextlib.suppress(OSError):
+                    action()
+
+    def _actions(self, send: Callable[[], None]) -> list[Callable[[], None]]:
+        with self._lock:
+            if self._is_calm:
+                late = [action for _, action in self._delayed]
+                self._delayed.clear()
+                return [*late, send]
+            fault = self._draw()
+            self.counts[fault or "sent"] += 1
+            if fault == "lost":
+                return self._due([])
+            if fault == "repeated":
+                return self._due([send, send])
+            if fault == "delayed":
+                self._delayed.append((self._random.randint(2, _LONGEST_DELAY_MESSAGES), send))
+                return self._due([])
+            if fault == "reordered":
+                self._delayed.append((1, send))
+                return []
+            return self._due([send])
+
+    def _draw(self) -> str | None:
+        number = self._random.randrange(100)
+        for fault, share in _FAULTS.items():
+            if number < share:
+                return fault
+            number -= share
+        return None
+
+    def _due(self, actions: list[Callable[[], None]]) -> list[Callable[[], None]]:
+        """Append the delayed messages whose time has come."""
+        waiting = [(count - 1, action) for count, action in self._delayed]
+        self._delayed = [(count, action) for count, action in waiting if count > 0]
+        return actions + [action for count, action in waiting if count <= 0]

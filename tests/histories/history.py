@@ -1,0 +1,123 @@
+"""Runs one history: calls at random on several threads, then one call that must succeed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import attrs
+
+from inworld_sync import InworldError
+
+from histories.disturbance import Disturbance
+
+__all__ = ["History", "Outcome", "run_history"]
+
+S = TypeVar("S")
+
+# In which every call of a history must have ended, and in which one must succeed afterwards.
+# A quiet machine needs about a second; the limit is for machines that do much else.
+LIMIT_SECONDS = 120.0
+
+
+@attrs.frozen
+class History(Generic[S]):
+    """
+    What a history of one service consists of.
+
+    Attributes:
+        open: Opens what the calls use, on a service that is disturbed.
+        calls: What users call; each gets the open object and random numbers.
+        check: Makes a call on a service that is calm, and raises AssertionError if the result
+            is wrong; an InworldError means that it may be called again.
+    """
+
+    open: Callable[[Disturbance], contextlib.AbstractContextManager[S]]
+    calls: tuple[Callable[[S, random.Random], object], ...]
+    check: Callable[[S], None]
+
+
+@attrs.frozen
+class Outcome:
+    """
+    What came of one history.
+
+    Attributes:
+        faults: How many messages suffered which fault.
+        results: How many calls ended without an error, and how many with which error.
+        attempts: How many calls it took until one succeeded afterwards.
+    """
+
+    faults: Counter[str]
+    results: Counter[str]
+    attempts: int
+
+
+def run_history(history: History[S], seed: int) -> Outcome:
+    """
+    Run the history of one seed.
+
+    Raises:
+        AssertionError: A call did not end, raised something else than an InworldError, or the
+            object was not usable afterwards. The message names the seed.
+    """
+    numbers = random.Random(seed)
+    disturbance = Disturbance(seed)
+    results: Counter[str] = Counter()
+    unexpected: list[BaseException] = []
+
+    def run_calls(opened: S, calls: list[Callable[[S, random.Random], object]], own: int) -> None:
+        for call in calls:
+            try:
+                call(opened, random.Random(own))
+                results["success"] += 1
+            except InworldError as error:
+                results[type(error).__name__] += 1
+            except BaseException as error:
+                unexpected.append(error)
+
+    with history.open(disturbance) as opened:
+        threads = [
+            threading.Thread(
+                target=run_calls,
+                args=(opened, numbers.choices(history.calls, k=numbers.randint(1, 4)), seed + own),
+                name=f"history-{seed}-{own}",
+                daemon=True,
+            )
+            for own in range(numbers.randint(1, 3))
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + LIMIT_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            assert not thread.is_alive(), f"seed {seed}: a call does not end"
+        if unexpected:
+            message = f"seed {seed}: a call raised {unexpected[0]!r}"
+            raise AssertionError(message) from unexpected[0]
+        disturbance.calm()
+        attempts = sum(1 for _ in _attempts(history, opened, seed))
+    return Outcome(disturbance.counts, results, attempts)
+
+
+def _attempts(history: History[S], opened: S, seed: int) -> Iterator[None]:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        try:
+            history.check(opened)
+        except InworldError as error:
+            yield
+            if time.monotonic() >= deadline:
+                message = f"seed {seed}: not usable afterwards: {error!r}"
+                raise AssertionError(message) from error
+        except AssertionError as error:
+            message = f"seed {seed}: {error}"
+            raise AssertionError(message) from error
+        else:
+            yield
+            return

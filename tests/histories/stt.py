@@ -1,0 +1,91 @@
+"""Histories of an STT client."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from array import array
+from collections.abc import Iterator
+
+from inworld_sync import Inworld
+
+from histories.disturbance import Disturbance
+from histories.history import History
+from support.peers import Peer, serve
+from support.scripted import KEY
+from support.scripted_stt import SttConnectionScript, SttServer
+from support.spoken_words import RATE_HZ, WORD_MS
+
+__all__ = ["HISTORY"]
+
+# Short, since a history waits for most of its deadlines; every call may end with one of them.
+_TIMEOUT = 0.3
+
+# The samples of a word are its number, and must be louder than -50 dBFS.
+_LOUD = 8000
+
+
+class _DisturbedScript(SttConnectionScript):
+    """Transcribes numbered words; the disturbance gets each message of it."""
+
+    def __init__(
+        self, peer: Peer, number: int, server: SttServer, disturbance: Disturbance
+    ) -> None:
+        super().__init__(peer, number, server)
+        self._disturbance = disturbance
+
+    def send(self, message: object) -> None:
+        self._disturbance.forward(lambda: super(_DisturbedScript, self).send(message))
+
+
+@contextlib.contextmanager
+def _open(disturbance: Disturbance) -> Iterator[Inworld]:
+    server = SttServer(lambda connection, name: None, {}, keeps_audio=False)
+
+    def run(peer: Peer) -> None:
+        _DisturbedScript(peer, 1, server, disturbance).run()
+
+    with serve(run) as raw, Inworld(api_key=KEY, base_url=f"ws://127.0.0.1:{raw.port}") as client:
+        yield client
+
+
+def _spoken(first: int, words: int) -> bytes:
+    """Return samples of numbered words, each followed by 100 ms of silence, and a turn's end."""
+    pcm = b""
+    for number in range(first, first + words):
+        pcm += array("h", [number]).tobytes() * (WORD_MS * RATE_HZ // 1000)
+        pcm += bytes(2 * RATE_HZ // 10)
+    return pcm + bytes(RATE_HZ)
+
+
+def _transcribe(client: Inworld, numbers: random.Random) -> None:
+    client.stt.transcribe(
+        _spoken(_LOUD, numbers.randint(1, 8)), sample_rate_hz=RATE_HZ, timeout=_TIMEOUT
+    )
+
+
+def _stream(client: Inworld, numbers: random.Random) -> None:
+    with client.stt.stream() as stream:
+        for _ in range(numbers.randint(0, 4)):
+            stream.send(_spoken(_LOUD, numbers.randint(1, 3)))
+            if numbers.random() < 0.3:
+                stream.end_turn()
+        stream.close(_TIMEOUT)
+
+
+def _iterate(client: Inworld, numbers: random.Random) -> None:
+    with client.stt.stream() as stream:
+        stream.send(_spoken(_LOUD, numbers.randint(1, 5)))
+        stream.finish()
+        for _ in stream.events(timeout=_TIMEOUT):
+            if numbers.random() < 0.05:
+                return
+
+
+def _check(client: Inworld) -> None:
+    text = client.stt.transcribe(_spoken(_LOUD, 3), sample_rate_hz=RATE_HZ, timeout=_TIMEOUT).text
+    words = " ".join(f"w{number}" for number in range(_LOUD, _LOUD + 3))
+    assert text == words, f"the transcript is {text!r}"
+
+
+HISTORY = History(_open, (_transcribe, _stream, _iterate), _check)
