@@ -12,6 +12,7 @@ import email.utils
 import math
 import os
 import re
+import secrets
 import threading
 import time
 from datetime import datetime, timezone
@@ -255,7 +256,9 @@ def _mint(
             body["client_reference_id"] = reference_id
     else:
         request = JWT if kind == "jwt" else SESSION_TOKEN
-        path, value = request.path, authorization(request, key, datetime.now(timezone.utc))
+        date = datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")
+        nonce = secrets.token_hex(16)[: request.nonce_digits]
+        path, value = request.path, authorization(request, key, date, nonce)
         body = {"key": key.id} if kind == "jwt" else {"api_key": key.id}
         if workspace is not None:
             body["resources"] = [f"workspaces/{workspace.removeprefix('workspaces/')}"]

@@ -11,8 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import secrets
-from datetime import datetime
 from typing import Final
 
 import attrs
@@ -90,20 +88,17 @@ class SigningKey:
         return cls(key_id, secret)
 
 
-def authorization(
-    request: TokenRequest, key: SigningKey, now: datetime, nonce: str | None = None
-) -> str:
+def authorization(request: TokenRequest, key: SigningKey, date: str, nonce: str) -> str:
     """
     Return the value of the header ``Authorization`` for a request of a token.
 
     Args:
         request: The kind of token.
         key: The API key.
-        now: The time in UTC; the service accepts a small difference to its own.
-        nonce: Hexadecimal digits that are used once; None makes them.
+        date: The time in UTC as ``YYYYMMDDHHMMSS``; the service accepts a small difference to its
+            own clock.
+        nonce: As many hexadecimal digits as the request has, used once.
     """
-    date = now.strftime("%Y%m%d%H%M%S")
-    nonce = nonce or secrets.token_hex((request.nonce_digits + 1) // 2)[: request.nonce_digits]
     signed = f"IW1{key.secret}".encode()
     for part in (date, request.host.removesuffix(":443"), request.method, nonce, "iw1_request"):
         signed = hmac.digest(signed, part.encode(), hashlib.sha256)

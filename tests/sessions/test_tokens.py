@@ -26,6 +26,7 @@ from inworld_sync.errors import (
     RemoteProtocolError,
 )
 from inworld_sync.models.options import Options
+from inworld_sync.models.tokens import TokenKind
 from inworld_sync.sessions.tokens import JwtAuth, Tokens
 from inworld_sync.transport.http import HttpClient
 
@@ -157,6 +158,21 @@ def test_wrong_arguments(arguments: dict[str, Any]) -> None:
         with pytest.raises(ConfigError):
             iw.tokens.mint(**arguments)
         assert not service.requests
+
+
+@pytest.mark.parametrize(("kind", "digits"), [("jwt", 11), ("session", 32)])
+def test_nonces_differ(kind: TokenKind, digits: int) -> None:
+    """Each request has its own nonce of the right length, and the time of this machine."""
+    with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
+        for _ in range(3):
+            iw.tokens.mint(kind)
+
+    found = [
+        re.search(r"DateTime=(\d{14}),Nonce=([0-9a-f]+),", credential)
+        for _, credential, _ in service.requests
+    ]
+    nonces = {match[2] for match in found if match}
+    assert ({digits}, 3) == ({len(nonce) for nonce in nonces}, len(nonces))
 
 
 def test_a_client_without_a_key() -> None:
