@@ -26,7 +26,7 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
 
-from support.peers import BINARY, TEXT
+from support.peers import TEXT
 from support.scripted_realtime import (
     SESSION,
     Event,
@@ -225,7 +225,6 @@ GARBAGE: list[tuple[bytes, int]] = [
     (b'{"type": NaN}', TEXT),
     (b"\xff\xfe{}", TEXT),
     (b"[" * 100_000, TEXT),
-    (b'{"type": "ping"}', BINARY),
     (b"stray", 0x80),
     (b"reserved", 0x83),
 ]
