@@ -198,6 +198,19 @@ def test_an_error_without_a_type_before_the_end() -> None:
             list(rt.events(timeout=30))
 
 
+def test_an_error_without_a_type_while_opening() -> None:
+    """It refuses the session, although the service does not close the connection."""
+
+    def script(service: Service) -> None:
+        service.event("session.created", session=service.session)
+        service.until("session.update")
+        service.send({"error": {"code": 3, "message": "bad request"}})
+        service.until_left()
+
+    with realtime(script) as iw, pytest.raises(ServiceError, match="bad request"):
+        iw.realtime.connect(timeout=60)
+
+
 def test_deep_settings() -> None:
     """Settings of any depth do not end the session, however often they arrive."""
     depth = 900
