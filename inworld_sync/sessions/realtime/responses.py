@@ -12,10 +12,12 @@ from typing import Any
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
 from inworld_sync.models.realtime import (
     AudioDelta,
+    ContentPartDone,
     ErrorInfo,
     ErrorReported,
     ItemAdded,
     OutputItemAdded,
+    OutputItemDone,
     RealtimeEvent,
     ResponseConfig,
     ResponseCreated,
@@ -38,9 +40,11 @@ _LOST = ErrorInfo(type="server_error", message="the connection was lost")
 
 # The events that :meth:`SessionResponses.handle` handles.
 RESPONSE_EVENTS = (
+    ContentPartDone,
     ErrorReported,
     ItemAdded,
     OutputItemAdded,
+    OutputItemDone,
     ResponseCreated,
     ResponseDone,
     TextDelta,

@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
-from inworld_sync.errors import ConnectionLost, InworldError, fresh, redact
+from inworld_sync.errors import ConnectionLost, InworldError, ServiceError, fresh, redact
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import (
     AudioDelta,
     BackchannelDelta,
     CancelResponse,
+    ErrorInfo,
     ErrorReported,
     InputSpeechStarted,
     ItemRetrieved,
@@ -303,9 +304,17 @@ class SessionState:
             self.output.interrupt_later()
 
     def _handle_invalid(self, event: InvalidMessage) -> InvalidMessage:
-        self.logger.warning("%s: %s", self.name, event.error)
+        error = event.error
+        if isinstance(error, ServiceError):
+            # An error without a type may refuse a command, as one with a type does.
+            code = None if error.code is None else str(error.code)
+            reported = ErrorReported(ErrorInfo(message=error.message, code=code))
+            for step in self._before[ErrorReported]:
+                step(reported)
+            return event
+        self.logger.warning("%s: %s", self.name, error)
         if carries_output(event.type):
-            self.responses.damage(event.response_id, event.error)
+            self.responses.damage(event.response_id, error)
         return event
 
     def _end_invalid(self, event: InvalidMessage) -> None:

@@ -41,11 +41,13 @@ _ENDED_CODES = frozenset({"SESSION_INVALID", "SESSION_EXPIRED", "AUDIO_SESSION_E
 _AUTH_STATUS = frozenset({7, 16})
 _QUOTA_STATUS = 8
 
+_FATAL_CODES = _QUOTA_CODES | _AUTH_CODES | _ENDED_CODES | _AUTH_STATUS | {_QUOTA_STATUS}
+
 
 @attrs.frozen
 class SessionFault:
     """
-    The service ends the session, in a message without a type.
+    An error of the service in a message without a type.
 
     Attributes:
         code: Such as ``SESSION_RESOURCES_EXHAUSTED``, or a gRPC status number.
@@ -74,9 +76,9 @@ def untyped_fault(body: JsonObject) -> SessionFault | None:
     )
 
 
-def is_fatal(error: ErrorInfo) -> bool:
+def is_fatal(error: ErrorInfo | SessionFault) -> bool:
     """Whether the session cannot go on after this error."""
-    return error.code in _QUOTA_CODES | _AUTH_CODES | _ENDED_CODES
+    return error.code in _FATAL_CODES
 
 
 def service_error(fault: ErrorInfo | SessionFault) -> ServiceError:

@@ -20,8 +20,6 @@ Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import attrs
 
 from inworld_sync.models.realtime import (
@@ -34,15 +32,10 @@ from inworld_sync.models.realtime import (
     ResponseCreated,
     ResponseDone,
     ResponseInfo,
-    TextDelta,
-    TextDone,
-    TranscriptDelta,
-    TranscriptDone,
 )
+from inworld_sync.wire.realtime.response_text import ResponseText, TextEvent
 
-__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses", "TextKind", "text_of"]
-
-TextKind: TypeAlias = Literal["text", "transcript"]
+__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses"]
 
 CLIENT_EVENT_ID = "client_event_id"
 
@@ -66,7 +59,7 @@ class ResponseState:
         error: Why the request was refused, or None.
         is_cancelling: Whether the client has cancelled it.
         is_out_of_band: Whether it was requested with ``conversation="none"``.
-        text: Its text or transcript so far. Both may arrive; the kind that arrives first counts.
+        text: Its text or transcript so far.
     """
 
     request_id: str | None = None
@@ -76,8 +69,7 @@ class ResponseState:
     error: ErrorInfo | None = None
     is_cancelling: bool = False
     is_out_of_band: bool = False
-    _stream: TextKind | None = None
-    _pieces: list[str] = attrs.field(factory=list)
+    _text: ResponseText = attrs.field(factory=ResponseText)
 
     @property
     def is_final(self) -> bool:
@@ -87,27 +79,29 @@ class ResponseState:
     @property
     def text(self) -> str:
         """Its text or transcript so far."""
-        return "".join(self._pieces)
+        return "".join(self._text.pieces)
 
     def pieces(self, start: int) -> list[str]:
         """Return the pieces of the text, from the one with index *start*."""
-        return self._pieces[start:]
+        return self._text.pieces[start:]
 
     def adopt(self, other: ResponseState) -> None:
         """Take over the state of a response that began before its request was known."""
         self.id, self.status, self.info = other.id, other.status, other.info
         self.is_cancelling = self.is_cancelling or other.is_cancelling
-        self._stream, self._pieces = other._stream, other._pieces
+        self._text = other._text
         if not other.is_final:
             other.status = "cancelled"
 
-    def add_text(self, kind: TextKind, delta: str) -> bool:
-        """Append a piece of text; return whether it counts."""
-        self._stream = self._stream or kind
-        if kind != self._stream:
-            return False
-        self._pieces.append(delta)
-        return True
+    def add_text(self, event: TextEvent) -> bool:
+        """Add the text of a message; return whether the text changed."""
+        return self._text.add(event, is_cancelled=self.is_cancelling)
+
+    def add_output(self, info: ResponseInfo) -> None:
+        """Add the text of the output at the end of the response."""
+        self._text.add_items(info.output, is_cancelled=self.is_cancelling)
+        if info.status == "completed":
+            self._text.release()
 
 
 class Responses:
@@ -176,6 +170,14 @@ class Responses:
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
         """Apply a message; return the response that it changed, or None."""
+        changed = self._add_text(event) if isinstance(event, TextEvent) else None
+        return self._handle_state(event) or changed
+
+    def _add_text(self, event: TextEvent) -> ResponseState | None:
+        state = self._active.get(event.response_id)
+        return state if state is not None and state.add_text(event) else None
+
+    def _handle_state(self, event: RealtimeEvent) -> ResponseState | None:
         if isinstance(event, ResponseCreated):
             return self._begin(event.response)
         if isinstance(event, ResponseDone):
@@ -184,15 +186,6 @@ class Responses:
             return self.withdraw(event.error.event_id or "", "failed", event.error)
         if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
             return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
-        if isinstance(event, (TextDelta, TextDone, TranscriptDelta, TranscriptDone)):
-            state = self._active.get(event.response_id)
-            kind, text = text_of(event)
-            if state is None or state.is_cancelling:
-                return None
-            # The whole text counts only if there were no deltas.
-            is_delta = isinstance(event, (TextDelta, TranscriptDelta))
-            if is_delta or (text and not state.text):
-                return state if state.add_text(kind, text) else None
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
@@ -246,6 +239,7 @@ class Responses:
     def _end(self, info: ResponseInfo) -> ResponseState | None:
         state = self._begin(info)
         if state is not None and not state.is_final:
+            state.add_output(info)
             self._finish(state, info.status if info.status in _FINAL else "incomplete", None)
         return state
 
@@ -257,12 +251,3 @@ class Responses:
         self._ended[state.id] = state
         if len(self._ended) > _MAX_ENDED:
             del self._ended[next(iter(self._ended))]
-
-
-def text_of(event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> tuple[TextKind, str]:
-    """Return the kind and the text of a message."""
-    if isinstance(event, TextDone):
-        return "text", event.text
-    if isinstance(event, TranscriptDone):
-        return "transcript", event.transcript
-    return ("text" if isinstance(event, TextDelta) else "transcript"), event.delta
