@@ -201,7 +201,7 @@ def test_large_buffers(law: str) -> None:
 @each_law
 def test_refuses_half_a_sample(law: str) -> None:
     """An odd byte count cuts a sample."""
-    with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3 bytes") as caught:
+    with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3 bytes") as caught:
         ENCODE[law](b"abc")
 
     assert caught.value.offset_bytes == 2

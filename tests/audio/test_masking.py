@@ -95,13 +95,13 @@ BAD_KEYS = [
 @pytest.mark.parametrize(("key", "words"), BAD_KEYS)
 def test_refuses_another_key(key: bytes, words: str) -> None:
     """A key is four bytes, and no text shows it."""
-    with pytest.raises(ConfigError, match=f"a masking key is 4 bytes, got {words}"):
+    with pytest.raises(ConfigError, match=f"key must be 4 bytes, got {words}"):
         masking.mask(b"Hello", key)
 
 
 def test_refuses_a_negative_offset() -> None:
     """A payload begins at 0."""
-    with pytest.raises(ConfigError, match="at least 0 bytes, got -1"):
+    with pytest.raises(ConfigError, match="offset_bytes must be at least 0, got -1"):
         masking.mask(b"Hello", KEY, -1)
 
 

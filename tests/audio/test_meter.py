@@ -99,7 +99,7 @@ def test_large_buffers() -> None:
 def test_refuses_a_cut_sample() -> None:
     """An odd byte count cuts a sample; the buffer is not left locked."""
     data = bytearray(b"abc")
-    with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3 bytes") as caught:
+    with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3 bytes") as caught:
         measure(data)
     data.clear()
 

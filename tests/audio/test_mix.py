@@ -155,15 +155,15 @@ def test_large_buffers() -> None:
 
 @pytest.mark.parametrize("factor", [math.inf, -math.inf, math.nan])
 def test_refuses_what_is_no_factor(factor: float) -> None:
-    """A gain is a finite number."""
-    with pytest.raises(ConfigError, match="a finite factor, got"):
+    """The factor of a gain must be a finite number."""
+    with pytest.raises(ConfigError, match="factor must be a finite number, got"):
         mix.gain(bytes(4), factor)
 
 
 def test_refuses_a_cut_sample() -> None:
     """An odd byte count cuts a sample."""
     for call in (lambda: mix.gain(b"abc", 1.0), lambda: mix.mix(b"abc", b"abc")):
-        with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3") as caught:
+        with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3") as caught:
             call()
 
         assert caught.value.offset_bytes == 2

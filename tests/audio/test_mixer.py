@@ -347,9 +347,9 @@ def test_device_reads_by_address() -> None:
     out = ffi.new("uint8_t[]", 2 * 160)
 
     sound = pull(ffi.cast("void *", argument), out, 160, 0)
-    with pytest.raises(LocalProtocolError, match="one thread or device reads a mixer"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read a mixer"):
         mixer.read(bytearray(2))
-    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+    with pytest.raises(LocalProtocolError, match="stop the device and call detach"):
         mixer.close()
     mixer.detach()
 
@@ -366,7 +366,7 @@ def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> No
     """A playout of another rate, number of channels or format is refused."""
     playout = Playout(rate_hz, channels, output_format=output_format)
 
-    with pytest.raises(ConfigError, match="the mixer takes f32 of 16000 Hz with 1 channels"):
+    with pytest.raises(ConfigError, match="the playout must have f32 output at 16000 Hz with 1 channels"):
         Mixer(RATE_HZ).add(playout)
 
 
@@ -392,7 +392,7 @@ def test_eight_playouts_are_the_limit() -> None:
     for playout in playouts[:8]:
         mixer.add(playout)
 
-    with pytest.raises(LocalProtocolError, match="8 playouts are mixed: remove one of them"):
+    with pytest.raises(LocalProtocolError, match="has 8 playouts already: remove one of them"):
         mixer.add(playouts[8])
     mixer.remove(playouts[3])
     mixer.add(playouts[8])
@@ -404,17 +404,17 @@ def test_playout_belongs_to_one_reader() -> None:
     playout = steady(10, 0.25)
     mixer.add(playout)
 
-    with pytest.raises(LocalProtocolError, match="one thread or device reads a playout"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read a playout"):
         mixer.add(playout)
-    with pytest.raises(LocalProtocolError, match="one thread or device reads a playout"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read a playout"):
         playout.read(bytearray(4))
-    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+    with pytest.raises(LocalProtocolError, match="stop the device and call detach"):
         playout.close()
 
 
 def test_unknown_playout() -> None:
     """A playout that is not mixed cannot be changed or removed."""
-    with pytest.raises(LocalProtocolError, match="is not mixed: add it first"):
+    with pytest.raises(LocalProtocolError, match="the mixer does not have .*: add it first"):
         Mixer(RATE_HZ).remove(steady(10, 0.25))
 
 
@@ -429,7 +429,7 @@ def test_bad_format_and_cut_frames() -> None:
     """An unknown format is refused, and a buffer that is no whole frames."""
     with pytest.raises(ConfigError, match="output_format must be one of s16, f32"):
         Mixer(RATE_HZ, output_format="s24")
-    with pytest.raises(AudioError, match="a frame is 2 bytes, got room for 3"):
+    with pytest.raises(AudioError, match="a frame has 2 bytes, got a buffer of 3"):
         Mixer(RATE_HZ).read(bytearray(3))
 
 

@@ -195,7 +195,7 @@ WHOLE_SAMPLES = [
 @pytest.mark.parametrize(("function", "sample_bytes", "name"), WHOLE_SAMPLES)
 def test_refuses_a_cut_sample(function: object, sample_bytes: int, name: str) -> None:
     """A byte count that cuts a sample is refused."""
-    words = f"{name} audio is {sample_bytes} bytes a sample, got {sample_bytes * 3 - 1} bytes"
+    words = f"{name} audio has {sample_bytes} bytes per sample, got {sample_bytes * 3 - 1} bytes"
     with pytest.raises(AudioError, match=words) as caught:
         function(bytes(sample_bytes * 3 - 1))
 
@@ -281,7 +281,7 @@ class TestSampleCarry:
         """A stream that ends inside a sample is an error, once."""
         carry = pcm.SampleCarry(4)
         carry.feed(b"abcdefg")
-        with pytest.raises(AudioError, match="ended 3 bytes into one"):
+        with pytest.raises(AudioError, match="ended after 3 of the 4 bytes"):
             carry.finish()
         carry.finish()
 

@@ -643,22 +643,22 @@ def test_cut_frames() -> None:
     playout = Playout(RATE_HZ, 2)
     out = bytearray(6)
 
-    with pytest.raises(AudioError, match="a frame is 4 bytes, got 6 bytes"):
+    with pytest.raises(AudioError, match="a frame has 4 bytes, got 6 bytes"):
         playout.push(bytes(6))
-    with pytest.raises(AudioError, match="a frame is 4 bytes, got room for 6"):
+    with pytest.raises(AudioError, match="a frame has 4 bytes, got a buffer of 6"):
         playout.read(out)
     out.append(0)  # the buffer is not kept
 
 
 def test_push_beyond_the_capacity() -> None:
     """A piece that can never fit is an error, not a reason to wait."""
-    with pytest.raises(AudioError, match="200 ms cannot be pushed at once into a playout of 100"):
+    with pytest.raises(AudioError, match="200 ms are longer than the capacity of 100 ms"):
         Playout(RATE_HZ, capacity_ms=100).push(tone(200))
 
 
 def test_two_places_for_a_packet() -> None:
     """A packet has a timestamp or a sequence number, not both."""
-    with pytest.raises(LocalProtocolError, match="by timestamp or by sequence"):
+    with pytest.raises(LocalProtocolError, match="timestamp or sequence, got both"):
         Playout(RATE_HZ).push(tone(20), timestamp=0, sequence=0)
 
 
@@ -705,11 +705,11 @@ def test_one_reader_at_a_time() -> None:
     playout = Playout(RATE_HZ)
     playout.attach()
 
-    with pytest.raises(LocalProtocolError, match="one thread or device reads"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read"):
         playout.read(bytearray(2))
-    with pytest.raises(LocalProtocolError, match="one thread or device reads"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read"):
         playout.attach()
-    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+    with pytest.raises(LocalProtocolError, match="stop the device and call detach"):
         playout.close()
     playout.detach()
     playout.detach()

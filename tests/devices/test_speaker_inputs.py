@@ -100,7 +100,7 @@ def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
     """Eight sounds are mixed at most; one that is closed fades out and leaves its place."""
     with Speaker(RATE_HZ) as speaker:
         others = [speaker.add() for _ in range(7)]
-        with pytest.raises(LocalProtocolError, match="8 playouts are mixed"):
+        with pytest.raises(LocalProtocolError, match="has 8 playouts already"):
             speaker.add()
         others[0].write(steady(500, 8000))
         until(lambda: others[0].heard_samples > 1000)
