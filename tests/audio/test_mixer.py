@@ -366,7 +366,9 @@ def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> No
     """A playout of another rate, number of channels or format is refused."""
     playout = Playout(rate_hz, channels, output_format=output_format)
 
-    with pytest.raises(ConfigError, match="the playout must have f32 output at 16000 Hz with 1 channels"):
+    with pytest.raises(
+        ConfigError, match="the playout must have f32 output at 16000 Hz with 1 channels"
+    ):
         Mixer(RATE_HZ).add(playout)
 
 
@@ -414,7 +416,7 @@ def test_playout_belongs_to_one_reader() -> None:
 
 def test_unknown_playout() -> None:
     """A playout that is not mixed cannot be changed or removed."""
-    with pytest.raises(LocalProtocolError, match="the mixer does not have .*: add it first"):
+    with pytest.raises(LocalProtocolError, match=r"the mixer does not have .*: add it first"):
         Mixer(RATE_HZ).remove(steady(10, 0.25))
 
 

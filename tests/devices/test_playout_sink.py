@@ -214,5 +214,5 @@ def test_half_a_sample(playout: Playout) -> None:
 @pytest.mark.parametrize("settings", [{"channels": 2}, {"input_format": "f32"}])
 def test_playouts_that_do_not_fit(settings: dict[str, object]) -> None:
     """A sink is 16-bit mono."""
-    with pytest.raises(ConfigError, match="1 channel and take s16"):
+    with pytest.raises(ConfigError, match="1 channel and s16 input"):
         PlayoutSink(Playout(RATE_HZ, **settings))

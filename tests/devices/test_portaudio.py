@@ -121,7 +121,7 @@ def test_no_device_at_all(sound_card: SoundCard) -> None:
     sound_card.unplug("built-in")
     sound_card.look()
 
-    with pytest.raises(DeviceError, match="no output device"):
+    with pytest.raises(DeviceError, match="finds no output device"):
         Speaker()
 
 
@@ -129,7 +129,7 @@ def test_a_sounddevice_of_another_shape_is_named(sound_card: SoundCard) -> None:
     """A future sounddevice that takes no C callbacks gives an error that says which do."""
     sound_card.module._StreamBase = lambda kind: SimpleNamespace()
 
-    with pytest.raises(DeviceError, match=r"sounddevice 0\.5\.1 does not take a C callback"):
+    with pytest.raises(DeviceError, match=r"sounddevice 0\.5\.1 does not accept a C callback"):
         Speaker()
 
 
