@@ -1,12 +1,13 @@
 """
 The compiled C core and its instruction sets.
 
-:data:`lib` has the functions and constants of ``csrc/include``, :data:`ffi` makes their arguments.
-A call keeps the GIL: a message of the service takes a few microseconds, 12 MB of base64 about 2 ms.
+:data:`lib` has the functions and constants of ``csrc/include``; :data:`ffi` creates their
+arguments. A call keeps the GIL: a message of the service takes a few microseconds, 12 MB of base64
+about 2 ms.
 
 Only :mod:`inworld_sync.audio` imports this package.
 
-Thread safety: every function may be called from any thread at once.
+Thread safety: any thread may call every function at any time.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ try:
     from inworld_sync._native import _core
 except ImportError as error:
     raise ImportError(
-        "the compiled core of inworld_sync does not load: reinstall inworld-sync for this Python "
-        "(from a checkout: pip install -e .)"
+        "the compiled core of inworld_sync cannot be loaded: reinstall inworld-sync for this "
+        "Python (from a checkout: pip install -e .)"
     ) from error
 
 __all__ = ["ffi", "force_level", "level", "levels", "lib"]
@@ -30,7 +31,7 @@ ABI_VERSION = 15
 
 
 def check_abi(name: str, found: int) -> None:
-    """Refuse a compiled module that was built from another header."""
+    """Raise `ImportError` if the compiled module was built from another header."""
     if found != ABI_VERSION:
         raise ImportError(
             f"{name} has ABI {found}, this version needs {ABI_VERSION}: reinstall inworld-sync"
@@ -44,7 +45,7 @@ lib = _core.lib
 
 
 def _names() -> dict[str, int]:
-    """The levels that can run here, slowest first, with their numbers in C."""
+    """Return the levels that this machine can run, slowest first, with their numbers in C."""
     return {
         ffi.string(lib.iw_level_name(number)).decode(): number
         for number in range(lib.IW_LEVEL_COUNT)
@@ -53,26 +54,26 @@ def _names() -> dict[str, int]:
 
 
 def levels() -> tuple[str, ...]:
-    """Names of the instruction sets that this machine can run, slowest first."""
+    """Return the names of the instruction sets that this machine can run, slowest first."""
     return tuple(_names())
 
 
 def level() -> str:
-    """The name of the instruction set in use: ``scalar``, ``avx2``, ``avx512`` or ``neon``."""
+    """Return the instruction set in use: ``scalar``, ``avx2``, ``avx512`` or ``neon``."""
     return ffi.string(lib.iw_level_name(lib.iw_level_active())).decode()
 
 
 def force_level(name: str | None) -> None:
     """
-    Use one instruction set from now on, in the whole process.
+    Select the instruction set for the whole process.
 
-    Every level gives the same bits, so this serves tests and comparisons.
+    Every level computes the same bits, so this is only useful for tests and comparisons.
 
     Args:
-        name: One of :func:`levels`; None means the best of them.
+        name: One of :func:`levels`; None means the best one.
 
     Raises:
-        ConfigError: This machine cannot run *name*, or there is no such level.
+        ConfigError: This machine cannot run *name*, or the level does not exist.
     """
     known = _names()
     if name is not None and name not in known:

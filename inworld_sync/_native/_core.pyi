@@ -17,11 +17,11 @@ class CData:  # a pointer, an array or a struct
 class CType: ...
 
 @final
-class CBuffer:  # what ffi.buffer gives
+class CBuffer:  # the result of ffi.buffer
     def __getitem__(self, index: slice) -> bytes: ...
     def __len__(self) -> int: ...
 
-# A pointer to const bytes takes bytes as they are, beside what from_buffer gave.
+# A pointer to const bytes accepts bytes and the result of from_buffer.
 _In: TypeAlias = bytes | CData
 
 @final

@@ -1,1 +1,1 @@
-"""Audio: the Python face of the C core."""
+"""Audio functions and classes on top of the C core."""

@@ -1,11 +1,12 @@
 """
-How Python memory reaches the C core.
+Pass Python memory to the C core.
 
-Imported by the modules of :mod:`inworld_sync.audio` alone. ``bytes`` pass to C as they are; any
-other object lends its buffer for the call. Nothing is kept after a call, and no lock is needed.
+Only the modules of :mod:`inworld_sync.audio` import this module. ``bytes`` are passed to C
+directly; the buffer of any other object is locked for the duration of the call. Nothing is kept
+after a call, and no lock is needed.
 
-The calls of telephony are 160 bytes long, and there each Python call on the way costs as much as
-the work in C: so the hot functions here and beside test types themselves, in one line.
+Telephone audio comes in calls of 160 bytes. At this size each Python call costs as much as the
+work in C, so the hot functions of this package check types inline, in one line.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ __all__ = [
 ]
 
 U8: Final = ffi.typeof("uint8_t[]")
-"""What ``from_buffer`` makes of any buffer: bytes."""
+"""The type that ``from_buffer`` gives any buffer: bytes."""
 
 # Every byte is written before it is read, so clearing would be wasted.
 _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
 _from_buffer: Final = ffi.from_buffer
-# Chars, since the quickest way back to bytes takes nothing else.
+# Chars, since the fastest conversion to bytes accepts only these.
 _CHARS: Final = ffi.typeof("char[]")
 
 as_bytes: Final = ffi.unpack
-"""New bytes from the first so many bytes of what :func:`new_output` gave."""
+"""Copy the first bytes of the memory that :func:`new_output` returned to a new bytes object."""
 
 _SAMPLE_BYTES: Final = {"mu-law": 1, "A-law": 1, "s16": 2, "f32": 4}
 
@@ -54,7 +55,7 @@ _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
 def readable(data: Buffer) -> bytes | CData:
     """
-    What a ``const`` pointer of the core takes for *data*; its ``len`` is in bytes.
+    Return *data* in the form that a ``const`` pointer of the core accepts; its ``len`` is in bytes.
 
     Raises:
         TypeError: *data* has no buffer, for example a str.
@@ -65,32 +66,32 @@ def readable(data: Buffer) -> bytes | CData:
 
 def writable(out: Buffer) -> CData:
     """
-    What a pointer of the core takes for *out*; its ``len`` is in bytes.
+    Return *out* in the form that a pointer of the core accepts; its ``len`` is in bytes.
 
     Raises:
-        TypeError: *out* has no buffer, or may only be read.
-        BufferError: The buffer is not contiguous, or may only be read.
+        TypeError: *out* has no buffer, or is read-only.
+        BufferError: The buffer is not contiguous, or is read-only.
     """
     return _from_buffer(U8, out, True)
 
 
 def new_output(size_bytes: int) -> CData:
-    """Memory for a result that :func:`as_bytes` then turns into bytes."""
+    """Allocate memory for a result, which :func:`as_bytes` then converts to bytes."""
     return _allocate(_CHARS, size_bytes)
 
 
 def new_object(kind: str, called: str, *arguments: object) -> CData:
     """
-    Make an object of the core, which is freed with the last reference to it.
+    Create an object of the core, which is freed together with the last reference to it.
 
     Args:
-        kind: As in the names of the core's functions.
-        called: What it is called in an error.
-        arguments: What its ``create`` function takes behind the object.
+        kind: The kind in the names of the core's functions, such as ``playout``.
+        called: The name of the object in an error message.
+        arguments: The arguments of its ``create`` function after the object.
 
     Raises:
         AudioError: The core refuses an argument.
-        MemoryError: There is no memory for it.
+        MemoryError: There is not enough memory.
     """
     place = ffi.new(f"struct iw_{kind} **")
     status = getattr(lib, f"iw_{kind}_create")(place, *arguments)
@@ -102,16 +103,16 @@ def new_object(kind: str, called: str, *arguments: object) -> CData:
 
 
 def cut_sample(name: str, sample_bytes: int, size_bytes: int) -> AudioError:
-    """The error for audio that ends inside a sample."""
+    """Return the error for audio that ends inside a sample."""
     return AudioError(
-        f"{name} audio is {sample_bytes} bytes a sample, got {size_bytes} bytes: "
+        f"{name} audio has {sample_bytes} bytes per sample, got {size_bytes} bytes: "
         "the last sample is cut",
         offset_bytes=size_bytes - size_bytes % sample_bytes,
     )
 
 
 def too_small(needed_bytes: int, room_bytes: int) -> AudioError:
-    """The error for an output buffer that does not hold the result."""
+    """Return the error for an output buffer that is too small for the result."""
     return AudioError(f"the output needs {needed_bytes} bytes, got a buffer of {room_bytes}")
 
 
@@ -122,7 +123,7 @@ class ToBytes(Protocol):
 
 
 class Into(Protocol):
-    """A function from samples into the front of an output; it returns the bytes written."""
+    """A function that writes its result to the start of *out* and returns the bytes written."""
 
     def __call__(self, data: Buffer, out: Buffer) -> int: ...
 
@@ -131,22 +132,22 @@ def sample_functions(
     module: str, name: str, function: _Function, source: str, target: str, doc: str
 ) -> tuple[ToBytes, Into]:
     """
-    Make the two public faces of one function of the core over samples.
+    Create the two public functions for one sample conversion of the core.
 
-    They are made here and not called through another function, for that costs a quarter of a
-    call of 20 ms of sound.
+    They are created here instead of calling a shared function, because one more Python call takes
+    a quarter of the time of a call with 20 ms of audio.
 
     Args:
-        module: Where they are defined.
-        name: The first one's; the second one's ends in ``_into``.
+        module: The name of the module that defines them.
+        name: The name of the first function; the name of the second one adds ``_into``.
         function: ``f(dst, src, samples)`` of the core.
-        source: The format of the input, as it is called in an error.
+        source: The format of the input, as an error message names it.
         target: The format of the output.
-        doc: What they do.
+        doc: The docstring of the first function.
 
     Returns:
-        A function from data to new bytes, and one from data into the front of an output, which
-        returns the bytes written. Both may be called from any thread at once.
+        A function that returns new bytes, and a function that writes to the start of an output
+        buffer and returns the bytes written. Any thread may call both at any time.
     """
     src_bytes, dst_bytes = _SAMPLE_BYTES[source], _SAMPLE_BYTES[target]
 
@@ -181,10 +182,10 @@ def sample_functions(
         return size_bytes
 
     raises = "\n\nRaises:\n    AudioError: "
-    cut = f"The bytes are no multiple of {src_bytes}, so the last sample is cut"
-    does = f"Do what :func:`{name}` does at the front of *out*, and return the bytes written."
+    cut = f"The size is not a multiple of {src_bytes} bytes, so the last sample is cut"
+    does = f"Do the same as :func:`{name}`, but write to *out*. Return the bytes written."
     to_bytes.__doc__ = doc if src_bytes == 1 else f"{doc}{raises}{cut}.\n"
-    into.__doc__ = f"{does}{raises}As :func:`{name}`, or *out* is too small; nothing was written.\n"
+    into.__doc__ = f"{does}{raises}{cut}, or *out* is too small; nothing was written.\n"
     for made, made_name in ((to_bytes, name), (into, f"{name}_into")):
         made.__module__ = module
         made.__name__ = made.__qualname__ = made_name

@@ -1,4 +1,4 @@
-"""The settings of a playout and a mixer: what they may be, and what the core calls them."""
+"""The settings of a playout and a mixer: their ranges, and their numbers in the core."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ SAMPLE_BYTES: Final = {"s16": 2, "f32": 4}
 
 MODES: Final = {"burst": lib.IW_PLAYOUT_BURST, "live": lib.IW_PLAYOUT_LIVE}
 FORMATS: Final = {"s16": lib.IW_PLAYOUT_S16, "f32": lib.IW_PLAYOUT_F32}
-# The price of a gap, the only knob of live mode: one a minute is worth 5, 15 or 33 ms of delay.
+# The cost of a gap, the only parameter of live mode: one gap per minute costs as much as 5, 15 or
+# 33 ms of delay.
 GAP_COSTS: Final = {"interactive": 3e5, "balanced": 9e5, "smooth": 2e6}
 
 _Value = TypeVar("_Value")
 
 
 def check_range(name: str, value: int, least: int, most: int) -> int:
-    """Refuse a setting that is out of its range."""
+    """Return *value*; raise `ConfigError` if it is out of range."""
     if not least <= value <= most:
         raise ConfigError(f"{name} must be {least} to {most}, got {value!r}")
     return value
 
 
 def choose(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
-    """What a setting stands for; refuse one that is not known."""
+    """Return the core's number of a choice; raise `ConfigError` for an unknown one."""
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices[value]

@@ -1,4 +1,4 @@
-"""What a playout and a mixer have in common: one thread or device pulls sound out of them."""
+"""The common base of a playout and a mixer: one thread or device reads audio from them."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _CLOSE_TIMEOUT: Final = 1.0
 
 class Pulled(Closing):
     """
-    Gives sound to one reader.
+    An object of the core that one reader takes audio from.
 
     Attributes:
-        sample_rate_hz: Samples a second of each channel.
-        channels: Samples a frame.
+        sample_rate_hz: Samples per second of each channel.
+        channels: Samples per frame.
 
-    Thread safety: :meth:`read` belongs to one thread at a time, or to a device. All other methods
-    may be called from any thread at once.
+    Thread safety: one thread at a time, or a device, may call :meth:`read`. Any thread may call
+    all other methods at any time.
     """
 
-    # _control serializes everything but reading. _reading is held during a read, and as long as a
-    # device is attached; it is never waited for but by close. Neither is held into user code.
+    # _control serializes everything except reading. _reading is held during a read, and as long as
+    # a device is attached; only close() waits for it. No lock is held while user code runs.
 
     def __init__(
         self, kind: str, config: Mapping[str, object], output_format: SampleFormat
     ) -> None:
         """
-        Make an object of the core, and own it.
+        Create an object of the core and own it.
 
         Args:
             kind: ``playout`` or ``mixer``, as in the names of the core's functions.
-            config: The fields of its config, checked.
-            output_format: Of what is read.
+            config: The fields of its config struct, already checked.
+            output_format: The sample format of the audio that is read.
         """
         settings = ffi.new(f"struct iw_{kind}_config *", config)
         self._kind = kind
@@ -61,17 +61,18 @@ class Pulled(Closing):
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
         """
-        Fill *out* with the next sound. Never waits.
+        Fill *out* with the next audio. Never waits.
 
         Args:
             out: Any writable contiguous buffer of whole frames in the output format.
-            now_ns: The time at which its first frame is played; None means now.
+            now_ns: The time at which the first frame is played, on the monotonic clock; None
+                means now.
 
         Returns:
-            How many of its frames are sound; the others are silence.
+            How many frames are audio; the others are silence.
 
         Raises:
-            AudioError: *out* is no whole number of frames.
+            AudioError: The size of *out* is not a whole number of frames.
             LocalProtocolError: Another thread or a device is reading.
         """
         dst = ffi.from_buffer(U8, out, True)
@@ -80,8 +81,8 @@ class Pulled(Closing):
             room_bytes = len(dst)
             del dst  # a traceback would keep the buffer locked
             raise AudioError(
-                f"a frame is {self._output_frame_bytes} bytes, got room for {room_bytes}: give "
-                "room for whole frames"
+                f"a frame has {self._output_frame_bytes} bytes, got a buffer of {room_bytes}: pass "
+                "a buffer for whole frames"
             )
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         self._begin_reading()
@@ -92,12 +93,12 @@ class Pulled(Closing):
 
     def attach(self) -> tuple[int, int]:
         """
-        Give the reading to a device's callback in C, until :meth:`detach`.
+        Let the C callback of a device read, until :meth:`detach`.
 
         Returns:
-            The addresses of the function that pulls, ``iw_playout_pull`` or ``iw_mixer_pull`` of
-            ``csrc/include``, and of the object that it takes first. They are good until
-            :meth:`detach`.
+            The address of the function that reads (``iw_playout_pull`` or ``iw_mixer_pull`` of
+            ``csrc/include``), and the address of the object that is its first argument. Both are
+            valid until :meth:`detach`.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
@@ -114,9 +115,9 @@ class Pulled(Closing):
 
     def detach(self) -> None:
         """
-        Take the reading back. The device must have stopped calling before.
+        End the reading by a device. The device must have stopped before.
 
-        Does nothing when no device is attached.
+        Does nothing if no device is attached.
         """
         with self._control:
             if self._attached:
@@ -125,17 +126,17 @@ class Pulled(Closing):
 
     def close(self) -> None:
         """
-        Free everything. May be called twice.
+        Free all memory. May be called more than once.
 
         Raises:
-            LocalProtocolError: A device is attached, or a read does not end.
+            LocalProtocolError: A device is attached, or a read does not end within one second.
         """
         with self._control:
             if self._core is None:
                 return
             if self._attached or not self._reading.acquire(timeout=_CLOSE_TIMEOUT):
                 raise LocalProtocolError(
-                    f"a device reads this {self._kind}: stop it and detach first"
+                    f"a device reads this {self._kind}: stop the device and call detach() first"
                 )
             core, self._core = self._core, None
             ffi.release(core)
@@ -143,15 +144,16 @@ class Pulled(Closing):
             self._reading.release()
 
     def _let_go(self) -> None:
-        """For a subclass: the core's object is gone."""
+        """Called for a subclass after the object of the core was freed."""
 
     def _open(self) -> CData:
         if self._core is None:
-            raise ClosedError(f"the {self._kind} is closed: make another one")
+            raise ClosedError(f"the {self._kind} is closed: create a new one")
         return self._core
 
     def _begin_reading(self) -> None:
         if not self._reading.acquire(blocking=False):
             raise LocalProtocolError(
-                f"one thread or device reads a {self._kind}, another one does now"
+                f"only one thread or device may read a {self._kind} at a time, and another one "
+                "is reading it now"
             )

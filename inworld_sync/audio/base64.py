@@ -1,8 +1,8 @@
 r"""
-base64, strictly as RFC 4648 section 4 has it, by vector instructions.
+Strict base64 as in RFC 4648, section 4, with vector instructions.
 
-A text is accepted exactly when encoding its bytes gives the same text back: the standard
-alphabet, padding, no white space, and no bits left over in the last character.
+A text is accepted only if encoding its bytes returns the same text: it uses the standard
+alphabet and padding, and has no white space and no unused bits in the last character.
 
 >>> decode("AAEC")
 b'\x00\x01\x02'
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
-# Bound here, since a look-up in the library costs a third of a short call.
+# Names of the module, since an attribute of the library costs a third of a short call.
 _from_buffer = ffi.from_buffer
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
@@ -41,14 +41,14 @@ def decode(data: str | Buffer) -> bytes:
         data: The text, as str or as any object with a contiguous buffer of ASCII; not kept.
 
     Returns:
-        The bytes: three for every four characters, less the padding.
+        The bytes: three for every four characters, minus the padding.
 
     Raises:
-        AudioError: The text is not strict base64; ``offset_bytes`` is the first character at
-            fault.
+        AudioError: The text is not strict base64; ``offset_bytes`` is the position of the first
+            wrong character.
 
     Thread safety:
-        May be called from any thread at once.
+        Any thread may call it at any time.
     """
     src = data if type(data) is bytes else _text(data)
     size = len(src)
@@ -64,20 +64,20 @@ def decode(data: str | Buffer) -> bytes:
 
 def decode_into(data: str | Buffer, out: Buffer) -> int:
     """
-    Decode a whole base64 text into the front of a buffer.
+    Decode a whole base64 text to the start of a buffer.
 
     Args:
         data: As for :func:`decode`; must not overlap *out*.
         out: Any object with a writable contiguous buffer. After an error its content is undefined.
 
     Returns:
-        The number of bytes written. What lies behind them is untouched.
+        The number of bytes written. The bytes after them are unchanged.
 
     Raises:
         AudioError: The text is not strict base64, or *out* is too small.
 
     Thread safety:
-        May be called from any thread at once, each with its own *out*.
+        Any thread may call it at any time, each with its own *out*.
     """
     src = data if type(data) is bytes else _text(data)
     size = len(src)
@@ -98,10 +98,10 @@ def encode(data: Buffer) -> bytes:
         data: Any object with a contiguous buffer; not kept.
 
     Returns:
-        ASCII: four characters for each three bytes begun.
+        ASCII: four characters for every three bytes, rounded up.
 
     Thread safety:
-        May be called from any thread at once.
+        Any thread may call it at any time.
     """
     src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
@@ -113,20 +113,20 @@ def encode(data: Buffer) -> bytes:
 
 def encode_into(data: Buffer, out: Buffer) -> int:
     """
-    Encode bytes into the front of a buffer.
+    Encode bytes to the start of a buffer.
 
     Args:
         data: As for :func:`encode`; must not overlap *out*.
         out: Any object with a writable contiguous buffer.
 
     Returns:
-        The number of characters written. What lies behind them is untouched.
+        The number of characters written. The bytes after them are unchanged.
 
     Raises:
         AudioError: *out* is too small; nothing was written.
 
     Thread safety:
-        May be called from any thread at once, each with its own *out*.
+        Any thread may call it at any time, each with its own *out*.
     """
     src = data if type(data) is bytes else _from_buffer(U8, data)
     size = len(src)
@@ -140,20 +140,20 @@ def encode_into(data: Buffer, out: Buffer) -> int:
 
 
 def _text(data: str | Buffer) -> bytes | CData:
-    """The characters as memory for C."""
+    """Return the characters as memory for C."""
     if not isinstance(data, str):
         return readable(data)
     try:
         return data.encode("ascii")
     except UnicodeEncodeError as error:
         raise AudioError(
-            f"base64 is ASCII, got {data[error.start]!r} at offset {error.start}",
+            f"base64 must be ASCII, got {data[error.start]!r} at offset {error.start}",
             offset_bytes=error.start,
         ) from None
 
 
 def _refused(status: int, src: bytes | CData, room_bytes: int = 0) -> AudioError:
-    """The error for a negative result, with the place of the fault."""
+    """Return the error for a negative result, with the position of the fault."""
     size = len(src)
     if status == lib.IW_NO_ROOM:
         return AudioError(
@@ -164,7 +164,7 @@ def _refused(status: int, src: bytes | CData, room_bytes: int = 0) -> AudioError
     status = lib.iw_base64_fault(position, src, size)
     reason = ffi.string(lib.iw_status_text(status)).decode()
     return AudioError(
-        f"strict base64 was expected, got {size} characters with a fault at offset "
+        f"expected strict base64, got {size} characters with an error at offset "
         f"{position[0]}: {reason}",
         offset_bytes=position[0],
     )

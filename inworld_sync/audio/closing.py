@@ -1,4 +1,4 @@
-"""What is closed at the end of a ``with`` block."""
+"""The base of classes whose objects are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Free everything. May be called twice."""
+        """Free all resources. May be called more than once."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Audio in the formats of a realtime session: in whole samples, and as 16-bit PCM."""
+"""Convert audio in the formats of a realtime session to whole samples and to 16-bit PCM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["WholeSamples", "pcm_of"]
 
 
 def pcm_of(audio: bytes | bytearray | memoryview, audio_format: AudioFormat) -> memoryview:
-    """Turn whole samples of a format into 16-bit little-endian PCM of the same rate."""
+    """Convert whole samples of a format to 16-bit little-endian PCM of the same sample rate."""
     if isinstance(audio_format, MulawFormat):
         return memoryview(g711.decode_ulaw(audio))
     if isinstance(audio_format, AlawFormat):
@@ -21,7 +21,7 @@ def pcm_of(audio: bytes | bytearray | memoryview, audio_format: AudioFormat) -> 
 
 class WholeSamples:
     """
-    Turns the audio of items into whole samples; a message may end inside a sample.
+    Returns the audio of items in whole samples; a message may end inside a sample.
 
     Thread safety: one thread at a time.
     """
@@ -33,12 +33,13 @@ class WholeSamples:
 
     def feed(self, item_id: str, audio: bytes, sample_bytes: int) -> bytes:
         """
-        Return the whole samples that are there with the next bytes of an item.
+        Add the next bytes of an item and return all whole samples.
 
         Args:
-            item_id: The item; the cut sample of an item is dropped when another one begins.
-            audio: Its next bytes.
-            sample_bytes: Of one sample.
+            item_id: The item. When another item begins, an incomplete sample of the previous item
+                is dropped.
+            audio: The next bytes of the item.
+            sample_bytes: The size of one sample.
         """
         if item_id != self._item_id or sample_bytes != self._sample_bytes:
             self._item_id, self._sample_bytes, self._rest = item_id, sample_bytes, b""

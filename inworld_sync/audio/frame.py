@@ -1,5 +1,5 @@
 r"""
-Audio into WebSocket text frames in one call: converted, base64 inside JSON, masked.
+Build a WebSocket text frame from audio in one call: convert, encode as base64 in JSON, and mask.
 
 >>> builder = FrameBuilder('{"audio":"', '"}')
 >>> frame = builder.build(b"\x00\x01\x02")
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
-# Bound here, since a look-up in the library costs as much as a short call.
+# Names of the module, since an attribute of the library costs as much as a short call.
 _from_buffer: Final = ffi.from_buffer
 _frame_text: Final = lib.iw_frame_text
 _frame_plain: Final = lib.iw_frame_plain
@@ -32,15 +32,15 @@ _random_bytes: Final = os.urandom
 
 def build_frame(opcode: int, payload: bytes) -> bytes:
     """
-    Build one whole frame, masked with a fresh and random key.
+    Build one whole frame, masked with a new random key.
 
     Source: RFC 6455, section 5.2; and 5.3: each frame of a client has its own unpredictable key.
 
     Args:
         opcode: 0 to 15.
-        payload: As it is to be received.
+        payload: The payload before masking.
 
-    Thread safety: may be called from any thread at once.
+    Thread safety: any thread may call it at any time.
     """
     size_bytes = len(payload)
     room_bytes = size_bytes + _HEADER_BYTES
@@ -50,16 +50,16 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
 
 
 class FrameForm(enum.Enum):
-    """What a builder is given, and what goes on the wire."""
+    """The sample formats of a builder's input and of the message."""
 
     BYTES = lib.IW_FRAME_BYTES
-    """Bytes that go as they are."""
+    """Bytes, sent unchanged."""
     S16_FROM_F32 = lib.IW_FRAME_S16_FROM_F32
-    """32-bit floats that go as 16-bit samples."""
+    """32-bit floats, sent as 16-bit samples."""
     ULAW_FROM_S16 = lib.IW_FRAME_ULAW_FROM_S16
-    """16-bit samples that go as mu-law."""
+    """16-bit samples, sent as mu-law."""
     ALAW_FROM_S16 = lib.IW_FRAME_ALAW_FROM_S16
-    """16-bit samples that go as A-law."""
+    """16-bit samples, sent as A-law."""
 
 
 class FrameBuilder:
@@ -67,11 +67,11 @@ class FrameBuilder:
     Builds the frames of one kind of message.
 
     Args:
-        head: JSON text up to and with the quote before the base64.
-        tail: JSON text from the quote behind it on.
-        form: What :meth:`build` is given.
+        head: The JSON text before the base64, including the opening quote.
+        tail: The JSON text after the base64, including the closing quote.
+        form: The conversion from the audio that :meth:`build` receives.
 
-    Thread safety: may be used from any thread at once.
+    Thread safety: any thread may call it at any time.
     """
 
     def __init__(self, head: str, tail: str, form: FrameForm = FrameForm.BYTES) -> None:
@@ -83,10 +83,10 @@ class FrameBuilder:
 
     def build(self, audio: Buffer) -> bytes:
         """
-        Build a frame that may be sent as it is; its masking key is fresh and random.
+        Build a frame that is ready to be sent, masked with a new random key.
 
         Args:
-            audio: Whole samples, as the form says; not kept.
+            audio: Whole samples in the input format of *form*; not kept.
 
         Raises:
             AudioError: The last sample is cut.
@@ -110,7 +110,7 @@ class FrameBuilder:
         if written < 0:
             del source  # a traceback would keep the buffer locked
             raise AudioError(
-                f"{FrameForm(self._form).name} takes whole samples, got {size_bytes} bytes: the "
+                f"{FrameForm(self._form).name} needs whole samples, got {size_bytes} bytes: the "
                 "last sample is cut"
             )
         return as_bytes(room, written)

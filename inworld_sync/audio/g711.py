@@ -1,13 +1,13 @@
 r"""
-mu-law and A-law, the 8-bit codes of telephony (ITU-T G.711).
+mu-law and A-law, the 8-bit encodings of telephony (ITU-T G.711).
 
-Encoding follows the reference code of ITU-T G.191 bit for bit: a sample on a decision value
-belongs to the interval above it, on both sides of zero. Python's former audioop has the negative
-boundaries of mu-law four nearer to zero; its A-law and its decoding are the same.
+Encoding produces the same bits as the reference code of ITU-T G.191: a sample on a decision value
+belongs to the interval above it, on both sides of zero. In Python's former audioop, the negative
+boundaries of mu-law are nearer to zero by four; its A-law and its decoding are the same.
 
-Linear samples are 16-bit little-endian. Every function takes any object with a contiguous buffer,
-keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the front
-of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
+Linear samples are 16-bit little-endian. Every function accepts any object with a contiguous buffer
+and keeps nothing; any thread may call it at any time. The functions that end in ``_into`` write to
+the start of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
 
 >>> decode_ulaw(b"\xff\x00").hex(" ", 2)
 '0000 8482'

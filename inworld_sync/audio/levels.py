@@ -1,8 +1,8 @@
 """
-Which instruction set the C core uses: for diagnoses, comparisons and tests.
+Show or select the instruction set of the C core, for diagnosis, comparisons and tests.
 
-The best one is chosen at import; the environment variable ``INWORLD_SYNC_LEVEL`` names another.
-Every level gives the same bits.
+The import selects the best one; the environment variable ``INWORLD_SYNC_LEVEL`` selects another.
+Every level computes the same bits.
 """
 
 from __future__ import annotations

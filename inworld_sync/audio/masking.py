@@ -1,8 +1,8 @@
 r"""
-The masking of WebSocket payloads, which clients owe their servers (RFC 6455, section 5.3).
+Mask WebSocket payloads, as RFC 6455, section 5.3, requires of clients.
 
-Masking and unmasking are the same. Every function takes any object with a contiguous buffer,
-keeps nothing, and may be called from any thread at once.
+Masking and unmasking are the same operation. Every function accepts any object with a contiguous
+buffer and keeps nothing; any thread may call it at any time.
 
 >>> key = bytes.fromhex("37fa213d")
 >>> mask(b"Hello", key).hex()
@@ -33,11 +33,11 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
 
     Args:
         payload: The bytes; not changed.
-        key: The masking key, 4 bytes as they stand in the frame.
-        offset_bytes: How much of the payload lies before *payload*.
+        key: The masking key, 4 bytes in the order of the frame.
+        offset_bytes: The position of *payload* in the whole payload.
 
     Raises:
-        ConfigError: *key* is not of 4 bytes, or *offset_bytes* is negative.
+        ConfigError: *key* is not 4 bytes long, or *offset_bytes* is negative.
     """
     _check(key, offset_bytes)
     src = readable(payload)
@@ -49,7 +49,7 @@ def mask(payload: Buffer, key: bytes, offset_bytes: int = 0) -> bytes:
 
 def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -> int:
     """
-    Mask a payload, as :func:`mask` does, at the front of *out*.
+    Mask a payload as :func:`mask` does, but write it to the start of *out*.
 
     Args:
         payload: As for :func:`mask`.
@@ -58,11 +58,11 @@ def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -
         offset_bytes: As for :func:`mask`.
 
     Returns:
-        The bytes written. What lies behind them is untouched.
+        The number of bytes written. The bytes after them are unchanged.
 
     Raises:
         AudioError: *out* is too small; nothing was written.
-        ConfigError: *key* is not of 4 bytes, or *offset_bytes* is negative.
+        ConfigError: *key* is not 4 bytes long, or *offset_bytes* is negative.
     """
     _check(key, offset_bytes)
     src, dst = readable(payload), writable(out)
@@ -75,9 +75,9 @@ def mask_into(payload: Buffer, key: bytes, out: Buffer, offset_bytes: int = 0) -
 
 
 def _check(key: bytes, offset_bytes: int) -> None:
-    """C reads four bytes of the key, whatever its length."""
+    """Check the arguments: the C core reads four bytes of the key without a check."""
     if type(key) is not bytes or len(key) != _KEY_BYTES:
         what = f"{len(key)} bytes" if type(key) is bytes else type(key).__name__
-        raise ConfigError(f"a masking key is {_KEY_BYTES} bytes, got {what}")
+        raise ConfigError(f"key must be {_KEY_BYTES} bytes, got {what}")
     if offset_bytes < 0:
-        raise ConfigError(f"an offset is at least 0 bytes, got {offset_bytes!r}")
+        raise ConfigError(f"offset_bytes must be at least 0, got {offset_bytes!r}")

@@ -1,8 +1,8 @@
 r"""
-Level meter of 16-bit samples: peak and root mean square.
+Measure the level of 16-bit samples: peak and root mean square.
 
-Full scale is 32768, so a level lies in [0, 1] and 0 dBFS is the loudest there is; a sine that
-just fits has its peak at 0 and its root mean square at -3 dBFS.
+Full scale is 32768, so a level is in [0, 1] and at most 0 dBFS. A sine of full scale has a peak
+of 0 dBFS and a root mean square of -3 dBFS.
 
 >>> level = measure(b"\x00\x40\x00\xc0")  # 16384 and -16384
 >>> level.peak, level.rms, round(level.rms_dbfs, 2)
@@ -31,14 +31,14 @@ _FULL_SCALE = 32768
 @attrs.frozen
 class Level:
     """
-    How loud a stretch of sound is.
+    The level of a piece of audio.
 
-    Levels add up: the sum of those of two stretches is that of both together, exactly.
+    Levels can be added: the sum of the levels of two pieces is exactly the level of both together.
 
     Attributes:
-        samples: Samples that were measured.
-        peak_magnitude: The largest magnitude among them, 0 to 32768.
-        energy: The sum of their squares.
+        samples: The number of samples that were measured.
+        peak_magnitude: The largest magnitude of a sample, 0 to 32768.
+        energy: The sum of the squares of the samples.
 
     Thread safety:
         Immutable.
@@ -57,12 +57,12 @@ class Level:
 
     @property
     def peak(self) -> float:
-        """The peak in [0, 1]; exact."""
+        """The peak, 0 to 1; exact."""
         return self.peak_magnitude / _FULL_SCALE
 
     @property
     def rms(self) -> float:
-        """The root mean square in [0, 1]; a quotient and a root, each rounded once; 0 for none."""
+        """The root mean square, 0 to 1; 0 if there are no samples."""
         return math.sqrt(self.energy / self.samples) / _FULL_SCALE if self.samples else 0.0
 
     @property
@@ -80,8 +80,8 @@ def measure(data: Buffer) -> Level:
     """
     Measure 16-bit samples.
 
-    Peak and energy are exact integers, so every instruction set gives the same, and so does a
-    stream that is measured in pieces.
+    Peak and energy are exact integers, so the result does not depend on the instruction set, nor
+    on how a stream is divided into pieces.
 
     Args:
         data: Little-endian samples, interleaved: any object with a contiguous buffer; not kept.
@@ -90,7 +90,7 @@ def measure(data: Buffer) -> Level:
         AudioError: The byte count is odd, so the last sample is cut.
 
     Thread safety:
-        May be called from any thread at once.
+        Any thread may call it at any time.
     """
     src = readable(data)
     size_bytes = len(src)

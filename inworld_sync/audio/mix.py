@@ -1,10 +1,10 @@
 r"""
-Gain and mix of 16-bit samples, which saturate: what is too loud is held at full scale.
+Amplify and add 16-bit samples; results beyond full scale are clipped.
 
-Samples are little-endian and interleaved. Every function takes any object with a contiguous
-buffer, keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the
-front of *out*, a writable buffer, and return the bytes written; here *out* may be an input itself,
-but may not overlap one otherwise.
+Samples are little-endian and interleaved. Every function accepts any object with a contiguous
+buffer and keeps nothing; any thread may call it at any time. The functions that end in ``_into``
+write to the start of *out*, a writable buffer, and return the bytes written. *out* may be an input
+itself, but must not overlap one otherwise.
 
 >>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
 '0020 0000'
@@ -32,17 +32,17 @@ def gain(data: Buffer, factor: float) -> bytes:
     """
     Multiply samples by a factor.
 
-    The product is one of 32-bit floats, rounded to the nearest sample, halves to even; so every
-    instruction set gives the same bits.
+    The product is computed in 32-bit floats and rounded to the nearest sample, halves to even, so
+    every instruction set computes the same bits.
 
     Args:
         data: 16-bit samples.
-        factor: 1.0 changes nothing, 0.5 is half the amplitude (-6 dB), and a negative factor turns
-            the wave round. ``10 ** (decibels / 20)`` makes it of decibels.
+        factor: 1.0 changes nothing, 0.5 is half the amplitude (-6 dB), and a negative factor
+            inverts the waveform. ``10 ** (decibels / 20)`` converts decibels to a factor.
 
     Raises:
         AudioError: The byte count is odd, so the last sample is cut.
-        ConfigError: *factor* is infinite or no number.
+        ConfigError: *factor* is not a finite number.
     """
     out = bytearray(memoryview(data).nbytes)
     gain_into(data, factor, out)
@@ -51,14 +51,14 @@ def gain(data: Buffer, factor: float) -> bytes:
 
 def gain_into(data: Buffer, factor: float, out: Buffer) -> int:
     """
-    Multiply samples by a factor, as :func:`gain` does, at the front of *out*.
+    Multiply samples by a factor as :func:`gain` does, but write them to the start of *out*.
 
     Raises:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
-        ConfigError: *factor* is infinite or no number; nothing was written.
+        ConfigError: *factor* is not a finite number; nothing was written.
     """
     if not math.isfinite(factor):
-        raise ConfigError(f"a gain is a finite factor, got {factor!r}")
+        raise ConfigError(f"factor must be a finite number, got {factor!r}")
     src, dst = readable(data), writable(out)
     size_bytes = len(src)
     error = _refusal(size_bytes, len(dst))
@@ -75,7 +75,7 @@ def mix(first: Buffer, second: Buffer) -> bytes:
 
     Args:
         first: 16-bit samples.
-        second: As many.
+        second: The same number of 16-bit samples.
 
     Raises:
         AudioError: The byte counts differ, or are odd.
@@ -87,7 +87,7 @@ def mix(first: Buffer, second: Buffer) -> bytes:
 
 def mix_into(first: Buffer, second: Buffer, out: Buffer) -> int:
     """
-    Add the samples of two streams, as :func:`mix` does, at the front of *out*.
+    Add the samples of two streams as :func:`mix` does, but write them to the start of *out*.
 
     Raises:
         AudioError: The byte counts differ or are odd, or *out* is too small; nothing was written.
@@ -96,7 +96,9 @@ def mix_into(first: Buffer, second: Buffer, out: Buffer) -> int:
     size_bytes = len(a)
     error = _refusal(size_bytes, len(dst))
     if len(b) != size_bytes:
-        error = AudioError(f"streams to mix are equally long, got {size_bytes} and {len(b)} bytes")
+        error = AudioError(
+            f"first and second must be equally long, got {size_bytes} and {len(b)} bytes"
+        )
     if error:
         del a, b, dst
         raise error
@@ -105,7 +107,7 @@ def mix_into(first: Buffer, second: Buffer, out: Buffer) -> int:
 
 
 def _refusal(size_bytes: int, room_bytes: int) -> AudioError | None:
-    """What is wrong with the sizes of an operation from samples to samples."""
+    """Return the error for sizes that do not fit, else None."""
     if size_bytes % SAMPLE_BYTES:
         return cut_sample("s16", SAMPLE_BYTES, size_bytes)
     return too_small(size_bytes, room_bytes) if room_bytes < size_bytes else None

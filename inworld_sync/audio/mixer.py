@@ -1,8 +1,8 @@
 """
-Several playouts into one device: a voice, a back-channel, short signals.
+Play several playouts on one device: a voice, a back-channel, short signals.
 
-Each keeps its own items, marks, positions and clears. The mixer adds their sound, each at its
-gain, and ducks some of them while a more important one sounds.
+Each playout keeps its own items, marks, positions and clears. The mixer adds their audio, each
+with its own gain, and attenuates some of them while one with a higher priority plays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mixer"]
 
-# For a read that is under way to end; one takes microseconds.
+# How long remove() waits for the end of a read, which takes microseconds.
 _TURN_TIMEOUT: Final = 1.0
 _TURN_LOOK: Final = 0.001
 _PRIORITY_MOST: Final = 1000
@@ -42,25 +42,25 @@ class Mixer(Pulled):
     Adds up to eight playouts.
 
     Args:
-        sample_rate_hz: Of the playouts and of what is read, 8000 to 48000.
-        channels: 1 or 2, the same.
-        output_format: Of what is read, ``s16`` or ``f32``; the playouts give ``f32``. Sums beyond
-            full scale are held there.
-        attack_ms: Within it a playout gets softer, when it is ducked or adjusted, 1 to 10000.
-        release_ms: Within it one gets louder, 1 to 10000.
-        hold_ms: How long a playout may pause and still ducks the others, 0 to 10000.
+        sample_rate_hz: The sample rate of the playouts and of the output, 8000 to 48000.
+        channels: The number of channels of the playouts and of the output, 1 or 2.
+        output_format: The sample format of the output, ``s16`` or ``f32``; sums beyond full scale
+            are clipped. The output of the playouts must be ``f32``.
+        attack_ms: How long the gain of a playout takes to decrease, 1 to 10000.
+        release_ms: How long the gain of a playout takes to increase, 1 to 10000.
+        hold_ms: How long a playout may pause before the others get louder again, 0 to 10000.
 
     Attributes:
-        sample_rate_hz: Samples a second of each channel.
-        channels: Samples a frame.
+        sample_rate_hz: Samples per second of each channel.
+        channels: Samples per frame.
 
     Raises:
-        ConfigError: An argument is out of its range.
-        ClosedError: By every method but :meth:`close`, once the mixer is closed.
+        ConfigError: An argument is out of range.
+        ClosedError: Raised by every method except :meth:`close` after the mixer was closed.
 
     Thread safety:
-        :meth:`read` belongs to one thread at a time, or to a device. All other methods may be
-        called from any thread at once.
+        One thread at a time, or a device, may call :meth:`read`. Any thread may call all other
+        methods at any time.
     """
 
     def __init__(
@@ -88,21 +88,22 @@ class Mixer(Pulled):
         self, playout: Playout, *, gain: float = 1.0, duck_db: float = 0.0, priority: int = 0
     ) -> Track:
         """
-        Mix a playout in; the mixer reads it from now on.
+        Add a playout; the mixer reads it from now on.
 
         Args:
-            playout: Of the mixer's rate and channels, with ``f32`` output.
-            gain: How loud it is, 0 to 4.
-            duck_db: By how much it is taken back while a playout of a higher priority sounds, and
-                for *hold_ms* after it, 0 to 100.
+            playout: A playout with the mixer's sample rate and channels, and ``f32`` output.
+            gain: The factor of its amplitude, 0 to 4.
+            duck_db: By how many decibels it is attenuated while a playout with a higher priority
+                plays, and for *hold_ms* after it, 0 to 100.
             priority: 0 to 1000, for example 1 for a voice and 0 for its back-channel.
 
         Returns:
-            What of the playout is heard when.
+            A track, which counts how much of the playout was heard.
 
         Raises:
-            ConfigError: The playout does not fit, or a number is out of its range.
-            LocalProtocolError: Eight playouts are mixed, or something else reads this one.
+            ConfigError: The playout has another format, or a number is out of range.
+            LocalProtocolError: The mixer has eight playouts already, or something else reads this
+                one.
         """
         if (playout.sample_rate_hz, playout.channels, playout.output_format) != (
             self.sample_rate_hz,
@@ -110,9 +111,9 @@ class Mixer(Pulled):
             "f32",
         ):
             raise ConfigError(
-                f"the mixer takes f32 of {self.sample_rate_hz} Hz with {self.channels} "
-                f"channels, got {playout.output_format} of {playout.sample_rate_hz} Hz with "
-                f"{playout.channels}"
+                f"the playout must have f32 output at {self.sample_rate_hz} Hz with "
+                f"{self.channels} channels like the mixer, got {playout.output_format} at "
+                f"{playout.sample_rate_hz} Hz with {playout.channels}"
             )
         with self._control:
             core = self._open()
@@ -120,7 +121,7 @@ class Mixer(Pulled):
             place = next((n for n in range(lib.IW_MIXER_VOICES) if n not in taken), None)
             if place is None:
                 raise LocalProtocolError(
-                    f"{len(taken)} playouts are mixed: remove one of them first"
+                    f"the mixer has {len(taken)} playouts already: remove one of them first"
                 )
             voice = _Voice(place, Track(self.sample_rate_hz), gain, duck_db, priority)
             self._adjust(voice)
@@ -139,17 +140,18 @@ class Mixer(Pulled):
         priority: int | None = None,
     ) -> None:
         """
-        Change how loud a playout is; see :meth:`add`. The change is a ramp, not a step.
+        Change gain, attenuation or priority of a playout; see :meth:`add`. The gain changes in a
+        ramp, not in a step.
 
         Args:
-            playout: One that is mixed.
-            gain: None leaves it as it is; so do the others.
-            duck_db: The same.
-            priority: The same.
+            playout: A playout of this mixer.
+            gain: The new gain; None keeps the current one.
+            duck_db: The new attenuation; None keeps the current one.
+            priority: The new priority; None keeps the current one.
 
         Raises:
-            ConfigError: A number is out of its range.
-            LocalProtocolError: The playout is not mixed.
+            ConfigError: A number is out of range.
+            LocalProtocolError: The mixer does not have this playout.
         """
         with self._control:
             self._open()
@@ -164,12 +166,12 @@ class Mixer(Pulled):
 
     def remove(self, playout: Playout) -> None:
         """
-        Take a playout out; what it still holds may be read from it elsewhere.
+        Remove a playout. Something else may then read the audio that is still in it.
 
-        Clear it first if it sounds, else it stops short.
+        Clear it first if it is playing; otherwise it stops without a fade.
 
         Raises:
-            LocalProtocolError: The playout is not mixed.
+            LocalProtocolError: The mixer does not have this playout.
         """
         with self._control:
             core = self._open()
@@ -179,7 +181,7 @@ class Mixer(Pulled):
             playout.detach()
 
     def unheard_frames(self, now_ns: int | None = None) -> int:
-        """How much of the playout that is furthest ahead was read and is not heard."""
+        """Return how many frames were read and not heard, of the playout with the most of them."""
         with self._control:
             tracks = [voice.track for voice in self._voices.values()]
         heard = [track.taken_frames - track.heard_frames(now_ns) for track in tracks]
@@ -194,7 +196,7 @@ class Mixer(Pulled):
 
     def _voice_of(self, playout: Playout) -> _Voice:
         if playout not in self._voices:
-            raise LocalProtocolError(f"{playout!r} is not mixed: add it first")
+            raise LocalProtocolError(f"the mixer does not have {playout!r}: add it first")
         return self._voices[playout]
 
     def _adjust(self, voice: _Voice) -> None:
@@ -209,10 +211,13 @@ class Mixer(Pulled):
             )
 
     def _wait_for_turn(self, core: CData) -> None:
-        """A read that began before may still use what was taken out."""
+        """Wait for the end of a read that may still use the removed playout."""
         turn = lib.iw_mixer_turn(core)
         deadline = time.monotonic() + _TURN_TIMEOUT
         while turn % 2 and lib.iw_mixer_turn(core) == turn:
             if time.monotonic() > deadline:
-                raise LocalProtocolError("the device stands still within a read: stop it first")
+                raise LocalProtocolError(
+                    f"a read of the mixer did not end within {_TURN_TIMEOUT:g} s: stop the device "
+                    "before you remove a playout"
+                )
             time.sleep(_TURN_LOOK)

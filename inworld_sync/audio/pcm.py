@@ -1,9 +1,10 @@
 r"""
 Sample formats: 16-bit integers, 32-bit floats, byte order, and samples cut between chunks.
 
-Samples are little-endian and interleaved. Every function takes any object with a contiguous
-buffer, keeps nothing, and may be called from any thread at once. The ``_into`` twins write to the
-front of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
+Samples are little-endian and interleaved. Every function accepts any object with a contiguous
+buffer and keeps nothing; any thread may call it at any time. The functions that end in ``_into``
+write to the start of *out*, a writable buffer that must not overlap *data*, and return the bytes
+written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'
@@ -33,7 +34,7 @@ __all__ = [
     "swap_bytes_into",
 ]
 
-# Of a 16-bit sample.
+# The size of a 16-bit sample.
 SAMPLE_BYTES = 2
 
 f32_from_s16, f32_from_s16_into = sample_functions(
@@ -52,7 +53,7 @@ s16_from_f32, s16_from_f32_into = sample_functions(
     "s16",
     """Convert 32-bit floats to 16-bit samples: times 32768, rounded to nearest, halves to even.
 
-What lies outside [-32768, 32767] then saturates, infinities too; NaN becomes 0.""",
+Results outside [-32768, 32767] are clipped, also infinities; NaN becomes 0.""",
 )
 swap_bytes, swap_bytes_into = sample_functions(
     __name__,
@@ -62,19 +63,19 @@ swap_bytes, swap_bytes_into = sample_functions(
     "s16",
     """Swap the bytes of each 16-bit sample, between big-endian (RTP's L16) and little-endian.
 
-With ``_into``, *out* may be *data* itself.""",
+:func:`swap_bytes_into` accepts *data* itself as *out*.""",
 )
 
 
 class SampleCarry:
     r"""
-    Gives whole samples from chunks that may end inside one.
+    Returns whole samples from chunks that may end inside a sample.
 
-    A message may end in the middle of a 16-bit sample; the byte is kept and goes before the next
-    chunk.
+    A message may end in the middle of a 16-bit sample. The incomplete sample is kept and put
+    before the next chunk.
 
     Thread safety:
-        One stream, one thread at a time.
+        One object for each stream; one thread at a time.
 
     >>> carry = SampleCarry()
     >>> bytes(carry.feed(b"\x01\x02\x03")), carry.pending_bytes
@@ -90,8 +91,8 @@ class SampleCarry:
         Begin a stream.
 
         Args:
-            sample_bytes: Bytes that stay together, at least 1: 2 for 16-bit mono, 4 for floats or
-                16-bit stereo.
+            sample_bytes: The size of a sample, or of a frame, at least 1: 2 for 16-bit mono, 4 for
+                floats or 16-bit stereo.
 
         Raises:
             ConfigError: *sample_bytes* is below 1.
@@ -103,16 +104,16 @@ class SampleCarry:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of a begun sample, fewer than a sample has."""
+        """The size of the incomplete sample that is kept."""
         return len(self._pending)
 
     def feed(self, chunk: Buffer) -> memoryview:
         """
-        Take a chunk and give the whole samples that are there now.
+        Add a chunk and return all whole samples.
 
         Returns:
-            A view of bytes; of *chunk* itself when it begins a sample, so it lives as long as that.
-            Empty while no sample is whole.
+            A view of bytes, which may share the memory of *chunk*. It is empty if there is no whole
+            sample yet.
         """
         view = memoryview(chunk).cast("B")
         if self._pending:
@@ -123,14 +124,14 @@ class SampleCarry:
 
     def finish(self) -> None:
         """
-        End the stream; the object is ready for the next one.
+        End the stream; the object can then be used for another stream.
 
         Raises:
-            AudioError: A sample is left unfinished.
+            AudioError: The last sample is incomplete.
         """
         pending, self._pending = self._pending, b""
         if pending:
             raise AudioError(
-                f"audio of {self._sample_bytes} bytes a sample ended {len(pending)} bytes into "
-                "one: the last sample is cut"
+                f"the audio ended after {len(pending)} of the {self._sample_bytes} bytes of a "
+                "sample: the last sample is cut"
             )

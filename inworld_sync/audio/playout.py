@@ -1,15 +1,16 @@
 """
-The jitter buffer between a network that gives sound when it likes and a device that needs it now.
+The jitter buffer between a network, where audio arrives at irregular times, and a device, which
+needs audio at a fixed rate.
 
-One thread pushes sound as it arrives, one thread reads blocks of any size, and any thread may
-mark, clear, ask and poll. A read never waits: it plays what is there, stretches or conceals where
-nothing is, and gives silence where nothing is due. :meth:`Playout.attach` lets a sound device read
-from C, so that no Python runs in its callback.
+One thread pushes audio as it arrives, one thread reads blocks of any size, and any thread may set
+marks, clear and poll. A read never waits: it returns queued audio, stretches or conceals where
+audio is missing, and returns silence where nothing has to be played. :meth:`Playout.attach` lets
+the C callback of a sound device read, so that no Python runs in it.
 
-``burst`` is for a source that runs ahead of real time, as speech synthesis does: nothing is ever
-left out, each item starts when enough of it is there, and speech slows down a little before it
-would stall. ``live`` is for a source that is paced in real time, as a telephone is: what is queued
-is delay, so the delay is kept where recent arrivals say that it pays.
+``burst`` is for a source that is faster than real time, such as speech synthesis: no audio is
+skipped, each item starts when enough of it is buffered, and speech is slowed down a little before
+it would stall. ``live`` is for a source in real time, such as a telephone: queued audio is delay,
+and the playout adapts the delay to the jitter of recent packets.
 
 >>> playout = Playout(16000)
 >>> playout.push(bytes(640), item="a", end=True)
@@ -65,15 +66,17 @@ _RESULTS: Final = {
     lib.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
-# Items that are kept; the core remembers fewer.
+# The number of items that are kept; the core keeps fewer.
 _KEPT_ITEMS: Final = 4 * lib.IW_PLAYOUT_ITEMS
 
 
 class _ItemNumbers:
     """
-    Numbers of items, from 1 on; none is used twice. The core knows numbers, users give anything.
+    Maps the items of the user, which may be any hashable, to numbers for the core.
 
-    Thread safety: none; the playout's lock is held.
+    Numbers start at 1, and none is used twice.
+
+    Thread safety: none; the caller holds the playout's lock.
     """
 
     __slots__ = ("_items", "_last", "_numbers", "_unnamed")
@@ -85,11 +88,11 @@ class _ItemNumbers:
         self._last = 0
 
     def known(self, item: Hashable) -> int:
-        """The number of an item; 0, which no item has, when it is new."""
+        """Return the number of an item, or 0 if the item is new."""
         return self._unnamed if item is None else self._numbers.get(item, 0)
 
     def number(self, item: Hashable) -> int:
-        """The number of an item, a new one if need be."""
+        """Return the number of an item; a new item gets the next number."""
         number = self.known(item)
         if number:
             return number
@@ -105,11 +108,11 @@ class _ItemNumbers:
         return self._last
 
     def item(self, number: int) -> Hashable:
-        """The item that has this number; None for an item without a name, and for no item."""
+        """Return the item with this number; None for the unnamed item or an unknown number."""
         return self._items.get(number)
 
     def end_unnamed(self) -> None:
-        """The next item without a name is another one."""
+        """End the unnamed item: the next use of None is a new item."""
         self._unnamed = 0
 
 
@@ -118,36 +121,38 @@ class Playout(Pulled):
     A jitter buffer for PCM.
 
     Args:
-        sample_rate_hz: Samples a second of each channel, 8000 to 48000, in and out.
-        channels: 1 or 2, interleaved. A frame is one sample of each.
+        sample_rate_hz: Samples per second of each channel, 8000 to 48000, in and out.
+        channels: 1 or 2, interleaved. A frame is one sample of each channel.
         mode: ``burst`` or ``live``, see above.
-        profile: How dear a gap is against delay in live mode.
-        input_format: Of what is pushed: ``s16`` little-endian, or ``f32`` in [-1, 1].
-        output_format: Of what is read.
-        min_delay_ms: Live: the target delay is not below it, 0 to 1000.
-        max_delay_ms: Live: what is learned is not above it, and sound that lags further behind
-            is skipped; up to 10000.
-        start_ms: Burst: how much of an item must be there before it starts, unless it is
-            complete, 1 to 10000; None learns it from the items before.
-        capacity_ms: What may be queued, 10 to 3600000. Memory is taken as it is needed.
-        fade_ms: Length of the fade when playing is cleared, 1 to 10.
+        profile: Live mode: whether to prefer a short delay (``interactive``) or few gaps
+            (``smooth``).
+        input_format: The sample format of the input: ``s16`` little-endian, or ``f32`` in [-1, 1].
+        output_format: The sample format of the output.
+        min_delay_ms: Live mode: the smallest target delay, 0 to 1000.
+        max_delay_ms: Live mode: the largest target delay, *min_delay_ms* to 10000. Audio that is
+            further behind is skipped.
+        start_ms: Burst mode: how much of an item must be buffered before it starts, unless it is
+            complete, 1 to 10000. None adapts this to earlier items.
+        capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
+            needed.
+        fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.
         time_scaling: Stretch speech to reach the target delay, or to avoid a stall.
-        conceal: Repeat the last pitch period where sound is missing, for up to 100 ms; else
-            fade out at once.
+        conceal: Repeat the last pitch period where audio is missing, for up to 100 ms. Without it,
+            the audio fades out at once.
 
     Attributes:
-        sample_rate_hz: Samples a second of each channel.
-        channels: Samples a frame.
-        input_format: The form of what is pushed.
-        output_format: The form of what is read.
+        sample_rate_hz: Samples per second of each channel.
+        channels: Samples per frame.
+        input_format: The sample format of the input.
+        output_format: The sample format of the output.
 
     Raises:
-        ConfigError: An argument is out of its range.
-        ClosedError: By every method but :meth:`close`, once the playout is closed.
+        ConfigError: An argument is out of range.
+        ClosedError: Raised by every method except :meth:`close` after the playout was closed.
 
     Thread safety:
-        :meth:`read`, :meth:`numpy` and :meth:`parts` belong to one thread at a time. All other
-        methods may be called from any thread at once.
+        One thread at a time may call :meth:`read`, :meth:`numpy` and :meth:`parts`. Any thread may
+        call all other methods at any time.
     """
 
     def __init__(
@@ -175,7 +180,7 @@ class Playout(Pulled):
             "mode": choose("mode", mode, MODES),
             "min_delay_ms": check_range("min_delay_ms", min_delay_ms, 0, 1000),
             "max_delay_ms": check_range("max_delay_ms", max_delay_ms, min_delay_ms, 10_000),
-            # The core learns it when it is 0.
+            # With 0 the core adapts it.
             "start_ms": 0 if start_ms is None else check_range("start_ms", start_ms, 1, 10_000),
             "capacity_ms": check_range("capacity_ms", capacity_ms, 10, 3_600_000),
             "fade_ms": check_range("fade_ms", fade_ms, 1, 10),
@@ -213,42 +218,44 @@ class Playout(Pulled):
         now_ns: int | None = None,
     ) -> PushResult:
         """
-        Queue sound of an item; all of it or nothing.
+        Queue audio of an item: all of it or nothing.
 
-        Without *timestamp* and *sequence* it is appended, and the items follow one another. With
-        one of them packets may come late, twice, in any order, or not at all.
+        Without *timestamp* and *sequence* the audio is appended, and items play one after another.
+        With one of them, packets may be late, duplicated, reordered or lost.
 
         Args:
-            data: Whole frames in the input format. Copied.
-            item: What the sound belongs to, any hashable. None is an item without a name; after
-                its end, or after :meth:`clear`, the next None is another item.
-            end: The item ends with this.
-            timestamp: As in RTP: counts frames, modulo 2**32. A jump of more than 5 s begins a
-                new time base.
-            sequence: As in RTP, modulo 2**16; for packets of one size that have no timestamp.
-            now_ns: When it arrived, by the clock that the reader uses; None means now.
+            data: Whole frames in the input format; copied.
+            item: The item that the audio belongs to, any hashable. None is an unnamed item; after
+                its end, or after :meth:`clear`, the next None is a new item.
+            end: Whether this is the last audio of the item.
+            timestamp: The timestamp as in RTP: it counts frames, modulo 2**32. A jump of more than
+                5 s begins a new time base.
+            sequence: The sequence number as in RTP, modulo 2**16, for packets of equal size without
+                timestamps.
+            now_ns: The time of arrival, on the clock that the reader uses; None means now.
 
         Returns:
-            A result that is true when it was accepted. FULL: wait until some of it is played.
-            STALE: the item was cleared, has ended, or was followed by another one.
+            A result that is true if the audio was accepted. ``FULL``: wait until some audio was
+            played. ``STALE``: the item was cleared, has ended, or was followed by another one.
 
         Raises:
-            AudioError: The bytes are no whole frames, or more than the capacity.
+            AudioError: The bytes are not whole frames, or are more than the capacity.
+            LocalProtocolError: Both *timestamp* and *sequence* were passed.
         """
         src = readable(data)
         frames, rest_bytes = divmod(len(src), self._input_frame_bytes)
         if rest_bytes:
             raise AudioError(
-                f"a frame is {self._input_frame_bytes} bytes, got {len(src)} bytes: the last "
+                f"a frame has {self._input_frame_bytes} bytes, got {len(src)} bytes: the last "
                 "frame is cut"
             )
         if frames * 1000 > self._capacity_ms * self.sample_rate_hz:
             raise AudioError(
-                f"{frames * 1000 / self.sample_rate_hz:.0f} ms cannot be pushed at once into "
-                f"a playout of {self._capacity_ms} ms: push it in pieces"
+                f"{frames * 1000 / self.sample_rate_hz:.0f} ms are longer than the capacity of "
+                f"{self._capacity_ms} ms: push the audio in pieces, or increase capacity_ms"
             )
         if timestamp is not None and sequence is not None:
-            raise LocalProtocolError("a packet has a place by timestamp or by sequence, got both")
+            raise LocalProtocolError("push() accepts timestamp or sequence, got both")
         flags = lib.IW_PLAYOUT_END_OF_ITEM if end else 0
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         with self._control:
@@ -267,22 +274,22 @@ class Playout(Pulled):
             if end and item is None and status == lib.IW_OK:
                 self._items.end_unnamed()
         if status == lib.IW_NO_MEMORY:
-            raise MemoryError(f"no memory for {frames} frames of sound")
+            raise MemoryError(f"no memory for {frames} frames of audio")
         return _RESULTS[status]
 
     def end(self, item: Hashable = None, *, now_ns: int | None = None) -> PushResult:
-        """Say that nothing more of an item will come, so that running out of it is no stall."""
+        """Mark an item as complete, so that it plays to its end and does not wait for more."""
         return self.push(b"", item=item, end=True, now_ns=now_ns)
 
     def mark(self, item: Hashable, offset_ms: float, tag: object) -> None:
         """
-        Ask :meth:`poll` to report *tag* once so much of an item has been played.
+        Set a mark, which :meth:`poll` reports when the item was played up to *offset_ms*.
 
-        Sound of the item may still be to come. A mark behind the item's end is reported at its
-        end. Marks of an item come in the order of their offsets.
+        The audio at the mark may be pushed later. A mark after the end of the item is reported at
+        its end. The marks of an item are reported in the order of their offsets.
 
         Raises:
-            LocalProtocolError: The item was cleared, or 16384 marks wait.
+            LocalProtocolError: The item was cleared, or 16384 marks are set.
         """
         with self._control:
             core = self._open()
@@ -291,11 +298,11 @@ class Playout(Pulled):
             if status == lib.IW_OK:
                 self._tags[self._last_tag] = tag
         if status == lib.IW_STALE:
-            raise LocalProtocolError(f"item {item!r} was cleared: it takes no marks")
+            raise LocalProtocolError(f"item {item!r} was cleared: set marks before clear()")
         if status == lib.IW_NO_MEMORY:
             raise MemoryError("no memory for a mark")
         if status != lib.IW_OK:
-            raise LocalProtocolError("too many marks or items wait: play or clear them first")
+            raise LocalProtocolError("too many marks or items are queued: play or clear them first")
 
     # ---- out ---------------------------------------------------------------------------------
 
@@ -303,9 +310,9 @@ class Playout(Pulled):
         self, frames: int, *, now_ns: int | None = None
     ) -> npt.NDArray[np.int16] | npt.NDArray[np.float32]:
         """
-        The next *frames* as a new array, shaped (frames,) or (frames, 2); see :meth:`read`.
+        Read the next *frames* as a new array of shape (frames,) or (frames, 2); see :meth:`read`.
 
-        int16 or float32, as the output format says.
+        The type is int16 or float32, like the output format.
         """
         import numpy as np
 
@@ -318,7 +325,7 @@ class Playout(Pulled):
 
     def parts(self) -> list[PlayoutPart]:
         """
-        Where the output of the last read came from, in order; at most 256 parts.
+        Return the parts of the last read's output in order, at most 256.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
@@ -335,14 +342,14 @@ class Playout(Pulled):
 
     def clear(self, *, latency_ms: float = 0.0) -> dict[Hashable, Cleared]:
         """
-        Drop all that is queued; what plays fades out within *fade_ms*.
+        Drop all queued audio; audio that is playing fades out within *fade_ms*.
 
-        The figures are final: the fade is in them, and sound that comes later for these items is
-        refused as stale. Marks that were not reached are cancelled.
+        The result is final: it includes the fade, and later pushes for these items return
+        ``STALE``. Marks that were not reached are cancelled.
 
         Args:
-            latency_ms: Sound that the device has taken and drops as well, because it was
-                stopped. 0 when it plays on.
+            latency_ms: How much audio the device has taken and drops, because it was stopped. 0 if
+                the device plays the audio that it has taken.
 
         Returns:
             For each item that was not heard to its end, in order, how much of it was heard.
@@ -361,15 +368,15 @@ class Playout(Pulled):
         self, item: Hashable = None, *, latency_ms: float = 0.0, track: Track | None = None
     ) -> float:
         """
-        How much of an item was played, never more than was pushed.
+        Return how much of an item was played, never more than was pushed.
 
         Args:
-            item: As given to :meth:`push`; None means the item without a name that is under way.
-            latency_ms: What the device has taken and not yet sounded.
-            track: Of the mixer that reads this playout: what is heard by now, exactly.
+            item: The item that was passed to :meth:`push`; None means the current unnamed item.
+            latency_ms: How much audio the device has taken and not yet played.
+            track: The track of the mixer that reads this playout; it counts exactly what was heard.
 
         Raises:
-            LocalProtocolError: The item is unknown: never pushed, or over for long.
+            LocalProtocolError: The item is unknown: it was never pushed, or ended long ago.
         """
         with self._control:
             until = self._until(latency_ms, track, None)
@@ -382,14 +389,15 @@ class Playout(Pulled):
         self, *, latency_ms: float = 0.0, track: Track | None = None, now_ns: int | None = None
     ) -> list[PlayoutEvent]:
         """
-        What happened since the last poll, in order; an empty list when nothing did.
+        Return the events since the last poll in order; the list may be empty.
 
-        Marks and items are reported when they are heard. A latency is right while sound plays on;
-        with a *track* it is also right where the sound pauses.
+        Marks and items are reported when they are heard. *latency_ms* is exact while audio plays
+        without a pause; a *track* is also exact around pauses.
 
         Args:
-            latency_ms: What the device has taken and not yet sounded.
-            track: Of the mixer that reads this playout: what is heard by *now_ns*, exactly.
+            latency_ms: How much audio the device has taken and not yet played.
+            track: The track of the mixer that reads this playout; it counts exactly what was heard
+                by *now_ns*.
             now_ns: The time; None means now.
         """
         found: list[PlayoutEvent] = []
@@ -402,17 +410,17 @@ class Playout(Pulled):
         return found
 
     def pause(self) -> None:
-        """Fade out and stand still; nothing is lost. May be called twice."""
+        """Fade out and stop playing until :meth:`resume`; no audio is lost. May be called twice."""
         with self._control:
             lib.iw_playout_pause(self._open(), 1)
 
     def resume(self) -> None:
-        """Go on after :meth:`pause`."""
+        """Continue after :meth:`pause`."""
         with self._control:
             lib.iw_playout_pause(self._open(), 0)
 
     def stats(self) -> PlayoutStats:
-        """Figures of this moment; two of them may be one read apart."""
+        """Return the current figures. A read may change some of them while they are collected."""
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
             lib.iw_playout_stats(self._open(), stats)
@@ -421,7 +429,7 @@ class Playout(Pulled):
     # ---- inside ------------------------------------------------------------------------------
 
     def _until(self, latency_ms: float, track: Track | None, now_ns: int | None) -> int:
-        """The position up to which the stream is heard."""
+        """Return the position up to which the stream is heard."""
         if track is not None:
             return track.position_frames(now_ns)
         return lib.iw_playout_pulled(self._open()) - self._frames(latency_ms)

@@ -1,4 +1,4 @@
-"""What a :class:`~inworld_sync.audio.playout.Playout` tells: results, events and figures."""
+"""The results, events and figures of a :class:`~inworld_sync.audio.playout.Playout`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _Kind = TypeVar("_Kind", bound=enum.Enum)
 
 
 def structs(array: CData, count: int) -> Iterator[CData]:
-    """The first *count* structs of an array; they are views that the next call overwrites."""
+    """Iterate over the first structs of an array; they are views that the next call overwrites."""
     views = cast("Sequence[CData]", array)
     return (views[index] for index in range(count))
 
 
 class PushResult(enum.Enum):
-    """What became of a push; true when it was accepted."""
+    """The result of a push; true if the audio was accepted."""
 
     ACCEPTED = "accepted"
-    FULL = "full"  # wait until some of what is queued is played
+    FULL = "full"  # wait until some of the queued audio was played
     STALE = "stale"  # the item was cleared, has ended, or was followed by another one
 
     def __bool__(self) -> bool:
@@ -46,41 +46,41 @@ class PushResult(enum.Enum):
 
 
 class PlayoutState(enum.Enum):
-    """What a playout is doing."""
+    """The state of a playout."""
 
-    EMPTY = "empty"  # nothing came since the start or the last clear
-    PREBUFFERING = "prebuffering"  # sound is collected
+    EMPTY = "empty"  # no audio was pushed since the start or the last clear
+    PREBUFFERING = "prebuffering"  # audio is collected before it plays
     PLAYING = "playing"
-    STALLED = "stalled"  # the sound ran out and is not over
+    STALLED = "stalled"  # there is no more audio, and the item is not complete
     DRAINED = "drained"  # all items were played to their ends
 
 
 class PlayoutEventKind(enum.Enum):
-    """What happened."""
+    """The kind of a playout event."""
 
-    ITEM_STARTED = "item_started"  # its first frame was played
-    ITEM_DONE = "item_done"  # its last frame was played
-    ITEM_CLEARED = "item_cleared"  # position_ms of it were heard
-    MARK = "mark"  # what the tag marks was played
-    MARK_CANCELLED = "mark_cancelled"  # a clear came first
+    ITEM_STARTED = "item_started"  # the first frame of the item was played
+    ITEM_DONE = "item_done"  # the last frame of the item was played
+    ITEM_CLEARED = "item_cleared"  # the item was cleared after position_ms were heard
+    MARK = "mark"  # all audio before the mark was played
+    MARK_CANCELLED = "mark_cancelled"  # the item was cleared before the mark was reached
     STALL = "stall"
     RESUME = "resume"
     DRAIN = "drain"
-    SKIP = "skip"  # live: sound was left out to catch up
+    SKIP = "skip"  # live mode: audio was skipped to reduce the delay
 
 
 class PlayoutPartKind(enum.Enum):
-    """Where a part of the output comes from."""
+    """The origin of a part of the output."""
 
-    PLAYED = "played"  # from the source; stretched where the counts differ
-    CONCEALED = "concealed"  # made up; where it has source frames, it stands for lost ones
+    PLAYED = "played"  # audio of the source; time-scaled if the two counts differ
+    CONCEALED = "concealed"  # generated; source_frames counts lost frames that it replaces
     HELD = "held"  # silence within an item
-    IDLE = "idle"  # silence because nothing is due
-    FADED = "faded"  # the way out after a clear
+    IDLE = "idle"  # silence because there is nothing to play
+    FADED = "faded"  # the fade after a clear
 
 
 def _by_number(kinds: type[_Kind]) -> dict[int, _Kind]:
-    """The members of an enumeration by their numbers in the core, whose names are the same."""
+    """Map the numbers of the core to the members of an enumeration with the same names."""
     return {getattr(lib, f"IW_PLAYOUT_{kind.name}"): kind for kind in kinds}
 
 
@@ -92,14 +92,15 @@ _PART_KINDS: Final = _by_number(PlayoutPartKind)
 @attrs.frozen(kw_only=True)
 class PlayoutEvent:
     """
-    Something that happened, as :meth:`Playout.poll` tells it.
+    An event that :meth:`Playout.poll` returns.
 
     Attributes:
-        kind: What it was.
-        item: The item that it happened to, or that a mark belongs to; else None.
-        tag: What was given to :meth:`Playout.mark`; None for what is no mark.
-        position_ms: Where in the item; from STALL on, where in the whole stream.
-        time_ns: When, by the reader's clock; None for items and marks, which are found by poll.
+        kind: The kind of the event.
+        item: The item of the event or of the mark; None for events of the whole stream.
+        tag: The tag that was passed to :meth:`Playout.mark`; None for other events.
+        position_ms: The position in the item; for STALL, RESUME, DRAIN and SKIP the position in
+            the whole stream.
+        time_ns: The time on the reader's clock; None for items and marks.
     """
 
     kind: PlayoutEventKind
@@ -125,13 +126,13 @@ class PlayoutEvent:
 @attrs.frozen(kw_only=True)
 class PlayoutPart:
     """
-    A stretch of output of one kind.
+    A part of the output that has one origin.
 
     Attributes:
-        kind: Where it comes from.
-        output_frames: Its length.
-        source_frames: How much of the source it stands for.
-        position_frames: Where in the stream of the source it begins, all items counted.
+        kind: The origin.
+        output_frames: The length of the part.
+        source_frames: The number of source frames that it plays or replaces.
+        position_frames: The position of its first source frame, counted over all items.
     """
 
     kind: PlayoutPartKind
@@ -153,12 +154,12 @@ class PlayoutPart:
 @attrs.frozen(kw_only=True)
 class Cleared:
     """
-    What was heard of an item that was cleared; final.
+    How much was heard of an item that was cleared; final.
 
     Attributes:
-        heard_ms: Of the item, the fade with it; never more than received_ms.
-        received_ms: What had been pushed.
-        cancelled_marks: Marks that were not reached.
+        heard_ms: How much of the item was heard, including the fade; at most *received_ms*.
+        received_ms: How much of the item was pushed.
+        cancelled_marks: The number of marks that were not reached.
     """
 
     heard_ms: float
@@ -183,35 +184,36 @@ class Cleared:
 @attrs.frozen(kw_only=True)
 class PlayoutStats:
     """
-    Figures of a playout since it was made.
+    The figures of a playout since its creation.
 
     Attributes:
-        state: What it is doing.
-        queued_ms: Received and not played.
-        target_delay_ms: Live: the delay that is aimed at, above that of the quickest packet.
-            Burst: how much of an item must be there before it starts.
-        delay_ms: Live: the delay of what was played last, above that of the quickest packet.
-        received_frames: Of accepted pushes.
-        stale_frames: Refused, since their item was over.
-        refused_frames: Refused, since there was no room.
-        resyncs: Live: new time bases, by jumps of the timestamps or by long pauses.
+        state: The current state.
+        queued_ms: Audio that was received and not played.
+        target_delay_ms: Live mode: the target delay, in addition to the delay of the fastest
+            packet. Burst mode: how much of an item must be buffered before it starts.
+        delay_ms: Live mode: the delay of the audio that was played last, in addition to the delay
+            of the fastest packet.
+        received_frames: Frames of accepted pushes.
+        stale_frames: Frames that were refused because their item had ended.
+        refused_frames: Frames that were refused because the playout was full.
+        resyncs: Live mode: new time bases, after jumps of the timestamps or long pauses.
         clears: Calls of :meth:`Playout.clear`.
-        pulled_frames: All output, the sum of the next five.
-        played_frames: Output that is sound of the source.
-        concealed_frames: Output that was made up.
+        pulled_frames: All frames of output, the sum of the next five counts.
+        played_frames: Output that is audio of the source.
+        concealed_frames: Output that was generated.
         held_frames: Silence within items.
-        idle_frames: Silence because nothing was due.
+        idle_frames: Silence because there was nothing to play.
         faded_frames: Output of fades after clears.
-        inserted_frames: Output that time scaling added.
-        removed_frames: Source that time scaling left out.
-        lost_frames: Source that never came, or came too late to be played.
-        late_frames: Source that came when its time was over.
-        duplicate_frames: Source that came twice.
-        skipped_frames: Live: source that was left out to catch up.
-        stalls: How often the sound ran out.
+        inserted_frames: Output frames that time scaling added.
+        removed_frames: Source frames that time scaling removed.
+        lost_frames: Source frames that never arrived, or arrived too late to be played.
+        late_frames: Source frames that arrived after they were due.
+        duplicate_frames: Source frames that arrived twice.
+        skipped_frames: Live mode: source frames that were skipped to reduce the delay.
+        stalls: How many times there was no audio to play before the item was complete.
         stalled_frames: Output during stalls.
         interruptions: Stalls of 150 ms or more.
-        missed_events: Events that were lost because nobody polled.
+        missed_events: Events that were lost because :meth:`Playout.poll` was not called.
     """
 
     state: PlayoutState

@@ -1,7 +1,7 @@
 """
-Sample rates: 16-bit PCM of one rate in, 16-bit mono PCM of another out, chunk by chunk.
+Convert 16-bit PCM to another sample rate and to mono, chunk by chunk.
 
-soxr and numpy are imported when two rates differ or channels are mixed, not before.
+soxr and numpy are imported only if the rates differ or channels are mixed.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Resampler:
     Converts one stream to another sample rate and to mono.
 
     The output is *to_hz* / *from_hz* times as long as the input, rounded to the nearest sample,
-    and does not depend on where the input was cut. A tone comes out 90 dB above everything that
-    is not the tone, which is the noise of 16 bits; what the lower rate cannot hold is removed.
-    With equal rates samples pass unchanged.
+    and does not depend on how the input is divided into chunks. The noise and distortion of a tone
+    are 90 dB below it, which is the noise of 16 bits. Frequencies that the lower rate cannot
+    represent are removed. With equal rates, samples are not changed.
 
     Args:
-        from_hz: Samples a second of the input, 1 to 768000.
-        to_hz: Samples a second of the output, 1 to 768000.
-        channels: Samples a frame of the input, 1 to 64, interleaved; they are mixed in equal
+        from_hz: The sample rate of the input, 1 to 768000.
+        to_hz: The sample rate of the output, 1 to 768000.
+        channels: Samples per frame of the input, 1 to 64, interleaved; they are mixed in equal
             parts.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: A value is out of range.
 
     Thread safety:
-        One stream, one thread at a time.
+        One object for each stream; one thread at a time.
 
     >>> resampler = Resampler(48000, 16000)
     >>> len(resampler.feed(bytes(9600)) + resampler.finish())
@@ -60,24 +60,25 @@ class Resampler:
 
     def feed(self, pcm: Buffer) -> bytes:
         """
-        Convert the next chunk; a frame may be cut between two.
+        Convert the next chunk, which may end inside a frame.
 
         Returns:
-            What is ready, often less or more than the chunk was long, and at first nothing.
+            The audio that is ready, which may be shorter or longer than the chunk. The first
+            chunks may return nothing.
 
         Raises:
-            ClosedError: After :meth:`finish`.
+            ClosedError: It was called after :meth:`finish`.
         """
         if self._finished:
-            raise ClosedError("audio was fed to a resampler that is finished")
+            raise ClosedError("feed() was called after finish(): use a new Resampler")
         return self._convert(self._carry.feed(pcm), last=False)
 
     def finish(self) -> bytes:
         """
-        Give the rest. After this nothing can be fed; a second call gives nothing.
+        Return the remaining audio and end the stream. A second call returns nothing.
 
         Raises:
-            AudioError: The last frame was cut; the rest before it is lost.
+            AudioError: The last frame was cut; the remaining audio before it is lost.
         """
         if self._finished:
             return b""
@@ -104,11 +105,11 @@ class Resampler:
 
 def mixed_to_mono(pcm: bytes, channels: int) -> bytes:
     """
-    Mix interleaved 16-bit little-endian frames in equal parts, rounded to the nearest.
+    Mix interleaved 16-bit little-endian frames in equal parts, rounded to the nearest sample.
 
     Args:
         pcm: Whole frames.
-        channels: Samples a frame.
+        channels: Samples per frame.
     """
     import numpy as np
 
@@ -117,9 +118,9 @@ def mixed_to_mono(pcm: bytes, channels: int) -> bytes:
     return mixed.tobytes()
 
 
-# soxr's classes have no types that hold across its versions.
+# The types of soxr's classes differ between its versions.
 def _open_stream(from_hz: int, to_hz: int) -> Any:
     import soxr
 
-    # As int16 soxr would add dither, which is another one each time.
+    # With int16, soxr would add dither, which is random.
     return soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")

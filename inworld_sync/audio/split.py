@@ -1,9 +1,9 @@
 r"""
-Audio out of JSON messages in one call: the base64 at one path decoded, the rest handed back.
+Extract audio from JSON messages: decode the base64 at one path and return the rest of the message.
 
-The C core walks the message once. What it cannot take to the same result as a whole JSON reader,
-such as an escape inside the base64 or a key that stands twice, it leaves to one: then
-:meth:`Splitter.split` gives None.
+The C core reads the message once. If it might read it differently than a complete JSON parser,
+for example because of an escape inside the base64 or a duplicate key, :meth:`Splitter.split`
+returns None, and the caller uses a JSON parser.
 
 >>> splitter = Splitter("result.audio", "result.id")
 >>> found = splitter.split(b'{"result":{"id":"c1","audio":"AAEC"}}')
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "Splitter"]
 
-# A message of 100 ms of 48 kHz PCM is 13 KB; grown for longer ones.
+# A message with 100 ms of 48 kHz PCM has 13 KB; the memory grows for longer ones.
 _FIRST_ROOM_BYTES: Final = 64 * 1024
 
-# Bound here, since a look-up in the library costs as much as a short walk.
+# Names of the module, since an attribute of the library costs as much as a short message.
 _from_buffer: Final = ffi.from_buffer
 _string: Final = ffi.string
 _split_message: Final = lib.iw_split_message
@@ -42,13 +42,13 @@ _NOTHING: Final = bytes([lib.IW_SPLIT_NOTHING])
 
 class Split(NamedTuple):
     """
-    What a message held.
+    The parts of a message.
 
     Attributes:
-        audio: The decoded bytes; None where nothing, or no text, stands at the audio's path.
-        rest: The message with an empty text in the audio's place, for a JSON reader.
-        picks: For each further path what stands there: the text inside the quotes, or the
-            number or word; None where nothing stands, or only a JSON reader can read it.
+        audio: The decoded bytes; None if there is no string at the path of the audio.
+        rest: The message with an empty string in place of the audio, for a JSON parser.
+        picks: For each further path, the value there: the text inside the quotes, or the number or
+            literal. None if there is no value, or only a JSON parser can read it.
     """
 
     audio: bytes | None
@@ -56,7 +56,7 @@ class Split(NamedTuple):
     picks: tuple[bytes | None, ...]
 
 
-# Half of what the class itself takes for it.
+# Takes half the time of calling the class.
 _new_split: Final = tuple.__new__
 
 
@@ -67,12 +67,12 @@ class Splitter:
     Args:
         audio: The path of the base64 text, keys joined by dots, such as
             ``result.audioChunk.audioContent``.
-        picks: Paths of values to be picked out beside it.
+        picks: Paths of other values to extract.
 
     Raises:
-        ConfigError: More than 12 paths, or one of more than 6 keys.
+        ConfigError: There are more than 12 paths, or a path has more than 6 keys.
 
-    Thread safety: one thread at a time; a connection's reader owns one.
+    Thread safety: one thread at a time; the reader of each connection owns one.
     """
 
     def __init__(self, audio: str, *picks: str) -> None:
@@ -82,7 +82,7 @@ class Splitter:
         )
         if not plan:
             raise ConfigError(
-                f"a splitter takes up to {lib.IW_SPLIT_MAX_PATHS} paths of up to "
+                f"a Splitter accepts up to {lib.IW_SPLIT_MAX_PATHS} paths of up to "
                 f"{lib.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
             )
         self._plan = ffi.gc(plan, lib.iw_split_plan_destroy)
@@ -91,13 +91,13 @@ class Splitter:
 
     def split(self, message: Buffer) -> Split | None:
         """
-        Take a message apart.
+        Split a message into its audio, the picked values and the rest.
 
         Args:
             message: JSON text in UTF-8; not kept.
 
         Returns:
-            None where only a whole JSON reader can tell; nothing was taken then.
+            The parts, or None if only a JSON parser can read the message.
         """
         source = message if type(message) is bytes else _from_buffer(U8, message)
         size_bytes = len(source)
@@ -117,15 +117,16 @@ class Splitter:
 
     def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
         """
-        Decode a message's audio straight into a buffer, and nothing else.
+        Decode only the audio of a message, to the start of a buffer.
 
         Args:
             message: JSON text in UTF-8; not kept.
-            out: Writable; its front takes the audio.
-            floats: Turn 16-bit samples into 32-bit floats on the way.
+            out: A writable buffer.
+            floats: Convert 16-bit samples to 32-bit floats.
 
         Returns:
-            The bytes written, 0 where the message holds no audio, None as :meth:`split`.
+            The number of bytes written; 0 if the message has no audio; None if only a JSON parser
+            can read the message.
 
         Raises:
             AudioError: *out* is too small.
@@ -142,12 +143,14 @@ class Splitter:
             return written
         if status == lib.IW_NO_ROOM:
             del room, source  # a traceback would keep both buffers locked
-            raise AudioError(f"the message's audio is longer than the buffer of {room_bytes} bytes")
+            raise AudioError(
+                f"the audio of the message does not fit into the buffer of {room_bytes} bytes"
+            )
         return None
 
     def _grow(self, size_bytes: int) -> None:
         self._longest_bytes = max(size_bytes, _FIRST_ROOM_BYTES)
-        # Decoded, a message is shorter than itself.
+        # The decoded audio is never longer than the message.
         self._audio = new_output(self._longest_bytes)
         text_bytes = 2 * self._longest_bytes + 2 * lib.IW_SPLIT_MAX_PATHS
         self._text = new_output(text_bytes)

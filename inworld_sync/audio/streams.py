@@ -1,11 +1,11 @@
 """
-The C side of sound devices: what a device's own thread calls, without Python and without waiting.
+The C callbacks that the thread of a sound device calls: they run no Python and never wait.
 
-The callbacks have the types of PortAudio 19, and are handed over as addresses, so nothing of
-PortAudio is needed here.
+The callbacks have the types of PortAudio 19 and are passed to it as addresses, so this module does
+not need PortAudio.
 
-Lock rule: a :class:`MicrophoneRing` has one lock, taken by its readers; the device's thread takes
-none. The others need none, since what anybody may call of them is atomic in C.
+Locks: a :class:`MicrophoneRing` has one lock, which its readers acquire; the device's thread
+acquires none. The other classes need no lock, since their functions in C are atomic.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _NS_PER_MS = 1_000_000
 
 
 def clock_ns() -> int:
-    """The clock of devices' threads, and of :class:`~inworld_sync.audio.track.Track`."""
+    """Return the time on the clock of devices and :class:`~inworld_sync.audio.track.Track`."""
     return lib.iw_playout_clock_ns()
 
 
 class StreamCallback(NamedTuple):
     """
-    What a sound device needs to call, as addresses.
+    The addresses that a sound device needs.
 
-    Whoever hands it to a device keeps the object that it came from alive until the device stops.
+    The object that returned them must exist until the device has stopped.
 
     Attributes:
         function: A ``PaStreamCallback`` for 16-bit samples.
         finished: A ``PaStreamFinishedCallback``.
-        user: What both get as their last argument.
+        user: The last argument of both.
     """
 
     function: int
@@ -56,9 +56,9 @@ class StreamCallback(NamedTuple):
 
 class SoundGate:
     """
-    Tells a microphone's thread until when a speaker beside it sounds.
+    Shares the time until which a speaker plays with the thread of a microphone.
 
-    Thread safety: has nothing to call; shared by devices' threads.
+    Thread safety: it has no methods; the threads of several devices share it.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _Called:
     An object of the core that a device's thread calls.
 
     Attributes:
-        callback: What the device calls.
+        callback: The addresses for the device.
     """
 
     def __init__(self, kind: str, called: str, *arguments: object) -> None:
@@ -82,14 +82,14 @@ class _Called:
 
 class SpeakerFeedStats(NamedTuple):
     """
-    A speaker device's figures.
+    The figures of a speaker device.
 
     Attributes:
         blocks: Calls of the callback.
-        output_frames: All that was handed to the device, silence too.
-        underflows: Times that the device had nothing to play.
-        latency_ms: From the last callback to the ear.
-        finished: The device has stopped by itself or by command.
+        output_frames: Frames that were passed to the device, including silence.
+        underflows: How many times the device had nothing to play.
+        latency_ms: The time from the last callback until its audio is heard.
+        finished: Whether the device has stopped.
     """
 
     blocks: int
@@ -100,35 +100,37 @@ class SpeakerFeedStats(NamedTuple):
 
     @property
     def progress(self) -> int:
-        """A count that grows with each callback."""
+        """A count that increases with each callback."""
         return self.blocks
 
 
 class SpeakerFeed(_Called):
     """
-    Feeds one device from a mixer, and knows when what it gives is heard.
+    Feeds one device from a mixer, and records when the audio is heard.
 
-    Thread safety: every method may be called from any thread.
+    Thread safety: any thread may call every method.
     """
 
     def __init__(
         self, mixer: Mixer, gate: SoundGate, *, channels: int, latency_ms: float, warm_up_ms: int
     ) -> None:
         """
-        Prepare to feed.
+        Prepare the feed of a device.
 
         Args:
-            mixer: Mono, 16-bit output, of the device's rate; nobody else reads it until
-                :meth:`detach`.
-            gate: Learns until when the device sounds.
-            channels: Of the device, 1 to 32; all of them play the same.
-            latency_ms: From the callback to the ear, for hosts that do not tell it.
-            warm_up_ms: Silence at first, since devices swallow their first few milliseconds.
+            mixer: A mono mixer with 16-bit output and the sample rate of the device; nothing else
+                may read it until :meth:`detach`.
+            gate: The gate that records until when the device plays.
+            channels: The channels of the device, 1 to 32; all of them play the same audio.
+            latency_ms: The time from the callback until its audio is heard, for systems that do
+                not report it.
+            warm_up_ms: How much silence to play first, since devices may lose their first
+                milliseconds.
 
         Raises:
-            AudioError: A value is out of its range.
+            AudioError: A value is out of range.
         """
-        # Kept alive with this object, since C works on it.
+        # A reference, since C code uses the gate.
         self._gate = gate
         config = ffi.new(
             "struct iw_speaker_config *",
@@ -150,11 +152,11 @@ class SpeakerFeed(_Called):
             raise
 
     def detach(self) -> None:
-        """Give the mixer back. The device must have stopped."""
+        """End the reading of the mixer. The device must have stopped before."""
         self._mixer.detach()
 
     def level(self, window_ms: float) -> Level:
-        """How loud the last *window_ms* that were heard are, by blocks of the device."""
+        """Measure the last *window_ms* that were heard, in whole blocks of the device."""
         level = ffi.new("struct iw_sound_level *")
         now_ns = clock_ns()
         from_ns = max(now_ns - int(window_ms * _NS_PER_MS), 0)
@@ -163,7 +165,7 @@ class SpeakerFeed(_Called):
 
     @property
     def stats(self) -> SpeakerFeedStats:
-        """Figures of this moment."""
+        """The current figures."""
         stats = ffi.new("struct iw_speaker_stats *")
         lib.iw_speaker_stats(self._core, stats)
         return SpeakerFeedStats(
@@ -177,14 +179,14 @@ class SpeakerFeed(_Called):
 
 class MicrophoneStats(NamedTuple):
     """
-    A microphone's figures.
+    The figures of a microphone.
 
     Attributes:
-        captured_samples: Put into the ring so far.
-        waiting_samples: Of them, not yet read.
-        dropped_samples: Heard while the ring was full, and lost.
-        overflows: Times that the device lost sound before it came here.
-        finished: The device has stopped by itself or by command.
+        captured_samples: Samples that were written to the ring.
+        waiting_samples: Samples in the ring that were not read yet.
+        dropped_samples: Samples that were lost because the ring was full.
+        overflows: How many times the device itself lost audio.
+        finished: Whether the device has stopped.
     """
 
     captured_samples: int
@@ -195,15 +197,15 @@ class MicrophoneStats(NamedTuple):
 
     @property
     def progress(self) -> int:
-        """A count that grows with each callback."""
+        """A count that increases with each callback."""
         return self.captured_samples + self.dropped_samples
 
 
 class MicrophoneRing(_Called):
     """
-    What a microphone heard and nobody read yet, mono.
+    A ring buffer of recorded mono audio.
 
-    Thread safety: every method may be called from any thread; the device's thread writes.
+    Thread safety: any thread may call every method; the device's thread writes.
     """
 
     def __init__(
@@ -215,16 +217,16 @@ class MicrophoneRing(_Called):
         hangover_ms: int = 0,
     ) -> None:
         """
-        Make an empty ring.
+        Create an empty ring.
 
         Args:
-            capacity_samples: At least so many fit, 1 to 2**26.
-            channels: What the device gives, 1 to 32, mixed to one in equal parts.
-            gate: While its speaker sounds, silence is heard.
-            hangover_ms: And for so long after it.
+            capacity_samples: The smallest capacity, 1 to 2**26.
+            channels: The channels of the device, 1 to 32; they are mixed in equal parts.
+            gate: The gate of a speaker; silence is recorded while that speaker plays.
+            hangover_ms: For how long after that silence is recorded.
 
         Raises:
-            AudioError: A value is out of its range.
+            AudioError: A value is out of range.
         """
         self._gate = gate
         self._lock = threading.Lock()
@@ -234,26 +236,26 @@ class MicrophoneRing(_Called):
         super().__init__("microphone", called, capacity_samples, channels, pointer, hangover_ns)
 
     def read(self, samples: int) -> bytes:
-        """Take up to so many samples of what waits, at once; 16-bit little-endian."""
+        """Return up to *samples* recorded samples without waiting; 16-bit little-endian."""
         out = new_output(samples * SAMPLE_BYTES)
         with self._lock:
             taken = lib.iw_microphone_read(self._core, out, samples)
         return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
 
     def level(self, window_ms: float) -> Level:
-        """How loud what the device gave in the last *window_ms* is, read or not."""
+        """Measure the audio that was recorded in the last *window_ms*, whether read or not."""
         level = ffi.new("struct iw_sound_level *")
         from_ns = max(clock_ns() - int(window_ms * _NS_PER_MS), 0)
         lib.iw_microphone_level(self._core, from_ns, level)
         return Level(level.samples, level.peak, level.energy)
 
     def mute(self, muted: bool) -> None:
-        """Hear silence from the device's next block on, or sound again."""
+        """Record silence from the next block of the device on, or audio again."""
         lib.iw_microphone_mute(self._core, muted)
 
     @property
     def stats(self) -> MicrophoneStats:
-        """Figures of this moment."""
+        """The current figures."""
         stats = ffi.new("struct iw_microphone_stats *")
         lib.iw_microphone_stats(self._core, stats)
         return MicrophoneStats(

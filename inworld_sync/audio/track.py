@@ -1,4 +1,4 @@
-"""What of a playout that a mixer reads is heard when."""
+"""Count how much of a playout in a mixer was heard."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["Track"]
 
 class Track:
     """
-    What of a mixed playout is heard when. Made by :meth:`Mixer.add`.
+    Counts how much of a playout in a mixer was heard. :meth:`Mixer.add` returns it.
 
-    A frame is heard when its read says so: at the read's ``now_ns``, or for a device past its
-    latency. It counts frames of the source, so neither pauses nor time scaling bend it.
+    A frame is heard at the ``now_ns`` of its read; with a device, after the latency of the device.
+    Frames of the source are counted, so pauses and time scaling do not change the count.
 
-    Thread safety: every method may be called from any thread, also after the mixer is closed.
+    Thread safety: any thread may call every method, also after the mixer was closed.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -23,24 +23,25 @@ class Track:
 
     def heard_frames(self, now_ns: int | None = None) -> int:
         """
-        Frames of the source that are heard by *now_ns*; None means now.
+        Return how many frames of the source were heard by *now_ns*; None means now.
 
-        What a clear dropped is not counted. It may step back a little where a device corrects
-        its latency.
+        Audio that was cleared is not counted. The count may decrease a little if the device
+        corrects its latency.
         """
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         return lib.iw_track_heard(self.pointer, now_ns)
 
     def position_frames(self, now_ns: int | None = None) -> int:
         """
-        Up to where the playout's stream is heard; what :meth:`Playout.poll` goes by.
+        Return the position in the playout's stream up to which it was heard.
 
-        Unlike :meth:`heard_frames` it leaps over what was dropped, lost or skipped.
+        Unlike :meth:`heard_frames`, the position includes audio that was dropped, lost or skipped.
+        :meth:`Playout.poll` uses it.
         """
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         return lib.iw_track_position(self.pointer, now_ns)
 
     @property
     def taken_frames(self) -> int:
-        """Frames of the source that were read, heard or about to be."""
+        """Frames of the source that were read, whether heard or not."""
         return lib.iw_track_taken(self.pointer)

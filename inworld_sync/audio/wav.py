@@ -1,8 +1,8 @@
 """
-WAV: headers inside streamed chunks, files written as the sound comes, and files read whole.
+WAV: headers inside streamed chunks, writing files while the audio arrives, and reading files.
 
-The format is 16-bit little-endian PCM. A stream whose length is not known when its header is
-written announces 4 GiB, which players take for "until the end".
+The format is 16-bit little-endian PCM. If the length is not known when the header is written, the
+header has a length of 4 GiB, which players understand as "until the end".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEADER_BYTES: Final = 44
 
 _PCM = 1
 _UNKNOWN = 0xFFFF_FFFF
-# What the RIFF length counts beside the samples: all of the header behind itself.
+# The RIFF length counts the samples and the part of the header after the length field.
 _RIFF_EXTRA_BYTES = HEADER_BYTES - 8
 _MAX_DATA_BYTES = _UNKNOWN - 1 - _RIFF_EXTRA_BYTES
 
@@ -35,12 +35,12 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 class Wav(NamedTuple):
     """
-    A WAV file's sound.
+    The audio of a WAV file.
 
     Attributes:
         pcm: 16-bit little-endian samples, interleaved.
-        sample_rate_hz: Samples a second of each channel.
-        channels: Samples a frame.
+        sample_rate_hz: Samples per second of each channel.
+        channels: Samples per frame.
     """
 
     pcm: bytes
@@ -50,21 +50,21 @@ class Wav(NamedTuple):
 
 def strip_riff(chunk: Buffer) -> memoryview:
     """
-    Give the samples of one chunk that may begin with a WAV header.
+    Return the samples of one chunk, which may begin with a WAV header.
 
-    The service puts a header before the first chunk of every flush and before its short last one,
-    each with the length of its own chunk; chunks between have none. So every chunk goes through
-    here. A length that cannot be true (0, 4 GiB, more than there is) means "to the end"; a header
-    without its data chunk counts 44 bytes, as it usually has.
+    The service puts a header before the first chunk and before the short last chunk of every
+    flush, each with the length of its own chunk; the chunks between have none. So the client calls
+    this function for every chunk. A length that cannot be right (0, 4 GiB, more than the chunk
+    has) means "to the end". A header without a data chunk is taken as 44 bytes.
 
     Args:
         chunk: Any object with a contiguous buffer; not copied.
 
     Returns:
-        A view of bytes into *chunk*; all of it when it does not begin as a WAV file.
+        A view of bytes into *chunk*; the whole chunk if it does not begin with a WAV header.
 
     Thread safety:
-        May be called from any thread at once.
+        Any thread may call it at any time.
 
     Source: Inworld TTS WebSocket, LINEAR16 as seen from the live service.
     """
@@ -78,24 +78,26 @@ def strip_riff(chunk: Buffer) -> memoryview:
 
 def header(sample_rate_hz: int, channels: int = 1, data_bytes: int | None = None) -> bytes:
     """
-    Make the 44 bytes before the samples of a 16-bit PCM file.
+    Return the 44-byte header of a 16-bit PCM file.
 
     Args:
-        sample_rate_hz: Samples a second of each channel, at least 1.
-        channels: Samples a frame, 1 to 32767.
-        data_bytes: Bytes of samples that follow; None when nobody knows yet.
+        sample_rate_hz: Samples per second of each channel, at least 1.
+        channels: Samples per frame, 1 to 32767.
+        data_bytes: Bytes of samples that follow; None if the length is not known yet.
 
     Raises:
-        AudioError: A value that the header has no room for.
+        AudioError: A value does not fit into the header.
     """
     frame_bytes = channels * SAMPLE_BYTES
     if not 1 <= channels <= 0x7FFF or not 1 <= sample_rate_hz <= _UNKNOWN // frame_bytes:
         raise AudioError(
-            "a WAV header takes 1 to 32767 channels and less than 4 GiB a second, "
+            "a WAV header can have 1 to 32767 channels and less than 4 GiB per second, "
             f"got {channels!r} channels at {sample_rate_hz!r} Hz"
         )
     if data_bytes is not None and not 0 <= data_bytes <= _MAX_DATA_BYTES:
-        raise AudioError(f"a WAV file holds up to {_MAX_DATA_BYTES} bytes, got {data_bytes!r}")
+        raise AudioError(
+            f"data_bytes of a WAV file must be 0 to {_MAX_DATA_BYTES}, got {data_bytes!r}"
+        )
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF",
@@ -150,11 +152,11 @@ def read_wav(source: PathLike | BinaryIO) -> Wav:
 
 class WavWriter:
     """
-    Writes a 16-bit PCM file as the sound comes.
+    Writes a 16-bit PCM file while the audio arrives.
 
-    The file is playable at every moment: the header announces an unknown length until
-    :meth:`close` puts in the real one. Where the output cannot seek (a pipe, a socket), it stays.
-    A context manager; leaving it closes, after an exception or Ctrl-C too.
+    The file is playable at any moment: the header has an unknown length until :meth:`close` writes
+    the real one. If the output cannot seek (a pipe, a socket), the unknown length stays.
+    It is a context manager, which closes the file also after an exception or Ctrl-C.
 
     Attributes:
         data_bytes: Bytes of whole frames written so far.
@@ -169,12 +171,12 @@ class WavWriter:
 
         Args:
             target: A path, which is created or replaced, or a binary file, which is written from
-                where it stands and left open.
-            sample_rate_hz: Samples a second of each channel.
-            channels: Samples a frame.
+                its current position and not closed.
+            sample_rate_hz: Samples per second of each channel.
+            channels: Samples per frame.
 
         Raises:
-            AudioError: A value that the header has no room for; no file was made.
+            AudioError: A value does not fit into the header; no file was created.
             OSError: The file cannot be written.
         """
         first_header = header(sample_rate_hz, channels)
@@ -194,28 +196,32 @@ class WavWriter:
 
     def write(self, pcm: Buffer) -> None:
         """
-        Add samples. A frame may be cut between two calls.
+        Add samples. A frame may be divided between two calls.
 
         Raises:
-            AudioError: The file would pass 4 GiB, which its header cannot say; nothing was written.
+            AudioError: The file would be larger than 4 GiB, the limit of the format; nothing was
+                written.
             ClosedError: The writer is closed.
             OSError: The file cannot be written.
         """
         if self._file is None:
-            raise ClosedError("this WavWriter is closed")
+            raise ClosedError("write() was called on a closed WavWriter")
         size_bytes = self.data_bytes + self._carry.pending_bytes + memoryview(pcm).nbytes
         if self._seekable and size_bytes > _MAX_DATA_BYTES:
-            raise AudioError(f"a WAV file holds up to {_MAX_DATA_BYTES} bytes, got {size_bytes}")
+            raise AudioError(
+                f"a WAV file can have up to {_MAX_DATA_BYTES} bytes of samples, got {size_bytes}: "
+                "start a second file"
+            )
         frames = self._carry.feed(pcm)
         self._file.write(frames)
         self.data_bytes += len(frames)
 
     def close(self) -> None:
         """
-        Put the length into the header. May be called twice.
+        Write the length into the header. May be called more than once.
 
         Raises:
-            AudioError: The last frame was cut; the file is valid without it.
+            AudioError: The last frame was cut; the file is complete without it.
             OSError: The file cannot be written.
         """
         self._end_file()
@@ -230,7 +236,7 @@ class WavWriter:
             self._carry.finish()
 
     def _end_file(self) -> None:
-        """Finish the header, and close the file if it was opened here; once."""
+        """Finish the header, and close the file if this object opened it."""
         file, self._file = self._file, None
         if file is None:
             return
@@ -243,7 +249,7 @@ class WavWriter:
                 file.close()
 
     def _write_length(self, file: BinaryIO) -> None:
-        # Asked of the file: an interrupted write may have left more than write() could note.
+        # From the file, since an interrupted write may have written more than data_bytes says.
         written = file.tell() - self._start - HEADER_BYTES
         self.data_bytes = written - written % (self._channels * SAMPLE_BYTES)
         end = self._start + HEADER_BYTES + self.data_bytes

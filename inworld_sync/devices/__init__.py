@@ -1,8 +1,8 @@
 """
-Sound in and out: speaker, microphone, WAV files, and a speaker that nobody hears.
+Audio input and output: speaker, microphone, WAV files, and a speaker without a device.
 
-All of them speak 16-bit little-endian mono PCM through the protocols of
-:mod:`inworld_sync.models.devices`. Importing this package needs no sound system; making a
+All of them use 16-bit little-endian mono PCM and the protocols of
+:mod:`inworld_sync.models.devices`. Importing this package needs no sound system. Creating a
 :class:`Speaker` or a :class:`Microphone`, and listing devices, needs the extra ``audio``.
 """
 

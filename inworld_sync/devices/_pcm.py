@@ -1,4 +1,4 @@
-"""What sources and sinks ask of their settings, and the size of their samples."""
+"""The size of a sample, and the check of a number setting, for sources and sinks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __all__ = ["SAMPLE_BYTES", "require_between"]
 
 
 def require_between(name: str, value: float, low: float, high: float, unit: str) -> None:
-    """Refuse a setting that is out of its range."""
+    """Raise `ConfigError` if a setting is not a number within its range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ConfigError(f"{name} must be {low:g} to {high:g} {unit}, got {value!r}")

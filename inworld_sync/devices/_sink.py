@@ -1,8 +1,8 @@
 """
-What the sinks have in common: they count what was heard, and wait for it.
+The base of the sinks: they count how much was heard, and wait for it.
 
-Lock rule: ``_changed`` guards every field. It is held while waiting on it; a subclass says what
-else is done under it. Methods that begin with an underscore are called with it held.
+Locks: ``_changed`` guards every field. Waiting on it releases it; each subclass documents what
+else it does while it holds it. Methods that begin with an underscore are called with it held.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayoutWriter", "Sink", "deadline_after"]
 
-# Written at a time: all of a block fits or none of it.
+# The unit of writing: a block is accepted completely or not at all.
 _BLOCK_MS = 20
 
-# For the last few milliseconds of a converted sound to find room.
+# How long end() waits for room for the last milliseconds of converted audio.
 _END_SECONDS = 1.0
 
 
 def deadline_after(timeout: float | None) -> float:
-    """The monotonic time at which *timeout* seconds have passed; None means never."""
+    """Return the monotonic time after *timeout* seconds; infinity for None."""
     return math.inf if timeout is None else time.monotonic() + timeout
 
 
 class Sink(Closing):
     """
-    Takes 16-bit mono PCM and counts how much of it was heard.
+    Plays 16-bit mono PCM and counts how much of it was heard.
 
-    Frames are samples at the rate at which they are played.
+    Frames are samples at the sample rate at which they are played.
 
     Attributes:
-        sample_rate_hz: Samples a second that :meth:`write` expects.
+        sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -59,24 +59,29 @@ class Sink(Closing):
     @property
     def heard_samples(self) -> int:
         """
-        Samples heard since it was made, past the latency of the device if there is one.
+        Samples that were heard since its creation, after the latency of the device.
 
-        What :meth:`clear` dropped is not counted, and time scaling does not change the count.
+        Audio that :meth:`clear` dropped is not counted. Time scaling does not change the count.
         """
         with self._changed:
             return self._samples(self._heard())
 
     def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
         """
-        Take PCM for playing; wait while the buffer is full.
+        Queue PCM to be played; wait while the buffer is full.
 
-        A :meth:`clear` meanwhile drops all of *pcm* that was not heard and ends the wait.
+        A call of :meth:`clear` during the wait drops all of *pcm* that was not heard and ends the
+        wait.
+
+        Args:
+            pcm: 16-bit little-endian mono samples.
+            timeout: How many seconds to wait at most; None means without limit.
 
         Raises:
             AudioError: The last sample is cut.
-            DeadlineExceeded: *timeout* seconds passed; what fitted until then plays.
-            DeviceError: The device is gone, and no other one took its place.
-            ClosedError: It was closed, or the playout that it writes to.
+            DeadlineExceeded: *timeout* seconds passed; the audio that was queued until then plays.
+            DeviceError: The device was lost, and no other device could be opened.
+            ClosedError: This sink, or the playout that it writes to, is closed.
         """
         samples = memoryview(pcm).cast("B")
         if len(samples) % SAMPLE_BYTES:
@@ -87,18 +92,21 @@ class Sink(Closing):
             self._write(samples, deadline)
 
     def end(self) -> None:
-        """Say that the utterance is complete: it plays to its last sample and waits for no more."""
+        """Mark the utterance as complete, so that it plays to its end without a wait."""
         with self._changed:
             self._end(deadline_after(_END_SECONDS))
 
     def drain(self, *, timeout: float | None = None) -> None:
         """
-        Wait until all that was written is heard or dropped; nothing more follows for now.
+        Mark the utterance as complete, and wait until all written audio was heard or dropped.
+
+        Args:
+            timeout: How many seconds to wait at most; None means without limit.
 
         Raises:
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
-            DeviceError: The device is gone, and no other one took its place.
-            ClosedError: It was closed before, or the playout that it writes to.
+            DeadlineExceeded: *timeout* seconds passed; the audio continues to play.
+            DeviceError: The device was lost, and no other device could be opened.
+            ClosedError: This sink, or the playout that it writes to, is closed.
         """
         deadline = deadline_after(timeout)
         with self._changed:
@@ -108,11 +116,11 @@ class Sink(Closing):
 
     @abstractmethod
     def _heard(self) -> int:
-        """Count the frames that were heard until now."""
+        """Return how many frames were heard until now."""
 
     @abstractmethod
     def _write(self, samples: memoryview, deadline: float) -> None:
-        """Take all of *samples*, unless a clear drops the rest."""
+        """Queue all of *samples*, unless a clear drops the rest."""
 
     @abstractmethod
     def _end(self, deadline: float, /) -> None:
@@ -120,15 +128,15 @@ class Sink(Closing):
 
     @abstractmethod
     def _seconds(self, frames: int, /) -> float:
-        """How long to wait at most until so many frames are heard."""
+        """Return the longest time to wait until that many frames are heard."""
 
     def _missing(self) -> int:
-        """Count the frames that were written and neither heard nor dropped."""
-        heard = self._heard()  # first, for it may find that a playout was closed
+        """Return how many frames were written and neither heard nor dropped."""
+        heard = self._heard()  # first, since it changes the other count if a playout was closed
         return self._written_frames - heard
 
     def _samples(self, frames: int) -> int:
-        """How many of the samples that were written so many frames are."""
+        """Convert a number of played frames to samples at the rate of :meth:`write`."""
         return round(frames * self.sample_rate_hz / self._rate_hz)
 
     def _require_open(self) -> None:
@@ -137,18 +145,18 @@ class Sink(Closing):
 
     def _wait(self, frames: int, deadline: float) -> None:
         """
-        Wait for a change, or about as long as so many frames play.
+        Wait for a change, or about as long as that many frames play.
 
         Raises:
-            ClosedError: It was closed.
+            ClosedError: This sink is closed.
             DeadlineExceeded: The deadline has passed.
-            DeviceError: The device is gone, and no other one took its place.
+            DeviceError: The device was lost, and no other device could be opened.
         """
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded(
-                f"the deadline passed with {self._missing()} samples of {self._rate_hz} Hz not "
-                "yet heard"
+                f"the timeout passed and {self._missing()} samples of {self._rate_hz} Hz were not "
+                "heard yet"
             )
         self._wait_for_change(min(self._seconds(frames), left))
 
@@ -170,19 +178,19 @@ class PlayoutWriter(Sink):
         self._playout = playout
 
     def pause(self) -> None:
-        """Fade out and stand still until :meth:`resume`; what is written waits."""
+        """Fade out and stop playing until :meth:`resume`; written audio stays queued."""
         self._playout.pause()
 
     def resume(self) -> None:
-        """Go on after :meth:`pause`."""
+        """Continue after :meth:`pause`."""
         self._playout.resume()
 
     @abstractmethod
     def _took(self, frames: int, /) -> None:
-        """Follow what was written; it is counted already."""
+        """Called for a subclass after frames were written; they are already counted."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
-        """Give the playout all of it; False if a clear has dropped the rest."""
+        """Push all of *pcm* to the playout; return False if a clear dropped the rest."""
         clears = self._clears
         samples = memoryview(pcm)
         size_bytes = self._rate_hz * _BLOCK_MS // 1000 * SAMPLE_BYTES

@@ -1,8 +1,8 @@
 """
-A microphone whose device fills a ring in C, so that a busy interpreter loses nothing.
+A microphone whose device fills a ring buffer in C, so that a busy interpreter loses no audio.
 
-Lock rule: ``_lock`` guards every field that changes. It is held while a device opens, and never
-while waiting or while ``on_change`` runs. PortAudio's lock is taken inside it.
+Locks: ``_lock`` guards every field that changes. It is held while a device opens, and never while
+waiting or while ``on_change`` runs. PortAudio's lock is acquired inside it.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Microphone"]
 
-# Between two looks into the ring: at least, so that a wait that ends early does not spin, and at
-# most, so that a device that is gone is noticed.
+# The interval between two reads of the ring: at least this long, so that a wait that ends early
+# does not become a busy loop, and at most this long, so that a lost device is noticed.
 _LEAST_SECONDS = 0.001
 _MOST_SECONDS = 0.25
 
 
 class Microphone(Closing):
     """
-    Gives 16-bit mono PCM of a sound device, block by block.
+    Records 16-bit mono PCM from a sound device, block by block.
 
-    The device records from the start to :meth:`close`; what nobody reads waits in a ring of
-    *buffer_ms*, and what does not fit there is lost and counted in :attr:`dropped_samples`.
+    The device records until :meth:`close`. Recorded audio waits in a ring buffer of *buffer_ms*.
+    If the buffer is full, audio is lost and counted in :attr:`dropped_samples`.
 
     Attributes:
-        sample_rate_hz: Samples a second of what iteration yields.
+        sample_rate_hz: The sample rate of the blocks.
 
     Thread safety: one thread iterates; any thread may call the other methods.
     """
@@ -58,28 +58,29 @@ class Microphone(Closing):
         on_change: Callable[[DeviceChanged], object] | None = None,
     ) -> None:
         """
-        Open the device and start to record.
+        Open the device and start recording.
 
         Args:
-            sample_rate_hz: Samples a second of what iteration yields, 8000 to 48000. A device that
-                does not give it is asked for another one, and the sound is converted.
-            device: An index or a part of a name of :func:`~inworld_sync.devices.list_devices`;
-                None for the default device, and for the new one when it changes by being
-                unplugged.
+            sample_rate_hz: The sample rate of the blocks, 8000 to 48000. If the device does not
+                support it, the device is opened at another rate and the audio is converted.
+            device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
+                None means the default device; if it is unplugged, the new default device.
             block_ms: The length of a block, 5 to 1000.
-            latency_ms: What to ask of the device; it takes the nearest it can. 1 to 1000.
-            buffer_ms: How much may wait to be read; 100 to 60000.
-            mute_while: A speaker in the same room. While it sounds, silence is recorded, so that
-                it is not taken for the user. There is no barge-in then; with headphones or echo
-                cancellation this is not needed.
-            hangover_ms: And for so long after it, for the room to fall silent; 0 to 5000.
-            on_change: Called after the device was lost and another one opened, on the thread that
-                iterates.
+            latency_ms: The latency to request from the device, 1 to 1000. The device uses the
+                nearest latency that it supports.
+            buffer_ms: How much recorded audio may wait to be read, 100 to 60000.
+            mute_while: A speaker in the same room. Silence is recorded while it plays, so that the
+                service does not hear it as the user. The user cannot interrupt then. It is not
+                needed with headphones or echo cancellation.
+            hangover_ms: For how long after that silence is recorded, because of the echo of the
+                room; 0 to 5000.
+            on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
+                and another one was opened, on the thread that reads.
 
         Raises:
-            ConfigError: A value is out of its range, or no device has this name.
-            DeviceError: There is no device, it does not open, or sounddevice or PortAudio is not
-                installed.
+            ConfigError: A value is out of range, or no device has this name.
+            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
+                not installed.
         """
         require_between("sample_rate_hz", sample_rate_hz, 8000, 48_000, "Hz")
         require_between("block_ms", block_ms, 5, 1000, "ms")
@@ -97,7 +98,7 @@ class Microphone(Closing):
         self._closed = threading.Event()
         self._paused = False
         self._converted = bytearray()
-        # Of devices that are gone.
+        # The counts of earlier devices.
         self._earlier_dropped = 0
         self._earlier_overflows = 0
         self._stream = self._open(device)
@@ -110,51 +111,57 @@ class Microphone(Closing):
 
     @property
     def dropped_samples(self) -> int:
-        """Samples of the device that were lost because nobody read in time."""
+        """Samples of the device that were lost because the ring buffer was full."""
         with self._lock:
             return self._earlier_dropped + self._ring.stats.dropped_samples
 
     @property
     def overflows(self) -> int:
-        """Times that the device lost sound before it came here."""
+        """How many times the device itself lost audio."""
         with self._lock:
             return self._earlier_overflows + self._ring.stats.overflows
 
     @property
     def paused(self) -> bool:
-        """Whether silence is recorded."""
+        """Whether the microphone is paused and records silence."""
         with self._lock:
             return self._paused
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """
-        How loud what it hears now is: peak and root mean square, whether it is read or not.
+        Measure the audio that is recorded now, whether the program reads it or not.
 
-        Silence while it is paused or muted.
+        The result is silence while the microphone is paused or muted.
 
         Args:
-            window_ms: Over how long, up to the present moment; whole blocks of the device, and
-                512 of them at most.
+            window_ms: How many milliseconds before now to measure, in whole blocks of the device;
+                at most 512 blocks.
+
+        Returns:
+            The peak and the root mean square.
         """
         with self._lock:
             return self._ring.level(window_ms)
 
     def pause(self) -> None:
-        """Record silence until :meth:`resume`; blocks go on coming."""
+        """Record silence until :meth:`resume`; blocks continue to arrive."""
         self._mute(True)
 
     def resume(self) -> None:
-        """Record sound again."""
+        """Record audio again after :meth:`pause`."""
         self._mute(False)
 
     def read(self, *, timeout: float | None = None) -> bytes:
         """
-        Give the next block, once it is there.
+        Wait for the next block and return it.
+
+        Args:
+            timeout: How many seconds to wait at most; None means without limit.
 
         Raises:
-            DeadlineExceeded: *timeout* seconds passed; nothing is lost.
-            DeviceError: The device is gone, and no other one took its place.
-            ClosedError: It was closed.
+            DeadlineExceeded: *timeout* seconds passed; no audio is lost.
+            DeviceError: The device was lost, and no other device could be opened.
+            ClosedError: The microphone is closed.
         """
         deadline = deadline_after(timeout)
         while True:
@@ -170,10 +177,10 @@ class Microphone(Closing):
 
     def __iter__(self) -> Iterator[bytes]:
         """
-        Blocks in order, each once it is there; ends when the microphone is closed.
+        Yield blocks in order until the microphone is closed.
 
         Raises:
-            DeviceError: The device is gone, and no other one took its place.
+            DeviceError: The device was lost, and no other device could be opened.
         """
         with contextlib.suppress(ClosedError):
             while True:
@@ -207,10 +214,10 @@ class Microphone(Closing):
             self._ring.mute(muted)
 
     def _fetch(self, missing_bytes: int) -> int:
-        """Take what the device has of so many bytes; says how many came."""
+        """Read up to *missing_bytes* from the ring; return how many bytes were there."""
         if self._closed.is_set():
             raise ClosedError("this Microphone is closed")
-        # Rounded up, so that less than a sample missing still moves the resampler on.
+        # Rounded up, so that the resampler gets input even if less than one sample is missing.
         frames = -(-missing_bytes * self._rate_hz // (SAMPLE_BYTES * self.sample_rate_hz))
         taken = self._resampler.feed(self._ring.read(frames))
         self._converted += taken
@@ -219,7 +226,7 @@ class Microphone(Closing):
     def _wait(self, seconds: float, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded("the deadline passed before a block was recorded")
+            raise DeadlineExceeded("the timeout passed before a block was recorded")
         self._closed.wait(min(seconds, left))
         event = None
         with self._lock:
@@ -229,7 +236,7 @@ class Microphone(Closing):
             self._on_change(event)
 
     def _revive(self) -> DeviceChanged:
-        """Open the device again, or the one that is the default now."""
+        """Open the device again, or the current default device."""
         old, old_ring, last_seen = self._device, self._ring, self._stream.last_seen
         self._stream.close()
         stats = old_ring.stats

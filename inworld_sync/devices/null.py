@@ -1,8 +1,8 @@
 """
-A speaker that nobody hears: it takes as long as a real one and needs no sound system.
+A speaker without a device: it takes as long as a real one and needs no sound system.
 
-Lock rule: ``_changed`` guards every field. It is held for arithmetic, while waiting on it, and
-for what a subclass does with the samples; never while calling anybody else.
+Locks: ``_changed`` guards every field. It is held for arithmetic and while a subclass handles the
+samples, and never while other code is called.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from inworld_sync.devices._sink import Sink
 
 __all__ = ["NullSpeaker"]
 
-# The longest wait between two looks at the clock; every change wakes a waiting thread anyway.
+# The longest wait between two reads of the clock; every change wakes a waiting thread at once.
 _WAIT_SECONDS = 1.0
 
 
 class NullSpeaker(Sink):
     """
-    Consumes sound in real time and plays it nowhere.
+    Consumes audio in real time and does not play it.
 
-    It has no thread: what was heard follows from the monotonic clock, to the sample. A sound that
-    is written while the last one still plays follows it without a gap; one that comes later starts
-    when it is written. There is no latency.
+    It has no thread: the monotonic clock determines how many samples were heard. Audio that is
+    written while earlier audio plays follows it without a gap; later audio starts when it is
+    written. There is no latency.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
 
     def __init__(self, sample_rate_hz: int = 24000, *, buffer_ms: int = 2000) -> None:
         """
-        Open it.
+        Create a speaker without a device.
 
         Args:
-            sample_rate_hz: Samples a second of what is written, 1000 to 192000.
-            buffer_ms: How much may be written and not yet heard; 10 to 3600000.
+            sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
+            buffer_ms: How much audio may be written and not yet heard, 10 to 3600000.
 
         Raises:
-            ConfigError: A value is out of its range.
+            ConfigError: A value is out of range.
         """
         require_between("sample_rate_hz", sample_rate_hz, 1000, 192_000, "Hz")
         require_between("buffer_ms", buffer_ms, 10, 3_600_000, "ms")
         super().__init__(sample_rate_hz, sample_rate_hz, threading.Condition())
         self._capacity_samples = sample_rate_hz * buffer_ms // 1000
-        # At this time so much was heard, and from then on it plays unless it is paused.
+        # At the time _since, _since_samples were heard; it plays from then on unless it is paused.
         self._since = 0.0
         self._since_samples = 0
         self._paused = False
 
     def clear(self) -> int:
-        """Drop all that was written and not heard; return :attr:`heard_samples`."""
+        """Drop all audio that was not heard; return :attr:`heard_samples`."""
         with self._changed:
             self._written_frames = self._heard()
             self._clears += 1
@@ -60,13 +60,13 @@ class NullSpeaker(Sink):
             return self._written_frames
 
     def pause(self) -> None:
-        """Stand still until :meth:`resume`."""
+        """Stop playing until :meth:`resume`."""
         with self._changed:
             self._stand_still()
             self._paused = True
 
     def resume(self) -> None:
-        """Go on after :meth:`pause`."""
+        """Continue after :meth:`pause`."""
         with self._changed:
             if self._paused:
                 self._since = time.monotonic()
@@ -74,7 +74,7 @@ class NullSpeaker(Sink):
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop at once. May be called twice and from any thread."""
+        """Stop at once. Any thread may call it, more than once."""
         with self._changed:
             self._stand_still()
             self._closed = True
@@ -82,17 +82,17 @@ class NullSpeaker(Sink):
             self._changed.notify_all()
 
     def _heard(self) -> int:
-        """Count what was heard until now; a subclass does its work on it here."""
+        """Return how many samples were heard; a subclass also handles them here."""
         if self._paused or self._closed:
             return self._since_samples
         played = int((time.monotonic() - self._since) * self.sample_rate_hz)
         return min(self._since_samples + played, self._written_frames)
 
     def _keep(self, samples: memoryview) -> None:
-        """For a subclass: these were taken."""
+        """Called for a subclass with samples that were queued."""
 
     def _drop(self) -> None:
-        """For a subclass: what was taken and not heard will not be heard."""
+        """Called for a subclass when all queued samples are dropped."""
 
     def _stand_still(self) -> None:
         now = time.monotonic()
@@ -108,15 +108,15 @@ class NullSpeaker(Sink):
                 return
 
     def _end(self, _: float) -> None:
-        """Nothing waits for the end of an utterance here."""
+        """Do nothing: this speaker never waits for more audio."""
 
     def _seconds(self, frames: int) -> float:
-        # One sample more, so that a wait that ends a little early is not followed by another.
+        # One more sample, so that a wait that ends a little early does not need a second wait.
         seconds = _WAIT_SECONDS if self._paused else (frames + 1) / self._rate_hz
         return min(max(seconds, 0.0), _WAIT_SECONDS)
 
     def _accept(self, samples: memoryview) -> int:
-        """Take as much of *samples* as there is room for, and say how many bytes."""
+        """Queue as much of *samples* as there is room for; return how many bytes."""
         heard = self._heard()
         if heard == self._written_frames:
             self._since_samples, self._since = heard, time.monotonic()

@@ -1,10 +1,10 @@
 """
-A sound device that plays a mixer, and opens again when it goes away.
+A sound device that plays a mixer and is opened again when it was lost.
 
-Lock rule: ``changed`` guards every field here and every field of the inputs that share the device,
-and serializes the inputs' playouts' producers. It is held while waiting on it and while a device
-opens, and let go while ``on_change`` runs. The locks of the mixer, its playouts and PortAudio are
-taken inside it. Methods without a lock of their own say so.
+Locks: ``changed`` guards every field here and every field of the inputs that share the device, and
+serializes the writers of the inputs' playouts. It is held while a device opens, and released while
+waiting on it and while ``on_change`` runs. The locks of the mixer, its playouts and PortAudio are
+acquired inside it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["OutputDevice"]
 
-# PulseAudio swallows up to 5 ms after a stream starts.
+# PulseAudio loses up to 5 ms after a stream starts.
 _WARM_UP_MS = 10
 
 
 class OutputDevice:
     """
-    Plays a mono mixer on a sound device, by C.
+    Plays a mono mixer on a sound device, in C.
 
-    Thread safety: the owner of ``changed`` calls, but for what says otherwise.
+    Thread safety: the caller of every method holds ``changed``.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class OutputDevice:
 
         Raises:
             ConfigError: No device has this name.
-            DeviceError: There is no device, it does not open, or sounddevice or PortAudio is not
-                installed.
+            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
+                not installed.
         """
         self.changed = threading.Condition()
         self.gate = SoundGate()
-        # By Track's clock, once it is closed.
+        # The time of closing on Track's clock; None before.
         self.closed_ns: int | None = None
         self._latency_ms = latency_ms
         self._on_change = on_change
@@ -63,21 +63,21 @@ class OutputDevice:
         self._stream = self._open(chosen)
 
     def level(self, window_ms: float) -> Level:
-        """How loud the last *window_ms* that were heard are; nothing while there is no device."""
+        """Measure the last *window_ms* that were heard; zero samples while there is no device."""
         return Level() if self.feed is None else self.feed.level(window_ms)
 
     def require_open(self) -> None:
-        """Refuse to go on once it is closed."""
+        """Raise `ClosedError` if the device is closed."""
         if self.closed_ns is not None:
             raise ClosedError("this Speaker is closed")
 
     def wait(self, seconds: float) -> None:
         """
-        Wait for a change, so long at most; first open a device that is gone again.
+        Open a lost device again, then wait for a change, for at most *seconds*.
 
         Raises:
-            ClosedError: It was closed meanwhile.
-            DeviceError: The device is gone, and no other one took its place.
+            ClosedError: The device was closed during the wait.
+            DeviceError: The device was lost, and no other device could be opened.
         """
         if self.feed is None or self._stream.is_gone():
             self._revive()
@@ -86,7 +86,7 @@ class OutputDevice:
             raise ClosedError("this Speaker was closed while a thread waited for it")
 
     def wait_for_blocks(self, blocks: int, seconds: float) -> None:
-        """Wait until the device has asked for so many more blocks, so long at most."""
+        """Wait until the device has requested that many more blocks, for at most *seconds*."""
         if self.feed is None:
             return
         feed, deadline = self.feed, time.monotonic() + seconds
@@ -95,7 +95,7 @@ class OutputDevice:
             self.changed.wait(min(left, 0.002))
 
     def close(self) -> None:
-        """Stop at once and free the device; what its buffer holds is not heard. Once."""
+        """Stop at once and free the device; audio in its buffer is not heard. Call it once."""
         self.closed_ns = clock_ns()
         self._stream.close()
         if self.feed is not None:
@@ -120,7 +120,7 @@ class OutputDevice:
         return stream
 
     def _revive(self) -> None:
-        """Open the device again, or the one that is the default now."""
+        """Open the device again, or the current default device."""
         old = self.info
         lost_frames = 0
         if self.feed is not None:

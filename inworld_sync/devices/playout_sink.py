@@ -1,7 +1,8 @@
 """
-A playout that the program reads itself, as a sink: for a game engine, a telephone line, a test.
+A sink that writes to a playout which the program reads: for a game engine, a telephone line, a
+test.
 
-Lock rule: that of :mod:`inworld_sync.devices._sink`; its lock serializes the playout's producer.
+Locks: as in :mod:`inworld_sync.devices._sink`; its lock also serializes the writers of the playout.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayoutSink"]
 
-# Between two looks at the playout, whose reader tells nobody that it has read.
+# The interval between two reads of the playout's position, since a read of it notifies nobody.
 _LOOK_SECONDS = 0.005
 
 
@@ -35,7 +36,7 @@ class _Item:
 
 class PlayoutSink(PlayoutWriter):
     """
-    Puts 16-bit mono PCM into a playout, for whoever reads it.
+    Writes 16-bit mono PCM to a playout that your own program reads.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -47,24 +48,27 @@ class PlayoutSink(PlayoutWriter):
         Write to a playout.
 
         Args:
-            playout: Mono with ``s16`` input; nobody else pushes to it or clears it. It stays open
-                when the sink is closed.
-            track: Of the mixer that reads it, which knows when it is heard.
-            latency_ms: Without a mixer: how long after it is read a sample is heard, by a reader
-                that reads on while nothing plays. What was read and not heard is dropped by the
-                reader when the sink is cleared.
+            playout: A mono playout with ``s16`` input. Nothing else may push to it or clear it. It
+                stays open when the sink is closed.
+            track: The track of the mixer that reads the playout; it knows when audio is heard.
+            latency_ms: Without a mixer: how long after its read a sample is heard. The reader must
+                continue to read while nothing plays, and must drop audio that was read and not
+                heard when the sink is cleared.
 
         Raises:
-            ConfigError: The playout has two channels or takes floats, or there is a track and a
-                latency.
+            ConfigError: The playout has two channels or float input, or both *track* and
+                *latency_ms* were passed.
         """
         if playout.channels != 1 or playout.input_format != "s16":
             raise ConfigError(
-                "the playout must have 1 channel and take s16, got "
+                "the playout must have 1 channel and s16 input, got "
                 f"{playout.channels} and {playout.input_format}"
             )
         if track is not None and latency_ms:
-            raise ConfigError(f"a track knows the latency: leave out latency_ms={latency_ms!r}")
+            raise ConfigError(
+                "PlayoutSink accepts track or latency_ms, since a track has the latency: leave out "
+                f"latency_ms={latency_ms!r}"
+            )
         if not latency_ms >= 0:
             raise ConfigError(f"latency_ms must be at least 0, got {latency_ms!r}")
         super().__init__(playout, playout.sample_rate_hz, threading.Condition())
@@ -72,23 +76,23 @@ class PlayoutSink(PlayoutWriter):
         self._latency_ms = latency_ms
         self._latency_frames = round(latency_ms * playout.sample_rate_hz / 1000.0)
         self._item = _Item()
-        self._items: deque[_Item] = deque()  # begun, and not known to be heard to the end
-        self._heard_before = 0  # samples of items that are gone
+        self._items: deque[_Item] = deque()  # started, and not yet heard completely
+        self._heard_before = 0  # samples of items that were removed
         self._heard_last = 0
-        # With a latency: after so many frames of output, so many samples were read.
+        # With a latency: pairs of frames of output, and samples that were read by then.
         self._reads: deque[tuple[int, int]] = deque()
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was written is heard or dropped."""
+        """Whether all written audio was heard or dropped."""
         with self._changed:
             return not self._missing()
 
     def clear(self) -> int:
         """
-        Drop all that was written and not heard; return :attr:`heard_samples`, final.
+        Drop all audio that was not heard; return the final :attr:`heard_samples`.
 
-        If the owner of the playout has closed it, this is what was last known to be heard.
+        If the owner of the playout has closed it, the result is the last known count.
         """
         with self._changed:
             if not self._closed:
@@ -103,7 +107,7 @@ class PlayoutSink(PlayoutWriter):
             return self._heard_last
 
     def close(self) -> None:
-        """Drop what was not read and take nothing more. May be called twice, from any thread."""
+        """Drop audio that was not read. Any thread may call it, more than once."""
         with self._changed:
             if not self._closed:
                 self.clear()
@@ -123,10 +127,10 @@ class PlayoutSink(PlayoutWriter):
         if self._item.samples:
             self._playout.end(self._item)
             self._item = _Item()
-            self._heard()  # forgets items that were heard
+            self._heard()  # removes items that were heard
 
     def _final(self, item: _Item, cleared: Mapping[Hashable, Cleared]) -> int:
-        """What is heard of an item in the end; one that was read to its end is not in *cleared*."""
+        """Return how many samples of an item were heard; a complete item is not in *cleared*."""
         if item not in cleared:
             return item.samples
         return round(cleared[item].heard_ms * self.sample_rate_hz / 1000.0)
@@ -135,11 +139,11 @@ class PlayoutSink(PlayoutWriter):
         return _LOOK_SECONDS
 
     def _read(self) -> int:
-        """Samples that were read; where there is a track, that were heard."""
+        """Return how many samples were read; with a track, how many were heard."""
         read = self._heard_before
         for item in self._items:
             samples = item.samples
-            # One that was read long ago is forgotten by the playout.
+            # The playout does not keep an item that was read long ago.
             with contextlib.suppress(LocalProtocolError):
                 position_ms = self._playout.position_ms(item, track=self._track)
                 samples = round(position_ms * self.sample_rate_hz / 1000.0)
@@ -154,7 +158,7 @@ class PlayoutSink(PlayoutWriter):
         except ClosedError:
             # The owner closed the playout, which dropped the rest.
             self._forget(self._heard_last)
-        # The item that is written to may get more.
+        # The item that is being written stays, since it may get more samples.
         while self._items and self._items[0] is not self._item:
             heard_with = self._heard_before + self._items[0].samples
             if heard_with > self._heard_last:
@@ -165,10 +169,10 @@ class PlayoutSink(PlayoutWriter):
 
     def _heard_when(self, read: int) -> int:
         """
-        How much is heard by now, of so much that is read.
+        Return how many samples were heard, from how many were read.
 
-        A sample is heard once the reader has taken the latency's worth of output after it. The
-        playout counts that in silence too, unlike the position of an item.
+        A sample is heard when the reader has read *latency_ms* of output after it. This output
+        includes silence, which the position of an item does not count.
         """
         if not self._latency_frames:
             return read
@@ -181,7 +185,7 @@ class PlayoutSink(PlayoutWriter):
         return heard
 
     def _forget(self, heard: int) -> None:
-        """Drop all items, of which so much was heard in the end."""
+        """Drop all items; *heard* is the final count."""
         self._heard_before = self._heard_last = self._written_frames = heard
         self._items.clear()
         self._item = _Item()

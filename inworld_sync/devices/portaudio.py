@@ -1,14 +1,15 @@
 """
-PortAudio through sounddevice: which devices there are, and streams whose callback is C.
+PortAudio through sounddevice: the list of devices, and streams with a C callback.
 
-sounddevice talks to PortAudio by cffi and lets library authors pass a C function instead of a
-Python one: ``_StreamBase`` takes as *callback* and *finished_callback* anything that its own
-``ffi.cast`` takes, and *userdata*. Our callbacks are addresses in the compiled core, so no Python
-runs in the device's thread. Source: sounddevice, ``_StreamBase``, "should only be used by library
-authors ... the callback parameter also accepts a C function pointer"; python-rtmixer does the same.
+sounddevice calls PortAudio through cffi and lets library authors pass a C function instead of a
+Python one: ``_StreamBase`` accepts any pointer of its own ``ffi`` as *callback* and
+*finished_callback*, and *userdata*. The callbacks here are addresses in the compiled core, so no
+Python runs in the device's thread. Source: sounddevice, ``_StreamBase``, "should only be used by
+library authors ... the callback parameter also accepts a C function pointer"; python-rtmixer does
+the same.
 
-Lock rule: ``_lock`` is held while a stream is opened or closed and while PortAudio starts anew, all
-of which PortAudio leaves to the caller to serialize. Nothing else is locked inside it.
+Locks: ``_lock`` is held while a stream is opened or closed and while PortAudio restarts, since
+PortAudio requires that the caller serializes these. No other lock is acquired inside it.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ _INSTALL: Final = {
     "linux": "install it, for example with 'apt install libportaudio2' or 'dnf install portaudio'",
     "darwin": "install it with 'brew install portaudio'",
 }
-# Where _StreamBase takes C callbacks as it does here.
+# The versions whose _StreamBase accepts C callbacks in this way.
 _SOUNDDEVICE: Final = "versions 0.4.6 to 0.5"
-# A device calls back many times a second. One that is silent for so long is gone: macOS does not
-# say so, and a sound server that wakes up took 0.8 s.
+# A device calls back many times per second. If it does not for this long, it is lost: macOS does
+# not report it. The longest pause that was seen, of a sound server that wakes up, is 0.8 s.
 _SILENT_SECONDS: Final = 5.0
 _WASAPI: Final = "Windows WASAPI"
-# What nearly every device takes, when it takes neither the wanted rate nor the one it prefers.
+# Nearly every device supports one of these, if not the requested rate or its default rate.
 _COMMON_RATES_HZ = (48_000, 44_100)
 
 _lock = threading.RLock()
-# The streams that PortAudio has, each with what its callback works on, which so outlives it.
+# All open streams, each with the object that its callback uses, so that the object lives longer.
 _open_streams: dict[int, tuple[Any, object]] = {}
 _numbers = itertools.count()
 _exiting = threading.Event()
@@ -67,7 +68,7 @@ def _close_at_exit() -> None:
 
 
 def _shut_down() -> None:
-    """Stop all devices, whose threads must not outlive the interpreter, and open no more."""
+    """Stop all devices, since their threads must end before the interpreter, and open no more."""
     with _lock:
         _exiting.set()
         _close_all()
@@ -75,33 +76,33 @@ def _shut_down() -> None:
 
 def _sounddevice() -> Any:
     """
-    The module; its stream class and its cffi have no types.
+    Return the module; its stream class and its cffi have no types.
 
     Raises:
-        DeviceError: It, or the library below it, is not installed.
+        DeviceError: sounddevice or PortAudio is not installed.
     """
     try:
         import sounddevice
     except ImportError as error:
         raise DeviceError(
-            "sound devices need sounddevice: pip install 'inworld-sync[audio]'"
+            "speakers and microphones need sounddevice: pip install 'inworld-sync[audio]'"
         ) from error
     except OSError as error:
         raise DeviceError(
-            "sounddevice is installed, but not the PortAudio library that it needs: "
-            + _INSTALL.get(sys.platform, "reinstall sounddevice, whose wheel brings it")
+            "sounddevice is installed, but the PortAudio library that it needs is not: "
+            + _INSTALL.get(sys.platform, "reinstall sounddevice, whose wheel contains it")
         ) from error
     _close_at_exit()
     if _exiting.is_set():
-        raise DeviceError("the interpreter is shutting down: no device is opened any more")
+        raise DeviceError("the interpreter is shutting down: no device can be opened")
     return sounddevice
 
 
 def list_devices() -> list[DeviceInfo]:
     """
-    Say which sound devices there are.
+    Return the sound devices.
 
-    The list is of the moment when PortAudio started; :func:`refresh_devices` starts it anew.
+    PortAudio makes the list once, when it starts; :func:`refresh_devices` restarts it.
 
     Raises:
         DeviceError: sounddevice or PortAudio is not installed.
@@ -114,30 +115,30 @@ def list_devices() -> list[DeviceInfo]:
 
 def refresh_devices() -> None:
     """
-    Look for devices anew, after one was plugged in or out.
+    Update the list of devices after one was connected or disconnected.
 
-    PortAudio starts again, so every stream of this process that runs on sounddevice ends. A
-    :class:`~inworld_sync.Speaker` and a :class:`~inworld_sync.Microphone` open theirs again when
-    they are next used; others must be opened again by whoever owns them.
+    PortAudio restarts, so every stream of this process that uses sounddevice ends. A
+    :class:`~inworld_sync.Speaker` and a :class:`~inworld_sync.Microphone` open their streams again
+    at their next use. Your program must open its own streams again.
 
     Raises:
-        DeviceError: sounddevice or PortAudio is not installed, or does not start.
+        DeviceError: sounddevice or PortAudio is not installed, or PortAudio cannot start.
     """
     sd = _sounddevice()
     with _lock:
         _close_all()
         with _translated(sd, "starting PortAudio"):
-            sd._terminate()  # noqa: SLF001 - the one way to see devices that came later
+            sd._terminate()  # noqa: SLF001 - the only way to update the list of devices
             sd._initialize()  # noqa: SLF001
 
 
 def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
     """
-    Find a device by its index or by a part of its name, or the default one.
+    Find a device by its index or by a part of its name; None finds the default device.
 
     Raises:
         ConfigError: No device, or more than one, has this name.
-        DeviceError: There is no device at all, or sounddevice or PortAudio is not installed.
+        DeviceError: There is no device, or sounddevice or PortAudio is not installed.
     """
     sd = _sounddevice()
     with _lock, _translated(sd, f"finding {_called(kind, device)}"):
@@ -145,34 +146,35 @@ def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
         wanted = _default(hosts, kind) if device is None else device
         if wanted is None and sd.default.device["io".index(kind[0])] == -1:
             raise DeviceError(
-                f"this machine has no {kind} device that PortAudio knows: plug one in, or use "
-                "a WAV file or NullSpeaker in its place"
+                f"PortAudio finds no {kind} device on this machine: connect one, or use a WAV "
+                "file or a NullSpeaker instead"
             )
         try:
             found = sd.query_devices(wanted, kind)
         except ValueError as error:
-            raise ConfigError(f"{_called(kind, device)} is not there: {error}") from error
+            raise ConfigError(f"{_called(kind, device)} was not found: {error}") from error
         return _info(sd, found, hosts)
 
 
 class Format(NamedTuple):
-    """How a device is opened."""
+    """A device with the sample rate and channels to open it with."""
 
     device: DeviceInfo
     sample_rate_hz: int
     channels: int
 
     def lasting_name(self, device: int | str | None) -> str | None:
-        """What finds the device again that the user calls *device*: indices change."""
+        """Return a name that finds the user's *device* again, since indices change."""
         return f"{self.device.name}, {self.device.host_api}" if isinstance(device, int) else device
 
 
 class DeviceStream:
     """
-    A running stream of 16-bit samples, played or filled by a C callback.
+    A running stream of 16-bit samples with a C callback.
 
     Attributes:
-        last_seen: When :meth:`is_gone` last saw that the device had called back, or the start.
+        last_seen: When :meth:`is_gone` last found that the device had called back; at first, the
+            time of the start.
 
     Thread safety: any thread may call :meth:`close`; the owner's lock guards the rest.
     """
@@ -181,16 +183,16 @@ class DeviceStream:
         self, kind: Kind, wanted: Format, called: SpeakerFeed | MicrophoneRing, latency_ms: float
     ) -> None:
         """
-        Open the device and start.
+        Open the device and start it.
 
         Args:
-            kind: Which way the sound goes.
-            wanted: Where to, and how; see :meth:`supports`.
-            called: What the device's thread calls; kept alive until the device has stopped.
-            latency_ms: What the device is asked for; it takes the nearest that it can.
+            kind: ``input`` or ``output``.
+            wanted: The device and its format; see :meth:`supports`.
+            called: The object that the device's thread calls; kept until the device has stopped.
+            latency_ms: The latency to request; the device uses the nearest that it supports.
 
         Raises:
-            DeviceError: The device does not open or start.
+            DeviceError: The device cannot be opened or started.
         """
         name = wanted.device.name
         self._called = called
@@ -211,7 +213,7 @@ class DeviceStream:
                 raise
 
     def is_gone(self) -> bool:
-        """Whether the device was closed or unplugged, has failed, or is silent for seconds."""
+        """Whether the device was closed or unplugged, failed, or has not called back for 5 s."""
         now, stats = time.monotonic(), self._called.stats
         if stats.progress != self._progress:
             self._progress, self.last_seen = stats.progress, now
@@ -220,12 +222,12 @@ class DeviceStream:
         return stats.finished or not is_active or now - self.last_seen > _SILENT_SECONDS
 
     def close(self) -> None:
-        """Stop at once. May be called twice."""
+        """Stop at once. May be called more than once."""
         _close(self._number)
 
     @staticmethod
     def supports(kind: Kind, wanted: Format) -> bool:
-        """Whether the device takes 16-bit samples of this rate and so many channels."""
+        """Whether the device supports 16-bit samples with this rate and number of channels."""
         sd = _sounddevice()
         check = sd.check_output_settings if kind == "output" else sd.check_input_settings
         try:
@@ -240,17 +242,17 @@ def choose_format(
     kind: Kind, device: int | str | None, sample_rate_hz: int, *, exactly: bool = False
 ) -> Format:
     """
-    Find the device, and the nearest to mono of the wanted rate that it takes.
+    Find a device and the format to open it with: mono at the requested rate if it supports this.
 
     Args:
-        kind: Which way the sound goes.
+        kind: ``input`` or ``output``.
         device: An index, a part of a name, or None for the default.
-        sample_rate_hz: What is wanted.
-        exactly: No other rate will do.
+        sample_rate_hz: The requested sample rate.
+        exactly: Whether to try no other sample rate.
 
     Raises:
         ConfigError: No device, or more than one, has this name.
-        DeviceError: There is no device, or it takes no 16-bit samples of any usual rate.
+        DeviceError: There is no device, or it supports no 16-bit samples at any of the rates.
     """
     found = find_device(kind, device)
     most = found.input_channels if kind == "input" else found.output_channels
@@ -262,18 +264,20 @@ def choose_format(
             if channels <= most and DeviceStream.supports(kind, wanted):
                 return wanted
     listed = ", ".join(f"{rate_hz} Hz" for rate_hz in rates_hz)
-    raise DeviceError(f"{found.name!r} ({found.host_api}) takes no 16-bit samples of {listed}")
+    raise DeviceError(
+        f"{found.name!r} ({found.host_api}) does not support 16-bit samples at {listed}"
+    )
 
 
 def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceStream:
     """
-    Open a device that went away, or the one that took its place.
+    Open a device that was lost, or the current default device.
 
-    PortAudio knows the devices of the moment when it started. So the second try starts it again,
-    which ends all streams on sounddevice in this process; see :func:`refresh_devices`.
+    If the first attempt fails, PortAudio restarts to update its list of devices, which ends all
+    streams of this process that use sounddevice; see :func:`refresh_devices`.
 
     Raises:
-        DeviceError: There is no device, or none that does.
+        DeviceError: No device could be opened.
     """
     try:
         return open_again()
@@ -283,7 +287,9 @@ def reopen_stream(kind: Kind, open_again: Callable[[], DeviceStream]) -> DeviceS
     try:
         return open_again()
     except ConfigError as error:
-        raise DeviceError(f"the {kind} device went away and did not come back: {error}") from error
+        raise DeviceError(
+            f"the {kind} device was lost and could not be opened again: {error}"
+        ) from error
 
 
 def _close(number: int) -> None:
@@ -307,8 +313,8 @@ def _translated(sd: Any, doing: str) -> Iterator[None]:
 
 
 def _settings(sd: Any, wanted: Format) -> dict[str, Any]:
-    """The arguments of sounddevice that say what is wanted."""
-    # WASAPI plays the mixer's rate alone unless it is asked to convert.
+    """Return the arguments of sounddevice for a device and a format."""
+    # Without auto_convert, WASAPI supports only the rate of the system's mixer.
     is_wasapi = wanted.device.host_api == _WASAPI
     return {
         "device": wanted.device.index,
@@ -321,7 +327,7 @@ def _settings(sd: Any, wanted: Format) -> dict[str, Any]:
 
 def _open(sd: Any, kind: Kind, wanted: Format, callback: StreamCallback, latency_ms: float) -> Any:
     try:
-        return sd._StreamBase(  # noqa: SLF001 - meant for other libraries
+        return sd._StreamBase(  # noqa: SLF001 - it is intended for other libraries
             kind,
             blocksize=0,
             latency=latency_ms / 1000.0,
@@ -336,8 +342,8 @@ def _open(sd: Any, kind: Kind, wanted: Format, callback: StreamCallback, latency
         raise
     except Exception as error:
         raise DeviceError(
-            f"sounddevice {getattr(sd, '__version__', '?')} does not take a C callback the way "
-            f"{_SOUNDDEVICE} do: install one of these"
+            f"sounddevice {getattr(sd, '__version__', '?')} does not accept a C callback the way "
+            f"{_SOUNDDEVICE} do: install one of these versions"
         ) from error
 
 
@@ -346,8 +352,8 @@ def _called(kind: Kind, device: int | str | None) -> str:
 
 
 def _default(hosts: tuple[Mapping[str, Any], ...], kind: Kind) -> int | None:
-    # Elsewhere PortAudio's own default is right. On Windows it is MME, whose latency is several
-    # times that of WASAPI and whose names are cut at 31 characters.
+    # PortAudio's default on Windows is MME, whose latency is several times that of WASAPI and
+    # whose names are cut at 31 characters. On other systems PortAudio's default is right.
     for host in hosts:
         if host["name"] == _WASAPI and host[f"default_{kind}_device"] >= 0:
             return int(host[f"default_{kind}_device"])

@@ -1,9 +1,9 @@
 """
-A loudspeaker whose device is fed by C, so that a busy interpreter cannot make it stutter.
+A loudspeaker whose device is fed by C code, so that a busy interpreter causes no gaps.
 
-What is written goes into a jitter buffer, a mixer adds the buffers up, and the device's own thread
-pulls from the mixer: see :mod:`inworld_sync.devices.speaker_input` and
-:mod:`inworld_sync.devices.output`, whose lock rule holds here.
+Written audio goes to a jitter buffer, a mixer adds the buffers, and the device's own thread reads
+from the mixer: see :mod:`inworld_sync.devices.speaker_input` and
+:mod:`inworld_sync.devices.output`, which documents the locks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Speaker"]
 
-# Of the speaker's own sound, so that what is added without a thought gives way to it.
+# The priority of the speaker's own input. It is above 0, the default of added inputs.
 _OWN_PRIORITY = 1
 
 
@@ -27,17 +27,16 @@ class Speaker(SpeakerInput):
     """
     Plays 16-bit mono PCM on a sound device.
 
-    The device runs from the start to :meth:`close`, and plays silence where there is nothing to
-    say. A sound that comes in time plays to the sample as it was written. One that comes too
-    slowly is stretched a little or covered, and counted; see :attr:`stats`. Other sounds are mixed
-    in by :meth:`add`.
+    The device runs until :meth:`close`, and plays silence if there is no audio. Audio that arrives
+    in time is played unchanged. Audio that arrives too slowly is stretched a little or concealed;
+    :attr:`stats` counts this. :meth:`add` creates inputs for other audio.
 
     Attributes:
-        sample_rate_hz: Samples a second that :meth:`write` expects.
-        gate: For a :class:`~inworld_sync.Microphone` that must not hear this speaker.
-        mixer: What the device plays, for a :class:`~inworld_sync.audio.playout.Playout` of your
-            own. It is mono, of the device's own rate, which may be another one than
-            :meth:`write` expects.
+        sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
+        gate: The state that a :class:`~inworld_sync.Microphone` with ``mute_while`` reads.
+        mixer: The mixer that the device plays, for a
+            :class:`~inworld_sync.audio.playout.Playout` of your own. It is mono and has the sample
+            rate of the device, which may differ from the rate that :meth:`write` expects.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -55,21 +54,21 @@ class Speaker(SpeakerInput):
         Open the device and start it.
 
         Args:
-            sample_rate_hz: Samples a second of what is written, 8000 to 48000. A device that does
-                not take it is given another one, and the sound is converted.
-            device: An index or a part of a name of :func:`~inworld_sync.devices.list_devices`;
-                None for the default device, and for the new one when it changes by being
-                unplugged.
-            latency_ms: What to ask of the device; it takes the nearest it can. Lower is prompter,
-                and may click on a slow machine. 1 to 1000.
-            buffer_ms: How much may be written and not yet played; 100 to 600000.
-            on_change: Called after the device was lost and another one opened, on the thread that
-                noticed: the one that writes or drains.
+            sample_rate_hz: The sample rate of the audio that is written, 8000 to 48000. If the
+                device does not support it, the device is opened at another rate and the audio is
+                converted.
+            device: An index, or a part of a name, of :func:`~inworld_sync.devices.list_devices`.
+                None means the default device; if it is unplugged, the new default device.
+            latency_ms: The latency to request from the device, 1 to 1000. The device uses the
+                nearest latency that it supports. A low latency may cause clicks on a slow machine.
+            buffer_ms: How much audio may be written and not yet played, 100 to 600000.
+            on_change: Called with a :class:`~inworld_sync.DeviceChanged` after the device was lost
+                and another one was opened, on the thread that writes or drains.
 
         Raises:
-            ConfigError: A value is out of its range, or no device has this name.
-            DeviceError: There is no device, it does not open, or sounddevice or PortAudio is not
-                installed.
+            ConfigError: A value is out of range, or no device has this name.
+            DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
+                not installed.
         """
         _check(sample_rate_hz, buffer_ms)
         require_between("latency_ms", latency_ms, 1, 1000, "ms")
@@ -96,21 +95,25 @@ class Speaker(SpeakerInput):
         priority: int = 0,
     ) -> SpeakerInput:
         """
-        Mix another sound in: a back-channel, a short signal, music to wait by.
+        Create another input of this speaker, for a back-channel, a short signal or hold music.
 
         Args:
-            sample_rate_hz: Samples a second of what is written to it, 8000 to 48000; None means
-                as the speaker's own.
-            buffer_ms: How much may be written to it and not yet played; 100 to 600000.
-            gain: How loud it is, 0 to 4.
-            duck_db: By how much it is taken back while a sound of a higher priority is heard, and
-                250 ms longer, 0 to 100. It takes 30 ms, and 300 ms to come back.
-            priority: 0 to 1000. The speaker's own sound has 1; see :meth:`adjust`.
+            sample_rate_hz: The sample rate of the audio that is written to it, 8000 to 48000; None
+                means the rate of the speaker.
+            buffer_ms: How much audio may be written to it and not yet played, 100 to 600000.
+            gain: The factor of its amplitude, 0 to 4.
+            duck_db: By how many decibels it is attenuated while an input with a higher priority
+                plays, and for 250 ms after it, 0 to 100. The attenuation takes 30 ms, and its end
+                300 ms.
+            priority: 0 to 1000. The speaker's own input has 1; see :meth:`adjust`.
+
+        Returns:
+            The input, which is a sink like the speaker. Close it to make room for another one.
 
         Raises:
-            ConfigError: A value is out of its range.
-            LocalProtocolError: Eight sounds are mixed, the speaker's own with them.
-            ClosedError: The speaker was closed.
+            ConfigError: A value is out of range.
+            LocalProtocolError: The speaker has eight inputs already, including its own.
+            ClosedError: The speaker is closed.
         """
         rate_hz = self.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
         _check(rate_hz, buffer_ms)
@@ -122,17 +125,20 @@ class Speaker(SpeakerInput):
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """
-        How loud what is heard now is, all sounds together: peak and root mean square.
+        Measure the audio that is heard now, the sum of all inputs.
 
         Args:
-            window_ms: Over how long, up to the present moment; whole blocks of the device, and
-                512 of them at most. Nothing was measured while there is no device.
+            window_ms: How many milliseconds before now to measure, in whole blocks of the device;
+                at most 512 blocks.
+
+        Returns:
+            The peak and the root mean square; zero samples if there is no device.
         """
         with self._changed:
             return self._output.level(window_ms)
 
     def close(self) -> None:
-        """Stop at once and free the device. May be called twice and from any thread."""
+        """Stop at once and free the device. Any thread may call it, more than once."""
         with self._changed:
             if self._output.closed_ns is None:
                 self._output.close()
@@ -140,6 +146,6 @@ class Speaker(SpeakerInput):
 
 
 def _check(sample_rate_hz: int, buffer_ms: int) -> None:
-    """Refuse what no input takes, before a device is opened for it."""
+    """Check the arguments before a device is opened."""
     require_between("sample_rate_hz", sample_rate_hz, 8000, 48_000, "Hz")
     require_between("buffer_ms", buffer_ms, 100, 600_000, "ms")

@@ -1,11 +1,10 @@
 """
-One of the sounds that share a loudspeaker, each with its own queue and its own count of what was
-heard.
+One of the inputs that share a loudspeaker, with its own queue and its own count of heard samples.
 
-What is written goes into a jitter buffer (:class:`~inworld_sync.audio.playout.Playout`); the
-device's own thread pulls from it and notes when each stretch will be heard.
+Written audio goes to a jitter buffer (:class:`~inworld_sync.audio.playout.Playout`). The device's
+own thread reads from it and records when each part will be heard.
 
-Lock rule: that of :mod:`inworld_sync.devices.output`, whose ``changed`` guards every field here.
+Locks: as in :mod:`inworld_sync.devices.output`, whose ``changed`` guards every field here.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from inworld_sync.models.devices import SpeakerMark, SpeakerStats
 
 __all__ = ["SpeakerInput"]
 
-# Between two looks at what the device did; changes on this side wake a waiting thread at once.
+# The interval between two reads of the device's progress; other changes wake a thread at once.
 _LOOK_SECONDS = 0.005
 _LONG_LOOK_SECONDS = 0.25
 _MARK_LOOK_SECONDS = 0.001
 
-# For a fade to reach a device before its playout is taken away; a block of one is shorter.
+# How long close() waits until the device has played the fade; a block of a device is shorter.
 _FADE_SECONDS = 0.25
 
 
 class _Mark(NamedTuple):
     frames: int
-    number: int  # so that marks of one place keep their order, and tags are not compared
+    number: int  # keeps the order of marks at one position, so that tags are not compared
     position_samples: int
     tag: object
 
 
 class SpeakerInput(PlayoutWriter):
     """
-    One of the sounds that share a :class:`~inworld_sync.Speaker`; made by :meth:`Speaker.add`.
+    One of the inputs of a :class:`~inworld_sync.Speaker`; :meth:`Speaker.add` creates it.
 
-    It takes 16-bit mono PCM and is an :class:`~inworld_sync.AudioSink` like the speaker itself.
+    It accepts 16-bit mono PCM and is an :class:`~inworld_sync.AudioSink` like the speaker itself.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -74,7 +73,7 @@ class SpeakerInput(PlayoutWriter):
 
     @property
     def stats(self) -> SpeakerStats:
-        """How well it plays; the underflows and the latency are the device's."""
+        """The figures of this input; underflows and latency are those of the device."""
         with self._changed:
             playout = self._playout.stats()
             feed = self._output.feed
@@ -97,11 +96,13 @@ class SpeakerInput(PlayoutWriter):
         priority: int | None = None,
     ) -> None:
         """
-        Change how loud it is, by a ramp; None leaves a value as it is. See :meth:`Speaker.add`.
+        Change gain, attenuation or priority; None keeps a value. See :meth:`Speaker.add`.
+
+        The gain changes in a ramp, not in a step.
 
         Raises:
-            ConfigError: A value is out of its range.
-            ClosedError: It was closed.
+            ConfigError: A value is out of range.
+            ClosedError: This input is closed.
         """
         with self._changed:
             self._require_open()
@@ -109,12 +110,12 @@ class SpeakerInput(PlayoutWriter):
 
     def clear(self) -> int:
         """
-        Drop all that was written and that the device has not taken, with a fade of 5 ms.
+        Drop all audio that the device has not taken, with a fade of 5 ms.
 
-        What the device has taken is heard, within its latency, and counts as heard at once.
+        The device still plays the audio that it has taken; this audio counts as heard at once.
 
         Returns:
-            What :attr:`heard_samples` is from now on: final.
+            The final :attr:`heard_samples`.
         """
         with self._changed:
             if not self._is_closed:
@@ -125,15 +126,15 @@ class SpeakerInput(PlayoutWriter):
 
     def mark(self, tag: object, position_samples: int | None = None) -> None:
         """
-        Ask :meth:`poll` to tell *tag* once all that comes before it is heard.
+        Set a mark, which :meth:`poll` returns when all audio before it was heard.
 
         Args:
-            tag: Anything.
-            position_samples: Where, counted as :attr:`heard_samples` is; None means behind what
-                is written so far. It may lie in what is still to be written.
+            tag: Any object; :meth:`poll` returns it.
+            position_samples: The position, counted like :attr:`heard_samples`; None means the end
+                of the audio written so far. It may be in audio that will be written later.
 
         Raises:
-            ClosedError: It was closed.
+            ClosedError: This input is closed.
         """
         with self._changed:
             self._require_open()
@@ -145,16 +146,16 @@ class SpeakerInput(PlayoutWriter):
 
     def poll(self, *, timeout: float | None = 0.0) -> list[SpeakerMark]:
         """
-        Marks that were reached or cancelled since the last call, in order; each once.
+        Return the marks that were reached or cancelled since the last call, in order.
 
-        A :meth:`clear` cancels the marks behind what was heard, and closing does.
+        :meth:`clear` and :meth:`close` cancel the marks after the audio that was heard.
 
         Args:
-            timeout: Seconds to wait for one; None waits until there is one. Nothing comes of
-                waiting without a mark.
+            timeout: How many seconds to wait for a mark; None means without limit. It returns at
+                once if no mark is set.
 
         Raises:
-            DeviceError: The device is gone, and no other one took its place.
+            DeviceError: The device was lost, and no other device could be opened.
         """
         deadline = deadline_after(timeout)
         with self._changed:
@@ -182,7 +183,7 @@ class SpeakerInput(PlayoutWriter):
         ]
 
     def _until_mark(self) -> float:
-        """Seconds until the next mark is heard if nothing stops the sound."""
+        """Return the seconds until the next mark is heard, if the audio is not stopped."""
         if not self._marks:
             return _LONG_LOOK_SECONDS
         seconds = (self._marks[0].frames - self._heard()) / self._rate_hz
@@ -192,15 +193,15 @@ class SpeakerInput(PlayoutWriter):
 
     def close(self) -> None:
         """
-        Stop with a short fade and make room for another input. May be called twice and from any
-        thread.
+        Stop with a short fade and make room for another input. Any thread may call it, more than
+        once.
         """
         with self._changed:
             if self._is_closed:
                 return
             self._clear()
             self._closed = True
-            # A playout that goes away at once would end in a click.
+            # Removing the playout before the fade was played would cause a click.
             self._output.wait_for_blocks(2, _FADE_SECONDS)
             if self._output.closed_ns is None:
                 self._output.mixer.remove(self._playout)
@@ -220,7 +221,7 @@ class SpeakerInput(PlayoutWriter):
     def _heard(self) -> int:
         if not self._closed:
             measured = self._track.heard_frames(self._output.closed_ns)
-            # A device may correct its latency; what was heard stays heard.
+            # The device may correct its latency, but the count must not decrease.
             self._heard_frames = max(self._heard_frames, min(measured, self._written_frames))
         return self._heard_frames
 
@@ -254,7 +255,7 @@ class SpeakerInput(PlayoutWriter):
             self._next_item()
 
     def _next_item(self) -> None:
-        """What is written from now on is another utterance."""
+        """End the current utterance; audio that is written from now on is a new one."""
         if self._item_open:
             self._playout.end(self._item)
             self._item += 1

@@ -1,7 +1,7 @@
 """
-WAV files as a source and as a sink of sound.
+WAV files as a source and as a sink of audio.
 
-Lock rule: that of :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards the file too.
+Locks: as in :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards the file too.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ class WavSource(Closing):
 
 class WavSink(NullSpeaker):
     """
-    Writes what it is given to a WAV file, as fast as it comes or as it would be heard.
+    Writes audio to a WAV file, at once or in real time.
 
-    The file holds exactly the samples that :attr:`heard_samples` counts. It is playable at every
-    moment; :meth:`close`, leaving a ``with`` block, and an exception in it put the right length
-    into its header. An ``OSError`` of the file is raised by the call that met it.
+    The file has exactly the samples that :attr:`heard_samples` counts. It is playable at any
+    moment. :meth:`close` and the end of a ``with`` block, also with an exception, write the right
+    length into its header. A call that cannot write to the file raises ``OSError``.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -111,14 +111,16 @@ class WavSink(NullSpeaker):
         Begin the file.
 
         Args:
-            target: A path, which is created or replaced, or a binary file, which is left open.
-            sample_rate_hz: Samples a second of what is written, 1000 to 192000.
-            realtime: Take as long as a speaker, and write what was heard; what :meth:`clear` drops
-                is not in the file. Otherwise a sample is heard when it is written.
-            buffer_ms: With *realtime*, how much may be written and not yet heard; 10 to 3600000.
+            target: A path, which is created or replaced, or a binary file, which is not closed.
+            sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
+            realtime: Take as long as a speaker, and write the audio that was heard; the file does
+                not have the audio that :meth:`clear` drops. Without it, a sample is heard when it
+                is written.
+            buffer_ms: With *realtime*, how much audio may be written and not yet heard, 10 to
+                3600000.
 
         Raises:
-            ConfigError: A value is out of its range; no file was made.
+            ConfigError: A value is out of range; no file was created.
             OSError: The file cannot be written.
         """
         super().__init__(sample_rate_hz, buffer_ms=buffer_ms)
@@ -129,7 +131,7 @@ class WavSink(NullSpeaker):
 
     def close(self) -> None:
         """
-        Stop at once and finish the file. May be called twice and from any thread.
+        Stop at once and finish the file. Any thread may call it, more than once.
 
         Raises:
             OSError: The file cannot be written.

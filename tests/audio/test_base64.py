@@ -37,7 +37,7 @@ def test_rfc_vectors(plain: str, text: str) -> None:
 
 @pytest.mark.usefixtures("level")
 def test_encode_every_length() -> None:
-    """Encoding gives the standard library's text at every length."""
+    """Encoding returns the same text as the standard library at every length."""
     expected = [stdlib.b64encode(noise(size)) for size in LENGTHS]
 
     assert expected == [base64.encode(noise(size)) for size in LENGTHS]
@@ -45,7 +45,7 @@ def test_encode_every_length() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_decode_every_length() -> None:
-    """Decoding gives back the bytes at every length."""
+    """Decoding returns the original bytes at every length."""
     expected = [noise(size) for size in LENGTHS]
 
     assert expected == [base64.decode(stdlib.b64encode(noise(size))) for size in LENGTHS]
@@ -53,7 +53,7 @@ def test_decode_every_length() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_every_bad_byte_at_each_place() -> None:
-    """A byte outside the alphabet is refused wherever it stands, and named."""
+    """A byte outside the alphabet raises an error with its position."""
     size = 344
     text = bytearray(stdlib.b64encode(noise(size * 3 // 4)))
     bad_bytes = sorted(set(range(256)) - set(ALPHABET) - set(b"="))
@@ -75,7 +75,7 @@ def test_every_bad_byte_at_each_place() -> None:
 
 @pytest.mark.usefixtures("level")
 def test_padding_before_the_end() -> None:
-    """One '=' anywhere but in the last two places is refused there."""
+    """One '=' before the last two characters raises an error with its position."""
     places = range(342)
     found = []
     for place in places:
@@ -88,8 +88,8 @@ def test_padding_before_the_end() -> None:
     assert list(places) == found
 
 
-# (text, offset of the fault, words of the message): padding that is missing, too much, alone, or
-# followed by data, and lengths that no encoder gives. Each also comes behind 96 good characters.
+# (text, offset of the error, words of the message): padding that is missing, too long, alone, or
+# followed by data, and impossible lengths. Each is also tested after 96 valid characters.
 BAD_ENDS = [
     ("A", 1, "ends inside"),
     ("AA", 2, "ends inside"),
@@ -128,7 +128,7 @@ BAD_ENDS = [
 @pytest.mark.parametrize("before", ["", "A" * 96])
 @pytest.mark.parametrize(("text", "offset", "words"), BAD_ENDS)
 def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
-    """A text that no encoder gives is refused, with the first fault."""
+    """A text that no encoder returns raises an error with the position of the first error."""
     with pytest.raises(AudioError, match=words) as caught:
         base64.decode(before + text)
 
@@ -138,7 +138,7 @@ def test_bad_ends(text: str, offset: int, words: str, before: str) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize(("padding", "step"), [("=", 4), ("==", 16)])
 def test_left_over_bits(padding: str, step: int) -> None:
-    """Before padding, the last character may carry no bits that belong to no byte."""
+    """The last character before padding must have no unused bits."""
     expected = [chr(character) for character in ALPHABET[::step]]
     accepted = []
     for character in ALPHABET.decode():
@@ -156,7 +156,7 @@ def test_left_over_bits(padding: str, step: int) -> None:
 @ANY_LEVEL
 @given(st.binary(max_size=2000))
 def test_round_trip(data: bytes) -> None:
-    """What was encoded decodes to itself."""
+    """Decoding an encoded text returns the original bytes."""
     assert data == base64.decode(base64.encode(data))
 
 
@@ -164,7 +164,7 @@ def test_round_trip(data: bytes) -> None:
 @ANY_LEVEL
 @given(st.text(st.sampled_from([*ALPHABET.decode(), "=", "-", "\n", " "]), max_size=120))
 def test_accepts_what_encodes_back(text: str) -> None:
-    """A text is accepted exactly when it is the encoding of what it decodes to."""
+    """A text is accepted only if encoding its bytes returns the same text."""
     try:
         loose = stdlib.b64decode(text, validate=False)
         canonical = stdlib.b64encode(loose).decode() == text
@@ -196,7 +196,7 @@ def test_any_alignment(shift: int) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", range((16 << 10) - 4, (16 << 10) + 200, 7))
 def test_long_texts_at_any_place_of_a_cache_line(size: int) -> None:
-    """A long text is written to wherever it belongs, and nothing beside it."""
+    """A long text is written to its place, and the bytes around it are unchanged."""
     plain, around = noise(size), 64
     expected = stdlib.b64encode(plain)
     for shift in range(0, 68, 3):
@@ -210,7 +210,7 @@ def test_long_texts_at_any_place_of_a_cache_line(size: int) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", LENGTHS[::7])
 def test_into_writes_nothing_beyond(size: int) -> None:
-    """What lies behind the result keeps its bytes."""
+    """The bytes after the result are unchanged."""
     data = noise(size)
     text = stdlib.b64encode(data)
     behind = b"\xa5" * 200
@@ -227,7 +227,7 @@ def test_into_writes_nothing_beyond(size: int) -> None:
 @pytest.mark.usefixtures("level")
 @pytest.mark.parametrize("size", [1, 2, 3, 47, 48, 49, 300])
 def test_too_little_room(size: int) -> None:
-    """A buffer that is one byte short is refused, and the buffer is not touched."""
+    """A buffer that is one byte too small raises an error and is not changed."""
     data = noise(size)
     text = stdlib.b64encode(data)
     small = bytearray(size - 1)
@@ -242,7 +242,7 @@ def test_too_little_room(size: int) -> None:
 
 
 def test_exact_room() -> None:
-    """A buffer of just the decoded size is enough, padding or not."""
+    """A buffer of exactly the decoded size is enough, with and without padding."""
     for size in range(100):
         out = bytearray(size)
         base64.decode_into(stdlib.b64encode(noise(size)), out)
@@ -251,7 +251,7 @@ def test_exact_room() -> None:
 
 
 def test_large_buffers() -> None:
-    """A megabyte gives the same result."""
+    """A megabyte has the same result."""
     data = noise(1_000_003)
 
     assert stdlib.b64encode(data) == base64.encode(data)
@@ -260,13 +260,13 @@ def test_large_buffers() -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda text: array("B", text)])
 def test_takes_any_buffer(kind: type) -> None:
-    """Text comes as str, or as any object with a buffer."""
+    """The text may be a str or any object with a buffer."""
     assert b"\0\0\0" == base64.decode(kind(b"AAAA")) == base64.decode("AAAA")
     assert base64.encode(kind(b"\0\0\0")) == b"AAAA"
 
 
 def test_refuses_text_beyond_ascii() -> None:
-    """A character beyond ASCII is named with its place."""
+    """A character that is not ASCII raises an error with its position."""
     with pytest.raises(AudioError, match="got 'é' at offset 3") as caught:
         base64.decode("AAAé")
 
@@ -286,7 +286,7 @@ def test_refuses_read_only_output() -> None:
 
 
 def test_error_frees_the_buffers() -> None:
-    """While an error is being handled, the buffers can be resized."""
+    """The buffers are not locked while the error is handled."""
     text, out = bytearray(b"A-=="), bytearray(10)
     with pytest.raises(AudioError) as caught:
         base64.decode_into(text, out)
@@ -297,7 +297,7 @@ def test_error_frees_the_buffers() -> None:
 
 
 def test_error_shows_no_audio() -> None:
-    """The message holds no piece of the text."""
+    """The message has no part of the text."""
     with pytest.raises(AudioError) as caught:
         base64.decode("c2VjcmV0-")
 

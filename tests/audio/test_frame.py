@@ -22,7 +22,7 @@ SIZES = [*range(100), 1535, 1536, 1537, 3072, 49_000, 70_002]
 
 
 def read_back(frame: bytes) -> bytes:
-    """What a server takes from a frame."""
+    """Return the payload that a server reads from a frame."""
     server = ServerProtocol(state=State.OPEN, max_size=None)
     assert server.side is SERVER
     server.receive_data(frame)
@@ -35,7 +35,7 @@ def read_back(frame: bytes) -> bytes:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_bytes(size: int) -> None:
-    """A frame carries the audio, whatever its length."""
+    """A frame has the audio, for every length."""
     audio = bytes(index * 31 % 256 for index in range(size))
 
     assert audio == read_back(FrameBuilder('{"audio":"', '","n":1}').build(audio))
@@ -43,7 +43,7 @@ def test_bytes(size: int) -> None:
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 160, 1535, 1536, 1537, 5000])
 def test_converted(samples: int) -> None:
-    """Samples are converted on the way exactly as by themselves."""
+    """Samples are converted exactly as the separate functions do."""
     s16 = struct.pack(f"<{samples}h", *((i * 977) % 65536 - 32768 for i in range(samples)))
     f32 = pcm.f32_from_s16(s16)
     forms = [
@@ -56,7 +56,7 @@ def test_converted(samples: int) -> None:
 
 
 def test_fresh_masks() -> None:
-    """Two frames of the same audio differ, for each has a masking key of its own."""
+    """Two frames with the same audio differ, since each has its own masking key."""
     builder = FrameBuilder('{"audio":"', '"}')
 
     assert builder.build(bytes(60)) != builder.build(bytes(60))
@@ -64,6 +64,6 @@ def test_fresh_masks() -> None:
 
 @pytest.mark.parametrize("form", [f for f in FrameForm if f is not FrameForm.BYTES])
 def test_cut_samples(form: FrameForm) -> None:
-    """Half a sample is refused before anything is built."""
+    """Half a sample raises an error."""
     with pytest.raises(AudioError, match="whole samples, got 5 bytes"):
         FrameBuilder('{"audio":"', '"}', form).build(bytes(5))

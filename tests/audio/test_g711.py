@@ -103,14 +103,14 @@ def test_the_reference_is_the_table(law: str) -> None:
 @every_level
 @each_law
 def test_decodes_every_code(law: str) -> None:
-    """All 256 codes give the table's value."""
+    """All 256 codes decode to the value of the table."""
     assert s16(DECODED[law]) == DECODE[law](bytes(range(256)))
 
 
 @every_level
 @each_law
 def test_encodes_every_sample(law: str) -> None:
-    """All 65,536 samples give the table's code."""
+    """All 65,536 samples encode to the code of the table."""
     assert ENCODED[law] == ENCODE[law](s16(ALL_SAMPLES))
 
 
@@ -162,7 +162,7 @@ def test_any_alignment(law: str, shift: int) -> None:
 @every_level
 @pytest.mark.parametrize(("law", "negative_zero"), [("ulaw", 0x7F), ("alaw", None)])
 def test_codes_come_back(law: str, negative_zero: int | None) -> None:
-    """Decoding and encoding again gives the code, but mu-law's negative zero becomes zero."""
+    """Decoding and encoding returns the same code; mu-law's negative zero becomes zero."""
     expected = [0xFF if code == negative_zero else code for code in range(256)]
 
     assert expected == list(ENCODE[law](DECODE[law](bytes(range(256)))))
@@ -191,7 +191,7 @@ def test_where_audioop_differs() -> None:
 
 @each_law
 def test_large_buffers(law: str) -> None:
-    """Half a megabyte gives the same result."""
+    """Half a megabyte has the same result."""
     repeat = 6
 
     assert ENCODED[law] * repeat == ENCODE[law](s16(ALL_SAMPLES) * repeat)
@@ -201,7 +201,7 @@ def test_large_buffers(law: str) -> None:
 @each_law
 def test_refuses_half_a_sample(law: str) -> None:
     """An odd byte count cuts a sample."""
-    with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3 bytes") as caught:
+    with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3 bytes") as caught:
         ENCODE[law](b"abc")
 
     assert caught.value.offset_bytes == 2
@@ -209,7 +209,7 @@ def test_refuses_half_a_sample(law: str) -> None:
 
 @each_law
 def test_refuses_too_little_room(law: str) -> None:
-    """A buffer that is one byte short is refused, and the buffer is not touched."""
+    """A buffer that is one byte too small raises an error and is not changed."""
     small = bytearray(7)
     with pytest.raises(AudioError, match="needs 8 bytes, got a buffer of 7"):
         DECODE_INTO[law](bytes(4), small)

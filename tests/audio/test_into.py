@@ -22,7 +22,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("function", "data", "expected"), CALLS)
 def test_writes_to_the_front(function: Callable[..., int], data: bytes, expected: bytes) -> None:
-    """A call writes to the buffer itself, and to no more of it than it needs."""
+    """A call writes to the start of the buffer and leaves the rest unchanged."""
     memory = bytearray(b"\xa5" * 8)
 
     assert len(expected) == function(data, memory)
@@ -33,7 +33,7 @@ def test_writes_to_the_front(function: Callable[..., int], data: bytes, expected
 def test_refuses_too_little_room(
     function: Callable[..., int], data: bytes, expected: bytes
 ) -> None:
-    """A call that does not fit is refused, and nothing is written."""
+    """A result that does not fit raises an error, and nothing is written."""
     memory = bytearray(b"\xa5" * (len(expected) - 1))
     with pytest.raises(AudioError, match=f"a buffer of {len(memory)}"):
         function(data, memory)

@@ -30,7 +30,7 @@ def test_rfc_vector() -> None:
 
 @every_level
 def test_every_length() -> None:
-    """Any length is masked, and what lies behind the result is untouched."""
+    """Any length is masked, and the bytes after the result are unchanged."""
     behind = b"\xa5" * 70
     for size in LENGTHS:
         payload = random.Random(size).randbytes(size)
@@ -44,7 +44,7 @@ def test_every_length() -> None:
 @ANY_LEVEL
 @given(st.binary(max_size=300), st.binary(min_size=4, max_size=4), st.lists(st.integers(0, 90)))
 def test_pieces(payload: bytes, key: bytes, cuts: list[int]) -> None:
-    """A payload that is masked in pieces is masked as a whole."""
+    """Masking in pieces has the same result as masking the whole payload."""
     pieces, begin = [], 0
     for cut in cuts:
         pieces.append(masking.mask(payload[begin : begin + cut], key, begin))
@@ -57,7 +57,7 @@ def test_pieces(payload: bytes, key: bytes, cuts: list[int]) -> None:
 @every_level
 @pytest.mark.parametrize("offset_bytes", [0, 1, 2, 3, 4, 5, 2**64 - 1])
 def test_offsets(offset_bytes: int) -> None:
-    """The place in the payload chooses the byte of the key."""
+    """The position in the payload selects the byte of the key."""
     payload = random.Random(1).randbytes(200)
 
     assert masked(payload, KEY, offset_bytes) == masking.mask(payload, KEY, offset_bytes)
@@ -66,7 +66,7 @@ def test_offsets(offset_bytes: int) -> None:
 @every_level
 @pytest.mark.parametrize("shift", range(9))
 def test_in_place_at_any_alignment(shift: int) -> None:
-    """A payload may be masked where it lies, at any address."""
+    """A payload may be masked in place, at any address."""
     payload = random.Random(shift).randbytes(777)
     frame = bytearray(bytes(shift) + payload)
     view = memoryview(frame)[shift:]
@@ -76,7 +76,7 @@ def test_in_place_at_any_alignment(shift: int) -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte gives the same result, and unmasks to the payload."""
+    """Half a megabyte has the same result, and unmasks to the payload."""
     payload = random.Random(2).randbytes(600_001)
 
     assert payload == masking.mask(masking.mask(payload, KEY), KEY)
@@ -94,19 +94,19 @@ BAD_KEYS = [
 
 @pytest.mark.parametrize(("key", "words"), BAD_KEYS)
 def test_refuses_another_key(key: bytes, words: str) -> None:
-    """A key is four bytes, and no text shows it."""
-    with pytest.raises(ConfigError, match=f"a masking key is 4 bytes, got {words}"):
+    """A key must have four bytes, and the error does not show it."""
+    with pytest.raises(ConfigError, match=f"key must be 4 bytes, got {words}"):
         masking.mask(b"Hello", key)
 
 
 def test_refuses_a_negative_offset() -> None:
-    """A payload begins at 0."""
-    with pytest.raises(ConfigError, match="at least 0 bytes, got -1"):
+    """A negative offset raises an error."""
+    with pytest.raises(ConfigError, match="offset_bytes must be at least 0, got -1"):
         masking.mask(b"Hello", KEY, -1)
 
 
 def test_refuses_too_little_room() -> None:
-    """A buffer that is one byte short is refused, and no buffer is left locked."""
+    """A buffer that is one byte too small raises an error, and no buffer stays locked."""
     payload, small = bytearray(b"Hello"), bytearray(4)
     with pytest.raises(AudioError, match="needs 5 bytes, got a buffer of 4") as caught:
         masking.mask_into(payload, KEY, small)

@@ -38,7 +38,7 @@ def test_every_length() -> None:
 @every_level
 @pytest.mark.parametrize("place", range(100))
 def test_peak_at_any_place(place: int) -> None:
-    """The loudest sample counts wherever it stands, on both sides of zero."""
+    """The peak is found at any position, on both sides of zero."""
     for loudest in (32767, -32768):
         samples = array("h", [7] * 100)
         samples[place] = loudest
@@ -60,21 +60,21 @@ def test_loudest_sound(size: int) -> None:
 @ANY_LEVEL
 @given(st.lists(st.integers(-32768, 32767), max_size=200), st.integers(0, 200))
 def test_levels_add_up(samples: list[int], cut: int) -> None:
-    """A stream that is measured in pieces has the level of the whole."""
+    """The sum of the levels of pieces is the level of the whole stream."""
     whole = array("h", samples)
 
     assert summed(whole) == measure(whole[:cut]) + measure(whole[cut:])
 
 
 def test_sine() -> None:
-    """A sine that just fits has -3 dBFS."""
+    """A sine of full scale has -3 dBFS."""
     wave = array("h", [round(32767 * math.sin(step * math.tau / 480)) for step in range(4800)])
 
     assert measure(wave).rms_dbfs == pytest.approx(-3.01, abs=0.01)
 
 
 def test_silence() -> None:
-    """Silence, and no sound at all, are infinitely far below full scale."""
+    """Silence and empty audio have a level of minus infinity."""
     for level in (measure(bytes(100)), measure(b""), Level()):
         assert (0.0, 0.0) == (level.peak, level.rms)
         assert (-math.inf, -math.inf) == (level.peak_dbfs, level.rms_dbfs)
@@ -90,7 +90,7 @@ def test_any_alignment(shift: int) -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte gives the same result."""
+    """Half a megabyte has the same result."""
     samples = array("h", random.Random(3).randbytes(600_000))
 
     assert summed(samples) == measure(samples)
@@ -99,7 +99,7 @@ def test_large_buffers() -> None:
 def test_refuses_a_cut_sample() -> None:
     """An odd byte count cuts a sample; the buffer is not left locked."""
     data = bytearray(b"abc")
-    with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3 bytes") as caught:
+    with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3 bytes") as caught:
         measure(data)
     data.clear()
 

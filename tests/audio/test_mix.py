@@ -24,7 +24,7 @@ samples_16 = st.integers(-32768, 32767)
 
 
 def f32(value: float) -> float:
-    """The nearest 32-bit float, infinity when it is beyond all of them."""
+    """Round to the nearest 32-bit float, or to infinity."""
     try:
         return struct.unpack("f", struct.pack("f", value))[0]
     except OverflowError:
@@ -46,7 +46,7 @@ def amplified(sample: int, factor: float) -> int:
 @every_level
 @pytest.mark.parametrize("factor", FACTORS)
 def test_gain_of_every_sample(factor: float) -> None:
-    """Each sample is multiplied, rounded once as a float and once to a sample, and saturates."""
+    """Each sample is multiplied, rounded to a float and then to a sample, and clipped."""
     expected = array("h", [amplified(sample, factor) for sample in ALL_SAMPLES])
 
     assert expected.tobytes() == mix.gain(ALL_SAMPLES, factor)
@@ -68,7 +68,7 @@ def test_any_gain(samples: list[int], factor: float) -> None:
 @ANY_LEVEL
 @given(st.lists(st.tuples(samples_16, samples_16), max_size=100))
 def test_any_mix(pairs: list[tuple[int, int]]) -> None:
-    """Samples are added, and the sums saturate."""
+    """Samples are added, and the sums are clipped."""
     first, second = (array("h", side) for side in zip(*pairs, strict=True)) if pairs else (b"", b"")
     expected = array("h", [held(a + b) for a, b in pairs])
 
@@ -90,7 +90,7 @@ EDGES = [
 @every_level
 @pytest.mark.parametrize(("first", "second", "total"), EDGES)
 def test_mix_edges(first: int, second: int, total: int) -> None:
-    """A sum beyond full scale is held there."""
+    """A sum beyond full scale is clipped."""
     for count in (1, 67):
         mixed = mix.mix(array("h", [first] * count), array("h", [second] * count))
 
@@ -99,7 +99,7 @@ def test_mix_edges(first: int, second: int, total: int) -> None:
 
 @every_level
 def test_every_length() -> None:
-    """Any number of samples is taken, and what lies behind the result is untouched."""
+    """Any number of samples works, and the bytes after the result are unchanged."""
     behind = b"\xa5" * 70
     for size in LENGTHS:
         samples = array("h", random.Random(size).randbytes(2 * size))
@@ -145,7 +145,7 @@ def test_any_alignment(shift: int) -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte gives the same result."""
+    """Half a megabyte has the same result."""
     samples = array("h", random.Random(3).randbytes(600_000))
     halves = array("h", [amplified(sample, 0.5) for sample in samples])
 
@@ -155,28 +155,28 @@ def test_large_buffers() -> None:
 
 @pytest.mark.parametrize("factor", [math.inf, -math.inf, math.nan])
 def test_refuses_what_is_no_factor(factor: float) -> None:
-    """A gain is a finite number."""
-    with pytest.raises(ConfigError, match="a finite factor, got"):
+    """The factor of a gain must be a finite number."""
+    with pytest.raises(ConfigError, match="factor must be a finite number, got"):
         mix.gain(bytes(4), factor)
 
 
 def test_refuses_a_cut_sample() -> None:
     """An odd byte count cuts a sample."""
     for call in (lambda: mix.gain(b"abc", 1.0), lambda: mix.mix(b"abc", b"abc")):
-        with pytest.raises(AudioError, match="s16 audio is 2 bytes a sample, got 3") as caught:
+        with pytest.raises(AudioError, match="s16 audio has 2 bytes per sample, got 3") as caught:
             call()
 
         assert caught.value.offset_bytes == 2
 
 
 def test_refuses_streams_of_different_length() -> None:
-    """Streams to mix have equally many samples."""
+    """Streams of different lengths raise an error."""
     with pytest.raises(AudioError, match="equally long, got 4 and 6 bytes"):
         mix.mix(bytes(4), bytes(6))
 
 
 def test_refuses_too_little_room() -> None:
-    """A buffer that is one byte short is refused, and no buffer is left locked."""
+    """A buffer that is one byte too small raises an error, and no buffer stays locked."""
     samples, small = bytearray(b"abcdefgh"), bytearray(b"\xa5" * 7)
     for call in (
         lambda: mix.gain_into(samples, 1.0, small),

@@ -1,4 +1,4 @@
-"""Several playouts in one device: their sum, their gains, ducking, and who may read."""
+"""Several playouts on one device: their sum, gains, ducking, and readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK_MS = 10
 
 
 def steady(ms: int, level: float, item: str = "item") -> Playout:
-    """A playout that holds so much of one constant level."""
+    """Return a playout with *ms* of one constant level."""
     playout = Playout(RATE_HZ, output_format="f32")
     pcm = struct.pack("<h", round(level * 32768)) * (ms * PER_MS)
     assert playout.push(pcm, item=item, end=True)
@@ -30,7 +30,7 @@ def steady(ms: int, level: float, item: str = "item") -> Playout:
 
 
 def read(mixer: Mixer, ms: int) -> np.ndarray:
-    """So much of the mix, in blocks, as levels."""
+    """Read *ms* of the mix in blocks, as levels."""
     out = np.empty(ms * PER_MS, np.float32)
     for start in range(0, len(out), BLOCK_MS * PER_MS):
         mixer.read(out[start : start + BLOCK_MS * PER_MS])
@@ -38,7 +38,7 @@ def read(mixer: Mixer, ms: int) -> np.ndarray:
 
 
 def test_one_voice_is_unchanged() -> None:
-    """A single playout at gain 1 comes out bit for bit."""
+    """A single playout with gain 1 is not changed."""
     mixer = Mixer(RATE_HZ)
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(counting(0, 1000), item="a", end=True)
@@ -52,7 +52,7 @@ def test_one_voice_is_unchanged() -> None:
 
 
 def test_voices_are_added() -> None:
-    """The mix is the sum of the playouts, each at its gain."""
+    """The mix is the sum of the playouts, each with its gain."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(100, 0.25))
     mixer.add(steady(50, 0.5), gain=0.5)
@@ -66,7 +66,7 @@ def test_voices_are_added() -> None:
 
 @pytest.mark.parametrize(("output_format", "loudest"), [("s16", 32767), ("f32", 1.0)])
 def test_sum_is_held(output_format: str, loudest: float) -> None:
-    """A sum beyond full scale is held there."""
+    """A sum beyond full scale is clipped."""
     mixer = Mixer(RATE_HZ, output_format=output_format)
     for _ in range(3):
         mixer.add(steady(10, 0.75))
@@ -78,7 +78,7 @@ def test_sum_is_held(output_format: str, loudest: float) -> None:
 
 
 def test_stereo() -> None:
-    """Channels are mixed each by itself."""
+    """Each channel is mixed separately."""
     mixer = Mixer(RATE_HZ, 2, output_format="f32")
     for left, right in ((8192, 0), (8192, -16384)):
         playout = Playout(RATE_HZ, 2, output_format="f32")
@@ -92,7 +92,7 @@ def test_stereo() -> None:
 
 
 def test_level_changes_without_a_step() -> None:
-    """A new gain is reached by a ramp: 30 ms down from full level, 300 ms up."""
+    """The gain changes in a ramp: 30 ms down from full level, 300 ms up."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     playout = steady(1000, 0.5)
     mixer.add(playout)
@@ -110,7 +110,7 @@ def test_level_changes_without_a_step() -> None:
 
 
 def test_higher_priority_ducks() -> None:
-    """While a voice sounds, and 250 ms longer, what is below it is taken back."""
+    """Lower priorities are attenuated while a voice plays and for 250 ms after it."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(2000, 0.25), duck_db=14)
     voice = Playout(RATE_HZ, output_format="f32")
@@ -133,7 +133,7 @@ TIMES = [(1, 1), (50, 20), (200, 1000)]
 
 @pytest.mark.parametrize(("attack_ms", "release_ms"), TIMES)
 def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
-    """Whatever the distance, a gain falls within attack_ms and rises within release_ms."""
+    """Any change of the gain takes attack_ms down and release_ms up."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=attack_ms, release_ms=release_ms)
     playout = steady(3000, 0.5)
     mixer.add(playout, gain=0.6)
@@ -144,14 +144,14 @@ def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
     mixer.adjust(playout, gain=0.9)
     up = read(mixer, release_ms + 10)
 
-    # A frame either way is rounding.
+    # One frame of tolerance for rounding.
     assert abs(np.argmax(down <= down[-1]) - attack_ms * PER_MS) <= 1 + attack_ms * PER_MS // 1000
     assert abs(np.argmax(up >= up[-1]) - release_ms * PER_MS) <= 1 + release_ms * PER_MS // 1000
     assert np.allclose(np.diff(up[: release_ms * PER_MS]), 0.2 / (release_ms * PER_MS), atol=1e-6)
 
 
 def test_ducking_is_held_as_long_as_asked() -> None:
-    """A pause of the voice up to hold_ms is none for those that it ducks."""
+    """The attenuation continues during a pause of the voice of up to hold_ms."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=10, release_ms=10, hold_ms=100)
     mixer.add(steady(2000, 0.25), duck_db=20)
     voice = Playout(RATE_HZ, output_format="f32")
@@ -165,7 +165,7 @@ def test_ducking_is_held_as_long_as_asked() -> None:
 
 
 def test_adjusting_leaves_the_rest() -> None:
-    """What is not named stays as it was."""
+    """Values that are not passed stay unchanged."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=1, release_ms=1)
     low, voice = steady(1000, 0.25), steady(1000, 0.5)
     mixer.add(low, gain=0.5, duck_db=20, priority=1)
@@ -184,7 +184,7 @@ def test_adjusting_leaves_the_rest() -> None:
     st.lists(st.integers(1, 2500), min_size=1, max_size=12),
 )
 def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> None:
-    """Any sounds, gains and sizes of reads give the sum, and each sound is counted exactly."""
+    """The mix is the sum for any audio, gains and read sizes, and every count is exact."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     total = np.zeros(4000)
     playouts = []
@@ -211,7 +211,7 @@ def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> No
 
 
 def test_track_tells_when_it_is_heard() -> None:
-    """Between two reads the count goes on by the clock, and not beyond what was read."""
+    """Between two reads the count follows the clock, up to the audio that was read."""
     mixer = Mixer(RATE_HZ)
     track = mixer.add(steady(100, 0.25))
     start_ns = 1_000_000_000
@@ -225,9 +225,9 @@ def test_track_tells_when_it_is_heard() -> None:
 
 def test_marks_before_a_pause_are_told_in_time() -> None:
     """
-    A mark is told when it is heard, also where the sound then pauses.
+    A mark is reported when it is heard, also before a pause.
 
-    With a latency alone the marks of the last few milliseconds waited until more was played.
+    With latency_ms instead of a track, the last marks would wait until more audio plays.
     """
     mixer = Mixer(RATE_HZ)
     playout = steady(50, 0.25)
@@ -247,7 +247,7 @@ def test_marks_before_a_pause_are_told_in_time() -> None:
 
 
 def test_position_by_track_follows_a_clear() -> None:
-    """Behind a clear, what is heard of the next item counts from its own first sample."""
+    """After a clear, the position of the next item starts at its first sample."""
     mixer = Mixer(RATE_HZ)
     playout = steady(200, 0.25, "first")
     track = mixer.add(playout)
@@ -268,7 +268,7 @@ def test_position_by_track_follows_a_clear() -> None:
 
 
 def test_track_outlives_its_mixer() -> None:
-    """What was heard can be asked when all else is gone."""
+    """A track returns its count after the mixer was closed."""
     with Mixer(RATE_HZ) as mixer:
         track = mixer.add(steady(10, 0.25))
         mixer.read(bytearray(2 * 10 * PER_MS), now_ns=0)
@@ -277,7 +277,7 @@ def test_track_outlives_its_mixer() -> None:
 
 
 def test_same_priority_does_not_duck() -> None:
-    """Voices of one priority leave each other alone."""
+    """Playouts with the same priority do not attenuate each other."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(50, 0.25), duck_db=100)
     mixer.add(steady(50, 0.25), duck_db=100)
@@ -286,7 +286,7 @@ def test_same_priority_does_not_duck() -> None:
 
 
 def test_each_playout_keeps_its_position() -> None:
-    """Mixed playouts count what was heard of their own items, and are cleared alone."""
+    """Each playout counts its own items and is cleared separately."""
     mixer = Mixer(RATE_HZ)
     voice, signal = steady(200, 0.25, "voice"), steady(50, 0.25, "signal")
     mixer.add(voice)
@@ -301,7 +301,7 @@ def test_each_playout_keeps_its_position() -> None:
 
 
 def test_removed_playout_goes_on_elsewhere() -> None:
-    """What was taken out is no longer mixed, and can be read again."""
+    """A removed playout is not mixed any more and can be read again."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     playout = steady(100, 0.25)
     mixer.add(playout)
@@ -314,7 +314,7 @@ def test_removed_playout_goes_on_elsewhere() -> None:
 
 
 def test_remove_beside_a_reader() -> None:
-    """Playouts come and go while a device reads, and none is freed under its hands."""
+    """Playouts are added and removed while a device reads, and none is freed during a read."""
     mixer = Mixer(RATE_HZ)
     stop = threading.Event()
 
@@ -338,7 +338,7 @@ def test_remove_beside_a_reader() -> None:
 
 
 def test_device_reads_by_address() -> None:
-    """A C callback that has the two addresses gets the mix."""
+    """A C callback reads the mix through the two addresses."""
     mixer = Mixer(RATE_HZ)
     mixer.add(steady(10, 0.25))
     function, argument = mixer.attach()
@@ -347,9 +347,9 @@ def test_device_reads_by_address() -> None:
     out = ffi.new("uint8_t[]", 2 * 160)
 
     sound = pull(ffi.cast("void *", argument), out, 160, 0)
-    with pytest.raises(LocalProtocolError, match="one thread or device reads a mixer"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read a mixer"):
         mixer.read(bytearray(2))
-    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+    with pytest.raises(LocalProtocolError, match="stop the device and call detach"):
         mixer.close()
     mixer.detach()
 
@@ -357,16 +357,18 @@ def test_device_reads_by_address() -> None:
     assert struct.pack("<h", 8192) * 160 == ffi.buffer(out)[:]
 
 
-# Settings of a playout that a mono mixer of 16 kHz does not take.
+# Settings of a playout that a mono mixer of 16 kHz does not accept.
 UNFIT = [(24000, 1, "f32"), (16000, 2, "f32"), (16000, 1, "s16")]
 
 
 @pytest.mark.parametrize(("rate_hz", "channels", "output_format"), UNFIT)
 def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> None:
-    """A playout of another rate, number of channels or format is refused."""
+    """A playout with another rate, number of channels or format raises an error."""
     playout = Playout(rate_hz, channels, output_format=output_format)
 
-    with pytest.raises(ConfigError, match="the mixer takes f32 of 16000 Hz with 1 channels"):
+    with pytest.raises(
+        ConfigError, match="the playout must have f32 output at 16000 Hz with 1 channels"
+    ):
         Mixer(RATE_HZ).add(playout)
 
 
@@ -377,7 +379,7 @@ BAD_LEVELS += [({"duck_db": -0.1}, "-0.1"), ({"priority": -1}, "priority 0 to 10
 
 @pytest.mark.parametrize(("level", "message"), BAD_LEVELS)
 def test_bad_levels(level: dict[str, float], message: str) -> None:
-    """A gain or priority out of its range is refused, and the playout stays free."""
+    """A gain or priority out of range raises an error, and the playout is not added."""
     playout = steady(10, 0.25)
 
     with pytest.raises(ConfigError, match=message):
@@ -386,55 +388,55 @@ def test_bad_levels(level: dict[str, float], message: str) -> None:
 
 
 def test_eight_playouts_are_the_limit() -> None:
-    """The ninth playout is refused, and added once another one is gone."""
+    """The ninth playout raises an error, and can be added after another one was removed."""
     mixer = Mixer(RATE_HZ)
     playouts = [steady(10, 0.01) for _ in range(9)]
     for playout in playouts[:8]:
         mixer.add(playout)
 
-    with pytest.raises(LocalProtocolError, match="8 playouts are mixed: remove one of them"):
+    with pytest.raises(LocalProtocolError, match="has 8 playouts already: remove one of them"):
         mixer.add(playouts[8])
     mixer.remove(playouts[3])
     mixer.add(playouts[8])
 
 
 def test_playout_belongs_to_one_reader() -> None:
-    """A playout that is mixed is read by nobody else, nor mixed twice, nor closed."""
+    """A playout in a mixer cannot be read, closed, or added to another mixer."""
     mixer = Mixer(RATE_HZ)
     playout = steady(10, 0.25)
     mixer.add(playout)
 
-    with pytest.raises(LocalProtocolError, match="one thread or device reads a playout"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read a playout"):
         mixer.add(playout)
-    with pytest.raises(LocalProtocolError, match="one thread or device reads a playout"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read a playout"):
         playout.read(bytearray(4))
-    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+    with pytest.raises(LocalProtocolError, match="stop the device and call detach"):
         playout.close()
 
 
 def test_unknown_playout() -> None:
-    """A playout that is not mixed cannot be changed or removed."""
-    with pytest.raises(LocalProtocolError, match="is not mixed: add it first"):
+    """A playout that is not in the mixer cannot be changed or removed."""
+    with pytest.raises(LocalProtocolError, match=r"the mixer does not have .*: add it first"):
         Mixer(RATE_HZ).remove(steady(10, 0.25))
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(7999, 1), (16000, 3)])
 def test_bad_mixer(rate_hz: int, channels: int) -> None:
-    """A mixer has the rates and channels that playouts have."""
+    """A mixer has the same ranges of rates and channels as a playout."""
     with pytest.raises(ConfigError, match=r"sample_rate_hz must be|channels must be"):
         Mixer(rate_hz, channels)
 
 
 def test_bad_format_and_cut_frames() -> None:
-    """An unknown format is refused, and a buffer that is no whole frames."""
+    """An unknown format and a buffer with a cut frame raise an error."""
     with pytest.raises(ConfigError, match="output_format must be one of s16, f32"):
         Mixer(RATE_HZ, output_format="s24")
-    with pytest.raises(AudioError, match="a frame is 2 bytes, got room for 3"):
+    with pytest.raises(AudioError, match="a frame has 2 bytes, got a buffer of 3"):
         Mixer(RATE_HZ).read(bytearray(3))
 
 
 def test_closed_mixer() -> None:
-    """Closing lets the playouts go; afterwards every call says what to do."""
+    """Closing frees the playouts; every later call raises an error that says what to do."""
     playout = steady(10, 0.25)
     with Mixer(RATE_HZ) as mixer:
         mixer.add(playout)

@@ -48,14 +48,14 @@ def test_every_sample_to_float() -> None:
 
 @every_level
 def test_every_sample_comes_back() -> None:
-    """From integer to float and back nothing changes."""
+    """Conversion to float and back does not change a sample."""
     samples = s16(*ALL_SAMPLES)
 
     assert samples == pcm.s16_from_f32(pcm.f32_from_s16(samples))
 
 
-# (float, sample): full scale and one step beside it, halves (to even), what saturates, what is
-# no number, zeros, and the smallest floats there are.
+# (float, sample): full scale and its neighbors, halves (to even), values that are clipped, NaN,
+# zeros, and the smallest floats.
 EDGES = [
     (1.0, 32767),
     (-1.0, -32768),
@@ -96,7 +96,7 @@ EDGES = [
 @every_level
 @pytest.mark.parametrize(("value", "sample"), EDGES)
 def test_float_edges(value: float, sample: int) -> None:
-    """Rounding goes to the nearest, halves to even; what is too loud saturates; NaN is silence."""
+    """Floats are rounded to nearest, halves to even, and clipped; NaN becomes 0."""
     assert s16(sample) == pcm.s16_from_f32(f32(value))
     assert s16(*[sample] * 67) == pcm.s16_from_f32(f32(*[value] * 67))
 
@@ -104,13 +104,13 @@ def test_float_edges(value: float, sample: int) -> None:
 @every_level
 @pytest.mark.parametrize("bits", [0x7F800001, 0xFF800001, 0x7FBFFFFF, 0x7FC00000, 0xFFFFFFFF])
 def test_every_kind_of_nan(bits: int) -> None:
-    """Signalling and quiet NaN of either sign become silence."""
+    """Signaling and quiet NaN of either sign become 0."""
     assert bytes(2 * 40) == pcm.s16_from_f32(struct.pack("<I", bits) * 40)
 
 
 @every_level
 def test_every_half_step() -> None:
-    """Around each sample, quarter steps go where exact arithmetic puts them."""
+    """Quarter steps around each sample are rounded as in exact arithmetic."""
     quarters = [step / 4 / 32768 for step in range(-4 * 32770, 4 * 32770)]
     expected = s16(*(nearest_s16(value) for value in quarters))
 
@@ -121,7 +121,7 @@ def test_every_half_step() -> None:
 @ANY_LEVEL
 @given(st.lists(st.floats(width=32), max_size=100))
 def test_any_float(values: list[float]) -> None:
-    """Any 32-bit float goes where exact arithmetic puts it."""
+    """Any 32-bit float is rounded as in exact arithmetic."""
     assert s16(*map(nearest_s16, values)) == pcm.s16_from_f32(f32(*values))
 
 
@@ -175,7 +175,7 @@ def test_swap_in_place() -> None:
 
 
 def test_large_buffers() -> None:
-    """Half a megabyte gives the same result."""
+    """Half a megabyte has the same result."""
     samples = array("h", random.Random(2).randbytes(600_000))
     floats = f32(*(sample / 32768 for sample in samples))
 
@@ -194,8 +194,8 @@ WHOLE_SAMPLES = [
 
 @pytest.mark.parametrize(("function", "sample_bytes", "name"), WHOLE_SAMPLES)
 def test_refuses_a_cut_sample(function: object, sample_bytes: int, name: str) -> None:
-    """A byte count that cuts a sample is refused."""
-    words = f"{name} audio is {sample_bytes} bytes a sample, got {sample_bytes * 3 - 1} bytes"
+    """A byte count that cuts a sample raises an error."""
+    words = f"{name} audio has {sample_bytes} bytes per sample, got {sample_bytes * 3 - 1} bytes"
     with pytest.raises(AudioError, match=words) as caught:
         function(bytes(sample_bytes * 3 - 1))
 
@@ -212,7 +212,7 @@ INTO = [
 
 @pytest.mark.parametrize(("function", "data", "needed"), INTO)
 def test_refuses_too_little_room(function: object, data: bytes, needed: int) -> None:
-    """A buffer that is one byte short is refused, and the buffer is not touched."""
+    """A buffer that is one byte too small raises an error and is not changed."""
     small = bytearray(b"\xa5" * (needed - 1))
     with pytest.raises(AudioError, match=f"needs {needed} bytes, got a buffer of {needed - 1}"):
         function(data, small)
@@ -228,7 +228,7 @@ def test_refuses_read_only_output(function: object, data: bytes, needed: int) ->
 
 
 def test_refuses_text() -> None:
-    """A str is no audio."""
+    """A str raises an error."""
     with pytest.raises(TypeError):
         pcm.f32_from_s16("abcd")
 
@@ -238,7 +238,7 @@ class TestSampleCarry:
 
     @given(st.lists(st.binary(max_size=9)), st.integers(min_value=1, max_value=8))
     def test_any_chunks(self, chunks: list[bytes], sample_bytes: int) -> None:
-        """However the bytes are cut, whole samples come out in order and none is lost."""
+        """Whole samples are returned in order for any chunk sizes, and none is lost."""
         carry = pcm.SampleCarry(sample_bytes)
         fed = b"".join(chunks)
         whole_bytes = len(fed) // sample_bytes * sample_bytes
@@ -249,7 +249,7 @@ class TestSampleCarry:
         assert [0] * len(pieces) == [len(piece) % sample_bytes for piece in pieces]
 
     def test_whole_chunk_is_not_copied(self) -> None:
-        """A chunk that begins a sample is given as a view of itself."""
+        """A chunk that begins with a sample is returned as a view, without a copy."""
         chunk = bytearray(b"abcde")
         view = pcm.SampleCarry().feed(chunk)
         chunk[0] = ord("z")
@@ -266,11 +266,11 @@ class TestSampleCarry:
         assert bytes(carry.feed(b"d")) == b"cd"
 
     def test_takes_wider_items(self) -> None:
-        """A buffer of 16-bit or float items counts by its bytes."""
+        """The size of a buffer with 16-bit or float items is counted in bytes."""
         assert len(pcm.SampleCarry(3).feed(array("h", [1, 2, 3]))) == 6
 
     def test_finish_whole(self) -> None:
-        """A stream that ends between samples ends well."""
+        """A stream that ends after a whole sample raises no error."""
         carry = pcm.SampleCarry()
         carry.feed(b"abcd")
         carry.finish()
@@ -278,10 +278,10 @@ class TestSampleCarry:
         assert carry.pending_bytes == 0
 
     def test_finish_cut(self) -> None:
-        """A stream that ends inside a sample is an error, once."""
+        """A stream that ends inside a sample raises an error once."""
         carry = pcm.SampleCarry(4)
         carry.feed(b"abcdefg")
-        with pytest.raises(AudioError, match="ended 3 bytes into one"):
+        with pytest.raises(AudioError, match="ended after 3 of the 4 bytes"):
             carry.finish()
         carry.finish()
 

@@ -1,4 +1,4 @@
-"""The playout buffer as users meet it: items in order, marks, clears, devices, errors."""
+"""The public behavior of the playout: order of items, marks, clears, devices, errors."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def kinds(events: list[PlayoutEvent]) -> list[Kind]:
     return [event.kind for event in events]
 
 
-# ---- what goes in comes out --------------------------------------------------------------------
+# ---- input and output -------------------------------------------------------------------------
 
-# (sample rate, channels, input format, output format): every format, the ends of the rates.
+# (sample rate, channels, input format, output format): every format, lowest and highest rates.
 FORMATS = [
     (8000, 1, "s16", "s16"),
     (16000, 2, "s16", "f32"),
@@ -44,7 +44,7 @@ FORMATS = [
 def test_sound_comes_out_unchanged(
     rate_hz: int, channels: int, input_format: str, output_format: str
 ) -> None:
-    """A complete item is played bit for bit."""
+    """A complete item is played without a change."""
     levels = np.arange(-32768, 32768, 13, dtype=np.int16)
     levels = levels[: len(levels) // 2 * 2]
     sound = {"s16": levels, "f32": levels.astype(np.float32) / 32768}
@@ -69,7 +69,7 @@ def test_items_follow_one_another() -> None:
 
 
 def test_any_buffer_is_taken_and_filled() -> None:
-    """bytes, bytearray, memoryview and arrays go in; anything writable is filled."""
+    """Input may be bytes, bytearray, memoryview or an array; output any writable buffer."""
     playout = Playout(RATE_HZ)
     pcm = counting(0, 100)
     for data in (pcm, bytearray(pcm), memoryview(pcm), np.frombuffer(pcm, np.int16)):
@@ -83,7 +83,7 @@ def test_any_buffer_is_taken_and_filled() -> None:
 
 
 def test_numpy() -> None:
-    """An array comes on request, shaped by the channels, in the output format."""
+    """numpy() returns an array whose shape has the channels, in the output format."""
     playout = Playout(RATE_HZ, 2, output_format="f32")
     playout.push(struct.pack("<4h", 16384, -16384, 8192, -8192), end=True)
 
@@ -94,7 +94,7 @@ def test_numpy() -> None:
 
 
 def test_clipping_is_held() -> None:
-    """Floats beyond full scale are held there, and what is no number is silence."""
+    """Floats beyond full scale are clipped, and NaN becomes silence."""
     playout = Playout(RATE_HZ, input_format="f32")
     playout.push(struct.pack("<4f", 2.0, -2.0, float("nan"), float("inf")), end=True)
     out = bytearray(8)
@@ -108,7 +108,7 @@ def test_clipping_is_held() -> None:
 
 
 def test_short_item_starts_at_once() -> None:
-    """An item that is complete waits for nothing, however short it is."""
+    """A complete item starts at once, also if it is short."""
     player = Player()
     player.push(counting(0, 10), end=True)
 
@@ -116,7 +116,7 @@ def test_short_item_starts_at_once() -> None:
 
 
 def test_incomplete_item_waits_for_the_threshold() -> None:
-    """An item whose end is not known starts when so much of it is there."""
+    """An incomplete item starts when start_ms of it are buffered."""
     player = Player(start_ms=100, time_scaling=False)
     player.push(counting(0, 99 * PER_MS))
 
@@ -129,7 +129,7 @@ def test_incomplete_item_waits_for_the_threshold() -> None:
 
 
 def test_draining_is_no_stall() -> None:
-    """Playing to a known end leaves silence behind it at once, and counts no stall."""
+    """The end of a complete item is followed by silence and is not counted as a stall."""
     player = Player()
     player.push(tone(100), end=True)
 
@@ -141,7 +141,7 @@ def test_draining_is_no_stall() -> None:
 
 
 def test_late_end_takes_the_stall_back() -> None:
-    """Running out of sound just before the end is announced was no stall after all."""
+    """Missing audio shortly before the end of the item is not counted as a stall."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(tone(100))
     player.read(120)
@@ -155,7 +155,7 @@ def test_late_end_takes_the_stall_back() -> None:
 
 
 def test_stall_is_concealed_for_100_ms() -> None:
-    """Missing sound is made up at full level, fades, and is silent after 100 ms."""
+    """Missing audio is concealed at full level, fades, and is silent after 100 ms."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(tone(100))
     player.read(100)
@@ -181,7 +181,7 @@ def test_without_concealment_a_stall_fades_at_once() -> None:
 
 
 def test_stall_ends_when_enough_is_there() -> None:
-    """After a stall 80 ms are collected; then nothing is lost."""
+    """After a stall 80 ms are buffered, and no audio is lost."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(counting(0, 100 * PER_MS))
     player.read(110)
@@ -198,7 +198,7 @@ def test_stall_ends_when_enough_is_there() -> None:
 
 
 def test_low_buffer_slows_down() -> None:
-    """With little queued and no end in sight, speech is slowed down by up to 12 %."""
+    """If little is queued of an incomplete item, speech is slowed down by up to 12 %."""
     player = Player(start_ms=100)
     player.push(tone(240))
 
@@ -210,7 +210,7 @@ def test_low_buffer_slows_down() -> None:
 
 
 def test_pause_is_held_when_low() -> None:
-    """A buffer that runs low waits inside a pause, not in the next word."""
+    """If little is queued, playing is held inside a pause, not inside the next word."""
     player = Player(start_ms=50, time_scaling=True)
     player.push(tone(60) + bytes(2 * 55 * PER_MS))
 
@@ -223,14 +223,14 @@ def test_pause_is_held_when_low() -> None:
 
 
 def test_silence_where_nothing_is_due() -> None:
-    """A playout that has nothing gives zeros and says that none of it is sound."""
+    """An empty playout returns zeros and counts no frame as audio."""
     out = bytearray(b"\xff" * 640)
 
     assert Playout(RATE_HZ).read(out) == 0
     assert bytes(640) == out
 
 
-# ---- live: packets that come late, twice, in another order, or not ------------------------------
+# ---- live: packets that are late, duplicated, reordered or lost ---------------------------------
 
 
 def live_player(**settings: object) -> Player:
@@ -238,7 +238,7 @@ def live_player(**settings: object) -> Player:
 
 
 def test_lost_packet_is_concealed_in_its_place() -> None:
-    """A packet that never comes is replaced by as much filling, and no more."""
+    """A lost packet is replaced by concealment of the same length."""
     player = live_player()
     for number in (0, 1, 2, 4, 5, 6, 7, 8, 9):
         player.push(tone(20), timestamp=number * 320)
@@ -251,7 +251,7 @@ def test_lost_packet_is_concealed_in_its_place() -> None:
     assert player.playout.stats().lost_frames == 320
 
 
-# Orders of ten packets: as sent, neighbours swapped, one far behind, all backwards.
+# Orders of ten packets: as sent, neighbors swapped, one far behind, all backwards.
 ORDERS = [
     list(range(10)),
     [1, 0, 3, 2, 5, 4, 7, 6, 9, 8],
@@ -264,7 +264,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, also where the numbers wrap."""
+    """Packets are played in the order of sending, also when the numbers wrap."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -277,7 +277,7 @@ def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) 
 
 
 def test_duplicates_are_played_once() -> None:
-    """A packet that comes twice is played once, and counted."""
+    """A duplicate packet is played once and counted."""
     player = live_player()
     for number in (0, 0, 1, 2, 1, 3):
         player.push(counting(number * 320, 320), timestamp=number * 320)
@@ -290,7 +290,7 @@ def test_duplicates_are_played_once() -> None:
 
 
 def test_late_packet_is_dropped() -> None:
-    """A packet whose time is over is not played, and counted."""
+    """A packet that arrives too late is not played, and counted."""
     player = live_player()
     for number in (0, 1, 2, 4, 5, 6):
         player.push(counting(number * 320, 320), timestamp=number * 320)
@@ -304,7 +304,7 @@ def test_late_packet_is_dropped() -> None:
 
 
 def test_jump_of_timestamps_begins_anew() -> None:
-    """A jump of more than 5 s is another time base, not a gap to conceal."""
+    """A jump of more than 5 s starts a new time base and is not concealed."""
     player = live_player()
     player.push(counting(0, 1600), timestamp=0)
     player.push(counting(1600, 1600), timestamp=10 * RATE_HZ)
@@ -317,7 +317,7 @@ def test_jump_of_timestamps_begins_anew() -> None:
 
 
 def test_live_delay_follows_the_network() -> None:
-    """Delay grows after late packets and comes back when the network is quiet."""
+    """The delay increases after late packets and decreases when the network is quiet."""
     player = Player(mode="live")
     targets = []
     for number in range(6000):
@@ -334,7 +334,7 @@ def test_live_delay_follows_the_network() -> None:
 
 
 def test_live_source_may_pause() -> None:
-    """A source without timestamps that is silent for 10 s goes on, and nothing is left out."""
+    """A source without timestamps continues after 10 s of silence, and no audio is skipped."""
     player = live_player()
     for number in range(200):
         player.now_ms += 10_000 if number == 100 else 0
@@ -348,7 +348,7 @@ def test_live_source_may_pause() -> None:
 
 
 def test_live_overrun_is_skipped() -> None:
-    """A stream that lags more than max_delay_ms behind is caught up by leaving sound out."""
+    """Audio is skipped if a stream is more than max_delay_ms behind."""
     player = Player(mode="live", max_delay_ms=500, time_scaling=False)
     for number in range(10):
         player.push(tone(20), timestamp=number * 320)
@@ -367,7 +367,7 @@ def test_live_overrun_is_skipped() -> None:
 
 
 def test_position_counts_what_was_played() -> None:
-    """The position of an item follows the reads and stays at its end."""
+    """The position of an item increases with the reads and stays at its end."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
     player.push(counting(0, 1600), "b", end=True)
@@ -381,7 +381,7 @@ def test_position_counts_what_was_played() -> None:
 
 
 def test_position_knows_the_latency_of_the_device() -> None:
-    """What the device has taken and not sounded is not counted."""
+    """Audio that the device has taken and not played is not counted."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
     player.read(60)
@@ -391,13 +391,13 @@ def test_position_knows_the_latency_of_the_device() -> None:
 
 
 def test_position_of_an_unknown_item() -> None:
-    """Asking for an item that was never pushed is an error that names it."""
+    """The position of an item that was never pushed raises an error that names the item."""
     with pytest.raises(LocalProtocolError, match="'nobody' is unknown"):
         Playout(RATE_HZ).position_ms("nobody")
 
 
 def test_marks_are_told_once_and_in_order() -> None:
-    """A mark is told when its place was played, whatever the order in which marks were set."""
+    """A mark is reported when its position was played, in any order of setting the marks."""
     player = Player()
     for offset_ms in (30, 10, 20, 10):
         player.playout.mark("a", offset_ms, f"at {offset_ms}")
@@ -413,7 +413,7 @@ def test_marks_are_told_once_and_in_order() -> None:
 
 
 def test_mark_behind_the_end_is_told_at_the_end() -> None:
-    """A mark that a service puts behind the last sample is not forgotten."""
+    """A mark after the last sample is reported at the end."""
     player = Player()
     player.push(counting(0, 160), "a", end=True)
     player.playout.mark("a", 500, "late word")
@@ -431,7 +431,7 @@ def test_mark_behind_the_end_is_told_at_the_end() -> None:
 
 
 def test_item_without_sound_is_done() -> None:
-    """An item that ends without any sound is told to be done, with its marks."""
+    """An item without audio is reported as done, with its marks."""
     player = Player()
     player.playout.mark("a", 0, "word")
     player.playout.end("a", now_ns=player.now_ns)
@@ -441,7 +441,7 @@ def test_item_without_sound_is_done() -> None:
 
 
 def test_item_that_another_one_follows_is_done() -> None:
-    """An item whose end nobody announced is done when the next one has begun."""
+    """An item without an end is done when the next item starts."""
     player = Player()
     player.push(counting(0, 160), "a")
     player.push(counting(0, 160), "b", end=True)
@@ -453,7 +453,7 @@ def test_item_that_another_one_follows_is_done() -> None:
 
 
 def test_events_of_an_item() -> None:
-    """Start, end and draining are told in order, with their places and times."""
+    """Start, end and drain are reported in order, with positions and times."""
     player = Player()
     player.push(counting(0, 800), "a", end=True)
     player.read(100)
@@ -467,7 +467,7 @@ def test_events_of_an_item() -> None:
 
 
 def test_unpolled_items_do_not_fill_the_playout() -> None:
-    """A user who never polls can play any number of items."""
+    """Any number of items can be played without a poll."""
     player = Player()
     for number in range(1000):
         assert player.push(counting(0, 16), number, end=True)
@@ -478,7 +478,7 @@ def test_unpolled_items_do_not_fill_the_playout() -> None:
 
 
 def test_clear_tells_what_was_heard() -> None:
-    """The item that plays is heard up to the fade, the next one not at all."""
+    """A clear plays the fade of the current item and nothing of the next one."""
     player = Player(start_ms=20, time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.push(tone(100), "b")
@@ -504,7 +504,7 @@ def test_clear_tells_what_was_heard() -> None:
 
 @pytest.mark.parametrize("block_ms", [1, 5, 10, 40])
 def test_clear_fades_to_silence(block_ms: int) -> None:
-    """After a clear the sound goes on for 5 ms, ever softer, and then there is none."""
+    """After a clear the audio fades out within 5 ms."""
     player = Player(time_scaling=False)
     player.push(struct.pack("<3200h", *[10000] * 3200), "a", end=True)
     player.read(40)
@@ -520,7 +520,7 @@ def test_clear_fades_to_silence(block_ms: int) -> None:
 
 
 def test_cleared_item_takes_no_more() -> None:
-    """Sound that comes late for a cleared item is refused and counted."""
+    """A push for a cleared item returns STALE and is counted."""
     player = Player()
     player.push(tone(100), "a")
     player.playout.clear()
@@ -532,7 +532,7 @@ def test_cleared_item_takes_no_more() -> None:
 
 
 def test_next_item_starts_at_its_first_sample() -> None:
-    """What is pushed after a clear is played from its beginning."""
+    """Audio that is pushed after a clear is played from its beginning."""
     player = Player()
     player.push(tone(500), "a")
     player.read(100)
@@ -545,7 +545,7 @@ def test_next_item_starts_at_its_first_sample() -> None:
 
 
 def test_two_clears_without_a_read_between() -> None:
-    """Of an item that came between two clears nothing was heard."""
+    """Nothing was heard of an item that was pushed and cleared between two reads."""
     player = Player(time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.read(50)
@@ -557,7 +557,7 @@ def test_two_clears_without_a_read_between() -> None:
 
 
 def test_clear_of_what_a_stopped_device_holds() -> None:
-    """With the device's latency the fade is not heard, nor what the device had taken."""
+    """With latency_ms neither the fade nor the audio in the device counts as heard."""
     player = Player(time_scaling=False)
     player.push(tone(200), "a", end=True)
     player.read(100)
@@ -569,7 +569,7 @@ def test_clear_of_what_a_stopped_device_holds() -> None:
 
 
 def test_finished_item_is_not_cleared() -> None:
-    """An item that was heard to its end is not in the answer of a clear."""
+    """The result of a clear does not have items that were heard to the end."""
     player = Player()
     player.push(tone(50), "a", end=True)
     player.read(100)
@@ -578,7 +578,7 @@ def test_finished_item_is_not_cleared() -> None:
 
 
 def test_items_without_a_name() -> None:
-    """After a clear or an end, what has no name is another item."""
+    """After a clear or an end, None is a new item."""
     player = Player()
     player.push(tone(100), None)
     player.playout.clear()
@@ -592,7 +592,7 @@ def test_items_without_a_name() -> None:
 
 
 def test_full_playout_refuses_whole_pushes() -> None:
-    """A push that does not fit is refused as a whole, and accepted once there is room."""
+    """A push that does not fit returns FULL, and is accepted later when there is room."""
     player = Player(capacity_ms=100, start_ms=10, time_scaling=False)
     assert player.push(tone(80))
 
@@ -603,7 +603,7 @@ def test_full_playout_refuses_whole_pushes() -> None:
 
 
 def test_item_that_is_over_takes_no_more() -> None:
-    """Appending to an item that has ended, or that another one followed, is refused."""
+    """A push to an item that has ended, or was followed by another one, returns STALE."""
     player = Player()
     player.push(tone(10), "a")
     player.push(tone(10), "b", end=True)
@@ -613,7 +613,7 @@ def test_item_that_is_over_takes_no_more() -> None:
 
 
 def test_push_result_is_a_truth() -> None:
-    """Only an accepted push is true."""
+    """Only ACCEPTED is true."""
     assert [True, False, False] == [bool(result) for result in PushResult]
 
 
@@ -633,32 +633,32 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
-    """A setting out of its range is named, with the range."""
+    """A setting out of range raises an error with its name and range."""
     with pytest.raises(ConfigError, match=message):
         Playout(**{"sample_rate_hz": RATE_HZ, **settings})
 
 
 def test_cut_frames() -> None:
-    """Bytes that are no whole frames are refused on both sides."""
+    """A cut frame raises an error in push and in read."""
     playout = Playout(RATE_HZ, 2)
     out = bytearray(6)
 
-    with pytest.raises(AudioError, match="a frame is 4 bytes, got 6 bytes"):
+    with pytest.raises(AudioError, match="a frame has 4 bytes, got 6 bytes"):
         playout.push(bytes(6))
-    with pytest.raises(AudioError, match="a frame is 4 bytes, got room for 6"):
+    with pytest.raises(AudioError, match="a frame has 4 bytes, got a buffer of 6"):
         playout.read(out)
     out.append(0)  # the buffer is not kept
 
 
 def test_push_beyond_the_capacity() -> None:
-    """A piece that can never fit is an error, not a reason to wait."""
-    with pytest.raises(AudioError, match="200 ms cannot be pushed at once into a playout of 100"):
+    """A push that is larger than the capacity raises an error."""
+    with pytest.raises(AudioError, match="200 ms are longer than the capacity of 100 ms"):
         Playout(RATE_HZ, capacity_ms=100).push(tone(200))
 
 
 def test_two_places_for_a_packet() -> None:
-    """A packet has a timestamp or a sequence number, not both."""
-    with pytest.raises(LocalProtocolError, match="by timestamp or by sequence"):
+    """A push with both a timestamp and a sequence number raises an error."""
+    with pytest.raises(LocalProtocolError, match="timestamp or sequence, got both"):
         Playout(RATE_HZ).push(tone(20), timestamp=0, sequence=0)
 
 
@@ -666,7 +666,7 @@ def test_two_places_for_a_packet() -> None:
 
 
 def test_pause_loses_nothing() -> None:
-    """A pause fades out and in, is silent between, and leaves out no sample."""
+    """A pause fades out and in, is silent in between, and skips no sample."""
     player = Player()
     player.push(struct.pack("<3200h", *[10000] * 3200), "a", end=True)
     player.read(50)
@@ -685,7 +685,7 @@ def test_pause_loses_nothing() -> None:
 
 
 def test_device_reads_by_address() -> None:
-    """A C callback that has the two addresses gets what a read would give."""
+    """A C callback with the two addresses gets the same audio as a read."""
     player = Player()
     player.push(counting(0, 160), "a", end=True)
     function, argument = player.playout.attach()
@@ -701,15 +701,15 @@ def test_device_reads_by_address() -> None:
 
 
 def test_one_reader_at_a_time() -> None:
-    """While a device is attached nobody else reads, and the playout does not close."""
+    """While a device is attached, reading and closing raise an error."""
     playout = Playout(RATE_HZ)
     playout.attach()
 
-    with pytest.raises(LocalProtocolError, match="one thread or device reads"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read"):
         playout.read(bytearray(2))
-    with pytest.raises(LocalProtocolError, match="one thread or device reads"):
+    with pytest.raises(LocalProtocolError, match="only one thread or device may read"):
         playout.attach()
-    with pytest.raises(LocalProtocolError, match="stop it and detach first"):
+    with pytest.raises(LocalProtocolError, match="stop the device and call detach"):
         playout.close()
     playout.detach()
     playout.detach()
@@ -718,7 +718,7 @@ def test_one_reader_at_a_time() -> None:
 
 
 def test_closed_playout() -> None:
-    """After closing, which may be done twice, every call says what to do."""
+    """After close(), which may be called twice, every call raises an error that says what to do."""
     with Playout(RATE_HZ) as playout:
         playout.push(tone(20))
     playout.close()
@@ -743,7 +743,7 @@ def test_closed_playout() -> None:
 
 
 def test_repr_tells_the_state() -> None:
-    """The repr says what is queued and what the playout does."""
+    """The repr has the state and the length of the queue."""
     player = Player(start_ms=500)
     player.push(tone(120))
     player.read(10)
@@ -756,7 +756,7 @@ def test_repr_tells_the_state() -> None:
 
 @pytest.mark.parametrize("mode", ["burst", "live"])
 def test_same_arrivals_give_the_same_bytes(mode: str) -> None:
-    """What is played depends on what arrived when, and on nothing else."""
+    """The output depends only on the pushes and their times."""
     outputs = set()
     for _ in range(2):
         player = Player(mode=mode)

@@ -1,4 +1,4 @@
-"""Audio out of JSON messages: the quick way and a whole JSON reader agree on every message."""
+"""Audio in JSON messages: the splitter and a JSON parser agree on every message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("level")
 
 
 def slowly(message: bytes) -> tuple[bytes | None, object, list[object]]:
-    """What a whole reader makes of a message: audio, the rest without it, and the picks."""
+    """Read a message with a JSON parser: audio, the rest without it, and the picks."""
     value = json.loads(message)
 
     def at(path: str) -> object:
@@ -40,12 +40,12 @@ def slowly(message: bytes) -> tuple[bytes | None, object, list[object]]:
 
 
 def around(text: str) -> bytes:
-    """A message with a text at the audio's path."""
+    """Return a message with a string at the path of the audio."""
     return json.dumps({"result": {"chunk": {"audio": text}}}).encode()
 
 
 def agrees(splitter: Splitter, message: bytes) -> bool:
-    """Whether the quick way took the message; fails when it took it to another result."""
+    """Return whether the splitter read the message; fail if its result is wrong."""
     found = splitter.split(message)
     if found is None:
         return False
@@ -63,8 +63,8 @@ def agrees(splitter: Splitter, message: bytes) -> bool:
 
 A = base64.b64encode(bytes(range(30))).decode()
 
-# Messages that the quick way takes: order of keys, white space, keys of the same name elsewhere,
-# nothing at the path, something else at the path, escapes where they do no harm. @ is audio.
+# Messages that the splitter reads: order of keys, white space, keys of the same name elsewhere,
+# no value or another value at the path, escapes in other strings. @ stands for the audio.
 TAKEN = [
     '{"result":{"id":"c1","chunk":{"audio":"@","usage":null},"status":{"code":0}}}',
     '{"result":{"status":{"code":-12},"chunk":{"usage":{},"audio":"@"},"id":"c1"},"type":"t"}',
@@ -86,7 +86,7 @@ TAKEN = [
     '{"type":1e5,"result":{"id":"ä€😀","chunk":{"audio":"@"}}}',
 ]
 
-# Messages that it leaves to a whole reader, each for one reason.
+# Messages that need a JSON parser, each for one reason.
 LEFT = [
     '{"result":{"chunk":{"audio":"AA\\u003d\\u003d"}}}',
     '{"result":{"chunk":{"audio":"AA\\/A"}}}',
@@ -117,19 +117,19 @@ LEFT = [
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_taken(message: str) -> None:
-    """A plain message is taken, with the same result as by a whole reader."""
+    """The splitter reads a plain message with the same result as a JSON parser."""
     assert agrees(Splitter(AUDIO, *PICKS), message.replace("@", A).encode())
 
 
 @pytest.mark.parametrize("message", LEFT)
 def test_left(message: str) -> None:
-    """A message that needs a whole reader is left to it."""
+    """The splitter returns None for a message that needs a JSON parser."""
     assert Splitter(AUDIO, *PICKS).split(message.encode()) is None
 
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_every_cut_is_left(message: str) -> None:
-    """A message that ends anywhere before its end is never taken, nor read beyond its end."""
+    """A cut message returns None, and no byte after its end is read."""
     splitter = Splitter(AUDIO, *PICKS)
     text = message.rstrip().replace("@", A).encode()
     guarded = GuardedBytes(len(text))
@@ -163,7 +163,7 @@ _values = st.recursive(
     st.sampled_from([None, 0, 1]),
 )
 def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | None) -> None:
-    """Whatever the message, the quick way agrees with a whole reader or leaves it."""
+    """For any message the splitter agrees with a JSON parser or returns None."""
     result = message.setdefault("result", {})
     if isinstance(result, dict):
         chunk = result.setdefault("chunk", {})
@@ -182,7 +182,7 @@ def test_any_message(message: dict, audio: bytes, is_ascii: bool, indent: int | 
 
 @pytest.mark.parametrize("size", [*range(130), 3071, 3072, 3073, 4096, 6144, 100_001])
 def test_every_length(size: int) -> None:
-    """Audio of any length comes out whole, also over the block that floats are made in."""
+    """Audio of any length is complete, also beyond the block size of the float conversion."""
     audio = bytes(index * 7 % 251 for index in range(size))
     message = around(base64.b64encode(audio).decode())
     splitter = Splitter(AUDIO)
@@ -200,7 +200,7 @@ def test_every_length(size: int) -> None:
 
 
 def test_padding_ends_the_text_of_floats() -> None:
-    """Text behind padding is refused, also where a block of the conversion ends with it."""
+    """Text after padding raises an error, also at the end of a block of the conversion."""
     text = base64.b64encode(bytes(3070)).decode()
     assert text.endswith("==")
     message = around(text + "AAAA")
@@ -210,15 +210,15 @@ def test_padding_ends_the_text_of_floats() -> None:
 
 @pytest.mark.parametrize("floats", [False, True])
 def test_too_small_a_buffer(floats: bool) -> None:
-    """A buffer without room is an error, not a shorter sound."""
+    """A buffer that is too small raises an error; the audio is not shortened."""
     message = around(base64.b64encode(bytes(600)).decode())
 
-    with pytest.raises(AudioError, match="longer than the buffer"):
+    with pytest.raises(AudioError, match="does not fit into the buffer"):
         Splitter(AUDIO).split_into(message, bytearray(100), floats=floats)
 
 
 def test_takes_any_buffer() -> None:
-    """The receive buffer's view serves as well as bytes."""
+    """A view of a receive buffer works like bytes."""
     message = TAKEN[0].replace("@", A).encode()
 
     assert Splitter(AUDIO).split(message) == Splitter(AUDIO).split(memoryview(bytearray(message)))
@@ -226,6 +226,6 @@ def test_takes_any_buffer() -> None:
 
 @pytest.mark.parametrize("paths", [["a"] * 13, ["a.b.c.d.e.f.g"], [""], ["a..b"], ["x" * 600]])
 def test_refused_paths(paths: list[str]) -> None:
-    """Paths beyond the core's bounds are refused with the bounds."""
+    """Paths beyond the limits of the core raise an error with the limits."""
     with pytest.raises(ConfigError, match="up to 12 paths of up to 6 keys"):
         Splitter(*paths)

@@ -1,4 +1,4 @@
-"""What a device's thread does in C, driven by hand: the test makes blocks, clocks and latencies."""
+"""The C callbacks of devices, called by the test with its own blocks, clocks and latencies."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def samples(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}h", *values)
 
 
-# 100 ms, no sample zero and every one another one.
+# 100 ms; no sample is zero, and all samples differ.
 RAMP = samples(*range(1, 801))
 
 
 class Device:
-    """Calls the callback as a sound device does, with a clock of its own."""
+    """Calls the callback as a sound device does, with its own clock."""
 
     def __init__(self, owner: SpeakerFeed | MicrophoneRing, channels: int = 1) -> None:
         self.owner = owner
@@ -39,21 +39,21 @@ class Device:
         self.time = ffi.new("struct iw_stream_time *", [0.0, 0.0, 0.0])
 
     def play(self, frames: int = BLOCK, *, ahead_s: float = 0.05, flags: int = 0) -> bytes:
-        """Ask for a block that is heard so many seconds from now."""
+        """Request a block that is heard *seconds* from now."""
         self.time.current_time, self.time.output_time = 100.0, 100.0 + ahead_s
         out = ffi.new("uint8_t[]", frames * 2 * self.channels)
         assert 0 == lib.iw_speaker_callback(ffi.NULL, out, frames, self.time, flags, self.user)
         return ffi.buffer(out)[:]
 
     def hear(self, pcm: bytes, *, age_s: float = 0.0, flags: int = 0) -> None:
-        """Bring a block whose first sample was recorded so many seconds ago."""
+        """Deliver a block whose first sample was recorded *seconds* ago."""
         self.time.current_time, self.time.input_time = 100.0, 100.0 - age_s
         frames = len(pcm) // 2 // self.channels
         assert 0 == lib.iw_microphone_callback(pcm, ffi.NULL, frames, self.time, flags, self.user)
 
 
 class Source:
-    """A playout in a mixer, and what of it is heard when."""
+    """A playout in a mixer, with its track."""
 
     def __init__(self, **settings: int) -> None:
         self.playout = Playout(RATE_HZ, output_format="f32", **settings)
@@ -61,7 +61,7 @@ class Source:
         self.track = self.mixer.add(self.playout)
 
     def feed(self, *, channels: int = 1, warm_up_ms: int = 0) -> SpeakerFeed:
-        """What a device is given."""
+        """The audio that a device gets."""
         return SpeakerFeed(
             self.mixer, SoundGate(), channels=channels, latency_ms=50, warm_up_ms=warm_up_ms
         )
@@ -83,7 +83,7 @@ def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) 
 
 
 def test_plays_what_was_pushed(source: Source) -> None:
-    """A device gets every sample in order, in blocks of its own choice, and then silence."""
+    """A device gets every sample in order, in blocks of any size, and then silence."""
     device = Device(source.feed())
 
     played = b"".join(device.play(frames) for frames in (1, 79, 500, 300))
@@ -92,14 +92,14 @@ def test_plays_what_was_pushed(source: Source) -> None:
 
 
 def test_all_channels_play_the_same(source: Source) -> None:
-    """A device of several channels is given each sample for each of them."""
+    """A device with several channels gets each sample on each channel."""
     device = Device(source.feed(channels=3), channels=3)
 
     assert samples(1, 1, 1, 2, 2, 2) == device.play(2)
 
 
 def test_warms_up_with_silence(source: Source) -> None:
-    """What a device swallows at first is silence, and nothing of the sound is used up for it."""
+    """The audio starts after the silence of warm_up_ms, and none of it is lost."""
     device = Device(source.feed(warm_up_ms=15))
 
     assert bytes(2 * BLOCK) == device.play()
@@ -107,11 +107,11 @@ def test_warms_up_with_silence(source: Source) -> None:
 
 
 def test_nothing_is_heard_before_its_time(source: Source) -> None:
-    """A sample counts as heard when the device's latency is over, and not when it was taken."""
+    """A sample counts as heard after the device's latency, not when the device takes it."""
     speaker = source.feed()
     play_at(speaker, 400, now_ns=1000 * MS, latency_ns=60 * MS)
 
-    # Milliseconds from the callback, and what is heard by then: 8 samples each, from 60 on.
+    # Milliseconds after the callback, and samples heard by then: 8 per ms, from 60 ms on.
     expected = {0: 0, 59: 0, 60: 0, 61: 8, 85: 200, 110: 400, 5000: 400}
 
     assert expected == {ms: source.track.heard_frames((1000 + ms) * MS) for ms in expected}
@@ -129,7 +129,7 @@ def test_a_clock_that_is_corrected_is_followed(source: Source) -> None:
 
 
 def test_silence_is_not_counted(source: Source) -> None:
-    """Where nothing is due, time goes by and the count stands."""
+    """The count does not change while there is nothing to play."""
     speaker = source.feed()
     play_at(speaker, 1000, now_ns=1000 * MS, latency_ns=0)
     play_at(speaker, 1000, now_ns=1125 * MS, latency_ns=0)
@@ -142,7 +142,7 @@ def test_silence_is_not_counted(source: Source) -> None:
 
 
 def test_the_count_survives_its_memory(source: Source) -> None:
-    """Only the last few seconds are remembered, and the count is right at any time after them."""
+    """Only the last few seconds are kept, and the count is right at any later time."""
     speaker = source.feed()
     for block in range(3000):
         play_at(speaker, 1, now_ns=(1000 + block) * MS, latency_ns=0)
@@ -151,7 +151,7 @@ def test_the_count_survives_its_memory(source: Source) -> None:
 
 
 def test_a_clear_is_final(source: Source) -> None:
-    """What the device takes after a clear is the fade that the clear has counted, to the sample."""
+    """After a clear the device gets exactly the fade that the clear has counted."""
     device = Device(source.feed())
     device.play()
     cleared = source.playout.clear()[1]
@@ -163,7 +163,7 @@ def test_a_clear_is_final(source: Source) -> None:
 
 
 def test_stretched_sound_counts_once() -> None:
-    """Where sound is stretched to cover a slow network, its own samples are what counts."""
+    """When audio is stretched because of a slow network, the samples of the source are counted."""
     source = Source(start_ms=20)
     speaker = source.feed()
     device = Device(speaker)
@@ -179,20 +179,20 @@ def test_stretched_sound_counts_once() -> None:
 
 
 def test_the_devices_word_on_latency_is_believed(source: Source) -> None:
-    """The stream's times say when a block is heard; without them the opening's latency holds."""
+    """The times of the stream say when a block is heard; without them latency_ms is used."""
     speaker = source.feed()
     device = Device(speaker)
 
     device.play(ahead_s=0.125)
     assert 125.0 == pytest.approx(speaker.stats.latency_ms)
-    # A clock that stands still, one that runs backwards, and one that makes no sense.
+    # A clock that does not advance, one that runs backwards, and one with impossible times.
     for ahead_s in (-100.0, -0.001, 1e6, float("nan")):
         device.play(ahead_s=ahead_s)
         assert 50.0 == speaker.stats.latency_ms
 
 
 def test_underflows_are_counted(source: Source) -> None:
-    """A gap in the device is told, since the samples around it are all there."""
+    """An underflow of the device is counted, and no sample is lost."""
     speaker = source.feed()
     device = Device(speaker)
     device.play()
@@ -204,7 +204,7 @@ def test_underflows_are_counted(source: Source) -> None:
 
 
 def test_a_device_that_stops_is_noticed(source: Source) -> None:
-    """The end of the device's thread reaches whoever asks."""
+    """The stats show that the device's thread has ended."""
     speaker = source.feed()
     before = speaker.stats.finished
     lib.iw_speaker_finished(ffi.cast("void *", speaker.callback.user))
@@ -213,7 +213,7 @@ def test_a_device_that_stops_is_noticed(source: Source) -> None:
 
 
 def test_one_device_reads_a_mixer(source: Source) -> None:
-    """A second reader is refused until the first one gives the mixer back."""
+    """A second reader raises an error until the first one detaches."""
     first = source.feed()
     with pytest.raises(LocalProtocolError):
         source.feed()
@@ -223,7 +223,7 @@ def test_one_device_reads_a_mixer(source: Source) -> None:
 
 
 def test_level_of_what_is_heard(source: Source) -> None:
-    """The meter gives the blocks that sound in a window, and not what is still to be heard."""
+    """The meter measures the blocks that are heard in the window, and no later ones."""
     speaker = source.feed()
     for block in range(4):
         play_at(speaker, BLOCK, now_ns=(1000 + 10 * block) * MS, latency_ns=30 * MS)
@@ -233,7 +233,7 @@ def test_level_of_what_is_heard(source: Source) -> None:
         lib.iw_speaker_level(speaker._core, from_ms * MS, until_ms * MS, level)
         return level.samples, level.peak
 
-    # The ramp rises by 80 in each of the blocks, which sound from 1030 ms on.
+    # The ramp increases by 80 in each of the blocks, which are heard from 1030 ms on.
     assert (0, 0) == peak_between(1000, 1030)
     assert (80, 80) == peak_between(1000, 1040)
     assert (160, 240) == peak_between(1045, 1060)
@@ -245,7 +245,7 @@ def test_level_of_what_is_heard(source: Source) -> None:
 
 
 def test_gives_what_was_heard() -> None:
-    """Every sample comes out once and in order, however the blocks were cut."""
+    """Every sample is read once and in order, for any block sizes."""
     ring = MicrophoneRing(1000)
     device = Device(ring)
     got = b""
@@ -267,7 +267,7 @@ def test_wraps_around() -> None:
 
 
 def test_what_does_not_fit_is_counted() -> None:
-    """A slow reader gets what came first; what it lost is counted, and never mixed in."""
+    """A slow reader gets the first samples; lost samples are counted."""
     ring = MicrophoneRing(4)
     device = Device(ring)
     device.hear(samples(1, 2, 3))
@@ -279,7 +279,7 @@ def test_what_does_not_fit_is_counted() -> None:
 
 
 def test_channels_are_mixed() -> None:
-    """A device of several channels is heard in equal parts, and none of them overflows."""
+    """The channels of a device are mixed in equal parts, without overflow."""
     ring = MicrophoneRing(8, channels=2)
     Device(ring, channels=2).hear(samples(100, 300, -32768, -32768, 32767, 32767))
 
@@ -287,7 +287,7 @@ def test_channels_are_mixed() -> None:
 
 
 def test_muted_is_silence() -> None:
-    """While it is muted time goes on in silence; what was heard before stays."""
+    """While it is muted silence is recorded; earlier audio stays."""
     ring = MicrophoneRing(8)
     device = Device(ring)
     device.hear(samples(1, 2))
@@ -300,7 +300,7 @@ def test_muted_is_silence() -> None:
 
 
 def test_the_devices_own_losses_are_counted() -> None:
-    """Sound that the device lost before it came here is told."""
+    """Audio that the device itself lost is counted."""
     ring = MicrophoneRing(8)
     Device(ring).hear(samples(1), flags=INPUT_OVERFLOW)
 
@@ -308,7 +308,7 @@ def test_the_devices_own_losses_are_counted() -> None:
 
 
 def test_a_device_without_input_is_silent() -> None:
-    """A block without sound, which PortAudio allows, is silence."""
+    """A block without a buffer, which PortAudio allows, is silence."""
     ring = MicrophoneRing(8)
     user = ffi.cast("void *", ring.callback.user)
     lib.iw_microphone_callback(ffi.NULL, ffi.NULL, 2, ffi.NULL, 0, user)
@@ -317,7 +317,7 @@ def test_a_device_without_input_is_silent() -> None:
 
 
 def test_does_not_hear_the_speaker(source: Source) -> None:
-    """Beside a speaker that sounds, or sounded a moment ago, silence is heard."""
+    """Silence is recorded while a speaker plays and for the hangover after it."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate, hangover_ms=600_000)
@@ -331,7 +331,7 @@ def test_does_not_hear_the_speaker(source: Source) -> None:
 
 
 def test_hears_again_after_the_speaker(source: Source) -> None:
-    """What was recorded after the sound and the hangover is heard; silence of a speaker is none."""
+    """Audio after the hangover is recorded; silence of a speaker does not mute."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)
@@ -346,12 +346,12 @@ def test_hears_again_after_the_speaker(source: Source) -> None:
     assert samples(1, 0) == ring.read(8)
 
 
-# No room, too much of it, no channel, more than a device has.
+# No capacity, too much of it, no channel, more channels than a device has.
 BAD_RINGS = [(0, 1), (2**26 + 1, 1), (1, 0), (1, 33)]
 
 
 @pytest.mark.parametrize(("capacity", "channels"), BAD_RINGS)
 def test_ring_limits(capacity: int, channels: int) -> None:
-    """A ring that makes no sense is refused."""
+    """A ring with an argument out of range raises an error."""
     with pytest.raises(AudioError):
         MicrophoneRing(capacity, channels)

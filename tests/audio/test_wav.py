@@ -33,8 +33,8 @@ def fmt(form: int = 1, channels: int = 1, rate: int = 24000, bits: int = 16) -> 
 FMT = fmt()
 LIST = chunk(b"LIST", b"INFOISFT\x04\0\0\0abc\0")
 
-# (name, chunk, its samples): what the service sends, what other writers put around the samples,
-# and lengths that cannot be true.
+# (name, chunk, its samples): chunks of the service, other chunks around the samples,
+# and impossible lengths.
 CHUNKS = [
     ("raw", PCM, PCM),
     ("empty", b"", b""),
@@ -72,9 +72,9 @@ CHUNKS = [
 
 @pytest.mark.parametrize(("name", "data", "samples"), CHUNKS, ids=[name for name, *_ in CHUNKS])
 def test_strip_riff(name: str, data: bytes, samples: bytes | None) -> None:
-    """A chunk gives its samples, with any header, or with none."""
+    """The samples of a chunk are returned, with any header or none."""
     if samples is None:
-        # Without a data chunk the header is as long as usual; a lying length reaches to the end.
+        # Without a data chunk the header has 44 bytes; a wrong length means to the end.
         samples = data[44:]
 
     assert samples == wav.strip_riff(data), name
@@ -91,7 +91,7 @@ def test_strip_riff_copies_nothing(kind: type) -> None:
 
 @given(st.binary(max_size=200))
 def test_strip_riff_any_bytes(data: bytes) -> None:
-    """Whatever follows a RIFF mark, the result lies inside the chunk."""
+    """The result is inside the chunk for any bytes after RIFF."""
     whole = b"RIFF\0\0\0\0WAVE" + data
 
     assert bytes(wav.strip_riff(whole)) in whole
@@ -99,7 +99,7 @@ def test_strip_riff_any_bytes(data: bytes) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([b"fmt ", b"data", b"LIST"]), st.integers(0, 2**32 - 1))))
 def test_strip_riff_any_lengths(chunks: list[tuple[bytes, int]]) -> None:
-    """Whatever the lengths announce, the result lies inside the chunk."""
+    """The result is inside the chunk for any lengths in the header."""
     whole = riff(*(chunk(name, bytes(20), announced) for name, announced in chunks))
 
     assert len(wav.strip_riff(whole)) <= len(whole)
@@ -107,7 +107,7 @@ def test_strip_riff_any_lengths(chunks: list[tuple[bytes, int]]) -> None:
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (24000, 1), (48000, 2), (1, 32767)])
 def test_header(rate: int, channels: int) -> None:
-    """The header is the one of the standard library."""
+    """The header is the same as of the standard library."""
     expected = io.BytesIO()
     with wave.open(expected, "wb") as file:
         file.setparams((channels, 2, rate, 0, "NONE", ""))
@@ -117,7 +117,7 @@ def test_header(rate: int, channels: int) -> None:
 
 
 def test_header_of_a_stream() -> None:
-    """A length that nobody knows yet is 4 GiB."""
+    """An unknown length is written as 4 GiB."""
     header = wav.header(24000)
 
     assert (header[4:8], header[40:44]) == (b"\xff" * 4, b"\xff" * 4)
@@ -130,21 +130,21 @@ BAD_HEADERS = [
     (-1, 1, 0, "got 1 channels at -1 Hz"),
     (8000, 0, 0, "got 0 channels"),
     (8000, 32768, 0, "got 32768 channels"),
-    (2**31, 1, 0, "less than 4 GiB a second"),
+    (2**31, 1, 0, "less than 4 GiB per second"),
     (8000, 1, -2, "got -2"),
-    (8000, 1, 2**32 - 37, "holds up to 4294967258 bytes"),
+    (8000, 1, 2**32 - 37, "must be 0 to 4294967258"),
 ]
 
 
 @pytest.mark.parametrize(("rate", "channels", "data_bytes", "words"), BAD_HEADERS)
 def test_bad_header(rate: int, channels: int, data_bytes: int, words: str) -> None:
-    """A value that the header has no room for is refused."""
+    """A value that does not fit into the header raises an error."""
     with pytest.raises(AudioError, match=words):
         wav.header(rate, channels, data_bytes)
 
 
 def test_read_wav(tmp_path: Path) -> None:
-    """A file of the standard library is read, from its path or open."""
+    """A file of the standard library is read from its path or an open file."""
     path = tmp_path / "a.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((2, 2, 44100, 0, "NONE", ""))
@@ -196,10 +196,10 @@ def read_by_stdlib(path: Path) -> tuple[bytes, int, int]:
 
 
 class TestWavWriter:
-    """Files written as the sound comes."""
+    """Files that are written while the audio arrives."""
 
     def test_path(self, tmp_path: Path) -> None:
-        """A file at a path is one that others read."""
+        """A file at a path can be read by the standard library."""
         path = tmp_path / "a.wav"
         with wav.WavWriter(path, 24000, 2) as writer:
             writer.write(PCM[:40])
@@ -209,14 +209,14 @@ class TestWavWriter:
         assert (PCM, 24000, 2) == read_by_stdlib(path) == wav.read_wav(path)
 
     def test_no_sound(self, tmp_path: Path) -> None:
-        """A file without samples is a file still."""
+        """A file without samples is valid."""
         wav.WavWriter(tmp_path / "a.wav", 8000).close()
 
         assert read_by_stdlib(tmp_path / "a.wav") == (b"", 8000, 1)
 
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
     def test_exception(self, tmp_path: Path, error: type[BaseException]) -> None:
-        """An exception or Ctrl-C leaves a valid file of what was written, and goes on."""
+        """After an exception or Ctrl-C, the file is valid with all written audio."""
         path = tmp_path / "a.wav"
 
         def record() -> None:
@@ -230,7 +230,7 @@ class TestWavWriter:
         assert read_by_stdlib(path) == (PCM, 24000, 1)
 
     def test_before_close(self, tmp_path: Path) -> None:
-        """A file that is still being written, or whose writer was killed, can be read."""
+        """A file can be read while it is written, or after its writer was killed."""
         path = tmp_path / "a.wav"
         with path.open("wb", buffering=0) as file:
             writer = wav.WavWriter(file, 24000)
@@ -239,7 +239,7 @@ class TestWavWriter:
             assert wav.read_wav(path) == (PCM, 24000, 1)
 
     def test_interrupted_write(self, tmp_path: Path) -> None:
-        """Half a frame that an interrupted write left is cut off."""
+        """Half a frame of an interrupted write is removed."""
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM)
@@ -251,7 +251,7 @@ class TestWavWriter:
         assert read_by_stdlib(path) == (PCM + b"\x01\x02", 24000, 1)
 
     def test_open_file(self) -> None:
-        """A file that the caller opened is written from where it stands and stays open."""
+        """A file that the caller opened is written from its position and stays open."""
         file = io.BytesIO(b"before" + bytes(200))
         file.seek(6)
         with wav.WavWriter(file, 24000) as writer:
@@ -262,7 +262,7 @@ class TestWavWriter:
         assert len(file.getvalue()) == 206
 
     def test_pipe(self) -> None:
-        """Where nothing can be put in later, the header announces a stream."""
+        """If the output cannot seek, the header keeps the unknown length."""
         receive, send = os.pipe()
         with open(receive, "rb") as reader:  # noqa: PTH123
             with open(send, "wb") as pipe, wav.WavWriter(pipe, 24000) as writer:  # noqa: PTH123
@@ -273,7 +273,7 @@ class TestWavWriter:
         assert wav.read_wav(io.BytesIO(received)) == (PCM, 24000, 1)
 
     def test_cut_between_writes(self, tmp_path: Path) -> None:
-        """A frame may be cut between two calls."""
+        """A frame may be divided between two calls."""
         path = tmp_path / "a.wav"
         with wav.WavWriter(path, 24000, 2) as writer:
             for at in range(0, 100, 7):
@@ -282,7 +282,7 @@ class TestWavWriter:
         assert read_by_stdlib(path)[0] == PCM
 
     def test_cut_end(self, tmp_path: Path) -> None:
-        """A cut last sample is an error at close, and the file is valid without it."""
+        """A cut last sample raises an error in close(), and the file is valid without it."""
         path = tmp_path / "a.wav"
         writer = wav.WavWriter(path, 24000)
         writer.write(PCM + b"\x01")
@@ -293,15 +293,15 @@ class TestWavWriter:
         assert read_by_stdlib(path)[0] == PCM
 
     def test_closed(self, tmp_path: Path) -> None:
-        """A closed writer takes nothing, and may be closed again."""
+        """A closed writer raises an error in write(), and may be closed again."""
         writer = wav.WavWriter(tmp_path / "a.wav", 24000)
         writer.close()
         writer.close()
-        with pytest.raises(ClosedError, match="this WavWriter is closed"):
+        with pytest.raises(ClosedError, match=r"write\(\) was called on a closed WavWriter"):
             writer.write(PCM)
 
     def test_bad_rate_makes_no_file(self, tmp_path: Path) -> None:
-        """A refused header leaves no file behind."""
+        """A wrong argument creates no file."""
         with pytest.raises(AudioError, match="at 0 Hz"):
             wav.WavWriter(tmp_path / "a.wav", 0)
 
@@ -309,17 +309,17 @@ class TestWavWriter:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
     def test_full_disk(self) -> None:
-        """A file that cannot be written is closed and says so."""
+        """A write error is raised, and the file is closed."""
         with pytest.raises(OSError, match="No space left"):
             wav.WavWriter("/dev/full", 24000).close()
 
     def test_too_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file ends before its header can no longer say its length."""
+        """A file larger than the limit of the format raises an error."""
         monkeypatch.setattr(wav, "_MAX_DATA_BYTES", 150)
         path = tmp_path / "a.wav"
         with wav.WavWriter(path, 24000) as writer:
             writer.write(PCM)
-            with pytest.raises(AudioError, match="up to 150 bytes, got 200"):
+            with pytest.raises(AudioError, match="up to 150 bytes of samples, got 200"):
                 writer.write(PCM)
 
         assert read_by_stdlib(path)[0] == PCM

@@ -1,10 +1,10 @@
 """
-Words and marks come within one period of the device of the moment when their sample is heard, over
-minutes and with a device whose clock runs fast or slow.
+Words and marks are reported within one period of the device of the time when their sample is
+heard, over minutes, with a device whose clock is fast or slow.
 
-The device is simulated: it plays at its own rate, calls back early and unevenly, and tells a
-latency that is a little wrong. When a sample is heard is found in what it played: no sample of the
-speech is zero, and all that is played beside it is.
+The device is simulated: it plays at its own rate, calls back early and unevenly, and reports a
+latency that is a little wrong. The test finds the time of a sample in the played audio: no sample
+of the speech is zero, and all other output is.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Device:
         self.played = np.zeros(self.blocks * PERIOD, np.int16)
 
     def heard_ms(self, frame: int) -> float:
-        """When a frame that it played is heard."""
+        """Return when a frame that it played is heard."""
         return LATENCY_MS + frame * self.frame_ms
 
     def play(self, feed: SpeakerFeed, block: int) -> float:
-        """Take a block; tells when."""
+        """Read a block; return the time."""
         heard_ms = self.heard_ms(block * PERIOD)
-        # Up to 12 ms after it could have called, and 2 ms wrong about its latency.
+        # It calls up to 12 ms late, and its reported latency is wrong by 2 ms.
         now_ms = heard_ms - LATENCY_MS + self._random.uniform(0, 12)
         latency_ms = heard_ms - now_ms + self._random.uniform(-2, 2)
         now_ns = START_NS + round(now_ms * 1e6)
@@ -56,7 +56,7 @@ class Device:
 
 
 class Speech:
-    """Items of six seconds that come 2 s ahead, the last of each followed by a pause."""
+    """Items of six seconds that arrive 2 s early, each followed by a pause."""
 
     def __init__(self, playout: Playout, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ class Speech:
         self._paused_until_ms = 0.0
 
     def come(self, now_ms: float, heard_frames: int) -> None:
-        """Push what has come by now."""
+        """Push the audio that has arrived by now."""
         ahead = self.pushed_frames - heard_frames
         while ahead < 2 * RATE_HZ and now_ms >= self._paused_until_ms:
             item, within = divmod(self.pushed_frames, ITEM_FRAMES)
@@ -94,7 +94,7 @@ class Speech:
 @pytest.mark.parametrize("minutes", [4, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
 def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
-    """No event is further than a period from its sample, nor does the error grow."""
+    """No event is more than a period from its sample, and the error does not increase."""
     playout = Playout(RATE_HZ, output_format="f32", capacity_ms=10_000)
     mixer = Mixer(RATE_HZ)
     track = mixer.add(playout)
@@ -128,7 +128,7 @@ def test_words_and_marks_keep_time(ppm: float, minutes: int) -> None:
     assert reached == sorted(reached) == list(told)[: len(reached)]
     for moments in (told, marked):
         errors = np.array([moments[frame] - device.heard_ms(places[frame]) for frame in reached])
-        # The device's word on its latency is 2 ms wrong, and the next look up to 1 ms away.
+        # The reported latency is wrong by 2 ms, and the next poll is up to 1 ms later.
         assert errors.min() >= -2.1
         assert errors.max() <= 3.1 <= PERIOD_MS
         minute = len(errors) // minutes

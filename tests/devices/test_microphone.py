@@ -1,4 +1,4 @@
-"""A microphone gives every sample once, silence on request, and never what the speaker says."""
+"""A microphone returns every sample once, silence while paused, and no audio of a speaker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE_HZ = 16000
 
 
 def ramp(milliseconds: int) -> bytes:
-    """Samples of which none is zero and none is its neighbor."""
+    """Return samples that are not zero and differ from their neighbors."""
     count = RATE_HZ * milliseconds // 1000
     return struct.pack(f"<{count}h", *(1 + index % 30000 for index in range(count)))
 
@@ -27,7 +27,7 @@ def captured(microphone: Microphone) -> int:
 
 
 def take(microphone: Microphone, milliseconds: int) -> bytes:
-    """So much of what it gives from now on."""
+    """Read that many samples from now on."""
     pcm = b""
     while len(pcm) < RATE_HZ * milliseconds // 1000 * 2:
         pcm += microphone.read(timeout=PATIENCE_S)
@@ -35,7 +35,7 @@ def take(microphone: Microphone, milliseconds: int) -> bytes:
 
 
 def test_gives_every_sample(sound_card: SoundCard) -> None:
-    """What was recorded comes in blocks of one size, in order and whole."""
+    """Recorded audio is returned in blocks of one size, in order and complete."""
     sound_card.microphone = ramp(200)
     with Microphone(RATE_HZ, block_ms=30) as microphone:
         blocks = [block for block, _ in zip(microphone, range(7), strict=False)]
@@ -48,7 +48,7 @@ def test_gives_every_sample(sound_card: SoundCard) -> None:
 
 
 def test_converts_another_rate(sound_card: SoundCard) -> None:
-    """A device that does not give the rate is heard at its own, and sounds the same."""
+    """A device that does not support the rate is opened at its own, and the audio is converted."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     tone = 8000 * np.sin(np.arange(48000 // 2) * 2 * np.pi * 400 / 48000)
@@ -62,7 +62,7 @@ def test_converts_another_rate(sound_card: SoundCard) -> None:
 
 
 def test_mixes_a_stereo_device(sound_card: SoundCard) -> None:
-    """A device that is stereo only gives both sides in equal parts."""
+    """The channels of a stereo device are mixed in equal parts."""
     sound_card.unplug("built-in")
     sound_card.plug_in("stereo", channels=(2, 2))
     sound_card.microphone = struct.pack("<4000h", *(100, 300) * 2000)
@@ -73,12 +73,12 @@ def test_mixes_a_stereo_device(sound_card: SoundCard) -> None:
 
 
 def test_a_pause_is_silence(sound_card: SoundCard) -> None:
-    """While it is paused time goes on, in silence; before and after it there is sound."""
+    """A pause records silence; the audio before and after it is recorded."""
     sound_card.microphone = ramp(60_000)
     with Microphone(RATE_HZ) as microphone:
         until(lambda: captured(microphone) > 800)
         microphone.pause()
-        # A block may be under way.
+        # The device may be recording a block.
         begin = captured(microphone) + 80
         until(lambda: captured(microphone) > begin + 800)
         microphone.resume()
@@ -92,7 +92,7 @@ def test_a_pause_is_silence(sound_card: SoundCard) -> None:
 
 
 def test_what_nobody_reads_is_counted(sound_card: SoundCard) -> None:
-    """A reader that comes too late gets what came first, and learns how much is missing."""
+    """A late reader gets the first samples, and dropped_samples counts the others."""
     sound_card.microphone = ramp(60_000)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
         until(lambda: microphone.dropped_samples > 100)
@@ -102,7 +102,7 @@ def test_what_nobody_reads_is_counted(sound_card: SoundCard) -> None:
 
 
 def test_waiting_is_bounded(sound_card: SoundCard) -> None:
-    """A read gives up at its deadline, and the next one gets the block."""
+    """A read raises at its timeout, and the next read returns the block."""
     sound_card.microphone = ramp(1000)
     with Microphone(RATE_HZ, block_ms=100) as microphone:
         with pytest.raises(DeadlineExceeded):
@@ -112,7 +112,7 @@ def test_waiting_is_bounded(sound_card: SoundCard) -> None:
 
 
 def test_close_ends_the_iteration(sound_card: SoundCard) -> None:
-    """A thread that waits for a block ends when the microphone is closed."""
+    """close() ends the wait of another thread for a block."""
     microphone = Microphone(RATE_HZ, block_ms=1000)
     thread = threading.Thread(target=lambda: list(microphone))
     thread.start()
@@ -127,7 +127,7 @@ def test_close_ends_the_iteration(sound_card: SoundCard) -> None:
 
 
 def test_does_not_hear_the_speaker(sound_card: SoundCard) -> None:
-    """What is recorded while the given speaker sounds is silence, and is sound again after it."""
+    """Silence is recorded while the speaker of mute_while plays, and audio after it."""
     sound_card.microphone = ramp(60_000)
     with (
         Speaker(24000) as speaker,
@@ -148,7 +148,7 @@ def test_does_not_hear_the_speaker(sound_card: SoundCard) -> None:
 
 
 def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
-    """When the device is unplugged the next one records, and the program is told."""
+    """If the device is unplugged, the next one records and on_change is called."""
     sound_card.microphone = ramp(60_000)
     sound_card.plug_in("headset")
     sound_card.look()
@@ -166,7 +166,7 @@ def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
 
 
 def test_a_pause_outlives_the_device(sound_card: SoundCard) -> None:
-    """A microphone that was paused is not switched on by a change of devices."""
+    """A paused microphone stays paused after a change of devices."""
     sound_card.microphone = ramp(60_000)
     sound_card.plug_in("headset")
     sound_card.look()
@@ -181,7 +181,7 @@ def test_a_pause_outlives_the_device(sound_card: SoundCard) -> None:
 
 
 def test_the_last_device_goes(sound_card: SoundCard) -> None:
-    """Without any device left the iteration ends with an error."""
+    """If there is no other device, the iteration raises an error."""
     with Microphone(RATE_HZ) as microphone:
         sound_card.unplug("built-in")
 
@@ -189,7 +189,7 @@ def test_the_last_device_goes(sound_card: SoundCard) -> None:
             list(microphone)
 
 
-# Outside the range on either side.
+# Below and above the range.
 BAD = [
     {"sample_rate_hz": 7999},
     {"block_ms": 4},
@@ -201,7 +201,7 @@ BAD = [
 
 @pytest.mark.parametrize("arguments", BAD)
 def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) -> None:
-    """A setting that makes no sense is refused before a device is opened."""
+    """A setting out of range raises an error before a device is opened."""
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         Microphone(**arguments)
 
@@ -209,7 +209,7 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
 
 
 def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
-    """The meter shows what comes in, read or not and beyond a full ring; silence in a pause."""
+    """The meter measures recorded audio, also unread and lost audio, and silence in a pause."""
     sound_card.microphone = struct.pack("<h", -16384) * (RATE_HZ * 60)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
         until(lambda: microphone.dropped_samples)

@@ -1,4 +1,4 @@
-"""A speaker that nobody hears keeps time, drops on command and never hangs."""
+"""A NullSpeaker keeps time, drops audio on clear() and never hangs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def silence(milliseconds: int) -> bytes:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A speaker's time, for tests that say how much of it passes."""
+    """The clock of a speaker, which the test advances."""
     clock = Clock()
     monkeypatch.setattr(null, "time", clock)
     return clock
@@ -36,12 +36,12 @@ def speaker() -> Iterator[NullSpeaker]:
 
 
 def test_is_a_sink(speaker: NullSpeaker) -> None:
-    """It serves wherever a sink is asked for."""
+    """It is an AudioSink."""
     assert isinstance(speaker, AudioSink)
 
 
 def test_plays_in_real_time(clock: Clock, speaker: NullSpeaker) -> None:
-    """What was heard is the time since the sound started, to the sample."""
+    """The heard samples are exactly the time since the audio started."""
     speaker.write(silence(50))
     heard = []
     for _ in range(5):
@@ -52,7 +52,7 @@ def test_plays_in_real_time(clock: Clock, speaker: NullSpeaker) -> None:
 
 
 def test_never_hears_more_than_was_written(speaker: NullSpeaker) -> None:
-    """A sound that has ended stays ended."""
+    """The count does not increase after the end of the audio."""
     speaker.write(silence(1))
     speaker.drain(timeout=PATIENCE_S)
 
@@ -60,14 +60,14 @@ def test_never_hears_more_than_was_written(speaker: NullSpeaker) -> None:
 
 
 def test_write_waits_for_room(speaker: NullSpeaker) -> None:
-    """What waits in the buffer is never more than its size."""
+    """The queued audio never exceeds buffer_ms."""
     speaker.write(silence(120), timeout=PATIENCE_S)
 
     assert speaker.heard_samples >= RATE_HZ * 70 // 1000
 
 
 def test_write_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
-    """A full buffer is an error when the time is over, and what fitted plays."""
+    """A full buffer raises an error at the timeout, and the queued audio plays."""
     with pytest.raises(DeadlineExceeded):
         speaker.write(silence(3_600_000), timeout=0.02)
 
@@ -76,7 +76,7 @@ def test_write_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
 
 
 def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
-    """Waiting for the end is bounded."""
+    """drain() raises an error at its timeout."""
     speaker.pause()
     speaker.write(silence(1))
 
@@ -85,7 +85,7 @@ def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
 
 
 def test_clear_drops_what_was_not_heard(clock: Clock, speaker: NullSpeaker) -> None:
-    """After a clear there is nothing left to hear, and the count is final."""
+    """After a clear nothing more is heard, and the count is final."""
     speaker.write(silence(50))
     clock.now += 1 / 64
 
@@ -97,7 +97,7 @@ def test_clear_drops_what_was_not_heard(clock: Clock, speaker: NullSpeaker) -> N
 
 
 def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
-    """All of a sound is dropped, also what its writer still holds."""
+    """A clear also drops the audio of a write that waits."""
     speaker.pause()
     thread = threading.Thread(target=speaker.write, args=(silence(200),))
     thread.start()
@@ -113,7 +113,7 @@ def test_clear_ends_a_write_that_waits(speaker: NullSpeaker) -> None:
 
 
 def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
-    """Nothing is heard during a pause, and nothing is lost by it."""
+    """Nothing is heard during a pause, and no audio is lost."""
     speaker.write(silence(50))
     clock.now += 1 / 64
     speaker.pause()
@@ -132,7 +132,7 @@ def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
 
 
 def test_close_wakes_whoever_waits(speaker: NullSpeaker) -> None:
-    """A blocked writer learns that the speaker is closed."""
+    """A write that waits raises an error when the speaker is closed."""
     errors: list[BaseException] = []
 
     def write() -> None:
@@ -151,7 +151,7 @@ def test_close_wakes_whoever_waits(speaker: NullSpeaker) -> None:
 
 
 def test_closed_refuses_sound(speaker: NullSpeaker) -> None:
-    """Nothing can be written after the end."""
+    """A write after close() raises an error."""
     speaker.close()
 
     with pytest.raises(ClosedError):
@@ -159,7 +159,7 @@ def test_closed_refuses_sound(speaker: NullSpeaker) -> None:
 
 
 def test_half_a_sample_is_refused(speaker: NullSpeaker) -> None:
-    """Cut audio is named, and nothing of it plays."""
+    """Half a sample raises an error, and nothing of the write plays."""
     with pytest.raises(AudioError) as caught:
         speaker.write(b"\0\0\0")
 
@@ -167,12 +167,12 @@ def test_half_a_sample_is_refused(speaker: NullSpeaker) -> None:
     assert speaker.heard_samples == 0
 
 
-# Outside the range on either side, and no number.
+# Below and above the range, and values that are not numbers.
 BAD = [{"sample_rate_hz": 999}, {"sample_rate_hz": 192_001}, {"buffer_ms": 9}, {"buffer_ms": True}]
 
 
 @pytest.mark.parametrize("arguments", BAD)
 def test_settings_have_ranges(arguments: dict[str, int]) -> None:
-    """A setting that makes no sense is refused when the speaker is made."""
+    """A setting out of range raises an error."""
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         NullSpeaker(**arguments)

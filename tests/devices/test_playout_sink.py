@@ -1,4 +1,4 @@
-"""A playout as a sink: the one who reads it hears what was written, and the count is his."""
+"""A playout as a sink: the reader gets the written audio, and the count follows the reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.sound_card import PATIENCE_S, until
 
 
 def read(playout: Playout, ms: int) -> bytes:
-    """So much, in blocks of 10 ms."""
+    """Read *ms* in blocks of 10 ms."""
     out = bytearray(2 * ms * PER_MS)
     for start in range(0, len(out), 20 * PER_MS):
         playout.read(memoryview(out)[start : start + 20 * PER_MS])
@@ -30,7 +30,7 @@ def playout() -> Playout:
 
 
 def test_what_is_written_is_read(playout: Playout) -> None:
-    """Sound passes to the sample; utterances follow one another and are counted together."""
+    """Audio is not changed; utterances follow one another and are counted together."""
     sink = PlayoutSink(playout)
     for start in (0, 500):
         sink.write(counting(start, 500))
@@ -44,7 +44,7 @@ def test_what_is_written_is_read(playout: Playout) -> None:
 
 
 def test_a_clear_is_exact(playout: Playout) -> None:
-    """What was not read is dropped, in all utterances; the fade counts."""
+    """A clear drops unread audio of all utterances, and counts the fade."""
     sink = PlayoutSink(playout)
     for start in (0, 1600, 3200):
         sink.write(counting(start, 1600))
@@ -61,7 +61,7 @@ def test_a_clear_is_exact(playout: Playout) -> None:
 
 
 def test_a_clear_frees_a_writer(playout: Playout) -> None:
-    """A write that waits for room ends, and what it brought is dropped."""
+    """A clear ends a write that waits, and drops its audio."""
     sink = PlayoutSink(Playout(RATE_HZ, capacity_ms=50))
     thread = threading.Thread(target=sink.write, args=(counting(0, 16000),))
     thread.start()
@@ -75,7 +75,7 @@ def test_a_clear_frees_a_writer(playout: Playout) -> None:
 
 
 def test_waits_are_bounded(playout: Playout) -> None:
-    """Nobody reads: the deadline ends a write and a drain."""
+    """Without a reader, a write and a drain raise an error at their timeout."""
     sink = PlayoutSink(Playout(RATE_HZ, capacity_ms=50))
     with pytest.raises(DeadlineExceeded, match="640 samples of 16000 Hz"):
         sink.write(counting(0, 16000), timeout=0.02)
@@ -84,7 +84,7 @@ def test_waits_are_bounded(playout: Playout) -> None:
 
 
 def test_drain_waits_for_the_reader(playout: Playout) -> None:
-    """It returns once the reader has taken the last sample."""
+    """drain() returns after the last sample was read."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 800))
     thread = threading.Thread(target=sink.drain)
@@ -98,7 +98,7 @@ def test_drain_waits_for_the_reader(playout: Playout) -> None:
 
 
 def test_a_pause_is_silence(playout: Playout) -> None:
-    """The reader gets silence, and nothing is lost."""
+    """The reader gets silence during a pause, and no audio is lost."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 3200))
     sink.end()
@@ -113,13 +113,13 @@ def test_a_pause_is_silence(playout: Playout) -> None:
 
 
 def test_heard_by_a_mixers_track() -> None:
-    """Where a mixer reads it, what is heard follows the mixer's clock."""
+    """With a mixer, the count follows the mixer's clock."""
     playout = Playout(RATE_HZ, output_format="f32")
     mixer = Mixer(RATE_HZ)
     sink = PlayoutSink(playout, track=mixer.add(playout))
     sink.write(counting(0, 800))
     sink.end()
-    # Heard a minute from now.
+    # It will be heard a minute from now.
     mixer.read(bytearray(2 * 800), now_ns=clock_ns() + 60_000_000_000)
 
     assert sink.heard_samples == 0
@@ -127,7 +127,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample is heard when the latency's worth of output was read after it, in silence too."""
+    """A sample is heard after latency_ms of further output were read, also if it is silence."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()
@@ -142,7 +142,7 @@ def test_heard_after_the_latency(playout: Playout) -> None:
 
 
 def test_a_clear_takes_the_latency_back(playout: Playout) -> None:
-    """The reader drops what it has not played yet, of several utterances too."""
+    """A clear with a latency also drops read audio, of several utterances too."""
     sink = PlayoutSink(playout, latency_ms=30)
     for _ in range(2):
         sink.write(counting(0, 1600))
@@ -155,7 +155,7 @@ def test_a_clear_takes_the_latency_back(playout: Playout) -> None:
 
 
 def test_latency_of_a_track() -> None:
-    """A mixer's track knows the latency, and no latency is negative."""
+    """A track together with a latency, and a negative latency, raise an error."""
     playout = Playout(RATE_HZ, output_format="f32")
     track = Mixer(RATE_HZ).add(playout)
     with pytest.raises(ConfigError, match="leave out latency_ms=10"):
@@ -165,7 +165,7 @@ def test_latency_of_a_track() -> None:
 
 
 def test_many_utterances(playout: Playout) -> None:
-    """The count is right after more utterances than a playout remembers."""
+    """The count is right after more utterances than a playout keeps."""
     sink = PlayoutSink(playout)
     for _ in range(1500):
         sink.write(counting(0, 10))
@@ -176,7 +176,7 @@ def test_many_utterances(playout: Playout) -> None:
 
 
 def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
-    """What was known to be heard stays; clearing and closing raise nothing."""
+    """After the owner closed the playout, the count stays and clear() and close() raise nothing."""
     sink = PlayoutSink(playout)
     sink.write(counting(0, 3200))
     read(playout, 20)
@@ -192,7 +192,7 @@ def test_a_playout_that_its_owner_closed(playout: Playout) -> None:
 
 
 def test_closing(playout: Playout) -> None:
-    """It takes nothing more, and the playout goes on without it."""
+    """A closed sink accepts no audio, and the playout continues."""
     with PlayoutSink(playout) as sink:
         sink.write(counting(0, 3200))
         read(playout, 20)
@@ -206,13 +206,13 @@ def test_closing(playout: Playout) -> None:
 
 
 def test_half_a_sample(playout: Playout) -> None:
-    """Cut audio is named."""
+    """Half a sample raises an error."""
     with pytest.raises(AudioError, match="the last sample is cut"):
         PlayoutSink(playout).write(b"\0")
 
 
 @pytest.mark.parametrize("settings", [{"channels": 2}, {"input_format": "f32"}])
 def test_playouts_that_do_not_fit(settings: dict[str, object]) -> None:
-    """A sink is 16-bit mono."""
-    with pytest.raises(ConfigError, match="1 channel and take s16"):
+    """A playout that is not 16-bit mono raises an error."""
+    with pytest.raises(ConfigError, match="1 channel and s16 input"):
         PlayoutSink(Playout(RATE_HZ, **settings))

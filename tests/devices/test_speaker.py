@@ -1,4 +1,4 @@
-"""A loudspeaker plays to the sample, knows what was heard, and outlives its device."""
+"""A loudspeaker plays every sample, counts how much was heard, and changes devices."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RATE_HZ = 24000
 
 
 def ramp(milliseconds: int) -> bytes:
-    """Samples of which none is zero and none is its neighbor."""
+    """Return samples that are not zero and differ from their neighbors."""
     count = RATE_HZ * milliseconds // 1000
     return struct.pack(f"<{count}h", *(1 + index % 30000 for index in range(count)))
 
 
 def sounding(pcm: bytes) -> bytes:
-    """What is left without the silence around it."""
+    """Return the samples without the silence around them."""
     return np.trim_zeros(np.frombuffer(pcm, "<i2")).tobytes()
 
 
@@ -40,7 +40,7 @@ def wait_until_heard(speaker: Speaker, samples: int) -> None:
 
 
 def test_plays_to_the_sample(sound_card: SoundCard) -> None:
-    """What is written in time is what the device plays, whatever the pieces were."""
+    """The device plays exactly the written audio, for any sizes of the pieces."""
     with Speaker(RATE_HZ) as speaker:
         pcm = ramp(400)
         for start in range(0, len(pcm), 1000):
@@ -53,7 +53,7 @@ def test_plays_to_the_sample(sound_card: SoundCard) -> None:
 
 
 def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
-    """A sound that is complete plays, though a longer one would be collected a while."""
+    """A complete short sound plays at once, without more buffering."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(5))
         speaker.end()
@@ -63,7 +63,7 @@ def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
 
 
 def test_nothing_counts_before_it_is_heard(sound_card: SoundCard) -> None:
-    """The count never runs ahead of the device's latency."""
+    """The count is never ahead of the device's latency."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(300))
         speaker.end()
@@ -75,7 +75,7 @@ def test_nothing_counts_before_it_is_heard(sound_card: SoundCard) -> None:
     blocks = sound_card.streams[0].blocks
     counts = np.cumsum([np.count_nonzero(np.frombuffer(block.pcm, "<i2")) for block in blocks])
     for heard, moment in seen.items():
-        # Every block whose first frame is due by then may have been heard in part.
+        # Each block whose first frame is due by then may have been heard in part.
         due = [
             int(count)
             for block, count in zip(blocks, counts, strict=True)
@@ -85,7 +85,7 @@ def test_nothing_counts_before_it_is_heard(sound_card: SoundCard) -> None:
 
 
 def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
-    """A sound that is written while the last one plays comes after it, whole."""
+    """Audio that is written while other audio plays follows it completely."""
     with Speaker(RATE_HZ) as speaker:
         for _ in range(3):
             speaker.write(ramp(50))
@@ -97,7 +97,7 @@ def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
-    """What a clear says was heard is what the device played, fade included."""
+    """A clear returns exactly how much the device played, including the fade."""
     with Speaker(RATE_HZ) as speaker:
         total = 0
         for pause_samples in (1, 500, 777, 2400, 3001):
@@ -111,7 +111,7 @@ def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
 
 
 def test_a_clear_drops_what_a_writer_still_holds(sound_card: SoundCard) -> None:
-    """A write that waits for room ends, and nothing of it is heard later."""
+    """A clear ends a write that waits, and nothing of it is heard later."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
         speaker.pause()
         thread = threading.Thread(target=speaker.write, args=(ramp(1000),))
@@ -127,7 +127,7 @@ def test_a_clear_drops_what_a_writer_still_holds(sound_card: SoundCard) -> None:
 
 
 def test_a_pause_loses_nothing(sound_card: SoundCard) -> None:
-    """A pause is silence in the middle; all samples come, and time stands still for the count."""
+    """A pause is silence in the middle; no sample is lost, and the count does not increase."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(300))
         speaker.end()
@@ -144,7 +144,7 @@ def test_a_pause_loses_nothing(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
-    """What is dropped while it stands still is not heard after it, and is not counted."""
+    """Audio that is cleared during a pause is not heard after it, and is not counted."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(500))
         wait_until_heard(speaker, 2000)
@@ -160,7 +160,7 @@ def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
 
 
 def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
-    """Writing is bounded when nothing plays."""
+    """A write raises an error at its timeout if nothing plays."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
         speaker.pause()
         with pytest.raises(DeadlineExceeded):
@@ -170,7 +170,7 @@ def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
 
 
 def test_close_wakes_whoever_waits(sound_card: SoundCard) -> None:
-    """Closing is possible at any time, and a blocked writer learns of it."""
+    """close() may be called at any time, and a write that waits raises an error."""
     speaker = Speaker(RATE_HZ, buffer_ms=100)
     speaker.pause()
     errors: list[InworldError] = []
@@ -195,26 +195,26 @@ def test_close_wakes_whoever_waits(sound_card: SoundCard) -> None:
 
 
 def test_the_device_stops_when_the_speaker_is_forgotten(sound_card: SoundCard) -> None:
-    """A speaker that nobody refers to any more frees its device, and nothing crashes."""
+    """A speaker without references frees its device."""
     speaker = Speaker(RATE_HZ)
     speaker.write(ramp(100))
     del speaker
 
-    # Another thread may refer to the speaker for a moment.
+    # Another thread may still have a reference to the speaker.
     until(lambda: not sound_card.streams[0].active)
 
 
 def test_half_a_sample_is_refused(sound_card: SoundCard) -> None:
-    """Cut audio is named."""
+    """Half a sample raises an error."""
     with Speaker(RATE_HZ) as speaker, pytest.raises(AudioError):
         speaker.write(b"\0")
 
 
-# ---- what the device takes -------------------------------------------------------------------
+# ---- formats of the device -------------------------------------------------------------------
 
 
 def test_asks_for_what_was_asked(sound_card: SoundCard) -> None:
-    """The device is opened with the wanted rate, mono, 16 bits and the wanted latency."""
+    """The device is opened with the requested rate and latency, mono, 16 bits."""
     with Speaker(RATE_HZ, latency_ms=35):
         settings = sound_card.streams[0].settings
 
@@ -224,7 +224,7 @@ def test_asks_for_what_was_asked(sound_card: SoundCard) -> None:
 
 
 def test_another_rate_is_converted(sound_card: SoundCard) -> None:
-    """A device that does not take the rate plays the same sound at its own, and counts in ours."""
+    """A device without the rate plays converted audio; counts use the rate of write()."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -241,7 +241,7 @@ def test_another_rate_is_converted(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
-    """Also where the sound is converted, what a clear says is in samples that were written."""
+    """A clear returns samples at the rate of write(), also if the audio is converted."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -254,7 +254,7 @@ def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> No
 
 
 def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
-    """A device that is stereo only plays the same on both sides."""
+    """A stereo device plays the same audio on both channels."""
     sound_card.unplug("built-in")
     sound_card.plug_in("stereo", channels=(2, 2))
     with Speaker(RATE_HZ) as speaker:
@@ -266,7 +266,7 @@ def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
 
 
 def test_a_device_that_takes_nothing_is_named(sound_card: SoundCard) -> None:
-    """The error says which device and which rates were tried."""
+    """The error names the device and the rates that were tried."""
     sound_card.unplug("built-in")
     sound_card.plug_in("odd", rates=(11025,), channels=(5, 5))
 
@@ -275,7 +275,7 @@ def test_a_device_that_takes_nothing_is_named(sound_card: SoundCard) -> None:
 
 
 def test_windows_is_played_by_wasapi(sound_card: SoundCard) -> None:
-    """Where there is WASAPI it is the default, and it converts the rate by itself."""
+    """On a system with WASAPI it is the default, and it converts the rate."""
     sound_card.host_api = "Windows WASAPI"
     with Speaker(RATE_HZ) as speaker:
         settings = sound_card.streams[0].settings
@@ -284,7 +284,7 @@ def test_windows_is_played_by_wasapi(sound_card: SoundCard) -> None:
     assert settings["extra_settings"] == {"auto_convert": True}
 
 
-# Outside the range on either side.
+# Below and above the range.
 BAD = [
     {"sample_rate_hz": 7999},
     {"sample_rate_hz": 48001},
@@ -296,18 +296,18 @@ BAD = [
 
 @pytest.mark.parametrize("arguments", BAD)
 def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) -> None:
-    """A setting that makes no sense is refused before a device is opened."""
+    """A setting out of range raises an error before a device is opened."""
     with pytest.raises(ConfigError, match=next(iter(arguments))):
         Speaker(**arguments)
 
     assert sound_card.streams == []
 
 
-# ---- devices that come and go ----------------------------------------------------------------
+# ---- devices that are connected and disconnected ---------------------------------------------
 
 
 def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
-    """When the device is unplugged the next one plays the rest, and the program is told."""
+    """If the device is unplugged, the next one plays the rest and on_change is called."""
     sound_card.plug_in("headset")
     sound_card.look()
     changes: list[DeviceChanged] = []
@@ -331,19 +331,19 @@ def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
 
 
 def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
-    """Who asked for one device is told when it is gone, and hears nothing from another one."""
+    """If a chosen device is lost, an error is raised and no other device plays."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(RATE_HZ, device="headset") as speaker:
         speaker.write(ramp(500))
         sound_card.unplug("headset")
 
-        with pytest.raises(DeviceError, match="went away"):
+        with pytest.raises(DeviceError, match="was lost"):
             speaker.drain(timeout=PATIENCE_S)
 
 
 def test_a_device_that_comes_back_is_used_again(sound_card: SoundCard) -> None:
-    """After the error the next write tries again."""
+    """After the error the next write tries to open the device again."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(RATE_HZ, device="headset", buffer_ms=100) as speaker:
@@ -359,7 +359,7 @@ def test_a_device_that_comes_back_is_used_again(sound_card: SoundCard) -> None:
 
 
 def test_the_last_device_goes(sound_card: SoundCard) -> None:
-    """Without any device left the error says so, and nothing hangs."""
+    """If there is no other device, an error is raised and nothing hangs."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(100))
         sound_card.unplug("built-in")
@@ -371,7 +371,7 @@ def test_the_last_device_goes(sound_card: SoundCard) -> None:
 def test_a_device_that_falls_silent_is_gone(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that says nothing and no longer calls back is opened anew."""
+    """A device that no longer calls back is opened again."""
     monkeypatch.setattr("inworld_sync.devices.portaudio._SILENT_SECONDS", 0.1)
     changes: list[DeviceChanged] = []
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:
@@ -384,7 +384,7 @@ def test_a_device_that_falls_silent_is_gone(
 
 
 def test_on_change_may_use_the_speaker(sound_card: SoundCard) -> None:
-    """The handler runs without any lock."""
+    """The handler runs without a lock."""
     sound_card.plug_in("headset")
     sound_card.look()
     seen: list[int] = []

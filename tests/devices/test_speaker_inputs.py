@@ -1,4 +1,4 @@
-"""Several sounds share a loudspeaker: their sum, their counts, marks, and how loud it all is."""
+"""Several inputs share a loudspeaker: their sum, counts, marks and levels."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ RATE_HZ = 24000
 
 
 def steady(milliseconds: int, sample: int) -> bytes:
-    """A sound of one value."""
+    """Return audio with one constant value."""
     return np.full(RATE_HZ * milliseconds // 1000, sample, "<i2").tobytes()
 
 
 def played(sound_card: SoundCard) -> np.ndarray:
-    """All that the device played."""
+    """Return all audio that the device played."""
     return np.frombuffer(sound_card.played, "<i2").astype(int)
 
 
 def test_sounds_are_added(sound_card: SoundCard) -> None:
-    """A second sound plays over the first, and each is counted by itself."""
+    """A second input plays together with the first, and each has its own count."""
     with Speaker(RATE_HZ) as speaker:
         second = speaker.add()
-        # Held until both are there.
+        # Paused until both are written.
         speaker.pause()
         second.pause()
         speaker.write(steady(200, 1000))
@@ -52,7 +52,7 @@ def test_sounds_are_added(sound_card: SoundCard) -> None:
 
 
 def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
-    """An interruption drops one sound, exactly, and leaves the other."""
+    """A clear drops the audio of one input exactly, and not of the other."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add()
         music.write(steady(400, 100))
@@ -67,7 +67,7 @@ def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
 
 
 def test_the_voice_ducks_what_is_below(sound_card: SoundCard) -> None:
-    """While the speaker's own sound is heard, one with duck_db is taken back by so much."""
+    """While the speaker's own input plays, an input with duck_db is attenuated."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add(duck_db=20)
         music.write(steady(600, 5000))
@@ -78,12 +78,12 @@ def test_the_voice_ducks_what_is_below(sound_card: SoundCard) -> None:
         music.drain(timeout=PATIENCE_S)
 
     assert 5000 == played(sound_card).max()
-    # Silence is a sound too when it is written, and the music under it is 500.
+    # Written silence attenuates too, so the music during it is 500.
     assert np.count_nonzero(played(sound_card) == 500) > RATE_HZ // 10
 
 
 def test_priorities_can_be_turned_round(sound_card: SoundCard) -> None:
-    """An announcement with a higher priority ducks the speaker's own sound, if that allows it."""
+    """An input with a higher priority attenuates the speaker's own input if duck_db is set."""
     with Speaker(RATE_HZ) as speaker:
         speaker.adjust(duck_db=20)
         announcement = speaker.add(priority=2)
@@ -97,10 +97,10 @@ def test_priorities_can_be_turned_round(sound_card: SoundCard) -> None:
 
 
 def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
-    """Eight sounds are mixed at most; one that is closed fades out and leaves its place."""
+    """There are at most eight inputs; a closed one fades out and makes room for another."""
     with Speaker(RATE_HZ) as speaker:
         others = [speaker.add() for _ in range(7)]
-        with pytest.raises(LocalProtocolError, match="8 playouts are mixed"):
+        with pytest.raises(LocalProtocolError, match="has 8 playouts already"):
             speaker.add()
         others[0].write(steady(500, 8000))
         until(lambda: others[0].heard_samples > 1000)
@@ -113,12 +113,12 @@ def test_a_closed_input_makes_room(sound_card: SoundCard) -> None:
         with pytest.raises(ClosedError, match="SpeakerInput is closed"):
             others[0].write(b"")
     out = played(sound_card)
-    # A fade of 5 ms; concealment would end less steeply, a cut in one step.
+    # A fade of 5 ms; concealment would be longer, and a cut would be one step.
     assert np.abs(np.diff(out[np.flatnonzero(out)[0] + 1 :])).max() < 8000 * 2 / (RATE_HZ * 0.005)
 
 
 def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
-    """What is written at another rate is converted, and counted as written."""
+    """Audio at another rate is converted, and counted at the rate of write()."""
     with Speaker(RATE_HZ) as speaker, speaker.add(sample_rate_hz=8000) as telephone:
         telephone.write(np.full(1600, 1000, "<i2").tobytes())
         telephone.drain(timeout=PATIENCE_S)
@@ -128,7 +128,7 @@ def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
 
 
 def test_a_playout_of_ones_own(sound_card: SoundCard) -> None:
-    """A jitter buffer for a live source can be mixed in, and belongs to its maker again later."""
+    """A playout in live mode can be added to the mixer and removed again."""
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(steady(100, 700), item="call", end=True)
     with Speaker(RATE_HZ) as speaker:
@@ -140,7 +140,7 @@ def test_a_playout_of_ones_own(sound_card: SoundCard) -> None:
 
 
 def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
-    """Whoever waits for an input learns that the speaker is gone, and its count stands still."""
+    """A wait for an input ends when the speaker is closed, and its count does not change."""
     with Speaker(RATE_HZ) as speaker:
         other = speaker.add(buffer_ms=100)
         other.pause()
@@ -164,13 +164,13 @@ def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
         speaker.add()
 
 
-# Outside the range on either side.
+# Below and above the range.
 BAD = [{"sample_rate_hz": 7999}, {"buffer_ms": 99}, {"gain": 4.1}, {"duck_db": 101}]
 
 
 @pytest.mark.parametrize("settings", BAD)
 def test_settings_have_ranges(sound_card: SoundCard, settings: dict[str, int]) -> None:
-    """A value that makes no sense is refused, and takes no place."""
+    """A value out of range raises an error, and no input is created."""
     with Speaker(RATE_HZ) as speaker:
         for _ in range(8):
             with pytest.raises(ConfigError, match=next(iter(settings))):
@@ -179,16 +179,16 @@ def test_settings_have_ranges(sound_card: SoundCard, settings: dict[str, int]) -
 
 
 def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
-    """Utterances on one speaker wait for one another; on two of its inputs they do not."""
+    """Utterances on one input play one after another; on two inputs they play together."""
 
     class Nothing:
-        """A stream that is over at once."""
+        """A stream that ends at once."""
 
         def __iter__(self):
             return iter(())
 
         def close(self) -> None:
-            """Nothing is open."""
+            """Do nothing."""
 
     with Speaker(RATE_HZ) as speaker, speaker.add() as other:
         speaker.write(steady(5000, 100))
@@ -204,11 +204,11 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 
 def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
     """
-    A mark comes when its sample is heard, by the count of what was heard, and with the next call.
+    The next poll returns a mark when the count of heard samples has reached it.
 
-    How far that count is from the device's own time is measured in ``test_heard_in_time``.
+    ``test_heard_in_time`` measures the difference of this count to the device's own time.
     """
-    # Loud enough for the fade of the pause, within which all of it is written.
+    # No sample is quiet enough to be removed by the fade of the pause, in which all is written.
     sound = (5000 + np.arange(RATE_HZ) % 20000).astype("<i2")
     places = range(1200, RATE_HZ, 3000)
     told: dict[object, int] = {}
@@ -236,7 +236,7 @@ def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
 
 
 def test_a_clear_cancels_the_marks_behind_it(sound_card: SoundCard) -> None:
-    """Marks that are not reached are told as cancelled, once."""
+    """Marks that are not reached are returned as cancelled, once."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         speaker.mark("early", 100)
@@ -253,7 +253,7 @@ def test_a_clear_cancels_the_marks_behind_it(sound_card: SoundCard) -> None:
 
 
 def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
-    """Behind an interruption a mark stands where the writing goes on."""
+    """After a clear a mark is set at the end of the heard audio."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
         until(lambda: speaker.heard_samples > 1000)
@@ -270,7 +270,7 @@ def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
 
 
 def test_closing_cancels_marks(sound_card: SoundCard) -> None:
-    """A mark that can never be heard is told, also to whoever waits for it."""
+    """close() cancels a mark, also for a thread that waits in poll()."""
     speaker = Speaker(RATE_HZ)
     speaker.mark("never", 1000)
     found: list[SpeakerMark] = []
@@ -284,11 +284,11 @@ def test_closing_cancels_marks(sound_card: SoundCard) -> None:
         speaker.mark("no more")
 
 
-# ---- how loud --------------------------------------------------------------------------------
+# ---- levels ----------------------------------------------------------------------------------
 
 
 def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
-    """The level is that of the sum, at the moment when it is heard and not when it is taken."""
+    """The level is that of the sum, when it is heard and not when the device takes it."""
     with Speaker(RATE_HZ, buffer_ms=20_000) as speaker:
         assert speaker.level().peak == 0
         speaker.write(steady(15_000, 16384))
@@ -299,7 +299,7 @@ def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
             now = time.monotonic()
             if peak:
                 first = next(block for block in sound_card.streams[0].blocks if any(block.pcm))
-                # The card's times jump by as much as it calls back unevenly.
+                # The times of the device are as irregular as its callbacks.
                 assert first.heard_at - PERIOD_S <= now
             return peak > 0
 
@@ -307,7 +307,7 @@ def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
 
         def is_even() -> bool:
             level = speaker.level(window_ms=20)
-            # Whole periods of the device, of which the first and the last may be heard in part.
+            # Whole periods of the device; the first and the last may be heard in part.
             enough = RATE_HZ * 0.02 <= level.samples <= RATE_HZ * (0.02 + 2 * PERIOD_S)
             return enough and level.rms == level.peak == 0.5
 

@@ -1,4 +1,4 @@
-"""WAV files serve as microphones and as speakers, and are whole however they end."""
+"""WAV files as sources and sinks; a written file is always valid."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from support.sound_card import PATIENCE_S
 
 RATE_HZ = 8000
 
-# 100 ms, every sample another one.
+# 100 ms; all samples differ.
 RAMP = struct.pack("<800h", *range(800))
 
 
 def written(path: Path) -> bytes:
-    """The samples of a file, read by the standard library, which trusts its header."""
+    """Read a file with the standard library, which uses the length in the header."""
     with wave.open(str(path), "rb") as file:
         return file.readframes(file.getnframes())
 
@@ -42,7 +42,7 @@ def ramp(tmp_path: Path) -> Path:
 
 
 def test_a_source_gives_the_file(ramp: Path) -> None:
-    """Blocks of the asked length hold all samples in order; the last one is what is left."""
+    """Blocks have the requested length and all samples in order; the last may be shorter."""
     with WavSource(ramp, block_ms=30) as source:
         blocks = list(source)
 
@@ -60,7 +60,7 @@ def test_a_source_can_be_read_again(ramp: Path) -> None:
 
 
 def test_a_paced_source_keeps_time(ramp: Path) -> None:
-    """With pacing no sample comes before a microphone would have heard it."""
+    """With realtime=True no sample arrives before a microphone would have recorded it."""
     source = WavSource(ramp, realtime=True, block_ms=10)
     start = time.monotonic()
     heard = 0
@@ -72,7 +72,7 @@ def test_a_paced_source_keeps_time(ramp: Path) -> None:
 
 
 def test_closing_ends_an_iteration(tmp_path: Path) -> None:
-    """A thread that waits for the next block is let go."""
+    """close() ends the wait of another thread for the next block."""
     with WavSink(tmp_path / "long.wav", RATE_HZ) as sink:
         sink.write(bytes(RATE_HZ * 2 * 60))
     source = WavSource(tmp_path / "long.wav", realtime=True, block_ms=1000)
@@ -100,7 +100,7 @@ def test_stereo_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_sink_writes_the_file(tmp_path: Path) -> None:
-    """What is written is heard at once and stands in the file."""
+    """Written audio is heard at once and is in the file."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ) as sink:
         sink.write(RAMP)
@@ -113,7 +113,7 @@ def test_a_sink_writes_the_file(tmp_path: Path) -> None:
 
 
 def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
-    """Without pacing no write waits."""
+    """Without realtime no write waits."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, buffer_ms=10) as sink:
         sink.write(RAMP, timeout=5)
@@ -124,7 +124,7 @@ def test_a_sink_takes_more_than_its_buffer(tmp_path: Path) -> None:
 def test_a_paced_sink_writes_what_was_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an interruption drops is not in the file, and the count is that of the file."""
+    """Cleared audio is not in the file, and heard_samples is the length of the file."""
     path, clock = tmp_path / "out.wav", Clock()
     monkeypatch.setattr(null, "time", clock)
     with WavSink(path, RATE_HZ, realtime=True) as sink:
@@ -137,7 +137,7 @@ def test_a_paced_sink_writes_what_was_heard(
 
 
 def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
-    """What is written after an interruption follows what was heard before it."""
+    """Audio that is written after a clear follows the audio heard before it."""
     path = tmp_path / "out.wav"
     with WavSink(path, RATE_HZ, realtime=True) as sink:
         sink.write(RAMP)
@@ -149,7 +149,7 @@ def test_a_paced_sink_goes_on_after_a_clear(tmp_path: Path) -> None:
 
 
 def test_an_exception_leaves_a_whole_file(tmp_path: Path) -> None:
-    """The header is right though the program failed in the middle."""
+    """The header is right after an exception in the program."""
     path = tmp_path / "out.wav"
 
     with pytest.raises(RuntimeError), WavSink(path, RATE_HZ) as sink:
@@ -160,7 +160,7 @@ def test_an_exception_leaves_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_a_closed_sink_refuses_sound() -> None:
-    """Nothing can be added to a finished file, and closing twice is allowed."""
+    """A finished file accepts no more audio, and may be closed twice."""
     target = io.BytesIO()
     sink = WavSink(target, RATE_HZ)
     sink.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT / "tests" / "native" / "selfcheck.c"]
-# Without the areas that have no kernels.
+# Only the areas that have kernels.
 SOURCES += [
     path
     for area in ("base64", "common", "g711", "pcm", "ws")
@@ -29,7 +29,7 @@ AARCH64 = (["aarch64-linux-gnu-gcc", "-static"], ["qemu-aarch64"])
 
 
 def run(place: Path, compiler: list[str], emulator: list[str]) -> str:
-    """Build the program at a place, run it, and return what it said."""
+    """Build the program in a folder, run it, and return its output."""
     program = place / "selfcheck"
     sources = [str(path) for path in SOURCES]
     subprocess.run(

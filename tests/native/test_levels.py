@@ -1,4 +1,4 @@
-"""Instruction sets: which there are, forcing one, and the environment variable."""
+"""Instruction sets: the list, selecting one, and the environment variable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_levels_match_the_cpu() -> None:
 
 @pytest.mark.parametrize("name", _native.levels())
 def test_force_level(name: str) -> None:
-    """A forced level is in use until None lets it go."""
+    """A selected level is used until None selects the best one again."""
     try:
         _native.force_level(name)
         number = getattr(_native.lib, f"IW_LEVEL_{name.upper()}")
@@ -64,7 +64,7 @@ def test_force_level(name: str) -> None:
 
 
 def test_force_a_level_that_is_not_there() -> None:
-    """A level that this machine cannot run is refused and changes nothing."""
+    """A level that this machine cannot run raises an error and changes nothing."""
     missing = ({"avx2", "neon"} - set(_native.levels())).pop()
     before = _native.level()
     with pytest.raises(ConfigError, match=f"got '{missing}'"):
@@ -75,7 +75,7 @@ def test_force_a_level_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("number", [-1, 4, 1000])
 def test_numbers_that_are_no_level(number: int) -> None:
-    """C refuses a number that is no level, and names none for it."""
+    """C refuses a number that is not a level, and has no name for it."""
     before = _native.lib.iw_level_active()
 
     assert _native.lib.iw_level_supported(number) == 0
@@ -98,7 +98,7 @@ def test_variable_forces_a_level(name: str) -> None:
 
 
 def test_variable_with_another_word() -> None:
-    """A word that is no level is refused at import, by the variable's name."""
+    """A wrong level in the variable fails at import with an error that names the variable."""
     process = run("fastest")
 
     assert process.returncode != 0
@@ -107,5 +107,5 @@ def test_variable_with_another_word() -> None:
 
 
 def test_audio_tells_the_level() -> None:
-    """Diagnoses read the level from the audio package."""
+    """The audio package shows the level."""
     assert levels.level() in levels.levels() == _native.levels()

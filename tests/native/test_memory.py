@@ -1,8 +1,8 @@
 """
-The kernels touch nothing outside their arguments.
+The kernels access no memory outside their arguments.
 
-Inputs and outputs lie against pages that cannot be touched, at either end, so that a read or a
-write that is one byte too far ends the process.
+Inputs and outputs are next to protected pages at either end, so that a read or a write that is
+one byte too far ends the process.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_sample_kernels(
     src_bytes: int,
     dst_bytes: int,
 ) -> None:
-    """A kernel over samples reads and writes just those, wherever they end or begin."""
+    """A kernel reads and writes only its samples, at any address."""
     for samples in SIZES:
         plain = random.Random(samples).randbytes(samples * src_bytes)
         expected = ffi.new("uint8_t[]", samples * dst_bytes)
@@ -117,7 +117,7 @@ def test_base64_encode(source: GuardedBytes, target: GuardedBytes) -> None:
 
 @every_level
 def test_base64_decode(source: GuardedBytes, target: GuardedBytes) -> None:
-    """Decoding into a buffer of just the result's size writes nothing behind it."""
+    """Decoding into a buffer of exactly the needed size writes nothing after it."""
     for size in SIZES:
         plain = random.Random(size).randbytes(size)
         text = ffi.new("uint8_t[]", (size + 2) // 3 * 4)
@@ -132,7 +132,7 @@ def test_base64_decode(source: GuardedBytes, target: GuardedBytes) -> None:
 
 @every_level
 def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes) -> None:
-    """A fault anywhere in the text makes no kernel read or write too far."""
+    """No kernel reads or writes too far because of an error in the text, at any position."""
     size = 344
     position = ffi.new("size_t *")
     for place in range(size):
@@ -145,7 +145,7 @@ def test_base64_decode_of_a_bad_text(source: GuardedBytes, target: GuardedBytes)
 
 
 def test_wav_find(source: GuardedBytes) -> None:
-    """However a WAV header is cut or lies, nothing outside the chunk is read."""
+    """A cut or wrong WAV header never causes a read outside the chunk."""
     found = ffi.new("struct iw_wav *")
     generator = random.Random(1)
     names = [b"fmt ", b"data", b"LIST", b"junk"]

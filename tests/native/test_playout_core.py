@@ -1,4 +1,4 @@
-"""The playout's C core by itself: its decisions, its threads, and any calls at all."""
+"""The C core of the playout without Python: its decisions, its threads, and random calls."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ def test_decisions(tmp_path: Path, core: list[Path]) -> None:
     assert run(program).endswith(" 0 failed\n")
 
 
-# Seed, time scaling, and frames of a read at most: blocks of a device, and reads shorter than the
-# fade or longer than what is queued.
+# Seed, time scaling, and the most frames of a read: blocks of a device, and reads shorter than the
+# fade or longer than the queued audio.
 THREADS = [(1, 0, 480), (2, 1, 480), (3, 0, 20), (4, 1, 4000)]
 
 
 @pytest.fixture(scope="module")
 def threads(tmp_path_factory: pytest.TempPathFactory, core: list[Path]) -> Path:
-    """The driver of three threads."""
+    """Build the driver with three threads."""
     return build(tmp_path_factory.mktemp("threads"), "playout_threads", core)
 
 
 @pytest.mark.parametrize(("seed", "scaling", "frames"), THREADS)
 def test_clears_tell_what_was_heard(threads: Path, seed: int, scaling: int, frames: int) -> None:
-    """Of 150 clears beside a reading and a pushing thread each reports exactly what was heard."""
+    """Each of 150 clears during reads and pushes reports exactly how much was heard."""
     assert "failures 0" in run(threads, 150, seed, scaling, frames)
 
 
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
 def test_any_calls_keep_the_rules(tmp_path: Path, core: list[Path], driver: str) -> None:
-    """After any of 100,000 arbitrary calls figures, results and output are what they may be."""
+    """After each of 100,000 random calls, figures, results and output are valid."""
     program = build(tmp_path, driver, core)
 
     assert run(program, 1, 200, 500) == "200 runs of 500 calls\n"
@@ -52,7 +52,7 @@ def test_any_calls_keep_the_rules(tmp_path: Path, core: list[Path], driver: str)
 @pytest.mark.slow
 @linux
 def test_threads_do_not_race(tmp_path: Path) -> None:
-    """ThreadSanitizer sees 500 clears by three threads and reports nothing."""
+    """ThreadSanitizer reports nothing during 500 clears with three threads."""
     core = compile_core(tmp_path, "-fsanitize=thread")
     program = build(tmp_path, "playout_threads", core, "-fsanitize=thread")
 
@@ -63,7 +63,7 @@ def test_threads_do_not_race(tmp_path: Path) -> None:
 @linux
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
 def test_any_calls_are_safe(tmp_path: Path, driver: str) -> None:
-    """AddressSanitizer and UBSan see 150,000 arbitrary calls and report nothing."""
+    """AddressSanitizer and UBSan report nothing during 150,000 random calls."""
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = build(tmp_path, driver, compile_core(tmp_path, *sanitize), *sanitize)
 

@@ -1,4 +1,4 @@
-"""The kernels compared in C, which reaches what Python cannot, and machines that are not here."""
+"""Compare the kernels in C, also the internal ones, and for machines that are not this one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def words(*arguments: str) -> str:
 
 @posix
 def test_levels_agree() -> None:
-    """Each level of this machine gives the bits of the scalar one, also inside the core."""
+    """Each level of this machine computes the same bits as the scalar one."""
     said = words()
 
     assert [name for name in _native.levels() if f"{name} agrees" in said] == [
@@ -40,5 +40,5 @@ def test_levels_agree() -> None:
 
 @cross
 def test_neon_agrees() -> None:
-    """NEON gives the scalar level's bits."""
+    """NEON computes the same bits as the scalar level."""
     assert "neon agrees with scalar" in words("--aarch64")

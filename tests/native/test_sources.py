@@ -1,4 +1,4 @@
-"""The C sources: they compile without a warning, alone, and give away their own names only."""
+"""The C sources compile without warnings, each on its own, and export only their own names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def compilers() -> list[list[str]]:
 
 
 def strict(compiler: list[str], path: Path, *arguments: str) -> str:
-    """Compile one file with every warning an error, and return what the compiler said."""
+    """Compile one file with every warning as an error, and return the compiler's output."""
     process = subprocess.run(
         [
             *compiler,
@@ -51,7 +51,7 @@ def strict(compiler: list[str], path: Path, *arguments: str) -> str:
     return process.stderr if process.returncode else ""
 
 
-# What the compiler said of a file, and the object file.
+# The compiler's output for a file, and the object file.
 Compiled = Callable[[Path, str], tuple[str, Path]]
 
 
@@ -63,7 +63,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     @functools.cache
     def compiled(path: Path, compiler: str) -> tuple[str, Path]:
         target = place / f"{path.parent.name}_{path.name}_{Path(compiler).name}.o"
-        # Nobody calls the inline functions of a header that is compiled alone.
+        # A header that is compiled alone has unused inline functions.
         words = ["-Wno-unused-function"] if path.suffix == ".h" else []
         return strict([compiler], path, *words, "-c", "-o", str(target)), target
 
@@ -107,13 +107,13 @@ def test_global_names_have_our_prefix(path: Path, compiled: Compiled) -> None:
 
 @elf
 def test_extension_exports_its_init_function() -> None:
-    """The compiled module gives nothing away but the function that Python calls."""
+    """The compiled module exports only the function that Python calls."""
     assert {"PyInit__core"} == symbols("--dynamic", "--defined-only", _core.__file__)
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda path: path.name)
 def test_no_header_of_python(path: Path) -> None:
-    """The core knows nothing of Python."""
+    """The core includes no header of Python."""
     assert "Python.h" not in path.read_text()
 
 
