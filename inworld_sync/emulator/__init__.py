@@ -1,7 +1,7 @@
 """
-An emulator that speaks the wire of the three services, with real speech.
+An emulator that implements the protocols of the three services, with real speech.
 
-Nothing heavy is imported before a name is used; the engines load when they first speak or listen.
+A name is imported when it is first used. The speech engines are loaded at their first use.
 """
 
 from __future__ import annotations

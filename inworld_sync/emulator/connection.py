@@ -1,4 +1,8 @@
-"""One accepted TCP connection: its requests, its upgrade, its faults; runs on its own thread."""
+"""
+One accepted TCP connection: its HTTP requests, its upgrade to WebSocket, its faults.
+
+Threads: each connection runs on a thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +60,8 @@ class Connection:
     """
     Serves one TCP connection until it ends.
 
-    Thread safety: ``run`` belongs to the connection's thread; ``stop`` may be called from any.
+    Thread safety: ``run`` belongs to the connection's thread; ``stop`` and ``abort`` may be called
+    from any thread.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class Connection:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Serve requests until the client leaves, a fault strikes or ``stop`` is called."""
+        """Serve requests until the client disconnects, a fault ends it, or ``stop`` is called."""
         try:
             self._pause(FaultKind.ACCEPT_DELAY)
             if self._tls is not None:
@@ -90,7 +95,7 @@ class Connection:
                 self._stream = stream
             self._serve()
         except (OSError, Cut):
-            pass  # the client left, or was meant to see it end
+            pass  # the client disconnected, or a fault ended the connection
         except Exception:
             _logger.exception("%s failed", self._name)
         finally:
@@ -98,7 +103,7 @@ class Connection:
             self._stream.close()
 
     def stop(self) -> None:
-        """End the connection: a WebSocket with CLOSE 1001, anything else at once."""
+        """End the connection: a WebSocket with CLOSE 1001, an HTTP connection at once."""
         self._stopped.set()
         if (peer := self._peer) is not None:
             peer.close(1001, "the server is closing")
@@ -128,7 +133,7 @@ class Connection:
             if request is None:
                 return
             started = time.monotonic()
-            self._take_query_faults(request)
+            self._add_query_faults(request)
             self._strike_before_answer(started)
             if request.wants_websocket:
                 self._upgrade(request, reader.rest, started)
@@ -139,7 +144,7 @@ class Connection:
     def _refuse(self, error: BadRequest) -> None:
         response = Response.of_status(INVALID_ARGUMENT, str(error), http_status=error.status)
         self._answer(response, time.monotonic(), keep_alive=False)
-        # Closing with unread bytes would reset the connection and lose the answer.
+        # Closing a socket that has unread bytes resets the connection and loses the response.
         self._stream.finish()
         deadline = time.monotonic() + _LINGER_SECONDS
         while (left := deadline - time.monotonic()) > 0 and self._stream.receive(left):
@@ -147,7 +152,7 @@ class Connection:
 
     # Faults before the first message.
 
-    def _take_query_faults(self, request: Request) -> None:
+    def _add_query_faults(self, request: Request) -> None:
         text = request.query_value("fault")
         if text:
             with contextlib.suppress(ConfigError):
@@ -221,7 +226,7 @@ class Connection:
             send_slowly(self._stream, data, slow.value, self._stopped)
 
     def _faulty_parts(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass the parts of a streamed body on, with the faults that make sense for them."""
+        """Yield the parts of a streamed body, with the faults that apply to HTTP."""
         for sent, part in enumerate(parts):
             for fault in self._faults:
                 if fault.is_due(sent):
@@ -273,13 +278,13 @@ class Connection:
         event = protocol.events_received()[0]
         if not isinstance(event, UpgradeRequest):
             raise Cut
-        # The library knows no subprotocol by name, and refuses the "/" of base64 in one.
+        # The library accepts no subprotocol by name, and refuses the "/" of base64 in one.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)
         response.headers.update(service_headers(time.monotonic()))
         if offered := request.headers.get("sec-websocket-protocol"):
-            # Some clients give up unless the one that they offered is echoed.
+            # Some clients fail unless the server echoes a subprotocol that they offered.
             response.headers["Sec-WebSocket-Protocol"] = offered.split(",")[0].strip()
         protocol.send_response(response)
         self._stream.send(b"".join(protocol.data_to_send()))

@@ -1,8 +1,8 @@
 """
-Who may use the emulator: the credential forms of the service and its answers to bad ones.
+The forms in which the service accepts credentials, and its responses to refused ones.
 
-Source: the credential table and the handshake captures in the service's documentation; a refused
-key is answered with its first four characters, as the service does.
+Source: the credential table and the handshake captures in the service's documentation. The
+response to a refused key shows its first four characters, as the service does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNAUTHENTICATED_DETAIL = {
 
 
 class Verdict(enum.Enum):
-    """What a credential is worth."""
+    """The result of checking a credential."""
 
     GOOD = "good"
     BAD = "bad"
@@ -41,11 +41,11 @@ class Verdict(enum.Enum):
 @attrs.frozen
 class Credential:
     """
-    What a client showed.
+    The credential that a client sent.
 
     Attributes:
         scheme: ``"basic"``, ``"bearer"``, or empty for none.
-        secret: Key or token, verbatim.
+        secret: The key or the token, as it was sent.
     """
 
     scheme: str = ""
@@ -53,7 +53,7 @@ class Credential:
 
     @classmethod
     def of(cls, request: Request) -> Credential:
-        """Find it in the header, then in the query, then among the offered subprotocols."""
+        """Look for it in the header, then in the query, then in the offered subprotocols."""
         for text in (request.headers.get("authorization"), request.query_value("authorization")):
             scheme, _, secret = (text or "").strip().partition(" ")
             if secret and scheme.lower() in ("basic", "bearer"):
@@ -74,9 +74,9 @@ def make_api_key() -> str:
 
 class Credentials:
     """
-    Knows the key and the tokens that it issued.
+    The key of the server, and the tokens that it has issued.
 
-    Thread safety: any thread; one lock around the table of tokens.
+    Thread safety: any thread; one lock guards the table of tokens.
     """
 
     def __init__(self, api_key: str, *, check: bool = True) -> None:
@@ -86,7 +86,7 @@ class Credentials:
         self._expiry: dict[str, float] = {}
 
     def issue_token(self, lifetime: float) -> str:
-        """Return a new bearer token that is good for *lifetime* seconds."""
+        """Return a new bearer token that is valid for *lifetime* seconds."""
         token = f"eyJ{secrets.token_urlsafe(48)}"
         with self._lock:
             self._expiry[token] = time.monotonic() + lifetime
@@ -94,12 +94,12 @@ class Credentials:
 
     def judge(self, credential: Credential, *, bearer_key: bool) -> Verdict:
         """
-        Judge a credential.
+        Check a credential.
 
         Args:
-            credential: What the client showed.
-            bearer_key: Whether the key itself is accepted as a bearer token: over HTTP it is, at
-                a WebSocket upgrade it is not.
+            credential: The one that the client sent.
+            bearer_key: Whether the key itself is accepted as a bearer token. HTTP endpoints
+                accept it; the TTS and STT WebSockets do not.
         """
         if not self._check:
             return Verdict.GOOD
@@ -118,7 +118,7 @@ class Credentials:
 
     @staticmethod
     def websocket_error(verdict: Verdict, credential: Credential) -> dict[str, object]:
-        """Return the error body that a TTS or STT WebSocket gets before it is closed."""
+        """Return the error that is sent on a TTS or STT WebSocket before it is closed."""
         if verdict is Verdict.MISSING:
             return _missing()
         return status(
@@ -128,7 +128,7 @@ class Credentials:
 
     @staticmethod
     def http_error(verdict: Verdict, credential: Credential) -> tuple[int, dict[str, object]]:
-        """Return status and body for a refused HTTP request."""
+        """Return the status and the body of the response to a refused HTTP request."""
         if verdict is Verdict.MISSING:
             return 401, _missing()
         message = f'API key does not exist or was deleted: "{credential.secret[:4]}***"'

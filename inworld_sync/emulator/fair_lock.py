@@ -1,7 +1,7 @@
 """
-A lock that threads get in the order in which they asked for it.
+A lock that threads acquire in the order in which they asked for it.
 
-Its own mutex guards the queue and is held for a few instructions, never while waiting.
+Its mutex guards the queue. It is held for a few instructions only, never during a wait.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from inworld_sync.errors import DeadlineExceeded
 
 __all__ = ["FairLock"]
 
-# A hundred streams that all want ten seconds recognized are served in half of this.
+# A hundred streams that each need ten seconds of audio recognized are served in half of this.
 _PATIENCE_SECONDS = 60.0
 
 
@@ -21,13 +21,13 @@ class FairLock:
     """
     A mutual exclusion lock, first come first served.
 
-    ``threading.Lock`` may be taken again at once by the thread that gave it back, so that one
-    stream could keep an engine from all others.
+    A thread that releases a ``threading.Lock`` may acquire it again at once, so one stream could
+    keep an engine from all others.
 
-    As a context manager it waits for at most a minute, and raises DeadlineExceeded then.
+    As a context manager it waits for at most a minute, then raises DeadlineExceeded.
 
     Args:
-        guards: Named in the error.
+        guards: What the lock guards; the text of the error names it.
 
     Thread safety: all methods may be called from any thread.
     """
@@ -48,7 +48,7 @@ class FairLock:
         self.release()
 
     def acquire(self, timeout: float) -> bool:
-        """Take the lock; wait up to *timeout* seconds and return whether it was got."""
+        """Wait up to *timeout* seconds for the lock; return whether it was acquired."""
         with self._mutex:
             if not self._held:
                 self._held = True
@@ -64,14 +64,14 @@ class FairLock:
             return False
 
     def try_acquire(self) -> bool:
-        """Take the lock if no thread holds it or waits for it."""
+        """Acquire the lock if no thread holds it; return whether it was acquired."""
         with self._mutex:
             got = not self._held
             self._held = True
             return got
 
     def release(self) -> None:
-        """Hand the lock to the thread that has waited longest."""
+        """Release the lock; the thread that has waited longest gets it."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().set()

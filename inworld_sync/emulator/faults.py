@@ -1,9 +1,9 @@
 """
-Faults on purpose: what a network or a service may do wrong, as data.
+Faults that a test asks for: errors of a network or of a service.
 
-A fault is written ``name``, ``name:value``, ``name@after`` or ``name:value@after``; *after* counts
-the messages (or lines of a streamed response) that go out well before it.  Several are joined with
-commas: ``delay:0.05,drop@3``.
+A fault is written ``name``, ``name:value``, ``name@after`` or ``name:value@after``. *after* is the
+number of messages (or lines of a streamed response) that are sent correctly before it. Commas join
+several faults: ``delay:0.05,drop@3``.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ __all__ = ["Cut", "Fault", "FaultKind", "FaultQueue", "delay_or_cut", "fault_kin
 
 
 class FaultKind(str, enum.Enum):
-    """What goes wrong; the comment says what the value means."""
+    """The kinds of faults; each comment says what happens and what the value means."""
 
     # Before the first message.
     ACCEPT_DELAY = "accept_delay"  # seconds before the TLS handshake or the first read
-    RESPONSE_DELAY = "response_delay"  # seconds before the answer to the request or upgrade
-    HTTP_STATUS = "http_status"  # this status instead of an answer
-    DROP_REQUEST = "drop_request"  # no answer, the connection ends
-    RESET_REQUEST = "reset_request"  # no answer, the connection is reset
+    RESPONSE_DELAY = "response_delay"  # seconds before the response to the request or upgrade
+    HTTP_STATUS = "http_status"  # this status instead of the response
+    DROP_REQUEST = "drop_request"  # no response, the connection ends
+    RESET_REQUEST = "reset_request"  # no response, the connection is reset
     # With every message.
     DELAY = "delay"  # seconds before each message
-    SLOW = "slow"  # bytes a second
+    SLOW = "slow"  # bytes per second
     # Once, after some messages.
     DROP = "drop"  # the TCP connection ends without a CLOSE
     RESET = "reset"  # a TCP reset
     CLOSE = "close"  # a CLOSE with this code
-    STALL = "stall"  # nothing is sent any more, the connection stays
-    PAUSE = "pause"  # seconds of silence, then on
+    STALL = "stall"  # nothing more is sent, the connection stays open
+    PAUSE = "pause"  # nothing is sent for this many seconds
     HALF_FRAME = "half_frame"  # half of the message's bytes, then the connection ends
     BAD_JSON = "bad_json"  # the message with its end cut off
     BAD_UTF8 = "bad_utf8"  # text that is not UTF-8
@@ -56,7 +56,7 @@ class FaultKind(str, enum.Enum):
 
 
 def fault_kinds(names: str) -> frozenset[FaultKind]:
-    """Return the kinds of some names, separated by spaces."""
+    """Return the kinds whose names are in a text, separated by spaces."""
     return frozenset(map(FaultKind, names.split()))
 
 
@@ -75,12 +75,12 @@ class Cut(Exception):
 @attrs.frozen
 class Fault:
     """
-    One thing that goes wrong.
+    One fault of one connection.
 
     Attributes:
-        kind: What.
-        value: Seconds, a code, a status or a size, as the kind says; 0 where it has none.
-        after: How many messages go out well before it.
+        kind: What happens.
+        value: Seconds, a code, a status or a size, depending on the kind; 0 if it has no value.
+        after: The number of messages that are sent correctly before it.
     """
 
     kind: FaultKind = attrs.field(converter=FaultKind)
@@ -93,7 +93,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Read ``name[:value][@after]``; raise ConfigError when it is no fault."""
+        """Read ``name[:value][@after]``; raise ConfigError if the text is not a fault."""
         rest, _, after = text.strip().partition("@")
         name, _, value = rest.partition(":")
         try:
@@ -105,7 +105,7 @@ class Fault:
             raise ConfigError(f"{text!r} is not a fault; known ones: {known}") from None
 
     def is_due(self, sent: int) -> bool:
-        """Whether it strikes the message that *sent* others went out before."""
+        """Whether it affects the message before which *sent* others were sent."""
         if self.kind in _BEFORE_MESSAGES:
             return False
         return self.kind in _EVERY_MESSAGE or sent == self.after
@@ -113,15 +113,15 @@ class Fault:
 
 def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
     """
-    Make a fault happen that HTTP and WebSocket share; do nothing for other kinds.
+    Apply a fault that HTTP and WebSocket share; do nothing for other kinds.
 
     Args:
-        fault: What happens.
+        fault: The fault.
         stream: The connection.
-        ended: Set at the end of the connection; it ends a delay.
+        ended: Set when the connection ends; it ends a delay.
 
     Raises:
-        Cut: The connection is to end.
+        Cut: The connection must end.
     """
     kind = fault.kind
     if kind in (FaultKind.DELAY, FaultKind.PAUSE):
@@ -137,15 +137,15 @@ def delay_or_cut(fault: Fault, stream: Stream, ended: threading.Event) -> None:
 
 
 def parse_faults(text: str) -> tuple[Fault, ...]:
-    """Read faults joined with commas."""
+    """Read faults that are joined with commas."""
     return tuple(Fault.parse(part) for part in text.split(",") if part.strip())
 
 
 class FaultQueue:
     """
-    What the next connections will suffer, in the order in which they arrive.
+    The faults of the next connections, in the order in which the connections are accepted.
 
-    Thread safety: may be used from any thread; one lock around the queue.
+    Thread safety: any thread; one lock guards the queue.
     """
 
     def __init__(self, faults: Iterable[str | Fault | Sequence[Fault]] = ()) -> None:
@@ -159,7 +159,15 @@ class FaultQueue:
             self.add(entry)
 
     def add(self, entry: str | Fault | Sequence[Fault]) -> None:
-        """Let one more connection suffer; an empty text or sequence lets it pass unharmed."""
+        """
+        Add the faults of one more connection.
+
+        Args:
+            entry: Faults as text, one fault, or a sequence; empty for a connection without faults.
+
+        Raises:
+            ConfigError: The text is not a fault.
+        """
         if isinstance(entry, str):
             faults = parse_faults(entry)
         elif isinstance(entry, Fault):
@@ -170,11 +178,11 @@ class FaultQueue:
             self._queue.append(faults)
 
     def pop(self) -> tuple[Fault, ...]:
-        """Return what the next connection suffers."""
+        """Remove and return the faults of the next connection."""
         with self._lock:
             return self._queue.popleft() if self._queue else ()
 
     def clear(self) -> None:
-        """Forget what was planned."""
+        """Remove the faults of all coming connections."""
         with self._lock:
             self._queue.clear()

@@ -1,8 +1,8 @@
 """
-Fields of a request, read as gRPC's JSON has them: null and a missing field are the same.
+Fields of a request in the JSON of gRPC, where null and a missing field are the same.
 
-A value of the wrong JSON type makes the whole message unreadable (``Malformed``); one that has no
-meaning is refused with code 3 (``Refused``).
+A value of the wrong JSON type makes the whole message unreadable (``Malformed``). A value that is
+out of range or unknown is refused with code 3 (``Refused``).
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def _typed(fields: Mapping[str, object], name: str, kind: type[_T], missing: _T)
 
 
 def text(fields: Mapping[str, object], name: str) -> str:
-    """Read a text; empty when it is missing."""
+    """Read a string; empty if it is missing."""
     return _typed(fields, name, str, "")
 
 
 def flag(fields: Mapping[str, object], name: str) -> bool:
-    """Read a flag; False when it is missing."""
+    """Read a boolean; False if it is missing."""
     return _typed(fields, name, bool, missing=False)
 
 
 def inner(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
-    """Read an object; empty when it is missing."""
+    """Read an object; empty if it is missing."""
     return _typed(fields, name, dict, {})
 
 
 def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str | None:
-    """Return the enum's name, or None when it is missing or, such as ``X_UNSPECIFIED``, unset."""
+    """Read a name of an enum; None if it is missing or unset, such as ``X_UNSPECIFIED``."""
     value = text(fields, name)
     if not value or value == _CAPITAL.sub(r"_\g<0>", name).upper() + "_UNSPECIFIED":
         return None
@@ -56,7 +56,7 @@ def choice(fields: Mapping[str, object], name: str, allowed: tuple[str, ...]) ->
 
 
 def number(fields: Mapping[str, object], name: str) -> float | None:
-    """Read a number; JSON of gRPC may write it as a string too."""
+    """Read a number; the JSON of gRPC may also write it as a string."""
     value = fields.get(name)
     if value is None:
         return None
@@ -79,7 +79,7 @@ def whole(fields: Mapping[str, object], name: str, default: int) -> int:
 
 
 def in_range(fields: Mapping[str, object], name: str, low: float, high: float) -> float | None:
-    """Read a number between two bounds; None when it is missing or zero."""
+    """Read a number between two bounds; None if it is missing or zero."""
     value = number(fields, name) or None  # in gRPC, zero and a missing field are the same
     if value is not None and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low:g} and {high:g}")

@@ -1,7 +1,7 @@
 """
-The last step before the stream: turns messages into frames, and makes faults happen.
+Turns messages into frames, applies the faults of the connection, and sends the frames.
 
-Without faults this is three lines; everything else is what goes wrong on purpose.
+Most of this module concerns faults.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SLOW_STEP_BYTES = 64
 def send_slowly(
     stream: Stream, data: bytes, bytes_per_second: float, ended: threading.Event
 ) -> None:
-    """Send in small steps at a steady rate; stop when *ended* is set."""
+    """Send *data* in small steps at a constant rate; stop when *ended* is set."""
     for at in range(0, len(data), _SLOW_STEP_BYTES):
         step = data[at : at + _SLOW_STEP_BYTES]
         stream.send(step)
@@ -41,10 +41,12 @@ def send_slowly(
 
 class FrameWriter:
     """
-    Sends the messages of one WebSocket; used by its writer thread alone.
+    Sends the messages of one WebSocket.
 
     Attributes:
         is_closed: Whether a CLOSE has been sent.
+
+    Thread safety: only the writer thread of the connection uses it.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class FrameWriter:
 
     def send(self, message: bytes) -> None:
         """
-        Send one message with the faults that are due.
+        Send one message, with the faults that affect it.
 
         Raises:
             Cut: A fault has ended the TCP connection, so that no CLOSE can follow.
@@ -82,7 +84,7 @@ class FrameWriter:
             self._frame(message)
 
     def close(self, code: int, reason: str) -> None:
-        """Send a CLOSE; the client's answer ends the connection."""
+        """Send a CLOSE; the client's CLOSE then ends the connection."""
         with self._state:
             self._protocol.send_close(code, reason)
             self.is_closed = True
@@ -149,7 +151,7 @@ class FrameWriter:
             self._raw(frame.serialize(mask=False))
 
 
-# Faults whose own frame takes the place of the message.
+# Faults whose frame replaces the message.
 _INSTEAD = fault_kinds("bad_json binary bad_utf8 reserved_opcode masked huge_frame fragments lose")
 
 

@@ -1,7 +1,7 @@
 """
-HTTP/1.1 as the emulator needs it: requests in, responses out, keep-alive, chunked bodies.
+The part of HTTP/1.1 that the emulator needs: requests, responses, keep-alive, chunked bodies.
 
-Source: RFC 9112; the limits are this module's own.
+Source: RFC 9112; the limits are chosen here.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _MAX_CHUNK_LINE_BYTES = 256
 
 class BadRequest(Exception):
     """
-    A request that cannot be read or is too large; the connection ends after the answer.
+    A request that cannot be read or is too large; the connection ends after the response.
 
     Attributes:
-        status: The HTTP status to answer with.
+        status: The HTTP status of the response.
     """
 
     def __init__(self, message: str, *, status: int = 400) -> None:
@@ -44,11 +44,11 @@ class Request:
 
     Attributes:
         method: In capitals, as sent.
-        path: Decoded and without the query: ``%3A`` is a colon here.
+        path: Percent-decoded, without the query: ``%3A`` has become a colon.
         query: Names and values in their order; names keep their case.
-        headers: Names in lower case; repeated headers joined with a comma.
+        headers: Names in lower case; a comma joins the values of repeated headers.
         body: The whole body.
-        head: Request line and headers as they came, with the empty line.
+        head: The request line and the headers as they were received, with the empty line.
     """
 
     method: str
@@ -69,19 +69,19 @@ class Request:
         return self.headers.get("connection", "").lower() != "close"
 
     def query_value(self, name: str) -> str | None:
-        """Return the first query value of that name, in any case, or None."""
+        """Return the first value of a name in the query, without regard to case, or None."""
         return next((value for key, value in self.query if key.lower() == name), None)
 
 
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    One response; a body in parts is sent chunked, each part as soon as it is there.
+    One response; a body in parts is sent chunked, each part as soon as it is produced.
 
     Attributes:
         status: The HTTP status.
-        headers: Without lengths and connection handling.
-        body: All of it, or its parts.
+        headers: Without ``Content-Length``, ``Transfer-Encoding`` and ``Connection``.
+        body: The whole body, or its parts.
     """
 
     status: int = 200
@@ -114,7 +114,7 @@ def service_headers(started: float) -> dict[str, str]:
 
 
 def response_head(response: Response, *, started: float, keep_alive: bool) -> bytes:
-    """Render status line and headers; *started* is the monotonic time of the request."""
+    """Make the status line and the headers; *started* is the monotonic time of the request."""
     line = HTTPStatus(response.status)
     headers = {**response.headers, **service_headers(started)}
     if isinstance(response.body, bytes):
@@ -140,16 +140,16 @@ class RequestReader:
 
     @property
     def rest(self) -> bytes:
-        """What came after the last request."""
+        """The bytes that were received after the last request."""
         return bytes(self._buffer)
 
     def read(self) -> Request | None:
         """
-        Return the next request, or None when the client has left.
+        Return the next request, or None if the client has disconnected.
 
         Raises:
             BadRequest: It is malformed or too large.
-            TimeoutError: It did not arrive in time.
+            TimeoutError: The whole request was not received within the timeout.
         """
         self._deadline = time.monotonic() + self._timeout
         head = self._until(b"\r\n\r\n", _MAX_HEAD_BYTES, status=431)
@@ -166,12 +166,12 @@ class RequestReader:
         return bool(data)
 
     def _until(self, mark: bytes, limit: int, *, status: int = 400) -> bytes:
-        """Return everything up to and with *mark*; nothing at all when the stream ends first."""
+        """Return the bytes up to the end of *mark*; empty if the stream ends before it."""
         searched = 0
         while (at := self._buffer.find(mark, max(0, searched - len(mark)))) < 0:
             searched = len(self._buffer)
             if searched > limit:
-                raise BadRequest(f"more than {limit} bytes before the end", status=status)
+                raise BadRequest(f"a line or the headers exceed {limit} bytes", status=status)
             if not self._more():
                 return b""
         return self._pop(at + len(mark))
@@ -197,7 +197,7 @@ class RequestReader:
 
     def _checked(self, length: int) -> int:
         if length > self._max_body_bytes:
-            raise BadRequest(f"the body is above {self._max_body_bytes} bytes", status=413)
+            raise BadRequest(f"the body exceeds {self._max_body_bytes} bytes", status=413)
         return length
 
     def _chunks(self) -> Iterator[bytes]:
@@ -207,11 +207,11 @@ class RequestReader:
             try:
                 size = int(line.split(b";")[0], 16)
             except ValueError:
-                raise BadRequest("a chunk without its size") from None
+                raise BadRequest("a chunk of the body has no size") from None
             total = self._checked(total + size)
             if size == 0:
                 while self._until(b"\r\n", _MAX_HEAD_BYTES) not in (b"\r\n", b""):
-                    pass  # trailers say nothing here
+                    pass  # trailers are not used
                 return
             yield self._exactly(size)
             self._exactly(2)
@@ -221,14 +221,14 @@ def _parse_head(head: bytes) -> Request:
     lines = head.decode("latin-1").split("\r\n")[:-2]
     parts = lines[0].split(" ")
     if len(parts) != 3 or not parts[2].startswith("HTTP/"):
-        raise BadRequest("the first line is no HTTP request")
+        raise BadRequest("the first line is not an HTTP request")
     if parts[2] != "HTTP/1.1":
-        raise BadRequest(f"only HTTP/1.1 is spoken here, got {parts[2][:20]!r}", status=505)
+        raise BadRequest(f"only HTTP/1.1 is supported, got {parts[2][:20]!r}", status=505)
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or name != name.strip():
-            raise BadRequest("a header line without a name")
+            raise BadRequest("a header line has no name")
         name, value = name.lower(), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     target = urlsplit(parts[1])

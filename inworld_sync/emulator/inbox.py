@@ -17,7 +17,7 @@ __all__ = ["Inbox", "Received"]
 
 @attrs.frozen
 class Received:
-    """One whole message, and when it came."""
+    """One whole message, and the monotonic time at which it was received."""
 
     data: bytes = attrs.field(repr=False)
     is_text: bool
@@ -26,9 +26,9 @@ class Received:
 
 class Inbox:
     """
-    A queue of messages bounded in bytes.
+    A queue of messages, bounded in bytes.
 
-    A message that is larger than the whole bound is accepted when the queue is empty.
+    A message that is larger than the bound is accepted if the queue is empty.
 
     Thread safety: all methods may be called from any thread.
     """
@@ -41,7 +41,7 @@ class Inbox:
         self._changed = threading.Condition()
 
     def put(self, message: Received) -> None:
-        """Queue a message; wait while there is no room. After ``end`` it is dropped at once."""
+        """Add a message; wait while the queue is full. After ``end`` the message is dropped."""
         size = len(message.data)
         with self._changed:
             while self._bytes and self._bytes + size > self._max_bytes and not self._is_ended:
@@ -52,7 +52,18 @@ class Inbox:
                 self._changed.notify_all()
 
     def pop(self, timeout: float | None = None) -> Received | None:
-        """Wait for the next message; return None after ``end``, raise TimeoutError before it."""
+        """
+        Wait for the next message.
+
+        Args:
+            timeout: In seconds; None waits until there is a message or ``end`` is called.
+
+        Returns:
+            The message, or None after ``end``.
+
+        Raises:
+            TimeoutError: There was no message within *timeout* seconds.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._messages or self._is_ended, timeout):
                 raise TimeoutError
@@ -64,7 +75,7 @@ class Inbox:
             return message
 
     def end(self) -> None:
-        """Drop what is queued and wake every waiting thread."""
+        """Drop all queued messages and wake every waiting thread."""
         with self._changed:
             self._is_ended = True
             self._messages.clear()

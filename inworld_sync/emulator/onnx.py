@@ -1,4 +1,4 @@
-"""How the emulator runs ONNX models: each call on one thread, so that other work has a core."""
+"""How the emulator runs ONNX models: on one thread, so that one core stays free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["open_model"]
 
 
 def open_model(model: bytes | str) -> onnxruntime.InferenceSession:
-    """Load a model from its bytes or path; raise ImportError without onnxruntime."""
+    """Load a model from its bytes or path; raise ImportError if onnxruntime is missing."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

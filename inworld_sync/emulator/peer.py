@@ -1,12 +1,12 @@
 """
-One WebSocket connection as a service sees it: messages in, messages out.
+The messages of one WebSocket connection, for the service that handles it.
 
-Threads: the connection's own thread runs the service. A reader thread alone receives: it answers
-pings and CLOSE while the service waits for an engine that loads or works. A writer thread alone
-sends, so a client that does not read holds up neither the service nor another connection.
+Threads: the connection's own thread runs the service. Only the reader thread receives, so pings
+and CLOSE get their response while the service waits for an engine. Only the writer thread sends,
+so a client that does not read delays neither the service nor another connection.
 
 Locks: ``_state`` guards the sans-I/O protocol object; ``_lock`` guards the queue of the writer; the
-inbox has its own. None is held while another is taken, nor while the stream waits.
+inbox has its own. No lock is held while another is acquired, nor while the stream waits.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from inworld_sync.emulator.stream import Stream
 __all__ = ["PeerGone", "WebSocketPeer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-# Received messages that wait for the service. Beyond this the reader stops reading, and answers no
-# pings until there is room: four minutes of audio of a Realtime session.
+# Received messages that wait for the service: four minutes of audio of a Realtime session. Beyond
+# this the reader stops reading, and pings get no pong until there is room.
 _MAX_WAITING_BYTES = 16 << 20
-# A client that sends requests and never reads the answers is cut at this many bytes of answers.
+# A client that sends requests and never reads is disconnected at this many bytes of responses.
 _MAX_ANSWER_BYTES = 64 << 20
 
 
 class PeerGone(ConnectionError):
-    """The client has left, or the connection is being closed; the service's thread ends."""
+    """The client has disconnected, or the connection is closing; the service must end."""
 
 
 @attrs.frozen
 class _Outgoing:
     """
-    One step of the writer.
+    One entry of the writer's queue.
 
     Attributes:
-        send: Sends it.
-        size: Bytes of a message; 0 for everything else.
-        due: The time from which on it may be sent.
+        send: The function that sends it.
+        size: The bytes of a message; 0 for other frames.
+        due: The monotonic time before which it is not sent.
     """
 
     send: Callable[[], None]
@@ -70,12 +70,12 @@ class WebSocketPeer:
 
     Attributes:
         request: The upgrade request.
-        credential: What the client sent; each service checks it at its own time.
-        settings: The server's.
-        received_at: The monotonic time at which the last message of ``receive`` came.
+        credential: The credential that the client sent; each service decides when to check it.
+        settings: The settings of the server.
+        received_at: The monotonic time at which the last message of ``receive`` was received.
 
-    Thread safety: ``receive`` and ``received_at`` belong to one thread; everything else may be
-    used from any.
+    Thread safety: ``receive`` and ``received_at`` belong to one thread; all other methods may be
+    called from any thread.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class WebSocketPeer:
         Wait for the next whole message: str for text, bytes for binary.
 
         Returns:
-            None when the connection is over. Messages that still wait when either side closes are
-            dropped: none could be answered.
+            None after the end of the connection. Messages that still wait when either side closes
+            are dropped, because no response could be sent.
 
         Raises:
-            TimeoutError: None came within *timeout* seconds.
+            TimeoutError: There was no message within *timeout* seconds.
         """
         message = self._inbox.pop(timeout)
         if message is None:
@@ -147,21 +147,20 @@ class WebSocketPeer:
 
         Args:
             message: A JSON object.
-            wait: Wait while more than ``Settings.max_queued_bytes`` are queued. The
-                connection's thread must not wait, or a client that sends all before it reads
-                would hang.
+            wait: Wait while more than ``Settings.max_queued_bytes`` are queued. The connection's
+                thread must not wait: a client that sends everything before it reads would hang.
 
         Raises:
-            PeerGone: The connection is over.
+            PeerGone: The connection has ended.
         """
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-        data = text.encode(errors="replace")  # a client may have sent half a surrogate pair
+        data = text.encode(errors="replace")  # the client may have sent half of a surrogate pair
         limit = self.settings.max_queued_bytes if wait else _MAX_ANSWER_BYTES
         with self._lock:
             while wait and self._queued_bytes > limit and self.is_open:
                 self._lock.wait()
             if not self.is_open:
-                raise PeerGone("the connection is over")
+                raise PeerGone("the connection has ended")
             if self._queued_bytes > limit:
                 self.abort()
                 raise PeerGone("the client does not read")
@@ -170,7 +169,7 @@ class WebSocketPeer:
         self._active_at = time.monotonic()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Queue a CLOSE behind what is queued; later messages raise PeerGone."""
+        """Send a CLOSE after the queued messages; a later ``send`` raises PeerGone."""
         with self._lock:
             if self._closing:
                 return
@@ -179,7 +178,7 @@ class WebSocketPeer:
         self._inbox.end()
 
     def abort(self) -> None:
-        """End the connection without a CLOSE; wakes every waiting thread."""
+        """End the connection without a CLOSE, and wake every waiting thread."""
         self._ended.set()
         self._inbox.end()
         self._stream.abort()
@@ -199,7 +198,7 @@ class WebSocketPeer:
         self._reader.join(self.settings.close_timeout)
 
     def _read(self) -> None:
-        """Receive until the client has sent CLOSE or has left; the reader thread."""
+        """Receive until the client sends CLOSE or disconnects; runs on the reader thread."""
         try:
             while self._process_received() and self._receive():
                 pass
@@ -210,10 +209,10 @@ class WebSocketPeer:
             self._inbox.end()
 
     def _process_received(self) -> bool:
-        """Work off what the protocol has received; return whether more may come."""
+        """Handle the received frames; return False after the client's CLOSE."""
         with self._state:
             events = self._protocol.events_received()
-            # Frames of the protocol itself: pongs, and the answer to a CLOSE.
+            # Frames of the protocol itself: pongs, and the response to a CLOSE.
             answers = self._protocol.data_to_send()
             is_open = self._protocol.state is State.OPEN
         if answers:
@@ -241,12 +240,12 @@ class WebSocketPeer:
 
     def _receive(self) -> bool:
         """
-        Feed the protocol with what comes next; return False at the end of the stream.
+        Pass the next bytes to the protocol; return False at the end of the stream.
 
-        A connection that stays idle for ``Settings.idle_timeout`` is closed here.
+        Close the connection if it has been idle for ``Settings.idle_timeout``.
         """
         try:
-            # Once this side has said CLOSE, ``finish`` limits the wait for the client's.
+            # After this side has sent CLOSE, ``finish`` bounds the wait for the client's CLOSE.
             data = self._stream.receive(None if self._closing else self._idle_left())
         except TimeoutError:
             if self._idle_left() <= 0 and not self._closing:
@@ -282,21 +281,21 @@ class WebSocketPeer:
             return item
 
     def _write(self) -> None:
-        """Send what is queued until a CLOSE has gone out or the connection is over."""
+        """Send the queued entries until a CLOSE is sent or the connection ends."""
         try:
             while not (self._frame_writer.is_closed or self._sent_eof):
                 if (item := self._next()) is None:
                     return
                 if self._ended.wait(max(0.0, item.due - time.monotonic())):
                     return
-                # Once the client has sent CLOSE, messages are dropped; the answer comes behind.
+                # After the client's CLOSE messages are dropped; the response to it follows them.
                 with contextlib.suppress(InvalidState):
                     item.send()
         except (OSError, Cut):
             self.abort()
 
     def _send_raw(self, data: bytes) -> None:
-        """Send frames of the protocol itself; no bytes mean the end of the stream."""
+        """Send frames of the protocol itself; empty data means the end of the stream."""
         if data:
             self._stream.send(data)
         else:

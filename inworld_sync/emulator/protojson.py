@@ -1,9 +1,9 @@
 """
-The dialect that TTS and STT share: JSON of gRPC messages, credentials judged at the first message.
+The rules that TTS and STT share: the JSON of gRPC, and the check of the credential.
 
-Requests may write their keys in camelCase or snake_case, even mixed; answers are camelCase.  A
-message that cannot be read gets an error and the connection survives; a refused credential gets
-one and the connection is closed.
+Requests may write their keys in camelCase, in snake_case, or both; responses use camelCase. A
+message that cannot be read gets an error, and the connection continues. The credential is checked
+at the first message; a refused one gets an error, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Command:
     One request of a WebSocket.
 
     Attributes:
-        verb: The field that says what to do.
-        body: Its value, with keys in camelCase.
+        verb: The name of the field that holds the command.
+        body: The value of that field, with keys in camelCase.
         fields: The whole request.
     """
 
@@ -49,7 +49,7 @@ class Command:
 
 
 def malformed(peer: WebSocketPeer) -> None:
-    """Answer a message that is not a request; the connection survives it."""
+    """Send the error for a message that is not a request; the connection continues."""
     error = {
         "code": INVALID_ARGUMENT,
         "message": "invalid WebSocket request for the selected response protocol",
@@ -71,19 +71,19 @@ def commands(
     timeout: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Command]:
     """
-    Yield the commands of one connection until it is over.
+    Yield the commands of one connection until it ends.
 
-    Credentials are judged at the first message, not at the upgrade. Malformed messages are
-    answered here, and unknown requests are ignored.
+    The credential is checked at the first message, not at the upgrade. A malformed message gets an
+    error here; an unknown request is ignored.
 
     Args:
         peer: The client.
-        credentials: Those of the server.
-        verbs: The known ones.
-        timeout: Called before each message: seconds to wait for it, or None.
+        credentials: The credentials of the server.
+        verbs: The names of the commands.
+        timeout: Called before each message; returns the seconds to wait for it, or None.
 
     Raises:
-        TimeoutError: No message came within *timeout*.
+        TimeoutError: There was no message within *timeout*.
     """
     judged = False
     while (message := peer.receive(timeout())) is not None:
@@ -107,7 +107,7 @@ def commands(
 
 
 def read_body(request: Request) -> object:
-    """Read the body of an HTTP request, its keys in camelCase; raise Refused if it is not JSON."""
+    """Read the JSON body of an HTTP request, with keys in camelCase; raise Refused if it is bad."""
     try:
         return _camel_keys(json.loads(request.body))
     except ValueError:
@@ -115,7 +115,7 @@ def read_body(request: Request) -> object:
 
 
 def refusal(error: Refused, *, field: str | None = None) -> Response:
-    """Make the HTTP response to a refused request; *field* holds the status if it is named."""
+    """Make the HTTP response to a refused request; *field* names the field for the status."""
     body = status(error.code, error.message)
     return Response.of_json({field: body} if field else body, status=_HTTP_STATUS[error.code])
 

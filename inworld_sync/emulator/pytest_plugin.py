@@ -1,7 +1,7 @@
 """
 A pytest plugin: the fixture ``inworld_local`` is a started emulator.
 
-Installed with the package, so it imports nothing but pytest until the fixture is used.
+The plugin is installed with the package, so it imports only pytest until the fixture is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["inworld_local"]
 
 @pytest.fixture(scope="session")
 def inworld_local() -> Iterator[Emulator]:
-    """Give an emulator with real speech, shared by the whole test session."""
+    """A started emulator with real speech, shared by the whole test session."""
     try:
         from inworld_sync.emulator.server import Emulator
     except ImportError as error:

@@ -1,5 +1,5 @@
 """
-The rows of the table of paths: every service has some, the connection looks them up.
+The table of endpoints: each service adds rows, and the connection looks up the path of a request.
 
 Handlers run on the connection's thread.
 """
@@ -24,10 +24,10 @@ class WebSocketRoute:
     One WebSocket endpoint.
 
     Attributes:
-        path: Exact and decoded.
-        handler: Serves one connection, which is closed when it returns.
-        checked_at_upgrade: Refuse bad credentials with an HTTP status. Otherwise everything is
-            upgraded and the handler judges the credential at the first message.
+        path: The exact path, percent-decoded.
+        handler: Serves one connection, which is closed when the handler returns.
+        checked_at_upgrade: Whether a bad credential is refused with an HTTP status. Otherwise every
+            request is upgraded, and the handler checks the credential at the first message.
     """
 
     path: str
@@ -42,8 +42,8 @@ class HttpRoute:
 
     Attributes:
         method: In capitals.
-        path: May hold ``*`` for one part of the path.
-        handler: Answers one request; may raise Refused.
+        path: The path, percent-decoded; ``*`` matches one segment.
+        handler: Makes the response to one request; may raise Refused.
     """
 
     method: str
@@ -60,7 +60,7 @@ Route = WebSocketRoute | HttpRoute
 
 
 class Routes:
-    """All rows; frozen once made."""
+    """All endpoints; not changed after it is made."""
 
     def __init__(self, rows: Iterable[Route]) -> None:
         rows = list(rows)

@@ -1,12 +1,12 @@
 """
-The emulator: one loopback port that speaks HTTP and WebSocket, with or without TLS.
+The emulator: one loopback port that serves HTTP and WebSocket, with or without TLS.
 
-Threads: one accepts; each connection has one, and once it is a WebSocket a second one that reads
-and a third one that writes. ``close`` ends and joins them all, at the latest when the process
-ends: Python kills a daemon thread that returns from an engine while the interpreter is torn down,
-and engines of C++ abort the process then.
+Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
+more, a reader and a writer. ``close`` ends and joins them all, at the latest when the process
+ends: Python kills a daemon thread that returns from an engine while the interpreter shuts down,
+and engines in C++ then abort the process.
 
-Locks: ``_lock`` guards the set of connections and is held for moments only.
+Locks: ``_lock`` guards the table of connections; no thread waits while it holds the lock.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = ["Emulator"]
 _logger = logging.getLogger("inworld_sync.emulator")
 _ROUTES = Routes([*_TTS, *_TTS_HTTP, *_VOICES, *_STT, *_STT_HTTP, *_REALTIME])
 _BACKLOG = 256
-# Between asking connections to close and cutting them.
+# From the request to close a connection to its abort.
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
 _EXIT_SECONDS = 60.0
@@ -53,30 +53,30 @@ _EXIT_SECONDS = 60.0
 
 class Emulator:
     """
-    A server on this machine that speaks the service's protocols, with real speech.
+    A server on this machine that implements the service's protocols, with real speech.
 
-    Use it as a context manager, or call ``start`` and ``close``. It listens on loopback only: it
-    is a test double, and its key would be all that stands between the network and this process.
+    Use it as a context manager, or call ``start`` and ``close``. It listens on loopback only,
+    because every machine that can reach it can use this process.
 
     Args:
-        host: An address of this machine. Another than loopback needs *allow_remote*.
-        port: 0 picks a free one.
+        host: An address of this machine. An address other than loopback needs *allow_remote*.
+        port: The port to listen on, 0 to 65535; 0 selects a free one.
         tls: Serve TLS with a certificate made for this server; clients need ``ssl_context``.
-        api_key: The key that clients must show, in the form of the portal (base64 of
+        api_key: The key that clients must send, in the form of the portal (base64 of
             ``id:secret``); None makes a random one.
         settings: Limits and quirks.
-        faults: What goes wrong, one entry for each connection in the order in which they come;
-            see :mod:`inworld_sync.emulator.faults`. Later connections run unharmed.
-        synthesizer: Speaks instead of the built-in engine.
-        speech_engine: Listens instead of the built-in engine.
-        reply_maker: Decides what to answer in Realtime, instead of the built-in rules.
+        faults: One entry for each connection, in the order in which connections are accepted; see
+            :mod:`inworld_sync.emulator.faults`. Later connections have no faults.
+        synthesizer: Used instead of the built-in speech synthesizer.
+        speech_engine: Used instead of the built-in speech recognizer.
+        reply_maker: Makes the replies of Realtime, instead of the built-in rules.
         allow_remote: Allow a *host* that other machines can reach.
 
     Raises:
-        ConfigError: *host* is not loopback, or an argument is wrong.
+        ConfigError: *host* is not loopback, or another argument is wrong.
 
     Thread safety:
-        ``start`` and ``close`` belong to one thread; everything else may be used from any.
+        ``start`` and ``close`` belong to one thread; all other members may be used from any.
 
     >>> with Emulator() as server:
     ...     server.url.startswith("http://127.0.0.1:")
@@ -99,9 +99,9 @@ class Emulator:
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise ConfigError(
-                f"the emulator listens on loopback only, got {host!r}: other machines could "
-                "use this process; pass allow_remote=True, --allow-remote on the command line, if "
-                "that is wanted"
+                f"the emulator listens on loopback only, got host {host!r}: other machines could "
+                "use this process; to allow that, pass allow_remote=True (--allow-remote on the "
+                "command line)"
             )
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise ConfigError(f"port must be 0 to 65535, got {port!r}")
@@ -137,41 +137,52 @@ class Emulator:
 
     @property
     def port(self) -> int:
-        """The port that it listens on; raises LocalProtocolError before ``start``."""
+        """The port that the server listens on; raises LocalProtocolError before ``start``."""
         if self._listener is None:
-            raise LocalProtocolError("the emulator has no address before start()")
+            raise LocalProtocolError("the emulator has no address yet: call start() first")
         port: int = self._listener.getsockname()[1]
         return port
 
     @property
     def url(self) -> str:
-        """Its base URL for HTTP, such as ``http://127.0.0.1:40123``."""
+        """The base URL for HTTP, such as ``http://127.0.0.1:40123``."""
         return f"http{self._suffix}"
 
     @property
     def ws_url(self) -> str:
-        """Its base URL for WebSocket, such as ``ws://127.0.0.1:40123``."""
+        """The base URL for WebSocket, such as ``ws://127.0.0.1:40123``."""
         return f"ws{self._suffix}"
 
     @property
     def recognizer(self) -> str:
-        """A sentence about how well it recognizes speech; the service is better."""
-        return "a recognizer of yours listens" if self._has_own_engine else describe_recognition()
+        """A sentence on how well speech is recognized; the service recognizes it better."""
+        if self._has_own_engine:
+            return "speech is recognized by your engine"
+        return describe_recognition()
 
     @property
     def ca_pem(self) -> bytes:
-        """The certificate that signs the server's own, as PEM; empty without TLS."""
+        """The certificate that signs the server's certificate, as PEM; empty without TLS."""
         return b"" if self._tls is None else self._tls.ca_pem
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """A client's context that trusts this server; None without TLS."""
+        """A context for clients that trusts this server; None without TLS."""
         return None if self._tls is None else self._tls.client_context
 
     def start(self) -> Emulator:
-        """Listen and return at once; speech engines are loaded when they are first needed."""
+        """
+        Listen and return at once; the speech engines are loaded at their first use.
+
+        Returns:
+            The emulator itself.
+
+        Raises:
+            LocalProtocolError: The emulator is already started.
+            OSError: The address cannot be used.
+        """
         if self._listener is not None:
-            raise LocalProtocolError("the emulator is started already")
+            raise LocalProtocolError("the emulator is already started: call close() first")
         self._shared.stopping.clear()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
@@ -187,16 +198,16 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """End every connection and thread; harmless when called twice."""
+        """End every connection and thread; a second call has no effect."""
         listener, self._listener = self._listener, None
         if listener is None or self._acceptor is None:
             return
         atexit.unregister(self._close_at_exit)
         self._shared.stopping.set()
-        # Neither closing nor shutting down wakes accept() on every system; a connection does.
+        # On some systems neither close() nor shutdown() wakes accept(); a connection always does.
         with contextlib.suppress(OSError):
             host, port = listener.getsockname()[:2]
-            # Not every system connects to a wildcard.
+            # Some systems do not connect to a wildcard address.
             address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
             socket.create_connection(address, timeout=_GRACE_SECONDS).close()
         self._acceptor.join(_JOIN_SECONDS)
@@ -217,7 +228,7 @@ class Emulator:
                 _logger.error("%s did not end within %s s", thread.name, _JOIN_SECONDS)
 
     def _close_at_exit(self) -> None:
-        # In a forked child the connections are the parent's, which goes on using them.
+        # In a forked child the connections belong to the parent, which still uses them.
         if self._process == os.getpid():
             self.close()
 
@@ -263,8 +274,8 @@ class Emulator:
 
 @atexit.register
 def _await_threads() -> None:
-    # Registered before any server's own, so it runs after them. On a busy machine an engine takes
-    # longer over a sentence than close() waits.
+    # This is registered before the function of any server, so it runs after them. On a busy
+    # machine an engine can need more time for a sentence than close() waits.
     deadline = time.monotonic() + _EXIT_SECONDS
     for thread in threading.enumerate():
         if thread.name.startswith("inworld-emulator"):
@@ -272,7 +283,7 @@ def _await_threads() -> None:
 
 
 class _Tls:
-    """A certificate authority of its own, made in memory for one server."""
+    """A certificate authority for one server, made in memory."""
 
     def __init__(self, host: str) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What the emulator imitates, and how: one frozen value per server."""
+"""The limits and quirks of one emulator."""
 
 from __future__ import annotations
 
@@ -19,39 +19,41 @@ class Settings:
     Times are in seconds unless the name says milliseconds.
 
     Attributes:
-        check_credentials: False accepts every credential, and none.
+        check_credentials: False accepts every credential, and requests without one.
         max_contexts: TTS contexts on one connection; one more is refused with code 8.
         max_connections: WebSocket connections of one service at a time; one more gets HTTP 429.
-        max_text_characters: Text of one generation; longer text is refused with code 3.
-        idle_timeout: A WebSocket without messages in either direction is closed after this.
-        idle_close_code: The close code of that cut; the service's own code is not known.
+        max_text_characters: Characters of one generation; longer text is refused with code 3.
+        idle_timeout: A WebSocket without messages in either direction is closed after this time.
+        idle_close_code: The close code after ``idle_timeout``; the service's code is not known.
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
-        request_timeout: For one HTTP request to arrive, and for a TLS handshake.
-        max_message_bytes: One WebSocket message; a longer one fails the connection (1009).
-        max_body_bytes: One HTTP request body; a longer one gets 413.
-        max_queued_bytes: Audio that waits for a slow client before synthesis pauses.
-        latency_ms: Each message or HTTP answer is on its way for so long, as from a distant
-            server; messages follow each other as closely as without it.
-        pace: Seconds of audio sent in one second; 0 sends as fast as it is made.
+        request_timeout: The time in which one HTTP request must be received, and a TLS handshake
+            completed.
+        max_message_bytes: The size of one WebSocket message; a longer one gets CLOSE 1009.
+        max_body_bytes: The size of one HTTP request body; a longer one gets 413.
+        max_queued_bytes: Synthesis pauses while more than this waits for a slow client.
+        latency_ms: Each message and HTTP response is delayed by this time, as by a distant server;
+            the delay does not reduce the rate of messages.
+        pace: Seconds of audio sent per second; 0 sends audio as fast as it is generated.
         chunk_ms: Audio in one message.
-        buffer_char_threshold: Buffered text is spoken once it is this long, unless the context
-            says otherwise.
-        max_buffer_delay_ms: Buffered text is spoken once it is this old, unless the context says
-            otherwise.
+        buffer_char_threshold: Buffered text is spoken when it has this many characters, unless the
+            context sets its own threshold.
+        max_buffer_delay_ms: Buffered text is spoken when it is this old, unless the context sets
+            its own delay.
         status_in_audio_chunk: Put ``status`` inside ``audioChunk`` too, as one sample of the
-            documentation does; normally it stands next to it.
+            documentation does; normally it is next to ``audioChunk``.
         spaces_in_words: List the spaces between words among the words of a word alignment, as
             newer documentation says; normally they are left out.
-        empty_flush_completes: Answer ``flush_context`` on an empty buffer with ``flushCompleted``.
-        stt_status: Put ``status`` beside every STT result; captures of April 2026 have none.
-        stt_speech_started: Send when speech begins; captures of April 2026 do not.
+        empty_flush_completes: Respond to ``flush_context`` with ``flushCompleted`` even if the
+            buffer is empty.
+        stt_status: Send ``status`` with every STT result; captures of April 2026 have none.
+        stt_speech_started: Send ``speechStarted``; captures of April 2026 do not have it.
         stt_repeats_partials: Send every partial transcript twice, as the service may.
         stt_closes_after_usage: Close the WebSocket after ``usage``; the service leaves it open.
-        stt_chunks_per_second: Audio messages that one stream may send in a second, and as many at
-            once; one more is refused with code 8. 0 is no limit, and the service's own answer is
-            not known.
-        voices: The voices that exist, by id.
-        realtime: Limits and quirks of Realtime alone.
+        stt_chunks_per_second: Audio messages that one stream may send per second, and the size of
+            a burst; one more is refused with code 8. 0 is no limit. The service's limit and its
+            response are not known.
+        voices: The voices that exist.
+        realtime: Limits and quirks of Realtime.
     """
 
     check_credentials: bool = True

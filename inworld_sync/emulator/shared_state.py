@@ -20,15 +20,15 @@ __all__ = ["SharedState"]
 
 class SharedState:
     """
-    Shared by the services of one server.
+    The state that the services of one server share.
 
     Attributes:
-        settings: The server's.
-        credentials: Its key and tokens.
+        settings: The settings of the server.
+        credentials: The key and the tokens of the server.
         reply_maker: Makes the replies of Realtime.
-        stopping: Set when the server closes; work that takes seconds looks at it.
+        stopping: Set when the server closes; work that takes seconds checks it.
 
-    Thread safety: any thread; one lock around the counts.
+    Thread safety: any thread; one lock guards the counts.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class SharedState:
 
     @property
     def synthesizer(self) -> Synthesizer:
-        """The engine that speaks; the default one is loaded at its first use."""
+        """The speech synthesizer; the default one is loaded at its first use."""
         return self._synthesizer or default_synthesizer()
 
     @property
     def speech_engine(self) -> SpeechEngine:
-        """The engine that listens; the default one loads at its first use."""
+        """The speech recognizer; the default one is loaded at its first use."""
         return self._speech_engine or default_engine()
 
     def voice(self, voice_id: str) -> EmulatedVoice | None:
-        """Find a voice by its exact id."""
+        """Return the voice with this exact id, or None."""
         return self._voices.get(voice_id)
 
     @contextlib.contextmanager
     def connection_slot(self, path: str) -> Iterator[bool]:
-        """Count one WebSocket of an endpoint; yield False when there are too many already."""
+        """Count one WebSocket of an endpoint; yield False if there are too many."""
         with self._lock:
             free = self._connections[path] < self.settings.max_connections
             self._connections[path] += free

@@ -1,4 +1,4 @@
-"""gRPC status codes, the JSON of a status, and the two ways in which a request is refused."""
+"""The gRPC status codes, the JSON of a status, and the two exceptions for bad requests."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Malformed(Exception):
 
 class Refused(Exception):
     """
-    A request that was understood and is refused.
+    A request that can be read and is refused.
 
     Attributes:
-        code: The gRPC status.
-        message: The service's words.
+        code: The gRPC status code.
+        message: The message that the service uses.
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -46,5 +46,5 @@ class Refused(Exception):
 
 
 def status(code: int = 0, message: str = "") -> dict[str, object]:
-    """Make a gRPC status; without arguments the one of success."""
+    """Make the JSON of a gRPC status; without arguments, the status of success."""
     return {"code": code, "message": message, "details": []}

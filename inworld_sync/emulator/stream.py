@@ -1,10 +1,10 @@
 """
-The two byte streams that a connection may have: a TCP socket, and TLS over one.
+The byte stream of a connection: a TCP socket, or TLS over one.
 
-Locks: ``TlsStream._sending`` (outer) keeps records in the order in which they were made and is
-held while they leave; ``TlsStream._tls`` (inner) guards every call into OpenSSL and is never held
-while a socket waits. A reader and a writer that share one SSLSocket can corrupt each other's
-state, hence the memory buffers.
+Locks: ``TlsStream._sending`` (outer) keeps records in the order in which they were made; it is held
+while they are sent. ``TlsStream._tls`` (inner) guards every call into OpenSSL and is never held
+while a socket waits. A reader and a writer that share one SSLSocket can corrupt its state, so
+OpenSSL reads and writes memory buffers here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 def _wait_readable(sock: socket.socket, timeout: float | None) -> bool:
-    """Wait without touching the socket's own timeout, which a sender shares."""
+    """Wait without changing the timeout of the socket, which a sender shares."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
@@ -36,8 +36,8 @@ class Stream:
     """
     Bytes over a TCP socket.
 
-    Thread safety: one thread receives, any thread sends; ``abort`` and ``reset`` may be called
-    from anywhere, more than once, and wake both.
+    Thread safety: one thread receives, any thread sends. ``abort`` and ``reset`` may be called from
+    any thread, more than once; both wake a waiting receiver and sender.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -46,43 +46,43 @@ class Stream:
         self._will_reset = False
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes, or none at the end; raise TimeoutError after *timeout* seconds."""
+        """Return the next bytes, empty at the end; raise TimeoutError after *timeout* seconds."""
         try:
             if not _wait_readable(self._socket, timeout):
                 raise TimeoutError
             return self._socket.recv(_READ_BYTES)
-        except ValueError:  # closed in the meantime, so there is no descriptor to wait on
+        except ValueError:  # another thread closed the socket, so it has no descriptor
             return b""
 
     def send(self, data: bytes) -> None:
-        """Send all of *data*; wait while the peer is slow."""
+        """Send all of *data*; wait while the client is slow."""
         self._socket.sendall(data)
 
     def finish(self) -> None:
-        """Tell the peer that nothing more will come."""
+        """End the sending direction, so that the client receives the end of the stream."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     def abort(self) -> None:
-        """End both directions now."""
+        """End both directions at once."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD if self._will_reset else socket.SHUT_RDWR)
 
     def reset(self) -> None:
-        """End with a TCP reset, which leaves when the owner closes."""
-        # A close here would not wake a receiver, and the kernel would wait for it.
+        """End with a TCP reset, which is sent when the owner calls ``close``."""
+        # close() would not wake a receiver here, and the kernel would keep the connection open.
         self._will_reset = True
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         self.abort()
 
     def close(self) -> None:
-        """Give the socket back; the owner calls this last."""
+        """Close the socket; the owner calls this last."""
         self._socket.close()
 
 
 class TlsStream(Stream):
-    """TLS over a TCP socket, with OpenSSL kept away from the socket."""
+    """TLS over a TCP socket; OpenSSL works on memory buffers, not on the socket."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         super().__init__(sock)
@@ -93,7 +93,7 @@ class TlsStream(Stream):
         self._sending = threading.Lock()
 
     def handshake(self, timeout: float) -> None:
-        """Agree on keys within *timeout* seconds; raise OSError when that fails."""
+        """Complete the TLS handshake within *timeout* seconds; raise OSError if it fails."""
         deadline = time.monotonic() + timeout
         while not self._shake():
             self._flush()
@@ -101,14 +101,14 @@ class TlsStream(Stream):
         self._flush()
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next bytes, or none at the end; raise TimeoutError after *timeout* seconds."""
+        """Return the next bytes, empty at the end; raise TimeoutError after *timeout* seconds."""
         while (data := self._decrypted()) is None:
             self._flush()
             self._feed(timeout)
         return data
 
     def send(self, data: bytes) -> None:
-        """Send all of *data*; wait while the peer is slow."""
+        """Send all of *data*; wait while the client is slow."""
         with self._sending:
             with self._tls:
                 self._object.write(data)
@@ -116,9 +116,10 @@ class TlsStream(Stream):
             super().send(records)
 
     def finish(self) -> None:
-        """Tell the peer that nothing more will come."""
+        """End the sending direction, so that the client receives the end of the stream."""
         with contextlib.suppress(OSError), self._sending:
-            with self._tls, contextlib.suppress(ssl.SSLError):  # it waits for the peer's, we do not
+            # unwrap() raises because the close_notify of the client is not here yet.
+            with self._tls, contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
             super().send(self._outgoing.read())
         super().finish()
@@ -130,7 +131,7 @@ class TlsStream(Stream):
         return False
 
     def _decrypted(self) -> bytes | None:
-        """Return what has been received in whole records, None when more is needed."""
+        """Return the data of the whole records received, or None if more bytes are needed."""
         try:
             with self._tls:
                 return self._object.read(_READ_BYTES)
@@ -148,7 +149,7 @@ class TlsStream(Stream):
                 self._incoming.write_eof()
 
     def _flush(self) -> None:
-        """Send what OpenSSL itself produces: handshake messages and alerts."""
+        """Send the handshake messages and alerts that OpenSSL has produced."""
         if not self._outgoing.pending:
             return
         with self._sending:

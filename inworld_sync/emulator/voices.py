@@ -1,8 +1,8 @@
 """
 The voices of the emulator.
 
-The names that the service's documentation uses exist here too, so that its samples run as they
-are; they sound different from each other, but not like the service's voices.
+They have the names that the service's documentation uses, so that its samples run unchanged. They
+differ from each other, but do not resemble the voices of the service.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from inworld_sync.models import checks
 __all__ = ["VOICES", "EmulatedVoice"]
 
 
-# Outside this range the speech is no longer intelligible.
+# Speech is not intelligible outside this range.
 _NEAR_ONE = checks.number(0.5, 2)
 
 
 @attrs.frozen(kw_only=True)
 class EmulatedVoice:
     """
-    One voice: what clients see of it, and how it differs from the engine's own voice.
+    One voice: its description for clients, and how it differs from the voice of the engine.
 
     Attributes:
         voice_id: The name that clients send as ``voiceId``.
         gender: ``"female"``, ``"male"`` or ``"neutral"``.
         description: A few words for a list of voices.
         lang_code: The language, as ``GET /voices/v1/voices`` spells it.
-        tags: Free words.
-        pitch: The melody's height, times the engine's own.
-        formant: The size of the head: below 1 a larger one, above 1 a smaller one.
-        speed: Speaking speed, times the engine's own.
+        tags: Words that describe the voice.
+        pitch: The pitch as a multiple of the engine's, 0.5 to 2.
+        formant: The formant frequencies as a multiple of the engine's, 0.5 to 2; below 1 the
+            speaker sounds larger.
+        speed: The speaking speed as a multiple of the engine's, 0.5 to 2.
     """
 
     voice_id: str

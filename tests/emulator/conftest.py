@@ -1,4 +1,4 @@
-"""Servers for the tests: one with tones, which is quick, and one that really speaks."""
+"""Servers for the tests: one with a tone generator, which is fast, and one with real speech."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def realtime(tone_server: Emulator) -> Iterator[RealtimeClient]:
 
 @pytest.fixture
 def paced(paced_server: Emulator) -> Iterator[RealtimeClient]:
-    """Replies take as long as they last, so that they can be interrupted."""
+    """A client of a server that sends audio in real time, so that replies can be interrupted."""
     with open_realtime(paced_server) as client:
         yield client

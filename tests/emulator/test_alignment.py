@@ -1,4 +1,4 @@
-"""Laying spoken words over written ones, and reading durations out of a model."""
+"""Matching spoken words with written ones, and reading durations from a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inworld_sync.emulator.synthesis.durations import expose_output
 from inworld_sync.emulator.synthesis.hibari import HibariSynthesizer
 from inworld_sync.emulator.voices import VOICES
 
-# (written, spoken, for each written word the spoken ones): spoken words last 100 samples each.
+# (written, spoken, for each written word its spoken words); a spoken word lasts 100 samples.
 ALIGNMENTS = [
     ("Hello there.", "Hello there.", [1, 1]),
     ("$5 now", "five dollars now", [2, 1]),
@@ -32,7 +32,7 @@ ALIGNMENTS = [
 
 @pytest.mark.parametrize(("written", "spoken", "counts"), ALIGNMENTS)
 def test_align(written: str, spoken: str, counts: list[int]) -> None:
-    """Each written word gets the time of what it was read as; a silent one gets none."""
+    """Each written word gets the time of its spoken words; without any it has no duration."""
     heard = [
         EngineWord(word, number * 100, number * 100 + 100)
         for number, word in enumerate(spoken.split())
@@ -44,12 +44,12 @@ def test_align(written: str, spoken: str, counts: list[int]) -> None:
 
 
 def test_align_nothing() -> None:
-    """Spoken words without any written one have no place, and do no harm."""
+    """Spoken words without any written word are ignored."""
     assert () == align_words("", [], [EngineWord("what", 0, 10)])
 
 
 def test_spread() -> None:
-    """Without times from the engine, words share the duration by their length."""
+    """If the engine reports no times, the duration is divided among the words by their length."""
     words = spread_words(written_words("aaa a", 0, 5), 600)
 
     assert [(0, 400), (400, 600)] == [(word.start_samples, word.end_samples) for word in words]
@@ -62,7 +62,7 @@ def model_path() -> Path:
 
 
 def test_exposed_output_is_one_more() -> None:
-    """The changed model has one more output, and gives the same speech as before."""
+    """The changed model has one more output, and produces the same speech as before."""
     import numpy as np
     import onnxruntime
 
@@ -84,20 +84,20 @@ def test_exposed_output_is_one_more() -> None:
 
 
 def test_model_without_the_node() -> None:
-    """A model that has no such node is refused with a LookupError."""
+    """A model without the node is refused with a LookupError."""
     with pytest.raises(LookupError, match="Teleport"):
         expose_output(model_path().read_bytes(), "Teleport")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x0b", b"not a model at all, but some text"])
 def test_no_model(data: bytes) -> None:
-    """Bytes that are no model are refused with a ValueError."""
+    """Bytes that are not a model are refused with a ValueError."""
     with pytest.raises(ValueError):
         expose_output(data, "CumSum")
 
 
 def test_speech_without_durations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a later model hides its durations, speech goes on and word times are estimated."""
+    """If a later model has no durations, speech still works and word times are estimated."""
 
     def refuse(model: bytes, op_type: str) -> tuple[bytes, str]:
         raise LookupError(op_type)

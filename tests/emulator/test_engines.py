@@ -1,4 +1,4 @@
-"""Which engine speaks, and where sentences end for those that do not say."""
+"""The choice of the engine, and the ends of sentences for engines that do not find them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("text", "expected"), SENTENCES)
 def test_sentences(text: str, expected: list[str]) -> None:
-    """A sentence ends at its mark, with its closing quotes, or with the line."""
+    """A sentence ends after its mark and closing quotes, or at the end of the line."""
     assert expected == [text[start:end] for start, end in sentences(text)]
 
 
@@ -36,11 +36,11 @@ def test_default_engine_is_made_once() -> None:
 
 
 class Tiny:
-    """Stands for a smaller engine."""
+    """A stand-in for a smaller engine."""
 
 
-def test_next_engine_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the default engine the next one that is installed speaks."""
+def test_next_engine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the default engine, the next installed engine is used."""
     monkeypatch.setattr(synthesis, "_default", None)
     monkeypatch.setitem(sys.modules, "hibari", None)
     monkeypatch.setattr("inworld_sync.emulator.synthesis.nanotts.NanoSynthesizer", Tiny)
@@ -51,7 +51,7 @@ def test_next_engine_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any engine the error names the extra that has one."""
+    """Without any engine, the error names the extra to install."""
     monkeypatch.setattr(synthesis, "_default", None)
     for package in ("hibari", "py_nanotts", "espeakng_loader"):
         monkeypatch.setitem(sys.modules, package, None)

@@ -1,4 +1,4 @@
-"""A process that ends while its emulator works, without closing anything, ends well."""
+"""A process that exits while its emulator works, without closing it, exits cleanly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inworld_sync.emulator import Emulator
 
 from support.speech import silence
 
-# What keeps the engines busy: the text or sound is long, so that it is never finished in time.
+# The work for the engines: the text or audio is so long that it is not finished in time.
 WORK = {
     "synthesis": "iw.tts.synthesize(TEXT * 30)",
     "recognition": "iw.stt.stream(max_chunks_per_second=2000).feed(speech * 100)",
@@ -22,12 +22,12 @@ WORK = {
     ),
     "conversation": "iw.realtime.connect().send_message('Count to 100').wait()",
 }
-# It says when the engines are loaded and at work, and ends a moment later.
+# The script prints a line when the engines work, and exits a moment later.
 SCRIPT = """
 import sys, threading, time
 from inworld_sync import AudioConfig, Inworld
 
-# What the threads below are told when the server goes is not of interest.
+# Exceptions of the threads below at the end of the server are not of interest.
 threading.excepthook = lambda arguments: None
 TEXT = "The museum opens at ten and closes at six in the evening. "
 iw = Inworld(local=True)
@@ -39,13 +39,13 @@ time.sleep({seconds})
 """
 
 
-# Just begun once, and in the midst of each kind of work.
+# Shortly after the first use, and during each kind of work.
 @pytest.mark.parametrize(("work", "seconds"), [("synthesis", 0.1), *((work, 0.4) for work in WORK)])
 def test_end_of_the_process(work: str, seconds: float) -> None:
     """
-    The engines have stopped before the interpreter is torn down.
+    The engines stop before the interpreter shuts down.
 
-    They did not: a daemon thread that came back from onnxruntime then made it abort, in four of
+    Otherwise a daemon thread that returns from onnxruntime aborts the process, as it did in four of
     five runs of this script.
     """
     script = SCRIPT.format(work=WORK[work], seconds=seconds)
@@ -58,7 +58,7 @@ def test_end_of_the_process(work: str, seconds: float) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_forked_child() -> None:
-    """The end of a forked child leaves the server of its parent alone."""
+    """The exit of a forked child does not close the server of its parent."""
     with Emulator() as server, Inworld(api_key=server.api_key, base_url=server.url) as iw:
         with iw.stt.stream() as stream:
             child = os.fork()

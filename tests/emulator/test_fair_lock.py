@@ -1,4 +1,4 @@
-"""The lock is given in the order in which it was asked for."""
+"""Threads acquire the lock in the order in which they asked for it."""
 
 import threading
 
@@ -8,12 +8,12 @@ from inworld_sync.emulator.fair_lock import FairLock
 
 
 def waiting(lock):
-    """How many threads stand in line."""
+    """The number of waiting threads."""
     return len(lock._waiting)
 
 
 def queue_up(lock, name, served):
-    """Start a thread that takes the lock and notes its name, and wait until it is in line."""
+    """Start a thread that acquires the lock and records its name; wait until it is queued."""
     before = waiting(lock)
 
     def work():
@@ -30,7 +30,7 @@ def queue_up(lock, name, served):
 
 
 def test_order():
-    """Whoever asked first is served first, and the one who gave it back stands at the end."""
+    """The lock is acquired in the order of the requests, also by the thread that released it."""
     lock, served = FairLock(), []
     assert lock.acquire(0)
     threads = [queue_up(lock, number, served) for number in range(5)]
@@ -46,7 +46,7 @@ def test_order():
 
 
 def test_timeout():
-    """Whoever gives up leaves the line and keeps nobody waiting."""
+    """A thread that times out leaves the queue and delays no other thread."""
     lock = FairLock()
     assert lock.acquire(0)
 
@@ -58,7 +58,7 @@ def test_timeout():
 
 
 def test_try():
-    """Trying takes a free lock and leaves a held one alone."""
+    """try_acquire acquires a free lock and does nothing if the lock is held."""
     lock = FairLock()
 
     assert lock.try_acquire()
@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """As a context manager it is given back at the end, and gives up after its patience."""
+    """As a context manager it is released at the end, and raises after its timeout."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

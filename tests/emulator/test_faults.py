@@ -1,4 +1,4 @@
-"""Each fault as a client of another library sees it."""
+"""Each fault, as a client of another library sees it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def server() -> Iterator[Emulator]:
 
 
 def messages(client: TtsClient, count: int) -> list[str | bytes]:
-    """Provoke and read some messages, as raw as the library gives them."""
+    """Make the server send messages, and return some of them as bytes or text."""
     for number in range(count):
         client.close(f"c{number}")
     return [client.connection.recv(timeout=30) for _ in range(count)]
 
 
 def test_parse() -> None:
-    """A fault is written name:value@after, and several are joined with commas."""
+    """A fault is written name:value@after, and commas join several."""
     expected = (
         Fault(FaultKind.DELAY, 0.05),
         Fault(FaultKind.DROP, after=3),
@@ -51,20 +51,20 @@ def test_parse() -> None:
 
 @pytest.mark.parametrize("text", ["explode", "drop@x", "delay:much", "delay", "close@3", "slow:0"])
 def test_parse_refuses(text: str) -> None:
-    """What is no fault is refused, and so is one without the value that it needs."""
+    """Text that is not a fault is refused, and so is a fault without its value."""
     with pytest.raises(ConfigError):
         parse_faults(text)
 
 
-def test_queue_is_taken_in_order() -> None:
-    """Each connection takes one entry; then all is well."""
+def test_queue_is_used_in_order() -> None:
+    """Each connection gets one entry; later connections have no faults."""
     queue = FaultQueue(["drop@1", "", [Fault(FaultKind.STALL), Fault(FaultKind.DELAY, 1)]])
 
     assert [1, 0, 2, 0] == [len(queue.pop()) for _ in range(4)]
 
 
-def test_next_connection_is_unharmed(server: Emulator) -> None:
-    """A fault strikes one connection, not the next."""
+def test_next_connection_has_no_fault(server: Emulator) -> None:
+    """A fault affects one connection, not the next."""
     server.faults.add("drop@0")
     with open_tts(server) as client, pytest.raises(ConnectionClosed):
         messages(client, 1)
@@ -73,7 +73,7 @@ def test_next_connection_is_unharmed(server: Emulator) -> None:
 
 
 def test_fault_in_the_query(server: Emulator) -> None:
-    """?fault= strikes the connection that asks for it."""
+    """?fault= affects the connection that has it in its URL."""
     with open_tts(server, path=f"{TTS_PATH}?fault=close:1013@1") as client:
         messages(client, 1)
         with pytest.raises(ConnectionClosedError) as caught:
@@ -83,7 +83,7 @@ def test_fault_in_the_query(server: Emulator) -> None:
     assert 1013 == caught.value.rcvd.code
 
 
-# (fault after two messages, the code that the client's library gives it; None: no CLOSE came)
+# (fault after two messages, the code in the client's library; None if there is no CLOSE)
 ENDS = [
     ("drop@2", None),
     ("reset@2", None),
@@ -96,7 +96,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("fault", "code"), ENDS)
 def test_ends(server: Emulator, fault: str, code: int | None) -> None:
-    """Two messages arrive, then the connection ends in the named way."""
+    """Two messages are received, then the connection ends in the expected way."""
     server.faults.add(fault)
     with open_tts(server) as client:
         messages(client, 2)
@@ -131,7 +131,7 @@ REFUSED_BY_THE_CLIENT = [
 
 @pytest.mark.parametrize(("fault", "code"), REFUSED_BY_THE_CLIENT)
 def test_frames_that_a_client_refuses(server: Emulator, fault: str, code: int) -> None:
-    """A frame against the rules makes a strict client end the connection."""
+    """A frame that violates the protocol makes a strict client end the connection."""
     server.faults.add(fault)
     with open_tts(server) as client:
         messages(client, 1)
@@ -143,7 +143,7 @@ def test_frames_that_a_client_refuses(server: Emulator, fault: str, code: int) -
 
 
 def test_bad_json(server: Emulator) -> None:
-    """bad_json cuts off the end of one message; the next is whole."""
+    """bad_json cuts off the end of one message; the next message is complete."""
     server.faults.add("bad_json@1")
     with open_tts(server) as client:
         first, second, third = messages(client, 3)
@@ -155,14 +155,14 @@ def test_bad_json(server: Emulator) -> None:
 
 
 def test_binary(server: Emulator) -> None:
-    """binary sends a message in a frame of the other kind."""
+    """binary sends a message in a binary frame."""
     server.faults.add("binary@0")
     with open_tts(server) as client:
         assert [bytes, str] == [type(message) for message in messages(client, 2)]
 
 
 def test_fragments(server: Emulator) -> None:
-    """fragments cuts one message into frames, which a client joins."""
+    """fragments divides one message into frames, and the client joins them."""
     server.faults.add("fragments:3@0")
     with open_tts(server) as client:
         client.close("c0")
@@ -173,7 +173,7 @@ def test_fragments(server: Emulator) -> None:
 
 
 def test_duplicate_and_lose(server: Emulator) -> None:
-    """duplicate sends a message twice, lose not at all."""
+    """duplicate sends a message twice, lose does not send it."""
     server.faults.add("duplicate@0,lose@1")
     with open_tts(server) as client:
         names = [json.loads(message)["result"]["contextId"] for message in messages(client, 3)]
@@ -182,7 +182,7 @@ def test_duplicate_and_lose(server: Emulator) -> None:
 
 
 def test_error_and_unknown_message(server: Emulator) -> None:
-    """An error or an unknown message may come before a good one, and nothing ends."""
+    """An error or an unknown message is sent before a message, and the connection continues."""
     server.faults.add("error:14@0,unknown_message@1,ping@2")
     with open_tts(server) as client:
         received = [json.loads(message) for message in messages(client, 5)]
@@ -196,7 +196,7 @@ def test_error_and_unknown_message(server: Emulator) -> None:
 
 
 def test_stall(server: Emulator) -> None:
-    """A stalled connection stays open and says nothing more."""
+    """A stalled connection stays open and sends nothing more."""
     server.faults.add("stall@1")
     with open_tts(server) as client:
         messages(client, 1)
@@ -208,7 +208,7 @@ def test_stall(server: Emulator) -> None:
 
 @pytest.mark.parametrize("fault", ["delay:0.05", "pause:0.15@1", "response_delay:0.15"])
 def test_delays(server: Emulator, fault: str) -> None:
-    """Delays add up to what was asked, and all messages arrive."""
+    """Each message is delayed, and all messages are received."""
     server.faults.add(fault)
     started = time.monotonic()
     with open_tts(server) as client:
@@ -218,7 +218,7 @@ def test_delays(server: Emulator, fault: str) -> None:
 
 
 def test_slow(server: Emulator) -> None:
-    """slow bounds the bytes a second."""
+    """slow limits the bytes per second."""
     server.faults.add("slow:2000")
     with open_tts(server) as client:
         started = time.monotonic()
@@ -229,7 +229,7 @@ def test_slow(server: Emulator) -> None:
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 429, 500, 503])
 def test_http_status(server: Emulator, status: int) -> None:
-    """http_status answers the upgrade with a status and a body in JSON."""
+    """http_status sends a status with a JSON body instead of the upgrade."""
     server.faults.add(f"http_status:{status}")
     with pytest.raises(InvalidStatus) as caught, open_tts(server):
         pass
@@ -241,7 +241,7 @@ def test_http_status(server: Emulator, status: int) -> None:
 
 
 def test_redirect(server: Emulator) -> None:
-    """A status of redirection names another path on the server."""
+    """A redirection status has a Location on the same server."""
     server.faults.add("http_status:302")
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("GET", "/tts/v1/voices")
@@ -252,15 +252,15 @@ def test_redirect(server: Emulator) -> None:
 
 
 @pytest.mark.parametrize("fault", ["drop_request", "reset_request"])
-def test_no_answer(server: Emulator, fault: str) -> None:
-    """The connection may end before the upgrade is answered."""
+def test_no_response(server: Emulator, fault: str) -> None:
+    """The connection can end before the response to the upgrade."""
     server.faults.add(fault)
     with pytest.raises((InvalidMessage, OSError, EOFError)), open_tts(server):
         pass
 
 
 def test_drop_is_an_end_and_reset_is_a_reset(server: Emulator) -> None:
-    """A dropped connection ends as if it were closed; a reset one fails with a reset."""
+    """A dropped connection ends with an end of file; a reset one raises a reset error."""
     server.faults.add("drop_request")
     server.faults.add("reset_request")
     head = b"GET / HTTP/1.1\r\n\r\n"
@@ -275,13 +275,13 @@ def test_drop_is_an_end_and_reset_is_a_reset(server: Emulator) -> None:
         assert expected == seen
 
 
-# (fault of a streamed body, lines that arrive whole before it)
+# (fault of a streamed body, the complete lines before it)
 STREAM_FAULTS = [("drop@1", 1), ("half_frame@1", 1), ("reset@2", 2)]
 
 
 @pytest.mark.parametrize(("fault", "whole"), STREAM_FAULTS)
 def test_broken_stream(server: Emulator, fault: str, whole: int) -> None:
-    """A streamed body may end in the middle."""
+    """A streamed body can end in the middle."""
     server.faults.add(fault)
     content = bytearray()
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
@@ -294,7 +294,7 @@ def test_broken_stream(server: Emulator, fault: str, whole: int) -> None:
     ("fault", "line"), [("error:13@1", b'{"error":{"code":13'), ("bad_json@1", b'{"result":')]
 )
 def test_bad_line(server: Emulator, fault: str, line: bytes) -> None:
-    """A line of the stream may be an error, or no JSON."""
+    """A line of the stream can be an error, or invalid JSON."""
     server.faults.add(fault)
     content = bytearray()
     read_stream(server, content)
@@ -305,7 +305,7 @@ def test_bad_line(server: Emulator, fault: str, line: bytes) -> None:
 
 
 def read_stream(server: Emulator, content: bytearray) -> None:
-    """Read a streamed answer byte by byte into *content*, so that all that arrived is there."""
+    """Read a streamed response byte by byte into *content*, which survives an error."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     body = {"text": "One two three four five six.", "voiceId": "Ashley", "modelId": "inworld-tts-2"}
     headers = {"Authorization": f"Basic {server.api_key}"}

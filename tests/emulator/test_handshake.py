@@ -1,4 +1,4 @@
-"""Credentials in all their forms, and when they are judged."""
+"""Credentials in all their forms, and when they are checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def created(client: TtsClient) -> bool:
 
 
 def fatal_error(client: TtsClient) -> dict[str, Any]:
-    """Send a first message; return the error that must come before CLOSE 1000."""
+    """Send a first message; return the error, which must be followed by CLOSE 1000."""
     client.create()
     error = client.receive()["error"]
     assert isinstance(error, dict)
@@ -33,12 +33,12 @@ def fatal_error(client: TtsClient) -> dict[str, Any]:
 
 
 def test_key_has_the_form_of_the_portal(tone_server: Emulator) -> None:
-    """The key is base64 of an id and a secret with a colon between them."""
+    """The key is base64 of an id and a secret, joined by a colon."""
     assert 1 == base64.b64decode(tone_server.api_key, validate=True).count(b":")
 
 
 def test_own_key() -> None:
-    """A key of the caller's choice works."""
+    """The caller can set the key."""
     key = base64.b64encode(b"me:secret").decode()
     with (
         Emulator(synthesizer=ToneSynthesizer(), api_key=key) as server,
@@ -49,21 +49,21 @@ def test_own_key() -> None:
 
 @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
 def test_basic_header(tone_server: Emulator, scheme: str) -> None:
-    """The key is sent verbatim behind "Basic", in any case."""
+    """The header has the key as it is after "Basic", in any case."""
     with open_tts(tone_server, headers={"Authorization": f"{scheme} {tone_server.api_key}"}) as c:
         assert created(c)
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization"])
 def test_query(tone_server: Emulator, name: str) -> None:
-    """Browsers may put the credential into the query, under a name in either case."""
+    """Browsers can send the credential in the query; the name may be in either case."""
     value = urllib.parse.quote(f"Basic {tone_server.api_key}")
     with open_tts(tone_server, headers={}, path=f"{TTS_PATH}?{name}={value}") as client:
         assert created(client)
 
 
 def test_subprotocol_is_accepted_and_echoed(tone_server: Emulator) -> None:
-    """Templates offer the key without its padding as a subprotocol, and demand an echo."""
+    """Clients offer the key without its padding as a subprotocol, and need it to be echoed."""
     offered = f"basic_{tone_server.api_key.rstrip('=')}"
     with open_tts(tone_server, headers={}, subprotocols=[offered, "other"]) as client:
         assert created(client)
@@ -71,13 +71,13 @@ def test_subprotocol_is_accepted_and_echoed(tone_server: Emulator) -> None:
 
 
 def test_percent_encoded_colon(tone_server: Emulator) -> None:
-    """Some clients encode the colon in the path."""
+    """A percent-encoded colon in the path is accepted."""
     with open_tts(tone_server, path=TTS_PATH.replace(":", "%3A")) as client:
         assert created(client)
 
 
 def test_no_credential(tone_server: Emulator) -> None:
-    """Without a credential the upgrade works and the first message is refused with code 16."""
+    """Without a credential the upgrade works, and the first message is refused with code 16."""
     with open_tts(tone_server, headers={}) as client:
         error = fatal_error(client)
 
@@ -86,10 +86,10 @@ def test_no_credential(tone_server: Emulator) -> None:
     assert ("SESSION_TOKEN_INVALID", "NO_RETRY") == (detail["errorType"], detail["reconnectType"])
 
 
-# A wrong key, the key encoded once more, and forms that are no credential for this endpoint.
+# A wrong key, the key encoded twice, and forms that this endpoint does not accept.
 @pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
 def test_bad_key(tone_server: Emulator, header: str) -> None:
-    """A bad key is upgraded too; the refusal echoes its first four characters."""
+    """A bad key is upgraded too; the error has its first four characters."""
     with open_tts(tone_server, headers={"Authorization": header}) as client:
         error = fatal_error(client)
 
@@ -98,7 +98,7 @@ def test_bad_key(tone_server: Emulator, header: str) -> None:
 
 
 def test_bearer_with_the_key(tone_server: Emulator) -> None:
-    """At a WebSocket upgrade the key works as Basic only."""
+    """At a WebSocket upgrade the key works only as Basic."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}"}
     with open_tts(tone_server, headers=headers) as client:
         assert 7 == fatal_error(client)["code"]
@@ -106,20 +106,20 @@ def test_bearer_with_the_key(tone_server: Emulator) -> None:
 
 @pytest.mark.parametrize("query", ["key=", "api_key="])
 def test_other_query_names_are_no_credential(tone_server: Emulator, query: str) -> None:
-    """?key= counts as no credential at all."""
+    """?key= is not a credential."""
     path = f"{TTS_PATH}?{query}{tone_server.api_key}"
     with open_tts(tone_server, headers={}, path=path) as client:
         assert 16 == fatal_error(client)["code"]
 
 
-def test_server_is_silent_before_the_first_message(tone_server: Emulator) -> None:
-    """An idle connection with a bad key is healthy: nothing is judged before a message."""
+def test_no_message_before_the_first_request(tone_server: Emulator) -> None:
+    """The server sends nothing on an idle connection with a bad key."""
     with open_tts(tone_server, headers={}) as client, pytest.raises(TimeoutError):
         client.connection.recv(timeout=0.1)
 
 
 def test_token(tone_server: Emulator) -> None:
-    """A token is good until it expires; a connection that it opened lives on."""
+    """A token is valid until it expires; a connection that it opened continues."""
     credentials = tone_server._shared.credentials
     token = credentials.issue_token(60)
     headers = {"Authorization": f"Bearer {token}"}
@@ -135,7 +135,7 @@ def test_token(tone_server: Emulator) -> None:
 
 
 def test_unchecked_credentials() -> None:
-    """The setting check_credentials=False lets everybody in."""
+    """With check_credentials=False every client is accepted."""
     settings = Settings(check_credentials=False)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -145,7 +145,7 @@ def test_unchecked_credentials() -> None:
 
 
 def test_response_headers(tone_server: Emulator) -> None:
-    """The answer to the upgrade has a request id of 32 hex digits and the time it took."""
+    """The response to the upgrade has a request id of 32 hex digits and the elapsed time."""
     with open_tts(tone_server) as client:
         response = client.connection.response
         assert response is not None

@@ -1,4 +1,4 @@
-"""Speech and voices over HTTP, with the standard library's client."""
+"""Speech and voices over HTTP, with the client of the standard library."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def lines(peer: HttpPeer, body: object) -> list[dict[str, Any]]:
 
 
 def test_whole_file(peer: HttpPeer) -> None:
-    """POST /tts/v1/voice gives one file with a header that tells its length."""
+    """POST /tts/v1/voice returns one file with its length in the header."""
     status, answer, _ = peer.ask("POST", "/tts/v1/voice", REQUEST)
     data = base64.b64decode(answer["audioContent"])
 
@@ -86,7 +86,7 @@ def test_snake_case(peer: HttpPeer) -> None:
 
 @pytest.mark.parametrize("encoding", ["MP3", "OGG_OPUS", "FLAC", "WAV"])
 def test_whole_containers(peer: HttpPeer, encoding: str) -> None:
-    """Every container decodes to the whole text."""
+    """Every container decodes to the whole audio."""
     body = {**REQUEST, "audioConfig": {"audioEncoding": encoding, "sampleRateHertz": 24000}}
     _, answer, _ = peer.ask("POST", "/tts/v1/voice", body)
     info = soundfile.info(io.BytesIO(base64.b64decode(answer["audioContent"])))
@@ -103,7 +103,7 @@ def test_whole_timestamps(peer: HttpPeer) -> None:
 
 
 def test_stream(peer: HttpPeer) -> None:
-    """POST /tts/v1/voice:stream gives one JSON object a line, usage on the first."""
+    """POST /tts/v1/voice:stream returns one JSON object per line, with usage on the first."""
     results = lines(peer, {**REQUEST, "audioConfig": {"audioEncoding": "PCM"}})
 
     counts = [result["usage"]["processedCharactersCount"] for result in results]
@@ -112,8 +112,8 @@ def test_stream(peer: HttpPeer) -> None:
     assert abs(tone_seconds(str(REQUEST["text"])) * 96000 - size) <= 2
 
 
-def test_stream_is_not_held_back(tone_server: Emulator) -> None:
-    """The lines come one by one: with a fault after two, two have arrived."""
+def test_stream_is_not_buffered(tone_server: Emulator) -> None:
+    """The lines are sent one by one: with a fault after two, two are received."""
     tone_server.faults.add("drop@2")
     peer = HttpPeer(tone_server)
     peer.connection.request("POST", "/tts/v1/voice:stream", json.dumps(REQUEST), peer.headers)
@@ -134,7 +134,7 @@ def test_stream_with_trailing_timestamps(peer: HttpPeer) -> None:
     assert "audioContent" not in results[-1]
 
 
-# (change to a good request, status, code, a part of the message)
+# (change of a good request, status, code, a part of the message)
 BAD = [
     ({"text": ""}, 400, 3, "Text cannot be empty"),
     ({"text": None}, 400, 3, "Text cannot be empty"),
@@ -148,7 +148,7 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "status", "code", "words"), BAD)
 def test_errors(peer: HttpPeer, change: dict[str, Any], status: int, code: int, words: str) -> None:
-    """The whole-file endpoint puts the error at the top, the stream wraps it."""
+    """The whole-file endpoint returns the error as the object, the stream inside "error"."""
     for path, unwrap in (
         ("/tts/v1/voice", lambda body: body),
         ("/tts/v1/voice:stream", lambda body: body["error"]),
@@ -161,22 +161,22 @@ def test_errors(peer: HttpPeer, change: dict[str, Any], status: int, code: int, 
 
 
 def test_unknown_names_in_enums_are_ignored(peer: HttpPeer) -> None:
-    """Over HTTP an unknown enum name counts as not given."""
+    """Over HTTP an unknown name of an enum is treated as a missing field."""
     status, _, _ = peer.ask("POST", "/tts/v1/voice", {**REQUEST, "timestampType": "SYLLABLE"})
 
     assert 200 == status
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"text"', b""])
-def test_body_that_is_no_request(peer: HttpPeer, body: bytes) -> None:
-    """A body that is no JSON object is refused with 400."""
+def test_body_is_not_a_request(peer: HttpPeer, body: bytes) -> None:
+    """A body that is not a JSON object is refused with 400."""
     peer.connection.request("POST", "/tts/v1/voice", body, peer.headers)
 
     assert 400 == peer.connection.getresponse().status
 
 
 def test_no_credential(tone_server: Emulator) -> None:
-    """Without a credential: 401, code 16, and a challenge in the headers."""
+    """Without a credential the response is 401 with code 16 and a challenge in the headers."""
     peer = HttpPeer(tone_server)
     peer.headers = {}
     status, body, response = peer.ask("GET", "/tts/v1/voices")
@@ -187,7 +187,7 @@ def test_no_credential(tone_server: Emulator) -> None:
 
 
 def test_bad_key(peer: HttpPeer) -> None:
-    """A bad key: 403, code 7, with its first four characters."""
+    """With a bad key the response is 403 with code 7 and the first four characters of the key."""
     status, body, _ = peer.ask("GET", "/tts/v1/voices", Authorization="Basic abcdefgh")
 
     assert (403, 7) == (status, body["code"])
@@ -202,7 +202,7 @@ def test_key_as_bearer(peer: HttpPeer, tone_server: Emulator) -> None:
 
 
 def test_request_id(peer: HttpPeer) -> None:
-    """Every answer has a request id and the time that it took."""
+    """Every response has a request id and the elapsed time."""
     _, _, response = peer.ask("GET", "/tts/v1/voices")
 
     assert 32 == len(response.headers["x-inworld-request-id"])
@@ -219,12 +219,12 @@ def test_unknown_path(peer: HttpPeer, path: str) -> None:
 
 
 def test_wrong_method(peer: HttpPeer) -> None:
-    """A known path with another method is unknown."""
+    """A known path with another method is a 404."""
     assert 404 == peer.ask("GET", "/tts/v1/voice")[0]
 
 
 def test_older_list(peer: HttpPeer) -> None:
-    """GET /tts/v1/voices lists the voices in the older form, filtered by language."""
+    """GET /tts/v1/voices is the older list of the voices, filtered by language."""
     everyone = peer.ask("GET", "/tts/v1/voices")[1]["voices"]
     english = peer.ask("GET", "/tts/v1/voices?filter=language%3Den")[1]["voices"]
     french = peer.ask("GET", "/tts/v1/voices?filter=language=fr")[1]["voices"]
@@ -236,7 +236,7 @@ def test_older_list(peer: HttpPeer) -> None:
 
 @pytest.mark.parametrize("size", [1, 3, len(VOICES), len(VOICES) + 1])
 def test_list_in_pages(peer: HttpPeer, size: int) -> None:
-    """GET /voices/v1/voices gives full pages until nextPageToken is empty."""
+    """GET /voices/v1/voices returns full pages until nextPageToken is empty."""
     names, token = [], ""
     while True:
         page = peer.ask("GET", f"/voices/v1/voices?pageSize={size}&pageToken={token}")[1]
@@ -250,7 +250,7 @@ def test_list_in_pages(peer: HttpPeer, size: int) -> None:
 
 
 def test_list_by_language() -> None:
-    """languages=FR_FR leaves the voices of that language."""
+    """languages=FR_FR selects the voices of that language."""
     voices = (
         EmulatedVoice(voice_id="A", gender="female", description=""),
         EmulatedVoice(voice_id="B", gender="male", description="", lang_code="FR_FR"),
@@ -265,7 +265,7 @@ def test_list_by_language() -> None:
 
 @pytest.mark.parametrize("query", ["pageSize=x", "pageToken=x", "pageSize=-1"])
 def test_bad_page(peer: HttpPeer, query: str) -> None:
-    """A page that is no number is refused."""
+    """A page size or token that is not a number is refused."""
     assert 400 == peer.ask("GET", f"/voices/v1/voices?{query}")[0]
 
 
@@ -279,7 +279,7 @@ def test_one_voice(peer: HttpPeer) -> None:
     assert 404 == peer.ask("GET", "/voices/v1/voices/Nobody")[0]
 
 
-# Bytes that are no request, and the status that answers them.
+# Bytes that are not a request, and the status of the response.
 BROKEN = [
     (b"nonsense\r\n\r\n", 400),
     (b"GET / HTTP/1.0\r\n\r\n", 505),
@@ -293,7 +293,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("data", "status"), BROKEN, ids=range(len(BROKEN)))
 def test_broken_request(tone_server: Emulator, data: bytes, status: int) -> None:
-    """A request that cannot be read is answered and the connection ends."""
+    """A request that cannot be read gets a response, and the connection ends."""
     with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:
         sock.sendall(data)
         answer = b""
@@ -304,7 +304,7 @@ def test_broken_request(tone_server: Emulator, data: bytes, status: int) -> None
 
 
 def test_chunked_request(peer: HttpPeer) -> None:
-    """A request body may come in chunks."""
+    """A request body may be chunked."""
     data = json.dumps(REQUEST).encode()
     peer.connection.request(
         "POST",
@@ -318,7 +318,7 @@ def test_chunked_request(peer: HttpPeer) -> None:
 
 
 def test_requests_in_one_packet(tone_server: Emulator) -> None:
-    """Two requests that arrive together are answered in order."""
+    """Two requests in one packet get their responses in order."""
     head = f"HTTP/1.1\r\nAuthorization: Basic {tone_server.api_key}\r\n"
     data = f"GET /nowhere {head}\r\nGET /tts/v1/voices {head}Connection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", tone_server.port), timeout=30) as sock:

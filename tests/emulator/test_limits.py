@@ -21,7 +21,7 @@ def serve(**settings: float) -> Emulator:
 
 
 def connect_when_free(server: Emulator, stack: contextlib.ExitStack) -> None:
-    """Connect once there is a place: a connection counts until the server's thread has ended."""
+    """Connect when a slot is free: a connection counts until its thread on the server has ended."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -33,7 +33,7 @@ def connect_when_free(server: Emulator, stack: contextlib.ExitStack) -> None:
 
 
 def test_too_many_connections() -> None:
-    """One connection above the limit gets HTTP 429, and a place is free again after a close."""
+    """One connection above the limit gets HTTP 429, and a slot is free again after a close."""
     with serve(max_connections=2) as server, contextlib.ExitStack() as stack:
         first = stack.enter_context(contextlib.ExitStack())
         first.enter_context(open_tts(server))
@@ -60,7 +60,7 @@ def test_idle_connection_is_cut() -> None:
 
 
 def test_close_code_of_the_idle_cut() -> None:
-    """The close code of the idle cut is a setting, for the service's own is not known."""
+    """The close code after the idle timeout is a setting, because the service's is not known."""
     with serve(idle_timeout=0.1, idle_close_code=4000) as server, open_tts(server) as client:
         with pytest.raises(ConnectionClosedError) as caught:
             client.receive()
@@ -70,7 +70,7 @@ def test_close_code_of_the_idle_cut() -> None:
 
 
 def test_large_message_is_accepted(tone_server: Emulator) -> None:
-    """A message of 1 MiB is read like any other."""
+    """A message of 1 MiB is accepted."""
     with open_tts(tone_server) as client:
         client.create(unknownField="x" * (1 << 20))
 
@@ -78,7 +78,7 @@ def test_large_message_is_accepted(tone_server: Emulator) -> None:
 
 
 def test_message_above_the_limit() -> None:
-    """A message above max_message_bytes ends the connection with 1009, and at once."""
+    """A message above max_message_bytes ends the connection at once with 1009."""
     started = time.monotonic()
     with serve(max_message_bytes=1000, close_timeout=60) as server, open_tts(server) as client:
         client.create(unknownField="x" * 1000)
@@ -92,7 +92,7 @@ def test_message_above_the_limit() -> None:
 
 
 def test_latency() -> None:
-    """The setting latency_ms holds each message back for that long, but not one for the other."""
+    """latency_ms delays each message, but does not add up over messages."""
     with serve(latency_ms=500) as server, open_tts(server) as client:
         started = time.monotonic()
         for number in range(100):
@@ -107,7 +107,7 @@ def test_latency() -> None:
 
 
 def test_latency_over_http() -> None:
-    """An HTTP answer too takes latency_ms."""
+    """An HTTP response is delayed by latency_ms too."""
     with serve(latency_ms=50) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""A client's pings are answered while an engine loads or works."""
+"""A client's pings get their pong while an engine loads or works."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ Use = Callable[[Emulator], contextlib.AbstractContextManager[ClientConnection]]
 
 @pytest.mark.parametrize("use", USES)
 def test_pings_are_answered_while_an_engine_loads(use: Use, loading: Loading) -> None:
-    """Pongs come while the first use of an engine loads it; afterwards it serves."""
+    """Pongs are sent while an engine loads at its first use; afterwards the engine works."""
     with Emulator() as server, use(server) as connection:
         assert loading.begun.wait(PATIENCE_SECONDS)
         for _ in range(3):
@@ -121,7 +121,7 @@ def test_pings_are_answered_while_an_engine_loads(use: Use, loading: Loading) ->
 
 
 def test_pings_are_answered_while_an_engine_works() -> None:
-    """A recognizer that is slow over a turn of Realtime does not delay pongs."""
+    """A recognizer that needs long for a turn of Realtime does not delay pongs."""
     recognizer = ScriptedRecognizer("hello")
     recognizer.may_answer.clear()
     engine = engine_for(recognizer)
@@ -136,7 +136,7 @@ def test_pings_are_answered_while_an_engine_works() -> None:
 
 @pytest.mark.parametrize("use", USES)
 def test_a_client_may_close_while_an_engine_loads(use: Use, loading: Loading) -> None:
-    """The client's CLOSE is answered while an engine loads."""
+    """The client's CLOSE gets its response while an engine loads."""
     with Emulator() as server:
         with contextlib.suppress(ConnectionClosed), use(server) as connection:
             assert loading.begun.wait(PATIENCE_SECONDS)
@@ -152,7 +152,7 @@ def test_the_server_closes_while_an_engine_loads(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Closing the server tells the client, and does not wait for an engine that loads."""
+    """A closing server sends CLOSE, and does not wait for an engine that loads."""
     for module in (server_module, context_module, response_module):
         monkeypatch.setattr(module, "_JOIN_SECONDS", 0.1)
     server = Emulator(settings=Settings(close_timeout=0.1)).start()
@@ -169,7 +169,7 @@ def test_the_server_closes_while_an_engine_loads(
 
 
 def test_the_inbox_is_bounded() -> None:
-    """A message waits for room; one above the whole bound is taken by an empty inbox."""
+    """A message waits for room; one above the bound is accepted if the inbox is empty."""
     inbox = Inbox(10)
     inbox.put(Received(b"x" * 20, is_text=True))
     second = threading.Thread(target=inbox.put, args=(Received(b"y", is_text=False),))
@@ -183,7 +183,7 @@ def test_the_inbox_is_bounded() -> None:
 
 
 def test_an_inbox_with_a_timeout() -> None:
-    """A wait ends at its timeout, but a message that is there is returned even without time."""
+    """A wait ends at its timeout, but a queued message is returned even with a timeout of 0."""
     inbox = Inbox(10)
     with pytest.raises(TimeoutError):
         inbox.pop(0.0)
@@ -193,7 +193,7 @@ def test_an_inbox_with_a_timeout() -> None:
 
 
 def test_the_end_of_an_inbox() -> None:
-    """The end drops what waits, and lets threads leave that wait for room."""
+    """The end drops queued messages, and wakes threads that wait for room."""
     inbox = Inbox(10)
     inbox.put(Received(b"x" * 10, is_text=True))
     threads = [

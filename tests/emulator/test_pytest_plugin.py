@@ -1,4 +1,4 @@
-"""The pytest plugin, in pytest runs of its own."""
+"""The pytest plugin, in separate pytest runs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def run(folder: Path, test: str, conftest: str = "") -> tuple[int, str]:
 
 
 def test_fixture(tmp_path: Path) -> None:
-    """The fixture inworld_local is there without any import, and gives a running server."""
+    """The fixture inworld_local needs no import and is a running server."""
     code, shown = run(tmp_path, USES_THE_FIXTURE)
 
     assert 0 == code, shown
 
 
 def test_fixture_without_the_extra(tmp_path: Path) -> None:
-    """Without the extra 'local' only tests that use the fixture fail, with a sentence."""
+    """Without the extra 'local' only tests that use the fixture fail, with a clear message."""
     test = USES_THE_FIXTURE + "\ndef test_other():\n    pass\n"
     code, shown = run(tmp_path, test, WITHOUT_THE_EXTRA)
 
@@ -50,7 +50,7 @@ def test_fixture_without_the_extra(tmp_path: Path) -> None:
 
 
 def test_plugin_is_light() -> None:
-    """Importing the plugin loads neither the server nor any of its libraries."""
+    """Importing the plugin imports neither the server nor any of its libraries."""
     code = (
         "import sys, inworld_sync.emulator.pytest_plugin\n"
         "names = ('websockets', 'numpy', 'onnxruntime', 'inworld_sync.emulator.server')\n"

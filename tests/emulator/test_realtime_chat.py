@@ -1,4 +1,4 @@
-"""Replies from an OpenAI-compatible endpoint: what it is asked, and what comes of its answer."""
+"""Replies from an OpenAI-compatible endpoint: the requests, and the use of the responses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEATHER = {
 
 
 class ChatEndpoint:
-    """Answers each request with the next of some streams of deltas, or with a status."""
+    """A server that sends one of several streams of deltas, or a status, for each request."""
 
     def __init__(self, *answers: list[dict[str, Any]] | int) -> None:
         self.answers = list(answers)
@@ -78,7 +78,7 @@ def session(endpoint: ChatEndpoint, **options: Any) -> Iterator[RealtimeClient]:
 
 
 def test_reply() -> None:
-    """The endpoint's text is the reply, piece by piece, and it is told the conversation."""
+    """The endpoint's text is the reply, piece by piece, and the request has the conversation."""
     endpoint = ChatEndpoint([{"role": "assistant"}, {"content": "Good "}, {"content": "day."}])
     with session(endpoint, model="tiny", api_key="k") as client:
         events = client.ask("Hi there!")
@@ -95,7 +95,7 @@ def test_reply() -> None:
 
 
 def test_call_and_output() -> None:
-    """A call that comes in pieces is made, and its output is told to the endpoint."""
+    """A tool call in pieces is made, and the next request has its output."""
     pieces = [
         {"tool_calls": [{"index": 0, "function": {"name": "get_weather", "arguments": ""}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]},
@@ -115,7 +115,7 @@ def test_call_and_output() -> None:
 
 
 def test_refusal() -> None:
-    """An endpoint that refuses fails the response with its words."""
+    """If the endpoint refuses the request, the response fails with the endpoint's message."""
     with session(ChatEndpoint(503)) as client:
         response = client.ask("Hi there!")[-1]["response"]
 
@@ -124,6 +124,6 @@ def test_refusal() -> None:
 
 
 def test_not_http() -> None:
-    """What is no HTTP URL is refused at once."""
+    """A URL that is not HTTP is refused at once."""
     with pytest.raises(ConfigError, match="http"):
         ChatReplies("file:///etc/passwd")

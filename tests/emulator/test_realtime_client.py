@@ -1,4 +1,4 @@
-"""The package's own client and the emulator: two readings of the same protocol."""
+"""The package's client with the emulator: two implementations of the same protocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get_weather(city: str) -> str:
 
 @pytest.fixture
 def session() -> Iterator[RealtimeSession]:
-    """Replies last a twentieth of their time; speech is scripted, at 16 kHz."""
+    """A session with replies at twenty times their speed, and scripted speech at 16 kHz."""
     engine = engine_for(ScriptedRecognizer("What is the weather in Oslo?", "hello"))
     settings = Session(
         input_format=PcmFormat(16000),
@@ -60,7 +60,7 @@ def transcripts_of(session: RealtimeSession) -> list[str]:
 
 
 def test_written_turns(session: RealtimeSession) -> None:
-    """What was said is remembered, also by a reply of which only the text is held."""
+    """The conversation has all messages, also a reply of which the user kept only the text."""
     assert "Nice to meet you, Alice." == "".join(
         session.send_message("My name is Alice.").text_stream()
     )
@@ -70,7 +70,7 @@ def test_written_turns(session: RealtimeSession) -> None:
 
 
 def test_interruption(session: RealtimeSession) -> None:
-    """An interrupted reply is cancelled on both sides, and the next one is whole."""
+    """An interrupted reply is cancelled on both sides, and the next reply is complete."""
     reply = session.send_message("Count to 90.")
     next(reply.text_stream())
     session.interrupt()
@@ -80,7 +80,7 @@ def test_interruption(session: RealtimeSession) -> None:
 
 
 def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
-    """A spoken question is heard, its tool is run, and the answer says what it gave."""
+    """A spoken question is transcribed, its tool is run, and the reply has the output."""
     heard: list[str] = []
     session.on(UserTranscriptCompleted, lambda event: heard.append(event.transcript))
     started = session.subscribe()
@@ -95,7 +95,7 @@ def test_spoken_turn_with_a_call(session: RealtimeSession) -> None:
 
 
 def test_manual_turn(session: RealtimeSession) -> None:
-    """With turn detection off the client commits and asks."""
+    """Without turn detection, the client commits and requests the response."""
     session.update(Session(turn_detection=ManualTurns()))
     session.send_audio(sound(20, 0.8, word=2), 16000)
     session.commit()
@@ -110,7 +110,7 @@ def current_time() -> str:
     return "noon"
 
 
-# What the service does, or does not do, beside what its reference says; each alone, and all.
+# Deviations of a service from its reference; each alone, and all together.
 QUIRKS: list[dict[str, bool]] = [
     {},
     {"beta_names": True},
@@ -134,7 +134,7 @@ QUIRKS.append({name: value for quirk in QUIRKS[1:] for name, value in quirk.item
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: " ".join(quirk)[:30] or "none")
 def test_quirks(quirk: dict[str, bool]) -> None:
-    """Whatever a service does beside its reference, a conversation is the same to its users."""
+    """With every deviation of a service, users see the same conversation."""
     realtime = RealtimeSettings(**quirk)
     engine = engine_for(ScriptedRecognizer("What is the current time?"))
     session = Session(
@@ -171,16 +171,16 @@ def test_quirks(quirk: dict[str, bool]) -> None:
     assert ["What is the current time?"] == spoken
 
 
-def test_every_quirk_is_tried() -> None:
+def test_every_quirk_is_tested() -> None:
     """The table above has each switch of the emulator that a client can notice."""
     switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
 
-    # Without details there is no code to be told by.
+    # Without details there is no code.
     assert switches - {"explains_failures"} == set(QUIRKS[-1])
 
 
 def test_an_unexplained_failure() -> None:
-    """A reply that fails without a reason is an error all the same."""
+    """A reply that fails without a reason is still an error."""
     settings = Settings(realtime=RealtimeSettings(explains_failures=False, max_responses=1))
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:

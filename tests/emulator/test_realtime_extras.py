@@ -1,4 +1,4 @@
-"""Memory, back-channel, fillers, ping, limits: what providerData and settings switch on."""
+"""Memory, backchannel, fillers, ping, limits: features of providerData and of the settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def said_in(events: list[Event]) -> str:
 
 
 def test_memory_cycle(realtime: RealtimeClient) -> None:
-    """After its interval of turns the server tells, unasked, what it remembers."""
+    """After its interval of turns the server sends an update with the memory."""
     memory = {"enabled": True, "turn_interval": 2}
     realtime.update(output_modalities=["text"], providerData={"memory": memory})
     realtime.ask("My name is Alice.")
@@ -51,7 +51,7 @@ def test_memory_cycle(realtime: RealtimeClient) -> None:
 
 
 def test_memory_outlives_the_items(realtime: RealtimeClient) -> None:
-    """With trimming the items go and the facts stay, and are used."""
+    """With trimming, the items are removed and the facts are kept and used."""
     memory = {
         "enabled": True,
         "turn_interval": 1,
@@ -67,7 +67,7 @@ def test_memory_outlives_the_items(realtime: RealtimeClient) -> None:
 
 
 def test_no_memory(realtime: RealtimeClient) -> None:
-    """Without memory there is no update that nobody asked for."""
+    """Without memory the server sends no update by itself."""
     realtime.update(output_modalities=["text"])
     for _ in range(6):
         realtime.ask("My name is Alice.")
@@ -76,11 +76,11 @@ def test_no_memory(realtime: RealtimeClient) -> None:
     assert "Now." == realtime.receive()["session"]["instructions"]
 
 
-# Back-channel.
+# Backchannel.
 
 
 def backchannel_of(options: dict[str, Any], windows: int = 150) -> list[Event]:
-    """What is said behind the user's back while he speaks for so many windows of 32 ms."""
+    """Return the backchannels during speech of a number of windows of 32 ms."""
     engine = engine_for(ScriptedRecognizer("hello"))
     with Emulator(synthesizer=ToneSynthesizer(), speech_engine=engine) as server:
         with open_realtime(server) as client:
@@ -97,7 +97,7 @@ def backchannel_of(options: dict[str, Any], windows: int = 150) -> list[Event]:
 
 
 def test_backchannel() -> None:
-    """A long turn is accompanied by a short word, in PCM at 24 kHz and half as loud."""
+    """During a long turn a short phrase is spoken, in PCM at 24 kHz and at half volume."""
     events = backchannel_of({"allowed_phrases": ["yes"], "max_per_turn": 1})
 
     pcm = b"".join(base64.b64decode(event["delta"]) for event in events if "delta" in event)
@@ -108,7 +108,7 @@ def test_backchannel() -> None:
     assert 4000 < max(array("h", pcm)) < 5000
 
 
-# Options, and how many words are said in five seconds of speech.
+# (options, the number of phrases in five seconds of speech)
 RHYTHMS = [
     ({"min_gap_ms": 0, "max_per_turn": 9}, 6),
     ({"min_gap_ms": 0}, 3),
@@ -122,14 +122,14 @@ RHYTHMS = [
 
 @pytest.mark.parametrize(("options", "count"), RHYTHMS, ids=[str(row[0]) for row in RHYTHMS])
 def test_backchannel_rhythm(options: dict[str, Any], count: int) -> None:
-    """How often it speaks follows from the user's audio and the options alone."""
+    """The number of phrases depends only on the user's audio and the options."""
     done = [event for event in backchannel_of(options) if event["type"].endswith(".done")]
 
     assert count == len(done)
 
 
 def test_backchannel_misses_its_deadline() -> None:
-    """What would come too late is skipped, and said to be."""
+    """A phrase that would be late is skipped, and an event says so."""
     events = backchannel_of({"hard_deadline_ms": 0, "max_per_turn": 1})
 
     assert {"response.backchannel.skipped"} == {event["type"] for event in events}
@@ -140,7 +140,7 @@ def test_backchannel_misses_its_deadline() -> None:
 
 
 class SlowMaker:
-    """Answers "Done." once it may."""
+    """Replies "Done." after an event is set."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -151,7 +151,7 @@ class SlowMaker:
 
 
 def test_filler() -> None:
-    """While the reply is awaited a filler is spoken, as ordinary audio of the response."""
+    """While the reply is late, a filler is spoken as ordinary audio of the response."""
     maker = SlowMaker()
     options = {
         "enabled": True,
@@ -172,7 +172,7 @@ def test_filler() -> None:
 
 
 def test_no_filler_on_the_first_reply() -> None:
-    """The first reply has none unless it is asked for."""
+    """The first reply has no filler by default."""
     options = {"enabled": True, "initial_wait_timeout_ms": 0}
     with server_with(reply_delay_ms=30) as server, open_realtime(server) as client:
         client.update(output_modalities=["text"], providerData={"responsiveness": options})
@@ -185,7 +185,7 @@ def test_no_filler_on_the_first_reply() -> None:
 
 
 def test_ping() -> None:
-    """The server pings by an event with whole milliseconds."""
+    """The server sends ping events with whole milliseconds."""
     with server_with(ping_interval=0.01) as server, open_realtime(server) as client:
         event = client.next("ping")
 
@@ -205,7 +205,7 @@ def test_rate_limit() -> None:
 
 
 def test_exhausted_session() -> None:
-    """At the end of its resources a session gets a frame without type, and is closed."""
+    """A session without resources gets a message without type, and is closed."""
     with server_with(max_session_responses=1) as server, open_realtime(server) as client:
         client.ask("Hi there!")
         frame = client.receive()
@@ -216,8 +216,8 @@ def test_exhausted_session() -> None:
     assert "SESSION_RESOURCES_EXHAUSTED" == frame["errorType"]
 
 
-def test_close_in_the_middle() -> None:
-    """A client that leaves in the middle of a reply leaves nothing running."""
+def test_disconnect_during_a_reply() -> None:
+    """If a client disconnects during a reply, no thread keeps running."""
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=1)) as server:
         with open_realtime(server) as client:
             client.write("Count to 90.")
@@ -225,13 +225,13 @@ def test_close_in_the_middle() -> None:
             client.next("response.output_audio.delta")
 
 
-# Values that no field of providerData should have.
+# Values that are wrong for every field of providerData.
 ODD = [float("nan"), 1e308, -1, "x", [], {}, None]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_odd_provider_data(realtime: RealtimeClient, odd: Any) -> None:
-    """The service does not check providerData, so odd values there mean the default."""
+    """The service does not check providerData, so wrong values mean the default."""
     fields = {
         "stt": ("vad_threshold", "min_end_of_turn_silence", "max_turn_silence"),
         "memory": ("turn_interval", "max_facts", "state"),
@@ -247,7 +247,7 @@ def test_odd_provider_data(realtime: RealtimeClient, odd: Any) -> None:
 
 
 def test_failing_recognizer() -> None:
-    """A recognizer that fails costs the turn, which says so, and the session goes on."""
+    """If the recognizer fails, the turn fails with an event, and the session continues."""
 
     class Broken(ScriptedRecognizer):
         def recognize(self, pcm: bytes) -> tuple[Any, ...]:

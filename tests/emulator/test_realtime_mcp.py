@@ -1,4 +1,4 @@
-"""MCP: a server's tools are listed, called, asked about, and their failures told."""
+"""MCP: tools are listed and called, approvals are requested, failures are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BREAK = {"name": "break_things", "description": "Break something.", "inputSchema
 
 
 class McpServer:
-    """A small MCP server over streamable HTTP; every other answer is an event stream."""
+    """A small MCP server over streamable HTTP; every other response is an event stream."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ def types_of(events: list[Event]) -> list[str]:
 
 
 def test_listing(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """A server that a session names is asked for its tools, all pages, and they are told."""
+    """All pages of the tools of a server are listed, and the client gets them."""
     events = list_tools(realtime, mcp.url, headers={"X-Shop": "1"}, authorization="token")
 
     expected = [
@@ -102,7 +102,7 @@ def test_listing(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 
 def test_call(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """The server calls the tool by itself, and the same response says what came of it."""
+    """The server calls the tool itself, and the same response continues with the result."""
     list_tools(realtime, mcp.url, require_approval="never")
     events = realtime.ask("Where is my order 42?")
 
@@ -127,7 +127,7 @@ def test_call(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> None:
-    """Unless it need not, the server asks before a call, and calls once it was approved."""
+    """By default a call needs approval, and is made after the approval."""
     list_tools(realtime, mcp.url)
     request = realtime.ask("Where is my order 42?")[-1]["response"]["output"][-1]
     answer = {
@@ -152,7 +152,7 @@ def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> No
 
 
 def test_failing_tool(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """A tool that fails is told as failed, with its words."""
+    """A tool that fails is reported as failed, with its message."""
     list_tools(realtime, mcp.url, require_approval={"never": {"tool_names": ["break_things"]}})
     events = realtime.ask("Break things, please.")
 
@@ -162,7 +162,7 @@ def test_failing_tool(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 
 def test_allowed_tools(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """Only what the session allows is listed."""
+    """Only the allowed tools are listed."""
     item = list_tools(realtime, mcp.url, allowed_tools=["break_things"])[-1]["item"]
 
     assert ["break_things"] == [tool["name"] for tool in item["tools"]]
@@ -170,7 +170,7 @@ def test_allowed_tools(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/mcp", "file:///etc/passwd"])
 def test_unreachable_server(realtime: RealtimeClient, url: str) -> None:
-    """A server that cannot be asked fails its listing, and nothing else."""
+    """If an MCP server cannot be reached, only its listing fails."""
     events = list_tools(realtime, url)
 
     assert "mcp_list_tools.failed" in types_of(events)

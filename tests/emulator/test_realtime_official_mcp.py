@@ -1,4 +1,4 @@
-"""The whole way of a tool call: our client, the emulator, and the official MCP server."""
+"""A tool call end to end: our client, the emulator, and the official MCP server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def session(url: str, require_approval: str) -> Session:
 
 
 def await_tools(rt: RealtimeSession) -> None:
-    """Wait until the emulator has asked the tool server what it can do."""
+    """Wait until the emulator has listed the tools."""
     kinds = (McpListCompleted, McpListFailed)
     assert isinstance(
         next(e for e in rt.events(PATIENCE_SECONDS) if isinstance(e, kinds)), kinds[0]
@@ -48,7 +48,7 @@ def await_tools(rt: RealtimeSession) -> None:
 
 
 def test_call(iw: Inworld, shop: str) -> None:
-    """The tools are listed, one is called, and the reply says what it gave."""
+    """The tools are listed, one is called, and the reply has its output."""
     with iw.realtime.connect(session(shop, "never")) as rt:
         await_tools(rt)
         reply = rt.send_message("Where is my order 42?").wait(PATIENCE_SECONDS)
@@ -62,7 +62,7 @@ def test_call(iw: Inworld, shop: str) -> None:
 
 
 def test_failing_tool(iw: Inworld, shop: str) -> None:
-    """A tool that raises is told as failed, with its words, and the session goes on."""
+    """A tool that raises is reported as failed, with its message, and the session continues."""
     with iw.realtime.connect(session(shop, "never")) as rt:
         await_tools(rt)
         rt.send_message("Break things, please.").wait(PATIENCE_SECONDS)
@@ -74,7 +74,7 @@ def test_failing_tool(iw: Inworld, shop: str) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_approval(iw: Inworld, shop: str, approve: bool) -> None:
-    """A call that needs approval is made after a yes, and never after a no."""
+    """A call that needs approval is made if it is approved, and not made otherwise."""
     asked: list[McpApprovalRequest] = []
 
     def decide(request: McpApprovalRequest) -> bool:
@@ -88,7 +88,7 @@ def test_approval(iw: Inworld, shop: str, approve: bool) -> None:
         while not isinstance(events.get(PATIENCE_SECONDS), ApprovalRequested):
             pass
         if approve:
-            # What follows the answer is a response of the service's own.
+            # The response after the approval is made by the service.
             for _ in range(2):
                 while not isinstance(events.get(PATIENCE_SECONDS), ResponseDone):
                     pass

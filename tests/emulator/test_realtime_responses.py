@@ -16,7 +16,7 @@ from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from support.realtime_client import Event, RealtimeClient, kinds_of, open_realtime
 from support.tone import ToneSynthesizer, tone_seconds
 
-# The order that the service keeps from response.created to response.done.
+# The order of the service from response.created to response.done.
 SPOKEN = [
     "response.created",
     "response.output_item.added",
@@ -52,7 +52,7 @@ def with_quirk(**settings: Any) -> Emulator:
 
 
 def test_spoken_reply(realtime: RealtimeClient) -> None:
-    """A reply is announced, spoken with its transcript, and done, in the service's order."""
+    """A spoken reply with its transcript has the service's order of events."""
     realtime.write("Hi there!")
     realtime.until("conversation.item.done")
     realtime.send("response.create")
@@ -73,7 +73,7 @@ def test_spoken_reply(realtime: RealtimeClient) -> None:
 
 
 def test_ids_agree(realtime: RealtimeClient) -> None:
-    """Every event of a response names it, and every part its item and place."""
+    """Every event has the id of its response, and every part has its item and its index."""
     events = realtime.ask("Hi there!")[2:]
 
     response_id = events[0]["response"]["id"]
@@ -100,7 +100,7 @@ def test_written_reply(realtime: RealtimeClient) -> None:
     assert [{"type": "text", "text": REPLY}] == events[-1]["response"]["output"][0]["content"]
 
 
-# A format, and the bytes of a second of it.
+# (format, bytes of a second of it)
 FORMATS = [
     ({"type": "audio/pcm", "rate": 16000}, 32000),
     ({"type": "audio/pcm", "rate": 48000}, 96000),
@@ -123,7 +123,7 @@ def test_formats(
 
 
 def test_acknowledged_item(realtime: RealtimeClient) -> None:
-    """A created item is acknowledged under the client's own id, with the item before it."""
+    """A created item is acknowledged with the client's id and the item before it."""
     realtime.write("One.", id="mine_1")
     realtime.write("Two.", id="mine_2")
 
@@ -134,7 +134,7 @@ def test_acknowledged_item(realtime: RealtimeClient) -> None:
 
 
 def test_cancel(paced: RealtimeClient) -> None:
-    """A cancelled response ends at once, is incomplete, and still says that it is done."""
+    """A cancelled response ends at once, is incomplete, and still gets response.done."""
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.next("response.output_audio.delta")
@@ -164,7 +164,7 @@ def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
 
 
 def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
-    """A response may be asked for at once after cancelling: it follows the end of the first."""
+    """A response can be requested right after a cancel; it begins after the end of the first."""
     paced.write("Count to 90.")
     paced.send("response.create")
     first = paced.next("response.created")["response"]["id"]
@@ -177,7 +177,7 @@ def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
 
 
 def test_responses_follow_each_other() -> None:
-    """A response does not begin before the cancelled one before it has said that it is done."""
+    """A response begins after response.done of the cancelled response before it."""
     may_end = threading.Event()
 
     def slow_to_end(request: ReplyRequest) -> Iterator[ReplyPart]:
@@ -210,7 +210,7 @@ def test_responses_follow_each_other() -> None:
 
 
 def test_second_response_is_refused(paced: RealtimeClient) -> None:
-    """There is one active response of the conversation; asking for another is an error."""
+    """The conversation has one active response; requesting another is an error."""
     paced.write("Count to 90.")
     paced.send("response.create")
     paced.send("response.create")
@@ -227,7 +227,7 @@ def test_nothing_to_cancel(realtime: RealtimeClient) -> None:
 
 
 def test_out_of_band(realtime: RealtimeClient) -> None:
-    """A response outside the conversation answers its own input and leaves no item behind."""
+    """A response outside the conversation uses its own input and adds no item."""
     text = {"type": "input_text", "text": "Say elsewhere."}
     asked = [{"type": "message", "role": "user", "content": [text]}]
     realtime.write("My name is Alice.")
@@ -267,7 +267,7 @@ def test_truncate(realtime: RealtimeClient) -> None:
 
 
 def test_truncate_g711_on_24khz(realtime: RealtimeClient) -> None:
-    """In a telephone session the time of a truncation counts three times, as the service has it."""
+    """In a G.711 session the time of a truncation counts three times, as in the service."""
     realtime.update(audio={"output": {"format": "g711_ulaw"}})
     events = realtime.ask("Say alpha bravo charlie.")
     item_id = events[-1]["response"]["output"][0]["id"]
@@ -280,7 +280,7 @@ def test_truncate_g711_on_24khz(realtime: RealtimeClient) -> None:
 
 @pytest.mark.parametrize("end_ms", [60_000, -1])
 def test_truncate_out_of_range(realtime: RealtimeClient, end_ms: int) -> None:
-    """What was never spoken cannot be kept."""
+    """A truncation beyond the end of the audio is refused."""
     item_id = realtime.ask("Hi there!")[-1]["response"]["output"][0]["id"]
     realtime.send(
         "conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms
@@ -290,7 +290,7 @@ def test_truncate_out_of_range(realtime: RealtimeClient, end_ms: int) -> None:
 
 
 def test_delete(realtime: RealtimeClient) -> None:
-    """A deleted item is acknowledged and gone."""
+    """A deleted item is acknowledged and removed."""
     realtime.write("Forget me.", id="mine")
     realtime.send("conversation.item.delete", item_id="mine")
     assert "mine" == realtime.next("conversation.item.deleted")["item_id"]
@@ -300,7 +300,7 @@ def test_delete(realtime: RealtimeClient) -> None:
 
 
 def test_insertion(realtime: RealtimeClient) -> None:
-    """An item can be put behind another, or first."""
+    """An item can be inserted after another, or first."""
     realtime.write("One.", id="a")
     realtime.write("Two.", id="b")
     for item_id, after in (("c", "a"), ("d", "root")):
@@ -313,7 +313,7 @@ def test_insertion(realtime: RealtimeClient) -> None:
 
 
 def test_token_limit(realtime: RealtimeClient) -> None:
-    """A reply that is longer than allowed is incomplete and says why."""
+    """A reply that is longer than the limit is incomplete, with the reason."""
     response = realtime.ask("Count to 90.", max_output_tokens=10)[-1]["response"]
 
     assert "incomplete" == response["status"]
@@ -328,7 +328,7 @@ def response_of(events: list[Event]) -> Any:
     return events[-1]["response"]
 
 
-# A setting, and what it does to a reply.
+# (setting, its effect on a reply)
 QUIRKS: list[tuple[dict[str, bool], Callable[[list[Event]], bool]]] = [
     (
         {"openai_part_names": True},
@@ -358,7 +358,7 @@ QUIRKS: list[tuple[dict[str, bool], Callable[[list[Event]], bool]]] = [
 
 @pytest.mark.parametrize(("settings", "shows"), QUIRKS, ids=[str(row[0]) for row in QUIRKS])
 def test_quirks(settings: dict[str, Any], shows: Any) -> None:
-    """Each quirk of the service can be switched, and the ordinary reply does not have it."""
+    """Each quirk of the service can be switched on; an ordinary reply does not have it."""
     with with_quirk() as plain, open_realtime(plain) as client:
         assert not shows(client.ask("Hi there!"))
     with with_quirk(**settings) as server, open_realtime(server) as client:
@@ -366,7 +366,7 @@ def test_quirks(settings: dict[str, Any], shows: Any) -> None:
 
 
 def test_failing_reply() -> None:
-    """A reply maker that raises fails the response, with details, and the session goes on."""
+    """If a reply maker raises, the response fails with details, and the session continues."""
 
     def broken(request: ReplyRequest) -> Iterator[ReplyPart]:
         yield "So far so good."
@@ -383,7 +383,7 @@ def test_failing_reply() -> None:
 
 
 def test_unexplained() -> None:
-    """Failures and errors may come without the reason."""
+    """Failures and errors can be sent without the reason."""
     with with_quirk(explains_failures=False, explains_errors=False, max_responses=1) as server:
         with open_realtime(server) as client:
             client.ask("Hi there!")
@@ -400,7 +400,7 @@ def test_unexplained() -> None:
 
 
 def test_quota() -> None:
-    """Beyond the plan a response fails with the service's reason."""
+    """Beyond the quota a response fails with the service's message."""
     with with_quirk(max_responses=1) as server, open_realtime(server) as client:
         assert "completed" == client.ask("Hi there!")[-1]["response"]["status"]
         response = client.ask("Hi there!")[-1]["response"]

@@ -1,4 +1,4 @@
-"""The session object: greeting, deep merge, formats, refusals that change nothing."""
+"""The session object: first event, deep merge, formats, refused updates that change nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from inworld_sync.emulator import Emulator
 from support.realtime_client import REALTIME_PATH, RealtimeClient, open_realtime
 
 
-def test_greeting(tone_server: Emulator) -> None:
-    """The server speaks first, and says what the service's defaults are."""
+def test_first_event(tone_server: Emulator) -> None:
+    """The server sends the first event, with the service's defaults."""
     headers = {"Authorization": f"Basic {tone_server.api_key}"}
     with connect(tone_server.ws_url + REALTIME_PATH, additional_headers=headers) as connection:
         event = json.loads(connection.recv(timeout=30))
@@ -37,7 +37,7 @@ def test_greeting(tone_server: Emulator) -> None:
 def test_credentials_before_the_upgrade(
     tone_server: Emulator, headers: dict[str, str], status: int
 ) -> None:
-    """A bad credential is refused as plain HTTP."""
+    """A bad credential is refused with an HTTP status."""
     with pytest.raises(InvalidStatus) as caught:
         with connect(tone_server.ws_url + REALTIME_PATH, additional_headers=headers):
             pass
@@ -46,7 +46,7 @@ def test_credentials_before_the_upgrade(
 
 
 def test_deep_merge(realtime: RealtimeClient) -> None:
-    """A later update changes what it names and nothing else."""
+    """A later update changes only the fields that it has."""
     realtime.update(
         instructions="Be brief.",
         audio={"output": {"voice": "Sarah"}},
@@ -73,7 +73,7 @@ def test_ignored_spelling(realtime: RealtimeClient) -> None:
 
 
 def test_own_fields(realtime: RealtimeClient) -> None:
-    """The server alone says who the session is and when it ends."""
+    """A client cannot change the id or the expiry of a session."""
     session = realtime.update(id="mine", object="thing", expires_at=1)
 
     assert session["id"].startswith("sess_")
@@ -81,7 +81,7 @@ def test_own_fields(realtime: RealtimeClient) -> None:
     assert session["expires_at"] > 1
 
 
-# What a client writes, and what the service says it is.
+# (the client's value, the value that the service returns)
 FORMATS: list[tuple[Any, dict[str, Any]]] = [
     ("pcm16", {"type": "audio/pcm", "rate": 24000}),
     ("g711_ulaw", {"type": "audio/pcmu"}),
@@ -94,17 +94,17 @@ FORMATS: list[tuple[Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("written", "expected"), FORMATS)
-def test_formats_are_told_as_objects(
+def test_formats_are_returned_as_objects(
     realtime: RealtimeClient, written: Any, expected: dict[str, Any]
 ) -> None:
-    """Whatever form a format is written in, it comes back as an object."""
+    """A format is returned as an object, in whatever form it was written."""
     session = realtime.update(audio={"input": {"format": written}, "output": {"format": written}})
 
     assert expected == session["audio"]["input"]["format"]
     assert expected == session["audio"]["output"]["format"]
 
 
-# A wrong value, with the code and the parameter of its refusal.
+# (wrong value, code of the error, its parameter)
 REFUSED = [
     ({"audio": {"input": {"format": "mp3"}}}, "invalid_value", "session.audio.input.format"),
     (
@@ -135,7 +135,7 @@ REFUSED = [
 def test_refused_update(
     realtime: RealtimeClient, session: dict[str, Any], code: str, param: str
 ) -> None:
-    """A wrong value is refused by name, and nothing of its update is applied."""
+    """The error for a wrong value names it, and the update is not applied."""
     realtime.send("session.update", event_id="mine", session={"instructions": "Lost.", **session})
 
     error = realtime.error()
@@ -154,7 +154,7 @@ def test_refused_update(
     ],
 )
 def test_unknown_events(realtime: RealtimeClient, message: str | bytes, code: str) -> None:
-    """What is no event is refused, and the session goes on."""
+    """A message that is not an event is refused, and the session continues."""
     realtime.connection.send(message)
 
     assert code == realtime.error()["code"]
@@ -163,7 +163,7 @@ def test_unknown_events(realtime: RealtimeClient, message: str | bytes, code: st
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/api/v1/realtime"])
 def test_alias_paths(tone_server: Emulator, path: str) -> None:
-    """The paths of OpenAI's service take a bearer token and a model, and have OpenAI's ways."""
+    """The paths of OpenAI's service accept a bearer token and a model, and have no quirks."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}"}
     with open_realtime(tone_server, f"{path}?model=gpt-x", headers) as client:
         session = client.update(output_modalities=["text"])
@@ -190,7 +190,7 @@ def test_beta_field_names(tone_server: Emulator) -> None:
 
 
 def test_legacy_name_in_an_object_is_silent(realtime: RealtimeClient) -> None:
-    """``{"type": "pcm16"}`` is accepted and gives no audio, as the service has it."""
+    """``{"type": "pcm16"}`` is accepted and produces no audio, as in the service."""
     realtime.update(audio={"output": {"format": {"type": "pcm16"}}})
 
     types = [event["type"] for event in realtime.ask("Hi there!")]

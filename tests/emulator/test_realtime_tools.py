@@ -1,4 +1,4 @@
-"""Function calls: the tool is chosen, called with deltas, and its output is in the answer."""
+"""Function calls: the tool is chosen and called with deltas, and the reply has its output."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_tools(realtime: RealtimeClient) -> RealtimeClient:
 
 
 def test_call(with_tools: RealtimeClient) -> None:
-    """A call is announced without arguments, which come in pieces and then whole."""
+    """A call is added without arguments; they follow in pieces and then whole."""
     with_tools.write("What is the weather in Oslo?")
     with_tools.until("conversation.item.done")
     with_tools.send("response.create")
@@ -80,7 +80,7 @@ def test_call(with_tools: RealtimeClient) -> None:
 
 
 def test_previous_item_of_a_call_is_null(with_tools: RealtimeClient) -> None:
-    """The item before a call is not named, though there is one."""
+    """The item before a call is null, although there is one."""
     events = with_tools.ask("What is the weather in Oslo?")
     call = call_of(events)
 
@@ -89,7 +89,7 @@ def test_previous_item_of_a_call_is_null(with_tools: RealtimeClient) -> None:
     assert added[-1]["previous_item_id"] is None
 
 
-# What is said, and the call that it leads to.
+# (the user's words, the call)
 CALLS = [
     ("What's the weather like in New York today?", "get_weather", {"city": "New York"}),
     ("Set a timer for 5 minutes.", "set_timer", {"minutes": 5}),
@@ -100,14 +100,14 @@ CALLS = [
 
 @pytest.mark.parametrize(("said", "name", "arguments"), CALLS)
 def test_rules(with_tools: RealtimeClient, said: str, name: str, arguments: dict[str, Any]) -> None:
-    """The tool that speaks of what was said is called, with what was said."""
+    """The tool that matches the user's words is called, with arguments from them."""
     call = call_of(with_tools.ask(said))
 
     assert (name, arguments) == (call["name"], json.loads(call["arguments"]))
 
 
 def test_output_is_used(with_tools: RealtimeClient) -> None:
-    """The next answer says what the tool said."""
+    """The next reply has the output of the tool."""
     call = call_of(with_tools.ask("What is the weather in Oslo?"))
     answer(with_tools, call, '{"temperature": "4 degrees"}')
     with_tools.send("response.create")
@@ -117,7 +117,7 @@ def test_output_is_used(with_tools: RealtimeClient) -> None:
 
 
 def test_server_continues_by_itself(with_tools: RealtimeClient) -> None:
-    """Unless the client switches it off, tool output is answered without being asked for."""
+    """Unless the client switches it off, a tool output gets a response without a request."""
     with_tools.update(providerData={"auto_tool_response": True})
     call = call_of(with_tools.ask("What is the weather in Oslo?"))
     answer(with_tools, call, "rain")
@@ -127,7 +127,7 @@ def test_server_continues_by_itself(with_tools: RealtimeClient) -> None:
 
 
 def test_server_waits_for_all_outputs(realtime: RealtimeClient) -> None:
-    """After two calls the server continues by itself when both were answered."""
+    """After two calls the server continues when both have their output."""
     names = ("garden_light", "garden_water")
     tools = [{"type": "function", "name": name, "parameters": {}} for name in names]
     realtime.update(tools=tools, output_modalities=["text"])
@@ -144,14 +144,14 @@ def test_server_waits_for_all_outputs(realtime: RealtimeClient) -> None:
 
 
 def test_unknown_call(with_tools: RealtimeClient) -> None:
-    """Output of a call that was never made is refused."""
+    """The output of an unknown call is refused."""
     answer(with_tools, {"call_id": "call_nobody"}, "rain")
 
     assert "invalid_tool_call_id" == with_tools.error()["code"]
 
 
 def test_tool_choice(with_tools: RealtimeClient) -> None:
-    """A response may forbid tools, or demand one."""
+    """A response may forbid tools, or require one."""
     weather = "What is the weather in Oslo?"
     none = with_tools.ask(weather, tool_choice="none")[-1]["response"]["output"][0]
     chosen = {"type": "function", "name": "current_time"}
@@ -161,7 +161,7 @@ def test_tool_choice(with_tools: RealtimeClient) -> None:
     assert "current_time" == named["name"]
 
 
-# A setting, and how the call without arguments is told then.
+# (setting, the events of a call without arguments)
 VARIANTS: list[tuple[dict[str, bool], dict[str, Any]]] = [
     ({}, {"arguments": "{}", "name": "current_time", "has_id": True}),
     ({"named_calls": False}, {"arguments": "{}", "name": None, "has_id": True}),
@@ -172,7 +172,7 @@ VARIANTS: list[tuple[dict[str, bool], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("settings", "expected"), VARIANTS)
 def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
-    """Name and id may be missing, and no arguments may be an empty text."""
+    """Name and id may be missing, and the arguments may be an empty string."""
     server_settings = Settings(realtime=RealtimeSettings(**settings))
     with Emulator(synthesizer=ToneSynthesizer(), settings=server_settings) as server:
         with open_realtime(server) as client:

@@ -1,4 +1,4 @@
-"""Spoken turns: who ends them, what is told of them, and what they interrupt."""
+"""Spoken turns: their ends, their events, and their interruptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELLO, BOB, COUNT = (sound(20, word=number) for number in (1, 2, 3))
 def session(
     turn_detection: dict[str, Any] | None, *, pace: float = 0, **quirks: Any
 ) -> Iterator[RealtimeClient]:
-    """A session over scripted speech at 16 kHz, where replies are written unless they have pace."""
+    """A session with scripted speech at 16 kHz; replies are written unless a pace is set."""
     recognizer = ScriptedRecognizer("hello", "Bob.", "Count to ninety.")
     settings = Settings(pace=pace, realtime=RealtimeSettings(**quirks))
     with Emulator(
@@ -50,7 +50,7 @@ def deltas_of(events: list[Event]) -> list[str]:
 
 
 def test_manual_turn() -> None:
-    """Without turn detection nothing is told until the client commits."""
+    """Without turn detection there are no events until the client commits."""
     with session(None) as client:
         client.hear(HELLO + SILENCE)
         client.send("input_audio_buffer.commit")
@@ -73,7 +73,7 @@ def test_manual_turn() -> None:
 
 
 def test_detected_turn() -> None:
-    """A turn is told from its first sound to the response that answers it."""
+    """The events of a turn, from the start of the speech to the response."""
     with session({"type": "semantic_vad"}) as client:
         client.hear(sound(5, 0.0) + HELLO + SILENCE)
         events = client.until("response.created")
@@ -98,7 +98,7 @@ def test_detected_turn() -> None:
 
 @pytest.mark.parametrize(("padding_ms", "expected"), [(0, 160), (100, 60), (300, 0)])
 def test_padding(padding_ms: int, expected: int) -> None:
-    """``server_vad`` counts the padding to the turn, as far as there is audio before it."""
+    """``server_vad`` adds the padding to the turn, as far as there is audio before it."""
     detection = {"type": "server_vad", "prefix_padding_ms": padding_ms}
     with session(detection) as client:
         client.hear(sound(5, 0.0) + HELLO)
@@ -116,7 +116,7 @@ def test_silence_of_server_vad() -> None:
 
 
 def test_rolling_transcription() -> None:
-    """Every partial transcript holds all of the turn."""
+    """Every partial transcript has the whole turn."""
     with session({"type": "server_vad"}) as client:
         client.hear(HELLO + BOB + SILENCE)
         rolling = deltas_of(client.until(f"{TRANSCRIPTION}.completed"))
@@ -125,7 +125,7 @@ def test_rolling_transcription() -> None:
 
 
 def test_incremental_transcription() -> None:
-    """With the other setting the partial transcripts add up to the whole."""
+    """Without rolling transcription the partial transcripts add up to the whole."""
     with session({"type": "server_vad"}, rolling_transcription=False) as client:
         client.hear(HELLO + BOB + SILENCE)
         pieces = deltas_of(client.until(f"{TRANSCRIPTION}.completed"))
@@ -134,7 +134,7 @@ def test_incremental_transcription() -> None:
 
 
 def test_no_transcription() -> None:
-    """A session without transcription is not told what the user said, and still answered."""
+    """A session without transcription gets no transcripts, and still gets replies."""
     with session({"type": "server_vad"}) as client:
         client.update(audio={"input": {"transcription": None}})
         client.hear(HELLO + SILENCE)
@@ -145,7 +145,7 @@ def test_no_transcription() -> None:
 
 
 def test_no_response_wanted() -> None:
-    """With ``create_response`` false the client asks for the response."""
+    """With ``create_response`` false the client requests the response."""
     with session({"type": "server_vad", "create_response": False}) as client:
         client.hear(HELLO + SILENCE)
         client.until(f"{TRANSCRIPTION}.completed")
@@ -155,7 +155,7 @@ def test_no_response_wanted() -> None:
 
 
 def test_interruption() -> None:
-    """Speech cancels the reply that is being spoken, and the next turn is answered."""
+    """Speech cancels the reply that is being spoken, and the next turn gets a reply."""
     with session({"type": "server_vad"}, pace=1) as client:
         client.hear(COUNT + SILENCE)
         item_id = client.next("response.output_audio.delta")["item_id"]
@@ -179,7 +179,7 @@ def test_interruption() -> None:
 
 
 def test_no_interruption_wanted() -> None:
-    """With ``interrupt_response`` false the reply goes on; the next one follows it."""
+    """With ``interrupt_response`` false the reply continues, and the next one follows it."""
     detection = {"type": "server_vad", "interrupt_response": False}
     with session(detection, pace=40) as client:
         client.hear(HELLO + SILENCE + BOB + SILENCE)
@@ -189,7 +189,7 @@ def test_no_interruption_wanted() -> None:
 
 
 def test_noise_without_words() -> None:
-    """A turn in which no word was understood ends, and is not answered."""
+    """A turn without recognized words ends and gets no reply."""
     with session({"type": "server_vad"}) as client:
         client.hear(sound(20) + SILENCE)
         assert "" == client.next(f"{TRANSCRIPTION}.completed")["transcript"]
@@ -209,7 +209,7 @@ def test_commit_of_too_little(milliseconds: int) -> None:
 
 
 def test_clear() -> None:
-    """What was appended and not committed can be forgotten."""
+    """Appended audio that is not committed can be cleared."""
     with session(None) as client:
         client.hear(HELLO)
         client.send("input_audio_buffer.clear")
@@ -221,7 +221,7 @@ def test_clear() -> None:
 
 
 def test_times_go_on_after_a_clear() -> None:
-    """Times are those of all audio of the session, also of what was forgotten."""
+    """Times count all audio of the session, also cleared audio."""
     with session({"type": "server_vad", "prefix_padding_ms": 0}) as client:
         client.hear(sound(25, 0.0))
         client.send("input_audio_buffer.clear")
@@ -232,7 +232,7 @@ def test_times_go_on_after_a_clear() -> None:
 
 
 def test_turn_suggestion() -> None:
-    """A pause in a turn is suggested as its end, and taken back when the user goes on."""
+    """The end of the turn is suggested at a pause, and revoked when the user continues."""
     detection = {"type": "semantic_vad", "eagerness": "low"}
     with session(detection) as client:
         client.hear(HELLO + sound(12, 0.0) + BOB + sound(100, 0.0))
@@ -248,7 +248,7 @@ def test_turn_suggestion() -> None:
 
 
 def test_idle_timeout() -> None:
-    """After a reply and some silence the server speaks again, where it was asked to."""
+    """After a reply and a silence of idle_timeout_ms, the server responds again."""
     with session({"type": "server_vad", "idle_timeout_ms": 500}) as client:
         client.hear(HELLO + SILENCE)
         client.until("response.done")
@@ -261,7 +261,7 @@ def test_idle_timeout() -> None:
 
 
 def test_voice_profile() -> None:
-    """Whoever asks for it is told what the speaker sounds like."""
+    """A client that requests the voice profile gets it."""
     with session(None) as client:
         client.update(providerData={"stt": {"voice_profile": True}})
         client.hear(HELLO)
@@ -272,7 +272,7 @@ def test_voice_profile() -> None:
 
 
 def test_message_with_audio() -> None:
-    """A message may hold its audio whole; it is written down and answered."""
+    """A message can have whole audio, which is transcribed and gets a reply."""
     with session(None) as client:
         part = {"type": "input_audio", "audio": base64.b64encode(HELLO).decode()}
         item = {"type": "message", "role": "user", "content": [part]}
@@ -285,7 +285,7 @@ def test_message_with_audio() -> None:
 
 
 def test_telephone_audio() -> None:
-    """A second of silence in mu-law at 8 kHz is a second of nothing said."""
+    """A second of silence in mu-law at 8 kHz has no words."""
     with session(None) as client:
         client.update(audio={"input": {"format": "g711_ulaw"}})
         client.hear(b"\xff" * 8000, 800)

@@ -1,4 +1,4 @@
-"""The server's own life: start, address, TLS, bad clients, close."""
+"""The server: start, address, TLS, bad clients, close."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def own_threads() -> list[str]:
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """Demand that no thread of the server outlives its close, not even for a moment."""
+    """Check that no thread of the server is alive after its close."""
     before = set(own_threads())
     yield
     assert not set(own_threads()) - before
 
 
 def test_address() -> None:
-    """URLs for HTTP and WebSocket share one free port of the loopback address."""
+    """The URLs for HTTP and WebSocket share one free port of the loopback address."""
     with Emulator(synthesizer=ToneSynthesizer()) as server:
         assert f"http://127.0.0.1:{server.port}" == server.url
         assert f"ws://127.0.0.1:{server.port}" == server.ws_url
@@ -49,7 +49,7 @@ def test_address() -> None:
 
 
 def test_ipv6() -> None:
-    """It listens on ::1 too, and the URL has its brackets."""
+    """The server can listen on ::1, and its URL has brackets."""
     with Emulator("::1", synthesizer=ToneSynthesizer()) as server, open_tts(server) as client:
         client.create()
 
@@ -59,12 +59,12 @@ def test_ipv6() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "example.org"])
 def test_other_hosts_are_refused(host: str) -> None:
-    """Another address than loopback needs an explicit word."""
+    """An address other than loopback needs allow_remote=True."""
     with pytest.raises(ConfigError, match="allow_remote"):
         Emulator(host)
 
 
-# (arguments, words): what is refused before anything listens.
+# (arguments, a part of the message): errors before the server listens.
 WRONG: list[tuple[dict[str, object], str]] = [
     ({"port": 99999}, "port must be 0 to 65535, got 99999"),
     ({"port": "8080"}, "port must be 0 to 65535, got '8080'"),
@@ -75,38 +75,38 @@ WRONG: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG)
 def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
-    """A wrong argument is refused in words."""
+    """A wrong argument is refused with a message."""
     with pytest.raises(ConfigError, match=words):
         Emulator(**arguments)  # type: ignore[arg-type]
 
 
 def test_other_hosts_with_an_explicit_word() -> None:
-    """allow_remote=True listens where it is told."""
+    """With allow_remote=True the server listens on the given address."""
     with Emulator("0.0.0.0", allow_remote=True) as server:
         assert server.port
 
 
 def test_no_address_before_start() -> None:
-    """The address of a server that has not started is an error that says so."""
+    """Reading the address before the start is an error."""
     with pytest.raises(LocalProtocolError, match="start"):
         _ = Emulator().url
 
 
 def test_start_twice() -> None:
-    """A server starts once."""
+    """A server that is started cannot be started again."""
     with Emulator() as server, pytest.raises(LocalProtocolError):
         server.start()
 
 
 def test_close_twice(quiet: None) -> None:
-    """Closing again does nothing."""
+    """A second close does nothing."""
     server = Emulator().start()
     server.close()
     server.close()
 
 
 def test_start_again(quiet: None) -> None:
-    """A closed server may be started again."""
+    """A closed server can be started again."""
     server = Emulator(synthesizer=ToneSynthesizer())
     for _ in range(2):
         with server, open_tts(server) as client:
@@ -127,7 +127,7 @@ def test_engines_are_not_loaded_at_start() -> None:
 
 
 def test_package_is_light() -> None:
-    """Importing the package of the server imports neither its libraries nor itself whole."""
+    """Importing the package of the server imports neither its libraries nor its modules."""
     code = "import sys, inworld_sync.emulator; print('websockets' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -149,7 +149,7 @@ SPEAK = [
 
 
 def test_tls() -> None:
-    """With tls=True a client that has the server's context speaks over TLS."""
+    """With tls=True a client with the server's context connects over TLS."""
     chunks = math.ceil(tone_seconds("A sentence over TLS. " * 20) / 0.25)
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         messages = talk_over_tls(server, SPEAK, count=chunks + 3)
@@ -159,7 +159,7 @@ def test_tls() -> None:
 
 
 def test_tls_certificate_is_checked() -> None:
-    """A client without the server's authority refuses it, and one with its PEM does not."""
+    """A client without the server's authority refuses it; a client with its PEM accepts it."""
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
             talk_over_tls(server, [], count=0, context=ssl.create_default_context())
@@ -169,7 +169,7 @@ def test_tls_certificate_is_checked() -> None:
 
 
 def test_plain_client_of_a_tls_server() -> None:
-    """A client that speaks no TLS is cut, and the server goes on."""
+    """A client that does not use TLS is disconnected, and the server continues."""
     with Emulator(synthesizer=ToneSynthesizer(), tls=True) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -181,7 +181,7 @@ def test_plain_client_of_a_tls_server() -> None:
 
 
 def test_silent_client_is_cut() -> None:
-    """A client that connects and says nothing is cut after request_timeout."""
+    """A client that connects and sends nothing is disconnected after request_timeout."""
     settings = Settings(request_timeout=0.1)
     with (
         Emulator(settings=settings) as server,
@@ -208,7 +208,7 @@ def test_bad_upgrade(tone_server: Emulator) -> None:
 
 
 def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
-    """A client may leave while it is spoken to; its contexts end with it."""
+    """A client can disconnect during speech; its contexts end too."""
     before = set(own_threads())
     with open_tts(tone_server) as client:
         client.create()
@@ -223,7 +223,7 @@ def test_client_closes_in_the_middle(tone_server: Emulator) -> None:
 
 
 def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
-    """A client may send everything first: no answer of the server waits for its reading."""
+    """A client can send everything before it reads: the server does not wait for it."""
     with open_tts(tone_server) as client:
         client.create()
         for _ in range(2000):
@@ -236,7 +236,7 @@ def test_client_that_sends_all_before_it_reads(tone_server: Emulator) -> None:
 
 @contextmanager
 def deaf_client(server: Emulator) -> Iterator[socket.socket]:
-    """Give a WebSocket that asks for much audio and reads none of it."""
+    """A WebSocket that requests much audio and reads none of it."""
     head = (
         f"GET {TTS_PATH} HTTP/1.1\r\nAuthorization: Basic {server.api_key}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -296,7 +296,7 @@ def test_deaf_client_is_not_buffered_for_ever() -> None:
 
 
 class CountingSynthesizer(ToneSynthesizer):
-    """Counts what it says."""
+    """A tone generator that counts its sentences."""
 
     def __init__(self) -> None:
         self.sentences = 0
@@ -310,7 +310,7 @@ class CountingSynthesizer(ToneSynthesizer):
 
 
 def test_close_tells_the_clients(quiet: None) -> None:
-    """A closing server sends CLOSE 1001 and ends whatever it was saying."""
+    """A closing server sends CLOSE 1001 and ends all speech."""
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=1)) as server:
         with open_tts(server) as client:
             client.create()
@@ -329,7 +329,7 @@ def test_close_tells_the_clients(quiet: None) -> None:
 
 
 def test_failing_engine() -> None:
-    """An engine that fails ends its context with code 13; the connection goes on."""
+    """If an engine fails, its context ends with code 13, and the connection continues."""
 
     class Broken(ToneSynthesizer):
         def speak(self, text: str, *_: object, **__: object) -> Iterator[SpokenSentence]:

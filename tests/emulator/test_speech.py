@@ -1,4 +1,4 @@
-"""That the server really speaks: sound, words, voices, measured from outside."""
+"""The speech of the server: sound, words, voices, measured from outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.tts_client import TtsClient, audio_of, open_tts
 
 ASHLEY = VOICES[0]
 RATE_HZ = 24000
-# Every voice says this; it has voiced sounds all through.
+# Every voice says this; it is voiced throughout.
 VOWELS = "We were away a year ago, and we are aware of our own way home."
 
 
@@ -52,7 +52,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
     """
     Measure the median fundamental frequency by autocorrelation.
 
-    The peak lies between two lags: a parabola through the three highest values finds it.
+    The peak is between two lags; a parabola through the three highest values finds it.
     """
     found = []
     for at in range(0, len(samples) - 1200, 600):
@@ -68,7 +68,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
     return float(np.median(found))
 
 
-# (text, the least and the most seconds that a person would take)
+# (text, the minimum and the maximum of seconds that a person needs)
 DURATIONS = [
     ("Yes.", 0.3, 1.8),
     ("Hello and welcome to the emulator.", 1.8, 3.8),
@@ -78,7 +78,7 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("text", "least", "most"), DURATIONS)
 def test_duration(engine: Synthesizer, text: str, least: float, most: float) -> None:
-    """A text takes about as long as a person takes for it, and it is not silent."""
+    """A text has about the duration of a person's speech, and it is not silent."""
     sentences = said(engine, text)
 
     assert least < seconds_of(sentences) < most
@@ -86,7 +86,7 @@ def test_duration(engine: Synthesizer, text: str, least: float, most: float) -> 
 
 
 def test_sentence_by_sentence(engine: Synthesizer) -> None:
-    """Speech comes sentence by sentence; abbreviations do not end one."""
+    """Speech is generated sentence by sentence; abbreviations do not end a sentence."""
     text = "Dr. Smith is here. Is he? Yes!\nA new line"
     sentences = said(engine, text)
 
@@ -112,7 +112,7 @@ REWRITTEN = [
 
 @pytest.mark.parametrize("text", REWRITTEN)
 def test_words_are_those_of_the_user(engine: Synthesizer, text: str) -> None:
-    """Times are told for the words as written, all of them, in order, within the audio."""
+    """The times are those of the written words, all of them, in order, within the audio."""
     (sentence,) = said(engine, text)
     words = timed(text, sentence)
 
@@ -124,7 +124,7 @@ def test_words_are_those_of_the_user(engine: Synthesizer, text: str) -> None:
 
 
 def test_a_price_takes_longer_than_a_word(engine: Synthesizer) -> None:
-    """A price gets the time of all the words that it is read as."""
+    """A price has the time of all its spoken words."""
     text = "It costs $12.50 now."
     (sentence,) = said(engine, text)
     lengths = {word: end - start for word, start, end in timed(text, sentence)}
@@ -133,7 +133,7 @@ def test_a_price_takes_longer_than_a_word(engine: Synthesizer) -> None:
 
 
 def test_word_times_fit_the_sound(engine: Synthesizer) -> None:
-    """Between two sentences' words there is silence where the times say so."""
+    """Between the words of two sentences there is silence where the times say so."""
     text = "Stop, please."
     (sentence,) = said(engine, text)
     samples = samples_of([sentence]).astype(float)
@@ -145,7 +145,7 @@ def test_word_times_fit_the_sound(engine: Synthesizer) -> None:
 
 
 def test_phones(engine: Synthesizer) -> None:
-    """Each word has its sounds in IPA, in order and within the word."""
+    """Each word has its phonemes in IPA, in order and within the word."""
     text = "My boy, choose a phone."
     (sentence,) = said(engine, text)
 
@@ -165,9 +165,10 @@ def test_same_bytes_every_time(engine: Synthesizer) -> None:
 
 def test_voices_differ(engine: Synthesizer) -> None:
     """
-    Any two voices differ by a semitone in pitch, or by a twentieth in pace.
+    Any two voices differ by a semitone in pitch, or by 5 % in speed.
 
-    The nearest two, Aarav and Clive, are 1.6 to 1.9 semitones apart, with the engine's release.
+    The most similar voices, Aarav and Clive, differ by 1.6 to 1.9 semitones, depending on the
+    release of the engine.
     """
     semitone = np.log(2) / 12
     facts = {}
@@ -184,10 +185,10 @@ def test_voices_differ(engine: Synthesizer) -> None:
 
 def test_voices_fit_their_description(engine: Synthesizer) -> None:
     """
-    Men's voices are below 165 Hz, women's above 185 Hz.
+    Male voices are below 165 Hz, female voices above 185 Hz.
 
-    The voices next to the limits measure 149 Hz (Aarav) and 208 Hz (Ashley): an engine that rounds
-    in another way moves a voice by 1 Hz or so.
+    The voices next to the limits have 149 Hz (Aarav) and 208 Hz (Ashley); rounding in an engine
+    changes that by about 1 Hz.
     """
     for voice in VOICES:
         pitch = pitch_hz(samples_of(said(engine, VOWELS, voice)))
@@ -199,7 +200,7 @@ def test_voices_fit_their_description(engine: Synthesizer) -> None:
 
 
 def test_formants_do_not_change_the_pace(engine: Synthesizer) -> None:
-    """A larger head hardly speaks more slowly: the model makes up for the resampling."""
+    """Lower formants do not change the speed much, because the model corrects the resampling."""
     large = EmulatedVoice(voice_id="L", gender="male", description="", formant=0.8)
     ratio = seconds_of(said(engine, VOWELS, large)) / seconds_of(said(engine, VOWELS))
 
@@ -208,7 +209,7 @@ def test_formants_do_not_change_the_pace(engine: Synthesizer) -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 0.75, 1.25, 1.5])
 def test_speaking_rate(engine: Synthesizer, rate: float) -> None:
-    """speaking_rate divides the duration, and leaves the pitch."""
+    """speaking_rate divides the duration, and does not change the pitch."""
     plain, changed = said(engine, VOWELS), said(engine, VOWELS, speaking_rate=rate)
 
     assert abs(seconds_of(plain) / seconds_of(changed) - rate) < 0.1 * rate
@@ -217,12 +218,12 @@ def test_speaking_rate(engine: Synthesizer, rate: float) -> None:
 
 @pytest.mark.parametrize("text", ["こんにちは", "🎉", "***", "...", "-", "\u200b x"])
 def test_nothing_to_say_is_a_pause(engine: Synthesizer, text: str) -> None:
-    """What English cannot read is a short pause, never an error."""
+    """Text that is not English is a short pause, not an error."""
     assert 0 < seconds_of(said(engine, text)) < 2
 
 
 def test_long_text_without_an_end(engine: Synthesizer) -> None:
-    """2000 characters without a full stop are spoken whole, as fast as they would be with."""
+    """2000 characters without a full stop are spoken whole, at the usual speed."""
     text = "one two three four five six seven eight nine ten " * 40
     sentences = said(engine, text)
 
@@ -252,7 +253,7 @@ SPOKEN = (
 
 @needs_pocketsphinx
 def test_speech_is_understood(speech_server: Emulator) -> None:
-    """A recognizer that has nothing to do with the voice understands nine words in ten."""
+    """An independent recognizer recognizes 90 % of the words."""
     import pocketsphinx
 
     decoder = pocketsphinx.Decoder(samprate=16000, loglevel="FATAL")

@@ -1,4 +1,4 @@
-"""Every encoding that the STT endpoints take, with real recognition, and recognition over HTTP."""
+"""Every encoding of the STT endpoints, with real recognition, and recognition over HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pcm(rate_hz: int = RATE_HZ) -> bytes:
 
 
 def stereo() -> bytes:
-    """The sentence on both sides."""
+    """The sentence in both channels."""
     return np.frombuffer(pcm(48_000), "<i2").repeat(2).tobytes()
 
 
@@ -51,8 +51,8 @@ def mp3() -> bytes:
     return bytes(encoder.encode(pcm(24_000)) + encoder.flush())
 
 
-# (fields of the configuration, what makes the audio): raw samples of several rates and shapes, and
-# every kind of file, named and found out.
+# (fields of the configuration, function that makes the audio): raw samples of several rates and
+# channels, and every kind of file, with its encoding and detected.
 AUDIO: list[tuple[dict[str, Any], Any]] = [
     ({}, pcm),
     ({"sampleRateHertz": 8000}, lambda: pcm(8000)),
@@ -70,7 +70,7 @@ AUDIO: list[tuple[dict[str, Any], Any]] = [
 
 @pytest.mark.parametrize(("fields", "make"), AUDIO)
 def test_streamed(speech_server: Emulator, fields: dict[str, Any], make: Any) -> None:
-    """A stream in any encoding is understood."""
+    """A stream in any encoding is transcribed."""
     with open_stt(speech_server) as client:
         client.configure(**fields)
         client.audio(make(), chunk_bytes=1001)
@@ -80,7 +80,7 @@ def test_streamed(speech_server: Emulator, fields: dict[str, Any], make: Any) ->
 
 
 def test_partials_of_compressed_audio(speech_server: Emulator) -> None:
-    """Compressed audio is understood while it comes, not only at its end."""
+    """Compressed audio is transcribed while it is received, not only at its end."""
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
         client.audio(file_of("FLAC"))
@@ -90,7 +90,7 @@ def test_partials_of_compressed_audio(speech_server: Emulator) -> None:
 
 @pytest.mark.parametrize("encoding", ["MP3", "FLAC", "OGG_OPUS"])
 def test_not_the_encoding(speech_server: Emulator, encoding: str) -> None:
-    """Bytes that are not what the configuration says end the stream with code 3."""
+    """Bytes that do not have the configured encoding end the stream with code 3."""
     with open_stt(speech_server) as client:
         client.configure(audioEncoding=encoding)
         client.audio(b"no sound at all " * 600)
@@ -101,7 +101,7 @@ def test_not_the_encoding(speech_server: Emulator, encoding: str) -> None:
 
 
 def test_cut_file(speech_server: Emulator) -> None:
-    """Of a file that ends too early everything before its end is understood."""
+    """Of a truncated file, the audio before its end is transcribed."""
     data = file_of("FLAC")
     with open_stt(speech_server) as client:
         client.configure(audioEncoding="FLAC")
@@ -112,7 +112,7 @@ def test_cut_file(speech_server: Emulator) -> None:
 
 
 def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
-    """The answer to a request over HTTP."""
+    """The JSON of the response to a request over HTTP."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Basic {server.api_key}"}
     connection.request("POST", "/stt/v1/transcribe", json.dumps(body), headers)
@@ -124,7 +124,7 @@ def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(("fields", "make"), AUDIO[:6])
 def test_whole(speech_server: Emulator, fields: dict[str, Any], make: Any) -> None:
-    """A whole recording in one request is understood, with words, times and usage."""
+    """A whole recording in one request is transcribed, with words, times and usage."""
     config = {
         "modelId": "groq/whisper-large-v3",
         "audioEncoding": "LINEAR16",
@@ -146,7 +146,7 @@ def test_whole(speech_server: Emulator, fields: dict[str, Any], make: Any) -> No
 
 
 def test_whole_in_snake_case(speech_server: Emulator) -> None:
-    """The body may be in snake_case; without an encoding it is found out."""
+    """The body may be in snake_case; without an encoding, it is detected."""
     status, answer = ask(
         speech_server,
         transcribe_config={"model_id": "inworld/inworld-stt-1"},
@@ -158,7 +158,7 @@ def test_whole_in_snake_case(speech_server: Emulator) -> None:
 
 
 MODEL = {"modelId": "groq/whisper-large-v3"}
-# (body, words of the refusal)
+# (body, a part of the message)
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "transcribe_config and audio_data are required"),
     ({"transcribeConfig": MODEL}, "transcribe_config and audio_data are required"),
@@ -168,7 +168,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"transcribeConfig": {"modelId": "a/b"}, "audioData": {}}, 'Unsupported model "a/b"'),
     (
         {"transcribeConfig": {**MODEL, "language": "fr"}, "audioData": {"content": "AAAA"}},
-        "understands en only",
+        "supports en only",
     ),
     (
         {"transcribeConfig": {**MODEL, "audioEncoding": "MP3"}, "audioData": {"content": "AAAA"}},
@@ -179,7 +179,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("body", "words"), REFUSED)
 def test_whole_refused(speech_server: Emulator, body: dict[str, Any], words: str) -> None:
-    """A request that cannot be met is a 400 with code 3."""
+    """A request that is refused gets a 400 with code 3."""
     status, answer = ask(speech_server, **body)
 
     assert (400, 3) == (status, answer["code"])

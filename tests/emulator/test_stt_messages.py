@@ -23,7 +23,7 @@ HELLO = sound(10, 0.0) + sound(20, 1.0, word=1) + SILENCE
 
 @contextmanager
 def client_of(**settings: Any) -> Iterator[SttClient]:
-    """A client of a server that knows two words."""
+    """A client of a server whose recognizer returns two words."""
     engine = engine_for(ScriptedRecognizer("Hello.", "Bye."))
     with Emulator(speech_engine=engine, settings=Settings(**settings)) as server:
         with open_stt(server) as client:
@@ -37,7 +37,7 @@ def client() -> Iterator[SttClient]:
 
 
 def fatal(client: SttClient) -> dict[str, Any]:
-    """The error that must come before CLOSE 1000."""
+    """Return the error, which must be followed by CLOSE 1000."""
     message = client.receive()
     assert "error" in message, message
     with pytest.raises(ConnectionClosedOK) as caught:
@@ -50,13 +50,13 @@ def fatal(client: SttClient) -> dict[str, Any]:
 
 
 def is_silent(client: SttClient) -> bool:
-    """Whether nothing comes before the answer to what is no request."""
+    """Return whether the server sends nothing before the response to an invalid request."""
     client.connection.send("{")
     return "error" in client.receive()
 
 
 def test_a_turn(client: SttClient) -> None:
-    """A turn is sent as the service sends it: start, partials, stop, final, and usage at last."""
+    """The messages of a turn: start, partial transcripts, stop, final transcript, and usage."""
     client.configure(includeWordTimestamps=True)
     client.audio(HELLO)
 
@@ -73,7 +73,7 @@ def test_a_turn(client: SttClient) -> None:
 
 
 def test_config_is_not_answered(client: SttClient) -> None:
-    """Neither the configuration nor silence is answered."""
+    """Neither the configuration nor silence gets a response."""
     client.configure()
     client.audio(SILENCE)
 
@@ -81,7 +81,7 @@ def test_config_is_not_answered(client: SttClient) -> None:
 
 
 def test_words_only_when_asked_for(client: SttClient) -> None:
-    """Without includeWordTimestamps a final has no words."""
+    """Without includeWordTimestamps a final transcript has no words."""
     client.configure()
     client.audio(HELLO)
 
@@ -90,7 +90,7 @@ def test_words_only_when_asked_for(client: SttClient) -> None:
 
 
 def test_snake_case(client: SttClient) -> None:
-    """Requests may be written in snake_case, even mixed with camelCase."""
+    """Requests may be written in snake_case, or mixed with camelCase."""
     config = {"model_id": "inworld/inworld-stt-1", "audio_encoding": "LINEAR16"}
     client.send(transcribe_config={**config, "includeWordTimestamps": True})
     client.send(audio_chunk={"content": base64.b64encode(HELLO).decode()})
@@ -104,7 +104,7 @@ def test_snake_case(client: SttClient) -> None:
 
 
 def test_end_turn(client: SttClient) -> None:
-    """The end of a turn is sent at once, without silence."""
+    """endTurn ends the turn at once, without silence."""
     client.configure()
     client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
     client.send(endTurn={})
@@ -117,7 +117,7 @@ def test_end_turn(client: SttClient) -> None:
 
 
 def test_end_turn_in_silence(client: SttClient) -> None:
-    """Where no turn is open there is none to end."""
+    """endTurn without an open turn gets no response."""
     client.configure()
     client.send(endTurn={})
 
@@ -137,7 +137,7 @@ def test_manual_turns(client: SttClient) -> None:
 
 
 def test_turn_settings(client: SttClient) -> None:
-    """A longer silence may be asked for, and then the pause does not end the turn."""
+    """With a longer silence in the configuration, the pause does not end the turn."""
     client.configure(inworldSttV1Config={"minEndOfTurnSilenceWhenConfident": 2000})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
 
@@ -145,7 +145,7 @@ def test_turn_settings(client: SttClient) -> None:
 
 
 def test_empty_final(client: SttClient) -> None:
-    """What sounds like speech and is none gives an empty final, which ends it."""
+    """Noise that is detected as speech gets an empty final transcript, which ends the turn."""
     client.configure()
     client.audio(sound(10, 0.0) + sound(20, 1.0) + SILENCE)
 
@@ -156,7 +156,7 @@ def test_empty_final(client: SttClient) -> None:
 
 
 def test_usage_only_after_close_stream(client: SttClient) -> None:
-    """The usage comes once, after closeStream, counts speech in steps of 50 ms, and no silence."""
+    """usage is sent once, after closeStream; it counts speech in steps of 50 ms, not silence."""
     client.configure()
     client.audio(SILENCE * 3 + HELLO + SILENCE * 3)
 
@@ -166,7 +166,7 @@ def test_usage_only_after_close_stream(client: SttClient) -> None:
 
 
 def test_stays_open_after_usage(client: SttClient) -> None:
-    """The server does not close after the usage, and ignores further audio."""
+    """The server does not close the connection after usage, and ignores further audio."""
     client.configure()
     client.rest()
     client.audio(HELLO)
@@ -176,7 +176,7 @@ def test_stays_open_after_usage(client: SttClient) -> None:
 
 
 def test_voice_profile(client: SttClient) -> None:
-    """Guesses about the speaker come with finals, as many of each kind as were asked for."""
+    """Final transcripts have the requested number of labels of the voice profile."""
     client.configure(voiceProfileConfig={"enableVoiceProfile": True, "topN": 2})
     client.audio(HELLO)
 
@@ -196,7 +196,7 @@ def test_speakers(client: SttClient) -> None:
     assert ["speaker_1"] == [w["speaker"] for w in final["transcription"]["wordTimestamps"]]
 
 
-# (fields of the configuration, words of the refusal)
+# (fields of the configuration, a part of the message)
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"modelId": "inworld/stt-v1"}, 'Unsupported model "inworld/stt-v1". Supported models: http'),
     ({"modelId": "groq/whisper-large-v3"}, "Unsupported model"),
@@ -209,13 +209,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"inworldSttV1Config": {"vadThreshold": -1}}, "vadThreshold must be between 0 and 1"),
     ({"inworldSttV1Config": {"maxTurnSilence": 99999999}}, "max_silence_ms"),
     ({"voiceProfileConfig": {"enableVoiceProfile": True, "topN": 21}}, "topN must be between"),
-    ({"language": "fr-FR"}, "understands en only, got language 'fr-FR'"),
+    ({"language": "fr-FR"}, "supports en only, got language 'fr-FR'"),
 ]
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED)
 def test_refused(client: SttClient, fields: dict[str, Any], words: str) -> None:
-    """A configuration that cannot be met is refused with code 3, and the connection ends."""
+    """A bad configuration is refused with code 3, and the connection ends."""
     client.configure(**fields)
 
     error = fatal(client)
@@ -224,7 +224,7 @@ def test_refused(client: SttClient, fields: dict[str, Any], words: str) -> None:
     assert [] == error["details"]
 
 
-# What is no request, or one of wrong types: the connection survives it.
+# Messages that are not requests, or have wrong types: the connection continues.
 MALFORMED: list[str | bytes] = [
     "not JSON",
     "[]",
@@ -237,7 +237,7 @@ MALFORMED: list[str | bytes] = [
 
 @pytest.mark.parametrize("message", MALFORMED)
 def test_malformed(client: SttClient, message: str | bytes) -> None:
-    """What cannot be read gets code 3 and leaves the connection alone."""
+    """A message that cannot be read gets code 3, and the connection continues."""
     client.connection.send(message)
     error = client.receive()["error"]
     client.configure()
@@ -249,7 +249,7 @@ def test_malformed(client: SttClient, message: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["?", "AAA=A", "ä", 5, ["AAAA"]])
 def test_content_that_is_no_base64(client: SttClient, content: object) -> None:
-    """A chunk that holds no base64 gets code 3; what is around it is heard."""
+    """A chunk without base64 gets code 3; the chunks around it are transcribed."""
     client.configure()
     client.audio(HELLO[:6400])
     client.send(audioChunk={"content": content})
@@ -270,7 +270,7 @@ def test_base64_of_both_alphabets(client: SttClient, encode: Any) -> None:
 
 
 def test_unknown_requests(client: SttClient) -> None:
-    """JSON of another kind is met with silence, bare content too."""
+    """Unknown JSON gets no response, and bare content neither."""
     client.send(foo="bar")
     client.send(content="AAAA")
 
@@ -279,7 +279,7 @@ def test_unknown_requests(client: SttClient) -> None:
 
 @pytest.mark.parametrize("request_", ["audioChunk", "endTurn", "closeStream"])
 def test_without_config(client: SttClient, request_: str) -> None:
-    """Whatever comes before the configuration ends the connection with code 3."""
+    """Any request before the configuration ends the connection with code 3."""
     client.send(**{request_: {}})
 
     error = fatal(client)
@@ -295,7 +295,7 @@ def test_config_twice(client: SttClient) -> None:
 
 
 def test_cut_samples(client: SttClient) -> None:
-    """A sample may be cut between two chunks, and the last one may be missing half."""
+    """A sample may be split between two chunks, and the last one may be incomplete."""
     client.configure()
     client.audio(HELLO + b"\x01", chunk_bytes=3201)
 
@@ -303,7 +303,7 @@ def test_cut_samples(client: SttClient) -> None:
 
 
 def test_inactivity(client: SttClient) -> None:
-    """A stream that gets no audio for as long as was agreed ends its turn and is closed."""
+    """After the configured time without audio the turn ends, and the connection is closed."""
     client.configure(inactivityTimeoutSeconds=1)
     client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
 
@@ -324,7 +324,7 @@ def test_bad_key() -> None:
 
 
 def test_rate_limit() -> None:
-    """A limit of chunks a second, if there is one, is answered with code 8."""
+    """Beyond a limit of chunks per second, the stream ends with code 8."""
     with client_of(stt_chunks_per_second=10) as client:
         client.configure()
         client.audio(bytes(3200 * 12))
@@ -333,7 +333,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks count by the time of their arrival, with a second's worth to spare."""
+    """Chunks count by the time of their arrival, with bursts of one second."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)
@@ -345,7 +345,7 @@ def test_rate_of_arrival() -> None:
 
 
 def test_quirks_of_april() -> None:
-    """The dialect of April has neither a status nor the start of speech."""
+    """With the settings of April there is neither a status nor speechStarted."""
     with client_of(stt_status=False, stt_speech_started=False) as client:
         client.configure()
         client.audio(HELLO)
@@ -359,7 +359,7 @@ def test_quirks_of_april() -> None:
 
 
 def test_quirk_of_repeated_partials() -> None:
-    """Every partial may be sent twice."""
+    """Every partial transcript can be sent twice."""
     with client_of(stt_repeats_partials=True) as client:
         client.configure()
         client.audio(HELLO)
@@ -369,7 +369,7 @@ def test_quirk_of_repeated_partials() -> None:
 
 
 def test_quirk_of_closing() -> None:
-    """The server may close after the usage."""
+    """The server can close the connection after usage."""
     with client_of(stt_closes_after_usage=True) as client:
         client.configure()
         client.rest()
@@ -379,7 +379,7 @@ def test_quirk_of_closing() -> None:
 
 
 def test_answers_while_it_recognizes() -> None:
-    """A stream whose speech is being recognized still reads, so that pings are answered."""
+    """During recognition the server still reads, so pings get their pong."""
     recognizer = ScriptedRecognizer("Hello.")
     recognizer.may_answer.clear()
     with Emulator(speech_engine=engine_for(recognizer)) as server, open_stt(server) as client:
@@ -395,7 +395,7 @@ def test_answers_while_it_recognizes() -> None:
 
 
 def test_leaves_while_it_recognizes() -> None:
-    """A client that leaves in the middle leaves nothing behind."""
+    """If a client disconnects during a turn, no thread keeps running."""
     recognizer = ScriptedRecognizer("Hello.")
     with Emulator(speech_engine=engine_for(recognizer)) as server:
         for _ in range(3):
@@ -404,8 +404,8 @@ def test_leaves_while_it_recognizes() -> None:
                 client.audio(HELLO * 3)
 
 
-def test_says_how_well_it_hears() -> None:
-    """The server says that its recognition is not the service's."""
+def test_quality_of_the_recognizer() -> None:
+    """The server describes the quality of its recognizer."""
     with Emulator() as server:
         assert "1.8 %" in server.recognizer
-        assert "judge the service by itself" in server.recognizer
+        assert "the service has fewer errors" in server.recognizer

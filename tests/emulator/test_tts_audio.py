@@ -23,7 +23,7 @@ TONE_HZ = 200
 
 
 def spoken(client: TtsClient, text: str = TEXT, **audio: Any) -> list[bytes]:
-    """Let a new context say a text; return its chunks."""
+    """Speak a text in a new context; return its chunks."""
     client.create(audioConfig=audio)
     client.text(text)
     client.close()
@@ -43,7 +43,7 @@ def decoded(data: bytes) -> tuple[np.ndarray[Any, Any], int]:
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 22050, 24000, 44100, 48000])
 def test_pcm(client: TtsClient, rate_hz: int) -> None:
-    """PCM is bare 16-bit samples at any rate; the resampler loses and adds nothing."""
+    """PCM is 16-bit samples without a header at any rate; resampling keeps the length."""
     data = b"".join(spoken(client, audioEncoding="PCM", sampleRateHertz=rate_hz))
     samples = np.frombuffer(data, "<i2")
 
@@ -52,7 +52,7 @@ def test_pcm(client: TtsClient, rate_hz: int) -> None:
 
 
 def test_default_is_mp3_at_48_khz(client: TtsClient) -> None:
-    """Who asks for nothing gets MP3 at 48 kHz and 128 kbit/s."""
+    """The default is MP3 at 48 kHz and 128 kbit/s."""
     data = b"".join(spoken(client))
 
     info = soundfile.info(io.BytesIO(data))
@@ -62,7 +62,7 @@ def test_default_is_mp3_at_48_khz(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 24000])
 def test_linear16_headers(client: TtsClient, rate_hz: int) -> None:
-    """First and last chunk of a flush have RIFF headers for themselves; the last has 5 samples."""
+    """The first and the last chunk of a flush have RIFF headers; the last has 5 samples."""
     chunks = spoken(client, audioEncoding="LINEAR16", sampleRateHertz=rate_hz)
 
     assert len(chunks) > 3
@@ -79,7 +79,7 @@ def test_linear16_headers(client: TtsClient, rate_hz: int) -> None:
 
 
 def test_linear16_is_the_same_audio_as_pcm(client: TtsClient) -> None:
-    """Without its headers LINEAR16 is PCM."""
+    """Without its headers LINEAR16 is the same as PCM."""
     chunks = spoken(client, audioEncoding="LINEAR16", sampleRateHertz=24000)
     bare = [chunks[0][44:], *chunks[1:-1], chunks[-1][44:]]
 
@@ -99,7 +99,7 @@ def test_linear16_headers_come_with_every_flush(client: TtsClient) -> None:
 
 
 def test_wav(client: TtsClient) -> None:
-    """WAV has one header a flush; the joined chunks are a file."""
+    """WAV has one header for each flush; the joined chunks are a file."""
     chunks = spoken(client, audioEncoding="WAV", sampleRateHertz=24000)
     samples, rate_hz = decoded(b"".join(chunks))
 
@@ -111,7 +111,7 @@ def test_wav(client: TtsClient) -> None:
     ("encoding", "subtype"), [("MULAW", "ULAW"), ("ALAW", "ALAW")], ids=["mulaw", "alaw"]
 )
 def test_g711(client: TtsClient, encoding: str, subtype: str) -> None:
-    """mu-law and A-law are one bare byte a sample."""
+    """mu-law and A-law have one byte for each sample, and no header."""
     data = b"".join(spoken(client, audioEncoding=encoding, sampleRateHertz=8000))
     samples, _ = soundfile.read(
         io.BytesIO(data), dtype="int16", format="RAW", subtype=subtype, channels=1, samplerate=8000
@@ -121,7 +121,7 @@ def test_g711(client: TtsClient, encoding: str, subtype: str) -> None:
     assert abs(TONE_HZ - pitch_hz(samples, 8000)) < 1
 
 
-# (encoding, asked rate, rate of the file): Opus rounds up to a rate that it knows.
+# (encoding, requested rate, rate of the file): Opus rounds up to a rate that it supports.
 CONTAINERS = [
     ("MP3", 24000, 24000),
     ("MP3", 44100, 44100),
@@ -138,14 +138,14 @@ def test_containers(client: TtsClient, encoding: str, asked_hz: int, got_hz: int
     samples, rate_hz = decoded(data)
 
     assert got_hz == rate_hz
-    # MP3 codes whole frames and has a delay.
+    # MP3 has whole frames and a delay.
     assert abs(SECONDS - len(samples) / rate_hz) < (0.1 if encoding == "MP3" else 0.001)
     assert abs(TONE_HZ - pitch_hz(samples, rate_hz)) < 1
 
 
 @pytest.mark.parametrize("encoding", ["MP3", "OGG_OPUS"])
 def test_bit_rate(client: TtsClient, encoding: str) -> None:
-    """A lower bitRate makes fewer bytes."""
+    """A lower bitRate gives fewer bytes."""
     sizes = [
         len(b"".join(spoken(client, audioEncoding=encoding, sampleRateHertz=24000, bitRate=rate)))
         for rate in (16000, 64000)
@@ -154,7 +154,7 @@ def test_bit_rate(client: TtsClient, encoding: str) -> None:
     assert sizes[0] * 2 < sizes[1]
 
 
-def test_mp3_comes_while_it_is_made(client: TtsClient) -> None:
+def test_mp3_is_streamed(client: TtsClient) -> None:
     """MP3 is sent in many chunks, not at the end."""
     assert len(spoken(client, audioEncoding="MP3", sampleRateHertz=24000)) > 5
 
@@ -168,7 +168,7 @@ def test_speaking_rate(client: TtsClient, rate: float) -> None:
 
 
 def test_chunk_size_is_a_setting() -> None:
-    """chunk_ms is the sound in one message; only the last has less."""
+    """chunk_ms is the audio in one message; only the last message has less."""
     settings = Settings(chunk_ms=40)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -180,7 +180,7 @@ def test_chunk_size_is_a_setting() -> None:
 
 
 def test_pace_is_a_setting() -> None:
-    """pace=10 sends ten seconds of sound in one second, and no faster."""
+    """pace=10 sends ten seconds of audio in one second, and not faster."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=10)) as server,
         open_tts(server) as client,
@@ -199,7 +199,7 @@ def test_audio_is_the_same_every_time(client: TtsClient) -> None:
 
 
 def test_base64_is_padded(client: TtsClient) -> None:
-    """audioContent is base64 with its padding, each message by itself."""
+    """audioContent is padded base64 in each message."""
     client.create()
     client.text(TEXT)
     client.flush()

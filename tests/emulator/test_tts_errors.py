@@ -1,4 +1,4 @@
-"""What the TTS WebSocket refuses, with which words, and what survives it."""
+"""The errors of the TTS WebSocket, and what continues after them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from support.tts_client import TtsClient, kinds_of, open_tts
 
 
 def refused(client: TtsClient) -> tuple[str, int, str]:
-    """Return context, code and message of the next result, which must be a refusal."""
+    """Return context, code and message of the next result, which must be an error."""
     result = client.result()
     assert {"contextId", "status"} == set(result)
     assert [] == result["status"]["details"]
     return result["contextId"], result["status"]["code"], result["status"]["message"]
 
 
-# (request, code, message) with no context open.
+# (request, code, message) without an open context.
 UNKNOWN_CONTEXT = [
     ({"send_text": {"text": "Hi"}, "contextId": "X"}, 5, "context X not found (payload=SEND_TEXT)"),
     ({"flush_context": {}, "contextId": "X"}, 5, "context X not found"),
@@ -38,7 +38,7 @@ UNKNOWN_CONTEXT = [
 def test_unknown_context(
     client: TtsClient, request_: dict[str, Any], code: int, message: str
 ) -> None:
-    """A request for a context that is not open is refused, and the connection survives."""
+    """A request for a context that is not open is refused, and the connection continues."""
     client.send(**request_)
 
     assert (request_.get("contextId", ""), code, message) == refused(client)
@@ -47,7 +47,7 @@ def test_unknown_context(
 
 
 def test_two_contexts_need_an_id(client: TtsClient) -> None:
-    """With two contexts open a request must say which one it means."""
+    """If two contexts are open, a request must have an id."""
     client.create("c1")
     client.create("c2")
     client.send(send_text={"text": "Hi"})
@@ -67,7 +67,7 @@ def test_closing_twice(client: TtsClient) -> None:
 
 
 def test_text_after_close(client: TtsClient) -> None:
-    """A context takes no text once it is being closed."""
+    """A closing context accepts no text."""
     client.create()
     client.text("A long sentence, to be busy for a while. " * 10)
     client.close()
@@ -88,7 +88,7 @@ def test_creating_twice(client: TtsClient) -> None:
 
 
 def test_sixth_context(client: TtsClient) -> None:
-    """Five contexts fit on a connection; the sixth is refused with code 8 and the others live."""
+    """A connection has five contexts; the sixth is refused with code 8, and the others continue."""
     for number in range(6):
         client.create(f"c{number}")
     created = [client.result() for _ in range(5)]
@@ -106,7 +106,7 @@ def test_sixth_context(client: TtsClient) -> None:
 
 
 def test_context_limit_is_a_setting() -> None:
-    """max_contexts bounds the contexts of a connection, those that are closing included."""
+    """max_contexts limits the contexts of a connection, including closing ones."""
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=Settings(max_contexts=1)) as server,
         open_tts(server) as client,
@@ -120,7 +120,7 @@ def test_context_limit_is_a_setting() -> None:
 
 @pytest.mark.parametrize("combined", [True, False])
 def test_text_above_the_limit(client: TtsClient, combined: bool) -> None:
-    """2001 characters are refused with code 3, and that flush is never completed."""
+    """2001 characters are refused with code 3, and the flush is not completed."""
     client.create()
     if combined:
         client.send(send_text={"text": "a" * 2001, "flush_context": {}}, contextId="c1")
@@ -168,7 +168,7 @@ BAD_CONFIG = [
 
 @pytest.mark.parametrize(("fields", "code", "words"), BAD_CONFIG)
 def test_refused_config(client: TtsClient, fields: dict[str, Any], code: int, words: str) -> None:
-    """A value out of range refuses the context alone; its id stays unknown."""
+    """A value out of range refuses only the context; its id stays unknown."""
     client.create(**fields)
     context_id, got, message = refused(client)
 
@@ -178,7 +178,7 @@ def test_refused_config(client: TtsClient, fields: dict[str, Any], code: int, wo
     assert 5 == refused(client)[1]
 
 
-# Every value at the ends of its range, and the names that stand for a default.
+# Every value at the ends of its range, and the names that mean the default.
 GOOD_CONFIG = [
     {"audioConfig": {"sampleRateHertz": 8000, "audioEncoding": "PCM"}},
     {"audioConfig": {"sampleRateHertz": "48000", "audioEncoding": "PCM"}},
@@ -195,7 +195,7 @@ GOOD_CONFIG = [
 
 @pytest.mark.parametrize("fields", GOOD_CONFIG)
 def test_accepted_config(client: TtsClient, fields: dict[str, Any]) -> None:
-    """The ends of each range are in it."""
+    """The ends of each range are accepted."""
     client.create(**fields)
 
     assert "contextCreated" in client.result()
@@ -212,7 +212,7 @@ MALFORMED = {
     "frame", ["{", "", "[]", "null", '"text"', "nonsense", b"\x00\x01", b'{"create":{}}']
 )
 def test_malformed_frame(client: TtsClient, frame: str | bytes) -> None:
-    """What is no JSON object, and every binary frame, gets an error that is not fatal."""
+    """Text that is not a JSON object, and every binary frame, gets an error that is not fatal."""
     client.connection.send(frame)
 
     assert {"error": MALFORMED} == client.receive()
@@ -233,7 +233,7 @@ def test_malformed_frame(client: TtsClient, frame: str | bytes) -> None:
     ],
 )
 def test_wrong_json_type_breaks_create(client: TtsClient, fields: dict[str, Any]) -> None:
-    """A value of the wrong type makes the request unreadable, so the context never exists."""
+    """A value of the wrong type makes the request unreadable, so no context is created."""
     client.create(**fields)
     client.text("Hi.")
 
@@ -241,8 +241,8 @@ def test_wrong_json_type_breaks_create(client: TtsClient, fields: dict[str, Any]
     assert ("c1", 5, "context c1 not found (payload=SEND_TEXT)") == refused(client)
 
 
-def test_unknown_message_is_met_with_silence(client: TtsClient) -> None:
-    """Valid JSON that is no request gets no answer at all."""
+def test_unknown_message_is_ignored(client: TtsClient) -> None:
+    """Valid JSON that is not a request gets no response."""
     client.send(foo="bar")
 
     assert client.is_silent(client.ask)
@@ -250,7 +250,7 @@ def test_unknown_message_is_met_with_silence(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("model", ["gpt-9", "", None])
 def test_unknown_model_is_fatal(client: TtsClient, model: str | None) -> None:
-    """An unknown model gets a top-level error and the connection is closed with 1000."""
+    """An unknown model gets a top-level error, and the connection is closed with 1000."""
     client.create(modelId=model)
 
     error = client.receive()["error"]
@@ -264,7 +264,7 @@ def test_unknown_model_is_fatal(client: TtsClient, model: str | None) -> None:
 
 
 def test_half_a_surrogate_pair(client: TtsClient) -> None:
-    """A context id that is no valid text does not break the connection."""
+    """A context id that is not valid text does not end the connection."""
     client.connection.send('{"close_context":{},"contextId":"\\ud800"}')
 
     assert ("?", 5) == refused(client)[:2]

@@ -1,4 +1,4 @@
-"""When buffered text is spoken although nobody flushed."""
+"""When buffered text is spoken without a flush."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.tts_client import TtsClient
 
 
 def counted(client: TtsClient) -> int:
-    """Return the characters of the next generation."""
+    """Return the number of characters of the next generation."""
     results = client.until("flushCompleted")
     return next(
         result["audioChunk"]["usage"]["processedCharactersCount"]
@@ -19,7 +19,7 @@ def counted(client: TtsClient) -> int:
     )
 
 
-# (texts, characters of each generation): sentences are spoken as they end, the rest waits.
+# (texts, characters of each generation): sentences are spoken when they end, the rest waits.
 AUTO_MODE = [
     (["Hello there."], [12]),
     (["Hello ", "there. ", "And"], [12]),
@@ -32,7 +32,7 @@ AUTO_MODE = [
 
 @pytest.mark.parametrize(("texts", "expected"), AUTO_MODE)
 def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> None:
-    """With autoMode whole sentences are spoken at once, each run with its own flushCompleted."""
+    """With autoMode sentences are spoken at once, each run with its own flushCompleted."""
     client.create(autoMode=True)
     for text in texts:
         client.text(text)
@@ -41,7 +41,7 @@ def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> 
 
 
 def test_sentence_boundary(client: TtsClient) -> None:
-    """With SENTENCE_BOUNDARY a full stop ends a sentence only once the next word begins."""
+    """With SENTENCE_BOUNDARY a full stop ends a sentence only when the next word begins."""
     client.create(autoMode=True, autoModeStrategy="SENTENCE_BOUNDARY")
     for text in ("It costs 3.", "50 today.", " And"):
         client.text(text)
@@ -50,7 +50,7 @@ def test_sentence_boundary(client: TtsClient) -> None:
 
 
 def test_auto_mode_keeps_an_unfinished_sentence(client: TtsClient) -> None:
-    """What is no whole sentence yet waits for more, or for a flush."""
+    """An unfinished sentence waits for more text, or for a flush."""
     client.create(autoMode=True)
     client.text("Hello there. And then")
     assert 12 == counted(client)
@@ -69,7 +69,7 @@ def test_without_auto_mode_nothing_is_spoken_early(client: TtsClient) -> None:
 
 
 def test_character_threshold(client: TtsClient) -> None:
-    """Text is spoken once the buffer is as long as bufferCharThreshold."""
+    """Text is spoken when the buffer has bufferCharThreshold characters."""
     client.create(bufferCharThreshold=20)
     client.text("Ten chars ")
     client.text("and eleven ")
@@ -78,7 +78,7 @@ def test_character_threshold(client: TtsClient) -> None:
 
 
 def test_threshold_keeps_the_last_word_whole(client: TtsClient) -> None:
-    """A word that may go on stays in the buffer, as a language model's tokens come in pieces."""
+    """A word that may continue stays in the buffer, because tokens can be parts of words."""
     client.create(bufferCharThreshold=20)
     client.text("The quick brown elepha")
     assert 16 == counted(client)
@@ -97,7 +97,7 @@ def test_threshold_without_any_space(client: TtsClient) -> None:
 
 
 def test_buffer_delay(client: TtsClient) -> None:
-    """Text is spoken once it is as old as maxBufferDelayMs, counted from the first of it."""
+    """Text is spoken when the first of it is maxBufferDelayMs old."""
     client.create(maxBufferDelayMs=150)
     started = time.monotonic()
     client.text("Waiting")
@@ -115,7 +115,7 @@ def test_buffer_delay_in_auto_mode(client: TtsClient) -> None:
 
 
 def test_white_space_is_not_spoken(client: TtsClient) -> None:
-    """Text of white space alone makes no audio and no generation."""
+    """White space alone makes no audio and no generation."""
     client.create(maxBufferDelayMs=10)
     client.text(" \n ")
     client.result()

@@ -1,4 +1,4 @@
-"""The messages of the TTS WebSocket, one by one, as the service's captures show them."""
+"""The messages of the TTS WebSocket, one by one, as in captures of the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OK = {"code": 0, "message": "", "details": []}
 
 
 def test_whole_conversation(client: TtsClient) -> None:
-    """A context is created, speaks, says that the flush is done, and closes last."""
+    """A context is created, speaks, completes its flush, and closes last."""
     client.create()
     client.text("Hello. ")
     client.text("World.")
@@ -31,7 +31,7 @@ def test_whole_conversation(client: TtsClient) -> None:
 
 
 def test_empty_bodies(client: TtsClient) -> None:
-    """The bodies of flushCompleted and contextClosed are empty objects, never null or true."""
+    """The bodies of flushCompleted and contextClosed are empty objects."""
     client.create()
     client.text("Hi.")
     client.close()
@@ -43,7 +43,7 @@ def test_empty_bodies(client: TtsClient) -> None:
 
 
 def test_context_created_has_the_captured_fields(client: TtsClient) -> None:
-    """What was sent comes back, with the fields that the service always shows."""
+    """contextCreated has the fields that were sent, and those that the service always sends."""
     config = {
         "voiceId": "Aarav",
         "modelId": "inworld-tts-1.5-mini",
@@ -100,7 +100,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("request_", SPELLINGS, ids=["camel", "snake", "mixed"])
 def test_spellings(client: TtsClient, request_: dict[str, Any]) -> None:
-    """Keys may be written in either case, and answers are always in camelCase."""
+    """Keys may be written in either case, and responses are always in camelCase."""
     client.send(**request_)
 
     created = client.result()["contextCreated"]
@@ -118,7 +118,7 @@ def test_spellings(client: TtsClient, request_: dict[str, Any]) -> None:
     ],
 )
 def test_verbs_in_either_case(client: TtsClient, text: str, flush: str, close: str) -> None:
-    """The verbs too may be written in either case."""
+    """The names of commands may be written in either case, too."""
     client.create()
     client.send(**{text: {"text": "Hi."}, "contextId": "c1"})
     client.send(**{flush: {}, "contextId": "c1"})
@@ -129,7 +129,7 @@ def test_verbs_in_either_case(client: TtsClient, text: str, flush: str, close: s
 
 
 def test_text_with_flush_in_one_message(client: TtsClient) -> None:
-    """send_text may carry flush_context."""
+    """send_text may have flush_context."""
     client.create()
     client.send(context_id="c1", send_text={"text": "Hi", "flush_context": {}})
 
@@ -139,7 +139,7 @@ def test_text_with_flush_in_one_message(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("context_id", ["a b", "ünï-コ", "x" * 500, "1"])
 def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> None:
-    """Every message names the context as the client does."""
+    """Every message has the context id of the client."""
     client.create(context_id)
     client.text("Hi.", context_id)
     client.close(context_id)
@@ -150,7 +150,7 @@ def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> No
 
 
 def test_single_context_without_an_id(client: TtsClient) -> None:
-    """With one context open its id may be left out everywhere; the server makes one up."""
+    """If one context is open, its id can be omitted; the server makes one."""
     client.send(create={"voiceId": "Ashley", "modelId": "inworld-tts-2"})
     context_id = client.result()["contextId"]
     client.send(send_text={"text": "Hi."})
@@ -163,8 +163,8 @@ def test_single_context_without_an_id(client: TtsClient) -> None:
     assert ["audioChunk", "flushCompleted", "contextClosed"] == kinds_of(results, context_id)
 
 
-def test_empty_text_is_legal(client: TtsClient) -> None:
-    """Empty text keeps a context warm: no error, no audio."""
+def test_empty_text_is_accepted(client: TtsClient) -> None:
+    """Empty text keeps a context open: there is no error and no audio."""
     client.create()
     client.text("")
     client.close()
@@ -173,15 +173,15 @@ def test_empty_text_is_legal(client: TtsClient) -> None:
 
 
 def test_flush_of_nothing(client: TtsClient) -> None:
-    """Each flush_context is answered, even when there is nothing to say."""
+    """Each flush_context gets a response, also without text."""
     client.create()
     client.flush()
 
     assert ["contextCreated", "flushCompleted"] == kinds_of(client.until("flushCompleted"))
 
 
-def test_flush_of_nothing_can_stay_unanswered() -> None:
-    """The setting empty_flush_completes=False meets an empty flush with silence."""
+def test_flush_of_nothing_can_get_no_response() -> None:
+    """With empty_flush_completes=False, a flush without text gets no response."""
     settings = Settings(empty_flush_completes=False)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -195,7 +195,7 @@ def test_flush_of_nothing_can_stay_unanswered() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all its characters, the others none."""
+    """The first chunk of a flush counts all characters of it, the others none."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -220,8 +220,8 @@ def test_two_flushes(client: TtsClient) -> None:
     assert 11 == second[0]["audioChunk"]["usage"]["processedCharactersCount"]
 
 
-def test_close_speaks_what_is_buffered(client: TtsClient) -> None:
-    """close_context flushes first, and contextClosed comes after the last audio."""
+def test_close_speaks_buffered_text(client: TtsClient) -> None:
+    """close_context flushes first, and contextClosed follows the last audio."""
     client.create()
     client.text("Not flushed")
     client.close()
@@ -231,7 +231,7 @@ def test_close_speaks_what_is_buffered(client: TtsClient) -> None:
 
 
 def test_contexts_interleave(client: TtsClient) -> None:
-    """Five contexts speak at once on one connection; each keeps its own order."""
+    """Five contexts speak at once on one connection; each keeps its order."""
     names = [f"c{number}" for number in range(5)]
     for name in names:
         client.create(name)
@@ -250,7 +250,7 @@ def test_contexts_interleave(client: TtsClient) -> None:
 
 
 def test_context_can_be_created_again_after_its_end(client: TtsClient) -> None:
-    """A closed context's id is free again."""
+    """The id of a closed context can be used again."""
     client.create()
     client.close()
     client.until("contextClosed")
@@ -260,7 +260,7 @@ def test_context_can_be_created_again_after_its_end(client: TtsClient) -> None:
 
 
 def test_cancel_context() -> None:
-    """cancel_context stops the speech, drops what was to be said, and the context is closed."""
+    """cancel_context stops the speech, drops all text, and the context is closed."""
     settings = Settings(pace=1)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,
@@ -279,7 +279,7 @@ def test_cancel_context() -> None:
 
 
 def test_update_config(client: TtsClient) -> None:
-    """update_config speaks what is buffered with the old settings, then tells the new ones."""
+    """update_config speaks buffered text with the old settings, then sends the new ones."""
     client.create()
     client.text("Old voice")
     client.send(
@@ -297,14 +297,14 @@ def test_update_config(client: TtsClient) -> None:
 
 
 def test_retired_models_have_successors(client: TtsClient) -> None:
-    """A retired model's name still works and is served by its successor."""
+    """The name of a retired model is accepted, and its successor is used."""
     client.create(modelId="inworld-tts-1-max")
 
     assert "inworld-tts-1.5-max" == client.result()["contextCreated"]["modelId"]
 
 
 def test_unknown_fields_are_ignored(client: TtsClient) -> None:
-    """A field that nobody knows, such as "bitrate" in small letters, does no harm."""
+    """An unknown field, such as "bitrate" in small letters, is ignored."""
     client.create(fooBar=1, audioConfig={"audioEncoding": "PCM", "bitrate": 64000})
 
     created = client.result()["contextCreated"]
@@ -314,7 +314,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """The setting status_in_audio_chunk puts a second status where one sample shows it."""
+    """status_in_audio_chunk adds a second status, as one sample of the documentation does."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

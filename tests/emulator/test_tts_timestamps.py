@@ -32,7 +32,7 @@ def test_no_timestamps_unless_asked(client: TtsClient) -> None:
 
 
 def test_words(client: TtsClient) -> None:
-    """WORD lists the words as written, each with start and end, and nothing else."""
+    """WORD lists the words as written, each with start and end, and nothing more."""
     found = infos(client, 'Dr. Smith paid $12.50 — "really"!', timestampType="WORD")
 
     words = joined(found, "wordAlignment", "words")
@@ -45,7 +45,7 @@ def test_words(client: TtsClient) -> None:
 
 
 def test_words_travel_with_their_sound(client: TtsClient) -> None:
-    """A word is told with the chunk in which it begins."""
+    """A word is in the chunk in which it begins."""
     found = infos(client, "one two three four five six seven eight", timestampType="WORD")
 
     for number, info in enumerate(found):
@@ -54,7 +54,7 @@ def test_words_travel_with_their_sound(client: TtsClient) -> None:
 
 
 def test_characters(client: TtsClient) -> None:
-    """CHARACTER lists every character of the text, spaces too; times never go back."""
+    """CHARACTER lists every character of the text, also spaces; times never decrease."""
     text = "Hello, my world!"
     found = infos(client, text, timestampType="CHARACTER")
 
@@ -81,7 +81,7 @@ def test_times_restart_with_every_generation(client: TtsClient) -> None:
 
 
 def test_times_go_on_over_the_sentences_of_a_generation(client: TtsClient) -> None:
-    """Within one flush the second sentence's times follow the first one's."""
+    """Within one flush the times of the second sentence follow those of the first."""
     found = infos(client, "One two. Three four.", timestampType="WORD")
 
     starts = joined(found, "wordAlignment", "wordStartTimeSeconds")
@@ -90,7 +90,7 @@ def test_times_go_on_over_the_sentences_of_a_generation(client: TtsClient) -> No
 
 @pytest.mark.parametrize("kind", ["WORD", "CHARACTER"])
 def test_async(client: TtsClient, kind: str) -> None:
-    """ASYNC sends all times behind the audio, in a chunk without audioContent."""
+    """ASYNC sends all times after the audio, in a chunk without audioContent."""
     client.create(timestampType=kind, timestampTransportStrategy="ASYNC")
     client.text("One two three four five six seven.")
     client.flush()
@@ -104,7 +104,7 @@ def test_async(client: TtsClient, kind: str) -> None:
 
 
 def test_spaces_among_the_words() -> None:
-    """The setting spaces_in_words lists what stands between the words, so that all joins up."""
+    """With spaces_in_words the list has the spaces, so that its entries join to the text."""
     text = "Hello,  my world!"
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=Settings(spaces_in_words=True)) as server,

@@ -1,1 +1,1 @@
-"""Realtime over WebSocket: a session that listens, answers and speaks."""
+"""Realtime over WebSocket: a session that transcribes, replies and speaks."""

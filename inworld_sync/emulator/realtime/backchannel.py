@@ -1,7 +1,7 @@
 """
-Back-channel: short words of attention while the user is speaking.
+Backchannels: short phrases such as "uh-huh" while the user is speaking.
 
-They are no response and no turn, and have events of their own.
+They are neither a response nor a turn, and have their own events.
 Source for the fields: Inworld Realtime reference, ``providerData.backchannel``.
 """
 
@@ -37,7 +37,7 @@ class Backchannel:
     """
     Decides when to speak a phrase, and speaks it.
 
-    Times are those of the user's audio, so the same audio gets the same words.
+    Times are positions in the user's audio, so the same audio gets the same phrases.
 
     Thread safety: belongs to the connection's thread.
     """
@@ -53,12 +53,12 @@ class Backchannel:
         self._count = 0
 
     def start_turn(self, now_ms: int) -> None:
-        """The user begins to speak."""
+        """Handle the start of the user's speech."""
         self._started_ms = self._evaluated_ms = now_ms
         self._in_turn = 0
 
     def listen(self, now_ms: int, pause_ms: int, config: SessionConfig) -> None:
-        """Process more of the user's audio; speak a phrase when one is due."""
+        """Handle more of the user's audio; speak a phrase if it is due."""
         options = config.branch("backchannel")
         if options.get("enabled") is not True:
             return
@@ -80,13 +80,13 @@ class Backchannel:
         )
 
     def _decide(self, options: Json) -> bool:
-        """Say something always, or by the rule with even steps instead of chance."""
+        """Return True, or with the kind ``rule`` at even intervals instead of at random."""
         if options.get("decider_kind") != "rule":
             return True
         self._urge += _option(options, "rule_fire_probability")
-        fires = self._urge >= 1
-        self._urge -= fires
-        return fires
+        is_due = self._urge >= 1
+        self._urge -= is_due
+        return is_due
 
     def _speak(self, options: Json, config: SessionConfig) -> None:
         allowed = options.get("allowed_phrases")

@@ -1,5 +1,5 @@
 """
-Replies from any endpoint that speaks OpenAI's chat completions, such as a model on this machine.
+Replies from an endpoint with OpenAI's chat completions, such as a model on this machine.
 
 Source: OpenAI API reference, "Create chat completion", streamed.
 """
@@ -23,18 +23,18 @@ _MAX_ERROR_BYTES = 500
 
 class ChatReplies:
     """
-    A reply maker that asks a chat endpoint.
+    A reply maker that gets its replies from a chat endpoint.
 
     Args:
         base_url: Such as ``http://127.0.0.1:8080/v1``; ``/chat/completions`` is added.
-        model: Asked for instead of the session's.
-        api_key: Sent as a bearer token, if there is one.
+        model: The model to request; None uses the model of the session.
+        api_key: Sent as a bearer token; None sends no token.
         timeout: Seconds without a byte after which the reply fails.
 
     Raises:
-        ConfigError: *base_url* is no HTTP URL.
+        ConfigError: *base_url* is not an HTTP URL.
 
-    Thread safety: any thread; nothing is kept between replies.
+    Thread safety: any thread; replies share no state.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class ChatReplies:
 
     def __call__(self, request: ReplyRequest) -> Iterator[ReplyPart]:
         """
-        Answer the last item.
+        Reply to the last item.
 
         Raises:
-            ServiceError: The endpoint refused.
-            OSError: It cannot be reached.
+            ServiceError: The endpoint responded with an error.
+            OSError: The endpoint cannot be reached.
         """
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         if self._api_key:
@@ -75,7 +75,7 @@ class ChatReplies:
             with error:
                 text = error.read(_MAX_ERROR_BYTES).decode(errors="replace")
             raise ServiceError(
-                f"the chat endpoint answered with status {error.code}: {text}", status=error.code
+                f"the chat endpoint responded with status {error.code}: {text}", status=error.code
             ) from None
 
 
@@ -115,7 +115,7 @@ def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
 
 
 def _parts(lines: Any) -> Iterator[ReplyPart]:
-    """Read server-sent events; calls come in pieces and are given whole, at the end."""
+    """Read server-sent events; a tool call arrives in pieces and is yielded whole, at the end."""
     calls: dict[int, dict[str, str]] = {}
     for line in lines:
         data = line.decode(errors="replace").strip().removeprefix("data:").strip()

@@ -1,4 +1,4 @@
-"""Checks of a client event's fields; each refusal names the field."""
+"""Checks of the fields of client events; each error names the field."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _TOOL_TYPES = ("function", "mcp", "web_search")
 
 
 def inner(fields: Mapping[str, object], name: str) -> dict[str, object]:
-    """Return an object inside another, empty when it is missing or none."""
+    """Return an object inside another; empty if it is missing or not an object."""
     value = fields.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def an_object(value: object, param: str, *, name: str | None = None) -> dict[str, object]:
-    """Return an object; refuse anything else."""
+    """Return an object; refuse any other value."""
     if not isinstance(value, dict):
         raise InvalidRequest.wrong_type(param, "an object", name=name)
     return value
 
 
 def a_list(value: object, param: str) -> list[object]:
-    """Return a list; refuse anything else."""
+    """Return a list; refuse any other value."""
     if not isinstance(value, list):
         raise InvalidRequest.wrong_type(param, "a list")
     return value
 
 
 def required_text(fields: Mapping[str, object], name: str, parent: str = "") -> str:
-    """Return a text that must be there."""
+    """Return a required string."""
     value = fields.get(name)
     if not isinstance(value, str):
         raise InvalidRequest.missing(f"{parent}.{name}" if parent else name)
@@ -57,14 +57,14 @@ def required_text(fields: Mapping[str, object], name: str, parent: str = "") -> 
 
 
 def lenient_number(value: object, default: float, high: float = math.inf) -> float:
-    """Return a number from 0 to *high*; ``providerData`` is not refused for any other value."""
+    """Return a number from 0 to *high*, or the default: ``providerData`` is never refused."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= high:
         return value
     return default
 
 
 def one_of(value: object, allowed: Collection[str], param: str) -> None:
-    """Refuse what is none of some names."""
+    """Refuse a value that is not one of the names."""
     if not isinstance(value, str) or value not in allowed:
         known = ", ".join(allowed)
         raise InvalidRequest(
@@ -73,7 +73,7 @@ def one_of(value: object, allowed: Collection[str], param: str) -> None:
 
 
 def text(fields: Mapping[str, object], name: str, parent: str) -> str:
-    """Refuse what is no text; a missing one is empty."""
+    """Return a string, empty if it is missing; refuse any other value."""
     value = fields.get(name)
     if value is None:
         return ""
@@ -83,7 +83,7 @@ def text(fields: Mapping[str, object], name: str, parent: str) -> str:
 
 
 def flag(fields: Mapping[str, object], name: str, parent: str) -> None:
-    """Refuse what is neither true, false nor null."""
+    """Refuse a value that is neither a boolean nor null."""
     if not isinstance(fields.get(name), (bool, type(None))):
         raise InvalidRequest.wrong_type(f"{parent}.{name}", "a boolean", name=name)
 
@@ -105,7 +105,7 @@ def number(
 
 
 def object_or_null(fields: Mapping[str, object], name: str, parent: str) -> None:
-    """Refuse what is neither an object nor null."""
+    """Refuse a value that is neither an object nor null."""
     if not isinstance(fields.get(name), (dict, type(None))):
         raise InvalidRequest.wrong_type(f"{parent}.{name}", "an object or null")
 
@@ -120,7 +120,7 @@ def modalities(value: object, param: str) -> tuple[str, ...]:
 
 
 def max_tokens(value: object, param: str) -> int | None:
-    """Return the tokens that a reply may have; None for any number."""
+    """Return the maximum number of tokens of a reply; None for no limit."""
     if value is None or value == "inf":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_TOKENS:
@@ -146,7 +146,7 @@ def tools(value: object, param: str) -> tuple[Mapping[str, object], ...]:
 
 
 def tool_choice(value: object, param: str) -> None:
-    """Refuse what chooses no tool in one of the known ways."""
+    """Refuse a value that is not a tool choice."""
     if isinstance(value, dict):
         one_of(value.get("type"), ("function", "mcp"), f"{param}.type")
     elif value is not None:

@@ -1,7 +1,7 @@
 """
-The session object: its defaults, what a client may change, and what the events show of it.
+The session object: its defaults, and the updates of clients.
 
-Later updates are merged deeply, and one that holds a wrong value applies nothing.
+Updates are merged deeply. An update with a wrong value applies nothing.
 Source: Inworld Realtime reference, ``session.update``.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["Json", "SessionConfig"]
 Json = dict[str, object]
 
 _LIFETIME_SECONDS = 15 * 60
-# The service's default of every field that it shows.
+# The service's defaults.
 _DEFAULTS: Json = {
     "type": "realtime",
     "object": "realtime.session",
@@ -69,7 +69,7 @@ _TURN_DETECTION: Mapping[str, Json] = {
 _OWN_FIELDS = ("id", "object", "expires_at")
 _STT_PROVIDERS = ("inworld", "assemblyai", "soniox", "deepgram", "groq")
 _OPENAI_STT = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
-# The flat names of the OpenAI beta, and where their values live.
+# The flat names of the OpenAI beta, and the paths of their values.
 _FLAT_NAMES = {
     "modelId": ("model",),
     "modalities": ("output_modalities",),
@@ -90,9 +90,9 @@ class SessionConfig:
     The settings of one session; a change makes a new one.
 
     Attributes:
-        fields: The session object, whole and in the service's spelling. Not changed by anybody.
-        openai: Whether a client of OpenAI's own service is connected: it may ask for voices and
-            models that do not exist here, and it continues after tool output by itself.
+        fields: The whole session object in the service's spelling; never changed in place.
+        openai: Whether a client of OpenAI's service is connected. It may request voices and models
+            that do not exist here, and it requests the response to a tool output itself.
     """
 
     fields: Json
@@ -122,7 +122,7 @@ class SessionConfig:
 
     @property
     def turn_detection(self) -> Json | None:
-        """Who ends turns; None for the client."""
+        """The turn detection; None if the client ends the turns."""
         value = self.input["turn_detection"]
         return value if isinstance(value, dict) else None
 
@@ -143,20 +143,20 @@ class SessionConfig:
 
     @property
     def continues_after_tools(self) -> bool:
-        """Whether tool output is answered without being asked for."""
+        """Whether a tool output gets a response without ``response.create``."""
         provider_data = checks.inner(self.fields, "providerData")
         return provider_data.get("auto_tool_response", not self.openai) is not False
 
     def branch(self, name: str) -> Json:
-        """Return one branch of ``providerData``, empty when it is missing."""
+        """Return one branch of ``providerData``; empty if it is missing."""
         return checks.inner(checks.inner(self.fields, "providerData"), name)
 
     def updated(self, update: object, settings: Settings) -> SessionConfig:
         """
-        Lay an update over the settings.
+        Return the settings with an update applied.
 
         Raises:
-            InvalidRequest: A value is wrong; nothing is changed.
+            InvalidRequest: A value is wrong.
         """
         update = _with_nested_names(checks.an_object(update, "session"))
         fields = _merged(self.fields, update)
@@ -171,12 +171,12 @@ class SessionConfig:
         return new
 
     def with_memory_state(self, state: Json) -> SessionConfig:
-        """Write the state of a memory cycle into ``providerData.memory``."""
+        """Return the settings with the state of a memory cycle in ``providerData.memory``."""
         fields = _merged(self.fields, {"providerData": {"memory": {"state": state}}})
         return attrs.evolve(self, fields=fields)
 
     def _settle_input(self, fields: Json, changes: Json) -> None:
-        """Check ``audio.input``; formats and turn detection are replaced by whole values."""
+        """Check ``audio.input`` and complete its format and turn detection."""
         param = "session.audio.input"
         wanted = changes.get("format") or self.input["format"]
         fields["format"] = read_format(wanted, f"{param}.format").describe()
@@ -205,7 +205,7 @@ class SessionConfig:
 
 
 def _merged(old: Json, new: Mapping[str, object]) -> Json:
-    """Lay objects over objects; everything else is replaced. The old one is not changed."""
+    """Merge objects deeply; other values are replaced. The old object is not changed."""
     merged = dict(old)
     for name, value in new.items():
         before = old.get(name)
@@ -218,7 +218,7 @@ def _merged(old: Json, new: Mapping[str, object]) -> Json:
 
 
 def _with_nested_names(update: Json) -> Json:
-    """Move the older flat names to where their values live; drop what the service ignores."""
+    """Move the values of the flat names to their paths; drop fields that the service ignores."""
     nested = {name: value for name, value in update.items() if name != "provider_data"}
     for flat, path in _FLAT_NAMES.items():
         if flat not in nested:
@@ -258,7 +258,7 @@ def _check_transcription(value: object, param: str) -> None:
 
 
 def _turn_detection(old: Json, new: Json) -> Json:
-    """Read who ends turns; another kind starts from its own defaults."""
+    """Read the turn detection; another type starts from its own defaults."""
     param = "session.audio.input.turn_detection"
     kind = new.get("type", old.get("type", "semantic_vad"))
     checks.one_of(kind, tuple(_TURN_DETECTION), f"{param}.type")

@@ -1,8 +1,8 @@
 """
 The items of a conversation, in order.
 
-Locks: ``_lock`` guards the list and is held while an event about it is queued, so that clients
-receive changes in the order in which they happened; queueing never waits for the client.
+Locks: ``_lock`` guards the list. It is held while an event about a change is queued, so that
+clients receive changes in order; queueing never waits for the client.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _NEEDED = {
 _ROLES = ("user", "assistant", "system", "tool")
 _TEXT_TYPES = ("input_text", "text", "output_text")
 _CONTENT_TYPES = (*_TEXT_TYPES, "input_audio", "input_image", "audio", "output_audio")
-# The client's word for the place before all items.
+# The id that stands for the place before all items.
 _ROOT = "root"
 
 
 @attrs.frozen
 class SpokenText:
     """
-    How far a spoken reply has come at each word, for cutting it where it was interrupted.
+    The times of the words of a spoken reply, which truncation needs.
 
     Attributes:
-        words: Where each word ends in the transcript, and the second at which it begins.
+        words: For each word its end in the transcript, and the second at which it begins.
         duration: Seconds of audio.
     """
 
@@ -45,16 +45,18 @@ class SpokenText:
     duration: float
 
     def heard(self, transcript: str, seconds: float) -> str:
-        """Return the part of the transcript that was begun by a time."""
+        """Return the transcript until the last word that begins before a time."""
         ends = [end for end, start in self.words if start < seconds]
         return transcript[: max(ends)] if ends else ""
 
 
 class Conversation:
     """
-    The items of one session; thread-safe.
+    The items of one session.
 
-    Items are never changed in place: what a caller got stays as it was.
+    Items are never changed in place, so the items that a caller has do not change.
+
+    Thread safety: any thread.
     """
 
     def __init__(self, events: EventSender) -> None:
@@ -77,15 +79,15 @@ class Conversation:
 
     def add(self, item: Item, *, after: object = None, hides_previous: bool = False) -> None:
         """
-        Add an item and announce it.
+        Add an item and send ``conversation.item.added``.
 
         Args:
-            item: With an id.
-            after: The id before it, ``root`` for the beginning, or None for the end.
-            hides_previous: Say null instead of the item before it.
+            item: The item, with an id.
+            after: The id of the item before it, ``root`` for the beginning, or None for the end.
+            hides_previous: Send null instead of the id of the item before it.
 
         Raises:
-            InvalidRequest: There is no such item, or one with this id already.
+            InvalidRequest: The item *after* does not exist, or the id is in use.
         """
         with self._lock:
             if any(one["id"] == item["id"] for one in self._items):
@@ -101,7 +103,7 @@ class Conversation:
             self._events.send("conversation.item.added", previous_item_id=previous, item=item)
 
     def finish(self, item: Item) -> None:
-        """Put an item's final form in the place of the earlier one, and send that it is done."""
+        """Replace an item by its final form, and send ``conversation.item.done``."""
         kind = "conversation.item.done"
         with self._lock:
             for at, one in enumerate(self._items):
@@ -117,18 +119,18 @@ class Conversation:
             ]
 
     def remember_speech(self, item_id: str, spoken: SpokenText) -> None:
-        """Keep the times of a spoken reply."""
+        """Store the times of a spoken reply."""
         with self._lock:
             self._spoken[item_id] = spoken
 
     def retrieve(self, item_id: object) -> None:
-        """Send an item as it is now."""
+        """Send ``conversation.item.retrieved``."""
         with self._lock:
             item = self._items[self._index(item_id, "item_retrieve", "item_id")]
             self._events.send("conversation.item.retrieved", item=item)
 
     def delete(self, item_id: object) -> None:
-        """Remove an item."""
+        """Remove an item and send ``conversation.item.deleted``."""
         with self._lock:
             del self._items[self._index(item_id, "item_delete", "item_id")]
             self._spoken.pop(str(item_id), None)
@@ -138,13 +140,16 @@ class Conversation:
         self, item_id: object, content_index: int, end_ms: float, audio_end_ms: object
     ) -> None:
         """
-        Cut a spoken reply to what was heard.
+        Truncate a spoken reply to the part that was played.
 
         Args:
-            item_id: Of the reply.
-            content_index: Of its audio.
-            end_ms: How much was heard.
-            audio_end_ms: The same as the client wrote it.
+            item_id: The id of the reply.
+            content_index: The index of its audio.
+            end_ms: The length that was played.
+            audio_end_ms: The value that the client sent.
+
+        Raises:
+            InvalidRequest: The item is not a spoken reply, or is shorter.
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")
@@ -175,7 +180,7 @@ class Conversation:
             )
 
     def forget_oldest(self, keep: int) -> int:
-        """Drop all but the newest *keep* items, without an event; return how many went."""
+        """Remove all but the newest *keep* items, without an event; return how many."""
         with self._lock:
             count = max(0, len(self._items) - keep)
             for item in self._items[:count]:
@@ -196,21 +201,21 @@ class Conversation:
 
 
 def new_item(kind: str, id_prefix: str = "item", **fields: object) -> Item:
-    """Make an item of the server's own."""
+    """Make an item of the server."""
     return {"id": new_id(id_prefix), "object": "realtime.item", "type": kind, **fields}
 
 
 def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item:
     """
-    Read an item as a client creates it.
+    Read an item of ``conversation.item.create``.
 
     Args:
-        value: From JSON.
-        known: What the conversation holds; tool output must belong to a call in it.
-        param: The field that holds it.
+        value: The value from JSON.
+        known: The items of the conversation; a tool output must belong to a call in it.
+        param: The field with the item.
 
     Raises:
-        InvalidRequest: It is no item.
+        InvalidRequest: The value is not an item.
     """
     value = checks.an_object(value, param)
     checks.one_of(value.get("type", "message"), _TYPES, f"{param}.type")

@@ -1,4 +1,4 @@
-"""Server events on their way out, and the errors of client events."""
+"""Sending of server events, and the errors of client events."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _NOT_IN_BETA = "conversation.item.done"
 @attrs.define
 class InvalidRequest(Exception):
     """
-    A client event that is refused, or that failed; the session goes on.
+    A client event that is refused, or that failed; the session continues.
 
     Attributes:
         code: Such as ``invalid_value``; None for a failure of the server.
-        message: For people.
-        param: The field at fault, or None.
+        message: The text of the error.
+        param: The wrong field, or None.
         kind: The ``type`` of the error.
     """
 
@@ -40,23 +40,23 @@ class InvalidRequest(Exception):
 
     @classmethod
     def missing(cls, param: str) -> InvalidRequest:
-        """Refuse an event without a field that it needs."""
+        """Make the error for a missing field."""
         message = f"Missing required parameter: '{param}'."
         return cls("missing_required_parameter", message, param)
 
     @classmethod
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
-        """Refuse a field of another JSON type than *wanted*; *name* is for the message."""
+        """Make the error for a field that does not have the type *wanted*; the text has *name*."""
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
 
     @classmethod
     def failed(cls, error: Exception) -> InvalidRequest:
-        """Describe a failure of the server while it handled an event."""
+        """Make the error for a failure of the server while it handled an event."""
         return cls(None, f"{type(error).__name__}: {error}", kind="server_error")
 
 
 def new_id(kind: str) -> str:
-    """Make an id such as ``item_…``; *kind* is its first word."""
+    """Make an id such as ``item_…``; *kind* is its prefix."""
     return f"{kind}_{secrets.token_hex(10)}"
 
 
@@ -66,8 +66,8 @@ class EventSender:
 
     Args:
         peer: The client.
-        beta_names: Rename events as the OpenAI beta calls them.
-        explains_errors: Give errors their code and the id of the client's event.
+        beta_names: Use the event names of the OpenAI beta.
+        explains_errors: Send errors with their code and the id of the client's event.
 
     Thread safety: any thread; events of one thread keep their order.
     """
@@ -87,13 +87,13 @@ class EventSender:
         return self._peer.is_open
 
     def send(self, kind: str, **fields: object) -> None:
-        """Queue an event without waiting; raise PeerGone when the connection is over."""
+        """Queue an event without waiting; raise PeerGone if the connection has ended."""
         name = self._name(kind)
         if name is not None:
             self._peer.send(self._event(name, fields), wait=False)
 
     def send_audio(self, kind: str, **fields: object) -> None:
-        """Queue an event with audio; wait while too much is queued for a slow client."""
+        """Queue an event with audio; wait while a slow client has too much queued."""
         self._peer.send(self._event(self._name(kind) or kind, fields))
 
     def error(self, cause: InvalidRequest, client_event_id: str | None = None) -> None:
@@ -108,9 +108,9 @@ class EventSender:
         self.send("error", error=error)
 
     def end_session(self, error_type: str, message: str) -> None:
-        """Send the service's frame without ``type`` that ends a session, and close."""
-        frame = {"errorType": error_type, "message": message, "reconnectType": "NO_RETRY"}
-        self._peer.send(frame, wait=False)
+        """Send the service's message without ``type`` that ends a session, and close."""
+        last = {"errorType": error_type, "message": message, "reconnectType": "NO_RETRY"}
+        self._peer.send(last, wait=False)
         self._peer.close()
 
     def _event(self, name: str, fields: dict[str, object]) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """
-Responsiveness: words that bridge the time until a slow reply begins.
+Fillers: short texts that are spoken until a slow reply begins.
 
 Source for the fields: Inworld Realtime reference, ``providerData.responsiveness``.
 
-Threads: the reply is made on a thread of its own while its first part is waited for.
+Threads: a thread makes the reply while the thread of the response waits for its first part.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FILLERS = ("Let me see. ", "One moment. ", "Hmm. ")
 _WAIT_MS = 1200
 _MIN_GAP_MS = 8000
 _MAX_WAIT_MS = 3_600_000
-# How often a cancelled response is noticed.
+# The interval at which the wait checks whether the response was cancelled.
 _STEP_SECONDS = 0.05
 _JOIN_SECONDS = 2.0
 
@@ -31,7 +31,7 @@ class Fillers:
     """
     The fillers of one session.
 
-    Thread safety: responses of one conversation use it one after the other.
+    Thread safety: one thread at a time; the responses of a conversation run in sequence.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Fillers:
         self, parts: Iterable[ReplyPart], options: Mapping[str, object], stopped: threading.Event
     ) -> Generator[ReplyPart, None, None]:
         """
-        Pass the parts of a reply on, after a filler if the first one takes long.
+        Yield the parts of a reply, after a filler if the first part is late.
 
         Args:
             parts: The reply.
             options: ``providerData.responsiveness``.
-            stopped: Ends the wait.
+            stopped: An event that ends the wait.
         """
         self._replies += 1
         first_may = options.get("enable_filler_on_first_assistant_reply") is True
@@ -80,7 +80,7 @@ class _Reader:
     Reads a reply on a thread of its own.
 
     Attributes:
-        has_begun: Set when the first part is there, or the end.
+        has_begun: Set at the first part or the end of the reply.
     """
 
     def __init__(self, parts: Iterable[ReplyPart]) -> None:
@@ -94,7 +94,7 @@ class _Reader:
         self._thread.start()
 
     def parts(self, stopped: threading.Event) -> Iterator[ReplyPart]:
-        """Yield the parts as they come; raise what the reply raises."""
+        """Yield the parts as the reply yields them; raise the reply's exception."""
         while not stopped.is_set():
             try:
                 part = self._queue.get(timeout=_STEP_SECONDS)
@@ -107,7 +107,7 @@ class _Reader:
             yield part
 
     def stop(self) -> None:
-        """Leave the reply; one that blocks ends by itself."""
+        """Stop reading; a reply that blocks ends by itself later."""
         self._stopped.set()
         self._thread.join(_JOIN_SECONDS)
 
@@ -128,5 +128,5 @@ class _Reader:
 
 
 def _seconds(options: Mapping[str, object], name: str, default_ms: int) -> float:
-    """Read milliseconds; any other value is not refused, but means the default."""
+    """Read milliseconds as seconds; a wrong value means the default."""
     return checks.lenient_number(options.get(name), default_ms, _MAX_WAIT_MS) / 1000

@@ -1,8 +1,8 @@
 """
-The audio formats of a session: how they are written in JSON, and samples in and out of them.
+The audio formats of a session: their JSON, and the conversion of samples.
 
-Source: Inworld Realtime reference, ``audio.input.format``; a legacy name inside an object is
-accepted by the service and gives no audio.
+Source: Inworld Realtime reference, ``audio.input.format``. The service accepts a legacy name inside
+an object, but produces no audio for it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class AudioFormat:
 
     Attributes:
         type: Such as ``audio/pcm``.
-        sample_rate_hz: Samples a second.
+        sample_rate_hz: Samples per second.
     """
 
     type: str = "audio/pcm"
@@ -55,33 +55,33 @@ class AudioFormat:
 
     @property
     def is_known(self) -> bool:
-        """Whether it gives audio at all."""
+        """Whether the service produces audio in it."""
         return self.type in _TYPES
 
     @property
     def is_g711(self) -> bool:
-        """Whether it is one of telephony's."""
+        """Whether it is one of the two formats of telephony."""
         return self.type in _G711_TYPES
 
     @property
     def speech_encoding(self) -> str:
-        """What the voice is asked for; 32-bit floats are made of its PCM."""
+        """The encoding to synthesize; 32-bit floats are converted from PCM."""
         return {"audio/pcmu": "MULAW", "audio/pcma": "ALAW"}.get(self.type, "PCM")
 
     def describe(self) -> dict[str, object]:
-        """Write it as the service does: always an object, with a rate unless it is fixed."""
+        """Return the JSON of the service: an object, with a rate unless the rate is fixed."""
         if self.is_g711 or not self.is_known:
             return {"type": self.type}
         return {"type": self.type, "rate": self.sample_rate_hz}
 
     def from_speech(self, audio: bytes) -> bytes:
-        """Turn what the voice gave into this format."""
+        """Convert synthesized audio to this format."""
         return f32_from_s16(audio) if self.type == "audio/float32" else audio
 
 
 class SampleReader:
     """
-    Turns a client's audio into the recognizer's PCM; a sample may be cut in two.
+    Converts a client's audio to the recognizer's PCM; a sample may be split between two calls.
 
     Thread safety: one thread at a time.
     """
@@ -92,7 +92,7 @@ class SampleReader:
         self._resampler = Resampler(audio_format.sample_rate_hz, SAMPLE_RATE_HZ)
 
     def feed(self, data: bytes) -> bytes:
-        """Add bytes; return the PCM that they give."""
+        """Add bytes; return the new PCM."""
         size = _SAMPLE_BYTES.get(self._type)
         if size is None:
             return b""
@@ -103,16 +103,16 @@ class SampleReader:
         return self._resampler.feed(decode(data[:whole]))
 
     def finish(self) -> bytes:
-        """Return the rest; nothing can be added afterwards."""
+        """Return the remaining PCM; no bytes can be added afterwards."""
         return self._resampler.finish()
 
 
 def read_format(value: object, param: str) -> AudioFormat:
     """
-    Read a format: an object, a legacy name, or a bare MIME type.
+    Read a format: an object, a legacy name, or a MIME type.
 
     Raises:
-        InvalidRequest: It is none, or has a rate that it cannot have.
+        InvalidRequest: The value is not a format, or the format does not support the rate.
     """
     if isinstance(value, str):
         name = _LEGACY.get(value, value)
@@ -140,7 +140,7 @@ def decode_base64(value: object, param: str) -> bytes:
     Read base64.
 
     Raises:
-        InvalidRequest: It is no text, or no base64.
+        InvalidRequest: The value is not base64.
     """
     if not isinstance(value, str):
         raise InvalidRequest.wrong_type(param, "a base64 string")

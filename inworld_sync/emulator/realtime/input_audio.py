@@ -1,9 +1,9 @@
 """
-The input audio buffer: the user's audio, cut into turns and understood.
+The input audio buffer: divides the user's audio into turns and transcribes them.
 
-Times are milliseconds of the audio that was appended, since the session began.
+Times are milliseconds of appended audio since the session began.
 
-Threads: belongs to the connection's thread; only ``restart_idle`` is called from others.
+Threads: the connection's thread uses it; only ``restart_idle`` is called from other threads.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from inworld_sync.emulator.shared_state import SharedState
 __all__ = ["InputAudioBuffer", "SpeechInputView", "transcribe"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
-# Source: the refusal that OpenAI's service gives to a shorter commit.
+# Source: the error of OpenAI's service for a shorter commit.
 _MIN_COMMIT_MS = 100
-# So often a pause in a turn is looked at.
+# The interval at which the pause in a turn is checked.
 _STEP_BYTES = 100 * BYTES_PER_MS
-# Silence after which the end of a turn is suggested. Source: a sample in the reference.
+# The silence after which the end of a turn is suggested. Source: a sample in the reference.
 _SUGGESTION_MS = 200
 _PROFILE = {
     "age": [{"label": "adult", "confidence": 0.6}],
@@ -58,11 +58,11 @@ class SpeechInputView(Protocol):
     settings: RealtimeSettings
 
     def user_speaks(self) -> None:
-        """The user began to speak."""
+        """Handle the start of the user's speech."""
         ...
 
     def turn_ended(self) -> None:
-        """A turn of the user is in the conversation."""
+        """Handle a turn of the user that is now in the conversation."""
         ...
 
 
@@ -72,11 +72,11 @@ class _Turn:
     The turn that is not committed yet.
 
     Attributes:
-        item_id: Of its item.
-        is_speaking: Whether speech was found in it.
-        began_ms: Where its speech began.
+        item_id: The id of its item.
+        is_speaking: Whether it has speech.
+        began_ms: The start of its speech.
         partial: Its last partial transcript.
-        suggestions: How often its end was suggested.
+        suggestions: The number of suggested ends.
         is_suggested: Whether its end is suggested now.
     """
 
@@ -112,7 +112,7 @@ class InputAudioBuffer:
         self._idle_since_ms: int | None = None
 
     def configure(self, config: SessionConfig) -> None:
-        """Apply new settings; another format or kind of turns drops what is not committed."""
+        """Apply new settings; a switch to or from manual turns drops uncommitted audio."""
         old, self._config = self._config, config
         settings = turn_settings(config)
         if config.input_format != old.input_format:
@@ -162,7 +162,7 @@ class InputAudioBuffer:
         self._send("input_audio_buffer.cleared")
 
     def restart_idle(self) -> None:
-        """Count the user's silence from now, because a reply has ended."""
+        """Start to count the user's silence, because a reply has ended."""
         self._idle_since_ms = self._processed_ms
 
     @property
@@ -195,7 +195,7 @@ class InputAudioBuffer:
                 self._send(kind, audio_end_ms=end_ms, item_id=item_id)
             else:
                 detection = self._config.turn_detection
-                # A noise without words is no turn that wants an answer.
+                # Noise without words needs no reply.
                 responds = detection is not None and detection.get("create_response") is not False
                 self._commit(event.text, responds=responds and bool(event.text))
 
@@ -214,11 +214,11 @@ class InputAudioBuffer:
             self._session.user_speaks()
 
     def _recognized(self, recognize: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
-        """Return the events of a call; an engine that fails costs the turn, not the session."""
+        """Return the events of a call; if the engine fails, the turn fails, not the session."""
         try:
             return recognize()
         except Exception as error:
-            _logger.exception("a turn of the user was not understood")
+            _logger.exception("a turn of the user could not be transcribed")
             item_id = self._turn.item_id
             self._add_item()
             self._drop()
@@ -241,7 +241,7 @@ class InputAudioBuffer:
             self._session.turn_ended()
 
     def _add_item(self) -> None:
-        """Make what is not committed a message of the user."""
+        """Make the uncommitted audio a message of the user."""
         item_id = self._turn.item_id
         self._uncommitted_bytes = 0
         conversation = self._session.conversation
@@ -254,7 +254,7 @@ class InputAudioBuffer:
         conversation.finish(item)
 
     def _suggest(self, pause_ms: int) -> None:
-        """Suggest that a pause is the end of the turn; revoke that when speech goes on."""
+        """Suggest the end of the turn at a pause; revoke the suggestion when speech continues."""
         kind = (self._config.turn_detection or {}).get("type")
         if kind != "semantic_vad" or not self._session.settings.turn_suggestions:
             return
@@ -277,7 +277,7 @@ class InputAudioBuffer:
         )
 
     def _notice_idleness(self) -> None:
-        """Speak again after a silence, where the client asked for it."""
+        """Respond after a silence of ``idle_timeout_ms``, if the client has set it."""
         detection = self._config.turn_detection or {}
         timeout_ms, since_ms = detection.get("idle_timeout_ms"), self._idle_since_ms
         if not isinstance(timeout_ms, int) or since_ms is None or self._turn.is_speaking:
@@ -298,14 +298,14 @@ def transcribe(
     session: SpeechInputView, config: SessionConfig, item_id: str, text: str, *, emitted: str = ""
 ) -> None:
     """
-    Put a transcript into the user's item, and send it if the session has transcription.
+    Store a transcript in the user's item, and send it if the session has transcription.
 
     Args:
         session: The session.
         config: Its settings.
-        item_id: Of the user's message.
-        text: Its words.
-        emitted: The last partial transcript of it.
+        item_id: The id of the user's message.
+        text: The transcript.
+        emitted: The partial transcript that was sent last.
     """
     content = [{"type": "input_audio", "transcript": text}]
     session.conversation.change(item_id, content=content)
@@ -322,7 +322,7 @@ def transcribe(
 
 
 def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:
-    """Send a transcript, or what it adds to *emitted*; all of it when the text was rewritten."""
+    """Send a transcript, or its addition to *emitted*; the whole text if it was rewritten."""
     delta = text if session.settings.rolling_transcription else text.removeprefix(emitted)
     kind = "conversation.item.input_audio_transcription.delta"
     session.events.send(kind, item_id=item_id, content_index=0, delta=delta)

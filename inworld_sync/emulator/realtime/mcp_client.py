@@ -25,10 +25,10 @@ _MAX_ANSWER_BYTES = 4 << 20
 
 class McpFailed(Exception):
     """
-    The server refused, cannot be reached, or its tool failed.
+    The server refused a request, cannot be reached, or its tool failed.
 
     Attributes:
-        error: As the Realtime protocol describes it.
+        error: The error object of the Realtime protocol.
     """
 
     def __init__(self, kind: str, message: object, **code: object) -> None:
@@ -40,14 +40,14 @@ class McpServer:
     """
     One MCP server of a session.
 
-    Locks: ``_lock`` is held during a call, for the server answers one at a time.
+    Locks: ``_lock`` is held during a request, so that there is one request at a time.
 
     Args:
-        label: As the session calls it.
+        label: The ``server_label`` of the session.
         tool: The ``mcp`` tool of a session, with ``server_url``.
 
     Attributes:
-        listed: Its tools that may be called; empty until they are known.
+        listed: The tools that may be called; empty until the server has listed them.
 
     Thread safety: any thread.
     """
@@ -73,7 +73,7 @@ class McpServer:
 
     def load(self) -> list[dict[str, object]]:
         """
-        Ask for the tools that may be called.
+        List the tools that may be called.
 
         Raises:
             McpFailed: The server does not list them.
@@ -95,7 +95,7 @@ class McpServer:
         return self.listed
 
     def needs_approval(self, name: str) -> bool:
-        """Whether the client wants to be asked before a call; it does unless it says otherwise."""
+        """Return whether a call needs the client's approval; by default it does."""
         rule = self.tool.get("require_approval", "always")
         if not isinstance(rule, dict):
             return rule != "never"
@@ -104,7 +104,7 @@ class McpServer:
 
     def call(self, call: ToolCall) -> str:
         """
-        Call a tool and return the text of its answer.
+        Call a tool and return the text of its result.
 
         Raises:
             McpFailed: The call failed.
@@ -152,7 +152,7 @@ class McpServer:
             raise McpFailed("protocol_error", error.get("message"), code=error.get("code"))
         result = answer.get("result")
         if not isinstance(result, dict):
-            message = f"the MCP server gave no answer to {method}"
+            message = f"the MCP server sent no response to {method}"
             raise McpFailed("protocol_error", message, code=-32603)
         return result
 
@@ -176,7 +176,7 @@ class McpServer:
 
 
 def _messages(text: str) -> list[dict[str, Any]]:
-    """Read an answer: JSON, or server-sent events with JSON in each."""
+    """Read a response: JSON, or server-sent events with JSON."""
     lines = [text] if text.lstrip().startswith("{") else text.splitlines()
     found = []
     for line in lines:

@@ -1,10 +1,11 @@
 """
-The MCP servers of one session: listed when the session names them, called when a reply wants it.
+The MCP servers of one session: lists their tools, and keeps calls that wait for approval.
 
-The service documents MCP as OpenAI has it; no capture of the service shows it.
+The service documents MCP in the same way as OpenAI; no capture of the service shows it.
 Source: OpenAI Realtime reference, "MCP tools".
 
-Threads: each listing has its own. Locks: ``_lock`` guards the tables, for moments only.
+Threads: each listing has its own thread.
+Locks: ``_lock`` guards the tables; no thread waits while it holds the lock.
 """
 
 from __future__ import annotations
@@ -28,14 +29,18 @@ _JOIN_SECONDS = 12.0
 
 @attrs.frozen
 class ApprovedCall:
-    """A call of an MCP tool, and the request that the client approved."""
+    """A call of an MCP tool, and the approval request that the client approved."""
 
     call: ToolCall
     request_id: str
 
 
 class McpTools:
-    """The servers of one session; thread-safe."""
+    """
+    The MCP servers of one session.
+
+    Thread safety: any thread.
+    """
 
     def __init__(self, events: EventSender, conversation: Conversation) -> None:
         self._events = events
@@ -46,7 +51,7 @@ class McpTools:
         self._threads: list[threading.Thread] = []
 
     def configure(self, tools: object) -> None:
-        """List the servers that are new among a session's tools, each on a thread."""
+        """List the tools of each new server among a session's tools, each on its own thread."""
         for tool in tools if isinstance(tools, list) else ():
             if tool["type"] != "mcp":
                 continue
@@ -63,12 +68,12 @@ class McpTools:
             thread.start()
 
     def stop(self) -> None:
-        """Wait for listings that are under way."""
+        """Wait for unfinished listings."""
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
 
     def functions(self, tools: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
-        """Describe what the servers among *tools* offer as functions."""
+        """Return the tools of the MCP servers among *tools* as functions."""
         labels = [tool["server_label"] for tool in tools if tool["type"] == "mcp"]
         with self._lock:
             return [
@@ -84,27 +89,27 @@ class McpTools:
             ]
 
     def owner(self, name: str) -> McpServer | None:
-        """Find the server that has a tool."""
+        """Return the server that has a tool, or None."""
         with self._lock:
             servers = list(self._servers.values())
         offered = (one for one in servers if any(tool["name"] == name for tool in one.listed))
         return next(offered, None)
 
     def ask_approval(self, call: ToolCall) -> str:
-        """Keep a call until the client has decided; return the id of the request."""
+        """Store a call until the client decides; return the id of the approval request."""
         request_id = new_id("mcpr")
         with self._lock:
             self._waiting[request_id] = call
         return request_id
 
-    def decide(self, answer: Item) -> ApprovedCall | None:
+    def decide(self, decision: Item) -> ApprovedCall | None:
         """
-        Take the client's decision; return the call if it was approved.
+        Handle the client's decision; return the call if it was approved.
 
         Raises:
-            InvalidRequest: There is no such approval request.
+            InvalidRequest: The approval request does not exist.
         """
-        request_id = str(answer.get("approval_request_id"))
+        request_id = str(decision.get("approval_request_id"))
         with self._lock:
             call = self._waiting.pop(request_id, None)
         if call is None:
@@ -113,7 +118,7 @@ class McpTools:
                 f"Approval request '{request_id}' not found in conversation.",
                 "item.approval_request_id",
             )
-        return ApprovedCall(call, request_id) if answer.get("approve") is True else None
+        return ApprovedCall(call, request_id) if decision.get("approve") is True else None
 
     def _list(self, server: McpServer) -> None:
         item = new_item("mcp_list_tools", "mcpl", server_label=server.label, tools=[])
@@ -131,7 +136,7 @@ class McpTools:
 
 
 def with_calls_as_functions(items: Sequence[Item]) -> list[Item]:
-    """Show calls of MCP tools to a reply maker as calls of functions with their output."""
+    """Return the items with calls of MCP tools as function calls, for a reply maker."""
     shown: list[Item] = []
     for item in items:
         if item["type"] == "mcp_call":

@@ -1,8 +1,8 @@
 """
-Memory cycles: after some turns, what is worth keeping is written into the session.
+Memory cycles: after some turns, facts and a summary are written into the session.
 
-Source: Inworld Realtime reference, ``providerData.memory``; what the service's own model would
-keep is not known, so here a fact is a sentence in which the user speaks of himself.
+Source: Inworld Realtime reference, ``providerData.memory``. The facts that the service's model
+would choose are not known; here a fact is a sentence in which users talk about themselves.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _DEFAULTS = {
 
 class Memory:
     """
-    Remembers one session.
+    The memory of one session.
 
-    Thread safety: belongs to the thread of the response that ends; there is one at a time.
+    Thread safety: only the thread of the response that ends uses it, one at a time.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Memory:
         self._items_trimmed = 0
 
     def turn_done(self, config: SessionConfig, conversation: Conversation) -> Json | None:
-        """Count a turn; return the new state when a cycle has ended with it."""
+        """Count a turn; return the new state if the turn ends a cycle, or None."""
         options = config.branch("memory")
         self._turns_since += 1
         self._total_turns += 1
@@ -72,7 +72,7 @@ class Memory:
 
     @staticmethod
     def _facts(options: Json, items: Sequence[Mapping[str, object]]) -> list[str]:
-        """Add the facts that the user has mentioned to those known or seeded by the client."""
+        """Add the facts in the conversation to the known facts, which the client may set."""
         known = checks.inner(options, "state").get("facts")
         facts = [fact for fact in known if isinstance(fact, str)] if isinstance(known, list) else []
         for item in items:

@@ -1,7 +1,7 @@
 """
-The items of one response on their way out: a message, spoken or written, and calls of functions.
+Writes the items of one response: a spoken or written message, and calls of tools.
 
-Source for the order of events: Inworld Realtime reference, the life of a response.
+Source for the order of events: Inworld Realtime reference, the lifecycle of a response.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
-# A call's arguments come in pieces of so many characters.
+# The arguments of a call are sent in pieces of this length.
 _ARGUMENT_PIECE = 12
 
 
 class Cancelled(Exception):
-    """The response was cancelled, or its connection is over."""
+    """The response was cancelled, or its connection has ended."""
 
 
 class ResponseView(Protocol):
@@ -52,11 +52,12 @@ class ResponseView(Protocol):
 
 class ResponseOutput:
     """
-    Where the items of one response are announced.
+    Sends the events of one response and collects its items.
 
     Attributes:
-        items: In their final form, in order.
-        spoken_seconds: Audio that was sent.
+        items: The finished items, in order.
+        spoken_seconds: Seconds of audio that were sent.
+        cancelled: Set when the response is cancelled.
     """
 
     def __init__(self, session: ResponseView, response_id: str, options: ResponseOptions) -> None:
@@ -70,7 +71,7 @@ class ResponseOutput:
         self._speaking_since: float | None = None
 
     def open(self, item: Item, *, hides_previous: bool = False) -> int:
-        """Announce an item; return its index."""
+        """Send that an item is added; return its index."""
         index, self._count = self._count, self._count + 1
         self.send("response.output_item.added", output_index=index, item=item)
         if self.options.in_conversation:
@@ -94,7 +95,7 @@ class ResponseOutput:
             raise Cancelled
 
     def keep_pace(self, seconds: float) -> None:
-        """Count audio that was sent, and wait until the next is due."""
+        """Count audio that was sent, and wait as ``Settings.pace`` requires."""
         now = time.monotonic()
         if self._speaking_since is None:
             self._speaking_since = now
@@ -107,7 +108,7 @@ class ResponseOutput:
 
 class MessageWriter:
     """
-    One message of the assistant, written or spoken as its text comes.
+    Writes or speaks one message of the assistant as its text is generated.
 
     Text is sent at once; audio follows sentence by sentence.
     """
@@ -128,7 +129,7 @@ class MessageWriter:
             output.send("output_audio_buffer.started")
 
     def write(self, text: str) -> None:
-        """Add text; raise Cancelled when the response was cancelled."""
+        """Add text; raise Cancelled if the response was cancelled."""
         self._output.check()
         self._text += text
         if not self._speaks or self._settings.text_beside_transcript:
@@ -142,13 +143,13 @@ class MessageWriter:
             self._speak(unspoken[: ends[-1]])
 
     def finish(self, status: str = "completed") -> None:
-        """Speak the rest and send that all is done; raise Cancelled as ``write`` does."""
+        """Speak the rest and end the message; raise Cancelled if the response was cancelled."""
         if self._speaks:
             self._speak(self._text[self._spoken_characters :])
         self.close(status)
 
     def close(self, status: str) -> None:
-        """Send that nothing more follows, without speaking the rest."""
+        """End the message without speaking the rest."""
         if self._speaks:
             self._send("response.output_audio.done")
             self._send("response.output_audio_transcript.done", transcript=self._text)
@@ -195,7 +196,7 @@ class MessageWriter:
 
 
 def write_call(output: ResponseOutput, call: ToolCall) -> None:
-    """Send a call of a function; raise Cancelled when the response was cancelled."""
+    """Send a function call; raise Cancelled if the response was cancelled."""
     output.check()
     settings = output.session.settings
     arguments = call.arguments
@@ -218,16 +219,19 @@ def write_mcp_call(
     output: ResponseOutput, server: McpServer, call: ToolCall, approved: str | None = None
 ) -> bool:
     """
-    Call a tool of an MCP server, or ask the client whether it may be called.
+    Call a tool of an MCP server, or request the client's approval for the call.
 
     Args:
         output: The response.
-        server: Has the tool.
-        call: Of the tool.
-        approved: The request that the client approved.
+        server: The server with the tool.
+        call: The call.
+        approved: The approval request that the client approved, or None.
 
     Returns:
-        Whether it was called.
+        Whether the tool was called.
+
+    Raises:
+        Cancelled: The response was cancelled.
     """
     output.check()
     named: Item = {"server_label": server.label, "name": call.name, "arguments": call.arguments}

@@ -1,8 +1,8 @@
 """
-What makes a reply out of a conversation: the protocol, and how to read a conversation.
+The protocol of reply makers, which make a reply from a conversation.
 
-Any callable with this shape may answer; see ``rules`` for the built-in one and ``chat`` for one
-that asks an OpenAI-compatible endpoint.
+A reply maker is any callable with this signature. ``rules`` has the built-in one, and ``chat`` has
+one for OpenAI-compatible endpoints.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["ReplyMaker", "ReplyPart", "ReplyRequest", "ToolCall", "text_of"]
 @attrs.frozen
 class ToolCall:
     """
-    A function that the client shall call.
+    A tool call.
 
     Attributes:
-        name: Of a tool of the request.
+        name: The name of a tool of the request.
         arguments: A JSON object as text.
     """
 
@@ -35,16 +35,16 @@ ReplyPart: TypeAlias = "str | ToolCall"
 @attrs.frozen(kw_only=True)
 class ReplyRequest:
     """
-    What a reply is made from.
+    The conversation and the settings for a reply.
 
     Attributes:
-        items: The conversation, oldest first, in the service's JSON; what was spoken is text.
-        instructions: Of the session or the response.
-        tools: Those that may be called, in the service's JSON.
+        items: The conversation, oldest first, in the service's JSON; speech is transcribed.
+        instructions: The instructions of the session or the response.
+        tools: The tools that may be called, in the service's JSON.
         tool_choice: ``auto``, ``none``, ``required``, or the name of a tool.
-        model: As the client wrote it.
-        temperature: None leaves it to the maker.
-        max_output_tokens: None for any number; what is longer is cut.
+        model: The model, as the client wrote it.
+        temperature: The temperature; None for the default of the reply maker.
+        max_output_tokens: The maximum, or None for no limit; a longer reply is cut.
     """
 
     items: Sequence[Mapping[str, object]]
@@ -58,19 +58,21 @@ class ReplyRequest:
 
 class ReplyMaker(Protocol):
     """
-    Makes replies; called from several threads at once.
+    A callable that makes replies.
 
-    It yields text in pieces of any length and calls of tools; it is left in the middle when the
-    reply is interrupted. What it raises fails the response.
+    It yields text in pieces of any length, and tool calls. When the reply is interrupted, the
+    iteration stops. If it raises an exception, the response fails.
+
+    Thread safety: it is called from several threads at once.
     """
 
     def __call__(self, request: ReplyRequest) -> Iterable[ReplyPart]:
-        """Answer the last item."""
+        """Reply to the last item."""
         ...
 
 
 def text_of(item: Mapping[str, object]) -> str:
-    """Return the words of a message, typed or spoken."""
+    """Return the text of a message, written or spoken."""
     content = item.get("content")
     parts = content if isinstance(content, list) else []
     found = [part.get("text") or part.get("transcript") for part in parts if isinstance(part, dict)]

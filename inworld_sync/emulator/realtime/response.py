@@ -1,7 +1,7 @@
 """
-One response: asks for a reply, and writes and speaks it.
+One response: requests a reply, and writes and speaks it.
 
-Threads: each response has its own; it starts once the one before it has ended.
+Threads: each response has its own thread, and begins when the response before it has ended.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from inworld_sync.emulator.realtime.response_options import ResponseOptions
 __all__ = ["Response"]
 
 _JOIN_SECONDS = 5.0
-# A reply that calls MCP tools again and again ends after so many times.
+# The maximum number of replies with calls of MCP tools in one response.
 _MAX_ROUNDS = 8
-# A rough rule for English.
+# An approximation for English.
 _CHARACTERS_PER_TOKEN = 4
 _logger = logging.getLogger("inworld_sync.emulator")
 
 
 class _Full(Exception):
-    """The reply has as many tokens as it may."""
+    """The reply has reached the maximum number of tokens."""
 
 
 class Response:
@@ -48,13 +48,13 @@ class Response:
 
     Args:
         session: Its session.
-        options: What it shall be.
-        fillers: Of the session.
-        failure: The message of a response that fails before it begins; None for one that works.
-        previous: Ends first.
-        on_finished: Called on the response's thread before it says that it is done, so that the
-            client may ask for the next one at once.
-        on_gone: Called when the last event is out.
+        options: Its settings.
+        fillers: The fillers of the session.
+        failure: The error with which the response fails at once, or None.
+        previous: The response that must end first, or None.
+        on_finished: Called on the response's thread before ``response.done`` is sent, so that the
+            client can request the next response at once.
+        on_gone: Called after the last event.
 
     Thread safety: any thread.
     """
@@ -90,7 +90,7 @@ class Response:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it was cancelled; its last events may still be on their way."""
+        """Whether it was cancelled; its last events may not be sent yet."""
         return self._output.cancelled.is_set()
 
     @property
@@ -99,16 +99,16 @@ class Response:
         return any(item["type"] == "function_call" for item in self._output.items)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread of the response."""
         self._thread.start()
 
     def cancel(self, reason: str) -> None:
-        """Break it off: ``client_cancelled`` or ``turn_detected``."""
+        """Cancel it; the reason is ``client_cancelled`` or ``turn_detected``."""
         self._reason = self._reason or reason
         self._output.cancelled.set()
 
     def join(self) -> None:
-        """Wait for its end."""
+        """Wait until it has ended."""
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
@@ -128,7 +128,7 @@ class Response:
             self._on_gone(self)
 
     def _produce(self) -> str:
-        """Write the reply; return how it ended."""
+        """Write the reply; return the final status."""
         try:
             if self._failure is not None:
                 return self._failed(self._failure)
@@ -153,7 +153,7 @@ class Response:
         return "failed"
 
     def _write(self) -> None:
-        """Write the reply; after calls of MCP tools, which answer at once, write the next."""
+        """Write the reply; after calls of MCP tools, write the next reply with their results."""
         mcp, approved = self._session.mcp, self.options.approved
         if approved is not None and (server := mcp.owner(approved.call.name)) is not None:
             write_mcp_call(self._output, server, approved.call, approved.request_id)
@@ -200,7 +200,7 @@ class Response:
         return called
 
     def _call(self, call: ToolCall) -> bool:
-        """Send a call to its tool; return whether it was answered at once."""
+        """Send a tool call; return whether its result is already known."""
         server = self._session.mcp.owner(call.name)
         if server is not None and self.options.in_conversation:
             return write_mcp_call(self._output, server, call)

@@ -1,4 +1,4 @@
-"""What one response shall be: the session's settings with those of ``response.create`` on top."""
+"""The settings of one response: those of the session, changed by ``response.create``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inworld_sync.emulator.tts.config import MODELS, ContextConfig, read_config
 
 __all__ = ["ResponseOptions", "read_options", "speaking_voice"]
 
-# What the voice can do, while a session may ask for a little more.
+# The range of the synthesizer; a session may have a slower speed.
 _MIN_SPEED, _MAX_SPEED = 0.5, 1.5
 _DEFAULT_VOICE, _DEFAULT_MODEL = "Dennis", "inworld-tts-2"
 
@@ -26,18 +26,18 @@ _DEFAULT_VOICE, _DEFAULT_MODEL = "Dennis", "inworld-tts-2"
 @attrs.frozen(kw_only=True)
 class ResponseOptions:
     """
-    One response.
+    The settings of one response.
 
     Attributes:
         modalities: ``audio``, ``text`` or both; with audio the text is its transcript.
         in_conversation: Whether its items become part of the conversation.
-        context: The items to answer instead of the conversation's; None for these.
-        metadata: Echoed.
-        audio_format: Of its audio.
-        voice: What speaks.
-        request: What the reply is made from, still without items.
-        approved: A call of an MCP tool that comes first.
-        responsiveness: How the time until a slow reply is bridged.
+        context: The items to reply to; None for those of the conversation.
+        metadata: Returned in the events.
+        audio_format: The format of its audio.
+        voice: The voice.
+        request: The request for the reply maker, without items.
+        approved: A call of an MCP tool that is made before the reply, or None.
+        responsiveness: The settings of fillers.
     """
 
     modalities: tuple[str, ...]
@@ -63,10 +63,10 @@ def read_options(
     Read the ``response`` of ``response.create``.
 
     Args:
-        value: From JSON; None for an ordinary response.
+        value: The value from JSON; None for the settings of the session.
         config: The session's settings.
-        settings: The server's.
-        known: The conversation.
+        settings: The settings of the server.
+        known: The items of the conversation.
 
     Raises:
         InvalidRequest: A value is wrong.
@@ -79,7 +79,7 @@ def read_options(
         listed = config.fields["output_modalities"]
     return ResponseOptions(
         modalities=checks.modalities(listed, "response.output_modalities"),
-        # An id of a conversation means the only one that there is.
+        # The id of a conversation means the conversation of the session.
         in_conversation=checks.text(asked, "conversation", "response") != "none",
         context=_context(asked.get("input"), known),
         metadata=metadata if isinstance(metadata, dict) else None,
@@ -118,14 +118,14 @@ def speaking_voice(
     config: SessionConfig, settings: Settings, encoding: str, rate_hz: int, wanted: object = None
 ) -> ContextConfig:
     """
-    Choose what speaks.
+    Return the configuration of the voice.
 
     Args:
         config: The session's settings.
-        settings: The server's.
-        encoding: Of the audio, by the name that the voice knows.
-        rate_hz: Of the audio.
-        wanted: A voice instead of the session's.
+        settings: The settings of the server.
+        encoding: The encoding of the audio, as TTS calls it.
+        rate_hz: The sample rate of the audio.
+        wanted: A voice; None or an empty string for the voice of the session.
 
     Raises:
         InvalidRequest: The voice does not exist.

@@ -1,8 +1,8 @@
 """
-The built-in replies: rules, so that the same conversation gets the same answer.
+The built-in replies: they follow rules, so the same conversation gets the same replies.
 
-A tool is called when the user asks for something that its name or description speaks of; its
-output is in the next answer. Everything else is small talk, or an echo.
+A tool is called if the user's words match its name or description. The next reply includes its
+output. All other replies are small talk or an echo.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inworld_sync.emulator.realtime.tool_arguments import find_arguments
 __all__ = ["answer"]
 
 _WORD = re.compile(r"[a-z0-9]+")
-# Words that say nothing about what a tool is for.
+# Words that are too common to select a tool.
 _COMMON = frozenset(
     _WORD.findall(
         "a about all an and any are as at be by call can current do for from get give given has "
@@ -49,7 +49,7 @@ _TENS: list[str] = _WORD.findall("twenty thirty forty fifty sixty seventy eighty
 
 
 def answer(request: ReplyRequest) -> Iterator[ReplyPart]:
-    """Answer by rules; see the module."""
+    """Reply by rules; see the module."""
     last = request.items[-1] if request.items else {}
     if last.get("type") == "function_call_output":
         yield from _pieces(_about_output(request.items))
@@ -63,7 +63,7 @@ def answer(request: ReplyRequest) -> Iterator[ReplyPart]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a text into pieces of two words, as a language model sends tokens."""
+    """Divide a text into pieces of two words, like the tokens of a language model."""
     yield from re.findall(r"\s*\S+(?:\s+\S+)?", text)
 
 
@@ -72,7 +72,7 @@ def _user_texts(items: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _about_output(items: Sequence[Mapping[str, object]]) -> str:
-    """Tell what the tools said since the last message."""
+    """Return a text with the tool outputs since the last message."""
     names = {item.get("call_id"): str(item.get("name")) for item in items if "name" in item}
     outputs = []
     for item in reversed(items):
@@ -85,7 +85,7 @@ def _about_output(items: Sequence[Mapping[str, object]]) -> str:
 
 
 def _spoken_name(name: str) -> str:
-    """Make ``weather`` of ``get_weather``."""
+    """Return the name of a tool in words: ``weather`` for ``get_weather``."""
     words = _WORD.findall(name.lower())
     return " ".join(words[1:] if len(words) > 1 and words[0] in _VERBS else words)
 
@@ -101,7 +101,7 @@ def _readable(output: str) -> str:
 
 
 def _calls(said: str, request: ReplyRequest) -> Iterator[ToolCall]:
-    """Choose tools: the one that is demanded, else each that has the most words in common."""
+    """Yield calls of the chosen tool, or of the tools with the most words in common."""
     tools = [tool for tool in request.tools if isinstance(tool.get("name"), str)]
     choice = request.tool_choice
     if choice == "none" or not tools:
@@ -172,7 +172,7 @@ def _number_name(number: int) -> str:
 
 
 def _name(texts: Sequence[str]) -> str:
-    """Look the user's name up in the conversation, then in what is remembered of earlier ones."""
+    """Find the user's name in the first text that has it."""
     for text in texts:
         if found := _NAME_TOLD.search(text):
             return f"Your name is {found[1]}."

@@ -1,7 +1,7 @@
 """
-The Realtime WebSocket: credentials at the upgrade, then a session.
+The Realtime WebSocket: the credential is checked at the upgrade, then a session begins.
 
-The second and third path are those of OpenAI's service, for its clients.
+The second and the third path are for clients of OpenAI's service.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ ROUTES = tuple(
 
 
 class _Limiter:
-    """Allows so many events in each second, one after the other; 0 allows all."""
+    """Limits the number of events in one second; 0 is no limit."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
         self._times: deque[float] = deque()
 
     def check(self) -> None:
-        """Count an event; raise InvalidRequest when it is one too many."""
+        """Count an event; raise InvalidRequest if there are too many."""
         now = time.monotonic()
         while self._times and now - self._times[0] >= 1:
             self._times.popleft()
         if self._per_second and len(self._times) >= self._per_second:
             raise InvalidRequest(
                 "rate_limit_exceeded",
-                f"Rate limit reached: {self._per_second} events a second.",
+                f"Rate limit reached: {self._per_second} events per second.",
                 kind="rate_limit_error",
             )
         self._times.append(now)
@@ -108,7 +108,7 @@ def _handle(session: Session, events: EventSender, limiter: _Limiter, message: s
     except PeerGone:
         raise
     except Exception as error:
-        # An engine that fails costs an event, not the session.
+        # If an engine fails, the event fails, not the session.
         _logger.exception("a realtime event failed")
         events.error(InvalidRequest.failed(error))
 

@@ -1,12 +1,12 @@
 """
-One Realtime session: what each client event does.
+One Realtime session: handles the client events.
 
-Threads: the connection's thread works off events in order, audio included; each response has a
+Threads: the connection's thread handles all events in order, also audio; each response has a
 thread of its own.
 
-Locks: ``_lock`` guards the settings and the responses, and is held for moments only.
-``session.updated`` is queued under it, which never waits, so that the last one sent is the one in
-force. The conversation's lock may be taken inside it, never the other way round.
+Locks: ``_lock`` guards the settings and the responses; no thread waits while it holds the lock.
+``session.updated`` is queued while it is held, so that the last one sent has the settings in use.
+The conversation's lock may be acquired while this one is held, never the other way round.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Session:
 
     Attributes:
         shared: The state of the server.
-        events: Where events go.
+        events: Sends the events.
         conversation: The items.
-        settings: The server's, for Realtime.
+        settings: The Realtime settings of the server.
         mcp: The MCP servers.
 
     Thread safety: ``handle`` and ``stop`` belong to one thread.
@@ -88,10 +88,10 @@ class Session:
 
     def handle(self, event: Json) -> None:
         """
-        Work off one client event.
+        Handle one client event.
 
         Raises:
-            InvalidRequest: It is refused; nothing has changed.
+            InvalidRequest: The event is refused and has changed nothing.
         """
         kind = event.get("type")
         if kind is None:
@@ -103,7 +103,7 @@ class Session:
         handler(event)
 
     def stop(self) -> None:
-        """End all responses, because the connection is over."""
+        """End all responses, because the connection has ended."""
         with self._lock:
             responses = list(self._responses)
         for response in responses:
@@ -115,14 +115,14 @@ class Session:
     # Called by the input audio buffer.
 
     def user_speaks(self) -> None:
-        """Interrupt what is being said."""
+        """Interrupt the active response."""
         with self._lock:
             active, self._active = self._active, None
         if active is not None:
             active.cancel("turn_detected")
 
     def turn_ended(self) -> None:
-        """Answer the user's turn, after what is still being said."""
+        """Respond to the user's turn, after the responses before it."""
         self._respond(None)
 
     # Client events.
@@ -158,7 +158,7 @@ class Session:
             self._respond(attrs.evolve(options, approved=approved))
 
     def _transcribe_item(self, item: Item) -> None:
-        """Transcribe the audio of a message that was created whole."""
+        """Transcribe the audio in a message of ``conversation.item.create``."""
         content = item["content"]
         for part in content if isinstance(content, list) else ():
             if part["type"] == "input_audio" and part.get("audio") and not part.get("transcript"):
@@ -170,7 +170,7 @@ class Session:
                 transcribe(self, self._config, str(item["id"]), text)
 
     def _continue_after_tools(self) -> None:
-        """Answer tool output, once there is one for every call, unless the client wants to ask."""
+        """Respond when every call has its output, unless the client requests the response."""
         if not self._config.continues_after_tools:
             return
         items = self.conversation.items
@@ -190,7 +190,7 @@ class Session:
         with self._lock:
             ending = [response for response in self._responses if response.is_cancelled]
         for response in ending:
-            # What was cancelled just before is cut where it has ended.
+            # The length of a cancelled response is known after its last event.
             response.join()
         self.conversation.truncate(item_id, int(index), end_ms, audio_end_ms)
 
@@ -225,7 +225,7 @@ class Session:
     # Responses.
 
     def _respond(self, options: ResponseOptions | None) -> None:
-        """Start a response; one of the conversation waits for the end of the one before it."""
+        """Start a response; in the conversation it waits for the response before it."""
         if options is None:
             options = read_options(None, self._config, self.shared.settings, ())
         with self._lock:
@@ -267,7 +267,7 @@ class Session:
                 self.events.end_session("SESSION_RESOURCES_EXHAUSTED", _EXHAUSTED)
 
     def _remember(self) -> None:
-        """Send the state of the memory after a cycle of turns."""
+        """Send the state of the memory if a cycle has ended."""
         with self._lock:
             state = self._memory.turn_done(self._config, self.conversation)
             if state is not None:

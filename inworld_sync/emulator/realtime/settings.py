@@ -14,40 +14,41 @@ _COUNT = checks.whole(0, 1_000_000_000)
 @attrs.frozen(kw_only=True)
 class RealtimeSettings:
     """
-    How Realtime behaves; the defaults are those of the service where known.
+    The behavior of Realtime; the defaults are those of the service where known.
 
     Attributes:
         ping_interval: Seconds between two ``ping`` events; 0 sends none.
-        reply_delay_ms: How long every reply is thought about, as by a slow language model.
-        beta_names: Send the event names of the OpenAI beta. A client that asks for them by the
-            header ``OpenAI-Beta: realtime=v1`` gets them anyway.
+        reply_delay_ms: A delay before every reply, as of a slow language model.
+        beta_names: Send the event names of the OpenAI beta. A client with the header
+            ``OpenAI-Beta: realtime=v1`` gets them in any case.
         openai_part_names: Call the content of replies ``output_audio`` and ``output_text``, as
             OpenAI does; the service calls it ``audio`` and ``text``.
-        named_calls: Name the function in ``response.function_call_arguments.done``.
-        identified_calls: Give the call's id in the events of its arguments; otherwise it stands on
-            the item alone.
+        named_calls: Send the name of the function in ``response.function_call_arguments.done``.
+        identified_calls: Send the call's id in the events of its arguments; otherwise only the item
+            has it.
         empty_arguments: Send ``""`` for a call without arguments; otherwise ``{}``.
-        calls_have_previous: Name the item before a function call when it is added; the service
-            says null.
-        rolling_transcription: Send all of the turn in every transcription delta, as the service
-            does; otherwise what is new.
+        calls_have_previous: Send the id of the item before a function call when it is added; the
+            service sends null.
+        rolling_transcription: Send the whole turn in every transcription delta, as the service
+            does; otherwise only the addition.
         repeats_completed: Send every completed transcription twice.
         text_beside_transcript: Send the text of a spoken reply as ``output_text`` deltas too.
-        usage_beside_response: Put ``usage`` beside the response in ``response.done``.
+        usage_beside_response: Put ``usage`` next to the response in ``response.done``.
         lists_attempts: Put the list ``attempts`` into the metadata of a finished response.
-        truncates_on_24khz: Take ``audio_end_ms`` of a G.711 session for a third of the time, as
+        truncates_on_24khz: In a G.711 session, treat ``audio_end_ms`` as a third of the time, as
             the service does.
-        explains_failures: Say in ``status_details`` why a response failed; otherwise it is null.
-        explains_errors: Give errors a code and the id of the client's event; otherwise both are
-            null, as in some of the service's.
-        output_buffer_events: Send when audio starts and stops; over WebSocket they are not
-            reliably seen.
-        turn_suggestions: Suggest ends of turns; only ``semantic_vad`` does.
+        explains_failures: Send the reason of a failed response in ``status_details``; otherwise
+            it is null.
+        explains_errors: Send the code and the id of the client's event with errors; otherwise both
+            are null, as in some errors of the service.
+        output_buffer_events: Send ``output_audio_buffer.started`` and ``stopped``; over WebSocket
+            the service does not always send them.
+        turn_suggestions: Suggest ends of turns; only with ``semantic_vad``.
         max_responses: Responses of one session; further ones fail. 0 is no limit.
         max_session_responses: Responses after which the session's resources are exhausted: one
-            frame without ``type``, then CLOSE. 0 is no limit.
-        max_events_per_second: Client events in a second, audio apart; one more is refused. 0 is
-            no limit, and the service's own limit is not known.
+            message without ``type``, then CLOSE. 0 is no limit.
+        max_events_per_second: Client events per second, without audio; one more is refused. 0 is
+            no limit. The service's limit is not known.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -76,7 +77,7 @@ class RealtimeSettings:
     max_events_per_second: int = attrs.field(default=0, validator=_COUNT)
 
     def without_quirks(self) -> RealtimeSettings:
-        """Return the same for clients of OpenAI's own service, which lacks the quirks of this."""
+        """Return the settings for clients of OpenAI's service, which does not have these quirks."""
         return attrs.evolve(
             self,
             openai_part_names=True,

@@ -1,4 +1,4 @@
-"""Arguments of a tool, found in what the user said by the tool's JSON schema."""
+"""Finds the arguments of a tool in the user's words, by the tool's JSON schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["find_arguments"]
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"\S+")
 _QUOTED = re.compile(r"[\"“]([^\"”]+)[\"”]")
-# A name, or what follows a preposition to the end of the phrase.
+# A name, or the words from a preposition to the end of the phrase.
 _NAMES = re.compile(r"\b[A-Z][\w'-]*(?: [A-Z][\w'-]*)*")
 _AFTER_PREPOSITION = re.compile(
     r"\b(?:in|at|for|to|of|from|about|named|called) (?:the )?([\w' -]+?)"
@@ -24,7 +24,7 @@ _SMALL_NUMBERS = {
         _WORD.findall("zero one two three four five six seven eight nine ten eleven twelve")
     )
 }
-# Words with a capital letter that are no names.
+# Words with a capital letter that are not names.
 _STARTERS = frozenset(
     _WORD.findall(
         "a an can could do does give hello hey how i i'd i'm is look make please set show tell the "
@@ -35,15 +35,15 @@ _STARTERS = frozenset(
 
 def find_arguments(said: str, schema: Mapping[str, object]) -> dict[str, object]:
     """
-    Fill in what a schema asks for.
+    Return the arguments for a schema.
 
     Args:
         said: The user's words.
         schema: A JSON schema of an object.
 
     Returns:
-        A value for every property that was found, and one of the right type for every required
-        one. Strings are names first (``Oslo``), then what follows a preposition.
+        A value for every property that was found, and a value of the right type for every required
+        property. Strings are names first (``Oslo``), then words after a preposition.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):
@@ -104,7 +104,7 @@ def _numbers(said: str) -> Iterator[float]:
 
 
 def _texts(said: str) -> Iterator[str]:
-    """Yield what may be meant: quoted text, names, then phrases; none twice."""
+    """Yield the possible values: quoted text, names, then phrases; none twice."""
     candidates = [match[1] for match in _QUOTED.finditer(said)]
     for match in _NAMES.finditer(said):
         words = match[0].split()

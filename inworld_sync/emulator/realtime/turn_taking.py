@@ -1,4 +1,4 @@
-"""How a session's settings for turns become a listener's."""
+"""Converts the turn detection of a session to the settings of a listener."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from inworld_sync.emulator.recognition.turns import TurnSettings
 
 __all__ = ["turn_settings"]
 
-# Short silence, long silence, and how complete a turn must sound for the short one. The service's
-# own figures are not known.
+# The short silence, the long silence, and the confidence that the short one needs. The values of
+# the service are not known.
 _EAGERNESS: Mapping[object, tuple[int, int, float]] = {
     "low": (600, 2500, 0.6),
     "medium": (300, 1200, 0.4),
@@ -25,10 +25,10 @@ _MAX_SILENCE_MS = 60_000
 
 def turn_settings(config: SessionConfig) -> TurnSettings:
     """
-    Choose a listener's settings.
+    Return the settings of the listener.
 
-    ``semantic_vad`` ends a turn that sounds complete after a short silence and any turn after a
-    long one; ``server_vad`` ends each after the same silence. ``providerData.stt`` goes first.
+    ``semantic_vad`` ends a turn that seems complete after a short silence, and any turn after a
+    long one; ``server_vad`` ends each after the same silence. ``providerData.stt`` has precedence.
     """
     detection = config.turn_detection
     if detection is None:

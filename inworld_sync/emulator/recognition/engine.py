@@ -2,8 +2,8 @@
 The recognizer that all streams of a server share.
 
 Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are
-not thread-safe; it is held for one piece of speech, about 15 ms for each second of it. The lock
-of the detector guards its loading alone. Neither is held while user code of a stream runs.
+not thread-safe. It is held for one segment of speech, about 15 ms for each second of it. The lock
+of the detector guards only its loading. No lock is held while a stream handles the result.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class SpeechEngine:
     """
     A recognizer, an aligner and voice activity detection for any number of streams.
 
-    Everything is loaded at the first use, in about 0.4 s; :meth:`warm` does it at once.
+    All models are loaded at the first use, in about 0.4 s, or by :meth:`warm`.
 
     Args:
-        recognizer: Used instead of the best one installed.
-        aligner: Used instead of PocketSphinx for recognizers that give no times.
-        new_vad: Makes a detector for a new stream, instead of the best one installed.
+        recognizer: Used instead of the best installed one.
+        aligner: Used instead of PocketSphinx for recognizers that report no times.
+        new_vad: Makes a detector for a new stream, instead of the best installed one.
 
     Thread safety:
-        All methods may be called from any thread; the recognizer runs for one at a time, in the
-        order of the calls.
+        All methods may be called from any thread; calls of the recognizer run one at a time, in the
+        order in which they were made.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SpeechEngine:
 
     def warm(self) -> None:
         """
-        Load what is not loaded yet.
+        Load the models that are not loaded yet.
 
         Raises:
             ConfigError: No recognizer is installed.
@@ -82,7 +82,7 @@ class SpeechEngine:
         Make a voice activity detector for one stream.
 
         Raises:
-            ConfigError: None is installed.
+            ConfigError: No detector is installed.
         """
         with self._vad_lock:
             if self._new_vad is None:
@@ -93,24 +93,25 @@ class SpeechEngine:
 
     def check_language(self, language: str | None) -> None:
         """
-        Refuse a BCP-47 *language* that the recognizer does not understand; None and "" pass.
+        Refuse a BCP-47 *language* that the recognizer does not support; None and "" are accepted.
 
         Raises:
-            ConfigError: It is another language.
+            ConfigError: The recognizer does not support the language.
         """
         if not language:
             return
         with self._lock:
-            understood = self._load().languages
-        if language.replace("_", "-").partition("-")[0].lower() not in understood:
+            supported = self._load().languages
+        if language.replace("_", "-").partition("-")[0].lower() not in supported:
             raise ConfigError(
-                f"the emulator's recognizer understands {', '.join(understood)} only, got "
-                f"language {language!r}: use one of these, or give the server another recognizer"
+                f"the emulator's recognizer supports {', '.join(supported)} only, got language "
+                f"{language!r}: use a supported language, or start the emulator with another "
+                "recognizer (speech_engine=)"
             )
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
         """
-        Words of one piece of speech; waits for its turn.
+        Return the words of one segment of speech; wait while other streams use the recognizer.
 
         Raises:
             DeadlineExceeded: The recognizer was busy for a minute.
@@ -120,7 +121,7 @@ class SpeechEngine:
             return self._load().recognize(pcm)
 
     def try_recognize(self, pcm: bytes) -> tuple[HeardWord, ...] | None:
-        """As :meth:`recognize`, or None at once when another stream is being served."""
+        """Do the same as :meth:`recognize`, or return None if another stream uses it."""
         if not self._lock.try_acquire():
             return None
         try:
@@ -130,7 +131,7 @@ class SpeechEngine:
 
     def with_times(self, pcm: bytes, words: Sequence[HeardWord]) -> tuple[HeardWord, ...]:
         """
-        Give each of *words*, recognized from *pcm*, its place in ms from the start of *pcm*.
+        Return *words*, recognized from *pcm*, with their times in ms from the start of *pcm*.
 
         Raises:
             DeadlineExceeded: The aligner was busy for a minute.
@@ -162,13 +163,13 @@ class SpeechEngine:
 
 @functools.cache
 def default_engine() -> SpeechEngine:
-    """Return the engine that all servers of the process share; it loads at its first use."""
+    """Return the engine that all servers of the process share; it is loaded at its first use."""
     return SpeechEngine()
 
 
 def describe_recognition() -> str:
     """
-    Say how well the best recognizer that is installed understands speech, without loading it.
+    Describe how well the best installed recognizer works, without loading it.
 
     Source of the figures: ``tests/emulator/recognition/test_quality.py``, which prints them.
     """
@@ -177,19 +178,19 @@ def describe_recognition() -> str:
     elif importlib.util.find_spec("pocketsphinx"):
         who, own, human = "PocketSphinx", "8 %", "30 %"
     else:
-        return "nothing here recognizes speech: pip install 'inworld-sync[local]'"
+        return "no speech recognizer is installed: pip install 'inworld-sync[local]'"
     return (
-        f"speech is recognized by {who}, English only: it mishears about {own} of the words of "
-        f"this server's own voice and {human} of a person's; judge the service by itself"
+        f"speech is recognized by {who}, English only: about {own} of the words of this server's "
+        f"voices and {human} of the words of a person are wrong; the service has fewer errors"
     )
 
 
 def open_recognizer() -> Recognizer:
     """
-    Load the best recognizer that is installed: Moonshine, else PocketSphinx.
+    Load the best installed recognizer: Moonshine, or else PocketSphinx.
 
     Raises:
-        ConfigError: Neither is.
+        ConfigError: Neither is installed.
     """
     try:
         from inworld_sync.emulator.recognition.moonshine import Moonshine
@@ -205,12 +206,15 @@ def open_recognizer() -> Recognizer:
                 "the emulator's speech recognition is not installed: "
                 "pip install 'inworld-sync[local]'"
             ) from missing
-        _log.warning("speech is recognized by PocketSphinx, far worse than Moonshine: %s", missing)
+        _log.warning(
+            "speech is recognized by PocketSphinx, with many more errors than Moonshine: %s",
+            missing,
+        )
         return recognizer
 
 
 def open_aligner() -> WordAligner | None:
-    """Load PocketSphinx for word times, or None when it is not installed."""
+    """Load PocketSphinx for word times; return None if it is not installed."""
     try:
         from inworld_sync.emulator.recognition.sphinx import SphinxAligner
 

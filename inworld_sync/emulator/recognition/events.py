@@ -1,4 +1,4 @@
-"""The events of a listener; all times are milliseconds of the stream's own sound."""
+"""The events of a listener; all times are milliseconds of the stream's audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FinalTranscript", "PartialTranscript", "SpeechEvent", "SpeechStarted
 
 @attrs.frozen
 class SpeechStarted:
-    """Somebody began to speak: a turn is open until :class:`SpeechStopped`."""
+    """Speech was detected: a turn is open until :class:`SpeechStopped`."""
 
     at_ms: int
     confidence: float
@@ -22,11 +22,11 @@ class SpeechStarted:
 @attrs.frozen
 class SpeechStopped:
     """
-    The turn is over; its :class:`FinalTranscript` follows at once.
+    The turn has ended; its :class:`FinalTranscript` follows at once.
 
     Attributes:
-        at_ms: Where the speech ended.
-        silence_ms: How much silence had followed it; 0 when the turn was cut short.
+        at_ms: The end of the speech.
+        silence_ms: The silence after it; 0 if the turn was ended during speech.
     """
 
     at_ms: int
@@ -35,7 +35,7 @@ class SpeechStopped:
 
 @attrs.frozen
 class PartialTranscript:
-    """Everything understood so far of the open turn; later ones may rewrite it."""
+    """The text of the open turn so far; a later partial transcript may change it."""
 
     text: str
 
@@ -43,13 +43,13 @@ class PartialTranscript:
 @attrs.frozen
 class FinalTranscript:
     """
-    A finished turn.
+    The transcript of a finished turn.
 
     Attributes:
-        text: Its words, joined by spaces; empty when no word was understood.
-        words: With confidences, and with times unless they were switched off.
-        start_ms: Where its speech began.
-        end_ms: Where its speech ended.
+        text: Its words, joined by spaces; empty if no word was recognized.
+        words: Its words with confidences, and with times if ``TurnSettings.word_times`` is set.
+        start_ms: The start of its speech.
+        end_ms: The end of its speech.
     """
 
     text: str

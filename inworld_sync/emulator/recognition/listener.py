@@ -1,8 +1,8 @@
 """
-Turns a stream of sound into speech events.
+Detects and transcribes the speech in a stream of audio.
 
-It has no clock, thread or lock: time is the sound that was fed, so the same sound gives the same
-events however fast it comes, save that partial transcripts are left out when the engine is busy.
+It has no clock, thread or lock: times are positions in the audio. The same audio therefore gives
+the same events at any speed, except that partial transcripts are skipped while the engine is busy.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from inworld_sync.errors import ClosedError
 
 __all__ = ["Listener"]
 
-# What the detector notices late, and the soft beginning of a word.
+# The delay of the detector, and the soft beginning of a word.
 _PRE_ROLL_MS: Final = 200
 # One window may be a click.
 _ONSET_WINDOWS: Final = 2
-# Speech goes on while the likelihood is above this share of the threshold.
+# Speech continues while the likelihood is above this share of the threshold.
 _GOING_ON_SHARE: Final = 0.7
-# The threshold where the caller ends the turns; it only keeps silence from the recognizer.
+# The threshold if the caller ends the turns; it only excludes silence from recognition.
 _MANUAL_THRESHOLD: Final = 0.5
-# Silence inside a turn after which what was said is recognized for good.
+# Silence inside a turn after which the segment before it is recognized finally.
 _PAUSE_MS: Final = 600
-# No partial transcript is made of a silence that may end the turn.
+# No partial transcript is made during a silence that may end the turn.
 _PARTIAL_SILENCE_MS: Final = 200
-# A segment is recognized again for each partial: growing the interval with it keeps the sum at
-# five times the length, and the cap keeps each below 0.2 s of CPU.
+# A segment is recognized again for each partial transcript. The interval grows with the segment,
+# which bounds the sum to five times its length; the maximum keeps each run below 0.2 s of CPU.
 _PARTIAL_SHARE: Final = 0.25
 _MAX_SEGMENT_MS: Final = 10_000
 # Granularity of the service's usage. Source: captured "usage" messages.
@@ -63,11 +63,12 @@ class Listener:
     """
     Detects and transcribes the turns of one stream.
 
-    Feed sound as it comes, end turns by hand where the settings say so, then finish.
+    Call ``feed`` with the audio, ``end_turn`` if the settings leave the turns to the caller, and
+    ``finish`` at the end.
 
     Args:
-        engine: Shared with other streams.
-        settings: How speech is cut into turns; may be replaced between two calls.
+        engine: The recognizer, shared with other streams.
+        settings: How speech is divided into turns; may be replaced between two calls.
 
     Thread safety: one thread at a time.
     """
@@ -88,35 +89,35 @@ class Listener:
 
     @property
     def heard_ms(self) -> int:
-        """How much sound was fed."""
+        """The length of the audio so far."""
         return (self._now + len(self._pending)) // BYTES_PER_MS
 
     @property
     def transcribed_ms(self) -> int:
-        """Length of all finished turns, in steps of 50 ms: what the service counts as usage."""
+        """The length of all finished turns in steps of 50 ms, which the service counts as usage."""
         return -(-self._spoken_ms // _USAGE_STEP_MS) * _USAGE_STEP_MS
 
     @property
     def pause_ms(self) -> int:
-        """Silence since the last speech of the open turn; 0 without a turn."""
+        """The silence since the last speech of the open turn; 0 without a turn."""
         if self._segment:
             return self._segment.silence_ms
         return (self._now - self._turn.speech_end) // BYTES_PER_MS if self._turn else 0
 
     def feed(self, pcm: bytes | bytearray | memoryview) -> list[SpeechEvent]:
         """
-        Process the next sound and return its events, in order.
+        Process the next audio and return its events, in order.
 
         Args:
             pcm: 16-bit little-endian mono at 16 kHz, any number of bytes; a sample may be split
                 between two calls.
 
         Raises:
-            ClosedError: After :meth:`finish`.
+            ClosedError: ``finish`` was called before.
             DeadlineExceeded: The engine was busy for a minute.
         """
         if self._finished:
-            raise ClosedError("sound was fed to a listener that is finished")
+            raise ClosedError("feed() was called on a listener after finish()")
         self._pending += pcm
         events: list[SpeechEvent] = []
         size = self._vad.window_samples * 2
@@ -132,8 +133,8 @@ class Listener:
         End the open turn now.
 
         Returns:
-            The end of the turn. Without an open turn nothing, or an empty final where the caller
-            ends the turns.
+            The events that end the turn. Without an open turn the list is empty, or has an empty
+            final transcript if the caller ends the turns.
         """
         events: list[SpeechEvent] = []
         if self._segment:
@@ -148,7 +149,7 @@ class Listener:
         return events
 
     def finish(self) -> list[SpeechEvent]:
-        """End an open turn; after this nothing can be fed. May be called again, to no effect."""
+        """End an open turn and the stream; a second call has no effect."""
         events = self.end_turn() if self._turn else []
         self._finished = True
         return events
@@ -173,7 +174,7 @@ class Listener:
                 self._end_turn(self._turn, events)
 
     def _begin(self, likelihood: float, events: list[SpeechEvent]) -> None:
-        """Speech was found: open a segment, and a turn if none is open."""
+        """Open a segment, because speech was detected, and a turn if none is open."""
         self._segment = Segment(self._now - len(self._before), bytes(self._before))
         onset = self._now - self._onset_windows * self._vad.window_samples * 2
         self._before.clear()
@@ -203,7 +204,7 @@ class Listener:
             self._cut_segment(segment, events)
 
     def _cut_segment(self, segment: Segment, events: list[SpeechEvent]) -> None:
-        """Recognize the first part of a long segment for good and go on with the rest."""
+        """Recognize the first part of a long segment finally; the rest becomes a new segment."""
         assert self._turn
         rest = segment.cut()
         self._close_segment(self._turn)
@@ -213,7 +214,7 @@ class Listener:
             self._open_turn(rest.start, 1.0, events)
 
     def _end_if_full(self, turn: _Turn, events: list[SpeechEvent]) -> None:
-        """End a turn that could not take another whole segment."""
+        """End a turn that has no room for another whole segment."""
         length_ms = (turn.speech_end - turn.start) // BYTES_PER_MS
         if length_ms + _MAX_SEGMENT_MS > self.settings.max_turn_ms:
             self._end_turn(turn, events)
@@ -231,7 +232,7 @@ class Listener:
         events.append(FinalTranscript(_join(words), words, turn.start // BYTES_PER_MS, end_ms))
 
     def _close_segment(self, turn: _Turn) -> None:
-        """Recognize the open segment for good and add its words to the turn."""
+        """Recognize the open segment finally and add its words to the turn."""
         segment = self._segment
         assert segment
         words = self._understand(segment)
@@ -243,7 +244,7 @@ class Listener:
         self._segment = self._candidate = None
 
     def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
-        """Words of *segment*; recognized once for each end of speech."""
+        """Return the words of *segment*, which is recognized once for each end of speech."""
         if self._candidate is None or self._candidate[0] != segment.speech_end:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]
@@ -270,7 +271,7 @@ def _join(*parts: Sequence[HeardWord]) -> str:
 
 
 def _moved(words: Sequence[HeardWord], by_ms: int) -> list[HeardWord]:
-    """The words on the stream's clock instead of their segment's."""
+    """Return the words with times in the stream instead of in their segment."""
     return [
         word
         if word.start_ms is None or word.end_ms is None

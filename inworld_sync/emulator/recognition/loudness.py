@@ -1,4 +1,4 @@
-"""How loud a piece of speech is, moment by moment."""
+"""The loudness of each moment of a segment of speech."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["loudness", "quietest_byte"]
 
-# Longer than a cycle of the lowest voice, shorter than a sound.
+# Longer than a cycle of the lowest voice, shorter than a phoneme.
 _SPAN_SAMPLES: Final = SAMPLE_RATE_HZ // 50
 
 
 def loudness(pcm: bytes) -> npt.NDArray[np.float32]:
-    """Root mean square of the 20 ms around each sample."""
+    """Return the root mean square of the 20 ms around each sample."""
     import numpy as np
 
     samples = np.frombuffer(pcm, "<i2").astype(np.float32)
@@ -28,6 +28,6 @@ def loudness(pcm: bytes) -> npt.NDArray[np.float32]:
 
 
 def quietest_byte(pcm: bytes, start: int, end: int) -> int:
-    """Offset of the quietest sample of *pcm* between the even bytes *start* and *end*."""
+    """Return the offset of the quietest sample between the even bytes *start* and *end*."""
     levels = loudness(pcm[start:end])
     return start + 2 * int(levels.argmin()) if levels.size else start

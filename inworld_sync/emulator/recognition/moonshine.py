@@ -1,8 +1,9 @@
 """
 Moonshine tiny-en, decoded greedily by onnxruntime.
 
-The weights lie in the wheel of ``moonshine-voice`` (MIT); its own library is not loaded, because
-it gives no confidence and its voice activity detection invents words at the start of a segment.
+The weights are in the wheel of ``moonshine-voice`` (MIT). Its library is not loaded, because it
+reports no confidence, and its voice activity detection causes wrong words at the start of a
+segment.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ __all__ = ["Moonshine", "find_weights"]
 
 _START_TOKEN: Final = 1
 _END_TOKEN: Final = 2
-# The model's authors bound the output at 6.5 tokens a second of sound; a greedy decoder that
-# found nothing to say repeats itself until it is stopped.
+# The authors of the model limit the output to 6.5 tokens per second of audio: a greedy decoder can
+# repeat itself without end if the audio has no words.
 # Source: Jeffries et al., "Moonshine: Speech Recognition for Live Transcription", section 3.2.
 _TOKENS_PER_SECOND: Final = 6.5
 _SPARE_TOKENS: Final = 6
-# The encoder's first layers stride over 127 + 6 * 64 + ... samples; below 0.1 s nothing is left.
+# The strides of the encoder's first layers need about 0.1 s of audio.
 _MIN_SAMPLES: Final = SAMPLE_RATE_HZ // 10
 _WORD_START: Final = "\u2581".encode()
-# Noise that passes for speech makes the model say "You" without a full stop, or the same few words
-# again and again; of its real words, even lone ones, none had less than the floor.
+# For noise that the detector reports as speech, the model returns "You" without a full stop, or
+# repeats a few words. No correct word in the tests, even alone, had a confidence below this floor.
 _CONFIDENCE_FLOOR: Final = 0.35
 _LOOP_MAX_WORDS: Final = 4
 _LOOP_MIN_TIMES: Final = 4
@@ -45,10 +46,10 @@ _Floats = npt.NDArray[np.float32]
 
 def find_weights() -> Path:
     """
-    Folder of the tiny-en weights inside the installed ``moonshine-voice``.
+    Return the folder of the tiny-en weights in the installed ``moonshine-voice``.
 
     Raises:
-        ConfigError: It is not installed, or is a version without weights (0.1.1 and later).
+        ConfigError: The package is not installed, or has no weights (0.1.1 and later).
     """
     spec = importlib.util.find_spec("moonshine_voice")
     for place in (spec and spec.submodule_search_locations) or ():
@@ -56,8 +57,8 @@ def find_weights() -> Path:
         if (folder / "encoder_model.ort").is_file():
             return folder
     raise ConfigError(
-        "the emulator's speech recognition needs the weights in moonshine-voice 0.0.69 to "
-        "0.1.0, and they are not installed: pip install 'inworld-sync[local]'"
+        "the emulator's speech recognition needs the weights in moonshine-voice 0.0.69 to 0.1.0, "
+        "which are not installed: pip install 'inworld-sync[local]'"
     )
 
 
@@ -66,11 +67,11 @@ class Moonshine:
     The recognizer of the emulator: English, about 15 ms of CPU for a second of speech.
 
     Args:
-        folder: Where ``encoder_model.ort``, ``decoder_model_merged.ort`` and ``tokenizer.bin``
-            are; by default :func:`find_weights`.
+        folder: The folder with ``encoder_model.ort``, ``decoder_model_merged.ort`` and
+            ``tokenizer.bin``; by default :func:`find_weights`.
 
     Raises:
-        ConfigError: There are no weights.
+        ConfigError: The weights are not installed.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -86,19 +87,20 @@ class Moonshine:
             if node.name.startswith("past_key_values")
         }
         self._outputs = [node.name for node in self._decoder.get_outputs()]
-        # What the decoder looks up in the sound is computed once, at the first token.
+        # The decoder computes the keys and values of the encoder once, with the first token.
         self._later_outputs = [name for name in self._outputs if ".encoder." not in name]
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
         """
-        Words of one piece of speech.
+        Return the words of one segment of speech.
 
         Args:
             pcm: 16-bit little-endian mono at 16 kHz, best between 0.5 and 15 s; silence at both
                 ends should be short.
 
         Returns:
-            Words with punctuation and the geometric mean of their tokens' probabilities.
+            The words with punctuation; the confidence of a word is the geometric mean of the
+            probabilities of its tokens.
         """
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
         if samples.size < _MIN_SAMPLES:
@@ -107,8 +109,8 @@ class Moonshine:
         return tuple(words) if _is_believable(words) else ()
 
     def _decode(self, samples: _Floats) -> Iterator[tuple[bytes, float]]:
-        """Pieces of text with the probability of each, until the model says it is done."""
-        # Both graphs want the mask of the raw samples and stride over it themselves.
+        """Yield pieces of text with their probabilities, until the model's end token."""
+        # Both graphs need the mask of the raw samples and apply their strides to it.
         mask = np.ones(samples.shape, np.int64)
         (hidden,) = self._encoder.run(None, {"input_values": samples, "attention_mask": mask})
         past = dict(self._no_past)
@@ -136,7 +138,7 @@ class Moonshine:
 
 
 def _read_tokens(table: bytes) -> list[bytes]:
-    """Split the tokenizer: each token is its length (a second byte above 127) and its bytes."""
+    """Read the tokenizer: each token has a length (two bytes from 128 on) and its bytes."""
     tokens = []
     at = 0
     while at < len(table):
@@ -151,14 +153,14 @@ def _read_tokens(table: bytes) -> list[bytes]:
 
 
 def _piece(token: bytes) -> bytes:
-    """What a token writes: a byte token is spelled ``<0x0A>``, a word starts with U+2581."""
+    """Return the text of a token: a byte is spelled ``<0x0A>``, a word starts with U+2581."""
     if len(token) == 6 and token.startswith(b"<0x"):
         return bytes([int(token[3:5], 16)])
     return token.replace(_WORD_START, b" ")
 
 
 def _words(pieces: Iterable[tuple[bytes, float]]) -> Iterator[HeardWord]:
-    """Join pieces into words; a word's confidence is the geometric mean of its pieces'."""
+    """Join pieces into words; see ``recognize`` for the confidence."""
     text = b""
     logs: list[float] = []
     for piece, probability in pieces:
@@ -178,10 +180,10 @@ def _word(text: bytes, logs: list[float]) -> HeardWord:
 
 
 def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
-    """Keep a phrase of one to four words once when the text ends by repeating it four times."""
+    """If the text ends with four repetitions of one to four words, keep them once."""
     texts = [word.text.rstrip(".,?!").lower() for word in words]
     for size in range(1, _LOOP_MAX_WORDS + 1):
-        # The last repetition may have been stopped in its middle.
+        # The last repetition may be incomplete.
         ends = range(max(len(texts) - size + 1, size), len(texts) + 1)
         spans = [(_loop_start(texts, size, end), end) for end in ends]
         loops = [start for start, end in spans if end - start >= size * _LOOP_MIN_TIMES]
@@ -191,7 +193,7 @@ def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
 
 
 def _loop_start(texts: list[str], size: int, end: int) -> int:
-    """Where the repetitions begin of the *size* words before *end*."""
+    """Return where the repetitions of the *size* words before *end* begin."""
     start = end - size
     while start >= size and texts[start - size : start] == texts[end - size : end]:
         start -= size

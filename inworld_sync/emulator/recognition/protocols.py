@@ -1,7 +1,7 @@
 """
-What a speech recognizer must offer to be used by the emulator.
+The protocols of a speech recognizer, a voice activity detector and a word aligner.
 
-All sound here is 16-bit little-endian mono PCM at 16 kHz in ``bytes``; none of it needs numpy.
+All audio here is 16-bit little-endian mono PCM at 16 kHz in ``bytes``; numpy is not needed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ BYTES_PER_MS = SAMPLE_RATE_HZ * 2 // 1000
 @attrs.frozen
 class HeardWord:
     """
-    One recognized word, with the punctuation that the recognizer wrote.
+    One recognized word, with its punctuation.
 
     Attributes:
         text: The word as written, for example ``London?``.
-        confidence: How sure the recognizer is, in [0, 1].
-        start_ms: Where it begins; None when nothing aligned it. Milliseconds of the piece of
-            sound that was recognized, or of the stream once a :class:`Listener` gave it out.
-        end_ms: Where it ends, on the same clock.
+        confidence: The confidence of the recognizer, in [0, 1].
+        start_ms: Its start, or None without alignment. A recognizer counts from the start of the
+            segment, a :class:`Listener` from the start of the stream.
+        end_ms: Its end, counted in the same way.
     """
 
     text: str
@@ -45,41 +45,41 @@ class HeardWord:
 
 class Recognizer(Protocol):
     """
-    Turns a piece of speech into words.
+    Recognizes the words in a segment of speech.
 
-    Only one thread at a time calls a recognizer: :class:`SpeechEngine` sees to it.
+    :class:`SpeechEngine` calls it from one thread at a time.
     """
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Primary language subtags that it understands, for example ``("en",)``."""
+        """The primary language subtags that it supports, for example ``("en",)``."""
         ...
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
-        """Words of one piece of speech, at most about 15 s; empty when there are none."""
+        """Return the words of one segment of speech of at most about 15 s; empty for no words."""
         ...
 
 
 class VoiceActivityDetector(Protocol):
     """
-    Says how likely a window of sound holds speech.
+    Estimates the probability that a window of audio has speech.
 
-    It has the memory of one stream, so every stream has its own; one thread at a time calls it.
+    It has the state of one stream, so every stream has its own; one thread at a time calls it.
     """
 
     @property
     def window_samples(self) -> int:
-        """How many samples :meth:`probability` takes."""
+        """The number of samples in each window."""
         ...
 
     def probability(self, window: bytes) -> float:
-        """Likelihood in [0, 1] that the next *window* of the stream holds speech."""
+        """Return the probability in [0, 1] that the next window of the stream has speech."""
         ...
 
 
 class WordAligner(Protocol):
-    """Finds where known words lie in a piece of speech; one thread at a time calls it."""
+    """Finds the times of known words in a segment of speech; one thread at a time calls it."""
 
     def align(self, pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
-        """Start and end of each word in ms from the start of *pcm*, or None if it cannot."""
+        """Return start and end of each word in ms from the start of *pcm*, or None on failure."""
         ...

@@ -1,7 +1,7 @@
 """
-PocketSphinx: where the words lie that another recognizer heard, and a small recognizer of its own.
+PocketSphinx as an aligner for the words of another recognizer, and as a recognizer.
 
-Both use the US English models inside the wheel of ``pocketsphinx`` (BSD).
+Both use the US English models in the wheel of ``pocketsphinx`` (BSD).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from inworld_sync.emulator.recognition.protocols import BYTES_PER_MS, SAMPLE_RAT
 __all__ = ["SphinxAligner", "SphinxRecognizer", "spoken_forms"]
 
 _FRAME_MS: Final = 10
-# Its features look around a frame, so that it puts a word's begin and end before what is heard:
-# so much, by the rise of the energy at the first words of 24 sentences.
+# PocketSphinx reports the begin and end of a word too early. This mean was measured by the rise of
+# the energy at the first words of 24 sentences.
 _EARLY_MS: Final = 40
 _DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# One sound for each letter or pair. It need only be near enough to be found between its
-# neighbors, which the dictionary does know.
+# One phoneme for each letter or pair of letters. An approximation is enough to align a word between
+# words that the dictionary has.
 _SOUNDS: Final = {
     "ch": "CH", "ck": "K", "ee": "IY", "ng": "NG", "oo": "UW", "ph": "F", "qu": "K W", "sh": "SH",
     "th": "TH", "a": "AE", "b": "B", "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH",
@@ -29,12 +29,12 @@ _SOUNDS: Final = {
     "r": "R", "s": "S", "t": "T", "u": "AH", "v": "V", "w": "W", "x": "K S", "y": "IY", "z": "Z",
 }  # fmt: skip
 _SOUND: Final = re.compile("|".join(_SOUNDS))
-# Bounds the memory of a server that runs for months.
+# Bounds the memory of a server that runs for a long time.
 _MAX_ADDED_WORDS: Final = 2000
 
 
 class SphinxAligner:
-    """Forced alignment: about 30 ms off on average, 8 ms of CPU for a second of speech."""
+    """Forced alignment: a mean error of about 30 ms, 8 ms of CPU for a second of speech."""
 
     def __init__(self) -> None:
         self._decoder = _open_decoder(lm=None)
@@ -42,13 +42,13 @@ class SphinxAligner:
 
     def align(self, pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
         """
-        Start and end of each of *words* in ms from the start of *pcm*.
+        Return start and end of each of *words* in ms from the start of *pcm*.
 
-        A word without a sound, such as a dash, gets no length; words that the dictionary lacks are
-        read letter by letter.
+        A word without phonemes, such as a dash, has no duration. A word that is not in the
+        dictionary is read letter by letter.
 
         Returns:
-            As many pairs as words, in order; None when the words do not fit the sound.
+            One pair for each word, in order; None if the words do not match the audio.
         """
         spoken = [spoken_forms(word) for word in words]
         keys = [key for forms in spoken for key in forms]
@@ -74,7 +74,7 @@ class SphinxAligner:
 
 
 class SphinxRecognizer:
-    """Words, times and confidences without a neural network; wrong in a word of four or more."""
+    """Words, times and confidences without a neural network; every fourth word or more is wrong."""
 
     languages: tuple[str, ...] = ("en",)
 
@@ -82,7 +82,7 @@ class SphinxRecognizer:
         self._decoder = _open_decoder()
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
-        """Words of one piece of speech, in lower case and without punctuation."""
+        """Return the words of one segment of speech, in lower case, without punctuation."""
         log_math = self._decoder.logmath
         return tuple(
             HeardWord(
@@ -96,7 +96,7 @@ class SphinxRecognizer:
 
 def spoken_forms(word: str) -> list[str]:
     """
-    Split a written word into what the dictionary is asked for: letters, and digits one by one.
+    Split a written word into words of the dictionary; each digit becomes a word.
 
     >>> spoken_forms("sea-shells,"), spoken_forms("$12"), spoken_forms("Café")
     (['sea', 'shells'], ['one', 'two'], ['cafe'])
@@ -117,11 +117,11 @@ def _open_decoder(**settings: Any) -> Any:
 
 
 def _run(decoder: Any, pcm: bytes) -> list[Any]:
-    """Decode one utterance and give its words; none when no path fits."""
+    """Decode one utterance and return its words; none if no path matches."""
     if not pcm:
         return []
     decoder.start_utt()
-    # Whole, so that it is normalized by itself and not by what was heard before.
+    # As a whole utterance, so that earlier audio has no influence on its normalization.
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     if decoder.hyp() is None:
@@ -130,7 +130,7 @@ def _run(decoder: Any, pcm: bytes) -> list[Any]:
 
 
 def _span(segment: Any, pcm: bytes) -> tuple[int, int]:
-    """Where a word is heard, in ms from the start of *pcm*."""
+    """Return start and end of a word in ms from the start of *pcm*."""
     most_ms = len(pcm) // BYTES_PER_MS
     start_ms = segment.start_frame * _FRAME_MS + _EARLY_MS
     end_ms = (segment.end_frame + 1) * _FRAME_MS + _EARLY_MS
@@ -140,12 +140,12 @@ def _span(segment: Any, pcm: bytes) -> tuple[int, int]:
 def _join(
     spoken: Sequence[Sequence[str]], spans: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
-    """One span for each written word, from the spans of its spoken parts."""
+    """Join the spans of the spoken parts of each written word."""
     joined = []
-    taken = end = 0
+    used = end = 0
     for forms in spoken:
-        mine = spans[taken : taken + len(forms)]
-        taken += len(forms)
+        mine = spans[used : used + len(forms)]
+        used += len(forms)
         start, end = (mine[0][0], mine[-1][1]) if mine else (end, end)
         joined.append((start, end))
     return tuple(joined)

@@ -1,4 +1,4 @@
-"""When a turn is over: the settings and the decisions, without sound, clock or state."""
+"""Decides when a turn ends: settings and functions without audio, clock or state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inworld_sync.models import checks
 
 __all__ = ["TurnSettings", "end_of_turn_confidence", "is_turn_over"]
 
-# Words after which a speaker goes on.
+# Words after which a speaker usually continues.
 _OPEN_WORDS: Final = re.compile(
     r"(a|an|and|are|as|at|because|but|by|for|from|i|if|in|is|it's|like|my|of|on|or|our|so|than|that"
     r"|the|their|then|to|uh|um|very|was|we|were|when|which|while|who|with|you|your)"
@@ -26,18 +26,18 @@ def _long_silence(settings: TurnSettings) -> int:
 @attrs.frozen(kw_only=True)
 class TurnSettings:
     """
-    How a listener cuts speech into turns.
+    How a listener divides speech into turns.
 
     Attributes:
-        vad_threshold: Likelihood of speech, 0 to 1, above which somebody speaks; 0 leaves the end
-            of each turn to the caller and gives no speech events.
-        end_confidence: What :func:`end_of_turn_confidence` must reach for the short silence to end
-            a turn, 0 to 1.
-        min_silence_ms: The short silence: ends a turn that sounds complete.
-        max_silence_ms: The long silence: ends any turn; at least ``min_silence_ms``.
-        partial_interval_ms: Sound between two partial transcripts, at least; 0 gives none.
+        vad_threshold: The probability of speech, 0 to 1, above which a window is speech. With 0 the
+            caller ends each turn, and there are no speech events.
+        end_confidence: The value of :func:`end_of_turn_confidence`, 0 to 1, from which the short
+            silence ends a turn.
+        min_silence_ms: The short silence, which ends a turn that seems complete.
+        max_silence_ms: The long silence, which ends any turn; at least ``min_silence_ms``.
+        partial_interval_ms: The minimum of audio between two partial transcripts; 0 for none.
         max_turn_ms: A longer turn is cut at a quiet moment.
-        word_times: Whether to find where each word lies.
+        word_times: Whether to find the time of each word.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -62,7 +62,7 @@ class TurnSettings:
 
 def end_of_turn_confidence(text: str) -> float:
     """
-    How complete *text* sounds, in [0, 1].
+    Return how complete *text* seems, in [0, 1].
 
     >>> end_of_turn_confidence("Is it raining?")
     0.9
@@ -71,7 +71,7 @@ def end_of_turn_confidence(text: str) -> float:
     """
     words = re.findall(r"[\w']+", text.lower().replace("\u2019", "'"))
     if not words:
-        # Nothing was said, so nothing will be finished.
+        # Without words there is no sentence to finish.
         return 1.0
     if len(words) > 1 and _OPEN_WORDS.fullmatch(words[-1]):
         return 0.1
@@ -81,7 +81,7 @@ def end_of_turn_confidence(text: str) -> float:
 
 
 def is_turn_over(silence_ms: float, confidence: float, settings: TurnSettings) -> bool:
-    """Whether *silence_ms* after speech that sounds complete by *confidence* ends the turn."""
+    """Return whether *silence_ms* ends a turn with the given end-of-turn confidence."""
     if settings.is_manual:
         return False
     if silence_ms >= max(settings.max_silence_ms, settings.min_silence_ms):

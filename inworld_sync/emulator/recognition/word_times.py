@@ -1,4 +1,4 @@
-"""Word times without an aligner: each word gets a share of the voiced time by its letters."""
+"""Word times without an aligner: the voiced time is divided by the number of letters."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from inworld_sync.emulator.recognition.protocols import SAMPLE_RATE_HZ
 
 __all__ = ["proportional_times"]
 
-# Of the loudest moment; below it lie pauses, breath and room.
+# A share of the maximum loudness; pauses, breath and background noise are below it.
 _VOICED_SHARE: Final = 0.02
 
 
 def proportional_times(pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """
-    Guess where *words* lie in *pcm*; about 80 ms off on average.
+    Estimate the times of *words* in *pcm*, with a mean error of about 80 ms.
 
     Returns:
-        As many pairs of start and end in ms as there are words, in order and without gaps.
+        Start and end of each word in ms, in order and without gaps.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
 """
-What a client asks of the recognizer: read from JSON, checked as the service checks it.
+The configuration of a transcription: read from JSON, with the checks of the service.
 
-Source: the field table of the service's STT reference and what its clients send.
+Source: the field table of the service's STT reference, and the requests of its clients.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STREAMING_MODELS: Final = (
     "deepgram/flux-general-en",
     "deepgram/flux-general-multi",
 )
-# These take whole recordings only.
+# These models transcribe whole recordings only.
 _RECORDING_MODELS: Final = ("groq/whisper-large-v3", "assemblyai/universal-2")
 _MODELS_PAGE: Final = "https://docs.inworld.ai/stt/overview#supported-models"
 _MAX_CHANNELS: Final = 8
@@ -49,16 +49,16 @@ class TranscribeConfig:
     The settings of one stream, or of one HTTP request.
 
     Attributes:
-        model_id: As the client wrote it.
+        model_id: The model, as the client wrote it.
         encoding: One of the service's names.
-        sample_rate_hz: Of raw samples.
-        channels: Of raw samples.
-        language: BCP-47; empty for whatever is spoken.
-        word_timestamps: Whether finals list their words.
+        sample_rate_hz: The rate of raw samples.
+        channels: The number of channels of raw samples.
+        language: BCP-47; empty if the client did not set it.
+        word_timestamps: Whether final transcripts list their words.
         diarization: Whether words name their speaker.
-        voice_profile_size: Guesses of each kind about the speaker; 0 when they were not asked for.
-        inactivity_seconds: Silence on the wire that ends the stream; 0 for none.
-        turns: How speech is cut into turns.
+        voice_profile_size: The number of labels of each kind in the voice profile; 0 for none.
+        inactivity_seconds: Seconds without a message that end the stream; 0 for no limit.
+        turns: How speech is divided into turns.
     """
 
     model_id: str
@@ -79,12 +79,12 @@ def read_config(fields: Mapping[str, object], *, streaming: bool) -> TranscribeC
 
     Args:
         fields: With keys in camelCase.
-        streaming: Whether it begins a stream, which not every model can do and for which the
-            encoding must be named.
+        streaming: Whether it begins a stream. Some models do not support streams, and a stream
+            needs ``audioEncoding``.
 
     Raises:
         Malformed: A field has the wrong JSON type.
-        Refused: A field is missing or out of range, or there is no such model.
+        Refused: A field is missing or out of range, or the model does not exist.
     """
     model_id = _model(text(fields, "modelId"), streaming=streaming)
     encoding = choice(fields, "audioEncoding", _ENCODINGS)
@@ -121,7 +121,8 @@ def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
     own = inner(fields, _PROVIDER_FIELDS.get(provider, ""))
     longest = whole(own, "maxTurnSilence", 0) or whole(own, "maxEndpointDelayMs", 0)
     wanted: dict[str, Any] = {
-        # Zero is a value of its own in these two: without a threshold, the client ends the turns.
+        # In these two fields zero differs from a missing value: without a threshold, the client
+        # ends the turns.
         "vad_threshold": _share(own, "vadThreshold"),
         "end_confidence": _share(fields, "endOfTurnConfidenceThreshold"),
         "min_silence_ms": whole(own, "minEndOfTurnSilenceWhenConfident", 0) or None,
@@ -151,7 +152,7 @@ def _share(fields: Mapping[str, object], name: str) -> float | None:
 
 
 def _bounded(fields: Mapping[str, object], name: str, low: int, high: int) -> int:
-    """Read a whole number; 0 when it is missing or zero."""
+    """Read a whole number; 0 if it is missing or zero."""
     value = whole(fields, name, 0)
     if value and not low <= value <= high:
         raise Refused(INVALID_ARGUMENT, f"{name} must be between {low} and {high}")

@@ -1,9 +1,9 @@
 """
-Audio as clients send it into 16-bit mono PCM at 16 kHz, piece by piece.
+Decodes the audio of clients to 16-bit mono PCM at 16 kHz, piece by piece.
 
-Raw samples are converted as they come. Containers and compressed audio are decoded anew from
-their start each time that a quarter more has come, and what was given before is skipped: that
-costs five times one decoding at most, and needs no decoder that can be fed in pieces.
+Raw samples are converted at once. Containers and compressed audio are decoded again from the start
+each time they have grown by a quarter, and the part that was returned before is skipped. All
+decoding together takes at most five times as long as one, and needs no incremental decoder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inworld_sync.errors import AudioError
 __all__ = ["Decoder", "decoded_base64", "open_decoder"]
 
 _MAX_FILE_BYTES: Final = 64 << 20
-# Before the first try: a head and some frames of every format.
+# Enough for the header and some frames of every format.
 _MIN_FILE_BYTES: Final = 4096
 _GROWTH: Final = 1.25
 # Enough to recognize a container.
@@ -33,23 +33,23 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class Decoder(Protocol):
-    """Turns one stream of bytes into PCM; used by one thread."""
+    """Decodes one stream of bytes to PCM; used by one thread."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes; return what can be heard now. Raises Refused when it is no such audio."""
+        """Add bytes; return the new PCM. Raises Refused if the audio has another format."""
         ...
 
     def flush(self) -> bytes:
-        """Return all that the bytes so far hold; more may follow. Raises Refused."""
+        """Return the remaining PCM of all bytes so far; more may follow. Raises Refused."""
         ...
 
 
 def decoded_base64(content: object) -> bytes:
     """
-    Read bytes as gRPC's JSON has them: either alphabet, with or without padding.
+    Read bytes in the JSON of gRPC: base64 in either alphabet, with or without padding.
 
     Raises:
-        Malformed: It is not base64.
+        Malformed: The value is not base64.
     """
     if content is None:
         return b""
@@ -75,7 +75,7 @@ def open_decoder(config: TranscribeConfig) -> Decoder:
 
 
 class _Raw:
-    """Samples without a container; a resampler keeps what belongs to a later piece."""
+    """Samples without a container; the resampler keeps an incomplete sample for the next piece."""
 
     def __init__(self, rate_hz: int, channels: int, decode: Callable[[bytes], bytes]) -> None:
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ, channels)
@@ -85,12 +85,12 @@ class _Raw:
         return self._resampler.feed(self._decode(data))
 
     def flush(self) -> bytes:
-        # A few milliseconds stay in the resampler, which goes on after a turn.
+        # A few milliseconds stay in the resampler, because audio may follow after a turn.
         return b""
 
 
 class _File:
-    """A file that grows."""
+    """A container or compressed file, received in pieces."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -108,7 +108,7 @@ class _File:
         if len(self._content) < self._next_try:
             return b""
         self._next_try = int(len(self._content) * _GROWTH)
-        # A part may be too short yet to be recognized as what it is.
+        # The format may not be recognizable yet.
         return self._decoded(is_whole=False)
 
     def flush(self) -> bytes:
@@ -128,7 +128,7 @@ class _File:
             for block in file:
                 pcm += memoryview(block).cast("B")
         except AudioError:
-            pass  # the last frame is not complete yet; what is before it was read
+            pass  # the last frame is not complete yet; the frames before it were read
         finally:
             file.close()
         if self._resampler is None:
@@ -139,7 +139,7 @@ class _File:
 
 
 class _Detected:
-    """Looks at the first bytes: a file of a known kind, else samples as configured."""
+    """Decides by the first bytes: a known file format, or raw samples as configured."""
 
     def __init__(self, config: TranscribeConfig) -> None:
         self._config = config

@@ -35,7 +35,7 @@ ROUTES: Final = (HttpRoute(method="POST", path="/stt/v1/transcribe", handler=_tr
 
 
 def _read(request: Request) -> tuple[bytes, TranscribeConfig]:
-    """Read the request; raise Refused when it is not good."""
+    """Read the request; raise Refused if it is invalid."""
     fields = read_body(request)
     asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
     audio = fields.get("audioData") if isinstance(fields, dict) else None

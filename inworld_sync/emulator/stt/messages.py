@@ -1,7 +1,7 @@
 """
-The events of the recognizer in the service's JSON.
+The messages of a transcription, made from the events of the recognizer.
 
-Source: captures of September 2026; those of April have neither ``status`` nor ``speechStarted``.
+Source: captures of September 2026; captures of April have neither ``status`` nor ``speechStarted``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inworld_sync.emulator.stt.config import TranscribeConfig
 
 __all__ = ["results", "transcription", "usage"]
 
-# The emulator does not analyze voices: every speaker gets these guesses.
+# The emulator does not analyze voices: every speaker gets this profile.
 _VOICE_PROFILE: Final[dict[str, tuple[str, ...]]] = {
     "age": ("adult", "young", "old"),
     "gender": ("female", "male"),
@@ -37,7 +37,7 @@ _SPEAKER: Final = "speaker_1"
 def results(
     event: SpeechEvent, config: TranscribeConfig, settings: Settings
 ) -> Iterator[dict[str, object]]:
-    """Yield the messages for an event; a quirk of the settings may make none or two of it."""
+    """Yield the messages of an event: one, or with some settings none or two."""
     result = _result(event, config)
     if isinstance(event, SpeechStarted) and not settings.stt_speech_started:
         return
@@ -49,12 +49,12 @@ def results(
 
 
 def usage(milliseconds: int, config: TranscribeConfig) -> dict[str, object]:
-    """Describe how much was transcribed."""
+    """Make the body of ``usage``: how much audio was transcribed."""
     return {"transcribedAudioMs": milliseconds, "modelId": config.model_id}
 
 
 def transcription(event: FinalTranscript, config: TranscribeConfig) -> dict[str, object]:
-    """Describe a finished turn."""
+    """Make the body of the final transcript of a turn."""
     words = [_word(word, config) for word in event.words] if config.word_timestamps else []
     size = config.voice_profile_size
     profile = _voice_profile(size) if size and event.text else None

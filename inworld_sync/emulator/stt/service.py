@@ -1,8 +1,8 @@
 """
 The STT WebSocket: configuration, audio, end of turn, end of stream.
 
-Threads: the connection's own thread recognizes and sends, request by request. Meanwhile its
-reader thread receives and answers pings.
+Threads: the connection's own thread recognizes and sends, request by request. Meanwhile its reader
+thread receives, so pings get their pong.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ROUTES: Final = (WebSocketRoute(path="/stt/v1/transcribe:streamBidirectional", h
 
 
 class _Connection:
-    """One connection; it has one stream, from its configuration on. Used by one thread."""
+    """One connection, which has one stream after its configuration. Used by one thread."""
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
         self._peer = peer
@@ -55,7 +55,7 @@ class _Connection:
         self._rate = _ChunkRate(shared.settings.stt_chunks_per_second)
 
     def run(self) -> None:
-        """Handle all commands, until the connection is over or inactive for too long."""
+        """Handle all commands until the connection ends or is inactive for too long."""
         credentials = self._shared.credentials
         try:
             for command in commands(self._peer, credentials, _VERBS, self._timeout):
@@ -65,7 +65,7 @@ class _Connection:
             if self._stream is not None:
                 with _errors_sent(self._peer):
                     self._stream.finish()
-            self._peer.close(self._shared.settings.idle_close_code, "no audio came")
+            self._peer.close(self._shared.settings.idle_close_code, "no audio was received")
 
     def _timeout(self) -> float | None:
         return None if self._stream is None else self._stream.inactivity_left()
@@ -92,7 +92,7 @@ class _Connection:
 
 @contextlib.contextmanager
 def _errors_sent(peer: WebSocketPeer) -> Iterator[None]:
-    """Answer an error; only a malformed request leaves the connection open."""
+    """Send the error for an exception; only after a malformed request the connection stays open."""
     try:
         yield
     except PeerGone:
@@ -130,14 +130,14 @@ class _Stream:
         self._active_at = time.monotonic()
 
     def inactivity_left(self) -> float | None:
-        """Seconds until the stream ends because nothing comes, or None if it does not."""
+        """Return the seconds until the stream ends for inactivity, or None for no limit."""
         seconds = self._config.inactivity_seconds
         if self.is_closed or not seconds:
             return None
         return max(0.0, self._active_at + seconds - time.monotonic())
 
     def feed(self, audio: bytes) -> None:
-        """Recognize the next bytes, in the encoding of the configuration."""
+        """Recognize the next bytes, which have the encoding of the configuration."""
         self._emit(self._listener.feed(self._decoder.feed(audio)))
 
     def end_turn(self) -> None:
@@ -169,7 +169,7 @@ class _Stream:
 
 
 class _ChunkRate:
-    """Refuses chunks beyond so many a second, with a second's worth to spare; 0 is no limit."""
+    """Refuses chunks beyond a rate, with bursts of one second; 0 is no limit."""
 
     def __init__(self, chunks_per_second: float) -> None:
         self._limit = chunks_per_second

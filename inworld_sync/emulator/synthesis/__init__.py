@@ -1,8 +1,8 @@
 """
-Speech out of text: the protocol that engines have, and the choice of the default engine.
+Speech synthesis: the protocol of engines, and the choice of the default engine.
 
-An engine speaks a text sentence by sentence, so that the first one can be played while the next
-is made, and gives the time of each word.
+An engine speaks a text sentence by sentence, so that the first sentence can be sent while the next
+is synthesized, and returns the time of each word.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Phoneme", "SpokenSentence", "SpokenWord", "Synthesizer", "default_sy
 @attrs.frozen
 class Phoneme:
     """
-    One speech sound.
+    One phoneme.
 
     Attributes:
-        symbol: In the International Phonetic Alphabet.
+        symbol: Its symbol in the International Phonetic Alphabet.
         start_samples: Its first sample, counted from the start of the sentence.
         end_samples: One past its last sample.
     """
@@ -39,14 +39,14 @@ class Phoneme:
 @attrs.frozen
 class SpokenWord:
     """
-    One word of the text, as the user wrote it, and when it is heard.
+    One word of the text, as the user wrote it, and its time.
 
     Attributes:
         start_char: Its first character in the text given to ``speak``.
         end_char: One past its last character, punctuation included.
         start_samples: Its first sample, counted from the start of the sentence.
         end_samples: One past its last sample.
-        phonemes: Its sounds; empty where the engine does not know them.
+        phonemes: Its phonemes; empty if the engine does not report them.
     """
 
     start_char: int
@@ -59,11 +59,11 @@ class SpokenWord:
 @attrs.frozen
 class SpokenSentence:
     """
-    A piece of speech.
+    The speech of one sentence.
 
     Attributes:
         pcm: Signed 16-bit little-endian mono samples at the engine's rate.
-        words: In the order of the text; times never go back.
+        words: Its words in the order of the text; times never decrease.
     """
 
     pcm: bytes = attrs.field(repr=False)
@@ -72,28 +72,31 @@ class SpokenSentence:
 
 class Synthesizer(Protocol):
     """
-    An engine that speaks.
+    A speech synthesizer.
 
-    Thread safety: ``speak`` is called from many threads at once; an engine that cannot work so
-    serves them in turn, sentence by sentence.
+    Thread safety: ``speak`` is called from many threads at once; an engine that is not thread-safe
+    must use a lock for each sentence.
     """
 
     @property
     def sample_rate_hz(self) -> int:
-        """The rate of the PCM that ``speak`` gives."""
+        """The sample rate of the PCM that ``speak`` yields."""
         ...
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
         """
-        Say a text.
+        Speak a text.
 
         Args:
-            text: Any length; what cannot be spoken is left out.
-            voice: How it should sound.
-            speaking_rate: Between 0.5 and 1.5; 1 is the voice's own speed.
+            text: Text of any length; characters that cannot be spoken are left out.
+            voice: The voice.
+            speaking_rate: A factor of the voice's speed, 0.5 to 1.5.
             normalize: Expand dates, units and abbreviations into words first.
+
+        Yields:
+            The speech of each sentence, in order.
         """
         ...
 
@@ -104,7 +107,7 @@ _default: Synthesizer | None = None
 
 def default_synthesizer() -> Synthesizer:
     """
-    Return the process's engine, loading it at the first call (about half a second).
+    Return the engine that all servers of the process share; the first call loads it.
 
     Raises:
         ConfigError: No engine is installed.
@@ -116,7 +119,7 @@ def default_synthesizer() -> Synthesizer:
         return _default
 
 
-# The first that is installed speaks: the default one, the small one, the one under the GPL.
+# The first engine that is installed is used; the last one is under the GPL.
 _ENGINES = (
     ("hibari", "HibariSynthesizer"),
     ("nanotts", "NanoSynthesizer"),
@@ -135,6 +138,7 @@ def _load() -> Synthesizer:
         else:
             return engine
     raise ConfigError(
-        "speaking on this machine needs the extra 'local': pip install 'inworld-sync[local]' "
+        "speech synthesis on this machine needs the extra 'local': "
+        "pip install 'inworld-sync[local]' "
         f"({'; '.join(tried)})"
     )

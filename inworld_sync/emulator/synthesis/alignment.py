@@ -1,8 +1,8 @@
 """
-When each word of the user's text was spoken.
+Finds the time of each word of the user's text.
 
-An engine reads text that it has rewritten: "$12.50" becomes "twelve dollars and fifty cents".
-Users think in the words that they wrote, so the spoken words are laid back over the written ones.
+An engine speaks normalized text: "$12.50" becomes "twelve dollars and fifty cents". Clients expect
+the times of the written words, so the spoken words are matched with the written ones.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _BARE = re.compile(r"[^\w']+")
 @attrs.frozen
 class EngineWord:
     """
-    One word as the engine said it.
+    One word as the engine spoke it.
 
     Attributes:
-        text: After normalization; no white space.
+        text: The word after normalization; no white space.
         start_samples: Its first sample.
-        end_samples: One past its last.
-        phonemes: Its sounds.
+        end_samples: One past its last sample.
+        phonemes: Its phonemes.
     """
 
     text: str
@@ -48,17 +48,18 @@ def align_words(
     text: str, spans: Sequence[tuple[int, int]], heard: Sequence[EngineWord]
 ) -> tuple[SpokenWord, ...]:
     """
-    Give every written word the time of the spoken words that it became.
+    Return each written word with the time of its spoken words.
 
-    Words that are spelled alike are matched first; what lies between two matches belongs together
-    and is divided in order.  A written word without a sound, such as a dash, gets no duration.
+    Words with the same spelling are matched first. The spoken words between two matches are divided
+    among the written words between them, in order. A written word that is not spoken, such as a
+    dash, has no duration.
     """
     written = [_bare(text[start:end]) for start, end in spans]
     spoken = [_bare(word.text) for word in heard]
     groups: list[list[EngineWord]] = [[] for _ in spans]
     matcher = SequenceMatcher(None, written, spoken, autojunk=False)
     for _, w_from, w_to, h_from, h_to in matcher.get_opcodes():
-        # Spoken words without a written one in between belong to the word before.
+        # Spoken words between two matches without a written word belong to the word before.
         sharing = groups[w_from:w_to] or groups[max(0, w_from - 1) :][:1]
         for index, word in enumerate(heard[h_from:h_to] if sharing else ()):
             sharing[index * len(sharing) // (h_to - h_from)].append(word)
@@ -73,7 +74,7 @@ def align_words(
 
 
 def spread_words(spans: Sequence[tuple[int, int]], samples: int) -> tuple[SpokenWord, ...]:
-    """Divide a duration among words by their length, for engines that give no times."""
+    """Divide a duration among words by their length, for engines that report no times."""
     weights = [end - start + 1 for start, end in spans]
     total = sum(weights) or 1
     words, done = [], 0

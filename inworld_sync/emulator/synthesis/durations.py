@@ -1,9 +1,9 @@
 """
-Makes a hidden tensor of an ONNX model an output, to learn how long each phoneme lasts.
+Makes an inner tensor of an ONNX model an output, which gives the duration of each phoneme.
 
-The acoustic model predicts a duration for every phoneme and sums them up inside the graph, but
-gives only the spectrum out.  One more entry in the graph's list of outputs is enough to see the
-sums; that takes a walk over the protobuf bytes, not a library for ONNX.
+The acoustic model predicts a duration for every phoneme and sums them inside the graph, but its
+only output is the spectrum. One more entry in the graph's list of outputs makes the sums readable.
+For that this module reads the protobuf bytes; it needs no library for ONNX.
 
 Source: the message layouts of ModelProto, GraphProto, NodeProto and ValueInfoProto in onnx.proto.
 """
@@ -26,7 +26,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 def expose_output(model: bytes, op_type: str) -> tuple[bytes, str]:
     """
-    Return the model with the result of its last *op_type* node as an output, and that name.
+    Return the model with the result of its last *op_type* node as an output, and its name.
 
     Raises:
         LookupError: The model has no such node.
@@ -64,7 +64,7 @@ def _find(message: bytes, wanted: int) -> tuple[int, int, int]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, start of the field, and start and end of its content."""
+    """Yield the number and the start of each field, and the start and end of its content."""
     at = 0
     while at < len(message):
         start = at

@@ -1,10 +1,10 @@
 """
-An engine for those who have installed it themselves: eSpeak NG, from the package espeakng-loader.
+The engine eSpeak NG, from the package espeakng-loader.
 
-It is under the GPL, so nothing here depends on it and it is tried last.
+It is under the GPL, so the extra ``local`` does not install it, and it is tried last.
 
-Threads: the library keeps its state in globals, so one sentence is made at a time; its callback
-runs on the calling thread.
+Threads: the library keeps its state in globals, so one sentence is synthesized at a time; its
+callback runs on the calling thread.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 class EspeakSynthesizer(SentenceSynthesizer):
     """
-    Speaks with eSpeak's American voice, higher or lower.
+    Speaks with eSpeak's American voice at different pitches.
 
     Raises:
         ImportError: espeakng-loader is not installed, or its library does not start.
 
     Attributes:
-        sample_rate_hz: As the library says, 22050.
+        sample_rate_hz: The rate of the library, 22050.
 
     Thread safety: any thread; one sentence at a time.
     """
@@ -57,7 +57,7 @@ class EspeakSynthesizer(SentenceSynthesizer):
             raise ImportError("eSpeak NG does not start", name="espeakng_loader")
         self.sample_rate_hz = rate_hz
         self._parts: list[bytes] = []
-        # The library keeps the pointer, so the object must live as long as it does.
+        # The library keeps the pointer, so the object must live as long as the library.
         self._callback = _CALLBACK(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_SetVoiceByName(b"en-us")
@@ -76,7 +76,7 @@ class EspeakSynthesizer(SentenceSynthesizer):
         return b"".join(self._parts)
 
     def _receive(self, samples: object, count: int, _: object) -> int:
-        """Keep the samples that the library has made; returning 1 would stop it."""
+        """Store the samples of the library; returning 1 would stop the synthesis."""
         if count > 0:
             self._parts.append(ctypes.string_at(samples, count * 2))  # type: ignore[arg-type]
         return 0

@@ -1,11 +1,11 @@
 """
 The default engine: hibari-tts, a small neural model that runs a hundred times faster than speech.
 
-It speaks English; characters that it cannot read are left out.  Everything here is deterministic:
-the noise in the voice comes from a fixed seed.
+It speaks English; characters that it cannot read are left out. The same text gives the same
+samples, because the noise in the voice comes from a fixed seed.
 
-Threads: one sentence is made at a time, so that many contexts get their turns in order and the
-machine keeps a core for everything else.
+Threads: one sentence is synthesized at a time, in the order of the requests, so that all contexts
+are served and one core stays free.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["HibariSynthesizer"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 _SEED = 0
-# More phonemes than this at once and the model's attention wanders; hibari splits there too.
+# With more phonemes in one run the model makes mistakes; hibari has the same limit.
 _MAX_PHONEMES = 400
 _SILENT_MARKS = "ˈˌ "
 # The model's alphabet has one letter for each diphthong; the rest of it is IPA.
@@ -56,8 +56,7 @@ _IPA = {
 _PAUSE_MARKS = ';:,.!?—…"()“”'
 _PAUSE_SECONDS = 0.1
 _PARAGRAPH = re.compile(r"[^\n]+")
-# A longer sentence is cut, at the end of a clause if there is one and of a word if not: it would
-# hold up everybody else for too long.
+# A longer sentence is cut, after a clause or else after a word: it would delay the other contexts.
 _MAX_SENTENCE_CHARACTERS = 300
 _CLAUSE_END = re.compile(r"[,;:—]\s+")
 _SPACE = re.compile(r"\s+")
@@ -65,7 +64,7 @@ _SPACE = re.compile(r"\s+")
 
 @attrs.define
 class _ReadWord:
-    """A word as the model reads it; punctuation belongs to the word before."""
+    """A word as the model reads it; punctuation is part of the word before it."""
 
     text: str = ""
     phonemes: str = ""
@@ -73,7 +72,7 @@ class _ReadWord:
 
 class HibariSynthesizer:
     """
-    Speaks with the voice in the hibari-tts wheel, bent into several.
+    Speaks with the voice in the hibari-tts wheel, modified for each emulated voice.
 
     Raises:
         ImportError: hibari-tts or onnxruntime is not installed.
@@ -99,17 +98,17 @@ class HibariSynthesizer:
         try:
             model, durations = expose_output(Path(self._engine.model_path).read_bytes(), "CumSum")
         except (LookupError, ValueError, OSError) as error:
-            _logger.warning("word times will be estimated, the model hides them: %s", error)
+            _logger.warning("word times are estimated, because the model has none: %s", error)
         else:
             names = [output.name for output in self._session.get_outputs()]
             self._session = open_model(model)
-            self._engine.sess = self._session  # lets go of the one without durations
+            self._engine.sess = self._session  # frees the session without durations
             self._outputs = [*names, durations]
 
     def speak(
         self, text: str, voice: EmulatedVoice, *, speaking_rate: float = 1.0, normalize: bool = True
     ) -> Iterator[SpokenSentence]:
-        """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
+        """Speak a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
         for start, end in self._sentences(text):
             sentence = text[start:end]
             with self._lock:
@@ -123,7 +122,7 @@ class HibariSynthesizer:
                 yield SpokenSentence(pcm, align_words(text, spans, heard))
 
     def _sentences(self, text: str) -> Iterator[tuple[int, int]]:
-        """Find the engine's sentences in the text; together they hold all its words."""
+        """Yield start and end of the engine's sentences; together they have all words."""
         for paragraph in _PARAGRAPH.finditer(text):
             at = paragraph.start()
             for sentence in self._engine.split_sentences(paragraph.group()):
@@ -132,7 +131,7 @@ class HibariSynthesizer:
                 yield from _cut(text, start, at)
 
     def _read(self, text: str) -> list[_ReadWord]:
-        """Turn text into words with their phonemes, as the model was taught them."""
+        """Divide text into words with their phonemes in the alphabet of the model."""
         known = self._engine.vocab
         words: list[_ReadWord] = []
         starts_word = True
@@ -147,7 +146,7 @@ class HibariSynthesizer:
     def _say(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], list[EngineWord]]:
-        """Say words in as many runs of the model as they need; a pause if they have no sound."""
+        """Speak words in one or more runs of the model; a pause if they have no phonemes."""
         waves: list[NDArray[np.float32]] = []
         heard: list[EngineWord] = []
         for group in _grouped(words):
@@ -161,17 +160,17 @@ class HibariSynthesizer:
     def _run(
         self, words: Sequence[_ReadWord], voice: EmulatedVoice, speaking_rate: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Run the model once; return the sound, and where each of its inputs ends in it."""
+        """Run the model once; return the samples, and the position at which each input ends."""
         vocabulary = self._engine.vocab
         ids = [vocabulary[sound] for sound in " ".join(word.phonemes for word in words)]
-        # Shifting the formants by resampling shifts speed and melody too; both are made up for.
+        # Resampling shifts the formants, but speed and pitch too, so both are corrected.
         speed = speaking_rate * voice.speed / voice.formant
         outputs = self._session.run(
             self._outputs,
             {"ids": np.asarray([[0, *ids, 0]], np.int64), "speed": np.asarray([speed], np.float32)},
         )
         spectrum = [np.asarray(tensor)[0] for tensor in outputs[:6]]
-        spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)  # the melody
+        spectrum[5] = spectrum[5] * (voice.pitch / voice.formant)  # the fundamental frequency
         wave = self._dsp.synth(*spectrum, np.random.default_rng(_SEED))  # pyright: ignore[reportCallIssue] - six tensors
         if voice.formant != 1.0:
             import soxr
@@ -195,7 +194,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
-    """Cut a long sentence where the model would lose its way; skip what has no sound."""
+    """Divide words into groups for one run of the model each; skip words without phonemes."""
     group: list[_ReadWord] = []
     count = 0
     for word in words:
@@ -211,7 +210,7 @@ def _grouped(words: Sequence[_ReadWord]) -> Iterator[list[_ReadWord]]:
 
 
 def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> list[EngineWord]:
-    """Tell when each word is heard; *ends* counts from *at*, and from the silence before it."""
+    """Return each word with its time; *ends* starts at *at* with the silence before the words."""
     heard = []
     index = 1
     for word in words:

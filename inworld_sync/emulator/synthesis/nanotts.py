@@ -1,7 +1,7 @@
 """
-A small engine for machines without the default one: SVOX Pico, from the package py-nanotts.
+The small engine SVOX Pico, from the package py-nanotts.
 
-It gives no times, so words share the duration of their sentence.
+It reports no times, so the duration of a sentence is divided among its words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["NanoSynthesizer"]
 
 class NanoSynthesizer(SentenceSynthesizer):
     """
-    Speaks with Pico's American voice, higher or lower; English only.
+    Speaks with Pico's American voice at different pitches; English only.
 
     Raises:
         ImportError: py-nanotts is not installed.

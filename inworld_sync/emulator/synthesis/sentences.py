@@ -1,4 +1,4 @@
-"""Speech sentence by sentence, for engines that find neither sentences nor word times."""
+"""Speech sentence by sentence, for engines that report neither sentences nor word times."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SENTENCE = re.compile(r"\S(?:[^\n]*?[.!?…][\"'”’)\]]*(?=\s)|[^\n]*\S)", r
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of every sentence; together they hold all words of the text."""
+    """Yield start and end of every sentence; together they have all words of the text."""
     for match in _SENTENCE.finditer(text):
         yield match.span()
 
 
 class SentenceSynthesizer(abc.ABC):
     """
-    An engine that only turns a sentence into PCM; words share the duration of their sentence.
+    An engine that only returns PCM; the duration of a sentence is divided among its words.
 
     Thread safety: any thread; one sentence at a time.
     """
@@ -40,7 +40,7 @@ class SentenceSynthesizer(abc.ABC):
         speaking_rate: float = 1.0,
         normalize: bool = True,  # noqa: ARG002 - these engines always do
     ) -> Iterator[SpokenSentence]:
-        """Say a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
+        """Speak a text; see :class:`~inworld_sync.emulator.synthesis.Synthesizer`."""
         for start, end in sentences(text):
             with self._lock:
                 pcm = self._say(text[start:end], voice, speaking_rate)
@@ -48,4 +48,4 @@ class SentenceSynthesizer(abc.ABC):
 
     @abc.abstractmethod
     def _say(self, sentence: str, voice: EmulatedVoice, speaking_rate: float) -> bytes:
-        """Make the PCM of one sentence; called by one thread at a time."""
+        """Return the PCM of one sentence; called by one thread at a time."""

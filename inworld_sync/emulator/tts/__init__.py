@@ -1,1 +1,1 @@
-"""Text to speech of the emulator: the WebSocket and its HTTP neighbors."""
+"""Text to speech of the emulator: the WebSocket and the HTTP endpoints."""

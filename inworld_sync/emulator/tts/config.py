@@ -1,9 +1,9 @@
 """
-What a client asks of a voice: read from JSON, checked as the service checks it.
+The configuration of a TTS context or request: read from JSON, with the checks of the service.
 
 A value of the wrong JSON type makes the whole message unreadable (``Malformed``); a value out of
-range is refused with code 3 (``Refused``).  Source: the TTS field table of the service's reference
-and what its clients send.
+range is refused with code 3 (``Refused``).
+Source: the TTS field table of the service's reference, and the requests of its clients.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FIELDS = (
 )
 _AUDIO_FIELDS = ("audioEncoding", "sampleRateHertz", "bitRate", "speakingRate")
 
-# Retired names go to their successors.
+# Retired models and their successors.
 _SUCCESSORS = {
     "inworld-tts-1": "inworld-tts-1.5-mini",
     "inworld-tts-1-mini": "inworld-tts-1.5-mini",
@@ -63,7 +63,7 @@ class UnknownModel(Refused):
 
 @attrs.frozen(kw_only=True)
 class AudioConfig:
-    """The wanted audio; what the client left out has the service's default."""
+    """The format of the audio; a field that the client omits has the service's default."""
 
     encoding: str = "MP3"
     sample_rate_hz: int = 48000
@@ -77,8 +77,9 @@ class ContextConfig:
     The settings of one context, or of one HTTP request.
 
     Attributes:
-        whole_sentences: In autoMode a sentence counts as ended only once the next one begins;
-            otherwise the end of a message may end it too.
+        timestamps_trail: Whether all timestamps of a generation follow its audio.
+        whole_sentences: Whether in autoMode a sentence ends only when the next one begins;
+            otherwise the end of a message can also end it.
         echo: The known fields as the client sent them.
     """
 
@@ -107,13 +108,13 @@ def read_config(
 
     Args:
         fields: With keys in camelCase.
-        settings: The server's, for defaults and voices.
-        base: What *fields* change; None starts from the defaults.
-        lenient: Take unknown names in enums for missing ones, as the HTTP endpoints do.
+        settings: The settings of the server, for defaults and voices.
+        base: The configuration that *fields* change; None starts from the defaults.
+        lenient: Treat an unknown name of an enum as a missing field, as the HTTP endpoints do.
 
     Raises:
         Malformed: A field has the wrong JSON type.
-        UnknownModel: There is no such model.
+        UnknownModel: The model does not exist.
         Refused: A field is missing, out of range, or names an unknown voice.
     """
     echo = _merged(base.echo if base else {}, fields, lenient=lenient)
@@ -148,7 +149,7 @@ def read_config(
 
 
 def describe(config: ContextConfig) -> dict[str, object]:
-    """Describe a configuration as ``contextCreated`` does: what was sent, and what is in force."""
+    """Make the body of ``contextCreated``: the fields as sent, with the values in use."""
     return {
         "audioConfig": {},
         "synthesisContext": None,
@@ -165,7 +166,7 @@ def describe(config: ContextConfig) -> dict[str, object]:
 def _merged(
     old: Mapping[str, object], new: Mapping[str, object], *, lenient: bool
 ) -> dict[str, object]:
-    """Lay the known new fields over the old ones; null and a missing field are the same."""
+    """Merge the known new fields into the old ones; null and a missing field are the same."""
     merged = {**old, **{name: new[name] for name in _FIELDS if new.get(name) is not None}}
     before, after = old.get("audioConfig", {}), new.get("audioConfig")
     if isinstance(before, dict) and isinstance(after, dict):

@@ -1,8 +1,8 @@
 """
-One TTS context: its buffer, its flush points, its voice.
+One TTS context: its text buffer, its flush points, its voice.
 
-Threads: the connection's thread queues what to do; the context's own thread does it in order,
-speaks and sends. Contexts of one connection run side by side, the engine gives each its turn.
+Threads: the connection's thread queues commands. The context's own thread runs them in order,
+synthesizes and sends. The contexts of one connection run in parallel and share the engine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _logger = logging.getLogger("inworld_sync.emulator")
 
 
 class _Halted(Exception):
-    """The context was cancelled, or its connection is over."""
+    """The context was cancelled, or its connection has ended."""
 
 
 class Context:
@@ -38,17 +38,16 @@ class Context:
     A context of one connection.
 
     Args:
-        context_id: As the client calls it.
+        context_id: The id that the client uses.
         config: Its settings.
-        peer: Where it speaks to.
+        peer: The client.
         shared: The state of the server.
-        on_closed: Called on the context's thread once nothing more will come from it.
+        on_closed: Called on the context's thread before the last message.
 
     Attributes:
         is_closing: Whether ``close`` or ``cancel`` was called.
 
-    Thread safety: public methods may be called from any thread; they return at once, except
-    ``join``.
+    Thread safety: public methods may be called from any thread; all except ``join`` return at once.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Context:
         self._peer = peer
         self._shared = shared
         self._on_closed = on_closed
-        # None is the end: what is buffered is spoken first, unless the context was cancelled.
+        # None ends the context: buffered text is spoken first, unless the context was cancelled.
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._halted = threading.Event()
         self._buffer = ""
@@ -77,34 +76,34 @@ class Context:
         self._thread.start()
 
     def add_text(self, text: str, *, flush: bool) -> None:
-        """Queue more text, and speak it at once if *flush* is true."""
+        """Add text to the buffer, and speak it at once if *flush* is true."""
         self._commands.put(lambda: self._add_text(text, flush=flush))
 
     def flush(self) -> None:
-        """Speak what is buffered."""
+        """Speak the buffered text."""
         self._commands.put(self._flush)
 
     def update(self, config: ContextConfig) -> None:
-        """Speak what is buffered, then change the settings."""
+        """Speak the buffered text, then change the settings."""
         self._commands.put(lambda: self._update(config))
 
     def close(self) -> None:
-        """Speak what is buffered, then end."""
+        """Speak the buffered text, then end."""
         self.is_closing = True
         self._commands.put(None)
 
     def cancel(self) -> None:
-        """Stop speaking, forget what is buffered or queued, and end."""
+        """Stop speaking, drop all buffered text and queued commands, and end."""
         self.is_closing = True
         self._halted.set()
         self._commands.put(None)
 
     def join(self) -> None:
-        """Wait for the thread's end."""
+        """Wait for the end of the context's thread."""
         self._thread.join(_JOIN_SECONDS)
 
     def _send(self, code: int = 0, message: str = "", **body: object) -> None:
-        """Send one result of this context; without arguments for its status, a success."""
+        """Send one result of this context; the default status is success."""
         result = {"contextId": self.context_id, **body, "status": status(code, message)}
         self._peer.send({"result": result})
 
@@ -112,7 +111,7 @@ class Context:
         try:
             with contextlib.suppress(_Halted):
                 self._work()
-            # Free before it is said, so that a client may open the next one at once.
+            # Free the id before the client is informed, so that it can be used again at once.
             self._on_closed(self)
             self._send(contextClosed={})
         except PeerGone:
@@ -124,7 +123,7 @@ class Context:
                 self._send(INTERNAL, str(error))
 
     def _work(self) -> None:
-        """Do what is queued, in order, until the end."""
+        """Run the queued commands in order until the end."""
         while (command := self._next()) is not None and not self._halted.is_set():
             command()
         if not self._halted.is_set():
@@ -136,7 +135,7 @@ class Context:
         try:
             return self._commands.get(timeout=max(0.0, self._due_at - time.monotonic()))
         except queue.Empty:
-            return self._speak_buffer  # the text has waited for long enough
+            return self._speak_buffer  # the text is max_buffer_delay_ms old
 
     def _speak_buffer(self) -> None:
         self._generate(self._drain())
@@ -163,14 +162,14 @@ class Context:
         return ends[-1] if ends else 0
 
     def _end_of_words(self) -> int:
-        """Return where the last whole word ends, so that none is cut in two."""
+        """Return the end of the last whole word."""
         if len(self._buffer) > self._shared.settings.max_text_characters:
             return len(self._buffer)
         last_space = max(self._buffer.rfind(space) for space in " \n\t")
         return last_space + 1 or len(self._buffer)
 
     def _drain(self, count: int | None = None) -> str:
-        """Remove text from the front of the buffer: all of it, or *count* characters."""
+        """Remove and return the first *count* characters of the buffer; None means all."""
         text = self._buffer if count is None else self._buffer[:count]
         self._buffer = self._buffer[len(text) :]
         if not self._buffer.strip():
@@ -179,7 +178,7 @@ class Context:
         return text
 
     def _flush(self) -> None:
-        """Answer ``flush_context``: exactly one ``flushCompleted`` unless the text was refused."""
+        """Handle ``flush_context``: send one ``flushCompleted`` unless the text was refused."""
         text = self._drain()
         if text.strip():
             self._generate(text)

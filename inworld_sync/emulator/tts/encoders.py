@@ -1,9 +1,10 @@
 """
-PCM into what the client asked for, piece by piece.
+Encodes PCM in the format that the client requested, piece by piece.
 
-One encoder makes the audio of one flush.  Source for the containers of LINEAR16: captures of the
-service, where the first chunk of every flush and its last one, which has five samples, begin with
-a RIFF header for that chunk alone, and the chunks between them are bare.
+One encoder makes the audio of one flush.
+Source for the RIFF headers of LINEAR16: captures of the service. The first chunk of each flush and
+the last one, which has five samples, each begin with a header for that chunk alone. The chunks
+between them have no header.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ _OPUS_MIN_BIT_RATE, _OPUS_MAX_BIT_RATE = 6000, 256000
 
 
 class Encoder(Protocol):
-    """Turns 16-bit little-endian mono PCM into one stream of bytes; used by one thread."""
+    """Encodes 16-bit little-endian mono PCM as one stream of bytes; used by one thread."""
 
     def feed(self, pcm: bytes) -> bytes:
-        """Take samples; return what can be sent now, possibly nothing."""
+        """Encode samples; return the bytes that can be sent now, possibly none."""
         ...
 
     def finish(self) -> bytes:
-        """Return the rest; the encoder is of no use afterwards."""
+        """Return the remaining bytes; the encoder cannot be used afterwards."""
         ...
 
 
 def encoded_rate_hz(encoding: str, wanted_hz: int) -> int:
-    """Return the rate that the encoding can have: Opus knows five, the others any."""
+    """Return the sample rate to use: Opus supports five rates, the other encodings all rates."""
     if encoding != "OGG_OPUS":
         return wanted_hz
     return next((rate for rate in _OPUS_RATES_HZ if rate >= wanted_hz), _OPUS_RATES_HZ[-1])
@@ -52,9 +53,9 @@ def open_encoder(
 
     Args:
         encoding: One of the service's names.
-        sample_rate_hz: Of the PCM that will come; see ``encoded_rate_hz``.
-        bit_rate: In bits a second, for MP3 and OGG_OPUS.
-        whole: The result is one file, not chunks for a live listener.
+        sample_rate_hz: The rate of the PCM; see ``encoded_rate_hz``.
+        bit_rate: In bits per second, for MP3 and OGG_OPUS.
+        whole: Make one file, not chunks that are sent while the speech is generated.
 
     Raises:
         ConfigError: The library for this encoding is not installed.
@@ -72,7 +73,7 @@ def open_encoder(
 
 
 class _PerSample:
-    """Every sample by itself; no container."""
+    """Converts each sample by itself; no container."""
 
     def __init__(self, convert: Callable[[bytes], bytes]) -> None:
         self._convert = convert
@@ -85,7 +86,7 @@ class _PerSample:
 
 
 class _Linear16:
-    """Holds back the five samples of the last chunk."""
+    """LINEAR16 with the headers of the service; keeps five samples for the last chunk."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz
@@ -107,7 +108,7 @@ class _Linear16:
 
 
 class _StreamedWav:
-    """One header, whose length means: until the end of the stream."""
+    """One header, with the length that means "until the end of the stream"."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._header = wav.header(sample_rate_hz)
@@ -121,7 +122,7 @@ class _StreamedWav:
 
 
 class _WholeWav:
-    """A file with its length in the header."""
+    """One file, with its length in the header."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz
@@ -147,7 +148,7 @@ class _Mp3:
         self._encoder.set_in_sample_rate(sample_rate_hz)
         self._encoder.set_out_sample_rate(sample_rate_hz)
         self._encoder.set_bit_rate(max(8, round(bit_rate / 1000)))
-        self._encoder.set_quality(7)  # the quickest; speech sounds the same
+        self._encoder.set_quality(7)  # the fastest; speech sounds the same
 
     def feed(self, pcm: bytes) -> bytes:
         return bytes(self._encoder.encode(pcm)) if pcm else b""
@@ -157,7 +158,7 @@ class _Mp3:
 
 
 class _SoundFile:
-    """Any format of libsndfile that is written from front to back."""
+    """A format of libsndfile that is written sequentially."""
 
     def __init__(
         self, sample_rate_hz: int, container: str, codec: str, *, bit_rate: int | None = None
@@ -198,7 +199,7 @@ class _SoundFile:
 
 
 class _Flac(_SoundFile):
-    """Sent at the end only: closing a FLAC file rewrites its head."""
+    """FLAC, sent at the end only: closing the file rewrites its header."""
 
     def _new(self) -> bytes:
         return super()._new() if self._file.closed else b""

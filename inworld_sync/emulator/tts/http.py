@@ -1,4 +1,4 @@
-"""Speech over HTTP: one answer with the whole file, or lines of JSON as it is made."""
+"""Speech over HTTP: one response with the whole file, or one line of JSON for each chunk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUTES = (
 
 
 def _read(request: Request, shared: SharedState) -> tuple[str, ContextConfig]:
-    """Read the request; raise Refused when it is not good."""
+    """Read the request; raise Refused if it is invalid."""
     fields = read_body(request)
     text = fields.get("text") if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(text or "", str):

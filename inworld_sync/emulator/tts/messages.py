@@ -1,4 +1,4 @@
-"""Speech in the service's JSON, the same for WebSocket and HTTP."""
+"""The JSON of speech, which WebSocket and HTTP share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def audio_chunks(
     Speak a text.
 
     Args:
-        text: What to say.
+        text: The text.
         config: Voice and format.
         shared: The state of the server.
 
@@ -41,7 +41,7 @@ def audio_chunks(
 
 
 def whole_audio(text: str, config: ContextConfig, shared: SharedState) -> dict[str, object]:
-    """Speak a text into one file, with all its timestamps."""
+    """Make the body with one audio file and all timestamps of a text."""
     pieces = list(speak(text, config, shared, whole=True))
     audio = b"".join(piece.audio for piece in pieces)
     words = [word for piece in pieces for word in piece.words]

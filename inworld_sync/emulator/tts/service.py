@@ -1,4 +1,4 @@
-"""The TTS WebSocket: create, text, flush, close; every message of the service's reference."""
+"""The TTS WebSocket, with every message of the service's reference."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Connection:
     """
     The contexts of one connection.
 
-    Locks: ``_lock`` guards the table, which contexts leave on their own threads.
+    Locks: ``_lock`` guards the table of contexts; contexts remove themselves on their own threads.
     """
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:
@@ -54,7 +54,7 @@ class _Connection:
         self._contexts: dict[str, Context] = {}
 
     def handle(self, command: Command) -> None:
-        """Work off one command."""
+        """Run one command."""
         context_id = ""
         try:
             context_id = text(command.fields, "contextId")
@@ -71,7 +71,7 @@ class _Connection:
             self._peer.send({"result": result}, wait=False)
 
     def stop(self) -> None:
-        """End all contexts, because the connection is over."""
+        """End all contexts, because the connection has ended."""
         self._peer.close()
         with self._lock:
             contexts = list(self._contexts.values())

@@ -1,4 +1,4 @@
-"""Text in, encoded audio with its timestamps out: one flush, the same for WebSocket and HTTP."""
+"""Encoded audio with timestamps for the text of one flush; WebSocket and HTTP share it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
 __all__ = ["AudioPiece", "TimedText", "TimedWord", "speak"]
 
 
-# A text or the symbol of a speech sound, and the seconds at which it starts and ends.
+# A text or the symbol of a phoneme, and the seconds at which it starts and ends.
 TimedText = tuple[str, float, float]
 
 
 @attrs.frozen
 class TimedWord:
     """
-    A word of the user's text; times in seconds from the start of the flush.
+    A word of the user's text; times are seconds from the start of the flush.
 
     Attributes:
         start_char: Its first character in the flushed text.
-        end_char: One past its last.
+        end_char: One past its last character.
     """
 
     start_char: int
@@ -39,12 +39,12 @@ class TimedWord:
 @attrs.frozen
 class AudioPiece:
     """
-    What one message carries.
+    The audio and the words of one message.
 
     Attributes:
-        audio: Encoded.
+        audio: The encoded audio.
         words: The words that begin in it.
-        duration: Seconds of sound that went into it.
+        duration: Its length in seconds.
     """
 
     audio: bytes = attrs.field(repr=False)
@@ -56,13 +56,13 @@ def speak(
     text: str, config: ContextConfig, shared: SharedState, *, whole: bool = False
 ) -> Iterator[AudioPiece]:
     """
-    Say a text as a context is configured.
+    Speak a text with the configuration of a context.
 
     Args:
-        text: What to say; white space alone gives nothing.
-        config: EmulatedVoice and format.
+        text: The text; white space alone yields nothing.
+        config: Voice and format.
         shared: The state of the server.
-        whole: Encode as one file.
+        whole: Encode the audio as one file.
 
     Yields:
         Pieces of about ``Settings.chunk_ms``; each has audio.
@@ -80,7 +80,7 @@ def speak(
 
 
 class _Cutter:
-    """Makes encoded pieces of even length out of sentences."""
+    """Divides the audio of sentences into encoded pieces of equal length."""
 
     def __init__(self, audio: AudioConfig, engine_hz: int, chunk_ms: int, whole: bool) -> None:
         self._rate_hz = encoded_rate_hz(audio.encoding, audio.sample_rate_hz)
@@ -93,14 +93,14 @@ class _Cutter:
         self._sent_samples = 0
 
     def add(self, sentence: SpokenSentence) -> Iterator[AudioPiece]:
-        """Take a sentence; give the pieces that are full."""
+        """Add a sentence; yield the pieces that are full."""
         self._words.add(sentence)
         self._waiting += self._resampler.feed(sentence.pcm)
         while len(self._waiting) >= self._chunk_bytes:
             yield from self._encode()
 
     def finish(self) -> Iterator[AudioPiece]:
-        """Give the rest."""
+        """Yield the rest."""
         self._waiting += self._resampler.finish()
         while self._waiting:
             yield from self._encode()
@@ -108,7 +108,7 @@ class _Cutter:
             yield AudioPiece(audio, self._words.until(None), self._unsent_seconds())
 
     def _encode(self) -> Iterator[AudioPiece]:
-        """Encode one chunk; an encoder may hold it back."""
+        """Encode one chunk; the encoder may keep it for the next piece."""
         pcm = bytes(self._waiting[: self._chunk_bytes])
         del self._waiting[: self._chunk_bytes]
         self._encoded_samples += len(pcm) // 2
@@ -123,7 +123,7 @@ class _Cutter:
 
 
 class _Words:
-    """The words that were made but not sent yet."""
+    """The words that are synthesized but not sent yet."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -141,10 +141,10 @@ class _Words:
         self._made_samples += len(sentence.pcm) // 2
 
     def until(self, seconds: float | None) -> tuple[TimedWord, ...]:
-        """Take the words that begin before a time, or all."""
+        """Remove and return the words that begin before a time; None means all."""
         count = sum(seconds is None or word.start < seconds for word in self._waiting)
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        return tuple(taken)
+        begun, self._waiting = self._waiting[:count], self._waiting[count:]
+        return tuple(begun)
 
     def _time(self, samples: int) -> float:
         return round((self._made_samples + samples) / self._rate_hz, 3)

@@ -1,8 +1,8 @@
 """
-Word and character times as ``timestampInfo``.
+Makes ``timestampInfo``: the times of words and characters.
 
-Source: the samples of the service's timestamp documentation, and the viseme symbols that clients
-of it know.
+Source: the samples of the service's timestamp documentation, and the viseme symbols that its
+clients know.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def timestamp_info(
     text: str, words: Sequence[TimedWord], kind: str | None, *, spaces: bool = False
 ) -> dict[str, object] | None:
     """
-    Describe when words or characters are heard.
+    Describe the times of words or characters.
 
     Args:
         text: The flushed text.
-        words: Those that this message covers.
-        kind: ``"WORD"``, ``"CHARACTER"``, or None for nothing.
-        spaces: List the white space before each word as a word of its own, without sound.
+        words: The words of this message.
+        kind: ``"WORD"``, ``"CHARACTER"``, or None for no times.
+        spaces: List the white space before each word as a word of its own, without duration.
     """
     if kind is None or not words:
         return None
@@ -84,7 +84,7 @@ def _gap_before(text: str, word: TimedWord) -> str:
 
 
 def _characters(text: str, words: Sequence[TimedWord]) -> dict[str, object]:
-    """Share each word's time among its characters; the space before it gets the gap."""
+    """Divide the time of each word among its characters; spaces get the time between words."""
     entries: list[TimedText] = []
     for word in words:
         for space in _gap_before(text, word):

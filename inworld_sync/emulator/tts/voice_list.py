@@ -1,4 +1,4 @@
-"""The voices over HTTP: the list, its older form, and one voice."""
+"""The voices over HTTP: the list, the older list, and one voice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_PAGE = 2000
 
 
 def _older_list(request: Request, shared: SharedState) -> Response:
-    """Answer with the voices, filtered by ``filter=language=en``."""
+    """List all voices, filtered by ``filter=language=en``."""
     parts = (request.query_value("filter") or "").split("=")
     wanted = (
         parts[1].strip("\"' ").lower() if parts[0].strip() == "language" and len(parts) == 2 else ""
@@ -36,7 +36,7 @@ def _older_list(request: Request, shared: SharedState) -> Response:
 
 
 def _list(request: Request, shared: SharedState) -> Response:
-    """Answer with one page of the voices, filtered by ``languages=EN_US``."""
+    """List one page of the voices, filtered by ``languages=EN_US``."""
     size_text, token = request.query_value("pagesize"), request.query_value("pagetoken")
     try:
         size, start = int(size_text or 0) or _DEFAULT_PAGE, int(token or 0)

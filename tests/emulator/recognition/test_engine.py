@@ -1,4 +1,4 @@
-"""The engine that streams share: what it loads, when, and for whom."""
+"""The engine that streams share: what it loads, and when."""
 
 import importlib.util
 import sys
@@ -17,7 +17,7 @@ from inworld_sync.errors import ConfigError, DeadlineExceeded
 from support.engines import needs_pocketsphinx
 from support.scripted_recognizer import LoudnessVad, ScriptedAligner, ScriptedRecognizer, engine_for
 
-# (language, is understood): none, English in its spellings, and others.
+# (language, is supported): none, English in its spellings, and others.
 LANGUAGES = [
     (None, True),
     ("", True),
@@ -47,17 +47,17 @@ def without(monkeypatch):
 
 @pytest.mark.parametrize(("language", "understood"), LANGUAGES)
 def test_languages(language, understood):
-    """Another language than English is refused in words, never understood as English."""
+    """A language other than English is refused with a message, and not recognized as English."""
     engine = engine_for(ScriptedRecognizer())
     if understood:
         engine.check_language(language)
     else:
-        with pytest.raises(ConfigError, match=f"understands en only, got language '{language}'"):
+        with pytest.raises(ConfigError, match=f"supports en only, got language '{language}'"):
             engine.check_language(language)
 
 
 def test_loads_late(monkeypatch):
-    """Nothing is loaded before the first use, and then once."""
+    """The models are loaded at the first use, and once."""
     loads = []
     monkeypatch.setattr(
         engine_module, "open_recognizer", lambda: loads.append(1) or ScriptedRecognizer()
@@ -71,22 +71,22 @@ def test_loads_late(monkeypatch):
     assert [1] == loads
 
 
-def test_best_recognizer():
-    """Moonshine is taken where it is installed."""
+def test_moonshine_is_preferred():
+    """Moonshine is used if it is installed."""
     assert isinstance(open_recognizer(), Moonshine)
 
 
 @needs_pocketsphinx
 def test_fallback_recognizer(without, caplog):
-    """Without Moonshine's weights PocketSphinx is taken, and the log says that it is worse."""
+    """Without Moonshine's weights PocketSphinx is used, and the log has a warning."""
     without("moonshine_voice")
 
     assert isinstance(open_recognizer(), SphinxRecognizer)
-    assert "far worse" in caplog.text
+    assert "many more errors" in caplog.text
 
 
 def test_no_recognizer(without):
-    """With neither, the error names the extra."""
+    """Without both, the error names the extra to install."""
     without("moonshine_voice")
     without("pocketsphinx")
 
@@ -107,7 +107,7 @@ def test_no_aligner(without):
 
 
 def test_misfit():
-    """Words that do not fit the sound get times by their length."""
+    """Words that do not match the audio get times by their length."""
     engine = engine_for(ScriptedRecognizer(), ScriptedAligner(None))
 
     (word,) = engine.with_times(b"\x00\x10" * 16_000, (HeardWord("Yes.", 0.5),))
@@ -116,7 +116,7 @@ def test_misfit():
 
 
 def test_busy(monkeypatch):
-    """Whoever waits too long for the recognizer gets an error, and the next one is served."""
+    """A thread that waits too long for the recognizer gets an error, and the next one is served."""
     monkeypatch.setattr(fair_lock_module, "_PATIENCE_SECONDS", 0.01)
     recognizer = ScriptedRecognizer()
     engine = engine_for(recognizer)

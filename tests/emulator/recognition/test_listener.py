@@ -1,4 +1,4 @@
-"""Turns, partials and finals of a stream, told by a scripted detector and recognizer."""
+"""The events of a stream, with a scripted detector and recognizer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHUNK_BYTES = 100 * BYTES_PER_MS
 
 
 def listen(pcm, *texts, chunk_bytes=CHUNK_BYTES, **turns):
-    """All events of a stream, and the recognizer that was asked."""
+    """Return all events of a stream, and the recognizer."""
     recognizer = ScriptedRecognizer(*texts)
     listener = Listener(engine_for(recognizer), TurnSettings(**turns))
     events = [
@@ -49,7 +49,7 @@ def without_partials(events):
 
 
 def test_one_turn():
-    """A turn starts where speech starts, stops where it ends, and then is told."""
+    """A turn starts and stops with the speech, and its transcript follows."""
     pcm = sound(10, 0.0) + sound(20, 1.0, word=1) + sound(20, 0.0)
 
     events, _ = listen(pcm, "Yes.")
@@ -62,7 +62,7 @@ def test_one_turn():
 
 
 def test_times_are_of_the_stream():
-    """The words of a later turn are timed from the start of the stream, not of the turn."""
+    """The words of a later turn have times from the start of the stream, not of the turn."""
     turn = sound(20, 1.0, word=1) + sound(40, 0.0)
 
     events, _ = listen(sound(1000, 0.0) + turn + turn, "Yes.")
@@ -73,7 +73,7 @@ def test_times_are_of_the_stream():
 
 
 def test_a_click_is_no_speech():
-    """One loud window alone starts nothing."""
+    """One loud window alone starts no turn."""
     events, recognizer = listen(sound(10, 0.0) + sound(1, 1.0, word=1) + sound(30, 0.0), "Yes.")
 
     assert [] == events
@@ -87,7 +87,7 @@ SILENCES = [("Yes.", 10), ("Is it?", 10), ("I", 10), ("Yes, and", 32), ("I think
 
 @pytest.mark.parametrize(("text", "windows"), SILENCES)
 def test_silence_that_ends_a_turn(text, windows):
-    """A turn that sounds complete ends after the short silence, any other after the long one."""
+    """A turn that seems complete ends after the short silence, any other after the long one."""
     speech = sound(20, 1.0, word=1)
     recognizer = ScriptedRecognizer(text)
     listener = Listener(engine_for(recognizer))
@@ -100,7 +100,7 @@ def test_silence_that_ends_a_turn(text, windows):
 
 
 def test_speech_goes_on_after_a_pause():
-    """A pause inside a turn does not part it: one start, one stop, one final with all words."""
+    """A pause inside a turn does not divide it: one start, one stop, one final with all words."""
     pcm = sound(20, 1.0, word=1) + sound(25, 0.0) + sound(20, 1.0, word=2) + sound(40, 0.0)
 
     events, _ = listen(pcm, "Tea and", "milk.")
@@ -111,7 +111,7 @@ def test_speech_goes_on_after_a_pause():
 
 
 def test_doubt_keeps_speech_going():
-    """Speech that was loud enough to begin goes on while it is only a little less sure."""
+    """Speech continues with a probability that is slightly below the threshold."""
     pcm = sound(5, 0.8, word=1) + sound(60, 0.4, word=1) + sound(12, 0.3)
 
     events, _ = listen(pcm, "Yes.")
@@ -120,7 +120,7 @@ def test_doubt_keeps_speech_going():
 
 
 def test_nothing_understood():
-    """What sounded like speech and was none still ends its turn, with an empty final."""
+    """Noise that is detected as speech still ends its turn, with an empty final transcript."""
     events, _ = listen(sound(20, 1.0) + sound(20, 0.0))
 
     kinds = [type(event) for event in events]
@@ -129,7 +129,7 @@ def test_nothing_understood():
 
 
 def test_partials_grow():
-    """Partials hold everything of the turn so far, never only what is new."""
+    """Partial transcripts have the whole turn so far, not only the addition."""
     words = [sound(20, 1.0, word=number) for number in (1, 2, 3)]
 
     events, _ = listen(b"".join(words) + sound(40, 0.0), "One", "two", "three.")
@@ -141,7 +141,7 @@ def test_partials_grow():
 
 
 def test_partials_hold_earlier_segments():
-    """A partial after a pause begins with what was said before the pause."""
+    """A partial transcript after a pause begins with the words before the pause."""
     pcm = sound(20, 1.0, word=1) + sound(25, 0.0) + sound(30, 1.0, word=2)
 
     events, _ = listen(pcm, "Tea and", "milk.")
@@ -150,8 +150,8 @@ def test_partials_hold_earlier_segments():
 
 
 def test_partials_become_rare():
-    """The longer a segment, the longer the wait for its next partial, so that the sum of all
-    recognized sound stays below six times its length."""
+    """The interval between partial transcripts grows with the segment, so that the sum of all
+    recognized audio stays below six times its length."""
     pcm = sound(300, 1.0, word=1)
 
     _, recognizer = listen(pcm, "Yes.")
@@ -160,14 +160,14 @@ def test_partials_become_rare():
 
 
 def test_no_partials_on_request():
-    """An interval of 0 asks for finals only."""
+    """With an interval of 0 there are only final transcripts."""
     events, _ = listen(sound(60, 1.0, word=1) + sound(20, 0.0), "Yes.", partial_interval_ms=0)
 
     assert [] == partials(events)
 
 
 def test_partials_give_way():
-    """A partial is not waited for while the engine serves another stream."""
+    """A partial transcript is skipped while the engine is used by another stream."""
     recognizer = ScriptedRecognizer("Yes.")
     engine = engine_for(recognizer)
     listener = Listener(engine)
@@ -186,7 +186,7 @@ def test_partials_give_way():
 
 
 def test_partials_end_with_a_word():
-    """The last word is left out of a partial while it is being said: half of it is another."""
+    """A partial transcript omits an unfinished word, which would be recognized wrongly."""
     pcm = sound(20, 1.0, word=1) + sound(1, 0.4) + sound(6, 1.0, word=2)
 
     events, _ = listen(pcm, "Yes", "you", chunk_bytes=len(pcm))
@@ -195,7 +195,7 @@ def test_partials_end_with_a_word():
 
 
 def test_manual_turns():
-    """With a threshold of 0 only the caller ends a turn, and no speech events come."""
+    """With a threshold of 0 only the caller ends a turn, and there are no speech events."""
     recognizer = ScriptedRecognizer("Yes.", "No.")
     listener = Listener(engine_for(recognizer), TurnSettings(vad_threshold=0))
 
@@ -207,7 +207,7 @@ def test_manual_turns():
 
 
 def test_manual_turn_without_speech():
-    """Ending a manual turn is always answered, with an empty final when nothing was said."""
+    """Ending a manual turn always gives a final transcript, which is empty without words."""
     listener = Listener(engine_for(ScriptedRecognizer()), TurnSettings(vad_threshold=0))
 
     listener.feed(sound(20, 0.0))
@@ -216,7 +216,7 @@ def test_manual_turn_without_speech():
 
 
 def test_end_turn_without_a_turn():
-    """Without an open turn there is nothing to end."""
+    """Without an open turn, end_turn returns nothing."""
     listener = Listener(engine_for(ScriptedRecognizer()))
 
     listener.feed(sound(20, 0.0))
@@ -225,7 +225,7 @@ def test_end_turn_without_a_turn():
 
 
 def test_end_turn_while_speaking():
-    """A turn that is ended in the middle of speech has no silence and all that was heard."""
+    """A turn that is ended during speech has no silence and all words so far."""
     recognizer = ScriptedRecognizer("Yes.")
     listener = Listener(engine_for(recognizer))
 
@@ -249,7 +249,7 @@ def test_what_is_recognized():
 
 
 def test_long_manual_turns_are_cut():
-    """A manual turn with many pauses is told before 30 s, at one of them."""
+    """A manual turn with many pauses ends before 30 s, at one of the pauses."""
     listener = Listener(engine_for(ScriptedRecognizer("Yes.")), TurnSettings(vad_threshold=0))
     pcm = sound(150, 1.0, word=1) + sound(30, 0.0)
 
@@ -261,7 +261,7 @@ def test_long_manual_turns_are_cut():
 
 @pytest.mark.parametrize("threshold", [0, 0.5])
 def test_long_turns_are_cut(threshold):
-    """Speech without end is told in turns of at most 30 s, and nothing of it is lost."""
+    """Speech without pauses is divided into turns of at most 30 s, and no audio is lost."""
     listener = Listener(
         engine_for(ScriptedRecognizer("Yes.")), TurnSettings(vad_threshold=threshold)
     )
@@ -277,7 +277,7 @@ def test_long_turns_are_cut(threshold):
 
 
 def test_segments_are_bounded():
-    """No piece longer than 10 s is recognized, and each sample is recognized for good once."""
+    """No segment is longer than 10 s, and each sample is recognized finally once."""
     pcm = b"".join(sound(10, 1.0, word=1 + number % 90) for number in range(100))
 
     _, recognizer = listen(pcm, *["Yes."] * 90, partial_interval_ms=0, chunk_bytes=len(pcm))
@@ -289,7 +289,7 @@ def test_segments_are_bounded():
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 20_000), min_size=1, max_size=30))
 def test_chunks_do_not_matter(sizes):
-    """The same sound gives the same turns, however it is cut, in the middle of samples too."""
+    """The same audio gives the same turns, however it is divided, also within samples."""
     pcm = sound(7, 0.0) + sound(20, 1.0, word=1) + sound(25, 0.0) + sound(9, 0.9, word=2)
     pcm += sound(40, 0.0) + sound(30, 0.7, word=3) + sound(15, 0.0)
     listener = Listener(engine_for(ScriptedRecognizer("Tea and", "milk.", "Please.")))
@@ -307,7 +307,7 @@ def test_chunks_do_not_matter(sizes):
 
 
 def test_settings_may_change():
-    """New settings hold from the next sound on."""
+    """New settings apply from the next audio on."""
     recognizer = ScriptedRecognizer("Yes.")
     listener = Listener(engine_for(recognizer), TurnSettings(vad_threshold=0))
 
@@ -329,7 +329,7 @@ def test_usage():
 
 @pytest.mark.parametrize("word_times", [True, False])
 def test_word_times(word_times):
-    """Words of a recognizer that gives no times are aligned, once a turn, if times are wanted."""
+    """Words without times are aligned, once for each turn, if times are requested."""
     recognizer, aligner = ScriptedRecognizer("Yes."), ScriptedAligner(((40, 90),))
     recognizer.gives_times = False
     listener = Listener(engine_for(recognizer, aligner), TurnSettings(word_times=word_times))
@@ -346,7 +346,7 @@ def test_word_times(word_times):
 
 
 def test_finished():
-    """After the finish nothing can be fed, and a second finish does nothing."""
+    """After finish no audio can be fed, and a second finish does nothing."""
     listener = Listener(engine_for(ScriptedRecognizer("Yes.")))
     listener.feed(sound(20, 1.0, word=1))
 
@@ -357,7 +357,7 @@ def test_finished():
 
 
 def test_memory_of_silence():
-    """An hour of silence leaves nothing behind."""
+    """The memory does not grow during an hour of silence."""
     listener = Listener(engine_for(ScriptedRecognizer()))
     minute = sound(60 * 1000 // 32, 0.0)
     listener.feed(minute)

@@ -1,4 +1,4 @@
-"""How loud speech is, moment by moment."""
+"""The loudness of speech."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from support.speech import pcm_of
 
 
 def test_level():
-    """A steady level is told as it is, and a click spreads over 20 ms."""
+    """A constant level is measured correctly, and a click spreads over 20 ms."""
     wave = np.zeros(3200)
     wave[:1600] = 0.5
 
@@ -21,7 +21,7 @@ def test_level():
 
 
 def test_quietest():
-    """The quietest moment is found between two others, and only there."""
+    """The quietest moment is found between two positions, and only there."""
     wave = np.full(16_000, 0.5)
     wave[2000:3000] = 0.0
     wave[9000:9600] = 0.1
@@ -33,6 +33,6 @@ def test_quietest():
 
 
 def test_nothing():
-    """No sound is as quiet as it gets where one looked."""
+    """Without samples the position is the start."""
     assert 0 == loudness(b"").size
     assert 10 == quietest_byte(bytes(10), 10, 10)

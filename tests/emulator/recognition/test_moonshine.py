@@ -1,4 +1,4 @@
-"""Moonshine: speech gives words, anything else gives none."""
+"""Moonshine: speech gives words, other audio gives none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def recognizer() -> Moonshine:
     return Moonshine()
 
 
-# Lone words, numbers and names, each as it may be written.
+# Single words, numbers and names, each with its accepted spellings.
 SPOKEN = [
     ("Yes.", {"yes"}),
     ("No.", {"no"}),
@@ -46,7 +46,7 @@ NOTHING = {
 
 @pytest.mark.parametrize(("text", "heard"), SPOKEN)
 def test_short_speech(recognizer, text, heard):
-    """A lone word is understood."""
+    """A single word is recognized."""
     words = recognizer.recognize(say(text).pcm)
 
     assert " ".join(word.text.strip(".,!?").lower() for word in words) in heard
@@ -54,12 +54,12 @@ def test_short_speech(recognizer, text, heard):
 
 @pytest.mark.parametrize("pcm", NOTHING.values(), ids=NOTHING)
 def test_nothing(recognizer, pcm):
-    """Sound without speech gives no words."""
+    """Audio without speech gives no words."""
     assert () == recognizer.recognize(pcm)
 
 
 def test_confidences(recognizer):
-    """Clear words are surer than the same words in loud noise."""
+    """Clear words have a higher confidence than the same words in loud noise."""
     clear = np.frombuffer(say("The children were laughing in the garden.").pcm, "<i2") / 32768
     noisy = clear + noise(len(clear) / 16_000, 0.6 * clear.std(), pink=False)
 
@@ -73,7 +73,7 @@ def test_confidences(recognizer):
 
 
 def test_fifteen_seconds(recognizer):
-    """A piece of the greatest length is understood to its end."""
+    """A segment of the maximum length is recognized to its end."""
     texts = [
         "The museum opens at ten and closes at six in the evening.",
         "There are twelve months in a year and seven days in a week.",
@@ -86,7 +86,7 @@ def test_fifteen_seconds(recognizer):
     assert 2 >= word_errors(" ".join(texts), heard)
 
 
-# (words of the decoder, words that are kept): repetitions, with the last one cut short too.
+# (words of the decoder, words that are kept): repetitions, also with an incomplete last one.
 LOOPS = [
     ("a b a b a b a b", "a b"),
     ("so a b c a b c a b c a b c a b", "so a b c"),
@@ -99,13 +99,13 @@ LOOPS = [
 
 @pytest.mark.parametrize(("said", "kept"), LOOPS)
 def test_loops(said, kept):
-    """A phrase that the decoder repeats until it is stopped is kept once."""
+    """A phrase that the decoder repeats is kept once."""
     words = [HeardWord(text, 0.9) for text in said.split()]
 
     assert kept == " ".join(word.text for word in moonshine._without_loop(words))
 
 
-# (pieces of the decoder, texts): words from pieces, bytes of a letter, marks said twice.
+# (pieces of the decoder, texts): words from pieces, bytes of a letter, repeated marks.
 PIECES = [
     ([b" Hel", b"lo", b" you", b"."], ["Hello", "you."]),
     ([b" caf", b"\xc3", b"\xa9"], ["café"]),
@@ -122,7 +122,7 @@ def test_words(pieces, texts):
 
 
 def test_no_weights(monkeypatch):
-    """A moonshine-voice without weights is told from one with them, by name of the extra."""
+    """A moonshine-voice without weights is detected, and the error names the extra."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):

@@ -1,4 +1,4 @@
-"""How well the emulator hears: bounds with slack; ``pytest -rP`` shows the figures."""
+"""The quality of the recognition: bounds with slack; ``pytest -rP`` shows the figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.speech import noise, pcm_of, recording, say, silence
 
 
 def hear(engine, pcm, **turns):
-    """Everything that a stream of 100 ms chunks gives, without partials by default."""
+    """Return all events of a stream of 100 ms chunks, by default without partial transcripts."""
     listener = Listener(engine, TurnSettings(**{"partial_interval_ms": 0, **turns}))
     events = [
         event for at in range(0, len(pcm), 3200) for event in listener.feed(pcm[at : at + 3200])
@@ -40,14 +40,14 @@ def text_of(events):
 
 @pytest.fixture(scope="module")
 def heard(engine):
-    """Each sentence, synthesized, with what was heard of it."""
+    """Each sentence, synthesized, with the recognized words."""
     return [
         (say(text), hear(engine, silence(0.5) + say(text).pcm + silence(1))) for text in SENTENCES
     ]
 
 
 def test_synthetic_speech(heard):
-    """Of the emulator's own speech at most 5 % of the words are misheard."""
+    """Of the emulator's own speech at most 5 % of the words are wrong."""
     errors = sum(word_errors(spoken.text, text_of(events)) for spoken, events in heard)
     words = sum(len(words_of(text)) for text in SENTENCES)
     tell(f"synthetic speech: {errors} errors in {words} words, {errors / words:.1%}")
@@ -64,7 +64,7 @@ def test_synthetic_speech(heard):
     ],
 )  # fmt: skip
 def test_human_speech(engine, name, text, bound):
-    """A person reading is understood."""
+    """A person reading is recognized."""
     errors, words = word_errors(text, text_of(hear(engine, recording(name)))), len(words_of(text))
     tell(f"{name}: {errors} errors in {words} words, {errors / words:.1%}")
 
@@ -73,7 +73,7 @@ def test_human_speech(engine, name, text, bound):
 
 @needs_pocketsphinx
 def test_word_times(heard):
-    """Words of a stream begin where the synthesizer put them, within 40 ms on average."""
+    """The words of a stream begin within 40 ms of the synthesizer's times, on average."""
     differences = []
     for spoken, events in heard:
         words = [word for event in events if isinstance(event, FinalTranscript)
@@ -94,14 +94,14 @@ def test_word_times(heard):
 
 
 def test_one_turn_each(heard):
-    """A sentence read without a pause is one turn."""
+    """A sentence without a pause is one turn."""
     turns = [sum(isinstance(event, FinalTranscript) for event in events) for _, events in heard]
 
     assert 0.9 < np.mean([count == 1 for count in turns])
 
 
 def test_partials(engine):
-    """Partials follow the speech, and nine words in ten of them stay in the final."""
+    """Partial transcripts follow the speech, and 90 % of their words stay in the final one."""
     wrong = total = 0
     for text in SENTENCES[:6]:
         events = hear(engine, say(text).pcm + silence(1), partial_interval_ms=400)
@@ -118,7 +118,7 @@ def test_partials(engine):
 
 @pytest.mark.parametrize("snr_db", [20, 10, 5])
 def test_speech_in_noise(engine, snr_db):
-    """Speech is understood in pink noise, and the noise is no speech."""
+    """Speech is recognized in pink noise, and the noise is not detected as speech."""
     spoken = say(SENTENCES[0])
     wave = np.frombuffer(silence(2) + spoken.pcm + silence(3), "<i2") / 32768
     level = (np.frombuffer(spoken.pcm, "<i2") / 32768).std() * 10 ** (-snr_db / 20)
@@ -131,13 +131,13 @@ def test_speech_in_noise(engine, snr_db):
 
 @pytest.mark.parametrize("level", [0.0, 0.003, 0.03, 0.3])
 def test_no_speech(engine, level):
-    """Twenty seconds of silence or noise give no event at all."""
+    """Twenty seconds of silence or noise give no event."""
     assert [] == hear(engine, pcm_of(noise(20, level) if level else np.zeros(320_000)))
 
 
 @pytest.mark.slow
 def test_ten_hours_of_silence(engine):
-    """Ten hours of faint noise give no event and leave no memory behind."""
+    """During ten hours of faint noise there is no event, and the memory does not grow."""
     listener = Listener(engine)
     minute = pcm_of(noise(60, 0.001))
     listener.feed(minute)

@@ -1,4 +1,4 @@
-"""PocketSphinx: where known words lie."""
+"""PocketSphinx: the times of known words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def aligner() -> SphinxAligner:
     return SphinxAligner()
 
 
-# (written, spoken): punctuation, hyphens, apostrophes, digits, accents, nothing at all.
+# (written, spoken): punctuation, hyphens, apostrophes, digits, accents, an empty text.
 FORMS = [
     ("London?", ["london"]),
     ("sea-shells,", ["sea", "shells"]),
@@ -45,7 +45,7 @@ def test_spoken_forms(written, spoken):
 
 @needs_pocketsphinx
 def test_near_the_truth(aligner):
-    """Words begin within 40 ms of where the synthesizer put them, on average, and never back."""
+    """Words begin within 40 ms of the synthesizer's times, on average, and in order."""
     differences = []
     for text in SENTENCES[:8]:
         spoken = say(text)
@@ -56,7 +56,7 @@ def test_near_the_truth(aligner):
         edges = [edge for span in spans for edge in span]
         assert edges == sorted(edges)
 
-    # The two do not agree on where the silence between closed lips belongs.
+    # The two differ on the silence before a plosive.
     bias = np.median(differences)
     assert 120 > abs(bias)
     assert 40 > np.abs(np.array(differences) - bias).mean()
@@ -64,7 +64,7 @@ def test_near_the_truth(aligner):
 
 @needs_pocketsphinx
 def test_unknown_words(aligner):
-    """Names that no dictionary has are found between their neighbors."""
+    """Names that are not in the dictionary are found between other words."""
     spoken = say("Please ask Zbigniew Xochitl about the garden.")
 
     spans = aligner.align(spoken.pcm, spoken.text.split())
@@ -75,7 +75,7 @@ def test_unknown_words(aligner):
 
 @needs_pocketsphinx
 def test_words_without_sound(aligner):
-    """A dash has its place and no length."""
+    """A dash has a position and no duration."""
     spans = aligner.align(say("Good night.").pcm, ["Good", "—", "night."])
 
     assert spans[0][1] == spans[1][0] == spans[1][1] <= spans[2][0]
@@ -83,7 +83,7 @@ def test_words_without_sound(aligner):
 
 @needs_pocketsphinx
 def test_misfit(aligner):
-    """Far too many words for the sound, or none, are not aligned."""
+    """Too many words for the audio, or none, are not aligned."""
     assert aligner.align(say("Yes.").pcm, SENTENCES[1].split() * 3) is None
     assert aligner.align(say("Yes.").pcm, []) is None
     assert aligner.align(b"", ["yes"]) is None
@@ -91,7 +91,7 @@ def test_misfit(aligner):
 
 @needs_pocketsphinx
 def test_no_memory(aligner):
-    """What was aligned before changes nothing."""
+    """Earlier alignments have no influence."""
     spoken = say(SENTENCES[2])
     words = spoken.text.split()
     first = aligner.align(spoken.pcm, words)
@@ -104,7 +104,7 @@ def test_no_memory(aligner):
 
 @needs_pocketsphinx
 def test_bounded_dictionary(monkeypatch):
-    """Words added to the dictionary are forgotten when they are too many."""
+    """Words added to the dictionary are removed when there are too many."""
     monkeypatch.setattr(sphinx, "_MAX_ADDED_WORDS", 3)
     aligner = SphinxAligner()
     pcm = say("Good night.").pcm
@@ -116,7 +116,7 @@ def test_bounded_dictionary(monkeypatch):
 
 @needs_pocketsphinx
 def test_recognizer():
-    """It understands simple speech, with times and confidences."""
+    """It recognizes simple speech, with times and confidences."""
     spoken = say("Good morning, how are you?")
 
     words = SphinxRecognizer().recognize(spoken.pcm)

@@ -1,4 +1,4 @@
-"""When a turn is over."""
+"""When a turn ends."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from inworld_sync.emulator.recognition.turns import (
 )
 from inworld_sync.errors import ConfigError
 
-# (text, confidence): nothing said, ends of sentences, bare words, commas, words that go on.
+# (text, confidence): no words, ends of sentences, bare words, commas, open words.
 TEXTS = [
     ("", 1.0),
     ("...", 1.0),
@@ -25,7 +25,7 @@ TEXTS = [
     ("And", 0.5),
 ]
 
-# (silence, confidence, is over) with 300, 0.4 and 1000.
+# (silence, confidence, has ended) with 300, 0.4 and 1000.
 SILENCES = [
     (299, 1.0, False),
     (300, 0.4, True),
@@ -51,13 +51,13 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "confidence"), TEXTS)
 def test_confidence(text, confidence):
-    """A text sounds complete by its last mark, unless its last word wants another."""
+    """A text seems complete by its last mark, unless its last word needs another."""
     assert confidence == end_of_turn_confidence(text)
 
 
 @pytest.mark.parametrize(("silence_ms", "confidence", "is_over"), SILENCES)
 def test_silence(silence_ms, confidence, is_over):
-    """The short silence ends a confident turn, the long one any."""
+    """The short silence ends a turn with enough confidence, the long one any turn."""
     settings = TurnSettings(end_confidence=0.4, min_silence_ms=300, max_silence_ms=1000)
 
     assert is_over is is_turn_over(silence_ms, confidence, settings)
@@ -69,12 +69,12 @@ def test_manual():
 
 
 def test_long_short_silence():
-    """A short silence beyond the default long one moves that."""
+    """A short silence above the default long one raises the long one."""
     assert 2500 == TurnSettings(min_silence_ms=2500).max_silence_ms
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_ranges(name, value):
-    """A setting out of its range is refused by name."""
+    """The error for a setting out of its range names it."""
     with pytest.raises(ConfigError, match=name):
         TurnSettings(**{name: value})

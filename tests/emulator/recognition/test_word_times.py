@@ -10,7 +10,7 @@ from support.speech import noise, pcm_of, say
 
 
 def test_near_the_truth():
-    """Words begin within 110 ms of where the synthesizer put them, on average."""
+    """Words begin within 110 ms of the synthesizer's times, on average."""
     differences = []
     for text in SENTENCES:
         spoken = say(text)
@@ -35,7 +35,7 @@ def test_order():
 
 
 def test_pauses():
-    """A pause between two words belongs to neither's letters."""
+    """A pause between two words does not count for their letters."""
     voiced = pcm_of(noise(0.5, 0.1))
 
     spans = proportional_times(voiced + bytes(64_000) + voiced, ["same", "long"])
@@ -46,10 +46,10 @@ def test_pauses():
 
 @pytest.mark.parametrize("pcm", [b"", b"\x00\x00", bytes(3200)])
 def test_silence(pcm):
-    """Silence, however short, gives each word a place."""
+    """In silence, however short, each word has a position."""
     assert 2 == len(proportional_times(pcm, ["a", "b"]))
 
 
 def test_no_words():
-    """No words need no times."""
+    """Without words there are no times."""
     assert () == proportional_times(bytes(3200), [])
