@@ -1,4 +1,4 @@
-/* Audio out of JSON messages, with what stands beside it as one text. */
+/* Audio out of JSON messages, with the other values as one text. */
 #include <string.h>
 
 #include "include/iw_message.h"
@@ -9,7 +9,7 @@ static uint8_t *put(uint8_t *dst, const uint8_t *src, size_t bytes)
     return dst + bytes;
 }
 
-/* Whether a text holds one of the bytes that part it from the next, or end it. */
+/* Whether a text contains a separator of parts, or the zero byte that ends them. */
 static int has_mark(const uint8_t *text, size_t bytes)
 {
     unsigned found = 0;
@@ -34,8 +34,9 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
     if (status != IW_OK)
         return status;
     /*
-     * No value stands at two paths, so all picks together are shorter than the rest by its two
-     * braces at least. Two bytes for each further path, two for the last part, and a zero.
+     * The bound: the message, and the values, which are together shorter than the message by at
+     * least its two braces, since no value is at two paths. The separators need two bytes for
+     * each further path and two for the last part; the zero byte needs one.
      */
     if (src_bytes > room->text_bytes / 2 ||
         room->text_bytes - 2 * src_bytes < 2 * IW_SPLIT_MAX_PATHS) {

@@ -1,9 +1,9 @@
 /*
- * Audio out of JSON messages: one walk that decodes base64 at one path and notes what stands at
- * others.
+ * Audio out of JSON messages: one pass over the message decodes the base64 text at one path and
+ * finds the values at other paths.
  *
- * The walk trusts nothing but itself: it reads each byte once, never past `end`, and gives up
- * (IW_NOT_PLAIN) wherever a whole reader could come to another result.
+ * The pass reads no byte after `end`. It returns IW_NOT_PLAIN wherever a complete JSON parser
+ * could have another result.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +12,13 @@
 #include "common/iwp_kernels.h"
 #include "include/iw_message.h"
 
-/* Of a text decoded for floats, so that both buffers stay in the first cache; a multiple of 4
- * characters that is a multiple of 2 bytes. */
+/*
+ * The block of text that is decoded at a time for floats: so small that both buffers stay in
+ * the first cache, in whole groups of 4 characters and whole samples of 2 bytes.
+ */
 enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
 
-/* Calling memchr pays for longer texts than this. */
+/* For texts up to this length, a loop is faster than memchr. */
 enum { SHORT_TEXT = 32 };
 
 struct key {
@@ -40,8 +42,8 @@ struct walk {
     struct iw_split_result *result;
     int form;
     enum iw_status status;
-    size_t cut_bytes;                  /* of the audio's text, once it was met */
-    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key stood at this depth */
+    size_t cut_bytes;                  /* the size of the audio's text, once it was found */
+    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key was found here */
 };
 
 /* ---- plans ------------------------------------------------------------------------------- */
@@ -116,7 +118,9 @@ static const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-/* From behind the opening quote to the closing one; NULL where there is none. */
+/*
+ * Return the closing quote of the string whose text begins at `begin`; NULL if there is none.
+ */
 static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
@@ -141,7 +145,7 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
     return NULL;
 }
 
-/* The same for a key; NULL too where it holds an escape. */
+/* The same for a key. Returns NULL too if the key contains an escape. */
 static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
 {
     for (; at < end && *at != '\\'; at++) {
@@ -151,7 +155,7 @@ static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
     return NULL;
 }
 
-/* From the first byte of a number, true, false or null to behind its last; NULL for none. */
+/* Return the end of a number, true, false or null; NULL if there is no such value. */
 static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
@@ -161,7 +165,7 @@ static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
     return at > begin ? at : NULL;
 }
 
-/* A bracket differs from a brace by one bit. */
+/* Whether a byte is '[' or '{', which differ by one bit. */
 static int is_opening(uint8_t byte)
 {
     return (byte | 0x20) == '{';
@@ -172,7 +176,7 @@ static int is_closing(uint8_t byte)
     return (byte | 0x20) == '}';
 }
 
-/* From a value's first byte to behind its last; brackets are counted, not matched by kind. */
+/* Return the end of a value. Brackets and braces are counted together, not matched by kind. */
 static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 {
     size_t depth = 0;
@@ -202,7 +206,7 @@ static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 
 /* ---- audio ------------------------------------------------------------------------------- */
 
-/* Both give where the text ended, behind its base64; NULL for no room. */
+/* decode_bytes and decode_floats return the end of the base64 text; NULL on failure. */
 static const uint8_t *decode_bytes(struct walk *walk, const uint8_t *at)
 {
     size_t text_bytes = (size_t)(walk->end - at);
@@ -232,7 +236,7 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
                                                span.written_bytes / 2);
         written += span.written_bytes * 2;
         at += span.read_bytes;
-        /* Padding ends the text; what follows it in another block is not more of it. */
+        /* Padding ends the text: the next block does not belong to it. */
         if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=')
             break;
     }
@@ -240,7 +244,7 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
     return at;
 }
 
-/* From behind the opening quote to behind the closing one. */
+/* Decode the audio whose text begins at `begin`. Returns the byte after its closing quote. */
 static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
 {
     const uint8_t *at =
@@ -248,8 +252,10 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
 
     if (at == NULL)
         return NULL;
-    /* What ends the base64 must end the string: else it holds an escape, or is bad, or too
-     * long for dst, which the caller sees by its size. */
+    /*
+     * The base64 text must end at the closing quote. Otherwise it contains an escape, is
+     * invalid, or is too long for dst.
+     */
     if (at >= walk->end || *at != '"') {
         const uint8_t *quote = string_end(begin, walk->end);
         int is_short = quote != NULL && (size_t)(quote - begin) / 4 * 3 > walk->dst_bytes;
@@ -289,7 +295,7 @@ static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t 
     return end;
 }
 
-/* The paths among `live` whose key at this depth is this one, as bits. */
+/* Return the paths of `live` that have this key at this depth, as bits. */
 static unsigned match_key(const struct iw_split_plan *plan, unsigned live, unsigned depth,
                           const uint8_t *key, size_t bytes)
 {
@@ -308,8 +314,8 @@ static unsigned match_key(const struct iw_split_plan *plan, unsigned live, unsig
 static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
                                   unsigned depth);
 
-/* A value whose key matched; `found` are its paths. A path that ends here comes first, for the
- * others then find nothing: they would need an object in the same place. */
+/* Read a value whose key matched; `found` are the paths that match. If a path ends here, the
+ * other paths find nothing: they would need an object in the same place. */
 static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned found,
                                  unsigned depth)
 {
@@ -331,7 +337,8 @@ static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned 
     return at != NULL ? at : give_up(walk, IW_NOT_PLAIN);
 }
 
-/* From '{' to behind '}'. Recursion ends at IW_SPLIT_MAX_DEPTH, where no path lives. */
+/* Read an object from '{' on. Returns the byte after its '}'. No path is longer than
+ * IW_SPLIT_MAX_DEPTH keys, which bounds the recursion. */
 static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
                                   unsigned depth)
 {
