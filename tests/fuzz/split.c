@@ -1,11 +1,12 @@
 /*
  * libFuzzer driver: audio out of JSON messages, on every level of this machine.
  *
- * Invariant: whatever comes in, each level gives the same; what is found lies inside the message
- * and is the strict base64 of what was decoded; the message without it gives the same picks; and
- * nothing but the arguments is touched, which lie in blocks of just their size.
+ * Invariant: for any input, each level has the same result; the span of the audio is inside the
+ * message and is the strict base64 text of the decoded bytes; the message without the audio has
+ * the same values at the other paths; and only the arguments are accessed, which are in blocks of
+ * exactly their size.
  *
- * The first byte of an input is the room at the output, from nothing to a little too much.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little too much.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static void must(int held)
         abort();
 }
 
-/* A block of its own, in which one byte too far is seen. */
+/* Return a separate block, so that ASan detects an access of one byte beyond it. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);
@@ -36,7 +37,7 @@ static uint8_t *block_of(const uint8_t *bytes, size_t size)
     return block;
 }
 
-/* The audio is what stands at its span. */
+/* Check that the audio is the text at its span. */
 static void check_audio(const uint8_t *text, size_t size, const uint8_t *audio,
                         const struct iw_split_result *result)
 {
@@ -57,7 +58,7 @@ static void check_audio(const uint8_t *text, size_t size, const uint8_t *audio,
     free(plain);
 }
 
-/* The message without its audio holds the same picks, in the same places. */
+/* Check that the message without its audio has the same values at the same offsets. */
 static void check_rest(const uint8_t *text, size_t size, const struct iw_split_result *result)
 {
     const struct iw_split_span *const span = &result->spans[0];
@@ -84,7 +85,7 @@ static void check_rest(const uint8_t *text, size_t size, const struct iw_split_r
     free(rest);
 }
 
-/* Floats are the samples of the bytes, or the message is left to another reader. */
+/* Check that floats are the samples of the bytes, or that the message is refused. */
 static void check_floats(const uint8_t *text, size_t size, const uint8_t *audio,
                          const struct iw_split_result *result)
 {
@@ -109,7 +110,7 @@ static int is_given(const struct iw_split_span *span)
     return span->kind == IW_SPLIT_TEXT || span->kind == IW_SPLIT_LITERAL;
 }
 
-/* The same as two texts, in room that just suffices. */
+/* Check the result as text, in buffers of exactly the size that suffices. */
 static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
                         const struct iw_split_result *result)
 {
