@@ -29,7 +29,7 @@
  * Incremented with every change of these headers. Python compares it at import, and raises an
  * error if the compiled module is older or newer than the Python files.
  */
-#define IW_ABI_VERSION 15
+#define IW_ABI_VERSION 16
 
 /* ---- results ----------------------------------------------------------------------------- */
 

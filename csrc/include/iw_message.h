@@ -30,10 +30,8 @@ struct iw_split_span {
     size_t kind; /* enum iw_split_kind */
 };
 
-/* Every member is a size_t, so that Python can read the struct as one array. */
+/* The first span is the base64 text of the audio. The others have the order of the paths. */
 struct iw_split_result {
-    size_t audio_bytes; /* written to dst; 0 if the message has no audio */
-    /* The first is the base64 text of the audio. The others have the order of the paths. */
     struct iw_split_span spans[12];
 };
 
@@ -69,10 +67,11 @@ void iw_split_plan_destroy(struct iw_split_plan *plan);
  * dst        out, the audio; undefined on failure
  * dst_bytes  the size of dst; src_bytes always suffice for IW_SPLIT_BYTES, and twice as many
  *            for IW_SPLIT_F32
- * result     out; undefined on failure
+ * result     out; undefined on failure; or NULL
  * src        in, the message
  * form       enum iw_split_form
  *
+ * Returns the count of bytes written to dst, 0 if the message has no audio; or
  * IW_NOT_PLAIN, any of these:
  * - a key on a path, or the audio, contains an escape;
  * - a key on a path occurs twice;
@@ -81,9 +80,9 @@ void iw_split_plan_destroy(struct iw_split_plan *plan);
  * Only the syntax that the paths need is checked; a value that is skipped may be invalid.
  * IW_NO_ROOM, IW_BAD_ARGUMENT. Thread-safe.
  */
-enum iw_status iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
-                                const struct iw_split_plan *plan, const uint8_t *src,
-                                size_t src_bytes, int form);
+ptrdiff_t iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
+                           const struct iw_split_plan *plan, const uint8_t *src,
+                           size_t src_bytes, int form);
 
 /* The two buffers of iw_split_parts. */
 struct iw_split_room {

@@ -23,7 +23,7 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
                          const uint8_t *src, size_t src_bytes, int form)
 {
     struct iw_split_result found;
-    const enum iw_status status =
+    const ptrdiff_t audio_bytes =
         iw_split_message(room->audio, room->audio_bytes, &found, plan, src, src_bytes, form);
     const struct iw_split_span *audio = &found.spans[0];
     const uint8_t *const rest = room->text;
@@ -31,8 +31,8 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
     size_t before, behind;
     int has_nothing = 0;
 
-    if (status != IW_OK)
-        return status;
+    if (audio_bytes < 0)
+        return audio_bytes;
     /*
      * The bound: the message, and the values, which are together shorter than the message by at
      * least its two braces, since no value is at two paths. The separators need two bytes for
@@ -63,5 +63,5 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
     if (has_nothing)
         *at++ = IW_SPLIT_NOTHING;
     *at = 0;
-    return audio->kind == IW_SPLIT_TEXT ? (ptrdiff_t)found.audio_bytes : IW_NO_AUDIO;
+    return audio->kind == IW_SPLIT_TEXT ? audio_bytes : IW_NO_AUDIO;
 }

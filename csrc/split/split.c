@@ -39,7 +39,8 @@ struct walk {
     const uint8_t *end;
     uint8_t *dst;
     size_t dst_bytes;
-    struct iw_split_result *result;
+    struct iw_split_span *spans;
+    size_t audio_bytes; /* written to dst */
     int form;
     enum iw_status status;
     size_t cut_bytes;                  /* the size of the audio's text, once it was found */
@@ -213,7 +214,7 @@ static const uint8_t *decode_bytes(struct walk *walk, const uint8_t *at)
     struct iwp_base64_span span =
         iwp_base64_decode_until(walk->dst, walk->dst_bytes, at, text_bytes);
 
-    walk->result->audio_bytes = span.written_bytes;
+    walk->audio_bytes = span.written_bytes;
     return at + span.read_bytes;
 }
 
@@ -240,7 +241,7 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
         if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=')
             break;
     }
-    walk->result->audio_bytes = written;
+    walk->audio_bytes = written;
     return at;
 }
 
@@ -261,9 +262,9 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
         int is_short = quote != NULL && (size_t)(quote - begin) / 4 * 3 > walk->dst_bytes;
         return give_up(walk, is_short ? IW_NO_ROOM : IW_NOT_PLAIN);
     }
-    walk->result->spans[0].offset_bytes = (size_t)(begin - walk->src);
-    walk->result->spans[0].size_bytes = (size_t)(at - begin);
-    walk->result->spans[0].kind = IW_SPLIT_TEXT;
+    walk->spans[0].offset_bytes = (size_t)(begin - walk->src);
+    walk->spans[0].size_bytes = (size_t)(at - begin);
+    walk->spans[0].kind = IW_SPLIT_TEXT;
     walk->cut_bytes = (size_t)(at - begin);
     return at + 1;
 }
@@ -272,7 +273,7 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
 
 static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t *begin)
 {
-    struct iw_split_span *span = &walk->result->spans[path];
+    struct iw_split_span *span = &walk->spans[path];
     const uint8_t *end = skip_value(begin, walk->end);
     size_t inner;
 
@@ -374,31 +375,28 @@ static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned
     return give_up(walk, walk->status == IW_OK ? IW_NOT_PLAIN : walk->status);
 }
 
-enum iw_status iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
-                                const struct iw_split_plan *plan, const uint8_t *src,
-                                size_t src_bytes, int form)
+ptrdiff_t iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
+                           const struct iw_split_plan *plan, const uint8_t *src,
+                           size_t src_bytes, int form)
 {
+    struct iw_split_result unused;
     struct walk walk = {.plan = plan,
                         .src = src,
                         .end = src + src_bytes,
                         .dst = dst,
                         .dst_bytes = dst_bytes,
-                        .result = result,
+                        .spans = result != NULL ? result->spans : unused.spans,
                         .form = form};
     const uint8_t *at = skip_space(src, walk.end);
 
     if (form != IW_SPLIT_BYTES && form != IW_SPLIT_F32)
         return IW_BAD_ARGUMENT;
-    result->audio_bytes = 0;
-    for (unsigned path = 0; path < plan->path_count; path++) {
-        result->spans[path].offset_bytes = 0;
-        result->spans[path].size_bytes = 0;
-        result->spans[path].kind = IW_SPLIT_ABSENT;
-    }
+    for (unsigned path = 0; path < plan->path_count; path++)
+        walk.spans[path] = (struct iw_split_span){0, 0, IW_SPLIT_ABSENT};
     if (at >= walk.end || *at != '{')
         return IW_NOT_PLAIN;
     at = walk_object(&walk, at, (1u << plan->path_count) - 1u, 0);
     if (at == NULL)
         return walk.status;
-    return skip_space(at, walk.end) == walk.end ? IW_OK : IW_NOT_PLAIN;
+    return skip_space(at, walk.end) == walk.end ? (ptrdiff_t)walk.audio_bytes : IW_NOT_PLAIN;
 }
