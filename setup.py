@@ -1,12 +1,12 @@
-"""What pyproject.toml cannot say: the compiled module and the tag of their wheel."""
+"""The settings that pyproject.toml cannot express: the compiled module and the wheel's tag."""
 
 import platform
 import sysconfig
 
 from setuptools import setup
 
-# One wheel for each platform serves every CPython from 3.10 on.
-# A build without the GIL has no limited API below 3.15, so it gets a wheel of its own.
+# One wheel per platform is for every CPython from 3.10 on. A CPython without the GIL has no
+# limited API before 3.15, so it needs a separate wheel.
 _has_limited_api = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
     "Py_GIL_DISABLED"
 )

@@ -1,1 +1,1 @@
-"""The package beside its peers: ``python -m benchmarks``, from a checkout. No test is timed."""
+"""Compares the package with other libraries: ``python -m benchmarks``, from a checkout."""

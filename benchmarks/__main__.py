@@ -1,10 +1,10 @@
 """
-Every figure of ``docs/performance.md``: ``python -m benchmarks``, from a checkout.
+Measure every figure of ``docs/performance.md``: ``python -m benchmarks``, from a checkout.
 
-    python -m benchmarks                        all, some minutes
-    python -m benchmarks --quick                all, within a minute
+    python -m benchmarks                        all rows, some minutes
+    python -m benchmarks --quick                all rows, fewer rounds, about a minute
     python -m benchmarks --only frame --only base64
-    python -m benchmarks --level avx2           the core forced to an instruction set
+    python -m benchmarks --level avx2           with the kernels of one instruction set
     python -m benchmarks --json rows.json --svg chart.svg
 """
 
@@ -35,19 +35,27 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="end within a minute")
-    parser.add_argument("--level", choices=("scalar", "avx2", "avx512", "neon"))
-    parser.add_argument("--only", action="append", default=[], help="rows whose name holds this")
-    parser.add_argument("--group", action="append", default=[], choices=GROUPS)
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--json", type=Path, help="write the rows")
-    parser.add_argument("--markdown", type=Path, help="write the rows that have a target")
-    parser.add_argument("--svg", type=Path, help="draw the ratios")
+    parser.add_argument("--quick", action="store_true", help="measure fewer rounds")
+    parser.add_argument(
+        "--level", choices=("scalar", "avx2", "avx512", "neon"), help="force an instruction set"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], help="only rows whose name contains this"
+    )
+    parser.add_argument(
+        "--group", action="append", default=[], choices=GROUPS, help="only rows of this group"
+    )
+    parser.add_argument("--rounds", type=int, help="rounds per row (default: 31, with --quick 5)")
+    parser.add_argument("--json", type=Path, help="write all rows to this file")
+    parser.add_argument(
+        "--markdown", type=Path, help="write the rows with a target to this file, as a table"
+    )
+    parser.add_argument("--svg", type=Path, help="draw the ratios to this file")
     return parser.parse_args(arguments)
 
 
 def main() -> int:
-    """Measure in the peers' environment."""
+    """Measure in the environment of the peers."""
     chosen = options()
     if _INSIDE in os.environ:
         measure(chosen)
@@ -60,7 +68,7 @@ def main() -> int:
 
 
 def measure(chosen: argparse.Namespace) -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print the rows, and write the files that the options name."""
     from benchmarks import report
     from benchmarks.harness import Row, Settings, compare
     from inworld_sync.audio import levels

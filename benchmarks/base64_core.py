@@ -1,9 +1,9 @@
 """
-base64 without Python around it, beside libbase64 and simdutf: ``python -m benchmarks.base64_core``.
+Compare base64 in C, without Python, with libbase64 and simdutf.
 
-libbase64 is built from the source distribution of pybase64, which carries it; that needs cmake and
-a C compiler. simdutf is in no index for Python, but Node.js is built on it and lets what it loads
-call it: with ``node`` on the path the program runs inside it.
+Run it with ``python -m benchmarks.base64_core``. libbase64 is built from the source distribution of
+pybase64, which contains it; this needs cmake and a C compiler. simdutf is not on PyPI, but Node.js
+contains it, and an addon can call it: if ``node`` is on the path, the program runs as an addon.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = ROOT / "build" / "base64-core"
 
 
 def main() -> int:
-    """Build, run, and print."""
+    """Build the program and run it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     library = libbase64()
     node = shutil.which("node")
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def libbase64() -> Path:
-    """Build libbase64 as pybase64's source holds it, unless it is built; return its folder."""
+    """Return the folder of libbase64, which is built first if necessary."""
     python = peers_python()
     asked = "import importlib.metadata as m; print(m.version('pybase64'))"
     found = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True)

@@ -1,17 +1,17 @@
 """
-How many Python calls of the package's files one message costs: ``python -m benchmarks.calls``.
+Count the Python calls of the package's functions for one message.
 
     python -m benchmarks.calls          the counts
     python -m benchmarks.calls --list   also each function, with its calls for one message
 
-Counted are, on every thread of the client, generators included:
+The counts include generators and every thread of the client. The messages are:
 
 - an audio delta of 4,800 bytes that a realtime session receives, with one handler for it;
-- a piece of text of an open TTS context, from ``send`` to the socket;
+- a piece of text for an open TTS context, from ``send`` to the socket;
 - an utterance on an open TTS connection, from ``stream`` until its text is at the socket.
 
-The server is in the same process and has no code of the package. The next message is sent after
-the last one was handled, so each costs its own wake-up of every thread.
+The server runs in the same process and uses no code of the package. The next message is sent only
+after the last one was handled, so each message wakes up every thread that it needs.
 """
 
 from __future__ import annotations
@@ -63,12 +63,13 @@ class CallCounter:
     """
     Counts the calls of the package's functions.
 
-    Use it as a context manager: threads that start inside the block are counted, and the caller's.
+    Use it as a context manager. It counts on the caller's thread and on threads that start inside
+    the block.
     """
 
     def __init__(self) -> None:
         self._is_counting = False
-        # One for each thread, since a common one would need a lock.
+        # One counter for each thread, since a shared one would need a lock.
         self._counts: list[Counter[str]] = []
         self._own = threading.local()
 
@@ -88,7 +89,7 @@ class CallCounter:
         Send messages one after another and return the calls by function.
 
         Args:
-            send: Returns when the message was handled.
+            send: Sends a message, and returns when it was handled.
             finish: Called after each message; not counted.
         """
         for number in range(_WARM_UP + MESSAGES):
@@ -100,7 +101,7 @@ class CallCounter:
         return sum(self._counts, Counter())
 
     def pause(self) -> None:
-        """Count nothing until the next message."""
+        """Stop counting until the next message."""
         self._is_counting = False
 
     def _profile(self, frame: FrameType, event: str, _: object) -> None:
@@ -119,7 +120,7 @@ class CallCounter:
 
 @contextmanager
 def _client(handler: Callable[[ServerConnection], None]) -> Iterator[Inworld]:
-    """A client of a server in this process that runs *handler* for each connection."""
+    """Open a client of a server in this process that runs *handler* for each connection."""
 
     def run(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -204,7 +205,7 @@ def first_text() -> Counter[str]:
 
 
 def _speech(on_text: Callable[[], None], *, answers: bool) -> Callable[[ServerConnection], None]:
-    """A TTS service that calls *on_text* with each text, and may answer it with silence."""
+    """Return a TTS service that calls *on_text* for each text, and may answer with silence."""
 
     def run(connection: ServerConnection) -> None:
         for message in connection:

@@ -1,10 +1,10 @@
 """
-Whole clients: twenty connections at once, each given two minutes of speech at full speed.
+Compare whole clients: twenty connections at once, each receives two minutes of speech.
 
-Every client is as its users get it, with its own defaults, and hands its audio to its user. The
-frames of each service carry the same audio. The figure is CPU for a second of audio.
-ElevenLabs' client knows no address but a secure one, so its WebSocket address is set after it is
-made. LiveKit's plugin is asyncio: twenty streams of one loop.
+The server sends at full speed. Every client has its default settings and passes the audio to its
+user. All services send the same audio. The figure is CPU time for one second of audio.
+ElevenLabs' client accepts only secure addresses, so the WebSocket address is set after the client
+was created. LiveKit's plugin uses asyncio: twenty streams on one event loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inworld_sync import Inworld
 
 CONNECTIONS = 20
 _BYTES_PER_SECOND = 48_000
-# Any; but the clients look at its form.
+# Any text; but the clients check the form.
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 TEXT = "Hello there."
 
@@ -48,7 +48,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def threaded(make: Callable[[], Callable[[], int]], seconds: float) -> Call:
-    """CPU of a second of audio by as many threads as connections, connecting left out."""
+    """Return a call that measures CPU for a second of audio, with a thread for each connection."""
 
     def run() -> float:
         speak = make()
@@ -68,7 +68,7 @@ def threaded(make: Callable[[], Callable[[], int]], seconds: float) -> Call:
 
 def _check(got_bytes: int, seconds: float) -> None:
     expected = round(seconds * _BYTES_PER_SECOND)
-    # One of them fills up its last frame.
+    # A client may fill up its last frame with silence.
     if abs(got_bytes - expected) > expected / 100:
         raise RuntimeError(f"expected {expected} bytes of audio, got {got_bytes}")
 

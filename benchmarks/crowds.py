@@ -1,4 +1,4 @@
-"""Twenty connections in twenty threads, and how soon a message reaches its consumer."""
+"""Twenty connections in twenty threads, and the latency from the socket to a consumer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACE_MS = 10
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Throughput at full speed, CPU of paced messages, and the way to a consumer."""
+    """Throughput and CPU at full speed, CPU of paced messages, and the latency to a consumer."""
     for tls in (False, True):
         name = "TLS" if tls else "plain"
         with serving(tls=tls) as url:
@@ -77,7 +77,7 @@ Receiver = Callable[[], None]
 
 
 def by_link(url: str, count: int, stack: ExitStack) -> Receiver:
-    """A connection of ours whose messages become int16 in one buffer."""
+    """Open a link whose messages are decoded to int16 into one buffer."""
     link = stack.enter_context(linked(url))
     splitter, out = Splitter(TTS_PATH), bytearray(AUDIO_BYTES)
 
@@ -91,7 +91,7 @@ def by_link(url: str, count: int, stack: ExitStack) -> Receiver:
 
 
 def by_library(url: str, count: int, stack: ExitStack) -> Receiver:
-    """The same by the quickest libraries behind websocket-client."""
+    """The same with websocket-client and the fastest other libraries."""
     sock = stack.enter_context(connected(url))
 
     def run() -> None:
@@ -102,7 +102,7 @@ def by_library(url: str, count: int, stack: ExitStack) -> Receiver:
 
 
 def samples_of(message: str | bytes) -> object:
-    """The audio of a message as int16."""
+    """Return the audio of a message as int16."""
     text = orjson.loads(message)["result"]["audioChunk"]["audioContent"]
     return np.frombuffer(pybase64.b64decode(text, None, True), np.int16)
 
@@ -115,7 +115,7 @@ def crowd(
     pace_ms: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Call:
-    """Seconds a message, by a clock or of CPU."""
+    """Return a call that measures seconds per message, by a clock or of CPU."""
     count = (32 if settings.is_quick else 256) if not pace_ms else 30
     address = f"{url}/tts?count={count}&pace_ms={pace_ms}"
 
@@ -137,7 +137,7 @@ Put = Callable[[tuple[object, int]], None]
 
 
 def feed_by_link(url: str, count: int, put: Put) -> None:
-    """Receive stamped messages by a link and hand on samples and stamp."""
+    """Receive messages with time stamps from a link, and pass on the samples and the stamp."""
     splitter = Splitter(TTS_PATH, "result.contextId")
     with linked(url) as link:
         for _ in range(count):
@@ -153,7 +153,7 @@ def _stamped(link: Link, splitter: Splitter) -> tuple[object, int]:
 
 
 def feed_by_library(url: str, count: int, put: Put) -> None:
-    """The same by the quickest libraries behind websocket-client."""
+    """The same with websocket-client and the fastest other libraries."""
     sock: websocket.WebSocket
     with connected(url) as sock:
         for _ in range(count):
@@ -168,7 +168,7 @@ def latency(
     make_queue: Callable[[], queue.Queue[tuple[object, int]]],
     settings: Settings,
 ) -> Call:
-    """The median time from the server's write to a consumer on another thread, in seconds."""
+    """Measure the median time from the server's write to a consumer on another thread, in s."""
     count = 100 if settings.is_quick else 300
 
     def run() -> float:

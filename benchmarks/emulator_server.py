@@ -1,8 +1,8 @@
 """
-How quick the emulator is: ``python benchmarks/emulator_server.py``.
+Measure the speed of the emulator: ``python benchmarks/emulator_server.py``.
 
-Measures the start of a server in a process that has imported it, the first audio of a text, the
-real-time factor of the voice, and many connections with five contexts each.
+Measures the start of a server in a process that has imported it already, the time to the first
+audio of a text, the real-time factor of the voice, and many connections with five contexts each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BYTES_PER_SECOND = 48000
 
 
 class Talk:
-    """One connection that lets several contexts say the same text."""
+    """One connection with several contexts that speak the same text."""
 
     def __init__(self, server: Emulator, contexts: int) -> None:
         self._server = server

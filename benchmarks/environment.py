@@ -1,9 +1,9 @@
 """
-The environment that the peers live in, apart from the package's own.
+The virtual environment with the libraries that the package is compared with, the peers.
 
-It is a virtual environment under ``build/``, one for each Python, made at the first run and again
+There is one under ``build/`` for each Python version. It is created at the first run, and again
 when ``peers.txt`` changes. The package itself comes from the checkout, with the core that was
-built there; the core's stable ABI serves every Python.
+built there. The core uses the stable ABI, so it works with every Python version.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PEERS = ROOT / "benchmarks" / "peers.txt"
 
 
 def peers_python() -> Path:
-    """Give the environment's interpreter; make the environment if there is none."""
+    """Return the interpreter of the environment, which is created if necessary."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = ROOT / "build" / f"benchmarks-{version}"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

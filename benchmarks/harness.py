@@ -1,9 +1,9 @@
 """
-One way to compare: every candidate once in each round, in a turning order.
+Compare calls: every candidate runs once in each round, in rotating order.
 
-A ratio is our time by a peer's, taken inside a round, so that a busy machine disturbs both sides
-of one alike; what is told is the median over the rounds and its quartiles. A target is the largest
-good ratio.
+A ratio is our time divided by a peer's time in the same round, so a busy machine affects both in
+the same way. A row has the median of the ratios over all rounds, and their quartiles. A target is
+the largest ratio that is good enough.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ Call = Callable[[], object]
 @dataclass(frozen=True)
 class Case:
     """
-    What is done, by us and by others.
+    One operation, performed by this package and by the peers.
 
     Attributes:
-        name: What is done.
-        size: To so many of ``unit``.
-        unit: Bytes of plain data, or samples, or what else is counted.
-        ours: Our call.
-        peers: Their calls, by name.
-        targets: The largest good ratio, by peer and level; ``any`` is for all vector levels.
-        tells_seconds: Each call is a round by itself and returns the seconds of one unit of work;
-            other calls are timed, as often as fills a round.
-        rounds: At most so many, for calls that take long.
+        name: The operation.
+        size: How much data one call processes, in ``unit``.
+        unit: Bytes of plain data, samples, or another unit.
+        ours: The call of this package.
+        peers: The calls of the peers, by name.
+        targets: The largest ratio that is good enough, by peer and level. ``any`` is for all
+            vector levels.
+        tells_seconds: Whether each call is one round and returns the seconds of one unit of work.
+            Other calls are timed, and repeated to fill a round.
+        rounds: The most rounds, for calls that take long.
     """
 
     name: str
@@ -58,15 +59,16 @@ class Settings:
 @dataclass(frozen=True)
 class Row:
     """
-    One comparison.
+    The result of a case with one peer.
 
     Attributes:
-        name: Of the case; and so ``size`` and ``unit``.
-        peer: With whom.
-        ours_us: Our median, in microseconds; ``peer_us`` theirs.
-        ratio: Ours by theirs, the median over the rounds; then the quartiles.
-        target: The largest good ratio; None where there is none on this level.
-        met: Whether it is; None where there is no target.
+        name: The name of the case; ``size`` and ``unit`` are those of the case too.
+        peer: The name of the peer.
+        ours_us: Our median time, in microseconds. ``peer_us`` is the median of the peer.
+        ratio: Our time divided by the peer's time: the median over the rounds. The quartiles
+            follow.
+        target: The largest ratio that is good enough; None if this level has no target.
+        met: Whether the ratio meets the target; None without a target.
     """
 
     name: str
@@ -83,7 +85,7 @@ class Row:
 
 
 def cpu_of(call: Call, times: int) -> float:
-    """The CPU seconds, of all threads of this process, of one of so many calls."""
+    """Return the CPU seconds of one of *times* calls, on all threads of this process."""
     begin = time.process_time()
     for _ in range(times):
         call()
@@ -98,7 +100,7 @@ def _seconds(call: Call, times: int) -> float:
 
 
 def compare(case: Case, level: str, settings: Settings) -> list[Row]:
-    """Measure a case and give a row for each peer."""
+    """Measure a case and return a row for each peer."""
     calls = {"": case.ours, **case.peers}
     if case.tells_seconds:
         runs = {name: _telling(call) for name, call in calls.items()}

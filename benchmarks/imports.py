@@ -1,4 +1,4 @@
-"""What ``import inworld_sync`` costs, in CPU of a fresh interpreter over a bare one."""
+"""The CPU time of ``import inworld_sync`` in a new interpreter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from benchmarks.environment import ROOT
 from benchmarks.harness import Call, Case, Settings
 
-# Modules that must come with the first connection, or never.
+# Modules that are imported with the first connection or never.
 LATE = ("numpy", "ssl", "websocket", "asyncio", "urllib3")
 LIMIT_SECONDS = 0.035
 
@@ -22,7 +22,7 @@ _TEMPLATE = (
 
 
 def cases(_: Settings) -> Iterator[Case]:
-    """The package beside the limit and beside others."""
+    """Compare the import of the package and of the client with the limit and with openai."""
     for name, statement in (
         ("import of the package, CPU", "import inworld_sync"),
         ("import of the client, CPU", "from inworld_sync import Inworld"),
@@ -31,7 +31,7 @@ def cases(_: Settings) -> Iterator[Case]:
 
 
 def import_case(name: str, statement: str) -> Case:
-    """One statement beside the limit and beside those that give others' clients."""
+    """Compare one import statement with the limit and with the import of openai's client."""
     return Case(
         name,
         1,
@@ -48,9 +48,13 @@ def import_case(name: str, statement: str) -> Case:
 
 
 def importing(statement: str, late: tuple[str, ...] = ()) -> Call:
-    """CPU seconds of a statement in a fresh interpreter that imports none of *late*."""
+    """
+    Return a call that measures the CPU seconds of a statement in a new interpreter.
+
+    It raises an error if the statement imports a module of *late*.
+    """
     command = [sys.executable, "-c", _TEMPLATE.format(statement=statement, late=late)]
-    # Compiled once, wherever the environment wants it, as an installed package is.
+    # The bytecode is written by a first run, as it is when a package is installed.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "pycache")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, check=True, capture_output=True, env=environment)

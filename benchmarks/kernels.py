@@ -1,4 +1,4 @@
-"""What the kernels cost when they are called from Python, beside the fastest peers."""
+"""The kernels, called from Python, compared with the fastest peers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inworld_sync.audio import base64, g711, masking, meter, mix, pcm
 
 
 def optional(name: str) -> ModuleType | None:
-    """A module, or None where it is not installed."""
+    """Return a module, or None if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -32,13 +32,13 @@ speedups = optional("websockets.speedups")
 
 
 def noise(samples: int, seed: int = 0) -> bytes:
-    """Samples as loud as speech, and as hard to foretell."""
+    """Return noise as loud as speech, so that branches cannot be predicted."""
     generator = random.Random(seed)
     return array("h", [int(generator.gauss(0, 4000)) % 32767 for _ in range(samples)]).tobytes()
 
 
 def cases(_: Settings) -> Iterator[Case]:
-    """All rows whose peers are installed."""
+    """All rows. A peer that is not installed is left out."""
     for size in (160, 640, 4800, 20_160, 65_536):
         yield from base64_cases(size)
     for samples in (160, 4800, 20_160):
@@ -82,7 +82,7 @@ def base64_cases(size: int) -> Iterator[Case]:
 def g711_cases(samples: int) -> Iterator[Case]:
     """Both laws, both directions."""
     law, linear = os.urandom(samples), noise(samples)
-    # One signal over and over is learnt by the predictor of branches, and flatters a peer.
+    # The branch predictor would learn a single repeated signal, which makes audioop look faster.
     signals = itertools.cycle([noise(samples, seed) for seed in range(16)])
     out = bytearray(2 * samples)
     decoding = {
@@ -121,7 +121,7 @@ def g711_cases(samples: int) -> Iterator[Case]:
 
 
 def av_encoder(linear: bytes) -> Call:
-    """PyAV's mu-law encoder, its context reused."""
+    """PyAV's mu-law encoder with one context for all calls."""
     context = av.CodecContext.create("pcm_mulaw", "w")
     context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
     context.open()
@@ -132,13 +132,13 @@ def av_encoder(linear: bytes) -> Call:
 
 
 def copy_of(data: bytes) -> Call:
-    """A copy of so many bytes, as a measure of what memory can do."""
+    """A copy of the same size, which shows the speed of the memory."""
     source, target = memoryview(data), memoryview(bytearray(len(data)))
     return lambda: target.__setitem__(slice(None), source)
 
 
 def pcm_cases(samples: int) -> Iterator[Case]:
-    """Between integers and floats, beside what everybody writes with numpy."""
+    """Conversions between integers and floats, compared with the usual numpy code."""
     linear = noise(samples)
     floats = pcm.f32_from_s16(linear)
     out = bytearray(4 * samples)
@@ -168,7 +168,7 @@ def pcm_cases(samples: int) -> Iterator[Case]:
 
 
 def mix_cases(samples: int) -> Iterator[Case]:
-    """Gain, mix and level meter, beside the former standard library."""
+    """Gain, mix and level, compared with the former module audioop."""
     linear, other = noise(samples), noise(samples, 1)
     out = bytearray(2 * samples)
     gains, mixes, meters = {}, {}, {}

@@ -1,4 +1,4 @@
-"""What it costs to get from a message to samples, and from samples to a frame."""
+"""Conversions from a message to samples, and from samples to a frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TTS_PATH = "result.audioChunk.audioContent"
 TTS_PICKS = ("result.contextId", "result.status.code")
 DELTA_PICKS = ("type", "response_id", "item_id", "output_index", "content_index")
 
-# Of memory that is walked before each call, so that nothing is left in the second cache.
+# How much memory is read before each call, so that nothing of the message is in the second cache.
 _COLD_BYTES = 4 << 20
 _COLD_CALLS = 12
 
@@ -42,7 +42,7 @@ class _Message(msgspec.Struct):
 
 
 def tts_message(size: int) -> bytes:
-    """A chunk of so many bytes with the times of twelve words, as the service sends it."""
+    """Return a message with *size* bytes of audio and the times of twelve words."""
     words = [f"word{number}" for number in range(12)]
     times = [round(0.31 * number, 3) for number in range(12)]
     alignment = {"words": words, "wordStartTimeSeconds": times, "wordEndTimeSeconds": times}
@@ -57,7 +57,7 @@ def tts_message(size: int) -> bytes:
 
 
 def delta_message(size: int) -> bytes:
-    """A realtime audio delta of so many bytes."""
+    """Return a realtime audio delta with *size* bytes of audio."""
     message = {
         "type": "response.output_audio.delta",
         "event_id": "event_" + os.urandom(12).hex(),
@@ -80,7 +80,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def sample_cases(size: int) -> Iterator[Case]:
-    """A TTS message to integers and to floats, with the message in the caches and without."""
+    """A TTS message to integers and to floats, with and without the message in the caches."""
     message = tts_message(size)
     splitter, out = Splitter(TTS_PATH), bytearray(4 * size)
     scale = np.float32(1 / 32768)
@@ -152,7 +152,7 @@ def sample_cases(size: int) -> Iterator[Case]:
 
 
 def cold(call: Call) -> Call:
-    """Time a call whose data has left the caches."""
+    """Measure a call after its data was removed from the caches."""
     waste = np.zeros(_COLD_BYTES, np.uint8)
 
     def run() -> float:
@@ -168,7 +168,7 @@ def cold(call: Call) -> Call:
 
 
 def metadata_cases(size: int) -> Iterator[Case]:
-    """Samples, and what a client must know beside them."""
+    """A message to samples and to the other values that a client needs."""
     message = tts_message(size)
     splitter = Splitter(TTS_PATH, *TTS_PICKS)
 
@@ -204,7 +204,7 @@ def metadata_cases(size: int) -> Iterator[Case]:
 
 
 def frame_case(size: int) -> Case:
-    """Samples to a frame that may be sent."""
+    """Samples to a masked frame that can be sent."""
     audio = os.urandom(size)
     builder = FrameBuilder('{"type":"input_audio_buffer.append","audio":"', '"}')
 

@@ -1,4 +1,4 @@
-"""Rows as lines of text and as a chart."""
+"""Rows as lines of text, as a table and as a chart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEFT, _WIDTH, _TOP = 470, 420, 56
 
 
 def processor() -> str:
-    """What the machine says of its processor."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -32,7 +32,7 @@ def processor() -> str:
 
 
 def line(row: Row) -> str:
-    """One row for a terminal."""
+    """Return one row as a line for a terminal."""
     target = "" if row.target is None else f"{row.target:9.4f} {'met' if row.met else 'NOT MET'}"
     return (
         f"{row.name:36}{row.size:8d} {row.unit:9}{row.peer:36}{row.ours_us:11.3f}"
@@ -42,7 +42,7 @@ def line(row: Row) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows that have a target, in Markdown."""
+    """Return the rows with a target as a Markdown table."""
     lines = ["| what | size | peer | ours, us | theirs, us | ratio | quartiles | target | met |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     lines += [
@@ -56,13 +56,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def chart(rows: Sequence[Row], machine: Mapping[str, object]) -> str:
-    """How many times quicker each row with a target is, on a logarithmic scale, as SVG."""
+    """Draw how many times faster each row with a target is, on a logarithmic scale, as SVG."""
     judged = [row for row in rows if row.target is not None]
     most = max((1 / row.ratio for row in judged), default=10.0)
     decades = max(1, math.ceil(math.log10(most)))
     height = _TOP + _BAR_HEIGHT * len(judged) + 30
     size = f'width="{_LEFT + _WIDTH + 70}" height="{height}"'
-    title = "Times quicker than each peer; the mark is the target"
+    title = "Times faster than each peer; the mark is the target"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
@@ -85,7 +85,7 @@ def _about(machine: Mapping[str, object]) -> str:
 
 
 def _x(times: float, decades: int) -> float:
-    # Slower than a peer by up to ten times stays on the chart.
+    # A bar for a row that is slower than its peer ends a little left of 1.
     return _LEFT + _WIDTH * max(math.log10(times), -0.2) / decades
 
 

@@ -1,9 +1,9 @@
 """
-A WebSocket server in another process that says what it is asked to, as fast as it is taken.
+A WebSocket server in another process that sends messages as fast as the client reads them.
 
-The path of a connection says what is sent and how many messages are wanted; then
-everything that the client sends is read and forgotten. The paths of the three services under
-comparison begin when the client has asked for speech.
+The path of a connection selects the message and the count of messages. After that the server reads
+everything that the client sends and ignores it. On the paths of the three services, the server
+sends once the client has requested speech.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = ["AUDIO_BYTES", "client_context", "serving"]
 # 0.42 s of 24 kHz audio, 27 KB as a message.
 AUDIO_BYTES = 20_160
 
-# Messages that are handed to the kernel at once.
+# How many messages one call of the kernel sends.
 _BATCH = 16
 
 _AUDIO = base64.b64encode(bytes(index * 31 % 251 for index in range(AUDIO_BYTES))).decode()
 
-# Figures of the nanosecond at which a message is sent.
+# How many digits the time stamp of a message has, in nanoseconds.
 _STAMP = 20
 
 
 def tts(context_id: str) -> bytes:
-    """A chunk of speech, as Inworld's service sends it without times."""
+    """Return a message of Inworld's TTS service with audio and without word times."""
     chunk = {"audioContent": _AUDIO, "usage": {"processedCharactersCount": 64, "modelId": "m"}}
     status = {"code": 0, "message": "", "details": []}
     result = {"contextId": context_id, "audioChunk": chunk, "status": status}
@@ -47,14 +47,14 @@ def tts(context_id: str) -> bytes:
 
 
 def delta() -> bytes:
-    """An audio delta of OpenAI's realtime service."""
+    """Return an audio delta of OpenAI's realtime service."""
     names = {"event_id": "event_1", "response_id": "resp_1", "item_id": "item_1"}
     places = {"output_index": 0, "content_index": 0, "delta": _AUDIO}
     return json.dumps({"type": "response.output_audio.delta", **names, **places}).encode()
 
 
 def frame(text: bytes) -> bytes:
-    """A text frame of a server."""
+    """Return a text frame as a server sends it: not masked."""
     size = len(text)
     head = struct.pack("!BB", 0x81, size) if size < 126 else struct.pack("!BBH", 0x81, 126, size)
     return head + text
@@ -117,7 +117,7 @@ class Peer:
             self._sock.sendall(before + b"%020d" % time.perf_counter_ns() + after)
 
     def _request(self) -> bytes:
-        """The next text of the client."""
+        """Return the next text of the client."""
         while True:
             first, second = self._stream.read(2)
             size = second & 0x7F
@@ -129,7 +129,7 @@ class Peer:
                 key = key * (size // 4 + 1)
                 return bytes(a ^ b for a, b in zip(payload, key, strict=False))
             if first & 0x0F == 8:
-                # Its answer is of no interest, the end of the connection is.
+                # Answer the close frame, so that the client ends the connection.
                 self._sock.sendall(b"\x88\x02\x03\xe8")
                 raise EOFError
 
@@ -174,14 +174,14 @@ def _sleep_until(due: float) -> None:
 
 
 def serve(certificate: str) -> None:
-    """Serve until killed; the port is printed."""
+    """Print the port, then serve until the process is killed."""
     context = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
 
     def run(sock: socket.socket) -> None:
-        # A client that has enough hangs up, wherever it is.
+        # A client may close the connection at any time.
         with contextlib.suppress(OSError, ValueError, EOFError), sock:
             peer = context.wrap_socket(sock, server_side=True) if context else sock
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -212,18 +212,18 @@ def _identity() -> tuple[ssl.SSLContext, bytes]:
 
 
 def client_context() -> ssl.SSLContext:
-    """What clients of the TLS server need."""
+    """Return the TLS context for clients of the server."""
     return _identity()[0]
 
 
 @contextlib.contextmanager
 def serving(*, tls: bool = False, count: int = 0) -> Iterator[str]:
     """
-    Run a server in a process of its own and give its URL.
+    Run a server in another process and yield its URL.
 
     Args:
-        tls: With a certificate for ``localhost``.
-        count: Messages that the services' own paths send.
+        tls: Whether to use TLS, with a certificate for ``localhost``.
+        count: How many messages the server sends on the paths of the three services.
     """
     with tempfile.TemporaryDirectory() as folder:
         certificate = ""

@@ -1,4 +1,4 @@
-"""What a received and a sent message cost in CPU, plain and over TLS, beside websocket-client."""
+"""The CPU time of receiving and sending a message, compared with websocket-client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 @contextmanager
 def linked(url: str) -> Iterator[Link]:
-    """An open link whose writer runs."""
+    """Open a link with a running writer thread."""
     options = Options(ssl_context=client_context(), proxy=False)
     link = Link.open(url, headers={}, options=options, name="bench")
     writer = threading.Thread(target=link.run_writer)
@@ -47,7 +47,7 @@ def linked(url: str) -> Iterator[Link]:
 
 @contextmanager
 def connected(url: str, *, skip: bool = True) -> Iterator[websocket.WebSocket]:
-    """An open connection of websocket-client."""
+    """Open a connection of websocket-client."""
     tls: dict[str, ssl.SSLContext] = {"context": client_context()}
     sock = websocket.create_connection(url, sslopt=tls, skip_utf8_validation=skip)
     try:
@@ -57,7 +57,7 @@ def connected(url: str, *, skip: bool = True) -> Iterator[websocket.WebSocket]:
 
 
 def receive_case(url: str, tls: bool, settings: Settings) -> Case:
-    """CPU of a message of 27 KB that waits already."""
+    """CPU of receiving a message of 27 KB that is already in the socket's buffer."""
     many, few = (480, 32) if settings.is_quick else (3200, 64)
 
     def ours() -> float:
@@ -87,7 +87,7 @@ def receive_case(url: str, tls: bool, settings: Settings) -> Case:
 
 
 def send_case(url: str, settings: Settings) -> Case:
-    """CPU of a text of 27 KB from the call to the kernel, all threads together."""
+    """CPU of sending a text of 27 KB, from the call to the kernel, on all threads."""
     text = b'{"audio":"' + b"A" * 27_400 + b'"}'
     count = 200 if settings.is_quick else 1000
 

@@ -1,8 +1,8 @@
 """
 Build the C core as the module ``inworld_sync._native._core``.
 
-setup.py hands this file to cffi, which executes it; it cannot import its neighbours.
-Every ``*.c`` below this folder is compiled, so a new file needs no line here.
+setup.py passes the path of this file to cffi, which executes it. It cannot import other files of
+this folder. Every ``*.c`` file one folder below is compiled, so a new file needs no entry here.
 
 Environment:
     INWORLD_SYNC_SANITIZE: Sanitizers for the compiler and the linker, such as
@@ -16,20 +16,20 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).parent
-# In this order: the later ones use what the first one declares.
+# The order matters: the later headers use declarations of the first one.
 HEADERS = [
     CSRC / "include" / f"iw_{part}.h" for part in ("api", "playout", "mixer", "device", "message")
 ]
 SOURCES = sorted(path.as_posix() for path in CSRC.glob("*/*.c"))
-# What the build reads beside the sources. setuptools packs these names into the sdist, so they
-# must hold this file too.
+# Other files that the sdist must contain. setuptools packs them because they are dependencies of
+# the extension module.
 DEPENDS = sorted(
     path.as_posix() for path in [Path(__file__), CSRC / "README.md", *CSRC.glob("*/*.h")]
 )
 
-# A call keeps the GIL: giving it up costs more than the work of a message. cffi writes these macros
-# around every call and has no option to leave them out. The core never reads errno, so a call need
-# not save it either, which costs a tenth of a short call.
+# A call keeps the GIL: to release it and take it again costs more than the work for one message.
+# cffi writes these macros around every call and has no option to omit them. The core never reads
+# errno, so the macros that save and restore it are empty too: they cost a tenth of a short call.
 PREAMBLE = """
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS
@@ -43,26 +43,26 @@ PREAMBLE = """
 
 
 def declarations() -> str:
-    """The parts of the headers that are plain enough for cffi, between their two marks."""
+    """Return the text between the two marks of each header, which cffi can parse."""
     parts = []
     for header in HEADERS:
         _, _, rest = header.read_text(encoding="utf-8").partition("/* cffi: begin */")
         middle, mark, _ = rest.partition("/* cffi: end */")
         if not mark:
-            raise SystemExit(f"{header} has lost a mark, '/* cffi: begin */' or '/* cffi: end */'")
+            raise SystemExit(f"{header} needs the marks '/* cffi: begin */' and '/* cffi: end */'")
         parts.append(middle)
     return "".join(parts)
 
 
 def flags() -> tuple[list[str], list[str]]:
-    """Arguments for the compiler and for the linker."""
+    """Return the arguments for the compiler and for the linker."""
     sanitizers = os.environ.get("INWORLD_SYNC_SANITIZE", "")
     if sys.platform == "win32":
         if sanitizers:
             raise SystemExit("INWORLD_SYNC_SANITIZE needs gcc or clang, not MSVC")
         return ["/std:c11", "/O2"], []
-    # A fused multiply-add rounds once where two instructions round twice, and every level must
-    # give the same bits.
+    # No fused multiply-add: it rounds once where two instructions round twice, and every level
+    # must produce the same bits.
     compile_args = ["-std=c11", "-O3", "-fvisibility=hidden", "-ffp-contract=off"]
     if not sanitizers:
         return compile_args, []
@@ -72,7 +72,7 @@ def flags() -> tuple[list[str], list[str]]:
 
 
 def builder() -> FFI:
-    """The compiled module."""
+    """Return the description of the compiled module for cffi."""
     ffi = FFI()
     ffi.cdef(declarations())
     compile_args, link_args = flags()

@@ -11,7 +11,7 @@ LINES = {
 
 
 def speak(connection: TtsConnection, voice: str) -> None:
-    """Say one voice's lines, each to its end."""
+    """Speak the lines of one voice, one after the other."""
     with connection.context(voice=voice) as context:
         for line in LINES[voice]:
             duration_ms = sum(chunk.duration_ms or 0 for chunk in context.say(line))

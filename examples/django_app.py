@@ -1,4 +1,4 @@
-"""A Django app that streams a WAV file while it is being spoken: /say?text=Hello."""
+"""A Django app that streams a WAV file while the speech is generated: /say?text=Hello."""
 
 import django
 from django.conf import settings
@@ -14,7 +14,7 @@ iw = Inworld()
 
 
 def say(request: HttpRequest) -> StreamingHttpResponse:
-    """The browser plays it from its first bytes on; closing the page stops the service too."""
+    """The browser plays the first bytes at once. Closing the page also ends the synthesis."""
     text = request.GET.get("text", "Hello from Django.")
     return StreamingHttpResponse(iw.tts.stream_wav(text, voice="Ashley"), content_type="audio/wav")
 

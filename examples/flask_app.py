@@ -1,4 +1,4 @@
-"""A Flask app that streams a WAV file while it is being spoken: /say?text=Hello."""
+"""A Flask app that streams a WAV file while the speech is generated: /say?text=Hello."""
 
 from flask import Flask, Response, request
 
@@ -10,7 +10,7 @@ iw = Inworld()
 
 @app.get("/say")
 def say() -> Response:
-    """The browser plays it from its first bytes on; closing the page stops the service too."""
+    """The browser plays the first bytes at once. Closing the page also ends the synthesis."""
     text = request.args.get("text", "Hello from Flask.")
     return Response(iw.tts.stream_wav(text, voice="Ashley"), mimetype="audio/wav")
 

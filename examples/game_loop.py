@@ -1,27 +1,27 @@
-"""Speech in a loop of sixty frames a second that never waits, as in a game or an editor."""
+"""Speech in a loop of sixty frames per second that never waits, as in a game or an editor."""
 
 import time
 
 from inworld_sync import ContextClosed, Inworld, StreamEnded
 
 FRAME_SECONDS = 1 / 60
-SAMPLES_A_FRAME = 24000 // 60
+SAMPLES_PER_FRAME = 24000 // 60
 
 with Inworld(dispatch="poll") as iw, iw.tts.connect() as connection:
     context = connection.context(voice="Wren" if "127.0.0.1" in iw.options.base_url else "Hana")
     speaking = True
 
     def ended(_: StreamEnded) -> None:
-        """Run by poll(), on the loop's own thread."""
+        """poll() calls this on the thread of the loop."""
         global speaking
         speaking = False
 
-    context.on(ContextClosed, lambda _: print("all of it has come"))
+    context.on(ContextClosed, lambda _: print("all audio has arrived"))
     context.on(StreamEnded, ended)
     context.send("A frame is a sixtieth of a second.")
     context.close()
 
-    buffer = bytearray(SAMPLES_A_FRAME * 2)
+    buffer = bytearray(SAMPLES_PER_FRAME * 2)
     played_bytes = frames = size_bytes = 0
     while speaking or size_bytes:
         context.poll(budget_ms=2)

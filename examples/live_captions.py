@@ -1,4 +1,4 @@
-"""Captions while somebody speaks; a recording stands in for the microphone."""
+"""Show captions while somebody speaks. A recording replaces the microphone here."""
 
 from inworld_sync import Inworld, Transcription, WavSource
 

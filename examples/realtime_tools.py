@@ -1,4 +1,4 @@
-"""A conversation with tools: the model calls functions, speaks, and is cut short."""
+"""A conversation with tools: the model calls functions, speaks, and is interrupted."""
 
 import time
 from typing import Literal
@@ -18,7 +18,7 @@ PANTRY = {"eggs": 2, "flour": 500, "sugar": 80}
 
 @tool
 def pantry_stock(ingredient: Literal["eggs", "flour", "sugar"]) -> str:
-    """How much of an ingredient is in stock in the pantry."""
+    """Return how much of an ingredient is in the pantry."""
     return f"{PANTRY[ingredient]} of {ingredient}"
 
 
@@ -39,9 +39,9 @@ def show(event: object) -> None:
     if isinstance(event, ToolCalled):
         print(f"  calls {event.call.name} with {event.call.arguments}")
     elif isinstance(event, ToolOutputSent):
-        print(f"  which gave {event.output} after {event.duration_ms:.0f} ms")
+        print(f"  output {event.output} after {event.duration_ms:.0f} ms")
     elif isinstance(event, Interrupted):
-        print(f"  cut after {sum(event.heard_ms.values()):.0f} ms were heard")
+        print(f"  interrupted after {sum(event.heard_ms.values()):.0f} ms were heard")
 
 
 session = Session(instructions="Help in the kitchen.", tools=[pantry_stock, kitchen_timer])
@@ -53,12 +53,12 @@ with Inworld() as iw, iw.realtime.connect(session) as rt, NullSpeaker(24000) as 
     for question in ("How many eggs are in the pantry?", "Set the kitchen timer to 7 minutes."):
         print("you:", question)
         reply = rt.send_message(question)
-        print("reply:", "".join(reply.text_stream()))  # with what follows from the tools
+        print("reply:", "".join(reply.text_stream()))  # includes the answer to the tool outputs
         rt.drain(timeout=60)
 
     print("you: Count to ninety.")
     reply = rt.send_message("Count to ninety.")
     print("reply:", next(reply.text_stream()), "...")
-    time.sleep(1.5)  # the user listens for a while, and has heard enough
+    time.sleep(1.5)  # the user listens for a while
     rt.interrupt()
-    print("it was", reply.wait().status)
+    print("status:", reply.wait().status)

@@ -1,4 +1,4 @@
-"""Speak through the loudspeaker, show each word as it sounds, and stop when Enter is pressed."""
+"""Play speech, show each word when it is heard, and stop when Enter is pressed."""
 
 import sys
 import threading
@@ -9,7 +9,7 @@ TEXT = "Press Enter to interrupt me, and I tell you how much of this you have he
 
 
 def open_speaker() -> AudioSink:
-    """The loudspeaker, or on a machine without one a clock that stands in for it."""
+    """Return the loudspeaker, or on a machine without one a silent sink that runs in real time."""
     try:
         return Speaker(24000)
     except DeviceError as error:

@@ -1,4 +1,4 @@
-"""Speak while a language model is still writing."""
+"""Speak while a language model is still generating the text."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ TEXT = "The tide comes in. It takes its time. Then it goes out again."
 
 
 def tokens() -> Iterator[str]:
-    """Stand in for a language model: a word now and then."""
+    """Yield words slowly, as a language model does."""
     for word in TEXT.split():
         time.sleep(0.05)
         yield word + " "

@@ -1,4 +1,4 @@
-"""Transcribe a recording: text, subtitles, and when each word was said."""
+"""Transcribe a recording: text, subtitles, and the time of each word."""
 
 from inworld_sync import Inworld
 

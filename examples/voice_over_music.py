@@ -1,4 +1,4 @@
-"""Mix a voice over music, which steps back while the voice is heard, into a WAV file."""
+"""Mix a voice with music, which gets softer while the voice is heard, into a WAV file."""
 
 import math
 import struct
@@ -12,7 +12,7 @@ BLOCK_MS = 20
 
 
 def chord(seconds: float) -> bytes:
-    """Something to wait by: A minor, softly."""
+    """Return the samples of a soft chord, A minor."""
     samples = bytearray()
     for number in range(int(seconds * RATE_HZ)):
         wave = sum(math.sin(2 * math.pi * hz * number / RATE_HZ) for hz in (220.0, 261.6, 329.6))
@@ -25,7 +25,7 @@ music = Playout(RATE_HZ, output_format="f32")
 with Inworld() as iw, Mixer(RATE_HZ) as mixer, WavSink("mix.wav", RATE_HZ) as file:
     mixer.add(voice, priority=1)
     mixer.add(music, gain=0.8, duck_db=18)
-    speech = iw.tts.synthesize("The music steps back while I speak.")
+    speech = iw.tts.synthesize("The music gets softer while I speak.")
     seconds = (speech.duration_ms or 0) / 1000 + 2
     music.push(chord(seconds), item="music", end=True)
 
@@ -35,4 +35,4 @@ with Inworld() as iw, Mixer(RATE_HZ) as mixer, WavSink("mix.wav", RATE_HZ) as fi
             voice.push(speech.pcm, item="voice", end=True)
         mixer.read(block, now_ns=number * BLOCK_MS * 1_000_000)
         file.write(block)
-    print(f"mix.wav: {seconds:.1f} s, {voice.position_ms('voice'):.0f} ms of them spoken")
+    print(f"mix.wav: {seconds:.1f} s, {voice.position_ms('voice'):.0f} ms of speech")

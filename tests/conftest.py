@@ -1,4 +1,4 @@
-"""Fixtures for every test: it uses the installed package, and leaves nothing behind."""
+"""Fixtures for every test: it uses the installed package, and leaves no thread or socket open."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No test is timed: a machine with much else to do must not fail one.
+# No deadline: a test must not fail on a busy machine.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# How long the threads and sockets of a test may take to go after it; a healthy one takes none.
+# How long after a test its threads may end and its sockets may close. Normally they need no time.
 _GRACE_SECONDS = 10.0
 
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -27,13 +27,13 @@ def _threads() -> set[threading.Thread]:
 
 
 def _sockets() -> set[str]:
-    """Name this process's open sockets and pipes, where the system tells."""
+    """Return the open sockets and pipes of this process, on systems that can list them."""
     found = set()
     for descriptor in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
         try:
             target = str(descriptor.readlink())
         except OSError:
-            continue  # closed since it was listed, as the listing's own is
+            continue  # closed after it was listed, such as the file of the listing itself
         if target.startswith(("socket:", "pipe:")):
             found.add(target)
     return found
@@ -41,7 +41,7 @@ def _sockets() -> set[str]:
 
 @pytest.fixture(autouse=True, scope="session")
 def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Run elsewhere: a Python that a test starts must find the package as it is installed."""
+    """Run in a temporary folder, so that subprocesses of tests import the installed package."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
     yield
@@ -50,12 +50,12 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Fail a test whose ``inworld-`` threads, sockets or pipes outlive it."""
+    """Fail a test if an ``inworld-`` thread still runs or a socket or pipe is open after it."""
     threads, sockets = _threads(), _sockets()
     yield
     deadline = time.monotonic() + _GRACE_SECONDS
     while (_threads() - threads or _sockets() - sockets) and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.01)
-    assert not [thread.name for thread in _threads() - threads], "threads outlive the test"
-    assert not _sockets() - sockets, "sockets or pipes outlive the test"
+    assert not [thread.name for thread in _threads() - threads], "threads still run after the test"
+    assert not _sockets() - sockets, "sockets or pipes are open after the test"

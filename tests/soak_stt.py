@@ -1,12 +1,13 @@
 """
-Streams hours of audio as fast as the service takes it, and loses the connection now and then.
+Streams hours of audio as fast as the service accepts it, and loses the connection several times.
 
-The server is scripted, understands words that are in the sound itself, and runs in a process of
-its own, so that the memory shown is the client's.
+The server is scripted and recognizes words that are encoded in the samples. It runs in another
+process, so that the memory in the output is that of the client.
 
-Run it with ``python tests/soak_stt.py --hours 1``; it prints one line every ten minutes of audio
-and exits with 1 when a word is lost or doubled, a second of audio is missing in the usage, or the
-memory grows. ``--cuts 20`` cuts the connection that often, ``--rate 50`` is the service's limit.
+Run it with ``python tests/soak_stt.py --hours 1``. It prints one line for every ten minutes of
+audio, and exits with 1 if a word is lost or doubled, if audio is missing in the usage, or if the
+memory grows. ``--cuts 20`` loses the connection twenty times. ``--rate 50`` is the rate limit of
+the service.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from support.spoken_words import RATE_HZ, spoken_turns
 BLOCK, BLOCK_TEXT = spoken_turns(4, 7, 1, 12)
 BLOCK_SECONDS = len(BLOCK) / 2 / RATE_HZ
 PATIENCE_SECONDS = 60.0
-# A process that has warmed up stays within this.
+# How much the memory may grow after the start.
 GROWTH_BYTES = 8 << 20
 
 
 def serve(cut_every: int) -> None:
-    """Understand every connection until standard input ends; cut each after so many chunks."""
+    """Run the server until standard input ends. Cut each connection after *cut_every* chunks."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         connection.requests.clear()
@@ -50,13 +51,13 @@ def serve(cut_every: int) -> None:
 
 
 def resident_bytes() -> int:
-    """The memory of this process that is in use, where the system tells."""
+    """Return the resident memory of this process, or 0 where the system cannot tell."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 
 
 class Soak:
-    """One run, and what it saw."""
+    """One run and its results."""
 
     def __init__(self, hours: float) -> None:
         self.blocks = round(hours * 3600 / BLOCK_SECONDS)
@@ -64,7 +65,7 @@ class Soak:
         self.memory: list[int] = []
 
     def audio(self) -> Iterator[bytes]:
-        """The same block again and again."""
+        """Yield the same block repeatedly."""
         reported = 0
         for number in range(self.blocks):
             yield BLOCK
@@ -80,7 +81,7 @@ class Soak:
         sys.stdout.flush()
 
     def check(self, transcript: Transcript, reconnects: int) -> list[str]:
-        """Everything that is wrong."""
+        """Return a description of each fault."""
         faults = []
         expected = " ".join([BLOCK_TEXT] * self.blocks).split()
         said = transcript.text.split()
@@ -96,11 +97,11 @@ class Soak:
 
 
 def soak(port: int, hours: float, rate: float) -> int:
-    """Stream the audio; give how many faults were found."""
+    """Stream the audio. Return the count of faults."""
     run = Soak(hours)
     with Inworld(api_key=KEY, base_url=f"ws://127.0.0.1:{port}") as iw:
         stream = iw.stt.stream(max_chunks_per_second=rate)
-        # Somebody must take the events of a stream, or they pile up.
+        # Without a consumer, the events of the stream would fill the buffer.
         stream.on("nothing", print)
         stream.feed(run.audio())
         transcript = stream.close(PATIENCE_SECONDS)
@@ -122,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--rate", type=float, default=5000.0, help="chunks a second")
-    parser.add_argument("--cuts", type=int, default=0, help="how often the connection is lost")
+    parser.add_argument("--cuts", type=int, default=0, help="how often to lose the connection")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:

@@ -1,11 +1,11 @@
 """
-Opens many TLS connections, reads and writes each at once from its first moment, counts failures.
+Opens many TLS connections, reads and writes at the same time from the start, counts failures.
 
-The server is healthy and runs in a process of its own, so every failure is the client's fault.
-Two threads on one OpenSSL object lose some connections in the first moments of their life.
+The server has no faults and runs in another process, so every failure is a fault of the client.
+If two threads use one OpenSSL object at the same time, some connections fail soon after they open.
 
-Run it with ``python -m tests.soak_tls --connections 5000``; it prints one line and exits with 1
-when a connection failed. The suite runs a smaller count of it.
+Run it with ``python -m tests.soak_tls --connections 5000``. It prints one line, and exits with 1
+if a connection failed. The test suite runs it with fewer connections.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import trustme
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link
 
-# Each way, of mixed sizes: below a TLS record, of several, and of one byte.
+# The sizes in each direction: less than a TLS record, several records, and one byte.
 SIZES = [1, 300, 4_800, 20_000, 50_000, 700, 16_384, 9_000]
 
-# Far above what a connection takes on a loaded machine.
+# Much longer than a connection needs on a busy machine.
 PATIENCE_SECONDS = 30.0
 
 
 def serve(certificate: Path) -> None:
-    """Answer each message and speak unasked meanwhile, until standard input ends."""
+    """Answer each message, and also send other messages, until standard input ends."""
     from websockets.asyncio.server import ServerConnection, serve as listen
 
     async def speak(connection: ServerConnection) -> None:
@@ -60,7 +60,7 @@ def serve(certificate: Path) -> None:
 
 
 def connect_once(url: str, options: Options, number: int) -> str | None:
-    """Drive one connection; give what went wrong, or None."""
+    """Use one connection. Return a description of the failure, or None."""
     try:
         link = Link.open(url, headers={}, options=options, name=f"soak-{number}")
     except Exception as error:
@@ -99,7 +99,7 @@ def connect_once(url: str, options: Options, number: int) -> str | None:
 
 
 def soak(connections: int, at_once: int) -> Counter[str]:
-    """Drive *connections* connections, *at_once* at a time; count each kind of failure."""
+    """Use *connections* connections, *at_once* at a time. Count each kind of failure."""
     authority = trustme.CA()
     context = ssl.create_default_context()
     authority.configure_trust(context)

@@ -1,9 +1,10 @@
 """
-Many voices, many faults, for as long as is wished: every utterance is whole or an error.
+Synthesizes on many threads with many faults: every utterance must be complete or raise an error.
 
-Run it with ``python tests/soak_tts.py --seconds 60 --seed 1``. It is no test of the default run.
-Threads speak, interrupt, poll and give up on one client while the server breaks every third
-connection in some way. At the end no thread, no context and no place of the account may be left.
+Run it with ``python tests/soak_tts.py --seconds 60 --seed 1``. The test suite does not run it.
+The threads of one client speak, interrupt, poll and stop early, while the server breaks every
+third connection in some way. At the end no thread may run, no context may be open, and no context
+may be counted against the limit of the account.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ THREADS = 40
 
 
 class Soak:
-    """What the threads share: the client, the counts, and what went wrong."""
+    """Shared by the threads: the client, the counts, and the faults."""
 
     def __init__(self, iw: Inworld, seconds: float, seed: int) -> None:
         self.iw = iw
@@ -43,7 +44,7 @@ class Soak:
         self._seed = seed
 
     def run(self, number: int) -> None:
-        """Do one thing after the other until the time is over."""
+        """Perform random operations until the time is over."""
         chance = random.Random(f"{self._seed} {number}")
         while time.monotonic() < self.until:
             use: Callable[[str, random.Random], str] = chance.choice(
@@ -122,7 +123,7 @@ class Soak:
 
 
 def main() -> int:
-    """Run the soak; 1 when anything went wrong."""
+    """Run from the command line. Return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)

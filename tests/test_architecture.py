@@ -1,4 +1,4 @@
-"""The ranks of the package and what each unit alone may import, checked for every import."""
+"""Checks every import of the package against the ranks of the units and other rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.imports import UNIT_OF_FILE, Import, circles, imports_of
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "inworld_sync"
 
-# A unit imports itself and units of a lower rank.
+# A unit may import itself and units of a lower rank.
 RANKS = {
     "_version": 0,
     "errors": 0,
@@ -29,19 +29,19 @@ RANKS = {
     "cli": 7,
 }
 
-# Units that nobody but these may import, though the ranks would allow it.
+# Only these units may import the unit, although the ranks would allow others.
 IMPORTED_BY = {"_native": {"audio"}}
 
-# The emulator reads and writes the wire by itself: a misreading that one codec on both sides
-# would hide shows between two.
+# The emulator has its own code for the wire format. With the same code on both sides, a wrong
+# reading of the protocol would not fail any test.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "transport"}}
 
-# What only these units may import. The emulator is a server: it has sockets of its own.
+# Only these units may import the module. The emulator is a server, so it uses sockets.
 ALONE = {
     "_cffi_backend": {"_native"},
     "asyncio": set(),
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
-    # In sessions for the arguments of tools, which are the user's types and not the wire's.
+    # sessions uses it for the arguments of tools, whose types are the user's.
     "cattrs": {"models", "wire", "sessions"},
     "certifi": {"transport"},
     "cffi": {"_native"},
@@ -55,10 +55,10 @@ ALONE = {
     "websockets": {"emulator"},
 }
 
-# Named in the signature of an option, and imported for type checkers only.
+# Used in the signature of an option, and imported for type checkers only.
 FOR_TYPES = {("client", "ssl"), ("models", "ssl")}
 
-# Bytes in, events out: no I/O, no clock, no thread, no chance.
+# These units turn bytes into events without I/O, clocks, threads or random numbers.
 FORBIDDEN_MODULES = {
     "wire": {
         *("asyncio", "http", "io", "os", "pathlib", "select", "selectors", "socket", "ssl"),
@@ -71,20 +71,20 @@ FORBIDDEN_MODULES = {
     "models": {"asyncio", "queue", "select", "socket", "subprocess", "threading", "time"},
 }
 
-# Slow to load, so imported inside the functions that need them. The emulator is loaded when
-# it is asked for, and its voices compute with arrays.
+# Slow to import, so they are imported inside functions. The emulator is imported only when it is
+# used, and its voices need numpy.
 LAZY = {"numpy": set(RANKS) - {"emulator"}}
 
 
 def faults_in(imports: list[Import]) -> list[str]:
-    """Each import that the tables above do not allow, with the reason."""
+    """Return each import that the tables above do not allow, with the reason."""
     return [f"{found}: {reason}" for found in imports if (reason := fault(found))]
 
 
 def fault(found: Import) -> str | None:
-    """Why an import is not allowed, or None."""
+    """Return why an import is not allowed, or None."""
     if found.relative:
-        return "an import is written in full"
+        return "expected an absolute import"
     if found.target is not None:
         return fault_inside(found, found.target)
     module = found.module.partition(".")[0]
@@ -92,11 +92,11 @@ def fault(found: Import) -> str | None:
         return None
     if found.unit and found.unit not in ALONE.get(module, RANKS):
         return f"{_only(ALONE[module])} may import {module}"
-    # By the whole name too: urllib.parse is text, urllib.request is I/O.
+    # The full name too: urllib.parse only handles text, urllib.request is I/O.
     if {module, found.module} & FORBIDDEN_MODULES.get(found.unit, set()):
-        return f"{found.unit} does without {found.module}"
+        return f"{found.unit} may not import {found.module}"
     if found.unit in LAZY.get(module, ()) and found.runs_at_import:
-        return f"{module} is imported inside functions"
+        return f"{module} may be imported inside functions only"
     return None
 
 
@@ -105,30 +105,30 @@ def _only(units: set[str]) -> str:
 
 
 def fault_inside(found: Import, target: str) -> str | None:
-    """Why an import within the package is not allowed; the command line is a user like others."""
+    """Return why an import within the package is not allowed, or None."""
     if found.unit == "":
         if target == "_version" or not found.runs_at_import:
             return None
-        return "the package's own file loads its names when asked"
+        return "the __init__.py of the package imports its names when they are used"
     if target == "" and found.unit == "cli":
         return None
     if target == "":
-        return "a unit imports what it needs from the package, not the package"
+        return "expected an import of a module, not of the package"
     if target not in RANKS or found.unit not in RANKS:
         return "a unit without a rank"
     if target == found.unit:
         return None
     if RANKS[target] >= RANKS[found.unit]:
-        return f"rank {RANKS[found.unit]} imports lower ranks only, got rank {RANKS[target]}"
+        return f"rank {RANKS[found.unit]} may import lower ranks only, got rank {RANKS[target]}"
     if found.unit not in IMPORTED_BY.get(target, RANKS):
         return f"only {' and '.join(sorted(IMPORTED_BY[target]))} may import {target}"
     if target in FORBIDDEN_UNITS.get(found.unit, ()):
-        return f"{found.unit} does without {target}"
+        return f"{found.unit} may not import {target}"
     return None
 
 
 def test_every_unit_has_a_rank() -> None:
-    """Each file and folder of the package stands in the table of ranks."""
+    """Each file and folder of the package has a rank."""
     units = {
         UNIT_OF_FILE.get(path.stem, path.stem)
         for path in PACKAGE.iterdir()
@@ -139,12 +139,12 @@ def test_every_unit_has_a_rank() -> None:
 
 
 def test_imports() -> None:
-    """No file imports what its unit may not."""
+    """Every import of the package is allowed."""
     assert faults_in(imports_of(PACKAGE)) == []
 
 
 def test_no_import_circle() -> None:
-    """No two files import each other, directly or through others, for types only included."""
+    """No two files import each other, directly or through other files, or for types only."""
     assert circles(PACKAGE) == []
 
 
@@ -157,7 +157,7 @@ def test_no_import_circle() -> None:
     ],
 )
 def test_planted_circle_is_found(text: str, tmp_path: Path) -> None:
-    """A circle of two files is found, however the import is written."""
+    """A circle of two files is found for each way to write the import."""
     folder = tmp_path / "wire"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -170,7 +170,7 @@ def test_planted_circle_is_found(text: str, tmp_path: Path) -> None:
 
 
 def lines_over(folder: Path, most: int) -> dict[str, int]:
-    """The files of a folder that have more lines than that."""
+    """Return the files of a folder that have more than *most* lines."""
     counts = {
         str(path.relative_to(folder)): len(path.read_text(encoding="utf-8").splitlines())
         for path in folder.rglob("*.py")
@@ -179,12 +179,12 @@ def lines_over(folder: Path, most: int) -> dict[str, int]:
 
 
 def test_file_sizes() -> None:
-    """A file that outgrows these limits holds more than one thing."""
+    """No file is longer than the limits; a longer one has more than one task."""
     assert lines_over(PACKAGE, 500) == {}
     assert lines_over(ROOT / "tests", 900) == {}
 
 
-# (file, its text, the reason that is given): a fault of each kind, wherever an import can stand.
+# (file, text, reason): a fault of each kind, at each place where an import can be.
 PLANTED = [
     ("wire/a.py", "from inworld_sync.sessions import tts", "lower ranks only, got rank 4"),
     ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
@@ -202,11 +202,11 @@ PLANTED = [
     ("audio/a.pyi", "import inworld_sync.wire", "got rank 2"),
     ("sessions/a.py", "import inworld_sync._native", "only audio may import _native"),
     ("sessions/a.py", "from inworld_sync import _native", "only audio may import _native"),
-    ("emulator/a.py", "import inworld_sync.wire.tts", "emulator does without wire"),
-    ("emulator/a.py", "import inworld_sync.sessions.tts", "emulator does without sessions"),
-    ("sessions/a.py", "import inworld_sync", "not the package"),
-    ("sessions/a.py", "from ..wire import tts", "written in full"),
-    ("sessions/a.py", "from . import tts", "written in full"),
+    ("emulator/a.py", "import inworld_sync.wire.tts", "emulator may not import wire"),
+    ("emulator/a.py", "import inworld_sync.sessions.tts", "emulator may not import sessions"),
+    ("sessions/a.py", "import inworld_sync", "not of the package"),
+    ("sessions/a.py", "from ..wire import tts", "an absolute import"),
+    ("sessions/a.py", "from . import tts", "an absolute import"),
     ("sessions/a.py", "import websocket", "only transport may import websocket"),
     ("sessions/a.py", "from websocket._core import WebSocket", "only transport may"),
     ("auth.py", "def f():\n    import urllib3.util", "only transport may import urllib3"),
@@ -219,20 +219,20 @@ PLANTED = [
     ("errors.py", "import attrs", "may import attrs"),
     ("sessions/a.py", "import asyncio", "no unit may import asyncio"),
     ("client.py", "import click", "only cli may import click"),
-    ("wire/a.py", "import threading", "wire does without threading"),
-    ("wire/a.py", "def f():\n    from time import monotonic", "wire does without time"),
-    ("wire/a.py", "import urllib.request", "wire does without urllib"),
-    ("models/a.py", "import time", "models does without time"),
-    ("audio/a.py", "import numpy as np", "numpy is imported inside functions"),
+    ("wire/a.py", "import threading", "wire may not import threading"),
+    ("wire/a.py", "def f():\n    from time import monotonic", "wire may not import time"),
+    ("wire/a.py", "import urllib.request", "wire may not import urllib"),
+    ("models/a.py", "import time", "models may not import time"),
+    ("audio/a.py", "import numpy as np", "numpy may be imported inside"),
     ("sound/a.py", "import inworld_sync.errors", "a unit without a rank"),
     ("audio/a.py", "import inworld_sync.sound", "a unit without a rank"),
-    ("__init__.py", "from inworld_sync.client import Inworld", "loads its names when asked"),
+    ("__init__.py", "from inworld_sync.client import Inworld", "when they are used"),
 ]
 
 
 @pytest.mark.parametrize(("path", "text", "reason"), PLANTED)
 def test_planted_fault_is_found(path: str, text: str, reason: str, tmp_path: Path) -> None:
-    """A file with one import that is not allowed is named, with its line and the reason."""
+    """A forbidden import is reported with its file, its line and the reason."""
     file = tmp_path / path
     file.parent.mkdir(exist_ok=True)
     file.write_text(text)
@@ -243,7 +243,7 @@ def test_planted_fault_is_found(path: str, text: str, reason: str, tmp_path: Pat
     assert reason in found[0]
 
 
-# (file, its text): what looks like a fault and is none.
+# (file, text): allowed imports that look like faults.
 ALLOWED = [
     ("sessions/a.py", "from inworld_sync.sessions import tts"),
     ("sessions/a.py", "from inworld_sync._version import __version__"),
@@ -258,7 +258,7 @@ ALLOWED = [
 
 @pytest.mark.parametrize(("path", "text"), ALLOWED)
 def test_allowed_import(path: str, text: str, tmp_path: Path) -> None:
-    """What the tables allow is not named."""
+    """An allowed import is not reported."""
     file = tmp_path / path
     file.parent.mkdir(exist_ok=True)
     file.write_text(text)

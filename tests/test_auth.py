@@ -1,4 +1,4 @@
-"""Credentials: their header, wrong values, and that they stay secret."""
+"""Credentials: their header, which ones are refused, and that no text contains them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from inworld_sync.errors import ConfigError
 KEY = base64.b64encode(b"key-id:key-secret").decode()
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
-# (credential, header): a portal key goes out as it is, with or without the scheme that people
-# paste with it; raw id and secret are encoded once.
+# (credential, header): a key of the portal is sent unchanged, with or without a scheme before it;
+# an id and a secret are encoded once.
 HEADERS = [
     (ApiKey(KEY), f"Basic {KEY}"),
     (ApiKey(f"Basic {KEY}"), f"Basic {KEY}"),
@@ -28,25 +28,25 @@ HEADERS = [
 
 @pytest.mark.parametrize(("auth", "value"), HEADERS)
 def test_header(auth: Auth, value: str) -> None:
-    """A credential becomes the Authorization header, never encoded twice."""
+    """A credential becomes the Authorization header and is never encoded twice."""
     assert ("Authorization", value) == auth.header()
 
 
 def test_token_is_asked_for_every_request() -> None:
-    """A function returns a new token for each call."""
+    """A callable is called for each request."""
     tokens = iter(["first", "second"])
     auth = Token(lambda: next(tokens))
 
     assert ["Bearer first", "Bearer second"] == [auth.header()[1], auth.header()[1]]
 
 
-# What cannot be a credential: nothing, two words, a header of its own, other alphabets.
+# Not credentials: an empty text, two words, a second header, other alphabets.
 WRONG = ["", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüssel", None, b"key"]
 
 
 @pytest.mark.parametrize("key", WRONG)
 def test_wrong_key(key: str) -> None:
-    """A key that would break the request is an error that does not show the key."""
+    """A key that cannot be in a header is refused, and the error does not contain it."""
     with pytest.raises(ConfigError) as caught:
         ApiKey(key)
 
@@ -55,14 +55,14 @@ def test_wrong_key(key: str) -> None:
 
 @pytest.mark.parametrize("token", WRONG)
 def test_wrong_token(token: str) -> None:
-    """A function that returns no token is an error when the header is requested."""
+    """A callable that returns no token raises when the token is needed."""
     with pytest.raises(ConfigError, match="the token"):
         Token(lambda: token).header()
 
 
 @pytest.mark.parametrize("auth", [ApiKey(KEY), Token(TOKEN), Token(lambda: TOKEN)])
 def test_repr(auth: Auth) -> None:
-    """A credential does not show in its repr."""
+    """The repr of a credential does not contain the secret."""
     assert re.fullmatch(r"(ApiKey|Token)\('\*\*\*'\)", repr(auth))
 
 
@@ -77,7 +77,7 @@ def chosen(
 
 
 def test_choice() -> None:
-    """A credential in the call replaces that of the environment."""
+    """An argument takes precedence over the environment."""
     own = ApiKey("own")
 
     assert "Basic given" == chosen(api_key="given", variable="other")
@@ -87,7 +87,7 @@ def test_choice() -> None:
 
 
 def test_none() -> None:
-    """Without a credential the error names every way to pass one, and the emulator."""
+    """Without a credential, the error names every way to pass one, and the emulator."""
     with pytest.raises(ConfigError, match=r"INWORLD_API_KEY.*api_key=.*token=.*auth=.*local=True"):
         chosen()
 
@@ -100,15 +100,15 @@ def test_empty_variable() -> None:
 
 def test_empty_key() -> None:
     """
-    An empty api_key is an error.
+    An empty key is an error.
 
-    The key of the environment must not replace it, since it may belong to another account.
+    An earlier version used the key of the environment then, which may be of another account.
     """
     with pytest.raises(ConfigError, match="the API key is empty"):
         chosen(api_key="", variable="other")
 
 
 def test_two() -> None:
-    """Two credentials are an error that names both."""
+    """Two credentials raise an error that names both."""
     with pytest.raises(ConfigError, match="got api_key and token"):
         chosen(api_key="a", token="b")

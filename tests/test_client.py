@@ -1,4 +1,4 @@
-"""The client: its arguments, its services, and its end."""
+"""The client: its arguments, its services, and how it ends, also in forks and at exit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-# (arguments, words): what contradicts itself or is missing.
+# (arguments, words of the error): arguments that are missing, wrong or contradictory.
 WRONG: list[tuple[dict[str, object], str]] = [
     ({}, "INWORLD_API_KEY"),
     ({"api_key": ""}, "the API key is empty"),
@@ -50,7 +50,7 @@ WRONG: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG)
 def test_wrong(arguments: dict[str, object], words: str) -> None:
-    """Wrong arguments are an error before anything is opened."""
+    """Wrong arguments raise before any connection is opened."""
     with pytest.raises(ConfigError, match=words):
         Inworld(**arguments)  # type: ignore[arg-type]
 
@@ -68,7 +68,7 @@ def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_local_without_its_extra() -> None:
-    """If the emulator is not installed, the error names what to install."""
+    """If the emulator is not installed, the error says what to install."""
     program = (
         "import sys; sys.modules['websockets'] = None\n"
         "from inworld_sync import ConfigError, Inworld\n"
@@ -102,7 +102,7 @@ def test_the_emulator_without_its_extra() -> None:
 
 
 def test_options_and_settings() -> None:
-    """Settings change the given options."""
+    """Keyword settings change the given options."""
     options = Options(base_url="http://localhost:9", close_timeout=1.0)
     with Inworld(api_key="k", options=options, close_timeout=2.0) as iw:
         assert Options(base_url="http://localhost:9", close_timeout=2.0) == iw.options
@@ -139,13 +139,13 @@ def test_close(inworld_local: Emulator) -> None:
 
 
 def test_repr() -> None:
-    """The repr of a client has its address and no credential."""
+    """The repr of a client contains its address and no credential."""
     with Inworld(api_key="c2VjcmV0") as iw:
         assert "<Inworld https://api.inworld.ai>" == repr(iw)
 
 
 def test_repr_of_a_client_that_failed() -> None:
-    """The repr of a client works also after its arguments were refused."""
+    """The repr of a client whose constructor raised works, for example in a debugger."""
     for arguments in ({"options": "x"}, {"api_keys": "k"}, {"timeout": 5}):
         iw = Inworld.__new__(Inworld)
         with pytest.raises((ConfigError, TypeError)):
@@ -158,7 +158,7 @@ class Observer:
     def message(self, *_: object) -> None: ...
 
 
-# A value of every option that is not its default.
+# For every option, a value that is not the default.
 OPTIONS: dict[str, object] = {
     "base_url": "http://localhost:9",
     "connect_timeout": 1.0,
@@ -180,7 +180,7 @@ OPTIONS: dict[str, object] = {
 
 
 def test_every_option_arrives() -> None:
-    """Each option can be given by name; the others do not change."""
+    """Each option can be passed by name, and the others keep their defaults."""
 
     logger = logging.getLogger("inworld_sync")
     assert list(OPTIONS) == [field.name for field in attrs.fields(Options)]
@@ -191,7 +191,7 @@ def test_every_option_arrives() -> None:
 
 
 def test_an_unknown_option() -> None:
-    """An unknown keyword is an error that names the nearest one."""
+    """An unknown keyword raises an error that names the nearest one."""
     with pytest.raises(TypeError, match=r"Inworld\(\).*'apikey'.*'api_key'"):
         Inworld(apikey="k")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"Inworld\(\).*'timeout'.*'connect_timeout'"):
@@ -199,7 +199,7 @@ def test_an_unknown_option() -> None:
 
 
 def test_voices(inworld_local: Emulator) -> None:
-    """Voices are listed and found by id; an unknown id is a NotFoundError."""
+    """Voices are listed and found by id. An unknown id raises an error with its text."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         voices = iw.voices.list()
         assert "Ashley" in {voice.id for voice in voices}
@@ -208,7 +208,7 @@ def test_voices(inworld_local: Emulator) -> None:
             iw.voices.get("Nobody/../../at all")
 
 
-# Forks, as a server with workers makes them.
+# Forks, as in a server with worker processes.
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -235,7 +235,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def forked(server: Emulator, before: str, child: str, after: str = "") -> str:
-    """Run a program that forks; return its output, or fail with it."""
+    """Run a program that forks. Return its output; fail if the program fails."""
     source = _FORK.format(before=before, child=child, after=after)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", source, server.url, server.api_key, ""],
@@ -267,7 +267,7 @@ def test_a_child_goes_on_with_connections_of_its_own(server: Emulator) -> None:
 
 @needs_fork
 def test_a_child_cannot_use_what_its_parent_opened(server: Emulator) -> None:
-    """In the child, objects of the parent raise an error and do not block."""
+    """In the child, connections, contexts and streams of the parent raise and do not hang."""
     before = """
 tts = iw.tts
 connection = tts.connect()
@@ -297,7 +297,7 @@ used = [
 
 @needs_fork
 def test_a_fork_while_a_lock_is_held(server: Emulator) -> None:
-    """A lock that another thread held at the fork does not block the child."""
+    """If another thread held a lock at the fork, no call of the child waits for the lock."""
     before = """
 import threading
 connection = iw.tts.connect()
@@ -318,7 +318,7 @@ held.wait()
     assert "24\n" == forked(server, before, child)
 
 
-# Ends of the process.
+# The end of the process.
 
 _EXIT = """
 import sys
@@ -330,7 +330,7 @@ def endless():
 {left}
 """
 
-# What a program may leave open when it ends.
+# Objects that a program leaves open when it ends.
 LEFT = {
     "an idle client": "iw.tts.synthesize('Hi.')",
     "an open connection": "connection = iw.tts.connect(); context = connection.context()",
@@ -350,7 +350,7 @@ LEFT = {
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
 def test_exit(server: Emulator, left: str) -> None:
-    """A program ends when its main thread ends, without output, with any object still open."""
+    """A program ends with its main thread, without output, whatever objects are open."""
     done = subprocess.run(
         [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
         capture_output=True,
@@ -387,7 +387,7 @@ with Inworld(api_key=sys.argv[2], base_url=sys.argv[1]) as iw:
     reason="the extra 'test' has gevent for CPython before 3.14 alone",
 )
 def test_gevent(server: Emulator) -> None:
-    """The client works in a program with gevent's threads, as under gunicorn's gevent worker."""
+    """The client works with gevent's threads, for example in a gevent worker of gunicorn."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _GEVENT, server.url, server.api_key],
         capture_output=True,

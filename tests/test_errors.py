@@ -1,4 +1,4 @@
-"""The exception tree: base classes, attributes, and that no error shows a credential."""
+"""The exception classes: their bases, their attributes, and that no error shows a credential."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import inworld_sync
 from inworld_sync import errors
 from inworld_sync.errors import InworldError, error_from_status, fresh, redact
 
-# (class, what a program that does not know this package catches it by).
+# (class, the standard class that also catches it).
 STANDARD = [
     (errors.ConfigError, ValueError),
     (errors.DeadlineExceeded, TimeoutError),
@@ -23,7 +23,7 @@ STANDARD = [
 
 @pytest.mark.parametrize(("kind", "standard"), STANDARD)
 def test_standard_classes(kind: type[Exception], standard: type[Exception]) -> None:
-    """An error with a counterpart in the standard library is an instance of that class too."""
+    """An error with a counterpart in the standard library is caught by that class too."""
     assert issubclass(kind, standard)
 
 
@@ -41,8 +41,8 @@ def test_one_root(kind: type[InworldError]) -> None:
     assert getattr(inworld_sync, kind.__name__) is kind
 
 
-# (gRPC code, words of the service, class, whether it may succeed later): each class of code, the
-# two words for too many contexts, and a code that nobody has heard of.
+# (gRPC code, message of the service, class, whether a retry may succeed): each class of code, the
+# two messages for too many contexts, and an unknown code.
 STATUSES = [
     (3, "Unsupported model", errors.InvalidRequestError, False),
     (4, "deadline", errors.ServiceError, True),
@@ -62,7 +62,7 @@ STATUSES = [
 def test_error_from_status(
     code: int, words: str, kind: type[errors.ServiceError], retryable: bool
 ) -> None:
-    """The code of a status decides the class of the error."""
+    """A status becomes the exception class for its code and message."""
     error = error_from_status(code, words, request_id="r1")
 
     assert kind is type(error)
@@ -72,18 +72,18 @@ def test_error_from_status(
 
 @pytest.mark.parametrize("name", ["reconnectType", "retryType"])
 def test_no_retry(name: str) -> None:
-    """NO_RETRY in the details overrides a retryable code."""
+    """NO_RETRY in the details takes precedence over a code that allows a retry."""
     assert not error_from_status(14, "down", [{name: "NO_RETRY"}]).retryable
 
 
 def test_status_without_words() -> None:
-    """A status without a message has a default message."""
+    """The error of a status without a message has a text."""
     assert "the service answered with status 13 and no message (code 13)" == str(
         error_from_status(13, "")
     )
 
 
-# One error of each shape of constructor.
+# One error for each kind of constructor.
 SHAPES = [
     errors.ConfigError("wrong"),
     errors.DeadlineExceeded("late"),
@@ -98,7 +98,7 @@ SHAPES = [
 @pytest.mark.parametrize("error", SHAPES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("twin_of", [fresh, copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
 def test_copies(error: InworldError, twin_of: object) -> None:
-    """A copied or pickled error keeps all its attributes."""
+    """A copied or pickled error keeps all attributes."""
     twin = twin_of(error)  # type: ignore[operator]
 
     assert twin is not error
@@ -107,9 +107,10 @@ def test_copies(error: InworldError, twin_of: object) -> None:
 
 def test_fresh_keeps_the_cause_and_not_the_past() -> None:
     """
-    A copy of an error keeps its cause and has its own traceback and partial.
+    An error that is raised again has its cause, and a new traceback.
 
-    Several contexts of a lost connection each get a copy of its error.
+    In an earlier version, the contexts of a lost connection shared one error, so that each of them
+    overwrote the audio that another one had attached to it.
     """
     cause = OSError("reset")
     original = errors.ConnectionLost("gone")
@@ -127,7 +128,7 @@ def test_fresh_keeps_the_cause_and_not_the_past() -> None:
 KEY = "aW53b3JsZDpzZWNyZXQ="
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
-# Texts that hold a credential in every form in which one travels.
+# Texts with a credential in each form in which it can occur.
 SECRETS = [
     f"Authorization: Basic {KEY}",
     f"authorization: bearer {TOKEN}",
@@ -141,7 +142,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_redact(text: str) -> None:
-    """Every form of a credential, and the part that the service echoes, is removed from a text."""
+    """redact removes each form of a credential, and the part that the service echoes."""
     shown = redact(text)
 
     assert "aW53" not in shown
@@ -151,7 +152,7 @@ def test_redact(text: str) -> None:
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_errors_show_no_credential(text: str) -> None:
-    """The message of a service or network error has no credential."""
+    """An error with a text of the service or the network does not contain the credential."""
     errors_of_it = [
         errors.ConnectionLost(text, reason=text),
         errors.ServiceError(text),
@@ -167,5 +168,5 @@ def test_errors_show_no_credential(text: str) -> None:
     "text", ["a plain sentence", "HTTP status 401 from wss://host/path", "code 7: not allowed"]
 )
 def test_redact_leaves_the_rest(text: str) -> None:
-    """Text that is not a credential stays unchanged."""
+    """redact does not change a text without a credential."""
     assert text == redact(text)

@@ -1,4 +1,4 @@
-"""Every example runs as it is printed."""
+"""Every example runs unchanged."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 @pytest.mark.timeout(900)
 def test_all_run(tmp_path):
-    """Each example ends well and says something."""
+    """Each example ends without an error and prints something."""
     programs = {path.stem: [str(path)] for path in EXAMPLES}
     ended = run_all(programs, tmp_path, {**os.environ, "INWORLD_SYNC_LOCAL": "1"})
 
@@ -22,7 +22,7 @@ def test_all_run(tmp_path):
 
 
 def test_page_names_each():
-    """The page of the examples has a row for each of them."""
+    """The README of the examples has a row for each example."""
     page = EXAMPLES[0].with_name("README.md").read_text(encoding="utf-8")
 
     assert {example.name for example in EXAMPLES} == {

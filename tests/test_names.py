@@ -1,4 +1,4 @@
-"""No coined word comes back as a name: the field has a word for each of these."""
+"""Names use the terms of the field: none of the words below is a name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(inworld_sync.__file__).parent
 
 @attrs.frozen
 class Refused:
-    """Words that may not be part of a name, the folder or file they are refused in, and why."""
+    """Words that may not be names, the folder or file where they are refused, and other names."""
 
     words: str
     where: str
@@ -49,7 +49,7 @@ REFUSED = [
 
 
 def names_in(path: Path) -> Iterator[tuple[int, str]]:
-    """The name of a file, and every name that it defines, with its line."""
+    """Yield the name of a file and every name that it defines, with the line."""
     yield 0, path.stem
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -63,12 +63,12 @@ def names_in(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def coined(name: str, refused: Refused) -> bool:
-    """Whether a name is one of the words, with or without an underscore in front."""
+    """Return whether a name is one of the words, apart from leading underscores."""
     return name.lstrip("_") in refused.words.split()
 
 
 def found_in(root: Path, refused: Refused) -> list[str]:
-    """Each place where a refused word is used as a name."""
+    """Return each place where a refused word is used as a name."""
     start = root / refused.where
     files = [start] if start.suffix else sorted(start.rglob("*.py"))
     return [
@@ -86,7 +86,7 @@ def test_no_coined_word(refused: Refused) -> None:
 
 
 def test_a_coined_word_is_found(tmp_path: Path) -> None:
-    """A planted word is found as the name of a file, a class, a method and an attribute."""
+    """A refused word is found as the name of a file, a class, a method and an attribute."""
     folder = tmp_path / "sessions"
     folder.mkdir()
     (folder / "desk.py").write_text("class Desk:\n    def _desk(self):\n        self.desk = 1\n")

@@ -1,4 +1,4 @@
-"""The sdist builds the wheel, the wheel holds what it must, and importing it is cheap."""
+"""The sdist builds the wheel, the wheel has the right files, and the import is light."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# What a checkout gathers. The list of files of an earlier build would hide one that is missing.
+# Generated files, which are not copied: the file list of an earlier build could hide that a file
+# is missing.
 LEFTOVERS = shutil.ignore_patterns(
     *(".git", ".venv*", "*.egg-info", "__pycache__", "*.so", "*.pyd", ".*_cache", ".hypothesis"),
     *("build", "dist"),
@@ -23,7 +24,7 @@ LEFTOVERS = shutil.ignore_patterns(
 HAS_LIMITED_API = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
     "Py_GIL_DISABLED"
 )
-# A sanitized module does not load into an ordinary Python.
+# A module with sanitizers cannot be loaded by an ordinary Python.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("INWORLD_")}
 
 
@@ -63,7 +64,7 @@ def wheel_files(built: tuple[Path, Path]) -> set[str]:
 
 
 def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
-    """The sdist holds all of the package and of the core, its build script and the license."""
+    """The sdist has all files of the package and of the core, the build script and the license."""
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     expected = {
@@ -78,7 +79,7 @@ def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
 
 
 def test_wheel_tag(built: tuple[Path, Path]) -> None:
-    """One wheel serves every CPython from 3.10 on, where there is a GIL."""
+    """One wheel is for every CPython from 3.10 on that has a GIL."""
     _, _, python, abi, _ = built[1].stem.split("-")
     expected = ("cp310", "abi3") if HAS_LIMITED_API else (python, python)
 
@@ -86,7 +87,7 @@ def test_wheel_tag(built: tuple[Path, Path]) -> None:
 
 
 def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
-    """The wheel holds every module, the stubs and the mark for type checkers."""
+    """The wheel has every module, the stubs and py.typed."""
     expected = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "inworld_sync").rglob("*")
@@ -98,7 +99,7 @@ def test_wheel_holds_the_package(wheel_files: set[str]) -> None:
 
 
 def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
-    """The compiled module is there, with the suffix of the limited API."""
+    """The wheel has the compiled module with the suffix of the limited API."""
     compiled = sorted(name for name in wheel_files if name.endswith((".so", ".pyd")))
 
     assert [name.partition(".")[0].rpartition("/")[2] for name in compiled] == ["_core"]
@@ -107,7 +108,7 @@ def test_wheel_holds_the_core(wheel_files: set[str]) -> None:
 
 
 def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:
-    """No C source, no test and no tool is installed."""
+    """The wheel has no C source, no test and no tool."""
     top = {name.partition("/")[0] for name in wheel_files}
 
     assert {name for name in top if not name.endswith(".dist-info")} == {"inworld_sync"}
@@ -115,7 +116,7 @@ def test_wheel_holds_nothing_else(wheel_files: set[str]) -> None:
 
 
 def test_wheel_imports(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """The package of the wheel runs, away from the checkout."""
+    """The package of the wheel works outside the checkout."""
     with zipfile.ZipFile(built[1]) as wheel:
         wheel.extractall(tmp_path)
     script = (
@@ -128,7 +129,7 @@ def test_wheel_imports(built: tuple[Path, Path], tmp_path: Path) -> None:
     assert decoded == "000102"
 
 
-# (what is imported, modules that it must not bring)
+# (statement, modules that it must not import)
 LIGHT = [
     (
         "import inworld_sync",
@@ -151,7 +152,7 @@ LIGHT = [
 
 @pytest.mark.parametrize(("statement", "forbidden"), LIGHT, ids=[first for first, _ in LIGHT])
 def test_import_is_light(statement: str, forbidden: set[str], tmp_path: Path) -> None:
-    """A fresh process that imports this loads none of the slow modules."""
+    """A new process that runs the statement imports none of the slow modules."""
     script = f"import sys; {statement}; print(*sys.modules)"
     loaded = set(run("-c", script, cwd=tmp_path).split())
 

@@ -1,4 +1,4 @@
-"""The README does what it says."""
+"""The code blocks, commands and links of the README work."""
 
 import re
 import shlex
@@ -13,12 +13,12 @@ PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").gl
 
 
 def failures(ended):
-    """What the programs wrote that did not end well."""
+    """Return the output of the programs that failed."""
     return {name: done.stderr for name, done in ended.items() if done.returncode != 0}
 
 
 def blocks(page, language):
-    """The fenced blocks of a page in a language."""
+    """Return the fenced code blocks of a page in a language."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -26,7 +26,7 @@ def blocks(page, language):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run(page, tmp_path):
-    """Every Python block runs by itself, as a reader would paste it."""
+    """Every Python block runs as a program of its own."""
     programs = {
         f"block {number}": ["-W", "error::ResourceWarning", "-c", code]
         for number, code in enumerate(blocks(page, "python"), 1)
@@ -45,7 +45,7 @@ COMMANDS = [
 
 @pytest.mark.timeout(900)
 def test_commands_run(tmp_path):
-    """Every command of the README that needs no other program runs."""
+    """Every command of the README runs, except those that need other programs."""
     programs = {" ".join(words): ["-m", "inworld_sync", *words] for words in COMMANDS}
 
     assert programs
@@ -53,14 +53,14 @@ def test_commands_run(tmp_path):
 
 
 def test_test_command_is_what_ci_runs():
-    """The README's test command is the one that is proven on every change."""
+    """CI runs the test command of the README."""
     [command] = [b.strip() for b in blocks("README.md", "sh") if ".[test]" in b]
 
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
 def test_links_lead_somewhere():
-    """Every link to a file of the repository leads to one."""
+    """The target of every link to a file of the repository exists."""
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):

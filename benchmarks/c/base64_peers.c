@@ -1,16 +1,16 @@
 /*
- * base64 without Python: our kernels on each level, against libbase64 (the library of pybase64)
- * and simdutf, where they are given. `python -m benchmarks.base64_core` builds and runs it; by
- * hand, without peers:
+ * base64 without Python: the kernels of each level, compared with libbase64 (the library of
+ * pybase64) and simdutf. `python -m benchmarks.base64_core` builds and runs it. To build it
+ * without the two libraries:
  *
  *     cc -O3 -std=gnu11 -I csrc -o base64_peers benchmarks/c/base64_peers.c csrc/base64/*.c \
  *         csrc/common/*.c csrc/g711/*.c csrc/pcm/*.c csrc/ws/*.c && ./base64_peers
  *
- * With LIBBASE64 it needs that library. With SIMDUTF_OF_NODE it is a shared object for Node.js,
- * which is built on simdutf and lets what it loads call it; there it runs when it is loaded.
+ * LIBBASE64 adds that library. SIMDUTF_OF_NODE makes a shared object for Node.js, which contains
+ * simdutf. The program then runs when Node.js loads it.
  *
- * All candidates run in each round, in turning order. What is printed is the median over the
- * rounds, in ns a call, and each one's time as a multiple of the best level's in the same round.
+ * All candidates run in each round, in rotating order. The output is the median over the rounds,
+ * in ns per call, and the ratio of each time to the time of the best level in the same round.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@
 enum { ROUNDS = 61, CANDIDATES = 16, ROOM = 1 << 21 };
 enum { ROUND_NS = 60000 };
 
-/* Where the content of a bytes object begins, and not at the same place of a page. */
+/* At the alignment of the content of a bytes object, each at a different place in its page. */
 static _Alignas(64) uint8_t memory[3][ROOM + 4096];
 static uint8_t *const plain = memory[0] + 32;
 static uint8_t *const text = memory[1] + 1056;
@@ -34,7 +34,7 @@ static uint8_t *const scratch = memory[2] + 2080;
 
 struct candidate {
     const char *name;
-    int level; /* to force before, or -1 */
+    int level; /* the level to force, or -1 */
     void (*run)(size_t plain_bytes, size_t text_bytes);
 };
 
@@ -78,7 +78,7 @@ static void libbase64_encode(size_t plain_bytes, size_t text_bytes)
 #endif
 
 #ifdef SIMDUTF_OF_NODE
-/* As C++ names them, of simdutf 5 and later. */
+/* The mangled C++ names of simdutf 5 and later. */
 struct simdutf_result {
     int error;
     size_t count;
@@ -94,7 +94,7 @@ extern size_t simdutf_to_base64(
 
 static void simdutf_decode(size_t plain_bytes, size_t text_bytes)
 {
-    /* The standard alphabet; a last group must be whole. */
+    /* 0: the standard alphabet; 1: the last group must be whole. */
     const struct simdutf_result result =
         simdutf_from_base64((const char *)text, text_bytes, (char *)scratch, 0, 1);
 

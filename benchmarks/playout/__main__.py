@@ -1,11 +1,13 @@
 """
-Judge the playout: ``python -m benchmarks.playout``.
+Evaluate the playout: ``python -m benchmarks.playout``.
 
-Plays seeded traces through it and through other buffers, prints one table, each goal with its
-figure, and what a call costs, and writes one chart. Exits with 1 when a goal is missed.
+Plays traces of packets through the playout and through other jitter buffers. Prints a table, each
+goal with its figure, and the cost of a call, and can write a chart. Exits with 1 if a goal is
+missed.
 
-Needs numpy and scipy; compares with aiortc and libspeexdsp where they are installed. Figures of
-WebRTC's NetEq are recorded, on seeds 1, 2, 3 and on 11 to 16. About two minutes on two cores.
+Needs numpy and scipy. Compares with aiortc and libspeexdsp if they are installed. The figures of
+WebRTC's NetEq are recorded for the seeds 1, 2, 3 and for 11 to 16. Takes about two minutes on two
+cores.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ from benchmarks.playout import buffers, cost, goals, report, runs
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.playout")
-    parser.add_argument("--seeds", default="1,2,3", help="of the traces (default: %(default)s)")
-    parser.add_argument("--no-peers", action="store_true", help="play through ours alone")
+    parser.add_argument(
+        "--seeds", default="1,2,3", help="the seeds of the traces (default: %(default)s)"
+    )
+    parser.add_argument("--no-peers", action="store_true", help="run no other jitter buffers")
     parser.add_argument("--no-cost", action="store_true", help="measure no times")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="to run at once")
-    parser.add_argument("--chart", type=Path, help="where to write the chart, as SVG")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="how many processes to use"
+    )
+    parser.add_argument("--chart", type=Path, help="write the chart to this file, as SVG")
     return parser.parse_args()
 
 
@@ -34,8 +40,8 @@ def main() -> int:
     peers = buffers.live_peers()
     for name in ("aiortc", "speexdsp"):
         if not arguments.no_peers and name not in peers:
-            print(f"{name} is not installed: it is left out")
-    # Times first, while no other process is running.
+            print(f"{name} is not installed and is left out")
+    # The times are measured first, while no other process of this program runs.
     costs = [] if arguments.no_cost else cost.costs()
     jobs = runs.jobs_for(seeds, peers=not arguments.no_peers)
     results = runs.run_all(jobs, seeds, arguments.processes)

@@ -1,8 +1,8 @@
 """
-The buffers that are compared, behind one face.
+The jitter buffers that are compared, with one interface.
 
-The playout of this package goes through its Python face, as users have it. The others run live
-where their code can be had: speexdsp's library on this system, aiortc in this environment.
+The playout of this package is used through its Python class. The others run if they are installed:
+the library speexdsp on the system, aiortc in the Python environment.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KINDS = {
 
 
 def pieces(samples: Signal, place: int) -> list[tuple[int, Signal]]:
-    """The same sound as packets of 20 ms, the last one filled up with silence."""
+    """Split sound into packets of 20 ms. The last one is filled up with silence."""
     whole = -(-len(samples) // PACKET) * PACKET
     padded = np.concatenate([samples, np.zeros(whole - len(samples), samples.dtype)])
     return [(place + at, padded[at : at + PACKET]) for at in range(0, whole, PACKET)]
@@ -49,7 +49,7 @@ class OurPlayout:
 
     def push(self, packet: Packet) -> None:
         if self._origin is None:
-            # A stream with timestamps begins at 1 s, to have room for packets that were overtaken.
+            # The first packet of a stream with timestamps is at 1 s, since an earlier one may come.
             self._origin = packet.place - (RATE_HZ if self._mode == "live" else 0)
         accepted = self.playout.push(
             np.ascontiguousarray(packet.samples),
@@ -73,7 +73,7 @@ class OurPlayout:
 
 
 class Queue:
-    """Samples that wait, with their places."""
+    """A queue of samples with their places."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Signal]] = deque()
@@ -84,7 +84,7 @@ class Queue:
         self.level += len(samples)
 
     def take(self, count: int) -> tuple[Signal, list[Part]]:
-        """Up to *count* samples, and silence for the rest."""
+        """Return *count* samples; silence if the queue has fewer."""
         output, parts, done = np.zeros(count, np.float32), [], 0
         while done < count and self._waiting:
             place, samples = self._waiting.popleft()
@@ -101,11 +101,11 @@ class Queue:
 
 
 class Fixed:
-    """What most players do: wait for so much, play, give silence when nothing is there."""
+    """The usual player: queues a fixed amount, then plays; silence if the queue is empty."""
 
     def __init__(self, start_ms: int, *, again: bool = False) -> None:
         self._need = start_ms * RATE_HZ // 1000
-        self._again = again  # wait after each underrun
+        self._again = again  # whether to queue that much again after each underrun
         self._queue = Queue()
         self._started = self._ended = False
 
@@ -125,7 +125,7 @@ class Fixed:
 
 
 class Aiortc:
-    """aiortc's JitterBuffer as its receiver uses it, and the unbounded queue behind it."""
+    """aiortc's JitterBuffer with the settings of its receiver, and an unbounded queue after it."""
 
     def __init__(self) -> None:
         from aiortc.jitterbuffer import JitterBuffer
@@ -146,7 +146,7 @@ class Aiortc:
             rtp = self._rtp(
                 payload_type=0, sequence_number=sequence & 0xFFFF, timestamp=place & 0xFFFFFFFF
             )
-            rtp._data = place.to_bytes(8, "little")  # noqa: SLF001 - as its receiver does
+            rtp._data = place.to_bytes(8, "little")  # noqa: SLF001 - aiortc's receiver does the same
             self._sound[place] = packet.samples[at : at + PACKET]
             _, frame = self._buffer.add(rtp)
             if frame is not None:
@@ -174,8 +174,8 @@ class Speexdsp:
     """
     The jitter buffer of libspeexdsp, 20 ms at a time.
 
-    It leaves concealment to a codec, so its gaps are silent here; its recorded figures have the
-    prototype's concealment, which adds no time.
+    It has no concealment, which is the task of a codec, so its gaps are silent here. The recorded
+    figures use another concealment, which adds no delay.
     """
 
     def __init__(self) -> None:
@@ -247,7 +247,7 @@ class Speexdsp:
 
 
 class PerItem:
-    """A new buffer for each item, fed with packets of 20 ms, for those that know no items."""
+    """Uses a new buffer for each item, with packets of 20 ms, for buffers without items."""
 
     def __init__(self, make: Callable[[], Buffer]) -> None:
         self._make = make
@@ -277,7 +277,7 @@ class PerItem:
         return output, [self._within(part) for part in parts]
 
     def _within(self, part: Part) -> Part:
-        """What was filled up is no sound of the source."""
+        """Return the part without the silence that fills up the last packet."""
         if part.kind != Kind.PLAYED or part.place + part.source <= self._end:
             return part
         if part.place >= self._end:
@@ -286,7 +286,7 @@ class PerItem:
 
 
 def live_peers() -> dict[str, Callable[[], Buffer]]:
-    """The others for live streams, as far as they run here."""
+    """Return the other buffers for live streams that can run here."""
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 120 ms": lambda: Fixed(120),
         "fixed 300 ms": lambda: Fixed(300),
@@ -301,7 +301,7 @@ def live_peers() -> dict[str, Callable[[], Buffer]]:
 
 
 def burst_peers() -> dict[str, Callable[[], Buffer]]:
-    """The others for bursts, as far as they run here."""
+    """Return the other buffers for bursts that can run here."""
     live = live_peers()
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 0 ms": lambda: Fixed(0),

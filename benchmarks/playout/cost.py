@@ -1,4 +1,4 @@
-"""What a pull and a push cost, and what Python adds."""
+"""The time of a pull and of a push, with the part that Python adds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cost:
 
     @property
     def met(self) -> bool:
-        """Whether both limits are kept."""
+        """Whether both times are within their limits."""
         return self.median_us <= self.limit_median_us and self.p999_us <= self.limit_p999_us
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ def timed(call: Callable[[], object], times: list[int]) -> None:
 
 
 def once(channels: int) -> tuple[list[int], list[int]]:
-    """One jittery stream with outages; times of its pushes and pulls, in ns."""
+    """Play one stream with jitter and outages. Return the times of pushes and pulls, in ns."""
     wave = (source(RATE_HZ, SECONDS)[0] * 32767).astype("<i2")
     trace = live("cost", SECONDS, lambda r, s: gamma(30)(r, s) + outages(r, s, 3, 60, 300), seed=1)
     packets = [
@@ -77,7 +77,7 @@ def once(channels: int) -> tuple[list[int], list[int]]:
 
 
 def mixed(count: int) -> list[int]:
-    """Times of reads of a mixer of so many playouts, one of which ducks the others, in ns."""
+    """Read a mixer of *count* playouts, one of which ducks the others. Return the times, in ns."""
     wave = (source(RATE_HZ, SECONDS)[0] * 32767 / 4).astype("<i2").tobytes()
     out = bytearray(2 * FRAMES)
     pulls: list[int] = []
@@ -93,11 +93,11 @@ def mixed(count: int) -> list[int]:
 
 def costs() -> list[Cost]:
     """
-    Of 48 kHz, PCM16, blocks of 10 ms and packets of 20 ms, through Python.
+    Measure at 48 kHz with 16-bit samples, blocks of 10 ms and packets of 20 ms, from Python.
 
-    The stream is the same every time, so the least time of each of its calls is the cost; the
-    rest is what else the machine did. Limits: 3 and 25 us for a read in C, 3 us for a push or a
-    playout more in a mixer, and 2 us more for Python.
+    The stream is the same in every run, so the least time of each call is its cost, without other
+    work of the machine. The limits in C are 3 us (median) and 25 us (99.9 %) for a read, and 3 us
+    for a push and for each further playout of a mixer. Python may add 2 us.
     """
     found = []
     for channels, word in ((1, "mono"), (2, "stereo")):

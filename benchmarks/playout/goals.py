@@ -1,4 +1,4 @@
-"""What the playout promises, as factors on recorded figures of other buffers."""
+"""The goals of the playout, as factors on recorded figures of other buffers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANCHORS = json.loads(Path(__file__).with_name("anchors.json").read_text())
 
 
 def neteq(kind: str, seeds: Sequence[int]) -> Figures:
-    """What is recorded of NetEq: on these seeds, or on others when it never played these."""
+    """Return the recorded figures of NetEq for these seeds; if there are none, for other seeds."""
     recorded: dict[str, Figures] = ANCHORS[kind]
     return recorded.get(",".join(map(str, seeds))) or next(iter(recorded.values()))
 
@@ -39,7 +39,7 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether the figure keeps to the limit."""
+        """Whether the figure is within the limit."""
         return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Goal:
 
 
 def live_goals(results: Results) -> Iterator[Goal]:
-    """Of each profile against NetEq."""
+    """Yield the goals of each profile, compared with NetEq."""
     anchor = neteq("live", results.seeds)
     for profile, mean, p95, events, conc, rating in LIVE_FACTORS:
         ours, name = results.mean("live", profile), f"live {profile}:"
@@ -64,7 +64,7 @@ def live_goals(results: Results) -> Iterator[Goal]:
 
 
 def goals(results: Results) -> Iterator[Goal]:
-    """All of them."""
+    """Yield all goals."""
     yield from live_goals(results)
     balanced = results.mean("live", "balanced")
     yield Goal("live balanced: clicks a minute", balanced["clicks"], 1.0)

@@ -1,26 +1,26 @@
 """
-What a buffer did to a trace, in numbers.
+The figures of one trace played through one buffer.
 
-Live, where delay is the price:
+Live mode, where queued sound is delay:
 
 =========  ====================================================================================
-mean, p95  delay of the played samples above the quickest packet, ms; ``max`` the largest
+mean, p95  delay of the played samples above the fastest packet, ms; ``max`` is the largest
 conc       % of the output that is concealed or silent between the first and the last sample
-audible    the part of it where something is said
-events     gaps a minute; gaps closer than 20 ms are one. ``intr``: gaps of 150 ms and more
-discard    % of what arrived that was not played
-acc, dec   % that was left out and inserted by time scaling
-clicks     abrupt seams a minute
+audible    the part of ``conc`` in active speech
+events     gaps per minute; gaps closer than 20 ms are one. ``intr``: gaps of 150 ms and more
+discard    % of the received samples that were not played
+acc, dec   % of the samples that time scaling removed and inserted
+clicks     clicks at seams, per minute
 lsd, plc   dB between the spectra of stretched or concealed output and of the source
-J          mean + 20 ms for each % of conc and discard, the rate at which NetEq trades
+J          mean + 20 ms for each % of conc and discard, the ratio at which NetEq weighs them
 R          the E-model of ITU-T G.107 with 100 ms of other delay and 25.1 as Bpl
-trend      ms a minute by which the delay grows
+trend      growth of the delay, ms per minute
 =========  ====================================================================================
 
-Burst, where only the start waits: ``ttfa`` time to the first sample, ``stall`` and ``audible`` ms
-an utterance, ``events`` a minute, ``lost``, ``acc`` and ``dec`` %, ``fin`` ms by which the end is
-later than without any wait, ``tail`` ms of sound after the end, ``clicks`` a minute, and the cost
-``J`` = ttfa + 2 audible + 250 for each event of an utterance.
+Burst mode, where only the start has a delay: ``ttfa`` is the time to the first sample, ``stall``
+and ``audible`` are ms per utterance, ``events`` and ``clicks`` per minute, ``lost``, ``acc`` and
+``dec`` are %. ``fin`` is how much later the end is than without any delay, in ms, and ``tail`` the
+sound after the end, in ms. The cost ``J`` is ttfa + 2 audible + 250 for each event of an utterance.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BPL = 25.1
 
 
 def rating(delay_ms: float, missing_percent: float) -> float:
-    """R of ITU-T G.107: delay impairment and G.711 with concealment."""
+    """Return R of ITU-T G.107, with the impairments of delay and of G.711 with concealment."""
     total_ms = OTHER_DELAY_MS + delay_ms
     impairment = 0.0
     if total_ms > 100:
@@ -51,7 +51,7 @@ def rating(delay_ms: float, missing_percent: float) -> float:
 
 
 def gaps_of(start: Integers, length: Integers) -> Integers:
-    """Lengths of the gaps that hidden parts make, those closer than 20 ms merged."""
+    """Return the lengths of the gaps. Gaps closer than 20 ms are merged."""
     found: list[list[int]] = []
     for first, size in zip(start, length, strict=True):
         if found and first - found[-1][1] < MERGED:
@@ -62,7 +62,7 @@ def gaps_of(start: Integers, length: Integers) -> Integers:
 
 
 def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
-    """Which samples of the source were played."""
+    """Return which samples of the source were played."""
     edges = np.zeros(total + 1, int)
     np.add.at(edges, np.clip(places, 0, total), 1)
     np.add.at(edges, np.clip(places + sizes, 0, total), -1)
@@ -70,7 +70,7 @@ def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
 
 
 def said_at(played: Played, active: Mask, end: int) -> Mask:
-    """For each hidden part: whether something is said where the sound goes on."""
+    """Return for each gap whether the sound after it is active speech."""
     sound = played.is_played
     place = np.where(sound, played.place, -1)
     following = end
@@ -91,7 +91,7 @@ def quantile(values: Floats, weights: Integers, share: float) -> float:
 def live_figures(
     trace: Trace, played: Played, source: Signal, active: Mask, clicks: Clicks | None
 ) -> Figures:
-    """The figures of live mode; without *clicks* those that need the sound are left out."""
+    """Return the figures of live mode. Without *clicks*, those that need the sound are left out."""
     sound = np.flatnonzero(played.is_played)
     inner = played.between(sound[0], sound[-1])
     hidden = ~inner.is_played
@@ -142,7 +142,7 @@ def live_figures(
 
 
 def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s: float) -> Figures:
-    """The figures of the item that is samples low to high of the source."""
+    """Return the figures of the item with the samples low to high of the source."""
     mine = played.is_played & (played.place < high) & (played.place + played.source > low)
     index = np.flatnonzero(mine)
     if not len(index):
@@ -150,7 +150,7 @@ def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s
     inner = played.between(index[0], index[-1])
     hidden = ~inner.is_played
     stalled = inner.length[hidden]
-    # A gap of silence within one that is concealed is one event.
+    # A gap that is partly silence and partly concealment is one event.
     begins = inner.start[hidden]
     events = int(len(begins) > 0) + int(np.sum(np.diff(begins) - stalled[:-1] >= MERGED))
     taken, made = inner.source[~hidden], inner.length[~hidden]
@@ -174,7 +174,7 @@ def utterance_figures(played: Played, active: Mask, low: int, high: int, first_s
 
 
 def burst_figures(trace: Trace, played: Played, active: Mask, clicks: Clicks) -> Figures:
-    """The figures of burst mode, over all utterances of a trace."""
+    """Return the figures of burst mode, over all utterances of a trace."""
     rows = []
     for item in np.unique(trace.item):
         mine = trace.item == item

@@ -1,4 +1,4 @@
-"""The figures as one table and one chart."""
+"""The figures as a table and a chart."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ BURST_COLUMNS = ["ttfa", "stall", "audible", "events", "lost", "acc", "dec", "cl
 
 
 def rows_of(results: Results, kind: str) -> Iterator[tuple[str, Figures]]:
-    """Ours, then the peers that ran, then what is recorded of NetEq."""
+    """Yield our rows, then those of the other buffers, then the recorded row of NetEq."""
     yield from ((name, results.mean(kind, name)) for name in results.names(kind))
     yield "NetEq (recorded)", neteq(kind, results.seeds)
 
 
 def cell(figure: float | None) -> str:
-    """Three digits or so; nothing for what was not recorded."""
+    """Format a figure with about three digits. A figure that was not recorded is empty."""
     return "" if figure is None else f"{figure:.{0 if figure >= 100 else 2}f}"
 
 
 def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[str]) -> str:
-    """A table."""
+    """Return a table."""
     lines = [title, "", f"| buffer | {' | '.join(columns)} |"]
     lines.append("|---|" + "---:|" * len(columns))
     ours = OURS.keys() | OURS_BURST.keys()
@@ -37,7 +37,7 @@ def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[
 
 
 def table(results: Results) -> str:
-    """Both modes."""
+    """Return the tables of both modes."""
     live = markdown("Live, mean over 16 networks", [*rows_of(results, "live")], LIVE_COLUMNS)
     burst = markdown("Burst, mean over 5 servers", [*rows_of(results, "burst")], BURST_COLUMNS)
     return f"{live}\n{burst}"
@@ -58,7 +58,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 class Axes:
-    """From figures to places on the page; both axes begin at zero."""
+    """Maps figures to places on the page. Both axes begin at zero."""
 
     def __init__(self, right: float, top: float) -> None:
         self.right, self.top = right, top
@@ -71,7 +71,7 @@ class Axes:
 
 
 def grid(axes: Axes, x_step: int, y_step: int) -> Iterator[str]:
-    """Lines and numbers."""
+    """Yield the lines and numbers of the grid."""
     for value in range(0, int(axes.right) + 1, x_step):
         x = axes.x(value)
         yield f'<line class="grid" x1="{x:.0f}" y1="{TOP}" x2="{x:.0f}" y2="{HEIGHT - BOTTOM}"/>'
@@ -83,7 +83,7 @@ def grid(axes: Axes, x_step: int, y_step: int) -> Iterator[str]:
 
 
 def chart(results: Results) -> str:
-    """Delay against gaps of live mode: nearer to the lower left corner is better."""
+    """Draw gaps over delay in live mode. Nearer to the lower left corner is better."""
     rows = list(rows_of(results, "live"))
     right = 1.1 * max(figures["mean"] for _, figures in rows)
     axes = Axes(right, 1.15 * max(figures["events"] for _, figures in rows))
@@ -94,7 +94,7 @@ def chart(results: Results) -> str:
         x, y = axes.x(row["mean"]), axes.y(row["events"])
         kind = "ours" if name in OURS else "other"
         drawn.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        # Names keep clear of our line, and of the edge.
+        # Names are on the left near our line and near the right edge.
         left = name in OURS or x > 0.85 * WIDTH
         offset, anchor = (-10, "end") if left else (10, "start")
         where = f'x="{x + offset:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}"'
@@ -108,5 +108,5 @@ def chart(results: Results) -> str:
         f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">'
         "mean added delay, ms</text>\n"
         f'<text transform="translate(18 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-        "gaps a minute</text>\n</svg>\n"
+        "gaps per minute</text>\n</svg>\n"
     )

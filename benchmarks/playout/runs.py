@@ -1,4 +1,4 @@
-"""Which buffer plays which traces, in processes of their own; the figures are means over traces."""
+"""Plays the traces through the buffers in several processes. Figures are means over traces."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Job:
 
 
 def buffer_of(job: Job) -> Buffer:
-    """A new buffer of this name."""
+    """Create the buffer of a job."""
     if job.kind == "burst":
         return (OURS_BURST | buffers.burst_peers())[job.name]()
     return (OURS | buffers.live_peers())[job.name]()
 
 
 def run(job: Job) -> tuple[Job, list[tuple[str, Figures]]]:
-    """The figures of each trace."""
+    """Return the figures of each trace."""
     if job.kind == "burst":
         return job, [run_burst(job, trace) for trace in traces.burst_traces(job.seed)]
     made = {
@@ -57,7 +57,7 @@ def run(job: Job) -> tuple[Job, list[tuple[str, Figures]]]:
 
 
 def run_burst(job: Job, trace: traces.Trace) -> tuple[str, Figures]:
-    """The figures of one burst trace."""
+    """Return the figures of one burst trace."""
     source, active = speech.source(traces.RATE_HZ, trace.total / traces.RATE_HZ + 1)
     source, active = traces.shaped(trace, source, active)
     played = simulate.play(trace, buffer_of(job), source)
@@ -66,29 +66,29 @@ def run_burst(job: Job, trace: traces.Trace) -> tuple[str, Figures]:
 
 @attrs.frozen
 class Results:
-    """All figures: by kind and buffer, a list over traces and seeds."""
+    """All figures: for each kind and buffer a list over traces and seeds."""
 
     seeds: Sequence[int]
     rows: dict[tuple[str, str], list[tuple[str, Figures]]]
 
     def mean(self, kind: str, name: str) -> Figures:
-        """Over all traces and seeds; a figure that a trace does not have is left out."""
+        """Return the mean over all traces and seeds, without figures that are missing."""
         rows = [figures for _, figures in self.rows[kind, name]]
         return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
 
     def worst(self, kind: str, name: str, key: str) -> float:
-        """The greatest of a figure."""
+        """Return the largest value of a figure."""
         return max(figures[key] for _, figures in self.rows[kind, name])
 
     def names(self, kind: str) -> list[str]:
-        """The buffers that played these traces, in the order of their jobs."""
+        """Return the buffers that played these traces, in the order of their jobs."""
         return [name for found, name in self.rows if found == kind]
 
 
 def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
-    """Ours on everything, the peers on live and burst traces."""
+    """Return the jobs: the playout on all traces, the other buffers on live and burst traces."""
     live = [*OURS, *(buffers.live_peers() if peers else ())]
-    # The goals of bursts are factors on it.
+    # "fixed 120 ms" always runs: the goals of bursts are factors on its figures.
     burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]
     found = [Job("drift", "balanced", seeds[0])]
     found += [Job("live", name, seed) for name in live for seed in seeds]

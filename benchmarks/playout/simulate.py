@@ -1,4 +1,4 @@
-"""Play a trace through a buffer in virtual time, and note what came out of where."""
+"""Plays a trace through a buffer in virtual time, and records the origin of all output."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from benchmarks.playout.speech import Signal
 from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
 
 PERIOD_S = 0.010
-# What is simulated after the last packet, at most, and when nothing is played any more.
+# The most time after the last packet, for live and burst traces; and how long nothing is played
+# before the simulation ends.
 TAIL_S = 2.5
 BURST_TAIL_S = 14.5
 QUIET_S = 1.2
 
 
 class Kind(IntEnum):
-    """Where output comes from."""
+    """The origin of output."""
 
     PLAYED = 0
     CONCEALED = 1
@@ -30,7 +31,7 @@ class Kind(IntEnum):
 
 
 class Part(NamedTuple):
-    """A stretch of output; for PLAYED also the samples of the source that it stands for."""
+    """A stretch of output; for PLAYED also its samples of the source."""
 
     kind: int
     output: int
@@ -39,25 +40,25 @@ class Part(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """A piece of the source on its way."""
+    """A packet with a piece of the source."""
 
     number: int  # in the order of sending
     place: int
     samples: Signal
     item: int
-    last: bool  # it ends its item
+    last: bool  # whether it is the last of its item
     arrival_s: float
 
 
 class Buffer(Protocol):
-    """What is compared. All sound is float32 in [-1, 1]; times are seconds."""
+    """A jitter buffer. All sound is float32 in [-1, 1]; times are seconds."""
 
     def push(self, packet: Packet, /) -> None:
-        """A packet arrived."""
+        """Add a packet that has arrived."""
         ...
 
     def pull(self, count: int, now_s: float, /) -> tuple[Signal, Sequence[Part]]:
-        """The next *count* samples, and where they come from."""
+        """Return the next *count* samples and their origin."""
         ...
 
 
@@ -75,11 +76,11 @@ class Played:
 
     @property
     def is_played(self) -> NDArray[np.bool_]:
-        """Which parts are sound of the source."""
+        """Return which parts are sound of the source."""
         return self.kind == Kind.PLAYED
 
     def between(self, first: int, last: int) -> Played:
-        """The parts from first to last, both included."""
+        """Return the parts from *first* to *last*, both included."""
         cut = slice(first, last + 1)
         return attrs.evolve(
             self,
@@ -105,7 +106,7 @@ def packet_of(trace: Trace, source: Signal, number: int) -> Packet:
 
 
 def play(trace: Trace, buffer: Buffer, source: Signal, period_s: float = PERIOD_S) -> Played:
-    """Push each packet when it arrives, and pull every *period_s*, until all is over."""
+    """Push each packet when it arrives, and pull every *period_s*, until all sound was played."""
     count = round(period_s * RATE_HZ)
     order = np.argsort(trace.arrival_s, kind="stable")
     order = order[np.isfinite(trace.arrival_s[order])]

@@ -1,4 +1,4 @@
-"""How much the output sounds like the source: clicks at seams, and distances between spectra."""
+"""Compares the sound of the output with the source: clicks at seams, distances of spectra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.playout.simulate import Kind, Played
 from benchmarks.playout.speech import Mask, Signal
 from benchmarks.playout.traces import RATE_HZ, Floats, Integers
 
-# Edges of about 16 bands of equal width to the ear, in bins of 40 Hz.
+# The edges of 16 bands that are about equally wide to the ear, in bins of 40 Hz.
 BANDS = np.array([0, 3, 5, 8, 11, 14, 18, 23, 29, 37, 47, 60, 77, 98, 125, 160, 200])
 FRAMES_MOST = 3000
 MS = RATE_HZ // 1000
@@ -18,10 +18,10 @@ MS = RATE_HZ // 1000
 
 class Clicks:
     """
-    Counts abrupt places within 10 ms of a seam.
+    Counts clicks within 10 ms of a seam.
 
-    The statistic is the peak of the second difference in a millisecond over its level in the
-    30 ms around. A click exceeds what 99.95 % of the untouched source reaches.
+    The statistic is the peak of the second difference in a millisecond, divided by its level in the
+    30 ms around it. It is a click if it exceeds 99.95 % of all values of the unchanged source.
     """
 
     def __init__(self, source: Signal) -> None:
@@ -46,7 +46,7 @@ class Clicks:
         return peak / (np.sqrt(around) + 2e-4), peak
 
     def count(self, played: Played) -> int:
-        """Clicks in the output; those closer than 4 ms are one."""
+        """Return the count of clicks in the output. Clicks closer than 4 ms are one."""
         statistic, peak = self._statistic(played.output)
         hit = (statistic > self._relative) & (peak > self._absolute)
         hit &= self._near_seams(played, len(hit))
@@ -75,7 +75,7 @@ class Clicks:
 
 
 def levels(wave: Signal, centres: Integers, width: int = 400) -> Floats:
-    """The level of each band, in dB, around each of these places."""
+    """Return the level of each band around each of these places, in dB."""
     index = centres[:, None] + np.arange(-width // 2, width // 2)[None, :]
     frames = wave[np.clip(index, 0, len(wave) - 1)] * np.hanning(width)
     power = np.abs(np.fft.rfft(frames, 400, axis=1)) ** 2
@@ -83,16 +83,16 @@ def levels(wave: Signal, centres: Integers, width: int = 400) -> Floats:
 
 
 def distance(first: Floats, second: Floats) -> Floats:
-    """Between two sets of levels, in dB."""
+    """Return the distance between two sets of levels, in dB."""
     return np.asarray(np.sqrt(np.mean((first - second) ** 2, axis=1)))
 
 
 def stretch_distance(played: Played, source: Signal) -> float:
     """
-    Between stretched output and the source where it comes from, in dB, the best of +-8 ms.
+    Return the distance between stretched output and its place in the source, in dB.
 
-    Frames of 25 ms in the blocks of 10 ms that were stretched, and in their neighbours, where
-    something is said.
+    Each value is the best within 8 ms. The frames of 25 ms are in the blocks of 10 ms that were
+    stretched, and in the blocks beside them, in active speech.
     """
     change = np.abs(played.length - played.source)
     stretched = played.is_played & (change > 0) & (change < 800)
@@ -121,7 +121,7 @@ def stretch_distance(played: Played, source: Signal) -> float:
 
 
 def concealment_distance(played: Played, source: Signal) -> float:
-    """Between concealed and lost sound, in dB, where lost packets were replaced in place."""
+    """Return the distance between lost sound and the concealment in its place, in dB."""
     centres, places = [], []
     sound = np.flatnonzero(played.is_played)
     for before, after in itertools.pairwise(sound):

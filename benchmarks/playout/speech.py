@@ -1,8 +1,8 @@
 """
-Speech to play: a formant synthesizer, so that the evaluator needs no recordings.
+Speech to play: a formant synthesizer, so that the evaluation needs no recordings.
 
-Syllables of voiced sound with moving formants and falling pitch, fricatives, stops, and pauses
-between words and phrases. The same seed gives the same sound, so figures can be compared.
+It makes syllables of voiced sound with moving formants and falling pitch, fricatives, stops, and
+pauses between words and phrases. The same seed makes the same sound, so figures can be compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Signal = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 _Wave = NDArray[np.float64]
 
-# First three formants of some vowels, in Hz, and the bandwidths of all.
+# The first three formants of some vowels, in Hz, and the bandwidths of the three.
 VOWELS_HZ = [
     (700, 1220, 2600),
     (500, 1500, 2500),
@@ -35,14 +35,14 @@ LOUDEST = 0.98
 
 
 def resonator(wave: _Wave, centre_hz: float, bandwidth_hz: float, rate_hz: int) -> _Wave:
-    """Two poles at a formant."""
+    """Filter with two poles at a formant."""
     radius = np.exp(-np.pi * bandwidth_hz / rate_hz)
     poles = [1, -2 * radius * np.cos(2 * np.pi * centre_hz / rate_hz), radius * radius]
     return np.asarray(lfilter([1 - radius], poles, wave))
 
 
 def glottal(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generator) -> _Wave:
-    """The derivative of a pulse train in the manner of Rosenberg."""
+    """Return the derivative of a train of Rosenberg pulses."""
     wave = np.zeros(length + rate_hz // 40)
     at = 0.0
     while at < length:
@@ -58,7 +58,7 @@ def glottal(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Genera
 
 
 def fricative(rate_hz: int, random: np.random.Generator) -> _Wave:
-    """Noise around a high resonance."""
+    """Return noise around a high resonance."""
     length = int(random.uniform(0.05, 0.11) * rate_hz)
     noise = random.standard_normal(length)
     centre_hz = min(random.uniform(2500, 5500), rate_hz * 0.42)
@@ -67,7 +67,7 @@ def fricative(rate_hz: int, random: np.random.Generator) -> _Wave:
 
 
 def stop(rate_hz: int, random: np.random.Generator) -> _Wave:
-    """Silence, and a burst at its end."""
+    """Return silence with a burst at its end."""
     length = int(random.uniform(0.03, 0.06) * rate_hz)
     wave = np.zeros(length)
     burst = int(0.008 * rate_hz)
@@ -76,7 +76,7 @@ def stop(rate_hz: int, random: np.random.Generator) -> _Wave:
 
 
 def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generator) -> _Wave:
-    """A vowel that glides into another one."""
+    """Return a vowel that glides into another one."""
     pulses = glottal(length, pitch_hz, rate_hz, random)
     begin = VOWELS_HZ[random.integers(8)]
     end = VOWELS_HZ[random.integers(8)]
@@ -101,14 +101,14 @@ def voiced(length: int, pitch_hz: _Wave, rate_hz: int, random: np.random.Generat
 
 
 def active(wave: _Wave, rate_hz: int) -> Mask:
-    """Where something is said: 20 ms around are above -45 dBFS."""
+    """Return where speech is active: the 20 ms around it are above -45 dBFS."""
     width = int(0.02 * rate_hz)
     power = np.convolve(np.asarray(wave, float) ** 2, np.ones(width) / width, "same")
     return np.asarray(np.sqrt(power) > 10 ** (ACTIVE_DB / 20))
 
 
 def source(rate_hz: int, seconds: float, seed: int = 1) -> tuple[Signal, Mask]:
-    """Speech in [-1, 1], and where it is active."""
+    """Return speech in [-1, 1], and where it is active."""
     random = np.random.default_rng(seed)
     length = int(seconds * rate_hz)
     wave = np.zeros(length + rate_hz)

@@ -1,10 +1,10 @@
 """
-When packets arrive: seeded traces, their constants taken from published measurements.
+Traces of packet arrivals, made from a seed with constants from published measurements.
 
-A trace lists the packets of one stream; times are seconds, places are samples at 16 kHz. Families:
+A trace lists the packets of one stream. Times are seconds, places are samples at 16 kHz. Families:
 
 ``udp``    20 ms packets that may be lost or overtaken (RTP).
-``tcp``    in order, nothing lost, but late by retransmissions (relays, telephony streams).
+``tcp``    in order, without losses, but delayed by retransmissions (relays, telephony streams).
 ``burst``  ahead of real time, in utterances whose end is known (speech synthesis).
 
 Sources: WiFiSeer (MobiSys 2016) for Wi-Fi delays of 3, 20 and 250 ms at 50, 90 and 99 %; ITU-R
@@ -30,29 +30,29 @@ RATE_HZ = 16000
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Random: TypeAlias = np.random.Generator
-# From the times of sending, in s, to one-way delays, in ms.
+# Maps the times of sending, in s, to one-way delays, in ms.
 Delay: TypeAlias = Callable[[Random, Floats], Floats]
-# The chunks of one utterance of so many seconds: samples, and seconds after its first chunk.
+# The chunks of one utterance: the samples of each, and its seconds after the first chunk.
 Chunks: TypeAlias = list[tuple[int, float]]
 
 
 @attrs.frozen(eq=False)
 class Trace:
-    """One stream: an entry of each array is a packet, in the order of sending."""
+    """One stream. Each array has one entry per packet, in the order of sending."""
 
     name: str
     family: str
-    place: Integers  # of its first sample
+    place: Integers  # the place of the first sample
     length: Integers  # samples
-    sent_s: Floats  # when it was complete
-    arrival_s: Floats  # infinite when it is lost
+    sent_s: Floats  # when the packet was complete
+    arrival_s: Floats  # infinite for a lost packet
     item: Integers
-    last: Mask  # it ends its item
+    last: Mask  # whether it is the last of its item
     pauses: list[tuple[int, int]] = attrs.field(factory=list)  # where the source is silent
 
     @property
     def total(self) -> int:
-        """Samples of the stream."""
+        """Return the count of samples of the stream."""
         return int(self.place[-1] + self.length[-1])
 
 
@@ -63,12 +63,12 @@ WIFI_BAD = [(1e-4, 0.8), (0.5, 3), (0.9, 20), (0.99, 250), (0.999, 500)]
 
 
 def in_order(times: Floats) -> Floats:
-    """Nothing overtakes."""
+    """Delay arrivals so that no packet overtakes another."""
     return np.maximum.accumulate(times)
 
 
 def wifi(random: Random, count: int, quantiles: list[tuple[float, float]], memory: float) -> Floats:
-    """Delays with these quantiles, in ms, that stay alike for a while."""
+    """Return correlated delays with these quantiles, in ms."""
     noise = random.standard_normal(count) * np.sqrt(1 - memory * memory)
     noise[0] = random.standard_normal()
     normal = lfilter([1], [1, -memory], noise)
@@ -84,7 +84,7 @@ def wifi(random: Random, count: int, quantiles: list[tuple[float, float]], memor
 def outages(
     random: Random, sent_s: Floats, every_s: float, low_ms: float, high_ms: float
 ) -> Floats:
-    """Now and then nothing is delivered for a while, and then all of it."""
+    """Return delays of outages: nothing is delivered for a while, then everything at once."""
     extra = np.zeros(len(sent_s))
     at = random.exponential(every_s)
     while at < sent_s[-1]:
@@ -96,7 +96,7 @@ def outages(
 
 
 def lte(random: Random, sent_s: Floats) -> Floats:
-    """8 ms of HARQ at 10 % block errors, ARQ of the link layer, handovers."""
+    """Return delays of LTE: 8 ms of HARQ at 10 % block errors, link layer ARQ, handovers."""
     count = len(sent_s)
     delay = random.uniform(0, 8, count)
     delay += 8 * np.minimum(random.geometric(0.9, count) - 1, 4)
@@ -106,7 +106,7 @@ def lte(random: Random, sent_s: Floats) -> Floats:
 
 
 def bufferbloat(random: Random, sent_s: Floats) -> Floats:
-    """A queue that competing traffic fills to 220-420 ms in 4-9 s, again and again."""
+    """Return delays of a queue that competing traffic repeatedly fills to 220-420 ms in 4-9 s."""
     delay = np.zeros(len(sent_s))
     at, queue = 0.0, 20.0
     while at < sent_s[-1]:
@@ -124,19 +124,19 @@ def bufferbloat(random: Random, sent_s: Floats) -> Floats:
 
 
 def step(random: Random, sent_s: Floats) -> Floats:
-    """120 ms more for the middle third: another route."""
+    """Return delays that are 120 ms longer in the middle third, as on another route."""
     delay = random.gamma(2, 5, len(sent_s))
     delay[(sent_s > sent_s[-1] / 3) & (sent_s < 2 * sent_s[-1] / 3)] += 120
     return delay
 
 
 def gamma(mean_ms: float) -> Delay:
-    """Stationary delays without memory."""
+    """Return stationary delays without correlation."""
     return lambda random, sent_s: random.gamma(2.0, mean_ms / 2.0, len(sent_s))
 
 
 def lost_packets(random: Random, count: int, rate: float, burst: float) -> Mask:
-    """Gilbert-Elliott: this share is lost, in runs of this mean length."""
+    """Return which packets are lost: this share, in runs of this mean length (Gilbert-Elliott)."""
     leave = 1 / burst
     enter = rate * leave / (1 - rate)
     bad, lost = False, np.zeros(count, bool)
@@ -154,17 +154,18 @@ RTO_LEAST_MS = 200.0  # Linux
 
 @attrs.frozen
 class Tcp:
-    """How a connection loses segments, and when it is cut off: every s, for ms to ms."""
+    """How a connection loses segments, and how often and how long it is interrupted."""
 
     loss: float
     blackouts: tuple[float, float, float] | None = None
 
     def arrivals(self, random: Random, sent_s: Floats, delay_ms: Floats) -> Floats:
         """
-        Head-of-line blocking of a flow that the application limits.
+        Return arrivals with head-of-line blocking, for a flow that the application limits.
 
-        A lost segment is found when a later one is acknowledged, plus a quarter round trip;
-        without a later one after two round trips; a lost repetition one round trip later.
+        A lost segment is detected a quarter round trip after a later one is acknowledged, or after
+        two round trips if there is no later one. A lost retransmission is detected one round trip
+        later.
         """
         count = len(sent_s)
         arrival_ms = in_order(sent_s * 1000 + delay_ms)
@@ -188,7 +189,7 @@ class Tcp:
     def _black_out(
         self, random: Random, sent_s: Floats, arrival_ms: Floats, round_trip_ms: float
     ) -> None:
-        """The timeout doubles in the dark, so recovery overshoots."""
+        """The timeout doubles during an interruption, so the recovery comes later than its end."""
         assert self.blackouts is not None
         every_s, low_ms, high_ms = self.blackouts
         at = random.exponential(every_s)
@@ -224,7 +225,7 @@ def live(
     overtaken: float = 0.0,
     tcp: Tcp | None = None,
 ) -> Trace:
-    """A stream that is sent in real time; *skew_ppm* is the sender's clock against ours."""
+    """Return a stream that is sent in real time. *skew_ppm* is the error of the sender's clock."""
     random = np.random.default_rng(seed)
     count = int(seconds * 1000 / packet_ms)
     length = int(RATE_HZ * packet_ms / 1000)
@@ -259,7 +260,7 @@ def live(
 
 
 def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
-    """The sixteen networks that live mode is judged on."""
+    """Yield the sixteen networks on which live mode is evaluated."""
 
     def trace(
         name: str,
@@ -300,7 +301,7 @@ def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
     yield trace(
         "tcp_blackout", 14, lambda r, s: 25 + r.gamma(2, 3, len(s)), Tcp(0.001, (15, 100, 900))
     )
-    # The sender's event loop stands still: it is no TCP loss, but the stream is in order.
+    # The event loop of the sender stalls: no TCP loss, but the stream is in order.
     yield trace(
         "tcp_sender_pauses",
         15,
@@ -312,14 +313,14 @@ def live_traces(seconds: float = 60, seed: int = 0) -> Iterator[Trace]:
 
 
 def lossy_traces(seconds: float = 120, seed: int = 0) -> Iterator[Trace]:
-    """3 and 5 % of the packets are lost, in runs."""
+    """Yield traces in which 3 and 5 % of the packets are lost, in runs."""
     for index, loss in enumerate(((0.03, 2), (0.05, 3))):
         number = 500 + 10 * seed + index
         yield live("udp_loss", seconds, gamma(10), number, ordered=False, loss=loss)
 
 
 def drift_traces(seconds: float = 600, seed: int = 0) -> Iterator[Trace]:
-    """Hardly any jitter: what remains are clocks that differ by 200 ppm, 120 ms in 10 minutes."""
+    """Yield traces with little jitter and clocks that differ by 200 ppm, 120 ms in 10 minutes."""
     for index, ppm in enumerate((200, -200)):
         number = seed * 1000 + 95 + index
         yield live(
@@ -344,7 +345,7 @@ def chunks(
     first_ms: float | None = None,
     network: Callable[[Random], float] | None = None,
 ) -> Chunks:
-    """One utterance, made at *pace* times its length, over a TCP connection that loses 1 %."""
+    """Return one utterance at *pace* times real time, over a TCP connection that loses 1 %."""
     found: Chunks = []
     at, left, latest = 0.0, int(seconds * RATE_HZ), 0.0
     stall_at = random.exponential(stall_every_s) if stall_every_s else np.inf
@@ -368,8 +369,10 @@ def chunks(
 
 def sentences(random: Random, seconds: float) -> tuple[Chunks, list[tuple[int, int]]]:
     """
-    A model writes and a voice reads: each sentence comes at four times its length, but the next
-    one may come late. Also gives the pauses of 160 ms that end the sentences.
+    Return the chunks of sentences whose text comes from a language model, and their pauses.
+
+    Each sentence arrives at four times real time, but the next one may be late. The pauses of
+    160 ms end the sentences.
     """
     found: Chunks = []
     pauses = []
@@ -393,7 +396,7 @@ def utterances(
     count: int,
     make: Callable[[Random, float], Chunks | tuple[Chunks, list[tuple[int, int]]]],
 ) -> Trace:
-    """*count* utterances of 1.5 to 9 s with a pause after each."""
+    """Return *count* utterances of 1.5 to 9 s with a pause after each."""
     random = np.random.default_rng(seed)
     rows: list[tuple[int, int, float, int, bool]] = []
     pauses: list[tuple[int, int]] = []
@@ -414,7 +417,7 @@ def utterances(
 
 
 def burst_traces(seed: int = 0, count: int = 40) -> Iterator[Trace]:
-    """The five servers that burst mode is judged on."""
+    """Yield the five servers on which burst mode is evaluated."""
 
     def good(random: Random) -> float:
         return float(wifi(random, 1, WIFI_GOOD, 0)[0])
@@ -451,7 +454,7 @@ def burst_traces(seed: int = 0, count: int = 40) -> Iterator[Trace]:
 
 
 def shaped(trace: Trace, source: Signal, active: Mask) -> tuple[Signal, Mask]:
-    """The source of a burst trace: faded at the ends of items, silent in its pauses."""
+    """Return the source of a burst trace: faded at the ends of items, silent in the pauses."""
     wave, spoken = source.copy(), active.copy()
     fade = int(0.015 * RATE_HZ)
     rise = np.linspace(0, 1, fade, dtype=np.float32)

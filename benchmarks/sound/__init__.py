@@ -1,1 +1,1 @@
-"""How well sound is played, measured on a sound server without a sound card: see __main__."""
+"""Measures how sound is played, on a sound server without a sound card: see __main__."""

@@ -1,8 +1,8 @@
 """
 Measure how sound is played and recorded: python -m benchmarks.sound [name ...].
 
-Everything runs on a PulseAudio server of its own, so it needs no sound card; see pulse.py for the
-packages. The exit status tells whether every goal was met.
+The measurements start their own PulseAudio server, so they need no sound card; pulse.py names the
+packages. Exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ RUNS = {
 
 
 def main(names: list[str]) -> int:
-    """Run what was asked for, or everything."""
+    """Run the named measurements, or all of them."""
     unknown = [name for name in names if name not in RUNS]
     if unknown:
-        sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(RUNS)}")
+        sys.exit(f"unknown measurement: {', '.join(unknown)}; expected of {', '.join(RUNS)}")
     met = True
     with pulse_server():
         for name in names or RUNS:

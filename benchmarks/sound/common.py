@@ -1,4 +1,4 @@
-"""What the measurements share: outcomes, noise, and a thread that holds the GIL."""
+"""Used by all measurements: outcomes, noise, and a thread that holds the GIL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["NoiseSpeech", "Outcome", "holding_the_gil", "noise", "spread"]
 
 
 class Outcome(NamedTuple):
-    """What came of a measurement."""
+    """The result of a measurement."""
 
     goal: str
     met: bool
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
-    """Samples of which none is zero, the same for the same seed."""
+    """Return noise without a zero sample, the same for the same seed."""
     generator = np.random.default_rng(seed)
     values = generator.integers(1, 8000, int(seconds * RATE_HZ))
     return (values * generator.choice([-1, 1], len(values))).astype("<i2")
@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
 
 @contextlib.contextmanager
 def holding_the_gil() -> Iterator[None]:
-    """Have another thread sleep in C for 300 of every 400 ms without giving up the GIL."""
+    """Run a thread that holds the GIL for 300 of every 400 ms, as it sleeps in C."""
     over = threading.Event()
 
     def run() -> None:
@@ -75,6 +75,6 @@ class NoiseSpeech:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, 95th percentile and worst."""
+    """Return the median, the 95th percentile and the largest magnitude."""
     marks = {"median": 50.0, "p95": 95.0, "worst": 100.0}
     return {name: round(float(np.percentile(values, mark)), 2) for name, mark in marks.items()}

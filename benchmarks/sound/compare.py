@@ -1,4 +1,4 @@
-"""Where a recording agrees with what was played, to the sample."""
+"""Compares a recording with the played samples."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SEARCH = 48000
 
 class Match(NamedTuple):
     """
-    A recording against its original.
+    A recording compared with its original.
 
     Attributes:
-        start: Where in the recording the first common sample is; -1 when there is none.
-        exact: Samples of the original that are in the recording, in order.
-        missing: Those that are not.
-        breaks: Places where the recording leaves the original.
-        extra: Samples of the recording, between those of the original, that are not its own.
-        reached: How far in the original they agree.
-        end: Where in the recording that is.
+        start: The index of the first common sample in the recording; -1 if there is none.
+        exact: How many samples of the original are in the recording, in order.
+        missing: How many samples of the original are not in the recording.
+        breaks: How often the recording differs from the original.
+        extra: How many samples between those of the original are only in the recording.
+        reached: The index in the original after the last common sample.
+        end: The index in the recording after the last common sample.
     """
 
     start: int
@@ -37,7 +37,7 @@ class Match(NamedTuple):
 
 
 def find(recording: npt.NDArray[np.int16], key: npt.NDArray[np.int16], start: int = 0) -> int:
-    """Where *key* is in the recording from *start* on, or -1."""
+    """Return the index of *key* in the recording from *start* on, or -1."""
     at = recording[start:].tobytes().find(key.tobytes())
     while at >= 0 and at % 2:
         at = recording[start:].tobytes().find(key.tobytes(), at + 1)
@@ -45,8 +45,8 @@ def find(recording: npt.NDArray[np.int16], key: npt.NDArray[np.int16], start: in
 
 
 def match(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> Match:
-    """Follow the original through the recording, over gaps in either of them."""
-    place = int(np.flatnonzero(original)[0])  # silence before it is everywhere
+    """Follow the original through the recording, across gaps in either of them."""
+    place = int(np.flatnonzero(original)[0])  # silence before it would match anywhere
     exact, breaks, extra = place, 0, 0
     missing, start = _resume(recording, 0, original, place, len(recording))
     if start < 0:
@@ -80,7 +80,7 @@ def _resume(
     place: int,
     within: int,
 ) -> tuple[int, int]:
-    """How much of the original is skipped, and of the recording, until they agree again."""
+    """Return how many samples of the original and of the recording to skip to the next match."""
     window = recording[at : at + within]
     for skipped in range(0, min(len(original) - place, _SEARCH), _KEY // 2):
         key = original[place + skipped : place + skipped + _KEY]

@@ -1,7 +1,7 @@
 """
-A PulseAudio server of our own with two sinks that go nowhere, and a recorder of what reaches them.
+A separate PulseAudio server with two null sinks, and a recorder of their output.
 
-Nothing outside of a temporary folder is touched. Needs the packages libportaudio2, pulseaudio,
+It changes no file outside a temporary folder. Needs the packages libportaudio2, pulseaudio,
 pulseaudio-utils and libasound2-plugins.
 """
 
@@ -44,7 +44,7 @@ _PATIENCE_S = 20.0
 
 @contextlib.contextmanager
 def pulse_server() -> Iterator[None]:
-    """Run the server; PortAudio in this process then plays on sink "one"."""
+    """Run the server. PortAudio in this process then plays to the sink "one"."""
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         raise SystemExit(
@@ -65,12 +65,12 @@ def pulse_server() -> Iterator[None]:
 
 
 def pactl(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-    """Tell the server something."""
+    """Run pactl, which controls the server."""
     return subprocess.run(["pactl", *arguments], check=check, capture_output=True, timeout=10)
 
 
 def play_file(sink: str, pcm: bytes) -> subprocess.Popen[bytes]:
-    """Have another process play so much on a sink."""
+    """Start a process that plays samples to a sink."""
     with tempfile.TemporaryFile() as file:
         file.write(pcm)
         file.seek(0)
@@ -79,9 +79,9 @@ def play_file(sink: str, pcm: bytes) -> subprocess.Popen[bytes]:
 
 class Recorder:
     """
-    Records a sink's monitor, with the time at which each piece arrived.
+    Records the monitor of a sink, with the time at which each piece arrived.
 
-    A second client plays silence all the while, since a sink that nobody plays on stands still.
+    A second client plays silence during the recording, because a sink without a client stops.
     """
 
     def __init__(self, sink: str = "one") -> None:
@@ -125,21 +125,21 @@ class Recorder:
             return len(self._pcm) // 2
 
     def samples(self, start: int = 0) -> npt.NDArray[np.int16]:
-        """What was recorded from *start* on."""
+        """Return the recording from *start* on."""
         with self._lock:
             return np.frombuffer(bytes(self._pcm[2 * start : len(self._pcm) // 2 * 2]), "<i2")
 
     def settle(self, seconds: float = 0.5) -> None:
-        """Wait until what was played is recorded."""
+        """Wait until all played samples are recorded."""
         enough = self.length + int(seconds * RATE_HZ)
         _wait_for(lambda: self.length >= enough, "the recorder")
 
     def times(self) -> npt.NDArray[np.float64]:
         """
-        The monotonic time of each sample.
+        Return the monotonic time of each sample.
 
-        A sample cannot arrive before it was played, so the line that no arrival undercuts, in
-        each second, is the sink's clock; what lies above it is the pipe's delay.
+        A sample cannot arrive before it was played. So the earliest arrivals of each second show
+        the clock of the sink, and the rest is the delay of the pipe.
         """
         with self._lock:
             ends, arrivals = np.array(self._arrivals).T
@@ -154,5 +154,5 @@ def _wait_for(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not come about within {_PATIENCE_S:g} s")
+            raise SystemExit(f"{what} is not ready after {_PATIENCE_S:g} s")
         time.sleep(0.01)

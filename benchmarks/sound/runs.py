@@ -1,4 +1,4 @@
-"""The measurements; each gives its goal, whether it was met, and figures."""
+"""The measurements. Each returns its goal, whether it was met, and figures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BUSY_S = float(os.environ.get("BUSY_S", "30"))
 INTERRUPTIONS = int(os.environ.get("INTERRUPTIONS", "200"))
 WORDS = int(os.environ.get("WORDS", "200"))
 
-# What PortAudio asks of PulseAudio for a latency of 80 ms: a quarter of it.
+# The period that PortAudio requests from PulseAudio for a latency of 80 ms: a quarter of it.
 PERIOD_MS = 20.0
 
 TEXT = (
@@ -54,7 +54,7 @@ TEXT = (
 
 
 def stream() -> Outcome:
-    """Speech of the emulator, streamed into a speaker and recorded."""
+    """Stream speech of the emulator to a speaker and record it."""
     heard = []
     with Inworld(local=True) as iw, Speaker(RATE_HZ) as speaker, Recorder() as recorder:
         samples = 0
@@ -76,7 +76,7 @@ def stream() -> Outcome:
 
 
 def busy_interpreter() -> Outcome:
-    """Play while another thread holds the GIL for 300 of every 400 ms; beside it, a callback."""
+    """Play while a thread holds the GIL; compare with a player whose callback is Python."""
     original = noise(BUSY_S, SEED)
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder, holding_the_gil():
         speaker.write(original.tobytes())
@@ -98,7 +98,7 @@ def busy_interpreter() -> Outcome:
 
 
 def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
-    """What a player does whose callback is Python, as most are; gives its underflows."""
+    """Play with a Python callback, as most players do. Return the count of underflows."""
     import sounddevice
 
     pcm, place, underflows = samples.tobytes(), 0, 0
@@ -122,7 +122,7 @@ def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
 
 
 def interruptions() -> Outcome:
-    """Interrupt at random moments; what is reported against what is recorded."""
+    """Interrupt at random times, and compare the reported count of samples with the recording."""
     chance = random.Random(SEED)
     differences = []
     taken_ms = []
@@ -154,18 +154,18 @@ def interruptions() -> Outcome:
 
 
 def _recorded(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16]) -> int:
-    """How far the original was played: up to where the fade leaves it, and the fade."""
+    """Return how many samples of the original were played, with the fade."""
     found = match(recording, original)
     if found.start < 0:
         return 0
-    # Noise has no sample that is zero, and its fade has few in a row.
+    # The noise has no zero sample, and its fade has only a few in a row.
     silent = np.flatnonzero(recording[found.end :] == 0)
     runs = np.flatnonzero(np.convolve(np.diff(silent) == 1, np.ones(15), "valid") == 15)
     return found.reached + (int(silent[runs[0]]) if len(runs) else 0)
 
 
 def words() -> Outcome:
-    """When words are told, against when their samples reach the sink."""
+    """Compare the time of each word callback with the time at which its sample was played."""
     chance = random.Random(SEED)
     starts_ms, at = [], 30.0
     for _ in range(WORDS):
@@ -197,20 +197,20 @@ def words() -> Outcome:
     ]
     figures = {
         "words": len(errors),
-        "told after it sounds, ms": spread(errors),
+        "callback after the sound, ms": spread(errors),
         "earliest, ms": round(min(errors), 2),
-        "further than a period": sum(bool(abs(error) > PERIOD_MS) for error in errors),
+        "off by more than a period": sum(bool(abs(error) > PERIOD_MS) for error in errors),
         "underflows": underflows,
         "60 Hz polls": len(asked),
     }
     met = len(errors) == WORDS and max(map(abs, errors)) <= PERIOD_MS
-    return Outcome(f"every word told within {PERIOD_MS} ms, across pauses", met, figures)
+    return Outcome(f"every word callback within {PERIOD_MS} ms, across pauses", met, figures)
 
 
 def _place(
     recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16], start_ms: float
 ) -> int:
-    """Where a word begins in the recording; beside the fade of a pause, from what is near it."""
+    """Return the start of a word in the recording; near a fade, from samples beside it."""
     sample = round(start_ms * RATE_HZ / 1000.0)
     for away in (0, 120, -144, 240, -264):
         found = find(recording, original[sample + away : sample + away + 24])
@@ -235,7 +235,7 @@ def _pause_now_and_then(
 
 
 def unplug() -> Outcome:
-    """The sound server loses the sink and then goes away and comes back."""
+    """Remove the sink of the sound server while a speaker plays, and add another one."""
     changes: list[DeviceChanged] = []
     original = noise(4.0, SEED)
     with Speaker(RATE_HZ, on_change=changes.append) as speaker:
@@ -251,7 +251,7 @@ def unplug() -> Outcome:
 
 
 class _SlowSpeech:
-    """Speech that comes a little slower than it plays, and stops now and then."""
+    """Speech that arrives a little slower than real time, and sometimes pauses."""
 
     def __init__(self, speech: Speech, chance: random.Random) -> None:
         self._speech = speech
@@ -271,11 +271,11 @@ class _SlowSpeech:
             time.sleep(max(due - time.monotonic(), 0))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""
 
 
 def slow_network() -> Outcome:
-    """Words of sound that comes too slowly, and is stretched, held and covered."""
+    """Compare word callbacks with the sound when it arrives too slowly and is stretched."""
     with Inworld(local=True) as iw:
         speech = iw.tts.synthesize(TEXT * 4)
     original = np.frombuffer(speech.pcm, "<i2")
@@ -298,10 +298,10 @@ def slow_network() -> Outcome:
             place = found
             errors.append((moment - clock[found]) * 1000.0)
     figures = {
-        "words told": len(told),
+        "word callbacks": len(told),
         "of": len(speech.words),
-        "of them found again": len(errors),
-        "told after it sounds, ms": spread(errors),
+        "found in the recording": len(errors),
+        "callback after the sound, ms": spread(errors),
         "earliest, ms": round(min(errors), 2),
         "heard, ms": playback.heard_ms,
         "of, ms": speech.duration_ms,
@@ -312,19 +312,19 @@ def slow_network() -> Outcome:
         and playback.heard_ms == speech.duration_ms
         and max(map(abs, errors)) <= PERIOD_MS
     )
-    return Outcome(f"every word told within {PERIOD_MS} ms of stretched sound", met, figures)
+    return Outcome(f"every word callback within {PERIOD_MS} ms, stretched sound", met, figures)
 
 
 def _voiced_place(
     recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16], start_ms: float, after: int
 ) -> int:
-    """Where a word begins, from the first sound near it that was not stretched; -1 for none."""
+    """Return the start of a word, from the first sound after it that is not stretched, or -1."""
     sample = round(start_ms * RATE_HZ / 1000.0)
     for away in range(0, 960, 48):
         key = original[sample + away : sample + away + 48]
         if np.abs(key).max(initial=0) < 100:
             continue
-        # Words are told at least every few seconds, and sentences may come again later.
+        # Search a few seconds only: a word comes within them, and sentences are repeated later.
         found = find(recording[: after + 5 * RATE_HZ], key, after)
         if found >= 0:
             return found - away
@@ -332,16 +332,16 @@ def _voiced_place(
 
 
 def microphone() -> Outcome:
-    """Record while another thread holds the GIL for 300 of every 400 ms."""
+    """Record with a microphone while a thread holds the GIL for 300 of every 400 ms."""
     pactl("set-default-source", "two.monitor")
     original = noise(BUSY_S / 2, SEED)
-    with Recorder("two") as tape, Microphone(RATE_HZ) as source, holding_the_gil():
+    with Recorder("two") as recorder, Microphone(RATE_HZ) as source, holding_the_gil():
         player = play_file("two", bytes(RATE_HZ) + original.tobytes() + bytes(2 * RATE_HZ))
         pcm = bytearray()
         while player.poll() is None or source.read(timeout=5).strip(b"\0"):
             pcm += source.read(timeout=5)
         dropped, overflows = source.dropped_samples, source.overflows
-        control = match(tape.samples(), original)
+        control = match(recorder.samples(), original)
     found = match(np.frombuffer(bytes(pcm), "<i2"), original)
     met = dropped == overflows == 0 and found.exact >= control.exact
     figures = {

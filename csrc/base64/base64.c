@@ -1,4 +1,4 @@
-/* base64 after RFC 4648: checks, ends of texts, and the scalar kernels. */
+/* base64 by RFC 4648: the checks, the last group of a text, and the scalar kernels. */
 #include "base64/iwp_base64.h"
 
 #include <string.h>
@@ -9,8 +9,9 @@
 #include "include/iw_api.h"
 
 /*
- * The bits of a character of each place of a group, where they stand in the group's three bytes
- * read as a little-endian word; the mark when it is outside the alphabet.
+ * For each of the four places in a group, a table from a character to its bits, at their place
+ * in the three bytes of the group, read as a little-endian word. A character outside the
+ * alphabet has OUTSIDE_MARK.
  *
  *   byte 2     byte 1     byte 0
  *   ccdddddd   bbbbcccc   aaaaaabb
@@ -35,8 +36,8 @@ IWP_INLINE int is_outside(uint8_t character)
 }
 
 /*
- * Decode a last group of two to four characters into one byte fewer. Returns the characters
- * decoded: all or none.
+ * Decode a last group of two to four characters into one to three bytes. Returns the count of
+ * characters decoded: all or none.
  */
 IWP_INLINE size_t decode_last_group(uint8_t *dst, const uint8_t *src, size_t characters)
 {
@@ -67,12 +68,12 @@ size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_byt
 
         if (bytes & OUTSIDE_MARK)
             return at;
-        memcpy(dst, &bytes, 4); /* the next group replaces the fourth */
+        memcpy(dst, &bytes, 4); /* the next group overwrites the fourth byte */
     }
     return at == src_bytes ? at : at + decode_last_group(dst, src + at, src_bytes - at);
 }
 
-/* Two characters for each 12 bits, the first one in the low byte. */
+/* A table from 12 bits to two characters, the first one in the low byte. */
 #define PAIR(bits)                                                                             \
     (uint16_t)(IWP_BASE64_CHARACTER((bits) >> 6) | IWP_BASE64_CHARACTER((bits) & 63) << 8)
 
@@ -92,7 +93,7 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
         encode_group(dst, (uint32_t)src[at] << 16 | (uint32_t)src[at + 1] << 8 | src[at + 2]);
 }
 
-/* Whether the last of two or three characters before padding carries bits of no byte. */
+/* Whether the last of two or three characters before the padding has bits of no byte set. */
 static int has_left_over_bits(uint8_t last, size_t characters)
 {
     return (as_a[last] >> 2 & (characters == 2 ? 0x0fu : 0x03u)) != 0;
@@ -119,7 +120,7 @@ struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
     return span;
 }
 
-/* The bytes of so many characters, without padding. */
+/* Return the count of bytes that `characters` without padding decode to. */
 static size_t decoded_bytes(size_t characters)
 {
     return characters / 4 * 3 + characters % 4 * 3 / 4;
@@ -142,7 +143,7 @@ ptrdiff_t iw_base64_decode(uint8_t *dst, size_t dst_bytes, const uint8_t *src, s
     return (ptrdiff_t)decoded_bytes(characters);
 }
 
-/* The fault of a text whose first character outside the alphabet is the '=' at `first`. */
+/* Return the fault of a text whose first character outside the alphabet is '=', at `first`. */
 static enum iw_status padding_fault(size_t *position, const uint8_t *src, size_t src_bytes,
                                     size_t first)
 {

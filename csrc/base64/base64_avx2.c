@@ -14,26 +14,27 @@
 #include <immintrin.h>
 
 #define CHARACTERS 32u /* a register of text */
-#define BYTES 24u      /* and what it stands for */
+#define BYTES 24u      /* and the bytes that it decodes to */
 
-/* Sixteen bytes for each half of a register, the first one lowest. */
+/* The same sixteen bytes in both halves of a register, the first one lowest. */
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
 
 /*
- * A character chooses one of sixteen slots: half the sum of its upper five bits and of a number
- * for its lower four. Two kinds of numbers put the characters into two orders.
+ * Return one of sixteen slots for each character: half the sum of its upper five bits and of a
+ * number that depends on its lower four bits. Two sets of numbers are used.
  *
- * By the first, all of a slot have the same distance to their values:
+ * With the first set, all characters of a slot have the same difference to their values:
  *
  *   3  +    4  0-9    5 6 12  A-Z    7 8 14  a-z    10  /
  *
- * By the second, all of a slot that belong to the alphabet lie above all that do not: so the
- * lowest of them is a threshold. There are 2^64 choices of such numbers; these were found by
- * taking one lower half after the other, and each number as long as no slot is contradicted.
+ * With the second set, the characters of a slot that belong to the alphabet are above all
+ * others of the slot, so the lowest of them is a threshold. There are 2^64 possible sets. This
+ * one was found by a search over the sixteen numbers in order, which rejected a number as soon
+ * as a slot had no threshold.
  *
- * The shift is one of words and drags three bits of the next byte along: above the four bits
- * that a look-up reads, and never into the top one for ASCII. Any other byte is negative: as
- * no threshold is above zero, it stays so wherever it is looked up.
+ * The shift works on words, so three bits of the next byte are shifted in. They are above the
+ * four bits that a look-up reads, and for ASCII they are never in the top bit. A byte that is
+ * not ASCII is negative, and no negated threshold is above zero, so the sum stays negative.
  */
 IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
 {
@@ -42,14 +43,19 @@ IWP_AVX2 IWP_INLINE __m256i slot_of(__m256i text, __m256i numbers)
     return _mm256_avg_epu8(_mm256_shuffle_epi8(numbers, text), upper);
 }
 
-/* The values of characters; *outside has the top bit of each that is not of the alphabet. */
+/*
+ * Return the values of characters. *outside has the top bit of each one outside the alphabet.
+ */
 IWP_AVX2 IWP_INLINE __m256i values_of(__m256i text, __m256i *outside)
 {
     const __m256i by_distance = BOTH_HALVES(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 15);
     const __m256i distances =
         BOTH_HALVES(0, 0, 0, 19, 4, -65, -65, -71, -71, 0, 16, 0, -65, 0, -71, 0);
     const __m256i by_threshold = BOTH_HALVES(0, 0, 0, 0, 0, 0, 0, 0, 6, 6, 4, 8, 12, 12, 12, 8);
-    /* Negative, so that what lies below one stays negative too; -128 where nothing belongs. */
+    /*
+     * The negated thresholds: the sum with a character below the threshold is negative. -128
+     * for a slot without characters of the alphabet.
+     */
     const __m256i thresholds = BOTH_HALVES(-128, -128, -128, -'0', -'A', -'P', -'a', -'+', -'H',
                                            -'K', -'h', -'L', -128, -'l', -128, -128);
 
@@ -59,8 +65,8 @@ IWP_AVX2 IWP_INLINE __m256i values_of(__m256i text, __m256i *outside)
 }
 
 /*
- * Decode 32 characters into the first 12 bytes of each half. The words are joined as in
- * base64_avx512.c.
+ * Decode 32 characters into the first 12 bytes of each half. base64_avx512.c shows how the
+ * values are joined.
  */
 IWP_AVX2 IWP_INLINE __m256i decode_32(const uint8_t *src, __m256i *outside)
 {
@@ -73,14 +79,14 @@ IWP_AVX2 IWP_INLINE __m256i decode_32(const uint8_t *src, __m256i *outside)
     return _mm256_shuffle_epi8(words, turn);
 }
 
-/* Write the 24 bytes, and four more behind them. */
+/* Write the 24 bytes and four undefined bytes after them. */
 IWP_AVX2 IWP_INLINE void store_halves(uint8_t *dst, __m256i bytes)
 {
     _mm_storeu_si128((void *)dst, _mm256_castsi256_si128(bytes));
     _mm_storeu_si128((void *)(dst + BYTES / 2), _mm256_extracti128_si256(bytes, 1));
 }
 
-/* Decode 32 characters and write 24 bytes, no more, unless one is outside. */
+/* Decode 32 characters and write exactly 24 bytes, unless a character is outside. */
 IWP_AVX2 IWP_INLINE int decode_exactly(uint8_t *dst, const uint8_t *src)
 {
     __m256i outside;
@@ -100,7 +106,7 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
 {
     size_t at = 0, rest;
 
-    /* The four bytes that a store writes too many are those of six characters behind. */
+    /* A store writes four bytes too many. Six more characters make room for them. */
     for (; src_bytes - at >= 2 * CHARACTERS + 6; at += 2 * CHARACTERS, dst += 2 * BYTES) {
         __m256i outside[2];
         const __m256i first = decode_32(src + at, &outside[0]);
@@ -115,7 +121,7 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
         at += CHARACTERS;
         dst += BYTES;
     }
-    /* The last register of whole groups repeats some that are good. */
+    /* The last register of whole groups decodes some characters a second time. */
     rest = (src_bytes - at) / 4;
     if (at != 0 && rest != 0 && rest <= CHARACTERS / 4 &&
         decode_exactly(dst + rest * 3 - BYTES, src + at + rest * 4 - CHARACTERS)) {
@@ -126,9 +132,9 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
 }
 
 /*
- * Encode 24 bytes: 12 from byte 4 on and 12 from byte 16 on, as one load finds them on both
- * sides of the middle. A word gets the three bytes p q r of a group as q p r q; multiplications
- * move its four values to the places of bytes.
+ * Encode 24 bytes: 12 from byte 4 on and 12 from byte 16 on, so that one load has 12 bytes in
+ * each half of the register. A word gets the three bytes p q r of a group as q p r q.
+ * Multiplications move its four values to the four bytes.
  *
  *   qqqqqqqq rrrrrrrr pppppppp qqqqqqqq
  *       cccc ccdddddd aaaaaabb bbbb
@@ -138,7 +144,9 @@ IWP_AVX2 IWP_INLINE __m256i encode_24(__m256i bytes)
     const __m256i spread =
         _mm256_setr_epi8(5, 4, 6, 5, 8, 7, 9, 8, 11, 10, 12, 11, 14, 13, 15, 14, /* 4 to 15 */
                          1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
-    /* From a value to its character, by class: 0 A-Z, 1 a-z, 2 to 11 digits, 12 '+', 13 '/'. */
+    /*
+     * The difference from a value to its character: 0 A-Z, 1 a-z, 2-11 digits, 12 '+', 13 '/'.
+     */
     const __m256i to_character =
         BOTH_HALVES(65, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0);
     const __m256i words = _mm256_shuffle_epi8(bytes, spread);
@@ -164,19 +172,19 @@ IWP_AVX2 IWP_INLINE __m128i load_half(const uint8_t *src)
     return _mm_loadu_si128((const void *)src);
 }
 
-/* The first 24 bytes of a text: nothing may be read before them. */
+/* Load the first 24 bytes of a text, and read no byte before them. */
 IWP_AVX2 IWP_INLINE __m256i load_first(const uint8_t *src)
 {
     return join_halves(_mm_slli_si128(load_half(src), 4), load_half(src + 12));
 }
 
-/* 24 bytes of a text's middle, with four on each side. */
+/* Load 24 bytes from the middle of a text, with four bytes on each side. */
 IWP_AVX2 IWP_INLINE __m256i load_middle(const uint8_t *src)
 {
     return _mm256_loadu_si256((const void *)(src - 4));
 }
 
-/* The last 24 bytes of a text: nothing may be read behind them, but four before. */
+/* Load the last 24 bytes of a text. Reads four bytes before them and no byte after them. */
 IWP_AVX2 IWP_INLINE __m256i load_last(const uint8_t *src)
 {
     return join_halves(load_half(src - 4), _mm_srli_si128(load_half(src + 8), 4));
@@ -196,7 +204,10 @@ IWP_AVX2 void iwp_base64_encode_avx2(uint8_t *dst, const uint8_t *src, size_t sr
         dst += CHARACTERS;
         _mm256_storeu_si256((void *)dst, encode_24(load_middle(src)));
     }
-    /* Behind the 24 bytes at src are left 0 to 27; more than 24 take two registers. */
+    /*
+     * After the 24 bytes at src there are `left` bytes, 0 to 27; more than 24 need two
+     * registers.
+     */
     if (left > BYTES)
         _mm256_storeu_si256((void *)(dst + CHARACTERS), encode_24(load_last(src + BYTES)));
     _mm256_storeu_si256((void *)(dst + left / 3 * 4), encode_24(load_last(src + left)));

@@ -1,5 +1,5 @@
 /*
- * base64 by AVX-512 VBMI: 64 characters at a time, each looked up in one instruction.
+ * base64 by AVX-512 VBMI: one instruction looks up 64 characters.
  * Method: W. Mula, D. Lemire, "Base64 encoding and decoding at almost the speed of a memory
  * copy", Software: Practice and Experience 50(2), 2020.
  */
@@ -12,15 +12,15 @@
 #if IWP_HAVE_X86
 
 #define CHARACTERS 64u /* a register of text */
-#define BYTES 48u      /* and what it stands for */
+#define BYTES 48u      /* and the bytes that it decodes to */
 #define LONG_BYTES (16u << 10)
 
-/* Where byte `at` of those decoded lies in words of three bytes, which are turned round. */
+/* The place of the decoded byte `at` in words of three bytes, whose order is reversed. */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
-/* The same for the second and the third register of bytes, from where each begins. */
+/* The same for the second and the third register of bytes, relative to the register. */
 #define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
 #define UNTURNED_THIRD(at) (UNTURNED((at) + 128) - 128)
-/* The byte that helps to make character `at`: each three as 1 0 2 1. */
+/* The source byte at place `at` of a spread word: each group of three bytes as 1 0 2 1. */
 #define SPREAD(at) ((at) / 4 * 3 + ((at) % 4 == 1 ? 0 : (at) % 4 == 2 ? 2 : 1))
 
 static const uint8_t value_of[128] = {IWP_TABLE_64(IWP_BASE64_VALUE, 0),
@@ -32,8 +32,8 @@ static const uint8_t unturned_third[64] = {IWP_TABLE_64(UNTURNED_THIRD, 0)};
 static const uint8_t spread[64] = {IWP_TABLE_64(SPREAD, 0)};
 
 /*
- * Decode a register to words of three bytes. A character outside the alphabet sets the top bit
- * of its byte in *outside.
+ * Decode the characters of a register to words of three bytes. A character outside the alphabet
+ * sets the top bit of its byte in *outside.
  *
  *   00dddddd 00cccccc 00bbbbbb 00aaaaaa    a word of values, the first one lowest
  *   0000cccc ccdddddd 0000aaaa aabbbbbb    pairs joined: times 64 and 1
@@ -43,23 +43,23 @@ IWP_AVX512 IWP_INLINE __m512i words_of(__m512i text, __m512i *outside)
 {
     __m512i values, pairs;
 
-    /* The look-up overwrites its index, and compilers load that again for the last line. */
+    /* The look-up overwrites its index. Without this, compilers load the text a second time. */
     __asm__("" : "+v"(text));
     values = _mm512_permutex2var_epi8(_mm512_loadu_si512(value_of), text,
                                       _mm512_loadu_si512(value_of + 64));
     pairs = _mm512_maddubs_epi16(values, _mm512_set1_epi32(0x01400140));
-    /* The look-up sees seven bits; the eighth is outside as it stands. */
+    /* The look-up uses seven bits of a character. A set eighth bit means outside. */
     *outside = _mm512_or_si512(values, text);
     return _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x00011000));
 }
 
-/* The 48 bytes of a register of words, at its front. */
+/* Return the 48 bytes of a register of words, in its first 48 bytes. */
 IWP_AVX512 IWP_INLINE __m512i bytes_of(__m512i words)
 {
     return _mm512_permutexvar_epi8(_mm512_loadu_si512(unturned), words);
 }
 
-/* Decode 256 characters to 192 bytes, which fill three registers, unless one is outside. */
+/* Decode 256 characters to three registers, 192 bytes. Returns 0 if a character is outside. */
 IWP_AVX512 IWP_INLINE int decode_256(uint8_t *dst, const uint8_t *src)
 {
     const __m512i second = _mm512_loadu_si512(unturned_second);
@@ -80,13 +80,13 @@ IWP_AVX512 IWP_INLINE int decode_256(uint8_t *dst, const uint8_t *src)
 }
 
 /*
- * Decode 64 characters, or what is left of them, and write just their bytes. Returns how many
- * were decoded.
+ * Decode up to 64 characters, and write exactly their bytes. Returns the count of characters
+ * decoded.
  */
 IWP_AVX512 IWP_INLINE size_t decode_some(uint8_t *dst, const uint8_t *src, size_t src_bytes)
 {
     const size_t there = src_bytes < CHARACTERS ? src_bytes : CHARACTERS;
-    /* A lane that is not loaded is a zero to decode. */
+    /* Lanes that are not loaded contain 'A', which decodes to zero. */
     const __m512i zeros = _mm512_set1_epi8('A');
     __m512i outside;
     const __m512i bytes =
@@ -106,7 +106,7 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
         at += 4 * CHARACTERS;
         dst += 4 * BYTES;
     }
-    /* The 16 bytes that a store writes too many are those of 22 characters behind. */
+    /* A store writes 16 bytes too many. 22 more characters make room for them. */
     for (; src_bytes - at >= CHARACTERS + 22; at += CHARACTERS, dst += BYTES) {
         __m512i outside;
         const __m512i words = words_of(_mm512_loadu_si512(src + at), &outside);
@@ -136,7 +136,7 @@ IWP_AVX512 IWP_INLINE __m512i encode_48(__m512i bytes)
     const __m512i words = _mm512_permutexvar_epi8(_mm512_loadu_si512(spread), bytes);
     const __m512i values = _mm512_multishift_epi64_epi8(begins, words);
 
-    /* The look-up sees six bits only. */
+    /* The look-up uses only six bits of each byte. */
     return _mm512_permutexvar_epi8(values, _mm512_loadu_si512(character_of));
 }
 
@@ -145,8 +145,9 @@ IWP_AVX512 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_
     unsigned part;
 
     /*
-     * One register, and then on from the character that a cache line begins with, so that each
-     * store of the loop touches one line and not two. It pays past the first cache.
+     * Write one register, then continue at the character at the start of a cache line, so that
+     * each store of the loop writes one cache line instead of two. This is faster for texts
+     * that are larger than the first cache.
      */
     if (src_bytes >= LONG_BYTES && (uintptr_t)dst % 4 == 0) {
         const size_t groups = (CHARACTERS - (uintptr_t)dst % CHARACTERS) / 4;
@@ -156,7 +157,7 @@ IWP_AVX512 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_
         dst += 4 * groups;
         src_bytes -= 3 * groups;
     }
-    /* 16 bytes more than the 192 are read. */
+    /* The loads read 16 bytes after the 192. */
     for (; src_bytes >= 4 * BYTES + 16; src_bytes -= 4 * BYTES) {
         for (part = 0; part < 4; part++)
             _mm512_storeu_si512(dst + CHARACTERS * part,

@@ -1,6 +1,6 @@
 /*
- * base64 by NEON: 64 characters at a time, sixteen of each place of a group, looked up in
- * tables of 64 bytes.
+ * base64 by NEON: 64 characters at a time. Each of four registers has one place of sixteen
+ * groups. The tables have 64 bytes.
  */
 #include "base64/iwp_base64.h"
 
@@ -19,8 +19,9 @@ static const uint8_t value_of[128] = {IWP_TABLE_64(IWP_BASE64_VALUE, 0),
 static const uint8_t character_of[64] = {IWP_TABLE_64(IWP_BASE64_CHARACTER, 0)};
 
 /*
- * Decode sixteen groups unless one holds a character outside; then nothing is written. An index
- * beyond its table leaves vqtbl at zero and vqtbx as it was, and marks itself by its top bit.
+ * Decode sixteen groups. If a character is outside the alphabet, return 0 and write nothing.
+ * For an index after the end of the table, vqtbl returns zero and vqtbx keeps the old value. If
+ * a character has its top bit set, neither table has it, and its own top bit marks it.
  */
 IWP_INLINE int decode_64(uint8_t *dst, const uint8_t *src, uint8x16x4_t low, uint8x16x4_t high)
 {

@@ -1,43 +1,45 @@
-/* base64 in longer texts, and its kernels. Included by base64*.c, split/ and iwp_kernels.c. */
+/* base64 inside longer texts, and the kernels. Included by base64*.c, split/, iwp_kernels.c. */
 #ifndef IWP_BASE64_H
 #define IWP_BASE64_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* How far a decoding came. */
+/* How much was decoded. */
 struct iwp_base64_span {
-    size_t read_bytes;    /* characters taken from src */
-    size_t written_bytes; /* bytes put at dst */
+    size_t read_bytes;    /* characters of src that were decoded */
+    size_t written_bytes; /* bytes written to dst */
 };
 
 /*
- * Decode the base64 text at the front of src, up to the first character that does not belong to
- * it: the quote behind a text inside JSON, for example.
+ * Decode the base64 text at the start of src, up to the first character that does not belong to
+ * it, for example the quote after a text inside JSON.
  *
- * A padded last group belongs to the text when it is strictly right (RFC 4648 section 4). A
- * group that is cut, wrongly padded or holds an escape does not, so src[read_bytes] tells what
- * ended the text: anything but the expected character means that it needs a closer look.
+ * A padded last group belongs to the text if it is strictly valid (RFC 4648 section 4). A group
+ * that is cut, has wrong padding or contains an escape does not belong to it. So
+ * src[read_bytes] shows what ended the text: if it is not the expected character, the text is
+ * not plain base64.
  *
- * dst        out; bytes behind the written ones and within dst_bytes are undefined
- * dst_bytes  the room at dst; decoding stops at the last group that fits whole
- * src        in, the text and what follows it
+ * dst        out; the bytes from written_bytes to dst_bytes are undefined
+ * dst_bytes  the size of dst; decoding stops after the last group that fits
+ * src        in, the text and the bytes after it
  *
- * Never fails; both counts are zero when no group fits or none is right. Thread-safe.
+ * Cannot fail. Both counts are zero if the first group does not fit or is invalid. Thread-safe.
  */
 struct iwp_base64_span iwp_base64_decode_until(uint8_t *dst, size_t dst_bytes,
                                                const uint8_t *src, size_t src_bytes);
 
 /*
- * Decode groups of four characters, and a cut last one of two or three, up to the first group
- * that holds a character outside the alphabet ('=' is outside).
+ * Decode groups of four characters, and a last group of two or three, up to the first group
+ * with a character outside the alphabet ('=' is outside).
  *
- * dst        out, three bytes a group, one or two of a cut one. When all is decoded nothing is
- *            written behind them; when not, all of src_bytes / 4 * 3 bytes may be
+ * dst        out, three bytes for each group, one or two for a cut last group. If all of src is
+ *            decoded, nothing is written after these bytes. If not, all of the
+ *            src_bytes / 4 * 3 bytes may be overwritten
  * src        in
- * src_bytes  not one more than a multiple of four
+ * src_bytes  src_bytes % 4 must not be 1
  *
- * Returns the characters decoded: src_bytes, or a multiple of four below it.
+ * Returns the count of characters decoded: src_bytes, or a smaller multiple of four.
  */
 size_t iwp_base64_decode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes);
 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes);
@@ -56,7 +58,7 @@ void iwp_base64_encode_avx2(uint8_t *dst, const uint8_t *src, size_t src_bytes);
 void iwp_base64_encode_avx512(uint8_t *dst, const uint8_t *src, size_t src_bytes);
 void iwp_base64_encode_neon(uint8_t *dst, const uint8_t *src, size_t src_bytes);
 
-/* The alphabet both ways, for tables. Source: RFC 4648, table 1. */
+/* The alphabet in both directions, for tables. Source: RFC 4648, table 1. */
 #define IWP_BASE64_OUTSIDE 0x80
 #define IWP_BASE64_VALUE(character)                                                            \
     (uint8_t)((character) >= 'A' && (character) <= 'Z'   ? (character) - 'A'                   \

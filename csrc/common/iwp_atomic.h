@@ -1,9 +1,8 @@
 /*
- * The few atomic operations that threads of the core share. Included by playout/, device/ and
- * iwp_kernels.h.
+ * The atomic operations that the core uses. Included by playout/, device/ and iwp_kernels.h.
  *
- * MSVC keeps C11 atomics behind an experimental switch, so its interlocked intrinsics stand in;
- * they are full barriers, which is stronger than what the names promise.
+ * MSVC has C11 atomics only behind an experimental option, so its interlocked intrinsics are
+ * used there. They are full barriers, which is stronger than the acquire and release below.
  */
 #ifndef IWP_ATOMIC_H
 #define IWP_ATOMIC_H
@@ -66,7 +65,7 @@ struct iwp_pointer {
     void *_Atomic value;
 };
 
-/* What the storing thread wrote before its iwp_store is visible after this. */
+/* After this call, everything that the other thread wrote before its iwp_store is visible. */
 IWP_INLINE uint64_t iwp_load(const struct iwp_word *word)
 {
     return atomic_load_explicit(&word->value, memory_order_acquire);
@@ -77,7 +76,10 @@ IWP_INLINE void iwp_store(struct iwp_word *word, uint64_t value)
     atomic_store_explicit(&word->value, value, memory_order_release);
 }
 
-/* Store `wanted` where `*expected` is found; else put what was found there and return 0. */
+/*
+ * If the word equals `*expected`, store `wanted` and return 1. Otherwise put the word into
+ * `*expected` and return 0.
+ */
 IWP_INLINE int iwp_swap_if(struct iwp_word *word, uint64_t *expected, uint64_t wanted)
 {
     return atomic_compare_exchange_strong_explicit(&word->value, expected, wanted,

@@ -1,4 +1,4 @@
-/* What the AVX-512 kernels share. Included by *_avx512.c alone. */
+/* Code that the AVX-512 kernels share. Included by *_avx512.c only. */
 #ifndef IWP_AVX512_H
 #define IWP_AVX512_H
 
@@ -11,7 +11,7 @@
 
 #include <immintrin.h>
 
-/* A mask of the first `count` lanes; of all when there are fewer. `count` is 255 at most. */
+/* Return a mask of the first `count` lanes, or of all lanes. `count` is 255 at most. */
 IWP_AVX512 IWP_INLINE __mmask64 iwp_first(size_t count)
 {
     return _bzhi_u64(~0ull, (unsigned)count);

@@ -1,4 +1,4 @@
-/* What differs between compilers, in one place. Included wherever one of these is needed. */
+/* Differences between compilers. Included by each file that needs one of the macros. */
 #ifndef IWP_COMPILER_H
 #define IWP_COMPILER_H
 
@@ -7,7 +7,9 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-/* Gives one function an instruction set, so that no file needs flags of its own. */
+/*
+ * Compiles one function for an instruction set, so that no file needs its own compiler flags.
+ */
 #define IWP_TARGET(set) __attribute__((target(set)))
 #define IWP_INLINE static inline __attribute__((always_inline, unused))
 #define IWP_LIKELY(condition) __builtin_expect(!!(condition), 1)
@@ -17,8 +19,8 @@
 #endif
 
 /*
- * Which kernels are compiled. MSVC has no target attribute, so it builds the scalar ones.
- * iwp_cpu_runs() must ask for each instruction set that is named here.
+ * Which kernels are compiled. MSVC has no target attribute, so it builds only the scalar ones.
+ * iwp_cpu_runs() must check each instruction set that is named here.
  */
 #if defined(IWP_TARGET) && defined(__x86_64__)
 #define IWP_HAVE_X86 1

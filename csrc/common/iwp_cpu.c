@@ -1,4 +1,4 @@
-/* Reads the CPU's features, and the register state that the operating system saves. */
+/* Reads the features of the CPU and the registers that the operating system saves. */
 #include "common/iwp_cpu.h"
 
 #include <stdint.h>

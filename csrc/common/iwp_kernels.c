@@ -1,4 +1,4 @@
-/* The rows of kernels, and the one atomic pointer that tells which of them is in use. */
+/* The rows of kernels, and the atomic pointer to the row in use. */
 #include "common/iwp_kernels.h"
 
 #include "base64/iwp_base64.h"
@@ -9,7 +9,7 @@
 #include "pcm/iwp_pcm.h"
 #include "ws/iwp_ws.h"
 
-/* A level that is not built has an empty row, and iwp_cpu_runs() never lets it be chosen. */
+/* A level that is not built has an empty row. iwp_cpu_runs() returns 0 for it. */
 static const struct iwp_kernels rows[IW_LEVEL_COUNT] = {
     [IW_LEVEL_SCALAR] =
         {

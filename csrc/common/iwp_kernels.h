@@ -1,4 +1,4 @@
-/* The row of kernels of each level, and the choice among them. Included by <area>/<area>.c. */
+/* The kernels of each level, and the choice of a level. Included by <area>/<area>.c. */
 #ifndef IWP_KERNELS_H
 #define IWP_KERNELS_H
 
@@ -9,9 +9,9 @@
 #include "common/iwp_compiler.h"
 
 /*
- * One constant row a level. A row names a lower level's kernel where it has none of its own, so
- * no pointer of a level that can run is NULL. The contract of each kernel stands in the header
- * of its area.
+ * One constant row for each level. If a level has no kernel of its own, its row contains the
+ * kernel of a lower level, so no pointer of a supported level is NULL. The header of each area
+ * describes its kernels.
  */
 struct iwp_kernels {
     int level; /* enum iw_level */
@@ -31,15 +31,15 @@ struct iwp_kernels {
 };
 
 /*
- * The row in use, the only variable of the core; NULL until the first call. Read it by
- * iwp_kernels_active().
+ * The row in use; NULL until the first call. It is the only global variable of the core. Read
+ * it with iwp_kernels_active().
  */
 extern struct iwp_pointer iwp_kernels_row;
 
-/* Put the best row in use, and return it. Threads that race here all store the same pointer. */
+/* Select the best row and return it. Threads that race here all store the same pointer. */
 const struct iwp_kernels *iwp_kernels_choose(void);
 
-/* The row in use, never NULL. Inline, since it stands before each short call. */
+/* Return the row in use, never NULL. Inline, because it precedes every kernel call. */
 static inline const struct iwp_kernels *iwp_kernels_active(void)
 {
     const struct iwp_kernels *row = iwp_load_pointer(&iwp_kernels_row);

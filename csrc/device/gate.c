@@ -1,4 +1,4 @@
-/* Made by a speaker for whoever must not listen to it. */
+/* The gate: a speaker writes until when it plays, and the microphone beside it reads that. */
 #include <stdlib.h>
 
 #include "device/iwp_gate.h"

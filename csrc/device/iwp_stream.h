@@ -1,15 +1,15 @@
 /*
- * What PortAudio hands to a callback and takes back. Included by device/ alone.
+ * The flags and results of a PortAudio callback. Included by device/ only.
  *
  * Source: portaudio.h of PortAudio 19, PaStreamCallbackFlags and PaStreamCallbackResult. The
- * numbers are part of its binary interface, so its header is not needed to build.
+ * numbers are part of its binary interface, so the build does not need that header.
  */
 #ifndef IWP_STREAM_H
 #define IWP_STREAM_H
 
 #include "include/iw_device.h"
 
-/* No device has more latency; a stream clock that says so is not believed. */
+/* No device has more latency. A larger value of the stream clock is ignored as wrong. */
 #define IWP_STREAM_LATENCY_MAX_S 10.0
 
 enum {

@@ -1,8 +1,8 @@
 /*
- * How loud a device's last blocks were.
+ * A meter: how loud the last blocks of a device were.
  *
- * A reader that is overtaken while it looks through the blocks sees that by `noted`, and looks
- * again.
+ * The writer does not wait for a reader. If it may have overwritten blocks while a reader added
+ * them up, the reader sees this from `noted` and reads again.
  */
 #include <string.h>
 
@@ -22,7 +22,7 @@ void iwp_meter_note(struct iwp_meter *meter, const uint8_t *samples, size_t coun
     iwp_store(&meter->noted, noted + 1);
 }
 
-/* Blocks are in the order of time, but for corrections of a device's latency. */
+/* The blocks are in the order of time, except where a device corrects its latency. */
 static void look(const struct iwp_meter *meter, uint64_t noted, uint64_t from_ns,
                  uint64_t until_ns, struct iw_sound_level *level)
 {

@@ -1,4 +1,6 @@
-/* A microphone's ring: the device's thread writes, one reader reads, and neither waits. */
+/*
+ * A microphone's ring buffer. The device's thread writes and one reader reads; neither waits.
+ */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,20 +12,20 @@
 
 #define CAPACITY_MAX ((size_t)1 << 26) /* 23 minutes at 48 kHz */
 
-enum { PIECE_SAMPLES = 512 }; /* that are mixed at a time */
+enum { PIECE_SAMPLES = 512 }; /* how many samples are mixed at a time */
 
 struct iw_microphone {
     const struct iw_gate *gate; /* or NULL */
     uint64_t hangover_ns;
     size_t channels;
     size_t capacity_samples; /* a power of two */
-    /* The callback's; samples from the start. */
+    /* Written by the callback. `written` and `dropped` count samples from the start. */
     struct iwp_word written;
     struct iwp_word dropped;
     struct iwp_word overflows;
     struct iwp_word finished;
     struct iwp_meter meter;
-    /* The reader's. */
+    /* Written by the reader. */
     struct iwp_word read;
     struct iwp_word muted;
     int16_t ring[];
@@ -57,7 +59,7 @@ void iw_microphone_destroy(struct iw_microphone *microphone)
     free(microphone);
 }
 
-/* One sample of all channels in equal parts, rounded towards zero. */
+/* Return the mean of all channels, rounded towards zero. */
 static int16_t mixed(const int16_t *frame, size_t channels)
 {
     int32_t sum = 0;
@@ -67,7 +69,7 @@ static int16_t mixed(const int16_t *frame, size_t channels)
     return (int16_t)(sum / (int32_t)channels);
 }
 
-/* Whether what was heard at `heard_ns` may be what the speaker said. */
+/* Whether sound captured at `heard_ns` may come from the speaker. */
 static bool is_gated(const struct iw_microphone *microphone, uint64_t heard_ns)
 {
     uint64_t until_ns;
@@ -78,7 +80,7 @@ static bool is_gated(const struct iw_microphone *microphone, uint64_t heard_ns)
     return until_ns > 0 && heard_ns < until_ns + microphone->hangover_ns;
 }
 
-/* As many samples as there is room for; the rest is dropped. */
+/* Put as many samples into the ring as fit, and drop the rest. */
 static void put(struct iw_microphone *microphone, const int16_t *samples, size_t count)
 {
     uint64_t written = iwp_load(&microphone->written);

@@ -1,4 +1,4 @@
-/* A speaker: the device's thread pulls from a mixer and says when that will be heard. */
+/* A speaker: the device's thread pulls from a mixer and records when the output is heard. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,13 +15,13 @@ struct iw_speaker {
     struct iw_gate *gate;
     double ns_per_frame;
     size_t channels;
-    uint64_t latency_ns; /* where the stream clock gives none */
+    uint64_t latency_ns; /* used if the stream clock has none */
     uint64_t warm_up_frames;
-    /* The callback's. */
+    /* Written by the callback. */
     struct iwp_word blocks;
     struct iwp_word frames;
     struct iwp_word underflows;
-    struct iwp_word ahead_ns; /* how long before it is heard the last block was taken */
+    struct iwp_word ahead_ns; /* the time from pulling the last block to hearing it */
     struct iwp_word finished;
     struct iwp_meter meter;
 };
@@ -57,7 +57,7 @@ static uint64_t ns_of(const struct iw_speaker *speaker, uint64_t frames)
     return (uint64_t)((double)frames * speaker->ns_per_frame);
 }
 
-/* Take from the mixer what is heard from `heard_ns` on. */
+/* Pull the frames that are heard from `heard_ns` on. */
 static void take(struct iw_speaker *speaker, uint8_t *out, size_t frames, uint64_t heard_ns,
                  uint64_t now_ns)
 {
@@ -68,7 +68,7 @@ static void take(struct iw_speaker *speaker, uint8_t *out, size_t frames, uint64
     iwp_meter_note(&speaker->meter, out, frames, heard_ns, end_ns);
 }
 
-/* One channel to all, in place, from the last frame to the first. */
+/* Copy one channel to all channels, in place, from the last frame to the first. */
 static void spread(uint8_t *out, size_t frames, size_t channels)
 {
     for (size_t frame = frames; frame > 0 && channels > 1; frame--) {
@@ -106,7 +106,7 @@ int iw_speaker_callback(const void *input, void *output, unsigned long frames,
     double ahead_s = time == NULL ? -1 : time->output_time - time->current_time;
 
     (void)input;
-    /* A host without such a clock says 0 for both times. */
+    /* A host without a stream clock reports 0 for both times. */
     if (ahead_s >= 0 && ahead_s <= IWP_STREAM_LATENCY_MAX_S && time->output_time > 0)
         latency_ns = (uint64_t)(ahead_s * NS_PER_S);
     if (flags & IWP_STREAM_OUTPUT_UNDERFLOW)

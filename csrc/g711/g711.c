@@ -1,4 +1,4 @@
-/* mu-law and A-law after ITU-T G.711: dispatch and the scalar kernels. */
+/* mu-law and A-law by ITU-T G.711: dispatch and the scalar kernels. */
 #include "g711/iwp_g711.h"
 
 #include <string.h>
@@ -33,8 +33,9 @@ void iwp_g711_decode_alaw_scalar(uint8_t *dst, const uint8_t *src, size_t sample
 }
 
 /*
- * The exponent of a number and the four bits below its highest, as exponent * 16 + bits. A
- * float holds just that in its top bits, and every number here is exact as a float.
+ * Return exponent * 16 + bits: the position of the highest bit of a number, and the four bits
+ * below it. The top bits of a float contain exactly this, and a float represents every number
+ * here exactly.
  */
 IWP_INLINE int32_t exponent_and_step(int32_t number)
 {
@@ -59,7 +60,7 @@ void iwp_g711_encode_ulaw_scalar(uint8_t *dst, const uint8_t *src, size_t sample
 
     for (at = 0; at < samples; at++) {
         const int32_t sample = load_s16(src + 2 * at);
-        const int32_t ones = sample >> 15; /* 0, or all bits for a negative sample */
+        const int32_t ones = sample >> 15; /* 0, or all bits set for a negative sample */
         const int32_t magnitude = sample ^ ones;
         const int32_t clipped = magnitude < IWP_ULAW_CLIP ? magnitude : IWP_ULAW_CLIP;
         const int32_t code = exponent_and_step(clipped + IWP_ULAW_BIAS) - 7 * 16;
@@ -76,7 +77,7 @@ void iwp_g711_encode_alaw_scalar(uint8_t *dst, const uint8_t *src, size_t sample
         const int32_t sample = load_s16(src + 2 * at);
         const int32_t ones = sample >> 15;
         const int32_t magnitude = (sample ^ ones) >> 4;
-        /* Segment 1 begins at 16; below it, in segment 0, the magnitude is the code. */
+        /* Segment 1 begins at 16. In segment 0 the code is the magnitude. */
         const int32_t code = magnitude < 16 ? magnitude : exponent_and_step(magnitude) - 3 * 16;
 
         dst[at] = (uint8_t)(((~ones & 0x80) | code) ^ IWP_ALAW_FLIP);

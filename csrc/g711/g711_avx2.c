@@ -1,7 +1,7 @@
 /*
- * mu-law and A-law by AVX2, 32 samples at a time: decoding multiplies bytes to words, a step's
- * size by the power of two of its segment; encoding reads segment and step out of a float, as
- * the scalar kernels do.
+ * mu-law and A-law by AVX2, 32 samples at a time. Decoding multiplies the size of a step by the
+ * power of two of its segment. Encoding takes segment and step from the bits of a float, as the
+ * scalar kernels do.
  */
 #include "g711/iwp_g711.h"
 
@@ -11,12 +11,12 @@
 
 #include <immintrin.h>
 
-#define LANES 32u /* codes in a register; the samples of two */
+#define LANES 32u /* codes in one register, whose samples fill two */
 
-/* Sixteen bytes for each half of a register, the first one lowest. */
+/* The same sixteen bytes in both halves of a register, the first one lowest. */
 #define BOTH_HALVES(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
 
-/* Samples, the first half of each register's halves and the second. */
+/* Two registers of samples. */
 struct pair {
     __m256i low, high;
 };
@@ -31,7 +31,7 @@ IWP_AVX2 IWP_INLINE __m256i bytes(int value)
     return _mm256_set1_epi8((char)value);
 }
 
-/* Pairs of products of the bytes of a, without sign, and those of b, with one, added up. */
+/* Return a_even * b_even + a_odd * b_odd for each byte: a is unsigned, b is signed. */
 IWP_AVX2 IWP_INLINE struct pair multiply(__m256i a_even, __m256i a_odd, __m256i b_even,
                                          __m256i b_odd)
 {
@@ -43,7 +43,7 @@ IWP_AVX2 IWP_INLINE struct pair multiply(__m256i a_even, __m256i a_odd, __m256i 
     return (struct pair){low, high};
 }
 
-/* The segments of codes; look-ups use the lower half of a byte, and the upper one is zero. */
+/* Return the segments of codes, 0 to 7 in each byte. */
 IWP_AVX2 IWP_INLINE __m256i segments_of(__m256i codes)
 {
     return _mm256_and_si256(_mm256_srli_epi16(codes, 4), bytes(7));
@@ -67,8 +67,8 @@ IWP_AVX2 IWP_INLINE struct pair decode_ulaw_32(__m256i text)
 }
 
 /*
- * A magnitude is (8 + 16 * step, and 256 from segment 1 on) * 2^(segment - 1, but not below 0):
- * the sum of two products with its half.
+ * A magnitude is size * 2^max(segment - 1, 0), where size is 8 + 16 * step, plus 256 from
+ * segment 1 on. It is the sum of two equal products, each with half of the size.
  */
 IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
 {
@@ -87,7 +87,7 @@ IWP_AVX2 IWP_INLINE struct pair decode_alaw_32(__m256i text)
     return multiply(size, size, power, power);
 }
 
-/* The order of codes of which unpacking halves makes samples in order. */
+/* Load codes in such an order that unpacking the halves of a register puts samples in order. */
 IWP_AVX2 IWP_INLINE __m256i load_codes(const uint8_t *src)
 {
     return _mm256_permute4x64_epi64(_mm256_loadu_si256((const void *)src), 0xd8);
@@ -105,21 +105,22 @@ IWP_AVX2 IWP_INLINE struct pair load_pair(const uint8_t *src)
                          _mm256_loadu_si256((const void *)(src + LANES))};
 }
 
-/* The magnitudes of samples: the one's complement of negative ones, whose sign is in *ones. */
+/* Return the magnitudes of samples: the one's complement of the negative ones. */
 IWP_AVX2 IWP_INLINE __m256i magnitude_of(__m256i samples, __m256i *ones)
 {
-    *ones = _mm256_srai_epi16(samples, 15); /* 0, or all bits when negative */
+    *ones = _mm256_srai_epi16(samples, 15); /* 0, or all bits set for a negative sample */
     return _mm256_xor_si256(samples, *ones);
 }
 
 /*
- * Segment * 16 and step of numbers below 2^15 whose highest bit is at 7 + segment; of lower
- * numbers no more than a sixteenth of them.
+ * Return segment * 16 + step for numbers below 2^15 whose highest bit is at 7 + segment. For
+ * smaller numbers, the result is at most a sixteenth of the number.
  *
- * The upper half of a float is sign, exponent, and the seven highest bits of the fraction. Odd
- * words are converted with the word below them: the float is rounded, but never up to another
- * half, for the top bit of the word below is zero and carries no further.
- * Multiplication by 2^12 divides by 2^3, rounded to the nearest, and 4 less is rounded down.
+ * The upper half of a float contains the sign, the exponent, and the seven highest bits of the
+ * fraction. An odd word is converted together with the word below it. The float is rounded, but
+ * this never changes its upper half: the top bit of the word below is zero and stops the carry.
+ * Multiplying by 2^12 divides by 2^3 and rounds to the nearest; subtracting 4 first rounds
+ * down.
  */
 IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
 {
@@ -127,14 +128,14 @@ IWP_AVX2 IWP_INLINE __m256i segments_and_steps(__m256i numbers)
     const __m256i even_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(even));
     const __m256i odd_bits = _mm256_castps_si256(_mm256_cvtepi32_ps(numbers));
     const __m256i halves = _mm256_blend_epi16(_mm256_srli_epi32(even_bits, 16), odd_bits, 0xaa);
-    /* The exponents of 2^7 and, for odd words, of 2^23; and the four. */
+    /* The exponents of 2^7 and, for odd words, of 2^23; then the 4 of the rounding. */
     const __m256i lowest = _mm256_set1_epi32((127 + 23) << 23 | (127 + 7) << 7);
     const __m256i above = _mm256_sub_epi16(halves, _mm256_add_epi16(lowest, words(4)));
 
     return _mm256_mulhrs_epi16(above, words(1 << 12));
 }
 
-/* Bytes from two registers of words, in their order; each half takes halves of both. */
+/* Put packed bytes in order: packing alternates between halves of its two registers. */
 IWP_AVX2 IWP_INLINE __m256i in_order(__m256i packed)
 {
     return _mm256_permute4x64_epi64(packed, 0xd8);
@@ -150,7 +151,7 @@ IWP_AVX2 IWP_INLINE __m256i encode_ulaw_32(struct pair samples)
     __m256i first_ones, second_ones;
     const __m256i first = magnitude_of(samples.low, &first_ones);
     const __m256i second = magnitude_of(samples.high, &second_ones);
-    /* The sum is held at 32767, which is where mu-law clips. */
+    /* The sum is limited to 32767, where mu-law clips. */
     const __m256i bias = words(IWP_ULAW_BIAS);
     const __m256i codes =
         _mm256_packus_epi16(segments_and_steps(_mm256_adds_epi16(first, bias)),
@@ -167,7 +168,7 @@ IWP_AVX2 IWP_INLINE __m256i encode_alaw_32(struct pair samples)
     const __m256i second = magnitude_of(samples.high, &second_ones);
     const __m256i above =
         _mm256_packus_epi16(segments_and_steps(first), segments_and_steps(second));
-    /* Segment 1 begins at 16; in segment 0 a sixteenth of the magnitude is the code. */
+    /* Segment 1 begins at 16. In segment 0 the code is a sixteenth of the magnitude. */
     const __m256i sixteenth =
         _mm256_packus_epi16(_mm256_srli_epi16(first, 4), _mm256_srli_epi16(second, 4));
     const __m256i codes = _mm256_max_epu8(above, _mm256_min_epu8(sixteenth, bytes(16)));

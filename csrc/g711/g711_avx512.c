@@ -1,6 +1,6 @@
 /*
- * mu-law and A-law by AVX-512 VBMI: 64 samples at a time. Decoding looks up the two bytes of a
- * magnitude; encoding looks up the segment by the upper byte of a magnitude.
+ * mu-law and A-law by AVX-512 VBMI, 64 samples at a time. Decoding looks up the two bytes of a
+ * magnitude. Encoding looks up the segment by the upper byte of a magnitude.
  */
 #include "g711/iwp_g711.h"
 
@@ -10,7 +10,7 @@
 
 #if IWP_HAVE_X86
 
-#define CODES 64u /* a register of bytes; the samples of two */
+#define CODES 64u /* codes in one register, whose samples fill two */
 
 #define LOW_ULAW(byte) (uint8_t)IWP_ULAW_MAGNITUDE(byte)
 #define HIGH_ULAW(byte) (uint8_t)(IWP_ULAW_MAGNITUDE(byte) >> 8)
@@ -36,18 +36,18 @@ IWP_AVX512 IWP_INLINE __m512i words(int value)
     return _mm512_set1_epi16((short)value);
 }
 
-/* The look-up sees seven bits. */
+/* The look-up uses seven bits of a code. */
 IWP_AVX512 IWP_INLINE __m512i look_up(const uint8_t *table, __m512i codes)
 {
     return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), codes,
                                     _mm512_loadu_si512(table + 64));
 }
 
-/* 64 codes to samples: the first half and the second. */
+/* Decode 64 codes to two registers of samples. */
 IWP_AVX512 IWP_INLINE void decode_64(__m512i codes, const struct magnitudes *of, __m512i *first,
                                      __m512i *second)
 {
-    /* Bytes are paired within quarters of a register. */
+    /* Unpacking works within quarters of a register, so the codes are reordered first. */
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     const __m512i ordered = _mm512_permutexvar_epi64(order, codes);
     const __m512i low = look_up(of->low, ordered);
@@ -81,9 +81,10 @@ IWP_AVX512 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t sampl
 }
 
 /*
- * By the upper byte of a magnitude: how far it is shifted down to four bits of step and, from
- * segment 1 on, the bit above them; and what the code is without these. Segment 0 of A-law has
- * the steps of segment 1. A biased magnitude of mu-law has its highest bit at 7 + segment.
+ * Two tables by the upper byte of a magnitude. SHIFT: how far the magnitude is shifted down, so
+ * that the four bits of the step remain and, from segment 1 on, the highest bit above them.
+ * BASE: the rest of the code. Segment 0 of A-law has the steps of segment 1. A biased magnitude
+ * of mu-law has its highest bit at 7 + segment.
  */
 #define HIGHEST_BIT(byte)                                                                      \
     ((byte) < 2 ? (byte)                                                                       \
@@ -94,7 +95,7 @@ IWP_AVX512 IWP_INLINE void decode(uint8_t *dst, const uint8_t *src, size_t sampl
 #define SHIFT_ALAW(byte) (uint8_t)((byte) == 0 ? 4 : HIGHEST_BIT(byte) + 3)
 #define BASE_ALAW(byte) (uint8_t)((byte) == 0 ? 0 : HIGHEST_BIT(byte) * 16 - 16)
 
-/* The tables of a law; the bias before them and the bits inverted after them. */
+/* The tables of a law, the bias added before the look-up, and the bits inverted at the end. */
 struct encoder {
     uint8_t shift[128];
     uint8_t base[128];
@@ -107,12 +108,14 @@ static const struct encoder to_ulaw = {TABLE_128(SHIFT_ULAW), TABLE_128(BASE_ULA
 static const struct encoder to_alaw = {TABLE_128(SHIFT_ALAW), TABLE_128(BASE_ALAW), 0,
                                        IWP_ALAW_FLIP | 0x80};
 
-/* 32 codes in the lower bytes of words, before bits are inverted; the upper bytes are waste. */
+/*
+ * Return 32 codes in the lower bytes of words, not inverted yet. The upper bytes are undefined.
+ */
 IWP_AVX512 IWP_INLINE __m512i codes_of(__m512i samples, const struct encoder *to)
 {
     const __mmask64 lower_bytes = 0x5555555555555555;
-    const __m512i ones = _mm512_srai_epi16(samples, 15); /* 0, or all bits when negative */
-    /* The sum is held at 32767, which is where mu-law clips. */
+    const __m512i ones = _mm512_srai_epi16(samples, 15); /* 0, or all bits set if negative */
+    /* The sum is limited to 32767, where mu-law clips. */
     const __m512i magnitude =
         _mm512_adds_epi16(_mm512_xor_si512(samples, ones), words(to->bias));
     const __m512i upper = _mm512_srli_epi16(magnitude, 8);
@@ -124,7 +127,7 @@ IWP_AVX512 IWP_INLINE __m512i codes_of(__m512i samples, const struct encoder *to
     return _mm512_ternarylogic_epi64(ones, words(0x80), code, 0x6a); /* (ones & 0x80) ^ code */
 }
 
-/* 64 codes of two registers of samples. */
+/* Encode two registers of samples to 64 codes. */
 IWP_AVX512 IWP_INLINE __m512i encode_64(__m512i first, __m512i second, const struct encoder *to)
 {
     const __m512i bytes = _mm512_permutex2var_epi8(

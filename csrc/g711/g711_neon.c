@@ -1,6 +1,6 @@
 /*
- * mu-law and A-law by NEON: each lane is shifted by its own segment, which encoding finds by
- * counting the zeros above the highest bit.
+ * mu-law and A-law by NEON. Each lane is shifted by its own segment. Encoding finds the segment
+ * by counting the zeros above the highest bit.
  */
 #include "g711/iwp_g711.h"
 
@@ -35,7 +35,7 @@ IWP_INLINE int16x8_t decode_alaw_8(uint8x8_t bytes)
     const int16x8_t segment = vandq_s16(vshrq_n_s16(code, 4), vdupq_n_s16(7));
     const int16x8_t step = vandq_s16(code, vdupq_n_s16(15));
     const int16x8_t size = vorrq_s16(vshlq_n_s16(step, 4), vdupq_n_s16(8));
-    /* All segments but the first have a bit above their steps. */
+    /* All segments except segment 0 have a bit above the step. */
     const uint16x8_t has_bit = vtstq_s16(segment, segment);
     const int16x8_t bit = vandq_s16(vreinterpretq_s16_u16(has_bit), vdupq_n_s16(256));
     const int16x8_t shift = vmaxq_s16(vsubq_s16(segment, vdupq_n_s16(1)), vdupq_n_s16(0));
@@ -45,8 +45,9 @@ IWP_INLINE int16x8_t decode_alaw_8(uint8x8_t bytes)
 }
 
 /*
- * Position * 16 of the highest bit of each number from 16 up, and the four bits below it.
- * Shifted down by `position - 4` a number is 16 to 31: its highest bit and the four.
+ * Return position * 16 + bits for numbers from 16 up: the position of the highest bit, and the
+ * four bits below it. A number that is shifted down by position - 4 is 16 to 31: its highest
+ * bit and these four bits.
  */
 IWP_INLINE int16x8_t positions_and_steps(int16x8_t numbers)
 {
@@ -58,7 +59,7 @@ IWP_INLINE int16x8_t positions_and_steps(int16x8_t numbers)
 
 IWP_INLINE uint8x8_t encode_ulaw_8(int16x8_t samples)
 {
-    const int16x8_t ones = vshrq_n_s16(samples, 15); /* 0, or all bits when negative */
+    const int16x8_t ones = vshrq_n_s16(samples, 15); /* 0, or all bits set if negative */
     const int16x8_t magnitude = veorq_s16(samples, ones);
     const int16x8_t clipped = vminq_s16(magnitude, vdupq_n_s16(IWP_ULAW_CLIP));
     const int16x8_t biased = vaddq_s16(clipped, vdupq_n_s16(IWP_ULAW_BIAS));
@@ -73,7 +74,7 @@ IWP_INLINE uint8x8_t encode_alaw_8(int16x8_t samples)
     const int16x8_t ones = vshrq_n_s16(samples, 15);
     const int16x8_t magnitude = vshrq_n_s16(veorq_s16(samples, ones), 4);
     const int16x8_t above = vsubq_s16(positions_and_steps(magnitude), vdupq_n_s16(3 * 16));
-    /* Segment 1 begins at 16; below it, in segment 0, the magnitude is the code. */
+    /* Segment 1 begins at 16. In segment 0 the code is the magnitude. */
     const int16x8_t code = vbslq_s16(vcltq_s16(magnitude, vdupq_n_s16(16)), magnitude, above);
     const int16x8_t sign = vbicq_s16(vdupq_n_s16(0x80), ones);
     const uint8x8_t plain = vmovn_u16(vreinterpretq_u16_s16(vorrq_s16(sign, code)));

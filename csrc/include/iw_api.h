@@ -1,18 +1,19 @@
 /*
- * Everything that Python may call. Included by every source file, and read by build_ffi.py: the
- * text between the two marks is given to cffi as it stands, so it holds
- * plain declarations only. iw_device.h, the part for sound devices, goes the same way.
+ * Functions that Python may call. Included by every source file, and read by build_ffi.py,
+ * which passes the text between the two marks to cffi. That text contains plain declarations
+ * only. The other headers of this folder work in the same way, and the rules below hold for
+ * them too.
  *
- * Rules for all functions here:
- * - Samples cross as bytes, `uint8_t *`, little-endian, at any alignment.
- * - Sizes are `size_t` and their names tell the unit.
- * - A result is an `enum iw_status`, or a `ptrdiff_t` that is a count when it is zero or more
- *   and an `enum iw_status` when it is negative.
- * - Input and output must not overlap unless the function says that they may.
- * - Nothing blocks, prints, calls Python or touches errno; nothing allocates but `create`
- *   and what says so.
- * - Functions without an object are thread-safe. An object belongs to one thread at a time
- *   unless its section says more.
+ * Rules for all functions:
+ * - Samples are passed as bytes, `uint8_t *`, little-endian, at any alignment.
+ * - Sizes are `size_t`, and their names contain the unit.
+ * - A result is an `enum iw_status`, or a `ptrdiff_t`: zero or more is a count, and less than
+ *   zero is an `enum iw_status`.
+ * - Input and output must not overlap unless the function allows it.
+ * - No function blocks, prints, calls Python or changes errno. Only the `create` functions
+ *   allocate memory, and those functions whose comment says so.
+ * - Functions without an object are thread-safe. Only one thread at a time may use an object
+ *   unless the comment of the object allows more.
  */
 #ifndef IW_API_H
 #define IW_API_H
@@ -25,101 +26,103 @@
 /* ---- version ----------------------------------------------------------------------------- */
 
 /*
- * Raised with every change of this header. Python compares it at import, so that a stale
- * compiled module is named and not run.
+ * Incremented with every change of these headers. Python compares it at import, and raises an
+ * error if the compiled module is older or newer than the Python files.
  */
-#define IW_ABI_VERSION 15
+#define IW_ABI_VERSION 16
 
 /* ---- results ----------------------------------------------------------------------------- */
 
 enum iw_status {
     IW_OK = 0,
-    IW_BAD_ARGUMENT = -1, /* an argument that the function excludes */
-    IW_NO_MEMORY = -2,    /* the allocator refused */
-    IW_NO_ROOM = -3,      /* the output buffer is too small */
-    IW_UNSUPPORTED = -4,  /* this CPU or this build cannot do it */
-    IW_STALE = -5,        /* it belongs to something that is over */
+    IW_BAD_ARGUMENT = -1, /* an argument is outside its range */
+    IW_NO_MEMORY = -2,    /* memory could not be allocated */
+    IW_NO_ROOM = -3,      /* the output buffer or the queue is too small */
+    IW_UNSUPPORTED = -4,  /* this CPU or this build does not support it */
+    IW_STALE = -5,        /* the item has ended, was cleared, or is unknown */
 
     /* base64 */
     IW_BAD_LENGTH = -10,    /* the text ends inside a group of four characters */
     IW_BAD_CHARACTER = -11, /* a character outside the alphabet */
-    IW_BAD_PADDING = -12,   /* '=' where it may not stand, or data after it */
-    IW_BAD_BITS = -13,      /* the last character carries bits that belong to no byte */
+    IW_BAD_PADDING = -12,   /* '=' in a wrong place, or data after it */
+    IW_BAD_BITS = -13,      /* the last character has bits set that belong to no byte */
 
     /* WAV */
-    IW_NO_RIFF = -20, /* does not begin as a WAV file does */
-    IW_NO_DATA = -21, /* a WAV header without its data chunk */
+    IW_NO_RIFF = -20, /* does not begin with the header of a WAV file */
+    IW_NO_DATA = -21, /* a WAV header without a data chunk */
 
     /* split */
-    IW_NOT_PLAIN = -30, /* a message that only a whole JSON reader can take */
-    IW_NO_AUDIO = -31   /* a message without audio */
+    IW_NOT_PLAIN = -30, /* the message needs a complete JSON parser */
+    IW_NO_AUDIO = -31   /* the message has no audio */
 };
 
-/* A few words for a status; never NULL, a constant, also for numbers that are no status. */
+/* Return a constant text for a status; also for an unknown number, never NULL. */
 const char *iw_status_text(int status);
 
 /* ---- instruction sets -------------------------------------------------------------------- */
 
-/* Which kernels run. Every level gives the same bits. */
+/* The instruction set that the kernels use. Every level produces the same bits. */
 enum iw_level {
-    IW_LEVEL_SCALAR = 0, /* plain C, everywhere */
+    IW_LEVEL_SCALAR = 0, /* plain C, on every CPU */
     IW_LEVEL_AVX2 = 1,   /* x86: AVX2 */
     IW_LEVEL_AVX512 = 2, /* x86: AVX-512 F, BW, VL, VBMI and BMI2 */
-    IW_LEVEL_NEON = 3,   /* AArch64, where it is always there */
+    IW_LEVEL_NEON = 3,   /* AArch64: every CPU has it */
     IW_LEVEL_COUNT = 4
 };
 
-/* The name of a level in lower case, "scalar"; NULL when there is no such level. */
+/* Return the name of a level in lower case, such as "scalar"; NULL if the level is unknown. */
 const char *iw_level_name(int level);
 
-/* 1 when this build has the level and this CPU and operating system can run it, else 0. */
+/* Return 1 if this build has the level and this CPU and operating system can run it, or 0. */
 int iw_level_supported(int level);
 
-/* The best level that is supported. */
+/* Return the best level that is supported. */
 int iw_level_best(void);
 
-/* The level in use; the best one until another is forced. */
+/* Return the level in use: the best one, or the one that iw_level_force has set. */
 int iw_level_active(void);
 
 /*
- * Use `level` from now on, in all threads.
- * IW_UNSUPPORTED changes nothing: the CPU cannot run it, or there is no such level.
+ * Use `level` from now on, in all threads. Returns IW_UNSUPPORTED, and changes nothing, if the
+ * CPU cannot run the level or the level is unknown.
  */
 enum iw_status iw_level_force(int level);
 
 /* ---- base64 ------------------------------------------------------------------------------ */
 
 /*
- * Decode one whole text, strictly as RFC 4648 section 4 has it: the standard alphabet, padding
- * required, no white space, and no bits left over (section 3.5). A text is accepted exactly
- * when encoding the result gives it back.
+ * Decode one whole text by the strict rules of RFC 4648 section 4: the standard alphabet,
+ * padding required, no white space, and no unused bits set (section 3.5). A text is accepted if
+ * and only if encoding the result produces the same text.
  *
- * dst        out, src_bytes / 4 * 3 bytes less the padding; on failure its content is undefined
- * dst_bytes  the room at dst
- * src        in, the text, src_bytes characters; an empty text is an empty result
+ * dst        out, src_bytes / 4 * 3 bytes minus one for each '='; undefined on failure
+ * dst_bytes  the size of dst
+ * src        in, the text, src_bytes characters; the result of an empty text is empty
  *
- * Returns the bytes written, or IW_NO_ROOM, IW_BAD_LENGTH, IW_BAD_CHARACTER, IW_BAD_PADDING,
- * IW_BAD_BITS. iw_base64_fault tells where.
+ * Returns the count of bytes written, or IW_NO_ROOM, IW_BAD_LENGTH, IW_BAD_CHARACTER,
+ * IW_BAD_PADDING, IW_BAD_BITS. iw_base64_fault finds the position of the fault.
  */
 ptrdiff_t iw_base64_decode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
                            size_t src_bytes);
 
 /*
- * Find the first fault of a text that iw_base64_decode refuses. For messages; slow.
+ * Find the first fault of a text that iw_base64_decode refused. It is slow and meant for error
+ * messages.
  *
- * position   out, the index of the character at fault; src_bytes when the text ends too early
+ * position   out, the index of the wrong character; src_bytes if the text ends too early
  *
- * Returns the status that iw_base64_decode gives with room enough; IW_OK for a good text.
+ * Returns the status that iw_base64_decode returns if dst is large enough; IW_OK for a text
+ * without a fault.
  */
 enum iw_status iw_base64_fault(size_t *position, const uint8_t *src, size_t src_bytes);
 
 /*
  * Encode with padding and without line breaks (RFC 4648 section 4).
  *
- * dst        out, four characters for each three bytes begun
- * dst_bytes  the room at dst
+ * dst        out, four characters for every three bytes, and four for a shorter last group
+ * dst_bytes  the size of dst
  *
- * Returns the characters written, or IW_NO_ROOM and then nothing is written.
+ * Returns the count of characters written, or IW_NO_ROOM, and then nothing is written.
  */
 ptrdiff_t iw_base64_encode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
                            size_t src_bytes);
@@ -127,13 +130,14 @@ ptrdiff_t iw_base64_encode(uint8_t *dst, size_t dst_bytes, const uint8_t *src,
 /* ---- G.711 ------------------------------------------------------------------------------- */
 
 /*
- * One byte a sample of law, two of 16-bit linear PCM. These cannot fail.
+ * Convert between mu-law or A-law, one byte per sample, and 16-bit linear PCM, two bytes per
+ * sample. These functions cannot fail.
  *
- * Encoding follows the reference of ITU-T G.191: the magnitude of a negative sample is its
- * one's complement, so a sample on a decision value belongs to the interval above it on both
- * sides of zero, and -1 is a negative zero. (The Sun code behind Python's former audioop
- * shifts before it negates, which puts every negative boundary of mu-law four nearer to zero;
- * its A-law is the same as here.) Decoding is the same everywhere.
+ * Encoding follows the reference code of ITU-T G.191: the magnitude of a negative sample is its
+ * one's complement. So a sample on a decision value belongs to the interval above it on both
+ * sides of zero, and -1 is encoded as negative zero. Python's former module audioop used code
+ * by Sun, which shifts before it negates: every negative boundary of its mu-law is nearer to
+ * zero by four. Its A-law is the same as here. All implementations decode to the same samples.
  *
  * dst      out, `samples` samples
  * src      in, `samples` samples
@@ -146,7 +150,8 @@ void iw_g711_encode_alaw(uint8_t *dst, const uint8_t *src, size_t samples);
 /* ---- PCM --------------------------------------------------------------------------------- */
 
 /*
- * Convert 16-bit samples to 32-bit floats in [-1, 1): divided by 32768, which is exact.
+ * Convert 16-bit samples to 32-bit floats in [-1, 1). The samples are divided by 32768, which
+ * is exact.
  *
  * dst      out, `samples` floats
  * src      in, `samples` 16-bit samples
@@ -156,9 +161,9 @@ void iw_g711_encode_alaw(uint8_t *dst, const uint8_t *src, size_t samples);
 void iw_pcm_f32_from_s16(uint8_t *dst, const uint8_t *src, size_t samples);
 
 /*
- * Convert 32-bit floats to 16-bit samples: times 32768, rounded to the nearest, halves to even,
- * then held inside [-32768, 32767]. Infinities saturate, NaN becomes 0. The floating-point unit
- * must round to nearest, as it does unless a program changed it.
+ * Convert 32-bit floats to 16-bit samples. The floats are multiplied by 32768, rounded to the
+ * nearest integer with halves to even, and limited to [-32768, 32767]. Infinities are limited
+ * too, and NaN becomes 0. The floating-point unit must round to nearest, which is the default.
  *
  * dst      out, `samples` 16-bit samples
  * src      in, `samples` floats
@@ -178,19 +183,19 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples);
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples);
 
 /*
- * Multiply 16-bit samples by a factor: as 32-bit floats, so the product is rounded once to 24
- * bits, then to the nearest integer, halves to even, and held inside [-32768, 32767].
+ * Multiply 16-bit samples by a factor. The product is a 32-bit float, so it is rounded to 24
+ * bits first, then to the nearest integer with halves to even, and limited to [-32768, 32767].
  *
  * dst      out, `samples` samples; may be src itself
  * src      in, `samples` samples
- * gain     1 leaves the samples as they are, a negative one turns them round; NaN is silence
+ * gain     1 changes nothing, a negative factor inverts the samples, NaN makes silence
  *
  * Cannot fail.
  */
 void iw_pcm_gain_s16(uint8_t *dst, const uint8_t *src, size_t samples, float gain);
 
 /*
- * Add two streams of 16-bit samples; the sums are held inside [-32768, 32767].
+ * Add two streams of 16-bit samples. The sums are limited to [-32768, 32767].
  *
  * dst      out, `samples` samples; may be a or b itself
  * a, b     in, `samples` samples each
@@ -199,24 +204,24 @@ void iw_pcm_gain_s16(uint8_t *dst, const uint8_t *src, size_t samples, float gai
  */
 void iw_pcm_mix_s16(uint8_t *dst, const uint8_t *a, const uint8_t *b, size_t samples);
 
-/* The largest magnitude of 16-bit samples, 0 to 32768; 0 when there are none. */
+/* Return the largest magnitude of 16-bit samples, 0 to 32768; 0 for no samples. */
 uint32_t iw_pcm_peak_s16(const uint8_t *src, size_t samples);
 
 /*
- * The sum of the squares of 16-bit samples, exact for up to 2^33 of them. The energies of the
- * parts of a stream add up to its own.
+ * Return the sum of the squares of 16-bit samples, exact for up to 2^33 samples. The energy of
+ * a stream is the sum of the energies of its parts.
  */
 uint64_t iw_pcm_energy_s16(const uint8_t *src, size_t samples);
 
 /* ---- WebSocket --------------------------------------------------------------------------- */
 
 /*
- * Mask a payload, or a part of one, or take the mask off again (RFC 6455 section 5.3).
+ * Mask or unmask a payload or a part of one (RFC 6455 section 5.3).
  *
  * dst           out, `bytes` bytes; may be src itself
  * src           in, `bytes` bytes
- * key           in, the four bytes of the masking key as they stand in the frame
- * offset_bytes  how much of the payload lies before src
+ * key           in, the four bytes of the masking key in the order of the frame
+ * offset_bytes  the size of the payload before src
  *
  * Cannot fail.
  */
@@ -225,11 +230,11 @@ void iw_ws_mask(uint8_t *dst, const uint8_t *src, size_t bytes, const uint8_t *k
 
 /* ---- WAV --------------------------------------------------------------------------------- */
 
-/* What a WAV header says; zero where it does not say it. */
+/* The content of a WAV header. A field that the header does not have is zero. */
 struct iw_wav {
     size_t data_offset_bytes; /* where the samples begin */
-    size_t data_bytes;        /* how many bytes of them are there */
-    uint32_t format;          /* 1 is PCM; the real one behind WAVE_FORMAT_EXTENSIBLE */
+    size_t data_bytes;        /* the size of the samples */
+    uint32_t format;          /* 1 is PCM; of WAVE_FORMAT_EXTENSIBLE, the format in its GUID */
     uint32_t channels;
     uint32_t sample_rate_hz;
     uint32_t sample_bits;
@@ -238,13 +243,14 @@ struct iw_wav {
 /*
  * Find the samples in one chunk of audio that may begin with a WAV header.
  *
- * The length in the data chunk is believed when nothing, or whole chunks, follow it. Otherwise
- * (streams announce 0 or 4 GiB, cut files too much) the samples reach to the end.
+ * The length in the header of the data chunk is used if the samples end src or if only whole
+ * chunks follow them. Otherwise the samples reach to the end of src: streams announce 0 or
+ * 4 GiB, and cut files announce too much.
  *
- * found      out, always filled; see the results
+ * found      out, filled for every status
  *
- * Returns IW_OK; or IW_NO_RIFF, and all of src is given as samples; or IW_NO_DATA, and what
- * follows the 44 bytes of a usual header is.
+ * Returns IW_OK; or IW_NO_RIFF, and the samples are all of src; or IW_NO_DATA, and the samples
+ * begin after the 44 bytes of a usual header.
  */
 enum iw_status iw_wav_find(struct iw_wav *found, const uint8_t *src, size_t src_bytes);
 

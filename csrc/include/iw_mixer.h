@@ -1,6 +1,7 @@
 /*
- * Several playouts into one device, and what of each is heard when. Included by playout/ and
- * device/, and read by build_ffi.py as iw_api.h is, whose rules hold here too.
+ * A mixer of several playouts for one device, and tracks: which part of a playout is heard at
+ * which time. Included by playout/ and device/, and read by build_ffi.py. The rules of iw_api.h
+ * hold here too.
  */
 #ifndef IW_MIXER_H
 #define IW_MIXER_H
@@ -10,81 +11,88 @@
 /* cffi: begin */
 
 /*
- * What of one playout is heard when. The consumer of its mixer writes it; anybody may read.
+ * Records which part of one playout is heard at which time. The consumer of the mixer writes
+ * it; any thread may read it.
  */
 struct iw_track;
 
-/* IW_BAD_ARGUMENT: the rate of what is pulled is not 8000 to 48000. */
+/* Create a track. IW_BAD_ARGUMENT: the sample rate of the output is not 8000 to 48000. */
 enum iw_status iw_track_create(struct iw_track **track, uint32_t sample_rate_hz);
 
-/* Free it. NULL is allowed. Its mixer must have let it go. */
+/* Free a track. NULL is allowed. Take it out of the mixer first (iw_mixer_set). */
 void iw_track_destroy(struct iw_track *track);
 
 /*
- * Source frames that are heard by `now_ns`: pulled, and past the device's latency. What a clear
- * dropped is not counted. It may step back a little where the device corrects its latency.
+ * Return the count of source frames that are heard by `now_ns`: they were pulled, and the
+ * latency of the device has passed. Frames that a clear dropped are not counted. The count can
+ * go back a little when the device corrects its latency.
  */
 uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns);
 
-/* Up to which position of the playout's stream it is heard; 0 before the first sound. */
+/* Return the position of the playout's stream that is heard at `now_ns`; 0 before any sound. */
 int64_t iw_track_position(const struct iw_track *track, uint64_t now_ns);
 
-/* Source frames that were pulled, heard or about to be. */
+/* Return the count of source frames that were pulled, including those not heard yet. */
 uint64_t iw_track_taken(const struct iw_track *track);
 
 /*
- * A voice, a back-channel, short signals: the sum of several playouts. They have the rate and
- * the channels of the mixer and give IW_PLAYOUT_F32.
+ * The sum of several playouts, for example speech, a second speaker and short signals. The
+ * playouts have the sample rate and the channels of the mixer and the output format
+ * IW_PLAYOUT_F32. A voice is one place of the mixer, with the playout in it.
  *
- * The mixer's consumer is the consumer of its playouts. All other calls must be serialized.
+ * The consumer of the mixer is the consumer of its playouts. All other calls must be
+ * serialized.
  */
 struct iw_mixer;
 
 enum iw_mixer_limit {
-    IW_MIXER_VOICES = 8 /* playouts at a time */
+    IW_MIXER_VOICES = 8 /* the most playouts at a time */
 };
 
 struct iw_mixer_config {
-    uint32_t sample_rate_hz; /* 8000 to 48000, of the playouts and of what is pulled */
-    uint32_t channels;       /* 1 or 2, the same */
-    uint32_t output_format;  /* enum iw_playout_format, of what is pulled */
-    uint32_t attack_ms;      /* a voice gets softer within it; 1 to 10000 */
-    uint32_t release_ms;     /* and louder within it; 1 to 10000 */
-    uint32_t hold_ms;        /* a voice that pauses so long still ducks others; 0 to 10000 */
+    uint32_t sample_rate_hz; /* of the playouts and the output; 8000 to 48000 */
+    uint32_t channels;       /* of the playouts and the output; 1 or 2 */
+    uint32_t output_format;  /* enum iw_playout_format */
+    uint32_t attack_ms;      /* the time in which a gain goes down; 1 to 10000 */
+    uint32_t release_ms;     /* the time in which a gain goes up; 1 to 10000 */
+    uint32_t hold_ms;        /* a voice ducks others so long after its sound; 0 to 10000 */
 };
 
-/* IW_BAD_ARGUMENT: a field is out of its range. */
+/* Create a mixer. IW_BAD_ARGUMENT: a field is out of its range. */
 enum iw_status iw_mixer_create(struct iw_mixer **mixer, const struct iw_mixer_config *config);
 
-/* Free it; its playouts stay. NULL is allowed. No other call may be under way. */
+/* Free a mixer, but not its playouts. NULL is allowed. No other call may be running. */
 void iw_mixer_destroy(struct iw_mixer *mixer);
 
 /*
- * Put a playout into a place, or NULL to empty it; see iw_mixer_turn.
+ * Set the playout of a voice, or remove it with NULL. The consumer may still pull from a
+ * removed playout for a moment: see iw_mixer_turn.
  *
- * track        NULL, or one that was made for this playout and is in no other place
+ * track        NULL, or a track that was created for this playout and is in no other voice
  */
 enum iw_status iw_mixer_set(struct iw_mixer *mixer, size_t voice, struct iw_playout *playout,
                             struct iw_track *track);
 
 /*
- * How loud a voice is. A change is a straight ramp of attack_ms or release_ms.
+ * Set the gain of a voice. The gain changes in a straight line over attack_ms or release_ms.
  *
  * gain         0 to 4
- * ducked_gain  0 to 1, a factor while a voice of a higher priority sounds, and hold_ms longer
+ * ducked_gain  0 to 1, a factor while a voice of a higher priority has sound, and for hold_ms
+ *              after it
  */
 enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain,
                                double ducked_gain, uint32_t priority);
 
 /*
- * Whether a playout that was taken out is still being pulled: not if this is even; if it is
- * odd, until the number has changed.
+ * Return the number of the consumer's turn. Call it after removing a playout: if the number is
+ * even, the consumer does not use the playout any more. If it is odd, the consumer may use the
+ * playout until the number has changed.
  */
 uint64_t iw_mixer_turn(struct iw_mixer *mixer);
 
 /*
- * As iw_playout_pull, of the sum of all voices, held in [-1, 1]; the tracks take it as heard at
- * `now_ns`. Consumer.
+ * Pull the sum of all voices, limited to [-1, 1], as iw_playout_pull does for one playout. The
+ * tracks record the output as heard at `now_ns`. Consumer.
  */
 size_t iw_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns);
 

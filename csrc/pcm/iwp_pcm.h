@@ -1,4 +1,4 @@
-/* PCM kernels, each with the contract of its iw_ twin. Included by pcm*.c, iwp_kernels.c. */
+/* PCM kernels; iw_api.h describes each iw_ function. Included by pcm*.c, iwp_kernels.c. */
 #ifndef IWP_PCM_H
 #define IWP_PCM_H
 

@@ -8,8 +8,9 @@
 #include "include/iw_api.h"
 
 /*
- * Added to a number in [-32768, 32767], this makes the float's lowest bit worth 1: the addition
- * rounds to a whole number, halves to even, and leaves it in the low 16 bits of the float.
+ * Rounds a float in [-32768, 32767] by an addition. The lowest bit of the sum has the value 1,
+ * so the addition rounds to an integer, halves to even. The low 16 bits of the sum are the
+ * integer.
  */
 #define ROUNDER 12582912.0f /* 1.5 * 2^23 */
 
@@ -21,13 +22,13 @@ IWP_INLINE int16_t load_s16(const uint8_t *src)
     return sample;
 }
 
-/* A number on the scale of samples to the nearest one; NaN to 0. */
+/* Round a value on the scale of 16-bit samples, limit it and store it. NaN becomes 0. */
 IWP_INLINE void store_s16(uint8_t *dst, float value)
 {
     uint32_t bits;
     uint16_t sample;
 
-    value = value == value ? value : 0.0f; /* NaN alone differs from itself */
+    value = value == value ? value : 0.0f; /* only NaN differs from itself */
     value = value > -32768.0f ? value : -32768.0f;
     value = value < 32767.0f ? value : 32767.0f;
     value += ROUNDER;
@@ -117,7 +118,7 @@ void iw_pcm_s16_from_f32(uint8_t *dst, const uint8_t *src, size_t samples)
     iwp_kernels_active()->pcm_s16_from_f32(dst, src, samples);
 }
 
-/* No vector kernels: they save next to nothing in a call of 10 ms of audio. */
+/* No vector kernels: for 10 ms of audio they would save almost nothing of a call. */
 void iw_pcm_swap_s16(uint8_t *dst, const uint8_t *src, size_t samples)
 {
     size_t at;

@@ -19,7 +19,7 @@ IWP_AVX2 IWP_INLINE void store(uint8_t *dst, __m256i bytes)
     _mm256_storeu_si256((void *)dst, bytes);
 }
 
-/* Eight samples from a place in memory, as floats on their own scale. */
+/* Load eight samples as floats on the scale of 16-bit samples. */
 IWP_AVX2 IWP_INLINE __m256 load_scaled(const uint8_t *src)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)src)));
@@ -30,7 +30,10 @@ IWP_AVX2 IWP_INLINE __m256 load_f32(const uint8_t *src)
     return _mm256_castsi256_ps(load(src));
 }
 
-/* NaN to 0, and the upper side held: conversion makes the lowest integer of what is too low. */
+/*
+ * Convert to integers. NaN becomes 0. Only the upper side is limited before the conversion,
+ * which returns the lowest integer for numbers that are too low; packing limits that one.
+ */
 IWP_AVX2 IWP_INLINE __m256i hold(__m256 scaled)
 {
     const __m256 is_number = _mm256_cmp_ps(scaled, scaled, _CMP_ORD_Q);
@@ -39,10 +42,10 @@ IWP_AVX2 IWP_INLINE __m256i hold(__m256 scaled)
     return _mm256_cvtps_epi32(_mm256_min_ps(number, _mm256_set1_ps(32767.0f)));
 }
 
-/* 16 numbers on the scale of samples to the nearest ones. */
+/* Round 16 numbers on the scale of 16-bit samples to samples. */
 IWP_AVX2 IWP_INLINE __m256i s16_from_scaled(__m256 first, __m256 second)
 {
-    /* Packing takes four of each in turn. */
+    /* Packing alternates between four numbers of each register. */
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(hold(first), hold(second)), 0xd8);
 }
 
@@ -95,11 +98,11 @@ IWP_AVX2 uint32_t iwp_pcm_peak_s16_avx2(const uint8_t *src, size_t samples)
     __m128i half;
     uint32_t rest, peak;
 
-    /* The magnitude of -32768 is right as an unsigned number. */
+    /* As an unsigned number, the magnitude of -32768 is right. */
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES)
         highest = _mm256_max_epu16(highest, _mm256_abs_epi16(load(src)));
     half = _mm_max_epu16(_mm256_castsi256_si128(highest), _mm256_extracti128_si256(highest, 1));
-    /* There is an instruction for the lowest of eight: of the complements, here. */
+    /* One instruction finds the lowest of eight numbers: here, of the complements. */
     half = _mm_minpos_epu16(_mm_xor_si128(half, _mm_set1_epi16(-1)));
     peak = 0xffffu - ((uint32_t)_mm_cvtsi128_si32(half) & 0xffffu);
     rest = iwp_pcm_peak_s16_scalar(src, samples);
@@ -114,7 +117,7 @@ IWP_AVX2 uint64_t iwp_pcm_energy_s16_avx2(const uint8_t *src, size_t samples)
 
     for (; samples >= LANES; samples -= LANES, src += 2 * LANES) {
         const __m256i signal = load(src);
-        /* Two squares are 2^31 at most, so the sum is right as an unsigned number. */
+        /* The sum of two squares is 2^31 at most, which is right as an unsigned number. */
         const __m256i squares = _mm256_madd_epi16(signal, signal);
         const __m256i even = _mm256_and_si256(squares, low_half);
 

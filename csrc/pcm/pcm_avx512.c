@@ -13,15 +13,16 @@ IWP_AVX512 IWP_INLINE __m512i load_s16(const uint8_t *src, __mmask32 there)
     return _mm512_maskz_loadu_epi16(there, src);
 }
 
-/* Which lanes of the next register hold samples, of at least one. */
+/* Return which lanes of the next register have samples. `samples` is at least 1. */
 IWP_AVX512 IWP_INLINE __mmask32 lanes_of(size_t samples)
 {
     return (__mmask32)iwp_first(samples < LANES ? samples : LANES);
 }
 
 /*
- * 32 numbers on the scale of samples to the nearest ones. NaN becomes 0; the conversion makes
- * the lowest integer of what is too low, so the upper side alone is held before it.
+ * Round 32 numbers on the scale of 16-bit samples to samples. NaN becomes 0. Only the upper
+ * side is limited before the conversion, which returns the lowest integer for numbers that are
+ * too low; packing limits that one.
  */
 IWP_AVX512 IWP_INLINE __m512i s16_from_scaled(__m512 first, __m512 second)
 {
@@ -34,7 +35,7 @@ IWP_AVX512 IWP_INLINE __m512i s16_from_scaled(__m512 first, __m512 second)
     const __m512i packed =
         _mm512_packs_epi32(_mm512_cvtps_epi32(first_held), _mm512_cvtps_epi32(second_held));
 
-    /* Packing takes four of each in turn. */
+    /* Packing alternates between four numbers of each register. */
     return _mm512_permutexvar_epi64(order, packed);
 }
 
@@ -121,14 +122,14 @@ IWP_AVX512 uint32_t iwp_pcm_peak_s16_avx512(const uint8_t *src, size_t samples)
 
     while (samples != 0) {
         const size_t step = samples < LANES ? samples : LANES;
-        /* The magnitude of -32768 is right as an unsigned number. */
+        /* As an unsigned number, the magnitude of -32768 is right. */
         const __m512i magnitude = _mm512_abs_epi16(load_s16(src, lanes_of(samples)));
 
         highest = _mm512_max_epu16(highest, magnitude);
         samples -= step;
         src += 2 * step;
     }
-    /* The even lanes and the odd ones as words of 32 bits, which can be reduced. */
+    /* The maximum of even and odd lanes, as words of 32 bits: these have a reduction. */
     highest = _mm512_max_epu32(_mm512_srli_epi32(highest, 16),
                                _mm512_and_si512(highest, _mm512_set1_epi32(0xffff)));
     return (uint32_t)_mm512_reduce_max_epu32(highest);
@@ -142,7 +143,7 @@ IWP_AVX512 uint64_t iwp_pcm_energy_s16_avx512(const uint8_t *src, size_t samples
     while (samples != 0) {
         const size_t step = samples < LANES ? samples : LANES;
         const __m512i signal = load_s16(src, lanes_of(samples));
-        /* Two squares are 2^31 at most, so the sum is right as an unsigned number. */
+        /* The sum of two squares is 2^31 at most, which is right as an unsigned number. */
         const __m512i squares = _mm512_madd_epi16(signal, signal);
 
         even = _mm512_add_epi64(even, _mm512_and_si512(squares, low_half));

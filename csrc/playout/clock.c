@@ -1,5 +1,5 @@
 /* The system's monotonic clock. */
-#define _POSIX_C_SOURCE 199309L /* clock_gettime, which C11 alone does not name */
+#define _POSIX_C_SOURCE 199309L /* for clock_gettime, which is not in C11 */
 
 #include "include/iw_playout.h"
 

@@ -1,11 +1,11 @@
-/* To make and free a playout, to clear it, and to ask how it is. */
+/* Creates and frees a playout, clears and pauses it, and reads its statistics. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "playout/iwp_playout.h"
 
-#define START_GAP_COST 250.0 /* of a stall in burst mode, in ms of start delay */
-#define RESUME_MS 80.0       /* what burst mode collects after a stall */
+#define START_GAP_COST 250.0 /* the cost of a stall in burst mode, in ms of start delay */
+#define RESUME_MS 80.0       /* burst mode queues so much after a stall before it resumes */
 #define GAP_COST_MAX 1e12
 
 static bool within(uint32_t value, uint32_t least, uint32_t most)
@@ -70,7 +70,7 @@ enum iw_status iw_playout_create(struct iw_playout **made,
     if (playout == NULL)
         return IW_NO_MEMORY;
     producer = &playout->producer;
-    /* The chain of segments is never empty, so that its end can always be appended to. */
+    /* The chain of segments is never empty, so a segment can always be appended to its end. */
     producer->oldest = producer->newest = calloc(1, sizeof *producer->newest);
     producer->fresh = true;
     producer->pending_events =
@@ -105,15 +105,7 @@ void iw_playout_destroy(struct iw_playout *playout)
 
 /* ---- clear ------------------------------------------------------------------------------- */
 
-/* Nothing of it will be heard any more, or all of it was. */
-static bool is_settled(const struct iwp_item *item, int64_t position)
-{
-    if (item->cleared)
-        return true;
-    return item->order != IWP_NOT_BEGUN && item->ended && position >= item->end;
-}
-
-/* End what is queued; gives the position that is heard at last. */
+/* Start a new generation, which drops the queue. Returns the last position that is heard. */
 static int64_t begin_generation(struct iw_playout *playout, uint64_t latency_frames)
 {
     struct iwp_producer *producer = &playout->producer;
@@ -122,7 +114,7 @@ static int64_t begin_generation(struct iw_playout *playout, uint64_t latency_fra
     int64_t position;
 
     producer->generation++;
-    /* The cursor is the one segment of the old generation that is still needed. */
+    /* The consumer still needs this segment of the old generation: its cursor goes there. */
     producer->newest->generation = producer->generation;
     resumption = &playout->shared.resumptions[producer->generation & 1];
     iwp_store(&resumption->generation, producer->generation);
@@ -185,7 +177,7 @@ ptrdiff_t iw_playout_clear(struct iw_playout *playout, struct iw_playout_cleared
     while (iwp_next_event(playout, position, &event))
         iwp_event_add(playout, event);
     for (size_t i = 0; i < producer->items_count; i++) {
-        if (!is_settled(&producer->items[i], position))
+        if (!iwp_item_is_over(&producer->items[i], position))
             cleared[count++] = clear_item(playout, &producer->items[i], position);
     }
     forget_arrivals(playout);
@@ -205,7 +197,7 @@ int64_t iw_playout_position(const struct iw_playout *playout, uint64_t item_id, 
     return item == NULL ? IW_STALE : iwp_item_heard(item, until < pulled ? until : pulled);
 }
 
-/* ---- figures ----------------------------------------------------------------------------- */
+/* ---- statistics -------------------------------------------------------------------------- */
 
 void iw_playout_pause(struct iw_playout *playout, int paused)
 {

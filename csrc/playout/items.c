@@ -1,4 +1,6 @@
-/* Items: which part of the stream belongs to which, their marks and events. The producer's. */
+/*
+ * Items: their parts of the stream, their marks and events. Only the producer runs this code.
+ */
 #include "playout/iwp_playout.h"
 
 #include <stdlib.h>
@@ -10,7 +12,7 @@ struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id)
 {
     const struct iwp_producer *producer = &playout->producer;
 
-    /* The newest are asked for. */
+    /* Backwards, because most calls are about the newest item. */
     for (size_t i = producer->items_count; i > 0; i--) {
         if (producer->items[i - 1].id == id)
             return (struct iwp_item *)&producer->items[i - 1];
@@ -29,8 +31,7 @@ int64_t iwp_item_heard(const struct iwp_item *item, int64_t position)
     return heard < item->end - item->start ? heard : item->end - item->start;
 }
 
-/* Nothing can happen to it any more. */
-static bool is_over(const struct iwp_item *item, int64_t position)
+bool iwp_item_is_over(const struct iwp_item *item, int64_t position)
 {
     return item->cleared ||
            (item->ended && item->order != IWP_NOT_BEGUN && position >= item->end);
@@ -42,11 +43,13 @@ static bool make_place(struct iw_playout *playout)
     int64_t position = iwp_commit_position(iwp_load(&playout->shared.commit));
     struct iw_playout_event event;
 
-    /* The events of an item are added before it is forgotten: its marks stand before others. */
+    /*
+     * Add the events first: without its item, a mark at the front would stop all later marks.
+     */
     while (iwp_next_event(playout, position, &event))
         iwp_event_add(playout, event);
     for (size_t i = 0; i < producer->items_count; i++) {
-        if (!is_over(&producer->items[i], position))
+        if (!iwp_item_is_over(&producer->items[i], position))
             continue;
         producer->items_count--;
         memmove(&producer->items[i], &producer->items[i + 1],
@@ -70,7 +73,7 @@ struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id)
     return item;
 }
 
-/* Marks are sorted by the order of their items; those of an item without sound come last. */
+/* Sort the marks of an item by its order. Marks of items that have not begun come last. */
 static void place_marks(struct iwp_producer *producer, const struct iwp_item *item)
 {
     for (size_t i = 0; i < producer->marks_count; i++) {
@@ -92,7 +95,7 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 {
     struct iwp_producer *producer = &playout->producer;
 
-    /* What comes before is over, also if nobody said so. */
+    /* A new item ends all earlier items, even if no push had the flag END_OF_ITEM. */
     for (size_t i = 0; i < producer->items_count; i++) {
         if (producer->items[i].order != IWP_NOT_BEGUN)
             producer->items[i].ended = true;
@@ -104,7 +107,7 @@ void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t p
 
 /* ---- marks ------------------------------------------------------------------------------- */
 
-/* Room for one more mark, and for a clear to report all of them without allocating. */
+/* Make room for one more mark, and for the events of a clear, which must not allocate. */
 static enum iw_status make_room(struct iwp_producer *producer)
 {
     size_t marks = producer->marks_capacity;
@@ -163,7 +166,7 @@ enum iw_status iw_playout_mark(struct iw_playout *playout, uint64_t item_id,
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-/* Where a mark lies in the stream: not behind the end of an item that has one. */
+/* Return the position of a mark in the stream, which is not after the end of an ended item. */
 static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *mark)
 {
     uint64_t length = (uint64_t)(item->end - item->start);
@@ -173,7 +176,7 @@ static int64_t position_of(const struct iwp_item *item, const struct iwp_mark *m
     return item->start + (int64_t)mark->offset;
 }
 
-/* The first mark in order, if it belongs to the item and has been reached. */
+/* Take the first mark if it belongs to the item and was reached. */
 static bool take_mark(struct iwp_producer *producer, const struct iwp_item *item,
                       int64_t position, struct iw_playout_event *event)
 {
@@ -193,7 +196,7 @@ static bool take_mark(struct iwp_producer *producer, const struct iwp_item *item
     return true;
 }
 
-/* The item that follows `order`, among those that have begun; NULL when it was the last. */
+/* Return the first item from `order` on that has begun and is not cleared; NULL if none. */
 static struct iwp_item *item_after(struct iwp_producer *producer, uint64_t order)
 {
     struct iwp_item *next = NULL;
@@ -286,7 +289,7 @@ ptrdiff_t iw_playout_poll(struct iw_playout *playout, struct iw_playout_event *e
 {
     struct iwp_producer *producer = &playout->producer;
     struct iwp_shared *shared = &playout->shared;
-    /* A notice is older than the position that is read after it. */
+    /* Read before the position, so that no notice is newer than the position. */
     uint64_t written = iwp_load(&shared->notices_written);
     uint64_t read = iwp_load(&shared->notices_read);
     int64_t pulled = iwp_commit_position(iwp_load(&shared->commit));

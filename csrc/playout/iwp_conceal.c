@@ -6,8 +6,8 @@
 enum {
     FULL_MS = 20,
     SILENT_MS = 100,
-    NOISE_MS = 30, /* silent when the sound has no period */
-    CUT_MS = 5,    /* silent when nothing is repeated */
+    NOISE_MS = 30, /* silent after so long if the sound has no period */
+    CUT_MS = 5,    /* silent after so long if nothing is repeated */
     WINDOW_MS = 12,
     STEP_MS = 2,
     MERGE_MS = 5,
@@ -15,7 +15,7 @@ enum {
     SEAM_FRAMES_LEAST = 4
 };
 
-#define VOICED 0.5f /* correlation from which on there is a period */
+#define VOICED 0.5f /* the least correlation of a sound that has a period */
 
 static size_t frames_of(const struct iwp_conceal *conceal, size_t ms)
 {
@@ -49,7 +49,7 @@ void iwp_conceal_remember(struct iwp_conceal *conceal, const float *samples, siz
         samples += (frames - keep) * conceal->channels;
         frames = keep;
     }
-    /* The buffer holds two histories, so the move below happens once in 50 ms. */
+    /* The buffer has room for two histories, so this move happens at most once in 50 ms. */
     if (conceal->history_end + frames > 2 * keep) {
         memmove(conceal->history, iwp_conceal_tail(conceal, keep), keep * frame_bytes);
         conceal->history_end = keep;
@@ -64,7 +64,7 @@ void iwp_conceal_stop(struct iwp_conceal *conceal)
     conceal->voice.state = IWP_CONCEAL_OFF;
 }
 
-/* One channel of the newest frames, newest first. */
+/* Copy the newest frames as one channel, newest first. */
 static void reverse(const struct iwp_conceal *conceal, float *mono, size_t frames)
 {
     const float *tail = iwp_conceal_tail(conceal, frames);
@@ -119,7 +119,7 @@ static void begin(struct iwp_conceal *conceal)
     conceal->voice = (struct iwp_voice){IWP_CONCEAL_RUNNING, 0, 0};
 }
 
-/* 1 until `full`, 0 from `silent` on, a line between; all in frames. */
+/* Return 1 up to `full`, 0 from `silent` on, and a straight line between; all in frames. */
 static float slope(size_t at, size_t full, size_t silent)
 {
     if (at <= full)
@@ -127,7 +127,7 @@ static float slope(size_t at, size_t full, size_t silent)
     return at >= silent ? 0 : (float)(silent - at) / (float)(silent - full);
 }
 
-/* The next frames of the filling. */
+/* Write the next frames of the concealment. */
 static void fill(struct iwp_conceal *conceal, float *dst, size_t frames)
 {
     size_t channels = conceal->channels;

@@ -2,9 +2,10 @@
  * Concealment by pitch repetition, and the history of the output that it repeats.
  * Included by the playout's files.
  *
- * In the manner of ITU-T G.711 Appendix I: the last period is repeated, its end fading over a
- * quarter period into what came before its start. Full level for 20 ms, silence at 100 ms;
- * sound without a period is gone after 30 ms, since repeated noise buzzes.
+ * The method is like ITU-T G.711 Appendix I. The last period is repeated, and over its last
+ * quarter it is cross-faded with the sound before its start. The level is full for 20 ms and
+ * falls to silence at 100 ms. Sound without a period is silent after 30 ms, since repeated
+ * noise buzzes.
  *
  * Samples are interleaved floats. Thread safety: none; the consumer owns it. No allocation.
  */
@@ -24,55 +25,55 @@ enum {
 };
 
 enum iwp_conceal_state {
-    IWP_CONCEAL_OFF,     /* real sound is played */
-    IWP_CONCEAL_RUNNING, /* the gap is being filled */
-    IWP_CONCEAL_MERGING  /* real sound is back and fades in over the filling */
+    IWP_CONCEAL_OFF,     /* received sound is played */
+    IWP_CONCEAL_RUNNING, /* a gap is concealed */
+    IWP_CONCEAL_MERGING  /* received sound is back and is cross-faded with the concealment */
 };
 
-/* Where the running concealment stands. Copied to try something out and go back. */
+/* The progress of the concealment. It is copied and restored around a preview. */
 struct iwp_voice {
     enum iwp_conceal_state state;
-    size_t made_frames;   /* since the gap began */
-    size_t merged_frames; /* since the sound is back */
+    size_t made_frames;   /* concealed frames since the gap began */
+    size_t merged_frames; /* cross-faded frames since the sound is back */
 };
 
 struct iwp_conceal {
     size_t sample_rate_hz;
     size_t channels;
-    size_t full_frames;   /* at full level */
-    size_t silent_frames; /* nothing is left */
+    size_t full_frames;   /* the level is full up to here */
+    size_t silent_frames; /* the level is zero from here on */
     struct iwp_pitch pitch;
     struct iwp_voice voice;
     size_t period_frames;
     float correlation;
     float step
-        [IWP_CHANNELS_MAX]; /* from where the output would have gone to the period's start */
+        [IWP_CHANNELS_MAX]; /* the expected next sample minus the first sample of the period */
     float period[IWP_LAG_FRAMES_MAX * IWP_CHANNELS_MAX];
     size_t history_frames;
-    size_t history_end; /* frames in `history`; the newest history_frames of them count */
+    size_t history_end; /* frames in `history`; only the newest history_frames are used */
     float history[2 * IWP_HISTORY_FRAMES_MAX * IWP_CHANNELS_MAX];
 };
 
-/* Not `repeat`: the last period only fades out, over 5 ms, and silence follows. */
+/* Without `repeat`, a gap is silence after the last period has faded out over 5 ms. */
 void iwp_conceal_init(struct iwp_conceal *conceal, size_t sample_rate_hz, size_t channels,
                       bool repeat);
 
-/* The newest `frames` of the history, at most history_frames. */
+/* Return the newest `frames` frames of the history, at most history_frames. */
 const float *iwp_conceal_tail(const struct iwp_conceal *conceal, size_t frames);
 
-/* Real sound was played: remember it. */
+/* Add received sound that was played to the history. */
 void iwp_conceal_remember(struct iwp_conceal *conceal, const float *samples, size_t frames);
 
-/* A new utterance: what is remembered does not lead into it. */
+/* Stop the concealment without a cross-fade, for example because an item has ended. */
 void iwp_conceal_stop(struct iwp_conceal *conceal);
 
-/* Fill `frames` of a gap, 0 are allowed; looks for the period when the gap begins. */
+/* Conceal `frames` frames of a gap, possibly none. At the start of a gap, find the period. */
 void iwp_conceal_make(struct iwp_conceal *conceal, float *dst, size_t frames);
 
-/* Real sound follows a gap: fade it in over 5 ms of the filling. No sample is dropped. */
+/* Cross-fade received sound after a gap with 5 ms of concealment. No sample is dropped. */
 void iwp_conceal_merge(struct iwp_conceal *conceal, float *samples, size_t frames);
 
-/* The period of the newest history, for inserting one. `longest` bounds the lag, excluded. */
+/* Return the period at the end of the history, for inserting one. It is less than `longest`. */
 struct iwp_match iwp_conceal_period(const struct iwp_conceal *conceal, size_t longest,
                                     size_t window);
 

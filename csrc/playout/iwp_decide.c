@@ -1,12 +1,12 @@
-/* What to play next, as pure functions of what is known. */
+/* The decision what to play next. */
 #include "playout/iwp_decide.h"
 
-/* Live: dead zone of the delay around its target. */
+/* Live: no time scaling while the delay is within these bounds of its target. */
 #define SHRINK_ABOVE_MS 12.0
 #define SHRINK_PAUSE_ABOVE_MS 4.0
 #define GROW_BELOW_MS (-3.0)
 
-/* Burst: levels, in units of 10 ms. */
+/* Burst: amounts of queued sound, in units of 10 ms. */
 enum { LOW = 25, HOLD_BELOW = 6, RESUME = 8, NEXT_ITEM_AT_ONCE = 30 };
 
 static enum iwp_step decide_empty(const struct iwp_situation *now)
@@ -30,7 +30,7 @@ static enum iwp_step regulate(const struct iwp_situation *now)
         return IWP_STEP_SHRINK;
     if (may_stretch && now->error_ms < GROW_BELOW_MS)
         return IWP_STEP_GROW;
-    /* A pause is shortened a little ahead of the budget: nobody hears it. */
+    /* A pause may be shortened up to 10 ms ahead of the budget, because this is not heard. */
     if (!(now->tried & IWP_TRIED_PAUSE) && enough && now->error_ms > SHRINK_PAUSE_ABOVE_MS &&
         now->tokens_frames > -(double)now->frames_per_10ms)
         return IWP_STEP_SHRINK_PAUSE;

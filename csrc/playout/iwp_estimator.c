@@ -1,4 +1,4 @@
-/* The delay estimator of live mode: it plays shadow playouts and follows the cheapest. */
+/* The delay estimator of live mode: it simulates many policies and uses the cheapest one. */
 #include "playout/iwp_estimator.h"
 
 #include <math.h>
@@ -6,20 +6,20 @@
 
 #include "playout/iwp_rate.h"
 
-#define STALL_COST 2000.0  /* of one ms without audio */
-#define REORDER_SHARE 0.3  /* of a gap's cost: concealing 20 ms is less than a stall */
-#define FORGET_MS 30000.0  /* time constant of the costs */
-#define WINDOW_MS 20000.0  /* of the running minimum */
-#define MINIMUM_MS 500.0   /* width of its buckets */
-#define MAXIMUM_MS 100.0   /* width of the buckets of the maxima */
-#define HEADROOM_MS 20.0   /* above the slowest packet of a hold */
+#define STALL_COST 2000.0  /* the cost of 1 ms without audio */
+#define REORDER_SHARE 0.3  /* the part of the gap cost for 20 ms of concealment, not a stall */
+#define FORGET_MS 30000.0  /* the time constant of the costs */
+#define WINDOW_MS 20000.0  /* the window of the running minimum */
+#define MINIMUM_MS 500.0   /* the width of a bucket of minima */
+#define MAXIMUM_MS 100.0   /* the width of a bucket of maxima */
+#define HEADROOM_MS 20.0   /* the least delay above the slowest packet of a hold */
 #define STEP_MAX_MS 2000.0 /* a longer jump of source time counts as this much */
 #define LATE_MS 0.5        /* less is rounding */
-#define SWITCH_SHARE 0.97  /* another policy must be 3 % cheaper */
-#define GROW_RATE 0.12     /* delay is built by slowing down, at this rate */
+#define SWITCH_SHARE 0.97  /* another policy is used if it is 3 % cheaper */
+#define GROW_RATE 0.12     /* how much of the time may be added to the delay */
 #define PRIOR_MS 6000.0
 #define PRIOR_PEAK_MS 60.0
-/* Indexing anew on every change of the base would smear the learned costs. */
+/* The base follows only larger changes: each change interpolates the costs and blurs them. */
 #define BASE_FALL_MS 0.5
 #define BASE_RISE_MS 5.0
 
@@ -57,7 +57,10 @@ void iwp_estimator_restart(struct iwp_estimator *estimator)
     estimator->maxima_count = 0;
 }
 
-/* Put an extreme into the newest bucket, or open one; drop what is older than `since_ms`. */
+/*
+ * Put a minimum or maximum into the newest bucket or into a new one, and drop buckets that are
+ * older than `since_ms`. Returns the count of buckets.
+ */
 static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity,
                        double width_ms, double since_ms, struct iwp_bucket seen, bool largest)
 {
@@ -78,7 +81,7 @@ static size_t remember(struct iwp_bucket *buckets, size_t count, size_t capacity
     return count - stale;
 }
 
-/* The least offset that a hold asks for: above the slowest packet it still remembers. */
+/* Return the least offset of a hold: HEADROOM_MS above the slowest packet of that time. */
 static double floor_of(const struct iwp_estimator *estimator, size_t hold)
 {
     double since_ms = estimator->source_ms - holds_ms[hold];
@@ -99,12 +102,12 @@ double iwp_estimator_target_ms(const struct iwp_estimator *estimator)
     double delay_ms = delays_ms[estimator->delay];
     double floor_ms = floor_of(estimator, estimator->hold);
 
-    /* The limit bounds what was learned. Below the floor every packet would be late. */
+    /* The limits bound the learned delay only. Below the floor, packets would be late. */
     delay_ms = fmin(fmax(delay_ms, estimator->min_delay_ms), estimator->max_delay_ms);
     return fmax(estimator->base_ms + delay_ms, floor_ms);
 }
 
-/* The base moved: cost[delay] becomes what cost[delay + shift] was, between the grid points. */
+/* The base has moved: set cost[delay] to the old cost[delay + shift], interpolated. */
 static void shift_costs(double cost[IWP_ESTIMATOR_DELAYS], double shift_ms)
 {
     double old[IWP_ESTIMATOR_DELAYS];
@@ -161,7 +164,7 @@ static void start(struct iwp_estimator *estimator, double source_ms, double tran
     estimator->started = true;
 }
 
-/* A packet whose successor came first: who is past it must conceal it. */
+/* A packet arrived after its successor: each policy that has played past it conceals it. */
 static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
                              double duration_ms)
 {
@@ -174,7 +177,7 @@ static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
     }
 }
 
-/* Move one shadow towards its wish for `step_ms`, then let it meet the packet. */
+/* Simulate one policy: move its offset for `step_ms`, then add the costs of the packet. */
 static void play_shadow(struct iwp_estimator *estimator, size_t hold, size_t delay,
                         double floor_ms, double step_ms, double transit_ms)
 {

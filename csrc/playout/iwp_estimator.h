@@ -1,15 +1,16 @@
 /*
- * The delay estimator of live mode: it plays shadow playouts and follows the cheapest.
+ * The delay estimator of live mode: it simulates many policies and uses the cheapest one.
  * Included by the playout's files.
  *
- * A policy is a pair (delay, hold): play at least `delay` after the quickest packet of the last
- * 20 s, and at least 20 ms after the slowest packet of the last `hold`. Every policy is played
- * in the mind on every arrival and pays for the delay it keeps, for the time it would have
- * stalled and for each gap; old costs are forgotten with 30 s. The cheapest policy is the one
- * that is used. The price of a gap is the only knob.
+ * A policy is a pair (delay, hold): play at least `delay` after the fastest packet of the last
+ * 20 s, and at least 20 ms after the slowest packet of the last `hold`. Each arrival is
+ * simulated for every policy. A policy has costs for its delay, for the time in which it would
+ * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
+ * the least cost is used. The cost of a gap is the only parameter.
  *
- * All times are milliseconds. Transit is arrival minus source time: its zero means nothing,
- * only its changes do. An offset is play time minus source time, on the scale of transit.
+ * All times are milliseconds. Transit is arrival time minus source time. The two clocks differ,
+ * so only changes of transit have a meaning. An offset is play time minus source time, on the
+ * scale of transit.
  *
  * Thread safety: none; the producer owns it. Nothing here allocates or reads a clock.
  */
@@ -22,24 +23,26 @@
 enum {
     IWP_ESTIMATOR_DELAYS = 29,
     IWP_ESTIMATOR_HOLDS = 3,
-    /* 20 s of minima in 500 ms buckets, and one of them being filled: 41 are live at most. */
+    /*
+     * 20 s of minima in buckets of 500 ms, and one that is being filled: at most 41 are used.
+     */
     IWP_ESTIMATOR_MINIMA = 44,
-    /* 2.7 s of maxima in 100 ms buckets: 28 are live at most. */
+    /* 2.7 s of maxima in buckets of 100 ms: at most 28 are used. */
     IWP_ESTIMATOR_MAXIMA = 32
 };
 
 struct iwp_bucket {
-    double source_ms;  /* where it begins */
-    double transit_ms; /* the extreme of it */
+    double source_ms;  /* the start of the bucket */
+    double transit_ms; /* the minimum or maximum in it */
 };
 
 struct iwp_estimator {
     double
-        gap_cost; /* of one gap, in ms of delay times ms of audio: 1e6 = 17 ms for a minute */
+        gap_cost; /* in ms of delay times ms of audio: 1e6 is a delay of 17 ms for a minute */
     double min_delay_ms;
     double max_delay_ms;
-    double base_ms;   /* the least transit of the last 20 s, as the costs are indexed */
-    double source_ms; /* the newest source time that was seen */
+    double base_ms;   /* about the least transit of the last 20 s; delay 0 of the costs */
+    double source_ms; /* the newest source time so far */
     double cost[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
     double offset_ms[IWP_ESTIMATOR_HOLDS][IWP_ESTIMATOR_DELAYS];
     struct iwp_bucket minima[IWP_ESTIMATOR_MINIMA]; /* oldest first */
@@ -48,24 +51,24 @@ struct iwp_estimator {
     size_t maxima_count;
     size_t hold; /* the policy in use */
     size_t delay;
-    bool started; /* base and offsets are set */
+    bool started; /* base_ms and the offsets are set */
 };
 
-/* As if 6 s with one 60 ms peak had been seen, so that the first seconds are played sanely. */
+/* Start with the costs of 6 s with one peak of 60 ms, for a sensible delay at the start. */
 void iwp_estimator_init(struct iwp_estimator *estimator, double gap_cost, double min_delay_ms,
                         double max_delay_ms);
 
-/* The time base changed: forget transits and offsets, keep what the policies cost. */
+/* Start a new time base: forget transits and offsets, and keep the costs of the policies. */
 void iwp_estimator_restart(struct iwp_estimator *estimator);
 
 /*
- * A packet of `duration_ms` that starts at `source_ms` arrived, `transit_ms` after that.
- * `reordered` tells that a later packet came first.
+ * Add the arrival of a packet of `duration_ms` that starts at `source_ms` and arrived at
+ * `source_ms` + `transit_ms`. `reordered`: a later packet arrived before it.
  */
 void iwp_estimator_arrival(struct iwp_estimator *estimator, double source_ms, double transit_ms,
                            double duration_ms, bool reordered);
 
-/* The offset that is wanted now. Only after the first arrival. */
+/* Return the target offset. Call it only after the first arrival. */
 double iwp_estimator_target_ms(const struct iwp_estimator *estimator);
 
 #endif

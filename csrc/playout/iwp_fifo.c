@@ -1,4 +1,4 @@
-/* Sound that is made but not handed out yet. */
+/* Output that was made but not pulled yet. */
 #include "playout/iwp_fifo.h"
 
 #include <string.h>
@@ -43,7 +43,7 @@ void iwp_fifo_add(struct iwp_fifo *fifo, struct iw_playout_part part)
     fifo->frames += part.output_frames;
 }
 
-/* The first `frames` of a part; what is left of it stays in `part`. */
+/* Remove and return the first `frames` frames of a part. */
 static struct iw_playout_part split(struct iw_playout_part *part, size_t frames)
 {
     struct iw_playout_part piece = *part;

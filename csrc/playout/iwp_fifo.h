@@ -1,9 +1,9 @@
 /*
- * Sound that is made but not handed out yet, with the source position it stands for.
- * Included by the playout's files.
+ * Output that was made but not pulled yet, with its source positions. Included by the playout's
+ * files.
  *
- * Time scaling makes whole periods, a device asks for any number; the rest waits here.
- * Thread safety: none; the consumer owns it. No allocation.
+ * Time scaling makes whole periods, but a device pulls any number of frames. The rest is kept
+ * here. Thread safety: none; the consumer owns it. No allocation.
  */
 #ifndef IWP_FIFO_H
 #define IWP_FIFO_H
@@ -15,7 +15,7 @@
 #include "playout/iwp_conceal.h"
 
 enum {
-    /* One block of 10 ms, one inserted or merged period of 15 ms. */
+    /* One block of 10 ms, and one inserted or merged period of 15 ms. */
     IWP_BLOCK_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
     IWP_FIFO_FRAMES = IWP_BLOCK_FRAMES_MAX + IWP_LAG_FRAMES_MAX,
     IWP_FIFO_PARTS = 32
@@ -32,22 +32,23 @@ struct iwp_fifo {
 /* Whether another part of at most IWP_LAG_FRAMES_MAX frames fits. */
 int iwp_fifo_has_room(const struct iwp_fifo *fifo);
 
-/* Where the next part's samples go; announce them with iwp_fifo_add. */
+/* Return where to write the samples of the next part. Then call iwp_fifo_add. */
 float *iwp_fifo_end(struct iwp_fifo *fifo);
 
 /*
- * Append what was written at iwp_fifo_end: `part.output_frames` of it.
- * A part that goes on plainly where the last one ended becomes one with it.
+ * Append the `part.output_frames` frames that were written at iwp_fifo_end. A part that
+ * continues the last part, of the same kind and not stretched, is joined with it.
  */
 void iwp_fifo_add(struct iwp_fifo *fifo, struct iw_playout_part part);
 
-/* Append a part to an array of them as iwp_fifo_add does; 0 when it was full. */
+/* Append a part to an array in the same way. Returns 0 if the array is full. */
 int iwp_parts_append(struct iw_playout_part *parts, size_t *count, size_t capacity,
                      struct iw_playout_part part);
 
 /*
- * Take `frames`, at most fifo->frames, from the front. `take` is called once for each part or
- * piece of a part, in order, with its samples; a stretched part gives its source in proportion.
+ * Remove `frames` frames, at most fifo->frames, from the front. `take` is called for each part
+ * or piece of a part, in order, with its samples. A piece of a stretched part has the
+ * proportional count of source frames.
  */
 typedef void iwp_fifo_take(void *context, const float *samples, struct iw_playout_part piece);
 void iwp_fifo_pop(struct iwp_fifo *fifo, size_t frames, iwp_fifo_take *take, void *context);

@@ -1,14 +1,14 @@
-/* What a device needs of the mixer beyond iw_mixer.h. Included by playout/ and device/. */
+/* Functions of the mixer that only C code calls. Included by playout/ and device/. */
 #ifndef IWP_MIXER_H
 #define IWP_MIXER_H
 
 #include "include/iw_mixer.h"
 
-/* As iw_mixer_pull; its first frame is heard at `heard_ns`. Consumer. */
+/* iw_mixer_pull with the time `heard_ns` at which the first frame is heard. Consumer. */
 size_t iwp_mixer_pull(struct iw_mixer *mixer, uint8_t *out, size_t frames, uint64_t now_ns,
                       uint64_t heard_ns);
 
-/* Note where a pull's output came from; its first frame is heard at `heard_ns`. Consumer. */
+/* Record the parts of a pull, whose first frame is heard at `heard_ns`. Consumer. */
 void iwp_track_note(struct iw_track *track, const struct iw_playout_part *parts, size_t count,
                     uint64_t heard_ns);
 

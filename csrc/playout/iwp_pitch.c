@@ -6,8 +6,8 @@
 #define FLOOR_START 1e-3f
 #define FLOOR_LEAST 1e-5f
 #define SILENT_RMS 3.1622777e-3f /* -50 dBFS: always a pause */
-#define SOFT_RMS 1e-2f           /* -40 dBFS: a pause only when the floor is near */
-#define ENERGY_LEAST 1e-12f      /* keeps digital silence from dividing by zero */
+#define SOFT_RMS 1e-2f           /* -40 dBFS: a pause only near the noise floor */
+#define ENERGY_LEAST 1e-12f      /* avoids a division by zero for digital silence */
 
 enum { LANES = 8, DECIMATED_RATE_HZ = 8000 };
 
@@ -20,7 +20,7 @@ void iwp_pitch_init(struct iwp_pitch *pitch, size_t sample_rate_hz)
         pitch->decimation = 1;
 }
 
-/* Independent lanes, so that a compiler may use vectors without changing the result. */
+/* The lanes are independent, so a compiler can use vectors without changing the result. */
 static float dot(const float *a, const float *b, size_t count)
 {
     float lanes[LANES] = {0};
@@ -37,7 +37,7 @@ static float dot(const float *a, const float *b, size_t count)
            ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7])) + rest;
 }
 
-/* The best of the lags first..last, both included. */
+/* Return the best lag from `first` to `last`, both included. */
 static struct iwp_match search(const float *mono, size_t window, size_t first, size_t last)
 {
     struct iwp_match best = {first, -1};
@@ -103,7 +103,7 @@ void iwp_pause_init(struct iwp_pause *pause, size_t sample_rate_hz)
     pause->block = sample_rate_hz / 200;
 }
 
-/* The floor sinks with the signal at once and climbs slowly while something is said. */
+/* The noise floor falls with the signal at once, and rises slowly. */
 static void follow(struct iwp_pause *pause, float least)
 {
     float risen = pause->floor_rms * 1.002f;

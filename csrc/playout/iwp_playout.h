@@ -1,19 +1,21 @@
 /*
- * The playout's state, in three parts. Included by the playout's files.
+ * The state of the playout, in three parts. Included by the playout's files.
  *
- * Rules, which take the place of locks:
- * - `consumer` belongs to the thread that pulls, `producer` to whoever holds the caller's lock.
- * - `shared` holds atomic words. Each has one writer, named there, except `commit`.
- * - `commit` is epoch | fade | position: the consumer moves the position, a clear moves the
- *   epoch, each by one compare-and-swap. The consumer prepares its whole block first, and with
- *   it the fade that would follow. If a clear wins, the block is thrown away, the fade of the
- *   block before is heard, and reading goes on where the clear says. So what is heard is the
- *   position that the clear saw and the fade that came with it: final at once, nobody waits.
- * - What the consumer changes on the way to a commit that fails is either set anew by the reset
- *   that follows, or held back until the commit is done: counters, events, segments to free.
+ * There are no locks. These rules replace them:
+ * - Only the thread that pulls uses `consumer`. Only the thread that holds the caller's lock
+ *   uses `producer`.
+ * - `shared` contains atomic words. Each has one writer, named there, except `commit`.
+ * - `commit` is epoch | fade | position. The consumer changes the position and the fade, and a
+ *   clear changes the epoch, each with one compare-and-swap. The consumer first prepares its
+ *   whole block and the fade that follows it if a clear comes. If a clear changes the word
+ *   first, the consumer drops the block, plays the fade of the block before, and continues
+ *   where the clear says. So the frames that are heard are the position and the fade that the
+ *   clear saw: the count is final at once, and no thread waits.
+ * - If a commit fails, the consumer undoes its changes: the reset that follows sets some of
+ *   them again; counters, events and segments to free are published only after a commit.
  *
- * Epochs have 10 bits: one that comes round again within one pull would need 1024 clears in it.
- * Positions have 44 bits: 11 years at 48 kHz.
+ * An epoch has 10 bits. It could be mistaken only after 1024 clears during one pull.
+ * A position has 44 bits: 11 years at 48 kHz.
  */
 #ifndef IWP_PLAYOUT_H
 #define IWP_PLAYOUT_H
@@ -38,9 +40,10 @@ enum {
     IWP_FADE_FRAMES_MAX = IWP_RATE_MAX_HZ / 100,
     IWP_LOOK_FRAMES_MAX = IWP_RATE_MAX_HZ * 42 / 1000, /* two periods and a window */
     IWP_STALL_TIMES = 6,
-    IWP_PENDING = 16, /* events of one pull; more are counted as missed */
-    IWP_RING = 256,   /* events between two polls; a power of two */
-    /* What one clear can tell, marks apart: start, end or clearing of each item. */
+    IWP_PENDING = 16, /* the most events of one pull; more are counted as missed */
+    IWP_RING = 256,   /* the most events between two polls; a power of two */
+    /* The events of one clear besides those of marks: for each item a start, and an end or a
+     * clear. */
     IWP_PENDING_EVENTS_LEAST = 2 * IW_PLAYOUT_ITEMS
 };
 
@@ -73,15 +76,15 @@ IWP_INLINE int64_t iwp_commit_position(uint64_t word)
 
 /* ---- shared ------------------------------------------------------------------------------ */
 
-/* Where the consumer goes on after a clear. Written before the epoch that names it. */
+/* Where the consumer continues after a clear. Written before the epoch changes. */
 struct iwp_resumption {
     struct iwp_word generation;
     struct iwp_word position;
-    struct iwp_word silent; /* what would fade out is not heard anyway */
+    struct iwp_word silent; /* no fade, because the device drops the frames before it */
     struct iwp_pointer cursor;
 };
 
-/* What the consumer counts. */
+/* The counters of the consumer. */
 enum iwp_count {
     IWP_COUNT_PLAYED,
     IWP_COUNT_CONCEALED,
@@ -109,20 +112,20 @@ struct iwp_notice {
 
 struct iwp_shared {
     struct iwp_word commit;
-    /* The consumer's. */
-    struct iwp_word answered; /* the generation that it took up */
+    /* Written by the consumer. */
+    struct iwp_word answered; /* the generation of the last clear that it has handled */
     struct iwp_word pulled_ns;
     struct iwp_word period_ns;
     struct iwp_word state;
-    struct iwp_word offset_ns; /* live: time of play minus source time, signed */
+    struct iwp_word offset_ns; /* live: play time minus source time, signed */
     struct iwp_word counts[IWP_COUNTS];
     struct iwp_word notices_written;
     struct iwp_notice notices[IWP_RING];
-    /* The producer's. A resumption is rewritten two clears later, when its epoch is over. */
+    /* Written by the producer. A resumption is reused two clears later, after its epoch. */
     struct iwp_resumption resumptions[2];
     struct iwp_word notices_read;
-    struct iwp_word target_ns; /* live: the wanted offset, signed */
-    struct iwp_word base_ns;   /* live: the offset of the quickest packet, signed */
+    struct iwp_word target_ns; /* live: the target offset, signed */
+    struct iwp_word base_ns;   /* live: the offset of the fastest packet, signed */
     struct iwp_word threshold_frames;
     struct iwp_word received_frames;
     struct iwp_word stale_frames;
@@ -131,14 +134,14 @@ struct iwp_shared {
     struct iwp_word clears;
     struct iwp_word missed_events;
     struct iwp_word write_position;
-    struct iwp_word first_position; /* of all that came since the last clear */
-    /* Anybody's. */
+    struct iwp_word first_position; /* of the sound that was pushed since the last clear */
+    /* Written by any thread. */
     struct iwp_word paused;
 };
 
 /* ---- the consumer ------------------------------------------------------------------------ */
 
-/* The fade that would follow a commit. */
+/* The fade that is played if a clear follows a commit. */
 struct iwp_fade_tail {
     size_t frames;
     size_t source_frames;
@@ -152,26 +155,26 @@ struct iwp_consumer {
     struct iwp_pause pause;
     enum iw_playout_state state;
     uint64_t epoch;
-    int64_t heard; /* the position behind all output so far */
-    bool started;  /* a first segment gave the position */
-    bool holding;  /* stalled in a pause, silently */
-    bool budgeted; /* this block's share of stretching is granted */
+    int64_t heard; /* the position after all output so far */
+    bool started;  /* the position is set, because a first segment has arrived */
+    bool holding;  /* stalled on purpose, in a pause of the sound */
+    bool budgeted; /* the time scaling budget of this block was added to the tokens */
     bool paused;
     int64_t ends[IW_PLAYOUT_ITEMS]; /* positions where items end, in order */
     size_t ends_count;
     double tokens_frames;
-    size_t stalled_frames; /* of this stall, that stand for no lost sound yet */
-    size_t stall_frames;   /* of this stall */
+    size_t stalled_frames; /* of this stall; lost sound may still be counted against them */
+    size_t stall_frames;   /* all frames of this stall */
     bool resume_set;
     double resume_ns;
     double stall_times_ns[IWP_STALL_TIMES]; /* newest first */
     size_t stall_times_count;
-    double clock_ns; /* of this pull, smoothed */
-    double block_ns; /* of this block */
+    double clock_ns; /* the smoothed time of this pull */
+    double block_ns; /* the time of this block */
     double period_ns;
-    struct iwp_fade_tail fade_tails[2]; /* of the last commit, and of the prepared one */
+    struct iwp_fade_tail fade_tails[2]; /* of the last commit and of the next one */
     size_t fade_tail;
-    float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the fade tail that is under way */
+    float fade[IWP_FADE_FRAMES_MAX * IWP_CHANNELS_MAX]; /* the fade tail that is being played */
     size_t fading_frames;
     size_t fading_source;
     int64_t fading_position;
@@ -190,10 +193,10 @@ struct iwp_consumer {
 
 struct iwp_item {
     uint64_t id;
-    uint64_t order; /* of the first push; IWP_NOT_BEGUN before it */
+    uint64_t order; /* counts items by their first push; IWP_NOT_BEGUN before it */
     int64_t start;
     int64_t end;
-    int64_t heard; /* frames, once it is cleared */
+    int64_t heard; /* heard frames; set by a clear */
     bool ended;
     bool cleared;
     bool started_emitted;
@@ -207,34 +210,34 @@ struct iwp_mark {
     uint64_t tag;
 };
 
-/* From which number to which position: of timestamps or of sequence numbers. */
+/* Maps RTP timestamps or sequence numbers to positions. */
 struct iwp_timeline {
     bool set;
     uint32_t number; /* of the newest packet */
     int64_t position;
-    size_t packet_frames; /* sequence numbers only */
+    size_t packet_frames; /* for sequence numbers only */
 };
 
 struct iwp_producer {
     struct iwp_segment *oldest;
     struct iwp_segment *newest;
-    size_t held_frames; /* in all segments that are not freed */
+    size_t held_frames; /* frames in all segments that are not freed */
     uint64_t generation;
     int64_t write_position;
-    int64_t floor_position; /* what lies before it was cleared */
-    bool fresh;             /* nothing came since the last clear */
+    int64_t floor_position; /* everything before it was cleared */
+    bool fresh;             /* nothing was pushed since the last clear */
     struct iwp_timeline timestamps;
     struct iwp_timeline sequences;
     struct iwp_estimator estimator;
     struct iwp_start start;
-    bool estimator_rounded; /* its transits are counted to the next pull */
+    bool estimator_rounded; /* its transits are rounded up to the next pull */
     struct iwp_item items[IW_PLAYOUT_ITEMS];
     size_t items_count;
     uint64_t items_order;
-    struct iwp_mark *marks; /* by order, offset and age */
+    struct iwp_mark *marks; /* sorted by order, offset and age */
     size_t marks_count;
     size_t marks_capacity;
-    struct iw_playout_event *pending_events; /* what a clear reports to the next poll */
+    struct iw_playout_event *pending_events; /* events of a clear for the next poll */
     size_t pending_events_count;
     size_t pending_events_capacity;
 };
@@ -245,59 +248,62 @@ struct iw_playout {
     size_t output_frame_bytes;
     size_t capacity_frames;
     size_t fade_frames;
-    size_t start_frames; /* 0: learned */
+    size_t start_frames; /* 0: learn the start threshold */
     struct iwp_shared shared;
     struct iwp_consumer consumer;
     struct iwp_producer producer;
 };
 
-/* ---- between the consumer's files -------------------------------------------------------- */
+/* ---- functions of the consumer ----------------------------------------------------------- */
 
-/* Frames in `ms`, rounded down. */
+/* Return the count of frames in `ms`, rounded down. */
 IWP_INLINE size_t iwp_frames(const struct iw_playout *playout, double ms)
 {
     return (size_t)(ms * playout->config.sample_rate_hz / 1000.0);
 }
 
-/* Make sound until the fifo holds `frames`, which is at most 10 ms, or is full. */
+/* Make output until the fifo contains `frames` frames, at most 10 ms, or is full. */
 void iwp_produce(struct iw_playout *playout, size_t frames);
 
-/* Say something to the next poll, once this pull is committed. */
+/* Add an event for the next poll. It is published once this pull is committed. */
 void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
 
-/* Put `frames` at the end of the fifo, after the concealment's merge, and remember them. */
+/* Append the `frames` frames at the end of the fifo, after the cross-fade of a concealment. */
 void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames);
 
-/* Leave out a period, or 10 ms of a pause; false if the sound does not allow it. */
+/* Remove a period, or 10 ms of a pause. Returns false if the sound does not allow it. */
 bool iwp_shrink(struct iw_playout *playout, bool urgent);
 bool iwp_shrink_pause(struct iw_playout *playout);
 
-/* Insert a period; false if the sound does not allow it. */
+/* Insert a period. Returns false if the sound does not allow it. */
 bool iwp_grow(struct iw_playout *playout, bool urgent);
 
-/* A word that one thread alone writes. */
+/* Add to a word that only this thread writes. */
 IWP_INLINE void iwp_add(struct iwp_word *word, uint64_t more)
 {
     iwp_store(word, iwp_load(word) + more);
 }
 
-/* ---- between the producer's files -------------------------------------------------------- */
+/* ---- functions of the producer ----------------------------------------------------------- */
 
-/* The item, or NULL. */
+/* Return the item, or NULL. */
 struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id);
 
-/* The item, made if need be; NULL when all places are taken by items that are not over. */
+/* Return the item, or a new one. NULL: IW_PLAYOUT_ITEMS items are queued. */
 struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id);
 
-/* Its first sound begins at `position`: now its marks have a place. */
+/* Start an item: its first sound is at `position`. This ends all earlier items. */
 void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t position);
 
-/* Frames of the item before the stream's `position`, never more than were received. */
+/* Return the count of frames of an item before `position`, at most those that were received. */
 int64_t iwp_item_heard(const struct iwp_item *item, int64_t position);
 
+/* Whether an item was cleared or is played to its end: its count of heard frames is final. */
+bool iwp_item_is_over(const struct iwp_item *item, int64_t position);
+
 /*
- * The next event that was not emitted and follows from the stream being played up to
- * `position`: an item's start, a mark, an item's end. False when there is none.
+ * Take the next event of the stream up to `position` that was not taken yet: the start of an
+ * item, a mark, or the end of an item. Returns false if there is none.
  */
 bool iwp_next_event(struct iw_playout *playout, int64_t position,
                     struct iw_playout_event *event);
@@ -305,10 +311,10 @@ bool iwp_next_event(struct iw_playout *playout, int64_t position,
 /* Add an event for the next poll. */
 void iwp_event_add(struct iw_playout *playout, struct iw_playout_event event);
 
-/* Cancel the marks of an item; returns how many. */
+/* Cancel the marks of an item. Returns the count. */
 uint64_t iwp_cancel_marks(struct iw_playout *playout, const struct iwp_item *item);
 
-/* Free what the consumer gave back. */
+/* Free the segments that the consumer has released. */
 void iwp_reclaim(struct iw_playout *playout);
 
 #endif

@@ -1,13 +1,15 @@
 /*
- * How fast delay may be shed or built. Included by the delay estimator, which foresees the
- * regulation, and by the regulation itself: both must follow one rule.
+ * How fast time scaling may change the delay. Included by the delay estimator, which simulates
+ * time scaling, and by the consumer, which performs it: both must use the same rule.
  */
 #ifndef IWP_RATE_H
 #define IWP_RATE_H
 
 #include "common/iwp_compiler.h"
 
-/* The part of time that may be stretched away when the delay is `error_ms` from its target. */
+/*
+ * Return the fraction of time that may be added or removed if the delay is off by `error_ms`.
+ */
 IWP_INLINE double iwp_stretch_rate(double error_ms)
 {
     double rate = 0.06 + error_ms / 1500.0;

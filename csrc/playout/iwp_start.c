@@ -1,14 +1,14 @@
-/* The start threshold of burst mode: shadow utterances. */
+/* The start threshold of burst mode: it simulates each item with several thresholds. */
 #include "playout/iwp_start.h"
 
 #include <math.h>
 #include <string.h>
 
-#define STALL_COST 2.0 /* of one stalled ms, in ms of start delay */
-#define FORGET 0.95    /* per item */
+#define STALL_COST 2.0 /* the cost of 1 ms of a stall, in ms of start delay */
+#define FORGET 0.95    /* the factor of older costs, per item */
 #define LATE_MS 2.0    /* less is rounding */
 #define PRIOR_ITEMS 4.0
-#define PRIOR_SPEED 1.5 /* of the imagined source */
+#define PRIOR_SPEED 1.5 /* the speed of the source before any item, times real time */
 #define PRIOR_DEFICIT_MS 100.0
 
 static const double thresholds_ms[IWP_START_POLICIES] = {60, 90, 120, 160, 200, 260, 340, 450};
@@ -59,7 +59,7 @@ static void begin(struct iwp_start *start, double arrival_ms)
     }
 }
 
-/* What a policy that is playing pays for a chunk that comes when its audio has run out. */
+/* Add a stall to policy `i` if it is playing and its audio has run out before this chunk. */
 static void meet(struct iwp_start *start, size_t i, double now_ms, double duration_ms)
 {
     double due_ms = start->begun_ms[i] + start->stalled_ms[i] + start->arrived_ms;
@@ -67,7 +67,9 @@ static void meet(struct iwp_start *start, size_t i, double now_ms, double durati
 
     if (start->begun_ms[i] < 0 || late_ms <= LATE_MS)
         return;
-    /* A short chunk does not resume at once: more of it is waited for, half of it in vain. */
+    /*
+     * After a chunk shorter than resume_ms, the playout waits for more: here, half of the rest.
+     */
     late_ms += 0.5 * fmax(0, start->resume_ms - duration_ms);
     start->stalled_ms[i] += late_ms;
     start->stalls[i]++;
@@ -93,7 +95,7 @@ void iwp_start_chunk(struct iwp_start *start, double arrival_ms, double duration
         begin(start, arrival_ms);
     }
     now_ms = arrival_ms - start->first_ms;
-    /* An end that comes by itself brings no audio, so it cannot be late. */
+    /* An end without audio cannot be late. */
     for (size_t i = 0; duration_ms > 0 && i < IWP_START_POLICIES; i++)
         meet(start, i, now_ms, duration_ms);
     start->arrived_ms += duration_ms;

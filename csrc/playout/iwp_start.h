@@ -1,10 +1,10 @@
 /*
- * The start threshold of burst mode: shadow utterances. Included by the playout's
- * files.
+ * The start threshold of burst mode. Included by the playout's files.
  *
- * A policy is a threshold: start when so much is queued, or when the item is complete. Every
- * policy plays every item in the mind and pays for its start delay, its stalls and its gaps;
- * each item weighs 0.95 of the next. The cheapest threshold serves the next item.
+ * A policy is a threshold: start when so much is queued or the item is complete. Every item is
+ * simulated with every policy. A policy has costs for its start delay and its stalls. The
+ * weight of an item is 0.95 of the weight of the next one. The policy with the least cost is
+ * used for the next item.
  *
  * All times are milliseconds. Thread safety: none; the producer owns it.
  */
@@ -17,28 +17,28 @@
 enum { IWP_START_POLICIES = 8 };
 
 struct iwp_start {
-    double gap_cost;   /* of one stall, in ms of start delay */
-    double resume_ms;  /* what is collected after a stall */
-    double first_ms;   /* arrival of the item's first chunk */
-    double arrived_ms; /* audio of the item so far */
+    double gap_cost;   /* the cost of a stall, in ms of start delay */
+    double resume_ms;  /* queue so much after a stall */
+    double first_ms;   /* when the first chunk of the item arrived */
+    double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* since first_ms; negative while it waits */
+    double begun_ms[IWP_START_POLICIES]; /* its start, since first_ms; negative before it */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;
-    bool running; /* an item is under way */
+    bool running; /* an item has started and has not ended */
 };
 
-/* As if 4 items at 1.5 times real time, with one deficit of 100 ms, had been seen. */
+/* Start with the costs of 4 items at 1.5 times real time, each with a deficit of 100 ms. */
 void iwp_start_init(struct iwp_start *start, double gap_cost, double resume_ms);
 
-/* `duration_ms` of the item arrived; `last` closes the item. */
+/* Add `duration_ms` of audio that arrived for the item. `last` ends the item. */
 void iwp_start_chunk(struct iwp_start *start, double arrival_ms, double duration_ms, bool last);
 
-/* The item will not be completed: forget it. */
+/* Forget the current item, which will not be completed. */
 void iwp_start_abandon(struct iwp_start *start);
 
-/* How much must be queued before an item whose end is not known is started. */
+/* Return how much must be queued before an item starts whose end has not arrived. */
 double iwp_start_threshold_ms(const struct iwp_start *start);
 
 #endif

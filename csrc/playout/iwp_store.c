@@ -1,4 +1,4 @@
-/* Segments of sound, handed from the producer to the consumer. */
+/* Segments of sound, passed from the producer to the consumer. */
 #include "playout/iwp_store.h"
 
 #include <float.h>
@@ -21,8 +21,9 @@ void iwp_store_init(struct iwp_store *store, size_t sample_bytes, size_t channel
 void iwp_store_reset(struct iwp_store *store, struct iwp_segment *cursor)
 {
     store->first = store->last = store->beyond = NULL;
-    /* What was spent in a pull that a clear undid belongs to the old generation, which goes as
-     * one, or is behind the cursor and will be seen again. */
+    /* A segment that was spent in the undone pull needs no release: it belongs to the old
+     * generation, which is freed at once, or it follows the cursor and will be admitted again.
+     * */
     store->cursor = cursor;
     cursor->later = NULL;
     store->spent = cursor;
@@ -48,7 +49,7 @@ struct iwp_segment *iwp_store_next(struct iwp_store *store)
     return next;
 }
 
-/* Move the edge over every segment that touches it. */
+/* Move the edge to the end of each segment that begins before or at it. */
 static void stretch_edge(struct iwp_store *store)
 {
     while (store->beyond != NULL && store->beyond->position <= store->edge) {
@@ -58,7 +59,7 @@ static void stretch_edge(struct iwp_store *store)
     }
 }
 
-/* The segment after which one of this position belongs; NULL means at the front. */
+/* Return the segment after which this position belongs; NULL: at the front. */
 static struct iwp_segment *place_of(const struct iwp_store *store, int64_t position)
 {
     struct iwp_segment *before = store->last;
@@ -106,7 +107,7 @@ enum iwp_admission iwp_store_admit(struct iwp_store *store, struct iwp_segment *
     if (store->beyond == segment->later)
         store->beyond = segment;
     else if (segment->position <= store->edge && end_of(segment) > store->edge)
-        store->edge = end_of(segment); /* it begins within the unbroken sound and goes on */
+        store->edge = end_of(segment); /* it begins before the edge and ends after it */
     stretch_edge(store);
     return IWP_ADMITTED;
 }
@@ -153,7 +154,7 @@ static void convert(const struct iwp_store *store, float *dst, const uint8_t *sr
     }
     memcpy(dst, src, count * sizeof *dst);
     for (size_t i = 0; i < count; i++)
-        dst[i] = fabsf(dst[i]) <= FLT_MAX ? dst[i] : 0; /* one NaN would stay for ever */
+        dst[i] = fabsf(dst[i]) <= FLT_MAX ? dst[i] : 0; /* a NaN would stay in the history */
 }
 
 size_t iwp_store_read(const struct iwp_store *store, float *dst, size_t frames)
@@ -170,7 +171,7 @@ size_t iwp_store_read(const struct iwp_store *store, float *dst, size_t frames)
         size_t count;
 
         if (end_of(segment) <= at)
-            continue; /* it lies within an earlier one */
+            continue; /* an earlier segment contains it */
         count = segment->frames - skip;
         count = count < frames - done ? count : frames - done;
         convert(store, dst + done * store->channels, segment->samples + skip * frame_bytes,
@@ -186,7 +187,7 @@ void iwp_store_release(struct iwp_store *store)
 
     store->spent = NULL;
     while (segment != NULL) {
-        /* Once it is done the producer may free it, so the way on is read first. */
+        /* The producer may free a segment as soon as it is done, so `later` is read first. */
         struct iwp_segment *later = segment->later;
 
         if (segment == store->cursor)

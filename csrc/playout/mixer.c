@@ -1,10 +1,11 @@
 /*
- * Several playouts into one device.
+ * A mixer of several playouts for one device.
  *
- * The consumer takes a turn: it makes `turn` odd, reads the playouts, and makes it even again.
- * Whoever took a playout out changes `turn` too, to the value that it has. These changes of one
- * word have one order. If the consumer's came first, its turn is seen and its end can be waited
- * for; if it came second, it sees that the playout is gone.
+ * At the start of a pull, the consumer makes `turn` odd, then it reads the pointers of the
+ * playouts and pulls, and at the end it makes `turn` even. A thread that has removed a playout
+ * reads `turn` by a compare-and-swap (iw_mixer_turn). All changes of one word have one order.
+ * If the consumer's change comes first, the thread sees an odd number and can wait until it
+ * changes. If it comes second, the consumer sees that the playout was removed.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -18,29 +19,29 @@
 #define TIME_MAX_MS 10000u
 #define NS_PER_S 1000000000u
 
-/* What is mixed at a time. Longer pulls are cut, and a playout then sees several. */
+/* The longest block that is mixed at a time. A longer pull is several pulls of the playouts. */
 enum {
     BLOCK_MS = 100,
     BLOCK_SAMPLES_MAX = IWP_RATE_MAX_HZ / 1000 * BLOCK_MS * IWP_CHANNELS_MAX
 };
 
 struct voice {
-    /* Set by the controller. */
-    struct iwp_pointer track; /* stored before the playout that it belongs to */
+    /* Written by iw_mixer_set and iw_mixer_adjust. */
+    struct iwp_pointer track; /* stored before its playout */
     struct iwp_pointer playout;
-    struct iwp_word gain; /* the bits of a float, and so is the next */
+    struct iwp_word gain; /* the bits of a float; ducked_gain too */
     struct iwp_word ducked_gain;
     struct iwp_word priority;
-    /* The consumer's. */
+    /* Used by the consumer. */
     struct iw_playout *playing;
     struct iw_track *tracking;
     bool is_new;
-    bool sounds;        /* in this block, or not long before it */
-    uint64_t rank;      /* the priority of this pull */
-    float level;        /* the gain that is reached */
-    float wanted;       /* the gain where the ramp ends */
-    float step;         /* a frame */
-    size_t hold_frames; /* for which it still counts as sounding */
+    bool sounds;        /* has sound in this block, or had it less than hold_ms before */
+    uint64_t rank;      /* the priority in this pull */
+    float level;        /* the gain now */
+    float wanted;       /* the gain at the end of the ramp */
+    float step;         /* the change of the gain per frame */
+    size_t hold_frames; /* the rest of hold_ms */
 };
 
 struct iw_mixer {
@@ -52,7 +53,7 @@ struct iw_mixer {
     size_t hold_frames;
     struct iwp_word turn; /* odd while the consumer pulls */
     struct voice voices[IW_MIXER_VOICES];
-    struct voice *order[IW_MIXER_VOICES]; /* those that play, the highest priority first */
+    struct voice *order[IW_MIXER_VOICES]; /* those with a playout, highest priority first */
     size_t order_count;
     float samples[BLOCK_SAMPLES_MAX];
     float sum[BLOCK_SAMPLES_MAX];
@@ -129,7 +130,7 @@ enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain
     return IW_OK;
 }
 
-/* Add `change` to the turn; gives what it was before. */
+/* Add `change` to the turn. Returns its value before. */
 static uint64_t change_turn(struct iw_mixer *mixer, uint64_t change)
 {
     uint64_t turn = iwp_load(&mixer->turn);
@@ -155,7 +156,7 @@ static float gain_of(const struct iwp_word *word)
     return gain;
 }
 
-/* See which playouts there are now, and sort them. */
+/* Read the playouts of the voices, and sort the voices by priority. */
 static void take_voices(struct iw_mixer *mixer)
 {
     mixer->order_count = 0;
@@ -171,7 +172,7 @@ static void take_voices(struct iw_mixer *mixer)
         voice->playing = playout;
         if (playout == NULL)
             continue;
-        /* Loaded anew each time: the same address may be another playout by now. */
+        /* Loaded in each pull, because a new playout can have the address of an old one. */
         voice->tracking = iwp_load_pointer(&voice->track);
         voice->rank = iwp_load(&voice->priority);
         for (; at > 0 && mixer->order[at - 1]->rank < voice->rank; at--)
@@ -181,7 +182,7 @@ static void take_voices(struct iw_mixer *mixer)
     }
 }
 
-/* Have the level reach `wanted` by a straight ramp. */
+/* Start a straight ramp of the gain to `wanted`. */
 static void aim(const struct iw_mixer *mixer, struct voice *voice, float wanted)
 {
     if (wanted == voice->wanted)
@@ -205,7 +206,7 @@ static void add_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames
         float next = voice->level + voice->step;
 
         add_frames(mixer, voice->level, done, done + 1);
-        /* Also where the step is too small to change the level. */
+        /* The ramp also ends if the step is too small to change the level. */
         if (next == voice->level || (voice->step < 0) == (next <= voice->wanted))
             next = voice->wanted;
         voice->level = next;
@@ -214,7 +215,7 @@ static void add_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames
     add_frames(mixer, voice->level, done, frames);
 }
 
-/* Pull from a voice and add it to the sum; gives how much of it is sound. */
+/* Pull from a voice and add it to the sum. Returns how many of the frames are sound. */
 static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames,
                          bool ducked, uint64_t now_ns, uint64_t heard_ns)
 {
@@ -233,7 +234,7 @@ static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t fra
     else
         voice->hold_frames -= voice->hold_frames < frames ? voice->hold_frames : frames;
     aim(mixer, voice, ducked ? wanted * gain_of(&voice->ducked_gain) : wanted);
-    /* Nothing is heard of a silent voice, so its level may jump. */
+    /* The gain of a silent voice is not heard, so it needs no ramp. */
     if (sound == 0 || voice->is_new)
         voice->level = voice->wanted;
     voice->is_new = false;
@@ -242,7 +243,7 @@ static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t fra
     return sound;
 }
 
-/* A block of at most BLOCK_MS into the sum; gives how much of the longest voice is sound. */
+/* Sum a block of at most BLOCK_MS. Returns how many frames of the longest voice are sound. */
 static size_t play_block(struct iw_mixer *mixer, size_t frames, uint64_t now_ns,
                          uint64_t heard_ns)
 {

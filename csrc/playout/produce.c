@@ -1,28 +1,32 @@
-/* The consumer's work: look around, decide, do it, until the block is full. */
+/*
+ * Makes output: describes the situation, decides and performs the step, until a block is full.
+ */
 #include <string.h>
 
 #include "playout/iwp_playout.h"
 #include "playout/iwp_rate.h"
 
 #define NS_PER_S 1e9
-#define BURST_SLOW_DOWN 0.12 /* of time, at most */
-#define TOKENS_MAX_MS 20.0   /* that are saved up */
+#define BURST_SLOW_DOWN 0.12 /* how much of the time may be added */
+#define TOKENS_MAX_MS 20.0   /* the largest budget */
 #define INTERRUPTION_MS 150.0
-#define SKIP_LEAVES_MS 20.0 /* of the delay above the target */
+#define SKIP_LEAVES_MS 20.0 /* the delay above the target after a skip */
 #define URGENT_ABOVE_MS 80.0
 #define URGENT_BELOW_MS (-40.0)
-/* A link that is slower than its source stalls again and again; each time more is collected. */
+/*
+ * A connection slower than its source stalls repeatedly. Each time, more sound is queued first.
+ */
 #define CHATTER_NS 1e9
 #define CHATTER_FIRST_MS 20.0
-#define CHATTER_DOUBLINGS 3 /* 160 ms */
-#define HOLD_MS 10.0        /* of the pause are played before it is held */
+#define CHATTER_DOUBLINGS 3 /* so at most 160 ms */
+#define HOLD_MS 10.0        /* how much of a pause is played before the playout stops in it */
 
 static double ns_of(const struct iw_playout *playout, int64_t frames)
 {
     return (double)frames * NS_PER_S / playout->config.sample_rate_hz;
 }
 
-/* When the next frame that is made will be played. */
+/* Return when the next frame that is made will be played. */
 static double now_ns(const struct iw_playout *playout)
 {
     const struct iwp_consumer *consumer = &playout->consumer;
@@ -102,7 +106,7 @@ static struct iwp_situation look_around(const struct iw_playout *playout, size_t
     return now;
 }
 
-/* Once in a block: how much may be stretched in it. */
+/* Add the time scaling budget of a block, once per block. */
 static void grant_tokens(struct iwp_consumer *consumer, struct iwp_situation *now, bool live,
                          size_t block)
 {
@@ -120,7 +124,7 @@ static void grant_tokens(struct iwp_consumer *consumer, struct iwp_situation *no
     now->tokens_frames = consumer->tokens_frames;
 }
 
-/* Sound is back after a stall: when is it played? Repeated stalls wait for more. */
+/* If sound has arrived in a stall, set when to resume: later after repeated stalls. */
 static void plan_resume(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -207,7 +211,7 @@ static void leave_stall(struct iw_playout *playout)
     consumer->stalled_frames = 0;
 }
 
-/* The end came to be known only after the sound had run out: that was no stall. */
+/* Undo the count of a stall: the item had ended, but its end arrived only after its sound. */
 static void take_stall_back(struct iwp_consumer *consumer)
 {
     if (!consumer->holding) {
@@ -258,7 +262,7 @@ static void skip(struct iw_playout *playout, const struct iwp_situation *now)
     size_t most = now->level_frames - now->need_frames;
     size_t frames = late < most ? late : most;
 
-    iwp_conceal_make(&consumer->conceal, NULL, 0); /* to be merged with what is jumped to */
+    iwp_conceal_make(&consumer->conceal, NULL, 0); /* for the cross-fade after the skip */
     consumer->counts[IWP_COUNT_SKIPPED] += frames;
     iwp_store_seek(&consumer->store, consumer->store.position + (int64_t)frames);
     iwp_notify(playout, IW_PLAYOUT_SKIP);
@@ -281,7 +285,7 @@ static void copy(struct iw_playout *playout, size_t frames)
     iwp_emit(playout, count, count);
 }
 
-/* Stop in a pause, while nobody notices. */
+/* If there is a pause here, play its start and stop in it, where this is not heard. */
 static bool hold(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -296,7 +300,7 @@ static bool hold(struct iw_playout *playout)
     return true;
 }
 
-/* Steps that change the state only. */
+/* Perform a step that only changes the state. */
 static void turn(struct iw_playout *playout, enum iwp_step step,
                  const struct iwp_situation *now)
 {
@@ -321,7 +325,7 @@ static void turn(struct iw_playout *playout, enum iwp_step step,
     }
 }
 
-/* Do it; gives what was tried in vain. */
+/* Perform a step. Returns the enum iwp_tried of a step that was not possible, or 0. */
 static unsigned act(struct iw_playout *playout, enum iwp_step step,
                     const struct iwp_situation *now)
 {
@@ -351,8 +355,8 @@ static unsigned act(struct iw_playout *playout, enum iwp_step step,
 }
 
 /*
- * It comes to an end: every step makes at least one frame, or uses up an end, a gap or a stall
- * of which there are finitely many, or is marked as tried until a frame is made.
+ * The loop ends, because each step makes at least one frame, or removes an end, a gap or a
+ * stall, of which there are finitely many, or is marked as tried until a frame is made.
  */
 void iwp_produce(struct iw_playout *playout, size_t frames)
 {

@@ -1,20 +1,20 @@
-/* The consumer: a block of output, prepared whole and then committed, or thrown away. */
+/* The pull: prepares a whole block of output, then commits it, or drops it after a clear. */
 #include <math.h>
 #include <string.h>
 
 #include "playout/iwp_playout.h"
 
 #define NS_PER_S 1e9
-#define CLOCK_SLEW (1.0 / 16) /* of the difference to the given time, per pull */
-#define CLOCK_JUMP_NS 50e6    /* a greater one is believed at once: the device stood still */
+#define CLOCK_SLEW (1.0 / 16) /* the part of a clock error that one pull corrects */
+#define CLOCK_JUMP_NS 50e6    /* a larger one is corrected at once: the device had stopped */
 
-/* More wait for the next pull, so that a flood of tiny packets does not hold up the device. */
+/* The most segments per pull, so that many tiny packets do not delay the device. */
 enum { DRAIN_MAX = 64, RAMP_MS = 5 };
 
-/* A pull that is under way. */
+/* The output of a running pull. */
 struct output {
     struct iw_playout *playout;
-    uint8_t *out; /* of the next frame */
+    uint8_t *out; /* the place of the next frame */
     size_t sound_frames;
 };
 
@@ -73,7 +73,7 @@ static void add_silence(struct output *output, size_t frames)
     (void)iwp_parts_append(consumer->parts, &consumer->parts_count, IW_PLAYOUT_PARTS, piece);
 }
 
-/* ---- what arrived ------------------------------------------------------------------------ */
+/* ---- arrivals ---------------------------------------------------------------------------- */
 
 static void note_end(struct iwp_consumer *consumer, int64_t end)
 {
@@ -89,7 +89,7 @@ static void note_end(struct iwp_consumer *consumer, int64_t end)
     consumer->ends_count++;
 }
 
-/* Where to begin: at the first segment, or at an earlier one that was overtaken. */
+/* Set the position to begin at: of the first segment, or of an earlier one that came later. */
 static void prepare_place(struct iw_playout *playout, const struct iwp_segment *segment)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -110,7 +110,7 @@ static void prepare_place(struct iw_playout *playout, const struct iwp_segment *
             consumer->ends_count * sizeof *consumer->ends);
 }
 
-/* What of an admitted segment came when its time was over: it was concealed already. */
+/* Return how many frames of an admitted segment are too late: they were concealed already. */
 static size_t missed_part(const struct iwp_store *store, const struct iwp_segment *segment)
 {
     int64_t missed = store->position - segment->position;
@@ -144,7 +144,7 @@ static void take_arrivals(struct iw_playout *playout)
 
 /* ---- clear ------------------------------------------------------------------------------- */
 
-/* Copy the fade tail of the last commit: it takes several pulls when they are short. */
+/* Copy the fade tail of the last commit, since playing it may take several short pulls. */
 static void begin_fade(struct iw_playout *playout, int64_t position, bool silent)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -158,7 +158,7 @@ static void begin_fade(struct iw_playout *playout, int64_t position, bool silent
            consumer->fading_frames * playout->config.channels * sizeof *tail->samples);
 }
 
-/* Take up the newest clear: fade out what the last commit promised, and go on behind it. */
+/* Handle the newest clear: start the fade of the last commit, and continue after the clear. */
 static void answer_clear(struct iw_playout *playout, uint64_t word)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -193,7 +193,7 @@ static void answer_clear(struct iw_playout *playout, uint64_t word)
     iwp_store(&playout->shared.answered, generation);
 }
 
-/* Source frames that the first `frames` of the fade stand for. */
+/* Return the count of source frames in the first `frames` frames of the fade. */
 static int64_t source_of_fade(const struct iwp_consumer *consumer, size_t frames)
 {
     if (consumer->fading_frames == 0)
@@ -232,7 +232,7 @@ static size_t put_fade(struct output *output, size_t frames)
 
 /* ---- the fade tail ----------------------------------------------------------------------- */
 
-/* Source frames of the first `frames` of the fifo, and the position behind them. */
+/* Return the position after the first `frames` frames of the fifo. */
 static int64_t position_after(const struct iwp_consumer *consumer, size_t frames)
 {
     int64_t position = consumer->heard;
@@ -249,7 +249,7 @@ static int64_t position_after(const struct iwp_consumer *consumer, size_t frames
     return position;
 }
 
-/* Sound that would follow the fifo, played as it is. */
+/* Preview the sound after the fifo, without time scaling. Returns the count of frames. */
 static size_t extend_fade_tail(struct iw_playout *playout, float *dst, size_t frames)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -273,7 +273,7 @@ static size_t extend_fade_tail(struct iw_playout *playout, float *dst, size_t fr
     return count;
 }
 
-/* Render the fade that follows this block if a clear comes before the next one. */
+/* Prepare the fade that follows this block if a clear comes. Returns its source frames. */
 static uint64_t prepare_fade_tail(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -293,7 +293,7 @@ static uint64_t prepare_fade_tail(struct iw_playout *playout)
         position = consumer->store.position + (int64_t)more;
     tail->frames = queued + more;
     if (position - consumer->heard > IWP_FADE_SOURCE_MAX) {
-        tail->frames = 0; /* sound was skipped just here: do not promise what is behind it */
+        tail->frames = 0; /* sound was skipped here: no fade over it */
         position = consumer->heard;
     }
     tail->source_frames = (size_t)(position - consumer->heard);
@@ -310,7 +310,7 @@ static void set_clock(struct iw_playout *playout, size_t frames, uint64_t now_ns
     bool first = consumer->period_ns <= 0;
     bool jumped = first || fabs(given_ns - due_ns) > CLOCK_JUMP_NS;
 
-    /* Devices ask in jerks; what they play is even. */
+    /* The times of the pulls are irregular, but the device plays at an even rate. */
     consumer->clock_ns = jumped ? given_ns : due_ns + (given_ns - due_ns) * CLOCK_SLEW;
     consumer->period_ns = (double)frames * NS_PER_S / playout->config.sample_rate_hz;
 }
@@ -334,7 +334,7 @@ static void put_sound(struct output *output, size_t frames)
     }
 }
 
-/* Fade the first or last 5 ms of a block that was written, for a pause. */
+/* Fade in the first 5 ms or fade out the last 5 ms of a written block, for a pause. */
 static void ramp(const struct iw_playout *playout, uint8_t *out, size_t frames, bool rising)
 {
     size_t channels = playout->config.channels;
@@ -362,7 +362,7 @@ static void ramp(const struct iw_playout *playout, uint8_t *out, size_t frames, 
     }
 }
 
-/* All frames of a pull: what is left of a fade, then sound or the silence of a pause. */
+/* Write all frames of a pull: the rest of a fade, then sound or the silence of a pause. */
 static size_t put_all(struct iw_playout *playout, uint8_t *out, size_t frames)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -384,7 +384,7 @@ static size_t put_all(struct iw_playout *playout, uint8_t *out, size_t frames)
     return output.sound_frames;
 }
 
-/* A clear came while the block was made: only the fade is heard. */
+/* Write a pull during which a clear came: only the fade, then silence. */
 static size_t put_fade_only(struct iw_playout *playout, uint8_t *out, size_t frames)
 {
     struct output output = {playout, out, 0};

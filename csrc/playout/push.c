@@ -1,20 +1,20 @@
-/* The producer: from a packet to a segment with a position, and what its arrival teaches. */
+/* The push: makes a segment with a position from a packet, and updates the estimators. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "playout/iwp_playout.h"
 
-#define RESYNC_MS 5000.0    /* a longer jump is another time base, not a gap */
-#define OVERTAKEN_MS 1000.0 /* by which a first packet may be behind another */
-#define ROUNDING 1e-6       /* of the period of a pull */
+#define RESYNC_MS 5000.0    /* a longer jump is a new time base, not a gap */
+#define OVERTAKEN_MS 1000.0 /* packets may be so much earlier than the first one that arrives */
+#define ROUNDING 1e-6       /* as a part of the period of a pull */
 
-/* Where a packet belongs. */
+/* The place of a packet in the stream. */
 struct place {
     int64_t position;
-    bool appended; /* it has no number of its own */
+    bool appended; /* the packet has no number */
     bool reordered;
-    bool rebased; /* transit times before it mean nothing any more */
+    bool rebased; /* a new time base: earlier transit times cannot be compared */
 };
 
 void iwp_reclaim(struct iw_playout *playout)
@@ -44,7 +44,7 @@ static size_t queued_frames(const struct iw_playout *playout)
 
 /* ---- arrival ----------------------------------------------------------------------------- */
 
-/* When the consumer can first use what arrives now: at its next pull. */
+/* Return when the consumer can use a packet that arrives now: at its next pull. */
 static double arrival_ms(const struct iw_playout *playout, uint64_t now_ns, bool *rounded)
 {
     double pulled_ns = (double)iwp_load(&playout->shared.pulled_ns);
@@ -65,8 +65,9 @@ static uint64_t signed_ns(double ms)
 }
 
 /*
- * So late that it is another time base. What has no timestamp pauses when its source pauses:
- * beyond the greatest delay that is no lateness, or all that follows would be skipped.
+ * Whether a packet is so late that it starts a new time base. A packet without a number is late
+ * whenever its source has paused. If it is later than the largest delay, it is not treated as
+ * late, because all sound after it would be skipped.
  */
 static bool is_new_base(const struct iw_playout *playout, const struct place *place,
                         double transit_ms)
@@ -87,12 +88,12 @@ static void teach_estimator(struct iw_playout *playout, const struct place *plac
     double time_ms = arrival_ms(playout, now_ns, &rounded);
     bool late = is_new_base(playout, place, time_ms - source_ms);
 
-    /* Before the first pull nobody knows when a packet will be used. */
+    /* Restart at the first pull too: from then on, arrival times are rounded up to pulls. */
     if (place->rebased || late || rounded != producer->estimator_rounded)
         iwp_estimator_restart(&producer->estimator);
     iwp_add(&playout->shared.resyncs, late);
     producer->estimator_rounded = rounded;
-    /* Less than the time between two pulls cannot be told from none. */
+    /* A delay shorter than the time between two pulls has no effect. */
     producer->estimator.min_delay_ms =
         fmax(playout->config.min_delay_ms,
              (double)iwp_load(&playout->shared.period_ns) / IWP_NS_PER_MS);
@@ -118,7 +119,9 @@ static void teach_start(struct iw_playout *playout, size_t frames, bool last, ui
 
 /* ---- places ------------------------------------------------------------------------------ */
 
-/* Without timestamps the time between two items is unknown. */
+/*
+ * Without timestamps, the time between two items is unknown, so each item has a new time base.
+ */
 static struct place place_behind(const struct iw_playout *playout, const struct iwp_item *item)
 {
     return (struct place){
@@ -128,7 +131,7 @@ static struct place place_behind(const struct iw_playout *playout, const struct 
     };
 }
 
-/* Where a new time base begins. The first packet that comes need not be the first of all. */
+/* Return the place of a new time base. Earlier packets may still follow the first arrival. */
 static struct place place_anew(const struct iw_playout *playout)
 {
     struct place place = {.position = playout->producer.write_position, .rebased = true};
@@ -138,7 +141,9 @@ static struct place place_anew(const struct iw_playout *playout)
     return place;
 }
 
-/* `ahead_frames` from the newest packet of the timeline, unless that is too far. */
+/*
+ * Return the place `ahead_frames` from the newest packet, or a new time base if it is too far.
+ */
 static struct place place_on(struct iw_playout *playout, struct iwp_timeline *timeline,
                              int64_t ahead_frames, uint32_t number)
 {
@@ -175,7 +180,7 @@ static struct iwp_segment *make_segment(const struct iw_playout *playout, size_t
     return segment;
 }
 
-/* One capacity is queued; another may be held by segments that are played but not freed. */
+/* The queue may have one capacity, and segments that are played but not freed one more. */
 static bool has_room(struct iw_playout *playout, size_t frames)
 {
     iwp_reclaim(playout);
@@ -184,7 +189,7 @@ static bool has_room(struct iw_playout *playout, size_t frames)
            playout->producer.held_frames + frames <= 2 * playout->capacity_frames;
 }
 
-/* Note what the item has received, then hand the segment to the consumer. */
+/* Update the item, then pass the segment to the consumer. */
 static void publish(struct iw_playout *playout, struct iwp_segment *segment,
                     struct iwp_item *item, const struct place *place, uint32_t flags)
 {
@@ -213,7 +218,7 @@ static void publish(struct iw_playout *playout, struct iwp_segment *segment,
     producer->newest = segment;
 }
 
-/* What came teaches first: the target must be known when the sound is there. */
+/* Update the estimator before the segment is published: the consumer needs the target first. */
 static void arrive(struct iw_playout *playout, struct iwp_segment *segment,
                    struct iwp_item *item, const struct place *place, uint32_t flags,
                    uint64_t now_ns)
@@ -258,7 +263,7 @@ static enum iw_status admit(struct iw_playout *playout, const uint8_t *samples, 
 
 /* ---- the calls --------------------------------------------------------------------------- */
 
-/* The item, if it may be appended to: it is new, or the newest and not ended. */
+/* Find or create the item. It can be appended to if it is new, or the newest and not ended. */
 static enum iw_status open_to_append(struct iw_playout *playout, struct iwp_item **item,
                                      uint64_t id)
 {
@@ -315,7 +320,7 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
         timeline->packet_frames = frames;
     ahead = (int16_t)(uint16_t)(sequence - timeline->number);
     if (item->order == IWP_NOT_BEGUN && ahead > 0 && timeline->set)
-        /* The last packet of an item may be short, so the next item is put right behind. */
+        /* The last packet of an item may be short, so the next item begins right after it. */
         timeline->position =
             playout->producer.write_position - ahead * (int64_t)timeline->packet_frames;
     place = place_on(playout, timeline, ahead * (int64_t)timeline->packet_frames, sequence);

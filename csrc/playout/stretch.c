@@ -1,15 +1,15 @@
-/* Time scaling: one period more or less, where nobody hears it. */
+/* Time scaling: inserts or removes one period, where this is not heard. */
 #include <math.h>
 #include <string.h>
 
 #include "playout/iwp_playout.h"
 
-#define LOOK_MS 42.0   /* two periods of 15 ms and a window fit */
-#define WINDOW_MS 10.0 /* that is compared */
-#define PAUSE_MS 10.0  /* that is left out of a pause, or added to it */
+#define LOOK_MS 42.0   /* enough for two periods of 15 ms and a window */
+#define WINDOW_MS 10.0 /* how much sound is compared */
+#define PAUSE_MS 10.0  /* how much of a pause is removed or added at a time */
 #define PAUSE_FADE_MS 4.0
-#define PAUSE_RMS 0.004f /* of what was played before silence is added */
-/* How alike two periods must be. Less is asked when the delay is far from its target. */
+#define PAUSE_RMS 0.004f /* a pause is extended only if the last sound is softer */
+/* The least correlation of two periods. It is lower when the delay is far from its target. */
 #define ALIKE 0.88f
 #define ALIKE_URGENT 0.75f
 
@@ -30,7 +30,7 @@ void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames)
     iwp_store_seek(&consumer->store, part.position + (int64_t)source_frames);
 }
 
-/* dst[i] goes from `from` to `to` over `frames`. */
+/* Cross-fade `from` to `to` over `frames` frames. */
 static void cross_fade(float *dst, const float *from, const float *to, size_t frames,
                        size_t channels)
 {
@@ -45,7 +45,7 @@ static void cross_fade(float *dst, const float *from, const float *to, size_t fr
     }
 }
 
-/* Play `lag` frames in place of 2 * `lag`, which are in consumer->look. */
+/* Play `lag` frames instead of the 2 * `lag` frames in consumer->look. */
 static void leave_out(struct iw_playout *playout, size_t lag, size_t fade)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -130,7 +130,9 @@ static bool was_soft(const struct iw_playout *playout, size_t frames)
     return sqrtf(sum / (float)count) < PAUSE_RMS;
 }
 
-/* How much may be inserted here, so that it fits to what was played and to what comes. */
+/*
+ * Return how many frames may be inserted between the last output and the next sound; 0: none.
+ */
 static size_t period_to_insert(struct iw_playout *playout, size_t available, bool urgent)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -156,7 +158,10 @@ bool iwp_grow(struct iw_playout *playout, bool urgent)
 
     if (lag == 0)
         return false;
-    /* It starts like what comes and ends like what was, so both seams are natural. */
+    /*
+     * The inserted period begins like the next sound, which follows the last output, and ends
+     * like the last output, which precedes the next sound. So both seams are continuous.
+     */
     cross_fade(iwp_fifo_end(&consumer->fifo), consumer->look,
                iwp_conceal_tail(&consumer->conceal, lag), lag, playout->config.channels);
     iwp_emit(playout, lag, 0);

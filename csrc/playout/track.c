@@ -1,8 +1,9 @@
 /*
- * What of one playout is heard when.
+ * A track: which part of one playout is heard at which time.
  *
- * `history` and the words are written by the consumer alone. A reader that is overtaken while
- * it looks through the history sees that by `noted`, and looks again.
+ * Only the consumer writes the history and the words. It does not wait for a reader. If it may
+ * have overwritten stretches while a reader looked at them, the reader sees this from `noted`
+ * and reads again.
  */
 #include <stdlib.h>
 
@@ -13,20 +14,22 @@
 #define NS_PER_S 1e9
 
 enum {
-    HISTORY = 1024,         /* stretches of output that are remembered; a power of two */
-    LOOK_BACK = HISTORY / 2 /* seconds, where the device's latency is a fraction of one */
+    HISTORY = 1024,         /* the count of stretches in the history; a power of two */
+    LOOK_BACK = HISTORY / 2 /* how many of them a reader looks at: seconds of output */
 };
 
-/* A stretch of output, and the source frames that are heard in it. */
+/* A stretch of output, and its source frames. */
 struct stretch {
     struct iwp_word begin_ns;
     struct iwp_word frames;
-    struct iwp_word source;   /* frames before it */
-    struct iwp_word position; /* of the first of its own */
+    struct iwp_word source;   /* the count of source frames before it */
+    struct iwp_word position; /* of its first source frame */
     struct iwp_word source_frames;
 };
 
-/* Where a track is. Frames count what is heard; positions leap over what never is. */
+/*
+ * A point of a track. `frames` counts heard frames only; `position` also counts dropped ones.
+ */
 struct place {
     uint64_t frames;
     uint64_t position;
@@ -34,9 +37,9 @@ struct place {
 
 struct iw_track {
     double ns_per_frame;
-    struct iwp_word noted; /* stretches */
-    struct iwp_word taken; /* source frames */
-    uint64_t end;          /* the position behind them; the consumer's */
+    struct iwp_word noted; /* the count of stretches so far */
+    struct iwp_word taken; /* the count of source frames so far */
+    uint64_t end;          /* the position after them; used by the consumer only */
     struct stretch history[HISTORY];
 };
 
@@ -70,7 +73,7 @@ static void note(struct iw_track *track, uint64_t begin_ns, const struct iw_play
     uint64_t taken = iwp_load(&track->taken);
     struct stretch *stretch = &track->history[noted % HISTORY];
 
-    /* What stands for no sound of the source stands still. */
+    /* A part without source frames does not change the position. */
     if (part->source_frames > 0)
         track->end = (uint64_t)part->position;
     iwp_store(&stretch->begin_ns, begin_ns);
@@ -79,7 +82,7 @@ static void note(struct iw_track *track, uint64_t begin_ns, const struct iw_play
     iwp_store(&stretch->position, track->end);
     iwp_store(&stretch->source_frames, part->source_frames);
     track->end += part->source_frames;
-    /* In this order: nothing is heard that was not taken. */
+    /* In this order, so that a reader never sees more frames heard than taken. */
     iwp_store(&track->taken, taken + part->source_frames);
     iwp_store(&track->noted, noted + 1);
 }
@@ -95,7 +98,7 @@ void iwp_track_note(struct iw_track *track, const struct iw_playout_part *parts,
     }
 }
 
-/* What is heard at `now_ns`, as the newest `noted` stretches have it. */
+/* Return the point that is heard at `now_ns`, from the first `noted` stretches. */
 static struct place look(const struct iw_track *track, uint64_t noted, uint64_t now_ns)
 {
     uint64_t oldest = noted > LOOK_BACK ? noted - LOOK_BACK : 0;

@@ -1,16 +1,16 @@
-/* Audio into WebSocket frames: base64 inside JSON inside a masked frame, in one go. */
+/* Audio into WebSocket frames: base64 inside JSON inside a masked frame, in one call. */
 #include <string.h>
 
 #include "common/iwp_kernels.h"
 #include "include/iw_message.h"
 
-/* FIN stands above the opcode, the mask bit above the length. */
+/* FIN is the top bit of the byte with the opcode, MASKED of the byte with the length. */
 enum { FIN = 0x80, TEXT = 1, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
 
-/* Converted at a time; what comes out of it is a multiple of 3 bytes, so groups are whole. */
+/* The size of a converted block: a multiple of 3 bytes, so that every base64 group is whole. */
 enum { BLOCK_SAMPLES = 1536, BLOCK_BYTES = BLOCK_SAMPLES * 2 };
 
-/* Bytes of the wire for `audio_bytes` of input; -1 for cut samples or an unknown form. */
+/* Return the size of the converted audio; -1 for a cut sample or an unknown form. */
 static ptrdiff_t wire_bytes(int form, size_t audio_bytes)
 {
     switch (form) {
@@ -23,7 +23,7 @@ static ptrdiff_t wire_bytes(int form, size_t audio_bytes)
     }
 }
 
-/* Put a whole header at dst, and its key into *key; give the payload's place. */
+/* Write a frame header to dst and the masking key to *key. Returns the place of the payload. */
 static uint8_t *put_header(uint8_t *dst, int opcode, uint64_t payload_bytes,
                            const uint8_t *mask, uint32_t *key)
 {
@@ -44,7 +44,9 @@ static uint8_t *put_header(uint8_t *dst, int opcode, uint64_t payload_bytes,
     return dst;
 }
 
-/* Encode what `form` makes of the audio; the room at dst is known to suffice. */
+/*
+ * Convert the audio by `form` and encode it. The caller has checked that dst is large enough.
+ */
 static void put_audio(uint8_t *dst, size_t dst_bytes, const uint8_t *audio, size_t audio_bytes,
                       int form)
 {

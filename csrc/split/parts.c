@@ -1,4 +1,4 @@
-/* Audio out of JSON messages, with what stands beside it as one text. */
+/* Audio out of JSON messages, with the other values as one text. */
 #include <string.h>
 
 #include "include/iw_message.h"
@@ -9,7 +9,7 @@ static uint8_t *put(uint8_t *dst, const uint8_t *src, size_t bytes)
     return dst + bytes;
 }
 
-/* Whether a text holds one of the bytes that part it from the next, or end it. */
+/* Whether a text contains a separator of parts, or the zero byte that ends them. */
 static int has_mark(const uint8_t *text, size_t bytes)
 {
     unsigned found = 0;
@@ -23,7 +23,7 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
                          const uint8_t *src, size_t src_bytes, int form)
 {
     struct iw_split_result found;
-    const enum iw_status status =
+    const ptrdiff_t audio_bytes =
         iw_split_message(room->audio, room->audio_bytes, &found, plan, src, src_bytes, form);
     const struct iw_split_span *audio = &found.spans[0];
     const uint8_t *const rest = room->text;
@@ -31,11 +31,12 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
     size_t before, behind;
     int has_nothing = 0;
 
-    if (status != IW_OK)
-        return status;
+    if (audio_bytes < 0)
+        return audio_bytes;
     /*
-     * No value stands at two paths, so all picks together are shorter than the rest by its two
-     * braces at least. Two bytes for each further path, two for the last part, and a zero.
+     * The bound: the message, and the values, which are together shorter than the message by at
+     * least its two braces, since no value is at two paths. The separators need two bytes for
+     * each further path and two for the last part; the zero byte needs one.
      */
     if (src_bytes > room->text_bytes / 2 ||
         room->text_bytes - 2 * src_bytes < 2 * IW_SPLIT_MAX_PATHS) {
@@ -62,5 +63,5 @@ ptrdiff_t iw_split_parts(const struct iw_split_room *room, const struct iw_split
     if (has_nothing)
         *at++ = IW_SPLIT_NOTHING;
     *at = 0;
-    return audio->kind == IW_SPLIT_TEXT ? (ptrdiff_t)found.audio_bytes : IW_NO_AUDIO;
+    return audio->kind == IW_SPLIT_TEXT ? audio_bytes : IW_NO_AUDIO;
 }

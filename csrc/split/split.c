@@ -1,9 +1,9 @@
 /*
- * Audio out of JSON messages: one walk that decodes base64 at one path and notes what stands at
- * others.
+ * Audio out of JSON messages: one pass over the message decodes the base64 text at one path and
+ * finds the values at other paths.
  *
- * The walk trusts nothing but itself: it reads each byte once, never past `end`, and gives up
- * (IW_NOT_PLAIN) wherever a whole reader could come to another result.
+ * The pass reads no byte after `end`. It returns IW_NOT_PLAIN wherever a complete JSON parser
+ * could have another result.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +12,13 @@
 #include "common/iwp_kernels.h"
 #include "include/iw_message.h"
 
-/* Of a text decoded for floats, so that both buffers stay in the first cache; a multiple of 4
- * characters that is a multiple of 2 bytes. */
+/*
+ * The block of text that is decoded at a time for floats: so small that both buffers stay in
+ * the first cache, in whole groups of 4 characters and whole samples of 2 bytes.
+ */
 enum { BLOCK_CHARACTERS = 4096, BLOCK_BYTES = BLOCK_CHARACTERS / 4 * 3 };
 
-/* Calling memchr pays for longer texts than this. */
+/* For texts up to this length, a loop is faster than memchr. */
 enum { SHORT_TEXT = 32 };
 
 struct key {
@@ -37,11 +39,12 @@ struct walk {
     const uint8_t *end;
     uint8_t *dst;
     size_t dst_bytes;
-    struct iw_split_result *result;
+    struct iw_split_span *spans;
+    size_t audio_bytes; /* written to dst */
     int form;
     enum iw_status status;
-    size_t cut_bytes;                  /* of the audio's text, once it was met */
-    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key stood at this depth */
+    size_t cut_bytes;                  /* the size of the audio's text, once it was found */
+    unsigned seen[IW_SPLIT_MAX_DEPTH]; /* a bit for each path whose key was found here */
 };
 
 /* ---- plans ------------------------------------------------------------------------------- */
@@ -116,7 +119,9 @@ static const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-/* From behind the opening quote to the closing one; NULL where there is none. */
+/*
+ * Return the closing quote of the string whose text begins at `begin`; NULL if there is none.
+ */
 static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
@@ -141,7 +146,7 @@ static const uint8_t *string_end(const uint8_t *begin, const uint8_t *end)
     return NULL;
 }
 
-/* The same for a key; NULL too where it holds an escape. */
+/* The same for a key. Returns NULL too if the key contains an escape. */
 static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
 {
     for (; at < end && *at != '\\'; at++) {
@@ -151,7 +156,7 @@ static const uint8_t *key_end(const uint8_t *at, const uint8_t *end)
     return NULL;
 }
 
-/* From the first byte of a number, true, false or null to behind its last; NULL for none. */
+/* Return the end of a number, true, false or null; NULL if there is no such value. */
 static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
@@ -161,7 +166,7 @@ static const uint8_t *skip_word(const uint8_t *begin, const uint8_t *end)
     return at > begin ? at : NULL;
 }
 
-/* A bracket differs from a brace by one bit. */
+/* Whether a byte is '[' or '{', which differ by one bit. */
 static int is_opening(uint8_t byte)
 {
     return (byte | 0x20) == '{';
@@ -172,7 +177,7 @@ static int is_closing(uint8_t byte)
     return (byte | 0x20) == '}';
 }
 
-/* From a value's first byte to behind its last; brackets are counted, not matched by kind. */
+/* Return the end of a value. Brackets and braces are counted together, not matched by kind. */
 static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 {
     size_t depth = 0;
@@ -202,14 +207,14 @@ static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 
 /* ---- audio ------------------------------------------------------------------------------- */
 
-/* Both give where the text ended, behind its base64; NULL for no room. */
+/* decode_bytes and decode_floats return the end of the base64 text; NULL on failure. */
 static const uint8_t *decode_bytes(struct walk *walk, const uint8_t *at)
 {
     size_t text_bytes = (size_t)(walk->end - at);
     struct iwp_base64_span span =
         iwp_base64_decode_until(walk->dst, walk->dst_bytes, at, text_bytes);
 
-    walk->result->audio_bytes = span.written_bytes;
+    walk->audio_bytes = span.written_bytes;
     return at + span.read_bytes;
 }
 
@@ -232,15 +237,15 @@ static const uint8_t *decode_floats(struct walk *walk, const uint8_t *at)
                                                span.written_bytes / 2);
         written += span.written_bytes * 2;
         at += span.read_bytes;
-        /* Padding ends the text; what follows it in another block is not more of it. */
+        /* Padding ends the text: the next block does not belong to it. */
         if (span.read_bytes < BLOCK_CHARACTERS || at[-1] == '=')
             break;
     }
-    walk->result->audio_bytes = written;
+    walk->audio_bytes = written;
     return at;
 }
 
-/* From behind the opening quote to behind the closing one. */
+/* Decode the audio whose text begins at `begin`. Returns the byte after its closing quote. */
 static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
 {
     const uint8_t *at =
@@ -248,16 +253,18 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
 
     if (at == NULL)
         return NULL;
-    /* What ends the base64 must end the string: else it holds an escape, or is bad, or too
-     * long for dst, which the caller sees by its size. */
+    /*
+     * The base64 text must end at the closing quote. Otherwise it contains an escape, is
+     * invalid, or is too long for dst.
+     */
     if (at >= walk->end || *at != '"') {
         const uint8_t *quote = string_end(begin, walk->end);
         int is_short = quote != NULL && (size_t)(quote - begin) / 4 * 3 > walk->dst_bytes;
         return give_up(walk, is_short ? IW_NO_ROOM : IW_NOT_PLAIN);
     }
-    walk->result->spans[0].offset_bytes = (size_t)(begin - walk->src);
-    walk->result->spans[0].size_bytes = (size_t)(at - begin);
-    walk->result->spans[0].kind = IW_SPLIT_TEXT;
+    walk->spans[0].offset_bytes = (size_t)(begin - walk->src);
+    walk->spans[0].size_bytes = (size_t)(at - begin);
+    walk->spans[0].kind = IW_SPLIT_TEXT;
     walk->cut_bytes = (size_t)(at - begin);
     return at + 1;
 }
@@ -266,7 +273,7 @@ static const uint8_t *take_audio(struct walk *walk, const uint8_t *begin)
 
 static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t *begin)
 {
-    struct iw_split_span *span = &walk->result->spans[path];
+    struct iw_split_span *span = &walk->spans[path];
     const uint8_t *end = skip_value(begin, walk->end);
     size_t inner;
 
@@ -289,7 +296,7 @@ static const uint8_t *take_span(struct walk *walk, unsigned path, const uint8_t 
     return end;
 }
 
-/* The paths among `live` whose key at this depth is this one, as bits. */
+/* Return the paths of `live` that have this key at this depth, as bits. */
 static unsigned match_key(const struct iw_split_plan *plan, unsigned live, unsigned depth,
                           const uint8_t *key, size_t bytes)
 {
@@ -308,8 +315,8 @@ static unsigned match_key(const struct iw_split_plan *plan, unsigned live, unsig
 static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
                                   unsigned depth);
 
-/* A value whose key matched; `found` are its paths. A path that ends here comes first, for the
- * others then find nothing: they would need an object in the same place. */
+/* Read a value whose key matched; `found` are the paths that match. If a path ends here, the
+ * other paths find nothing: they would need an object in the same place. */
 static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned found,
                                  unsigned depth)
 {
@@ -331,7 +338,8 @@ static const uint8_t *walk_value(struct walk *walk, const uint8_t *at, unsigned 
     return at != NULL ? at : give_up(walk, IW_NOT_PLAIN);
 }
 
-/* From '{' to behind '}'. Recursion ends at IW_SPLIT_MAX_DEPTH, where no path lives. */
+/* Read an object from '{' on. Returns the byte after its '}'. No path is longer than
+ * IW_SPLIT_MAX_DEPTH keys, which bounds the recursion. */
 static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned live,
                                   unsigned depth)
 {
@@ -367,31 +375,28 @@ static const uint8_t *walk_object(struct walk *walk, const uint8_t *at, unsigned
     return give_up(walk, walk->status == IW_OK ? IW_NOT_PLAIN : walk->status);
 }
 
-enum iw_status iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
-                                const struct iw_split_plan *plan, const uint8_t *src,
-                                size_t src_bytes, int form)
+ptrdiff_t iw_split_message(uint8_t *dst, size_t dst_bytes, struct iw_split_result *result,
+                           const struct iw_split_plan *plan, const uint8_t *src,
+                           size_t src_bytes, int form)
 {
+    struct iw_split_result unused;
     struct walk walk = {.plan = plan,
                         .src = src,
                         .end = src + src_bytes,
                         .dst = dst,
                         .dst_bytes = dst_bytes,
-                        .result = result,
+                        .spans = result != NULL ? result->spans : unused.spans,
                         .form = form};
     const uint8_t *at = skip_space(src, walk.end);
 
     if (form != IW_SPLIT_BYTES && form != IW_SPLIT_F32)
         return IW_BAD_ARGUMENT;
-    result->audio_bytes = 0;
-    for (unsigned path = 0; path < plan->path_count; path++) {
-        result->spans[path].offset_bytes = 0;
-        result->spans[path].size_bytes = 0;
-        result->spans[path].kind = IW_SPLIT_ABSENT;
-    }
+    for (unsigned path = 0; path < plan->path_count; path++)
+        walk.spans[path] = (struct iw_split_span){0, 0, IW_SPLIT_ABSENT};
     if (at >= walk.end || *at != '{')
         return IW_NOT_PLAIN;
     at = walk_object(&walk, at, (1u << plan->path_count) - 1u, 0);
     if (at == NULL)
         return walk.status;
-    return skip_space(at, walk.end) == walk.end ? IW_OK : IW_NOT_PLAIN;
+    return skip_space(at, walk.end) == walk.end ? (ptrdiff_t)walk.audio_bytes : IW_NOT_PLAIN;
 }

@@ -1,7 +1,7 @@
 /*
- * Finds the samples behind a WAV header.
+ * Finds the samples after a WAV header.
  * Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", RIFF and
- * WAVE; WAVE_FORMAT_EXTENSIBLE after "Multiple Channel Audio Data and WAVE Files".
+ * WAVE; for WAVE_FORMAT_EXTENSIBLE "Multiple Channel Audio Data and WAVE Files".
  */
 #include <string.h>
 
@@ -35,7 +35,7 @@ static void read_format(struct iw_wav *found, const uint8_t *body, size_t bytes)
         found->format = load_u16(body + 24);
 }
 
-/* The length of a chunk's body and, after an odd one, of its pad byte. */
+/* Return the size of a chunk's body with its pad byte, which follows an odd size. */
 static size_t padded(size_t bytes)
 {
     return bytes + (bytes & 1);
@@ -51,7 +51,7 @@ static int is_name(const uint8_t *src)
     return 1;
 }
 
-/* Whether src is nothing but whole chunks. */
+/* Whether src consists of whole chunks only. */
 static int is_chunks(const uint8_t *src, size_t src_bytes)
 {
     size_t step, room;
@@ -70,7 +70,9 @@ static int is_chunks(const uint8_t *src, size_t src_bytes)
     return 1;
 }
 
-/* How much of the `room` bytes at body are samples when the header announces so many. */
+/*
+ * Return how many of the `room` bytes at body are samples if the header announces `announced`.
+ */
 static size_t data_length(const uint8_t *body, size_t room, size_t announced)
 {
     if (announced >= room)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /*
- * XOR bytes with a key that repeats.
+ * XOR bytes with a repeated key.
  *
  * dst  out, `bytes` bytes; may be src itself
  * src  in, `bytes` bytes

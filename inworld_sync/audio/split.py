@@ -30,9 +30,9 @@ _FIRST_ROOM_BYTES: Final = 64 * 1024
 # Names of the module, since an attribute of the library costs as much as a short message.
 _from_buffer: Final = ffi.from_buffer
 _string: Final = ffi.string
+_NULL: Final = ffi.NULL
 _split_message: Final = lib.iw_split_message
 _split_parts: Final = lib.iw_split_parts
-_OK: Final = lib.IW_OK
 _NO_AUDIO: Final = lib.IW_NO_AUDIO
 _BYTES: Final = lib.IW_SPLIT_BYTES
 _F32: Final = lib.IW_SPLIT_F32
@@ -86,7 +86,6 @@ class Splitter:
                 f"{lib.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
             )
         self._plan = ffi.gc(plan, lib.iw_split_plan_destroy)
-        self._result = ffi.new("struct iw_split_result *")
         self._grow(_FIRST_ROOM_BYTES)
 
     def split(self, message: Buffer) -> Split | None:
@@ -135,13 +134,10 @@ class Splitter:
         room = _from_buffer(U8, out, True)
         room_bytes = len(room)
         form = _F32 if floats else _BYTES
-        status = _split_message(
-            room, room_bytes, self._result, self._plan, source, len(source), form
-        )
-        if status == _OK:
-            written: int = self._result.audio_bytes
+        written = _split_message(room, room_bytes, _NULL, self._plan, source, len(source), form)
+        if written >= 0:
             return written
-        if status == lib.IW_NO_ROOM:
+        if written == lib.IW_NO_ROOM:
             del room, source  # a traceback would keep both buffers locked
             raise AudioError(
                 f"the audio of the message does not fit into the buffer of {room_bytes} bytes"

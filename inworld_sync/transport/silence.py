@@ -37,7 +37,12 @@ def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float)
         WokenUp: The self-pipe was set.
         OSError: The network or TLS failed.
     """
-    for _ in range(_STEPS):
+    # The first step nearly always succeeds. In the loop it would take 0.2 us longer.
+    try:
+        return stream.receive_into(room, ping_timeout / _STEPS)
+    except TimeoutError:
+        pass
+    for _ in range(_STEPS - 1):
         try:
             return stream.receive_into(room, ping_timeout / _STEPS)
         except TimeoutError:  # noqa: PERF203 - few steps, and usually the first one succeeds

@@ -1,8 +1,8 @@
 """
-One of the smaller speech engines through an emulator.
+Use one of the smaller speech engines through an emulator.
 
-Runs in an environment without the default engine; ``run_engines.py`` makes one. Argument: the
-class of the engine that must be chosen there.
+Runs in an environment without the default engine, which ``run_engines.py`` creates. Argument: the
+class of the engine that the emulator must select there.
 """
 
 from __future__ import annotations

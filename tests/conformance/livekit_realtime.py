@@ -1,9 +1,9 @@
 """
 LiveKit's OpenAI Realtime plugin, unmodified, against a server.
 
-Runs in an environment of its own that has ``livekit-plugins-openai``; ``run_realtime.py`` makes one
-and starts an emulator. Arguments: base URL, key, and a file with a spoken question as 16-bit
-mono PCM at 24 kHz.
+Runs in a separate environment with ``livekit-plugins-openai``. ``run_realtime.py`` creates the
+environment and starts an emulator. Arguments: base URL, key, and a file with a spoken question as
+16-bit mono PCM at 24 kHz.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def speak(session: Any, pcm: bytes) -> None:
 
 
 async def written(session: Any, _: bytes) -> str:
-    """A conversation is copied to the server, and the reply is text and audio."""
+    """A written conversation is copied to the server, and the reply is text and audio."""
     chat = llm.ChatContext.empty()
     chat.add_message(role="user", content="My name is Alice.")
     chat.add_message(role="assistant", content="Nice to meet you.")
@@ -68,7 +68,7 @@ async def written(session: Any, _: bytes) -> str:
 
 
 async def spoken(session: Any, question: bytes) -> str:
-    """A spoken question is heard, and leads to a call whose output is in the next reply."""
+    """A spoken question is recognized and leads to a call whose output is in the next reply."""
     heard: asyncio.Queue[Any] = asyncio.Queue()
     created: asyncio.Queue[Any] = asyncio.Queue()
     started = asyncio.Event()
@@ -97,7 +97,7 @@ async def spoken(session: Any, question: bytes) -> str:
 
 
 async def interrupted(session: Any, _: bytes) -> str:
-    """A reply is interrupted, and cut to what was heard."""
+    """A reply is interrupted and truncated to the audio that was heard."""
     chat = llm.ChatContext.empty()
     chat.add_message(role="user", content="Count to 90.")
     await session.update_chat_ctx(chat)

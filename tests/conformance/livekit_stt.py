@@ -1,9 +1,9 @@
 """
 LiveKit's Inworld STT plugin, unmodified, against a server.
 
-Runs in an environment of its own that has ``livekit-plugins-inworld``; ``run_livekit.py`` makes
-one and starts an emulator. Arguments: base URL, WebSocket URL (not used), key, and a WAV file
-of 16 kHz mono that says ``TEXT``.
+Runs in a separate environment with ``livekit-plugins-inworld``. ``run_livekit.py`` creates the
+environment and starts an emulator. Arguments: base URL, WebSocket URL (not used), key, and a WAV
+file, 16 kHz mono, with the speech ``TEXT``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ONE_TRY = APIConnectOptions(max_retry=0, timeout=20)
 
 
 class Peer:
-    """Makes plugins that talk to one server."""
+    """Creates plugins for one server."""
 
     def __init__(self, url: str, key: str, pcm: bytes, session: aiohttp.ClientSession) -> None:
         self._common = {"base_url": url + "/", "api_key": key, "http_session": session}
@@ -84,7 +84,7 @@ async def hear(stt: inworld.STT, pcm: bytes, *, flush: bool = False, turns: int 
 def check(events: list[Any]) -> str:
     text = " ".join(finals(events))
     assert words(TEXT) == words(text), text
-    # The framework adds a count of its own now and then.
+    # The framework sometimes adds its own usage event.
     kinds = [e.type for e in events if e.type is not SpeechEventType.RECOGNITION_USAGE]
     assert SpeechEventType.START_OF_SPEECH is kinds[0], kinds
     assert SpeechEventType.END_OF_SPEECH is kinds[-1], kinds
@@ -105,7 +105,7 @@ async def partials(peer: Peer) -> str:
     async with peer.stt() as stt:
         events = await hear(stt, silence(0.3) + peer.pcm + silence(1.5))
     interim = texts(events, SpeechEventType.INTERIM_TRANSCRIPT)
-    assert interim, "no partial transcript came"
+    assert interim, "no partial transcript arrived"
     return f"{len(interim)} partials, the first: {interim[0]}"
 
 

@@ -1,8 +1,8 @@
 """
 LiveKit's Inworld TTS plugin, unmodified, against a server.
 
-Runs in an environment of its own that has ``livekit-plugins-inworld``; ``run_livekit.py`` makes
-one and starts an emulator. Arguments: base URL, WebSocket URL, key.
+Runs in a separate environment with ``livekit-plugins-inworld``. ``run_livekit.py`` creates the
+environment and starts an emulator. Arguments: base URL, WebSocket URL, key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ONE_TRY = APIConnectOptions(max_retry=0, timeout=20)
 
 
 class Peer:
-    """Makes plugins that talk to one server."""
+    """Creates plugins for one server."""
 
     def __init__(self, url: str, ws_url: str, key: str, session: aiohttp.ClientSession) -> None:
         self._common = {
@@ -53,7 +53,7 @@ async def speak(tts: inworld.TTS, pieces: list[str]) -> tuple[float, list[Any]]:
 
 
 def tokens(text: str) -> list[str]:
-    """Cut a text as a language model would send it."""
+    """Split a text into tokens like those of a language model."""
     return [text[at : at + 4] for at in range(0, len(text), 4)]
 
 

@@ -1,9 +1,9 @@
 """
 OpenAI's own synchronous Realtime client, unmodified, against a server.
 
-Runs in an environment of its own that has ``openai[realtime]``; ``run_realtime.py`` makes one and
-starts an emulator. Arguments: base URL, key, and a file with a spoken question as 16-bit mono
-PCM at 24 kHz.
+Runs in a separate environment with ``openai[realtime]``. ``run_realtime.py`` creates the
+environment and starts an emulator. Arguments: base URL, key, and a file with a spoken question as
+16-bit mono PCM at 24 kHz.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WEATHER = {
 
 
 def until(connection: Any, kind: str) -> list[Any]:
-    """Return the events up to and with the first of a kind; an error fails."""
+    """Return the events up to and including the first of a kind. An error event fails."""
     events = []
     for event in connection:
         events.append(event)
@@ -60,7 +60,7 @@ def audio_of(events: list[Any]) -> bytes:
 
 
 def written_turn(connection: Any, _: bytes) -> str:
-    """A text question gets a text answer."""
+    """A written question has a written answer."""
     greet(connection, output_modalities=["text"])
     write(connection, "Say good morning, everybody.")
     connection.response.create()
@@ -71,7 +71,7 @@ def written_turn(connection: Any, _: bytes) -> str:
 
 
 def spoken_turn(connection: Any, question: bytes) -> str:
-    """A spoken question is heard, its end is found, and the answer is spoken."""
+    """A spoken question is recognized, its end is detected, and the answer is spoken."""
     detection = {"type": "server_vad", "silence_duration_ms": 500}
     audio_format = {"type": "audio/pcm", "rate": 24000}
     audio = {
@@ -111,7 +111,7 @@ def spoken_turn(connection: Any, question: bytes) -> str:
 
 
 def manual_turn(connection: Any, question: bytes) -> str:
-    """Without turn detection the client commits and asks."""
+    """Without turn detection, the client commits the audio and requests the response."""
     greet(connection, output_modalities=["text"], audio={"input": {"turn_detection": None}})
     connection.input_audio_buffer.append(audio=base64.b64encode(question).decode())
     connection.input_audio_buffer.commit()
@@ -123,7 +123,7 @@ def manual_turn(connection: Any, question: bytes) -> str:
 
 
 def interruption(connection: Any, _: bytes) -> str:
-    """A reply can be cancelled, and cut to what was heard."""
+    """A reply can be cancelled and truncated to the audio that was heard."""
     greet(connection, output_modalities=["audio"])
     write(connection, "Count to 90.")
     connection.response.create()
@@ -139,7 +139,7 @@ def interruption(connection: Any, _: bytes) -> str:
 
 
 def refusal(connection: Any, _: bytes) -> str:
-    """A wrong value is an error event, and the session goes on."""
+    """A wrong value causes an error event, and the session continues."""
     until(connection, "session.created")
     connection.session.update(
         session={"type": "realtime", "max_output_tokens": 5000}, event_id="mine"

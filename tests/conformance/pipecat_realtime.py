@@ -1,9 +1,9 @@
 """
 Pipecat's Inworld Realtime service, unmodified, against a server.
 
-Runs in an environment of its own that has ``pipecat-ai``; ``run_realtime.py`` makes one and starts
-an emulator. Arguments: WebSocket URL, key, and a file with a spoken question as 16-bit mono PCM
-at 24 kHz.
+Runs in a separate environment with ``pipecat-ai``. ``run_realtime.py`` creates the environment and
+starts an emulator. Arguments: WebSocket URL, key, and a file with a spoken question as 16-bit mono
+PCM at 24 kHz.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TIMEOUT = 20
 
 
 class Collector(FrameProcessor):
-    """Keeps what the service says, and wakes whoever waits for it."""
+    """Collects the frames of the service, and wakes up the task that waits for them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """
-Try the smaller speech engines: ``python tests/conformance/run_engines.py``.
+Test the smaller speech engines: ``python tests/conformance/run_engines.py``.
 
-Makes an environment for each in a temporary folder. Needs an index to install from; eSpeak NG is
-under the GPL and is installed there alone.
+Creates an environment for each engine in a temporary folder, with packages from PyPI. eSpeak NG has
+the license GPL and is installed only there.
 """
 
 from __future__ import annotations

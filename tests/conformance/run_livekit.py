@@ -1,9 +1,9 @@
 """
 Run LiveKit's Inworld plugins against an emulator: ``python tests/conformance/run_livekit.py``.
 
-Makes a virtual environment of its own in a temporary folder (or keeps one, with ``--venv``) and
-installs the newest ``livekit-plugins-inworld`` there. Needs an index to install from.
-``--only stt`` or ``--only tts`` runs one of the two.
+Creates a virtual environment in a temporary folder, or in a folder that is kept with ``--venv``,
+and installs the newest ``livekit-plugins-inworld`` from PyPI there. ``--only stt`` or
+``--only tts`` runs only one of the two plugins.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from inworld_sync.emulator import Emulator
 
 PLUGIN = "livekit-plugins-inworld"
 HERE = Path(__file__).parent
-# What the STT plugin is given to hear.
+# The spoken text for the STT plugin.
 SENTENCE = "The museum opens at ten and closes at six in the evening."
 
 
 def python_of(folder: Path) -> Path:
-    """Return the environment's interpreter; make the environment if there is none."""
+    """Return the interpreter of the environment, which is created if necessary."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
         venv.create(folder, with_pip=True)

@@ -1,10 +1,10 @@
 """
-Run clients of others against a local Realtime server: ``python tests/conformance/run_realtime.py``.
+Run other clients against an emulator: ``python tests/conformance/run_realtime.py``.
 
-Three clients, unmodified and in their newest versions: OpenAI's own synchronous one and LiveKit's,
-on the path of OpenAI's service, and Pipecat's for Inworld. Each has a virtual environment of its
-own in a temporary folder (or in one that is kept, with ``--venvs``). Needs an index to install
-from.
+There are three unmodified clients in their newest versions: OpenAI's synchronous client and
+LiveKit's plugin, on the path of OpenAI's service, and Pipecat's service for Inworld. Each has its
+own virtual environment in a temporary folder, or in a folder that is kept with ``--venvs``. The
+packages are installed from PyPI.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUESTION = "What is the weather in London?"
 
 
 def python_of(folder: Path, library: str) -> Path:
-    """Return the environment's interpreter; make the environment if there is none."""
+    """Return the interpreter of the environment, which is created if necessary."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -39,7 +39,7 @@ def python_of(folder: Path, library: str) -> Path:
 
 
 def spoken(text: str) -> bytes:
-    """Return the text in the server's own voice, as PCM at 24 kHz."""
+    """Return the speech of a text by the emulator's engine, as PCM at 24 kHz."""
     synthesizer = default_synthesizer()
     resampler = Resampler(synthesizer.sample_rate_hz, 24000)
     pcm = b"".join(sentence.pcm for sentence in synthesizer.speak(text, VOICES[0]))
@@ -50,7 +50,7 @@ def run(folder: Path, names: list[str]) -> int:
     failed = 0
     question = folder / "question.pcm"
     question.write_bytes(spoken(QUESTION))
-    # Slow enough to be interrupted.
+    # Not at full speed, so that replies can be interrupted.
     with Emulator(settings=Settings(pace=4)) as server:
         for name in names:
             python = python_of(folder / name, CLIENTS[name])

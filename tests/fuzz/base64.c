@@ -1,10 +1,10 @@
 /*
- * libFuzzer driver: base64 both ways, on every level of this machine.
+ * libFuzzer driver: base64 in both directions, on every level of this machine.
  *
- * Invariant: whatever comes in, each level gives what the slow reference below gives, and touches
- * nothing but its arguments, which lie in blocks of just their size.
+ * Invariant: for any input, each level has the same result as the slow reference below, and
+ * accesses only its arguments, which are in blocks of exactly their size.
  *
- * The first byte of an input is the room at the output, from nothing to a little too much.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little too much.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "base64/iwp_base64.h"
 #include "include/iw_api.h"
 
-/* How much of a text is right, and what it stands for. */
+/* How much of a text is valid, and the bytes that it decodes to. */
 struct reading {
     size_t characters;
     size_t bytes;
@@ -29,7 +29,7 @@ static int value_of(uint8_t character)
     return found == NULL ? -1 : (int)(found - alphabet);
 }
 
-/* The characters before padding in a group: 4, 3 or 2; or 0 for one that is not right. */
+/* Return the count of characters before the padding of a group, 4, 3 or 2; 0 if it is invalid. */
 static size_t characters_of(const uint8_t *group)
 {
     size_t count = 0;
@@ -44,7 +44,7 @@ static size_t characters_of(const uint8_t *group)
     return count;
 }
 
-/* Read group by group, bit by bit, until a group is not right, does not fit, or was padded. */
+/* Decode bit by bit, up to a group that is invalid, does not fit, or is padded. */
 static struct reading read_text(const uint8_t *text, size_t size, size_t room)
 {
     struct reading reading = {0, 0, malloc(size + 1)};
@@ -69,7 +69,7 @@ static struct reading read_text(const uint8_t *text, size_t size, size_t room)
     return reading;
 }
 
-/* A block of its own, in which one byte too far is seen. */
+/* Return a separate block, so that ASan detects an access of one byte beyond it. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);

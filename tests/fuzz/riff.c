@@ -1,8 +1,8 @@
 /*
- * libFuzzer driver: the search for the samples behind a WAV header.
+ * libFuzzer driver: the search for the samples after a WAV header.
  *
- * Invariant: whatever comes in, the samples lie inside it, a header is found only where a file
- * begins as one, and nothing outside the block is read.
+ * Invariant: for any input, the samples are inside it, a header is found only if the input begins
+ * with one, and nothing outside the block is read.
  */
 #include <stdint.h>
 #include <stdlib.h>

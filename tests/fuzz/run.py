@@ -5,8 +5,8 @@ Build the libFuzzer drivers of this folder with ASan and UBSan, and run them fro
     python tests/fuzz/run.py --seconds 60 base64  # one of them, for a minute
 
 Needs clang with its run-time libraries (``clang`` and ``libclang-rt-dev`` in Debian). An input
-that breaks an invariant is left in the current folder, and belongs into the corpus once it is
-mended. What the run learned is thrown away; ``--keep`` adds it to the corpus, least first.
+that breaks an invariant is written to the current folder; add it to the corpus when the fault is
+fixed. New inputs of the run are deleted. ``--keep`` adds a minimal set of them to the corpus.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLAGS = [
     "-fno-sanitize-recover=all",
     "-D_GNU_SOURCE",
 ]
-# Those of the jitter buffer make arbitrary calls, and also run by themselves from a seed.
+# The drivers of the jitter buffer make random calls. They can also run from a seed, without clang.
 SOURCES = {
     **{path.stem: path for path in FOLDER.glob("*.c")},
     **{path.stem: path for path in (ROOT / "tests" / "native").glob("*_fuzz.c")},
@@ -71,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the C core.")
     parser.add_argument("drivers", nargs="*", help=f"of {', '.join(DRIVERS)}; default all")
     parser.add_argument("--seconds", type=int, default=600, help="for each driver")
-    parser.add_argument("--keep", action="store_true", help="add what was learned to the corpus")
+    parser.add_argument("--keep", action="store_true", help="add new inputs to the corpus")
     arguments = parser.parse_args()
     drivers = arguments.drivers or DRIVERS
     if not set(drivers) <= set(DRIVERS):

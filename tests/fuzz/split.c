@@ -1,11 +1,12 @@
 /*
  * libFuzzer driver: audio out of JSON messages, on every level of this machine.
  *
- * Invariant: whatever comes in, each level gives the same; what is found lies inside the message
- * and is the strict base64 of what was decoded; the message without it gives the same picks; and
- * nothing but the arguments is touched, which lie in blocks of just their size.
+ * Invariant: for any input, each level has the same result; the span of the audio is inside the
+ * message and is the strict base64 text of the decoded bytes; the message without the audio has
+ * the same values at the other paths; and only the arguments are accessed, which are in blocks of
+ * exactly their size.
  *
- * The first byte of an input is the room at the output, from nothing to a little too much.
+ * The first byte of an input selects the size of the output buffer, from 0 to a little too much.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static void must(int held)
         abort();
 }
 
-/* A block of its own, in which one byte too far is seen. */
+/* Return a separate block, so that ASan detects an access of one byte beyond it. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);
@@ -36,15 +37,15 @@ static uint8_t *block_of(const uint8_t *bytes, size_t size)
     return block;
 }
 
-/* The audio is what stands at its span. */
+/* Check that the audio is the text at its span. */
 static void check_audio(const uint8_t *text, size_t size, const uint8_t *audio,
-                        const struct iw_split_result *result)
+                        size_t audio_bytes, const struct iw_split_result *result)
 {
     const struct iw_split_span *const span = &result->spans[0];
     uint8_t *plain;
 
     if (span->kind != IW_SPLIT_TEXT) {
-        must(result->audio_bytes == 0);
+        must(audio_bytes == 0);
         return;
     }
     must(span->offset_bytes > 0 && span->offset_bytes + span->size_bytes < size);
@@ -52,12 +53,12 @@ static void check_audio(const uint8_t *text, size_t size, const uint8_t *audio,
     must(text[span->offset_bytes + span->size_bytes] == '"');
     plain = block_of(NULL, span->size_bytes);
     must(iw_base64_decode(plain, span->size_bytes, text + span->offset_bytes,
-                          span->size_bytes) == (ptrdiff_t)result->audio_bytes);
-    must(result->audio_bytes == 0 || memcmp(plain, audio, result->audio_bytes) == 0);
+                          span->size_bytes) == (ptrdiff_t)audio_bytes);
+    must(audio_bytes == 0 || memcmp(plain, audio, audio_bytes) == 0);
     free(plain);
 }
 
-/* The message without its audio holds the same picks, in the same places. */
+/* Check that the message without its audio has the same values at the same offsets. */
 static void check_rest(const uint8_t *text, size_t size, const struct iw_split_result *result)
 {
     const struct iw_split_span *const span = &result->spans[0];
@@ -70,8 +71,8 @@ static void check_rest(const uint8_t *text, size_t size, const struct iw_split_r
 
     memcpy(rest, text, before);
     memcpy(rest + before, text + before + cut, size - before - cut);
-    must(iw_split_message(nothing, 0, &again, plan, rest, size - cut, IW_SPLIT_BYTES) == IW_OK);
-    must(again.audio_bytes == 0 && again.spans[0].kind == span->kind);
+    must(iw_split_message(nothing, 0, &again, plan, rest, size - cut, IW_SPLIT_BYTES) == 0);
+    must(again.spans[0].kind == span->kind);
     for (path = 1; path < PATHS; path++) {
         const struct iw_split_span *const pick = &again.spans[path];
 
@@ -84,21 +85,19 @@ static void check_rest(const uint8_t *text, size_t size, const struct iw_split_r
     free(rest);
 }
 
-/* Floats are the samples of the bytes, or the message is left to another reader. */
+/* Check that floats are the samples of the bytes, or that the message is refused. */
 static void check_floats(const uint8_t *text, size_t size, const uint8_t *audio,
-                         const struct iw_split_result *result)
+                         size_t audio_bytes)
 {
     uint8_t *const floats = block_of(NULL, 2 * size);
-    uint8_t *const expected = block_of(NULL, 2 * result->audio_bytes);
-    struct iw_split_result again;
-    const enum iw_status status =
-        iw_split_message(floats, 2 * size, &again, plan, text, size, IW_SPLIT_F32);
+    uint8_t *const expected = block_of(NULL, 2 * audio_bytes);
+    const ptrdiff_t written =
+        iw_split_message(floats, 2 * size, NULL, plan, text, size, IW_SPLIT_F32);
 
-    must(status == (result->audio_bytes % 2 == 0 ? IW_OK : IW_NOT_PLAIN));
-    if (status == IW_OK) {
-        must(again.audio_bytes == 2 * result->audio_bytes);
-        iw_pcm_f32_from_s16(expected, audio, result->audio_bytes / 2);
-        must(memcmp(expected, floats, again.audio_bytes) == 0);
+    must(written == (audio_bytes % 2 == 0 ? (ptrdiff_t)(2 * audio_bytes) : IW_NOT_PLAIN));
+    if (written >= 0) {
+        iw_pcm_f32_from_s16(expected, audio, audio_bytes / 2);
+        must(memcmp(expected, floats, 2 * audio_bytes) == 0);
     }
     free(expected);
     free(floats);
@@ -109,9 +108,9 @@ static int is_given(const struct iw_split_span *span)
     return span->kind == IW_SPLIT_TEXT || span->kind == IW_SPLIT_LITERAL;
 }
 
-/* The same as two texts, in room that just suffices. */
+/* Check the result as text, in buffers of exactly the size that suffices. */
 static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
-                        const struct iw_split_result *result)
+                        size_t audio_bytes, const struct iw_split_result *result)
 {
     const struct iw_split_span *const span = &result->spans[0];
     const int has_audio = span->kind == IW_SPLIT_TEXT;
@@ -129,8 +128,8 @@ static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
             ;
         must(path < size);
     } else {
-        must(got == (has_audio ? (ptrdiff_t)result->audio_bytes : IW_NO_AUDIO));
-        must(memcmp(room.audio, audio, result->audio_bytes) == 0);
+        must(got == (has_audio ? (ptrdiff_t)audio_bytes : IW_NO_AUDIO));
+        must(memcmp(room.audio, audio, audio_bytes) == 0);
         must(memcmp(room.text, text, before) == 0);
         must(memcmp(room.text + before, text + before + cut, size - before - cut) == 0);
         for (path = 1; path < PATHS; path++) {
@@ -154,38 +153,39 @@ static void check_parts(const uint8_t *text, size_t size, const uint8_t *audio,
     free(room.audio);
 }
 
-static enum iw_status check(const uint8_t *text, size_t size, size_t room)
+static ptrdiff_t check(const uint8_t *text, size_t size, size_t room)
 {
     uint8_t *const audio = block_of(NULL, size);
     uint8_t *const small = block_of(NULL, room);
     struct iw_split_result result;
-    struct iw_split_result other;
-    const enum iw_status status =
+    const ptrdiff_t written =
         iw_split_message(audio, size, &result, plan, text, size, IW_SPLIT_BYTES);
-    const enum iw_status roomy =
-        iw_split_message(small, room, &other, plan, text, size, IW_SPLIT_BYTES);
+    const ptrdiff_t fitted =
+        iw_split_message(small, room, NULL, plan, text, size, IW_SPLIT_BYTES);
 
-    must(status == IW_OK || status == IW_NOT_PLAIN);
-    if (status == IW_OK) {
-        check_audio(text, size, audio, &result);
+    if (written >= 0) {
+        const size_t audio_bytes = (size_t)written;
+
+        check_audio(text, size, audio, audio_bytes, &result);
         check_rest(text, size, &result);
-        check_floats(text, size, audio, &result);
-        check_parts(text, size, audio, &result);
-        must(roomy == (result.audio_bytes <= room ? IW_OK : IW_NO_ROOM));
-        must(roomy != IW_OK || memcmp(audio, small, result.audio_bytes) == 0);
+        check_floats(text, size, audio, audio_bytes);
+        check_parts(text, size, audio, audio_bytes, &result);
+        must(fitted == (audio_bytes <= room ? written : IW_NO_ROOM));
+        must(fitted < 0 || memcmp(audio, small, audio_bytes) == 0);
     } else {
-        must(roomy == IW_NOT_PLAIN || roomy == IW_NO_ROOM);
+        must(written == IW_NOT_PLAIN);
+        must(fitted == IW_NOT_PLAIN || fitted == IW_NO_ROOM);
     }
     free(small);
     free(audio);
-    return status;
+    return written;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum iw_status first = IW_BAD_ARGUMENT;
+    ptrdiff_t first = IW_BAD_ARGUMENT;
     uint8_t *block;
     int level;
 
@@ -195,13 +195,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     block = block_of(data + 1, size - 1);
     for (level = 0; level < IW_LEVEL_COUNT; level++) {
-        enum iw_status status;
+        ptrdiff_t written;
 
         if (iw_level_force(level) != IW_OK)
             continue;
-        status = check(block, size - 1, (size - 1) * data[0] / 200);
-        must(first == IW_BAD_ARGUMENT || first == status);
-        first = status;
+        written = check(block, size - 1, (size - 1) * data[0] / 200);
+        must(first == IW_BAD_ARGUMENT || first == written);
+        first = written;
     }
     free(block);
     return 0;

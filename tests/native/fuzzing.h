@@ -1,6 +1,6 @@
 /*
- * What the drivers of arbitrary calls share: where their numbers come from, and how they fail.
- * With -DLIBFUZZER and clang's -fsanitize=fuzzer the numbers are libFuzzer's bytes.
+ * Code shared by the drivers that make random calls: the source of numbers, and failures. With
+ * -DLIBFUZZER and clang's -fsanitize=fuzzer, the numbers are bytes of libFuzzer.
  */
 #ifndef FUZZING_H
 #define FUZZING_H
@@ -11,14 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The numbers of a run: of a seed, or of a fuzzer's bytes until they are used up. */
+/* The numbers of a run: from a seed, or from the bytes of a fuzzer until they are used up. */
 struct source {
     const uint8_t *bytes;
     size_t left;
     uint64_t state;
 };
 
-/* What is called, for messages. */
+/* The name of the running call, for messages. */
 static const char *doing = "";
 
 static void require(bool holds, const char *what)
@@ -52,7 +52,7 @@ static uint64_t below(struct source *source, uint64_t bound)
     return next_number(source) % bound;
 }
 
-/* Mostly small, sometimes up to the bound, sometimes nothing. */
+/* Return a size that is mostly small, sometimes up to the bound, and sometimes zero. */
 static size_t size_below(struct source *source, size_t bound)
 {
     switch (below(source, 8)) {
@@ -63,7 +63,7 @@ static size_t size_below(struct source *source, size_t bound)
     }
 }
 
-/* Memory of exactly the size that a call may touch. */
+/* Allocate exactly the memory that a call may access. */
 static void *exactly(size_t bytes)
 {
     void *memory = malloc(bytes > 0 ? bytes : 1);
@@ -73,7 +73,7 @@ static void *exactly(size_t bytes)
     return memory;
 }
 
-/* One run; makes `calls` of them, or as many as there are bytes for. */
+/* Make one run of `calls` calls, or until the bytes are used up. */
 static void run_once(struct source source, uint64_t calls);
 
 #ifdef LIBFUZZER
@@ -88,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 #else
 
-/* Arguments: first seed, seeds, calls. */
+/* Arguments: the first seed, the count of seeds, the count of calls. */
 int main(int argc, char **argv)
 {
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 
 #endif
 
-/* Whether a run goes on after `done` calls. */
+/* Whether a run continues after `done` calls. */
 static bool goes_on(const struct source *source, uint64_t done, uint64_t calls)
 {
     return source->bytes != NULL ? source->left > 0 : done < calls;

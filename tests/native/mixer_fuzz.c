@@ -1,13 +1,13 @@
 /*
- * Arbitrary calls on a speaker over a mixer of arbitrary playouts, for sanitizers to watch, and
- * what must hold after each.
+ * Makes random calls on a speaker with a mixer of random playouts, under sanitizers, and checks
+ * invariants after each call.
  *
  *   cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all -Icsrc
  *      tests/native/mixer_fuzz.c $(find csrc -name "*.c") -lm -o mixer_fuzz
  *   ./mixer_fuzz [first seed] [seeds] [calls]
  *
- * What was heard of a playout is counted twice: by its track, and from what was pushed and what
- * clears reported.
+ * The heard frames of a playout are counted twice: by its track, and from the pushed frames and
+ * the reports of clears.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -21,11 +21,11 @@
 enum { PULL_MOST = 12000, PUSH_MOST = 6000, DEVICE_CHANNELS = 3 };
 
 struct voice {
-    struct iw_playout *playout; /* NULL: the place is empty */
+    struct iw_playout *playout; /* NULL: the voice is empty */
     struct iw_track *track;     /* or NULL */
     uint64_t item;
-    uint64_t kept;  /* frames that were pushed and not dropped by a clear */
-    uint64_t heard; /* as it was asked last */
+    uint64_t kept;  /* pushed frames that no clear has dropped */
+    uint64_t heard; /* the last count of heard frames */
 };
 
 struct run {
@@ -36,7 +36,7 @@ struct run {
     struct iw_speaker *speaker; /* or NULL */
     struct voice voices[IW_MIXER_VOICES];
     uint64_t now_ns;
-    uint64_t played; /* frames of the speaker */
+    uint64_t played; /* the count of frames of the speaker */
 };
 
 static uint64_t some(struct run *run, uint64_t bound)

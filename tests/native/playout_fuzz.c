@@ -1,5 +1,5 @@
 /*
- * Arbitrary calls on arbitrary playouts, for sanitizers to watch, and what must hold after each.
+ * Makes random calls on random playouts, under sanitizers, and checks invariants after each call.
  *
  *   cc -O1 -g -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all -Icsrc
  *      tests/native/playout_fuzz.c $(find csrc -name "*.c") -lm -o playout_fuzz
@@ -27,13 +27,13 @@ struct run {
     uint64_t item;
     uint32_t timestamp;
     uint16_t sequence;
-    int64_t position; /* of `item`, as it was asked last */
-    uint64_t tag;     /* of the newest mark */
-    uint64_t emitted; /* marks that were reported or cancelled */
-    uint64_t pulled;  /* frames */
+    int64_t position; /* the last position of `item` */
+    uint64_t tag;     /* the tag of the newest mark */
+    uint64_t emitted; /* the count of marks that were reported or cancelled */
+    uint64_t pulled;  /* the count of pulled frames */
 };
 
-/* Speech, silence, noise, and what no sound should be. */
+/* Write speech, silence, noise, or invalid samples such as NaN. */
 static void fill(struct run *run, uint8_t *bytes, size_t samples)
 {
     static const float odd[] = {0, 1, -1, 1e30f, -1e30f, NAN, INFINITY, -INFINITY, 1e-40f};
@@ -211,7 +211,7 @@ static void ask(struct run *run)
     require(stats.state <= IW_PLAYOUT_DRAINED, "an unknown state");
     require(stats.pulled_frames == run->pulled, "output that was not counted");
     require(isfinite(stats.target_delay_ms) && isfinite(stats.delay_ms), "a delay");
-    /* Lost packets can make room for as much as a jump of timestamps may be. */
+    /* Lost packets count as queued: up to the largest jump of timestamps. */
     require(stats.queued_frames <=
                 (uint64_t)run->config.capacity_ms * run->config.sample_rate_hz / 1000 +
                     5 * run->config.sample_rate_hz,

@@ -1,12 +1,12 @@
 """
-Build the core with sanitizers, apart from the checkout, and run the tests of C and audio on it.
+Build the core with sanitizers in a temporary folder, and run the tests of C and audio with it.
 
     python tests/native/sanitize.py                     # address,undefined
     python tests/native/sanitize.py thread -k threads   # further arguments are for pytest
 
-Linux with gcc. The sanitizer's library is loaded before Python, which was not built with it.
-Python's own allocator is replaced by malloc, so that each bytes object is a block of its own and
-one byte beside it is seen.
+Needs Linux and gcc. The library of the sanitizer is preloaded, because Python was not built with
+it. malloc replaces Python's allocator, so that each bytes object is a separate block and an access
+beyond it is detected.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ["csrc", "inworld_sync", "tests", "pyproject.toml", "setup.py", "README.md", "LICENSE"]
-# It compiles the sources itself and does not use the module that is installed here.
+# This test compiles the sources itself and does not use the compiled module.
 LEFT_OUT = ["--ignore=tests/native/test_sources.py"]
 RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so", "undefined": "libubsan.so"}
 
 
 def runtime_of(sanitizers: str) -> str:
-    """Return the library that must be loaded first."""
+    """Return the library to preload."""
     first = sanitizers.split(",")[0]
     if first not in RUNTIMES:
         raise SystemExit(f"expected one of {', '.join(RUNTIMES)} first, got {first!r}")
@@ -47,7 +47,7 @@ def build(place: Path, sanitizers: str) -> None:
             shutil.copytree(ROOT / name, place / name, ignore=leftovers)
         else:
             shutil.copy(ROOT / name, place / name)
-    # A wheel, since pip builds it with the build tools of pyproject.toml.
+    # As a wheel, because then the build tools of pyproject.toml are used.
     subprocess.run(
         [*(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"), "-w", place, place],
         env={**os.environ, "CC": "gcc", "INWORLD_SYNC_SANITIZE": sanitizers},
@@ -65,12 +65,12 @@ def test(place: Path, sanitizers: str, arguments: list[str]) -> int:
         "LD_PRELOAD": runtime_of(sanitizers),
         "PYTHONPATH": str(place),
         "PYTHONMALLOC": "malloc",
-        # The interpreter itself does not free all memory at exit.
+        # The interpreter does not free all memory at exit.
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "TSAN_OPTIONS": "halt_on_error=1",
     }
-    # A report goes to the file descriptor, which pytest must leave alone.
+    # Sanitizers write to the file descriptor, which pytest must not capture.
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--capture=sys"]
     return subprocess.run(
         [*command, *LEFT_OUT, "tests/native", "tests/audio", *arguments], cwd=place, env=environment

@@ -1,10 +1,10 @@
 /*
- * Compares the kernels of every level that runs here with the scalar ones, bit for bit: all
- * lengths past several registers, and with them all alignments; buffers that end where the
- * process may not touch; inputs that lie on the edges of each operation. The scalar kernels are
- * checked against independent references by the Python tests.
+ * Compares the kernels of every supported level with the scalar ones, bit for bit: all lengths up
+ * to several registers, and so all alignments; buffers that end at a page that cannot be accessed;
+ * inputs at the limits of each operation. The Python tests compare the scalar kernels with
+ * independent references.
  *
- * tests/native/selfcheck.py builds and runs it, also for machines that only an emulator knows.
+ * tests/native/selfcheck.py builds and runs it, also for other machines in an emulator.
  */
 #include <math.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@
 
 enum { LENGTHS = 330, ROOM = 1 << 16, UNTOUCHED = 0xa5 };
 
-/* Memory that ends at a page which cannot be touched. */
+/* Memory that ends at a page that cannot be accessed. */
 struct guarded {
     uint8_t *begin;
     uint8_t *end;
@@ -50,7 +50,7 @@ static struct guarded new_guarded(void)
     return (struct guarded){memory, memory + ROOM};
 }
 
-/* Numbers of a fixed sequence. Source: G. Marsaglia, "Xorshift RNGs", 2003. */
+/* Return the next number of a fixed sequence. Source: G. Marsaglia, "Xorshift RNGs", 2003. */
 static uint32_t next_random(void)
 {
     static uint32_t state = 2463534242u;
@@ -67,7 +67,7 @@ static void fill_random(uint8_t *bytes, size_t count)
         bytes[count] = (uint8_t)(next_random() >> 11);
 }
 
-/* What an operation wrote is what the scalar kernel wrote. */
+/* Check that an operation wrote the same bytes as the scalar kernel. */
 static void check(const char *what, size_t length, const uint8_t *written, size_t bytes)
 {
     size_t at;
@@ -121,9 +121,9 @@ static void encode(uint8_t *dst, const uint8_t *src, size_t groups)
 struct operation {
     const char *name;
     void (*run)(uint8_t *dst, const uint8_t *src, size_t items);
-    size_t src_bytes; /* an item */
+    size_t src_bytes; /* per item */
     size_t dst_bytes;
-    size_t result_bytes; /* in all, where it does not depend on the items */
+    size_t result_bytes; /* in total, if it does not depend on the count of items */
     int in_place;
 };
 
@@ -177,7 +177,7 @@ static void check_lengths(const struct operation *operation)
     }
 }
 
-/* All 16-bit values, in a piece at a time; as words of floats they are the edges of each one. */
+/* Check all 16-bit values; as floats, also the values half-way between two samples. */
 static void check_values(const struct operation *operation)
 {
     const uint32_t floats[] = {0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
@@ -188,7 +188,7 @@ static void check_values(const struct operation *operation)
     for (first = 0; first < 65536; first += 4096) {
         for (at = 0; at < 4096; at++) {
             const uint16_t sample = (uint16_t)(first + at);
-            /* Half-way between two samples, where rounding shows. */
+            /* Half-way between two samples, where rounding matters. */
             const float half = ((float)(int16_t)sample + 0.5f) / 32768.0f;
 
             memcpy(input + 2 * at, &sample, 2);
@@ -201,7 +201,7 @@ static void check_values(const struct operation *operation)
         fill_random(other, 4096 * 2);
         check_operation(operation, 4096);
     }
-    /* The loudest samples side by side, whose squares add up to 2^31. */
+    /* Pairs of the loudest samples, whose squares add up to 2^31. */
     for (at = 0; at < 4096; at++)
         memcpy(input + 2 * at, "\x00\x80", 2);
     check_operation(operation, 2048);
@@ -222,7 +222,7 @@ static void check_gains(const struct operation *operation)
 
 /* ---- base64 decoding ------------------------------------------------------------------------ */
 
-/* The text at the end of `source`, decoded up to its end or to where it is broken. */
+/* Decode the text at the end of `source`, up to its end or to a wrong character. */
 static void check_decode(size_t text_bytes, size_t room)
 {
     const uint8_t *const text = source.end - text_bytes;
@@ -259,7 +259,7 @@ static void check_texts(void)
         iw_base64_encode(text, text_bytes, input, plain_bytes);
         check_decode(text_bytes, plain_bytes);
         check_decode(text_bytes, plain_bytes / 2);
-        /* In a longer text, which ends it. */
+        /* The same text inside a longer one. */
         text = source.end - text_bytes - 9;
         iw_base64_encode(text, text_bytes, input, plain_bytes);
         memcpy(text + text_bytes, "\",\"a\":1}]", 9);
@@ -275,7 +275,7 @@ static void check_texts(void)
     }
 }
 
-/* Each byte at each place of a register, beside several others: taken or refused alike. */
+/* Check each byte at each place of a register: all levels accept or refuse it. */
 static void check_characters(void)
 {
     const size_t text_bytes = 344;

@@ -4,7 +4,7 @@ Build tests/native/selfcheck.c with the whole core, and run it.
     python tests/native/selfcheck.py             # the levels of this machine
     python tests/native/selfcheck.py --aarch64   # NEON, by a cross compiler and an emulator
 
-The second needs ``gcc-aarch64-linux-gnu`` and ``qemu-user`` (their names in Debian).
+The second command needs ``gcc-aarch64-linux-gnu`` and ``qemu-user`` (package names in Debian).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT / "tests" / "native" / "selfcheck.c"]
-# Only the areas that have kernels.
+# The areas that have kernels.
 SOURCES += [
     path
     for area in ("base64", "common", "g711", "pcm", "ws")
