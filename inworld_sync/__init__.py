@@ -1,7 +1,7 @@
 """
 Blocking Python client for Inworld AI's TTS, STT and Realtime services.
 
-Names are imported when they are first used, so that ``import inworld_sync`` costs next to nothing.
+Names are imported at their first use, so that ``import inworld_sync`` is fast.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
     from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
-# Where each public name lives; a test compares this with the imports above.
+# The module of each public name; a test compares this with the imports above.
 _HOMES = {
     "_version": "__version__",
     "auth": "ApiKey Auth Token",

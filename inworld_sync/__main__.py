@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; exits with its status."""
+    """Run the command line and exit with its status."""
     try:
         from inworld_sync.cli import run
 

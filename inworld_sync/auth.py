@@ -1,7 +1,7 @@
 """
-Credentials: what goes into the ``Authorization`` header, and nothing else.
+Credentials: the ``Authorization`` header of a request.
 
-Nothing here talks to the network. A secret never shows in a repr, a log or an error.
+No secret appears in a repr, a log or an error.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "Token", "auth_from"]
 
 API_KEY_VARIABLE = "INWORLD_API_KEY"
 
-# People paste a credential with the scheme of the header before it.
+# A credential may be pasted together with the scheme of the header.
 _SCHEME = re.compile(r"^\s*(Basic|Bearer)(\s+|$)")
 
 
 class Auth(Protocol):
-    """Gives the header that a request is sent with; called once for every request."""
+    """A credential: ``header()`` is called once for each request."""
 
     def header(self) -> tuple[str, str]:
-        """The header's name and value, valid now."""
+        """Return the name and the value of the header, valid now."""
         ...
 
 
@@ -43,10 +43,10 @@ def _header_text(value: object, what: str) -> str:
 
 class ApiKey:
     """
-    The key as the Inworld portal shows it.
+    An API key as the Inworld portal shows it.
 
-    It already is base64 of id and secret, and is sent as it is, never encoded again.
-    ``id:secret`` is accepted too and encoded once.
+    That key is the base64 of id and secret, and is sent unchanged. ``id:secret`` is accepted too,
+    and encoded.
     """
 
     def __init__(self, key: str) -> None:
@@ -56,7 +56,7 @@ class ApiKey:
         self._value = f"Basic {key}"
 
     def header(self) -> tuple[str, str]:
-        """``Authorization: Basic ...``."""
+        """Return ``Authorization`` and ``Basic ...``."""
         return "Authorization", self._value
 
     def __repr__(self) -> str:
@@ -65,17 +65,18 @@ class ApiKey:
 
 class Token:
     """
-    A JSON Web Token, or a callable that gives a fresh one.
+    A JSON Web Token.
 
     Args:
-        token: Called for every new connection when it is a callable; must not block for long.
+        token: The token, or a function that returns a new one; the client calls the function for
+            each new connection, so it must not block for long.
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
         self._token = token if callable(token) else _header_text(token, "the token")
 
     def header(self) -> tuple[str, str]:
-        """``Authorization: Bearer ...``."""
+        """Return ``Authorization`` and ``Bearer ...``."""
         token = self._token if isinstance(self._token, str) else self._token()
         return "Authorization", f"Bearer {_header_text(token, 'the token')}"
 
@@ -91,15 +92,15 @@ def auth_from(
     environment: Mapping[str, str] | None = None,
 ) -> Auth:
     """
-    Choose the one credential that was given, or the environment's key.
+    Return the given credential, or the key of the environment.
 
     Raises:
-        ConfigError: More than one was given, or none and the environment has none either.
+        ConfigError: More than one credential was given, or none, and the environment has none.
     """
     values = {"api_key": api_key, "token": token, "auth": auth}
     given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
-        raise ConfigError(f"expected one credential, got {' and '.join(given)}")
+        raise ConfigError(f"expected one credential, got {' and '.join(given)}: pass one of them")
     if auth is not None:
         if not callable(getattr(auth, "header", None)):
             raise ConfigError(
@@ -114,8 +115,7 @@ def auth_from(
     key = (os.environ if environment is None else environment).get(API_KEY_VARIABLE)
     if not key:
         raise ConfigError(
-            f"no credential: set the environment variable {API_KEY_VARIABLE}, or pass api_key=, "
-            "token= or auth=, or use local=True, --local on the command line, for the local "
-            "server, which needs no account"
+            f"no credential: set the environment variable {API_KEY_VARIABLE}, pass api_key=, "
+            "token= or auth=, or pass local=True for the emulator, which needs no account"
         )
     return ApiKey(key)

@@ -1,4 +1,4 @@
-"""The client: configuration goes in, services come out."""
+"""The client: it has the settings and creates the services."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Inworld:
         max_message_bytes: The largest message that the client accepts; 16 MiB by default.
         max_queued_bytes: The most bytes that wait to be sent on a connection; 1 MiB by default.
         limiter: Limits the connections of the account; by default 20 for this client.
-        observer: Gets every message of both directions.
-        logger: For the log; ``logging.getLogger("inworld_sync")`` by default.
+        observer: Receives every message of both directions.
+        logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
         on_trace: Called for every step in the life of a connection; must not block.
         dispatch: Where handlers run: ``thread`` (default) means a thread for each stream, ``poll``
             means the caller of ``poll``.
@@ -121,8 +121,8 @@ class Inworld:
             names = [name for name, value in given.items() if value is not None]
             if names:
                 raise ConfigError(
-                    f"{why} means the emulator, which has its own address and key: leave "
-                    f"{', '.join(names)} out, or pass local=False"
+                    f"{why} uses the emulator, which has its own address and key: omit "
+                    f"{', '.join(names)}, or pass local=False"
                 )
             auth = self._start_emulator()
         self._auth = auth_from(api_key=api_key, token=token, auth=auth)
@@ -130,7 +130,7 @@ class Inworld:
         _clients.add(self)
 
     def _begin(self, *, in_child: bool = False) -> None:
-        """Start without any connection; also in a forked child, before other code runs there."""
+        """Start without connections; in a forked child, before other code runs there."""
         if in_child:
             self._emulator = None  # the parent closes it
         self._lock = threading.Lock()
@@ -171,7 +171,7 @@ class Inworld:
         return self._service(Voices, lambda: Voices(self._connector, self._shared_http()))
 
     def close(self) -> None:
-        """Close all its connections, and its emulator; may be called twice."""
+        """Close all connections of the client, and its emulator; may be called twice."""
         with self._lock:
             self._closed = True
             emulator, self._emulator = self._emulator, None
@@ -180,7 +180,7 @@ class Inworld:
                 rest.callback(emulator.close)
             if self._http is not None:
                 rest.callback(self._http.close)
-            # All connections in parallel, so that several dead peers cost one timeout.
+            # In parallel, so that several lost connections cost one timeout.
             self._connector.close()
 
     def __enter__(self) -> Inworld:
@@ -203,7 +203,7 @@ class Inworld:
         return self._http
 
     def _service(self, kind: type[S], make: Callable[[], S]) -> S:
-        """Return the service of a class, which is made at its first use."""
+        """Return the service of a class; create it at its first use."""
         with self._lock:
             if self._closed:
                 raise ClosedError("the client was closed, make another")

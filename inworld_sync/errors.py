@@ -6,24 +6,24 @@ Every exception that the package raises, in one tree.
     InworldError
     +-- ConfigError                     an argument or setting is wrong; nothing was sent
     +-- TransportError                  the network or the peer's transport failed
-    |   +-- ConnectError                no connection came about
-    |   +-- ConnectionLost              an open connection ended before its work did
+    |   +-- ConnectError                could not connect
+    |   +-- ConnectionLost              an open connection ended early
     |   +-- DeadlineExceeded            a timeout passed; also a TimeoutError
-    +-- ProtocolError                   somebody broke the protocol
-    |   +-- LocalProtocolError          this side: a call that the state does not allow
-    |   +-- RemoteProtocolError         the other side: a message that makes no sense
+    +-- ProtocolError                   one side broke the protocol
+    |   +-- LocalProtocolError          the present state does not allow the call
+    |   +-- RemoteProtocolError         the service sent an invalid message
     +-- ServiceError                    the service answered with an error
-    |   +-- AuthError                   it does not accept the credential
+    |   +-- AuthError                   the service does not accept the credential
     |   +-- QuotaError                  a limit of the account or the plan
     |   |   +-- ContextLimitError       too many contexts on one connection
-    |   +-- InvalidRequestError         it refuses what was asked; also a ValueError
+    |   +-- InvalidRequestError         the service refuses the request; also a ValueError
     |   +-- NotFoundError               unknown voice, context or model; also a LookupError
-    +-- AudioError                      audio that cannot be what it claims; also a ValueError
+    +-- AudioError                      invalid audio; also a ValueError
     +-- DeviceError                     a microphone or speaker failed
-    +-- ClosedError                     used after it was closed
+    +-- ClosedError                     an object was used after it was closed
 
-A message says what was expected, what came and what to do.
-No message holds a credential, audio, or a whole frame.
+A message has the expected value, the received value and what to do.
+No message has a credential, audio, or a whole frame.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def redact(text: str) -> str:
-    """Remove credentials, and what the service echoes of them, from a text meant for people."""
+    """Remove credentials, and parts of them that the service echoes, from a text."""
     return _TOKEN.sub("***", _CREDENTIAL.sub(r"\1***", _ECHOED_KEY.sub("***", text)))
 
 
 def fresh(error: _E) -> _E:
     """
-    Copy an error so that it can be raised once more.
+    Copy an error so that it can be raised again.
 
-    One error may end many streams and is raised on many threads. Each of them needs its own
-    object, since raising adds to its traceback and ``partial`` belongs to one caller.
+    One error may end several streams, and several threads may raise it. Each needs its own object,
+    since raising adds to the traceback and ``partial`` belongs to one caller.
     """
     twin = copy.copy(error)
     twin.__cause__ = error.__cause__
@@ -85,26 +85,26 @@ def fresh(error: _E) -> _E:
 
 class InworldError(Exception):
     """
-    The root of all errors of this package.
+    The base class of all errors of this package.
 
     Attributes:
-        partial: What had been received when the operation failed, for example a
-            :class:`~inworld_sync.Speech` that ends early; None where nothing is kept.
+        partial: The part of the result that was received before the error, for example a
+            :class:`~inworld_sync.Speech` that ends early; None if nothing was kept.
     """
 
     partial: object | None = None
 
 
 class ConfigError(InworldError, ValueError):
-    """An argument, option or environment variable is wrong or missing; nothing was sent."""
+    """An argument, setting or environment variable is wrong or missing; nothing was sent."""
 
 
 class TransportError(InworldError):
-    """The network, TLS, a proxy or the peer's transport failed."""
+    """The network, TLS, a proxy or the transport of the service failed."""
 
 
 class ConnectError(TransportError):
-    """No connection came about: name lookup, TCP, proxy, TLS or the upgrade failed."""
+    """Could not connect: the name lookup, TCP, the proxy, TLS or the upgrade failed."""
 
 
 class ConnectionLost(TransportError):
@@ -112,8 +112,8 @@ class ConnectionLost(TransportError):
     An open connection ended before its work was done.
 
     Attributes:
-        code: The WebSocket close code; 1006 when the peer sent no close frame.
-        reason: The peer's words, or what this side saw.
+        code: The WebSocket close code; 1006 if the service sent no CLOSE frame.
+        reason: The reason that the service sent, or that the client found.
     """
 
     def __init__(self, message: str, *, code: int = 1006, reason: str = "") -> None:
@@ -131,11 +131,11 @@ class ProtocolError(InworldError):
 
 
 class LocalProtocolError(ProtocolError):
-    """A call that the present state does not allow; nothing was sent."""
+    """The present state does not allow the call; nothing was sent."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """A message of the other side lacks what it must have, or came where it must not."""
+    """The service sent a message that is invalid, or not allowed in the present state."""
 
 
 class ServiceError(InworldError):
@@ -147,7 +147,7 @@ class ServiceError(InworldError):
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
         status: The HTTP status when the error came by HTTP or refused an upgrade, else None.
-        request_id: The service's id for the request, to quote to its support, or None.
+        request_id: The service's id of the request, to quote to its support, or None.
         retryable: Whether the same request may succeed later.
         details: The error's details as the service sent them.
     """
@@ -185,23 +185,23 @@ class QuotaError(ServiceError):
 
 
 class ContextLimitError(QuotaError):
-    """A connection holds as many contexts as the service allows."""
+    """A connection has as many contexts as the service allows."""
 
 
 class InvalidRequestError(ServiceError, ValueError):
-    """The service refuses what was asked: a field, a model or a text it cannot take."""
+    """The service refuses a field, a model or a text of the request."""
 
 
 class NotFoundError(ServiceError, LookupError):
-    """The service does not know the voice, context or item that was named."""
+    """The service does not know the requested voice, context or item."""
 
 
 class AudioError(InworldError, ValueError):
     """
-    Audio that cannot be what it claims to be: cut samples, bad base64, a wrong rate.
+    Invalid audio: cut samples, bad base64, an unknown format, a wrong sample rate.
 
     Attributes:
-        offset_bytes: Where in the input the fault lies, or None where there is no one place.
+        offset_bytes: Position of the fault in the input; None if it has no position.
     """
 
     def __init__(self, message: str, *, offset_bytes: int | None = None) -> None:
@@ -217,7 +217,7 @@ class ClosedError(InworldError):
     """A session, connection or object was used after it was closed."""
 
 
-# gRPC codes by what a caller can do about them; the rest are faults of the service.
+# The class of the error for a gRPC code; other codes are a ServiceError.
 _KINDS: dict[int, type[ServiceError]] = {
     3: InvalidRequestError,
     5: NotFoundError,
@@ -242,9 +242,9 @@ def error_from_status(
 
     Args:
         code: The gRPC status number.
-        message: The service's words.
-        details: As the service sent them; ``NO_RETRY`` in one of them is honoured.
-        status: The HTTP status that came with it, or None.
+        message: The message of the service.
+        details: As the service sent them; with ``NO_RETRY`` the error is not retryable.
+        status: The HTTP status of the response, or None.
         request_id: The service's id of the request, or None.
     """
     kind = _KINDS.get(code, ServiceError)
@@ -261,8 +261,8 @@ def error_from_status(
 
 
 def forbids_retry(details: Sequence[object]) -> bool:
-    """Whether the details of an error say ``NO_RETRY``."""
-    # Seen under both names, in captures and in one published sample.
+    """Whether the details of an error have ``NO_RETRY``."""
+    # Captures and a published sample use different names.
     return any(
         isinstance(detail, dict)
         and "NO_RETRY" in (detail.get("reconnectType"), detail.get("retryType"))

@@ -1,4 +1,4 @@
-"""Credentials: the header they become, what is refused, and that they never show."""
+"""Credentials: their header, wrong values, and that they stay secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_header(auth: Auth, value: str) -> None:
 
 
 def test_token_is_asked_for_every_request() -> None:
-    """A callable gives a fresh token each time."""
+    """A function returns a new token for each call."""
     tokens = iter(["first", "second"])
     auth = Token(lambda: next(tokens))
 
@@ -46,7 +46,7 @@ WRONG = ["", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüs
 
 @pytest.mark.parametrize("key", WRONG)
 def test_wrong_key(key: str) -> None:
-    """A key that would break the request is refused, and the error does not show it."""
+    """A key that would break the request is an error that does not show the key."""
     with pytest.raises(ConfigError) as caught:
         ApiKey(key)
 
@@ -55,7 +55,7 @@ def test_wrong_key(key: str) -> None:
 
 @pytest.mark.parametrize("token", WRONG)
 def test_wrong_token(token: str) -> None:
-    """A callable that gives no token is reported when the token is wanted."""
+    """A function that returns no token is an error when the header is requested."""
     with pytest.raises(ConfigError, match="the token"):
         Token(lambda: token).header()
 
@@ -77,7 +77,7 @@ def chosen(
 
 
 def test_choice() -> None:
-    """What is given in the call wins over the environment."""
+    """A credential in the call replaces that of the environment."""
     own = ApiKey("own")
 
     assert "Basic given" == chosen(api_key="given", variable="other")
@@ -87,28 +87,28 @@ def test_choice() -> None:
 
 
 def test_none() -> None:
-    """Without any credential the error names every way to give one, and the way without."""
+    """Without a credential the error names every way to pass one, and the emulator."""
     with pytest.raises(ConfigError, match=r"INWORLD_API_KEY.*api_key=.*token=.*auth=.*local=True"):
         chosen()
 
 
 def test_empty_variable() -> None:
-    """A variable that is set to nothing counts as not set."""
+    """An empty variable counts as not set."""
     with pytest.raises(ConfigError, match="no credential"):
         chosen(variable="")
 
 
-def test_empty_key_is_no_wish_for_the_environment() -> None:
+def test_empty_key() -> None:
     """
-    A key that is given and empty is an error.
+    An empty api_key is an error.
 
-    It once let the key of the environment through, which may belong to another account.
+    The key of the environment must not replace it, since it may belong to another account.
     """
     with pytest.raises(ConfigError, match="the API key is empty"):
         chosen(api_key="", variable="other")
 
 
 def test_two() -> None:
-    """Two credentials are a mistake that is named."""
+    """Two credentials are an error that names both."""
     with pytest.raises(ConfigError, match="got api_key and token"):
         chosen(api_key="a", token="b")

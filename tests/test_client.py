@@ -1,4 +1,4 @@
-"""The client: what may be given, what it opens, and how it ends."""
+"""The client: its arguments, its services, and its end."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({}, "INWORLD_API_KEY"),
     ({"api_key": ""}, "the API key is empty"),
     ({"api_key": "k", "token": "t"}, "expected one credential"),
-    ({"local": True, "api_key": "k"}, "local=True means the emulator.*leave api_key out"),
-    ({"local": True, "base_url": "http://localhost:1"}, "leave base_url out"),
-    ({"api_key": "k", "base_url": "ftp://x"}, "base_url must be like"),
+    ({"local": True, "api_key": "k"}, "local=True uses the emulator.*omit api_key"),
+    ({"local": True, "base_url": "http://localhost:1"}, "omit base_url"),
+    ({"api_key": "k", "base_url": "ftp://x"}, "base_url must be a URL"),
     ({"api_key": "k", "connect_timeout": 0}, "connect_timeout must be above 0"),
     ({"auth": "k"}, "auth must have the method header.*api_key="),
     ({"token": 5}, "the token must be a str, got int"),
     ({"api_key": "k", "options": {"base_url": "http://x"}}, "options must be an Options, got"),
-    ({"local": True, "options": Options(base_url="http://x")}, "leave base_url out"),
+    ({"local": True, "options": Options(base_url="http://x")}, "omit base_url"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG)
 def test_wrong(arguments: dict[str, object], words: str) -> None:
-    """Arguments that make no sense are refused before anything is opened."""
+    """Wrong arguments are an error before anything is opened."""
     with pytest.raises(ConfigError, match=words):
         Inworld(**arguments)  # type: ignore[arg-type]
 
 
 def test_local_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """INWORLD_SYNC_LOCAL=1 chooses the emulator, and an error about it names the variable."""
+    """INWORLD_SYNC_LOCAL=1 selects the emulator, and an error about it names the variable."""
     monkeypatch.setenv("INWORLD_SYNC_LOCAL", "1")
     with Inworld() as iw:
         assert iw.options.base_url.startswith("http://127.0.0.1:")
         assert "local" in repr(iw)
-    with pytest.raises(ConfigError, match=r"INWORLD_SYNC_LOCAL=1 means.*local=False"):
+    with pytest.raises(ConfigError, match=r"INWORLD_SYNC_LOCAL=1 uses.*local=False"):
         Inworld(api_key="k")
     with Inworld(api_key="k", local=False) as iw:
         assert iw.options.base_url == "https://api.inworld.ai"
 
 
 def test_local_without_its_extra() -> None:
-    """Where the emulator is not installed, the error says what to install."""
+    """If the emulator is not installed, the error names what to install."""
     program = (
         "import sys; sys.modules['websockets'] = None\n"
         "from inworld_sync import ConfigError, Inworld\n"
@@ -86,7 +86,7 @@ def test_local_without_its_extra() -> None:
 
 
 def test_the_emulator_without_its_extra() -> None:
-    """Importing the emulator's class says which extra is missing."""
+    """The import of the emulator's class names the missing extra."""
     program = (
         "import sys; sys.modules['websockets'] = None\n"
         "import inworld_sync.emulator\n"
@@ -102,7 +102,7 @@ def test_the_emulator_without_its_extra() -> None:
 
 
 def test_options_and_settings() -> None:
-    """Settings are changes to the options that are given."""
+    """Settings change the given options."""
     options = Options(base_url="http://localhost:9", close_timeout=1.0)
     with Inworld(api_key="k", options=options, close_timeout=2.0) as iw:
         assert Options(base_url="http://localhost:9", close_timeout=2.0) == iw.options
@@ -129,7 +129,7 @@ def test_services_are_made_once() -> None:
 
 
 def test_close(inworld_local: Emulator) -> None:
-    """A closed client refuses its services, and closing again is harmless."""
+    """The services of a closed client raise an error; a second close has no effect."""
     iw = Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url)
     iw.close()
     iw.close()
@@ -139,13 +139,13 @@ def test_close(inworld_local: Emulator) -> None:
 
 
 def test_repr() -> None:
-    """The client shows where it leads, and no credential."""
+    """The repr of a client has its address and no credential."""
     with Inworld(api_key="c2VjcmV0") as iw:
         assert "<Inworld https://api.inworld.ai>" == repr(iw)
 
 
 def test_repr_of_a_client_that_failed() -> None:
-    """A debugger may show a client whose arguments were refused."""
+    """The repr of a client works also after its arguments were refused."""
     for arguments in ({"options": "x"}, {"api_keys": "k"}, {"timeout": 5}):
         iw = Inworld.__new__(Inworld)
         with pytest.raises((ConfigError, TypeError)):
@@ -180,7 +180,7 @@ OPTIONS: dict[str, object] = {
 
 
 def test_every_option_arrives() -> None:
-    """Each option may be given by name, and the others stay as they are."""
+    """Each option can be given by name; the others do not change."""
 
     logger = logging.getLogger("inworld_sync")
     assert list(OPTIONS) == [field.name for field in attrs.fields(Options)]
@@ -191,7 +191,7 @@ def test_every_option_arrives() -> None:
 
 
 def test_an_unknown_option() -> None:
-    """A keyword that does not exist is an error that names the nearest one."""
+    """An unknown keyword is an error that names the nearest one."""
     with pytest.raises(TypeError, match=r"Inworld\(\).*'apikey'.*'api_key'"):
         Inworld(apikey="k")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"Inworld\(\).*'timeout'.*'connect_timeout'"):
@@ -199,7 +199,7 @@ def test_an_unknown_option() -> None:
 
 
 def test_voices(inworld_local: Emulator) -> None:
-    """Voices are listed, found by id, and an unknown one is an error that says so."""
+    """Voices are listed and found by id; an unknown id is a NotFoundError."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         voices = iw.voices.list()
         assert "Ashley" in {voice.id for voice in voices}
@@ -235,7 +235,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def forked(server: Emulator, before: str, child: str, after: str = "") -> str:
-    """Run a program that forks; give what it printed, or fail with it."""
+    """Run a program that forks; return its output, or fail with it."""
     source = _FORK.format(before=before, child=child, after=after)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", source, server.url, server.api_key, ""],
@@ -256,7 +256,7 @@ def server() -> object:
 
 @needs_fork
 def test_a_child_goes_on_with_connections_of_its_own(server: Emulator) -> None:
-    """A client that was made, and even used, before a fork works in the child and the parent."""
+    """A client that was created or used before a fork works in the child and in the parent."""
     before = "iw.tts.synthesize('Before.')"
     child = "print(len(iw.tts.synthesize('Child.').data)); iw.close()"
 
@@ -267,7 +267,7 @@ def test_a_child_goes_on_with_connections_of_its_own(server: Emulator) -> None:
 
 @needs_fork
 def test_a_child_cannot_use_what_its_parent_opened(server: Emulator) -> None:
-    """Connections, contexts and streams of the parent say why they are dead, and hang nobody."""
+    """In the child, objects of the parent raise an error and do not block."""
     before = """
 tts = iw.tts
 connection = tts.connect()
@@ -297,7 +297,7 @@ used = [
 
 @needs_fork
 def test_a_fork_while_a_lock_is_held(server: Emulator) -> None:
-    """A lock that another thread held at the fork keeps no call of the child waiting."""
+    """A lock that another thread held at the fork does not block the child."""
     before = """
 import threading
 connection = iw.tts.connect()
@@ -350,7 +350,7 @@ LEFT = {
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
 def test_exit(server: Emulator, left: str) -> None:
-    """A program ends when its main thread ends, without a word, whatever it left open."""
+    """A program ends when its main thread ends, without output, with any object still open."""
     done = subprocess.run(
         [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
         capture_output=True,
@@ -387,7 +387,7 @@ with Inworld(api_key=sys.argv[2], base_url=sys.argv[1]) as iw:
     reason="the extra 'test' has gevent for CPython before 3.14 alone",
 )
 def test_gevent(server: Emulator) -> None:
-    """A program whose threads are gevent's, as under gunicorn's worker of that name, is served."""
+    """The client works in a program with gevent's threads, as under gunicorn's gevent worker."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _GEVENT, server.url, server.api_key],
         capture_output=True,
@@ -419,7 +419,7 @@ def work_in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_shared_by_threads(server: Emulator) -> None:
-    """One client serves many threads at once, each with its own speech."""
+    """Many threads use one client at once, and each gets its own speech."""
     results: dict[int, str] = {}
     with Inworld(api_key=server.api_key, base_url=server.url) as iw:
         work_in_threads(

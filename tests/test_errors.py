@@ -1,4 +1,4 @@
-"""The exception tree: who is caught by what, what an error keeps, and what it never shows."""
+"""The exception tree: base classes, attributes, and that no error shows a credential."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STANDARD = [
 
 @pytest.mark.parametrize(("kind", "standard"), STANDARD)
 def test_standard_classes(kind: type[Exception], standard: type[Exception]) -> None:
-    """An error that the standard library has a word for is caught by that word too."""
+    """An error with a counterpart in the standard library is an instance of that class too."""
     assert issubclass(kind, standard)
 
 
@@ -62,7 +62,7 @@ STATUSES = [
 def test_error_from_status(
     code: int, words: str, kind: type[errors.ServiceError], retryable: bool
 ) -> None:
-    """A status becomes the class that says what can be done about it."""
+    """The code of a status decides the class of the error."""
     error = error_from_status(code, words, request_id="r1")
 
     assert kind is type(error)
@@ -72,12 +72,12 @@ def test_error_from_status(
 
 @pytest.mark.parametrize("name", ["reconnectType", "retryType"])
 def test_no_retry(name: str) -> None:
-    """NO_RETRY in the details outweighs a code that could be tried again."""
+    """NO_RETRY in the details overrides a retryable code."""
     assert not error_from_status(14, "down", [{name: "NO_RETRY"}]).retryable
 
 
 def test_status_without_words() -> None:
-    """A status without a message still says something."""
+    """A status without a message has a default message."""
     assert "the service answered with status 13 and no message (code 13)" == str(
         error_from_status(13, "")
     )
@@ -98,7 +98,7 @@ SHAPES = [
 @pytest.mark.parametrize("error", SHAPES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("twin_of", [fresh, copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
 def test_copies(error: InworldError, twin_of: object) -> None:
-    """An error goes to another thread or process with all its facts."""
+    """A copied or pickled error keeps all its attributes."""
     twin = twin_of(error)  # type: ignore[operator]
 
     assert twin is not error
@@ -107,10 +107,9 @@ def test_copies(error: InworldError, twin_of: object) -> None:
 
 def test_fresh_keeps_the_cause_and_not_the_past() -> None:
     """
-    An error that is raised again names its cause, and starts a traceback of its own.
+    A copy of an error keeps its cause and has its own traceback and partial.
 
-    Five contexts of a lost connection once shared one error, so that each overwrote the audio that
-    another had attached to it.
+    Several contexts of a lost connection each get a copy of its error.
     """
     cause = OSError("reset")
     original = errors.ConnectionLost("gone")
@@ -142,7 +141,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_redact(text: str) -> None:
-    """No form of a credential, nor the part of it that the service echoes, is left in a text."""
+    """Every form of a credential, and the part that the service echoes, is removed from a text."""
     shown = redact(text)
 
     assert "aW53" not in shown
@@ -152,7 +151,7 @@ def test_redact(text: str) -> None:
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_errors_show_no_credential(text: str) -> None:
-    """What the service or the network says gets into an error without the credential."""
+    """The message of a service or network error has no credential."""
     errors_of_it = [
         errors.ConnectionLost(text, reason=text),
         errors.ServiceError(text),
@@ -168,5 +167,5 @@ def test_errors_show_no_credential(text: str) -> None:
     "text", ["a plain sentence", "HTTP status 401 from wss://host/path", "code 7: not allowed"]
 )
 def test_redact_leaves_the_rest(text: str) -> None:
-    """What is no credential stays readable."""
+    """Text that is not a credential stays unchanged."""
     assert text == redact(text)

@@ -1,4 +1,4 @@
-"""The public names: every one imports, and all places that list them agree."""
+"""The public names: each can be imported, and all lists of them agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = [(facade, name) for facade in FACADES for name in facade._MODULES]
 
 
 def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
-    """Read the imports under ``if TYPE_CHECKING``: for each module the names it gives."""
+    """Return the names that the imports under ``if TYPE_CHECKING`` take from each module."""
     tree = ast.parse(Path(str(facade.__file__)).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     found: dict[str, list[str]] = {}
@@ -38,7 +38,7 @@ def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("facade", FACADES)
 def test_type_checkers_see_what_there_is(facade: ModuleType) -> None:
-    """What a type checker imports is what a program gets, from the same places."""
+    """A type checker and a program import the same names from the same modules."""
     homes = {module: sorted(names.split()) for module, names in facade._HOMES.items()}
     if facade is inworld_sync.realtime:
         homes["models.realtime"] = sorted(import_module("inworld_sync.models.realtime").__all__)
@@ -48,7 +48,7 @@ def test_type_checkers_see_what_there_is(facade: ModuleType) -> None:
 
 
 def test_realtime_has_all_models() -> None:
-    """Besides its own names, the module of realtime has those of all values."""
+    """The module realtime has its own names and those of models.realtime."""
     names = import_module("inworld_sync.models.realtime").__all__
 
     assert set(names) <= set(inworld_sync.realtime.__all__)
@@ -57,7 +57,7 @@ def test_realtime_has_all_models() -> None:
 
 @pytest.mark.parametrize(("facade", "name"), NAMES)
 def test_every_name_imports(facade: ModuleType, name: str) -> None:
-    """Every public name can be imported, is shown by dir(), and is the same thing at its home."""
+    """Every public name can be imported, is in dir(), and is the object of its module."""
     home = import_module(f"inworld_sync.{facade._MODULES[name]}")
 
     assert getattr(facade, name) is getattr(home, name)
@@ -67,12 +67,12 @@ def test_every_name_imports(facade: ModuleType, name: str) -> None:
 
 @pytest.mark.parametrize("facade", FACADES)
 def test_no_name_twice(facade: ModuleType) -> None:
-    """A name has one home."""
+    """A name has one module."""
     assert sorted(set(facade.__all__)) == sorted(facade.__all__)
 
 
 def test_no_two_public_classes_share_a_name() -> None:
-    """A handler that is registered for the wrong one of two classes is silently never called."""
+    """No two public classes share a name: a handler for the wrong one would never be called."""
     homes: dict[str, set[type]] = {}
     for facade in FACADES:
         for name in facade.__all__:
@@ -84,6 +84,6 @@ def test_no_two_public_classes_share_a_name() -> None:
 
 @pytest.mark.parametrize("facade", FACADES)
 def test_unknown_name(facade: ModuleType) -> None:
-    """A name that does not exist is an AttributeError, as of any module."""
+    """An unknown name is an AttributeError, as for any module."""
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = facade.Nothing

@@ -1,8 +1,7 @@
 """
-The command line: thin; it parses, calls the client and prints.
+The command line: parses options, calls the client and prints the result.
 
-Exit status: 0 done, 1 the service or something else failed, 2 wrong usage or setting, 3 the
-credential was refused, 4 the network failed, 130 interrupted.
+``failures.py`` has the exit statuses.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ from importlib import import_module
 import click
 
 from inworld_sync._version import __version__
-from inworld_sync.errors import AuthError, ConfigError, InworldError, TransportError
+from inworld_sync.cli.failures import HELP, message_of, status_of
+from inworld_sync.errors import InworldError
 
 __all__ = ["run"]
 
-# Each command's file is imported when it is called, so that --help stays quick.
+# The file of a command is imported when the command is called, so that --help is fast.
 _COMMANDS = ("demo", "emulator", "say", "talk", "transcribe", "voices")
-
-_STATUSES = {ConfigError: 2, AuthError: 3, TransportError: 4}
 
 
 class _Commands(click.Group):
@@ -37,17 +35,17 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=HELP)
 @click.version_option(__version__, prog_name="inworld-sync")
 def _cli() -> None:
-    """Speak and listen with Inworld, or with the emulator that needs no account."""
+    """Speech with Inworld, or with the emulator, which needs no account."""
 
 
 def run(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
     try:
         _cli.main(arguments, prog_name="inworld-sync", standalone_mode=False)
-        # Here, where a reader that has gone is no surprise, and not at the end of the interpreter.
+        # At the end of the interpreter a closed pipe could no longer be handled.
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -55,15 +53,12 @@ def run(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except InworldError as error:
-        click.echo(f"inworld-sync: {error}", err=True)
-        sys.exit(next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 1))
     except BrokenPipeError:
-        # The reader of our output has gone, as with `| head`. What is left to be written must go
-        # nowhere, or Python would complain about it once more at the end.
+        # The program that reads the output has ended, as with `| head`. The rest of the output is
+        # discarded, or Python would report the same error again at its end.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        click.echo(f"inworld-sync: {error}", err=True)
-        sys.exit(1)
+    except (InworldError, OSError) as error:
+        click.echo(f"inworld-sync: {message_of(error)}", err=True)
+        sys.exit(status_of(error))

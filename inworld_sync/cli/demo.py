@@ -1,4 +1,4 @@
-"""``inworld-sync demo``: the first minute."""
+"""``inworld-sync demo``: speak one sentence and show the times."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from inworld_sync.client import Inworld
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.tts import AudioConfig
 
-SENTENCE = "Hello! I am a voice from this very machine, and you need no account to hear me."
+SENTENCE = "Hello! I am a voice from this machine, and you need no account to hear me."
 
 
 @click.command("demo")
-@click.option("--text", default=SENTENCE, show_default=True, help="What to say.")
-@click.option("--voice", default="Ashley", show_default=True, help="Who says it.")
+@click.option("--text", default=SENTENCE, show_default=True, help="The text to speak.")
+@click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("inworld-demo.wav"),
     show_default=True,
+    help="The WAV file to write.",
 )
-@click.option("--cloud", is_flag=True, help=f"Use Inworld itself; needs {API_KEY_VARIABLE}.")
+@click.option("--cloud", is_flag=True, help=f"Use Inworld's service; needs {API_KEY_VARIABLE}.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) -> None:
     """Speak a sentence, by default with the emulator, and write it to a WAV file."""
@@ -37,7 +38,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
     audio = AudioConfig("PCM", 24000)
     with Inworld(local=not cloud) as iw:
         if not cloud:
-            # The engine loads with its first words; what follows is measured without that.
+            # The first call loads the engine, which the measured times do not include.
             iw.tts.synthesize("Ready.", voice=voice)
         with SpeechOutput(str(output), audio) as file:
             for chunk in iw.tts.stream(text, voice=voice, audio=audio):
@@ -48,7 +49,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
         about = {"server": where, "voice": voice, "output": str(output), "total_ms": total_ms}
         print_json({**about, **file.facts()})
         return
-    # Not the table's title: rich would wrap it to the width of the table.
+    # Not as the title of the table, which rich wraps to the width of the table.
     ERRORS.print(f"{voice} at {where}", soft_wrap=True, markup=False, highlight=False)
     table = Table("word", "from ms", "to ms")
     for word in file.words:

@@ -1,4 +1,4 @@
-"""``inworld-sync emulator``: the emulator for other programs."""
+"""``inworld-sync emulator``: run the emulator for other programs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from inworld_sync.cli.common import print_json
 
 
 @click.command("emulator")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=0, show_default=True, help="0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=0, show_default=True, help="0 uses a free port.")
 @click.option("--tls", is_flag=True, help="Serve TLS with a certificate made for this run.")
 @click.option(
     "--ca-file",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("inworld-emulator-ca.pem"),
     show_default=True,
-    help="With --tls: where clients find the certificate to trust.",
+    help="With --tls: the file to write the certificate to, which clients must trust.",
 )
-@click.option("--api-key", help="The key that clients must show; without it a random one.")
-@click.option("--allow-remote", is_flag=True, help="Allow a host that other machines can reach.")
-@click.option("--chat-url", help="Realtime replies come from this OpenAI-compatible endpoint.")
-@click.option("--chat-model", help="With --chat-url: ask for this model.")
+@click.option("--api-key", help="Key that clients must send; random by default.")
+@click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
+@click.option("--chat-url", help="OpenAI-compatible endpoint that writes the realtime replies.")
+@click.option("--chat-model", help="With --chat-url: the model to request.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     host: str,
@@ -64,8 +64,8 @@ def command(
         else:
             for name, value in facts.items():
                 click.echo(f"{name:8} {value}")
-            click.echo("Ctrl-C ends it")
+            click.echo("Press Ctrl-C to stop")
         sys.stdout.flush()
-        # In pieces, so that Ctrl-C is heeded on Windows too.
+        # On Windows Ctrl-C does not end a wait without a timeout.
         while not stop.wait(1.0):
             pass

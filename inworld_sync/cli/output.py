@@ -1,4 +1,4 @@
-"""Where a command writes speech to."""
+"""The file, or standard output, to which a command writes speech."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inworld_sync.sessions.tts.speech import AudioChunk
 
 __all__ = ["STANDARD_OUTPUT", "SpeechOutput", "encoding_of"]
 
-# What a file's name asks the service for; other names are refused.
+# The encoding to request, by the ending of the file name.
 _ENCODINGS = {
     ".wav": AudioEncoding.PCM,
     ".pcm": AudioEncoding.PCM,
@@ -33,31 +33,31 @@ STANDARD_OUTPUT = "-"
 
 def encoding_of(output: str) -> AudioEncoding:
     """
-    Say what to ask the service for, so that it fits a file of this name.
+    Return the encoding to request for a file of this name.
 
     Raises:
-        click.UsageError: Its ending is none that is known.
+        click.UsageError: The ending is unknown.
     """
     if output == STANDARD_OUTPUT:
         return AudioEncoding.PCM
     suffix = Path(output).suffix.lower()
     if suffix not in _ENCODINGS:
         raise click.UsageError(
-            f"the name of the output must end in {', '.join(_ENCODINGS)}, got {output!r}"
+            f"--output must end in {', '.join(_ENCODINGS)} or be -, got {output!r}"
         )
     return _ENCODINGS[suffix]
 
 
 class SpeechOutput(ExitStack):
     """
-    A file, or with ``-`` standard output, and the facts about what is written to it.
+    A file, or with ``-`` standard output, and figures about the speech written to it.
 
-    It is opened with the first audio, so that a failure before it leaves an older file alone.
-    Leaving the block makes the file complete, after an exception or Ctrl-C too.
+    The first chunk opens the file, so that an earlier failure does not change an existing file.
+    Leaving the ``with`` block completes the file, also after an exception or Ctrl-C.
 
     Attributes:
-        first_audio_ms: From the making of this object to the first audio.
-        size_bytes: All audio.
+        first_audio_ms: Time from the creation of this object to the first audio.
+        size_bytes: Size of all audio written.
         words: All words with times.
     """
 
@@ -72,7 +72,7 @@ class SpeechOutput(ExitStack):
         self.words: list[WordTime] = []
 
     def write(self, chunk: AudioChunk) -> None:
-        """Add a chunk in the encoding that was asked for."""
+        """Write a chunk, which has the requested encoding."""
         self.words += chunk.words
         if not chunk.data:
             return
@@ -84,7 +84,7 @@ class SpeechOutput(ExitStack):
 
     @property
     def elapsed_ms(self) -> float:
-        """Time since this object was made."""
+        """Time since this object was created."""
         return (time.perf_counter() - self._started) * 1000.0
 
     @property
@@ -96,7 +96,7 @@ class SpeechOutput(ExitStack):
         return self.size_bytes / sample_bytes * 1000.0 / self._audio.sample_rate_hz
 
     def facts(self) -> dict[str, object]:
-        """What is known of the speech, as JSON values."""
+        """Return the figures as JSON values."""
         return {
             "first_audio_ms": self.first_audio_ms,
             "duration_ms": self.duration_ms,

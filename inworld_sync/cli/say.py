@@ -1,4 +1,4 @@
-"""``inworld-sync say``: text to a sound file."""
+"""``inworld-sync say``: speak text into an audio file."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from inworld_sync.cli.common import client_options, open_client, print_json, pro
 from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.models.tts import AudioConfig
 
-# From here on a text takes long enough to want a bar.
+# A text of at least this length takes long enough for a progress bar.
 _LONG_CHARACTERS = 500
 
 
 @click.command("say")
 @click.argument("text")
-@click.option("-o", "--output", default="speech.wav", show_default=True, help="File, or - for PCM.")
-@click.option("--voice", default="Ashley", show_default=True, help="Who speaks.")
-@click.option("--model", default="inworld-tts-2", show_default=True)
-@click.option("--rate", default=24000, show_default=True, help="Samples a second.")
-@click.option("--speed", type=float, help="0.5 to 1.5 times the voice's own pace.")
+@click.option(
+    "-o",
+    "--output",
+    default="speech.wav",
+    show_default=True,
+    help="File, or - for standard output.",
+)
+@click.option("--voice", default="Ashley", show_default=True, help="The voice.")
+@click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")
+@click.option("--rate", default=24000, show_default=True, help="Sample rate in Hz, 8000 to 48000.")
+@click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the voice's own.")
 @client_options
 def command(
     text: str,
@@ -36,12 +42,13 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Speak TEXT into a file: .wav, .pcm, .mp3, .ogg, .opus or .flac.
+    Speak TEXT into a file: .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac.
 
-    TEXT is what to say; the name of a file that exists is read; - is standard input.
+    If TEXT is the name of a file, the command speaks the content of the file. With - it reads
+    standard input.
     """
     if as_json and output == STANDARD_OUTPUT:
-        raise click.UsageError("--json and -o - both want standard output")
+        raise click.UsageError("--json and -o - cannot be combined, both write to standard output")
     audio = AudioConfig(encoding_of(output), rate, speaking_rate=speed)
     spoken = _read(text)
     with (
@@ -62,17 +69,17 @@ def command(
 
 def _read(text: str) -> str:
     try:
-        # Some editors mark UTF-8 by a BOM, which is nothing to speak.
+        # Some editors begin a file with a BOM, which is not part of the text.
         if text == "-":
             return sys.stdin.buffer.read().decode("utf-8-sig")
         return Path(text).read_text(encoding="utf-8-sig") if _is_file(text) else text
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"the text must be UTF-8: {error}") from None
+        raise click.UsageError(f"TEXT must be UTF-8: {error}") from None
 
 
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
     except (OSError, ValueError):
-        # Too long for a name, or with a NUL in it: then it is what to say.
+        # Too long for a file name, or with a NUL in it.
         return False

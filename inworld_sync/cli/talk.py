@@ -1,4 +1,4 @@
-"""``inworld-sync talk``: a conversation by voice or in writing."""
+"""``inworld-sync talk``: a realtime conversation, spoken or typed."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import ToolFunction
 
-# For one reply, and for it to be heard out.
+# For one reply, and then for its audio to be played.
 _WAIT_SECONDS = 300.0
 
 _Tool = ToolFunction[..., object]
 
 
 @click.command("talk")
-@click.option("--input", "input_file", metavar="FILE", help="Say what this sound file says.")
-@click.option("--say", "texts", multiple=True, metavar="TEXT", help="Say this; may be repeated.")
-@click.option("--typed", is_flag=True, help="Type, though there is a microphone.")
+@click.option("--input", "input_file", metavar="FILE", help="Audio file with the user's speech.")
+@click.option(
+    "--say", "texts", multiple=True, metavar="TEXT", help="Send this as a turn; may be repeated."
+)
+@click.option("--typed", is_flag=True, help="Type instead of speaking.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
-              help="Write the assistant's speech to a WAV file, not the speaker.")  # fmt: skip
-@click.option("--voice", help="Who speaks; without it the service chooses.")
-@click.option("--instructions", help="What the assistant is told about itself and its task.")
-@click.option("--model", help="The language model, provider/model.")
+              help="WAV file for the assistant's speech, instead of the speaker.")  # fmt: skip
+@click.option("--voice", help="Voice of the assistant; by default the service decides.")
+@click.option("--instructions", help="Instructions for the assistant.")
+@click.option("--model", help="Language model, provider/model.")
 @click.option("--tools", "tools_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE.py", help="Offer every @tool of this Python file.")  # fmt: skip
+              metavar="FILE.py", help="Offer the @tool functions of a Python file.")  # fmt: skip
 @click.option("--half-duplex", is_flag=True, help="Mute the microphone while the assistant speaks.")
 @client_options
 def command(
@@ -64,13 +66,14 @@ def command(
     """
     Talk with an assistant, by microphone and speaker.
 
-    Where there is no microphone, or standard input is no terminal, each line of standard input is
-    a turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the input hangs up.
+    Without a microphone, or if standard input is not a terminal, each line of standard input is a
+    turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the input ends the
+    conversation.
     """
     if sum((bool(input_file), bool(texts), typed)) > 1:
-        raise click.UsageError("--input, --say and --typed are several ways to speak: choose one")
+        raise click.UsageError("--input, --say and --typed cannot be combined")
     if output is not None and not output.lower().endswith(".wav"):
-        raise click.UsageError(f"the name of the output must end in .wav, got {output!r}")
+        raise click.UsageError(f"--output must end in .wav, got {output!r}")
     screen = Screen(voice or "assistant", as_json=as_json)
     session = Session(
         voice=voice,
@@ -92,8 +95,8 @@ def command(
                 found = open_microphone(sink, half_duplex=half_duplex, warn=screen.warn)
                 microphone = stack.enter_context(closing(found))
             except DeviceError as error:
-                screen.warn(f"no microphone ({error}): type what you say")
-        # Before the sound's ways are closed, whatever happens.
+                screen.warn(f"no microphone ({error}): type your turns")
+        # The session is closed before the sink and the microphone, also after an error.
         stack.callback(rt.close)
         waits = bool(texts) or not sys.stdin.isatty()
         screen.follow(rt, waits=waits and is_written)
@@ -104,13 +107,13 @@ def command(
         else:
             rt.play(speaker)
             _write(rt, texts or _lines(), is_heard=speaker is not None, waits=waits)
-        # Then its handlers have said all they have to.
+        # This waits for the handlers, which print the last lines.
         rt.close()
         screen.end(output, 0.0 if speaker is None else speaker.heard_ms)
 
 
 def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: bool) -> None:
-    """Say text after text; *waits* says that each is answered, and heard out, before the next."""
+    """Send each text as a turn; with *waits*, wait for its reply and audio before the next."""
     reply = None
     for text in filter(None, map(str.strip, texts)):
         if reply is not None and not waits:
@@ -139,10 +142,10 @@ def _lines() -> Iterator[str]:
 
 def _tools_of(path: Path) -> list[_Tool]:
     """
-    Run a Python file and give its functions for the model.
+    Run a Python file and return its ``@tool`` functions.
 
     Raises:
-        click.UsageError: It has none, or cannot be run.
+        click.UsageError: The file has none, or raises an exception.
     """
     spec = importlib.util.spec_from_file_location("inworld_sync_tools", path)
     if spec is None or spec.loader is None:
@@ -151,8 +154,8 @@ def _tools_of(path: Path) -> list[_Tool]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise click.UsageError(f"{path}: {type(error).__name__}: {error}") from error
+        raise click.UsageError(f"--tools {path}: {type(error).__name__}: {error}") from error
     found: list[_Tool] = [each for each in vars(module).values() if isinstance(each, ToolFunction)]
     if not found:
-        raise click.UsageError(f"{path} has no function with @tool")
+        raise click.UsageError(f"--tools {path}: the file has no @tool function")
     return found

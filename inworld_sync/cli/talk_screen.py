@@ -1,16 +1,16 @@
 """
-What a talk shows: who said what, which tools were called, and how loud both sides are.
+The display of a conversation: transcripts, tool calls and the levels of both sides.
 
-On a terminal the present turn and the meters move at the foot of the screen; elsewhere there is a
-line for each turn, as text or as JSON.
+On a terminal the last lines of the screen show the current turn and two level meters. Otherwise
+one line is printed for each turn, as text or as JSON.
 
-Lock rule: ``_lock`` guards what is being said; it is held for moments. Printing takes rich's own.
+Lock rule: ``_lock`` guards the transcripts of the current turn. It is held briefly; rich has a
+lock of its own for printing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import sys
 import threading
@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inworld_sync.audio.meter import Level
-from inworld_sync.cli.common import ERRORS
+from inworld_sync.cli.common import ERRORS, json_text
 from inworld_sync.cli.talk_sound import MeteredSink, MeteredSource
 from inworld_sync.models.realtime import (
     ErrorReported,
@@ -49,18 +49,18 @@ from inworld_sync.wire.realtime.faults import HARMLESS_CODES
 __all__ = ["Screen"]
 
 _BAR_CELLS = 30
-# The quietest sound that moves a meter.
+# Level at which a meter is empty.
 _FLOOR_DBFS = -60.0
 _REFRESHES_PER_SECOND = 12
 
 
 class Screen:
     """
-    Shows one talk.
+    Shows one conversation.
 
     Args:
-        assistant: What the other side is called.
-        as_json: Print a JSON object for each line.
+        assistant: The name to print for the assistant.
+        as_json: Print each line as a JSON object.
 
     Thread safety: any thread.
     """
@@ -76,12 +76,12 @@ class Screen:
 
     def follow(self, rt: RealtimeSession, *, waits: bool) -> None:
         """
-        Show what is said in a session from now on.
+        Show the events of a session from now on.
 
         Args:
             rt: The session.
-            waits: Who writes waits for each reply: its failure is raised to him. Else he types
-                what he says, which is on the screen already.
+            waits: Whether the caller waits for each reply. Then the caller raises a failed reply,
+                and the user's text is printed; a user who types sees the text already.
         """
         if waits:
             rt.on(ItemAdded, self._written)
@@ -100,7 +100,7 @@ class Screen:
 
     @contextlib.contextmanager
     def live(self, user: MeteredSource, assistant: MeteredSink) -> Iterator[None]:
-        """Show meters, and what is being said, while the block runs and if this is a terminal."""
+        """On a terminal, show meters and the current turn while the block runs."""
         if self._as_json or not self._console.is_terminal:
             yield
             return
@@ -113,11 +113,11 @@ class Screen:
             yield
 
     def warn(self, text: str) -> None:
-        """Say something about the talk itself, beside its output."""
+        """Print a message on standard error."""
         ERRORS.print(f"inworld-sync: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def end(self, output: str | None, spoken_ms: float) -> None:
-        """Say that it is over."""
+        """Print the end of the conversation."""
         if self._as_json:
             self._write({"event": "ended", "output": output, "heard_ms": spoken_ms})
         elif output is not None:
@@ -184,7 +184,7 @@ class Screen:
     def _interrupted(self, event: Interrupted) -> None:
         heard_ms = sum(event.heard_ms.values())
         row = {"event": "interrupted", "heard_ms": dict(event.heard_ms)}
-        self._line("-", f"interrupted, {heard_ms / 1000.0:.2f} s were heard", "dim", row)
+        self._line("-", f"interrupted after {heard_ms / 1000.0:.2f} s of speech", "dim", row)
 
     def _reconnected(self, event: SessionReconnected) -> None:
         row = {"event": "reconnected", "outage_ms": event.outage_ms}
@@ -194,11 +194,13 @@ class Screen:
         if event.response.status not in ("completed", "cancelled"):
             details = event.response.status_details
             reason = details.reason if details is not None else ""
-            self.warn(f"the reply is {event.response.status}: {reason or 'no reason is given'}")
+            self.warn(
+                f"the response ended as {event.response.status}: {reason or 'no reason given'}"
+            )
 
     def _failed(self, event: ErrorReported) -> None:
         if event.error.code not in HARMLESS_CODES:
-            self.warn(f"the service reports: {event.error.message}")
+            self.warn(f"the service reported an error: {event.error.message}")
 
     # Printing.
 
@@ -215,7 +217,7 @@ class Screen:
             sys.stdout.flush()
 
     def _write(self, row: Mapping[str, object]) -> None:
-        click.echo(json.dumps(row, ensure_ascii=False))
+        click.echo(json_text(row))
         sys.stdout.flush()
 
     def _foot(self, user: MeteredSource, assistant: MeteredSink) -> Table:
@@ -231,7 +233,7 @@ class Screen:
 
 
 def _bar(level: Level) -> Text:
-    """A bar from -60 dBFS to full scale; red where it clips."""
+    """Return a bar from -60 dBFS to full scale; red if the audio clips."""
     decibels = level.rms_dbfs
     share = 0.0 if math.isinf(decibels) else max(0.0, 1.0 - decibels / _FLOOR_DBFS)
     cells = round(share * _BAR_CELLS)

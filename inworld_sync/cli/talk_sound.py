@@ -1,8 +1,7 @@
 """
-Where a talk's sound comes from and goes to, with a meter on the way.
+The audio source and sink of a conversation, with level meters.
 
-Lock rule: ``_lock`` of a meter guards its levels and is held for moments; nothing else is called
-under it.
+Lock rule: ``_lock`` of a metered sink guards its levels; no other code is called while it is held.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ __all__ = ["RATE_HZ", "MeteredSink", "MeteredSource", "open_file", "open_microph
 
 RATE_HZ = 24000
 
-# A meter falls to silence when nothing was measured for so long.
+# A meter shows silence after this time without a measurement.
 _SHOWN_SAMPLES = RATE_HZ // 5
 
 _Warn = Callable[[str], object]
 
 
 class MeteredSource:
-    """A source whose loudness is shown."""
+    """A source that measures the level of its audio."""
 
     def __init__(self, source: AudioSource) -> None:
         self._source = source
@@ -51,7 +50,7 @@ class MeteredSource:
 
 class MeteredSink:
     """
-    A sink whose loudness is shown: that of what is heard now, not of what was written last.
+    A sink that measures the level of the audio being played, which was written earlier.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -61,23 +60,23 @@ class MeteredSink:
         self.sample_rate_hz = sink.sample_rate_hz
         self.end, self.drain, self.close = sink.end, sink.drain, sink.close
         self._lock = threading.Lock()
-        # Where each block begins, by the sink's own count.
+        # Position of each block, in samples of the sink, and its level.
         self._levels: deque[tuple[int, Level]] = deque()
         self._written = sink.heard_samples
 
     @property
     def heard_samples(self) -> int:
-        """Samples that were heard."""
+        """Samples that were played."""
         return self._sink.heard_samples
 
     @property
     def heard_ms(self) -> float:
-        """The same as time."""
+        """Audio that was played, in milliseconds."""
         return self.heard_samples * 1000.0 / self.sample_rate_hz
 
     @property
     def level(self) -> Level:
-        """How loud it is now."""
+        """Level of the audio being played."""
         heard = self._sink.heard_samples
         with self._lock:
             while len(self._levels) > 1 and self._levels[1][0] <= heard:
@@ -88,14 +87,14 @@ class MeteredSink:
             return level if start <= heard < self._written else Level()
 
     def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
-        """Take PCM for playing."""
+        """Write PCM to be played."""
         with self._lock:
             self._levels.append((self._written, measure(pcm)))
             self._written += len(memoryview(pcm).cast("B")) // SAMPLE_BYTES
         self._sink.write(pcm, timeout=timeout)
 
     def clear(self) -> int:
-        """Drop all that was not heard."""
+        """Drop all audio that was not played."""
         heard = self._sink.clear()
         with self._lock:
             self._levels.clear()
@@ -105,11 +104,11 @@ class MeteredSink:
 
 def open_file(path: str) -> AudioSource:
     """
-    Open a sound file as somebody who speaks: in its own time.
+    Open an audio file as a source in real time.
 
     Raises:
-        AudioError: It is none that can be read.
-        OSError: It cannot be read.
+        AudioError: The file cannot be decoded.
+        OSError: The file cannot be read.
     """
     file = io.BytesIO()
     with WavWriter(file, RATE_HZ) as writer:
@@ -121,22 +120,23 @@ def open_file(path: str) -> AudioSource:
 
 def open_sink(output: str | None, *, is_spoken: bool, warn: _Warn) -> AudioSink | None:
     """
-    Open what speech is heard on.
+    Open the sink for the assistant's speech.
 
     Args:
         output: A WAV file; None means the speaker.
-        is_spoken: The user speaks too, so that speech must take its time to be interrupted.
-        warn: Told why there is no speaker.
+        is_spoken: Whether the user speaks too. Then the sink works in real time, also without a
+            speaker, so that the user can interrupt the assistant.
+        warn: Called with the reason if there is no speaker.
 
     Returns:
-        None if nobody hears it and nobody needs to.
+        The sink; None without a speaker if the user types.
     """
     if output is not None:
         return WavSink(output, RATE_HZ, realtime=is_spoken)
     try:
         return Speaker(RATE_HZ)
     except DeviceError as error:
-        warn(f"no speaker ({error}); -o FILE.wav keeps the speech")
+        warn(f"no speaker ({error}): use -o FILE.wav to save the speech")
     return NullSpeaker(RATE_HZ) if is_spoken else None
 
 
@@ -145,9 +145,9 @@ def open_microphone(speaker: AudioSink | None, *, half_duplex: bool, warn: _Warn
     Open the microphone.
 
     Raises:
-        DeviceError: There is none.
+        DeviceError: There is no microphone.
     """
     if not half_duplex and isinstance(speaker, Speaker):
-        warn("use headphones, or --half-duplex, or the assistant will hear itself")
+        warn("use headphones or --half-duplex, or the microphone records the assistant")
     mute_while = speaker if half_duplex and isinstance(speaker, Speaker) else None
     return Microphone(RATE_HZ, mute_while=mute_while)

@@ -1,10 +1,9 @@
-"""``inworld-sync transcribe``: sound files to text, JSON or subtitles."""
+"""``inworld-sync transcribe``: transcribe audio files to text, JSON or subtitles."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,10 +19,17 @@ from rich.table import Column
 
 from inworld_sync.audio.files import is_audio_file
 from inworld_sync.audio.source import open_source
-from inworld_sync.cli.common import ERRORS, client_options, open_client, print_json
+from inworld_sync.cli.common import ERRORS, client_options, json_text, open_client, print_json
+from inworld_sync.cli.failures import EMPTY_STATUS, message_of, status_of
 from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.models.devices import AudioSource
-from inworld_sync.models.stt import DEFAULT_STT_MODEL, TranscribeConfig, Transcript, Transcription
+from inworld_sync.models.stt import (
+    DEFAULT_STT_MODEL,
+    PartialTranscript,
+    TranscribeConfig,
+    Transcript,
+    Transcription,
+)
 
 if TYPE_CHECKING:
     from inworld_sync.client import Inworld
@@ -34,7 +40,7 @@ _SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 _HEAD_BYTES = 64
 _READ_BYTES = 3200
-# Waits are cut into pieces so that Ctrl-C is heeded on Windows too.
+# On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
 
 _Advance = Callable[[float], None]
@@ -42,7 +48,7 @@ _Advance = Callable[[float], None]
 
 @attrs.frozen(kw_only=True)
 class _Job:
-    """What is done with every file."""
+    """How each file is transcribed."""
 
     config: TranscribeConfig
     rate: int | None
@@ -51,19 +57,29 @@ class _Job:
     live: bool
 
 
+@attrs.frozen
+class _Result:
+    """The transcript of a file, and the error that ended it early."""
+
+    name: str
+    transcript: Transcript
+    error: BaseException | None = None
+
+
 @click.command("transcribe")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for one result a file; without it standard output.")  # fmt: skip
+              help="Folder for one result per file; default: standard output.")  # fmt: skip
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
-@click.option("--live", is_flag=True, help="Send as fast as it sounds and print each turn at once.")
-@click.option("--language", help="BCP-47, such as en-US; without it the model finds out.")
-@click.option("--model", default=DEFAULT_STT_MODEL, show_default=True)
-@click.option("--rate", type=int, help="Samples a second of raw PCM.")
-@click.option("--channels", default=1, show_default=True, help="Of raw PCM.")
-@click.option("--http", is_flag=True, help="One request a file; for recordings of some minutes.")
-@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20), help="At once.")
+@click.option("--live", is_flag=True, help="Send in real time, and print each turn at once.")
+@click.option("--language", help="BCP-47 tag, such as en-US; by default the model detects it.")
+@click.option("--model", default=DEFAULT_STT_MODEL, show_default=True, help="provider/model.")
+@click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
+@click.option("--channels", default=1, show_default=True, help="Channels of raw PCM.")
+@click.option("--http", is_flag=True, help="Send each file as one request; at most 16 MB.")
+@click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
+              help="Files to transcribe at once.")  # fmt: skip
 @client_options
 def command(
     files: tuple[str, ...],
@@ -83,10 +99,10 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Transcribe sound FILES of any kind that soundfile or PyAV reads; - is standard input.
+    Transcribe audio FILES in any format that soundfile or PyAV reads; - is standard input.
 
-    Names that end in .pcm or .raw, and a standard input without a header, are raw 16-bit PCM and
-    need --rate.
+    Files whose names end in .pcm or .raw, and standard input without a header, are raw 16-bit PCM
+    and need --rate. If a transcription fails, its first turns are printed all the same.
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)
@@ -100,38 +116,47 @@ def command(
     on_transcript = _printer(form) if live else None
     with open_client(local=local, base_url=base_url) as iw, _counters(show=not live) as counter:
         results = _transcribe_all(iw, files, job, jobs, counter, on_transcript)
-    failed = [name for name, result in results if isinstance(result, BaseException)]
-    done = [(name, result) for name, result in results if isinstance(result, Transcript)]
     if not (live and form in ("text", "json")):
+        # A file that failed without a turn has no result.
+        done = [result for result in results if result.error is None or result.transcript.turns]
         _write(done, form, output, is_list=len(files) > 1)
+    if status := _status(results):
+        sys.exit(status)
+
+
+def _status(results: Sequence[_Result]) -> int:
+    failed = {status_of(result.error) for result in results if result.error is not None}
     if failed:
-        sys.exit(1)
+        return failed.pop() if len(failed) == 1 else 1
+    return 0 if any(result.transcript.turns for result in results) else EMPTY_STATUS
 
 
 def _form(*, as_json: bool, srt: bool, vtt: bool) -> str:
     wanted = [name for name, on in (("json", as_json), ("srt", srt), ("vtt", vtt)) if on]
     if len(wanted) > 1:
-        raise click.UsageError(f"--{' and --'.join(wanted)} are several forms of one result")
+        raise click.UsageError(f"--{' and --'.join(wanted)} cannot be combined")
     return wanted[0] if wanted else "text"
 
 
 def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) -> None:
     if live and len(files) > 1:
-        raise click.UsageError("--live is for one file")
+        raise click.UsageError("--live accepts one file")
     if files.count(STANDARD_INPUT) > 1:
         raise click.UsageError("standard input can be read once")
     if len(files) > 1 and form in ("srt", "vtt") and output is None:
-        raise click.UsageError("subtitles of several files need a folder: pass --output")
+        raise click.UsageError("--srt and --vtt with several files need a folder: pass --output")
     stems = [Path(name).stem for name in files]
     if output is not None and len(set(stems)) < len(stems):
-        raise click.UsageError("two of the files have the same name, their results would too")
+        raise click.UsageError(
+            "two files have the same name, and so would their results in --output"
+        )
 
 
 # Reading.
 
 
 class _Counted:
-    """A source that tells how much was taken of it."""
+    """A source that reports how much was read from it."""
 
     def __init__(self, source: AudioSource, advance: _Advance) -> None:
         self._source = source
@@ -148,17 +173,12 @@ class _Counted:
 def _open(name: str, job: _Job, advance: _Advance) -> AudioSource:
     audio = _standard_input(sys.stdin.buffer) if name == STANDARD_INPUT else name
     to_hz = job.config.sample_rate_hz
-    try:
-        source = open_source(audio, to_hz=to_hz, from_hz=job.rate, channels=job.channels)
-    except ConfigError as error:
-        if job.rate is None:
-            raise ConfigError(f"{name} is raw PCM: pass --rate") from error
-        raise
+    source = open_source(audio, to_hz=to_hz, from_hz=job.rate, channels=job.channels)
     return _Counted(source, advance)
 
 
 def _standard_input(stream: BinaryIO) -> bytes | Iterator[bytes]:
-    """A whole file where there is one; else raw samples as they come."""
+    """Return the bytes of an audio file, or an iterator of raw samples."""
     head = stream.read(_HEAD_BYTES)
     if is_audio_file(head):
         return head + stream.read()
@@ -175,8 +195,8 @@ def _transcribe_all(
     jobs: int,
     counter: Callable[[str], _Advance],
     on_transcript: Callable[[Transcription], object] | None,
-) -> list[tuple[str, Transcript | BaseException]]:
-    """Transcribe some files at a time; what fails is told at once, and the others go on."""
+) -> list[_Result]:
+    """Transcribe the files, *jobs* at a time; a failure does not end the others."""
 
     def transcribe(name: str) -> Transcript:
         source = _open(name, job, counter(name))
@@ -191,38 +211,41 @@ def _transcribe_all(
     pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
     try:
         futures = [pool.submit(transcribe, name) for name in files]
-        if len(files) == 1:
-            return [(files[0], _wait(futures[0]))]
-        return [(name, _outcome(name, future)) for name, future in zip(files, futures, strict=True)]
+        return [_outcome(name, future) for name, future in zip(files, futures, strict=True)]
     finally:
-        # Streams that are under way end with their client, and the threads with those.
+        # Closing the client ends its open streams, and so the threads of the pool.
         iw.close()
         pool.shutdown(cancel_futures=True)
 
 
-def _wait(future: Future[Transcript]) -> Transcript:
+def _outcome(name: str, future: Future[Transcript]) -> _Result:
+    """Wait for the transcript of a file, and report a failure or an empty result."""
     while not wait([future], _WAIT_SECONDS).done:
         pass
-    return future.result()
-
-
-def _outcome(name: str, future: Future[Transcript]) -> Transcript | BaseException:
     try:
-        return _wait(future)
+        result = _Result(name, future.result())
     except (InworldError, OSError) as error:
-        click.echo(f"inworld-sync: {name}: {error}", err=True)
-        return error
+        partial = error.partial if isinstance(error, InworldError) else None
+        kept = partial.transcript if isinstance(partial, PartialTranscript) else Transcript()
+        result = _Result(name, kept, error)
+        count = len(kept.turns)
+        more = f" (the result has {count} finished turns)" if count else ""
+        click.echo(f"inworld-sync: {name}: {message_of(error)}{more}", err=True)
+    else:
+        if not result.transcript.turns:
+            click.echo(f"inworld-sync: {name}: no words were recognized", err=True)
+    return result
 
 
 @contextlib.contextmanager
 def _counters(*, show: bool) -> Iterator[Callable[[str], _Advance]]:
-    """Show how many seconds of each file were sent, on standard error, if that is a terminal."""
+    """Show how many seconds of each file were sent, if standard error is a terminal."""
     if not (show and ERRORS.is_terminal):
         yield lambda _: lambda _: None
         return
     columns = (
         SpinnerColumn(),
-        # Before the name, which may be longer than the line.
+        # The first column, since the name may be longer than the line.
         TextColumn("{task.completed:5.0f} s", table_column=Column(min_width=7, no_wrap=True)),
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
     )
@@ -235,15 +258,15 @@ def _counters(*, show: bool) -> Iterator[Callable[[str], _Advance]]:
         yield counter
 
 
-# Telling.
+# Printing.
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print finals as they come, and partials over each other on a terminal."""
+    """Print final transcripts, and on a terminal partial ones, each over the one before."""
 
     def show(said: Transcription) -> None:
         if ERRORS.is_terminal:
-            # The one before may have been longer.
+            # The partial transcript before may be longer.
             ERRORS.control(_LINE_START)
         if not said.is_final:
             if ERRORS.is_terminal:
@@ -252,38 +275,43 @@ def _printer(form: str) -> Callable[[Transcription], None]:
         if not said.text.strip() or form not in ("text", "json"):
             return
         row = {"text": said.text, "words": [attrs.asdict(word) for word in said.words]}
-        click.echo(json.dumps(row, ensure_ascii=False) if form == "json" else said.text)
+        click.echo(json_text(row) if form == "json" else said.text)
         sys.stdout.flush()
 
     return show
 
 
-def _write(
-    done: Sequence[tuple[str, Transcript]], form: str, output: Path | None, *, is_list: bool
-) -> None:
+def _write(done: Sequence[_Result], form: str, output: Path | None, *, is_list: bool) -> None:
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        for name, transcript in done:
-            path = output / (Path(name).stem + _SUFFIXES[form])
-            path.write_text(_rendered(name, transcript, form), encoding="utf-8")
+        for result in done:
+            path = output / (Path(result.name).stem + _SUFFIXES[form])
+            path.write_text(_rendered(result, form), encoding="utf-8")
         return
     if form == "json" and is_list:
-        print_json([_row(name, transcript) for name, transcript in done])
+        print_json([_row(result) for result in done])
         return
-    for name, transcript in done:
-        head = f"{name}:\n" if is_list else ""
-        click.echo(head + _rendered(name, transcript, form), nl=False)
+    for result in done:
+        head = f"{result.name}:\n" if is_list else ""
+        click.echo(head + _rendered(result, form), nl=False)
 
 
-def _rendered(name: str, transcript: Transcript, form: str) -> str:
+def _rendered(result: _Result, form: str) -> str:
+    transcript = result.transcript
     if form == "json":
-        return json.dumps(_row(name, transcript), ensure_ascii=False, indent=2) + "\n"
-    if form == "srt":
-        return transcript.to_srt()
-    if form == "vtt":
-        return transcript.to_vtt()
+        return json_text(_row(result), indent=2) + "\n"
+    if form in ("srt", "vtt"):
+        try:
+            return transcript.to_srt() if form == "srt" else transcript.to_vtt()
+        except ConfigError as error:
+            raise ConfigError(
+                f"{result.name}: --{form} needs the times of words, which the model did not send: "
+                "use another --model"
+            ) from error
     return "".join(f"{turn.text}\n" for turn in transcript.turns)
 
 
-def _row(name: str, transcript: Transcript) -> dict[str, object]:
-    return {"file": name, "text": transcript.text, **attrs.asdict(transcript)}
+def _row(result: _Result) -> dict[str, object]:
+    error = {} if result.error is None else {"error": message_of(result.error)}
+    text = result.transcript.text
+    return {"file": result.name, "text": text, **attrs.asdict(result.transcript), **error}

@@ -1,1 +1,1 @@
-"""Values that users see: options, configurations and the protocols of sound devices."""
+"""Public values: options, settings, events, results, and the protocols of audio devices."""

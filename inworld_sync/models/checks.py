@@ -1,10 +1,10 @@
 """
-Checks of what users give, before anything is sent or opened.
+Checks of arguments and settings, before anything is sent or opened.
 
-Each is an attrs validator or converter that raises a
-:class:`~inworld_sync.errors.ConfigError` naming the field, what it may be and what came; None,
-which leaves a choice to the service, passes where it is the field's default. What begins with
-``require`` does the same for an argument.
+Each check is an attrs validator or converter. It raises a
+:class:`~inworld_sync.errors.ConfigError` that names the field, the accepted values and the given
+value. None is accepted if it is the default of the field; it leaves the choice to the service.
+A function whose name begins with ``require`` checks an argument of a call.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def optional(
     *,
     repr: bool = True,  # noqa: A002
 ) -> _T | None:
-    """Make a field with a check whose default, None, leaves the choice to the service."""
+    """Return a field with a check; its default, None, leaves the choice to the service."""
     field: _T | None = attrs.field(default=None, validator=check, repr=repr)
     return field
 
@@ -57,15 +57,15 @@ def _is_left(field: attrs.Attribute[_T], value: _T) -> bool:
 
 
 def text(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a text that is not blank."""
+    """Require a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{field.name} must be a text, got {value!r}")
+        raise ConfigError(f"{field.name} must be a string that is not blank, got {value!r}")
 
 
 def string(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a text, which may be empty."""
+    """Require a string, which may be empty."""
     if not _is_left(field, value) and not isinstance(value, str):
-        raise ConfigError(f"{field.name} must be a text, got {type(value).__name__}")
+        raise ConfigError(f"{field.name} must be a string, got {type(value).__name__}")
 
 
 def flag(_: object, field: attrs.Attribute[_T], value: _T) -> None:
@@ -75,7 +75,7 @@ def flag(_: object, field: attrs.Attribute[_T], value: _T) -> None:
 
 
 def number(low: float, high: float | None = None, unit: str = "") -> Callable[..., None]:
-    """Require a number from *low* to *high*; *unit* is for the error."""
+    """Require a number from *low* to *high*; *unit* is for the message."""
 
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         if not _is_left(field, value):
@@ -85,7 +85,7 @@ def number(low: float, high: float | None = None, unit: str = "") -> Callable[..
 
 
 def whole(low: int, high: int | None = None, unit: str = "") -> Callable[..., None]:
-    """Require an integer from *low* to *high*; *unit* is for the error."""
+    """Require an integer from *low* to *high*; *unit* is for the message."""
 
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         if not _is_left(field, value):
@@ -97,7 +97,7 @@ def whole(low: int, high: int | None = None, unit: str = "") -> Callable[..., No
 def require_whole(
     name: str, value: object, low: int, high: int | None = None, unit: str = ""
 ) -> None:
-    """Require an integer from *low* to *high* of an argument of that name."""
+    """Require an integer from *low* to *high* for the argument *name*."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name} must be an integer, got {value!r}")
     _check_range(name, value, low, high, unit)
@@ -124,7 +124,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _check_range(name: str, value: float, low: float, high: float | None, unit: str) -> None:
-    # Written so that NaN fails.
+    # NaN fails both comparisons.
     if value >= low and (high is None or value <= high):
         return
     allowed = f"{low:g} or more{unit}" if high is None else f"{low:g} to {high:g}{unit}"
@@ -132,7 +132,7 @@ def _check_range(name: str, value: float, low: float, high: float | None, unit: 
 
 
 def one_of(choices: Iterable[str]) -> Callable[..., None]:
-    """Require one of some texts."""
+    """Require one of *choices*."""
     allowed = tuple(choices)
 
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
@@ -143,7 +143,7 @@ def one_of(choices: Iterable[str]) -> Callable[..., None]:
 
 
 def instance(*kinds: type) -> Callable[..., None]:
-    """Require an object of one of some classes."""
+    """Require an object of one of *kinds*."""
     names = " or ".join(kind.__name__ for kind in kinds)
 
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
@@ -154,7 +154,7 @@ def instance(*kinds: type) -> Callable[..., None]:
 
 
 def having(*methods: str) -> Callable[..., None]:
-    """Require an object with these methods, whatever its class."""
+    """Require an object of any class that has *methods*."""
 
     def check(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         missing = [name for name in methods if not callable(getattr(value, name, None))]
@@ -166,45 +166,47 @@ def having(*methods: str) -> Callable[..., None]:
 
 
 def mapping(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a mapping whose keys are texts."""
+    """Require a mapping whose keys are strings."""
     if _is_left(field, value):
         return
-    # Neither says the values, which may be secret.
+    # The values may be secret, so that no message shows them.
     if not isinstance(value, Mapping):
         raise ConfigError(f"{field.name} must be a mapping, got {type(value).__name__}")
     for key in value:
         if not isinstance(key, str):
-            raise ConfigError(f"{field.name} must be a mapping with texts as keys, got {key!r}")
+            raise ConfigError(f"{field.name} must be a mapping with strings as keys, got {key!r}")
 
 
 def string_map(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a mapping from texts to texts."""
+    """Require a mapping from strings to strings."""
     mapping(_, field, value)
     for key, each in value.items() if isinstance(value, Mapping) else ():
         if not isinstance(each, str):
             kind = type(each).__name__
-            raise ConfigError(f"{field.name} must hold texts alone, got {kind} for {key!r}")
+            raise ConfigError(f"{field.name} must have strings as values, got {kind} for {key!r}")
 
 
 def to_tuple(value: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Turn a list of texts into a tuple; what is no list is left for :func:`texts` to refuse."""
+    """Convert a list to a tuple; return any other value unchanged, :func:`texts` refuses it."""
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return tuple(value)
     return cast("tuple[str, ...] | None", value)
 
 
 def texts(_: object, field: attrs.Attribute[_T], value: _T) -> None:
-    """Require a tuple of texts; one bare text is refused, for it might become its letters."""
+    """Require a tuple of strings; a single string, an iterable of its letters, is refused."""
     if _is_left(field, value):
         return
     if isinstance(value, str):
-        raise ConfigError(f"{field.name} must be a list of texts, got {value!r}: put it in a list")
+        raise ConfigError(
+            f"{field.name} must be a list of strings, got {value!r}: put it in a list"
+        )
     if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
-        raise ConfigError(f"{field.name} must be a list of texts, got {value!r}")
+        raise ConfigError(f"{field.name} must be a list of strings, got {value!r}")
 
 
 def member(kind: type[_E], value: object, name: str) -> _E:
-    """Turn a member of *kind* or its value into the member; *name* is for the error."""
+    """Return the member of *kind* for a member or its value; *name* is for the message."""
     try:
         return kind(value)
     except ValueError:
@@ -213,5 +215,5 @@ def member(kind: type[_E], value: object, name: str) -> _E:
 
 
 def member_or_none(kind: type[_E], value: object, name: str) -> _E | None:
-    """As :func:`member`; None stays None."""
+    """Return the member as :func:`member` does; None stays None."""
     return None if value is None else member(kind, value, name)

@@ -1,7 +1,7 @@
 """
-Sound devices: what a source and a sink must be able to do, and what is told about real ones.
+Audio devices: the protocols of a source and a sink, and the values that describe devices.
 
-Any object that can what a protocol asks for will serve.
+Any object with the methods of a protocol can be used.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ __all__ = ["AudioSink", "AudioSource", "DeviceChanged", "DeviceInfo", "SpeakerMa
 @runtime_checkable
 class AudioSource(Protocol):
     """
-    Gives 16-bit little-endian mono PCM, for example a microphone.
+    A source of 16-bit little-endian mono PCM, for example a microphone.
 
     Iterating yields blocks of about 20 to 100 ms and ends when the source is closed or exhausted.
     """
 
     @property
     def sample_rate_hz(self) -> int:
-        """Samples a second of what iteration yields."""
+        """Sample rate in Hz of the blocks."""
         ...
 
     def __iter__(self) -> Iterator[bytes]:
-        """Blocks of PCM in order."""
+        """Yield blocks of PCM in order."""
         ...
 
     def close(self) -> None:
-        """Stop giving sound; a blocked iteration ends. May be called twice and from any thread."""
+        """End the source and a blocked iteration. May be called twice and from any thread."""
         ...
 
 
 @runtime_checkable
 class AudioSink(Protocol):
     """
-    Takes 16-bit little-endian mono PCM and knows how much of it was heard.
+    A destination for 16-bit little-endian mono PCM that counts how much of it was played.
 
     One thread writes; any thread may call the other methods.
     """
 
     @property
     def sample_rate_hz(self) -> int:
-        """Samples a second that :meth:`write` expects."""
+        """Sample rate in Hz of the PCM for :meth:`write`."""
         ...
 
     @property
     def heard_samples(self) -> int:
         """
-        Samples heard since the sink was made: written, played and past the device's latency.
+        Samples heard since the sink was created: written, played and past the device's latency.
 
-        What :meth:`clear` dropped is not counted. It never goes back.
+        Samples that :meth:`clear` dropped are not counted. The count never decreases.
         """
         ...
 
     def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
         """
-        Take PCM for playing; wait while the sink is full.
+        Write PCM to be played; wait while the sink is full.
 
         Raises:
-            DeadlineExceeded: *timeout* seconds passed before all of it was taken.
+            DeadlineExceeded: Not all of it was accepted within *timeout* seconds.
             DeviceError: The device failed.
             ClosedError: The sink was closed.
         """
@@ -71,56 +71,55 @@ class AudioSink(Protocol):
 
     def end(self) -> None:
         """
-        Say that the utterance is complete: what was written plays to its last sample.
+        Mark the end of an utterance, so that all written audio is played.
 
-        A sink that collects some sound before it starts would else wait for more of it.
-        What is written next is another utterance. :meth:`drain` says the same.
+        Without it a sink that buffers some audio before it starts would wait for more.
+        The next audio written belongs to another utterance. :meth:`drain` marks the end too.
         """
         ...
 
     def clear(self) -> int:
         """
-        Drop all that was written and not heard.
+        Drop all audio that was written and not heard.
 
-        A :meth:`write` or :meth:`drain` that waits returns; what it brought is dropped too.
+        A :meth:`write` or :meth:`drain` that waits returns; its audio is dropped too.
 
         Returns:
-            What :attr:`heard_samples` is from now on: final, with whatever a device cannot take
-            back.
+            The new :attr:`heard_samples`, which includes audio that the device cannot take back.
         """
         ...
 
     def drain(self, *, timeout: float | None = None) -> None:
         """
-        Wait until all that was written is heard; nothing more follows for now, as :meth:`end`.
+        Mark the end of the utterance as :meth:`end` does, and wait until all audio is heard.
 
         Raises:
-            DeadlineExceeded: It was not after *timeout* seconds; it plays on.
+            DeadlineExceeded: *timeout* seconds passed; the audio continues to play.
             DeviceError: The device failed.
             ClosedError: The sink was closed.
         """
         ...
 
     def close(self) -> None:
-        """Stop at once and free the device. May be called twice and from any thread."""
+        """Stop at once and release the device. May be called twice and from any thread."""
         ...
 
 
 @attrs.frozen
 class DeviceInfo:
     """
-    A sound device, as PortAudio lists it.
+    An audio device, as PortAudio lists it.
 
     Attributes:
-        index: Its number in the list, until the list is made anew.
-        name: What the system calls it.
-        host_api: The system's interface to it, such as ``ALSA``, ``Core Audio``,
-            ``Windows WASAPI``. The same device may be listed under several.
-        input_channels: How many it can record, 0 for a speaker.
-        output_channels: How many it can play, 0 for a microphone.
-        sample_rate_hz: The rate that it prefers.
-        default_input: It is what a Microphone takes when no device is named.
-        default_output: It is what a Speaker takes when no device is named.
+        index: Number in PortAudio's list; valid until the list is read again.
+        name: Name of the device in the system.
+        host_api: The system's interface to the device, such as ``ALSA``, ``Core Audio`` or
+            ``Windows WASAPI``. The list may have a device several times, once per interface.
+        input_channels: Channels that it can record; 0 for a speaker.
+        output_channels: Channels that it can play; 0 for a microphone.
+        sample_rate_hz: The preferred sample rate in Hz.
+        default_input: Whether a Microphone uses it if no device is named.
+        default_output: Whether a Speaker uses it if no device is named.
     """
 
     index: int
@@ -136,14 +135,14 @@ class DeviceInfo:
 @attrs.frozen
 class DeviceChanged:
     """
-    A device went away while it was in use, and another one took its place.
+    A device disappeared while it was in use, and another device replaced it.
 
     Attributes:
         kind: ``output`` for a speaker, ``input`` for a microphone.
-        old: What was in use.
-        new: What is in use now; may be the same device again.
-        lost_ms: Sound that the old device had taken and did not play, or that was not recorded
-            meanwhile, as far as it is known.
+        old: The device that was in use.
+        new: The device in use now; may be the same device again.
+        lost_ms: Audio, in milliseconds, that the old device had buffered and did not play, or that
+            was not recorded in the meantime, as far as it is known.
     """
 
     kind: Literal["input", "output"]
@@ -155,12 +154,12 @@ class DeviceChanged:
 @attrs.frozen
 class SpeakerMark:
     """
-    A mark that was reached or will not be.
+    A mark that was reached or cancelled.
 
     Attributes:
-        tag: What was given for it.
-        position_samples: Where it was set.
-        is_heard: All before it is heard; else it was cancelled.
+        tag: The ``tag`` of the call that set the mark.
+        position_samples: Position of the mark, in samples.
+        is_heard: True if all audio before the mark was heard, False if the mark was cancelled.
     """
 
     tag: object
@@ -171,15 +170,15 @@ class SpeakerMark:
 @attrs.frozen
 class SpeakerStats:
     """
-    How well a speaker plays.
+    Statistics of a speaker.
 
     Attributes:
-        underflows: Times that the device ran dry, heard as a click or a gap.
-        stalls: Times that the sound ran out before its end, since it came too slowly.
-        stalled_ms: How long that took in all.
-        concealed_ms: Sound that was made up to cover it.
-        inserted_ms: By how much sound was stretched to avoid it.
-        latency_ms: From leaving the buffer to the ear.
+        underflows: How often the device had no audio to play, heard as a click or a gap.
+        stalls: How often the audio of an utterance arrived too late, so that it paused.
+        stalled_ms: Total length of the stalls, in milliseconds.
+        concealed_ms: Audio that was synthesized to conceal stalls, in milliseconds.
+        inserted_ms: Audio that was inserted by time stretching to avoid stalls, in milliseconds.
+        latency_ms: Time from the buffer to the loudspeaker, in milliseconds.
     """
 
     underflows: int

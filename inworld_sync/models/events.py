@@ -1,4 +1,4 @@
-"""Events that every session knows."""
+"""Events of every service."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["StreamEnded", "UnknownEvent"]
 @attrs.frozen
 class UnknownEvent:
     """
-    A message that this version does not know; it is data, never an error.
+    A message of a kind that this version of the client does not know; not an error.
 
     Attributes:
-        type: The message's own name for itself, or ``""``.
-        raw: The message as it came.
+        type: The kind of the message; empty if it has none.
+        raw: The message as received.
     """
 
     type: str
@@ -29,13 +29,13 @@ class UnknownEvent:
 @attrs.frozen
 class StreamEnded:
     """
-    The last event of every stream; each has exactly one.
+    The last event of every event stream; each stream has exactly one.
 
     Attributes:
-        by: Who ended it.
-        code: The WebSocket close code where the connection ended, else 1000.
-        reason: In words.
-        error: Why it ended before its work was done; None for a regular end.
+        by: The side that ended the stream; ``network`` if the connection was lost.
+        code: The WebSocket close code if the connection ended; 1000 otherwise.
+        reason: The reason as text; may be empty.
+        error: The error that ended the stream early; None after a regular end.
     """
 
     by: Literal["client", "server", "network"]

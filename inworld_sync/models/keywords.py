@@ -15,8 +15,8 @@ __all__ = ["reject_unknown", "with_keyword_hints"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
-# Names that other libraries and the service's JSON use, too far from the right ones for difflib:
-# the right names, of which the first that the method accepts is suggested, to the wrong names.
+# Maps right names to wrong names that other libraries and the JSON of the service use, and that
+# difflib does not find. The first right name that the method accepts is suggested.
 _HINTS: Final = {
     "api_key token": "api_token apikey",
     "base_url endpoint": "address host url",
@@ -49,13 +49,13 @@ def reject_unknown(method: str, given: Iterable[str], known: Iterable[str]) -> N
     Check the names of keyword arguments.
 
     Args:
-        method: The public name of what was called, such as ``Stt.stream``.
+        method: The public name of the method, such as ``Stt.stream``.
         given: The names in the call.
-        known: The names that it accepts.
+        known: The names that the method accepts.
 
     Raises:
-        TypeError: A name is not accepted; the message has the nearest accepted name or, where no
-            name is near, all of them.
+        TypeError: A name is not accepted; the message has the nearest accepted name or, if no
+            name is near, all accepted names.
     """
     accepted = list(known)
     for name in given:
@@ -70,14 +70,14 @@ def with_keyword_hints(target: F) -> F:
     """
     Make a function, method or class raise the error of :func:`reject_unknown`.
 
-    The signature stays as it is, for type checkers, editors and :func:`help`. A call that
-    succeeds costs one more Python call; names are compared after a failure only.
+    The signature stays unchanged for type checkers, editors and :func:`help`. A successful call
+    costs one more Python call; names are compared only after a failure.
 
-    For an attrs class this is the outermost decorator.
+    On an attrs class this must be the outermost decorator.
     """
     kind: object = target
     if isinstance(kind, type):
-        # Where attrs has written __init__ there is no definition to decorate.
+        # An __init__ that attrs wrote has no definition to decorate.
         kind.__init__ = _hinting(kind.__init__)  # type: ignore[misc]
         return target
     return _hinting(target)
@@ -101,7 +101,7 @@ def _hinting(function: F) -> F:
 def _keywords_of(function: Callable[..., object]) -> list[str]:
     import inspect
 
-    # The first parameter of a method is left out.
+    # Without the first parameter of a method.
     return [
         name
         for name, parameter in inspect.signature(function).parameters.items()

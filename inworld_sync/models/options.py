@@ -1,4 +1,4 @@
-"""How a client reaches the service: one frozen value that every connection of it shares."""
+"""The settings of a client, which all of its connections share."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ _Proxy: TypeAlias = "str | Literal[False] | None"
 
 class Limiter(Protocol):
     """
-    Bounds how many connections the account holds at once, in one process or over many.
+    Limits the open connections of an account, in one process or in several.
 
     Thread safety: both methods are called from any thread.
     """
 
     def acquire(self, timeout: float) -> bool:
-        """Take one place; wait up to *timeout* seconds and return whether one came free."""
+        """Reserve a connection; wait up to *timeout* seconds; return whether it was reserved."""
         ...
 
     def release(self) -> None:
-        """Give one place back."""
+        """Release the reservation of one connection."""
         ...
 
 
 class WireObserver(Protocol):
-    """Sees every message of both directions; never a credential."""
+    """Receives every message of both directions; no message has a credential."""
 
     def message(self, direction: Literal["in", "out"], connection: str, data: bytes) -> None:
-        """Take one text message of the connection named *connection*; must not block or raise."""
+        """Receive a text message of the connection named *connection*; must not block or raise."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class TraceEvent:
     """
-    One step of a connection's life, for metrics and debugging.
+    One step of a connection, for metrics and debugging.
 
     Attributes:
-        connection: The connection's name, unique in the process.
-        name: What happened: ``connected``, ``first_message``, ``ping``, ``closed``, ...
-        seconds: How long the step took, or the monotonic time for a moment.
-        facts: Further numbers and texts; never a credential.
+        connection: Name of the connection, unique in the process.
+        name: The step: ``connected``, ``first_message``, ``ping``, ``closed``, ...
+        seconds: Duration of the step; for a step without duration, the monotonic time.
+        facts: Further numbers and texts; no credential.
     """
 
     connection: str
@@ -71,12 +71,12 @@ def _proxy(_: object, field: attrs.Attribute[_Proxy], value: _Proxy) -> None:
     # The value may hold a password, so the error does not show it.
     if value is not None and value is not False and not isinstance(value, str):
         raise ConfigError(
-            f"{field.name} must be a URL, None for the environment's or False for none, "
-            f"got {type(value).__name__}"
+            f"{field.name} must be a URL, None for the proxy of the environment or False for no "
+            f"proxy, got {type(value).__name__}"
         )
 
 
-# For each accepted scheme: whether it means TLS.
+# For each accepted scheme: whether it uses TLS.
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 
 
@@ -84,20 +84,20 @@ def _address(_: object, field: attrs.Attribute[str], value: object) -> None:
     parts = _url_parts(value)
     if parts is None:
         raise ConfigError(
-            f"{field.name} must be like {DEFAULT_BASE_URL!r}, with http, https, ws or wss, "
-            f"got {value!r}"
+            f"{field.name} must be a URL such as {DEFAULT_BASE_URL!r}, with http, https, ws or "
+            f"wss, got {value!r}"
         )
     if parts.username or parts.query or parts.fragment or parts.path.strip("/"):
         raise ConfigError(
-            f"{field.name} must be a scheme, a host and a port only: the services' paths are "
-            "appended at the root, and a credential goes into api_key or token"
+            f"{field.name} must have only a scheme, a host and a port: the client appends the "
+            "path, and a credential goes into api_key or token"
         )
     if not re.fullmatch(r"[\w.:\[\]%-]+", parts.netloc, re.ASCII):
         raise ConfigError(f"{field.name} must have a host in ASCII or Punycode, got {value!r}")
 
 
 def _url_parts(value: object) -> SplitResult | None:
-    """Take an address apart; None for what has no known scheme, no host or a bad port."""
+    """Split a URL; return None without a known scheme, a host and a valid port."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         if parts is not None and parts.port == 0:
@@ -117,26 +117,26 @@ class Options:
     Settings of a client; times are in seconds.
 
     Attributes:
-        base_url: ``https://`` or ``wss://`` means TLS, ``http://`` or ``ws://`` none.
-            The services' paths are appended at the root.
-        connect_timeout: From the first name lookup to the answered upgrade, all steps together.
-        send_timeout: For one message to leave; after it the connection counts as dead.
-        close_timeout: How long a close waits for the peer before it cuts.
-        ping_interval: How often an open connection is pinged.
-        ping_timeout: Silence, without a single byte received, after which a connection is dead. A
-            stall of this process counts for a fifth of it at most.
-        proxy: A URL; None takes the environment's; False uses none.
-        ssl_context: Used as it is; None makes one from certifi when that is installed, else from
-            the system's certificates.
-        headers: Sent with every request, beside the package's own.
-        max_message_bytes: The largest message that is accepted.
-        max_queued_bytes: The most that may wait to be sent on one connection.
-        limiter: Bounds the account's connections; None makes one of 20 places for the client.
-        observer: Sees every message.
-        logger: For the few lines that the package logs.
+        base_url: Address of the service: ``https://`` or ``wss://`` with TLS, ``http://`` or
+            ``ws://`` without. It has no path; the client appends the path of each service.
+        connect_timeout: For the name lookup, TCP, proxy, TLS and upgrade together.
+        send_timeout: For one message to be sent; after it the connection counts as lost.
+        close_timeout: For the answer to a CLOSE frame; after it the socket is closed.
+        ping_interval: Time between two pings of a connection.
+        ping_timeout: Time without a byte received, after which a connection counts as lost. A
+            stall of this process counts for at most a fifth of it.
+        proxy: URL of a proxy; None uses the variables of the environment; False uses no proxy.
+        ssl_context: Replaces the default certificates and settings of TLS, which are those of
+            certifi if it is installed, otherwise those of the system.
+        headers: Sent with every request, in addition to those of the client.
+        max_message_bytes: The largest message that the client accepts.
+        max_queued_bytes: The most bytes that wait to be sent on one connection.
+        limiter: Limits the connections of the account; None allows 20 for this client.
+        observer: Receives every message of both directions.
+        logger: Receives the log.
         on_trace: Called for every step of a connection; must not block.
-        dispatch: Where handlers added by ``on`` run: ``thread`` is one dispatch thread a stream,
-            ``poll`` is whoever calls ``poll``.
+        dispatch: Where handlers added by ``on`` run: ``thread`` means a thread for each stream,
+            ``poll`` means the thread that calls ``poll``.
     """
 
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)
@@ -160,7 +160,7 @@ class Options:
     dispatch: Dispatch = attrs.field(default="thread", validator=_is_dispatch)
 
     def endpoint(self, path: str, *, websocket: bool) -> str:
-        """The address of a path of the service, without credentials."""
+        """Return the URL of a path of the service, without credentials."""
         parts = urlsplit(self.base_url)
         plain, secure = ("ws", "wss") if websocket else ("http", "https")
         scheme = secure if _SCHEMES[parts.scheme] else plain

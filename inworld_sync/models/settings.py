@@ -39,13 +39,13 @@ def combine_settings(
     if config is not None and not isinstance(config, type(default)):
         kind, example = type(default).__name__, fields[0].name
         raise ConfigError(
-            f"{name} must be {'an' if kind[0] in 'AEIOU' else 'a'} {kind}, got {config!r}; single "
-            f"settings go by name, such as {example}={getattr(default, example)!r}"
+            f"{name} must be {'an' if kind[0] in 'AEIOU' else 'a'} {kind}, got {config!r}; pass a "
+            f"single setting by its name, such as {example}={getattr(default, example)!r}"
         )
     changes = {
         field.name: given[field.name] for field in fields if given.get(field.name) is not None
     }
     base = config or default
-    # A base without changes needs no second validation, which takes some forty calls.
+    # A base without changes needs no second validation, which makes about forty calls.
     # The plugin of mypy accepts no type variable here.
     return attrs.evolve(base, **changes) if changes else base  # type: ignore[misc]

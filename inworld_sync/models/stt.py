@@ -40,7 +40,7 @@ DEFAULT_STT_MODEL = "inworld/inworld-stt-1"
 
 
 class SttEncoding(str, enum.Enum):
-    """How the audio that is sent is encoded; streams are LINEAR16 in practice."""
+    """Encodings of audio for the service; the client sends LINEAR16 or MULAW."""
 
     AUTO_DETECT = "AUTO_DETECT"
     LINEAR16 = "LINEAR16"
@@ -57,15 +57,15 @@ def _encoding(value: SttEncoding | str) -> SttEncoding:
 @attrs.frozen(kw_only=True)
 class InworldSttConfig:
     """
-    Settings of Inworld's own recognizer; None leaves a choice to the service.
+    Settings of the ``inworld/...`` models; None leaves the choice to the service.
 
     Attributes:
-        vad_threshold: Likelihood of speech, 0 to 1, above which somebody speaks; 0 means that
-            turns end only by ``end_turn``, or after about 30 s.
-        min_end_of_turn_silence_ms: Silence that ends a turn which sounds complete; the service
-            documents 300.
-        max_turn_silence_ms: Silence that ends any turn, 20 to 5000.
-        extra: Further fields, sent as they are.
+        vad_threshold: Probability of speech, 0 to 1, above which the service detects speech. With
+            0 only ``end_turn`` ends a turn, or the service after about 30 s.
+        min_end_of_turn_silence_ms: Silence in milliseconds that ends a turn which sounds complete,
+            0 to 60000; the service documents 300.
+        max_turn_silence_ms: Silence in milliseconds that ends any turn, 20 to 5000.
+        extra: Further fields, sent unchanged.
     """
 
     vad_threshold: float | None = optional(checks.number(0, 1))
@@ -77,14 +77,14 @@ class InworldSttConfig:
 @attrs.frozen(kw_only=True)
 class AssemblyAiConfig:
     """
-    Settings of the ``assemblyai/...`` models; None leaves a choice to the service.
+    Settings of the ``assemblyai/...`` models; None leaves the choice to the service.
 
     Attributes:
         vad_threshold: As in :class:`InworldSttConfig`.
         min_end_of_turn_silence_ms: As in :class:`InworldSttConfig`.
-        max_turn_silence_ms: Silence that ends any turn.
-        prompt: What the audio is about.
-        extra: Further fields, sent as they are.
+        max_turn_silence_ms: Silence in milliseconds that ends any turn, 0 to 60000.
+        prompt: Description of the content of the audio.
+        extra: Further fields, sent unchanged.
     """
 
     vad_threshold: float | None = optional(checks.number(0, 1))
@@ -97,13 +97,13 @@ class AssemblyAiConfig:
 @attrs.frozen(kw_only=True)
 class SonioxContext:
     """
-    What a ``soniox/...`` model is told about the audio.
+    Information about the audio for a ``soniox/...`` model.
 
     Attributes:
         general: Facts by name, for example ``{"domain": "Healthcare"}``.
-        text: Prose about the conversation.
-        terms: Words to expect.
-        extra: Further fields, sent as they are.
+        text: Description of the conversation.
+        terms: Words that the audio may contain.
+        extra: Further fields, sent unchanged.
     """
 
     general: Mapping[str, object] | None = optional(checks.mapping)
@@ -117,15 +117,16 @@ class SonioxContext:
 @attrs.frozen(kw_only=True)
 class SonioxConfig:
     """
-    Settings of the ``soniox/...`` models; None leaves a choice to the service.
+    Settings of the ``soniox/...`` models; None leaves the choice to the service.
 
     Attributes:
-        language_hints: Languages to expect, as BCP-47 tags.
-        language_hints_strict: Whether no other language may be recognized.
+        language_hints: Languages that the audio may contain, as BCP-47 tags.
+        language_hints_strict: Whether the model recognizes only these languages.
         enable_endpoint_detection: Whether the model ends turns.
-        max_endpoint_delay_ms: How long it may wait before it ends one.
-        context: What the audio is about.
-        extra: Further fields, sent as they are.
+        max_endpoint_delay_ms: The longest time in milliseconds, 0 to 60000, that the model waits
+            before it ends a turn.
+        context: Information about the audio.
+        extra: Further fields, sent unchanged.
     """
 
     language_hints: tuple[str, ...] | None = attrs.field(
@@ -141,11 +142,11 @@ class SonioxConfig:
 @attrs.frozen(kw_only=True)
 class GroqConfig:
     """
-    Settings of the ``groq/...`` models, which take whole recordings only.
+    Settings of the ``groq/...`` models, which transcribe only whole recordings.
 
     Attributes:
-        temperature: 0 to 1; 0 always takes the likeliest word.
-        extra: Further fields, sent as they are.
+        temperature: Randomness, 0 to 1; with 0 the model always uses the most likely word.
+        extra: Further fields, sent unchanged.
     """
 
     temperature: float | None = optional(checks.number(0, 1))
@@ -155,12 +156,12 @@ class GroqConfig:
 @attrs.frozen(kw_only=True)
 class VoiceProfileConfig:
     """
-    Ask for a guess at who speaks and how.
+    Asks for a profile of the speaker's voice.
 
     Attributes:
-        enable_voice_profile: Whether to send it.
-        top_n: How many labels of each kind, 1 to 20.
-        extra: Further fields, sent as they are.
+        enable_voice_profile: Whether the service sends a profile.
+        top_n: Number of labels of each kind, 1 to 20; None leaves it to the service.
+        extra: Further fields, sent unchanged.
     """
 
     enable_voice_profile: bool = attrs.field(default=True, validator=checks.flag)
@@ -178,30 +179,34 @@ def _names_provider(_: object, field: attrs.Attribute[str], value: str) -> None:
 @attrs.frozen(kw_only=True)
 class TranscribeConfig:
     """
-    Everything that a transcription can be asked for; None leaves a choice to the service.
+    All settings of a transcription; None leaves the choice to the service.
 
     Attributes:
         model: ``provider/model``, such as ``inworld/inworld-stt-1``.
-        encoding: Of the audio that is sent; the client converts to LINEAR16.
-        sample_rate_hz: Of the audio that is sent, 8000 to 48000; the service recommends 16000.
-        channels: Of the audio that is sent, 1 to 8; the client mixes to 1.
-        language: BCP-47, such as ``en-US``; None lets the model find out where it can.
-        inactivity_timeout_seconds: How long the service keeps a stream without audio.
-        end_of_turn_confidence_threshold: How complete a turn must sound to end after a short
-            silence, 0 to 1.
-        prompts: Words and phrases to expect.
-        include_word_timestamps: Whether finals bring words with times.
-        enable_speaker_diarization: Whether words say who spoke them.
-        inworld: For the ``inworld/...`` models.
-        assemblyai: For the ``assemblyai/...`` models.
-        soniox: For the ``soniox/...`` models.
-        groq: For the ``groq/...`` models.
-        voice_profile: Asks for a guess at who speaks.
-        extra: Further fields of ``transcribeConfig``, sent as they are.
+        encoding: Encoding in which the client sends the audio: LINEAR16 or MULAW.
+        sample_rate_hz: Sample rate in Hz at which the client sends the audio, 8000 to 48000; the
+            service recommends 16000.
+        channels: Channels of the audio that is sent; must be 1, since the client mixes the audio
+            to one channel.
+        language: BCP-47 tag, such as ``en-US``; with None the model detects the language if it
+            can.
+        inactivity_timeout_seconds: Seconds without audio after which the service ends a stream,
+            1 to 86400.
+        end_of_turn_confidence_threshold: Confidence that the turn is complete, 0 to 1, above which
+            a short silence ends it.
+        prompts: Words and phrases that the audio may contain.
+        include_word_timestamps: Whether final transcripts have words with times.
+        enable_speaker_diarization: Whether each word names its speaker.
+        inworld: Settings of the ``inworld/...`` models.
+        assemblyai: Settings of the ``assemblyai/...`` models.
+        soniox: Settings of the ``soniox/...`` models.
+        groq: Settings of the ``groq/...`` models.
+        voice_profile: Asks for a profile of the speaker's voice.
+        extra: Further fields of ``transcribeConfig``, sent unchanged.
 
     Raises:
-        ConfigError: A value is out of its range, or a provider's settings stand beside a model of
-            another provider.
+        ConfigError: A value is out of its range, or the settings of a provider are combined with
+            a model of another provider.
     """
 
     model: str = attrs.field(default=DEFAULT_STT_MODEL, validator=[checks.text, _names_provider])
@@ -228,13 +233,20 @@ class TranscribeConfig:
         for name in ("inworld", "assemblyai", "soniox", "groq"):
             if getattr(self, name) is not None and name != provider:
                 raise ConfigError(
-                    f"{name} settings are for the models {name}/..., got the model {self.model!r}"
+                    f"{name} settings need a model {name}/..., got the model {self.model!r}"
                 )
 
 
 @attrs.frozen
 class SpeechStarted:
-    """Somebody began to speak, *start_ms* after the start of the stream."""
+    """
+    The service detected the start of speech.
+
+    Attributes:
+        start_ms: Position of the start in the stream, in milliseconds.
+        confidence: The service's confidence, 0 to 1.
+        extra: Further fields of the service.
+    """
 
     start_ms: int = 0
     confidence: float = 0.0
@@ -243,7 +255,13 @@ class SpeechStarted:
 
 @attrs.frozen
 class SpeechStopped:
-    """Somebody stopped speaking; *silence_ms* of silence had followed."""
+    """
+    The service detected the end of speech.
+
+    Attributes:
+        silence_ms: Silence since the end of speech, in milliseconds.
+        extra: Further fields of the service.
+    """
 
     silence_ms: int = 0
     extra: Mapping[str, object] = attrs.field(factory=dict)
@@ -252,15 +270,15 @@ class SpeechStopped:
 @attrs.frozen
 class Transcription:
     """
-    What was understood of a turn.
+    A partial or final transcript of a turn.
 
     Attributes:
-        text: Everything understood of the turn so far, not what is new; a later one may rewrite
-            it. A final may be empty: what sounded like speech was none.
-        is_final: Whether the turn is over.
-        words: With times, where they were asked for; most services send them with finals only.
-        voice_profile: Guesses about the speaker, where they were asked for.
-        silence_ms: Silence after the last word.
+        text: The whole text of the turn so far; a later transcript may change it. A final
+            transcript is empty if the service took noise for speech.
+        is_final: Whether the turn has ended.
+        words: Words with times, if requested; most models send them only with final transcripts.
+        voice_profile: Profile of the speaker's voice, if requested.
+        silence_ms: Silence after the last word, in milliseconds.
         extra: Further fields of the service.
     """
 
@@ -272,22 +290,23 @@ class Transcription:
     extra: Mapping[str, object] = attrs.field(factory=dict)
 
     def __str__(self) -> str:
-        """Give the text alone, so that ``on_transcript=print`` reads well."""
+        """Return the text alone, so that ``on_transcript=print`` prints it."""
         return self.text
 
 
 @attrs.frozen
 class Reconnected:
     """
-    A connection was lost and another one has taken its place; no word is lost or comes twice.
+    A connection was lost, and the client has replaced it; no word is lost or repeated.
 
     Attributes:
-        from_ms: From here on the audio is sent again: what no final transcript has covered.
-        resent_ms: How much that is.
-        lost_ms: Audio of an open turn that was too old to be kept, so that its words may be
-            missing; 0 unless a turn lasted for longer than what is kept.
-        attempts: How many connections were tried.
-        cause: What had happened.
+        from_ms: Position in the stream from which the audio is sent again, in milliseconds: the
+            end of the audio that final transcripts cover.
+        resent_ms: Length of the audio that is sent again, in milliseconds.
+        lost_ms: Audio of an open turn, in milliseconds, that was too old to be kept, so that its
+            words may be missing; 0 unless a turn lasted longer than 60 s.
+        attempts: Number of attempts to connect.
+        cause: The error that ended the old connection.
     """
 
     from_ms: int
@@ -303,9 +322,9 @@ class SttUsage:
     The audio that the service has transcribed; sent once, when a stream is closed.
 
     Attributes:
-        audio_ms: Milliseconds of audio that the service counts, silence included. After a
-            :class:`Reconnected` the service counts the audio of the last connection only.
-        model: The model that transcribed it.
+        audio_ms: Milliseconds of audio that the service counts, including silence. After a
+            :class:`Reconnected` the service counts only the audio of the last connection.
+        model: The model that transcribed the audio.
         extra: Further fields of the service.
     """
 
@@ -320,7 +339,7 @@ class Transcript:
     The finished turns of a stream or recording.
 
     Attributes:
-        turns: In order; none is empty.
+        turns: The turns in their order; no turn is empty.
         usage: The service's usage; None if the stream ended before the service sent it.
     """
 
@@ -364,7 +383,7 @@ class PartialTranscript:
     Attributes:
         transcript: The turns that were finished.
         pcm: The audio that no final transcript covers, sent or not: 16-bit little-endian mono.
-            Transcribing it gives the rest of the words.
+            A transcription of this audio has the missing words.
         start_ms: Position of that audio in the stream.
         sample_rate_hz: Sample rate of that audio.
     """

@@ -1,5 +1,5 @@
 """
-Subtitles out of turns: cut where a speaker pauses or a sentence ends, short enough to be read.
+Subtitles from turns: a cue ends at a pause or the end of a sentence, and is short enough to read.
 
 Source of the limits: common practice of broadcasters (two lines of 42 characters, at most 7 s).
 """
@@ -22,7 +22,7 @@ _LINE_CHARACTERS: Final = 42
 _CUE_LINES: Final = 2
 _CUE_MS: Final = 7000
 _PAUSE_MS: Final = 800
-# Before this, a full stop does not end a cue: "Yes." flashes by.
+# A shorter cue does not end with a sentence: "Yes." alone would disappear too fast.
 _SENTENCE_MS: Final = 1000
 
 
@@ -60,7 +60,7 @@ def _cues(turns: Iterable[Turn]) -> Iterator[_Cue]:
             yield _cue(turn.start_ms, turn.end_ms, turn.text)
         else:
             raise ConfigError(
-                "subtitles need times and the transcript has none: "
+                "subtitles need times, and the transcript has none: "
                 "transcribe with include_word_timestamps=True"
             )
 

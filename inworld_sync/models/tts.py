@@ -1,5 +1,5 @@
 """
-Text to speech: what users ask for and what they get, without behavior.
+Text to speech: settings, events and results, without behavior.
 
 Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 """
@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 
 class AudioEncoding(str, enum.Enum):
-    """How the service encodes speech."""
+    """Encodings of speech."""
 
     LINEAR16 = "LINEAR16"
     PCM = "PCM"
@@ -54,19 +54,19 @@ class AudioEncoding(str, enum.Enum):
 
     @property
     def is_compressed(self) -> bool:
-        """Whether chunks are pieces of a file that only a decoder can turn into samples."""
+        """Whether the samples of a chunk need a decoder."""
         return self in (AudioEncoding.MP3, AudioEncoding.OGG_OPUS, AudioEncoding.FLAC)
 
     @property
     def bytes_per_sample(self) -> int:
-        """2 for 16-bit PCM, 1 for the G.711 laws, 0 where chunks hold no plain samples."""
+        """2 for 16-bit PCM, 1 for MULAW and ALAW, 0 for compressed encodings."""
         if self.is_compressed:
             return 0
         return 1 if self in (AudioEncoding.MULAW, AudioEncoding.ALAW) else 2
 
 
 class DeliveryMode(str, enum.Enum):
-    """How freely a voice acts; ``inworld-tts-2`` only."""
+    """How much a voice varies its delivery; only ``inworld-tts-2`` uses it."""
 
     STABLE = "STABLE"
     BALANCED = "BALANCED"
@@ -74,14 +74,14 @@ class DeliveryMode(str, enum.Enum):
 
 
 class TimestampType(str, enum.Enum):
-    """What times are reported for."""
+    """The units that the service reports times for."""
 
     WORD = "WORD"
     CHARACTER = "CHARACTER"
 
 
 class TimestampTransport(str, enum.Enum):
-    """Whether times come with their audio (``SYNC``) or may trail it (``ASYNC``)."""
+    """Whether times arrive with their audio (``SYNC``) or may arrive later (``ASYNC``)."""
 
     SYNC = "SYNC"
     ASYNC = "ASYNC"
@@ -99,19 +99,19 @@ def _encoding(value: AudioEncoding | str) -> AudioEncoding:
 
 
 def delivery_mode_or_none(value: DeliveryMode | str | None) -> DeliveryMode | None:
-    """Turn what was given for a field of that name into a member."""
+    """Return the member for a member or its value; None stays None."""
     return checks.member_or_none(DeliveryMode, value, "delivery_mode")
 
 
 def timestamp_type_or_none(value: TimestampType | str | None) -> TimestampType | None:
-    """Turn what was given for a field of that name into a member."""
+    """Return the member for a member or its value; None stays None."""
     return checks.member_or_none(TimestampType, value, "timestamp_type")
 
 
 def timestamp_transport_or_none(
     value: TimestampTransport | str | None,
 ) -> TimestampTransport | None:
-    """Turn what was given for a field of that name into a member."""
+    """Return the member for a member or its value; None stays None."""
     return checks.member_or_none(TimestampTransport, value, "timestamp_transport")
 
 
@@ -121,19 +121,20 @@ def _normalization(value: TextNormalization | str | None) -> TextNormalization |
 
 def _at_most_three(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     if isinstance(value, tuple) and len(value) > 3:
-        raise ConfigError(f"{field.name} takes up to 3, got {len(value)}")
+        raise ConfigError(f"{field.name} accepts at most 3 names, got {len(value)}")
 
 
 @attrs.frozen
 class AudioConfig:
     """
-    The form of the speech.
+    The encoding, sample rate and speaking rate of the speech.
 
     Attributes:
-        encoding: PCM is headerless 16-bit little-endian mono.
-        sample_rate_hz: 8000 to 48000; the G.711 laws are meant for 8000.
-        bit_rate_bps: Bits a second of the compressed encodings; None leaves it to the service.
-        speaking_rate: 0.5 to 1.5; 1 is the voice's own pace.
+        encoding: Encoding of the speech; PCM is headerless 16-bit little-endian mono.
+        sample_rate_hz: Sample rate in Hz, 8000 to 48000; MULAW and ALAW are meant for 8000.
+        bit_rate_bps: Bit rate of the compressed encodings, 8000 to 512000 bit/s; None leaves the
+            choice to the service.
+        speaking_rate: Speaking rate, 0.5 to 1.5; 1 is the voice's own.
     """
 
     encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
@@ -145,25 +146,27 @@ class AudioConfig:
 @attrs.frozen(kw_only=True)
 class ContextConfig:
     """
-    Everything that a synthesis context can be asked for; None leaves a choice to the service.
+    All settings of a synthesis context; None leaves the choice to the service.
 
     Attributes:
-        voice: A voice's id, such as ``Ashley``.
-        model: Such as ``inworld-tts-2``.
-        audio: The form of the speech.
-        temperature: 0 to 2; ``inworld-tts-2`` ignores it.
-        language: BCP-47, or ``AUTO``; ``inworld-tts-2`` only.
-        delivery_mode: ``inworld-tts-2`` only.
-        timestamp_type: What times are reported for.
-        timestamp_transport: Whether times may trail their audio.
+        voice: Id of the voice, such as ``Ashley``.
+        model: Id of the model, such as ``inworld-tts-2``.
+        audio: Encoding, sample rate and speaking rate of the speech.
+        temperature: Randomness of the speech, 0 to 2; ``inworld-tts-2`` ignores it.
+        language: BCP-47 tag, or ``AUTO``; only ``inworld-tts-2`` uses it.
+        delivery_mode: How much the voice varies its delivery; only ``inworld-tts-2`` uses it.
+        timestamp_type: The units that the service reports times for.
+        timestamp_transport: Whether times may arrive later than their audio.
         text_normalization: Whether numbers and abbreviations are spelled out.
-        auto_mode: The service chooses when to speak what it has; made for whole sentences.
-        max_buffer_delay_ms: How long text may wait for more before it is spoken.
-        buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
-        pronunciation_dictionaries: Up to three names.
+        auto_mode: Whether the service decides when to speak the text it has received; meant for
+            whole sentences.
+        max_buffer_delay_ms: The longest time in milliseconds, 0 to 600000, that text waits for
+            more text before it is spoken.
+        buffer_char_threshold: Number of characters, 1 to 1000, that are spoken without a flush.
+        pronunciation_dictionaries: Names of at most three dictionaries.
         enable_custom_pronunciation: As the service documents it.
         synthesis_context: As the service documents it.
-        extra: Further fields of ``create``, sent as they are.
+        extra: Further fields of ``create``, sent unchanged.
     """
 
     voice: str = attrs.field(default="Ashley", validator=checks.text)
@@ -194,7 +197,7 @@ class ContextConfig:
 
 @attrs.frozen
 class WordTime:
-    """A word and when it is spoken, in milliseconds from the start of the utterance."""
+    """A word and its time, in milliseconds from the start of the utterance."""
 
     text: str
     start_ms: float
@@ -203,7 +206,7 @@ class WordTime:
 
 @attrs.frozen
 class CharacterTime:
-    """A character and when it is spoken, in milliseconds from the start of the utterance."""
+    """A character and its time, in milliseconds from the start of the utterance."""
 
     text: str
     start_ms: float
@@ -213,14 +216,14 @@ class CharacterTime:
 @attrs.frozen
 class Phoneme:
     """
-    A sound of a word, with the mouth's shape for it.
+    A phoneme of a word, with its viseme.
 
     Attributes:
         symbol: The phoneme, as the service writes it.
-        viseme: The shape's name, or ``""``.
-        start_ms: From the start of the utterance.
-        end_ms: From the start of the utterance.
-        word_index: Which word of the same chunk it belongs to.
+        viseme: Name of the mouth shape; empty without one.
+        start_ms: Start in milliseconds from the start of the utterance.
+        end_ms: End in milliseconds from the start of the utterance.
+        word_index: Index of its word among the words of the same chunk.
     """
 
     symbol: str
@@ -232,7 +235,7 @@ class Phoneme:
 
 @attrs.frozen
 class TtsUsage:
-    """What was synthesized, as the service counts it."""
+    """The number of synthesized characters, as the service counts them."""
 
     characters: int = 0
     model: str = ""
@@ -240,7 +243,7 @@ class TtsUsage:
 
 @attrs.frozen
 class Voice:
-    """A voice that can be named in a request."""
+    """A voice of the account; ``id`` names it in a request."""
 
     id: str
     name: str = ""
@@ -253,7 +256,7 @@ class Voice:
 
 @attrs.frozen
 class ContextCreated:
-    """The service made the context; *config* is its settings as the service echoes them."""
+    """The service created the context; *config* has its settings as the service sent them."""
 
     context_id: str
     config: Mapping[str, object]
@@ -261,7 +264,7 @@ class ContextCreated:
 
 @attrs.frozen
 class ContextUpdated:
-    """The service changed the context's settings."""
+    """The service changed the settings of the context; *config* has them."""
 
     context_id: str
     config: Mapping[str, object]
@@ -269,13 +272,13 @@ class ContextUpdated:
 
 @attrs.frozen
 class FlushCompleted:
-    """All audio of one generation has come."""
+    """All audio up to a flush has arrived."""
 
     context_id: str
 
 
 @attrs.frozen
 class ContextClosed:
-    """All audio of the context has come; nothing follows."""
+    """All audio of the context has arrived; no event of the context follows."""
 
     context_id: str

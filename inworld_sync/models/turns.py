@@ -12,12 +12,12 @@ __all__ = ["Turn", "VoiceProfile", "VoiceTrait", "Word"]
 @attrs.frozen
 class Word:
     """
-    A word and when it was said.
+    A word and its time.
 
     Attributes:
-        text: As written, with its punctuation.
-        start_ms: From the start of the stream.
-        end_ms: From the start of the stream.
+        text: The word with its punctuation.
+        start_ms: Start in the stream, in milliseconds.
+        end_ms: End in the stream, in milliseconds.
         confidence: The recognizer's confidence, 0 to 1.
         speaker: Label of the speaker; None without speaker diarization.
         extra: Further fields of the service.
@@ -33,7 +33,7 @@ class Word:
 
 @attrs.frozen
 class VoiceTrait:
-    """One guess about a voice, and how sure it is, 0 to 1."""
+    """A label for a voice, and the service's confidence in it, 0 to 1."""
 
     label: str
     confidence: float = 0.0
@@ -41,7 +41,18 @@ class VoiceTrait:
 
 @attrs.frozen
 class VoiceProfile:
-    """Guesses about who speaks and how, likeliest first."""
+    """
+    A profile of the speaker's voice.
+
+    Attributes:
+        age: Labels of the age, the most likely first.
+        gender: Labels of the gender, the most likely first.
+        emotion: Labels of the emotion, the most likely first.
+        vocal_style: Labels of the way of speaking, the most likely first.
+        accent: Labels of the accent, the most likely first.
+        pitch: The pitch as the service sends it; None without one.
+        extra: Further fields of the service.
+    """
 
     age: tuple[VoiceTrait, ...] = ()
     gender: tuple[VoiceTrait, ...] = ()
@@ -58,11 +69,11 @@ class Turn:
     One finished turn.
 
     Attributes:
-        text: What was said.
-        words: With times, where the service sent them.
+        text: The text of the turn.
+        words: Words with times, if the service sent them.
         start_ms: Start in the stream, in milliseconds; None if the service did not send it.
         end_ms: End in the stream, in milliseconds; None if the service did not send it.
-        voice_profile: Guesses about the speaker, where they were asked for.
+        voice_profile: Profile of the speaker's voice, if requested.
     """
 
     text: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from inworld_sync.errors import (
@@ -18,6 +20,9 @@ __all__ = ["error_from_response", "reason_of", "request_id_of"]
 
 # The most characters of a response's text in a message: proxies send whole pages.
 _MAX_TEXT_CHARACTERS = 500
+
+_PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 _BY_HTTP_STATUS: dict[int, type[ServiceError]] = {
     400: InvalidRequestError,
@@ -102,6 +107,10 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
 
 
 def _shortened(text: str) -> str:
+    """Return at most a few sentences of a text; of an HTML page, its title."""
+    if _PAGE.match(text):
+        title = _TITLE.search(text)
+        text = html.unescape(title[1]) if title else ""
     text = " ".join(text.split())
     if len(text) <= _MAX_TEXT_CHARACTERS:
         return text

@@ -47,6 +47,5 @@ def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float)
         return stream.receive_into(room, 0)
     except TimeoutError:
         raise ConnectionLost(
-            f"the server sent nothing for {ping_timeout:g} s, not even an answer to a ping; "
-            "see ping_timeout"
+            f"the server was silent for {ping_timeout:g} s and answered no ping; see ping_timeout"
         ) from None

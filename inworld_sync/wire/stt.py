@@ -104,7 +104,7 @@ def end_turn() -> str:
 
 
 def close_stream() -> str:
-    """Write the request that ends the audio; the service answers with the usage at last."""
+    """Write the request that ends the audio; the last message of the service is the usage."""
     return '{"closeStream":{}}'
 
 
@@ -112,10 +112,10 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
     """
     Read one message of the service.
 
-    Fields that are missing or null get their defaults, since proto-JSON may leave those out.
+    A field that is missing or null gets its default, since proto-JSON may omit such fields.
 
     Raises:
-        RemoteProtocolError: It is not JSON, or a field has a wrong type.
+        RemoteProtocolError: The message is not JSON, or a field has a wrong type.
     """
     envelope = load_object(message)
     if "error" in envelope:
@@ -134,7 +134,7 @@ def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
 
 
 def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
-    """Make the body of an HTTP request for a recording, whose base64 is *content*."""
+    """Return the body of an HTTP request for a recording; *content* is its base64."""
     return {"transcribeConfig": _CODEC.dump(config), "audioData": {"content": content}}
 
 
@@ -143,7 +143,7 @@ def read_whole(body: object) -> tuple[Transcription, SttUsage | None]:
     Read the answer to :func:`transcribe_whole`.
 
     Raises:
-        RemoteProtocolError: It is no object, or a field has a wrong type.
+        RemoteProtocolError: The answer is not an object, or a field has a wrong type.
     """
     answer = object_in(body, "the answer")
     transcription = _CODEC.load(answer.get("transcription") or {}, Transcription, "transcription")

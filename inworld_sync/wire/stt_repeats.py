@@ -1,8 +1,9 @@
 """
-Words that a service sends a second time after a reconnect, found by their text.
+Finds words that a service sends a second time after a reconnect, by their text.
 
-Needed only for a service that sends no times: without them it is unknown which audio a transcript
-covers, so that audio is sent again and its words arrive again, perhaps spelled differently.
+This is needed only for a service that sends no times. Without times the client does not know which
+audio a transcript covers, so it sends that audio again, and its words arrive again, perhaps with
+another spelling.
 """
 
 from __future__ import annotations

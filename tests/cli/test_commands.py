@@ -1,4 +1,4 @@
-"""The other commands: what they print, as text and as JSON, and with which status they end."""
+"""The other commands: their output as text and JSON, and their exit statuses."""
 
 from __future__ import annotations
 
@@ -26,16 +26,31 @@ COMMANDS = ["demo", "emulator", "say", "voices"]
 
 
 def test_help(run: Run) -> None:
-    """Help names every command."""
+    """Help has every command and every exit status."""
     done = run("--help")
+    text = done.out.decode()
 
     assert 0 == done.status
-    assert all(command in done.out.decode() for command in COMMANDS)
+    assert all(command in text for command in COMMANDS)
+    statuses = text.partition("Exit status:\n")[2].split("\n")
+    assert ["0", "1", "2", "3", "4", "5", "130"] == [line.split()[0] for line in statuses if line]
+
+
+def test_exit_statuses_of_the_docs(run: Run) -> None:
+    """The table of the docs has the exit statuses of the help."""
+    page = Path(__file__, "../../../docs/client.md").resolve().read_text(encoding="utf-8")
+    table = page.partition("| exit status | meaning |\n|---|---|\n")[2]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("|")]
+    text = run("--help").out.decode().partition("Exit status:\n")[2]
+
+    assert [line.split() for line in text.splitlines() if line] == [
+        [*status.split(), *meaning.split()] for status, meaning in rows
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_commands(run: Run, command: str) -> None:
-    """Every command explains itself."""
+    """Every command has a help text."""
     done = run(command, "-h")
 
     assert 0 == done.status
@@ -43,13 +58,13 @@ def test_help_of_commands(run: Run, command: str) -> None:
 
 
 def test_version(run: Run) -> None:
-    """The version is that of the package."""
+    """--version prints the version of the package."""
     assert f"inworld-sync, version {__version__}\n" == run("--version").out.decode()
 
 
 @pytest.mark.parametrize("arguments", [("nothing",), ("--nothing",), ("voices", "extra")])
 def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
-    """Wrong usage has status 2 and says what is wrong."""
+    """Wrong usage has status 2 and a message."""
     done = run(*arguments)
 
     assert 2 == done.status
@@ -68,17 +83,24 @@ def test_voices(run: Run, server: Emulator) -> None:
 
 
 def test_voices_as_json(run: Run, server: Emulator) -> None:
-    """Voices are listed as JSON, all of them or those of a language."""
+    """Voices are listed as JSON."""
     voices = json.loads(run("voices", "--base-url", server.url, "--json").out)
-    none = json.loads(run("voices", "--base-url", server.url, "--json", "--language", "XX_XX").out)
 
     assert {"id", "name", "languages"} <= set(voices[0])
     assert "Ashley" in [voice["id"] for voice in voices]
-    assert len(none) < len(voices)
+
+
+def test_voices_of_a_language(run: Run, server: Emulator) -> None:
+    """Only the voices of a language are listed; without any, the status is 5."""
+    german = run("voices", "--base-url", server.url, "--json", "--language", "DE_DE")
+    none = run("voices", "--base-url", server.url, "--json", "--language", "XX_XX")
+
+    assert {("DE_DE",)} >= {tuple(voice["languages"]) for voice in json.loads(german.out)}
+    assert (5, b"[]\n", "no voices for --language XX_XX\n") == (none.status, none.out, none.err)
 
 
 def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
-    """A small output that nobody reads ends the command without a word too."""
+    """If the reader of a small output has ended, the command ends without a message."""
     process = start("voices", "--base-url", server.url, "--json")
     assert process.stdout is not None
     process.stdout.close()
@@ -92,7 +114,7 @@ def test_a_reader_that_has_gone(start: Start, server: Emulator) -> None:
 
 
 def test_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first minute needs no account and leaves a file with speech."""
+    """The demo needs no account and writes a file with speech."""
     monkeypatch.delenv("INWORLD_API_KEY")
     path = tmp_path / "demo.wav"
     done = run("demo", "--text", "Hello there.", "-o", str(path))
@@ -105,7 +127,7 @@ def test_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_demo_as_json(run: Run, tmp_path: Path) -> None:
-    """The demo's figures are there as JSON."""
+    """With --json the demo prints its times and words as JSON."""
     done = run("demo", "--text", "Hello there.", "-o", str(tmp_path / "demo.wav"), "--json")
     facts = json.loads(done.out)
 
@@ -115,7 +137,7 @@ def test_demo_as_json(run: Run, tmp_path: Path) -> None:
 
 
 def test_demo_of_the_cloud_without_a_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inworld itself needs a key, and the command says which variable."""
+    """--cloud without a key is an error that names the variable."""
     monkeypatch.delenv("INWORLD_API_KEY")
     done = run("demo", "--cloud")
 
@@ -127,7 +149,7 @@ def test_demo_of_the_cloud_without_a_key(run: Run, monkeypatch: pytest.MonkeyPat
 
 
 def read_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
-    """The JSON object that a process prints first and goes on after."""
+    """Return the JSON object that a running process prints first."""
     assert process.stdout is not None
     lines: list[bytes] = []
     for line in process.stdout:
@@ -140,7 +162,7 @@ def read_object(process: subprocess.Popen[bytes]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
-    """The emulator says where it is and runs until it is told to end."""
+    """The emulator prints its address and runs until a signal ends it."""
     process = start("emulator", "--api-key", "a2V5OnNlY3JldA==", "--json")
     facts = read_object(process)
     with Inworld(api_key=facts["api_key"], base_url=facts["url"]) as iw:
@@ -156,7 +178,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_signals_arrive_under_nohup(start: Start) -> None:
-    """A command that a test starts is ended by SIGINT, also where the tests ignore it."""
+    """SIGINT ends a command that a test starts, also if the tests ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = start("emulator", "--json")
@@ -171,7 +193,7 @@ def test_signals_arrive_under_nohup(start: Start) -> None:
 
 
 def test_emulator_as_text(start: Start) -> None:
-    """Without --json the same is printed for people."""
+    """Without --json the same facts are printed as lines."""
     process = start("emulator")
     assert process.stdout is not None
     lines = [process.stdout.readline().decode().split() for _ in range(5)]
@@ -180,11 +202,11 @@ def test_emulator_as_text(start: Start) -> None:
 
     assert ["url", "ws_url", "api_key", "recognizer"] == [line[0] for line in lines[:4]]
     assert urllib.request.Request(lines[0][1]).host
-    assert ["Ctrl-C", "ends", "it"] == lines[4]
+    assert ["Press", "Ctrl-C", "to", "stop"] == lines[4]
 
 
 def test_emulator_with_a_chat_endpoint(start: Start) -> None:
-    """With --chat-url realtime replies come from there, and its refusal is told."""
+    """With --chat-url the endpoint writes the replies, and its error reaches the client."""
     with Emulator() as not_a_chat:
         process = start("emulator", "--chat-url", not_a_chat.url, "--json")
         facts = read_object(process)
@@ -197,7 +219,7 @@ def test_emulator_with_a_chat_endpoint(start: Start) -> None:
 
 
 def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
-    """With --tls the certificate to trust is written where it says."""
+    """With --tls the certificate is written to the printed file."""
     ca_file = tmp_path / "ca.pem"
     process = start("emulator", "--tls", "--ca-file", str(ca_file), "--json")
     facts = read_object(process)
@@ -211,11 +233,11 @@ def test_emulator_over_tls(start: Start, tmp_path: Path) -> None:
 
 
 def test_emulator_for_other_machines(run: Run) -> None:
-    """An address that others can reach is refused without --allow-remote."""
+    """A host that other machines can reach is an error without --allow-remote."""
     done = run("emulator", "--host", "0.0.0.0")
 
     assert 2 == done.status
-    assert "allow_remote=True" in done.err
+    assert "pass --allow-remote" in done.err
 
 
 # The command itself.
@@ -223,7 +245,7 @@ def test_emulator_for_other_machines(run: Run) -> None:
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_its_extra(missing: str) -> None:
-    """Where the libraries of the command line are missing, it says what to install."""
+    """Without the libraries of the command line, the error names what to install."""
     program = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['inworld-sync', 'voices']\n"
         "from inworld_sync.__main__ import main; main()"
@@ -251,18 +273,18 @@ def test_help_is_quick() -> None:
     assert "[]" == done.stdout.splitlines()[-1]
 
 
-# (arguments, status, words): each way to fail that a script can tell apart.
+# Failures: (arguments, status, words).
 FAILURES = [
     (["voices", "--base-url", "http://127.0.0.1:1"], 4, "cannot be reached"),
-    (["voices", "--base-url", "ftp://x"], 2, "base_url must be like"),
-    (["emulator", "--port", "99999"], 2, "port must be 0 to 65535"),
-    (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote on the command line"),
+    (["voices", "--base-url", "ftp://x"], 2, "--base-url must be a URL"),
+    (["emulator", "--port", "99999"], 2, "--port must be 0 to 65535"),
+    (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "status", "words"), FAILURES)
 def test_failures(run: Run, arguments: list[str], status: int, words: str) -> None:
-    """A failure is one line on standard error and a status of its kind."""
+    """A failure is one line on standard error and the documented status."""
     done = run(*arguments)
 
     assert status == done.status

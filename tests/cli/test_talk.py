@@ -1,4 +1,4 @@
-"""``inworld-sync talk``: who speaks to whom, what is shown of it, and how it ends."""
+"""``inworld-sync talk``: its input, its output, and its end."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def tools(tmp_path: Path) -> Path:
     return path
 
 
-# In writing.
+# Typed conversations.
 
 
 def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """What is to be said is said in turn; both sides and the tools are shown, the speech kept."""
+    """The texts are sent in turn; both sides and the tool calls are printed, the speech saved."""
     output = tmp_path / "a.wav"
     said = ["--say", "Hello!", "--say", "How is the weather in Oslo?"]
     done = talk(*said, "--voice", "Ashley", "--tools", tools, "-o", output)
@@ -84,7 +84,7 @@ def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
 
 
 def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
-    """As JSON there is an object a line, and one for the end."""
+    """--json prints one object per line, and one for the end."""
     output = str(tmp_path / "a.wav")
     said = ["--say", "How is the weather in Oslo?", "--json"]
     told = rows(talk(*said, "--tools", tools, "-o", output).out)
@@ -96,13 +96,13 @@ def test_json(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
         told[2][name] for name in ("name", "output", "error")
     )
     heard_ms = len(samples(Path(output))) / 48
-    assert (output, pytest.approx(heard_ms)) == (told[4]["output"], told[4]["heard_ms"])
+    assert (output, round(heard_ms, 1)) == (told[4]["output"], told[4]["heard_ms"])
 
 
 def test_standard_input(
     start: Callable[..., subprocess.Popen[bytes]], server: Emulator, tmp_path: Path
 ) -> None:
-    """Where standard input is no terminal its lines are said, and answered one by one."""
+    """If standard input is not a terminal, each line is a turn, sent after the reply before."""
     process = start("talk", "--base-url", server.url, "-o", str(tmp_path / "a.wav"))
     out, _ = process.communicate(b"My name is Bob.\n\nWhat is my name?\n", PATIENCE_SECONDS)
 
@@ -116,7 +116,7 @@ def test_standard_input(
 
 
 def test_settings(run: Run) -> None:
-    """Voice, instructions and model are asked of the service."""
+    """Voice, instructions and model reach the service."""
     asked: list[dict[str, Any]] = []
 
     def script(service: Service) -> None:
@@ -135,7 +135,7 @@ def test_settings(run: Run) -> None:
     )
 
 
-# By voice.
+# Spoken conversations.
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_real_speech(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A recording is understood and answered aloud, and the answer can be understood again."""
+    """The emulator recognizes a recording and answers; the answer can be transcribed."""
     monkeypatch.setenv("INWORLD_API_KEY", inworld_local.api_key)
     output = tmp_path / "answer.wav"
     where = ("--base-url", inworld_local.url, "--json")
@@ -170,7 +170,7 @@ def test_real_speech(
 
 
 def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
-    """Hear a second, answer by one, and hang up; *interrupted*, an answer of 20 s is cut."""
+    """Answer after a second of audio and close; *interrupted* answers 20 s and is interrupted."""
 
     def script(service: Service) -> None:
         service.open()
@@ -186,7 +186,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
         service.transcript("r1", "a1", "Good morning to you.")
         service.audio("r1", "a1", b"\xff\x1f\x00\xe0" * (240_000 if interrupted else 12_000))
         if interrupted:
-            # When some of it was heard, for sound goes on to come in real time.
+            # The input arrives in real time, so some of the answer was played by then.
             for _ in range(5):
                 service.until("input_audio_buffer.append")
             service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u2")
@@ -203,7 +203,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
 def test_microphone_and_speaker(
     run: Run, sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without further words the microphone is heard and the speaker speaks, until one hangs up."""
+    """Without options the microphone and the speaker are used, until the service closes."""
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     with realtime(speaking()) as iw:
         done = run("talk", "--base-url", iw.options.base_url)
@@ -217,7 +217,7 @@ def test_microphone_and_speaker(
 
 
 def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
-    """An interruption is shown with how much was heard, which is what the file holds."""
+    """An interruption is printed with the length that was played, which the file has."""
     output = tmp_path / "a.wav"
     with realtime(speaking(interrupted=True)) as iw:
         where = ("--base-url", iw.options.base_url, "--json")
@@ -225,11 +225,11 @@ def test_interruption(run: Run, question: Path, tmp_path: Path) -> None:
     row = next(row for row in rows(done.out) if row["event"] == "interrupted")
 
     assert 0 < row["heard_ms"]["a1"] < 20_000
-    assert pytest.approx(row["heard_ms"]["a1"]) == len(samples(output)) / 48
+    assert row["heard_ms"]["a1"] == round(len(samples(output)) / 48, 1)
 
 
 def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no sound at all, one types and reads."""
+    """Without any sound device the user types and reads."""
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     monkeypatch.setattr(sys, "stdin", Terminal("Say enough.\n"))
     done = run("talk", "--base-url", server.url)
@@ -240,7 +240,7 @@ def test_no_devices(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch)
 
 
 class Terminal(io.StringIO):
-    """What somebody types."""
+    """The input of a user who types."""
 
     def isatty(self) -> bool:
         return True
@@ -261,7 +261,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 def test_meters(
     terminal: tuple[int, int], environment: dict[str, str], question: Path, tmp_path: Path
 ) -> None:
-    """On a terminal both sides have a meter that moves, and what is being said is seen."""
+    """On a terminal both sides have a meter that moves, and the current turn is shown."""
     ours, theirs = terminal
     with realtime(speaking()) as iw:
         arguments = ("--base-url", iw.options.base_url, "--input", str(question))
@@ -285,7 +285,7 @@ def test_meters(
 
 
 def all_of(descriptor: int) -> str:
-    """Read a terminal until nobody writes to it any more."""
+    """Read a terminal until its other end is closed."""
     data, deadline = b"", time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if not select.select([descriptor], [], [], 1)[0]:
@@ -293,21 +293,21 @@ def all_of(descriptor: int) -> str:
         try:
             piece = os.read(descriptor, 65536)
         except OSError:
-            break  # how Linux tells the end
+            break  # the end of a terminal on Linux
         if not piece:
             break
         data += piece
     return data.decode(errors="replace")
 
 
-# How it ends.
+# The end.
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_ctrl_c(
     start: Callable[..., subprocess.Popen[bytes]], question: Path, tmp_path: Path
 ) -> None:
-    """Ctrl-C hangs up at once, without a complaint, and leaves a valid file."""
+    """Ctrl-C ends the conversation at once and leaves a valid file."""
     output = tmp_path / "a.wav"
     spoken = threading.Event()
 
@@ -334,7 +334,7 @@ def test_ctrl_c(
 
 
 def test_a_reply_that_fails(run: Run) -> None:
-    """A reply that fails is an error, with the service's words."""
+    """A failed reply to a text is an error, with the reason of the service."""
 
     def script(service: Service) -> None:
         service.open()
@@ -350,7 +350,7 @@ def test_a_reply_that_fails(run: Run) -> None:
 
 
 def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> None:
-    """A reply to what was spoken that fails is told, and the talk goes on."""
+    """A failed reply to speech is reported, and the conversation continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -366,15 +366,15 @@ def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> 
         done = run("talk", *where, "--input", str(question))
 
     assert (0, b"") == (done.status, done.out)
-    assert "the reply is failed: server_error" in done.err
+    assert "the response ended as failed: server_error" in done.err
 
 
-# Arguments, and what is said of them.
+# Arguments, and words of the message.
 WRONG = [
-    (("--say", "a", "--typed"), "choose one"),
-    (("--say", "a", "-o", "a.mp3"), "must end in .wav"),
+    (("--say", "a", "--typed"), "cannot be combined"),
+    (("--say", "a", "-o", "a.mp3"), "--output must end in .wav"),
     (("--say", "a", "--tools", "none.py"), "none.py"),
-    (("--say", "a", "--tools", "empty.py"), "no function with @tool"),
+    (("--say", "a", "--tools", "empty.py"), "no @tool function"),
     (("--say", "a", "--tools", "broken.py"), "ZeroDivisionError"),
     (("--say", "a", "--tools", "tools.txt"), "ends in .py"),
 ]
@@ -388,7 +388,7 @@ def test_wrong_usage(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What cannot be done is said."""
+    """Wrong usage has a message."""
     monkeypatch.chdir(tmp_path)
     for name, text in (("empty.py", ""), ("broken.py", "1 / 0"), ("tools.txt", "")):
         Path(name).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``inworld-sync transcribe``: where sound comes from, what becomes of it, and how it fails."""
+"""``inworld-sync transcribe``: its input, its output, and its failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TURNS = "w1 w2\nw3 w4 w5\n"
 
 @pytest.fixture
 def stt_service() -> Iterator[tuple[str, SttServer]]:
-    """The address of an STT service that understands numbered words, and the service."""
+    """The address of an STT service that recognizes numbered words, and the service."""
     server = SttServer(lambda connection, name: None, {})
     with serve(server.run) as raw:
         yield f"ws://127.0.0.1:{raw.port}", server
@@ -48,18 +48,18 @@ def wav(path: Path, pcm: bytes = PCM, rate_hz: int = RATE_HZ) -> Path:
     return path
 
 
-# What comes out.
+# The output.
 
 
 def test_text(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """The words of a file are printed, a turn a line, and nothing else."""
+    """The turns of a file are printed, one per line, and nothing else."""
     done = transcribe(wav(tmp_path / "a.wav"))
 
     assert (0, TURNS.encode(), "") == (done.status, done.out, done.err)
 
 
 def test_json(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """As JSON there are turns, words with times, and the usage."""
+    """--json prints the turns, words with times, and the usage."""
     path = wav(tmp_path / "a.wav")
     row = json.loads(transcribe("--json", path).out)
 
@@ -71,7 +71,7 @@ def test_json(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """Subtitles are SubRip or WebVTT."""
+    """--srt prints SubRip, --vtt prints WebVTT."""
     path = wav(tmp_path / "a.wav")
 
     srt = "1\n00:00:00,500 --> 00:00:01,000\nw1 w2\n\n2\n00:00:01,600 --> 00:00:02,400\nw3 w4 w5\n"
@@ -80,7 +80,7 @@ def test_subtitles(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """Several files are told in their order, with their names."""
+    """Several files are printed in their order, with their names."""
     first, second = wav(tmp_path / "a.wav"), wav(tmp_path / "b.wav", spoken_turns(1)[0])
     done = transcribe(first, second)
 
@@ -91,7 +91,7 @@ def test_several_files(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("form", "suffix"), [("--srt", "srt"), ("--json", "json"), ("", "txt")])
 def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suffix: str) -> None:
-    """With a folder there is one file for each, named after it."""
+    """With --output each file has one result in the folder, with the name of the file."""
     files = [wav(tmp_path / f"{name}.wav") for name in "ab"]
     done = transcribe(*([form] if form else []), "-o", tmp_path / "out", *files)
 
@@ -101,7 +101,7 @@ def test_folder(transcribe: Callable[..., Done], tmp_path: Path, form: str, suff
 
 
 def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """Live, turns are printed as they come, as lines of text or of JSON."""
+    """With --live turns are printed as they arrive, as lines of text or of JSON."""
     path = wav(tmp_path / "a.wav", spoken_turns(1, 1, pause_ms=300)[0])
 
     assert b"w1\nw2\n" == transcribe("--live", path).out
@@ -112,7 +112,7 @@ def test_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal of 20 columns is sent."""
+    """The output to a terminal of 20 columns."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=20, color_system=None)
     monkeypatch.setattr(transcription, "ERRORS", console)
@@ -122,7 +122,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_partials_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """Live, partials replace each other on one line, which is empty when the turn is printed."""
+    """With --live partial transcripts replace each other on one line; the turn replaces them."""
     done = transcribe("--live", wav(tmp_path / "a.wav", spoken_turns(2)[0]))
 
     assert b"w1 w2\n" == done.out
@@ -133,7 +133,7 @@ def test_partials_on_a_terminal(
 def test_progress_on_a_terminal(
     transcribe: Callable[..., Done], tmp_path: Path, screen: io.StringIO
 ) -> None:
-    """A line for each file says how much of it was sent."""
+    """A line for each file shows how much of it was sent."""
     files = [wav(tmp_path / f"{name}.wav") for name in "ab"]
     done = transcribe(*files)
 
@@ -141,18 +141,18 @@ def test_progress_on_a_terminal(
     assert "3 s" in screen.getvalue()
 
 
-# Where it comes from.
+# The input.
 
 
 def test_raw_file(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A raw file needs its rate."""
+    """A raw file needs --rate."""
     path = tmp_path / "a.pcm"
     path.write_bytes(PCM)
 
     assert TURNS.encode() == transcribe("--rate", RATE_HZ, path).out
     done = transcribe(path)
     assert 2 == done.status
-    assert "a.pcm is raw PCM: pass --rate" in done.err
+    assert "is not known: pass --rate\n" in done.err
 
 
 def test_standard_input(
@@ -160,7 +160,7 @@ def test_standard_input(
     stt_service: tuple[str, SttServer],
     tmp_path: Path,
 ) -> None:
-    """Standard input may be a whole file, or raw samples."""
+    """Standard input may be an audio file or raw samples."""
     command = ["transcribe", "--base-url", stt_service[0], "-"]
     for data, more in ((wav(tmp_path / "a.wav").read_bytes(), []), (PCM, ["--rate", str(RATE_HZ)])):
         process = start(*command, *more)
@@ -172,18 +172,18 @@ def test_standard_input(
 def test_settings(
     transcribe: Callable[..., Done], stt_service: tuple[str, SttServer], tmp_path: Path
 ) -> None:
-    """Model and language are asked of the service."""
+    """Model and language reach the service."""
     transcribe("--model", "soniox/stt-rt-v5", "--language", "en-GB", wav(tmp_path / "a.wav"))
     config: dict[str, Any] = stt_service[1].connections[0].requests[0]["transcribeConfig"]
 
     assert ("soniox/stt-rt-v5", "en-GB") == (config["modelId"], config["language"])
 
 
-# How it fails.
+# Failures.
 
 
 def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """A file that fails is told, the others are transcribed, and the status says so."""
+    """A file that fails has a message; the other files are transcribed; the status is 1."""
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     done = transcribe(tmp_path / "none.wav", wav(tmp_path / "a.wav"), tmp_path / "bad.wav")
 
@@ -193,16 +193,28 @@ def test_one_of_several(transcribe: Callable[..., Done], tmp_path: Path) -> None
     assert "bad.wav cannot be decoded" in done.err
 
 
-# Arguments, the status, and what is said of them.
+def test_no_words(transcribe: Callable[..., Done], tmp_path: Path) -> None:
+    """A file without words has a message; the status is 5 if no file has words."""
+    silent, spoken = wav(tmp_path / "silent.wav", bytes(32_000)), wav(tmp_path / "a.wav")
+    message = f"inworld-sync: {silent}: no words were recognized\n"
+    alone, both = transcribe(silent), transcribe(silent, spoken)
+
+    assert (5, b"", message) == (alone.status, alone.out, alone.err)
+    assert (0, message) == (both.status, both.err)
+    assert "" == json.loads(transcribe("--json", silent).out)["text"]
+
+
+# Arguments, the status, and words of the message.
 WRONG = [
     ((), 2, "Missing argument"),
     (("none.wav",), 1, "none.wav"),
-    (("--srt", "--vtt", "a.wav"), 2, "--srt and --vtt are several forms"),
+    (("--srt", "--vtt", "a.wav"), 2, "--srt and --vtt cannot be combined"),
     (("--srt", "a.wav", "b.wav"), 2, "pass --output"),
-    (("--live", "a.wav", "b.wav"), 2, "--live is for one file"),
+    (("--live", "a.wav", "b.wav"), 2, "--live accepts one file"),
     (("-", "-"), 2, "standard input can be read once"),
     (("-o", "out", "x/a.wav", "y/a.mp3"), 2, "same name"),
-    (("--model", "whisper", "a.wav"), 2, "provider/model"),
+    (("--model", "whisper", "a.wav"), 2, "--model must be provider/model"),
+    (("--channels", "0", "--rate", "8000", "a.pcm"), 2, "--channels must be"),
     (("--jobs", "0", "a.wav"), 2, "0 is not in the range"),
 ]
 
@@ -211,7 +223,7 @@ WRONG = [
 def test_wrong_usage(
     transcribe: Callable[..., Done], arguments: tuple[str, ...], status: int, words: str
 ) -> None:
-    """What cannot be done is said, with the status for it."""
+    """Wrong usage has a message and its exit status."""
     done = transcribe(*arguments)
 
     assert (status, b"") == (done.status, done.out)
@@ -219,7 +231,7 @@ def test_wrong_usage(
 
 
 def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a key there is nothing to talk to."""
+    """Without a key the error names the variable."""
     monkeypatch.delenv("INWORLD_API_KEY")
     done = run("transcribe", str(wav(tmp_path / "a.wav")))
 
@@ -229,7 +241,7 @@ def test_no_key(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_interrupt(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    """Ctrl-C ends it at once, in the middle of several files."""
+    """Ctrl-C ends the command at once, in the middle of several files."""
     files = [str(wav(tmp_path / f"{name}.wav", PCM * 100)) for name in "abc"]
 
     def hook(connection: SttConnectionScript, name: str) -> None:

@@ -30,6 +30,7 @@ HARMLESS = [
     "slow:20000",
     "pause:0.1",
     "fragments:7",
+    "binary",
     "ping",
     "error:13",
     "unknown_message",
@@ -48,7 +49,6 @@ MENDED = [
 ]
 # These faults end a stream; the error has the transcript and the audio not transcribed.
 ENDING = {
-    "binary": RemoteProtocolError,
     "bad_json": RemoteProtocolError,
     "bad_utf8": RemoteProtocolError,
     "reserved_opcode": RemoteProtocolError,

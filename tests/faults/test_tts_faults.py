@@ -45,6 +45,7 @@ HARMLESS = [
     "slow:200000",
     *(f"{fault}@{after}" for after in range(MESSAGES) for fault in ("pause:0.05", "fragments:7")),
     *(f"{fault}@{after}" for after in range(MESSAGES) for fault in ("ping", "unknown_message")),
+    *(f"binary@{after}" for after in range(MESSAGES)),
     *(f"error:3@{after}" for after in range(MESSAGES)),
     "lose@0",  # nobody waits for contextCreated
     "duplicate@0",
@@ -67,7 +68,7 @@ BEFORE: list[tuple[str, type[InworldError], str]] = [
 
 # (fault, error, words): faults that end the connection, at every message.
 FATAL: list[tuple[str, type[InworldError], str]] = [
-    ("drop", ConnectionLost, "without a close frame"),
+    ("drop", ConnectionLost, "without a CLOSE frame"),
     ("reset", ConnectionLost, ""),
     ("close:1000", ConnectionLost, "contexts open"),
     ("close:1011", ConnectionLost, "1011"),
@@ -75,7 +76,6 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
     ("half_frame", ConnectionLost, ""),
     ("bad_json", RemoteProtocolError, "expected a JSON message"),
     ("bad_utf8", RemoteProtocolError, "UTF-8"),
-    ("binary", ProtocolError, "binary"),
     ("reserved_opcode", ProtocolError, ""),
     ("masked", ProtocolError, "mask"),
     ("huge_frame:99999999999", ProtocolError, ""),

@@ -1,4 +1,4 @@
-"""What every check lets through, and what it says of the rest."""
+"""Each check: the values that it accepts, and its message for the others."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ class Color(str, enum.Enum):
     BLUE = "BLUE"
 
 
-# (check, what it lets through, what it refuses with the words of the refusal after "it must be"):
-# both sides of each bound, and the types that Python would take for another.
+# (check, accepted values, refused values with words of the message): both sides of each bound, and
+# types that Python converts.
 CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
     (
         checks.text,
         ["a"],
-        [("", "a text, got ''"), (" ", "a text"), (b"a", "a text"), (5, "a text")],
+        [
+            ("", "a string that is not blank, got ''"),
+            (" ", "a string"),
+            (b"a", "a str"),
+            (5, "a str"),
+        ],
     ),
-    (checks.string, ["", "a"], [(b"a", "a text, got bytes"), (5, "a text, got int")]),
+    (checks.string, ["", "a"], [(b"a", "a string, got bytes"), (5, "a string, got int")]),
     (checks.flag, [True, False], [(1, "True or False, got 1"), ("true", "True or False")]),
     (
         checks.number(0.5, 2, " s"),
@@ -58,20 +63,23 @@ CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
     (
         checks.mapping,
         [{}, {"a": 1}],
-        [([], "a mapping, got list"), ({1: 2}, "texts as keys, got 1")],
+        [([], "a mapping, got list"), ({1: 2}, "strings as keys, got 1")],
     ),
-    (checks.string_map, [{"a": "b"}], [({"a": 1}, "texts alone, got int for 'a'")]),
+    (checks.string_map, [{"a": "b"}], [({"a": 1}, "strings as values, got int for 'a'")]),
     (
         checks.texts,
         [(), ("a", "b")],
-        [("a", "a list of texts, got 'a': put it in a list"), ((1,), "a list of texts, got (1,)")],
+        [
+            ("a", "a list of strings, got 'a': put it in a list"),
+            ((1,), "a list of strings, got (1,)"),
+        ],
     ),
 ]
 
 
 @pytest.mark.parametrize(("check", "good", "bad"), CHECKS)
 def test_checks(check: Any, good: list[Any], bad: list[tuple[Any, str]]) -> None:
-    """A field lets through what it may be, and names itself, what it may be and what came."""
+    """A message names the field, the accepted values and the given value."""
     kind = attrs.make_class("Kind", {"it": attrs.field(validator=check)}, frozen=True)
     for value in good:
         assert value == kind(value).it
@@ -82,20 +90,20 @@ def test_checks(check: Any, good: list[Any], bad: list[tuple[Any, str]]) -> None
         assert words in str(caught.value)
 
 
-# A model, a name and a duration cannot be left out.
+# A model, a name and a duration are required.
 OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.positive)]
 
 
 @pytest.mark.parametrize("check", OPTIONAL)
 def test_left_to_the_service(check: Any) -> None:
-    """None passes where it is the default, and nowhere else."""
+    """None is accepted if it is the default."""
     kind = attrs.make_class("Kind", {"it": checks.optional(check)})
 
     assert kind().it is None
 
 
 def test_optional_field() -> None:
-    """An optional field has its check, and is left out of a repr that may hold a secret."""
+    """An optional field has a check; a field that may be secret is not in the repr."""
     fields = {
         "it": checks.optional(checks.string),
         "key": checks.optional(checks.string, repr=False),
@@ -104,12 +112,12 @@ def test_optional_field() -> None:
 
     assert repr(kind("a", "secret")) == "Kind(it='a')"
     for name in fields:
-        with pytest.raises(ConfigError, match=f"{name} must be a text, got int"):
+        with pytest.raises(ConfigError, match=f"{name} must be a string, got int"):
             kind(**{name: 5})
 
 
 def test_members() -> None:
-    """An enumeration takes its members and their values, and lists them when it refuses."""
+    """Members and their values are accepted; the message for another value lists them."""
     assert Color.RED is checks.member(Color, "RED", "color")
     assert Color.BLUE is checks.member_or_none(Color, Color.BLUE, "color")
     assert checks.member_or_none(Color, None, "color") is None
@@ -119,14 +127,14 @@ def test_members() -> None:
 
 
 def test_lists() -> None:
-    """A list becomes a tuple; what is none stays as it is, for the check to refuse."""
+    """A list becomes a tuple; any other value stays unchanged."""
     assert ("a", "b") == checks.to_tuple(iter(["a", "b"]))
     for value in ("ab", b"ab", 5, None):
         assert value is checks.to_tuple(value)  # type: ignore[arg-type]
 
 
 def test_values_of_mappings_stay_secret() -> None:
-    """Headers hold keys, which no refusal shows."""
+    """Values of headers may be keys, and no message shows them."""
     kind = attrs.make_class("Kind", {"it": attrs.field(validator=checks.string_map)})
     for value in ({"Authorization": "secret", "n": 1}, {1: "secret"}, "secret"):
         with pytest.raises(ConfigError) as caught:

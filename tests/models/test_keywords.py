@@ -54,25 +54,25 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "known", "expected"), NAMES)
 def test_suggestion(name: str, known: str, expected: str) -> None:
-    """The suggestion is a name that the method accepts: from the table, or spelled alike."""
+    """The suggestion is an accepted name, from the table or with a similar spelling."""
     words = rf"^Tts\.stream\(\) got an unexpected keyword argument '{name}'; did you mean "
     with pytest.raises(TypeError, match=rf"{words}'{expected}'\?$"):
         reject_unknown("Tts.stream", [name], known.split())
 
 
 def test_no_suggestion() -> None:
-    """Where no name is near, the accepted names are listed."""
+    """If no name is near, the message lists the accepted names."""
     with pytest.raises(TypeError, match=r"'color'; it accepts voice, model$"):
         reject_unknown("Tts.stream", ["voice", "color"], ["voice", "model"])
 
 
 def test_known_names() -> None:
-    """Accepted names pass."""
+    """Accepted names raise nothing."""
     reject_unknown("Tts.stream", ["voice"], ["voice", "model"])
 
 
 def test_method() -> None:
-    """A method names itself with its class; a right call returns what the method returns."""
+    """The message has the class and the method; a right call returns the result."""
     assert "de 8000" == Service().stream(language="de", sample_rate_hz=8000)
     with pytest.raises(TypeError, match=r"^Service\.stream\(\) got .* 'lang'; .* 'language'\?$"):
         Service().stream(lang="de")  # type: ignore[call-arg]
@@ -101,13 +101,13 @@ def test_missing_and_surplus_arguments() -> None:
     ],
 )
 def test_class(make: Any, words: str) -> None:
-    """A class names itself, whether attrs wrote its __init__ or not."""
+    """The message has the class, with and without an __init__ by attrs."""
     with pytest.raises(TypeError, match=words):
         make()
 
 
 def test_right_calls_of_classes() -> None:
-    """Right calls make the object."""
+    """Right calls create the object."""
     assert "Craig" == Settings(voice="Craig").voice
     assert ("k", 2.0) == Client("k", connect_timeout=2.0).arguments
 

@@ -1,4 +1,4 @@
-"""Options: each setting is checked where it is given, not where it is used."""
+"""Options: each setting is checked when it is given."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from inworld_sync import ConfigError, ConnectionLimiter, Options
 
 # (settings, words): wrong types and wrong values.
 WRONG: list[tuple[Mapping[str, object], str]] = [
-    ({"base_url": "api.inworld.ai"}, "base_url must be like 'https://api.inworld.ai'"),
-    ({"base_url": None}, "base_url must be like"),
-    ({"base_url": "https://[::1"}, "base_url must be like"),
-    ({"base_url": "https://host:99999"}, "base_url must be like"),
-    ({"base_url": "https://host:0"}, "base_url must be like"),
-    ({"base_url": "https://host/v1"}, "the services' paths are appended"),
+    ({"base_url": "api.inworld.ai"}, "base_url must be a URL such as 'https://api.inworld.ai'"),
+    ({"base_url": None}, "base_url must be a URL"),
+    ({"base_url": "https://[::1"}, "base_url must be a URL"),
+    ({"base_url": "https://host:99999"}, "base_url must be a URL"),
+    ({"base_url": "https://host:0"}, "base_url must be a URL"),
+    ({"base_url": "https://host/v1"}, "the client appends the path"),
     ({"base_url": "https://exämple.de"}, "ASCII or Punycode"),
     ({"base_url": "https://a b"}, "ASCII or Punycode"),
     ({"connect_timeout": "5"}, "connect_timeout must be a number, got '5'"),
@@ -30,7 +30,7 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"proxy": 8080}, "proxy must be a URL.*got int"),
     ({"ssl_context": False}, "ssl_context must have the method wrap_bio"),
     ({"headers": None}, "headers must be a mapping, got NoneType"),
-    ({"headers": {"X-Secret": 7}}, "headers must hold texts alone, got int for .X-Secret.$"),
+    ({"headers": {"X-Secret": 7}}, "headers must have strings as values, got int for .X-Secret.$"),
     ({"limiter": 20}, "limiter must have the method acquire"),
     ({"observer": "call.jsonl"}, "observer must have the method message"),
     ({"logger": "mine"}, "logger must have the method debug"),
@@ -42,7 +42,7 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
 
 @pytest.mark.parametrize(("settings", "words"), WRONG)
 def test_wrong(settings: Mapping[str, object], words: str) -> None:
-    """A setting that makes no sense is refused with its name and what came."""
+    """A wrong setting is an error with its name and the given value."""
     with pytest.raises(ConfigError, match=words):
         Options(**settings)  # type: ignore[arg-type]
 
@@ -57,7 +57,7 @@ def test_no_secret_is_shown() -> None:
 
 
 def test_everything_at_once() -> None:
-    """What each setting is meant for is taken."""
+    """A right value of every setting is accepted."""
     options = Options(
         base_url="wss://[::1]:8443",
         connect_timeout=1,

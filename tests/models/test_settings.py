@@ -12,19 +12,19 @@ from inworld_sync.models.tts import AudioConfig, ContextConfig
 
 @pytest.mark.parametrize("config", ["Ashley", AudioConfig()])
 def test_config_of_another_kind(config: object) -> None:
-    """A voice's name in the place of a whole configuration is refused with the way to give it."""
+    """An object of another class is an error that shows how to pass one setting."""
     with pytest.raises(ConfigError, match=r"config must be a ContextConfig.*voice='Ashley'"):
         combine_settings(config, ContextConfig(), {})  # type: ignore[arg-type]
 
 
 def test_name_of_the_parameter() -> None:
-    """The error has the name that the caller knows, and the class with its article."""
+    """The message has the name of the parameter, and the class with its article."""
     with pytest.raises(ConfigError, match=r"options must be an Options, got 5; .*base_url='https"):
         combine_settings(5, Options(), {}, name="options")  # type: ignore[arg-type]
 
 
 def test_settings_change_the_config() -> None:
-    """A setting by name replaces that of the config, which replaces the default; None does not."""
+    """A setting by name replaces that of the config, which replaces the default."""
     config = ContextConfig(voice="Dennis", temperature=1)
     given = {"voice": "Sarah", "model": None, "temperature": None}
 
@@ -35,7 +35,7 @@ def test_settings_change_the_config() -> None:
 
 
 def test_other_arguments_are_ignored() -> None:
-    """The locals of a method are accepted as they are."""
+    """Further arguments of the call are ignored."""
     given = {"self": object(), "text": "Hi.", "timeout": 5.0, "voice": "Sarah"}
 
     assert ContextConfig(voice="Sarah") == combine_settings(None, ContextConfig(), given)

@@ -1,4 +1,4 @@
-"""What a transcription can be asked for, and what comes of it."""
+"""The settings of a transcription, and its results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Turn, Word
 
-# (class, field, least, most): both ends are allowed, a step beyond is not.
+# (class, field, least, most): both ends are allowed, a value beyond is not.
 RANGES = [
     (InworldSttConfig, "vad_threshold", 0, 1),
     (InworldSttConfig, "min_end_of_turn_silence_ms", 0, 60_000),
@@ -37,7 +37,7 @@ RANGES = [
     (TranscribeConfig, "end_of_turn_confidence_threshold", 0, 1),
 ]
 
-# (class, field, value): wrong types, and values that no range describes.
+# (class, field, value): wrong types, and wrong values without a range.
 WRONG = [
     (TranscribeConfig, "model", ""),
     (TranscribeConfig, "model", None),
@@ -63,7 +63,7 @@ WRONG = [
     (SonioxConfig, "context", "A trial"),
 ]
 
-# Flags, whose every value but a bool is wrong.
+# Flags: only a bool is allowed.
 FLAGS = [
     (TranscribeConfig, "include_word_timestamps"),
     (TranscribeConfig, "enable_speaker_diarization"),
@@ -82,7 +82,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("kind", "name", "least", "most"), RANGES)
 def test_ranges(kind, name, least, most):
-    """Both ends of a range may be asked for; beyond them the field is named."""
+    """Both ends of a range are accepted; a value beyond is an error that names the field."""
     for value in (least, most):
         assert value == getattr(kind(**{name: value}), name)
     for value in (least - 1, most + 1):
@@ -92,7 +92,7 @@ def test_ranges(kind, name, least, most):
 
 @pytest.mark.parametrize(("kind", "name", "value"), WRONG)
 def test_wrong(kind, name, value):
-    """A value that cannot be meant is refused before anything is sent, by the field's name."""
+    """A wrong value is an error that names the field."""
     with pytest.raises(ConfigError, match=name):
         kind(**{name: value})
 
@@ -100,23 +100,23 @@ def test_wrong(kind, name, value):
 @pytest.mark.parametrize(("kind", "name"), FLAGS)
 @pytest.mark.parametrize("value", ["true", 1])
 def test_flags(kind, name, value):
-    """A flag is true or false, not a word or a number."""
+    """A flag is True or False, not a string or a number."""
     with pytest.raises(ConfigError, match=name):
         kind(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_providers(name, block):
-    """Settings of one provider go with its models only."""
+    """The settings of a provider are accepted only with its models."""
     model = f"{name}/model"
 
     assert block == getattr(TranscribeConfig(model=model, **{name: block}), name)
-    with pytest.raises(ConfigError, match=f"{name} settings are for the models {name}/"):
+    with pytest.raises(ConfigError, match=f"{name} settings need a model {name}/"):
         TranscribeConfig(model="other/model", **{name: block})
 
 
 def test_encoding_by_name():
-    """An encoding may be given by its name."""
+    """An encoding is accepted by its name."""
     assert SttEncoding.FLAC is TranscribeConfig(encoding="FLAC").encoding
 
 
@@ -133,7 +133,7 @@ def test_transcript():
 
 
 def test_empty_transcript():
-    """Nothing said is an empty text and no subtitles."""
+    """An empty transcript has an empty text and no subtitles."""
     empty = Transcript()
 
     assert ("", (), "", "WEBVTT\n") == (

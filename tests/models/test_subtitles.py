@@ -1,4 +1,4 @@
-"""Subtitles: valid files, cut where a reader wants them."""
+"""Subtitles: valid files with cues that are easy to read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inworld_sync.models.turns import Turn, Word
 
 
 def turn(text, start_ms=0, word_ms=300, pause_ms=0):
-    """Words of one length each, with a pause after those that end in a bar."""
+    """A turn whose words have the same length, with a pause after each word that ends in a bar."""
     words, at = [], start_ms
     for written in text.split():
         words.append(Word(written.rstrip("|"), at, at + word_ms))
@@ -31,7 +31,7 @@ def cues(transcript):
 
 
 def test_srt():
-    """SubRip numbers its cues from 1, has a comma in its times and a blank line between cues."""
+    """SubRip has cues numbered from 1, times with a comma, and a blank line between cues."""
     transcript = Transcript((turn("Good morning."), turn("Is it late?", 3_723_004)))
 
     assert (
@@ -42,7 +42,7 @@ def test_srt():
 
 
 def test_vtt():
-    """WebVTT has its head, a point in its times, and its marks escaped."""
+    """WebVTT has a header, times with a point, and escaped markup."""
     transcript = Transcript((turn("Fish & <chips> -->"),))
 
     assert (
@@ -60,7 +60,7 @@ CUTS = [
 
 @pytest.mark.parametrize(("text", "texts"), CUTS)
 def test_cuts(text, texts):
-    """A cue ends with a sentence that was long enough to read, and at a pause."""
+    """A cue ends after a sentence that is long enough to read, and at a pause."""
     found = cues(Transcript((turn(text, pause_ms=800),)))
 
     assert texts == [cue for _, _, cue in found]
@@ -86,16 +86,16 @@ def test_cues_never_overlap():
 
 
 def test_turn_without_words():
-    """A turn whose words are not known is one cue."""
+    """A turn without words is one cue."""
     assert [(1000, 2500, "Yes.")] == cues(Transcript((Turn("Yes.", (), 1000, 2500),)))
 
 
 def test_words_without_length():
-    """A cue of a word that takes no time lasts a millisecond, so that players show it."""
+    """A cue for a word of no length lasts a millisecond, so that players show it."""
     assert [(500, 501, "Yes.")] == cues(Transcript((Turn("Yes.", (Word("Yes.", 500, 500),)),)))
 
 
 def test_no_times():
-    """Without any times the error says what to ask for."""
+    """Without times the error names the setting."""
     with pytest.raises(ConfigError, match="include_word_timestamps=True"):
         Transcript((Turn("Yes."),)).to_srt()

@@ -1,4 +1,4 @@
-"""What a synthesis can be asked for: each bad value is refused by its name, before it is sent."""
+"""The settings of a synthesis: each wrong value is an error that names the field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inworld_sync.models.tts import (
     ContextConfig,
 )
 
-# (class, field, value): the wrong type, and one step beyond each bound.
+# (class, field, value): wrong types, and a value beyond each bound.
 WRONG: list[tuple[Any, str, Any]] = [
     (AudioConfig, "encoding", "OPUS"),
     (AudioConfig, "encoding", None),
@@ -55,13 +55,13 @@ WRONG: list[tuple[Any, str, Any]] = [
 
 @pytest.mark.parametrize(("kind", "name", "value"), WRONG)
 def test_wrong(kind: Any, name: str, value: Any) -> None:
-    """The field is named."""
+    """The message names the field."""
     with pytest.raises(ConfigError, match=name):
         kind(**{name: value})
 
 
 def test_names() -> None:
-    """Enumerations may be given by their names, and lists of any kind become tuples."""
+    """Enumerations accept the names of members; a list becomes a tuple."""
     config = ContextConfig(delivery_mode="STABLE", pronunciation_dictionaries=["a"])
 
     assert config == attrs.evolve(config)

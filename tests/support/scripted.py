@@ -30,11 +30,13 @@ class Service:
     Attributes:
         requests: The client's requests so far.
         number: The number of the connection on this server, from 1.
+        first: The first byte of each frame: TEXT or BINARY.
     """
 
     def __init__(self, peer: Peer, number: int) -> None:
         self.peer = peer
         self.number = number
+        self.first = TEXT
         self.requests: list[dict[str, Any]] = []
         peer.upgrade()
 
@@ -75,7 +77,7 @@ class Service:
         if isinstance(message, str):
             message = message.encode()
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.peer.send_frame(TEXT, data)
+        self.peer.send_frame(self.first, data)
 
     def result(self, context_id: str, **kind: object) -> None:
         """Send a result for a context."""

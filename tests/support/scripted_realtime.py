@@ -43,12 +43,14 @@ class Service:
     Attributes:
         commands: The client's commands so far.
         number: The number of the connection on this server, from 1.
+        first: The first byte of each frame: TEXT or BINARY.
         session: The session object with all updates.
     """
 
     def __init__(self, peer: Peer, number: int) -> None:
         self.peer = peer
         self.number = number
+        self.first = TEXT
         self.commands: list[Event] = []
         self.session: Event = json.loads(json.dumps(SESSION))
         self._events = itertools.count(1)
@@ -91,7 +93,7 @@ class Service:
         if isinstance(message, str):
             message = message.encode()
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.peer.send_frame(TEXT, data)
+        self.peer.send_frame(self.first, data)
 
     def event(self, name: str, /, **fields: object) -> None:
         """Send an event."""

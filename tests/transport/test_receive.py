@@ -265,7 +265,7 @@ def test_ping_timeout() -> None:
         end = driver.ended()
 
     assert ("network", 1006) == (end.by, end.code)
-    assert "sent nothing for 0.3 s" in end.reason
+    assert "silent for 0.3 s" in end.reason
 
 
 def test_any_byte_is_life() -> None:

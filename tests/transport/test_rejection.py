@@ -61,7 +61,7 @@ BODIES = [
     ("[1, 2]", (None, "[1, 2]", ())),
     ("  upstream connect error\n or disconnect ", (None, "upstream connect error or", ())),
     (b"\xff\xfe broken", (None, "broken", ())),
-    ("<html>" + "x" * 10_000, (None, "<html>xxx", ())),
+    ("x" * 10_000, (None, "refused: xxx", ())),
 ]
 
 
@@ -76,6 +76,31 @@ def test_bodies(body: str | bytes, expected: tuple[object, str, tuple[object, ..
     assert (code, details) == (error.code, error.details)
     assert words in error.message
     assert len(error.message) < 600
+
+
+NGINX = """<html>
+<head><title>502 Bad Gateway</title></head>
+<body><center><h1>502 Bad Gateway</h1></center><hr><center>nginx/1.25</center></body>
+</html>"""
+CLOUD = (
+    '<!DOCTYPE html>\n<html lang="en"><head><title>\n a.b | 504: Gateway &amp; time-out\n</title>'
+)
+
+# Pages of gateways: what the error says of them.
+PAGES = [
+    (NGINX, "502 Bad Gateway"),
+    (CLOUD, "a.b | 504: Gateway & time-out"),
+    ("<?xml version='1.0'?><html><body>Oops</body></html>", "no reason given"),
+    (json.dumps({"message": NGINX}), "502 Bad Gateway"),
+]
+
+
+@pytest.mark.parametrize(("page", "words"), PAGES)
+def test_page_of_a_gateway(page: str, words: str) -> None:
+    """The error has the title of an HTML page, and none of its markup."""
+    error = error_from_response(502, {}, page.encode(), url=URL)
+
+    assert f"{URL} refused: {words}" == error.message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Messages of the STT socket, as they stand on the wire."""
+"""Messages of the STT WebSocket, as JSON text."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("config", "added"), CONFIGS)
 def test_config(config, added):
-    """The configuration is one message, with camelCase names and without what was not asked."""
+    """The configuration is one message with camelCase names, without settings that are None."""
     assert {"transcribeConfig": {**BASE, **added}} == json.loads(stt.transcribe_config(config))
 
 
@@ -271,7 +271,7 @@ def test_commands(text, message):
 
 
 def test_no_nan():
-    """A value that JSON cannot carry is refused before anything is sent."""
+    """A value that JSON cannot represent is an error before anything is sent."""
     with pytest.raises(ConfigError):
         stt.transcribe_config(TranscribeConfig(extra={"x": float("nan")}))
 
@@ -279,24 +279,24 @@ def test_no_nan():
 @pytest.mark.parametrize(("result", "event"), RESULTS)
 @pytest.mark.parametrize("form", [str, str.encode, lambda text: memoryview(text.encode())])
 def test_events(result, event, form):
-    """What the service says becomes an event, whatever form the text comes in."""
+    """A message of the service becomes an event; str, bytes and memoryview are accepted."""
     assert event == stt.read(form(json.dumps({"result": result})))
 
 
 @pytest.mark.parametrize(("message", "fault"), FAULTS)
 def test_faults(message, fault):
-    """Errors and statuses that are one become faults."""
+    """Errors, and statuses with an error code, become faults."""
     assert fault == stt.read(json.dumps(message))
 
 
 @pytest.mark.parametrize(("message", "name"), UNKNOWN)
 def test_unknown(message, name):
-    """What is not known is handed on whole."""
+    """A message of an unknown kind becomes an UnknownEvent with the whole message."""
     assert UnknownEvent(name, message) == stt.read(json.dumps(message))
 
 
 @pytest.mark.parametrize(("text", "named"), BROKEN)
 def test_broken(text, named):
-    """A message that would be misread is refused, and the error names the place."""
+    """An invalid message is an error that names the place."""
     with pytest.raises(RemoteProtocolError, match=named):
         stt.read(text)

@@ -1,4 +1,4 @@
-"""Words that come again are found by their text, also when they are spelled differently."""
+"""Repeated words are found by their text, also if they are spelled differently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINALS = [
 
 @pytest.mark.parametrize(("texts", "expected"), FINALS)
 def test_finals(texts: list[str], expected: list[str]) -> None:
-    """What was said is removed, what is new is left, and after it everything is new."""
+    """Repeated words are removed, new words are kept, and after new words nothing is removed."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.restart()
@@ -32,7 +32,7 @@ def test_finals(texts: list[str], expected: list[str]) -> None:
 
 
 def test_partials() -> None:
-    """A partial takes nothing away from what its final may repeat."""
+    """A partial transcript does not consume the words that its final transcript may repeat."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.restart()
@@ -43,7 +43,7 @@ def test_partials() -> None:
 
 
 def test_nothing_before_a_restart() -> None:
-    """Who says the same twice on one connection is believed."""
+    """The same words twice on one connection are kept."""
     repeats = Repeats()
     repeats.remember("No.")
 
@@ -51,7 +51,7 @@ def test_nothing_before_a_restart() -> None:
 
 
 def test_clear() -> None:
-    """What is covered is not expected."""
+    """Words of covered audio are not expected again."""
     repeats = Repeats()
     repeats.remember(SAID)
     repeats.clear()

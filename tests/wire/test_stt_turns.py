@@ -21,7 +21,7 @@ SENT_MS = 10_000.0
 
 
 def final(text: str, *ends_ms: int, silence_ms: int = 0) -> Transcription:
-    """A final whose words end so; none without times."""
+    """A final transcript whose words end at these times; None: without times."""
     words = tuple(
         Word(word, end - 100, end) for word, end in zip(text.split(), ends_ms, strict=bool(ends_ms))
     )
@@ -67,14 +67,14 @@ COVERED: list[tuple[list[SttEvent], float, float]] = [
 
 @pytest.mark.parametrize(("events", "covered_ms", "free_ms"), COVERED)
 def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> None:
-    """Audio is covered up to where its words, or the silence before others, are certain."""
+    """Audio is covered up to the end of its last word, or the silence before the next turn."""
     log = logged(*events)
 
     assert (covered_ms, free_ms) == (log.covered_ms, log.free_ms)
 
 
 def test_sent_bounds_what_is_covered() -> None:
-    """The silence after the last word is covered only as far as it was sent."""
+    """The silence after the last word is covered only up to the sent audio."""
     log = TurnLog(is_manual=False)
     log.handle(SpeechStopped(2000), 1300)
     log.handle(final("a", 1200), 1300)
@@ -83,7 +83,7 @@ def test_sent_bounds_what_is_covered() -> None:
 
 
 def test_manual_turns() -> None:
-    """With manual turns a final answers an end of a turn, and covers all before it."""
+    """With manual turns a final transcript covers all audio before the oldest end of a turn."""
     assert 700 == logged(final("a"), is_manual=True, turn_end_ms=700).covered_ms
     assert 0 == logged(final("a"), is_manual=False, turn_end_ms=700).covered_ms
 
@@ -105,12 +105,12 @@ MANUAL = [
 
 @pytest.mark.parametrize(("config", "expected"), MANUAL)
 def test_is_manual(config: TranscribeConfig, expected: bool) -> None:
-    """A threshold of 0, and no detection of endpoints, leave the ends to the user."""
+    """With a threshold of 0, or without endpoint detection, only the user ends turns."""
     assert expected is is_manual(config)
 
 
 def test_speech_events_are_paired() -> None:
-    """Every start is followed by one stop: a final brings it, an empty one too."""
+    """Every start of speech is followed by one stop, at the latest with the final transcript."""
     log = TurnLog(is_manual=False)
     emitted = [
         event
@@ -124,7 +124,7 @@ def test_speech_events_are_paired() -> None:
 
 
 def test_partials_are_passed_on() -> None:
-    """A partial is everything so far; one that rewrites the last is passed on as it is."""
+    """A partial transcript is emitted unchanged, also if it changes the one before."""
     log = TurnLog(is_manual=False)
 
     assert [partial("a")] == log.handle(partial("a"), SENT_MS)
@@ -133,7 +133,7 @@ def test_partials_are_passed_on() -> None:
 
 
 def test_clock_after_a_restart() -> None:
-    """Times of a later connection are moved to the stream's clock."""
+    """Times of a later connection become times of the stream."""
     log = TurnLog(is_manual=False)
     log.restart(4000)
 
@@ -154,7 +154,7 @@ def test_start_is_emitted_once() -> None:
 
 
 def test_untimed_repetition() -> None:
-    """Without times, words that arrive again after a restart are emitted once."""
+    """Without times, words that are repeated after a restart are emitted once."""
     log = logged(SpeechStarted(1000), final("One, two three."), final("Four five."))
     log.restart(500)
 
@@ -167,7 +167,7 @@ def test_untimed_repetition() -> None:
 
 
 def test_timed_repetition_is_not_guessed() -> None:
-    """With times, a speaker who says the same again is believed."""
+    """With times, the same words again are another turn."""
     log = logged(final("no", 1000))
     log.restart(1000)
     log.handle(final("no", 500), SENT_MS)
@@ -188,7 +188,7 @@ def test_repeated_final() -> None:
 
 
 def test_rest_is_passed_on() -> None:
-    """The usage is kept, and what is unknown passed on."""
+    """The usage is kept; an unknown event is emitted."""
     usage, unknown = SttUsage(50, "m"), UnknownEvent("sentiment", {})
     log = TurnLog(is_manual=False)
 
@@ -198,7 +198,7 @@ def test_rest_is_passed_on() -> None:
 
 
 def test_blank_finals_are_no_turns() -> None:
-    """A final without words is no turn."""
+    """An empty final transcript is not a turn."""
     assert () == logged(final(""), final(" ")).transcript.turns
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+import attrs
+
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import (
     ClosedError,
@@ -111,6 +113,8 @@ class RealtimeConnection(Connection[Received]):
         super().__init__(link, options, on_closed=on_closed, monitor=owner.monitor)
         self._owner = owner
         self._splitter = audio_splitter()
+        # The error in the latest message, if that was an error without a type.
+        self._latest_error: ServiceError | None = None
 
     def start(self) -> None:
         """Start both threads, or free all that this connection holds."""
@@ -149,6 +153,8 @@ class RealtimeConnection(Connection[Received]):
         return event
 
     def _apply(self, event: Received) -> None:
+        error = event.error if isinstance(event, InvalidMessage) else None
+        self._latest_error = error if isinstance(error, ServiceError) else None
         self._owner.receive(self, event)
 
     def _after(self, event: Received) -> None:
@@ -166,6 +172,9 @@ class RealtimeConnection(Connection[Received]):
         return super()._must_pause()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
+        if self._latest_error is not None and ended.by != "client":
+            # The service closed the connection because of it.
+            ended = attrs.evolve(ended, error=self._latest_error)
         try:
             return self._owner.connection_ended(self, ended)
         except Exception:
@@ -193,20 +202,27 @@ def read_message(
         splitter: The reader's own.
         warnings: Gets the names of optional fields that were ignored.
 
-    Raises:
-        RemoteProtocolError: It is not a JSON object.
+    Returns:
+        The event; :class:`InvalidMessage` if the message cannot be read, or is an error without a
+        type after which the session continues.
     """
     split = splitter.split(message)
     audio = None
-    # Other deltas are texts, which may look like base64.
-    if split is not None and split.audio is not None and split.picks[0] in _AUDIO_TYPES:
-        body, audio = load_object(split.rest), split.audio
-    else:
-        body = load_object(message)
     try:
-        return events.read_object(body, audio, warnings)
+        # Other deltas are texts, which may look like base64.
+        if split is not None and split.audio is not None and split.picks[0] in _AUDIO_TYPES:
+            body, audio = load_object(split.rest), split.audio
+        else:
+            body = load_object(message)
+    except RemoteProtocolError as error:
+        return InvalidMessage("", error)
+    try:
+        event = events.read_object(body, audio, warnings)
     except InworldError as error:
         return _unreadable(body, error)
+    if isinstance(event, SessionFault) and not is_fatal(event):
+        return InvalidMessage("", service_error(event))
+    return event
 
 
 def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:

@@ -145,13 +145,13 @@ class SessionReconnected:
 @attrs.frozen
 class InvalidMessage:
     """
-    A message could not be read; the session continues without it.
+    A message could not be read, or is an error without a type; the session continues.
 
     Attributes:
-        type: The message's type.
-        error: Why it could not be read.
-        response_id: The response that it belongs to, which then fails; None if the message names
-            no response.
+        type: The message's type; ``""`` if it has none.
+        error: Why it could not be read, or the service's error.
+        response_id: The response that the message belongs to; None if it names none. The response
+            fails if the message had a part of its text or audio.
     """
 
     type: str

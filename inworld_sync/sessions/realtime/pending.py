@@ -15,9 +15,10 @@ from functools import partial
 
 import attrs
 
-from inworld_sync.errors import InworldError, RemoteProtocolError, redact
+from inworld_sync.errors import InworldError, RemoteProtocolError, ServiceError, redact
 from inworld_sync.models.realtime import (
     CancelResponse,
+    ErrorInfo,
     ErrorReported,
     ItemAdded,
     ItemDeleted,
@@ -34,6 +35,7 @@ from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.responses import SessionResponses
 from inworld_sync.sessions.realtime.tool_calls import ToolCalls
 from inworld_sync.wire.pending import Pending
+from inworld_sync.wire.realtime.events import carries_output
 from inworld_sync.wire.realtime.faults import HARMLESS_CODES, NOT_ACTIVE_CODE
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.requests import Request
@@ -105,7 +107,7 @@ class PendingRequests:
             reply = requests.refuse(entry, error)
             is_known = reply.is_watched
             if reply.kind is Request.ITEM:
-                self._items.remove(reply.item_id)
+                self._items.refuse(reply.item_id or "", error)
         self._commands.options.logger.log(
             logging.DEBUG if is_known else logging.WARNING,
             "%s: the service reports %s: %s",
@@ -121,6 +123,19 @@ class PendingRequests:
         """End the responses that have ended since another one begins; return the event."""
         for state in self._responses.queue.replaced_by(event):
             self.end_response(state)
+        return event
+
+    def handle_invalid(self, event: InvalidMessage) -> InvalidMessage:
+        """Handle a message that could not be read, or an error without a type; return the event."""
+        error = event.error
+        if isinstance(error, ServiceError):
+            # It may refuse a command, as an error with a type does.
+            code = None if error.code is None else str(error.code)
+            self.refuse(ErrorReported(ErrorInfo(message=error.message, code=code)))
+            return event
+        self._commands.options.logger.warning("%s: %s", self._commands.name, error)
+        if carries_output(event.type):
+            self._responses.damage(event.response_id, error)
         return event
 
     def end_unreadable(self, event: InvalidMessage) -> None:

@@ -150,6 +150,13 @@ class SessionResponses:
         if reply._awaits_tools:
             reply._end(None)
 
+    def end_cancelled(self, response_id: str) -> None:
+        """End the reply of a response as cancelled, although the service completes it."""
+        response = self._held.get(id(self._states.get(response_id)))
+        if response is not None:
+            response._awaits_tools = True
+            response._stop()
+
     def drop_cancelled(
         self, event: TextDelta | TranscriptDelta
     ) -> TextDelta | TranscriptDelta | None:

@@ -17,11 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
-from inworld_sync.errors import (
-    ConnectionLost,
-    InworldError,
-    fresh,
-)
+from inworld_sync.errors import ConnectionLost, InworldError, fresh
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import (
@@ -68,7 +64,7 @@ from inworld_sync.sessions.realtime.tool_runner import ToolOptions
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS
 from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
-from inworld_sync.wire.realtime.events import ITEM_EVENTS, carries_output
+from inworld_sync.wire.realtime.events import ITEM_EVENTS
 from inworld_sync.wire.realtime.faults import SessionFault
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.requests import PendingReply, Request
@@ -165,7 +161,7 @@ class SessionState:
         self._before = _routes(
             # It ends the connection, see RealtimeConnection._after.
             ((SessionFault,), lambda _: None),
-            ((InvalidMessage,), self._handle_invalid),
+            ((InvalidMessage,), self.pending.handle_invalid),
             ((SessionCreated, SessionUpdated), self._handle_session),
             ((ResponseCreated,), self.pending.end_replaced),
             (ANSWERS, self.pending.match),
@@ -335,12 +331,6 @@ class SessionState:
     def _interrupt(self, _: InputSpeechStarted) -> None:
         if self.settings.is_interruptible:
             self.output.interrupt_later()
-
-    def _handle_invalid(self, event: InvalidMessage) -> InvalidMessage:
-        self.logger.warning("%s: %s", self.name, event.error)
-        if carries_output(event.type):
-            self.responses.damage(event.response_id, event.error)
-        return event
 
     # ---- deadlines and the session's age; the monitor is held
 

@@ -175,7 +175,10 @@ class ToolCalls:
         if not is_completed and (awaiting := self._replies.pop(batch, None)) is not None:
             # It was presumed over, and turns out to have ended otherwise.
             self._responses.end_reply(awaiting)
-        if is_completed and batch.is_ours and not self._settings.continues_by_itself:
+        if is_completed and batch.is_cancelled:
+            # The user interrupted while the function ran, and the model does not continue.
+            self._responses.end_cancelled(info.id)
+        elif is_completed and batch.is_ours and not self._settings.continues_by_itself:
             batch.is_continued = True
             reply = self._responses.await_tools(info.id)
             if reply is not None:

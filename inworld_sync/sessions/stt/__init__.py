@@ -1,1 +1,1 @@
-"""Speech to text: streams that outlive their connections, and whole recordings."""
+"""Speech to text: streams that replace lost connections, and whole recordings."""

@@ -3,9 +3,9 @@ The audio of one STT stream from the caller to the connection: buffered, bounded
 
 | class | does |
 |---|---|
-| AudioBuffer | keeps what was sent and may be sent again, and what waits to be sent |
-| MaxLead | bounds how far sent audio may run ahead of the transcript |
-| ChunkRateLimiter | bounds the messages per second, of one stream or of several |
+| AudioBuffer | keeps audio that waits to be sent, and sent audio that may be sent again |
+| MaxLead | limits how far sent audio may run ahead of the transcript |
+| ChunkRateLimiter | limits the messages per second, of one stream or of several |
 
 Positions are samples from the start of the stream, at the sample rate of the wire.
 
@@ -75,7 +75,7 @@ class AudioBuffer:
 
     def __init__(self, keep_samples: int) -> None:
         self._keep_samples = keep_samples
-        # Deleting at the front of a bytearray moves no bytes: it remembers where it begins.
+        # A deletion at the front of a bytearray copies no bytes.
         self._pcm = bytearray()
         # Whether speech before the oldest sample had to be discarded before it was covered.
         self._is_truncated = False
@@ -116,8 +116,8 @@ class AudioBuffer:
 
         Args:
             chunk_samples: The most samples to return.
-            flush: Whether the last samples are returned although they are fewer; before the end
-                of a turn they always are.
+            flush: Whether to return fewer samples if no more are left. Before the end of a turn
+                they are returned in any case.
         """
         limit = self.end
         if self._turn_ends:
@@ -185,7 +185,7 @@ class AudioBuffer:
 
 class MaxLead:
     """
-    Bounds how far audio that is sent faster than real time runs ahead of the transcript.
+    Limits how far audio that is sent faster than real time runs ahead of the transcript.
 
     Without it a long recording could be sent, and discarded from the buffer, before the service
     has transcribed it; a lost connection would then lose words.

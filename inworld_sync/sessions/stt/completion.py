@@ -1,5 +1,5 @@
 """
-When an STT service has sent everything about a stream.
+Whether an STT service has sent everything about a stream.
 
 The service sends its usage once, after ``closeStream``, and leaves the connection open. Two other
 ends are possible: it closes the connection without the usage, or it sends the usage while a turn

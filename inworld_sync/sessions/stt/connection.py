@@ -1,8 +1,8 @@
 """
-One connection of an STT stream, which may outlive several of them.
+One connection of an STT stream, which may use several connections.
 
 Threads and locks: those of ``base.py``; the monitor is the stream's. The reader handles no message
-before :meth:`SttConnection.begin`: the stream first goes back to where this connection begins.
+before :meth:`SttConnection.begin`: the stream first sets the position where its audio begins.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class SttConnection(Connection[SttEvent]):
         return connection
 
     def begin(self) -> None:
-        """Let the reader handle messages: the stream is ready for those of this connection."""
+        """Allow the reader to handle messages: the stream is ready for them."""
         self._has_begun.set()
 
     def send_audio(self, pcm: bytes) -> None:
@@ -110,7 +110,8 @@ class SttConnection(Connection[SttEvent]):
         self._send(stt.close_stream())
 
     def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:
-        # The stream begins a connection as soon as it is open; the end of the link is for a crash.
+        # The stream calls begin() as soon as the connection is open. The end of the link ends the
+        # wait if an exception prevents that.
         while not self._has_begun.wait(LONGEST_WAIT_SECONDS) and self._link.end is None:
             pass
         return stt.read(message)

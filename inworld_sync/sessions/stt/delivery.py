@@ -58,7 +58,7 @@ _CHUNK_MS: Final = 100
 # If the beginning of a turn was discarded, the quietest sample within this is between two words.
 _TRUNCATED_SEARCH_MS: Final = 500
 _FIRST_DELAY_SECONDS: Final = 0.2
-# A connection that lived so long was a good one: its loss resets the count of attempts.
+# The loss of a connection that was open for this long resets the count of attempts.
 _GOOD_SECONDS: Final = 60.0
 # This long after audio was sent, the service has reported any speech in it. If it then closes
 # without an error, no words are missing, and the next audio opens another connection.
@@ -74,7 +74,7 @@ class Delivery:
         config: The service's settings; the audio is 16-bit mono PCM on this side.
         settings: How the audio is queued and sent.
         max_reconnects: Attempts in a row to reconnect without progress of the transcript.
-        keeps_events: Whether events are kept; without a consumer they would pile up.
+        keeps_events: Whether to keep events; without a consumer they would accumulate.
 
     Attributes:
         changed: The monitor.
@@ -303,7 +303,7 @@ class Delivery:
     # For the connection; the monitor is held.
 
     def receive(self, event: SttEvent) -> None:
-        """Handle an event of the service, and emit what the user gets of it."""
+        """Handle an event of the service, and emit the events for the user."""
         if self.stream.ended is not None:
             return
         log, audio = self.log, self._audio
@@ -345,7 +345,7 @@ class Delivery:
         self._leave(error)
 
     def _next_task(self) -> _Task | None:
-        """Wait for the next thing to do; None when the transcript is complete."""
+        """Wait for the next task; return None when the transcript is complete."""
         with self.changed:
             while True:
                 if self._abort_error is not None:

@@ -76,11 +76,13 @@ _EXPIRED_CODES = frozenset({"SESSION_EXPIRED", "AUDIO_SESSION_EXPIRED", "session
 _AUTH_STATUS = frozenset({7, 16})
 _QUOTA_STATUS = 8
 
+_FATAL_CODES = _QUOTA_CODES | _AUTH_CODES | _AUTH_STATUS | {_QUOTA_STATUS, "SESSION_INVALID"}
+
 
 @attrs.frozen
 class SessionFault:
     """
-    The service ends the session, in a message without a type.
+    An error of the service in a message without a type.
 
     Attributes:
         code: Such as ``SESSION_RESOURCES_EXHAUSTED``, or a gRPC status number.
@@ -109,9 +111,10 @@ def untyped_fault(body: JsonObject) -> SessionFault | None:
     )
 
 
-def is_fatal(error: ErrorInfo) -> bool:
+def is_fatal(error: ErrorInfo | SessionFault) -> bool:
     """Whether the session cannot go on after this error."""
-    return error.code in _QUOTA_CODES | _AUTH_CODES | _EXPIRED_CODES | {"SESSION_INVALID"}
+    details = error.details if isinstance(error, SessionFault) else ()
+    return error.code in _FATAL_CODES or is_expired(error.code, details)
 
 
 def is_expired(code: int | str | None, details: Iterable[object]) -> bool:

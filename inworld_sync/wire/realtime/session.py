@@ -42,6 +42,9 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "tracing": ("tracing",),
 }
 
+# A session object has about five levels. The bound keeps the recursion of :func:`merge` small.
+_MAX_LEVELS = 50
+
 _MEMORY_STATE = ("providerData", "memory", "state")
 
 
@@ -74,18 +77,21 @@ def value_at(body: object, place: tuple[str, ...]) -> object:
     return body
 
 
-def merge(old: Mapping[str, object], new: Mapping[str, object]) -> JsonObject:
+def merge(
+    old: Mapping[str, object], new: Mapping[str, object], levels: int = _MAX_LEVELS
+) -> JsonObject:
     """
     Merge *new* into a copy of *old*: objects field by field, at all levels; other values replace.
 
-    An object of another ``type`` replaces the old object as a whole.
+    An object of another ``type``, or below *levels* levels, replaces the old object as a whole.
     """
     merged: dict[str, object] = dict(old)
     for name, value in new.items():
         before = merged.get(name)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             is_same_kind = "type" not in value or before.get("type") == value["type"]
-            merged[name] = merge(before, value) if is_same_kind else value
+            is_merged = is_same_kind and levels > 1
+            merged[name] = merge(before, value, levels - 1) if is_merged else value
         else:
             merged[name] = value
     return merged  # type: ignore[return-value]

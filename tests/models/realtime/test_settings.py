@@ -14,7 +14,7 @@ FUNCTION = rt.FunctionTool(name="f")
 
 # (class, settings, part of the error): wrong types, and values just beyond each bound.
 REFUSED = [
-    (Session, {"model": 5}, "model must be a text"),
+    (Session, {"model": 5}, "model must be a string"),
     (Session, {"voice": b"x"}, "voice"),
     (Session, {"instructions": ["x"]}, "instructions"),
     (Session, {"speed": 0.24}, "speed must be 0.25 to 1.5, got 0.24"),
@@ -49,7 +49,7 @@ REFUSED = [
     (Session, {"tools": [FUNCTION, FUNCTION]}, "different names, got 'f' twice"),
     (Session, {"provider_data": {"stt": {}}}, "provider_data must be ProviderData"),
     (Session, {"prompt": "p"}, "prompt"),
-    (Session, {"include": "x"}, "list of texts"),
+    (Session, {"include": "x"}, "list of strings"),
     (Session, {"tracing": "on"}, "tracing"),
     (Session, {"extra": [1]}, "extra must be a mapping"),
     (Session, {"extra": {1: 2}}, "extra must be a mapping"),
@@ -60,7 +60,7 @@ REFUSED = [
     (rt.ServerVad, {"silence_duration_ms": 0.5}, "silence_duration_ms must be an integer"),
     (rt.InputTranscription, {"language": 1}, "language"),
     (rt.RetentionRatio, {"retention_ratio": 1.1}, "retention_ratio"),
-    (rt.Prompt, {"id": " "}, "id must be a text"),
+    (rt.Prompt, {"id": " "}, "id must be a string"),
     (rt.FunctionTool, {"name": "a b"}, "1 to 64 letters"),
     (rt.FunctionTool, {"name": ""}, "1 to 64 letters"),
     (rt.FunctionTool, {"name": "x" * 65}, "1 to 64 letters"),
@@ -70,7 +70,7 @@ REFUSED = [
     (rt.McpTool, {"server_label": "s", "server_url": "x"}, "https://"),
     (rt.McpTool, {"server_label": "s", "server_url": "https://x", "headers": {"a": 1}}, "headers"),
     (rt.WebSearchTool, {"max_results": 0}, "max_results"),
-    (rt.SttTuning, {"language_hints": "en"}, "list of texts"),
+    (rt.SttTuning, {"language_hints": "en"}, "list of strings"),
     (rt.SttTuning, {"vad_threshold": -0.1}, "vad_threshold"),
     (rt.SttTuning, {"max_turn_silence_ms": 1.0}, "max_turn_silence_ms"),
     (rt.TtsTuning, {"delivery_mode": "FAST"}, "STABLE, BALANCED, CREATIVE"),

@@ -6,8 +6,11 @@ import logging
 
 import pytest
 
-from inworld_sync.models.realtime import AudioDelta, ResponseDone
+from inworld_sync.errors import RemoteProtocolError, ServiceError
+from inworld_sync.models.realtime import AudioDelta, PingReceived, ResponseConfig, ResponseDone
+from inworld_sync.sessions.realtime.events import InvalidMessage
 
+from support.peers import BINARY, TEXT
 from support.scripted_realtime import Event, Service, place, realtime
 
 
@@ -119,6 +122,130 @@ def test_ignored_fields_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     } == stats.warnings
     logged = [each.getMessage() for each in caplog.records if "ignored" in each.getMessage()]
     assert len(stats.warnings) == len(logged)
+
+
+# Unreadable messages.
+
+# (first byte of the frame, payload).
+UNREADABLE: dict[str, tuple[int, bytes]] = {
+    "empty": (TEXT, b""),
+    "not JSON": (TEXT, b"not JSON"),
+    "cut": (TEXT, b'{"type": "ping"'),
+    "two": (TEXT, b'{"type": "ping"}\n{"type": "ping"}'),
+    "array": (TEXT, b"[1, 2]"),
+    "null": (TEXT, b"null"),
+    "NaN": (TEXT, b'{"type": "ping", "timestamp": NaN}'),
+    "byte order mark": (TEXT, b'\xef\xbb\xbf{"type": "ping"}'),
+    "deep": (TEXT, b'{"type": "x", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    "long integer": (TEXT, b'{"type": "ping", "timestamp": ' + b"9" * 5000 + b"}"),
+    "binary": (BINARY, b"\xff\x00\x01"),
+    "error without a type": (TEXT, b'{"error": {"code": 3, "message": "bad request"}}'),
+}
+
+
+@pytest.mark.parametrize(("first", "payload"), UNREADABLE.values(), ids=UNREADABLE)
+def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
+    """It is an InvalidMessage without a type; the response and the session continue."""
+
+    def script(service: Service) -> None:
+        service.open()
+        request = service.request()
+        service.created("r1", request)
+        service.text("r1", "a1", "Hel")
+        service.peer.send_frame(first, payload)
+        service.text("r1", "a1", "lo")
+        service.done("r1", request=request)
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        reply = rt.respond().wait(30)
+        event = next(e for e in rt.events(timeout=30) if isinstance(e, InvalidMessage))
+
+        assert ("completed", "Hello") == (reply.status, reply.text)
+        assert ("", None) == (event.type, event.response_id)
+        assert isinstance(event.error, (RemoteProtocolError, ServiceError))
+        assert rt.ended is None
+
+
+def test_json_in_a_binary_frame() -> None:
+    """JSON in a binary frame is read and counted."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.peer.send_frame(BINARY, b'{"type": "ping", "timestamp": 5}')
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        event = next(e for e in rt.events(timeout=30) if isinstance(e, PingReceived))
+        stats = rt.stats
+
+    assert 5 == event.timestamp
+    assert stats is not None
+    assert 1 == stats.binary_messages
+
+
+def test_an_error_without_a_type_before_the_end() -> None:
+    """If the service closes the connection after such an error, it is the session's error."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.send({"error": {"code": 3, "message": "bad request"}})
+        service.close(1011)
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        with pytest.raises(ServiceError, match="bad request"):
+            list(rt.events(timeout=30))
+
+
+def test_an_error_without_a_type_while_opening() -> None:
+    """It refuses the session, although the service does not close the connection."""
+
+    def script(service: Service) -> None:
+        service.event("session.created", session=service.session)
+        service.until("session.update")
+        service.send({"error": {"code": 3, "message": "bad request"}})
+        service.until_left()
+
+    with realtime(script) as iw, pytest.raises(ServiceError, match="bad request"):
+        iw.realtime.connect(timeout=60)
+
+
+def test_deep_settings() -> None:
+    """Settings of any depth do not end the session, however often they arrive."""
+    depth = 900
+    value = '{"a": ' * depth + "5" + "}" * depth
+    text = f'{{"type": "session.updated", "session": {{"x": {value}}}}}'
+
+    def script(service: Service) -> None:
+        service.open()
+        for _ in range(3):
+            service.send(text)
+        service.speak(service.request(), 1, "Hello")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        assert "Hello" == rt.respond().wait(30).text.strip()
+
+
+def test_an_unnamed_end_of_one_of_two_responses() -> None:
+    """A ``response.done`` that names no response ends none of two."""
+
+    def script(service: Service) -> None:
+        service.open()
+        for number, request in enumerate((service.request(), service.request())):
+            service.created(f"r{number}", request)
+        service.send({"type": "response.done"})
+        service.send({"type": "response.output_text.delta", "item_id": "a1"})
+        for number in range(2):
+            service.text(f"r{number}", f"a{number}", "Hello")
+            service.done(f"r{number}")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        replies = [rt.respond(ResponseConfig(conversation="none")) for _ in range(2)]
+
+        assert ["Hello", "Hello"] == [each.wait(30).text for each in replies]
 
 
 # Text in later messages.

@@ -1,4 +1,4 @@
-"""The audio buffer: what is popped, kept, covered and popped again after a rewind."""
+"""The audio buffer: pop, keep, cover and rewind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_turn_ends() -> None:
 
 
 def test_rewind() -> None:
-    """What is not covered is popped again, ends of turns included."""
+    """After a rewind, audio and ends of turns that are not covered are popped again."""
     buffer = AudioBuffer(100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.end_turn()

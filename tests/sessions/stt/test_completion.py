@@ -1,4 +1,4 @@
-"""How complete a transcript is, by the service's messages and by the end of the connection."""
+"""The completion of a transcript, by the messages of the service and the end of the connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole recordings, and the round trip from text to speech to text over both local services."""
+"""Whole recordings, and the round trip from text to speech and back with the emulator."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def report(figure: str) -> None:
 
 @pytest.fixture
 def local(inworld_local: Emulator) -> Iterator[Inworld]:
-    """A client of the emulator, which really speaks and listens."""
+    """A client of the emulator with its speech engines."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         yield iw
 
@@ -95,7 +95,7 @@ def test_round_trip(local: Inworld) -> None:
 
 
 def test_same_every_time(local: Inworld) -> None:
-    """The same sound gives the same words at the same places, however it is cut."""
+    """The same audio gives the same words at the same times, in pieces of any size."""
     pcm = bytes(local.tts.synthesize(SENTENCES[1], audio=AUDIO).pcm) + silence(1)
     whole = transcribed(local, pcm)
     with local.stt.stream(max_chunks_per_second=2000) as stream:
@@ -113,7 +113,7 @@ def test_same_every_time(local: Inworld) -> None:
     ("name", "text", "bound"), [("two_cities.wav", TWO_CITIES, 0.12), ("beckett.wav", BECKETT, 0.2)]
 )
 def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> None:
-    """A person reading is understood."""
+    """Recordings of people reading are transcribed with few errors."""
     transcript = transcribed(local, recording(name))
     errors, words = word_errors(text, transcript.text), len(words_of(text))
     report(f"{name}: {errors} of {words} words wrong, {errors / words:.1%}")
@@ -128,9 +128,7 @@ def test_lost_connection_in_human_speech(
     local: Inworld, inworld_local: Emulator, is_timed: bool, after: int
 ) -> None:
     """
-    What is sent again of a person's speech is not transcribed twice.
-
-    Without times twelve of the words were.
+    Human speech that is sent again is not transcribed twice, with and without times.
     """
     inworld_local.faults.add(f"drop@{after}")
     with local.stt.stream(max_chunks_per_second=2000, include_word_timestamps=is_timed) as stream:
@@ -156,7 +154,7 @@ def file_of(kind: str, rate_hz: int = 24_000) -> bytes:
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "AIFF"])
 def test_files(local: Inworld, tmp_path: Path, kind: str) -> None:
-    """A path of an audio file, or its bytes, of any kind and rate."""
+    """The path or the bytes of an audio file, of any format and rate, give the same words."""
     path = tmp_path / f"speech.{kind.lower()}"
     path.write_bytes(file_of(kind))
     transcript = local.stt.transcribe(path, method="http")
@@ -183,7 +181,7 @@ def test_transcribe(local: Inworld) -> None:
 
 
 def test_http(local: Inworld) -> None:
-    """Over HTTP a recording is one turn, with words and usage."""
+    """With method="http" a recording is one turn, with words and usage."""
     transcript = local.stt.transcribe(
         recording("beckett.wav"), sample_rate_hz=RATE_HZ, method="http"
     )
@@ -199,7 +197,7 @@ def test_http(local: Inworld) -> None:
 @pytest.mark.parametrize("method", ["stream", "http"])
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_silence(local: Inworld, seconds: float, method: Literal["stream", "http"]) -> None:
-    """Silence has no turns, and neither has nothing."""
+    """Silence and empty audio have no turns."""
     transcript = local.stt.transcribe(silence(seconds), sample_rate_hz=RATE_HZ, method=method)
 
     assert () == transcript.turns
@@ -223,7 +221,7 @@ SOURCES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_sources(name: str) -> None:
-    """A recording may be anything that holds sound; the same is sent."""
+    """Every form of the same audio sends the same samples."""
     make, arguments = SOURCES[name]
     pcm, said = spoken_turns(2, 1)
     with stt_server() as (iw, server):
@@ -247,7 +245,7 @@ def test_settings_are_parameters(method: Callable[..., object]) -> None:
     """
     Each setting is a keyword-only parameter with a line in the docstring.
 
-    Not channels and sample_rate_hz, which in a call are those of the caller's audio.
+    channels and sample_rate_hz are exceptions: in a call they describe the caller's audio.
     """
     parameters = inspect.signature(method).parameters
     names = {field.name for field in attrs.fields(TranscribeConfig)} - {
@@ -264,7 +262,7 @@ def test_settings_are_parameters(method: Callable[..., object]) -> None:
 
 
 def test_settings_replace_those_of_the_config() -> None:
-    """A setting that is given replaces the one of the config; None leaves it as it is."""
+    """A setting replaces the one of the config; None does not."""
     config = TranscribeConfig(language="de-DE", prompts=["Inworld"])
     with stt_server() as (iw, _), iw.stt.stream(config=config, language="en-US") as stream:
         assert attrs.evolve(config, language="en-US") == stream.config
@@ -319,7 +317,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
 def test_bad_input(
     audio: Any, arguments: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
-    """What cannot be a recording is refused before anything is sent."""
+    """Input that is not audio is an error before anything is sent."""
     with stt_server() as (iw, server):
         with pytest.raises(kind, match=words):
             iw.stt.transcribe(audio, **arguments)
@@ -328,7 +326,7 @@ def test_bad_input(
 
 
 def test_bad_sample_in_the_middle() -> None:
-    """A NaN in the middle of a recording is an error with its place, and nothing is left open."""
+    """A NaN in the middle of a recording is an error with its position; the stream is closed."""
     samples = np.zeros(32_000)
     samples[20_000] = np.nan
     with stt_server() as (iw, _):
@@ -337,7 +335,7 @@ def test_bad_sample_in_the_middle() -> None:
 
 
 def test_wrong_rate(local: Inworld) -> None:
-    """Audio of another rate than declared is no error; its words are lost, its length is not."""
+    """Audio of another rate than declared is not an error: words are lost, all audio is sent."""
     pcm = recording("beckett.wav")
     transcript = transcribed(local, pcm, sample_rate_hz=48_000)
 
@@ -347,7 +345,7 @@ def test_wrong_rate(local: Inworld) -> None:
 
 
 def test_unknown_model(local: Inworld) -> None:
-    """An unknown model is refused in the service's words."""
+    """An unknown model is an InvalidRequestError with the message of the service."""
     with pytest.raises(InvalidRequestError, match='Unsupported model "inworld/none"') as caught:
         local.stt.transcribe(silence(1), sample_rate_hz=RATE_HZ, model="inworld/none")
     assert isinstance(caught.value.partial, PartialTranscript)
@@ -358,7 +356,7 @@ def test_unknown_model(local: Inworld) -> None:
 
 
 def test_bad_key() -> None:
-    """A key that the service does not know is an AuthError, without the key in it."""
+    """A refused key is an AuthError that does not show the key."""
     key = "bm9ib2R5Om5vdGhpbmc="
     with Emulator() as server, Inworld(api_key=key, base_url=server.url) as iw:
         for method in ("stream", "http"):
@@ -368,7 +366,7 @@ def test_bad_key() -> None:
 
 
 def test_partial_of_a_recording() -> None:
-    """A recording that fails half-way says what was understood and what is left."""
+    """An error in the middle of a recording has the first turns and the remaining audio."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection: SttConnectionScript, name: str) -> None:
@@ -386,7 +384,7 @@ def test_partial_of_a_recording() -> None:
 
 
 def test_recordings_share_the_rate() -> None:
-    """Recordings of one client together send no more than the service allows."""
+    """The recordings of one client share the limit of messages per second."""
     import threading
 
     pcm = bytes(3200 * 20)
@@ -409,7 +407,7 @@ def test_recordings_share_the_rate() -> None:
 
 
 def test_no_server() -> None:
-    """Where nobody listens the first connection fails at once, without attempts."""
+    """If no service listens, the first connection fails at once, without further attempts."""
     with Emulator() as server:
         url, key = server.url, server.api_key
     with Inworld(api_key=key, options=Options(base_url=url)) as iw:

@@ -1,4 +1,4 @@
-"""A live transcription: what goes in, what comes out, and how it ends."""
+"""Live transcription: its audio, its events, and its end."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def config_of(connection: SttConnectionScript) -> dict[str, Any]:
 
 
 def test_config() -> None:
-    """The settings are the first message, with the service's names; what is not set is not sent."""
+    """The first message has the settings with the names of the service, and only those set."""
     with stt_server() as (iw, server):
         with iw.stt.stream(
             language="en-US",
@@ -84,7 +84,7 @@ def test_config() -> None:
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"encoding": "MP3"}, "audio is sent as LINEAR16 or MULAW, got the encoding MP3"),
     ({"model": "whisper"}, "model must be provider/model"),
-    ({"assemblyai": AssemblyAiConfig()}, "assemblyai settings are for the models assemblyai/..."),
+    ({"assemblyai": AssemblyAiConfig()}, "assemblyai settings need a model assemblyai/..."),
     ({"overflow": "wait"}, "overflow must be one of block, raise, drop_oldest, got 'wait'"),
     ({"max_waiting_bytes": 0}, "max_waiting_bytes must be 1 to"),
     ({"max_reconnects": -1}, "max_reconnects must be 0 to"),
@@ -96,7 +96,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("settings", "words"), BAD_SETTINGS)
 def test_bad_settings(settings: dict[str, Any], words: str) -> None:
-    """A setting that makes no sense is refused before anything is sent."""
+    """A wrong setting is an error before anything is sent."""
     with stt_server() as (iw, server):
         with pytest.raises(ConfigError, match=words):
             iw.stt.stream(**settings)
@@ -108,7 +108,7 @@ def test_bad_settings(settings: dict[str, Any], words: str) -> None:
 
 
 def test_chunks() -> None:
-    """However audio is cut, it is sent in pieces of 100 ms, and all of it."""
+    """Audio in pieces of any size is sent completely, in messages of 100 ms."""
     pcm, _ = spoken_turns(3)
     sizes = []
 
@@ -147,7 +147,7 @@ FORMS: dict[str, tuple[Callable[[bytes], Any], int]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(form: str) -> None:
-    """Audio may be bytes or arrays of integers or floats, mono or stereo; the same is sent."""
+    """Bytes and arrays of integers or floats, mono or stereo, send the same samples."""
     make, channels = FORMS[form]
     pcm, said = spoken_turns(2)
     with stt_server() as (iw, server):
@@ -161,7 +161,7 @@ def test_forms(form: str) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 22_050, 44_100, 48_000])
 def test_rates(rate_hz: int) -> None:
-    """Audio of any rate is converted; its length in time stays, cut as it may be."""
+    """Audio of any rate, in pieces of any size, is converted and keeps its length."""
     seconds = 1.5
     tone = np.sin(np.arange(int(rate_hz * seconds)) * 2 * np.pi * 440 / rate_hz)
     pcm = (tone * 10_000).astype("<i2").tobytes()
@@ -178,7 +178,7 @@ def test_rates(rate_hz: int) -> None:
 
 
 def test_mulaw() -> None:
-    """Audio may go as mu-law: half the bytes, the same words."""
+    """With MULAW half the bytes are sent, and the words are the same."""
     pcm, _ = spoken_turns(1)
     received = bytearray()
 
@@ -215,7 +215,7 @@ BAD_AUDIO: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("audio", "words"), BAD_AUDIO)
 def test_bad_audio(audio: Any, words: str | None) -> None:
-    """What is no audio is refused with the reason, and the stream goes on without it."""
+    """Invalid audio is an error with the reason; the stream continues without it."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
@@ -229,7 +229,7 @@ def test_bad_audio(audio: Any, words: str | None) -> None:
 
 
 def test_empty_audio() -> None:
-    """Nothing is nothing: no message, no turn, a usage of 0."""
+    """Without audio there is no audio message, no turn, and a usage of 0."""
     with stt_server() as (iw, server):
         with iw.stt.stream() as stream:
             stream.send(b"")
@@ -257,7 +257,7 @@ def test_odd_bytes() -> None:
 
 
 def test_silence() -> None:
-    """Silence gives no turn."""
+    """Silence has no turn."""
     with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             stream.send(bytes(RATE_HZ * 2 * 5))
@@ -270,7 +270,7 @@ def test_silence() -> None:
 
 
 class Source:
-    """A source that notes when it is closed."""
+    """A source that records that it was closed."""
 
     sample_rate_hz = 8000
 
@@ -299,7 +299,7 @@ def test_feed_source() -> None:
 
 
 def test_feed_file(tmp_path: Any) -> None:
-    """A path of a file is read, whatever its rate and channels."""
+    """A path of a file of any rate and channels is read."""
     path = tmp_path / "a.wav"
     with WavWriter(path, 48_000) as file:
         file.write(bytes(48_000 * 2))
@@ -315,7 +315,7 @@ def test_feed_file(tmp_path: Any) -> None:
 
 
 def test_feed_pieces() -> None:
-    """An iterable of audio is taken piece by piece; it may mix what pieces can be."""
+    """An iterable of audio is read piece by piece; the pieces may be of different kinds."""
     pcm, said = spoken_turns(2)
     half = len(pcm) // 4 * 2
     with stt_server() as (iw, _):
@@ -326,7 +326,7 @@ def test_feed_pieces() -> None:
 
 
 def test_feed_that_raises() -> None:
-    """What an iterable raises comes through, and the stream ends at once."""
+    """An exception of an iterable is raised unchanged, and the stream ends at once."""
 
     def pieces() -> Iterator[bytes]:
         yield bytes(3200)
@@ -341,7 +341,7 @@ def test_feed_that_raises() -> None:
 
 
 def test_realtime() -> None:
-    """With realtime, audio is given no faster than it sounds."""
+    """With realtime, audio is sent in real time."""
     with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
             started = time.monotonic()
@@ -353,7 +353,7 @@ def test_realtime() -> None:
 
 
 def test_feed_ends_with_its_stream() -> None:
-    """A feed that waits ends when the stream is closed by another thread."""
+    """A feed that waits returns if another thread closes the stream."""
     with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
         feeding = threading.Thread(
@@ -375,7 +375,7 @@ NARROW: dict[str, Any] = {"max_chunks_per_second": 10, "max_waiting_bytes": 6400
 
 
 def test_block() -> None:
-    """With block, sending waits for room, and gives up after its timeout."""
+    """With block, send waits for room, until its timeout."""
     with stt_server() as (iw, server):
         with iw.stt.stream(**NARROW) as stream:
             stream.send(bytes(16_000))
@@ -403,7 +403,7 @@ def test_raise() -> None:
 
 
 def test_drop_oldest() -> None:
-    """With drop_oldest, sending never waits, the newest audio is kept, and the rest counted."""
+    """With drop_oldest, send does not wait; the newest audio is kept, dropped audio is counted."""
     newest = b"\x07\x00" * 3200
     with stt_server(recognizer={"counts_only": True}) as (iw, server):
         with iw.stt.stream(overflow="drop_oldest", **NARROW) as stream:
@@ -418,7 +418,7 @@ def test_drop_oldest() -> None:
 
 
 def test_interrupted_wait() -> None:
-    """A thread that waits for room wakes with an error when the stream is closed."""
+    """A thread that waits for room gets an error if the stream is closed."""
     raised: list[BaseException] = []
     with stt_server() as (iw, _):
         stream = iw.stt.stream(**NARROW)
@@ -444,7 +444,7 @@ def test_interrupted_wait() -> None:
 
 
 def test_events() -> None:
-    """Everything comes in the order in which it was said."""
+    """Events arrive in the order of the speech."""
     pcm, _ = spoken_turns(2)
     with stt_server() as (iw, _):
         with iw.stt.stream(**QUICK) as stream:
@@ -459,7 +459,7 @@ def test_events() -> None:
 
 
 def test_four_ways() -> None:
-    """Events are had by iterating, by callback and by queue, each with all of them."""
+    """Iteration, handlers and subscriptions each get all events."""
     pcm, said = spoken_turns(2)
     called: list[str] = []
     ends: list[StreamEnded] = []
@@ -478,7 +478,7 @@ def test_four_ways() -> None:
 
 
 def test_class_that_is_never_emitted() -> None:
-    """A handler of a class of another service is refused, with the class of this one."""
+    """A handler for an event class of another service is an error that names the right class."""
     with stt_server() as (iw, _), iw.stt.stream() as stream:
         words = (
             r"an STT stream never emits inworld_sync\.realtime\.InputSpeechStarted; did you mean "
@@ -503,7 +503,7 @@ def test_poll() -> None:
 
 
 def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that raises is logged once and counted, and the stream goes on."""
+    """An exception in a handler is logged once and counted; the stream continues."""
     pcm, said = spoken_turns(3)
     with stt_server() as (iw, _):
         with iw.stt.stream(on_transcript=lambda _: 1 / 0, **QUICK) as stream:  # type: ignore[arg-type]
@@ -516,7 +516,7 @@ def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unknown_events() -> None:
-    """What this version does not know is passed on as it came."""
+    """A message of an unknown kind is an UnknownEvent with the whole message."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "usage":
@@ -532,7 +532,7 @@ def test_unknown_events() -> None:
 
 
 def test_end_turn() -> None:
-    """A turn is ended where it was asked for, between two samples."""
+    """end_turn ends the turn exactly after the audio that was sent."""
     pcm, _ = spoken_turns(3, pause_ms=0)
     # Two words and the gap after them.
     cut = 2 * 300 * 32
@@ -548,7 +548,7 @@ def test_end_turn() -> None:
 
 
 def test_end_turn_sends_all() -> None:
-    """What a resampler holds back is sent before the turn ends."""
+    """Samples in the resampler are sent before the end of the turn."""
     pcm = bytes(48_000 * 2)
     counts: list[int] = []
 
@@ -568,7 +568,7 @@ def test_end_turn_sends_all() -> None:
 
 
 def test_close_twice() -> None:
-    """A second close gives the same transcript."""
+    """A second close returns the same transcript."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
@@ -579,7 +579,7 @@ def test_close_twice() -> None:
 
 
 def test_closed_stream() -> None:
-    """A closed stream takes nothing more."""
+    """A closed stream accepts no audio."""
     with stt_server() as (iw, _):
         with iw.stt.stream() as stream:
             pass
@@ -590,7 +590,7 @@ def test_closed_stream() -> None:
 
 
 def test_exception_in_the_block() -> None:
-    """An exception in the block ends the stream at once, without waiting for last words."""
+    """An exception in the block ends the stream at once, without a wait for transcripts."""
     with stt_server(lambda connection, name: connection.until_left()) as (iw, _):
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
@@ -601,7 +601,7 @@ def test_exception_in_the_block() -> None:
 
 
 def test_consumer_when_the_client_closes() -> None:
-    """A client that is closed ends its streams, and a thread that waits for events gets why."""
+    """Closing the client ends its streams; a thread that waits for events gets the error."""
     with stt_server() as (iw, _):
         stream = iw.stt.stream()
         closing = threading.Thread(target=iw.close)
@@ -615,7 +615,7 @@ def test_consumer_when_the_client_closes() -> None:
 
 
 def test_client_closes() -> None:
-    """A client that is closed ends its streams at once."""
+    """Closing the client ends its streams at once."""
     with stt_server(lambda connection, name: connection.until_left()) as (iw, _):
         stream = iw.stt.stream()
         iw.close()
@@ -630,7 +630,7 @@ def test_client_closes() -> None:
 
 
 def test_unused_stream_is_let_go() -> None:
-    """What a stream leaves behind when it is closed is nothing."""
+    """A closed stream leaves no thread and no open socket."""
     with stt_server() as (iw, _):
         before = threading.active_count()
         for _ in range(3):
@@ -649,13 +649,13 @@ class QuickClock:
 
 
 def resident_bytes() -> int:
-    """The memory of this process that is in use, where the system tells."""
+    """Memory in use by this process, if the system reports it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 
 
 def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two hours of silence are sent to their end, give no turn, and need no memory."""
+    """Two hours of silence are sent completely, have no turn, and use little memory."""
     monkeypatch.setattr(audio_buffer, "time", QuickClock)
     # Fewer messages, that the test need not take minutes.
     monkeypatch.setattr(delivery, "_CHUNK_MS", 10_000)
@@ -700,7 +700,7 @@ def test_forked_child() -> None:
 
 
 def test_many_streams_at_once() -> None:
-    """Streams of one client do not disturb each other."""
+    """Streams of one client are independent."""
     turns = [(1, 2), (3,), (2, 2, 2), (4, 1), (1,)] * 2
     results: dict[int, str] = {}
 
@@ -720,7 +720,7 @@ def test_many_streams_at_once() -> None:
 
 
 def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes no events still gets the whole transcript."""
+    """Without a consumer of events, close returns the whole transcript."""
     monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 2000)
     pcm, said = spoken_turns(3, 3, 3, 3)
     with stt_server() as (iw, _):

@@ -594,6 +594,19 @@ def test_a_new_session():
     assert settings.info.instructions is None
 
 
+def test_merging_deep_objects():
+    """Objects of any depth can be merged."""
+    deep = {}
+    for _ in range(20_000):
+        deep = {"a": deep}
+    merged = merge(deep, deep)
+    levels = 0
+    while merged:
+        levels, merged = levels + 1, merged["a"]
+
+    assert 20_000 == levels
+
+
 OBJECTS = st.recursive(
     st.dictionaries(st.sampled_from("abc"), st.integers(0, 2) | st.none(), max_size=3),
     lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),

@@ -1,0 +1,62 @@
+"""The message and the exit status of an error, in the terms of the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from inworld_sync.errors import AuthError, ConfigError, TransportError
+
+__all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of"]
+
+_FAILED_STATUS: Final = 1
+# The command did its work, and the result has no words or voices.
+EMPTY_STATUS: Final = 5
+
+_STATUSES: Final = {ConfigError: 2, AuthError: 3, TransportError: 4}
+
+HELP: Final = """\b
+Exit status:
+  0    success
+  1    the service reported an error, or something else failed
+  2    wrong usage or a wrong setting
+  3    the service refused the credential
+  4    the network failed, or the service did not answer in time
+  5    the result is empty: no words were recognized, or no voice matches
+  130  interrupted with Ctrl-C
+"""
+
+# The option that sets an argument of the client.
+_OPTIONS: Final = {
+    "allow_remote": "--allow-remote",
+    "base_url": "--base-url",
+    "channels": "--channels",
+    "host": "--host",
+    "language": "--language",
+    "local": "--local",
+    "model": "--model",
+    "port": "--port",
+    "sample_rate_hz": "--rate",
+    "speaking_rate": "--speed",
+    "text": "TEXT",
+    "tls": "--tls",
+    "voice": "--voice",
+}
+# An argument is named at the start of a message, with its value, or after a verb.
+_ARGUMENT: Final = re.compile(
+    rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True))({'|'.join(_OPTIONS)})\b(?:=True)?"
+)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error; a wrong argument is named by its option."""
+    if not isinstance(error, ConfigError):
+        return str(error)
+    return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], str(error))
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit status for an error."""
+    return next(
+        (status for kind, status in _STATUSES.items() if isinstance(error, kind)), _FAILED_STATUS
+    )
