@@ -35,6 +35,7 @@ from inworld_sync import (
     ToolCalled,
     ToolOutputSent,
     WebSearchTool,
+    WordTime,
     tool,
 )
 from inworld_sync.models.realtime import (
@@ -96,6 +97,7 @@ def sound(rt: RealtimeSession, microphone: AudioSource, speaker: AudioSink) -> N
     rt.send_audio(np.zeros((10, 2), np.float32), 48000, channels=2, timeout=1)
     rt.play(speaker, backchannel=speaker)
     assert_type(rt.respond().audio.play(speaker), Playback)
+    rt.respond().audio.play(speaker, on_word=lambda word: word.text, on_phoneme=print)
     assert_type(rt.interrupt({"item_1": 300.0}), Interrupted)
     rt.converse(microphone, speaker, hang_up_after=5)
 
@@ -104,6 +106,7 @@ def events(rt: RealtimeSession) -> None:
     for event in rt:
         if isinstance(event, AudioDelta):
             assert_type(event.item_id, str)
+            assert_type(event.words, tuple[WordTime, ...])
         elif isinstance(event, UserTranscriptUpdated):
             assert_type(event.transcript, str)
         elif isinstance(event, ResponseStarted):

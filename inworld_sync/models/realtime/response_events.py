@@ -15,6 +15,7 @@ import attrs
 from inworld_sync.models.realtime.base import RealtimeEvent
 from inworld_sync.models.realtime.items import ContentPart, Item
 from inworld_sync.models.realtime.responses import ResponseInfo
+from inworld_sync.models.tts import CharacterTime, Phoneme, WordTime
 
 __all__ = [
     "AudioDelta",
@@ -156,14 +157,21 @@ class AudioDelta(_PartEvent):
     Attributes:
         response_id: The response.
         item_id: Its item.
-        audio: Whole samples in the session's output format.
+        audio: Whole samples in the session's output format; empty if the message has only times.
         output_index: The item's place in the response.
         content_index: The part's place in the item.
+        words: The times of words, in milliseconds from the start of the item's audio. They come if
+            ``timestamp_type`` of :class:`TtsTuning` is set.
+        characters: As *words*.
+        phonemes: As *words*, with visemes; ``word_index`` counts in *words*.
     """
 
     type: ClassVar[str] = "response.output_audio.delta"
 
     audio: bytes = attrs.field(repr=False)
+    words: tuple[WordTime, ...] = attrs.field(default=(), kw_only=True)
+    characters: tuple[CharacterTime, ...] = attrs.field(default=(), kw_only=True)
+    phonemes: tuple[Phoneme, ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.frozen

@@ -41,6 +41,7 @@ from inworld_sync.sessions.realtime.response import ResponsePlayer
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.playback_ledger import Cut, PlaybackLedger
+from inworld_sync.wire.realtime.timestamps import SegmentTimes
 
 __all__ = ["END_EVENTS", "Output"]
 
@@ -84,6 +85,7 @@ class Output:
     _whole: WholeSamples = attrs.field(factory=WholeSamples, init=False)
     _whole_backchannel: WholeSamples = attrs.field(factory=WholeSamples, init=False)
     _ledger: PlaybackLedger = attrs.field(init=False)
+    _times: SegmentTimes = attrs.field(factory=SegmentTimes, init=False)
     _backchannel: Player | None = attrs.field(default=None, init=False)
     # Counts interruptions: audio that was received before one is not pushed after it.
     _interruptions: int = attrs.field(default=0, init=False)
@@ -103,12 +105,16 @@ class Output:
         """Play a piece of speech; return the event with whole samples."""
         received, item_id = event.audio, event.item_id
         audio = self._whole.feed(item_id, received, self._format.bytes_per_sample)
+        samples = len(audio) // self._format.bytes_per_sample
+        event = self._times.add(event, samples * 1000.0 / self._format.sample_rate_hz)
+        if not received:
+            return event
         player = self.player
         self._ledger.receive(
             item_id,
             event.response_id,
             event.content_index,
-            len(audio) // self._format.bytes_per_sample,
+            samples,
             is_played=player is not None,
         )
         if player is not None:

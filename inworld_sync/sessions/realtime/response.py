@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import attrs
@@ -22,7 +22,7 @@ from inworld_sync.errors import AudioError, InworldError, ServiceError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import AudioDelta, ResponseInfo, Usage
-from inworld_sync.models.tts import AudioConfig, AudioEncoding
+from inworld_sync.models.tts import AudioConfig, AudioEncoding, Phoneme, WordTime
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.playback import Playback
 from inworld_sync.sessions.tts.speech import AudioChunk, Speech
@@ -30,6 +30,7 @@ from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.responses import ResponseState
 from inworld_sync.wire.realtime.settings import Settings
+from inworld_sync.wire.realtime.timestamps import shifted
 
 __all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
 
@@ -295,14 +296,21 @@ class ResponseAudio:
         It ends with the response, and when speech is interrupted.
         """
         audio_format = self._owner.settings.output_format
-        position_ms = 0.0
+        position_ms = item_start_ms = 0.0
+        item_id = None
         for event in self._stream.events(timeout):
+            if event.item_id != item_id:
+                item_id, item_start_ms = event.item_id, position_ms
+            event = shifted(event, item_start_ms)
             chunk = AudioChunk(
                 event.item_id,
                 bytes(pcm_of(event.audio, audio_format)),
                 AudioEncoding.PCM,
                 audio_format.sample_rate_hz,
                 position_ms,
+                event.words,
+                event.characters,
+                event.phonemes,
             )
             position_ms += chunk.duration_ms or 0.0
             yield chunk
@@ -320,13 +328,22 @@ class ResponseAudio:
         """Wait for all of it and write a file, ``.wav``, ``.pcm`` or ``.raw``."""
         self.read(timeout).save(path)
 
-    def play(self, speaker: AudioSink | None = None) -> Playback:
+    def play(
+        self,
+        speaker: AudioSink | None = None,
+        *,
+        on_word: Callable[[WordTime], object] | None = None,
+        on_phoneme: Callable[[Phoneme], object] | None = None,
+    ) -> Playback:
         """
         Play it and return at once; an interruption of the session stops it.
 
         Args:
             speaker: A speaker of the same sample rate. None opens the default
                 :class:`~inworld_sync.Speaker` for it, which needs the extra ``audio``.
+            on_word: Called on a separate thread with each word when its first sample is heard.
+                The session needs ``timestamp_type="WORD"`` in its :class:`TtsTuning`.
+            on_phoneme: The same for each phoneme, with its viseme.
 
         Raises:
             AudioError: The speaker has another sample rate.
@@ -340,7 +357,11 @@ class ResponseAudio:
             )
         player = ResponsePlayer(self._response, self, self._owner)
         playback = player.playback = Playback(
-            player, Speaker(rate_hz) if speaker is None else speaker, closes_speaker=speaker is None
+            player,
+            Speaker(rate_hz) if speaker is None else speaker,
+            on_word,
+            on_phoneme,
+            closes_speaker=speaker is None,
         )
         return playback
 

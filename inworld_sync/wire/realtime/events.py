@@ -33,6 +33,7 @@ from inworld_sync.wire.codec import Json, JsonObject, object_in
 from inworld_sync.wire.realtime.codec import CODEC
 from inworld_sync.wire.realtime.faults import SessionFault, untyped_fault
 from inworld_sync.wire.realtime.session import session_info
+from inworld_sync.wire.realtime.timestamps import with_times
 
 __all__ = [
     "ALIASES",
@@ -116,7 +117,7 @@ def read_object(
     if name == _PART_DELTA:
         name, body = _part_delta(body)
     if audio is not None and name == AudioDelta.type and (event := _audio_delta(body, audio)):
-        return event
+        return with_times(event, warnings) if event.extra else event
     kind = _KINDS.get(name)
     if kind is None:
         return UnknownEvent(name, body)
@@ -128,7 +129,10 @@ def read_object(
     repair = _REPAIRS.get(name)
     if repair is not None:
         repair(fields)
-    return CODEC.load(fields, kind, name, warnings)
+    result = CODEC.load(fields, kind, name, warnings)
+    if isinstance(result, AudioDelta) and result.extra:
+        return with_times(result, warnings)
+    return result
 
 
 def _session_event(
@@ -245,9 +249,16 @@ def _repair_error(fields: JsonObject) -> None:
         fields["error"] = message if message is not None else {}
 
 
+def _repair_audio(fields: JsonObject) -> None:
+    if fields.get("delta") is None and ("timestamp_info" in fields or "timestampInfo" in fields):
+        # It has only times.
+        fields["delta"] = ""
+
+
 _REPAIRS: dict[str, Callable[[JsonObject], None]] = {
     **{kind.type: _repair_response for kind in EVENT_CLASSES if hasattr(kind, "response")},
     **{kind.type: _repair_item for kind in ITEM_EVENTS},
     "conversation.item.input_audio_transcription.completed": _repair_transcript,
     "error": _repair_error,
+    AudioDelta.type: _repair_audio,
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 
 import pytest
 
+from inworld_sync import NullSpeaker, WordTime
 from inworld_sync.errors import RemoteProtocolError, ServiceError
 from inworld_sync.models.realtime import AudioDelta, PingReceived, ResponseConfig, ResponseDone
 from inworld_sync.sessions.realtime.events import InvalidMessage
@@ -292,3 +294,33 @@ def test_text_in_one_message_only(message: Event) -> None:
 
         assert ["Hello"] == list(reply.text_stream(30))
         assert "Hello" == reply.wait(30).text
+
+
+# Times of words.
+
+
+def test_words_are_heard_with_the_speech() -> None:
+    """Words of a response have the times of its whole audio, and ``on_word`` gets them in order."""
+    times = {"word_start_time_seconds": [0.0], "word_end_time_seconds": [0.05]}
+
+    def script(service: Service) -> None:
+        service.open()
+        request = service.request()
+        service.created("r1", request)
+        for item_id, word in (("a1", "One"), ("a1", "two"), ("a2", "three")):
+            service.event(
+                AudioDelta.type,
+                **place("r1", item_id),
+                delta=base64.b64encode(bytes(4800)).decode(),
+                timestamp_info={"word_alignment": {"words": [word], **times}},
+            )
+        service.done("r1", request=request)
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        heard: list[WordTime] = []
+        playback = rt.respond().audio.play(NullSpeaker(24000), on_word=heard.append)
+        playback.wait(30)
+
+    expected = [("One", 0.0, 50.0), ("two", 100.0, 150.0), ("three", 200.0, 250.0)]
+    assert expected == [(word.text, word.start_ms, word.end_ms) for word in heard]
