@@ -230,6 +230,11 @@ class Commands:
             else:
                 return connection
 
+    def await_open(self, timeout: float | None) -> None:
+        """Wait until the session has a connection; see :meth:`send` for *timeout* and errors."""
+        seconds = self.options.send_timeout if timeout is None else timeout
+        self._await_connection(None, Deadline(seconds, "sending a command"))
+
     def send_now(self, command: Command) -> None:
         """Queue a small command, or drop it if the session is not open; never waits."""
         with self.monitor:

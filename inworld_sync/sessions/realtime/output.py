@@ -21,6 +21,7 @@ import attrs
 
 from inworld_sync.audio.formats import WholeSamples, pcm_of
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import require_finite
 from inworld_sync.models.realtime import (
     AudioDelta,
     AudioDone,
@@ -231,6 +232,8 @@ class Output:
             heard_ms: How much of each item was heard, for an application that plays the audio; it
                 takes precedence over what players report.
         """
+        for item_id, each_ms in (heard_ms or {}).items():
+            require_finite(f"heard_ms of {item_id!r}", each_ms)
         with self._cutting:
             with self._commands.monitor:
                 ids = self._begin_interruption()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from inworld_sync.models.checks import require_finite, require_seconds
 from inworld_sync.models.devices import AudioSink, AudioSource
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import (
@@ -40,7 +41,6 @@ from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.realtime.commands import new_id
 from inworld_sync.sessions.realtime.converse import ConverseLoop
 from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, Interrupted, SessionEvent
-from inworld_sync.sessions.realtime.input import AudioInputQueue
 from inworld_sync.sessions.realtime.player import player_for
 from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.response import Response
@@ -83,7 +83,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         self._commands = state.commands
         self._reconnector = reconnector
         self._order = threading.Lock()
-        self._input = AudioInputQueue(state.commands, state.settings, state.turn)
+        self._input = state.input
 
     @property
     def id(self) -> str | None:
@@ -248,6 +248,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             ServiceError: The service refuses it.
             DeadlineExceeded: The service did not answer in time.
         """
+        require_finite("audio_end_ms", audio_end_ms)
         with self._state.monitor:
             output_format = self._state.settings.output_format
         # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
@@ -448,6 +449,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             DeviceError: The microphone or the speaker failed.
             ConnectionLost: The session ended with an error.
         """
+        require_seconds("hang_up_after", hang_up_after, is_zero_allowed=True)
         self.play(speaker, backchannel=backchannel)
         try:
             ConverseLoop(self._state, self.send_audio, microphone, hang_up_after).run()

@@ -54,7 +54,7 @@ from inworld_sync.sessions.realtime.events import (
     SessionStream,
 )
 from inworld_sync.sessions.realtime.executor import Executor
-from inworld_sync.sessions.realtime.input import TURN_EVENTS, UserTurn
+from inworld_sync.sessions.realtime.input import TURN_EVENTS, AudioInputQueue, UserTurn
 from inworld_sync.sessions.realtime.output import END_EVENTS, Output
 from inworld_sync.sessions.realtime.pending import ANSWERS, PendingRequests
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
@@ -134,6 +134,7 @@ class SessionState:
         self.executor = Executor(self.monitor, name, options.logger)
         self.settings = Settings(session, is_inworld=endpoint.is_inworld)
         self.turn = UserTurn()
+        self.input = AudioInputQueue(self.commands, self.settings, self.turn)
         self.responses = SessionResponses(self, self.commands, self.executor)
         self.output = Output(
             self.commands, self.executor, self.items, self._cancel_responses, self.emit
@@ -469,7 +470,9 @@ class SessionState:
 
     def _emit_reconnected(self, attempts: int) -> None:
         replay = self.items.last_replay
-        is_open_turn = self.turn.is_open or self.settings.has_manual_turns
+        lost_input_ms = self.turn.move(
+            is_renewed=self.cause is None, is_manual=self.settings.has_manual_turns
+        )
         self.events.emit(
             SessionReconnected(
                 self.cause,
@@ -477,11 +480,10 @@ class SessionState:
                 (time.monotonic() - self.lost_at) * 1000.0,
                 len(replay.commands),
                 replay.lost,
-                self.turn.sent_ms if is_open_turn else 0.0,
+                lost_input_ms,
             )
         )
         self._emit_early()
-        self.turn.end()
         late = self.items.not_replayed()
         self.commands.expect_items(late)
         for command in late:
