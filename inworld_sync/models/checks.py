@@ -10,6 +10,7 @@ A function whose name begins with ``require`` checks an argument of a call.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
@@ -28,6 +29,8 @@ __all__ = [
     "one_of",
     "optional",
     "positive",
+    "require_finite",
+    "require_seconds",
     "require_whole",
     "string",
     "string_map",
@@ -106,6 +109,20 @@ def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a number above 0."""
     if not _number(field.name, value) > 0:
         raise ConfigError(f"{field.name} must be above 0, got {value!r}")
+
+
+def require_finite(name: str, value: object) -> None:
+    """Require a number that is neither infinite nor NaN for the argument *name*."""
+    if not math.isfinite(_number(name, value)):
+        raise ConfigError(f"{name} must be a finite number, got {value!r}")
+
+
+def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:
+    """Require a number of seconds above 0, or from 0, for the argument *name*."""
+    seconds = _number(name, value)
+    if not (seconds > 0 or (is_zero_allowed and seconds == 0)):
+        allowed = "0 or more" if is_zero_allowed else "above 0"
+        raise ConfigError(f"{name} must be {allowed}, in seconds, got {value!r}")
 
 
 def _number(name: str, value: object) -> float:

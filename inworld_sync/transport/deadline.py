@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded
@@ -13,6 +12,9 @@ __all__ = ["LONGEST_WAIT_SECONDS", "Deadline"]
 # a wait on a lock.
 LONGEST_WAIT_SECONDS = 1.0
 
+# Above it, waits of the operating system overflow.
+_MAX_SECONDS = 1e6
+
 
 class Deadline:
     """
@@ -22,11 +24,11 @@ class Deadline:
     start the time again.
 
     Args:
-        seconds: The limit; None or infinity means no limit.
+        seconds: The limit, 0 or more; None or more than 11 days means no limit.
         doing: The operation, for the error message: ``connecting to wss://...``.
 
     Raises:
-        ConfigError: *seconds* is not a number.
+        ConfigError: *seconds* is not a number, or below 0.
 
     Thread safety:
         Immutable; may be shared.
@@ -38,14 +40,16 @@ class Deadline:
         self._seconds = seconds
         self._doing = doing
         try:
-            at = math.inf if seconds is None else time.monotonic() + seconds
+            is_valid = seconds is None or seconds >= 0
         except TypeError:
-            at = math.nan
-        if math.isnan(at):
+            is_valid = False
+        if not is_valid:
             raise ConfigError(
-                f"a timeout must be a number of seconds, or None for no limit, got {seconds!r}"
+                "a timeout must be a number of seconds from 0, or None for no limit,"
+                f" got {seconds!r}"
             )
-        self._at = None if at == math.inf else at
+        is_unlimited = seconds is None or seconds > _MAX_SECONDS
+        self._at = None if is_unlimited else time.monotonic() + (seconds or 0.0)
 
     def remaining(self) -> float | None:
         """Return the seconds left, 0.0 after the deadline; None without a limit."""

@@ -122,16 +122,17 @@ class ApprovalRequested:
 @attrs.frozen
 class SessionReconnected:
     """
-    The connection was lost, and another one continues the session.
+    Another connection continues the session.
 
     Attributes:
-        cause: How the old one ended.
+        cause: How the old connection was lost; None if the client renewed the session.
         attempts: How often the client tried to connect.
         outage_ms: From the loss until the new session was ready.
         replayed_items: How many items of the conversation were sent to the new session.
         lost_items: The ids of items that could not be sent again, such as a turn of the user that
             has no transcript yet.
-        lost_input_ms: How much audio was sent that belongs to no finished turn.
+        lost_input_ms: How much audio of the user's turn was lost. The last minute of the turn is
+            sent again.
     """
 
     cause: InworldError | None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import attrs
 
@@ -46,6 +48,18 @@ _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_
 # Between two messages of the service about one turn of the user.
 _LONGEST_SILENCE_SECONDS = 20.0
 
+# Kept before the beginning of a turn, which the service reports some time later.
+_MARGIN_MS = 2000.0
+
+# The most that is kept of a turn.
+_MAX_KEPT_MS = 60_000.0
+
+# Between two messages that are sent again.
+_PACE_SECONDS = 0.02
+
+# A message, and how much audio it has.
+_Message: TypeAlias = "tuple[bytes | str, float]"
+
 # The events that :meth:`UserTurn.handle` handles.
 TURN_EVENTS = (
     InputSpeechStarted,
@@ -60,20 +74,38 @@ class UserTurn:
     """
     The user's turn, over all connections of a session.
 
+    It keeps the audio of the turn, which a new connection gets again. Between two turns of a
+    service that detects them, it keeps the last seconds: they may hold the beginning of speech
+    that the service has not detected yet.
+
     Attributes:
         sent_ms: Audio sent since the last turn ended, or since the user began to speak.
         is_open: Whether the user began to speak and the audio is not committed yet.
+        unsent: The messages that the present connection must get before any new audio.
     """
 
     def __init__(self) -> None:
         self.sent_ms = 0.0
         self.is_open = False
+        self.unsent: deque[_Message] = deque()
+        self._kept: deque[_Message] = deque()
+        self._kept_ms = 0.0
         self._active_at = 0.0
 
     @property
     def is_active(self) -> bool:
         """Whether the user speaks; False 20 s after the last message, since the end may be lost."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
+
+    def add(self, message: bytes | str, duration_ms: float, *, is_manual: bool) -> None:
+        """Record a message that was sent: audio, or the commit after it."""
+        self.sent_ms += duration_ms
+        self._kept.append((message, duration_ms))
+        self._kept_ms += duration_ms
+        turn_ms = self.sent_ms if self.is_open or is_manual else 0.0
+        limit_ms = min(turn_ms + _MARGIN_MS, _MAX_KEPT_MS)
+        while self._kept_ms - self._kept[0][1] >= limit_ms:
+            self._kept_ms -= self._kept.popleft()[1]
 
     def handle(self, event: RealtimeEvent) -> None:
         """Handle a message."""
@@ -85,8 +117,29 @@ class UserTurn:
             self._active_at = time.monotonic()
 
     def end(self) -> None:
-        """End the turn."""
+        """End the turn, and forget its audio."""
         self.sent_ms, self.is_open = 0.0, False
+        self._kept.clear()
+        self._kept_ms = 0.0
+
+    def move(self, *, is_renewed: bool, is_manual: bool) -> float:
+        """
+        Move to a new connection, which gets the kept audio.
+
+        Args:
+            is_renewed: Whether the client has replaced the connection, so that the end of the
+                last turn was awaited. Otherwise only the audio of an open turn is sent again.
+            is_manual: Whether the application ends turns.
+
+        Returns:
+            How many milliseconds of the open turn are lost.
+        """
+        is_open = self.is_open or is_manual
+        lost_ms = max(0.0, self.sent_ms - self._kept_ms) if is_open else 0.0
+        if is_open or is_renewed:
+            self.unsent.extendleft(reversed(self._kept))
+        self.end()
+        return lost_ms
 
 
 class _Frames:
@@ -180,13 +233,24 @@ class AudioInputQueue:
         """Send the buffered audio, and end the turn."""
         with self._lock:
             self._finish(None)
-            self._commands.send(CommitInputAudio())
+            self._send(self._commands.endpoint.write(CommitInputAudio()), 0.0, None)
 
     def clear(self) -> None:
         """Drop the buffered audio, and the audio of the turn at the service."""
         with self._lock:
             self._frames = None
+            with self._commands.monitor:
+                self._turn.unsent.clear()
+                self._turn.end()
             self._commands.send(ClearInputAudio())
+
+    def resend(self) -> None:
+        """Send the audio that a new connection must get, unless another thread sends audio now."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._send_unsent(None)
+            finally:
+                self._lock.release()
 
     def _finish(self, timeout: float | None) -> None:
         frames, self._frames = self._frames, None
@@ -195,6 +259,34 @@ class AudioInputQueue:
 
     def _append(self, frames: Iterator[tuple[bytes, float]], timeout: float | None) -> None:
         for frame, duration_ms in frames:
-            self._commands.send(frame, timeout)
+            self._send(frame, duration_ms, timeout)
+
+    def _send(self, message: bytes | str, duration_ms: float, timeout: float | None) -> None:
+        self._commands.await_open(timeout)
+        self._send_unsent(timeout)
+        self._send_one(message, duration_ms, timeout)
+
+    def _send_unsent(self, timeout: float | None) -> None:
+        while True:
             with self._commands.monitor:
-                self._turn.sent_ms += duration_ms
+                if not self._turn.unsent:
+                    return
+                message, duration_ms = self._turn.unsent.popleft()
+            try:
+                self._send_one(message, duration_ms, timeout)
+            except BaseException:
+                with self._commands.monitor:
+                    self._turn.unsent.appendleft((message, duration_ms))
+                raise
+            # The service accepts at most 50 messages a second.
+            time.sleep(_PACE_SECONDS)
+
+    def _send_one(self, message: bytes | str, duration_ms: float, timeout: float | None) -> None:
+        connection = self._commands.send(message, timeout)
+        with self._commands.monitor:
+            if connection is self._commands.connection:
+                is_manual = self._settings.has_manual_turns
+                self._turn.add(message, duration_ms, is_manual=is_manual)
+            else:
+                # Another connection replaces the one that has it.
+                self._turn.unsent.append((message, duration_ms))

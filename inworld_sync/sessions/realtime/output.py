@@ -21,6 +21,7 @@ import attrs
 
 from inworld_sync.audio.formats import WholeSamples, pcm_of
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import require_finite
 from inworld_sync.models.realtime import (
     AudioDelta,
     AudioDone,
@@ -38,7 +39,6 @@ from inworld_sync.sessions.realtime.events import Interrupted
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.player import Player
 from inworld_sync.sessions.realtime.response import ResponsePlayer
-from inworld_sync.sessions.realtime.responses import SessionResponses
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.playback_ledger import Cut, PlaybackLedger
@@ -64,8 +64,9 @@ class Output:
     Args:
         commands: Sends truncations.
         executor: Runs what may wait.
-        responses: An interruption cancels them.
         items: Record how much of each item was heard.
+        cancel: Cancels the conversation's responses; called with the monitor held. Returns the ids
+            of those to cancel at the service.
         emit: Emits an event to users; called with the monitor held.
 
     Attributes:
@@ -75,8 +76,8 @@ class Output:
 
     _commands: Commands
     _executor: Executor
-    _responses: SessionResponses
     _items: Items
+    _cancel: Callable[[], list[str]]
     _emit: Callable[[Interrupted], object]
     player: Player | None = attrs.field(default=None, init=False)
     response_players: list[ResponsePlayer] = attrs.field(factory=list, init=False)
@@ -189,7 +190,7 @@ class Output:
 
     def _begin_interruption(self) -> list[str]:
         self._interruptions += 1
-        return self._responses.interrupt()
+        return self._cancel()
 
     # The monitor is not held.
 
@@ -231,6 +232,8 @@ class Output:
             heard_ms: How much of each item was heard, for an application that plays the audio; it
                 takes precedence over what players report.
         """
+        for item_id, each_ms in (heard_ms or {}).items():
+            require_finite(f"heard_ms of {item_id!r}", each_ms)
         with self._cutting:
             with self._commands.monitor:
                 ids = self._begin_interruption()

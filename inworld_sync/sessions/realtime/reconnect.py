@@ -109,6 +109,8 @@ class Reconnector:
                     lambda: reply.is_over or state.commands.connection is not connection, deadline
                 )
                 state.opened(connection, reply, attempts)
+            if attempts:
+                state.input.resend()
         except BaseException:
             connection.close()
             raise

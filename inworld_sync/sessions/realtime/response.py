@@ -34,11 +34,6 @@ from inworld_sync.wire.realtime.timestamps import shifted
 
 __all__ = ["Response", "ResponseAudio", "ResponsePlayer"]
 
-# For the next piece. A response may wait for the one before it, and for tools.
-_PIECE_SECONDS = 60.0
-
-_WHOLE_SECONDS = 300.0
-
 
 class Owner(Protocol):
     """
@@ -162,27 +157,30 @@ class Response:
         """The speech of the response."""
         return ResponseAudio(self, self._owner, self._audio)
 
-    def text_stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[str]:
+    def text_stream(self, timeout: float | None = None) -> Iterator[str]:
         """
         Iterate over the text as it arrives, written or spoken; all iterators share one position.
 
         Args:
-            timeout: The most seconds to wait for each piece; None waits without limit.
+            timeout: The most seconds to wait for each piece. With None, the iteration ends by the
+                timeouts of ``connect``, which run while the service owes a message.
 
         Raises:
-            DeadlineExceeded: No piece came in time; iterating again continues from there.
+            DeadlineExceeded: No piece came in time; iterating again continues from there. Or the
+                response has failed, because the service did not begin or continue it in time.
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before it ended.
         """
         # A generator, so that it keeps this response, which the session references weakly.
         yield from self._text.events(timeout)
 
-    def wait(self, timeout: float | None = _WHOLE_SECONDS) -> Response:
+    def wait(self, timeout: float | None = None) -> Response:
         """
         Wait until it has ended, and return it.
 
         Raises:
-            DeadlineExceeded: It has not ended after *timeout* seconds; it continues.
+            DeadlineExceeded: It has not ended after *timeout* seconds; it continues. Or it has
+                failed, because the service did not begin or continue it in time.
             ServiceError: It failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before it ended.
         """
@@ -239,17 +237,17 @@ class Response:
             self._awaits_tools = False
             self._outcome = None if error is None else "failed"
         if self.status != "cancelled" and not self._is_over:
-            self._error = error or _failure_of(self._state) or self._damage
+            self._error = error or _failure_of(self._state, self._damage)
         self._is_over = True
         ended = StreamEnded("server", reason=self.status, error=self._error)
         self._text.end(ended)
         self._audio.end(ended)
 
 
-def _failure_of(state: ResponseState) -> ServiceError | None:
-    """Return the error that a response ended with, None if it ended well."""
+def _failure_of(state: ResponseState, damage: InworldError | None) -> InworldError | None:
+    """Return the error that a response ended with; *damage* if the service reports none."""
     if state.status in ("completed", "cancelled"):
-        return None
+        return damage
     if state.error is not None:
         return service_error(state.error)
     details = None if state.info is None else state.info.status_details
@@ -257,6 +255,8 @@ def _failure_of(state: ResponseState) -> ServiceError | None:
     if cause is not None and (cause.code or cause.message):
         return service_error(cause)
     reason = details.reason if details is not None else ""
+    if damage is not None and not reason:
+        return damage
     return ServiceError(
         f"the response is {state.status}: {reason or 'the service gives no reason'}",
         code=reason or None,
@@ -287,7 +287,7 @@ class ResponseAudio:
     def __iter__(self) -> Iterator[AudioChunk]:
         return self.stream()
 
-    def stream(self, timeout: float | None = _PIECE_SECONDS) -> Iterator[AudioChunk]:
+    def stream(self, timeout: float | None = None) -> Iterator[AudioChunk]:
         """
         Iterate with a timeout; see :meth:`Response.text_stream` for it and the errors.
 
@@ -313,7 +313,7 @@ class ResponseAudio:
             position_ms += chunk.duration_ms or 0.0
             yield chunk
 
-    def read(self, timeout: float | None = _PIECE_SECONDS) -> Speech:
+    def read(self, timeout: float | None = None) -> Speech:
         """
         Wait for all of it, and return it.
 
@@ -322,7 +322,7 @@ class ResponseAudio:
         """
         return Speech.join(self.stream(timeout), AudioConfig("PCM", self.sample_rate_hz))
 
-    def save(self, path: str | os.PathLike[str], timeout: float | None = _PIECE_SECONDS) -> None:
+    def save(self, path: str | os.PathLike[str], timeout: float | None = None) -> None:
         """Wait for all of it and write a file, ``.wav``, ``.pcm`` or ``.raw``."""
         self.read(timeout).save(path)
 

@@ -13,6 +13,7 @@ from functools import update_wrapper
 from typing import Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.realtime import FunctionTool
 from inworld_sync.sessions.tools.arguments import plain, read_argument
 from inworld_sync.sessions.tools.schema import object_schema, read_docs, schema_of
@@ -46,6 +47,8 @@ class ToolFunction(Generic[P, R]):
     ) -> None:
         self._function = function
         self._name = name or str(getattr(function, "__name__", ""))
+        if timeout is not None:
+            require_seconds(f"timeout of tool {self._name}", timeout)
         self.timeout = timeout
         self._parameters = _parameters(function, self._name)
         self._required = [

@@ -12,6 +12,7 @@ import attrs
 
 from inworld_sync.models.realtime import (
     CreateItem,
+    ErrorInfo,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -62,6 +63,12 @@ class Items:
     def remove(self, item_id: str | None) -> bool:
         """Remove an item that was not sent or was refused; return whether it was unacknowledged."""
         return self._unacknowledged.pop(item_id or "", None) is not None
+
+    def refuse(self, item_id: str, error: ErrorInfo) -> None:
+        """Forget an item that the service has refused, a replayed one too."""
+        self.remove(item_id)
+        if "duplicate" not in (error.code or ""):
+            self.conversation.handle(ItemDeleted(item_id))
 
     def unacknowledged(self, item_ids: set[str]) -> set[str]:
         """Return which of these items the service has not acknowledged."""

@@ -9,6 +9,7 @@ Pure: no clock, no lock.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
@@ -104,10 +105,20 @@ def _replayed(entry: ConversationEntry, heard_share: float) -> Item | None:
     if isinstance(item, FunctionCall):
         if not entry.is_done or not item.name:
             return None
-        return attrs.evolve(item, arguments=item.arguments or "{}", status=None, extra={})
+        # Services refuse arguments that are not JSON, and then the output of the call too.
+        arguments = item.arguments if _is_json(item.arguments) else "{}"
+        return attrs.evolve(item, arguments=arguments, status=None, extra={})
     if isinstance(item, FunctionCallOutput):
         return attrs.evolve(item, status=None, extra={})
     return None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
