@@ -18,6 +18,7 @@ import attrs
 from inworld_sync.errors import ConfigError
 
 __all__ = [
+    "MAX_TIMEOUT_SECONDS",
     "flag",
     "having",
     "instance",
@@ -28,14 +29,19 @@ __all__ = [
     "one_of",
     "optional",
     "positive",
+    "require_timeout",
     "require_whole",
     "string",
     "string_map",
     "text",
     "texts",
+    "timeout",
     "to_tuple",
     "whole",
 ]
+
+# Longer times are not accepted by the system calls of every platform.
+MAX_TIMEOUT_SECONDS = 1_000_000
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
@@ -100,6 +106,17 @@ def require_whole(
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name} must be an integer, got {value!r}")
     _check_range(name, value, low, high, unit)
+
+
+def require_timeout(name: str, value: object) -> None:
+    """Require a number of seconds, 0 to MAX_TIMEOUT_SECONDS, of an argument of that name."""
+    _check_range(name, _number(name, value), 0, MAX_TIMEOUT_SECONDS, " s")
+
+
+def timeout(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a number of seconds above 0, at most MAX_TIMEOUT_SECONDS."""
+    positive(_, field, value)
+    require_timeout(field.name, value)
 
 
 def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:

@@ -15,8 +15,8 @@ from typing import get_args
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import MAX_HZ
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
-from inworld_sync.errors import ClosedError, DeadlineExceeded
-from inworld_sync.models.checks import require_whole
+from inworld_sync.errors import ClosedError
+from inworld_sync.models.checks import require_timeout, require_whole
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.stt.delivery import Delivery
@@ -123,21 +123,39 @@ class SttStream(EventSource[SttEvent]):
                     raise
                 fed_ms += len(block) / SAMPLE_BYTES * 1000.0 / self._config.sample_rate_hz
 
-    def end_turn(self) -> None:
+    def end_turn(self, *, timeout: float = 30.0) -> None:
         """
         End the current turn after the audio sent so far; its final transcript follows.
 
+        Args:
+            timeout: The most seconds, 0 to 1000000, without progress of the transcript while
+                speech before the end of the turn has no final transcript. After them the stream
+                ends with :class:`~inworld_sync.DeadlineExceeded`.
+
         Raises:
             ClosedError: The stream was closed.
+            ConfigError: *timeout* is out of its range.
             InworldError: The error that ended the stream.
         """
+        require_timeout("timeout", timeout)
         with self._input_lock:
             self._delivery.require_open()
             self._flush()
-            self._delivery.end_turn()
+            self._delivery.end_turn(timeout)
 
-    def finish(self) -> None:
-        """End the audio without waiting; iteration ends after the last events."""
+    def finish(self, timeout: float = 10.0) -> None:
+        """
+        End the audio without waiting; iteration ends after the last events.
+
+        Args:
+            timeout: The most seconds without progress, as for :meth:`close`. After them the
+                iteration raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not
+                complete.
+
+        Raises:
+            ConfigError: *timeout* is out of its range.
+        """
+        require_timeout("timeout", timeout)
         if self._delivery.changed.in_child:
             return
         self._delivery.stop_accepting()
@@ -146,7 +164,7 @@ class SttStream(EventSource[SttEvent]):
             try:
                 self._delivery.append_rest(self._input.finish())
             finally:
-                self._delivery.finish()
+                self._delivery.finish(timeout)
 
     def close(self, timeout: float = 10.0) -> Transcript:
         """
@@ -155,27 +173,25 @@ class SttStream(EventSource[SttEvent]):
         A second call returns the same transcript.
 
         Args:
-            timeout: The most seconds to wait without progress: audio sent, or a message received.
+            timeout: The most seconds, 0 to 1000000, to wait without progress: audio sent, or a new
+                message about the speech.
 
         Returns:
-            All finished turns. Its ``usage`` is None if the service did not send it in time.
+            All finished turns. Its ``usage`` is None if the service did not send it in time, but
+            all speech has final transcripts.
 
         Raises:
-            DeadlineExceeded: The transcript is not complete; ``partial`` is a
+            ConfigError: *timeout* is out of its range.
+            DeadlineExceeded: The transcript is not complete: a turn, or a second of speech or more,
+                has no final transcript. ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
             InworldError: The error that ended the stream; ``partial`` likewise.
         """
+        require_timeout("timeout", timeout)
         try:
-            self.finish()
+            self.finish(timeout)
         finally:
-            if not self._delivery.wait_end(timeout):
-                self._delivery.give_up(
-                    DeadlineExceeded(
-                        f"the service sent nothing for {timeout:g} s after the end of the audio"
-                    )
-                )
-                self._delivery.wait_end(timeout)
-            self._delivery.join()
+            self._delivery.await_end()
         self._stream.raise_end()
         return self.transcript
 
