@@ -125,6 +125,16 @@ def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:
         raise ConfigError(f"{field.name} must be above 0, got {value!r}")
 
 
+def require_timeout(value: object, name: str = "timeout") -> None:
+    """Require None or a number of seconds, 0 or more; infinity is allowed, and means no limit."""
+    # NaN fails the comparison.
+    if value is None or (isinstance(value, (int, float)) and value >= 0 and value is not True):
+        return
+    raise ConfigError(
+        f"{name} must be a number of seconds, 0 or more, or None for no limit, got {value!r}"
+    )
+
+
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name} must be a number, got {value!r}")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import time
 
-from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.models import checks
 
-__all__ = ["LONGEST_WAIT_SECONDS", "Deadline"]
+__all__ = ["LONGEST_TIMEOUT_SECONDS", "LONGEST_WAIT_SECONDS", "Deadline"]
 
 # A wait without a limit is repeated in pieces of this length: on Windows, Ctrl-C cannot interrupt
 # a wait on a lock.
 LONGEST_WAIT_SECONDS = 1.0
+
+# The systems' waits accept at most about 24 days; a longer timeout is waited for in pieces.
+LONGEST_TIMEOUT_SECONDS = 2_000_000.0
 
 
 class Deadline:
@@ -22,11 +26,11 @@ class Deadline:
     start the time again.
 
     Args:
-        seconds: The limit; None or infinity means no limit.
+        seconds: The limit, 0 or more; None or infinity means no limit.
         doing: The operation, for the error message: ``connecting to wss://...``.
 
     Raises:
-        ConfigError: *seconds* is not a number.
+        ConfigError: *seconds* is negative or not a number.
 
     Thread safety:
         Immutable; may be shared.
@@ -35,21 +39,18 @@ class Deadline:
     __slots__ = ("_at", "_doing", "_seconds")
 
     def __init__(self, seconds: float | None, doing: str) -> None:
+        checks.require_timeout(seconds)
         self._seconds = seconds
         self._doing = doing
-        try:
-            at = math.inf if seconds is None else time.monotonic() + seconds
-        except TypeError:
-            at = math.nan
-        if math.isnan(at):
-            raise ConfigError(
-                f"a timeout must be a number of seconds, or None for no limit, got {seconds!r}"
-            )
-        self._at = None if at == math.inf else at
+        self._at: float | None = None
+        if seconds is not None and seconds != math.inf:
+            self._at = time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Return the seconds left, 0.0 after the deadline; None without a limit."""
-        return None if self._at is None else max(0.0, self._at - time.monotonic())
+        """Return the seconds left, from 0.0 to 23 days; None without a limit."""
+        if self._at is None:
+            return None
+        return min(max(0.0, self._at - time.monotonic()), LONGEST_TIMEOUT_SECONDS)
 
     def at_most(self, seconds: float) -> float:
         """Return the seconds left, but at most *seconds*, for a wait in several pieces."""

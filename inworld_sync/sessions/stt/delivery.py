@@ -38,7 +38,7 @@ from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
-from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
+from inworld_sync.sessions.reconnect import ReconnectPolicy
 from inworld_sync.sessions.stt.audio_buffer import (
     AudioBuffer,
     AudioQueue,
@@ -49,6 +49,7 @@ from inworld_sync.sessions.stt.audio_buffer import (
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
+from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.wire.stt_turns import SttEvent, TurnLog, is_manual
 

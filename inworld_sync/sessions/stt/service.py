@@ -35,6 +35,7 @@ from inworld_sync.sessions.stt.audio_buffer import (
 )
 from inworld_sync.sessions.stt.delivery import Delivery
 from inworld_sync.sessions.stt.stream import SttStream
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire import stt as wire
 
@@ -286,7 +287,7 @@ class Stt:
             wire.WHOLE_PATH,
             headers=self._connector.headers(),
             json=wire.transcribe_whole(config, content),
-            timeout=timeout,
+            deadline=Deadline(timeout, "transcribing the recording"),
         ).json()
         said, usage = wire.read_whole(answer)
         if not said.text.strip():
