@@ -18,7 +18,6 @@ import attrs
 from inworld_sync.errors import ConfigError
 
 __all__ = [
-    "MAX_TIMEOUT_SECONDS",
     "flag",
     "having",
     "instance",
@@ -29,6 +28,7 @@ __all__ = [
     "one_of",
     "optional",
     "positive",
+    "require_seconds",
     "require_timeout",
     "require_whole",
     "string",
@@ -108,15 +108,10 @@ def require_whole(
     _check_range(name, value, low, high, unit)
 
 
-def require_timeout(name: str, value: object) -> None:
-    """Require a number of seconds, 0 to MAX_TIMEOUT_SECONDS, of an argument of that name."""
-    _check_range(name, _number(name, value), 0, MAX_TIMEOUT_SECONDS, " s")
-
-
 def timeout(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a number of seconds above 0, at most MAX_TIMEOUT_SECONDS."""
     positive(_, field, value)
-    require_timeout(field.name, value)
+    _check_range(field.name, _number(field.name, value), 0, MAX_TIMEOUT_SECONDS, " s")
 
 
 def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:
@@ -133,6 +128,14 @@ def require_timeout(value: object, name: str = "timeout") -> None:
     raise ConfigError(
         f"{name} must be a number of seconds, 0 or more, or None for no limit, got {value!r}"
     )
+
+
+def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:
+    """Require a number of seconds above 0, or from 0, for the argument *name*."""
+    seconds = _number(name, value)
+    if not (seconds > 0 or (is_zero_allowed and seconds == 0)):
+        allowed = "0 or more" if is_zero_allowed else "above 0"
+        raise ConfigError(f"{name} must be {allowed}, in seconds, got {value!r}")
 
 
 def _number(name: str, value: object) -> float:

@@ -8,6 +8,7 @@ and queue audio. It is acquired before the monitor and may be held while waiting
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from typing import get_args
@@ -73,11 +74,13 @@ class SttStream(EventSource[SttEvent]):
 
         Raises:
             AudioError: *audio* is not such audio; none of it was queued.
+            ConfigError: *timeout* is negative or not a number.
             DeadlineExceeded: There was no room; the rest of *audio* was not queued.
             ClosedError: The stream was closed.
             InworldError: The error that ended the stream; ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
         """
+        require_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         with self._input_lock:
             self._delivery.require_open()
@@ -101,6 +104,7 @@ class SttStream(EventSource[SttEvent]):
             OSError: The file cannot be read.
             InworldError: As for :meth:`send`.
         """
+        require_timeout(timeout)
         opened = open_source(
             source,
             to_hz=self._config.sample_rate_hz,
@@ -123,27 +127,27 @@ class SttStream(EventSource[SttEvent]):
                     raise
                 fed_ms += len(block) / SAMPLE_BYTES * 1000.0 / self._config.sample_rate_hz
 
-    def end_turn(self, *, timeout: float = 30.0) -> None:
+    def end_turn(self, *, timeout: float | None = 30.0) -> None:
         """
         End the current turn after the audio sent so far; its final transcript follows.
 
         Args:
-            timeout: The most seconds, 0 to 1000000, without progress of the transcript while
-                speech before the end of the turn has no final transcript. After them the stream
+            timeout: The most seconds without progress of the transcript while speech before the
+                end of the turn has no final transcript; None for no limit. After them the stream
                 ends with :class:`~inworld_sync.DeadlineExceeded`.
 
         Raises:
             ClosedError: The stream was closed.
-            ConfigError: *timeout* is out of its range.
+            ConfigError: *timeout* is negative or not a number.
             InworldError: The error that ended the stream.
         """
-        require_timeout("timeout", timeout)
+        require_timeout(timeout)
         with self._input_lock:
             self._delivery.require_open()
             self._flush()
-            self._delivery.end_turn(timeout)
+            self._delivery.end_turn(math.inf if timeout is None else timeout)
 
-    def finish(self, timeout: float = 10.0) -> None:
+    def finish(self, timeout: float | None = 10.0) -> None:
         """
         End the audio without waiting; iteration ends after the last events.
 
@@ -153,9 +157,9 @@ class SttStream(EventSource[SttEvent]):
                 complete.
 
         Raises:
-            ConfigError: *timeout* is out of its range.
+            ConfigError: *timeout* is negative or not a number.
         """
-        require_timeout("timeout", timeout)
+        require_timeout(timeout)
         if self._delivery.changed.in_child:
             return
         self._delivery.stop_accepting()
@@ -164,30 +168,30 @@ class SttStream(EventSource[SttEvent]):
             try:
                 self._delivery.append_rest(self._input.finish())
             finally:
-                self._delivery.finish(timeout)
+                self._delivery.finish(math.inf if timeout is None else timeout)
 
-    def close(self, timeout: float = 10.0) -> Transcript:
+    def close(self, timeout: float | None = 10.0) -> Transcript:
         """
         End the audio, and wait for the last transcripts and the usage.
 
         A second call returns the same transcript.
 
         Args:
-            timeout: The most seconds, 0 to 1000000, to wait without progress: audio sent, or a new
-                message about the speech.
+            timeout: The most seconds to wait without progress: audio sent, or a new message about
+                the speech; None for no limit.
 
         Returns:
             All finished turns. Its ``usage`` is None if the service did not send it in time, but
             all speech has final transcripts.
 
         Raises:
-            ConfigError: *timeout* is out of its range.
+            ConfigError: *timeout* is negative or not a number.
             DeadlineExceeded: The transcript is not complete: a turn, or a second of speech or more,
                 has no final transcript. ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
             InworldError: The error that ended the stream; ``partial`` likewise.
         """
-        require_timeout("timeout", timeout)
+        require_timeout(timeout)
         try:
             self.finish(timeout)
         finally:
