@@ -328,7 +328,8 @@ class Delivery:
         try:
             self._completion.expire()
         except DeadlineExceeded as error:
-            self._abort_error = self._abort_error or error
+            assert self._connection is not None
+            self._abort_error = self._abort_error or self._connection.with_cause(error)
         self._work.notify_all()
 
     # The sender thread.
