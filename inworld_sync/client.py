@@ -59,6 +59,7 @@ class Inworld:
         ping_interval: Seconds between two pings of a connection; 5 by default.
         ping_timeout: Seconds without a byte received, after which the connection counts as lost;
             10 by default.
+        max_retries: How often a request that is safe to repeat is retried; 2 by default.
         proxy: URL of a proxy; False means none. By default the variables of the environment.
         ssl_context: Replaces the default certificates and settings of TLS.
         headers: Sent with every request, in addition to those of the client.
@@ -98,6 +99,7 @@ class Inworld:
         close_timeout: float | None = None,
         ping_interval: float | None = None,
         ping_timeout: float | None = None,
+        max_retries: int | None = None,
         proxy: str | Literal[False] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,

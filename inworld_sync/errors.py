@@ -149,6 +149,8 @@ class ServiceError(InworldError):
         status: The HTTP status when the error came by HTTP or refused an upgrade, else None.
         request_id: The service's id of the request, to quote to its support, or None.
         retryable: Whether the same request may succeed later.
+        retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
+            an HTTP response; None if the service named no time.
         details: The error's details as the service sent them.
     """
 
@@ -160,6 +162,7 @@ class ServiceError(InworldError):
         status: int | None = None,
         request_id: str | None = None,
         retryable: bool = False,
+        retry_after: float | None = None,
         details: Sequence[object] = (),
     ) -> None:
         self.message = redact(message)
@@ -167,13 +170,15 @@ class ServiceError(InworldError):
         self.status = status
         self.request_id = request_id
         self.retryable = retryable
+        self.retry_after = retry_after
         self.details = tuple(details)
         super().__init__(self.message)
 
     def __str__(self) -> str:
         ids = {"code": self.code, "HTTP status": self.status, "request id": self.request_id}
         facts = ", ".join(f"{name} {value}" for name, value in ids.items() if value is not None)
-        return f"{self.message} ({facts})" if facts else self.message
+        shown = f"{self.message} ({facts})" if facts else self.message
+        return shown if self.retry_after is None else f"{shown}; retry after {self.retry_after:g} s"
 
 
 class AuthError(ServiceError):
@@ -255,8 +260,21 @@ def error_from_status(
         code=code,
         status=status,
         request_id=request_id,
-        retryable=code in _RETRYABLE_CODES and not forbids_retry(details),
+        retryable=(code in _RETRYABLE_CODES or asks_reconnect(details))
+        and not forbids_retry(details),
         details=details,
+    )
+
+
+def asks_reconnect(details: Sequence[object]) -> bool:
+    """Whether the details of an error ask for a new connection: the session has expired."""
+    return any(
+        isinstance(detail, dict)
+        and (
+            detail.get("errorType") in ("SESSION_EXPIRED", "AUDIO_SESSION_EXPIRED")
+            or detail.get("reconnectType") == "IMMEDIATE"
+        )
+        for detail in details
     )
 
 

@@ -166,6 +166,7 @@ OPTIONS: dict[str, object] = {
     "close_timeout": 3.0,
     "ping_interval": 4.0,
     "ping_timeout": 6.0,
+    "max_retries": 5,
     "proxy": False,
     "ssl_context": ssl.create_default_context(),
     "headers": {"X-One": "1"},

@@ -31,14 +31,19 @@ __all__ = [
     "positive",
     "require_finite",
     "require_seconds",
+    "require_timeout",
     "require_whole",
     "string",
     "string_map",
     "text",
     "texts",
+    "timeout",
     "to_tuple",
     "whole",
 ]
+
+# Longer times are not accepted by the system calls of every platform.
+MAX_TIMEOUT_SECONDS = 1_000_000
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
@@ -105,6 +110,12 @@ def require_whole(
     _check_range(name, value, low, high, unit)
 
 
+def timeout(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a number of seconds above 0, at most MAX_TIMEOUT_SECONDS."""
+    positive(_, field, value)
+    _check_range(field.name, _number(field.name, value), 0, MAX_TIMEOUT_SECONDS, " s")
+
+
 def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a number above 0."""
     if not _number(field.name, value) > 0:
@@ -115,6 +126,16 @@ def require_finite(name: str, value: object) -> None:
     """Require a number that is neither infinite nor NaN for the argument *name*."""
     if not math.isfinite(_number(name, value)):
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
+
+
+def require_timeout(value: object, name: str = "timeout") -> None:
+    """Require None or a number of seconds, 0 or more; infinity is allowed, and means no limit."""
+    # NaN fails the comparison.
+    if value is None or (isinstance(value, (int, float)) and value >= 0 and value is not True):
+        return
+    raise ConfigError(
+        f"{name} must be a number of seconds, 0 or more, or None for no limit, got {value!r}"
+    )
 
 
 def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:

@@ -30,7 +30,7 @@ _HINTS: Final = {
     "include_word_timestamps timestamp_type": "timestamps word_timestamps words",
     "instructions prompts synthesis_context": "prompt system system_prompt",
     "language": "lang language_code locale",
-    "max_reconnects reconnect_timeout": "max_retries retries",
+    "max_reconnects max_retries reconnect_timeout": "max_retries retries",
     "model": "model_id model_name",
     "on_transcript on_word": "callback on_event on_final on_partial on_result",
     "prompts": "keywords phrases vocabulary",

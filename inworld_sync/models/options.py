@@ -125,6 +125,8 @@ class Options:
         ping_interval: Time between two pings of a connection.
         ping_timeout: Time without a byte received, after which a connection counts as lost. A
             stall of this process counts for at most a fifth of it.
+        max_retries: How often a request that is safe to repeat is retried: connecting, an upgrade
+            answered 429, 502, 503 or 504, HTTP GET, an utterance that was not answered yet.
         proxy: URL of a proxy; None uses the variables of the environment; False uses no proxy.
         ssl_context: Replaces the default certificates and settings of TLS, which are those of
             certifi if it is installed, otherwise those of the system.
@@ -140,11 +142,12 @@ class Options:
     """
 
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, validator=_address)
-    connect_timeout: float = attrs.field(default=10.0, validator=checks.positive)
-    send_timeout: float = attrs.field(default=10.0, validator=checks.positive)
-    close_timeout: float = attrs.field(default=0.5, validator=checks.positive)
-    ping_interval: float = attrs.field(default=5.0, validator=checks.positive)
-    ping_timeout: float = attrs.field(default=10.0, validator=checks.positive)
+    connect_timeout: float = attrs.field(default=10.0, validator=checks.timeout)
+    send_timeout: float = attrs.field(default=10.0, validator=checks.timeout)
+    close_timeout: float = attrs.field(default=0.5, validator=checks.timeout)
+    ping_interval: float = attrs.field(default=5.0, validator=checks.timeout)
+    ping_timeout: float = attrs.field(default=10.0, validator=checks.timeout)
+    max_retries: int = attrs.field(default=2, validator=checks.whole(0, 100))
     proxy: str | Literal[False] | None = optional(_proxy, repr=False)
     ssl_context: ssl.SSLContext | None = optional(checks.having("wrap_bio"))
     headers: Mapping[str, str] = attrs.field(factory=dict, validator=checks.string_map, repr=False)

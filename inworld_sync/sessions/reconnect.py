@@ -6,64 +6,19 @@ Thread safety: none. Each session has its own policy, which one thread uses at a
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from inworld_sync.errors import ConnectionLost, InworldError, ServiceError, TransportError
+from inworld_sync.transport.backoff import Backoff, retry_after_of
 
-__all__ = ["Backoff", "ReconnectPolicy", "is_transient"]
+__all__ = ["ReconnectPolicy", "is_transient"]
 
 C = TypeVar("C")
 
-_MAX_DELAY_SECONDS: Final = 5.0
-# Enough to reach any longest delay; without a limit, the power overflows after 1024 attempts.
-_MAX_DOUBLINGS: Final = 30
-
-
-class Backoff:
-    """
-    The delays before the attempts of a series: doubled each time, then shortened at random.
-
-    If many clients lose their connections at once, random delays spread their new attempts.
-
-    Args:
-        first_seconds: The longest first delay.
-        max_seconds: The longest delay.
-        is_first_immediate: Whether the first attempt has no delay, so that *first_seconds* is the
-            delay before the second one.
-
-    Attributes:
-        attempts: Delays of this series so far.
-    """
-
-    def __init__(
-        self,
-        first_seconds: float,
-        max_seconds: float = _MAX_DELAY_SECONDS,
-        *,
-        is_first_immediate: bool = False,
-    ) -> None:
-        self.attempts = 0
-        self._first_seconds = first_seconds
-        self._max_seconds = max_seconds
-        self._is_first_immediate = is_first_immediate
-
-    def next_delay(self) -> float:
-        """Count an attempt; return the seconds to wait before it."""
-        doublings = self.attempts - 1 if self._is_first_immediate else self.attempts
-        self.attempts += 1
-        if doublings < 0:
-            return 0.0
-        longest = min(
-            self._first_seconds * 2.0 ** min(doublings, _MAX_DOUBLINGS), self._max_seconds
-        )
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-
-    def reset(self) -> None:
-        """Begin a new series."""
-        self.attempts = 0
+# A session that must wait longer for its next attempt ends instead.
+_MAX_RETRY_AFTER_SECONDS = 60.0
 
 
 class ReconnectPolicy:
@@ -130,7 +85,7 @@ class ReconnectPolicy:
             self.check(cause)
             attempts += 1
             left = self._remaining()
-            delay = self._backoff.next_delay()
+            delay = self._backoff.next_delay(cause)
             if not wait(delay if left is None else min(delay, left)):
                 return None
             try:
@@ -146,12 +101,14 @@ class ReconnectPolicy:
             InworldError: *cause*, if the next attempt would fail as well, or a
                 :class:`ConnectionLost` caused by it, if a limit is reached.
         """
-        if not is_transient(cause):
+        retry_after = retry_after_of(cause)
+        if not is_transient(cause) or retry_after > _MAX_RETRY_AFTER_SECONDS:
             raise cause
+        remaining = self._remaining()
         # The limits have the names of the arguments of the callers.
         if self._max_attempts is not None and self.attempts >= self._max_attempts:
             limit = f"max_reconnects={self._max_attempts}"
-        elif self._remaining() == 0.0:
+        elif remaining is not None and remaining <= retry_after:
             limit = f"reconnect_timeout={self._timeout:g}"
         else:
             return

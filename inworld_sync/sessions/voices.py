@@ -8,6 +8,7 @@ from urllib.parse import quote
 from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.tts import Voice
 from inworld_sync.sessions.connector import Connector
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 from inworld_sync.wire.codec import object_in
 
@@ -15,6 +16,7 @@ __all__ = ["Voices"]
 
 _PATH = "/voices/v1/voices"
 _PAGE_SIZE = 200
+_MAX_PAGES = 500
 
 
 class Voices:
@@ -34,13 +36,13 @@ class Voices:
 
         Args:
             language: As the service spells it, such as ``EN_US``.
-            timeout: The most seconds for each page of the list.
+            timeout: The most seconds for the whole list, retries included.
 
         Raises:
             ServiceError: The service refused the request.
             TransportError: Could not connect, or the connection was lost.
         """
-        return list(self._pages(language, timeout))
+        return list(self._pages(language, Deadline(timeout, "listing the voices")))
 
     def get(self, voice: str, *, timeout: float = 10.0) -> Voice:
         """
@@ -48,7 +50,7 @@ class Voices:
 
         Args:
             voice: The id.
-            timeout: The most seconds for the request.
+            timeout: The most seconds for the request, retries included.
 
         Raises:
             ConfigError: *voice* is blank or not a str.
@@ -56,15 +58,16 @@ class Voices:
         """
         if not isinstance(voice, str) or not voice.strip():
             raise ConfigError(f"voice must be the id of a voice, got {voice!r}")
-        return _voice(self._get(f"{_PATH}/{quote(voice, safe='')}", {}, timeout))
+        deadline = Deadline(timeout, "getting the voice")
+        return _voice(self._get(f"{_PATH}/{quote(voice, safe='')}", {}, deadline))
 
-    def _pages(self, language: str | None, timeout: float) -> Iterator[Voice]:
+    def _pages(self, language: str | None, deadline: Deadline) -> Iterator[Voice]:
         query = {"pageSize": str(_PAGE_SIZE)}
         if language:
             query["languages"] = language
         seen: set[str] = set()
-        while True:
-            page = self._get(_PATH, query, timeout)
+        for _ in range(_MAX_PAGES):
+            page = self._get(_PATH, query, deadline)
             voices = page.get("voices") or []
             if not isinstance(voices, list):
                 raise RemoteProtocolError(
@@ -78,10 +81,13 @@ class Voices:
                 raise RemoteProtocolError("the service sent the same page of voices twice")
             seen.add(token)
             query["pageToken"] = token
+        raise RemoteProtocolError(
+            f"expected at most {_MAX_PAGES} pages of voices, the service announced more"
+        )
 
-    def _get(self, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, object]:
+    def _get(self, path: str, query: Mapping[str, str], deadline: Deadline) -> Mapping[str, object]:
         answer = self._http.request(
-            "GET", path, headers=self._connector.headers(), query=query, timeout=timeout
+            "GET", path, headers=self._connector.headers(), query=query, deadline=deadline
         )
         return object_in(answer.json(), f"the answer to {path}")
 

@@ -1,9 +1,8 @@
-"""Open a WebSocket: name lookup, TCP, proxy, TLS and upgrade, under one deadline, each timed."""
+"""Open a connection: name lookup, TCP, proxy, TLS and upgrade, under one deadline, each timed."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import socket
 import ssl
 import time
@@ -15,15 +14,15 @@ from inworld_sync.errors import ConnectError, DeadlineExceeded, InworldError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.link_stats import ConnectTimes
-from inworld_sync.transport.proxy import choose_proxy, open_tunnel
+from inworld_sync.transport.proxy import Proxy, choose_proxy, open_tunnel
 from inworld_sync.transport.self_pipe import SelfPipe
 from inworld_sync.transport.stream import PlainStream, Stream, TlsStream
 from inworld_sync.transport.tcp import connect_tcp, look_up
 from inworld_sync.transport.tls import context_for, tls_error
 from inworld_sync.transport.upgrade import Upgraded, upgrade
-from inworld_sync.transport.urls import merge_headers, parse_url, show_url
+from inworld_sync.transport.urls import Place, merge_headers, parse_url, show_url
 
-__all__ = ["Opened", "open_websocket"]
+__all__ = ["OpenedStream", "OpenedWebSocket", "open_stream", "open_websocket"]
 
 _STEPS = {
     "dns": "looking up the name",
@@ -35,21 +34,103 @@ _STEPS = {
 
 
 @attrs.frozen(kw_only=True)
-class Opened:
-    """An upgraded connection and its details."""
+class OpenedStream:
+    """
+    A connection to a server, through a proxy and TLS if they are needed.
+
+    Attributes:
+        sock: The TCP socket.
+        self_pipe: Ends the waits of the stream.
+        stream: The stream to read from and to write to.
+        tls_version: For example ``TLSv1.3``; None without TLS.
+        times_ms: Milliseconds of each step, by the attributes of :class:`ConnectTimes`.
+    """
 
     sock: socket.socket
     self_pipe: SelfPipe
     stream: Stream
-    upgraded: Upgraded
-    times: ConnectTimes
-    proxy: str | None
     tls_version: str | None
+    times_ms: dict[str, float]
+
+    def close(self) -> None:
+        """Close the socket and the self-pipe."""
+        self.sock.close()
+        self.self_pipe.close()
+
+
+@attrs.frozen(kw_only=True)
+class OpenedWebSocket:
+    """
+    An upgraded connection.
+
+    Attributes:
+        connection: The connection.
+        upgraded: The response to the upgrade.
+        proxy: URL of the proxy without credentials; None without a proxy.
+    """
+
+    connection: OpenedStream
+    upgraded: Upgraded
+    proxy: str | None
+
+    @property
+    def times(self) -> ConnectTimes:
+        """How long each step took."""
+        return ConnectTimes(**self.connection.times_ms)
+
+
+def open_stream(
+    place: Place, proxy: Proxy | None, options: Options, deadline: Deadline
+) -> OpenedStream:
+    """
+    Connect to the server of *place*.
+
+    Args:
+        place: The server.
+        proxy: Opens a tunnel to the server; None connects directly.
+        options: Certificates.
+        deadline: For all steps together.
+
+    Raises:
+        ConnectError: A step failed.
+        DeadlineExceeded: The deadline passed; the message names the step.
+    """
+    times_ms: dict[str, float] = {}
+    with contextlib.ExitStack() as failure:
+        gate = proxy or place
+        where = f"the proxy {proxy.url}" if proxy else str(place)
+        with _step(times_ms, "dns"):
+            addresses = look_up(gate.host, gate.port, deadline)
+        with _step(times_ms, "tcp"):
+            sock = connect_tcp(addresses, where, deadline)
+        failure.callback(sock.close)
+        self_pipe = SelfPipe()
+        failure.callback(self_pipe.close)
+        plain = PlainStream(sock, self_pipe)
+        if proxy:
+            with _step(times_ms, "proxy"):
+                open_tunnel(plain, proxy, place.host, place.port, deadline)
+        stream: Stream = plain
+        tls_version = None
+        if place.is_secure:
+            with _step(times_ms, "tls"):
+                try:
+                    stream = secured = TlsStream(plain, context_for(options), place.host)
+                    secured.handshake(deadline)
+                except (ssl.SSLError, EOFError, OSError) as error:
+                    if isinstance(error, InworldError):
+                        raise
+                    raise tls_error(error, str(place)) from error
+                tls_version = secured.version
+        failure.pop_all()
+    return OpenedStream(
+        sock=sock, self_pipe=self_pipe, stream=stream, tls_version=tls_version, times_ms=times_ms
+    )
 
 
 def open_websocket(
     url: str, *, headers: Mapping[str, str], options: Options, deadline: Deadline
-) -> Opened:
+) -> OpenedWebSocket:
     """
     Connect to *url* and upgrade the connection to a WebSocket.
 
@@ -66,52 +147,21 @@ def open_websocket(
         ConfigError: The URL, the proxy or a header is invalid.
     """
     place = parse_url(url)
-    times_ms: dict[str, float] = {}
-    step = functools.partial(_step, times_ms)
     proxy = choose_proxy(url, options)
+    connection = open_stream(place, proxy, options, deadline)
     with contextlib.ExitStack() as failure:
-        gate = proxy or place
-        where = f"the proxy {proxy.url}" if proxy else str(place)
-        with step("dns"):
-            addresses = look_up(gate.host, gate.port, deadline)
-        with step("tcp"):
-            sock = connect_tcp(addresses, where, deadline)
-        failure.callback(sock.close)
-        self_pipe = SelfPipe()
-        failure.callback(self_pipe.close)
-        plain = PlainStream(sock, self_pipe)
-        if proxy:
-            with step("proxy"):
-                open_tunnel(plain, proxy, place.host, place.port, deadline)
-        stream: Stream = plain
-        tls_version = None
-        if place.is_secure:
-            with step("tls"):
-                try:
-                    stream = secured = TlsStream(plain, context_for(options), place.host)
-                    secured.handshake(deadline)
-                except (ssl.SSLError, EOFError, OSError) as error:
-                    if isinstance(error, InworldError):
-                        raise
-                    raise tls_error(error, str(place)) from error
-                tls_version = secured.version
-        with step("upgrade"):
+        failure.callback(connection.close)
+        with _step(connection.times_ms, "upgrade"):
             upgraded = upgrade(
-                stream,
+                connection.stream,
                 place,
                 headers=merge_headers(options.headers, headers),
                 shown_url=show_url(url),
                 deadline=deadline,
             )
         failure.pop_all()
-    return Opened(
-        sock=sock,
-        self_pipe=self_pipe,
-        stream=stream,
-        upgraded=upgraded,
-        times=ConnectTimes(**times_ms),
-        proxy=proxy.url if proxy else None,
-        tls_version=tls_version,
+    return OpenedWebSocket(
+        connection=connection, upgraded=upgraded, proxy=proxy.url if proxy else None
     )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 
-from inworld_sync.errors import ConfigError, DeadlineExceeded
+from inworld_sync.errors import DeadlineExceeded
+from inworld_sync.models import checks
 
-__all__ = ["LONGEST_WAIT_SECONDS", "Deadline"]
+__all__ = ["LONGEST_TIMEOUT_SECONDS", "LONGEST_WAIT_SECONDS", "Deadline"]
 
 # A wait without a limit is repeated in pieces of this length: on Windows, Ctrl-C cannot interrupt
 # a wait on a lock.
 LONGEST_WAIT_SECONDS = 1.0
 
-# Above it, waits of the operating system overflow.
-_MAX_SECONDS = 1e6
+# The systems' waits accept at most about 24 days; a longer timeout is waited for in pieces.
+LONGEST_TIMEOUT_SECONDS = 2_000_000.0
 
 
 class Deadline:
@@ -24,11 +26,11 @@ class Deadline:
     start the time again.
 
     Args:
-        seconds: The limit, 0 or more; None or more than 11 days means no limit.
+        seconds: The limit, 0 or more; None or infinity means no limit.
         doing: The operation, for the error message: ``connecting to wss://...``.
 
     Raises:
-        ConfigError: *seconds* is not a number, or below 0.
+        ConfigError: *seconds* is negative or not a number.
 
     Thread safety:
         Immutable; may be shared.
@@ -37,23 +39,18 @@ class Deadline:
     __slots__ = ("_at", "_doing", "_seconds")
 
     def __init__(self, seconds: float | None, doing: str) -> None:
+        checks.require_timeout(seconds)
         self._seconds = seconds
         self._doing = doing
-        try:
-            is_valid = seconds is None or seconds >= 0
-        except TypeError:
-            is_valid = False
-        if not is_valid:
-            raise ConfigError(
-                "a timeout must be a number of seconds from 0, or None for no limit,"
-                f" got {seconds!r}"
-            )
-        is_unlimited = seconds is None or seconds > _MAX_SECONDS
-        self._at = None if is_unlimited else time.monotonic() + (seconds or 0.0)
+        self._at: float | None = None
+        if seconds is not None and seconds != math.inf:
+            self._at = time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Return the seconds left, 0.0 after the deadline; None without a limit."""
-        return None if self._at is None else max(0.0, self._at - time.monotonic())
+        """Return the seconds left, from 0.0 to 23 days; None without a limit."""
+        if self._at is None:
+            return None
+        return min(max(0.0, self._at - time.monotonic()), LONGEST_TIMEOUT_SECONDS)
 
     def at_most(self, seconds: float) -> float:
         """Return the seconds left, but at most *seconds*, for a wait in several pieces."""

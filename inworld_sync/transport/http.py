@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 import os
+import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 
-from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
+from inworld_sync.errors import (
+    ClosedError,
+    ConnectError,
+    ConnectionLost,
+    InworldError,
+    RemoteProtocolError,
+    ServiceError,
+)
 from inworld_sync.models.options import Options
+from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.rejection import error_from_response
 from inworld_sync.transport.urls import merge_headers, parse_url, show_url
@@ -25,6 +35,11 @@ _PIECE_BYTES = 64 * 1024
 
 # The most bytes that are read of the body of an error.
 _MAX_ERROR_BYTES = 64 * 1024
+
+_FIRST_DELAY_SECONDS = 0.2
+
+# The statuses of a GET that is retried: a limit of requests, or a gateway without its service.
+_RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +79,7 @@ class HttpClient:
     Sends HTTP requests to one server.
 
     Args:
-        options: Base URL, certificates, proxy, headers and the limit for a body.
+        options: Base URL, certificates, proxy, headers, retries and the limit for a body.
 
     Thread safety:
         Any thread may send requests, also at the same time. A forked child opens its own
@@ -75,8 +90,8 @@ class HttpClient:
         self.options = options
         self.place = parse_url(options.base_url)
         # By process id: a forked child must not use the connections of its parent.
-        self._pools: dict[int, urllib3.PoolManager] = {}
-        self._is_closed = False
+        self._pools: dict[int, urllib3.HTTPConnectionPool] = {}
+        self._closed = threading.Event()
 
     def request(
         self,
@@ -86,10 +101,13 @@ class HttpClient:
         headers: Mapping[str, str],
         json: object | None = None,
         query: Mapping[str, str] | None = None,
-        timeout: float,
+        deadline: Deadline,
     ) -> HttpResponse:
         """
-        Send one request and read the complete response.
+        Send a request and read the complete response.
+
+        A request is retried up to ``options.max_retries`` times, if the client could not connect.
+        A GET is also retried if the connection broke or the status is 429, 502, 503 or 504.
 
         Args:
             method: ``GET``, ``POST`` and so on.
@@ -97,42 +115,40 @@ class HttpClient:
             headers: They replace headers of the options with the same name.
             json: Value to send as JSON; None sends no body.
             query: Parameters of the query.
-            timeout: Seconds for everything; the time between two bytes of the response's headers
-                starts again with each byte.
+            deadline: For everything: all steps of connecting, the response, the retries.
 
         Raises:
             ServiceError: The status is 300 or above; the class depends on it.
-            DeadlineExceeded: *timeout* passed.
+            DeadlineExceeded: The deadline passed.
             ConnectError: Could not connect.
             ConnectionLost: The connection broke.
             RemoteProtocolError: The response is longer than ``options.max_message_bytes``.
             ConfigError: The path or a header cannot be sent.
             ClosedError: The client is closed.
         """
-        exchange = _Exchange(self, method, path, timeout)
-        response = exchange.start(headers, json, query)
-        try:
-            body = b"".join(exchange.pieces(response, self.options.max_message_bytes))
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+        backoff = Backoff(_FIRST_DELAY_SECONDS)
+        while True:
+            try:
+                return _Exchange(self, method, path, deadline).run(headers, json, query)
+            except InworldError as error:
+                if backoff.attempts >= self.options.max_retries or not _is_retried(method, error):
+                    raise
+                delay = backoff.next_delay(error)
+                if delay >= deadline.at_most(math.inf):
+                    raise
+            if self._closed.wait(delay):
+                raise _closed_error()
 
     def close(self) -> None:
-        """Close the idle connections; requests that are running are not ended."""
-        self._is_closed = True
+        """Close the idle connections and end retries; a running request is not ended."""
+        self._closed.set()
         for pool in list(self._pools.values()):
-            # clear() alone leaves them open as long as an error refers to a response.
-            for key in pool.pools.keys():  # noqa: SIM118 - this container forbids iteration
-                if kept := pool.pools.get(key):
-                    kept.close()
-            pool.clear()
+            pool.close()
 
-    def pool(self) -> urllib3.PoolManager:
+    def pool(self) -> urllib3.HTTPConnectionPool:
         """Return the connection pool of this process; used only in this file."""
-        if self._is_closed:
-            raise ClosedError("the HTTP client is closed")
+        if self._closed.is_set():
+            raise _closed_error()
         pid = os.getpid()
         pool = self._pools.get(pid)
         if pool is None:
@@ -145,36 +161,67 @@ class HttpClient:
         return pool
 
 
+def _is_retried(method: str, error: InworldError) -> bool:
+    if isinstance(error, ConnectError):
+        return True
+    if method != "GET":
+        return False
+    if isinstance(error, ServiceError):
+        return error.retryable and error.status in _RETRIED_STATUSES
+    return isinstance(error, ConnectionLost)
+
+
+def _closed_error() -> ClosedError:
+    return ClosedError("the HTTP client is closed")
+
+
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, client: HttpClient, method: str, path: str, timeout: float) -> None:
+    def __init__(self, client: HttpClient, method: str, path: str, deadline: Deadline) -> None:
         self._client = client
         self._method = method
+        self._path = path
         self._url = client.options.endpoint(path, websocket=False)
-        self._timeout = timeout
         self._doing = f"{method} {show_url(self._url)}"
-        self._deadline = Deadline(timeout, self._doing)
+        self._deadline = deadline
 
-    def start(
+    def run(
+        self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
+    ) -> HttpResponse:
+        """Send the request and return the response; raise an error for a status from 300."""
+        response = self._start(headers, json, query)
+        try:
+            if response.status >= 300:
+                self._raise_error(response)
+            body = b"".join(self._pieces(response, self._client.options.max_message_bytes))
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return HttpResponse(status=response.status, headers=_lowered(response), body=body)
+
+    def _start(
         self, headers: Mapping[str, str], json: object | None, query: Mapping[str, str] | None
     ) -> urllib3.BaseHTTPResponse:
-        """Send the request and wait for the headers; raise an error for a status from 300."""
-        url = f"{self._url}?{urllib.parse.urlencode(query)}" if query else self._url
-        parse_url(url)
+        """Send the request and wait for the headers of the response."""
+        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        parse_url(self._url + suffix)
         body = None if json is None else json_module.dumps(json).encode()
-        typed = {} if json is None else {"Content-Type": "application/json"}
-        named = merge_headers(typed, self._client.options.headers, headers)
+        own = {"Host": self._client.place.authority}
+        if json is not None:
+            own["Content-Type"] = "application/json"
+        merged = merge_headers(own, self._client.options.headers, headers)
         pool = self._client.pool()
         import urllib3
 
         self._deadline.check()
         try:
-            response = pool.request(
+            return pool.urlopen(
                 self._method,
-                url,
+                self._path + suffix,
                 body=body,
-                headers=named,
+                headers=merged,
                 timeout=urllib3.Timeout(total=self._deadline.remaining()),
                 retries=False,
                 redirect=False,
@@ -182,24 +229,19 @@ class _Exchange:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._mapped(error) from error
-        if response.status >= 300:
-            self._raise_error(response)
-        return response
 
     def _raise_error(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
         body = b""
         try:
-            for piece in self.pieces(response, _MAX_ERROR_BYTES):
+            for piece in self._pieces(response, _MAX_ERROR_BYTES):
                 body += piece
         except InworldError:
             pass  # the status matters more than an incomplete, long or late body
-        finally:
-            response.close()
         raise error_from_response(
             response.status, _lowered(response), body, url=show_url(self._url)
         )
 
-    def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
+    def _pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
         """Return the pieces of the body as they arrive, under the request's deadline."""
         import urllib3
 
@@ -218,12 +260,11 @@ class _Exchange:
                     f"the response to {self._doing} has more than {max_bytes} bytes; "
                     "see max_message_bytes"
                 )
-            self._deadline.check()
 
     def _mapped(self, error: Exception) -> InworldError:
         from inworld_sync.transport.pool import from_urllib3
 
-        return from_urllib3(error, self._doing, self._timeout, self._client.place)
+        return from_urllib3(error, self._doing, self._deadline)
 
 
 def _lowered(response: urllib3.BaseHTTPResponse) -> dict[str, str]:

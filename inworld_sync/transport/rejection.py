@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import email.utils
 import html
 import json
+import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 
 from inworld_sync.errors import (
@@ -23,6 +26,9 @@ _MAX_TEXT_CHARACTERS = 500
 
 _PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+
+# The limit for the time in a ``Retry-After`` header.
+_MAX_RETRY_AFTER_SECONDS = 24 * 3600.0
 
 _BY_HTTP_STATUS: dict[int, type[ServiceError]] = {
     400: InvalidRequestError,
@@ -82,8 +88,23 @@ def error_from_response(
         status=status,
         request_id=request_id_of(headers),
         retryable=is_retryable and not forbids_retry(details),
+        retry_after=_retry_after(known.get("retry-after")),
         details=details,
     )
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header: a number or an HTTP date; None if invalid."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 
 def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:

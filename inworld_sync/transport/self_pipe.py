@@ -8,11 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from inworld_sync.transport.deadline import LONGEST_TIMEOUT_SECONDS
+
 __all__ = ["SelfPipe", "Waiter", "WokenUp"]
-
-
-# poll() accepts at most about 24 days; no wait here is that long.
-_LONGEST_SECONDS = 2_000_000.0
 
 
 class WokenUp(Exception):
@@ -83,7 +81,7 @@ class Waiter:
         """
         # Rounded up: a wait of 0.4 ms that polls 0 ms would run in a loop until its deadline.
         ready = self._poll(
-            None if timeout is None else math.ceil(min(timeout, _LONGEST_SECONDS) * 1000)
+            None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)
         )
         if self._self_pipe.is_set:
             raise WokenUp

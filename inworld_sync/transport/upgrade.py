@@ -26,14 +26,13 @@ import attrs
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
 from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.http_socket import HttpSocket
 from inworld_sync.transport.rejection import error_from_response, reason_of
-from inworld_sync.transport.stream import Stream, receive_by
+from inworld_sync.transport.stream import Stream
 from inworld_sync.transport.urls import Place
 
 if TYPE_CHECKING:
     import socket
-
-    from _typeshed import WriteableBuffer
 
 __all__ = ["Upgraded", "upgrade"]
 
@@ -172,7 +171,7 @@ class _Exchange:
 
     def _exchanged(self) -> bytes:
         """Send the request, read the response, and return the headers that the library checks."""
-        raw = _RawResponse(self._stream, self._deadline)
+        raw = HttpSocket(self._stream, self._deadline)
         with contextlib.closing(
             http.client.HTTPResponse(cast("socket.socket", raw), method="GET")
         ) as response:
@@ -200,7 +199,7 @@ class _Exchange:
             joined = self.headers.get(name.lower())
             self.headers[name.lower()] = value if joined is None else f"{joined}, {value}"
 
-    def _body(self, response: http.client.HTTPResponse, raw: _RawResponse) -> bytes:
+    def _body(self, response: http.client.HTTPResponse, raw: HttpSocket) -> bytes:
         """Read the body of an error response, or the part of it that arrives in time."""
         raw.deadline = Deadline(self._deadline.at_most(_BODY_TIMEOUT), "reading the response")
         body = b""
@@ -229,34 +228,3 @@ class _Exchange:
 
     def close(self) -> None:
         """Do nothing: the caller of :func:`upgrade` owns the stream."""
-
-
-class _RawResponse(io.RawIOBase):
-    """The stream as a file, for http.client."""
-
-    def __init__(self, stream: Stream, deadline: Deadline) -> None:
-        super().__init__()
-        self.deadline = deadline
-        self._stream = stream
-        self._is_over = False
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a buffered reader, like ``socket.makefile``."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def end(self) -> None:
-        """Read no more from the stream: the next bytes are WebSocket frames."""
-        self._is_over = True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Receive at least one byte; return 0 at the end."""
-        if self._is_over:
-            return 0
-        try:
-            return receive_by(self._stream, memoryview(buffer), self.deadline)
-        except EOFError:
-            return 0

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.errors import ConnectionLost, DeadlineExceeded, redact
+from inworld_sync.models import checks
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
 from inworld_sync.transport.deadline import Deadline
@@ -41,7 +42,7 @@ from inworld_sync.transport.silence import receive_unless_silent
 from inworld_sync.transport.urls import show_url
 
 if TYPE_CHECKING:
-    from inworld_sync.transport.connect import Opened
+    from inworld_sync.transport.connect import OpenedWebSocket
 
 __all__ = ["Link", "LinkEnd", "LinkStats"]
 
@@ -65,15 +66,16 @@ class Link:
         end: How the link ended; None while it is open.
     """
 
-    def __init__(self, opened: Opened, url: str, options: Options, name: str) -> None:
+    def __init__(self, opened: OpenedWebSocket, url: str, options: Options, name: str) -> None:
         self.name = name
         self.url = show_url(url)
         self.response_headers: Mapping[str, str] = opened.upgraded.headers
         self.request_id = request_id_of(opened.upgraded.headers)
         self.end: LinkEnd | None = None
         self._opened = opened
+        self._connection = opened.connection
         self._options = options
-        self._stream = opened.stream
+        self._stream = opened.connection.stream
         self._observers = Observers(options, name)
         self._fork_guard = ForkGuard()
         self._opened_at = time.monotonic()
@@ -335,6 +337,7 @@ class Link:
 
     def _put(self, item: Outgoing, timeout: float | None, *, needs_room: bool = True) -> None:
         self._fork_guard.require(f"the connection {self.name}")
+        checks.require_timeout(timeout)
         # The observer is user code and must not run on this thread, which may hold locks.
         acquires = (
             needs_room and not self._observers.records and len(item.payload) <= _MAX_DIRECT_BYTES
@@ -417,8 +420,7 @@ class Link:
         if not self._fork_guard.in_child:
             # A sender that still writes could use the descriptor after it belongs to a new file.
             self._outbox.await_write_lock()
-        self._opened.sock.close()
-        self._opened.self_pipe.close()
+        self._connection.close()
 
     def stats(self) -> LinkStats:
         """Return the current statistics; any thread may call it, also after the end."""
@@ -433,7 +435,7 @@ class Link:
             rtt_min_ms=self._pings.rtt_min_ms,
             connect=self._opened.times,
             proxy=self._opened.proxy,
-            tls_version=self._opened.tls_version,
+            tls_version=self._connection.tls_version,
         )
 
     # ---- the end
@@ -465,7 +467,7 @@ class Link:
         if last is None:
             self._outbox.drop()
         elif self._outbox.end_with(last) and self._is_writing:
-            self._last_left.wait(self._options.close_timeout)
+            self._last_left.wait(Deadline(self._options.close_timeout, "closing").remaining())
         self._cut()
 
     def _cut(self) -> None:
@@ -474,9 +476,9 @@ class Link:
             if self._over.is_set():
                 return
             self._over.set()
-            self._opened.self_pipe.set()
+            self._connection.self_pipe.set()
             with contextlib.suppress(OSError):  # the server may have closed it first
-                self._opened.sock.shutdown(socket.SHUT_RDWR)
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
         self._last_left.set()
         end = self.end
         assert end is not None

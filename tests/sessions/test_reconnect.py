@@ -19,7 +19,8 @@ from inworld_sync import (
     ServiceError,
 )
 from inworld_sync.sessions import reconnect
-from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy, is_transient
+from inworld_sync.sessions.reconnect import ReconnectPolicy, is_transient
+from inworld_sync.transport.backoff import Backoff
 
 from support.clock import Clock
 
@@ -57,12 +58,12 @@ def failing(times: int) -> Callable[[float | None], str]:
 
 
 def test_delays() -> None:
-    """Delays double up to the longest one, and are never the same."""
+    """The longest delay doubles up to a limit, and delays are random."""
     backoff = Backoff(0.2, 5.0)
     delays = [backoff.next_delay() for _ in range(8)]
 
     for delay, longest in zip(delays, [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5], strict=True):
-        assert longest / 2 <= delay <= longest
+        assert 0.0 <= delay <= longest
     assert len(set(delays)) == len(delays)
     assert 8 == backoff.attempts
 
@@ -72,18 +73,28 @@ def test_first_attempt_at_once() -> None:
     backoff = Backoff(0.2, is_first_immediate=True)
     for _ in range(2):
         assert 0.0 == backoff.next_delay()
-        assert 0.1 <= backoff.next_delay() <= 0.2
-        assert 0.2 <= backoff.next_delay() <= 0.4
+        assert 0.0 < backoff.next_delay() <= 0.2
+        assert 0.0 < backoff.next_delay() <= 0.4
         backoff.reset()
 
 
 def test_many_attempts() -> None:
-    """A delay stays the longest one after any number of attempts; it overflowed after 1024."""
+    """Delays stay within the limit after any number of attempts; they overflowed after 1024."""
     backoff = Backoff(0.2, 5.0)
-    for _ in range(2000):
-        delay = backoff.next_delay()
+    delays = [backoff.next_delay() for _ in range(2000)]
 
-    assert 2.5 <= delay <= 5.0
+    assert max(delays) <= 5.0
+    assert max(delays[1000:]) > 2.5
+
+
+def test_retry_after() -> None:
+    """A delay is not shorter than the time that the service named, and random beyond it."""
+    busy = QuotaError("x", retryable=True, retry_after=3.0)
+    delays = [Backoff(0.2).next_delay(busy) for _ in range(100)]
+
+    assert all(3.0 <= delay <= 3.2 for delay in delays)
+    assert len(set(delays)) > 1
+    assert Backoff(0.2, is_first_immediate=True).next_delay(busy) == 3.0
 
 
 # (the error, whether another attempt may succeed)
@@ -122,13 +133,39 @@ def test_check(error: InworldError, is_transient: bool) -> None:
 
 
 def test_reconnect(clock: WaitingClock) -> None:
-    """Attempts are made until one succeeds; the delays grow."""
+    """Attempts are made until one succeeds, each after its delay."""
     policy = ReconnectPolicy(Backoff(0.2), max_attempts=3)
     opened = policy.reconnect(ConnectionLost("lost"), clock.wait, failing(2))
 
     assert ("a connection within None", 3) == opened
     assert 3 == policy.attempts == len(clock.waits)
-    assert sorted(clock.waits) == clock.waits
+    assert all(wait <= most for wait, most in zip(clock.waits, [0.2, 0.4, 0.8], strict=True))
+
+
+def test_reconnect_after_retry_after(clock: WaitingClock) -> None:
+    """The next attempt waits as long as the service asks, if the timeout allows it."""
+    policy = ReconnectPolicy(Backoff(0.2), timeout=10.0)
+    errors = [QuotaError("busy", retryable=True, retry_after=seconds) for seconds in (4.0, 20.0)]
+
+    def refuse(timeout: float | None) -> str:
+        raise errors.pop(0)
+
+    with pytest.raises(QuotaError) as caught:
+        policy.reconnect(ConnectionLost("lost"), clock.wait, refuse)
+
+    assert caught.value.retry_after == 20.0
+    assert 4.0 <= clock.waits[1] <= 4.4
+    assert len(clock.waits) == 2
+
+
+def test_long_retry_after(clock: WaitingClock) -> None:
+    """If the service asks for a very long wait, its error ends the series."""
+    busy = QuotaError("busy", retryable=True, retry_after=3600.0)
+
+    with pytest.raises(QuotaError):
+        ReconnectPolicy(Backoff(0.2)).reconnect(busy, clock.wait, failing(0))
+
+    assert clock.waits == []
 
 
 def test_attempts_add_up(clock: WaitingClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from inworld_sync import Inworld, RemoteProtocolError, Voice
+from inworld_sync import DeadlineExceeded, Inworld, RemoteProtocolError, Voice
+from inworld_sync.sessions import voices
 
 from support.peers import Peer, serve
 from support.scripted import KEY
@@ -99,3 +101,35 @@ def test_wrong_pages(page: object) -> None:
     """A page of the wrong form is an error of the service."""
     with pages(page) as (iw, _), pytest.raises(RemoteProtocolError, match="expected"):
         iw.voices.list()
+
+
+@contextmanager
+def endless_pages() -> Iterator[Inworld]:
+    """Yield a client of a server whose every page announces another one."""
+    count = itertools.count()
+
+    def answer(peer: Peer) -> None:
+        while True:
+            peer.read_head()
+            body = json.dumps({"voices": [], "nextPageToken": f"p{next(count)}"}).encode()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with (
+        serve(answer) as server,
+        Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw,
+    ):
+        yield iw
+
+
+def test_limit_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list with too many pages is an error."""
+    monkeypatch.setattr(voices, "_MAX_PAGES", 5)
+    with endless_pages() as iw, pytest.raises(RemoteProtocolError, match="at most 5 pages"):
+        iw.voices.list(timeout=30)
+
+
+def test_one_timeout_for_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout is for the whole list, not for each page."""
+    monkeypatch.setattr(voices, "_MAX_PAGES", 10**9)
+    with endless_pages() as iw, pytest.raises(DeadlineExceeded, match="listing the voices took"):
+        iw.voices.list(timeout=0.5)

@@ -255,7 +255,8 @@ def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with serve(silent, receive_buffer_bytes=4096) as server:
         link = Link.open(server.url, headers={}, options=options, name="test-1")
-        link._opened = attrs.evolve(link._opened, sock=Unshakeable(link._opened.sock))
+        shielded = Unshakeable(link._connection.sock)
+        link._connection = attrs.evolve(link._connection, sock=shielded)
         with driving(link) as driver:
             if is_stalled:
                 link.send(b"x" * STALL_BYTES)

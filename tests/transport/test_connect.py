@@ -120,6 +120,31 @@ def test_dripped_answer() -> None:
         open_link(server.url)
 
 
+def test_endless_continue() -> None:
+    """Endless ``100 Continue`` responses do not extend ``connect_timeout``."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        for _ in range(1000):
+            if peer.released.wait(0.02):
+                return
+            peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        peer.send(peer.answer_101())
+        peer.hold()
+
+    with serve(script) as server, pytest.raises(DeadlineExceeded, match=r"took longer than 1 s"):
+        open_link(server.url)
+
+
+def test_slow_proxy() -> None:
+    """A proxy whose response arrives byte by byte does not extend ``connect_timeout``."""
+    answer = b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 1000 + b"\r\n\r\n"
+    with serve(drip(lambda _: answer)) as gate:
+        options = Options(connect_timeout=1.0, proxy=f"http://127.0.0.1:{gate.port}")
+        with pytest.raises(DeadlineExceeded, match="passed in asking the proxy"):
+            open_link("ws://service.invalid/", options)
+
+
 def test_dripped_tls(client_tls: ssl.SSLContext) -> None:
     """TLS records that arrive byte by byte do not extend ``connect_timeout``."""
 

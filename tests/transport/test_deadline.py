@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import selectors
+import socket
+import threading
 
 import pytest
 
@@ -66,20 +69,39 @@ def test_without_limit(clock: Clock, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "piece"), [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (0.0, 0.0)]
+    ("seconds", "piece"),
+    [(None, 3.0), (math.inf, 3.0), (5.0, 3.0), (2.0, 2.0), (0.0, 0.0), (1e12, 3.0)],
 )
 def test_pieces(clock: Clock, seconds: float | None, piece: float) -> None:
     """A piece of a wait is as long as requested, or as long as the time left."""
     assert piece == Deadline(seconds, "waiting").at_most(3.0)
 
 
-@pytest.mark.parametrize("seconds", ["5", math.nan, [1], -1, -math.inf])
+@pytest.mark.parametrize("seconds", ["5", math.nan, [1], -1, -0.001, -math.inf, True])
 def test_no_number(seconds: object) -> None:
-    """A timeout that is not a number, or below 0, is a ConfigError."""
-    with pytest.raises(ConfigError, match=r"a timeout must be a number of seconds.*got "):
+    """A timeout that is negative or not a number is a ConfigError."""
+    with pytest.raises(ConfigError, match=r"timeout must be a number of seconds.*got "):
         Deadline(seconds, "waiting")  # type: ignore[arg-type]
 
 
 def test_zero_has_passed() -> None:
     """A limit of zero seconds has passed at once."""
     assert Deadline(0.0, "waiting").expired
+
+
+def test_long_timeout() -> None:
+    """A very long timeout is accepted by every wait of the system."""
+    remaining = Deadline(1e12, "waiting").remaining()
+    condition = threading.Condition()
+    with condition:
+        threading.Timer(0.01, lambda: notify(condition)).start()
+        assert condition.wait(remaining)
+    with selectors.DefaultSelector() as selector, socket.socket() as sock:
+        sock.settimeout(remaining)
+        selector.register(sock, selectors.EVENT_READ)
+        assert selector.select(remaining)
+
+
+def notify(condition: threading.Condition) -> None:
+    with condition:
+        condition.notify_all()

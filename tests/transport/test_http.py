@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,6 +26,8 @@ from inworld_sync.errors import (
     ServiceError,
 )
 from inworld_sync.models.options import Options
+from inworld_sync.transport import connect
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient
 
 from support.peers import Peer, RawServer, Script, serve
@@ -63,8 +66,9 @@ def answering(answer: bytes, requests: list[tuple[bytes, bytes]] | None = None) 
     return script
 
 
-def get(client: HttpClient, path: str = "/voices", timeout: float = 10) -> object:
-    return client.request("GET", path, headers={}, timeout=timeout).json()
+def get(client: HttpClient, path: str = "/voices", timeout: float = 30) -> object:
+    deadline = Deadline(timeout, "listing")
+    return client.request("GET", path, headers={}, deadline=deadline).json()
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
@@ -81,7 +85,7 @@ def test_request(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
             headers={"Authorization": f"Basic {SECRET}"},
             json={"text": "größer"},
             query={"a": "x y", "b": "ö"},
-            timeout=10,
+            deadline=Deadline(30, "sending"),
         )
         client.close()
 
@@ -114,32 +118,143 @@ def test_threads_share_a_client() -> None:
     assert [[1, 2]] * 80 == answers
 
 
-# Statuses and the class of their error.
-REFUSALS = [
-    ("401 Unauthorized", AuthError),
-    ("404 Not Found", NotFoundError),
-    ("429 Too Many Requests", QuotaError),
-    ("302 Found", ServiceError),
-    ("503 Service Unavailable", ServiceError),
+# Statuses, the class of their error, and whether a GET is retried.
+STATUSES = [
+    ("401 Unauthorized", AuthError, False),
+    ("404 Not Found", NotFoundError, False),
+    ("429 Too Many Requests", QuotaError, True),
+    ("302 Found", ServiceError, False),
+    ("500 Internal Server Error", ServiceError, False),
+    ("502 Bad Gateway", ServiceError, True),
+    ("503 Service Unavailable", ServiceError, True),
+    ("504 Gateway Timeout", ServiceError, True),
 ]
 
 
-@pytest.mark.parametrize(("status", "kind"), REFUSALS)
-def test_refusals(status: str, kind: type[ServiceError]) -> None:
-    """A refusal raises its class at once: it is not tried again, nor followed elsewhere."""
+@pytest.mark.parametrize(("status", "kind", "is_retried"), STATUSES)
+def test_statuses(status: str, kind: type[ServiceError], is_retried: bool) -> None:
+    """A status from 300 raises its error; a GET is retried ``max_retries`` times if it may help."""
     requests: list[tuple[bytes, bytes]] = []
     body = b'{"error": {"code": 9, "message": "said why", "details": []}}'
     answer = whole(status, body, "Location: /elsewhere", "X-Request-Id: f00", "Retry-After: 0")
 
     with serve(answering(answer, requests)) as server:
-        client = client_of(server)
+        client = client_of(server, max_retries=3)
         with pytest.raises(kind) as caught:
             get(client)
         client.close()
 
-    assert 1 == len(requests)
+    assert len(requests) == (4 if is_retried else 1)
     assert (int(status[:3]), "f00") == (caught.value.status, caught.value.request_id)
     assert kind is type(caught.value)
+    assert caught.value.retry_after == 0.0
+
+
+def failing_twice(failure: Script) -> tuple[Script, list[bytes]]:
+    """Return a server that fails for two requests and answers the third, and the requests."""
+    requests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        requests.append(peer.read_request()[0])
+        if len(requests) < 3:
+            failure(peer)
+        else:
+            peer.send(whole("200 OK", b"1"))
+            peer.read_until_end()
+
+    return script, requests
+
+
+def busy(peer: Peer) -> None:
+    peer.send(whole("503 Service Unavailable", b"busy"))
+
+
+# Failures after which a GET is sent again: no response, a part of one, a busy gateway.
+FAILURES: list[Script] = [
+    Peer.hang_up,
+    Peer.reset,
+    lambda peer: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123"),
+    busy,
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_retry(failure: Script) -> None:
+    """A GET that failed is sent again, and its result is returned."""
+    script, requests = failing_twice(failure)
+
+    with serve(script) as server:
+        client = client_of(server)
+        assert get(client) == 1
+        client.close()
+
+    assert len(requests) == 3
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_no_retry(failure: Script) -> None:
+    """A POST that reached the server is not sent again, nor a GET with ``max_retries=0``."""
+    for method, retries in (("POST", 2), ("GET", 0)):
+        script, requests = failing_twice(failure)
+        with serve(script) as server:
+            client = client_of(server, max_retries=retries)
+            deadline = Deadline(30, "sending")
+            with pytest.raises((ConnectionLost, ServiceError)):
+                client.request(method, "/", headers={}, json={}, deadline=deadline)
+            client.close()
+
+        assert len(requests) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the client could not connect, every request is retried, because nothing was sent."""
+    failures = 2
+    real = connect.connect_tcp
+
+    def refusing(*args: object) -> object:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise ConnectError("refused")
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connect, "connect_tcp", refusing)
+    with serve(answering(whole("200 OK", b"1"))) as server:
+        client = client_of(server)
+        deadline = Deadline(30, "sending")
+        assert client.request(method, "/", headers={}, deadline=deadline).json() == 1
+        client.close()
+
+
+def test_retry_after() -> None:
+    """If the service asks for a wait beyond the deadline, its error is raised at once."""
+    requests: list[tuple[bytes, bytes]] = []
+    answer = whole("429 Too Many Requests", b"slow down", "Retry-After: 60")
+
+    with serve(answering(answer, requests)) as server:
+        client = client_of(server)
+        with pytest.raises(QuotaError) as caught:
+            get(client)
+        client.close()
+
+    assert caught.value.retry_after == 60.0
+    assert len(requests) == 1
+
+
+def test_close_ends_retries() -> None:
+    """A request that waits for its next attempt ends when the client is closed."""
+    requests: list[tuple[bytes, bytes]] = []
+    answer = whole("429 Too Many Requests", b"slow down", "Retry-After: 600")
+
+    with serve(answering(answer, requests)) as server, ThreadPoolExecutor(1) as pool:
+        client = client_of(server)
+        call = pool.submit(get, client, timeout=3600)
+        while not requests:
+            time.sleep(0.001)
+        client.close()
+        with pytest.raises(ClosedError):
+            call.result(timeout=30)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2"])
@@ -216,20 +331,111 @@ def test_large_answer() -> None:
         client.close()
 
 
-def drip(peer: Peer) -> None:
+# The most pieces of a response that arrives slowly; then it is complete. It takes 20 s.
+PIECES = 1000
+
+
+def drip(peer: Peer, piece: bytes) -> None:
+    for _ in range(PIECES):
+        if peer.released.wait(0.02):
+            return
+        peer.send(piece)
+
+
+def slow_headers(peer: Peer) -> None:
     peer.read_request()
-    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    while not peer.released.wait(0.02):
-        peer.send(b"1")
+    peer.send(b"HTTP/1.1 200 OK\r\nX-Filler: ")
+    drip(peer, b"x")
+    peer.send(b"\r\nContent-Length: 1\r\n\r\n1")
 
 
-@pytest.mark.parametrize("script", [Peer.hold, drip])
-def test_deadline(script: Script) -> None:
-    """Neither silence nor a body that drips lasts longer than the timeout."""
+def slow_body(peer: Peer) -> None:
+    peer.read_request()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % PIECES)
+    drip(peer, b"1")
+
+
+def slow_chunks(peer: Peer) -> None:
+    peer.read_request()
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    drip(peer, b"1\r\n1\r\n")
+    peer.send(b"0\r\n\r\n")
+
+
+def endless_continue(peer: Peer) -> None:
+    peer.read_request()
+    drip(peer, b"HTTP/1.1 100 Continue\r\n\r\n")
+    peer.send(whole("200 OK", b"1"))
+
+
+SLOW: list[Script] = [Peer.hold, slow_headers, slow_body, slow_chunks, endless_continue]
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("script", SLOW)
+def test_deadline(
+    script: Script, is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """A server that sends its response slowly, or never, does not extend the deadline."""
+    with serve(script, tls=server_tls if is_secure else None) as server:
+        client = client_of(server, ssl_context=client_tls)
+        with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
+            get(client, timeout=0.5)
+        client.close()
+
+
+def test_deadline_of_a_kept_connection() -> None:
+    """The deadline of a request counts on a connection that an earlier request opened."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(whole("200 OK", b"1"))
+        slow_headers(peer)
+
     with serve(script) as server:
         client = client_of(server)
-        with pytest.raises(DeadlineExceeded, match=r"GET .* took longer than 0\.2 s"):
-            get(client, timeout=0.2)
+        assert get(client) == 1
+        with pytest.raises(DeadlineExceeded, match=r"took longer than 0\.5 s"):
+            get(client, timeout=0.5)
+        client.close()
+        assert server.accepted == 1
+
+
+def test_deadline_of_the_request() -> None:
+    """A server that does not read a large request does not extend the deadline."""
+    with serve(Peer.hold, receive_buffer_bytes=4096) as server:
+        client = client_of(server)
+        with pytest.raises(DeadlineExceeded):
+            client.request(
+                "POST", "/", headers={}, json="x" * 20_000_000, deadline=Deadline(0.5, "sending")
+            )
+        client.close()
+
+
+def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
+    """A TLS handshake that does not end does not extend the deadline."""
+
+    def script(peer: Peer) -> None:
+        peer.send(b"\x16\x03\x03\x40\x00")  # a handshake record of 16 KiB
+        drip(peer, b"\0")
+
+    with serve(script) as server:
+        base_url = f"https://localhost:{server.port}"
+        client = HttpClient(Options(base_url=base_url, proxy=False, ssl_context=client_tls))
+        with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
+            get(client, timeout=0.5)
+        client.close()
+
+
+@pytest.mark.parametrize("script", [Peer.hold, slow_headers])
+def test_deadline_of_a_proxy(script: Script) -> None:
+    """A proxy that answers slowly, or never, does not extend the deadline."""
+    with serve(script) as gate:
+        client = HttpClient(
+            Options(base_url="http://service.invalid", proxy=f"http://127.0.0.1:{gate.port}")
+        )
+        with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
+            get(client, timeout=0.5)
         client.close()
 
 
@@ -286,22 +492,15 @@ def test_proxy(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
 
 
 def test_plain_requests_by_proxy() -> None:
-    """A request without TLS is sent to the proxy itself."""
-    requests: list[tuple[bytes, bytes]] = []
-
-    with serve(answering(whole("200 OK", b"1"), requests)) as gate:
-        proxy_url = f"http://user:word@127.0.0.1:{gate.port}"
-        client = HttpClient(Options(base_url="http://service.invalid", proxy=proxy_url))
+    """Requests without TLS use a tunnel too, as WebSockets do."""
+    with serve(answering(whole("200 OK", b"1"))) as server, proxy("user:word") as (gate, script):
+        client = client_of(server, proxy=f"http://user:word@127.0.0.1:{gate.port}")
         assert 1 == get(client)
         client.close()
 
-    head = requests[0][0]
-    assert head.startswith(b"GET http://service.invalid/voices HTTP/1.1\r\n")
-    assert b"\r\nProxy-Authorization: Basic dXNlcjp3b3Jk\r\n" in head
+    assert [f"localhost:{server.port}"] == script.asked
 
 
-# Before CPython 3.11, http.client leaves the refused response to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_refusing_proxy(client_tls: ssl.SSLContext) -> None:
     """If a proxy refuses the tunnel, the ConnectError has its reason."""
     with proxy(refusal=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (gate, _):
@@ -343,8 +542,9 @@ def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     with serve(answering(whole("401 No", b'{"message": "bad key \\"cGVy***\\""}'))) as server:
         client = client_of(server)
         for value in (f"Basic {SECRET}", f"Basic {SECRET}\n"):
+            deadline = Deadline(30, "sending")
             with pytest.raises((AuthError, ConfigError)) as caught:
-                client.request("GET", "/", headers={"Authorization": value}, timeout=30)
+                client.request("GET", "/", headers={"Authorization": value}, deadline=deadline)
             shown.append(f"{caught.value!r} {caught.value}")
         client.close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
+import time
 
 import pytest
 
@@ -137,3 +139,41 @@ def test_redirect() -> None:
 
     assert "a redirect to https://x/login, which is not followed; check base_url" in str(error)
     assert not error.retryable
+
+
+# Values of Retry-After, and the least and the most seconds that are read; None if it is invalid.
+TIMES: list[tuple[str, tuple[float, float] | None]] = [
+    ("7", (7, 7)),
+    ("0", (0, 0)),
+    ("1.5", (1.5, 1.5)),
+    ("-3", (0, 0)),
+    ("1e12", (86_400, 86_400)),
+    ("inf", (86_400, 86_400)),
+    ("nan", None),
+    ("soon", None),
+    ("", None),
+    ("Wed, 21 Oct 2015 07:28:00 GMT", (0, 0)),
+    ("Fri, 31 Dec 9999 23:59:59 GMT", (86_400, 86_400)),
+    ("Fri, 99 Dec 9999 23:59:59 GMT", None),
+    (email.utils.formatdate(time.time() + 1000, usegmt=True), (700, 1000)),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), TIMES)
+def test_retry_after(value: str, expected: tuple[float, float] | None) -> None:
+    """``Retry-After`` is read as seconds or as a date, within limits."""
+    found = error_from_response(503, {"Retry-After": value}, b"", url=URL).retry_after
+
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert expected[0] <= found <= expected[1]
+
+
+def test_shown_retry_after() -> None:
+    """The error's message names the time."""
+    error = error_from_response(429, {"retry-after": "7"}, b"slow down", url=URL)
+
+    assert str(error).endswith("slow down (HTTP status 429); retry after 7 s")
+    assert error_from_response(429, {}, b"", url=URL).retry_after is None

@@ -241,7 +241,7 @@ def test_what_was_not_offered(header: str) -> None:
 
 def test_a_plain_answer_is_a_refusal() -> None:
     """A web page instead of an upgrade is an error with its status."""
-    script = answering(refusal("200 OK", b"<html>hello</html>"))
+    script = answering(refusal("200 OK", b"<html><title>hello</title></html>"))
 
     with serve(script) as server, pytest.raises(ServiceError, match="hello") as caught:
         open_link(server.url)

@@ -18,7 +18,8 @@ from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.realtime.commands import Phase
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.state import SessionState
-from inworld_sync.sessions.reconnect import Backoff, ReconnectPolicy
+from inworld_sync.sessions.reconnect import ReconnectPolicy
+from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["Reconnector"]

@@ -31,7 +31,7 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.realtime.commands import Commands, new_id
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Owner, Response
-from inworld_sync.sessions.reconnect import Backoff
+from inworld_sync.transport.backoff import Backoff
 from inworld_sync.wire.pending import Pending
 from inworld_sync.wire.realtime.faults import service_error
 from inworld_sync.wire.realtime.requests import Request

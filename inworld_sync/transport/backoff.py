@@ -1,0 +1,72 @@
+"""The delays between attempts, for all retries and reconnects."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from inworld_sync.errors import InworldError, ServiceError
+
+__all__ = ["Backoff", "retry_after_of"]
+
+_MAX_DELAY_SECONDS: Final = 5.0
+# Enough to reach any longest delay; without a limit the power overflows after 1024 attempts.
+_MAX_DOUBLINGS: Final = 30
+
+
+class Backoff:
+    """
+    The delays before the attempts of a series, with exponential backoff and full jitter.
+
+    The longest delay doubles with each attempt. Each delay is a random part of it, so if many
+    clients fail at once, their next attempts are spread.
+
+    Args:
+        first_seconds: The longest first delay.
+        max_seconds: The limit of the doubling.
+        is_first_immediate: Whether the first attempt has no delay, so that *first_seconds* is for
+            the second one.
+
+    Attributes:
+        attempts: Delays of this series so far.
+    """
+
+    def __init__(
+        self,
+        first_seconds: float,
+        max_seconds: float = _MAX_DELAY_SECONDS,
+        *,
+        is_first_immediate: bool = False,
+    ) -> None:
+        self.attempts = 0
+        self._first_seconds = first_seconds
+        self._max_seconds = max_seconds
+        self._is_first_immediate = is_first_immediate
+
+    def next_delay(self, error: InworldError | None = None) -> float:
+        """
+        Count an attempt; return the seconds to wait before it.
+
+        Args:
+            error: The error of the last attempt. The delay is not shorter than its
+                ``retry_after``.
+        """
+        doublings = self.attempts - 1 if self._is_first_immediate else self.attempts
+        self.attempts += 1
+        least = retry_after_of(error)
+        if doublings < 0:
+            return least
+        longest = min(
+            self._first_seconds * 2.0 ** min(doublings, _MAX_DOUBLINGS), self._max_seconds
+        )
+        # Jitter is added to retry_after: the server tells many clients the same time.
+        return least + longest * random.random()  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        """Begin a new series."""
+        self.attempts = 0
+
+
+def retry_after_of(error: InworldError | None) -> float:
+    """Return the seconds that the server asked to wait before the next attempt, or 0.0."""
+    return (error.retry_after or 0.0) if isinstance(error, ServiceError) else 0.0

@@ -1,0 +1,115 @@
+"""A stream in the form in which http.client uses a socket."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inworld_sync.transport.deadline import Deadline
+from inworld_sync.transport.stream import Stream, receive_by
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["HttpSocket"]
+
+
+class HttpSocket:
+    """
+    A stream for ``http.client.HTTPConnection`` and ``http.client.HTTPResponse``.
+
+    The timeout of a real socket starts again with every byte. The timeout of this one is a single
+    deadline for all reads and writes until the next call of :meth:`settimeout`.
+
+    Args:
+        stream: The connection.
+        deadline: The first deadline.
+        fileno: The descriptor of the socket, which urllib3 polls; -1 for none.
+        on_close: Called once, when this object and all its files are closed.
+
+    Attributes:
+        deadline: The present deadline.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        deadline: Deadline,
+        fileno: int = -1,
+        on_close: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.deadline = deadline
+        self._stream = stream
+        self._fileno = fileno
+        self._on_close = on_close
+        self._open_files = 0
+        self._is_closed = False
+        self._is_over = False
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Start a new deadline."""
+        self.deadline = Deadline(seconds, "the HTTP request")
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of *data* before the deadline."""
+        self._stream.send_all(data, self.deadline)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return a file that reads from the stream; it keeps the stream open, as with a socket."""
+        self._open_files += 1
+        return io.BufferedReader(_StreamFile(self))
+
+    def receive_into(self, room: memoryview) -> int:
+        """Receive at least one byte before the deadline; return 0 at the end."""
+        if self._is_over:
+            return 0
+        try:
+            count = receive_by(self._stream, room, self.deadline)
+        except EOFError:
+            return 0
+        if self._stream.owes_output:
+            self._stream.flush(self.deadline)
+        return count
+
+    def end(self) -> None:
+        """Make further reads return nothing: the next bytes are not HTTP."""
+        self._is_over = True
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self._fileno
+
+    def close(self) -> None:
+        """Close the stream when its files are closed too."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._close_if_unused()
+
+    def file_closed(self) -> None:
+        """Record that a file of :meth:`makefile` was closed."""
+        self._open_files -= 1
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._is_closed and not self._open_files:
+            self._on_close()
+
+
+class _StreamFile(io.RawIOBase):
+    def __init__(self, sock: HttpSocket) -> None:
+        super().__init__()
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        return self._sock.receive_into(memoryview(buffer))
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._sock.file_closed()
