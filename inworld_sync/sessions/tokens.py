@@ -22,6 +22,7 @@ from inworld_sync.auth import ApiKey, Auth
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError, RemoteProtocolError
 from inworld_sync.models.options import Options
 from inworld_sync.models.tokens import AccessToken, TokenKind
+from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.http import HttpClient, HttpResponse
 from inworld_sync.wire.codec import object_in
 from inworld_sync.wire.signing import JWT, SESSION_TOKEN, SigningKey, authorization
@@ -263,7 +264,11 @@ def _mint(
         if workspace is not None:
             body["resources"] = [f"workspaces/{workspace.removeprefix('workspaces/')}"]
     answer = http.request(
-        "POST", path, headers={"Authorization": value}, json=body, timeout=timeout
+        "POST",
+        path,
+        headers={"Authorization": value},
+        json=body,
+        deadline=Deadline(timeout, "making a token"),
     )
     return _read(answer, path)
 
