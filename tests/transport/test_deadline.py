@@ -57,7 +57,7 @@ def test_error_is_a_timeout() -> None:
     assert isinstance(error, TimeoutError)
 
 
-@pytest.mark.parametrize("seconds", [None, math.inf, 1e12])
+@pytest.mark.parametrize("seconds", [None, math.inf])
 def test_without_limit(clock: Clock, seconds: float | None) -> None:
     """Without a limit, a deadline never passes."""
     deadline = Deadline(seconds, "waiting")
