@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--service", choices=sorted(HISTORIES), action="append")
     parser.add_argument("--count", type=int, default=10_000, help="histories of each service")
     parser.add_argument("--seed", type=int, default=0, help="of the first history")
-    parser.add_argument("--parallel", type=int, default=24, help="histories at a time")
+    parser.add_argument("--parallel", type=int, default=16, help="histories at a time")
     arguments = parser.parse_args()
     faulthandler.enable()
     # The faults are intended.

@@ -16,13 +16,17 @@ from inworld_sync import InworldError
 
 from histories.disturbance import Disturbance
 
-__all__ = ["History", "Outcome", "run_history"]
+__all__ = ["PATIENT", "History", "Outcome", "run_history"]
 
 S = TypeVar("S")
 
 # In which every call of a history must have ended, and in which one must succeed afterwards.
 # A quiet machine needs about a second; the limit is for machines that do much else.
 LIMIT_SECONDS = 120.0
+
+# For the client: on a busy machine, threads of the service may not run for seconds, which must not
+# look like a dead connection.
+PATIENT = {"ping_timeout": LIMIT_SECONDS}
 
 
 @attrs.frozen

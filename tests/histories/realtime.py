@@ -11,7 +11,7 @@ from inworld_sync import Inworld, RealtimeSession, Session, tool
 from inworld_sync.realtime import Message
 
 from histories.disturbance import Disturbance
-from histories.history import History
+from histories.history import PATIENT, History
 from support.peers import Peer
 from support.scripted import client_of
 from support.scripted_realtime import Event, Service, merge
@@ -69,13 +69,14 @@ class DisturbedService(Service):
         """Answer what the user wrote last; "weather" with a call of a function."""
         self._responses += 1
         name = f"{self.number}_{self._responses}"
-        said = self._last_text()
-        if said == "weather":
+        last = self.said("conversation.item.create")[-1:]
+        text = self._last_user_text()
+        if text == "weather" and last and last[0]["item"]["type"] == "message":
             self.created(f"resp_{name}", command)
             self.call(f"resp_{name}", f"item_c{name}", f"call_{name}", "weather")
             self.done(f"resp_{name}")
         else:
-            self.speak_as(name, command, f"You said {said}")
+            self.speak_as(name, command, f"You said {text}")
 
     def speak_as(self, name: str, command: Event, text: str) -> None:
         """Speak a text as one response."""
@@ -88,10 +89,12 @@ class DisturbedService(Service):
         self.item_done(response_id, item_id, text)
         self.done(response_id)
 
-    def _last_text(self) -> str:
-        created = self.said("conversation.item.create")
-        parts: list[dict[str, Any]] = created[-1]["item"].get("content", []) if created else []
-        return str(parts[0]["text"]) if parts else "nothing"
+    def _last_user_text(self) -> str:
+        for created in reversed(self.said("conversation.item.create")):
+            parts: list[dict[str, Any]] = created["item"].get("content", [])
+            if parts:
+                return str(parts[0]["text"])
+        return "nothing"
 
 
 @tool
@@ -105,7 +108,7 @@ def _open(disturbance: Disturbance) -> Iterator[RealtimeSession]:
     def serve(peer: Peer, number: int) -> DisturbedService:
         return DisturbedService(peer, number, disturbance)
 
-    with client_of(serve, [DisturbedService.run], {}) as client:
+    with client_of(serve, [DisturbedService.run], PATIENT) as client:
         yield from _opened(client)
 
 

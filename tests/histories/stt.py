@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from inworld_sync import Inworld
 
 from histories.disturbance import Disturbance
-from histories.history import History
+from histories.history import PATIENT, History
 from support.peers import Peer, serve
 from support.scripted import KEY
 from support.scripted_stt import SttConnectionScript, SttServer
@@ -45,7 +45,10 @@ def _open(disturbance: Disturbance) -> Iterator[Inworld]:
     def run(peer: Peer) -> None:
         _DisturbedScript(peer, 1, server, disturbance).run()
 
-    with serve(run) as raw, Inworld(api_key=KEY, base_url=f"ws://127.0.0.1:{raw.port}") as client:
+    with (
+        serve(run) as raw,
+        Inworld(api_key=KEY, base_url=f"ws://127.0.0.1:{raw.port}", **PATIENT) as client,
+    ):
         yield client
 
 

@@ -12,7 +12,7 @@ from inworld_sync import Inworld
 from inworld_sync.sessions.tts.connection import TtsConnection
 
 from histories.disturbance import Disturbance
-from histories.history import History
+from histories.history import PATIENT, History
 from support.peers import Peer
 from support.scripted import Service, client_of, samples_of, text_of
 
@@ -73,7 +73,7 @@ def _open(disturbance: Disturbance) -> Iterator[_Opened]:
         return DisturbedService(peer, number, disturbance)
 
     with (
-        client_of(serve, [DisturbedService.run], {}) as client,
+        client_of(serve, [DisturbedService.run], PATIENT) as client,
         client.tts.connect() as connection,
     ):
         yield _Opened(client, connection)
