@@ -78,6 +78,7 @@ class Outbox:
         self._has_lost = False
         self._is_woken = False
         self._writer_waits = False
+        self._writer_waits_for_lock = False
         self._lock_owner: int | None = None
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -144,7 +145,8 @@ class Outbox:
             else:
                 self._bytes = max(0, self._bytes - len(item.payload))
             self._change.notify_all()
-            if self._has_work or self._is_drained:
+            # Else the writer goes on waiting, which costs less than waking it for each message.
+            if self._writer_waits_for_lock or self._has_work or self._is_drained:
                 self._work.notify()
 
     def abandon_write_lock(self) -> bool:
@@ -243,7 +245,10 @@ class Outbox:
             if self._is_drained:
                 raise OutboxShut
             if self._lock_owner is not None:
+                # Its deadline may pass meanwhile, so release_write_lock wakes it.
+                self._writer_waits_for_lock = True
                 self._work.wait()
+                self._writer_waits_for_lock = False
                 continue
             if self._is_woken:
                 self._is_woken = False

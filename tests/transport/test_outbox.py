@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,21 +23,22 @@ MESSAGE = Outgoing(frames.TEXT, b"message")
 class Waiting:
     """An outbox that records when its writer waits for work."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 10) -> None:
+        self._seconds = seconds
         self.outbox = Outbox(1 << 20)
         self.taken: list[Outgoing | None] = []
-        self._thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         try:
-            while item := self.outbox.pop(10):
+            while item := self.outbox.pop(self._seconds):
                 self.taken.append(item)
                 self.outbox.sent(item)
         except OutboxShut:
             pass
 
     def __enter__(self) -> Waiting:
-        self._thread.start()
+        self.thread.start()
         while not self.outbox.put(MESSAGE, None, acquires=True):
             self.outbox.await_empty(10)  # the writer was not there yet
         self.taken.clear()
@@ -44,7 +46,7 @@ class Waiting:
 
     def __exit__(self, *_: object) -> None:
         self.outbox.drop()
-        self._thread.join(30)
+        self.thread.join(30)
 
 
 def test_one_sender_has_the_write_lock() -> None:
@@ -58,6 +60,20 @@ def test_one_sender_has_the_write_lock() -> None:
         waiting.outbox.await_empty(10)
 
         assert waiting.taken == [second]
+
+
+def test_the_writer_is_woken_by_the_release() -> None:
+    """A writer that wakes up while a sender has the write lock keeps its own deadline."""
+    with Waiting(seconds=3) as waiting:
+        outbox = waiting.outbox
+        with outbox._lock:
+            outbox._work.notify()
+        while not outbox._writer_waits_for_lock:
+            time.sleep(0.001)
+        outbox.release_write_lock(MESSAGE, None)
+        waiting.thread.join(30)
+
+        assert not waiting.thread.is_alive()
 
 
 def test_the_rest_goes_first() -> None:
