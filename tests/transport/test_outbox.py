@@ -98,7 +98,7 @@ def test_the_rest_goes_before_the_last_close() -> None:
     with Waiting() as waiting:
         assert waiting.outbox.end_with(b"\x03\xe8")
         waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
-        waiting._thread.join(30)
+        waiting.thread.join(30)
         first, last = waiting.taken
 
         assert first is not None
@@ -112,7 +112,7 @@ def test_nothing_follows_a_drop() -> None:
     with Waiting() as waiting:
         waiting.outbox.drop()
         waiting.outbox.release_write_lock(MESSAGE, memoryview(b"sage"))
-        waiting._thread.join(30)
+        waiting.thread.join(30)
 
         assert waiting.taken == []
         assert waiting.outbox.queued_bytes == 0
