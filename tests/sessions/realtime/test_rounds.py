@@ -11,6 +11,8 @@ import pytest
 from inworld_sync import ClosedError, ServiceError
 from inworld_sync.models.realtime import (
     FunctionTool,
+    InputSpeechStarted,
+    PingReceived,
     ProviderData,
     ResponseCreated,
     ResponseDone,
@@ -18,6 +20,7 @@ from inworld_sync.models.realtime import (
     Usage,
 )
 from inworld_sync.sessions.realtime.events import ResponseStarted, ToolCalled, ToolOutputSent
+from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import tool
 
 from support.scripted_realtime import Service, realtime
@@ -193,6 +196,109 @@ def test_cancelling_while_a_function_runs() -> None:
 
     assert ["output_audio_buffer.clear"] == seen
     assert "cancelled" == reply.status
+
+
+def interrupt(service: Service, rt: RealtimeSession) -> None:
+    """Interrupt by the call."""
+    rt.interrupt()
+
+
+def speak(service: Service, rt: RealtimeSession) -> None:
+    """Interrupt by the user's speech; wait until the session has handled it."""
+    events = rt.subscribe()
+    service.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    while not isinstance(events.get(PATIENCE_SECONDS), InputSpeechStarted):
+        pass
+
+
+def cancel(service: Service, rt: RealtimeSession) -> None:
+    """Cancel what is in progress."""
+    rt.cancel()
+
+
+@pytest.mark.parametrize("act", [interrupt, speak, cancel])
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize("is_done", [True, False])
+def test_interrupting_while_a_function_runs(
+    act: Callable[[Service, RealtimeSession], None], is_held: bool, is_done: bool
+) -> None:
+    """
+    The output is sent, no response is requested, and the reply ends as cancelled.
+
+    The calling response has ended before the interruption, or is completed although the client
+    cancels it.
+    """
+    gate, seen, services = Gate(), [], []
+
+    def steps(service: Service) -> None:
+        service.open()
+        services.append(service)
+        request = service.request() if is_held else None
+        service.created("r1", request)
+        service.call("r1", "f1", "c1", "now")
+        if is_done:
+            service.done("r1")
+        service.event("ping", timestamp=1)
+        while (name := service.command()["type"]) != "output_audio_buffer.clear":
+            seen.append(name)
+            if name == "response.cancel" and not is_done:
+                service.done("r1")
+        service.event("ping", timestamp=2)
+        service.until_left()
+
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
+        events = rt.subscribe()
+        reply = rt.respond() if is_held else None
+        while not isinstance(events.get(PATIENCE_SECONDS), PingReceived):
+            pass
+        act(services[0], rt)
+        assert gate.called.wait(PATIENCE_SECONDS)
+        gate.may_return.set()
+        while not isinstance(events.get(PATIENCE_SECONDS), ToolOutputSent):
+            pass
+        if reply is not None:
+            assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
+        rt.clear_output()
+        while not isinstance(event := events.get(PATIENCE_SECONDS), PingReceived):
+            pass
+
+    assert event.timestamp == 2
+    assert "response.create" not in seen
+    assert "conversation.item.create" in seen
+
+
+def test_interrupting_while_an_output_waits() -> None:
+    """A request that follows from outputs and was not sent yet is dropped by an interruption."""
+    seen: list[str] = []
+
+    def steps(service: Service) -> None:
+        service.open()
+        service.created("r1", service.request())
+        service.call("r1", "f1", "c1", "now")
+        service.until("conversation.item.create")
+        # The request has to wait for a response that the service begins before it has the output.
+        service.created("r2")
+        service.done("r1")
+        service.event("ping", timestamp=1)
+        while (name := service.command()["type"]) != "output_audio_buffer.clear":
+            seen.append(name)
+            if name == "response.cancel":
+                service.done("r2", "cancelled")
+        service.event("ping", timestamp=2)
+        service.until_left()
+
+    with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
+        events = rt.subscribe()
+        reply = rt.respond()
+        while not isinstance(events.get(PATIENCE_SECONDS), PingReceived):
+            pass
+        rt.interrupt()
+        assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
+        rt.clear_output()
+        while not isinstance(events.get(PATIENCE_SECONDS), PingReceived):
+            pass
+
+    assert ["response.cancel"] == seen
 
 
 def test_cancelling_the_second_round() -> None:
