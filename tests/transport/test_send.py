@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded
 from inworld_sync.models.options import Options
 
-from support.driver import Driver, driven
+from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 # More than the kernel's buffers at both ends, so a send to a server that does not read stalls.
@@ -68,7 +68,7 @@ def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes
     """A message is sent as one masked text frame, for each type and size."""
     reader = Reader()
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    with serve(reader) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(message)
         driver.link.close()
 
@@ -80,7 +80,7 @@ def test_a_buffer_is_copied() -> None:
     reader = Reader(waits=True)
     buffer = bytearray(b"before")
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    with serve(reader) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(buffer)
         buffer[:] = b"after!"
         reader.go.set()
@@ -94,7 +94,7 @@ def test_masked_frames() -> None:
     reader = Reader()
     masked = Frame(Opcode.TEXT, b"built elsewhere").serialize(mask=True)
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    with serve(reader) as server, driven(server.url, PATIENT) as driver:
         driver.link.send("first")
         driver.link.send_frame(masked)
         driver.link.send("last")
@@ -188,7 +188,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
 def test_the_queue_is_bounded() -> None:
     """If there is no room in time, send raises an error, and the message is never sent."""
     reader = Reader(waits=True)
-    options = Options(max_queued_bytes=1000, ping_interval=60)
+    options = attrs.evolve(PATIENT, max_queued_bytes=1000, ping_interval=60)
 
     with (
         serve(reader, receive_buffer_bytes=4096) as server,
@@ -213,7 +213,9 @@ def test_a_message_that_needs_no_room() -> None:
 
     with (
         serve(reader, receive_buffer_bytes=4096) as server,
-        driven(server.url, Options(max_queued_bytes=1000, ping_interval=60)) as driver,
+        driven(
+            server.url, attrs.evolve(PATIENT, max_queued_bytes=1000, ping_interval=60)
+        ) as driver,
     ):
         driver.link.send(b"x" * STALL_BYTES)
         driver.link.send(b"urgent", timeout=0.0, needs_room=False)
@@ -363,7 +365,7 @@ def test_after_the_server_closed() -> None:
         peer.send_frame(CLOSE, b"\x03\xf4restart")
         peer.read_frame()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.ended()
         with pytest.raises(ConnectionLost, match="ended by the server") as caught:
             driver.link.send(b"late")
@@ -383,7 +385,7 @@ def test_flush_after_the_end() -> None:
         peer.send_frame(CLOSE, b"\x03\xe8")
         peer.read_frame()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(b"all of it")
         driver.link.flush(timeout=30)
         flushed.set()
@@ -400,7 +402,7 @@ def test_stats() -> None:
         peer.send_frame(first, payload)
         peer.read_until_end()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(b"x" * 100)
         driver.next()
         driver.link.flush(timeout=30)
