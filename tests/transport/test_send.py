@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import queue
 import ssl
 import threading
@@ -13,7 +15,7 @@ import attrs
 import pytest
 from websockets.frames import Frame, Opcode
 
-from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded
+from inworld_sync.errors import ClosedError, ConfigError, ConnectionLost, DeadlineExceeded
 from inworld_sync.models.options import Options
 
 from support.driver import PATIENT, Driver, driven
@@ -21,7 +23,7 @@ from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 # More than the kernel's buffers at both ends, so a send to a server that does not read stalls.
 STALL_BYTES = 8 << 20
-STALLING = Options(max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
+STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
 
 class Reader:
@@ -205,6 +207,34 @@ def test_the_queue_is_bounded() -> None:
         driver.link.close()
 
     assert [STALL_BYTES, len(b"accepted")] == [len(message) for message in reader.messages]
+
+
+@pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
+def test_bad_timeouts(timeout: float) -> None:
+    """A timeout that is negative or not a number is a ConfigError; a very long one is accepted."""
+    with serve(Reader()) as server, driven(server.url, PATIENT) as driver:
+        for call in (driver.link.flush, functools.partial(driver.link.send, b"x")):
+            with pytest.raises(ConfigError, match=r"timeout must be a number of seconds"):
+                call(timeout=timeout)
+        driver.link.send(b"x", timeout=1e12)
+        driver.link.flush(timeout=1e12)
+        driver.link.close()
+
+
+def test_very_long_options() -> None:
+    """Timeouts of the options may be longer than any wait of the system."""
+    names = ("connect_timeout", "send_timeout", "close_timeout", "ping_interval", "ping_timeout")
+    reader = Reader()
+    with (
+        serve(reader) as server,
+        driven(server.url, Options(**dict.fromkeys(names, 1e12))) as driver,  # type: ignore[arg-type]
+    ):
+        driver.link.send(b"x")
+        driver.link.flush(timeout=30)
+        driver.link.close()
+        assert driver.ended().clean
+
+    assert reader.messages == [b"x"]
 
 
 def test_a_message_that_needs_no_room() -> None:
