@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from inworld_sync.models.turns import *
     from inworld_sync.sessions.connector import ConnectionLimiter as ConnectionLimiter
     from inworld_sync.sessions.playback import Playback as Playback
-    from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
         Interrupted as Interrupted,
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.tts.context import TtsContext as TtsContext
     from inworld_sync.sessions.tts.service import SpeechStream as SpeechStream
     from inworld_sync.sessions.tts.speech import AudioChunk as AudioChunk, Speech as Speech
+    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
 # The module of each public name; a test compares this with the imports above.
 _HOMES = {
@@ -106,7 +106,7 @@ _HOMES = {
         "AlawFormat FunctionTool ManualTurns McpTool Message MulawFormat PcmFormat ProviderData "
         "ResponseConfig SemanticVad ServerVad Session WebSearchTool"
     ),
-    "sessions.realtime.endpoint": "RealtimeEndpoint",
+    "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (
         "ApprovalRequested Interrupted InvalidMessage ResponseStarted SessionReconnected "
         "ToolOutputSent ToolCalled"

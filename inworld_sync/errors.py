@@ -260,8 +260,21 @@ def error_from_status(
         code=code,
         status=status,
         request_id=request_id,
-        retryable=code in _RETRYABLE_CODES and not forbids_retry(details),
+        retryable=(code in _RETRYABLE_CODES or asks_reconnect(details))
+        and not forbids_retry(details),
         details=details,
+    )
+
+
+def asks_reconnect(details: Sequence[object]) -> bool:
+    """Whether the details of an error ask for a new connection: the session has expired."""
+    return any(
+        isinstance(detail, dict)
+        and (
+            detail.get("errorType") in ("SESSION_EXPIRED", "AUDIO_SESSION_EXPIRED")
+            or detail.get("reconnectType") == "IMMEDIATE"
+        )
+        for detail in details
     )
 
 

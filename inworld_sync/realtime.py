@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inworld_sync.models.events import *
     from inworld_sync.models.realtime import *
-    from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
         Interrupted as Interrupted,
@@ -27,11 +26,12 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.response import Response as Response
     from inworld_sync.sessions.realtime.session import RealtimeSession as RealtimeSession
     from inworld_sync.sessions.tools.function import tool as tool
+    from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint as RealtimeEndpoint
 
 # The modules of the names that are not in models.realtime; a test compares them with the imports.
 _HOMES = {
     "models.events": "StreamEnded UnknownEvent",
-    "sessions.realtime.endpoint": "RealtimeEndpoint",
+    "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (
         "ApprovalRequested Interrupted InvalidMessage ResponseStarted SessionReconnected "
         "ToolCalled ToolOutputSent"

@@ -70,6 +70,26 @@ def test_error_from_status(
     assert f"{words} (code {code}, request id r1)" == str(error)
 
 
+EXPIRED = {"errorType": "SESSION_EXPIRED"}
+
+# The details of an error whose code is not retryable, and whether it is retryable.
+RECONNECTS: list[tuple[list[object], bool]] = [
+    ([EXPIRED], True),
+    ([{"errorType": "AUDIO_SESSION_EXPIRED"}], True),
+    (["x", {"reconnectType": "IMMEDIATE"}], True),
+    ([{"errorType": "SESSION_INVALID", "reconnectType": "TIMEOUT"}], False),
+    ([{**EXPIRED, "reconnectType": "NO_RETRY"}], False),
+    ([EXPIRED, {"retryType": "NO_RETRY"}], False),
+    ([], False),
+]
+
+
+@pytest.mark.parametrize(("details", "expected"), RECONNECTS)
+def test_expired_session(details: list[object], expected: bool) -> None:
+    """A session that has expired is worth another connection, unless NO_RETRY forbids it."""
+    assert expected is error_from_status(16, "over", details).retryable
+
+
 @pytest.mark.parametrize("name", ["reconnectType", "retryType"])
 def test_no_retry(name: str) -> None:
     """NO_RETRY in the details overrides a retryable code."""

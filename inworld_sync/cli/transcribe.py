@@ -43,6 +43,9 @@ _READ_BYTES = 3200
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
 
+# For the service to send something new after the end of the audio; with --http for the request.
+TIMEOUT_SECONDS = 30.0
+
 _Advance = Callable[[float], None]
 
 
@@ -206,6 +209,7 @@ def _transcribe_all(
             method=job.method,
             realtime=job.live,
             on_transcript=on_transcript,
+            timeout=TIMEOUT_SECONDS,
         )
 
     pool = ThreadPoolExecutor(min(jobs, len(files)), thread_name_prefix="inworld-transcribe")
@@ -229,7 +233,7 @@ def _outcome(name: str, future: Future[Transcript]) -> _Result:
         kept = partial.transcript if isinstance(partial, PartialTranscript) else Transcript()
         result = _Result(name, kept, error)
         count = len(kept.turns)
-        more = f" (the result has {count} finished turns)" if count else ""
+        more = f" (finished turns in the result: {count})" if count else ""
         click.echo(f"inworld-sync: {name}: {message_of(error)}{more}", err=True)
     else:
         if not result.transcript.turns:

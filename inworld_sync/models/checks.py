@@ -28,15 +28,20 @@ __all__ = [
     "one_of",
     "optional",
     "positive",
+    "require_seconds",
     "require_timeout",
     "require_whole",
     "string",
     "string_map",
     "text",
     "texts",
+    "timeout",
     "to_tuple",
     "whole",
 ]
+
+# Longer times are not accepted by the system calls of every platform.
+MAX_TIMEOUT_SECONDS = 1_000_000
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
@@ -103,6 +108,12 @@ def require_whole(
     _check_range(name, value, low, high, unit)
 
 
+def timeout(_: object, field: attrs.Attribute[_T], value: _T) -> None:
+    """Require a number of seconds above 0, at most MAX_TIMEOUT_SECONDS."""
+    positive(_, field, value)
+    _check_range(field.name, _number(field.name, value), 0, MAX_TIMEOUT_SECONDS, " s")
+
+
 def positive(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     """Require a number above 0."""
     if not _number(field.name, value) > 0:
@@ -119,6 +130,14 @@ def require_timeout(value: object, name: str = "timeout") -> None:
     )
 
 
+def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) -> None:
+    """Require a number of seconds above 0, or from 0, for the argument *name*."""
+    seconds = _number(name, value)
+    if not (seconds > 0 or (is_zero_allowed and seconds == 0)):
+        allowed = "0 or more" if is_zero_allowed else "above 0"
+        raise ConfigError(f"{name} must be {allowed}, in seconds, got {value!r}")
+
+
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name} must be a number, got {value!r}")
@@ -129,7 +148,7 @@ def _check_range(name: str, value: float, low: float, high: float | None, unit: 
     # NaN fails both comparisons.
     if value >= low and (high is None or value <= high):
         return
-    allowed = f"{low:g} or more{unit}" if high is None else f"{low:g} to {high:g}{unit}"
+    allowed = f"{low:.9g} or more{unit}" if high is None else f"{low:.9g} to {high:.9g}{unit}"
     raise ConfigError(f"{name} must be {allowed}, got {value!r}")
 
 

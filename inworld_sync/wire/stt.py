@@ -10,8 +10,13 @@ Source: Inworld STT WebSocket reference and captures of September 2026.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import functools
+import math
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+import attrs
+
+from inworld_sync.errors import RemoteProtocolError, asks_reconnect, error_from_status
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.stt import (
     AssemblyAiConfig,
@@ -24,13 +29,17 @@ from inworld_sync.models.stt import (
 )
 from inworld_sync.models.turns import Word
 from inworld_sync.wire.codec import Codec, JsonObject, camel, dump_text, load_object, object_in
-from inworld_sync.wire.faults import ConnectionFault, connection_fault
+from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_in
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 __all__ = [
     "AUDIO_HEAD",
     "AUDIO_TAIL",
     "PATH",
     "WHOLE_PATH",
+    "StreamFault",
     "SttMessage",
     "close_stream",
     "end_turn",
@@ -48,12 +57,37 @@ WHOLE_PATH = "/stt/v1/transcribe"
 AUDIO_HEAD = '{"audioChunk":{"content":"'
 AUDIO_TAIL = '"}}'
 
+_T = TypeVar("_T")
+
+# A 64-bit integer has no more digits.
+_MAX_DIGITS = 20
+
 _TURN_SILENCES = {
     "min_end_of_turn_silence_ms": "minEndOfTurnSilenceWhenConfident",
     "max_turn_silence_ms": "maxTurnSilence",
 }
 
-_CODEC = Codec(
+
+def _milliseconds(value: object, _: object) -> int:
+    # Proto-JSON writes 64-bit integers as strings, and a service may send fractions.
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value[:_MAX_DIGITS])
+    if isinstance(value, float) and math.isfinite(value):
+        return round(value)
+    if type(value) is not int:
+        raise TypeError(f"expected an integer, got {type(value).__name__}")
+    return value
+
+
+class _SttCodec(Codec):
+    @functools.cached_property
+    def converter(self) -> Converter:
+        converter = super().converter
+        converter.register_structure_hook(int, _milliseconds)
+        return converter
+
+
+_CODEC = _SttCodec(
     camel,
     {
         TranscribeConfig: {
@@ -80,6 +114,12 @@ _CODEC = Codec(
         SttUsage: {"audio_ms": "transcribedAudioMs", "model": "modelId"},
     },
 )
+
+
+@attrs.frozen
+class StreamFault(ConnectionFault):
+    """An error after which the connection transcribes nothing more, also without a CLOSE."""
+
 
 SttMessage: TypeAlias = (
     ConnectionFault | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
@@ -108,29 +148,70 @@ def close_stream() -> str:
     return '{"closeStream":{}}'
 
 
-def read(message: bytes | bytearray | memoryview | str) -> SttMessage:
+def read(
+    message: bytes | bytearray | memoryview | str, warnings: list[str] | None = None
+) -> SttMessage:
     """
     Read one message of the service.
 
     A field that is missing or null gets its default, since proto-JSON may omit such fields.
 
+    Args:
+        message: The JSON text.
+        warnings: Gets the names of fields that are ignored because they have a wrong type.
+
     Raises:
-        RemoteProtocolError: The message is not JSON, or a field has a wrong type.
+        RemoteProtocolError: The message is not a JSON object, or its transcript has a wrong type.
     """
+    ignored: list[str] = [] if warnings is None else warnings
     envelope = load_object(message)
-    if "error" in envelope:
-        return connection_fault(object_in(envelope["error"], "error"))
-    if "result" not in envelope:
+    if envelope.get("error") is not None:
+        fault = connection_fault(object_in(envelope["error"], "error"))
+        return _fatal(fault) if asks_reconnect(fault.details) else fault
+    if envelope.get("result") is None:
         return UnknownEvent("", envelope)
     result = object_in(envelope["result"], "result")
+    status = _status_fault(result, "result", ignored)
+    if status is not None:
+        return status
     for name, kind in _KINDS.items():
         body = result.get(name)
         if body is not None:
-            return _CODEC.load(body, kind, f"result.{name}")
-    status = result.get("status")
-    if isinstance(status, dict) and (fault := connection_fault(status)).code:
-        return fault
+            return _load(body, kind, f"result.{name}", ignored)
     return UnknownEvent(next((name for name in result if name != "status"), ""), envelope)
+
+
+def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
+    if kind is Transcription:
+        # Without these two fields the client would take words for silence.
+        for name, of in (("transcript", str), ("isFinal", bool)):
+            value = object_in(body, where).get(name)
+            if value is not None and type(value) is not of:
+                raise RemoteProtocolError(
+                    f"expected {of.__name__} as {where}.{name}, got {type(value).__name__}"
+                )
+    elif not isinstance(body, dict):
+        # That the message arrived is enough.
+        ignored.append(where)
+        body = {}
+    return _CODEC.load(body, kind, where, ignored)
+
+
+def _status_fault(result: JsonObject, where: str, ignored: list[str]) -> StreamFault | None:
+    """Return the error of a status; None if it is missing, reports success, or is unreadable."""
+    status = result.get("status")
+    if status is None:
+        return None
+    try:
+        code = integer_in(object_in(status, where), "code")
+    except RemoteProtocolError:
+        ignored.append(f"{where}.status")
+        return None
+    return _fatal(connection_fault(object_in(status, where))) if code else None
+
+
+def _fatal(fault: ConnectionFault) -> StreamFault:
+    return StreamFault(fault.code, fault.message, fault.details)
 
 
 def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
@@ -140,12 +221,23 @@ def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
 
 def read_whole(body: object) -> tuple[Transcription, SttUsage | None]:
     """
-    Read the answer to :func:`transcribe_whole`.
+    Read the answer to :func:`transcribe_whole`; fields of a wrong type that are optional are lost.
 
     Raises:
-        RemoteProtocolError: The answer is not an object, or a field has a wrong type.
+        RemoteProtocolError: The answer is not an object, its transcript has a wrong type, or it has
+            neither a transcript nor the usage.
+        ServiceError: The answer has an error status.
     """
+    ignored: list[str] = []
     answer = object_in(body, "the answer")
-    transcription = _CODEC.load(answer.get("transcription") or {}, Transcription, "transcription")
-    usage = answer.get("usage")
-    return transcription, None if usage is None else _CODEC.load(usage, SttUsage, "usage")
+    error = answer.get("error")
+    fault = _status_fault({"status": error} if isinstance(error, dict) else answer, "", ignored)
+    if fault is not None:
+        raise error_from_status(fault.code, fault.message, fault.details)
+    said, usage = answer.get("transcription"), answer.get("usage")
+    if said is None and usage is None:
+        raise RemoteProtocolError(
+            "expected a transcription or the usage in the answer, got neither"
+        )
+    transcription = _load({} if said is None else said, Transcription, "transcription", ignored)
+    return transcription, None if usage is None else _load(usage, SttUsage, "usage", ignored)

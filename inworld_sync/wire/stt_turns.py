@@ -25,7 +25,7 @@ from inworld_sync.models.stt import (
 from inworld_sync.models.turns import Turn, Word
 from inworld_sync.wire.stt_repeats import Repeats
 
-__all__ = ["SttEvent", "TurnLog", "is_manual"]
+__all__ = ["Answer", "SttEvent", "TurnLog", "is_manual"]
 
 SttEvent: TypeAlias = (
     Reconnected | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
@@ -39,6 +39,22 @@ _WORD_END_MS: Final = 100
 _TOLERANCE_MS: Final = 1000
 
 
+@attrs.frozen(kw_only=True)
+class Answer:
+    """
+    Speech that has a final transcript, or that the service reported as noise.
+
+    Attributes:
+        until_ms: Its end: the end of the last word or, without times, of the audio that was sent.
+        is_exact: Whether the service sent that position.
+        is_final: Whether the turn has ended; otherwise its final transcript may follow.
+    """
+
+    until_ms: float = attrs.field(kw_only=False)
+    is_exact: bool
+    is_final: bool
+
+
 class TurnLog:
     """
     The turns of one stream.
@@ -48,6 +64,7 @@ class TurnLog:
 
     Attributes:
         covered_ms: End of the audio that final transcripts cover; it need not be sent again.
+        answer: What the latest event says about speech that has an answer; None if nothing.
         free_ms: No word that is not covered begins before this position; a new connection may
             begin at any position between *covered_ms* and it.
         is_speaking: Whether speech was started and not stopped.
@@ -59,6 +76,7 @@ class TurnLog:
     def __init__(self, *, is_manual: bool) -> None:
         self._is_manual = is_manual
         self.covered_ms = self.free_ms = 0.0
+        self.answer: Answer | None = None
         self.is_speaking = False
         self.is_open = False
         self.has_words = False
@@ -69,12 +87,17 @@ class TurnLog:
         self._silence_ms = 0
         self._repeats = Repeats()
 
-    @property
-    def open_from_ms(self) -> float | None:
-        """Position at which the open turn may begin; None without an open turn."""
+    def lost_ms(self, start_ms: float) -> float:
+        """Return how much of the open turn precedes *start_ms*; 0 without an open turn."""
         if not self.is_open:
-            return None
-        return self.covered_ms if self._started_ms is None else self._started_ms
+            return 0.0
+        open_from_ms = self.covered_ms if self._started_ms is None else self._started_ms
+        return max(0.0, start_ms - open_from_ms)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a final transcript must follow: speech has not stopped, or has words."""
+        return self.is_open and (self.is_speaking or self.has_words)
 
     @property
     def turn_count(self) -> int:
@@ -114,11 +137,13 @@ class TurnLog:
         Returns:
             The events to emit, with times of the stream.
         """
+        self.answer = None
         if isinstance(event, SpeechStarted):
             return self._handle_start(event, sent_ms)
         if isinstance(event, SpeechStopped):
             self.is_speaking = False
             self._silence_ms = event.silence_ms
+            self.answer = Answer(sent_ms, is_exact=False, is_final=False)
             return [event]
         if isinstance(event, SttUsage):
             self.usage = event
@@ -143,6 +168,7 @@ class TurnLog:
             if not self.is_open:
                 # Every earlier turn has its final transcript.
                 self._cover(start_ms - _ONSET_MS, start_ms, sent_ms)
+                self.answer = Answer(self.covered_ms, is_exact=True, is_final=True)
         self.is_open = True
         if self.is_speaking:
             return []
@@ -159,10 +185,13 @@ class TurnLog:
             middle_ms = end_ms + max(self._silence_ms, event.silence_ms) / 2
             slack_ms = max(0.0, end_ms + _WORD_END_MS - middle_ms)
             self._cover(middle_ms - slack_ms, middle_ms + slack_ms, sent_ms)
+            self.answer = Answer(self.covered_ms, is_exact=True, is_final=True)
         else:
+            self.answer = Answer(sent_ms, is_exact=False, is_final=True)
             text = self._repeats.new_part(text, is_final=True)
             if self._is_manual and turn_end_ms is not None:
                 self._cover(turn_end_ms, turn_end_ms, sent_ms)
+                self.answer = Answer(self.covered_ms, is_exact=True, is_final=True)
             else:
                 self._repeats.remember(text)
         emitted: list[SttEvent] = []

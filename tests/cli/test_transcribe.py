@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import wave
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,47 @@ def test_no_words(transcribe: Callable[..., Done], tmp_path: Path) -> None:
     assert (5, b"", message) == (alone.status, alone.out, alone.err)
     assert (0, message) == (both.status, both.err)
     assert "" == json.loads(transcribe("--json", silent).out)["text"]
+
+
+LOUD = spoken_turns(1)[0] + array("h", [3000, -3000]).tobytes() * RATE_HZ
+
+
+@pytest.fixture
+def stopping(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Done]]:
+    """Transcribe with a service that sends one final transcript with times, and then nothing."""
+    monkeypatch.setattr(transcription, "TIMEOUT_SECONDS", 0.3)
+
+    def hook(connection: SttConnectionScript, name: str) -> None:
+        if name == "final_sent":
+            connection.until_left()
+
+    server = SttServer(hook, {})
+    with serve(server.run) as raw:
+        url = f"ws://127.0.0.1:{raw.port}"
+        yield lambda *arguments: run("transcribe", "--base-url", url, *map(str, arguments))
+
+
+def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
+    """If the service stops, the finished turns are printed, with one message and status 4."""
+    path = wav(tmp_path / "a.wav", LOUD)
+    done = stopping(path)
+
+    assert (4, b"w1\n") == (done.status, done.out)
+    assert done.err.startswith(f"inworld-sync: {path}: the service sent nothing new within 0.3 s")
+    assert done.err.endswith("(finished turns in the result: 1)\n")
+    assert 1 == done.err.count("\n")
+
+
+def test_service_stops_with_several_files(stopping: Callable[..., Done], tmp_path: Path) -> None:
+    """The JSON of a file that fails has its finished turns and the error; files are written."""
+    path, output = wav(tmp_path / "a.wav", LOUD), tmp_path / "out"
+    rows = json.loads(stopping("--json", path, wav(tmp_path / "b.wav", LOUD)).out)
+    assert ["w1", "w1"] == [row["text"] for row in rows]
+    assert "within 0.3 s" in rows[0]["error"]
+    done = stopping("--srt", "-o", output, path)
+
+    assert 4 == done.status
+    assert "w1" in (output / "a.srt").read_text(encoding="utf-8")
 
 
 # Arguments, the status, and words of the message.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
-from inworld_sync.errors import ConfigError, RemoteProtocolError
+from inworld_sync.errors import ConfigError, QuotaError, RemoteProtocolError, ServiceError
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.stt import (
     AssemblyAiConfig,
@@ -220,7 +221,10 @@ RESULTS = [
     ),
 ]
 
-# (message, fault): fatal errors, a malformed frame, and a status that is one.
+EXPIRED = {"errorType": "SESSION_EXPIRED"}
+FINAL = {"transcript": "one", "isFinal": True}
+
+# (message, fault): errors that are fatal if a CLOSE follows; then errors that end the stream.
 FAULTS = [
     (
         {"error": {"code": 3, "message": 'Unsupported model "X".', "details": []}},
@@ -232,7 +236,54 @@ FAULTS = [
     ),
     (
         {"result": {"status": {"code": 8, "message": "busy", "details": [{"a": 1}]}}},
-        ConnectionFault(8, "busy", ({"a": 1},)),
+        stt.StreamFault(8, "busy", ({"a": 1},)),
+    ),
+    (
+        {"result": {"transcription": FINAL, "status": {"code": "13", "message": "broken"}}},
+        stt.StreamFault(13, "broken"),
+    ),
+    (
+        {"error": {"code": 5, "message": "old", "details": [EXPIRED]}},
+        stt.StreamFault(5, "old", (EXPIRED,)),
+    ),
+]
+
+# (result, event without the fields of a wrong type, names of the ignored fields)
+IGNORED = [
+    (
+        {"speechStarted": {"startTimeMs": "40", "confidence": "high"}},
+        SpeechStarted(40),
+        "confidence",
+    ),
+    ({"speechStarted": 5}, SpeechStarted(), "speechStarted"),
+    ({"speechStopped": {"silenceDurationMs": [1]}}, SpeechStopped(), "silenceDurationMs"),
+    ({"usage": {"transcribedAudioMs": 1499.6, "modelId": 7}}, SttUsage(1500), "modelId"),
+    ({"usage": "much"}, SttUsage(), "usage"),
+    (
+        {"transcription": {**FINAL, "wordTimestamps": {"a": 1}}},
+        Transcription("one", is_final=True),
+        "wordTimestamps",
+    ),
+    (
+        {"transcription": {**FINAL, "wordTimestamps": [{"word": "one", "endTimeMs": True}]}},
+        Transcription("one", is_final=True, words=(Word("one"),)),
+        "endTimeMs",
+    ),
+    (
+        {"transcription": {**FINAL, "wordTimestamps": [{"word": 1}]}},
+        Transcription("one", is_final=True),
+        "wordTimestamps",
+    ),
+    (
+        {"transcription": {**FINAL, "voiceProfile": [], "silenceDurationMs": "long"}},
+        Transcription("one", is_final=True),
+        "silenceDurationMs voiceProfile",
+    ),
+    ({"transcription": FINAL, "status": "OK"}, Transcription("one", is_final=True), "status"),
+    (
+        {"transcription": FINAL, "status": {"code": "OK"}},
+        Transcription("one", is_final=True),
+        "status",
     ),
 ]
 
@@ -241,9 +292,12 @@ UNKNOWN = [
     ({"result": {"speechActivity": {"on": True}, "status": OK}}, "speechActivity"),
     ({"result": {"status": OK}}, ""),
     ({"hello": 1}, ""),
+    ({"result": None}, ""),
+    ({"error": None}, ""),
+    ({}, ""),
 ]
 
-# Messages that would be misread: no JSON, no object, or a field of another type, and its name.
+# Messages that cannot be read: not JSON, not an object, or a transcript of a wrong type.
 BROKEN = [
     ("", "JSON"),
     ("[]", "object"),
@@ -251,10 +305,7 @@ BROKEN = [
     ('{"error": "x"}', "error"),
     ('{"result": {"transcription": []}}', "result.transcription"),
     ('{"result": {"transcription": {"transcript": 1}}}', "transcript"),
-    ('{"result": {"transcription": {"isFinal": "yes"}}}', "is_final"),
-    ('{"result": {"transcription": {"wordTimestamps": [{"word": 1}]}}}', "word"),
-    ('{"result": {"transcription": {"wordTimestamps": [{}]}}}', "word"),
-    ('{"result": {"usage": {"transcribedAudioMs": 1.5}}}', "audio_ms"),
+    ('{"result": {"transcription": {"isFinal": "yes"}}}', "isFinal"),
 ]
 
 
@@ -287,6 +338,55 @@ def test_events(result, event, form):
 def test_faults(message, fault):
     """Errors, and statuses with an error code, become faults."""
     assert fault == stt.read(json.dumps(message))
+
+
+@pytest.mark.parametrize(("result", "event", "names"), IGNORED)
+def test_ignored_fields(result, event, names):
+    """An optional field of a wrong type is ignored and named; the message is not lost."""
+    warnings = []
+    got = stt.read(json.dumps({"result": result}), warnings)
+
+    assert replace_extra(event) == replace_extra(got)
+    assert names.split() == sorted(name.rpartition(".")[2] for name in warnings)
+
+
+def replace_extra(event):
+    """The event without ``extra``, where ignored values are kept."""
+    if isinstance(event, Transcription):
+        event = attrs.evolve(event, words=tuple(attrs.evolve(w, extra={}) for w in event.words))
+    return attrs.evolve(event, extra={})
+
+
+def test_without_a_list_for_warnings():
+    """Without a list, fields of a wrong type are ignored too."""
+    assert SttUsage(1) == replace_extra(
+        stt.read('{"result": {"usage": {"transcribedAudioMs": 1, "modelId": 7}}}')
+    )
+
+
+# (answer to a recording, transcript, or the class of the error)
+WHOLE = [
+    ({"transcription": FINAL}, "one"),
+    ({"transcription": {**FINAL, "wordTimestamps": 5}, "usage": []}, "one"),
+    ({"usage": {"transcribedAudioMs": 5}}, ""),
+    ({"transcription": FINAL, "status": {"code": 0}}, "one"),
+    ({"transcription": FINAL, "status": {"code": 13, "message": "broken"}}, ServiceError),
+    ({"error": {"code": 8, "message": "busy"}}, QuotaError),
+    ({}, RemoteProtocolError),
+    ({"transcription": {"transcript": 5}}, RemoteProtocolError),
+    ([], RemoteProtocolError),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), WHOLE)
+def test_answer_to_a_recording(answer, expected):
+    """The answer has a transcript or the usage, and no error status."""
+    if isinstance(expected, str):
+        assert expected == stt.read_whole(answer)[0].text
+        return
+    with pytest.raises(expected) as caught:
+        stt.read_whole(answer)
+    assert expected is type(caught.value)
 
 
 @pytest.mark.parametrize(("message", "name"), UNKNOWN)

@@ -18,35 +18,25 @@ session, and outlives them. Nothing is sent under it.
 from __future__ import annotations
 
 import enum
+import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 
-from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, InworldError, fresh
+from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, fresh
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
-from inworld_sync.models.realtime import (
-    Command,
-    CreateItem,
-    ErrorInfo,
-    Item,
-    ItemRetrieved,
-    RealtimeEvent,
-    SessionUpdated,
-    UpdateSession,
-)
+from inworld_sync.models.realtime import Command, CreateItem, Item, RealtimeEvent
 from inworld_sync.sessions.event_stream import Monitor
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
-from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
-from inworld_sync.wire.codec import JsonObject, dump_text
-from inworld_sync.wire.pending import Pending, PendingTable
-from inworld_sync.wire.realtime.faults import service_error
+from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.wire.realtime.items import Items
+from inworld_sync.wire.realtime.requests import PendingReply, Request, Requests
 
-__all__ = ["Commands", "PendingReply", "Phase", "Request", "new_id"]
+__all__ = ["Commands", "Phase", "Timeouts", "new_id"]
 
 
 def new_id(kind: str) -> str:
@@ -64,50 +54,20 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-class Request(enum.Enum):
-    """The kinds of commands whose replies are matched."""
-
-    OPEN = "open"
-    UPDATE = "update"
-    RETRIEVE = "retrieve"
-
-
-@attrs.define(eq=False)
-class PendingReply:
+@attrs.frozen(kw_only=True)
+class Timeouts:
     """
-    The reply to one command.
+    The timeouts of one session, in seconds.
 
     Attributes:
-        kind: The kind of command.
-        event_id: The command's id, which the service names in an error.
-        text: The command.
-        change: The settings that the command asks for; None for other commands.
-        item_id: The item that the command asks for; None for other commands.
-        is_watched: Whether a thread waits for the reply.
-        event: The event that is the reply.
-        error: The service's refusal.
+        request: For the answer to an update, or to a command about an item.
+        response_start: From the request of a response to its beginning.
+        response: Between two messages of a response.
     """
 
-    kind: Request
-    event_id: str
-    text: str
-    change: JsonObject | None = None
-    item_id: str | None = None
-    is_watched: bool = True
-    event: RealtimeEvent | None = None
-    error: InworldError | None = None
-
-    @classmethod
-    def to_update(cls, kind: Request, change: JsonObject, *, is_watched: bool) -> PendingReply:
-        """Make the reply to an update of the session's settings."""
-        event_id = new_id("evt")
-        command = {"type": UpdateSession.type, "event_id": event_id, "session": change}
-        return cls(kind, event_id, dump_text(command), change, is_watched=is_watched)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the service has replied."""
-        return self.event is not None or self.error is not None
+    request: float
+    response_start: float
+    response: float
 
 
 class Commands:
@@ -119,6 +79,7 @@ class Commands:
         options: The client's settings.
         endpoint: Writes commands.
         items: Records the items that are sent.
+        timeouts: For the answers of the service.
 
     Attributes:
         monitor: Guards the session.
@@ -126,22 +87,28 @@ class Commands:
         connection: The present connection; None while there is none.
         ended: How the session ended; None while it has not.
         is_closing: Whether this side has begun to close the session.
+        requests: The requests that the service has not answered yet.
     """
 
     def __init__(
-        self, name: str, options: Options, endpoint: RealtimeEndpoint, items: Items
+        self,
+        name: str,
+        options: Options,
+        endpoint: RealtimeEndpoint,
+        items: Items,
+        timeouts: Timeouts,
     ) -> None:
         self.name = name
         self.options = options
         self.endpoint = endpoint
         self.items = items
+        self.timeouts = timeouts
         self.monitor = Monitor(f"the session {name}")
         self.phase = Phase.OPENING
         self.connection: RealtimeConnection | None = None
         self.ended: StreamEnded | None = None
         self.is_closing = False
-        self._pending: PendingTable[Request] = PendingTable()
-        self._replies: dict[Pending[Request], PendingReply] = {}
+        self.requests = Requests()
         self._waiting = 0
 
     @property
@@ -180,56 +147,36 @@ class Commands:
             f"the session has ended: {ended.error}", code=ended.code, reason=ended.reason
         ) from ended.error
 
-    def register(self, reply: PendingReply) -> Pending[Request]:
-        """Add an entry for a reply, and return it. The service answers updates in their order."""
-        if reply.kind is Request.OPEN:
-            for earlier in self._pending.contradict(Request.OPEN):
-                del self._replies[earlier]
-        entry = self._pending.add(reply.kind, reply.event_id, sent_at=time.monotonic())
-        self._replies[entry] = reply
-        return entry
+    def schedule(self, deadline: float) -> None:
+        """Have the connection's writer look at the pending requests at *deadline* or earlier."""
+        if self.connection is not None and deadline < math.inf:
+            self.connection.expire_at(deadline)
 
-    def not_acknowledged(self) -> list[str]:
-        """Return the commands that no thread waits for and that the service has not answered."""
-        return [reply.text for reply in self._replies.values() if not reply.is_watched]
+    def register(self, reply: PendingReply) -> None:
+        """Add a command to the pending requests; a thread that waits has its own deadline."""
+        seconds = math.inf if reply.is_watched else self.timeouts.request
+        now = time.monotonic()
+        self.requests.register(reply, now, seconds)
+        self.schedule(now + seconds)
 
-    def match_update(self, event: SessionUpdated) -> JsonObject | None:
-        """Match an event with the oldest update; return the settings that it asked for."""
-        entry = self._oldest_update()
-        if entry is None:
-            return None
-        reply = self._resolve(entry)
-        reply.event = event
-        return reply.change
+    def add_entry(self, kind: Request, seconds: float) -> None:
+        """Add an entry without an id to the pending table."""
+        now = time.monotonic()
+        self.requests.table.add(kind, sent_at=now, deadline=now + seconds)
+        self.schedule(now + seconds)
 
-    def match_item(self, event: ItemRetrieved) -> None:
-        """Match an event with the oldest request for its item."""
-        for entry in self._pending.of_kind(Request.RETRIEVE):
-            if self._replies[entry].item_id == event.item.id:
-                self._resolve(entry).event = event
-                return
+    def expect_items(self, commands: Iterable[CreateItem]) -> None:
+        """Expect the answers to items that are sent on a new connection."""
+        now, seconds = time.monotonic(), self.timeouts.request
+        self.requests.replay(commands, now, seconds)
+        self.schedule(now + seconds)
 
-    def match_error(self, error: ErrorInfo) -> PendingReply | None:
-        """Match an error with the command that it refuses; return its reply."""
-        entry = next((e for e in self._replies if e.key == error.event_id), None)
-        if entry is None and error.event_id is None:
-            # An error may name no command; while a session opens there is only one.
-            is_opening = self.phase is not Phase.OPEN
-            if is_opening or (error.param or "").startswith("session"):
-                entry = self._oldest_update()
-        if entry is None:
-            return None
-        reply = self._resolve(entry)
-        reply.error = service_error(error)
-        return reply
-
-    def _oldest_update(self) -> Pending[Request] | None:
-        entries = self._pending.of_kind(Request.OPEN) + self._pending.of_kind(Request.UPDATE)
-        return entries[0] if entries else None
-
-    def _resolve(self, entry: Pending[Request]) -> PendingReply:
-        self._pending.cancel(entry)
-        return self._replies.pop(entry)
+    def updates_to_send_again(self) -> list[str]:
+        """Return the updates to send on a new connection, and expect their answers."""
+        now, seconds = time.monotonic(), self.timeouts.request
+        texts = self.requests.send_again(now, seconds)
+        self.schedule(now + seconds)
+        return texts
 
     def wait_for(self, reached: Callable[[], bool], deadline: Deadline) -> None:
         """
@@ -294,17 +241,29 @@ class Commands:
         except (ConnectionLost, ClosedError) as error:
             self.options.logger.debug("%s: not sent, since %s", self.name, error)
 
-    def create_item(self, item: Item, previous_item_id: str | None = None) -> str:
-        """Send an item, now or with the next connection; return its id."""
-        if item.id is None:
-            item = attrs.evolve(item, id=new_id("item"))
-        item_id = item.id or ""
-        command = CreateItem(item, previous_item_id, event_id=item_id)
+    def create_item(self, command: CreateItem | Item, *, is_watched: bool = False) -> PendingReply:
+        """
+        Send an item, now or with the next connection; its reply has its id.
+
+        Args:
+            command: The item, or the command with it; an id is added if it has none.
+            is_watched: Whether the caller waits for the reply.
+        """
+        if not isinstance(command, CreateItem):
+            command = CreateItem(command)
+        item_id = command.item.id or new_id("item")
+        # An error of the service names the event id, which is the item's unless the user has one.
+        event_id = command.event_id or item_id
+        item = attrs.evolve(command.item, id=item_id)
+        command = attrs.evolve(command, item=item, event_id=event_id)
         text = self.endpoint.write(command)
+        reply = PendingReply(Request.ITEM, event_id, text, item_id=item_id, is_watched=is_watched)
         with self.monitor:
             self.require_open()
             self.items.add(command)
             connection = self.open_connection
+            if is_watched or connection is not None:
+                self.register(reply)
         if connection is not None:
             try:
                 connection.send(text)
@@ -316,39 +275,50 @@ class Commands:
             except BaseException:
                 with self.monitor:
                     self.items.remove(item_id)
+                    self.requests.forget(reply)
                 raise
-        return item_id
+        return reply
 
-    def ask(self, reply: PendingReply, deadline: Deadline) -> RealtimeEvent:
+    def ask(self, reply: PendingReply, deadline: Deadline | None = None) -> RealtimeEvent | None:
         """
         Send a command and wait for its reply.
 
         Args:
             reply: Has the command, and gets the reply.
-            deadline: For both.
+            deadline: For both; with None, the reply is not waited for, and None is returned.
 
         Raises:
             ServiceError: The service refused the command.
             ConnectionLost: The connection was lost before the reply.
             DeadlineExceeded: The reply did not come in time.
         """
+        reply.is_watched = deadline is not None
         with self.monitor:
             self.require_open()
-            entry = self.register(reply)
+            self.register(reply)
+            if reply.is_unwatched_update and self.open_connection is None:
+                # The next connection sends it; see ``send_again``.
+                return None
         try:
-            connection = self.send(reply.text, deadline.remaining())
+            self.send(reply.text, None if deadline is None else deadline.remaining())
+        except BaseException:
             with self.monitor:
-                self.wait_for(lambda: reply.is_over or self.connection is not connection, deadline)
-                if reply.error is not None:
-                    raise fresh(reply.error)
-                if reply.event is None:
-                    self.require_open()
-                    raise ConnectionLost("the connection was lost before the service answered")
-                return reply.event
-        finally:
-            with self.monitor:
-                if entry in self._replies:
-                    self._resolve(entry)
+                self.requests.forget(reply)
+            raise
+        return None if deadline is None else self.await_reply(reply, deadline)
+
+    def await_reply(self, reply: PendingReply, deadline: Deadline) -> RealtimeEvent:
+        """Wait for the reply to a command that was sent; see :meth:`ask` for the errors."""
+        with self.monitor:
+            try:
+                self.wait_for(lambda: reply.is_over, deadline)
+            finally:
+                self.requests.forget(reply)
+            if reply.event is None:
+                self.require_open()
+                assert reply.error is not None
+                raise fresh(reply.error)
+            return reply.event
 
     def _await_connection(
         self, lost: RealtimeConnection | None, deadline: Deadline

@@ -29,7 +29,12 @@ from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object
 from inworld_sync.wire.realtime import events
 from inworld_sync.wire.realtime.events import RealtimeMessage
-from inworld_sync.wire.realtime.faults import SessionFault, is_fatal, service_error
+from inworld_sync.wire.realtime.faults import (
+    SessionFault,
+    is_expired,
+    is_fatal,
+    service_error,
+)
 
 __all__ = [
     "RealtimeConnection",
@@ -69,6 +74,10 @@ class Owner(Protocol):
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
         """Handle one message of the service."""
+
+    def expire(self, connection: RealtimeConnection, now: float) -> float:
+        """End the requests whose deadline has passed; return the next deadline."""
+        ...
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
         """Return the streams that a connection feeds."""
@@ -123,6 +132,13 @@ class RealtimeConnection(Connection[Received]):
             self._link.send_frame(message, timeout=seconds)
         else:
             self._link.send(message, timeout=seconds, needs_room=needs_room)
+
+    def expire_at(self, deadline: float) -> None:
+        """Call the owner's ``expire`` at *deadline* or earlier; the monitor is held."""
+        self._expire_at(deadline)
+
+    def _expire(self, now: float) -> float:
+        return self._owner.expire(self, now)
 
     # The reader's part.
 
@@ -220,7 +236,9 @@ def session_end(ended: StreamEnded) -> StreamEnded:
 
 def is_passing(ended: StreamEnded) -> bool:
     """Whether another connection may continue the session."""
-    if ended.by == "client" or isinstance(ended.error, (ProtocolError, ServiceError)):
+    if isinstance(ended.error, ServiceError):
+        return is_expired(ended.error.code, ended.error.details)
+    if ended.by == "client" or isinstance(ended.error, ProtocolError):
         return False
     return ended.by == "network" or ended.code not in _FINAL_CODES
 

@@ -38,7 +38,6 @@ from inworld_sync.sessions.realtime.events import Interrupted
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.player import Player
 from inworld_sync.sessions.realtime.response import ResponsePlayer
-from inworld_sync.sessions.realtime.responses import SessionResponses
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.playback_ledger import Cut, PlaybackLedger
@@ -63,8 +62,9 @@ class Output:
     Args:
         commands: Sends truncations.
         executor: Runs what may wait.
-        responses: An interruption cancels them.
         items: Record how much of each item was heard.
+        cancel: Cancels the conversation's responses; called with the monitor held. Returns the ids
+            of those to cancel at the service.
         emit: Emits an event to users; called with the monitor held.
 
     Attributes:
@@ -74,8 +74,8 @@ class Output:
 
     _commands: Commands
     _executor: Executor
-    _responses: SessionResponses
     _items: Items
+    _cancel: Callable[[], list[str]]
     _emit: Callable[[Interrupted], object]
     player: Player | None = attrs.field(default=None, init=False)
     response_players: list[ResponsePlayer] = attrs.field(factory=list, init=False)
@@ -183,7 +183,7 @@ class Output:
 
     def _begin_interruption(self) -> list[str]:
         self._interruptions += 1
-        return self._responses.interrupt()
+        return self._cancel()
 
     # The monitor is not held.
 

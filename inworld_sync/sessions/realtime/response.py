@@ -238,17 +238,17 @@ class Response:
             self._awaits_tools = False
             self._outcome = None if error is None else "failed"
         if self.status != "cancelled" and not self._is_over:
-            self._error = error or _failure_of(self._state) or self._damage
+            self._error = error or _failure_of(self._state, self._damage)
         self._is_over = True
         ended = StreamEnded("server", reason=self.status, error=self._error)
         self._text.end(ended)
         self._audio.end(ended)
 
 
-def _failure_of(state: ResponseState) -> ServiceError | None:
-    """Return the error that a response ended with, None if it ended well."""
+def _failure_of(state: ResponseState, damage: InworldError | None) -> InworldError | None:
+    """Return the error that a response ended with; *damage* if the service reports none."""
     if state.status in ("completed", "cancelled"):
-        return None
+        return damage
     if state.error is not None:
         return service_error(state.error)
     details = None if state.info is None else state.info.status_details
@@ -256,6 +256,8 @@ def _failure_of(state: ResponseState) -> ServiceError | None:
     if cause is not None and (cause.code or cause.message):
         return service_error(cause)
     reason = details.reason if details is not None else ""
+    if damage is not None and not reason:
+        return damage
     return ServiceError(
         f"the response is {state.status}: {reason or 'the service gives no reason'}",
         code=reason or None,

@@ -6,16 +6,18 @@ Lock rule: the session's monitor guards everything here.
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import Any
 
-from inworld_sync.errors import ClosedError, ConnectionLost, InworldError
+from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, InworldError
 from inworld_sync.models.realtime import (
     AudioDelta,
+    ContentPartDone,
     ErrorInfo,
-    ErrorReported,
     ItemAdded,
     OutputItemAdded,
+    OutputItemDone,
     RealtimeEvent,
     ResponseConfig,
     ResponseCreated,
@@ -29,18 +31,33 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.realtime.commands import Commands, new_id
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.response import Owner, Response
+from inworld_sync.transport.backoff import Backoff
+from inworld_sync.wire.pending import Pending
+from inworld_sync.wire.realtime.faults import service_error
+from inworld_sync.wire.realtime.requests import Request
 from inworld_sync.wire.realtime.response_queue import ResponseQueue
 from inworld_sync.wire.realtime.responses import ResponseState
 
 __all__ = ["RESPONSE_EVENTS", "SessionResponses"]
 
+# After this silence, a response whose items are all done does not hold back the next request.
+_FINISHED_SECONDS = 2.0
+
+# For a response that the client has cancelled to end; then the next request is sent.
+_CANCEL_SECONDS = 1.0
+
+# Before a request is sent again that was refused although no response is known to be in progress.
+_FIRST_RETRY_SECONDS = 0.25
+_MAX_RETRY_SECONDS = 2.0
+
 _LOST = ErrorInfo(type="server_error", message="the connection was lost")
 
 # The events that :meth:`SessionResponses.handle` handles.
 RESPONSE_EVENTS = (
-    ErrorReported,
+    ContentPartDone,
     ItemAdded,
     OutputItemAdded,
+    OutputItemDone,
     ResponseCreated,
     ResponseDone,
     TextDelta,
@@ -75,6 +92,10 @@ class SessionResponses:
         self._held: weakref.WeakValueDictionary[int, Response] = weakref.WeakValueDictionary()
         # The ids of requests for further rounds of replies.
         self._rounds: set[str] = set()
+        # The entries of requests that have not begun, and of responses in progress, by their ids.
+        self._requested: dict[str, Pending[Request]] = {}
+        self._active: dict[str, Pending[Request]] = {}
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS)
 
     @property
     def streams(self) -> list[EventStream[Any]]:
@@ -90,9 +111,9 @@ class SessionResponses:
         """Whether a response is in progress or requested."""
         return bool(self._states.active or self._states.requested)
 
-    def request(self, config: ResponseConfig | None) -> Response:
+    def request(self, config: ResponseConfig | None, event_id: str | None = None) -> Response:
         """Queue a request for a response."""
-        return self._response(self.queue.add(new_id("evt"), config))
+        return self._response(self.queue.add(new_id("evt"), config, event_id=event_id))
 
     def await_tools(self, response_id: str) -> Response | None:
         """Keep a reply open after this round; return it, or None if users do not hold it."""
@@ -147,12 +168,14 @@ class SessionResponses:
         """
         response_id = _beginning(event)
         is_new = response_id is not None and self._states.get(response_id) is None
-        state = self.queue.handle(event, has_manual_turns=has_manual_turns)
-        needless = self.queue.pop_needless()
-        self._rounds.difference_update(each.request_id or "" for each in needless)
-        self._stop(*needless)
+        is_inworld = self._commands.endpoint.is_inworld
+        matches_by_order = has_manual_turns or not (is_inworld or self.queue.echoes_ids)
+        state = self.queue.handle(event, matches_by_order=matches_by_order)
+        self._drop_needless()
         if state is None:
             return None, None
+        if state.status != "requested":
+            self._begun(state)
         is_round = state.request_id in self._rounds
         began = self._response(state) if is_new and not is_round else None
         response = self._held.get(id(state))
@@ -165,6 +188,90 @@ class SessionResponses:
         if response_id is not None:
             self._end_replaced(response_id, state)
         return began, state.id if is_new and state.is_cancelling else None
+
+    def update_deadline(self, response_id: str) -> None:
+        """Begin the time of a response anew, after a message of it; end it with the response."""
+        state, entry = self._states.get(response_id), self._active.get(response_id)
+        if state is None or state.is_final:
+            if entry is not None:
+                self._commands.requests.table.cancel(entry)
+                del self._active[response_id]
+            return
+        state.is_presumed_over = False
+        seconds = self._commands.timeouts.response
+        if state.is_cancelling:
+            seconds = _CANCEL_SECONDS
+        elif state.has_whole_items:
+            seconds = min(seconds, _FINISHED_SECONDS)
+        if entry is None:
+            self._active[response_id] = self._add_entry(Request.ACTIVE, response_id, seconds)
+        elif not state.is_cancelling:
+            entry.sent_at = time.monotonic()
+            self._set_deadline(entry, entry.sent_at + seconds)
+
+    def refuse(self, entry: Pending[Request], error: ErrorInfo) -> None:
+        """Handle the refusal of a request; it may be sent again."""
+        request_id = self._request_of(entry)
+        state = self.queue.refuse(request_id, error)
+        self._drop_needless()
+        if state is not None:
+            self._end_request(state)
+        elif self.queue.is_paused:
+            # The request keeps its deadline.
+            self._add_entry(Request.RETRY, None, self._backoff.next_delay())
+        else:
+            # It is sent again after the response in progress, which must end.
+            self._requested.pop(request_id, None)
+            self._commands.requests.table.cancel(entry)
+            for active in self._states.active:
+                self.expect_end(active)
+
+    def expire_request(self, entry: Pending[Request]) -> None:
+        """End a request that was not answered in time, so that the next one is sent."""
+        state, refusal = self.queue.give_up(self._request_of(entry))
+        if state is None:
+            return
+        error: InworldError | None = None
+        if refusal is not None:
+            error = service_error(refusal)
+        elif not state.is_cancelling:
+            seconds = self._commands.timeouts.response_start
+            error = DeadlineExceeded(f"the service has not begun the response in {seconds:g} s")
+        self._end_request(state, error)
+
+    def expire_active(
+        self, entry: Pending[Request]
+    ) -> tuple[ResponseState | None, InworldError | None]:
+        """
+        Handle that a response has sent no message for too long.
+
+        Returns:
+            Its state, and the error to end it with. Without an error, it is presumed over, or to
+            be ended as cancelled. No state if it has ended meanwhile.
+        """
+        response_id = entry.key or ""
+        state = self._states.get(response_id)
+        if state is None or self._active.get(response_id) is not entry:
+            return None, None
+        del self._active[response_id]
+        if state.is_cancelling:
+            return state, None
+        if state.has_whole_items and not state.is_presumed_over:
+            state.is_presumed_over = True
+            return state, None
+        seconds = self._commands.timeouts.response
+        return state, DeadlineExceeded(f"the response has sent no message for {seconds:g} s")
+
+    def expect_end(self, state: ResponseState) -> None:
+        """Begin the time of a response that has no deadline."""
+        if state.id is not None and state.id not in self._active:
+            seconds = self._commands.timeouts.response
+            self._active[state.id] = self._add_entry(Request.ACTIVE, state.id, seconds)
+
+    def resume(self) -> None:
+        """Send the request that was refused while no response was known."""
+        self.queue.is_paused = False
+        self.send_waiting()
 
     def add_audio(self, event: AudioDelta) -> None:
         """Append a piece of speech to its response, if users hold it."""
@@ -182,9 +289,15 @@ class SessionResponses:
         while True:
             with self._commands.monitor:
                 connection = self._commands.open_connection
-                command = None if connection is None else self.queue.pop()
-            if connection is None or command is None:
-                return
+                found = None if connection is None else self.queue.pop()
+                if connection is None or found is None:
+                    return
+                state, command = found
+                request_id = state.request_id or ""
+                if request_id not in self._requested:
+                    seconds = self._commands.timeouts.response_start
+                    entry = self._add_entry(Request.RESPONSE, command.event_id, seconds)
+                    self._requested[request_id] = entry
             try:
                 connection.send(self._commands.endpoint.write(command), needs_room=False)
             except (ClosedError, ConnectionLost):
@@ -204,13 +317,24 @@ class SessionResponses:
         """Cancel the conversation's responses; see :meth:`ResponseQueue.interrupt`."""
         ids, states = self.queue.interrupt()
         self._stop(*states)
+        self._stop_awaiting()
         return ids
 
     def cancel(self, response: Response) -> str | None:
         """Cancel a response; return its id if a command must be sent now."""
-        response_id = self.queue.cancel(response._state)
+        state = response._state
+        response_id = self.queue.cancel(state)
+        self._hasten(state)
+        if state.is_final:
+            self._forget_request(state)
         response._stop()
         return response_id
+
+    def cancel_present(self) -> None:
+        """Record that the response of the conversation in progress or requested is cancelled."""
+        _, states = self.queue.interrupt(includes_queued=False)
+        self._stop(*states)
+        self._stop_awaiting()
 
     def cancel_named(self, response_id: str) -> None:
         """Record that a response is being cancelled by its id."""
@@ -220,18 +344,87 @@ class SessionResponses:
 
     def lose_connection(self, error: InworldError) -> None:
         """End the responses in progress; those that have not begun are requested again."""
+        self._forget_entries()
         for response in self._held_of(*self.queue.lose_connection(_LOST)):
             response._end(error)
 
     def end_all(self, error: InworldError) -> None:
         """End all responses, since the session has ended."""
+        self._forget_entries()
         self.queue.end_all(_LOST)
         for response in list(self._held.values()):
             response._end(error)
 
     def _stop(self, *states: ResponseState) -> None:
+        for state in states:
+            self._hasten(state)
+            if state.is_final:
+                self._forget_request(state)
         for response in self._held_of(*states):
             response._stop()
+
+    def _stop_awaiting(self) -> None:
+        for response in list(self._held.values()):
+            if response._awaits_tools:
+                response._stop()
+
+    def _drop_needless(self) -> None:
+        needless = self.queue.pop_needless()
+        self._rounds.difference_update(each.request_id or "" for each in needless)
+        self._stop(*needless)
+
+    # The entries of the pending table.
+
+    def _add_entry(self, kind: Request, key: str | None, seconds: float) -> Pending[Request]:
+        now = time.monotonic()
+        table = self._commands.requests.table
+        entry = table.add(kind, key, sent_at=now, deadline=now + seconds)
+        self._commands.schedule(entry.deadline)
+        return entry
+
+    def _set_deadline(self, entry: Pending[Request], deadline: float) -> None:
+        entry.deadline = deadline
+        self._commands.schedule(deadline)
+
+    def _hasten(self, state: ResponseState) -> None:
+        """Give a response that was cancelled a short time to end."""
+        if state.is_cancelling and not state.is_final:
+            entry = self._active.get(state.id or "") or self._requested.get(state.request_id or "")
+            deadline = time.monotonic() + _CANCEL_SECONDS
+            if entry is not None and entry.deadline > deadline:
+                self._set_deadline(entry, deadline)
+
+    def _begun(self, state: ResponseState) -> None:
+        """End the entry of a request whose response has begun."""
+        entry = self._forget_request(state)
+        self._backoff.reset()
+        if entry is not None and not state.is_out_of_band:
+            # The service handles commands in order, so it has the items of earlier commands.
+            self._commands.requests.accepted_before(entry.sent_at)
+
+    def _forget_request(self, state: ResponseState) -> Pending[Request] | None:
+        entry = self._requested.pop(state.request_id or "", None)
+        if entry is not None:
+            self._commands.requests.table.cancel(entry)
+        return entry
+
+    def _forget_entries(self) -> None:
+        for entry in (*self._requested.values(), *self._active.values()):
+            self._commands.requests.table.cancel(entry)
+        self._requested.clear()
+        self._active.clear()
+        self._backoff.reset()
+
+    def _request_of(self, entry: Pending[Request]) -> str:
+        return next((key for key, each in self._requested.items() if each is entry), "")
+
+    def _end_request(self, state: ResponseState, error: InworldError | None = None) -> None:
+        """End the reply to a request that has failed."""
+        self._forget_request(state)
+        self._rounds.discard(state.request_id or "")
+        for response in self._held_of(state):
+            if response._state is state:
+                response._end(error)
 
     def _held_of(self, *states: ResponseState) -> list[Response]:
         found = (self._held.get(id(state)) for state in states)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.realtime import Session
 from inworld_sync.sessions.connector import Connector
-from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
+from inworld_sync.sessions.realtime.commands import Timeouts
 from inworld_sync.sessions.realtime.reconnect import Reconnector
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.sessions.realtime.tool_runner import Approver, ToolOptions
+from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
 __all__ = ["Realtime"]
 
@@ -43,6 +45,10 @@ class Realtime:
         tool_timeout: float | None = 60.0,
         max_tools_at_once: int = 8,
         on_approval: Approver | None = None,
+        request_timeout: float = 10.0,
+        response_start_timeout: float = 15.0,
+        response_timeout: float = 60.0,
+        max_session_age: float | None = 3300.0,
     ) -> RealtimeSession:
         """
         Open a session and wait until the service has accepted its settings.
@@ -63,15 +69,38 @@ class Realtime:
             on_approval: Called with each call of an MCP server that needs approval, on a thread of
                 its own; returns True to allow the call. With None, the application calls
                 ``approve``.
+            request_timeout: Seconds for the service's answer to a command: an update, or the
+                creation, retrieval, truncation or deletion of an item.
+            response_start_timeout: Seconds from the request of a response to its beginning.
+            response_timeout: Seconds between two messages of a response. After this time, and
+                after *response_start_timeout*, the response fails with ``DeadlineExceeded``, and
+                the next request is sent.
+            max_session_age: Seconds after which the session is renewed, before the service ends
+                it: another connection replaces the present one after 2 s without a response,
+                speech of the user or a tool call. After 4 further minutes, it is renewed as soon
+                as no response is in progress. None turns it off, ``reconnect_timeout=0`` too.
 
         Raises:
+            ConfigError: An argument is out of its range.
             AuthError: The credential is not accepted.
             QuotaError: The account or this client's limit allows no further connection.
             InvalidRequestError: The service refuses the settings.
             TransportError: Could not connect, or the service did not answer in time.
         """
-        if reconnect_timeout < 0:
-            raise ConfigError(f"reconnect_timeout must be 0 or more, got {reconnect_timeout!r}")
+        require_seconds("reconnect_timeout", reconnect_timeout, is_zero_allowed=True)
+        for name, seconds in (
+            ("timeout", timeout),
+            ("tool_timeout", tool_timeout),
+            ("max_session_age", max_session_age),
+        ):
+            if seconds is not None:
+                require_seconds(name, seconds)
+        for name, seconds in (
+            ("request_timeout", request_timeout),
+            ("response_start_timeout", response_start_timeout),
+            ("response_timeout", response_timeout),
+        ):
+            require_seconds(name, seconds)
         if max_tools_at_once < 1:
             raise ConfigError(f"max_tools_at_once must be at least 1, got {max_tools_at_once!r}")
         state = SessionState(
@@ -82,6 +111,12 @@ class Realtime:
             reconnects=reconnect_timeout > 0,
             barge_in=barge_in,
             tool_options=ToolOptions(tool_timeout, max_tools_at_once, on_approval),
+            timeouts=Timeouts(
+                request=request_timeout,
+                response_start=response_start_timeout,
+                response=response_timeout,
+            ),
+            max_session_age=max_session_age,
         )
         reconnector = Reconnector(state, self._connector, key, reconnect_timeout)
         state.executor.start()

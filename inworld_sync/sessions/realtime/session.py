@@ -11,6 +11,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import attrs
+
 from inworld_sync.models.devices import AudioSink, AudioSource
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.realtime import (
@@ -26,6 +28,7 @@ from inworld_sync.models.realtime import (
     ItemRetrieved,
     Message,
     MulawFormat,
+    RealtimeEvent,
     ResponseConfig,
     RetrieveItem,
     Session,
@@ -34,7 +37,7 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.event_source import EventSource
-from inworld_sync.sessions.realtime.commands import PendingReply, Request, new_id
+from inworld_sync.sessions.realtime.commands import new_id
 from inworld_sync.sessions.realtime.converse import ConverseLoop
 from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, Interrupted, SessionEvent
 from inworld_sync.sessions.realtime.input import AudioInputQueue
@@ -44,6 +47,7 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.state import SessionState
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import LinkStats
+from inworld_sync.wire.realtime.requests import PendingReply, Request
 from inworld_sync.wire.text import require_text
 
 if TYPE_CHECKING:
@@ -51,8 +55,6 @@ if TYPE_CHECKING:
     from inworld_sync.audio.source import AudioData
 
 __all__ = ["RealtimeSession"]
-
-_ANSWER_SECONDS = 10.0
 
 # For threads that have been stopped, and for functions, which cannot be stopped.
 _JOIN_SECONDS = 1.0
@@ -82,8 +84,6 @@ class RealtimeSession(EventSource[SessionEvent]):
         self._reconnector = reconnector
         self._order = threading.Lock()
         self._input = AudioInputQueue(state.commands, state.settings, state.turn)
-
-    # Its state.
 
     @property
     def id(self) -> str | None:
@@ -126,17 +126,21 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     # Commands.
 
-    def update(self, session: Session, *, timeout: float = _ANSWER_SECONDS) -> SessionInfo:
+    def update(
+        self, session: Session, *, wait: bool = True, timeout: float | None = None
+    ) -> SessionInfo:
         """
         Change the session's settings, and wait until the service has accepted the change.
 
         Args:
             session: The new settings; a setting that is None does not change. The service accepts
                 or refuses an update as a whole.
-            timeout: Seconds.
+            wait: With False, return at once; an :class:`~inworld_sync.realtime.ErrorReported` has
+                the refusal.
+            timeout: Seconds to wait; None means the ``request_timeout`` of ``connect``.
 
         Returns:
-            The session after the change.
+            The session after the change; without *wait*, the session before it.
 
         Raises:
             LocalProtocolError: It changes ``conversational`` or ``user_turn_mode``, which are fixed
@@ -144,7 +148,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             InvalidRequestError: The service refuses it; no setting has changed.
             DeadlineExceeded: The service did not answer in time.
         """
-        self._state.update(session, Deadline(timeout, "updating the session"))
+        self._state.update(session, self._deadline(wait, timeout, "updating the session"))
         return self.session
 
     def send_message(self, text: str, config: ResponseConfig | None = None) -> Response:
@@ -174,37 +178,60 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         return self._state.request_response(config)
 
-    def add(self, item: Item, *, previous_item_id: str | None = None) -> str:
+    def add(
+        self,
+        item: Item,
+        *,
+        previous_item_id: str | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> str:
         """
-        Add an item to the conversation; return its id.
+        Add an item to the conversation, and return its id.
 
         Args:
             item: Such as ``Message.user("Hi")``; an id is added if it has none.
-            previous_item_id: The item that it follows; None means the last.
-        """
-        with self._order:
-            return self._commands.create_item(item, previous_item_id)
+            previous_item_id: The item that it follows; None means the last, ``"root"`` the start.
+            wait: Whether to wait until the service has accepted it; see :meth:`update`.
+            timeout: See :meth:`update`.
 
-    def retrieve(self, item_id: str, *, timeout: float = _ANSWER_SECONDS) -> Item:
+        Raises:
+            ServiceError: The service refuses it.
+            DeadlineExceeded: The service did not answer in time.
+        """
+        return self._add(CreateItem(item, previous_item_id), wait, timeout)
+
+    def retrieve(self, item_id: str, *, timeout: float | None = None) -> Item:
         """
         Request an item as the service has it.
 
         Raises:
             ServiceError: The service refuses; NotFoundError if it has no such item.
-            DeadlineExceeded: It did not answer in time.
+            DeadlineExceeded: It did not answer within *timeout* seconds; see :meth:`update`.
         """
-        event_id = new_id("evt")
-        text = self._state.endpoint.write(RetrieveItem(item_id, event_id=event_id))
-        reply = PendingReply(Request.RETRIEVE, event_id, text, item_id=item_id)
-        event = self._commands.ask(reply, Deadline(timeout, "retrieving an item"))
+        event = self._ask(RetrieveItem(item_id), True, timeout, "retrieving an item")
         assert isinstance(event, ItemRetrieved)
         return event.item
 
-    def delete(self, item_id: str) -> None:
-        """Delete an item from the conversation."""
-        self._commands.send(DeleteItem(item_id))
+    def delete(self, item_id: str, *, wait: bool = True, timeout: float | None = None) -> None:
+        """
+        Delete an item from the conversation.
 
-    def truncate(self, item_id: str, audio_end_ms: float, *, content_index: int = 0) -> None:
+        Raises:
+            ServiceError: The service refuses; see :meth:`update` for *wait* and *timeout*.
+            DeadlineExceeded: The service did not answer in time.
+        """
+        self._ask(DeleteItem(item_id), wait, timeout, "deleting an item")
+
+    def truncate(
+        self,
+        item_id: str,
+        audio_end_ms: float,
+        *,
+        content_index: int = 0,
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> None:
         """
         Truncate an item's audio to the part that was heard.
 
@@ -214,20 +241,24 @@ class RealtimeSession(EventSource[SessionEvent]):
             item_id: The assistant's message.
             audio_end_ms: How much was heard, in milliseconds from the start of the audio.
             content_index: Which part of the item is the audio.
+            wait: Whether to wait until the service has truncated it; see :meth:`update`.
+            timeout: See :meth:`update`.
+
+        Raises:
+            ServiceError: The service refuses it.
+            DeadlineExceeded: The service did not answer in time.
         """
         with self._state.monitor:
             output_format = self._state.settings.output_format
         # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
         if self._state.endpoint.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):
             audio_end_ms /= 3
-        self._commands.send(TruncateItem(item_id, content_index, int(audio_end_ms)))
+        command = TruncateItem(item_id, content_index, int(audio_end_ms))
+        self._ask(command, wait, timeout, "truncating an item")
 
     def cancel(self, response_id: str | None = None) -> None:
         """Cancel a response; None means the one in progress. See :meth:`Response.cancel`."""
-        with self._state.monitor:
-            if response_id is not None:
-                self._state.responses.cancel_named(response_id)
-        self._commands.send(CancelResponse(response_id))
+        self._state.cancel_named(response_id)
 
     def clear_output(self) -> None:
         """Have the service drop the audio in its output buffer, if it has one."""
@@ -237,19 +268,47 @@ class RealtimeSession(EventSource[SessionEvent]):
         """
         Send any command without waiting for an answer.
 
-        Commands that have a method of their own behave as with that method: a request for a
-        response waits for the response in progress, and an item gets an id.
+        If the command has an ``event_id``, it is sent, and an error of the service about the
+        command has the same id. Commands that have a method behave as with that method: a request
+        for a response waits for the response in progress, and an item gets an id.
         """
         if isinstance(command, UpdateSession):
-            self._state.update(command.session, None)
+            self._state.update(command.session, None, command.event_id)
         elif isinstance(command, CreateResponse):
-            self.respond(command.response)
+            self._state.request_response(command.response, command.event_id)
         elif isinstance(command, CreateItem):
-            self.add(command.item, previous_item_id=command.previous_item_id)
+            self._add(command, False, None)
         elif isinstance(command, CancelResponse):
-            self.cancel(command.response_id)
+            self._state.cancel_named(command.response_id, command.event_id)
+        elif isinstance(command, (RetrieveItem, DeleteItem, TruncateItem)):
+            self._ask(command, False, None, "")
         else:
             self._commands.send(command)
+
+    def _add(self, command: CreateItem, wait: bool, timeout: float | None) -> str:
+        deadline = self._deadline(wait, timeout, "adding an item")
+        with self._order:
+            reply = self._commands.create_item(command, is_watched=wait)
+        if deadline is not None:
+            self._commands.await_reply(reply, deadline)
+        return reply.item_id or ""
+
+    def _ask(
+        self,
+        command: RetrieveItem | DeleteItem | TruncateItem,
+        wait: bool,
+        timeout: float | None,
+        doing: str,
+    ) -> RealtimeEvent | None:
+        event_id = command.event_id or new_id("evt")
+        text = self._state.endpoint.write(attrs.evolve(command, event_id=event_id))
+        reply = PendingReply(Request(command.type), event_id, text, item_id=command.item_id)
+        return self._commands.ask(reply, self._deadline(wait, timeout, doing))
+
+    def _deadline(self, wait: bool, timeout: float | None, doing: str) -> Deadline | None:
+        seconds = self._commands.timeouts.request if timeout is None else timeout
+        deadline = Deadline(seconds, doing)
+        return deadline if wait else None
 
     def submit_tool_output(self, call_id: str, output: str) -> Response | None:
         """
@@ -270,8 +329,6 @@ class RealtimeSession(EventSource[SessionEvent]):
     def approve(self, request_id: str, *, approve: bool = True, reason: str | None = None) -> None:
         """Answer an :class:`ApprovalRequested`: whether an MCP server may be called."""
         self._state.tools.approve(request_id, approve=approve, reason=reason)
-
-    # Audio to the service.
 
     def send_audio(
         self,
@@ -421,9 +478,9 @@ class RealtimeSession(EventSource[SessionEvent]):
             return
         self._begin_close()
         state.output.set_players(None, None)
-        connection = self._commands.connection
-        if connection is not None:
-            connection.close()
+        for connection in (self._commands.connection, state.replaced):
+            if connection is not None:
+                connection.close()
         self._reconnector.join(_JOIN_SECONDS)
         with state.monitor:
             state.end(StreamEnded("client", reason="closed"))

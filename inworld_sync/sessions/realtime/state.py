@@ -10,14 +10,18 @@ after. An event of a class without steps reaches users unchanged.
 
 from __future__ import annotations
 
-import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
-from inworld_sync.errors import ConnectionLost, InworldError, fresh, redact
+from inworld_sync.errors import (
+    ConnectionLost,
+    InworldError,
+    fresh,
+)
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import (
@@ -26,11 +30,11 @@ from inworld_sync.models.realtime import (
     CancelResponse,
     ErrorReported,
     InputSpeechStarted,
-    ItemRetrieved,
+    ItemDeleted,
     RealtimeEvent,
     ResponseConfig,
+    ResponseCreated,
     ResponseDone,
-    ResponseInfo,
     Session,
     SessionCreated,
     SessionUpdated,
@@ -38,7 +42,7 @@ from inworld_sync.models.realtime import (
     TranscriptDelta,
 )
 from inworld_sync.sessions.event_stream import EventStream, Monitor
-from inworld_sync.sessions.realtime.commands import Commands, PendingReply, Phase, Request
+from inworld_sync.sessions.realtime.commands import Commands, Phase, Timeouts, new_id
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
     Received,
@@ -46,7 +50,6 @@ from inworld_sync.sessions.realtime.connection import (
     is_passing,
     session_end,
 )
-from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.events import (
     InvalidMessage,
     ResponseStarted,
@@ -57,19 +60,28 @@ from inworld_sync.sessions.realtime.events import (
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.sessions.realtime.input import TURN_EVENTS, UserTurn
 from inworld_sync.sessions.realtime.output import END_EVENTS, Output
+from inworld_sync.sessions.realtime.pending import ANSWERS, PendingRequests
 from inworld_sync.sessions.realtime.response import Response, ResponsePlayer
 from inworld_sync.sessions.realtime.responses import RESPONSE_EVENTS, SessionResponses
 from inworld_sync.sessions.realtime.tool_calls import ToolCalls
 from inworld_sync.sessions.realtime.tool_runner import ToolOptions
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire.realtime.conversation import CONVERSATION_EVENTS
+from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.wire.realtime.events import ITEM_EVENTS, carries_output
-from inworld_sync.wire.realtime.faults import HARMLESS_CODES, SessionFault
+from inworld_sync.wire.realtime.faults import SessionFault
 from inworld_sync.wire.realtime.items import Items
+from inworld_sync.wire.realtime.requests import PendingReply, Request
 from inworld_sync.wire.realtime.settings import Settings
 from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 
 __all__ = ["SessionState"]
+
+# An old session is renewed after so long without response, speech of the user or tool call, or
+# after _RENEWAL_SECONDS as soon as no response is in progress: the service ends it at 60 minutes.
+_IDLE_SECONDS = 2.0
+_RENEWAL_SECONDS = 240.0
+_RENEWAL_POLL_SECONDS = 0.5
 
 
 # A step that runs before users get an event returns the event, another event, or None to drop it.
@@ -97,6 +109,8 @@ class SessionState:
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts.
         tool_options: How tools are called.
+        timeouts: For the answers of the service.
+        max_session_age: Seconds after which the session is renewed; None for never.
     """
 
     def __init__(
@@ -109,12 +123,14 @@ class SessionState:
         reconnects: bool,
         barge_in: bool,
         tool_options: ToolOptions,
+        timeouts: Timeouts,
+        max_session_age: float | None,
     ) -> None:
         self.name = name
         self.logger = options.logger
         self.endpoint = endpoint
         self.items = Items(is_inworld=endpoint.is_inworld)
-        self.commands = Commands(name, options, endpoint, self.items)
+        self.commands = Commands(name, options, endpoint, self.items, timeouts)
         self.monitor: Monitor = self.commands.monitor
         self.events = SessionStream(
             self.monitor, name=name, dispatch=options.dispatch, logger=options.logger
@@ -123,18 +139,27 @@ class SessionState:
         self.settings = Settings(session, is_inworld=endpoint.is_inworld)
         self.turn = UserTurn()
         self.responses = SessionResponses(self, self.commands, self.executor)
-        self.output = Output(self.commands, self.executor, self.responses, self.items, self.emit)
+        self.output = Output(
+            self.commands, self.executor, self.items, self._cancel_responses, self.emit
+        )
         self.tools = ToolCalls(
             self.emit, self.commands, self.executor, self.settings, self.responses, tool_options
         )
         self.tools.runner.declare(session.tools)
-        # A reference for as long as a thread of the session runs, so that the client can close it.
+        self.pending = PendingRequests(
+            self.commands, self.responses, self.tools, self.items, self.executor, self._handle
+        )
+        # Referenced as long as a thread of the session runs, so that the client can close it.
         self.session: object = None
         self.had_response = False
         self.opened_at = self.lost_at = 0.0
         self.cause: InworldError | None = None
         self.opening_error: InworldError | None = None
+        # The connection that a renewal replaces, while it closes.
+        self.replaced: RealtimeConnection | None = None
         self._reconnects = reconnects
+        self._max_session_age = max_session_age if reconnects else None
+        self._busy_at = 0.0
         # Events of a new connection, until SessionReconnected is emitted.
         self._early: list[SessionEvent] = []
         self._before = _routes(
@@ -142,14 +167,16 @@ class SessionState:
             ((SessionFault,), lambda _: None),
             ((InvalidMessage,), self._handle_invalid),
             ((SessionCreated, SessionUpdated), self._handle_session),
+            ((ResponseCreated,), self.pending.end_replaced),
+            (ANSWERS, self.pending.match),
             ((AudioDelta,), self._handle_audio),
             ((BackchannelDelta,), self.output.receive_backchannel),
             (CONVERSATION_EVENTS, self.items.handle),
             ((TextDelta, TranscriptDelta), self.responses.drop_cancelled),
-            ((ErrorReported,), self._handle_error),
+            ((ErrorReported,), self.pending.refuse),
         )
         self._after = _routes(
-            ((InvalidMessage,), self._end_invalid),
+            ((InvalidMessage,), self.pending.end_unreadable),
             ((AudioDelta,), self.responses.add_audio),
             # Before the response ends, so that its calls are known.
             (get_args(FunctionEvent), self.tools.handle),
@@ -158,7 +185,6 @@ class SessionState:
             (END_EVENTS, self.output.handle_end),
             (TURN_EVENTS, self.turn.handle),
             ((InputSpeechStarted,) if barge_in else (), self._interrupt),
-            ((ItemRetrieved,), self.commands.match_item),
         )
 
     # ---- for the parts of the session; the monitor is held
@@ -186,31 +212,32 @@ class SessionState:
             return []
         return [self.events, *self.responses.streams]
 
-    # ---- the same; the monitor is not held
+    # ---- the monitor is not held
 
-    def request_response(self, config: ResponseConfig | None) -> Response:
+    def request_response(
+        self, config: ResponseConfig | None, event_id: str | None = None
+    ) -> Response:
         """Request a response, now or as soon as none is in progress."""
         with self.monitor:
             self.commands.require_open()
             if config is not None:
                 self.tools.runner.declare(config.tools)
-            response = self.responses.request(config)
+            response = self.responses.request(config, event_id)
         self.responses.send()
         return response
 
-    def update(self, session: Session, deadline: Deadline | None) -> None:
+    def update(
+        self, session: Session, deadline: Deadline | None, event_id: str | None = None
+    ) -> None:
         """Change the session; with a deadline, wait for the service's reply."""
         change = self.settings.change(session)
-        reply = PendingReply.to_update(Request.UPDATE, change, is_watched=deadline is not None)
+        reply = PendingReply.to_update(
+            Request.UPDATE, change, event_id or new_id("evt"), is_watched=deadline is not None
+        )
         with self.monitor:
             self.commands.require_open()
             self.tools.runner.declare(session.tools)
-        if deadline is not None:
-            self.commands.ask(reply, deadline)
-            return
-        with self.monitor:
-            self.commands.register(reply)
-        self.commands.send(reply.text)
+        self.commands.ask(reply, deadline)
 
     def await_final(self, response: Response, deadline: Deadline) -> None:
         """Wait for a response's end."""
@@ -224,6 +251,17 @@ class SessionState:
             self.responses.send_waiting()
         if response_id is not None:
             self.commands.send_now(CancelResponse(response_id))
+
+    def cancel_named(self, response_id: str | None, event_id: str | None = None) -> None:
+        """Cancel a response by its id, or the response of the conversation in progress."""
+        with self.monitor:
+            self.commands.require_open()
+            if response_id is not None:
+                self.responses.cancel_named(response_id)
+            else:
+                self.responses.cancel_present()
+                self.tools.interrupt()
+        self.commands.send(CancelResponse(response_id, event_id=event_id))
 
     def add_player(self, player: ResponsePlayer) -> None:
         """Have interruptions stop a player of one response."""
@@ -244,6 +282,13 @@ class SessionState:
 
     def _handle(self, event: Any) -> None:
         kind = type(event)
+        self._dispatch(kind, event)
+        has_response = kind in (ResponseCreated, ResponseDone)
+        response_id = event.response.id if has_response else getattr(event, "response_id", None)
+        if response_id is not None:
+            self.responses.update_deadline(response_id)
+
+    def _dispatch(self, kind: type, event: Any) -> None:
         for step in self._before.get(kind, ()):
             event = step(event)
             if event is None:
@@ -258,33 +303,22 @@ class SessionState:
     def _handle_session(
         self, event: SessionCreated | SessionUpdated
     ) -> SessionCreated | SessionUpdated | None:
-        if self.settings.handle(event) and isinstance(event, SessionUpdated):
-            change = self.commands.match_update(event)
+        is_cycle = self.settings.handle(event)
+        if isinstance(event, SessionUpdated):
+            change = self.commands.requests.match_update(event, is_cycle=is_cycle)
             if change is not None:
                 self.settings.accept(change)
-            self.settings.adopt_formats(event)
-            self.output.set_format(self.settings.output_format)
-            if self.commands.phase is Phase.OPENING:
-                self._open()
+            if change is not None or not is_cycle:
+                self.settings.adopt_formats(event)
+                self.output.set_format(self.settings.output_format)
+                if self.commands.phase is Phase.OPENING:
+                    self._open()
         # After a reconnect, users get SessionReconnected instead.
         return None if self.commands.phase is Phase.REOPENING else event
 
-    def _handle_error(self, event: ErrorReported) -> ErrorReported:
-        error = event.error
-        reply = self.commands.match_error(error)
-        if reply is None:
-            self.items.remove(error.event_id)
-            is_known = error.code in HARMLESS_CODES or self.responses.queue.is_sent(error.event_id)
-        else:
-            is_known = reply.is_watched
-        self.logger.log(
-            logging.DEBUG if is_known else logging.WARNING,
-            "%s: the service reports %s: %s",
-            self.name,
-            error.code or error.type,
-            redact(error.message),
-        )
-        return event
+    def _cancel_responses(self) -> list[str]:
+        self.tools.interrupt()
+        return self.responses.interrupt()
 
     def _handle_response(self, event: RealtimeEvent) -> None:
         began, cancelled_id = self.responses.handle(
@@ -295,7 +329,7 @@ class SessionState:
             self.emit(ResponseStarted(began))
         if cancelled_id is not None:
             self.executor.put(partial(self.commands.send_now, CancelResponse(cancelled_id)))
-        # A response that has ended, or was refused, makes room for the next one.
+        # A response that has ended makes room for the next one.
         self.responses.send_waiting()
 
     def _interrupt(self, _: InputSpeechStarted) -> None:
@@ -308,17 +342,38 @@ class SessionState:
             self.responses.damage(event.response_id, event.error)
         return event
 
-    def _end_invalid(self, event: InvalidMessage) -> None:
-        if event.type != ResponseDone.type:
+    # ---- deadlines and the session's age; the monitor is held
+
+    def expire(self, connection: RealtimeConnection, now: float) -> float:
+        """End the requests whose deadline has passed; return the next deadline."""
+        if connection is not self.commands.connection:
+            return math.inf
+        table = self.commands.requests.table
+        for entry in table.expire(now):
+            if entry.kind is Request.RENEWAL:
+                self._renew_if_idle(now)
+            else:
+                self.pending.expire(entry)
+        return table.next_deadline()
+
+    def _renew_if_idle(self, now: float) -> None:
+        """Replace the connection of an old session, at a moment when nothing is in progress."""
+        assert self._max_session_age is not None
+        is_speaking = self.settings.has_manual_turns and self.turn.sent_ms > 0
+        is_asking = len(self.commands.requests.table) > 0 or self.has_waiting_threads
+        if self.is_busy or is_speaking or is_asking:
+            self._busy_at = now
+        is_late = now - self.opened_at >= self._max_session_age + _RENEWAL_SECONDS
+        is_idle = now - self._busy_at >= _IDLE_SECONDS
+        connection = self.commands.connection
+        if connection is None or not (is_idle or (is_late and not self.responses.is_busy)):
+            self.commands.add_entry(Request.RENEWAL, _RENEWAL_POLL_SECONDS)
             return
-        # The response has ended although its last message is unreadable; a thread may wait for it.
-        active = self.responses.queue.responses.active
-        for state in active:
-            is_meant = event.response_id == state.id or (
-                event.response_id is None and len(active) == 1
-            )
-            if is_meant and state.id is not None:
-                self._handle(ResponseDone(ResponseInfo(id=state.id, status="failed")))
+        self.replaced, self.commands.connection = connection, None
+        self._lose(StreamEnded("client", reason="renewed"))
+        self.commands.phase = Phase.LOST
+        # Its end begins the reconnect.
+        self.executor.put(connection._begin_close)  # noqa: SLF001 - users do not need it
 
     # ---- the life of connections; the monitor is held
 
@@ -327,14 +382,17 @@ class SessionState:
         Use a connection that has just been opened.
 
         Returns:
-            The messages to send on it, and the entry for the reply to its settings.
+            The messages to send on it, and the reply to its settings.
         """
-        reply = PendingReply.to_update(Request.OPEN, self.settings.opening, is_watched=True)
+        settings, event_id = self.settings.opening, new_id("evt")
+        reply = PendingReply.to_update(Request.OPEN, settings, event_id, is_watched=True)
         messages = [reply.text]
+        self.commands.connection = connection
         if self.commands.phase is Phase.LOST:
             self.commands.phase = Phase.REOPENING
-            messages += map(self.endpoint.write, self.items.replay())
-        self.commands.connection = connection
+            replay = self.items.replay()
+            messages += map(self.endpoint.write, replay)
+            self.commands.expect_items(replay)
         self.commands.register(reply)
         return messages, reply
 
@@ -346,9 +404,6 @@ class SessionState:
             connection: The present one, or lost again.
             reply: From :meth:`begin`.
             attempts: How often the session was reconnected; 0 for its first connection.
-
-        Raises:
-            InworldError: The session is not open; the error is the reason.
         """
         if reply.error is not None:
             raise fresh(reply.error)
@@ -363,8 +418,10 @@ class SessionState:
 
     def _open(self) -> None:
         self.commands.phase = Phase.OPEN
-        self.opened_at = time.monotonic()
+        self.opened_at = self._busy_at = time.monotonic()
         self.had_response = False
+        if self._max_session_age is not None:
+            self.commands.add_entry(Request.RENEWAL, self._max_session_age)
         self.responses.send_waiting()
         self.monitor.notify_all()
 
@@ -395,6 +452,7 @@ class SessionState:
         if commands.ended is not None:
             return
         commands.phase, commands.ended, commands.connection = Phase.ENDED, ended, None
+        commands.requests.end_all(error_of(ended))
         self.responses.end_all(error_of(ended))
         self.output.end_all()
         self._emit_early()
@@ -406,6 +464,10 @@ class SessionState:
     def _lose(self, ended: StreamEnded) -> None:
         self.lost_at = time.monotonic()
         self.cause = ended.error
+        lost = ConnectionLost("the connection was lost before the service answered")
+        lost.__cause__ = ended.error
+        for item_id in self.commands.requests.lose_connection(lost):
+            self.items.handle(ItemDeleted(item_id))
         self.responses.lose_connection(error_of(ended))
         self.tools.lose_connection()
         self.output.end_all()
@@ -430,7 +492,9 @@ class SessionState:
         )
         self._emit_early()
         self.turn.end()
-        for command in self.items.not_replayed():
+        late = self.items.not_replayed()
+        self.commands.expect_items(late)
+        for command in late:
             self.executor.put(partial(self.commands.send_now, command))
-        for text in self.commands.not_acknowledged():
+        for text in self.commands.updates_to_send_again():
             self.executor.put(partial(self.commands.send, text))

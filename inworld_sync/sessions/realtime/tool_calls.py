@@ -152,11 +152,29 @@ class ToolCalls:
             )
         )
 
+    def presume_over(self, response_id: str) -> bool:
+        """
+        Continue as if a response that seems to be over had ended.
+
+        Returns:
+            Whether it has called functions.
+        """
+        has_calls = self._pending.batch_of(response_id) is not None
+        self._end_response(ResponseInfo(id=response_id, status="completed"))
+        return has_calls
+
+    def interrupt(self) -> None:
+        """Request no response to the outputs of the calls so far."""
+        self._pending.cancel_all()
+
     def _end_response(self, info: ResponseInfo) -> None:
         is_completed = info.status == "completed"
         batch = self._pending.batch_of(info.id)
         if batch is None:
             return
+        if not is_completed and (awaiting := self._replies.pop(batch, None)) is not None:
+            # It was presumed over, and turns out to have ended otherwise.
+            self._responses.end_reply(awaiting)
         if is_completed and batch.is_ours and not self._settings.continues_by_itself:
             batch.is_continued = True
             reply = self._responses.await_tools(info.id)

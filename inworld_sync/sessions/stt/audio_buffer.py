@@ -4,12 +4,13 @@ The audio of one STT stream from the caller to the connection: buffered, bounded
 | class | does |
 |---|---|
 | AudioBuffer | keeps audio that waits to be sent, and sent audio that may be sent again |
+| AudioQueue | limits the audio that waits to be sent |
 | MaxLead | limits how far sent audio may run ahead of the transcript |
 | ChunkRateLimiter | limits the messages per second, of one stream or of several |
 
 Positions are samples from the start of the stream, at the sample rate of the wire.
 
-Threads and locks: the first two belong to one stream; the stream's monitor guards them and is
+Threads and locks: the first three belong to one stream; the stream's monitor guards them and is
 held by their callers. A ChunkRateLimiter has a lock of its own.
 """
 
@@ -19,18 +20,25 @@ import enum
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
+from inworld_sync.audio.meter import Level, measure
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.quiet import quietest_sample
-from inworld_sync.errors import ConfigError
+from inworld_sync.errors import ConfigError, DeadlineExceeded
 from inworld_sync.models import checks
+from inworld_sync.models.stt import PartialTranscript, Transcript
+from inworld_sync.sessions.stt.stats import SttStats
+from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.wire.stt_turns import Answer
 
 __all__ = [
     "DEFAULT_CHUNKS_PER_SECOND",
     "AudioBuffer",
+    "AudioQueue",
     "ChunkRateLimiter",
     "MaxLead",
     "Overflow",
@@ -54,6 +62,13 @@ _TRANSCRIPT_SECONDS: Final = 10.0
 _LIVE_LEAD_SECONDS: Final = 5.0
 
 
+# Frames of this length count as speech if they are not below this level.
+_FRAME_MS: Final = 20
+_SILENCE_DBFS: Final = -50.0
+# A pause of this length ends a turn.
+_PAUSE_MS: Final = 1000.0
+
+
 class TurnEnd(enum.Enum):
     """Marks the position in the audio at which the caller ended a turn."""
 
@@ -65,6 +80,7 @@ class AudioBuffer:
     16-bit mono PCM from ``start`` to ``end``, sent up to ``sent``.
 
     Args:
+        sample_rate_hz: Its sample rate.
         keep_samples: Sent audio is kept up to this length, until a final transcript covers it.
 
     Attributes:
@@ -73,12 +89,18 @@ class AudioBuffer:
         end: Position after the newest sample.
     """
 
-    def __init__(self, keep_samples: int) -> None:
+    def __init__(self, sample_rate_hz: int, keep_samples: int) -> None:
+        self._sample_rate_hz = sample_rate_hz
+        self._frame_bytes = sample_rate_hz * _FRAME_MS // 1000 * SAMPLE_BYTES
         self._keep_samples = keep_samples
         # A deletion at the front of a bytearray copies no bytes.
         self._pcm = bytearray()
         # Whether speech before the oldest sample had to be discarded before it was covered.
         self._is_truncated = False
+        # Positions: the end of the answered speech, and that of the last answered turn.
+        self._answered = self._answered_turn = 0
+        # Speech after the answered position that was discarded.
+        self._discarded_speech_samples = 0
         self._sent_turn_ends: deque[int] = deque()
         self._turn_ends: deque[int] = deque()
         self.start = 0
@@ -132,7 +154,9 @@ class AudioBuffer:
         pcm = bytes(self._pcm[at : at + samples * SAMPLE_BYTES])
         self.sent += samples
         if self.sent - self._keep_samples > self.start:
-            self._discard(self.sent - self._keep_samples)
+            oldest = self.sent - self._keep_samples
+            self._discarded_speech_samples += self._speech(self._answered, oldest)
+            self._discard(oldest)
             self._is_truncated = True
         return pcm
 
@@ -141,6 +165,42 @@ class AudioBuffer:
         if min(position, self.sent) > self.start:
             self._discard(min(position, self.sent))
             self._is_truncated = False
+
+    def ms(self, samples: int) -> float:
+        """Convert samples to milliseconds."""
+        return samples * 1000.0 / self._sample_rate_hz
+
+    def samples(self, milliseconds: float) -> int:
+        """Convert milliseconds to samples."""
+        return int(milliseconds * self._sample_rate_hz / 1000)
+
+    def handle_answer(self, answer: Answer) -> None:
+        """
+        Record that the service has answered speech.
+
+        Without times, the answered turn ends at the first long pause after the turn before it, or
+        later, at most at the end of the audio that was sent.
+        """
+        until = self.samples(answer.until_ms)
+        if answer.is_exact:
+            until = max(until, self._answered_turn)
+        else:
+            until = self._first_pause(self._answered_turn, until)
+        if until > self._answered:
+            self._discarded_speech_samples = 0
+        self._answered = until
+        if answer.is_final:
+            self._answered_turn = until
+
+    def unanswered_ms(self, until_ms: float | None = None) -> float:
+        """
+        Return the length of the speech that the service has not answered.
+
+        Args:
+            until_ms: Only speech before this position counts; None means all.
+        """
+        until = self.end if until_ms is None else self.samples(until_ms)
+        return self.ms(self._discarded_speech_samples + self._speech(self._answered, until))
 
     def rewind(self, search_until: int, truncated_samples: int) -> None:
         """
@@ -159,6 +219,8 @@ class AudioBuffer:
             searched = self._pcm[: (until - self.start) * SAMPLE_BYTES]
             self._discard(self.start + quietest_sample(searched))
         self._is_truncated = False
+        # The audio is sent again, so the service answers it again.
+        self._answered = self._answered_turn = min(self._answered_turn, self.start)
         self._turn_ends.extendleft(reversed(self._sent_turn_ends))
         self._sent_turn_ends.clear()
         self.sent = self.start
@@ -172,15 +234,116 @@ class AudioBuffer:
         self._turn_ends = deque(max(self.sent, end - samples) for end in self._turn_ends)
         return samples
 
-    def pcm(self) -> bytes:
-        """Copy everything that is kept or waits to be sent."""
-        return bytes(self._pcm)
+    def partial(self, transcript: Transcript) -> PartialTranscript:
+        """Return a transcript with all audio that is kept or waits to be sent."""
+        start_ms = round(self.ms(self.start))
+        return PartialTranscript(transcript, bytes(self._pcm), start_ms, self._sample_rate_hz)
+
+    def _speech(self, start: int, end: int) -> int:
+        """Return how many of the kept samples between two positions are in frames of speech."""
+        levels = self._levels(start, end)
+        return sum(level.samples for level in levels if level.rms_dbfs >= _SILENCE_DBFS)
+
+    def _first_pause(self, start: int, end: int) -> int:
+        """Return the end of the first long pause after speech; *end* if there is none."""
+        at, is_speech, pause_samples = max(start, self.start), False, 0
+        for level in self._levels(start, end):
+            at += level.samples
+            if level.rms_dbfs >= _SILENCE_DBFS:
+                is_speech, pause_samples = True, 0
+            elif is_speech:
+                pause_samples += level.samples
+                if self.ms(pause_samples) >= _PAUSE_MS:
+                    return at
+        return end
+
+    def _levels(self, start: int, end: int) -> Iterator[Level]:
+        """Yield the levels of the frames of the kept audio between two positions."""
+        first, last = (max(0, at - self.start) * SAMPLE_BYTES for at in (start, end))
+        pcm, size_bytes = bytes(self._pcm[first:last]), self._frame_bytes
+        return (measure(pcm[at : at + size_bytes]) for at in range(0, len(pcm), size_bytes))
 
     def _discard(self, position: int) -> None:
         del self._pcm[: (position - self.start) * SAMPLE_BYTES]
         self.start = position
         while self._sent_turn_ends and self._sent_turn_ends[0] <= position:
             self._sent_turn_ends.popleft()
+
+
+class AudioQueue:
+    """
+    The caller's end of an :class:`AudioBuffer`: limits the audio that waits to be sent.
+
+    Args:
+        buffer: Where the audio goes.
+        settings: The limit, and the action when it is reached.
+        room: Notified when audio was sent, or when the stream ends.
+
+    Attributes:
+        piece_bytes: The largest piece for :meth:`append` that fits into ``max_waiting_bytes``.
+    """
+
+    def __init__(
+        self, buffer: AudioBuffer, settings: SendSettings, room: threading.Condition
+    ) -> None:
+        self._buffer = buffer
+        self._settings = settings
+        self._room = room
+        self._dropped_samples = 0
+        samples = min(buffer.samples(1000), settings.max_waiting_bytes // SAMPLE_BYTES or 1)
+        self.piece_bytes = samples * SAMPLE_BYTES
+
+    def append(
+        self,
+        pcm: bytes | memoryview,
+        timeout: float | None,
+        require_open: Callable[[], None],
+    ) -> None:
+        """
+        Queue whole samples to be sent; without room, act as ``overflow`` says.
+
+        A piece that is larger than the limit is accepted when nothing waits.
+
+        Args:
+            pcm: The samples.
+            timeout: The most seconds to wait for room; None means no limit.
+            require_open: Raises if the stream accepts no audio; called after each wait.
+
+        Raises:
+            DeadlineExceeded: There was no room; nothing was queued.
+        """
+        buffer, overflow = self._buffer, self._settings.overflow
+        if overflow != "drop_oldest":
+            self._await_room(len(pcm), 0.0 if overflow == "raise" else timeout, require_open)
+        buffer.append(pcm)
+        excess_bytes = buffer.unsent_bytes - self._settings.max_waiting_bytes
+        if overflow == "drop_oldest" and excess_bytes > 0:
+            self._dropped_samples += buffer.drop_oldest(excess_bytes)
+
+    def stats(self, covered_ms: float, reconnects: int) -> SttStats:
+        """Return a snapshot of the counters; the lock need not be held."""
+        buffer = self._buffer
+        return SttStats(
+            sent_ms=buffer.ms(buffer.sent),
+            waiting_ms=buffer.ms(buffer.end - buffer.sent),
+            dropped_ms=buffer.ms(self._dropped_samples),
+            covered_ms=covered_ms,
+            reconnects=reconnects,
+        )
+
+    def _await_room(
+        self, size_bytes: int, timeout: float | None, require_open: Callable[[], None]
+    ) -> None:
+        buffer, limit = self._buffer, self._settings.max_waiting_bytes
+        deadline = Deadline(timeout, "waiting for room for audio")
+        while buffer.unsent_bytes and buffer.unsent_bytes + size_bytes > limit:
+            if deadline.expired:
+                raise DeadlineExceeded(
+                    f"no room for {size_bytes} bytes of audio: {buffer.unsent_bytes} wait to be "
+                    f"sent, and max_waiting_bytes is {limit}"
+                )
+            self._room.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
+            require_open()
 
 
 class MaxLead:

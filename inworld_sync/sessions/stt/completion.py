@@ -1,26 +1,45 @@
 """
-Whether an STT service has sent everything about a stream.
+Whether an STT service has sent everything about a stream, and until when it may do so.
 
-The service sends its usage once, after ``closeStream``, and leaves the connection open. Two other
-ends are possible: it closes the connection without the usage, or it sends the usage while a turn
-has no final transcript. Either is unconfirmed the first time: the audio that no final transcript
-covers is sent again on another connection. The second time it is accepted.
+The service sends its usage once, after ``closeStream``, and leaves the connection open. A stream
+ends in one of these ways:
+
+==================================================  ==============================================
+the usage arrives, and no turn is open              complete
+the usage arrives, and a turn is open               the audio is sent again once, then accepted
+the service closes the connection without an error  the audio is sent again once, then accepted if
+                                                    it has no speech without an answer
+nothing arrives until the deadline                  accepted if no turn is open and no speech is
+                                                    without an answer, otherwise an error
+==================================================  ==============================================
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from inworld_sync.errors import ConnectionLost, RemoteProtocolError
-from inworld_sync.models.events import StreamEnded
-from inworld_sync.wire.stt_turns import TurnLog
+import attrs
+
+from inworld_sync.errors import ConnectionLost, DeadlineExceeded, RemoteProtocolError
+from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.stt import SttUsage
+from inworld_sync.wire.stt_turns import SttEvent, TurnLog
 
 __all__ = ["Completion", "CompletionState", "is_regular_close"]
 
 # How long a final transcript may come after the usage.
 _AFTER_USAGE_SECONDS: Final = 1.0
+
+# With 1001 (going away) the service has not finished; the stream reconnects.
+_NORMAL_CLOSURE: Final = 1000
+
+# Less speech than this may be noise that the service rightly ignores.
+_LEAST_SPEECH_MS: Final = 1000.0
 
 
 class CompletionState(enum.Enum):
@@ -31,43 +50,82 @@ class CompletionState(enum.Enum):
     COMPLETE = enum.auto()
 
 
+@attrs.frozen
+class _TurnEnd:
+    """An end of a turn that was sent and not answered: its position, its time and its timeout."""
+
+    position_ms: float
+    sent_at: float
+    timeout: float
+
+
 class Completion:
     """
     Follows the end of one stream; the stream's monitor guards it.
 
+    Args:
+        log: The turns of the stream.
+        unanswered_ms: Returns the length of the speech, before a position in milliseconds or (None)
+            in all audio, that the service has not answered.
+
     Attributes:
         close_sent: Whether ``closeStream`` was sent on this connection.
-        is_accepted: Whether the caller accepts the transcript as it is.
+        heard_at: Time of the latest progress of the transcript, or of the connection's start, on
+            the monotonic clock.
+        timeout: After the end of the audio: seconds without progress until the deadline.
+        is_accepted: Whether the transcript was accepted at the deadline.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: TurnLog, unanswered_ms: Callable[[float | None], float]) -> None:
         self.close_sent = False
+        self.heard_at = time.monotonic()
+        self.timeout: float | None = None
         self.is_accepted = False
+        self._log = log
+        self._unanswered_ms = unanswered_ms
+        self._latest: SttEvent | None = None
         self._usage_at: float | None = None
         self._is_confirming = False
+        self._turn_ends: deque[_TurnEnd] = deque()
 
-    def handle_usage(self) -> None:
-        """Handle the arrival of the usage."""
-        if self.close_sent:
+    def handle(self, event: SttEvent, emitted: Sequence[SttEvent]) -> None:
+        """Handle an event of the service, after the turns; *emitted* is what the user gets."""
+        # A repeated or unknown message is no progress.
+        if emitted and emitted[-1] != self._latest and not isinstance(event, UnknownEvent):
+            self._latest = emitted[-1]
+            self.heard_at = time.monotonic()
+        if isinstance(event, SttUsage) and self.close_sent:
             self._usage_at = time.monotonic()
+        if (answer := self._log.answer) is not None:
+            while self._turn_ends and self._turn_ends[0].position_ms <= answer.until_ms:
+                self._turn_ends.popleft()
 
     def handle_progress(self) -> None:
         """Handle progress of the transcript: an unconfirmed end after it has to be confirmed."""
         self._is_confirming = False
 
+    def handle_turn_end(self, position_ms: float, timeout: float) -> None:
+        """Handle that the end of a turn was sent."""
+        self._turn_ends.append(_TurnEnd(position_ms, time.monotonic(), timeout))
+
     def restart(self, *, is_confirming: bool) -> None:
         """Begin with another connection, which confirms an end or replaces a lost connection."""
         self.close_sent = False
+        self.heard_at = time.monotonic()
         self._usage_at = None
         self._is_confirming = is_confirming
+        self._turn_ends.clear()
 
-    def state(self, log: TurnLog, ended: StreamEnded | None) -> CompletionState:
+    def state(self, ended: StreamEnded | None) -> CompletionState:
         """
         Return the state, by the turns and by how the connection ended, if it did.
 
         Raises:
             RemoteProtocolError: The final transcript of a turn is missing, the second time too.
+            ConnectionLost: The connection was closed without the usage, the second time too, and
+                there is speech without an answer.
         """
+        log = self._log
         if self.is_accepted:
             return CompletionState.COMPLETE
         if not self.close_sent:
@@ -83,16 +141,79 @@ class Completion:
             return CompletionState.UNCONFIRMED
         if log.has_words:
             raise RemoteProtocolError(
-                "expected the final transcript of the last turn, got the usage: the pcm of this "
-                "error's partial is the audio to transcribe again"
+                "expected the final transcript of the last turn, got the usage: transcribe the "
+                "remaining audio again, which is in error.partial"
             )
+        if self._usage_at is None and (missing := self.missing()):
+            raise ConnectionLost(f"the service closed the connection twice, but {missing}")
         return CompletionState.COMPLETE
+
+    # Deadlines.
+
+    def begin_end(self, timeout: float) -> None:
+        """Begin the end of the stream: no more audio comes."""
+        if self.timeout is None:
+            self.heard_at = time.monotonic()
+        self.timeout = timeout
+
+    def deadline(self, sent_at: float) -> float:
+        """
+        Return the next deadline; infinity if the service owes nothing.
+
+        Args:
+            sent_at: Time of the latest audio message, on the monotonic clock.
+        """
+        if self.timeout is not None:
+            return max(self.heard_at, sent_at) + self.timeout
+        if not self._turn_ends:
+            return math.inf
+        oldest = self._turn_ends[0]
+        return max(self.heard_at, oldest.sent_at) + oldest.timeout
+
+    def expire(self) -> None:
+        """
+        Handle a deadline that has passed.
+
+        At the end of the stream the transcript is accepted if it lacks nothing.
+
+        Raises:
+            DeadlineExceeded: A final transcript is missing.
+        """
+        if self.timeout is not None:
+            missing, timeout, of = self.missing(), self.timeout, "last audio"
+        else:
+            oldest = self._turn_ends[0]
+            missing, timeout, of = self.missing(oldest.position_ms), oldest.timeout, "end of a turn"
+        if self.timeout is not None and not self.close_sent:
+            missing = missing or "not all audio was sent"
+        if missing:
+            raise DeadlineExceeded(
+                f"the service sent nothing new within {timeout:g} s after the {of}, but {missing}"
+            )
+        if self.timeout is not None:
+            self.is_accepted = True
+        else:
+            self._turn_ends.popleft()
+
+    def missing(self, until_ms: float | None = None) -> str:
+        """
+        Return what a complete transcript lacks, for an error; empty if it lacks nothing.
+
+        Args:
+            until_ms: Only audio before this position counts; None means all.
+        """
+        if self._log.is_unfinished:
+            return "the last turn has no final transcript"
+        speech_ms = self._unanswered_ms(until_ms)
+        if speech_ms >= _LEAST_SPEECH_MS:
+            return f"{speech_ms / 1000:.1f} s of speech have no final transcript"
+        return ""
 
 
 def is_regular_close(ended: StreamEnded) -> bool:
     """Whether the service closed a connection without reporting an error."""
     return (
         ended.by == "server"
-        and ended.code in (1000, 1001)
+        and ended.code == _NORMAL_CLOSURE
         and isinstance(ended.error, (ConnectionLost, type(None)))
     )

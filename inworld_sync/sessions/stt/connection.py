@@ -14,7 +14,12 @@ from typing import Any, Protocol
 import attrs
 
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
-from inworld_sync.errors import ConnectionLost
+from inworld_sync.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    ServiceError,
+    error_from_status,
+)
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.stt import SttEncoding, TranscribeConfig
@@ -109,12 +114,31 @@ class SttConnection(Connection[SttEvent]):
         """Send ``closeStream``: no more audio comes."""
         self._send(stt.close_stream())
 
+    def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
+        """Add the error that the service reported as its last message, if it did."""
+        if self._fault is None:
+            return error
+        cause = self._error_of(self._fault)
+        explained = DeadlineExceeded(f"{error}; the service had reported: {cause}")
+        explained.__cause__ = cause
+        return explained
+
+    def _error_of(self, fault: ConnectionFault) -> ServiceError:
+        return error_from_status(
+            fault.code, fault.message, fault.details, request_id=self._link.request_id
+        )
+
     def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:
         # The stream calls begin() as soon as the connection is open. The end of the link ends the
         # wait if an exception prevents that.
         while not self._has_begun.wait(LONGEST_WAIT_SECONDS) and self._link.end is None:
             pass
-        return stt.read(message)
+        warnings: list[str] = []
+        event = stt.read(message, warnings)
+        self._warn(warnings)
+        if isinstance(event, stt.StreamFault):
+            raise self._error_of(event)
+        return event
 
     def _apply(self, event: SttEvent) -> None:
         self._owner.receive(event)

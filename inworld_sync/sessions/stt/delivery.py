@@ -16,6 +16,7 @@ reconnect.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.errors import (
     ClosedError,
     ConnectionLost,
@@ -35,11 +35,17 @@ from inworld_sync.errors import (
 )
 from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.models.stt import PartialTranscript, Reconnected, SttUsage, TranscribeConfig
+from inworld_sync.models.stt import Reconnected, TranscribeConfig
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.sessions.reconnect import ReconnectPolicy
-from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, MaxLead, SendSettings, TurnEnd
+from inworld_sync.sessions.stt.audio_buffer import (
+    AudioBuffer,
+    AudioQueue,
+    MaxLead,
+    SendSettings,
+    TurnEnd,
+)
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
 from inworld_sync.sessions.stt.connection import SttConnection
 from inworld_sync.sessions.stt.stats import SttStats
@@ -64,6 +70,8 @@ _GOOD_SECONDS: Final = 60.0
 # This long after audio was sent, the service has reported any speech in it. If it then closes
 # without an error, no words are missing, and the next audio opens another connection.
 _IDLE_SECONDS: Final = 5.0
+# A reconnect just before the deadline of the stream gets this time.
+_SHORTEST_CONNECT_SECONDS: Final = 0.1
 
 
 class Delivery:
@@ -112,24 +120,24 @@ class Delivery:
         self._keeps_events = keeps_events
         self._work = self.changed.part()
         self._room = self.changed.part()
-        self._rate_hz = config.sample_rate_hz
-        piece_samples = min(self._rate_hz, settings.max_waiting_bytes // SAMPLE_BYTES or 1)
-        self.piece_bytes = piece_samples * SAMPLE_BYTES
-        self._chunk_samples = self._rate_hz * _CHUNK_MS // 1000
-        keep_samples = KEEP_SECONDS * self._rate_hz
-        self._audio = AudioBuffer(keep_samples)
-        self._max_lead = MaxLead(self._audio, self._rate_hz, keep_samples)
-        self._dropped_samples = 0
+        rate_hz = config.sample_rate_hz
+        self._chunk_samples = rate_hz * _CHUNK_MS // 1000
+        keep_samples = KEEP_SECONDS * rate_hz
+        self._audio = AudioBuffer(rate_hz, keep_samples)
+        self._queue = AudioQueue(self._audio, settings, self._room)
+        self.piece_bytes = self._queue.piece_bytes
+        self._max_lead = MaxLead(self._audio, rate_hz, keep_samples)
         self.log = TurnLog(is_manual=is_manual(config))
         self._connection: SttConnection | None = None
         self._connected_at = 0.0
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         self._reconnects = ReconnectPolicy(backoff, max_attempts=max_reconnects)
         self._input_closed = self.is_finishing = False
-        self._completion = Completion()
+        self._completion = Completion(self.log, self._audio.unanswered_ms)
+        self._turn_timeout = math.inf
         self._abort_error: InworldError | None = None
         self._send_error: InworldError | None = None
-        self._sent_at = self._heard_at = time.monotonic()
+        self._sent_at = time.monotonic()
         self._sender = threading.Thread(target=self._run, name=f"inworld-{name}", daemon=True)
 
     # Any thread.
@@ -142,7 +150,7 @@ class Delivery:
             InworldError: Could not connect; nothing is left open.
         """
         self._connection = self._open_connection(timeout)
-        self._connected_at = self._heard_at = time.monotonic()
+        self._connected_at = time.monotonic()
         self._connection.begin()
         try:
             self._sender.start()
@@ -154,59 +162,32 @@ class Delivery:
     @property
     def stats(self) -> SttStats:
         """A snapshot, made without the monitor, which a forked child may not acquire."""
-        audio = self._audio
-        return SttStats(
-            sent_ms=self._ms(audio.sent),
-            waiting_ms=self._ms(audio.end - audio.sent),
-            dropped_ms=self._ms(self._dropped_samples),
-            covered_ms=self.log.covered_ms,
-            reconnects=self.reconnects,
-        )
+        return self._queue.stats(self.log.covered_ms, self.reconnects)
 
     def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
-        Queue whole samples to be sent; without room, act as ``overflow`` says.
-
-        A piece that is larger than the limit is accepted when nothing waits.
+        Queue whole samples to be sent, as :meth:`AudioQueue.append` does.
 
         Raises:
             ClosedError: The stream accepts no more audio.
             DeadlineExceeded: There was no room; nothing was queued.
             InworldError: The error that ended the stream.
         """
-        audio, overflow = self._audio, self._settings.overflow
         with self.changed:
             self.require_open()
-            if overflow != "drop_oldest":
-                self._await_room(len(pcm), 0.0 if overflow == "raise" else timeout)
-            audio.append(pcm)
-            excess_bytes = audio.unsent_bytes - self._settings.max_waiting_bytes
-            if overflow == "drop_oldest" and excess_bytes > 0:
-                self._dropped_samples += audio.drop_oldest(excess_bytes)
+            self._queue.append(pcm, timeout, self.require_open)
             self._work.notify_all()
-
-    def _await_room(self, size_bytes: int, timeout: float | None) -> None:
-        """Wait until so much audio fits; the monitor is held."""
-        audio, limit = self._audio, self._settings.max_waiting_bytes
-        deadline = Deadline(timeout, "waiting for room for audio")
-        while audio.unsent_bytes and audio.unsent_bytes + size_bytes > limit:
-            if deadline.expired:
-                raise DeadlineExceeded(
-                    f"no room for {size_bytes} bytes of audio: {audio.unsent_bytes} wait to be "
-                    f"sent, and max_waiting_bytes is {limit}"
-                )
-            self._room.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
-            self.require_open()
 
     def append_rest(self, pcm: bytes) -> None:
         """Queue the last samples of a resampler; they are few and need no room."""
         with self.changed:
             self._audio.append(pcm)
 
-    def end_turn(self) -> None:
+    def end_turn(self, timeout: float) -> None:
         """End the turn after the audio that was queued; raises as :meth:`append`."""
         with self.changed:
             self.require_open()
+            self._turn_timeout = timeout
             self._audio.end_turn()
             self._work.notify_all()
 
@@ -216,11 +197,16 @@ class Delivery:
             self._input_closed = True
             self._room.notify_all()
 
-    def finish(self) -> None:
-        """Send ``closeStream`` after the queued audio, and follow the service's last messages."""
+    def finish(self, timeout: float) -> None:
+        """
+        Send ``closeStream`` after the queued audio, and follow the service's last messages.
+
+        Args:
+            timeout: Seconds without progress after which the stream ends.
+        """
         with self.changed:
+            self._completion.begin_end(timeout)
             self._input_closed = self.is_finishing = True
-            self._heard_at = time.monotonic()
             self._work.notify_all()
             self._room.notify_all()
 
@@ -250,15 +236,6 @@ class Delivery:
         if not self.changed.in_child:
             self.join()
 
-    def give_up(self, error: InworldError) -> None:
-        """End now: without an error if only the usage is missing, else with *error*."""
-        with self.changed:
-            if self._completion.close_sent and not self.log.is_open:
-                self._completion.is_accepted = True
-                self._work.notify_all()
-                return
-        self.abort(error)
-
     def pause_until(self, moment: float) -> bool:
         """Wait until *moment* of the monotonic clock; return whether audio is still accepted."""
         with self.changed:
@@ -266,15 +243,24 @@ class Delivery:
                 self._room.wait(min(left, LONGEST_WAIT_SECONDS))
             return self._accepts_audio
 
-    def wait_end(self, timeout: float) -> bool:
-        """Wait for the end, *timeout* seconds from the latest progress; return whether it came."""
+    def await_end(self) -> None:
+        """
+        Wait for the end of the stream and of its threads, at most until the deadline.
+
+        Raises:
+            DeadlineExceeded: The sender thread could not end the stream.
+        """
         with self.changed:
-            while self.stream.ended is None:
-                left = max(self._heard_at, self._sent_at) + timeout - time.monotonic()
-                if left <= 0:
-                    return False
+            while self.stream.ended is None and (left := self._left()) > 0:
                 self._room.wait(min(left, LONGEST_WAIT_SECONDS))
-            return True
+            # The sender thread may be waiting in a send or a connect.
+            self._expire()
+            error, connection = self._abort_error, self._connection
+        if error is not None and connection is not None:
+            connection.abort()
+        self.join()
+        if error is not None and self.stream.ended is None:
+            raise fresh(error)
 
     def join(self) -> None:
         """Wait for the sender thread, and for handlers to finish the events that wait."""
@@ -309,16 +295,17 @@ class Delivery:
             return
         log, audio = self.log, self._audio
         before, turn_end = (log.covered_ms, log.turn_count), audio.sent_turn_end
-        turn_end_ms = None if turn_end is None else self._ms(turn_end)
-        for emitted in log.handle(event, self._ms(audio.sent), turn_end_ms):
-            self._emit(emitted)
+        turn_end_ms = None if turn_end is None else self._audio.ms(turn_end)
+        emitted = log.handle(event, self._audio.ms(audio.sent), turn_end_ms)
+        for each in emitted:
+            self._emit(each)
+        if log.answer is not None:
+            audio.handle_answer(log.answer)
         if before != (log.covered_ms, log.turn_count):
             self._reconnects.reset()
             self._completion.handle_progress()
-            audio.cover(self._samples(log.covered_ms))
-        self._heard_at = time.monotonic()
-        if isinstance(event, SttUsage):
-            self._completion.handle_usage()
+            audio.cover(self._audio.samples(log.covered_ms))
+        self._completion.handle(event, emitted)
         self._work.notify_all()
         self._room.notify_all()
 
@@ -328,6 +315,21 @@ class Delivery:
 
     def handle_end(self) -> None:
         """Have the sender thread handle the end of the connection."""
+        self._work.notify_all()
+
+    def _left(self) -> float:
+        """Return the seconds to the next deadline of the service; the monitor is held."""
+        return self._completion.deadline(self._sent_at) - time.monotonic()
+
+    def _expire(self) -> None:
+        """Accept or abort the stream if its deadline has passed; the monitor is held."""
+        if self.stream.ended is not None or self._left() > 0:
+            return
+        try:
+            self._completion.expire()
+        except DeadlineExceeded as error:
+            assert self._connection is not None
+            self._abort_error = self._abort_error or self._connection.with_cause(error)
         self._work.notify_all()
 
     # The sender thread.
@@ -349,11 +351,12 @@ class Delivery:
         """Wait for the next task; return None when the transcript is complete."""
         with self.changed:
             while True:
+                self._expire()
                 if self._abort_error is not None:
                     raise self._abort_error
                 connection = self._connection
                 assert connection is not None
-                state = self._completion.state(self.log, connection.ended)
+                state = self._completion.state(connection.ended)
                 if state is CompletionState.COMPLETE:
                     return None
                 if state is CompletionState.UNCONFIRMED:
@@ -361,7 +364,7 @@ class Delivery:
                 task = self._task_for(connection)
                 if task is not None:
                     return task
-                self._work.wait(LONGEST_WAIT_SECONDS)
+                self._work.wait(max(0.0, min(self._left(), LONGEST_WAIT_SECONDS)))
 
     def _task_for(self, connection: SttConnection) -> _Task | None:
         if connection.ended is not None:
@@ -369,10 +372,11 @@ class Delivery:
                 return functools.partial(self._reconnect, connection)
             self._audio.cover(self._audio.sent)
             return None
-        if self._max_lead.is_reached(self._heard_at if self.log.is_open else None):
+        if self._max_lead.is_reached(self._completion.heard_at if self.log.is_open else None):
             return None
         item = self._audio.pop(self._chunk_samples, flush=self.is_finishing)
         if isinstance(item, TurnEnd):
+            self._completion.handle_turn_end(self._audio.ms(self._audio.sent), self._turn_timeout)
             return functools.partial(self._attempt, connection, connection.end_turn)
         if item is not None:
             send = functools.partial(connection.send_audio, item)
@@ -413,7 +417,7 @@ class Delivery:
         if not is_regular_close(ended) or self.log.is_open or self.is_finishing:
             return True
         is_idle = time.monotonic() - self._sent_at > _IDLE_SECONDS
-        return not is_idle or self._audio.has_unsent
+        return not is_idle or self._audio.has_unsent or bool(self._completion.missing())
 
     def _reconnect(self, lost: SttConnection, *, is_confirming: bool = False) -> None:
         lost.close()
@@ -430,7 +434,7 @@ class Delivery:
         connection, attempts = opened
         with self.changed:
             self._connection = connection
-            self._connected_at = self._heard_at = time.monotonic()
+            self._connected_at = time.monotonic()
             self._completion.restart(is_confirming=is_confirming)
             self._resume(attempts, first)
             is_aborted = self._abort_error is not None
@@ -439,6 +443,10 @@ class Delivery:
             connection.abort()
 
     def _open_connection(self, timeout: float | None) -> SttConnection:
+        if self.is_finishing:
+            timeout = min(
+                self._options.connect_timeout, max(self._left(), _SHORTEST_CONNECT_SECONDS)
+            )
         return SttConnection.open(self._connector, self._config, self, timeout)
 
     def _sleep(self, seconds: float) -> bool:
@@ -446,7 +454,8 @@ class Delivery:
         until = time.monotonic() + seconds
         with self.changed:
             while self._abort_error is None and (left := until - time.monotonic()) > 0:
-                self._work.wait(left)
+                self._work.wait(min(left, LONGEST_WAIT_SECONDS))
+                self._expire()
             return self._abort_error is None
 
     def _resume(self, attempts: int, cause: InworldError) -> None:
@@ -456,19 +465,22 @@ class Delivery:
         self._rewind()
         resent = sent - audio.start
         self._max_lead.reset()
-        start_ms = self._ms(audio.start)
-        open_from_ms = log.open_from_ms
-        lost_ms = 0.0 if open_from_ms is None else max(0.0, start_ms - open_from_ms)
+        start_ms = self._audio.ms(audio.start)
+        lost_ms = log.lost_ms(start_ms)
         log.restart(round(start_ms))
         self.reconnects += 1
         self._emit(
-            Reconnected(round(start_ms), round(self._ms(resent)), round(lost_ms), attempts, cause)
+            Reconnected(
+                round(start_ms), round(self._audio.ms(resent)), round(lost_ms), attempts, cause
+            )
         )
 
     def _rewind(self) -> None:
         """Go back to where the next connection begins; the monitor is held."""
-        self._audio.rewind(self._samples(self.log.free_ms), self._samples(_TRUNCATED_SEARCH_MS))
-        self.log.settle(self._ms(self._audio.start))
+        self._audio.rewind(
+            self._audio.samples(self.log.free_ms), self._audio.samples(_TRUNCATED_SEARCH_MS)
+        )
+        self.log.settle(self._audio.ms(self._audio.start))
 
     def _leave(self, error: InworldError | None) -> None:
         """End the stream and close the connection; the last step of the sender thread."""
@@ -478,12 +490,7 @@ class Delivery:
             if error is not None:
                 error = fresh(error)
                 self._rewind()
-                error.partial = PartialTranscript(
-                    self.log.transcript,
-                    self._audio.pcm(),
-                    round(self._ms(self._audio.start)),
-                    self._rate_hz,
-                )
+                error.partial = self._audio.partial(self.log.transcript)
             ended = None if error is None else connection.ended
             self.stream.end(attrs.evolve(ended or StreamEnded("client"), error=error))
             self._work.notify_all()
@@ -491,9 +498,3 @@ class Delivery:
         if error is not None:
             connection.abort()
         connection.close()
-
-    def _samples(self, milliseconds: float) -> int:
-        return int(milliseconds * self._rate_hz / 1000)
-
-    def _ms(self, samples: int) -> float:
-        return samples * 1000.0 / self._rate_hz

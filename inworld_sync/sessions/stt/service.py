@@ -11,6 +11,7 @@ import attrs
 from inworld_sync.audio import base64
 from inworld_sync.audio.source import AudioLike, open_source
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.devices import AudioSource
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -175,7 +176,7 @@ class Stt:
         groq: GroqConfig | None = None,
         extra: Mapping[str, object] | None = None,
         config: TranscribeConfig | None = None,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
     ) -> Transcript:
         """
         Transcribe a recording.
@@ -219,7 +220,7 @@ class Stt:
                 replaces the one in *config*.
             timeout: For ``stream``, the most seconds to wait for progress after the audio was
                 sent, see :meth:`~inworld_sync.SttStream.close`; for ``http``, the most seconds of
-                the whole request.
+                the whole request; None for no limit.
 
         Returns:
             All turns of the recording.
@@ -232,6 +233,7 @@ class Stt:
                 :class:`~inworld_sync.PartialTranscript`.
         """
         wire_config = _wire_config(config, locals())
+        require_timeout(timeout)
         source = open_source(
             audio, to_hz=wire_config.sample_rate_hz, from_hz=sample_rate_hz, channels=channels
         )
@@ -270,7 +272,7 @@ class Stt:
         return stream
 
     def _transcribe_whole(
-        self, source: AudioSource, config: TranscribeConfig, timeout: float
+        self, source: AudioSource, config: TranscribeConfig, timeout: float | None
     ) -> Transcript:
         content = base64.encode(b"".join(source)).decode("ascii")
         if not content:

@@ -8,6 +8,7 @@ and queue audio. It is acquired before the monitor and may be held while waiting
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from typing import get_args
@@ -15,8 +16,8 @@ from typing import get_args
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import MAX_HZ
 from inworld_sync.audio.source import AudioData, AudioInput, AudioLike, open_source
-from inworld_sync.errors import ClosedError, DeadlineExceeded
-from inworld_sync.models.checks import require_whole
+from inworld_sync.errors import ClosedError
+from inworld_sync.models.checks import require_timeout, require_whole
 from inworld_sync.models.stt import TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
 from inworld_sync.sessions.stt.delivery import Delivery
@@ -73,11 +74,13 @@ class SttStream(EventSource[SttEvent]):
 
         Raises:
             AudioError: *audio* is not such audio; none of it was queued.
+            ConfigError: *timeout* is negative or not a number.
             DeadlineExceeded: There was no room; the rest of *audio* was not queued.
             ClosedError: The stream was closed.
             InworldError: The error that ended the stream; ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
         """
+        require_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         with self._input_lock:
             self._delivery.require_open()
@@ -101,6 +104,7 @@ class SttStream(EventSource[SttEvent]):
             OSError: The file cannot be read.
             InworldError: As for :meth:`send`.
         """
+        require_timeout(timeout)
         opened = open_source(
             source,
             to_hz=self._config.sample_rate_hz,
@@ -123,21 +127,39 @@ class SttStream(EventSource[SttEvent]):
                     raise
                 fed_ms += len(block) / SAMPLE_BYTES * 1000.0 / self._config.sample_rate_hz
 
-    def end_turn(self) -> None:
+    def end_turn(self, *, timeout: float | None = 30.0) -> None:
         """
         End the current turn after the audio sent so far; its final transcript follows.
 
+        Args:
+            timeout: The most seconds without progress of the transcript while speech before the
+                end of the turn has no final transcript; None for no limit. After them the stream
+                ends with :class:`~inworld_sync.DeadlineExceeded`.
+
         Raises:
             ClosedError: The stream was closed.
+            ConfigError: *timeout* is negative or not a number.
             InworldError: The error that ended the stream.
         """
+        require_timeout(timeout)
         with self._input_lock:
             self._delivery.require_open()
             self._flush()
-            self._delivery.end_turn()
+            self._delivery.end_turn(math.inf if timeout is None else timeout)
 
-    def finish(self) -> None:
-        """End the audio without waiting; iteration ends after the last events."""
+    def finish(self, timeout: float | None = 10.0) -> None:
+        """
+        End the audio without waiting; iteration ends after the last events.
+
+        Args:
+            timeout: The most seconds without progress, as for :meth:`close`. After them the
+                iteration raises :class:`~inworld_sync.DeadlineExceeded` if the transcript is not
+                complete.
+
+        Raises:
+            ConfigError: *timeout* is negative or not a number.
+        """
+        require_timeout(timeout)
         if self._delivery.changed.in_child:
             return
         self._delivery.stop_accepting()
@@ -146,36 +168,34 @@ class SttStream(EventSource[SttEvent]):
             try:
                 self._delivery.append_rest(self._input.finish())
             finally:
-                self._delivery.finish()
+                self._delivery.finish(math.inf if timeout is None else timeout)
 
-    def close(self, timeout: float = 10.0) -> Transcript:
+    def close(self, timeout: float | None = 10.0) -> Transcript:
         """
         End the audio, and wait for the last transcripts and the usage.
 
         A second call returns the same transcript.
 
         Args:
-            timeout: The most seconds to wait without progress: audio sent, or a message received.
+            timeout: The most seconds to wait without progress: audio sent, or a new message about
+                the speech; None for no limit.
 
         Returns:
-            All finished turns. Its ``usage`` is None if the service did not send it in time.
+            All finished turns. Its ``usage`` is None if the service did not send it in time, but
+            all speech has final transcripts.
 
         Raises:
-            DeadlineExceeded: The transcript is not complete; ``partial`` is a
+            ConfigError: *timeout* is negative or not a number.
+            DeadlineExceeded: The transcript is not complete: a turn, or a second of speech or more,
+                has no final transcript. ``partial`` is a
                 :class:`~inworld_sync.PartialTranscript`.
             InworldError: The error that ended the stream; ``partial`` likewise.
         """
+        require_timeout(timeout)
         try:
-            self.finish()
+            self.finish(timeout)
         finally:
-            if not self._delivery.wait_end(timeout):
-                self._delivery.give_up(
-                    DeadlineExceeded(
-                        f"the service sent nothing for {timeout:g} s after the end of the audio"
-                    )
-                )
-                self._delivery.wait_end(timeout)
-            self._delivery.join()
+            self._delivery.await_end()
         self._stream.raise_end()
         return self.transcript
 

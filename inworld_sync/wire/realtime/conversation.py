@@ -26,14 +26,14 @@ from typing import Any, ClassVar
 import attrs
 
 from inworld_sync.models import realtime as rt
-from inworld_sync.wire.realtime.responses import TextKind, text_of
+from inworld_sync.wire.realtime.response_text import TextKind, part_text, text_of
 
-__all__ = ["CONVERSATION_EVENTS", "Conversation", "part_text"]
+__all__ = ["CONVERSATION_EVENTS", "ROOT", "Conversation"]
 
 _MAX_WAITING = 32
 
 # The ``previous_item_id`` of an item that is the first of the conversation.
-_ROOT = "root"
+ROOT = "root"
 
 
 @attrs.define
@@ -68,15 +68,6 @@ class _Draft:
         if isinstance(item, rt.Message):
             item = attrs.evolve(item, content=tuple(self.parts[i] for i in sorted(self.parts)))
         return rt.ConversationEntry(item, self.is_done, self.truncated_ms)
-
-
-def part_text(part: rt.ContentPart) -> str:
-    """Return the text of a part, written or spoken; empty if it has none."""
-    if isinstance(part, (rt.InputText, rt.OutputText)):
-        return part.text
-    if isinstance(part, (rt.InputAudio, rt.OutputAudio)):
-        return part.transcript or ""
-    return ""
 
 
 def _with_text(part: rt.ContentPart, text: str) -> rt.ContentPart:
@@ -173,7 +164,7 @@ class Conversation:
             self._drafts[item_id] = draft
 
     def _place_after(self, previous_item_id: str | None) -> int:
-        if previous_item_id == _ROOT:
+        if previous_item_id == ROOT:
             return 0
         if previous_item_id in self._drafts:
             return self._order.index(previous_item_id) + 1

@@ -5,7 +5,8 @@ The audio of a message is decoded here, unless the caller has decoded it already
 
 Services send some forms that the reference does not have. The client accepts them: null for a
 field that may be left out; ``usage`` beside the response instead of in it; metadata that is not a
-mapping of strings; an error that is a string; older names of messages.
+mapping of strings; an error that is a string; older names of messages. The specification also has
+``response.content_part.delta``, which becomes the delta of its content.
 Source: Inworld Realtime reference, server events; the further forms from clients that log them.
 """
 
@@ -56,6 +57,9 @@ ALIASES = {
 }
 
 
+_PART_DELTA = "response.content_part.delta"
+
+
 RealtimeMessage: TypeAlias = RealtimeEvent | SessionFault | UnknownEvent
 
 _KINDS: dict[str, type[RealtimeEvent]] = {
@@ -84,7 +88,7 @@ _AUDIO_FIELDS = frozenset(
 
 def carries_output(name: str) -> bool:
     """Whether a response without this message is not complete; *name* is the message's type."""
-    return ALIASES.get(name, name) in _OUTPUT_TYPES
+    return name == _PART_DELTA or ALIASES.get(name, name) in _OUTPUT_TYPES
 
 
 def read_object(
@@ -109,6 +113,8 @@ def read_object(
         return untyped_fault(body) or UnknownEvent("", body)
     warnings = [] if warnings is None else warnings
     name = ALIASES.get(name, name)
+    if name == _PART_DELTA:
+        name, body = _part_delta(body)
     if audio is not None and name == AudioDelta.type and (event := _audio_delta(body, audio)):
         return event
     kind = _KINDS.get(name)
@@ -140,6 +146,26 @@ def _session_event(
     info = session_info(session, unread)
     warnings += [f"{kind.type}.{name}" for name in unread]
     return kind(info, event_id=event_id)
+
+
+def _part_delta(body: JsonObject) -> tuple[str, JsonObject]:
+    """
+    Return the type and the fields of the message that a delta of a part stands for.
+
+    The content is a string, which is text, or an object such as a part, in ``delta`` or ``part``.
+    """
+    fields = {name: value for name, value in body.items() if name != "part"}
+    part = body["delta"] if body.get("delta") is not None else body.get("part")
+    if not isinstance(part, dict):
+        return TextDelta.type, {**fields, "delta": part}
+    for name, kind in (
+        ("text", TextDelta),
+        ("transcript", TranscriptDelta),
+        ("audio", AudioDelta),
+    ):
+        if isinstance(part.get(name), str):
+            return kind.type, {**fields, "delta": part[name]}
+    return TextDelta.type, fields
 
 
 def _audio_delta(body: JsonObject, audio: bytes) -> AudioDelta | None:

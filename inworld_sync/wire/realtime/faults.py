@@ -9,6 +9,8 @@ Source: Inworld Realtime reference, ``error``; details as in its TTS reference.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 from inworld_sync.errors import (
@@ -22,12 +24,45 @@ from inworld_sync.models.realtime import ErrorInfo
 from inworld_sync.wire.codec import JsonObject
 from inworld_sync.wire.faults import text_in
 
-__all__ = ["HARMLESS_CODES", "SessionFault", "is_fatal", "service_error", "untyped_fault"]
+__all__ = [
+    "BUSY_CODE",
+    "HARMLESS_CODES",
+    "NOT_ACTIVE_CODE",
+    "SessionFault",
+    "is_expired",
+    "is_fatal",
+    "refused_command",
+    "service_error",
+    "untyped_fault",
+]
+
+# A request for a response came while another response is in progress.
+BUSY_CODE = "conversation_already_has_active_response"
+# A cancel came while no response is in progress.
+NOT_ACTIVE_CODE = "response_cancel_not_active"
 
 # The command arrived too late, and the session already is in the state that it asks for.
-HARMLESS_CODES = frozenset(
-    {"response_cancel_not_active", "conversation_already_has_active_response"}
-)
+HARMLESS_CODES = frozenset({NOT_ACTIVE_CODE, BUSY_CODE})
+
+# The command that an error is about, by the beginning of its code, otherwise of its parameter.
+_COMMANDS_BY_CODE = {
+    "conversation_already_has_active": "response.create",
+    "response_cancel": "response.cancel",
+    "item_create": "conversation.item.create",
+    "item_retrieve": "conversation.item.retrieve",
+    "item_truncate": "conversation.item.truncate",
+    "item_delete": "conversation.item.delete",
+    "input_audio_buffer": "input_audio_buffer.commit",
+    "cannot_update": "session.update",
+}
+_COMMANDS_BY_PARAMETER = {
+    "session": "session.update",
+    "response": "response.create",
+    "item.": "conversation.item.create",
+    "previous_item_id": "conversation.item.create",
+    "audio_end_ms": "conversation.item.truncate",
+    "content_index": "conversation.item.truncate",
+}
 
 _QUOTA_CODES = frozenset(
     {"SESSION_RESOURCES_EXHAUSTED", "BILLING_TOKENS_EXHAUSTED", "RESOURCE_EXHAUSTED"}
@@ -35,7 +70,7 @@ _QUOTA_CODES = frozenset(
 _AUTH_CODES = frozenset(
     {"SESSION_TOKEN_EXPIRED", "SESSION_TOKEN_INVALID", "ACCOUNT_DISABLED", "UNAUTHENTICATED"}
 )
-_ENDED_CODES = frozenset({"SESSION_INVALID", "SESSION_EXPIRED", "AUDIO_SESSION_EXPIRED"})
+_EXPIRED_CODES = frozenset({"SESSION_EXPIRED", "AUDIO_SESSION_EXPIRED", "session_expired"})
 
 # gRPC status numbers: permission denied, unauthenticated; resource exhausted.
 _AUTH_STATUS = frozenset({7, 16})
@@ -76,7 +111,27 @@ def untyped_fault(body: JsonObject) -> SessionFault | None:
 
 def is_fatal(error: ErrorInfo) -> bool:
     """Whether the session cannot go on after this error."""
-    return error.code in _QUOTA_CODES | _AUTH_CODES | _ENDED_CODES
+    return error.code in _QUOTA_CODES | _AUTH_CODES | _EXPIRED_CODES | {"SESSION_INVALID"}
+
+
+def is_expired(code: int | str | None, details: Iterable[object]) -> bool:
+    """Whether a session has ended with an error after which another one may continue."""
+    rows = [each for each in details if isinstance(each, dict)]
+    return code in _EXPIRED_CODES or any(
+        "IMMEDIATE" in (row.get("reconnectType"), row.get("retryType")) for row in rows
+    )
+
+
+def refused_command(error: ErrorInfo) -> str | None:
+    """Return the type of the command that an error is about; None if it has no such hint."""
+    for text, commands in (
+        (error.code, _COMMANDS_BY_CODE),
+        (error.param, _COMMANDS_BY_PARAMETER),
+    ):
+        for start, command in commands.items():
+            if (text or "").startswith(start):
+                return command
+    return None
 
 
 def service_error(fault: ErrorInfo | SessionFault) -> ServiceError:
@@ -86,7 +141,8 @@ def service_error(fault: ErrorInfo | SessionFault) -> ServiceError:
     return kind(
         fault.message or f"the service reports {fault.code or 'an error'}",
         code=fault.code or None,
-        retryable=isinstance(fault, ErrorInfo) and fault.type == "server_error",
+        retryable=(isinstance(fault, ErrorInfo) and fault.type == "server_error")
+        or is_expired(fault.code, details),
         details=details,
     )
 

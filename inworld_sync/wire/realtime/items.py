@@ -79,11 +79,17 @@ class Items:
             event = self._whole(event)
         elif isinstance(event, UserTranscriptCompleted):
             self._transcripts.pop(event.item_id, None)
-        self.conversation.handle(event)
         if not isinstance(event, (ItemAdded, ItemDone)):
+            self.conversation.handle(event)
             return event
         item_id = event.item.id or ""
-        self._unacknowledged.pop(item_id, None)
+        command = self._unacknowledged.pop(item_id, None)
+        if command is not None and event.previous_item_id is None:
+            # Null also is the service's answer for an item that was added at the beginning.
+            previous_id = command.previous_item_id
+            self.conversation.handle(attrs.evolve(event, previous_item_id=previous_id))
+        else:
+            self.conversation.handle(event)
         is_echo = (type(event), item_id) in self._echoes
         self._echoes.discard((type(event), item_id))
         return None if is_echo else event

@@ -10,6 +10,7 @@ Pure: no clock, no lock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import attrs
 
@@ -29,13 +30,18 @@ from inworld_sync.models.realtime import (
     Message,
     OutputAudio,
     OutputText,
+    UnknownPart,
 )
-from inworld_sync.wire.realtime.conversation import part_text
+from inworld_sync.wire.realtime.conversation import ROOT
+from inworld_sync.wire.realtime.response_text import part_text
 
 __all__ = ["Replay", "replay_of"]
 
 # Items that the service creates by itself from the session's tools.
 _CREATED_BY_SERVICE = (McpToolList, McpCall, McpApprovalRequest, McpApprovalResponse)
+
+
+_KNOWN_PARTS = {kind.type for kind in get_args(ContentPart) if kind is not UnknownPart}
 
 
 @attrs.frozen
@@ -75,14 +81,18 @@ def replay_of(
             commands.append(_create(item))
         elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Their places may be known to the old session only, so they are last.
-    commands += [_create(each.item) for each in unacknowledged if each.item.id not in known]
+    # Their places may be known to the old session only, so they are last, or first.
+    commands += [
+        _create(each.item, ROOT if each.previous_item_id == ROOT else None)
+        for each in unacknowledged
+        if each.item.id not in known
+    ]
     return Replay(tuple(commands), tuple(lost))
 
 
-def _create(item: Item) -> CreateItem:
+def _create(item: Item, previous_item_id: str | None = None) -> CreateItem:
     # An error of the service about the item has this event id.
-    return CreateItem(item, event_id=item.id)
+    return CreateItem(item, previous_item_id, event_id=item.id)
 
 
 def _replayed(entry: ConversationEntry, heard_share: float) -> Item | None:
@@ -102,6 +112,9 @@ def _replayed(entry: ConversationEntry, heard_share: float) -> Item | None:
 
 def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
     """Return a part as it can be sent; None if there is nothing to send."""
+    if isinstance(part, UnknownPart) and part.type in _KNOWN_PARTS:
+        # It is malformed, such as a picture that the service does not send back.
+        return None
     if isinstance(part, InputAudio):
         return InputText(part.transcript) if part.transcript else None
     if isinstance(part, (OutputAudio, OutputText)):

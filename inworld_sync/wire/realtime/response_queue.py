@@ -1,13 +1,14 @@
 """
-Responses that the client requests, one after another.
+The queue of the client's response requests.
 
-The service makes one response of the conversation at a time and refuses other requests meanwhile,
-so a request is queued until no response is in progress. A response with ``conversation="none"``
-is out of band: its request is sent at once. If the service refuses a request because it has just
-begun a response of its own, the request is sent again.
+The service accepts one response of the conversation at a time and refuses further requests
+meanwhile. So a request is queued until no response is in progress. A response with
+``conversation="none"`` is out of band: its request is sent at once. If the service still refuses a
+request because a response is in progress, the request is sent again: after the end of that
+response, or after a delay if the client knows of none.
 
-A request for a response to tool outputs is dropped once the service has begun a response after it
-acknowledged these outputs.
+A request for an answer to tool outputs is dropped if the service has begun a response that already
+knows these outputs.
 
 Pure: no clock, no lock; the owner serializes calls.
 """
@@ -22,17 +23,18 @@ import attrs
 from inworld_sync.models.realtime import (
     CreateResponse,
     ErrorInfo,
-    ErrorReported,
     ItemAdded,
+    OutputItemAdded,
     RealtimeEvent,
     ResponseConfig,
     ResponseCreated,
+    ResponseDone,
+    ResponseInfo,
 )
+from inworld_sync.wire.realtime.faults import BUSY_CODE
 from inworld_sync.wire.realtime.responses import CLIENT_EVENT_ID, Responses, ResponseState
 
 __all__ = ["ResponseQueue"]
-
-_BUSY_CODE = "conversation_already_has_active_response"
 
 _MAX_TRIES = 3
 
@@ -42,9 +44,9 @@ class _Request:
     """
     A request whose response has not begun.
 
-    *unknown* has the tool outputs that the response answers and that the service has not
-    acknowledged. *is_needless* is true if the service has begun a response after it acknowledged
-    all of them.
+    *unknown* are the tool outputs that it answers and that the service has not acknowledged.
+    *is_needless* is true once the service has begun a response that knows all of them. *tries*
+    counts how often it was refused while a response was in progress.
     """
 
     state: ResponseState
@@ -53,18 +55,29 @@ class _Request:
     unknown: set[str] = attrs.field(factory=set)
     is_needless: bool = False
     tries: int = 0
+    refusal: ErrorInfo | None = None
 
     @property
     def id(self) -> str:
-        """The client event id of the request."""
+        """The id of the request, which its metadata has."""
         return self.state.request_id or ""
 
 
 class ResponseQueue:
-    """The requests of a session whose responses have not begun, and all its responses."""
+    """
+    The requests of a session whose responses have not begun, and the table of all its responses.
+
+    Attributes:
+        responses: The table.
+        echoes_ids: Whether the service has repeated the metadata of a request.
+        is_paused: Whether no request may be sent now, since the service was busy with a response
+            that the client does not know; see :meth:`refuse`.
+    """
 
     def __init__(self) -> None:
         self.responses = Responses()
+        self.echoes_ids = False
+        self.is_paused = False
         self._waiting: deque[_Request] = deque()
         self._sent: dict[str, _Request] = {}
         self._needless: list[ResponseState] = []
@@ -75,6 +88,7 @@ class ResponseQueue:
         config: ResponseConfig | None = None,
         *,
         answers: Iterable[str] | None = None,
+        event_id: str | None = None,
     ) -> ResponseState:
         """
         Queue a request for a response.
@@ -82,9 +96,10 @@ class ResponseQueue:
         Args:
             request_id: A string that no other request has.
             config: The response's settings.
-            answers: The ids of the tool outputs that the response answers.
+            answers: The ids of the tool outputs that it answers.
+            event_id: The event id of the command; None means the request id.
         """
-        state, command = self.responses.request(request_id, config)
+        state, command = self.responses.request(request_id, config, event_id)
         self._waiting.append(_Request(state, command, answers is not None, set(answers or ())))
         return state
 
@@ -93,73 +108,150 @@ class ResponseQueue:
         """Whether a request is not sent yet."""
         return bool(self._waiting)
 
-    def is_sent(self, request_id: str | None) -> bool:
-        """Whether a request was sent and its response has neither begun nor been refused."""
-        return request_id in self._sent
-
     def is_out_of_band(self, response_id: str) -> bool:
         """Whether a response is out of band."""
         state = self.responses.get(response_id)
         return state is not None and state.is_out_of_band
 
-    def pop(self) -> CreateResponse | None:
-        """Return the next request that may be sent now, and record it as sent; None if none may."""
-        sent = (request.state for request in self._sent.values())
-        is_busy = not all(state.is_out_of_band for state in (*sent, *self.responses.active))
+    @property
+    def _in_progress(self) -> list[ResponseState]:
+        """The responses of the conversation in progress."""
+        return [state for state in self.responses.active if not state.is_out_of_band]
+
+    def pop(self) -> tuple[ResponseState, CreateResponse] | None:
+        """Return the next request that can be sent now, as a sent request; None if none can."""
+        sent = [each for each in self._sent.values() if not each.state.is_out_of_band]
+        active = [state for state in self._in_progress if not state.is_presumed_over]
+        is_busy = bool(sent or active or self.is_paused)
         for request in self._waiting:
             if request.state.is_out_of_band or not is_busy:
                 self._waiting.remove(request)
                 self._sent[request.id] = request
-                request.tries += 1
-                return request.command
+                return request.state, request.command
         return None
 
-    def handle(self, event: RealtimeEvent, *, has_manual_turns: bool) -> ResponseState | None:
+    def handle(self, event: RealtimeEvent, *, matches_by_order: bool) -> ResponseState | None:
         """
         Apply a message; see :meth:`Responses.handle`.
 
         Args:
             event: The message.
-            has_manual_turns: Whether the service begins no response by itself. If so, a response
-                without a request id belongs to the pending request.
+            matches_by_order: Whether a response without a request id belongs to the oldest request
+                that was sent. It is true if the service begins no response by itself, or does not
+                repeat the metadata of requests.
         """
-        if isinstance(event, ErrorReported) and self._send_again(event.error):
-            return None
         if isinstance(event, ItemAdded):
             for request in self._all():
                 request.unknown.discard(event.item.id or "")
+        if isinstance(event, (ResponseCreated, ResponseDone)):
+            request_id = event.response.metadata.get(CLIENT_EVENT_ID)
+            self.echoes_ids = self.echoes_ids or request_id in self._sent
+            event = self._matched(event) if matches_by_order else event
+        begun = None
+        if isinstance(event, OutputItemAdded) and matches_by_order:
+            info = ResponseInfo(id=event.response_id, status="in_progress")
+            begun = self.responses.handle(self._matched(ResponseCreated(info)))
         if isinstance(event, ResponseCreated):
-            event = self._attributed(event) if has_manual_turns else event
             self._drop_needless(event)
-        state = self.responses.handle(event)
+        if isinstance(event, ResponseDone):
+            self.is_paused = False
+        state = self.responses.handle(event) or begun
         if state is not None and state.request_id is not None and state.status != "requested":
             self._sent.pop(state.request_id, None)
         return state
+
+    def replaced_by(self, event: ResponseCreated) -> list[ResponseState]:
+        """
+        Return the responses that must have ended, since the service begins another one.
+
+        The service gives one response of the conversation at a time.
+        """
+        request = self._sent.get(str(event.response.metadata.get(CLIENT_EVENT_ID)))
+        is_known = self.responses.get(event.response.id) is not None
+        if is_known or (request is not None and request.state.is_out_of_band):
+            return []
+        if request is None and any(each.state.is_out_of_band for each in self._sent.values()):
+            # It may be out of band.
+            return []
+        return self._in_progress
+
+    def refuse(self, request_id: str, error: ErrorInfo) -> ResponseState | None:
+        """
+        Record that the service has refused a request that was sent.
+
+        If the service was busy with another response, the request is queued again. If the client
+        knows of no such response, the queue is paused; the owner resumes it after a delay.
+
+        Returns:
+            The state that has failed; None if the request is queued again.
+        """
+        request = self._sent.pop(request_id, None)
+        if request is None:
+            return None
+        if error.code == BUSY_CODE and not request.state.is_cancelling:
+            in_progress = self._in_progress
+            request.tries += 1 if in_progress else 0
+            if request.is_needless:
+                self._withdraw(request)
+                return None
+            if request.tries < _MAX_TRIES:
+                for state in in_progress:
+                    state.is_presumed_over = False
+                self.is_paused = not in_progress
+                request.refusal = error
+                self._waiting.appendleft(request)
+                return None
+        status = "cancelled" if request.state.is_cancelling else "failed"
+        return self.responses.withdraw(request_id, status, error)
+
+    def give_up(self, request_id: str) -> tuple[ResponseState | None, ErrorInfo | None]:
+        """
+        End a request that was not answered in time.
+
+        Returns:
+            The state that has ended, and the last refusal if there was one.
+        """
+        request = self._sent.pop(request_id, None)
+        was_sent = request is not None
+        if request is None:
+            request = next((each for each in self._waiting if each.id == request_id), None)
+            if request is None:
+                return None, None
+            self._waiting.remove(request)
+            self.is_paused = False
+        status = "cancelled" if request.state.is_cancelling else "failed"
+        end = self.responses.abandon if was_sent else self.responses.withdraw
+        return end(request_id, status, request.refusal), request.refusal
 
     def pop_needless(self) -> list[ResponseState]:
         """Return the requests that were dropped as needless since the last call."""
         needless, self._needless = self._needless, []
         return needless
 
-    def interrupt(self) -> tuple[list[str], list[ResponseState]]:
+    def interrupt(self, *, includes_queued: bool = True) -> tuple[list[str], list[ResponseState]]:
         """
-        Cancel the responses of the conversation that are in progress or requested.
+        Cancel the responses of the conversation, in progress and requested.
+
+        Args:
+            includes_queued: Whether requests that were not sent yet are cancelled too.
 
         Returns:
             The ids of responses to cancel at the service, and the states of all responses that
-            end with this call.
+            are cancelled with this call.
         """
         ids, states = [], []
-        for state in self.responses.active:
-            if not state.is_out_of_band and self.responses.cancel(state.id or ""):
+        for state in self._in_progress:
+            if self.responses.cancel(state.id or ""):
                 ids.append(state.id or "")
                 states.append(state)
-        for request in [each for each in self._waiting if not each.state.is_out_of_band]:
+        queued = [each for each in self._waiting if not each.state.is_out_of_band]
+        for request in queued if includes_queued else ():
             self._waiting.remove(request)
             states += filter(None, [self.responses.withdraw(request.id)])
+            self.is_paused = False
         for request in self._sent.values():
             if not request.state.is_out_of_band and not request.state.is_cancelling:
-                # It has no id before it begins, so the service is asked to cancel it then.
+                # It has no id before it begins, so it is cancelled at the service when it begins.
                 request.state.is_cancelling = True
                 states.append(request.state)
         return ids, states
@@ -178,7 +270,12 @@ class ResponseQueue:
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
-        """End the responses that have begun and queue the others again; return the ended ones."""
+        """
+        End the responses that have begun, and queue the other requests again.
+
+        Returns:
+            The responses that have ended.
+        """
         cancelled = [each for each in self._sent.values() if each.state.is_cancelling]
         for request in cancelled:
             del self._sent[request.id]
@@ -187,6 +284,7 @@ class ResponseQueue:
             request.tries = 0
         self._waiting.extendleft(reversed(self._sent.values()))
         self._sent.clear()
+        self.is_paused = False
         return (*(each.state for each in cancelled), *self.responses.lose_connection(error))
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
@@ -195,29 +293,13 @@ class ResponseQueue:
         self._sent.clear()
         return self.responses.end_all(error)
 
-    def _send_again(self, error: ErrorInfo) -> bool:
-        request = self._sent.get(error.event_id or "")
-        if (
-            request is None
-            or error.code != _BUSY_CODE
-            or request.tries >= _MAX_TRIES
-            or request.state.is_cancelling
-            or all(state.is_out_of_band for state in self.responses.active)
-        ):
-            return False
-        del self._sent[request.id]
-        if request.is_needless:
-            self._withdraw(request)
-        else:
-            self._waiting.appendleft(request)
-        return True
-
-    def _attributed(self, event: ResponseCreated) -> ResponseCreated:
+    def _matched(self, event: ResponseCreated | ResponseDone) -> ResponseCreated | ResponseDone:
+        """Return an event of an unknown response with the id of the oldest request."""
         info = event.response
-        if CLIENT_EVENT_ID in info.metadata or len(self._sent) != 1:
+        is_known = CLIENT_EVENT_ID in info.metadata or self.responses.get(info.id) is not None
+        if is_known or not self._sent:
             return event
-        [request_id] = self._sent
-        metadata = {**info.metadata, CLIENT_EVENT_ID: request_id}
+        metadata = {**info.metadata, CLIENT_EVENT_ID: next(iter(self._sent))}
         return attrs.evolve(event, response=attrs.evolve(info, metadata=metadata))
 
     def _drop_needless(self, event: ResponseCreated) -> None:

@@ -3,14 +3,15 @@ The responses of one session, each from its request to its one final state.
 
 ::
 
-    state        response.created   error that names the request   response.done   withdraw
-    requested    IN_PROGRESS        FAILED                         its status      CANCELLED
-    in_progress  -                  -                              its status      -
-    final        ignored            ignored                        ignored         -
+    state        response.created   response.done   withdraw, abandon
+    requested    IN_PROGRESS        its status      CANCELLED or FAILED
+    in_progress  -                  its status      -
+    final        ignored            ignored         -
 
 The service also starts responses by itself; these begin at ``response.created``. A request has its
 id in its metadata, as ``client_event_id``, and as its event id; a response is matched by it.
-A missing or unknown status at the end counts as ``incomplete``.
+A missing or unknown status at the end counts as ``incomplete``. If a request is abandoned and its
+response begins later, that is cancelled.
 Audio and text of a cancelled response may still arrive; :meth:`Responses.accepts` returns whether
 they count.
 
@@ -20,29 +21,24 @@ Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import get_args
 
 import attrs
 
 from inworld_sync.models.realtime import (
     CreateResponse,
     ErrorInfo,
-    ErrorReported,
     OutputItemAdded,
+    OutputItemDone,
     RealtimeEvent,
     ResponseConfig,
     ResponseCreated,
     ResponseDone,
     ResponseInfo,
-    TextDelta,
-    TextDone,
-    TranscriptDelta,
-    TranscriptDone,
 )
+from inworld_sync.wire.realtime.response_text import ResponseText, TextEvent
 
-__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses", "TextKind", "text_of"]
-
-TextKind: TypeAlias = Literal["text", "transcript"]
+__all__ = ["CLIENT_EVENT_ID", "ResponseState", "Responses"]
 
 CLIENT_EVENT_ID = "client_event_id"
 
@@ -66,7 +62,9 @@ class ResponseState:
         error: Why the request was refused, or None.
         is_cancelling: Whether the client has cancelled it.
         is_out_of_band: Whether it was requested with ``conversation="none"``.
-        text: Its text or transcript so far. Both may arrive; the kind that arrives first counts.
+        is_presumed_over: Whether it seems to have ended without ``response.done``, so that the next
+            request may be sent.
+        text: Its text or transcript so far.
     """
 
     request_id: str | None = None
@@ -76,8 +74,10 @@ class ResponseState:
     error: ErrorInfo | None = None
     is_cancelling: bool = False
     is_out_of_band: bool = False
-    _stream: TextKind | None = None
-    _pieces: list[str] = attrs.field(factory=list)
+    is_presumed_over: bool = False
+    # Whether each of its items is done.
+    _items: dict[str, bool] = attrs.field(factory=dict)
+    _text: ResponseText = attrs.field(factory=ResponseText)
 
     @property
     def is_final(self) -> bool:
@@ -85,29 +85,47 @@ class ResponseState:
         return self.status in _FINAL
 
     @property
+    def has_whole_items(self) -> bool:
+        """Whether it has items and all of them are done."""
+        return bool(self._items) and all(self._items.values())
+
+    @property
+    def last_status(self) -> str:
+        """The final status if it turns out to have ended without ``response.done``."""
+        if self.is_cancelling:
+            return "cancelled"
+        return "completed" if self.has_whole_items else "incomplete"
+
+    def update_item(self, item_id: str, *, is_done: bool) -> None:
+        """Record that an item of it began or is done."""
+        self._items[item_id] = is_done or self._items.get(item_id, False)
+
+    @property
     def text(self) -> str:
         """Its text or transcript so far."""
-        return "".join(self._pieces)
+        return "".join(self._text.pieces)
 
     def pieces(self, start: int) -> list[str]:
         """Return the pieces of the text, from the one with index *start*."""
-        return self._pieces[start:]
+        return self._text.pieces[start:]
 
     def adopt(self, other: ResponseState) -> None:
         """Take over the state of a response that began before its request was known."""
         self.id, self.status, self.info = other.id, other.status, other.info
         self.is_cancelling = self.is_cancelling or other.is_cancelling
-        self._stream, self._pieces = other._stream, other._pieces
+        self._text, self._items = other._text, other._items
         if not other.is_final:
             other.status = "cancelled"
 
-    def add_text(self, kind: TextKind, delta: str) -> bool:
-        """Append a piece of text; return whether it counts."""
-        self._stream = self._stream or kind
-        if kind != self._stream:
-            return False
-        self._pieces.append(delta)
-        return True
+    def add_text(self, event: TextEvent) -> bool:
+        """Add the text of a message; return whether the text changed."""
+        return self._text.add(event, is_cancelled=self.is_cancelling)
+
+    def add_output(self, info: ResponseInfo) -> None:
+        """Add the text of the output at the end of the response."""
+        self._text.add_items(info.output, is_cancelled=self.is_cancelling)
+        if info.status == "completed":
+            self._text.release()
 
 
 class Responses:
@@ -117,6 +135,8 @@ class Responses:
         self._requests: dict[str, ResponseState] = {}
         self._active: dict[str, ResponseState] = {}
         self._ended: dict[str, ResponseState] = {}
+        # The ids of requests that were sent and given up, the oldest first.
+        self._abandoned: dict[str, None] = {}
 
     @property
     def active(self) -> tuple[ResponseState, ...]:
@@ -133,7 +153,10 @@ class Responses:
         return self._active.get(response_id) or self._ended.get(response_id)
 
     def request(
-        self, request_id: str, config: ResponseConfig | None = None
+        self,
+        request_id: str,
+        config: ResponseConfig | None = None,
+        event_id: str | None = None,
     ) -> tuple[ResponseState, CreateResponse]:
         """
         Request a response.
@@ -141,6 +164,7 @@ class Responses:
         Args:
             request_id: A string that no other request of the session has.
             config: The settings of the response; the request id is added to its metadata.
+            event_id: The event id of the command; None means the request id.
 
         Returns:
             The response's state, and the command to send.
@@ -149,7 +173,8 @@ class Responses:
         metadata = {**(config.metadata or {}), CLIENT_EVENT_ID: request_id}
         state = ResponseState(request_id, is_out_of_band=config.conversation == "none")
         self._requests[request_id] = state
-        command = CreateResponse(attrs.evolve(config, metadata=metadata), event_id=request_id)
+        config = attrs.evolve(config, metadata=metadata)
+        command = CreateResponse(config, event_id=event_id or request_id)
         return state, command
 
     def cancel(self, response_id: str) -> bool:
@@ -169,6 +194,15 @@ class Responses:
             self._finish(state, status, error)
         return state
 
+    def abandon(
+        self, request_id: str, status: str, error: ErrorInfo | None = None
+    ) -> ResponseState | None:
+        """Give up a request that was sent and not answered; if it begins later, it is cancelled."""
+        self._abandoned[request_id] = None
+        if len(self._abandoned) > _MAX_ENDED:
+            del self._abandoned[next(iter(self._abandoned))]
+        return self.withdraw(request_id, status, error)
+
     def accepts(self, response_id: str) -> bool:
         """Whether audio and text of this response count; true for an unknown response."""
         state = self._active.get(response_id)
@@ -176,23 +210,20 @@ class Responses:
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
         """Apply a message; return the response that it changed, or None."""
+        changed = self._add_text(event) if isinstance(event, get_args(TextEvent)) else None
+        return self._handle_state(event) or changed
+
+    def _add_text(self, event: TextEvent) -> ResponseState | None:
+        state = self._active.get(event.response_id)
+        return state if state is not None and state.add_text(event) else None
+
+    def _handle_state(self, event: RealtimeEvent) -> ResponseState | None:
         if isinstance(event, ResponseCreated):
             return self._begin(event.response)
         if isinstance(event, ResponseDone):
             return self._end(event.response)
-        if isinstance(event, ErrorReported):
-            return self.withdraw(event.error.event_id or "", "failed", event.error)
-        if isinstance(event, OutputItemAdded) and self.get(event.response_id) is None:
-            return self._begin(ResponseInfo(id=event.response_id, status="in_progress"))
-        if isinstance(event, (TextDelta, TextDone, TranscriptDelta, TranscriptDone)):
-            state = self._active.get(event.response_id)
-            kind, text = text_of(event)
-            if state is None or state.is_cancelling:
-                return None
-            # The whole text counts only if there were no deltas.
-            is_delta = isinstance(event, (TextDelta, TranscriptDelta))
-            if is_delta or (text and not state.text):
-                return state if state.add_text(kind, text) else None
+        if isinstance(event, (OutputItemAdded, OutputItemDone)):
+            return self._handle_item(event)
         return None
 
     def lose_connection(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
@@ -206,6 +237,7 @@ class Responses:
         for state in active:
             self._finish(state, "failed", error)
         self._ended.clear()
+        self._abandoned.clear()
         return active
 
     def end_all(self, error: ErrorInfo) -> tuple[ResponseState, ...]:
@@ -215,6 +247,15 @@ class Responses:
         for state in requested:
             self._finish(state, "failed", error)
         return (*requested, *self.lose_connection(error))
+
+    def _handle_item(self, event: OutputItemAdded | OutputItemDone) -> ResponseState | None:
+        state, changed = self.get(event.response_id), None
+        if state is None and isinstance(event, OutputItemAdded):
+            info = ResponseInfo(id=event.response_id, status="in_progress")
+            state = changed = self._begin(info)
+        if state is not None:
+            state.update_item(event.item.id or "", is_done=isinstance(event, OutputItemDone))
+        return changed
 
     def _begin(self, info: ResponseInfo) -> ResponseState | None:
         state = self.get(info.id)
@@ -241,11 +282,15 @@ class Responses:
         request_id = info.metadata.get(CLIENT_EVENT_ID)
         if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
             return None
+        if request_id in self._abandoned:
+            del self._abandoned[request_id]
+            return ResponseState(request_id, is_cancelling=True)
         return self._requests.pop(request_id, None)
 
     def _end(self, info: ResponseInfo) -> ResponseState | None:
         state = self._begin(info)
         if state is not None and not state.is_final:
+            state.add_output(info)
             self._finish(state, info.status if info.status in _FINAL else "incomplete", None)
         return state
 
@@ -257,12 +302,3 @@ class Responses:
         self._ended[state.id] = state
         if len(self._ended) > _MAX_ENDED:
             del self._ended[next(iter(self._ended))]
-
-
-def text_of(event: TextDelta | TextDone | TranscriptDelta | TranscriptDone) -> tuple[TextKind, str]:
-    """Return the kind and the text of a message."""
-    if isinstance(event, TextDone):
-        return "text", event.text
-    if isinstance(event, TranscriptDone):
-        return "transcript", event.transcript
-    return ("text" if isinstance(event, TextDelta) else "transcript"), event.delta

@@ -94,8 +94,7 @@ class Settings:
         Apply a message: ``session.created`` has all settings, ``session.updated`` changes some.
 
         Returns:
-            Whether it answers a change. A ``session.updated`` after a cycle of the service's
-            memory does not.
+            Whether it reports a cycle of the service's memory. Then it may not answer a change.
         """
         before = self.info.memory
         if isinstance(event, SessionCreated):
@@ -104,8 +103,7 @@ class Settings:
             self.info = session_info(merge(self.info.raw, event.session.raw))
         memory = self.info.memory
         version = None if before is None else before.version
-        is_cycle = memory is not None and memory.version != version
-        return isinstance(event, SessionUpdated) and not is_cycle
+        return memory is not None and memory.version != version
 
     def adopt_formats(self, event: SessionUpdated) -> None:
         """Use the formats of an update from now on; a service may leave out accepted formats."""

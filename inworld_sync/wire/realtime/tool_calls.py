@@ -121,6 +121,7 @@ class CallBatch:
         is_ours: Whether the session runs all called functions itself.
         is_over: Whether the response has ended.
         is_completed: Whether a response to the outputs is to follow.
+        is_cancelled: Whether no response may follow.
         is_continued: Whether the following response belongs to the same reply.
     """
 
@@ -129,6 +130,7 @@ class CallBatch:
     is_ours: bool = True
     is_over: bool = False
     is_completed: bool = False
+    is_cancelled: bool = False
     is_continued: bool = False
 
 
@@ -187,6 +189,11 @@ class PendingCalls:
         """
         return self._end((self._connection, response_id), completed=completed)
 
+    def cancel_all(self) -> None:
+        """Have no response follow the calls so far; their outputs are still sent."""
+        for batch in self._batches.values():
+            batch.is_cancelled = True
+
     def lose_connection(self) -> list[CallBatch]:
         """
         Record that the responses in progress are lost.
@@ -213,4 +220,4 @@ class PendingCalls:
         if batch.pending or not batch.is_over:
             return None
         del self._batches[key]
-        return batch if batch.is_completed else None
+        return batch if batch.is_completed and not batch.is_cancelled else None

@@ -119,3 +119,49 @@ def test_ignored_fields_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     } == stats.warnings
     logged = [each.getMessage() for each in caplog.records if "ignored" in each.getMessage()]
     assert len(stats.warnings) == len(logged)
+
+
+# Text in later messages.
+
+OUTPUT: Event = {
+    "id": "a1",
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "audio", "transcript": "Hello"}],
+}
+PART: Event = {"type": "audio", "transcript": "Hello"}
+
+# The only message with the text of a response.
+TEXTS: dict[str, Event] = {
+    "part delta": {
+        "type": "response.content_part.delta",
+        **place("r1", "a1"),
+        "delta": {"type": "text", "text": "Hello"},
+    },
+    "part done": {"type": "response.content_part.done", **place("r1", "a1"), "part": PART},
+    "item done": {"type": "response.output_item.done", "response_id": "r1", "item": OUTPUT},
+    "response done": {
+        "type": "response.done",
+        "response": {"id": "r1", "status": "completed", "output": [OUTPUT]},
+    },
+}
+
+
+@pytest.mark.parametrize("message", TEXTS.values(), ids=TEXTS)
+def test_text_in_one_message_only(message: Event) -> None:
+    """The text of a response is in ``text`` and in its stream, in whatever message it arrives."""
+
+    def script(service: Service) -> None:
+        service.open()
+        request = service.request()
+        service.created("r1", request)
+        service.item("r1", "a1")
+        service.send(message)
+        service.done("r1", request=request)
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        reply = rt.respond()
+
+        assert ["Hello"] == list(reply.text_stream(30))
+        assert "Hello" == reply.wait(30).text

@@ -50,8 +50,8 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.sessions.realtime.events import SESSION_EVENT_CLASSES, SessionEvent
+from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve
@@ -337,7 +337,7 @@ def commands_of(act: Any, *, count: int = 1, session: Session | None = None) -> 
 
 # (call, the command that is sent).
 COMMANDS = [
-    (lambda rt: rt.delete("i1"), {"type": "conversation.item.delete", "item_id": "i1"}),
+    (lambda rt: rt.delete("i1", wait=False), {"type": "conversation.item.delete", "item_id": "i1"}),
     (lambda rt: rt.cancel(), {"type": "response.cancel"}),
     (lambda rt: rt.cancel("r1"), {"type": "response.cancel", "response_id": "r1"}),
     (lambda rt: rt.send(CancelResponse()), {"type": "response.cancel"}),
@@ -346,7 +346,7 @@ COMMANDS = [
     (lambda rt: rt.clear_output(), {"type": "output_audio_buffer.clear"}),
     (lambda rt: rt.send(ClearOutputAudio()), {"type": "output_audio_buffer.clear"}),
     (
-        lambda rt: rt.truncate("i1", 1234.9),
+        lambda rt: rt.truncate("i1", 1234.9, wait=False),
         {
             "type": "conversation.item.truncate",
             "item_id": "i1",
@@ -381,7 +381,7 @@ def test_command(act: Any, expected: Event) -> None:
 def test_g711_is_truncated_on_a_timebase_of_24_khz() -> None:
     """In a G.711 session, ``audio_end_ms`` is a third of the real milliseconds."""
     [command] = commands_of(
-        lambda rt: rt.truncate("i1", 1500), session=Session(output_format="g711_ulaw")
+        lambda rt: rt.truncate("i1", 1500, wait=False), session=Session(output_format="g711_ulaw")
     )
 
     assert 500 == command["audio_end_ms"]
@@ -857,7 +857,7 @@ def test_openai_compatible_endpoint() -> None:
             with iw.realtime.connect(
                 Session(turn_detection=ManualTurns()), endpoint=endpoint
             ) as rt:
-                rt.add(Message.assistant("Hello."))
+                rt.add(Message.assistant("Hello."), wait=False)
                 texts = [
                     event.transcript
                     for _, event in zip(range(4), rt.events(timeout=30), strict=False)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
+from inworld_sync import Transcript
 from inworld_sync.sessions.stt.audio_buffer import AudioBuffer, TurnEnd
+from inworld_sync.wire.stt_turns import Answer
+
+RATE_HZ = 1000
+FRAME = FRAME_MS = 20
+# The levels on both sides of -50 dBFS, which is 103.6.
+QUIET, LOUD = 103, 104
 
 
 def samples(*values: int) -> bytes:
@@ -21,7 +29,7 @@ def popped(buffer: AudioBuffer, chunk_samples: int = 2) -> list[object]:
 
 def test_chunks() -> None:
     """Audio is popped in order, in whole chunks; the rest only with flush."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3))
     buffer.append(samples(4, 5))
 
@@ -35,7 +43,7 @@ def test_chunks() -> None:
 
 def test_turn_ends() -> None:
     """The end of a turn is popped at its position, and the samples before it do not wait."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3))
     buffer.end_turn()
     buffer.end_turn()
@@ -50,7 +58,7 @@ def test_turn_ends() -> None:
 
 def test_rewind() -> None:
     """After a rewind, audio and ends of turns that are not covered are popped again."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.end_turn()
     buffer.append(samples(5, 6))
@@ -65,20 +73,20 @@ def test_rewind() -> None:
 
 def test_rewind_to_a_quiet_moment() -> None:
     """After a rewind the audio begins at the quietest sample of the range."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
     popped(buffer)
     buffer.rewind(30, 0)
 
     assert 14 == buffer.start
-    assert samples(*[0] * 6, *[9] * 20) == buffer.pcm()
+    assert samples(*[0] * 6, *[9] * 20) == buffer.partial(Transcript()).pcm
     buffer.rewind(0, 0)
     assert 14 == buffer.start
 
 
 def test_rewind_to_what_could_not_be_kept() -> None:
     """If the beginning was discarded, the audio begins at the next quiet sample."""
-    buffer = AudioBuffer(35)
+    buffer = AudioBuffer(RATE_HZ, 35)
     buffer.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))
     popped(buffer)
     assert 5 == buffer.start
@@ -92,7 +100,7 @@ def test_rewind_to_what_could_not_be_kept() -> None:
 
 def test_covered_turn_end() -> None:
     """The end of a turn that is covered is not popped again."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2))
     buffer.end_turn()
     buffer.append(samples(3))
@@ -105,7 +113,7 @@ def test_covered_turn_end() -> None:
 
 def test_unsent_is_not_covered() -> None:
     """Only what was sent can be covered."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.pop(2, flush=False)
     buffer.cover(4)
@@ -116,18 +124,18 @@ def test_unsent_is_not_covered() -> None:
 
 def test_keep_limit() -> None:
     """Of the sent audio only the newest is kept; of the unsent audio, everything."""
-    buffer = AudioBuffer(3)
+    buffer = AudioBuffer(RATE_HZ, 3)
     buffer.append(samples(*range(10)))
     buffer.pop(6, flush=False)
     buffer.rewind(0, 0)
 
     assert 3 == buffer.start
-    assert samples(*range(3, 10)) == buffer.pcm()
+    assert samples(*range(3, 10)) == buffer.partial(Transcript()).pcm
 
 
 def test_drop_oldest() -> None:
     """The oldest unsent audio is dropped, never sent audio; ends of turns move with it."""
-    buffer = AudioBuffer(100)
+    buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.pop(2, flush=False)
     buffer.end_turn()
@@ -145,7 +153,7 @@ def test_drop_oldest() -> None:
 )
 def test_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
     """After any steps the buffer holds all samples from its start on, in order."""
-    buffer, added = AudioBuffer(1000), 0
+    buffer, added = AudioBuffer(RATE_HZ, 1000), 0
     for step, count in steps:
         if step == "add":
             buffer.append(samples(*range(added, added + count)))
@@ -158,6 +166,86 @@ def test_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
         else:
             buffer.end_turn()
 
-    assert samples(*range(buffer.start, added)) == buffer.pcm()
+    assert samples(*range(buffer.start, added)) == buffer.partial(Transcript()).pcm
     assert added == buffer.end
     assert buffer.start <= buffer.sent <= buffer.end
+
+
+# Levels of audio in frames, the answered position in frames, the speech after it in milliseconds.
+SPEECH = [
+    ([QUIET] * 5, 0, 0),
+    ([LOUD] * 5, 0, 100),
+    ([LOUD] * 5, 3, 40),
+    ([LOUD] * 5, 5, 0),
+    ([QUIET, LOUD, QUIET, LOUD], 0, 40),
+    ([], 0, 0),
+]
+
+
+@pytest.mark.parametrize(("levels", "answered", "expected_ms"), SPEECH)
+def test_unanswered_speech(levels: list[int], answered: int, expected_ms: float) -> None:
+    """Frames of 20 ms that are not below -50 dBFS count, after the answered position."""
+    buffer = AudioBuffer(RATE_HZ, 1000)
+    for level in levels:
+        buffer.append(samples(*[level] * FRAME))
+    buffer.handle_answer(Answer(answered * FRAME_MS, is_exact=True, is_final=True))
+
+    assert expected_ms == buffer.unanswered_ms()
+
+
+def test_unanswered_speech_before_a_position() -> None:
+    """Speech after the given position does not count."""
+    buffer = AudioBuffer(RATE_HZ, 1000)
+    buffer.append(samples(*[LOUD] * 5 * FRAME))
+
+    assert 40 == buffer.unanswered_ms(40)
+
+
+def test_discarded_speech() -> None:
+    """Speech that was discarded counts too, until the service answers later speech."""
+    buffer = AudioBuffer(RATE_HZ, 2 * FRAME)
+    buffer.append(samples(*[LOUD] * 3 * FRAME, *[0] * 3 * FRAME))
+    popped(buffer, FRAME)
+
+    assert 4 * FRAME == buffer.start
+    assert 60 == buffer.unanswered_ms()
+    buffer.handle_answer(Answer(6 * FRAME_MS, is_exact=True, is_final=True))
+    assert 0 == buffer.unanswered_ms()
+
+
+def test_answer_without_times() -> None:
+    """Without times an answer covers one turn: speech up to a pause of a second."""
+    buffer = AudioBuffer(RATE_HZ, 100_000)
+    speech, pause = [LOUD] * 2000, [0] * 1000
+    buffer.append(samples(*pause, *speech, *pause, *speech, *[0] * 500, *speech))
+    stop = Answer(8500, is_exact=False, is_final=False)
+    final = Answer(8500, is_exact=False, is_final=True)
+    left_ms: list[float] = []
+    for answer in (stop, final, stop, final):
+        buffer.handle_answer(answer)
+        left_ms.append(buffer.unanswered_ms())
+
+    # A stop and its final answer the same turn; a pause of half a second does not end one.
+    assert [4000, 4000, 0, 0] == left_ms
+
+
+def test_answer_is_void_after_a_rewind() -> None:
+    """Audio that is sent again has no answer until the service answers it again."""
+    buffer = AudioBuffer(RATE_HZ, 100_000)
+    buffer.append(samples(*[LOUD] * 2000))
+    popped(buffer)
+    buffer.handle_answer(Answer(2000, is_exact=False, is_final=True))
+    assert 0 == buffer.unanswered_ms()
+    buffer.rewind(0, 0)
+
+    assert 2000 == buffer.unanswered_ms()
+
+
+def test_answer_with_an_early_time() -> None:
+    """A start of speech whose time is too early takes no answer back."""
+    buffer = AudioBuffer(RATE_HZ, 100_000)
+    buffer.append(samples(*[LOUD] * 2000))
+    buffer.handle_answer(Answer(2000, is_exact=False, is_final=True))
+    buffer.handle_answer(Answer(0, is_exact=True, is_final=True))
+
+    assert 0 == buffer.unanswered_ms()

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from inworld_sync import (
     ConnectionLost,
+    DeadlineExceeded,
     RemoteProtocolError,
     ServiceError,
     SpeechStarted,
+    SpeechStopped,
     StreamEnded,
+    SttUsage,
     Transcription,
+    UnknownEvent,
 )
 from inworld_sync.sessions.stt import completion as completion_module
 from inworld_sync.sessions.stt.completion import Completion, CompletionState, is_regular_close
-from inworld_sync.wire.stt_turns import TurnLog
+from inworld_sync.wire.stt_turns import SttEvent, TurnLog
 
 from support.clock import Clock
 
 # (the end of a connection, whether it is regular)
 ENDS: list[tuple[StreamEnded, bool]] = [
     (StreamEnded("server", 1000), True),
-    (StreamEnded("server", 1001, "", ConnectionLost("x")), True),
+    (StreamEnded("server", 1000, "", ConnectionLost("x")), True),
+    (StreamEnded("server", 1001, "", ConnectionLost("x")), False),
     (StreamEnded("server", 1000, "", ServiceError("x")), False),
     (StreamEnded("server", 1011), False),
     (StreamEnded("network", 1006), False),
@@ -42,17 +49,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def log_of(*events: SpeechStarted | Transcription) -> TurnLog:
-    log = TurnLog(is_manual=False)
-    for event in events:
-        log.handle(event, 1000.0)
-    return log
+class Stream:
+    """The completion of a stream whose connection is being closed."""
 
+    def __init__(self, *events: SttEvent, speech_ms: float = 0.0) -> None:
+        self.speech_ms = speech_ms
+        self.log = TurnLog(is_manual=False)
+        self.completion = Completion(self.log, lambda until_ms: self.speech_ms)
+        self.handle(*events)
+        self.completion.close_sent = True
 
-def closing() -> Completion:
-    completion = Completion()
-    completion.close_sent = True
-    return completion
+    def handle(self, *events: SttEvent) -> None:
+        for event in events:
+            self.completion.handle(event, self.log.handle(event, 1000.0))
+
+    def state(self, ended: StreamEnded | None = None) -> CompletionState:
+        return self.completion.state(ended)
+
+    def restart(self) -> None:
+        """Confirm the end with another connection, up to its end."""
+        self.completion.restart(is_confirming=True)
+        self.completion.close_sent = True
 
 
 REGULAR = StreamEnded("server", 1000)
@@ -60,68 +77,151 @@ REGULAR = StreamEnded("server", 1000)
 
 def test_usage_completes() -> None:
     """The usage after closeStream completes a transcript without an open turn."""
-    completion, log = Completion(), log_of()
-    completion.handle_usage()
-    completion.close_sent = True
-    assert CompletionState.PENDING is completion.state(log, None), "usage before closeStream"
-    completion.handle_usage()
+    stream = Stream(SttUsage(1))
+    assert CompletionState.PENDING is stream.state(), "usage before closeStream"
+    stream.handle(SttUsage(2))
 
-    assert CompletionState.COMPLETE is completion.state(log, None)
+    assert CompletionState.COMPLETE is stream.state()
+
+
+def test_usage_completes_speech_without_words() -> None:
+    """After the usage, speech without a word is not an error: the service took it for noise."""
+    stream = Stream(speech_ms=5000.0)
+    stream.handle(SttUsage(1))
+
+    assert CompletionState.COMPLETE is stream.state()
 
 
 def test_usage_in_an_open_turn(clock: Clock) -> None:
     """A final transcript may follow the usage for a second; then the end is unconfirmed."""
-    completion, log = closing(), log_of(SpeechStarted(0))
-    completion.handle_usage()
+    stream = Stream(SpeechStarted(0))
+    stream.handle(SttUsage(1))
 
     clock.now += 0.99
-    assert CompletionState.PENDING is completion.state(log, None)
+    assert CompletionState.PENDING is stream.state()
     clock.now += 0.02
-    assert CompletionState.UNCONFIRMED is completion.state(log, None)
+    assert CompletionState.UNCONFIRMED is stream.state()
 
 
 def test_close_instead_of_the_usage() -> None:
     """A regular close without the usage is unconfirmed once, and accepted the second time."""
-    completion, log = closing(), log_of()
-    assert CompletionState.UNCONFIRMED is completion.state(log, REGULAR)
-    completion.restart(is_confirming=True)
-    assert CompletionState.PENDING is completion.state(log, None)
-    completion.close_sent = True
+    stream = Stream()
+    assert CompletionState.UNCONFIRMED is stream.state(REGULAR)
+    stream.completion.restart(is_confirming=True)
+    assert CompletionState.PENDING is stream.state()
+    stream.completion.close_sent = True
 
-    assert CompletionState.COMPLETE is completion.state(log, REGULAR)
+    assert CompletionState.COMPLETE is stream.state(REGULAR)
+
+
+def test_close_without_an_answer_to_speech() -> None:
+    """A second regular close is an error if there is speech without an answer."""
+    stream = Stream(speech_ms=1500.0)
+    assert CompletionState.UNCONFIRMED is stream.state(REGULAR)
+    stream.restart()
+
+    with pytest.raises(ConnectionLost, match=r"1\.5 s of speech have no final transcript"):
+        stream.state(REGULAR)
 
 
 def test_progress_needs_another_confirmation() -> None:
     """Progress of the transcript makes the next such end unconfirmed again."""
-    completion, log = closing(), log_of()
-    completion.restart(is_confirming=True)
-    completion.close_sent = True
-    completion.handle_progress()
+    stream = Stream()
+    stream.restart()
+    stream.completion.handle_progress()
 
-    assert CompletionState.UNCONFIRMED is completion.state(log, REGULAR)
+    assert CompletionState.UNCONFIRMED is stream.state(REGULAR)
 
 
 def test_lost_connection_is_pending() -> None:
     """A connection that is lost, or closed in an open turn, does not end the transcript."""
-    assert CompletionState.PENDING is closing().state(log_of(), StreamEnded("network", 1006))
-    assert CompletionState.PENDING is closing().state(log_of(SpeechStarted(0)), REGULAR)
+    assert CompletionState.PENDING is Stream().state(StreamEnded("network", 1006))
+    assert CompletionState.PENDING is Stream(SpeechStarted(0)).state(REGULAR)
 
 
 def test_missing_final(clock: Clock) -> None:
     """A turn with words and without a final transcript is an error the second time."""
-    completion = closing()
-    log = log_of(SpeechStarted(0), Transcription("a"))
-    completion.restart(is_confirming=True)
-    completion.close_sent = True
-    completion.handle_usage()
+    stream = Stream(SpeechStarted(0), Transcription("a"))
+    stream.restart()
+    stream.handle(SttUsage(1))
 
     with pytest.raises(RemoteProtocolError, match="final transcript of the last turn"):
-        completion.state(log, REGULAR)
+        stream.state(REGULAR)
 
 
-def test_accepted() -> None:
-    """A caller that gives up waiting accepts the transcript as it is."""
-    completion = Completion()
-    completion.is_accepted = True
+# Events of a stream, its unanswered speech, and what the error at the deadline says is missing.
+EXPIRED: list[tuple[tuple[SttEvent, ...], float, str]] = [
+    ((), 0.0, ""),
+    ((), 999.0, ""),
+    ((), 1000.0, "1.0 s of speech have no final transcript"),
+    ((SpeechStarted(0),), 0.0, "the last turn has no final transcript"),
+    ((SpeechStarted(0), SpeechStopped(300)), 0.0, ""),
+    (
+        (SpeechStarted(0), Transcription("a"), SpeechStopped(300)),
+        0.0,
+        "the last turn has no final transcript",
+    ),
+]
 
-    assert CompletionState.COMPLETE is completion.state(log_of(), None)
+
+@pytest.mark.parametrize(("events", "speech_ms", "missing"), EXPIRED)
+def test_deadline_of_the_end(
+    clock: Clock, events: tuple[SttEvent, ...], speech_ms: float, missing: str
+) -> None:
+    """At the deadline a transcript is accepted only if nothing is missing."""
+    stream = Stream(*events, speech_ms=speech_ms)
+    stream.completion.begin_end(10.0)
+    assert clock.now + 10.0 == stream.completion.deadline(0.0)
+    if not missing:
+        stream.completion.expire()
+        assert CompletionState.COMPLETE is stream.state()
+        return
+    with pytest.raises(DeadlineExceeded, match=rf"within 10 s after the last audio, but {missing}"):
+        stream.completion.expire()
+
+
+def test_deadline_before_all_audio_was_sent() -> None:
+    """A transcript is not accepted while audio waits to be sent."""
+    stream = Stream()
+    stream.completion.restart(is_confirming=False)
+    stream.completion.begin_end(10.0)
+
+    with pytest.raises(DeadlineExceeded, match="not all audio was sent"):
+        stream.completion.expire()
+
+
+def test_progress_moves_the_deadline(clock: Clock) -> None:
+    """Audio and new messages move the deadline; repeated and unknown messages do not."""
+    stream = Stream(Transcription("a"))
+    stream.completion.begin_end(10.0)
+    start = clock.now
+    clock.now += 5.0
+    stream.handle(Transcription("a"), UnknownEvent("x", {"n": 1}), Transcription("a"))
+    assert start + 10.0 == stream.completion.deadline(0.0)
+    assert start + 13.0 == stream.completion.deadline(start + 3.0)
+    stream.handle(Transcription("a b"))
+
+    assert start + 15.0 == stream.completion.deadline(0.0)
+
+
+def test_deadline_of_a_turn(clock: Clock) -> None:
+    """The end of a turn has a deadline until a final transcript answers it."""
+    stream = Stream(speech_ms=2000.0)
+    assert math.inf == stream.completion.deadline(0.0)
+    stream.completion.handle_turn_end(1000.0, 30.0)
+    assert clock.now + 30.0 == stream.completion.deadline(0.0)
+    with pytest.raises(DeadlineExceeded, match=r"within 30 s after the end of a turn, but 2\.0 s"):
+        stream.completion.expire()
+    stream.handle(Transcription("a", is_final=True))
+
+    assert math.inf == stream.completion.deadline(0.0)
+
+
+def test_deadline_of_a_silent_turn() -> None:
+    """A turn without speech needs no answer."""
+    stream = Stream()
+    stream.completion.handle_turn_end(1000.0, 30.0)
+    stream.completion.expire()
+
+    assert math.inf == stream.completion.deadline(0.0)
+    assert not stream.completion.is_accepted

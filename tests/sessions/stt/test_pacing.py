@@ -53,7 +53,7 @@ def send(buffer: AudioBuffer, max_lead: MaxLead, seconds: int) -> None:
 
 
 def new_max_lead(clock: Clock) -> tuple[AudioBuffer, MaxLead]:
-    buffer = AudioBuffer(60 * RATE_HZ)
+    buffer = AudioBuffer(RATE_HZ, 60 * RATE_HZ)
     return buffer, MaxLead(buffer, RATE_HZ, 60 * RATE_HZ)
 
 

@@ -18,23 +18,20 @@ def done(response_id, status="completed"):
     return rt.ResponseDone(rt.ResponseInfo(id=response_id, status=status))
 
 
-def handle(queue, *events, has_manual_turns=False):
+def handle(queue, *events, matches_by_order=False):
     for event in events:
-        queue.handle(event, has_manual_turns=has_manual_turns)
+        queue.handle(event, matches_by_order=matches_by_order)
 
 
 def sent(queue):
     """The ids of all requests that can be sent now."""
     ids = []
-    while (command := queue.pop()) is not None:
-        ids.append(command.event_id)
+    while (found := queue.pop()) is not None:
+        ids.append(found[1].event_id)
     return ids
 
 
-def busy(request_id):
-    return rt.ErrorReported(
-        rt.ErrorInfo(code="conversation_already_has_active_response", event_id=request_id)
-    )
+BUSY = rt.ErrorInfo(code="conversation_already_has_active_response")
 
 
 def test_one_after_another():
@@ -71,21 +68,114 @@ def test_sent_again():
     state = queue.add("q1")
     for number in range(2):
         assert ["q1"] == sent(queue)
-        handle(queue, created(f"r{number}"), busy("q1"))
+        handle(queue, created(f"r{number}"))
+        assert queue.refuse("q1", BUSY) is None
         assert [] == sent(queue)
         handle(queue, done(f"r{number}"))
     assert ["q1"] == sent(queue)
-    handle(queue, created("r2"), busy("q1"))
+    handle(queue, created("r2"))
+    assert state is queue.refuse("q1", BUSY)
 
     assert (False, "failed") == (queue.has_waiting, state.status)
 
 
+def test_busy_with_an_unknown_response():
+    """If no response is known to be in progress, the queue pauses until it is resumed."""
+    queue = ResponseQueue()
+    state = queue.add("q1")
+    queue.add("q2", OUT_OF_BAND)
+    sent(queue)
+    for _ in range(10):
+        assert queue.refuse("q1", BUSY) is None
+        assert ([], True) == (sent(queue), queue.is_paused)
+        queue.is_paused = False
+        assert ["q1"] == sent(queue)
+    queue.refuse("q1", BUSY)
+
+    assert (state, BUSY) == queue.give_up("q1")
+    assert ("failed", False) == (state.status, queue.is_paused)
+
+
+def test_refused():
+    """A request that is refused fails with the error, and the next one is sent."""
+    queue = ResponseQueue()
+    state = queue.add("q1")
+    queue.add("q2")
+    sent(queue)
+    error = rt.ErrorInfo(code="invalid_value")
+
+    assert state is queue.refuse("q1", error)
+    assert ("failed", error) == (state.status, state.error)
+    assert ["q2"] == sent(queue)
+    assert queue.refuse("q1", error) is None
+
+
+def test_given_up():
+    """A request that is given up fails; if its response begins later, it is cancelled."""
+    queue = ResponseQueue()
+    state = queue.add("q1")
+    queue.add("q2")
+    sent(queue)
+
+    assert (state, None) == queue.give_up("q1")
+    assert ["q2"] == sent(queue)
+    late = queue.handle(created("r1", "q1"), matches_by_order=False)
+    assert ("failed", True, False) == (state.status, late.is_cancelling, late is state)
+    assert (None, None) == queue.give_up("q1")
+
+
+def test_replaced():
+    """A response that begins shows that the one before it has ended, unless it is out of band."""
+    queue = ResponseQueue()
+    state = queue.add("q1")
+    queue.add("q2", OUT_OF_BAND)
+    sent(queue)
+    handle(queue, created("r1", "q1"))
+    found = [queue.replaced_by(created(*each)) for each in (("r1", "q1"), ("r2", "q2"), ("r3",))]
+    handle(queue, created("r2", "q2"))
+
+    # While an out-of-band request is pending, a response without an id may be its response.
+    assert [[], [], []] == found
+    assert [state] == queue.replaced_by(created("r3"))
+
+
+def test_presumed_over():
+    """A response that is presumed over does not hold back the next request."""
+    queue = ResponseQueue()
+    state = queue.add("q1")
+    queue.add("q2")
+    sent(queue)
+    handle(queue, created("r1", "q1"))
+    assert [] == sent(queue)
+    state.is_presumed_over = True
+    assert ["q2"] == sent(queue)
+    queue.refuse("q2", BUSY)
+
+    assert (False, False, []) == (state.is_presumed_over, queue.is_paused, sent(queue))
+
+
+def test_matched_by_order():
+    """Without ids, a response belongs to the oldest request; its later messages to the same."""
+    queue = ResponseQueue()
+    states = [queue.add("q1"), queue.add("q2", OUT_OF_BAND)]
+    assert ["q1", "q2"] == sent(queue)
+    item = rt.Message(role="assistant", content=(), id="a2")
+    handle(
+        queue, created("r1"), rt.OutputItemAdded(item=item, response_id="r2"), matches_by_order=True
+    )
+    handle(queue, done("r1"), done("r2"), matches_by_order=True)
+
+    assert ["r1", "r2"] == [state.id for state in states]
+    assert ["completed"] * 2 == [state.status for state in states]
+    assert not queue.echoes_ids
+
+
 def test_manual_turns():
-    """If the service begins no response by itself, a response belongs to the only request."""
+    """If the service begins no response by itself, a response belongs to the request."""
     queue = ResponseQueue()
     state = queue.add("q1")
     sent(queue)
-    handle(queue, created("r1"), has_manual_turns=True)
+    handle(queue, created("r1"), matches_by_order=True)
 
     assert ("r1", "in_progress") == (state.id, state.status)
 

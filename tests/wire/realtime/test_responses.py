@@ -34,9 +34,7 @@ def delta(text, kind="output_text", response_id="r1"):
     }
 
 
-def refused(request_id, code="invalid_value"):
-    """An error about a request."""
-    return {"type": "error", "error": {"code": code, "event_id": request_id}}
+REFUSED = rt.ErrorInfo(code="invalid_value")
 
 
 def note(table, *messages):
@@ -102,24 +100,67 @@ def test_done_without_created():
 
 
 def test_refused_request():
-    """An error with the request's id ends it, with the error."""
-    table = Responses()
-    state, _ = table.request("q1")
-    changed = note(table, refused("q1", "conversation_already_has_active_response"))
-
-    assert state is changed
-    assert "failed" == state.status
-    assert "conversation_already_has_active_response" == state.error.code
-
-
-@pytest.mark.parametrize("request_id", [None, "other"])
-def test_error_about_something_else(request_id):
-    """An error without a known request id ends no request."""
+    """A refused request has failed, with the error."""
     table = Responses()
     state, _ = table.request("q1")
 
-    assert note(table, refused(request_id)) is None
-    assert "requested" == state.status
+    assert state is table.withdraw("q1", "failed", REFUSED)
+    assert ("failed", REFUSED) == (state.status, state.error)
+    assert table.withdraw("q1") is None
+
+
+def test_abandoned_request():
+    """The response of an abandoned request is being cancelled from its beginning."""
+    table = Responses()
+    state, _ = table.request("q1")
+    assert state is table.abandon("q1", "failed")
+    late = note(table, created(metadata={"client_event_id": "q1"}))
+    note(table, done())
+
+    assert (True, "completed") == (late.is_cancelling, late.status)
+    assert ("failed", None) == (state.status, state.id)
+
+
+def test_abandoned_requests_are_bounded():
+    """Of many abandoned requests only the latest are known."""
+    table = Responses()
+    for number in range(100):
+        table.request(f"q{number}")
+        table.abandon(f"q{number}", "failed")
+    seen = [
+        note(table, created(f"r{number}", metadata={"client_event_id": f"q{number}"}))
+        for number in (35, 36)
+    ]
+
+    assert [False, True] == [state.is_cancelling for state in seen]
+
+
+ITEM = {"id": "a1", "type": "message", "role": "assistant"}
+ITEM_ADDED = {"type": "response.output_item.added", "response_id": "r1", "item": ITEM}
+ITEM_DONE = {"type": "response.output_item.done", "response_id": "r1", "item": ITEM}
+
+
+# (messages after response.created, whether all items are done, the status of an unreported end).
+ITEMS = [
+    ([], False, "incomplete"),
+    ([ITEM_ADDED], False, "incomplete"),
+    ([ITEM_ADDED, ITEM_DONE], True, "completed"),
+    ([ITEM_DONE], True, "completed"),
+    ([ITEM_ADDED, ITEM_DONE, {**ITEM_ADDED, "item": {**ITEM, "id": "a2"}}], False, "incomplete"),
+    ([ITEM_ADDED, ITEM_DONE, ITEM_ADDED], True, "completed"),
+]
+
+
+@pytest.mark.parametrize(("messages", "is_whole", "status"), ITEMS)
+def test_whole_items(messages, is_whole, status):
+    """A response whose items are all done counts as completed if its end is not reported."""
+    table = Responses()
+    state = note(table, created())
+    note(table, *messages)
+
+    assert (is_whole, status) == (state.has_whole_items, state.last_status)
+    table.cancel("r1")
+    assert "cancelled" == state.last_status
 
 
 # Statuses that are not final.
@@ -239,7 +280,6 @@ MESSAGES = st.one_of(
     st.builds(
         lambda r: created(r, metadata={"client_event_id": "q1"}), st.sampled_from(["r1", "r2"])
     ),
-    st.just(refused("q1")),
 )
 
 

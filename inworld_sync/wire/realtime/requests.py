@@ -1,0 +1,261 @@
+"""
+The requests of a realtime session that the service has not answered, on the pending table.
+
+An error of the service refuses the request whose event id it has. Without an event id it refuses
+the only pending request of its kind, or the only one at all if the error does not tell the kind.
+
+Pure: times are passed in, in seconds of one monotonic clock; no lock; the owner serializes calls.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+
+import attrs
+
+from inworld_sync.errors import DeadlineExceeded, InworldError
+from inworld_sync.models.realtime import (
+    CreateItem,
+    CreateResponse,
+    DeleteItem,
+    ErrorInfo,
+    ItemDeleted,
+    RealtimeEvent,
+    RetrieveItem,
+    SessionUpdated,
+    TruncateItem,
+    UpdateSession,
+)
+from inworld_sync.wire.codec import JsonObject, dump_text
+from inworld_sync.wire.pending import Pending, PendingTable
+from inworld_sync.wire.realtime.faults import refused_command, service_error
+
+__all__ = ["PendingReply", "Request", "Requests"]
+
+
+class Request(enum.Enum):
+    """
+    The kinds of entries of the pending table.
+
+    Those of commands have the type of the command as value. ``ACTIVE`` is a response in progress,
+    ``RETRY`` the delay before a request is sent again, ``RENEWAL`` the age of the session.
+    """
+
+    OPEN = "open"
+    UPDATE = UpdateSession.type
+    ITEM = CreateItem.type
+    RETRIEVE = RetrieveItem.type
+    TRUNCATE = TruncateItem.type
+    DELETE = DeleteItem.type
+    RESPONSE = CreateResponse.type
+    ACTIVE = "active"
+    RETRY = "retry"
+    RENEWAL = "renewal"
+
+
+_COMMANDS = frozenset(Request) - {Request.ACTIVE, Request.RETRY, Request.RENEWAL}
+
+
+@attrs.define(eq=False)
+class PendingReply:
+    """
+    The reply to one command.
+
+    Attributes:
+        kind: The kind of command.
+        event_id: The command's id, which the service names in an error.
+        text: The command.
+        change: The settings that the command asks for; None for other commands.
+        item_id: The item that the command is about; None for an update.
+        is_watched: Whether a thread waits for the reply.
+        event: The event that is the reply.
+        error: Why there is no such event: the service's refusal, a timeout or a lost connection.
+    """
+
+    kind: Request
+    event_id: str
+    text: str
+    change: JsonObject | None = None
+    item_id: str | None = None
+    is_watched: bool = True
+    event: RealtimeEvent | None = None
+    error: InworldError | None = None
+
+    @classmethod
+    def to_update(
+        cls, kind: Request, change: JsonObject, event_id: str, *, is_watched: bool
+    ) -> PendingReply:
+        """Make the reply to an update of the session's settings."""
+        command = {"type": UpdateSession.type, "event_id": event_id, "session": change}
+        return cls(kind, event_id, dump_text(command), change, is_watched=is_watched)
+
+    @property
+    def is_unwatched_update(self) -> bool:
+        """Whether it is an update that no thread waits for."""
+        return self.kind is Request.UPDATE and not self.is_watched
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.event is not None or self.error is not None
+
+
+class Requests:
+    """
+    The pending requests of one session.
+
+    Attributes:
+        table: Their entries, and those of responses, delays and the session's age.
+    """
+
+    def __init__(self) -> None:
+        self.table: PendingTable[Request] = PendingTable()
+        self._replies: dict[Pending[Request], PendingReply] = {}
+
+    def next_deadline(self) -> float:
+        """Return the earliest deadline; infinity if there is none."""
+        return self.table.next_deadline()
+
+    def register(self, reply: PendingReply, now: float, seconds: float) -> None:
+        """Add a command that is sent *now* and may take so many seconds."""
+        if reply.kind is Request.OPEN:
+            for earlier in self.table.contradict(Request.OPEN):
+                del self._replies[earlier]
+        entry = self.table.add(reply.kind, reply.event_id, sent_at=now, deadline=now + seconds)
+        self._replies[entry] = reply
+
+    def match(self, kind: Request, item_id: str | None, event: RealtimeEvent) -> None:
+        """Match an event with the oldest command of a kind about its item."""
+        for entry in self.table.of_kind(kind):
+            if self._replies[entry].item_id == item_id:
+                self._resolve(entry).event = event
+                return
+
+    def match_update(self, event: SessionUpdated, *, is_cycle: bool) -> JsonObject | None:
+        """
+        Match an event with the oldest update; the service answers updates in their order.
+
+        Args:
+            event: The event.
+            is_cycle: Whether it reports a cycle of the service's memory. Then it answers only the
+                first update of a connection, or an update of the memory.
+
+        Returns:
+            The settings that the update asked for; None if the event answers no update.
+        """
+        entry = self._oldest_update()
+        if entry is None:
+            return None
+        change = self._replies[entry].change or {}
+        provider_data = change.get("providerData")
+        has_memory = isinstance(provider_data, dict) and "memory" in provider_data
+        if is_cycle and entry.kind is Request.UPDATE and not has_memory:
+            return None
+        self._resolve(entry).event = event
+        return change
+
+    def match_error(self, error: ErrorInfo, *, is_opening: bool) -> Pending[Request] | None:
+        """
+        Return the entry of the request that an error refuses; None if there is none.
+
+        While a session opens, an error without an event id refuses its settings.
+        """
+        commands = [entry for kind in _COMMANDS for entry in self.table.of_kind(kind)]
+        if error.event_id is not None:
+            return next((e for e in commands if e.key == error.event_id), None)
+        kind = refused_command(error)
+        if is_opening or kind == Request.UPDATE.value:
+            return self._oldest_update()
+        found = [e for e in commands if kind is None or e.kind.value == kind]
+        return found[0] if len(found) == 1 else None
+
+    def refuse(self, entry: Pending[Request], error: ErrorInfo) -> PendingReply:
+        """End a command, which the service has refused, and return its reply."""
+        reply = self._resolve(entry)
+        reply.error = service_error(error)
+        return reply
+
+    def expire(self, entry: Pending[Request]) -> InworldError:
+        """End a command that was not answered in time; return the error."""
+        seconds = entry.deadline - entry.sent_at
+        error = DeadlineExceeded(
+            f"the service has not answered {entry.kind.value} in {seconds:g} s"
+        )
+        reply = self._replies.pop(entry, None)
+        if reply is not None:
+            reply.error = error
+        return error
+
+    def accepted_before(self, moment: float) -> None:
+        """End the creation of items that were sent before a request that has been answered."""
+        for entry in self.table.contradict(Request.ITEM, sent_before=moment):
+            reply = self._replies.pop(entry)
+            reply.event = RealtimeEvent()
+
+    def lose_connection(self, error: InworldError) -> list[str]:
+        """
+        End the pending commands that the next connection does not send again.
+
+        Returns:
+            The ids of the items whose deletion was not answered; a new session never gets them.
+        """
+        deleted: list[str] = []
+        for entry, reply in list(self._replies.items()):
+            if reply.kind is Request.OPEN or self._is_sent_again(reply):
+                entry.deadline = math.inf
+                continue
+            self._resolve(entry)
+            if reply.kind is Request.DELETE:
+                deleted.append(reply.item_id or "")
+                reply.event = ItemDeleted(reply.item_id or "")
+            else:
+                reply.error = error
+        for kind in set(Request) - {reply.kind for reply in self._replies.values()}:
+            self.table.contradict(kind)
+        return deleted
+
+    def end_all(self, error: InworldError) -> None:
+        """End all pending commands, since the session has ended."""
+        self.table.clear()
+        for reply in self._replies.values():
+            reply.error = error
+        self._replies.clear()
+
+    @staticmethod
+    def _is_sent_again(reply: PendingReply) -> bool:
+        """Whether a new connection sends a command again: the replay does it with items."""
+        return reply.is_watched if reply.kind is Request.ITEM else reply.is_unwatched_update
+
+    def send_again(self, now: float, seconds: float) -> list[str]:
+        """Return the updates to send on a new connection; they may take so many seconds."""
+        texts = []
+        for entry, reply in self._replies.items():
+            if reply.is_unwatched_update:
+                entry.sent_at, entry.deadline = now, now + seconds
+                texts.append(reply.text)
+        return texts
+
+    def replay(self, commands: Iterable[CreateItem], now: float, seconds: float) -> None:
+        """Add the items that are sent on a new connection and are not pending yet."""
+        known = {reply.item_id for reply in self._replies.values() if reply.kind is Request.ITEM}
+        for command in commands:
+            item_id = command.item.id or ""
+            if item_id not in known:
+                reply = PendingReply(Request.ITEM, command.event_id or item_id, "")
+                reply.item_id, reply.is_watched = item_id, False
+                self.register(reply, now, seconds)
+
+    def forget(self, reply: PendingReply) -> None:
+        """Remove a command that its caller no longer waits for."""
+        for entry in [entry for entry, each in self._replies.items() if each is reply]:
+            self._resolve(entry)
+
+    def _oldest_update(self) -> Pending[Request] | None:
+        entries = self.table.of_kind(Request.OPEN) + self.table.of_kind(Request.UPDATE)
+        return entries[0] if entries else None
+
+    def _resolve(self, entry: Pending[Request]) -> PendingReply:
+        self.table.cancel(entry)
+        return self._replies.pop(entry)

@@ -1,0 +1,58 @@
+"""The items of a session: places of items that the client adds."""
+
+import pytest
+
+from inworld_sync.models import realtime as rt
+from inworld_sync.wire.realtime.items import Items
+
+
+def added(item_id, previous=None):
+    """The service's answer for an added item."""
+    return rt.ItemAdded(rt.Message.user("x", id=item_id), previous)
+
+
+# (previous id in the command, previous id in the answer, order of the items).
+PLACES = [
+    ("root", None, ["n", "a", "b"]),
+    ("root", "root", ["n", "a", "b"]),
+    ("a", None, ["a", "n", "b"]),
+    (None, None, ["a", "b", "n"]),
+    (None, "a", ["a", "n", "b"]),
+    ("root", "b", ["a", "b", "n"]),
+]
+
+
+@pytest.mark.parametrize(("asked", "answered", "order"), PLACES)
+def test_place_of_an_added_item(asked, answered, order):
+    """An item is where the service says; where it says nothing, it is where the client added it."""
+    items = Items(is_inworld=True)
+    for item_id in ("a", "b"):
+        items.handle(added(item_id))
+    items.add(rt.CreateItem(rt.Message.user("x", id="n"), asked))
+    event = items.handle(added("n", answered))
+
+    assert added("n", answered) == event
+    assert order == [entry.item.id for entry in items.conversation.entries]
+
+
+def test_replay_of_a_first_item():
+    """An item that is not acknowledged yet is added at the beginning of the new session too."""
+    items = Items(is_inworld=True)
+    items.handle(added("a"))
+    items.add(rt.CreateItem(rt.Message.user("x", id="n"), "root"))
+    items.add(rt.CreateItem(rt.Message.user("x", id="m"), "a"))
+    commands = [(each.item.id, each.previous_item_id) for each in items.replay()]
+
+    assert [("a", None), ("n", "root"), ("m", None)] == commands
+
+
+def test_replay_without_a_malformed_part():
+    """A picture that the service sent back without its content does not lose the message."""
+    items = Items(is_inworld=True)
+    picture = rt.UnknownPart("input_image", {"type": "input_image", "image_url": ""})
+    novel = rt.UnknownPart("novel", {"type": "novel"})
+    message = rt.Message.user("Look:", picture, novel, id="a")
+    items.handle(rt.ItemDone(message))
+    [command] = items.replay()
+
+    assert (rt.InputText("Look:"), novel) == command.item.content
