@@ -22,6 +22,7 @@ from inworld_sync import (
     ClosedError,
     ConfigError,
     DeadlineExceeded,
+    InvalidMessage,
     InworldSttConfig,
     SpeechStarted,
     SpeechStopped,
@@ -728,3 +729,27 @@ def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
             stream.send(pcm)
 
     assert said == stream.transcript.text
+
+
+# Messages that cannot be read.
+
+
+@pytest.mark.parametrize(
+    "message", ["", "nonsense", "[]", '{"result":{"x":NaN}}', '\ufeff{"result":{}}', '{"result":5}']
+)
+def test_an_unreadable_message(message: str) -> None:
+    """A message that cannot be read is an event, and the transcript is complete."""
+
+    def odd(connection: SttConnectionScript, moment: str) -> None:
+        if moment == "chunk" and connection.counts[moment] == 2:
+            connection.send(message)
+
+    pcm, said = spoken_turns(2, 1)
+    with stt_server(odd) as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            handled: list[InvalidMessage] = []
+            stream.on(InvalidMessage, handled.append)
+            stream.send(pcm)
+            text = stream.close().text
+    assert said == text.replace(".", "")
+    assert [""] == [event.type for event in handled]
