@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
         Interrupted as Interrupted,
-        InvalidMessage as InvalidMessage,
         ResponseStarted as ResponseStarted,
         SessionReconnected as SessionReconnected,
         ToolCalled as ToolCalled,
@@ -84,7 +83,7 @@ _HOMES = {
         "ServiceError TransportError"
     ),
     "models.devices": "AudioSink AudioSource DeviceChanged DeviceInfo SpeakerMark SpeakerStats",
-    "models.events": "StreamEnded UnknownEvent",
+    "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "models.options": "Limiter Options WireObserver TraceEvent",
     "models.stt": (
         "AssemblyAiConfig GroqConfig InworldSttConfig Reconnected SonioxConfig SonioxContext "
@@ -111,8 +110,7 @@ _HOMES = {
     ),
     "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (
-        "ApprovalRequested Interrupted InvalidMessage ResponseStarted SessionReconnected "
-        "ToolOutputSent ToolCalled"
+        "ApprovalRequested Interrupted ResponseStarted SessionReconnected ToolOutputSent ToolCalled"
     ),
     "sessions.realtime.response": "Response",
     "sessions.realtime.session": "RealtimeSession",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from inworld_sync.sessions.realtime.events import (
         ApprovalRequested as ApprovalRequested,
         Interrupted as Interrupted,
-        InvalidMessage as InvalidMessage,
         ResponseStarted as ResponseStarted,
         SessionReconnected as SessionReconnected,
         ToolCalled as ToolCalled,
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
 
 # The modules of the names that are not in models.realtime; a test compares them with the imports.
 _HOMES = {
-    "models.events": "StreamEnded UnknownEvent",
+    "models.events": "InvalidMessage StreamEnded UnknownEvent",
     "wire.realtime.endpoint": "RealtimeEndpoint",
     "sessions.realtime.events": (
-        "ApprovalRequested Interrupted InvalidMessage ResponseStarted SessionReconnected "
-        "ToolCalled ToolOutputSent"
+        "ApprovalRequested Interrupted ResponseStarted SessionReconnected ToolCalled ToolOutputSent"
     ),
     "sessions.realtime.player": "Player",
     "sessions.realtime.response": "Response",

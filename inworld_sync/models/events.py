@@ -9,7 +9,7 @@ import attrs
 
 from inworld_sync.errors import InworldError
 
-__all__ = ["StreamEnded", "UnknownEvent"]
+__all__ = ["InvalidMessage", "StreamEnded", "UnknownEvent"]
 
 
 @attrs.frozen
@@ -24,6 +24,25 @@ class UnknownEvent:
 
     type: str
     raw: Mapping[str, object]
+
+
+@attrs.frozen
+class InvalidMessage:
+    """
+    A message that cannot be read, or an error of the service that names no request.
+
+    The connection continues without it.
+
+    Attributes:
+        type: The type of the message, or ``""`` if it is unknown.
+        error: What is wrong with the message, or the error that the service reported.
+        response_id: The response of a realtime session that the message belongs to, which then
+            ends with an error; None if it names no response.
+    """
+
+    type: str
+    error: InworldError
+    response_id: str | None = None
 
 
 @attrs.frozen

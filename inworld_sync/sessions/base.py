@@ -16,9 +16,13 @@ Back-pressure: if a mailbox is full, the reader stops reading until there is roo
 a thread waits for another message of the same socket, since that wait could not end otherwise. So
 the mailbox of a consumer that has stopped grows while other consumers continue.
 
+Messages that cannot be read: the connection continues, and its streams get an
+:class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
+``stats.warnings`` counts it.
+
 Faults: TTS and STT report an error of the whole connection as a message. It is fatal only if the
 service closes the connection right after it. Then it is the error of the connection; otherwise it
-is logged, and the connection continues.
+is handled as a message that cannot be read, and logged.
 
 A connection belongs to the process that opened it. In a forked child every call raises.
 """
@@ -40,11 +44,14 @@ from inworld_sync.errors import (
     ClosedError,
     ConnectError,
     ConnectionLost,
+    DeadlineExceeded,
     InworldError,
     ProtocolError,
+    RemoteProtocolError,
+    ServiceError,
     error_from_status,
 )
-from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.sessions.event_stream import EventStream, Monitor
 from inworld_sync.transport.deadline import Deadline
@@ -102,6 +109,8 @@ class Connection(Generic[M]):
         self._fault: ConnectionFault | None = None
         # Threads that wait for an answer, during which the reader does not pause.
         self._needing = 0
+        # Size of the present message, without base64; only the reader uses it.
+        self._message_bytes = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         # Ignored fields of messages by name; only the reader changes it.
@@ -152,12 +161,22 @@ class Connection(Generic[M]):
     # What the class of a service implements.
 
     def _parse(self, message: memoryview) -> M | ConnectionFault:
-        """Read one message; no lock is held."""
+        """
+        Read one message; no lock is held.
+
+        Raises:
+            RemoteProtocolError: It cannot be read; the connection continues.
+        """
         raise NotImplementedError
 
     def _apply(self, event: M) -> None:
         """Handle an event and append it to its stream; the monitor is held."""
         raise NotImplementedError
+
+    def _apply_invalid(self, event: InvalidMessage) -> None:
+        """Handle a message that cannot be read; the monitor is held."""
+        for stream in self._streams():
+            stream.append(event)
 
     def _after(self, event: M) -> None:
         """Handle an event a second time, without a lock; must not block."""
@@ -214,22 +233,7 @@ class Connection(Generic[M]):
     def _read(self) -> None:
         try:
             while (message := self._link.receive()) is not None:
-                event = self._parse(message)
-                if isinstance(event, ConnectionFault):
-                    # Only the reader uses it, here and when the connection ends.
-                    self._fault = event
-                    self._options.logger.debug(
-                        "%s: the service reported code %d", self.name, event.code
-                    )
-                    continue
-                if self._fault is not None:
-                    self._report_fault(self._fault)
-                with self._changed.lock:
-                    self._apply(event)
-                    self._changed.notify_all()
-                    while self._must_pause():
-                        self._changed.wait(_PAUSE_SECONDS)
-                self._after(event)
+                self._read_message(message)
         except InworldError as error:
             self._failure = error
             self._link.abort(str(error))
@@ -241,6 +245,36 @@ class Connection(Generic[M]):
             self._finish()
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
         self._free()
+
+    def _read_message(self, message: memoryview) -> None:
+        event: M | InvalidMessage | ConnectionFault
+        self._message_bytes = len(message)
+        try:
+            event = self._parse(message)
+        except RemoteProtocolError as error:
+            self._options.logger.warning("%s: a message was ignored: %s", self.name, error)
+            event = InvalidMessage("", error)
+        if self._fault is not None:
+            self._report_fault(self._fault)
+        if isinstance(event, ConnectionFault):
+            # Only the reader uses it, here and when the connection ends.
+            self._fault = event
+            self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
+            return
+        with self._changed.lock:
+            self._changed.message_bytes = self._message_bytes
+            try:
+                if isinstance(event, InvalidMessage):
+                    self._apply_invalid(event)
+                else:
+                    self._apply(event)
+            finally:
+                self._changed.message_bytes = 0
+            self._changed.notify_all()
+            while self._must_pause():
+                self._changed.wait(_PAUSE_SECONDS)
+        if not isinstance(event, InvalidMessage):
+            self._after(event)
 
     def _warn(self, names: list[str]) -> None:
         """Count ignored fields of a message, and log each name once; the reader only."""
@@ -254,10 +288,17 @@ class Connection(Generic[M]):
                 )
 
     def _report_fault(self, fault: ConnectionFault) -> None:
-        """Log a fault after which the connection continued; one that ends it is raised instead."""
+        """Report a fault after which the connection continued; one that ends it is raised."""
         self._fault = None
         self._options.logger.warning(
             "%s: the service reported code %d: %s", self.name, fault.code, fault.message
+        )
+        with self._changed.lock:
+            self._apply_invalid(InvalidMessage("error", self._error_of(fault)))
+
+    def _error_of(self, fault: ConnectionFault) -> ServiceError:
+        return error_from_status(
+            fault.code, fault.message, fault.details, request_id=self._link.request_id
         )
 
     def _must_pause(self) -> bool:
@@ -277,12 +318,7 @@ class Connection(Generic[M]):
         assert end is not None, "the reader ends only after the link"
         error = self._failure or end.error
         if self._fault is not None and end.by != "client":
-            error = error_from_status(
-                self._fault.code,
-                self._fault.message,
-                self._fault.details,
-                request_id=self._link.request_id,
-            )
+            error = self._error_of(self._fault)
         ended = StreamEnded(end.by, end.code, end.reason, error)
         try:
             self.ended = self._conclude(ended)
@@ -303,6 +339,15 @@ class Connection(Generic[M]):
                 self._on_closed()
             except Exception:
                 self._options.logger.exception("%s: the limiter's release() raised", self.name)
+
+    def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
+        """Add the error that the service reported as its last message, if it did."""
+        if self._fault is None:
+            return error
+        cause = self._error_of(self._fault)
+        explained = DeadlineExceeded(f"{error}; the service had reported: {cause}")
+        explained.__cause__ = cause
+        return explained
 
     # For the users of all services.
 

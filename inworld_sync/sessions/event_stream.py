@@ -39,10 +39,11 @@ F = TypeVar("F", bound=Callable[..., object])
 # The class or name of the events, the function, and the context variables that it runs with.
 _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Context]"
 
-# Five minutes of 24 kHz PCM, the most that one consumer can fall behind.
+# Five minutes of 24 kHz PCM, the most that one consumer can fall behind. Every event counts, with
+# the size of its message.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
-# About the size in memory of an event without audio.
+# Added to the size of each event: about the memory of an event whose message is small.
 _EVENT_BYTES = 256
 
 
@@ -58,6 +59,8 @@ class Monitor(threading.Condition):
 
     Attributes:
         lock: The lock without that check, for threads of the package, which a child does not have.
+        message_bytes: The size of the message that the reader handles now, which is the size of
+            its events; 0 outside of that.
         has_full_mailbox: False if no mailbox is full; then the reader need not check them. See
             ``base.py``.
     """
@@ -66,6 +69,7 @@ class Monitor(threading.Condition):
         self.lock = threading.RLock()
         super().__init__(self.lock)
         self._what = what
+        self.message_bytes = 0
         self.has_full_mailbox = False
         self._fork_guard = ForkGuard()
 
@@ -189,9 +193,18 @@ class EventStream(Generic[E]):
 
     # For the producer; the monitor is held.
 
-    def append(self, event: E, size_bytes: int = 0) -> None:
-        """Add an event to the mailbox of every consumer, or buffer it for the first consumer."""
-        size_bytes += _EVENT_BYTES
+    def append(self, event: E, size_bytes: int | None = None) -> None:
+        """
+        Add an event to the mailbox of every consumer, or buffer it for the first consumer.
+
+        Args:
+            event: Any event.
+            size_bytes: About its size in memory; None means the size of the message that the
+                reader handles now.
+        """
+        size_bytes = _EVENT_BYTES + (
+            self._changed.message_bytes if size_bytes is None else size_bytes
+        )
         for mailbox in self._mailboxes:
             mailbox.events.append((event, size_bytes))
             mailbox.waiting_bytes += size_bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from inworld_sync.errors import RemoteProtocolError, redact
-from inworld_sync.wire.codec import JsonObject
+from inworld_sync.wire.codec import Json, JsonObject
 
 __all__ = ["ConnectionFault", "connection_fault", "integer_in", "text_in"]
 
@@ -29,12 +29,15 @@ class ConnectionFault:
     details: tuple[object, ...] = ()
 
 
-def connection_fault(status: JsonObject) -> ConnectionFault:
+def connection_fault(status: Json) -> ConnectionFault:
     """
     Read an error or a status, and remove credentials that the service repeats in its message.
 
-    The code is 0 (success) if the field is missing, and 2 (unknown) if it is not a number.
+    The code is 0 (success) if the field is missing, and 2 (unknown) if it is not a number, or if
+    the error is not an object.
     """
+    if not isinstance(status, dict):
+        return ConnectionFault(_UNKNOWN_CODE, redact(status) if isinstance(status, str) else "")
     try:
         code = integer_in(status, "code")
     except RemoteProtocolError:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.events import InvalidMessage, UnknownEvent
 from inworld_sync.models.stt import (
     Reconnected,
     SpeechStarted,
@@ -28,7 +28,13 @@ from inworld_sync.wire.stt_repeats import Repeats
 __all__ = ["Answer", "SttEvent", "TurnLog", "is_manual"]
 
 SttEvent: TypeAlias = (
-    Reconnected | SpeechStarted | SpeechStopped | SttUsage | Transcription | UnknownEvent
+    InvalidMessage
+    | Reconnected
+    | SpeechStarted
+    | SpeechStopped
+    | SttUsage
+    | Transcription
+    | UnknownEvent
 )
 
 # A word may begin this much before the start of speech that the service reports.

@@ -10,8 +10,8 @@ Source: Inworld TTS WebSocket reference and captures of September 2026.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -74,6 +74,9 @@ MAX_TEXT_CHARACTERS = 1000
 # One year. Greater times would be errors of the service.
 _MAX_SECONDS = 31_536_000
 
+_T = TypeVar("_T")
+_Row: TypeAlias = tuple[str, float, float]
+
 _CODEC = Codec(
     camel,
     {
@@ -129,7 +132,7 @@ class ContextFault:
 
 @attrs.frozen
 class Unreadable:
-    """A message about one context lacks a required field; the connection stays open."""
+    """The audio of a message about one context cannot be read; the connection stays open."""
 
     context_id: str
     error: RemoteProtocolError
@@ -196,59 +199,69 @@ def _config(config: ContextConfig) -> dict[str, object]:
     return body
 
 
-def read(message: bytes | bytearray | memoryview | str, audio: bytes | None = None) -> TtsMessage:
+def read(
+    message: bytes | bytearray | memoryview | str,
+    audio: bytes | None = None,
+    warnings: list[str] | None = None,
+) -> TtsMessage:
     """
     Read one message of the service.
 
     Args:
         message: JSON text.
         audio: The decoded audio of the field :data:`AUDIO_PATH`, whose text is then ignored.
+        warnings: Gets the name of each optional field that is ignored because it has a wrong type.
 
     Raises:
         RemoteProtocolError: *message* is not JSON, or does not name its context.
     """
+    warnings = [] if warnings is None else warnings
     envelope = load_object(message)
     if envelope.get("error") is not None:
-        return connection_fault(object_in(envelope["error"], "error"))
+        return connection_fault(envelope["error"])
     if envelope.get("result") is None:
         return UnknownEvent("", envelope)
     result = object_in(envelope["result"], "result")
     context_id = text_in(result, "contextId", "context_id")
+    kind = next((name for name in _KINDS if result.get(name) is not None), None)
     # A message with a fault has nothing else of use.
-    fault = _status(result, context_id)
+    fault = _status(result, context_id, warnings, is_all=kind is None)
     if fault is not None:
         return fault
-    kind = next((name for name in _KINDS if result.get(name) is not None), None)
     if kind is None:
         return UnknownEvent(next((key for key in result if key not in _FRAME), ""), envelope)
     if not context_id:
         raise RemoteProtocolError(f"expected contextId beside result.{kind}, got none")
     try:
-        if audio is not None and kind == "audioChunk":
-            return _audio(context_id, result, audio)
-        return _KINDS[kind](context_id, result)
+        return _KINDS[kind](context_id, result, audio if kind == "audioChunk" else None, warnings)
     except RemoteProtocolError as error:
         return Unreadable(context_id, error)
 
 
-def _status(body: JsonObject, context_id: str) -> ContextFault | None:
+def _status(
+    body: JsonObject, context_id: str, warnings: list[str], *, is_all: bool
+) -> ContextFault | None:
+    """Return the fault of a message; *is_all* means that the message has nothing but a status."""
     status = body.get("status")
-    if not isinstance(status, dict) or status.get("code") in (None, 0):
+    if not isinstance(status, dict):
+        return None
+    code = _optional(
+        "status.code", lambda: integer_in(status, "code"), 1 if is_all else 0, warnings
+    )
+    if not code:
         return None
     fault = connection_fault(status)
-    return (
-        ContextFault(context_id, fault.code, fault.message, fault.details) if fault.code else None
-    )
+    return ContextFault(context_id, fault.code, fault.message, fault.details)
 
 
 def _audio(
-    context_id: str, result: JsonObject, decoded: bytes | None = None
+    context_id: str, result: JsonObject, decoded: bytes | None, warnings: list[str]
 ) -> AudioReceived | ContextFault:
     # One older sample has audioContent directly in the result.
     body = result["audioChunk"] if result.get("audioChunk") is not None else result
     chunk = object_in(body, "result.audioChunk")
     # One documented sample has the status in the chunk; captures have it in the result.
-    fault = _status(chunk, context_id)
+    fault = _status(chunk, context_id, warnings, is_all=False)
     if fault is not None:
         return fault
     audio = chunk.get("audioContent")
@@ -256,31 +269,52 @@ def _audio(
         raise RemoteProtocolError(
             f"expected text as result.audioChunk.audioContent, got {type(audio).__name__}"
         )
-    times = _object_or_none(chunk, "timestampInfo") or {}
-    words = _object_or_none(times, "wordAlignment") or {}
-    characters = _object_or_none(times, "characterAlignment") or {}
+    times = _object(chunk, "timestampInfo", warnings)
+    words = _object(times, "wordAlignment", warnings)
+    characters = _object(times, "characterAlignment", warnings)
     return AudioReceived(
         context_id,
         audio or "" if decoded is None else decoded,
-        _usage(_object_or_none(chunk, "usage")),
-        tuple(WordTime(*row) for row in _rows(words, "words", "word")),
-        tuple(CharacterTime(*row) for row in _rows(characters, "characters", "character")),
-        _phonemes(words),
+        _optional("usage", lambda: _usage(chunk.get("usage")), None, warnings),
+        tuple(WordTime(*row) for row in _rows_or_none(words, "words", "word", warnings)),
+        tuple(
+            CharacterTime(*row)
+            for row in _rows_or_none(characters, "characters", "character", warnings)
+        ),
+        _optional("phoneticDetails", lambda: _phonemes(words), (), warnings),
     )
 
 
-def _object_or_none(body: JsonObject, name: str) -> JsonObject | None:
+def _optional(name: str, read: Callable[[], _T], default: _T, warnings: list[str]) -> _T:
+    """Read a field that the client can do without; if it has a wrong type, return *default*."""
+    try:
+        return read()
+    except RemoteProtocolError:
+        warnings.append(name)
+        return default
+
+
+def _object(body: JsonObject, name: str, warnings: list[str]) -> JsonObject:
+    """Return an optional object; an empty one if it is missing or has a wrong type."""
     value = body.get(name)
-    return None if value is None else object_in(value, name)
+    return {} if value is None else _optional(name, lambda: object_in(value, name), {}, warnings)
 
 
-def _usage(usage: JsonObject | None) -> TtsUsage | None:
-    if usage is None:
+def _usage(value: Json) -> TtsUsage | None:
+    if value is None:
         return None
+    usage = object_in(value, "usage")
     return TtsUsage(integer_in(usage, "processedCharactersCount"), text_in(usage, "modelId"))
 
 
-def _rows(alignment: JsonObject, texts_name: str, prefix: str) -> list[tuple[str, float, float]]:
+def _rows_or_none(
+    alignment: JsonObject, texts_name: str, prefix: str, warnings: list[str]
+) -> Iterable[_Row]:
+    """Return the texts with their times; none if one of the fields has a wrong type."""
+    return _optional(texts_name, lambda: _rows(alignment, texts_name, prefix), [], warnings)
+
+
+def _rows(alignment: JsonObject, texts_name: str, prefix: str) -> list[_Row]:
     names = (texts_name, f"{prefix}StartTimeSeconds", f"{prefix}EndTimeSeconds")
     texts, starts, ends = (_array(alignment, name) for name in names)
     if not len(texts) == len(starts) == len(ends):
@@ -336,17 +370,17 @@ def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
 
 
 # Each function reads the whole result. The last two kinds have no fields.
-_KINDS: dict[str, Callable[[str, JsonObject], TtsMessage]] = {
+_KINDS: dict[str, Callable[[str, JsonObject, bytes | None, list[str]], TtsMessage]] = {
     "audioChunk": _audio,
     "audioContent": _audio,
-    "contextCreated": lambda context_id, result: ContextCreated(
-        context_id, object_in(result["contextCreated"], "result.contextCreated")
+    "contextCreated": lambda context_id, result, _, warnings: ContextCreated(
+        context_id, _object(result, "contextCreated", warnings)
     ),
-    "contextUpdated": lambda context_id, result: ContextUpdated(
-        context_id, object_in(result["contextUpdated"], "result.contextUpdated")
+    "contextUpdated": lambda context_id, result, _, warnings: ContextUpdated(
+        context_id, _object(result, "contextUpdated", warnings)
     ),
-    "flushCompleted": lambda context_id, _: FlushCompleted(context_id),
-    "contextClosed": lambda context_id, _: ContextClosed(context_id),
+    "flushCompleted": lambda context_id, *_: FlushCompleted(context_id),
+    "contextClosed": lambda context_id, *_: ContextClosed(context_id),
 }
 
 _FRAME = frozenset({"contextId", "context_id", "status"})

@@ -49,7 +49,6 @@ MENDED = [
 ]
 # These faults end a stream; the error has the transcript and the audio not transcribed.
 ENDING = {
-    "bad_json": RemoteProtocolError,
     "bad_utf8": RemoteProtocolError,
     "reserved_opcode": RemoteProtocolError,
     "masked": RemoteProtocolError,
@@ -116,7 +115,7 @@ def message_count(server):
 
 def test_every_fault_is_here():
     """Every kind of fault is in one of the lists."""
-    named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose"]
+    named = [*HARMLESS, *MENDED, *ENDING, *REFUSED, "lose", "bad_json"]
 
     assert set(FaultKind) == {FaultKind(name.partition(":")[0]) for name in named}
 
@@ -176,9 +175,10 @@ def test_refused(hasty, server, fault):
     assert 2 == reconnected.attempts
 
 
-def test_lost_messages(iw, server, message_count):
+@pytest.mark.parametrize("fault", ["lose", "bad_json"])
+def test_lost_messages(iw, server, message_count, fault):
     """
-    If the service does not send a message, at most its words are lost.
+    If a message is not sent or cannot be read, at most its words are lost.
 
     If the end of the last turn is missing, its audio is sent again. If the final transcript of an
     earlier turn is missing, the client cannot know that the turn existed.
@@ -187,7 +187,7 @@ def test_lost_messages(iw, server, message_count):
     texts = []
     # The last message is the usage, without which a stream does not end.
     for after in range(message_count - 1):
-        server.faults.add(f"lose@{after}")
+        server.faults.add(f"{fault}@{after}")
         texts.append(stream(iw)[0])
 
     without_one = {f"{turns[1]} {turns[2]}", f"{turns[0]} {turns[2]}"}

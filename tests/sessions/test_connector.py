@@ -117,7 +117,7 @@ FAILURES: list[tuple[str, type[Exception]]] = [
     ("drop@1", InworldError),
     ("reset@2", InworldError),
     ("close:1011@1", InworldError),
-    ("bad_json@1", InworldError),
+    ("masked@1", InworldError),
     ("fatal_error:16@0", AuthError),
 ]
 

@@ -107,7 +107,7 @@ def test_a_session_that_works(witness: Witness) -> None:
 
 FAULTS = [
     "http_status:401", "http_status:500", "drop_request", "reset@1", "fatal_error:7@0",
-    "close:1011@1", "bad_json@1", "response_delay:0.5",
+    "close:1011@1", "masked@1", "response_delay:0.5",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, strategies as st
 
@@ -266,79 +267,18 @@ def test_further_fields(message: dict[str, Any], event: tts.TtsMessage) -> None:
     assert event == tts.read(json.dumps({next(iter(message)): inner, "zNew": 1}))
 
 
-# (part of a message of context c1, words of the error): each required part missing or of the
-# wrong kind.
+# (part of a message of context c1, part of the error): the audio cannot be read.
 UNREADABLE: list[tuple[dict[str, Any], str]] = [
     ({"audioChunk": "AAA="}, "an object as result.audioChunk, got str"),
     ({"audioChunk": {"audioContent": 5}}, "text as result.audioChunk.audioContent, got int"),
-    ({"audioChunk": {"usage": [1]}}, "an object as usage, got list"),
-    ({"audioChunk": {"usage": {"processedCharactersCount": 1.5}}}, "an integer as processed"),
-    ({"audioChunk": {"usage": {"processedCharactersCount": True}}}, "an integer as processed"),
-    ({"audioChunk": {"usage": {"processedCharactersCount": "9" * 30}}}, "an integer as proc"),
-    ({"audioChunk": {"timestampInfo": "none"}}, "an object as timestampInfo, got str"),
-    (
-        {"audioChunk": {"timestampInfo": {"wordAlignment": {"words": ["a"]}}}},
-        "equally long, got 1, 0 and 0",
-    ),
-    (
-        {"audioChunk": {"timestampInfo": {"wordAlignment": {"words": "a"}}}},
-        "an array as words, got str",
-    ),
-    (
-        {
-            "audioChunk": {
-                "timestampInfo": {
-                    "characterAlignment": {
-                        "characters": [1],
-                        "characterStartTimeSeconds": [0],
-                        "characterEndTimeSeconds": [0],
-                    }
-                }
-            }
-        },
-        "strings in characters, got int",
-    ),
-    (
-        {
-            "audioChunk": {
-                "timestampInfo": {
-                    "wordAlignment": {
-                        "words": ["a"],
-                        "wordStartTimeSeconds": ["0"],
-                        "wordEndTimeSeconds": [1],
-                    }
-                }
-            }
-        },
-        "seconds as a number, got str",
-    ),
-    (
-        {
-            "audioChunk": {
-                "timestampInfo": {
-                    "wordAlignment": {
-                        "words": ["a"],
-                        "wordStartTimeSeconds": [0],
-                        "wordEndTimeSeconds": [10**400],
-                    }
-                }
-            }
-        },
-        "less than a year of seconds",
-    ),
-    (
-        {"audioChunk": {"timestampInfo": {"wordAlignment": {"phoneticDetails": ["x"]}}}},
-        "an object as an item of phoneticDetails, got str",
-    ),
-    ({"contextCreated": True}, "an object as result.contextCreated, got bool"),
-    ({"contextUpdated": []}, "an object as result.contextUpdated, got list"),
+    ({"audioContent": ["AAA="]}, "text as result.audioChunk.audioContent, got list"),
 ]
 
 
 @pytest.mark.parametrize(("part", "words"), UNREADABLE)
 def test_unreadable(part: dict[str, Any], words: str) -> None:
     """
-    An unreadable message belongs to the context that it names.
+    Audio that cannot be read belongs to the context that the message names.
 
     It once ended the whole connection, with four other contexts.
     """
@@ -349,6 +289,108 @@ def test_unreadable(part: dict[str, Any], words: str) -> None:
     assert words in str(event.error)
 
 
+A_WORD = {"words": ["a"], "wordStartTimeSeconds": [0], "wordEndTimeSeconds": [1]}
+A_CHARACTER = {
+    "characters": ["a"],
+    "characterStartTimeSeconds": [0],
+    "characterEndTimeSeconds": [1],
+}
+PHONES = {"wordIndex": 0, "phones": [{"phoneSymbol": "a"}]}
+
+
+def chunk_with(word: dict[str, object] | None = None, **times: object) -> dict[str, Any]:
+    """Return the fields of a chunk with audio, usage, and a word, a character and a phoneme."""
+    words = {**A_WORD, "phoneticDetails": [PHONES], **(word or {})}
+    info = {"wordAlignment": words, "characterAlignment": A_CHARACTER, **times}
+    usage = {"processedCharactersCount": 1, "modelId": "m"}
+    return {"audioContent": "AAA=", "usage": usage, "timestampInfo": info}
+
+
+# (chunk, the attributes that are empty, names in the warnings): wrong types of optional fields.
+IGNORED: list[tuple[dict[str, Any], str, str]] = [
+    ({**chunk_with(), "usage": [1]}, "usage", "usage"),
+    ({**chunk_with(), "usage": {"processedCharactersCount": 1.5}}, "usage", "usage"),
+    ({**chunk_with(), "usage": {"processedCharactersCount": True}}, "usage", "usage"),
+    ({**chunk_with(), "usage": {"processedCharactersCount": "9" * 30}}, "usage", "usage"),
+    ({**chunk_with(), "timestampInfo": "none"}, "words characters phonemes", "timestampInfo"),
+    (chunk_with(wordAlignment=5), "words phonemes", "wordAlignment"),
+    (chunk_with(characterAlignment=[]), "characters", "characterAlignment"),
+    (chunk_with(word={"wordEndTimeSeconds": []}), "words", "words"),
+    (chunk_with(word={"words": "a"}), "words", "words"),
+    (chunk_with(word={"words": [1]}), "words", "words"),
+    (chunk_with(word={"words": [None]}), "words", "words"),
+    (chunk_with(word={"wordStartTimeSeconds": ["0"]}), "words", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": [None]}), "words", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": [10**400]}), "words", "words"),
+    (
+        chunk_with(characterAlignment={**A_CHARACTER, "characters": [1]}),
+        "characters",
+        "characters",
+    ),
+    (chunk_with(word={"phoneticDetails": ["x"]}), "phonemes", "phoneticDetails"),
+    (
+        chunk_with(word={"phoneticDetails": [{**PHONES, "wordIndex": "first"}]}),
+        "phonemes",
+        "phoneticDetails",
+    ),
+    (
+        chunk_with(word={"phoneticDetails": [{**PHONES, "phones": [None]}]}),
+        "phonemes",
+        "phoneticDetails",
+    ),
+    ({**chunk_with(), "usage": 5, "timestampInfo": 5}, "usage words characters phonemes",
+     "timestampInfo usage"),
+    ({**chunk_with(), "status": {"code": "OK"}}, "", "status.code"),
+    (chunk_with(), "", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("chunk", "empty", "named"), IGNORED)
+def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, named: str) -> None:
+    """An optional field of a wrong type is ignored with a warning; the audio is kept."""
+    warnings: list[str] = []
+    whole = tts.read(json.dumps(wrapped(audioChunk=chunk_with())))
+    event = tts.read(json.dumps(wrapped(audioChunk=chunk)), warnings=warnings)
+
+    assert isinstance(event, tts.AudioReceived)
+    assert isinstance(whole, tts.AudioReceived)
+    nothing: dict[str, Any] = {"usage": None, "words": (), "characters": (), "phonemes": ()}
+    assert attrs.evolve(whole, **{name: nothing[name] for name in empty.split()}) == event
+    assert named.split() == warnings
+
+
+@pytest.mark.parametrize(
+    ("message", "event", "named"),
+    [
+        (wrapped(contextCreated=True), ContextCreated("c1", {}), "contextCreated"),
+        (wrapped(contextUpdated=[]), ContextUpdated("c1", {}), "contextUpdated"),
+        (
+            {"result": {"contextId": "c1", "contextClosed": 5, "status": {"code": "OK"}}},
+            ContextClosed("c1"),
+            "status.code",
+        ),
+    ],
+)
+def test_an_answer_with_a_wrong_type(message: object, event: object, named: str) -> None:
+    """An answer is read without its optional fields."""
+    warnings: list[str] = []
+
+    assert event == tts.read(json.dumps(message), warnings=warnings)
+    assert [named] == warnings
+
+
+def test_a_status_alone_that_cannot_be_read() -> None:
+    """A message with nothing but a status whose code is no number is a fault of its context."""
+    message = {"result": {"contextId": "c1", "status": {"code": "BAD", "message": "no"}}}
+
+    assert tts.ContextFault("c1", 2, "no") == tts.read(json.dumps(message))
+
+
+def test_an_error_that_is_a_text() -> None:
+    """An error of the connection may be a text; the code is then 2, unknown."""
+    assert tts.ConnectionFault(2, "no room") == tts.read('{"error":"no room"}')
+
+
 # Messages that may be about any context.
 NOBODYS = [
     ("", "a JSON message, got 0 characters"),
@@ -356,7 +398,6 @@ NOBODYS = [
     ('{"result":{"contextId":"c1"', "a JSON message"),
     ("[1]", "an object as the message, got list"),
     ('{"result":[]}', "an object as result, got list"),
-    ('{"error":"x"}', "an object as error, got str"),
     ('{"result":{"audioChunk":{"audioContent":"AAA="}}}', "contextId beside result.audioChunk"),
     ('{"result":{"contextId":5,"contextClosed":{}}}', "contextId beside result.contextClosed"),
     ('{"result":{"n":NaN}}', "NaN is not a JSON value"),

@@ -20,12 +20,11 @@ from inworld_sync.errors import (
     RemoteProtocolError,
     ServiceError,
 )
-from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.realtime import AudioDelta, BackchannelDelta, ErrorReported
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.event_stream import EventStream, Monitor
-from inworld_sync.sessions.realtime.events import InvalidMessage
 from inworld_sync.sessions.realtime.executor import Executor
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire.codec import JsonObject, load_object
@@ -154,8 +153,11 @@ class RealtimeConnection(Connection[Received]):
         return event
 
     def _apply(self, event: Received) -> None:
-        error = event.error if isinstance(event, InvalidMessage) else None
-        self._latest_error = error if isinstance(error, ServiceError) else None
+        self._latest_error = None
+        self._owner.receive(self, event)
+
+    def _apply_invalid(self, event: InvalidMessage) -> None:
+        self._latest_error = event.error if isinstance(event.error, ServiceError) else None
         self._owner.receive(self, event)
 
     def _after(self, event: Received) -> None:

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 import attrs
 
 from inworld_sync.errors import InworldError
-from inworld_sync.models.events import UnknownEvent
+from inworld_sync.models.events import InvalidMessage, UnknownEvent
 from inworld_sync.models.realtime import (
-    AudioDelta,
-    BackchannelDelta,
     FunctionCall,
     McpApprovalRequest,
     RealtimeEvent,
@@ -143,23 +141,6 @@ class SessionReconnected:
     lost_input_ms: float
 
 
-@attrs.frozen
-class InvalidMessage:
-    """
-    A message could not be read, or is an error without a type; the session continues.
-
-    Attributes:
-        type: The message's type; ``""`` if it has none.
-        error: Why it could not be read, or the service's error.
-        response_id: The response that the message belongs to; None if it names none. The response
-            fails if the message had a part of its text or audio.
-    """
-
-    type: str
-    error: InworldError
-    response_id: str | None = None
-
-
 SessionEvent: TypeAlias = (
     RealtimeEvent
     | UnknownEvent
@@ -196,8 +177,7 @@ class SessionStream(EventStream[SessionEvent]):
 
     def emit(self, event: SessionEvent) -> None:
         """Append an event for every consumer, or buffer it for the first one."""
-        audio = event.audio if isinstance(event, (AudioDelta, BackchannelDelta)) else b""
-        self.append(event, len(audio))
+        self.append(event)
         mailbox = self._backlog
         if mailbox is None and not self._iterating:
             mailbox = self._pull

@@ -26,7 +26,7 @@ from typing import Final
 import attrs
 
 from inworld_sync.errors import ConnectionLost, DeadlineExceeded, RemoteProtocolError
-from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.events import InvalidMessage, StreamEnded, UnknownEvent
 from inworld_sync.models.stt import SttUsage
 from inworld_sync.wire.stt_turns import SttEvent, TurnLog
 
@@ -90,8 +90,9 @@ class Completion:
 
     def handle(self, event: SttEvent, emitted: Sequence[SttEvent]) -> None:
         """Handle an event of the service, after the turns; *emitted* is what the user gets."""
-        # A repeated or unknown message is no progress.
-        if emitted and emitted[-1] != self._latest and not isinstance(event, UnknownEvent):
+        # A repeated, unknown or unreadable message is no progress.
+        is_known = not isinstance(event, (InvalidMessage, UnknownEvent))
+        if emitted and emitted[-1] != self._latest and is_known:
             self._latest = emitted[-1]
             self.heard_at = time.monotonic()
         if isinstance(event, SttUsage) and self.close_sent:

@@ -16,11 +16,8 @@ import attrs
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.errors import (
     ConnectionLost,
-    DeadlineExceeded,
-    ServiceError,
-    error_from_status,
 )
-from inworld_sync.models.events import StreamEnded
+from inworld_sync.models.events import InvalidMessage, StreamEnded
 from inworld_sync.models.options import Options
 from inworld_sync.models.stt import SttEncoding, TranscribeConfig
 from inworld_sync.sessions.base import Connection
@@ -114,20 +111,6 @@ class SttConnection(Connection[SttEvent]):
         """Send ``closeStream``: no more audio comes."""
         self._send(stt.close_stream())
 
-    def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """Add the error that the service reported as its last message, if it did."""
-        if self._fault is None:
-            return error
-        cause = self._error_of(self._fault)
-        explained = DeadlineExceeded(f"{error}; the service had reported: {cause}")
-        explained.__cause__ = cause
-        return explained
-
-    def _error_of(self, fault: ConnectionFault) -> ServiceError:
-        return error_from_status(
-            fault.code, fault.message, fault.details, request_id=self._link.request_id
-        )
-
     def _parse(self, message: memoryview) -> SttEvent | ConnectionFault:
         # The stream calls begin() as soon as the connection is open. The end of the link ends the
         # wait if an exception prevents that.
@@ -141,6 +124,9 @@ class SttConnection(Connection[SttEvent]):
         return event
 
     def _apply(self, event: SttEvent) -> None:
+        self._owner.receive(event)
+
+    def _apply_invalid(self, event: InvalidMessage) -> None:
         self._owner.receive(event)
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:

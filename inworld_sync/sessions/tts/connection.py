@@ -313,11 +313,16 @@ class TtsConnection(Connection[tts.ContextMessage]):
     # The reader's part.
 
     def _parse(self, message: memoryview) -> tts.TtsMessage:
+        warnings: list[str] = []
         split = self._splitter.split(message)
         # A message that it does not split, or that has no audio, is read whole.
         if split is None or split.audio is None:
-            return tts.read(message)
-        return tts.read(split.rest, split.audio)
+            event = tts.read(message, warnings=warnings)
+        else:
+            self._message_bytes = len(split.rest) + len(split.audio)
+            event = tts.read(split.rest, split.audio, warnings)
+        self._warn(warnings)
+        return event
 
     def _apply(self, event: tts.ContextMessage) -> None:
         context_id = _context_id(event)

@@ -24,7 +24,7 @@ from inworld_sync.errors import (
     InworldError,
     LocalProtocolError,
 )
-from inworld_sync.models.events import StreamEnded, UnknownEvent
+from inworld_sync.models.events import InvalidMessage, StreamEnded, UnknownEvent
 from inworld_sync.models.tts import (
     ContextClosed,
     ContextConfig,
@@ -48,7 +48,13 @@ if TYPE_CHECKING:
 __all__ = ["ContextEvent", "ContextOwner", "TtsContext"]
 
 ContextEvent: TypeAlias = (
-    AudioChunk | ContextClosed | ContextCreated | ContextUpdated | FlushCompleted | UnknownEvent
+    AudioChunk
+    | ContextClosed
+    | ContextCreated
+    | ContextUpdated
+    | FlushCompleted
+    | InvalidMessage
+    | UnknownEvent
 )
 
 # The service speaks by itself once it holds its default threshold of 1000 characters, which would
@@ -437,4 +443,4 @@ class TtsContext(EventSource[ContextEvent]):
             self._stream.end(StreamEnded("client", reason="unreadable audio", error=error))
             return
         self._progress.handle_audio(len(chunk.data), message.usage)
-        self._stream.append(chunk, len(chunk.data))
+        self._stream.append(chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import struct
 import threading
@@ -16,6 +17,7 @@ from inworld_sync import (
     ClosedError,
     ConnectionLost,
     ContextLimitError,
+    InvalidMessage,
     InvalidRequestError,
     Inworld,
     InworldError,
@@ -26,6 +28,8 @@ from inworld_sync import (
     TransportError,
     TtsConnection,
     TtsContext,
+    TtsUsage,
+    UnknownEvent,
 )
 from inworld_sync.sessions import base, event_stream
 from inworld_sync.transport.websocket import Link
@@ -207,13 +211,13 @@ def test_damage_stays_with_its_context() -> None:
 
     def damaging(service: Service) -> None:
         bad, good = service.until("close_context"), service.until("close_context")
-        service.result(bad, audioChunk={"timestampInfo": {"wordAlignment": {"words": [1]}}})
+        service.result(bad, audioChunk={"audioContent": 5})
         service.speak(good, b"G\0")
         service.until_left()
 
     with scripted(damaging) as iw, iw.tts.connect() as connection:
         bad, good = finished(connection), finished(connection)
-        with pytest.raises(RemoteProtocolError, match="equally long"):
+        with pytest.raises(RemoteProtocolError, match="audioContent, got int"):
             list(bad)
 
         assert "G" == spoken(good)
@@ -306,33 +310,97 @@ def test_every_context_ends_with_the_loss() -> None:
     assert 5 == len({id(error) for error in caught})
 
 
-# (message of the service, error of every context): text that is not JSON, JSON without a context,
-# bytes that are not UTF-8, a message longer than the limit.
-FATAL: list[tuple[object, type[InworldError], str]] = [
-    ("nonsense", RemoteProtocolError, "a JSON message, got 8 characters"),
-    ('{"result":{"audioChunk":{}}}', RemoteProtocolError, "contextId"),
-    (b'{"result": "\xff"}', RemoteProtocolError, "UTF-8"),
-    ("[" + "1," * 600_000 + "1]", ProtocolError, "1048576"),
+# (message of the service, part of the error, type): it cannot be read, or names no request.
+IGNORED: list[tuple[object, str, str]] = [
+    ("", "a JSON message, got 0 characters", ""),
+    ("nonsense", "a JSON message, got 8 characters", ""),
+    ("[]", "an object as the message, got list", ""),
+    ("null", "an object as the message, got NoneType", ""),
+    ('{"result":{"x":NaN}}', "NaN is not a JSON value", ""),
+    ('\ufeff{"result":{}}', "BOM", ""),
+    ("[" * 100_000, "a JSON message", ""),
+    ('{"result":5}', "an object as result, got int", ""),
+    ('{"result":{"audioChunk":{"audioContent":"AAA="}}}', "contextId", ""),
+    ('{"error":{"code":3,"message":"odd request"}}', "odd request", "error"),
+    ('{"error":"out of order"}', "out of order", "error"),
 ]
 
 
-@pytest.mark.parametrize(("message", "error", "words"), FATAL, ids=[row[2] for row in FATAL])
-def test_garbage(message: object, error: type[InworldError], words: str) -> None:
-    """A message that may have audio of any context ends every context with an error."""
+@pytest.mark.parametrize(("message", "words", "kind"), IGNORED, ids=[row[1] for row in IGNORED])
+def test_an_unreadable_message(
+    message: object, words: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A message that cannot be read is an event of every context, and all of them continue.
 
-    def babbling(service: Service) -> None:
-        service.until("flush_context")
-        service.until("flush_context")
+    It once ended the connection.
+    """
+
+    def odd(service: Service) -> None:
+        ids = [service.until("close_context") for _ in range(2)]
         service.send(message)
+        for number, context_id in enumerate(ids):
+            service.speak(context_id, samples_of(str(number)))
         service.until_left()
 
-    with scripted(babbling, max_message_bytes=1 << 20) as iw, iw.tts.connect() as connection:
+    with scripted(odd) as iw, iw.tts.connect() as connection:
+        contexts = [connection.context(), connection.context()]
+        streams = [context.events() for context in contexts]
+        handled: list[InvalidMessage] = []
+        contexts[0].on(InvalidMessage, handled.append)
+        for context in contexts:
+            context.send("Hi.")
+            context.close()
+        for number, stream in enumerate(streams):
+            events = list(stream)
+
+            (event,) = [event for event in events if isinstance(event, InvalidMessage)]
+            assert kind == event.type
+            assert words in str(event.error)
+            audio = b"".join(e.data for e in events if isinstance(e, AudioChunk))
+            assert str(number) == text_of(audio)
+        assert {} == connection.stats.warnings
+    assert 1 == len(handled)
+    assert 1 == sum(words in text for text in caplog.messages)
+
+
+def test_a_message_that_is_too_long() -> None:
+    """A message that is longer than the limit ends the connection."""
+
+    def endless(service: Service) -> None:
+        service.until("flush_context")
+        service.until("flush_context")
+        service.send("[" + "1," * 600_000 + "1]")
+        service.until_left()
+
+    with scripted(endless, max_message_bytes=1 << 20) as iw, iw.tts.connect() as connection:
         contexts = [opened(connection), opened(connection)]
         for context in contexts:
-            with pytest.raises(error, match=words):
+            with pytest.raises(ProtocolError, match="1048576"):
                 list(context)
         with pytest.raises(ConnectionLost, match="the connection has ended"):
             connection.context()
+
+
+def test_wrong_types_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Optional fields of a wrong type are ignored, counted and logged; the audio is kept."""
+
+    def odd(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.result(context_id, contextCreated=7)
+        for number in range(5):
+            times = {"wordAlignment": {"words": ["a", "b"], "wordStartTimeSeconds": [0]}}
+            service.audio(context_id, samples_of(str(number)), timestampInfo=times, usage="12")
+        service.closed(context_id)
+        service.until_left()
+
+    with scripted(odd) as iw, iw.tts.connect() as connection:
+        context = finished(connection)
+
+        assert "01234" == spoken(context)
+        assert {"contextCreated": 1, "usage": 5, "words": 5} == connection.stats.warnings
+        assert TtsUsage() == context.usage
+    assert 3 == sum("could not be read" in text for text in caplog.messages)
 
 
 def test_a_large_message() -> None:
@@ -470,6 +538,37 @@ def test_a_consumer_that_comes_back() -> None:
 
 
 @pytest.mark.usefixtures("no_safety_net")
+def test_unknown_events_are_bounded() -> None:
+    """
+    Events of every kind count with the size of their messages.
+
+    Unknown events with many short texts once grew to 969 MiB, and counted as 68 KB.
+    """
+    texts = [str(number) for number in range(50_000)]
+    size_bytes = len(json.dumps({"result": {"contextId": "-" * 32, "odd": texts}}))
+    limit = (16 << 20) // size_bytes + 1
+    sent = 3 * limit
+
+    def flooding(service: Service) -> None:
+        context_id = service.until("close_context")
+        for _ in range(sent):
+            service.send({"result": {"contextId": context_id, "odd": texts}})
+        service.speak(context_id, b"!\0")
+        service.until_left()
+
+    with scripted(flooding) as iw, iw.tts.connect() as connection:
+        context = finished(connection)
+        while context.waiting_bytes <= 16 << 20:
+            pass
+        assert limit >= context.waiting_bytes // size_bytes
+        # The first event that is taken makes room for one more, so the reader had paused.
+        assert limit >= connection.stats.messages_in
+        events = list(context)
+
+        assert sent == sum(isinstance(event, UnknownEvent) for event in events)
+        assert 0 == context.waiting_bytes
+
+
 def test_close_with_a_paused_reader() -> None:
     """close() wakes a paused reader, and all threads end."""
 
