@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import click
@@ -18,7 +17,6 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.segment import ControlType
 from rich.table import Column
 
-from inworld_sync.audio.files import is_audio_file
 from inworld_sync.audio.source import open_source
 from inworld_sync.cli.common import ERRORS, client_options, open_client, print_json
 from inworld_sync.errors import ConfigError, InworldError
@@ -32,8 +30,6 @@ STANDARD_INPUT = "-"
 
 _SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-_HEAD_BYTES = 64
-_READ_BYTES = 3200
 # Waits are cut into pieces so that Ctrl-C is heeded on Windows too.
 _WAIT_SECONDS = 1.0
 
@@ -146,7 +142,7 @@ class _Counted:
 
 
 def _open(name: str, job: _Job, advance: _Advance) -> AudioSource:
-    audio = _standard_input(sys.stdin.buffer) if name == STANDARD_INPUT else name
+    audio = sys.stdin.buffer if name == STANDARD_INPUT else name
     to_hz = job.config.sample_rate_hz
     try:
         source = open_source(audio, to_hz=to_hz, from_hz=job.rate, channels=job.channels)
@@ -155,14 +151,6 @@ def _open(name: str, job: _Job, advance: _Advance) -> AudioSource:
             raise ConfigError(f"{name} is raw PCM: pass --rate") from error
         raise
     return _Counted(source, advance)
-
-
-def _standard_input(stream: BinaryIO) -> bytes | Iterator[bytes]:
-    """A whole file where there is one; else raw samples as they come."""
-    head = stream.read(_HEAD_BYTES)
-    if is_audio_file(head):
-        return head + stream.read()
-    return itertools.chain([head], iter(lambda: stream.read(_READ_BYTES), b""))
 
 
 # Working.
