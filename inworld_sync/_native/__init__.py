@@ -76,7 +76,7 @@ def force_level(name: str | None) -> None:
         ConfigError: This machine cannot run *name*, or the level does not exist.
     """
     known = _names()
-    if name is not None and name not in known:
+    if name is not None and (not isinstance(name, str) or name not in known):
         raise ConfigError(
             f"the level must be one of {', '.join(known)} on this machine, got {name!r}"
         )

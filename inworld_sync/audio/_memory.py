@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from inworld_sync._native import ffi, lib
+from inworld_sync.audio.samples import AudioData, Form, contiguous_samples
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "new_object",
     "new_output",
     "readable",
+    "readable_samples",
     "sample_functions",
     "too_small",
     "writable",
@@ -53,15 +55,44 @@ _SAMPLE_BYTES: Final = {"mu-law": 1, "A-law": 1, "s16": 2, "f32": 4}
 _Function: TypeAlias = "Callable[[CData, bytes | CData, int], None]"
 
 
-def readable(data: Buffer) -> bytes | CData:
+def readable(data: object) -> bytes | CData:
     """
     Return *data* in the form that a ``const`` pointer of the core accepts; its ``len`` is in bytes.
 
     Raises:
-        TypeError: *data* has no buffer, for example a str.
-        BufferError: The buffer is not contiguous.
+        AudioError: *data* has no contiguous buffer, for example a str.
     """
-    return data if type(data) is bytes else _from_buffer(U8, data)
+    try:
+        return data if isinstance(data, bytes) else _from_buffer(U8, cast("Buffer", data))
+    except (TypeError, ValueError, BufferError) as error:
+        raise AudioError(
+            f"expected bytes or another contiguous buffer, got {type(data).__name__}"
+        ) from error
+
+
+def readable_samples(data: AudioData, source: str, channels: int = 1) -> bytes | CData:
+    """
+    Return samples in the form that a ``const`` pointer of the core accepts.
+
+    Args:
+        data: Samples of the format *source* as bytes, or an array, which is converted if need be.
+        source: ``s16``, ``f32``, ``mu-law`` or ``A-law``.
+        channels: The number of channels, for arrays with two dimensions.
+
+    Raises:
+        AudioError: *data* is neither.
+    """
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray):
+        return _from_buffer(U8, data)
+    if source in ("s16", "f32"):
+        return _from_buffer(U8, contiguous_samples(data, cast("Form", source), channels))
+    found = readable(data)
+    # A code is a byte; wider samples are not codes.
+    if memoryview(cast("Buffer", data)).itemsize != 1:
+        raise AudioError(f"{source} audio must be bytes, got {type(data).__name__} of wider items")
+    return found
 
 
 def writable(out: Buffer) -> CData:
@@ -69,10 +100,14 @@ def writable(out: Buffer) -> CData:
     Return *out* in the form that a pointer of the core accepts; its ``len`` is in bytes.
 
     Raises:
-        TypeError: *out* has no buffer, or is read-only.
-        BufferError: The buffer is not contiguous, or is read-only.
+        AudioError: *out* has no contiguous buffer, or is read-only.
     """
-    return _from_buffer(U8, out, True)
+    try:
+        return _from_buffer(U8, out, True)
+    except (TypeError, ValueError, BufferError) as error:
+        raise AudioError(
+            f"the output must be a writable contiguous buffer, got {type(out).__name__}"
+        ) from error
 
 
 def new_output(size_bytes: int) -> CData:
@@ -119,13 +154,13 @@ def too_small(needed_bytes: int, room_bytes: int) -> AudioError:
 class ToBytes(Protocol):
     """A function from samples to new bytes."""
 
-    def __call__(self, data: Buffer) -> bytes: ...
+    def __call__(self, data: AudioData) -> bytes: ...
 
 
 class Into(Protocol):
     """A function that writes its result to the start of *out* and returns the bytes written."""
 
-    def __call__(self, data: Buffer, out: Buffer) -> int: ...
+    def __call__(self, data: AudioData, out: Buffer) -> int: ...
 
 
 def sample_functions(
@@ -151,8 +186,8 @@ def sample_functions(
     """
     src_bytes, dst_bytes = _SAMPLE_BYTES[source], _SAMPLE_BYTES[target]
 
-    def to_bytes(data: Buffer) -> bytes:
-        src = data if type(data) is bytes else _from_buffer(U8, data)
+    def to_bytes(data: AudioData) -> bytes:
+        src = data if type(data) is bytes else readable_samples(data, source)
         src_size_bytes = len(src)
         samples = src_size_bytes // src_bytes
         if samples * src_bytes != src_size_bytes:
@@ -163,10 +198,10 @@ def sample_functions(
         function(dst, src, samples)
         return as_bytes(dst, size_bytes)
 
-    def into(data: Buffer, out: Buffer) -> int:
-        src = data if type(data) is bytes else _from_buffer(U8, data)
+    def into(data: AudioData, out: Buffer) -> int:
+        src = data if type(data) is bytes else readable_samples(data, source)
         src_size_bytes = len(src)
-        dst = _from_buffer(U8, out, True)
+        dst = writable(out)
         room_bytes = len(dst)
         samples = src_size_bytes // src_bytes
         size_bytes = samples * dst_bytes

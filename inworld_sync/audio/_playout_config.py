@@ -36,14 +36,14 @@ _Value = TypeVar("_Value")
 
 
 def check_range(name: str, value: int, least: int, most: int) -> int:
-    """Return *value*; raise `ConfigError` if it is out of range."""
-    if not least <= value <= most:
+    """Return *value*; raise `ConfigError` if it is not an integer in the range."""
+    if type(value) is not int or not least <= value <= most:
         raise ConfigError(f"{name} must be {least} to {most}, got {value!r}")
     return value
 
 
 def choose(name: str, value: str, choices: Mapping[str, _Value]) -> _Value:
     """Return the core's number of a choice; raise `ConfigError` for an unknown one."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices[value]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import U8, new_object
+from inworld_sync.audio._arguments import require_time_ns
+from inworld_sync.audio._memory import new_object, writable
 from inworld_sync.audio._playout_config import SAMPLE_BYTES, SampleFormat
 from inworld_sync.audio.closing import Closing
 from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
@@ -57,7 +60,9 @@ class Pulled(Closing):
         self._output_frame_bytes = SAMPLE_BYTES[output_format] * self.channels
         self._control = threading.Lock()
         self._reading = threading.Lock()
-        self._attached = False
+        # Has one entry while a device is attached. Its pop() is atomic, so that detach() needs no
+        # lock and may run in a finalizer.
+        self._attached: deque[bool] = deque()
 
     def read(self, out: Buffer, *, now_ns: int | None = None) -> int:
         """
@@ -72,10 +77,12 @@ class Pulled(Closing):
             How many frames are audio; the others are silence.
 
         Raises:
-            AudioError: The size of *out* is not a whole number of frames.
+            AudioError: *out* is not such a buffer.
+            ConfigError: *now_ns* is not a time.
             LocalProtocolError: Another thread or a device is reading.
         """
-        dst = ffi.from_buffer(U8, out, True)
+        require_time_ns(now_ns)
+        dst = writable(out)
         frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
         if rest_bytes:
             room_bytes = len(dst)
@@ -109,7 +116,7 @@ class Pulled(Closing):
         except ClosedError:
             self._reading.release()
             raise
-        self._attached = True
+        self._attached.append(True)
         function = ffi.addressof(lib, f"iw_{self._kind}_pull")
         return int(ffi.cast("uintptr_t", function)), int(ffi.cast("uintptr_t", core))
 
@@ -119,10 +126,9 @@ class Pulled(Closing):
 
         Does nothing if no device is attached.
         """
-        with self._control:
-            if self._attached:
-                self._attached = False
-                self._reading.release()
+        with contextlib.suppress(IndexError):
+            self._attached.pop()
+            self._reading.release()
 
     def close(self) -> None:
         """

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import U8, as_bytes, new_output, readable, too_small
+from inworld_sync.audio._memory import as_bytes, new_output, readable, too_small, writable
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["decode", "decode_into", "encode", "encode_into"]
 
 # Names of the module, since an attribute of the library costs a third of a short call.
-_from_buffer = ffi.from_buffer
 _decode, _encode = lib.iw_base64_decode, lib.iw_base64_encode
 
 # The traceback of an error keeps its frame alive, and a handle of from_buffer in it would keep a
@@ -81,7 +80,7 @@ def decode_into(data: str | Buffer, out: Buffer) -> int:
     """
     src = data if type(data) is bytes else _text(data)
     size = len(src)
-    dst = _from_buffer(U8, out, True)
+    dst = writable(out)
     written = _decode(dst, len(dst), src, size)
     if written < 0:
         error = _refused(written, src, len(dst))
@@ -103,7 +102,7 @@ def encode(data: Buffer) -> bytes:
     Thread safety:
         Any thread may call it at any time.
     """
-    src = data if type(data) is bytes else _from_buffer(U8, data)
+    src = data if type(data) is bytes else readable(data)
     size = len(src)
     room_bytes = (size + 2) // 3 * 4
     dst = new_output(room_bytes)
@@ -128,9 +127,9 @@ def encode_into(data: Buffer, out: Buffer) -> int:
     Thread safety:
         Any thread may call it at any time, each with its own *out*.
     """
-    src = data if type(data) is bytes else _from_buffer(U8, data)
+    src = data if type(data) is bytes else readable(data)
     size = len(src)
-    dst = _from_buffer(U8, out, True)
+    dst = writable(out)
     written = _encode(dst, len(dst), src, size)
     if written < 0:
         room_bytes = len(dst)

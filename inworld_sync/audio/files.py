@@ -1,57 +1,108 @@
 """
-Audio files, read block by block.
+Decode recordings of any format, block by block.
 
-16-bit and G.711 WAV is read by the package itself, from a memory map; other kinds by soundfile,
-and what that does not know (M4A, WebM, AMR) by PyAV, each where it is installed.
+| format | decoded by |
+|---|---|
+| raw samples, WAV | the package itself |
+| AIFF, AU, CAF, FLAC, NIST, rare encodings in WAV | soundfile, else PyAV |
+| MP3, Ogg with Vorbis or Opus | PyAV, else soundfile |
+| AAC (ADTS, M4A, MP4), WebM, AMR, ASF, AVI and others | PyAV |
+
+A format is decoded by the same library wherever its bytes come from. Only bytes at the beginning
+decide what a format is, never the content of samples.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import io
+import importlib
 import itertools
-import mmap
-import os
+import math
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from inworld_sync._native import ffi, lib
-from inworld_sync.audio.g711 import decode_alaw, decode_ulaw
-from inworld_sync.audio.pcm import s16_from_f32
+from inworld_sync.audio.mpeg import mpeg_format
+from inworld_sync.audio.pcm import SampleCarry
+from inworld_sync.audio.raw_formats import SampleDecoder
+from inworld_sync.audio.reader import ByteReader
+from inworld_sync.audio.samples import MAX_CHANNELS, MAX_HZ, contiguous_samples
+from inworld_sync.audio.wav_reader import is_wav, read_wav_header
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["AudioFile", "is_audio_file", "open_file"]
+__all__ = [
+    "AudioFile",
+    "decode_file",
+    "format_of",
+    "has_file_suffix",
+    "is_audio_file",
+    "open_file",
+    "raw_file",
+]
 
+_HEAD_BYTES: Final = 64
 _BLOCK_MS: Final = 100
-# (offset, bytes): WAV and AIFF, Ogg, FLAC, MP3 with tags, AU, MP4, WebM, AMR.
-_MAGIC: Final = (
-    (0, b"RIFF"), (0, b"FORM"), (0, b"OggS"), (0, b"fLaC"), (0, b"ID3"), (0, b".snd"),
-    (4, b"ftyp"), (0, b"\x1aE\xdf\xa3"), (0, b"#!AMR"),
-)  # fmt: skip
-# Frame heads of MPEG layer III without tags. As samples they would be -1025 and near it, so only
-# a whole file is asked this, never a chunk.
-_MP3_HEADS: Final = (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+
+_SOUNDFILE: Final = ("soundfile", "av")
+_AV: Final = ("av", "soundfile")
+_LIBRARIES: Final = {
+    **dict.fromkeys(("WAV", "AIFF", "AU", "CAF", "FLAC", "NIST"), _SOUNDFILE),
+    **dict.fromkeys(("Ogg", "MP3"), _AV),
+}
+# Which extra of the package installs a library.
+_EXTRAS: Final = {"soundfile": "files", "av": "media"}
+# Formats without a reliable signature by the suffix of the file, and suffixes of other files. What
+# has one of these names is never taken for raw samples.
+_BY_SUFFIX: Final = {".mp3": "MP3", ".mp2": "MP3", ".aac": "AAC"}
+_FILE_SUFFIXES: Final = {
+    *_BY_SUFFIX,
+    *(".wav", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".caf", ".flac", ".amr", ".wma"),
+    *(".ogg", ".oga", ".opus", ".m4a", ".mp4", ".mov", ".3gp", ".webm", ".mka", ".mkv", ".avi"),
+}
+# Subtypes of soundfile whose samples are 16-bit integers or fewer bits.
+_UP_TO_16_BITS: Final = {
+    *("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"),
+    *("VOX_ADPCM", "G721_32", "G723_24", "G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24"),
+}
+# Formats of soundfile whose number of frames may be an estimate.
+_LOSSY: Final = {"MP3", "OGG"}
+# Formats of PyAV whose samples are rounded here, since ffmpeg cuts them to 16 bits.
+_WIDE: Final = {"s32", "s32p", "s64", "s64p", "dbl", "dblp"}
+# The offset of a signature, the signature, and the format.
+_SIGNATURES: Final = (
+    (8, b"AIFF", "AIFF"),
+    (8, b"AIFC", "AIFF"),
+    (0, b".snd", "AU"),
+    (0, b"caff", "CAF"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"NIST_1A", "NIST"),
+    (0, b"OggS", "Ogg"),
+    (0, b"ID3", "MP3"),
+    (4, b"ftyp", "M4A"),
+    (0, b"\x1aE\xdf\xa3", "WebM"),
+    (0, b"#!AMR", "AMR"),
+    (8, b"AVI ", "AVI"),
+    (0, bytes.fromhex("3026b2758e66cf11"), "ASF"),
+    (0, b"RIFF", "RIFF"),
+)
 
 
 class AudioFile:
     """
-    An open file: blocks of 16-bit little-endian interleaved samples, once.
-
-    Its lock is held while a block is read, so that the file is never freed under a reader.
+    A recording as blocks of 16-bit little-endian interleaved samples, which can be read once.
 
     Args:
-        blocks: What iterating gives.
-        sample_rate_hz: Frames a second.
-        channels: Samples a frame.
+        blocks: Blocks of whole frames, or of any bytes of raw PCM.
+        sample_rate_hz: Frames per second.
+        channels: Samples per frame.
         close: Frees the file.
+        frames: The number of frames if the file has it.
 
     Thread safety:
-        One thread iterates; :meth:`close` may be called from any.
+        One thread iterates; any thread may call :meth:`close`. A file is freed at its end, or
+        after the block that is being read.
     """
 
     def __init__(
@@ -60,110 +111,201 @@ class AudioFile:
         sample_rate_hz: int,
         channels: int,
         close: Callable[[], object] = lambda: None,
+        frames: int | None = None,
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
+        self.frames = frames
         self._blocks = blocks
-        self._close = close
+        self._free = close
         self._lock = threading.Lock()
+        self._reading = False
         self._closed = False
 
     def __iter__(self) -> Iterator[Buffer]:
-        while True:
-            with self._lock:
-                block = None if self._closed else next(self._blocks, None)
-            if block is None:
-                return
+        while (block := self._next()) is not None:
             yield block
 
     def close(self) -> None:
-        """Free the file; iterating ends. May be called twice."""
+        """Free the file without waiting; iteration ends. May be called more than once."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._close()
+            closed, self._closed = self._closed, True
+            if closed or self._reading:
+                return
+        self._free()
+
+    def _next(self) -> Buffer | None:
+        with self._lock:
+            if self._closed:
+                return None
+            self._reading = True
+        block = None
+        try:
+            block = next(self._blocks, None)
+        finally:
+            if self._end_reading(is_last=block is None):
+                self._free()
+        return block
+
+    def _end_reading(self, *, is_last: bool) -> bool:
+        """Return whether the file must be freed: it was closed during the read, or has ended."""
+        with self._lock:
+            self._reading = False
+            self._closed = self._closed or is_last
+            return self._closed
 
 
 def is_audio_file(head: bytes) -> bool:
-    """Whether *head*, the first bytes of something, begins a file of a known kind."""
-    return head[:2] in _MP3_HEADS or any(
-        head[at : at + len(magic)] == magic for at, magic in _MAGIC
-    )
-
-
-def open_file(place: Path | memoryview) -> AudioFile:
     """
-    Open an audio file, given by its path or its content.
+    Whether *head*, the first bytes of a recording, is the beginning of a known format.
+
+    One header in it is enough for MP3 and AAC, which have no signature.
+    """
+    return bool(_signed_format(head) or mpeg_format(lambda size: head[:size], is_whole=False))
+
+
+def open_file(content: Buffer) -> AudioFile:
+    """
+    Open an audio file in memory.
 
     Raises:
-        AudioError: It is no audio file, or none that anything installed can decode.
-        OSError: It cannot be read.
+        AudioError: It is not an audio file, or nothing that is installed can decode it.
     """
-    content, free = _map(place)
-    file = _open_wav(content, free)
-    if file is not None:
-        return file
-    free()
-    failures = []
-    for library, opener in (("soundfile", _open_soundfile), ("av", _open_av)):
-        if importlib.util.find_spec(library) is None:
-            failures.append(f"{library} is not installed")
-            continue
+    reader = ByteReader.of_memory(memoryview(content).cast("B"))
+    return decode_file(reader, format_of(reader))
+
+
+def format_of(reader: ByteReader, *, may_be_raw: bool = False) -> str | None:
+    """
+    Return the name of the format of a recording, at whose beginning a reader is; else None.
+
+    Args:
+        reader: The recording.
+        may_be_raw: Whether the recording is probably raw. Then only a format with a signature is
+            recognized.
+    """
+    name = _signed_format(reader.peek(_HEAD_BYTES))
+    if name or may_be_raw:
+        return name
+    return mpeg_format(reader.peek) or _BY_SUFFIX.get(reader.suffix if reader.peek(1) else "")
+
+
+def has_file_suffix(reader: ByteReader) -> bool:
+    """Whether the name of a recording says that it is not raw."""
+    return reader.suffix in _FILE_SUFFIXES
+
+
+def decode_file(reader: ByteReader, name: str | None) -> AudioFile:
+    """
+    Open a recording of the format *name*. Closing the result closes the reader.
+
+    Raises:
+        AudioError: The format is unknown, the file is damaged, or nothing that is installed can
+            decode it.
+    """
+    if name is None and not reader.peek(1):
+        raise AudioError(f"{reader.name} is empty: expected an audio file")
+    if name is None and has_file_suffix(reader):
+        raise AudioError(f"{reader.name} cannot be decoded: it is not in a known audio format")
+    if name is None:
+        raise AudioError(
+            f"{reader.name} is not in a known audio format; raw samples need sample_rate_hz, and "
+            "raw_format if they are not 16-bit little-endian"
+        )
+    return (_open_wav(reader) if name == "WAV" else None) or _open_by_library(reader, name)
+
+
+def raw_file(
+    reader: ByteReader, decoder: SampleDecoder, sample_rate_hz: int, channels: int
+) -> AudioFile:
+    """Open samples without a header. Closing the result closes the reader."""
+    frame_bytes = decoder.sample_bytes * channels
+    step_bytes = max(sample_rate_hz * _BLOCK_MS // 1000, 1) * frame_bytes
+
+    def blocks() -> Iterator[bytes]:
+        carry = SampleCarry(frame_bytes)
+        while some := read(step_bytes):
+            if frames := carry.feed(some):
+                yield decoder.decode(bytes(frames))
+        carry.finish()
+
+    # From a pipe, samples are passed on as they arrive.
+    read = reader.read_some if reader.left_bytes is None else reader.read
+    reader.begin_samples()
+    frames = None if reader.left_bytes is None else reader.left_bytes // frame_bytes
+    return AudioFile(blocks(), sample_rate_hz, channels, reader.close, frames)
+
+
+def _signed_format(head: bytes) -> str | None:
+    if is_wav(head):
+        return "WAV"
+    found = (name for at, magic, name in _SIGNATURES if head[at : at + len(magic)] == magic)
+    return next(found, None)
+
+
+def _checked(name: str, sample_rate_hz: int, channels: int) -> None:
+    """Refuse a header with impossible numbers."""
+    if not (1 <= sample_rate_hz <= MAX_HZ and 1 <= channels <= MAX_CHANNELS):
+        raise AudioError(
+            f"{name}: expected 1 to {MAX_HZ} Hz and 1 to {MAX_CHANNELS} channels, got "
+            f"{sample_rate_hz} Hz and {channels} channels"
+        )
+
+
+def _open_wav(reader: ByteReader) -> AudioFile | None:
+    """Open a WAV file; return None if its encoding needs a library."""
+    header = read_wav_header(reader)
+    _checked(reader.name, header.sample_rate_hz, header.channels)
+    if header.decoder is None:
+        return None
+    sample_bytes, decode = header.decoder
+    frame_bytes = sample_bytes * header.channels
+    step_bytes = max(header.sample_rate_hz * _BLOCK_MS // 1000, 1) * frame_bytes
+    data_bytes = header.data_bytes
+
+    def blocks() -> Iterator[bytes]:
+        left_bytes = math.inf if data_bytes is None else data_bytes
+        while left_bytes >= frame_bytes:
+            some = reader.read(int(min(step_bytes, left_bytes)))
+            whole_bytes = len(some) // frame_bytes * frame_bytes
+            if not whole_bytes:
+                return
+            left_bytes -= len(some)
+            yield decode(some[:whole_bytes])
+
+    reader.begin_samples()
+    frames = None
+    if reader.left_bytes is not None:
+        known = reader.left_bytes if data_bytes is None else min(data_bytes, reader.left_bytes)
+        frames = known // frame_bytes
+    return AudioFile(blocks(), header.sample_rate_hz, header.channels, reader.close, frames)
+
+
+def _open_by_library(reader: ByteReader, name: str) -> AudioFile:
+    content = reader.as_file()
+    failures, missing = [], []
+    for library in _LIBRARIES.get(name, ("av",)):
         try:
-            # Both read a path or a binary file.
-            return opener(str(place) if isinstance(place, Path) else io.BytesIO(place))
+            module = importlib.import_module(library)
+        except (ImportError, OSError):  # soundfile raises OSError without libsndfile
+            missing.append(library)
+            continue
+        content.seek(0)
+        try:
+            return _OPENERS[library](module, content, reader)
         except _NotDecoded as error:
             failures.append(f"{library}: {error}")
-    name = place.name if isinstance(place, Path) else f"a file of {len(place)} bytes"
-    raise AudioError(
-        f"{name} cannot be decoded ({'; '.join(failures)}): WAV is read without any library, "
-        "FLAC, Ogg and MP3 need soundfile (pip install 'inworld-sync[files]'), M4A and WebM need av"
-    )
+    if failures:
+        raise AudioError(f"{reader.name} ({name}) cannot be decoded ({'; '.join(failures)})")
+    extras = " or ".join(f"pip install 'inworld-sync[{_EXTRAS[each]}]'" for each in missing)
+    raise AudioError(f"{reader.name} ({name}) needs {' or '.join(missing)} to be decoded: {extras}")
 
 
 class _NotDecoded(Exception):
-    """A library does not know the format."""
+    """A library cannot decode the file."""
 
 
-def _map(place: Path | memoryview) -> tuple[memoryview, Callable[[], object]]:
-    """The whole content without reading it, and what frees it."""
-    if isinstance(place, memoryview):
-        return place, lambda: None
-    with place.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise AudioError(f"{place.name} is empty: an audio file was expected")
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    content = memoryview(mapped)
-
-    def free() -> None:
-        content.release()
-        mapped.close()
-
-    return content, free
-
-
-def _open_wav(content: memoryview, free: Callable[[], object]) -> AudioFile | None:
-    """Open a WAV file of a kind that needs no library, else None."""
-    found = ffi.new("struct iw_wav *")
-    status = lib.iw_wav_find(found, ffi.from_buffer("uint8_t[]", content), len(content))
-    decode = _DECODERS.get((found.format, found.sample_bits))
-    if status != lib.IW_OK or decode is None or not found.channels or not found.sample_rate_hz:
-        return None
-    frame_bytes = found.channels * found.sample_bits // 8
-    step = max(found.sample_rate_hz * _BLOCK_MS // 1000, 1) * frame_bytes
-    start = found.data_offset_bytes
-    end = start + found.data_bytes // frame_bytes * frame_bytes
-
-    def blocks() -> Iterator[bytes]:
-        for at in range(start, end, step):
-            yield decode(bytes(content[at : min(at + step, end)]))
-
-    return AudioFile(blocks(), found.sample_rate_hz, found.channels, free)
-
-
-def _open_soundfile(place: str | io.BytesIO) -> AudioFile:
-    import soundfile
-
+def _open_soundfile(soundfile: Any, content: BinaryIO, reader: ByteReader) -> AudioFile:
     class Forward(soundfile.SoundFile):  # type: ignore[misc]
         # After each block soundfile seeks to where it is already, which costs the MP3 decoder
         # its state and makes it complain on standard error.
@@ -171,54 +313,105 @@ def _open_soundfile(place: str | io.BytesIO) -> AudioFile:
             return False
 
     try:
-        file = Forward(place)
+        file = Forward(content)
     except soundfile.SoundFileError as error:
         raise _NotDecoded(error) from error
+    _checked(reader.name, file.samplerate, file.channels)
     step = max(file.samplerate * _BLOCK_MS // 1000, 1)
+    # Other integers would be cut to 16 bits instead of rounded, and floats would not be scaled.
+    dtype = "int16" if file.subtype in _UP_TO_16_BITS else "float64"
 
-    def blocks() -> Iterator[bytes]:
-        # As floats, since integers of a float file would not be scaled.
-        while len(block := file.read(step, dtype="float32", always_2d=True)):
-            yield s16_from_f32(block)  # pyright: ignore[reportArgumentType] - an array
+    def blocks() -> Iterator[Buffer]:
+        try:
+            while len(block := file.read(step, dtype=dtype, always_2d=True)):
+                yield contiguous_samples(block.reshape(-1), "s16")
+        except soundfile.SoundFileError as error:
+            raise _damaged(reader, error) from error
 
-    whole = _undamaged(blocks(), soundfile.SoundFileError)
-    return AudioFile(whole, file.samplerate, file.channels, file.close)
+    def close() -> None:
+        file.close()
+        reader.close()
+
+    frames = file.frames if file.format not in _LOSSY else None
+    return AudioFile(blocks(), file.samplerate, file.channels, close, frames)
 
 
-def _open_av(place: str | io.BytesIO) -> AudioFile:
-    import av
-    from av.error import FFmpegError
-
+def _open_av(av: Any, content: BinaryIO, reader: ByteReader) -> AudioFile:
     try:
-        container = av.open(place, "r")
-    except FFmpegError as error:
+        container = av.open(content, "r", metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError) as error:
         raise _NotDecoded(error) from error
-    if not container.streams.audio:
-        container.close()
-        raise _NotDecoded("no sound in it")
-    stream = container.streams.audio[0]
-    rate_hz = stream.rate
-
-    def blocks() -> Iterator[bytes]:
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
-        for frame in itertools.chain(container.decode(stream), [None]):
-            for part in resampler.resample(frame):
-                yield bytes(part.planes[0])[: part.samples * 2]
-
-    return AudioFile(_undamaged(blocks(), FFmpegError), rate_hz, 1, container.close)
-
-
-def _undamaged(blocks: Iterator[bytes], damage: type[Exception]) -> Iterator[bytes]:
-    """The blocks up to where a library cannot read on."""
+    stream = container.streams.best("audio")
+    frames = _av_frames(av, container, stream, reader)
     try:
-        yield from blocks
-    except damage as error:
-        raise AudioError(f"the file is cut or damaged: {error}") from error
+        first = None if stream is None else next(frames, None)
+    except AudioError as error:
+        container.close()
+        raise _NotDecoded(error) from error
+    if first is None:
+        container.close()
+        raise _NotDecoded("there is no audio in it")
+    rate_hz, layout = first.sample_rate, first.layout
+    channels = layout.nb_channels
+
+    def blocks() -> Iterator[Buffer]:
+        resampler: Any = None
+        made_for = None
+        for frame in itertools.chain([first], frames, [None]):
+            kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+            if kind is not None and kind != made_for:
+                wide = "dbl" if frame.format.name in _WIDE else "s16"
+                resampler, made_for = av.AudioResampler(wide, layout, rate_hz), kind
+            for part in resampler.resample(frame):
+                dtype = "<f8" if part.format.name == "dbl" else "<i2"
+                size_bytes = part.samples * channels * int(dtype[-1])
+                yield _s16(bytes(part.planes[0])[:size_bytes], dtype)
+
+    def close() -> None:
+        container.close()
+        reader.close()
+
+    _checked(reader.name, rate_hz, channels)
+    return AudioFile(blocks(), rate_hz, channels, close)
 
 
-# By the format and the bits a sample that the header of a WAV file says.
-_DECODERS: Final[dict[tuple[int, int], Callable[[bytes], bytes]]] = {
-    (1, 16): bytes,
-    (6, 8): decode_alaw,
-    (7, 8): decode_ulaw,
+def _av_frames(av: Any, container: Any, stream: Any, reader: ByteReader) -> Iterator[Any]:
+    """
+    Decode all frames of a stream.
+
+    What cannot be decoded before the first and after the last frame is left out: files begin
+    inside a frame and end with tags. Between frames it is an error.
+    """
+    fault, is_started = None, False
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError as error:
+                fault = error
+                continue
+            if frames and fault is not None and is_started:
+                raise _damaged(reader, fault) from fault
+            for frame in frames:
+                fault, is_started = None, True
+                yield frame
+    except av.error.FFmpegError as error:
+        raise _damaged(reader, error) from error
+
+
+def _s16(data: bytes, dtype: str) -> Buffer:
+    if dtype == "<i2":
+        return data
+    import numpy as np
+
+    return contiguous_samples(np.frombuffer(data, dtype), "s16")
+
+
+def _damaged(reader: ByteReader, error: Exception) -> AudioError:
+    return AudioError(f"{reader.name} is cut or damaged: {error}")
+
+
+_OPENERS: Final[dict[str, Callable[[Any, BinaryIO, ByteReader], AudioFile]]] = {
+    "soundfile": _open_soundfile,
+    "av": _open_av,
 }

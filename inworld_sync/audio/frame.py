@@ -13,20 +13,23 @@ import enum
 import os
 from typing import TYPE_CHECKING, Final
 
-from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import U8, as_bytes, new_output
-from inworld_sync.errors import AudioError
+from inworld_sync._native import lib
+from inworld_sync.audio._memory import as_bytes, new_output, readable, readable_samples
+from inworld_sync.audio.samples import raw_bytes
+from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from inworld_sync._native._core import CData
+    from inworld_sync.audio.samples import AudioData
 
 __all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
 # Names of the module, since an attribute of the library costs as much as a short call.
-_from_buffer: Final = ffi.from_buffer
 _frame_text: Final = lib.iw_frame_text
 _frame_plain: Final = lib.iw_frame_plain
+_MAX_OPCODE: Final = 15
 _HEADER_BYTES: Final = lib.IW_FRAME_HEADER_BYTES
+_F32: Final = lib.IW_FRAME_S16_FROM_F32
 _random_bytes: Final = os.urandom
 
 
@@ -40,8 +43,20 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
         opcode: 0 to 15.
         payload: The payload before masking.
 
+    Raises:
+        ConfigError: An argument is out of range or of another type.
+
     Thread safety: any thread may call it at any time.
     """
+    if (
+        not isinstance(payload, bytes)
+        or not isinstance(opcode, int)
+        or not 0 <= opcode <= _MAX_OPCODE
+    ):
+        raise ConfigError(
+            f"a frame needs an opcode of 0 to {_MAX_OPCODE} and a payload of bytes, got "
+            f"{opcode!r} and {type(payload).__name__}"
+        )
     size_bytes = len(payload)
     room_bytes = size_bytes + _HEADER_BYTES
     room = new_output(room_bytes)
@@ -71,27 +86,36 @@ class FrameBuilder:
         tail: The JSON text after the base64, including the closing quote.
         form: The conversion from the audio that :meth:`build` receives.
 
+    Raises:
+        ConfigError: A text cannot be encoded, or *form* is not a :class:`FrameForm`.
+
     Thread safety: any thread may call it at any time.
     """
 
     def __init__(self, head: str, tail: str, form: FrameForm = FrameForm.BYTES) -> None:
-        self._head = head.encode()
-        self._tail = tail.encode()
-        self._form: int = form.value
+        try:
+            self._head, self._tail = head.encode(), tail.encode()
+            self._form: int = FrameForm(form).value
+        except (AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"FrameBuilder needs two texts in UTF-8 and a FrameForm, got {head!r}, {tail!r} "
+                f"and {form!r}"
+            ) from error
         self._head_bytes, self._tail_bytes = len(self._head), len(self._tail)
         self._around_bytes = _HEADER_BYTES + self._head_bytes + self._tail_bytes
 
-    def build(self, audio: Buffer) -> bytes:
+    def build(self, audio: AudioData) -> bytes:
         """
         Build a frame that is ready to be sent, masked with a new random key.
 
         Args:
-            audio: Whole samples in the input format of *form*; not kept.
+            audio: Whole samples in the input format of *form* as bytes, or an array of samples;
+                not kept.
 
         Raises:
-            AudioError: The last sample is cut.
+            AudioError: The last sample is cut, or *audio* is not audio.
         """
-        source = audio if type(audio) is bytes else _from_buffer(U8, audio)
+        source = audio if type(audio) is bytes else self._samples(audio)
         size_bytes = len(source)
         room_bytes = self._around_bytes + (size_bytes + 2) // 3 * 4
         room = new_output(room_bytes)
@@ -114,3 +138,13 @@ class FrameBuilder:
                 "last sample is cut"
             )
         return as_bytes(room, written)
+
+    def _samples(self, audio: AudioData) -> bytes | CData:
+        if self._form == lib.IW_FRAME_BYTES and _is_of_bytes(audio):
+            return readable(audio)
+        return readable_samples(audio, "f32" if self._form == _F32 else "s16")
+
+
+def _is_of_bytes(audio: AudioData) -> bool:
+    """Whether it is a buffer of bytes: of a code, or 16-bit samples."""
+    return raw_bytes(audio) is not None or getattr(getattr(audio, "dtype", None), "char", "") == "B"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import as_bytes, new_output, readable, too_small, writable
 from inworld_sync.errors import ConfigError
+from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -79,5 +80,4 @@ def _check(key: bytes, offset_bytes: int) -> None:
     if type(key) is not bytes or len(key) != _KEY_BYTES:
         what = f"{len(key)} bytes" if type(key) is bytes else type(key).__name__
         raise ConfigError(f"key must be {_KEY_BYTES} bytes, got {what}")
-    if offset_bytes < 0:
-        raise ConfigError(f"offset_bytes must be at least 0, got {offset_bytes!r}")
+    require_whole("offset_bytes", offset_bytes, 0, 2**64 - 1)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync._native import lib
-from inworld_sync.audio._memory import cut_sample, readable
+from inworld_sync.audio._memory import cut_sample, readable_samples
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from inworld_sync.audio.samples import AudioData
 
 __all__ = ["Level", "measure"]
 
@@ -76,7 +76,7 @@ class Level:
         return _decibels(self.rms)
 
 
-def measure(data: Buffer) -> Level:
+def measure(data: AudioData) -> Level:
     """
     Measure 16-bit samples.
 
@@ -84,15 +84,15 @@ def measure(data: Buffer) -> Level:
     on how a stream is divided into pieces.
 
     Args:
-        data: Little-endian samples, interleaved: any object with a contiguous buffer; not kept.
+        data: Little-endian samples, interleaved, as bytes; or an array of samples. Not kept.
 
     Raises:
-        AudioError: The byte count is odd, so the last sample is cut.
+        AudioError: The byte count is odd, so the last sample is cut; or *data* is not audio.
 
     Thread safety:
         Any thread may call it at any time.
     """
-    src = readable(data)
+    src = readable_samples(data, "s16")
     size_bytes = len(src)
     if size_bytes % SAMPLE_BYTES:
         del src  # a traceback would keep the buffer locked

@@ -1,8 +1,8 @@
 r"""
 Amplify and add 16-bit samples; results beyond full scale are clipped.
 
-Samples are little-endian and interleaved. Every function accepts any object with a contiguous
-buffer and keeps nothing; any thread may call it at any time. The functions that end in ``_into``
+Samples are little-endian and interleaved. Every function accepts bytes or an array of samples and
+keeps nothing; any thread may call it at any time. The functions that end in ``_into``
 write to the start of *out*, a writable buffer, and return the bytes written. *out* may be an input
 itself, but must not overlap one otherwise.
 
@@ -14,21 +14,24 @@ itself, but must not overlap one otherwise.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from inworld_sync._native import lib
-from inworld_sync.audio._memory import cut_sample, readable, too_small, writable
+from inworld_sync.audio._arguments import require_number
+from inworld_sync.audio._memory import cut_sample, readable_samples, too_small, writable
 from inworld_sync.audio.pcm import SAMPLE_BYTES
-from inworld_sync.errors import AudioError, ConfigError
+from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from inworld_sync._native._core import CData
+    from inworld_sync.audio.samples import AudioData
+
 __all__ = ["gain", "gain_into", "mix", "mix_into"]
 
 
-def gain(data: Buffer, factor: float) -> bytes:
+def gain(data: AudioData, factor: float) -> bytes:
     """
     Multiply samples by a factor.
 
@@ -44,12 +47,13 @@ def gain(data: Buffer, factor: float) -> bytes:
         AudioError: The byte count is odd, so the last sample is cut.
         ConfigError: *factor* is not a finite number.
     """
-    out = bytearray(memoryview(data).nbytes)
-    gain_into(data, factor, out)
+    src = readable_samples(data, "s16")
+    out = bytearray(len(src))
+    _gain(src, factor, out)
     return bytes(out)
 
 
-def gain_into(data: Buffer, factor: float, out: Buffer) -> int:
+def gain_into(data: AudioData, factor: float, out: Buffer) -> int:
     """
     Multiply samples by a factor as :func:`gain` does, but write them to the start of *out*.
 
@@ -57,9 +61,12 @@ def gain_into(data: Buffer, factor: float, out: Buffer) -> int:
         AudioError: The byte count is odd, or *out* is too small; nothing was written.
         ConfigError: *factor* is not a finite number; nothing was written.
     """
-    if not math.isfinite(factor):
-        raise ConfigError(f"factor must be a finite number, got {factor!r}")
-    src, dst = readable(data), writable(out)
+    return _gain(readable_samples(data, "s16"), factor, out)
+
+
+def _gain(src: bytes | CData, factor: float, out: Buffer) -> int:
+    require_number("factor", factor)
+    dst = writable(out)
     size_bytes = len(src)
     error = _refusal(size_bytes, len(dst))
     if error:
@@ -69,7 +76,7 @@ def gain_into(data: Buffer, factor: float, out: Buffer) -> int:
     return size_bytes
 
 
-def mix(first: Buffer, second: Buffer) -> bytes:
+def mix(first: AudioData, second: AudioData) -> bytes:
     """
     Add the samples of two streams.
 
@@ -80,19 +87,24 @@ def mix(first: Buffer, second: Buffer) -> bytes:
     Raises:
         AudioError: The byte counts differ, or are odd.
     """
-    out = bytearray(memoryview(first).nbytes)
-    mix_into(first, second, out)
+    src = readable_samples(first, "s16")
+    out = bytearray(len(src))
+    _mix(src, readable_samples(second, "s16"), out)
     return bytes(out)
 
 
-def mix_into(first: Buffer, second: Buffer, out: Buffer) -> int:
+def mix_into(first: AudioData, second: AudioData, out: Buffer) -> int:
     """
     Add the samples of two streams as :func:`mix` does, but write them to the start of *out*.
 
     Raises:
         AudioError: The byte counts differ or are odd, or *out* is too small; nothing was written.
     """
-    a, b, dst = readable(first), readable(second), writable(out)
+    return _mix(readable_samples(first, "s16"), readable_samples(second, "s16"), out)
+
+
+def _mix(a: bytes | CData, b: bytes | CData, out: Buffer) -> int:
+    dst = writable(out)
     size_bytes = len(a)
     error = _refusal(size_bytes, len(dst))
     if len(b) != size_bytes:

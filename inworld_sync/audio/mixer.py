@@ -8,14 +8,17 @@ with its own gain, and attenuates some of them while one with a higher priority 
 from __future__ import annotations
 
 import time
+import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
+from inworld_sync.audio._arguments import require_number, require_time_ns
 from inworld_sync.audio._playout_config import FORMATS, SampleFormat, check_range, choose
 from inworld_sync.audio._pulled import Pulled
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.track import Track
 from inworld_sync.errors import ConfigError, LocalProtocolError
+from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     from inworld_sync._native._core import CData
@@ -25,6 +28,7 @@ __all__ = ["Mixer"]
 # How long remove() waits for the end of a read, which takes microseconds.
 _TURN_TIMEOUT: Final = 1.0
 _TURN_LOOK: Final = 0.001
+_GAIN_MOST: Final = 4.0
 _PRIORITY_MOST: Final = 1000
 _DUCK_DB_MOST: Final = 100.0
 
@@ -83,6 +87,8 @@ class Mixer(Pulled):
         }
         super().__init__("mixer", config, output_format)
         self._voices: dict[Playout, _Voice] = {}
+        # A mixer that is collected without close() must not keep its playouts attached.
+        weakref.finalize(self, _detach_all, self._voices).atexit = False
 
     def add(
         self, playout: Playout, *, gain: float = 1.0, duck_db: float = 0.0, priority: int = 0
@@ -105,6 +111,8 @@ class Mixer(Pulled):
             LocalProtocolError: The mixer has eight playouts already, or something else reads this
                 one.
         """
+        if not isinstance(playout, Playout):
+            raise ConfigError(f"playout must be a Playout, got {type(playout).__name__}")
         if (playout.sample_rate_hz, playout.channels, playout.output_format) != (
             self.sample_rate_hz,
             self.channels,
@@ -182,6 +190,7 @@ class Mixer(Pulled):
 
     def unheard_frames(self, now_ns: int | None = None) -> int:
         """Return how many frames were read and not heard, of the playout with the most of them."""
+        require_time_ns(now_ns)
         with self._control:
             tracks = [voice.track for voice in self._voices.values()]
         heard = [track.taken_frames - track.heard_frames(now_ns) for track in tracks]
@@ -190,25 +199,19 @@ class Mixer(Pulled):
     # ---- inside ------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
-        for playout in self._voices:
-            playout.detach()
-        self._voices.clear()
+        _detach_all(self._voices)
 
     def _voice_of(self, playout: Playout) -> _Voice:
-        if playout not in self._voices:
+        if not isinstance(playout, Playout) or playout not in self._voices:
             raise LocalProtocolError(f"the mixer does not have {playout!r}: add it first")
         return self._voices[playout]
 
     def _adjust(self, voice: _Voice) -> None:
-        known = 0 <= voice.priority <= _PRIORITY_MOST and 0 <= voice.duck_db <= _DUCK_DB_MOST
-        ducked_gain = 10 ** (-voice.duck_db / 20) if known else 0.0
-        if not known or lib.iw_mixer_adjust(
-            self._open(), voice.place, voice.gain, ducked_gain, voice.priority
-        ):
-            raise ConfigError(
-                f"gain must be 0 to 4, duck_db 0 to {_DUCK_DB_MOST:g} and priority 0 to "
-                f"{_PRIORITY_MOST}, got {voice.gain!r}, {voice.duck_db!r} and {voice.priority!r}"
-            )
+        require_number("gain", voice.gain, 0, _GAIN_MOST)
+        require_number("duck_db", voice.duck_db, 0, _DUCK_DB_MOST)
+        require_whole("priority", voice.priority, 0, _PRIORITY_MOST)
+        ducked_gain = 10 ** (-voice.duck_db / 20)
+        lib.iw_mixer_adjust(self._open(), voice.place, voice.gain, ducked_gain, voice.priority)
 
     def _wait_for_turn(self, core: CData) -> None:
         """Wait for the end of a read that may still use the removed playout."""
@@ -221,3 +224,9 @@ class Mixer(Pulled):
                     "before you remove a playout"
                 )
             time.sleep(_TURN_LOOK)
+
+
+def _detach_all(voices: dict[Playout, _Voice]) -> None:
+    while voices:
+        playout, _ = voices.popitem()
+        playout.detach()

@@ -1,10 +1,10 @@
 r"""
 Sample formats: 16-bit integers, 32-bit floats, byte order, and samples cut between chunks.
 
-Samples are little-endian and interleaved. Every function accepts any object with a contiguous
-buffer and keeps nothing; any thread may call it at any time. The functions that end in ``_into``
-write to the start of *out*, a writable buffer that must not overlap *data*, and return the bytes
-written.
+Samples are little-endian and interleaved. Every function accepts bytes in the format that its name
+has, or an array of any type of :mod:`inworld_sync.audio.samples`, and keeps nothing; any thread may
+call it at any time. The functions that end in ``_into`` write to the start of *out*, a writable
+buffer that must not overlap *data*, and return the bytes written.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import sample_functions
-from inworld_sync.errors import AudioError, ConfigError
+from inworld_sync.errors import AudioError
+from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -95,10 +96,9 @@ class SampleCarry:
                 floats or 16-bit stereo.
 
         Raises:
-            ConfigError: *sample_bytes* is below 1.
+            ConfigError: *sample_bytes* is not an integer of at least 1.
         """
-        if sample_bytes < 1:
-            raise ConfigError(f"sample_bytes must be at least 1, got {sample_bytes!r}")
+        require_whole("sample_bytes", sample_bytes, 1)
         self._sample_bytes = sample_bytes
         self._pending = b""
 
@@ -111,11 +111,19 @@ class SampleCarry:
         """
         Add a chunk and return all whole samples.
 
+        Raises:
+            AudioError: *chunk* is not a contiguous buffer.
+
         Returns:
             A view of bytes, which may share the memory of *chunk*. It is empty if there is no whole
             sample yet.
         """
-        view = memoryview(chunk).cast("B")
+        try:
+            view = memoryview(chunk).cast("B")
+        except (TypeError, ValueError, BufferError) as error:
+            raise AudioError(
+                f"expected bytes or another contiguous buffer, got {type(chunk).__name__}"
+            ) from error
         if self._pending:
             view = memoryview(self._pending + view)
         cut = len(view) - len(view) % self._sample_bytes

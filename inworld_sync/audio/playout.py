@@ -27,7 +27,8 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import readable
+from inworld_sync.audio._arguments import require_number, require_time_ns
+from inworld_sync.audio._memory import readable_samples
 from inworld_sync.audio._playout_config import (
     FORMATS,
     GAP_COSTS,
@@ -48,15 +49,16 @@ from inworld_sync.audio.playout_events import (
     PushResult,
     structs,
 )
-from inworld_sync.errors import AudioError, LocalProtocolError
+from inworld_sync.audio.track import Track
+from inworld_sync.errors import AudioError, ConfigError, LocalProtocolError
+from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from typing_extensions import Buffer
 
     from inworld_sync._native._core import CData
-    from inworld_sync.audio.track import Track
+    from inworld_sync.audio.samples import AudioData
 
 __all__ = ["Playout"]
 
@@ -66,6 +68,10 @@ _RESULTS: Final = {
     lib.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
+# The largest position or latency: longer than any item, and far from the range of the core.
+_MOST_MS: Final = 1e9
+# The most frames of one read: an hour at 48 kHz.
+_MOST_FRAMES: Final = 172_800_000
 # The number of items that are kept; the core keeps fewer.
 _KEPT_ITEMS: Final = 4 * lib.IW_PLAYOUT_ITEMS
 
@@ -89,7 +95,12 @@ class _ItemNumbers:
 
     def known(self, item: Hashable) -> int:
         """Return the number of an item, or 0 if the item is new."""
-        return self._unnamed if item is None else self._numbers.get(item, 0)
+        try:
+            return self._unnamed if item is None else self._numbers.get(item, 0)
+        except TypeError as error:
+            raise ConfigError(
+                f"item must be hashable, such as a text or a number, got {type(item).__name__}"
+            ) from error
 
     def number(self, item: Hashable) -> int:
         """Return the number of an item; a new item gets the next number."""
@@ -114,6 +125,11 @@ class _ItemNumbers:
     def end_unnamed(self) -> None:
         """End the unnamed item: the next use of None is a new item."""
         self._unnamed = 0
+
+
+def _require_counter(name: str, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ConfigError(f"{name} must be an integer or None, got {value!r}")
 
 
 class Playout(Pulled):
@@ -209,7 +225,7 @@ class Playout(Pulled):
 
     def push(
         self,
-        data: Buffer,
+        data: AudioData,
         *,
         item: Hashable = None,
         end: bool = False,
@@ -224,7 +240,8 @@ class Playout(Pulled):
         With one of them, packets may be late, duplicated, reordered or lost.
 
         Args:
-            data: Whole frames in the input format; copied.
+            data: Whole frames in the input format as bytes, or an array of samples, which is
+                converted to it; copied.
             item: The item that the audio belongs to, any hashable. None is an unnamed item; after
                 its end, or after :meth:`clear`, the next None is a new item.
             end: Whether this is the last audio of the item.
@@ -239,10 +256,14 @@ class Playout(Pulled):
             played. ``STALE``: the item was cleared, has ended, or was followed by another one.
 
         Raises:
-            AudioError: The bytes are not whole frames, or are more than the capacity.
+            AudioError: *data* is not audio, not whole frames, or more than the capacity.
+            ConfigError: *item* is not hashable, or a number is out of range.
             LocalProtocolError: Both *timestamp* and *sequence* were passed.
         """
-        src = readable(data)
+        require_time_ns(now_ns)
+        _require_counter("timestamp", timestamp)
+        _require_counter("sequence", sequence)
+        src = readable_samples(data, self.input_format, self.channels)
         frames, rest_bytes = divmod(len(src), self._input_frame_bytes)
         if rest_bytes:
             raise AudioError(
@@ -288,9 +309,16 @@ class Playout(Pulled):
         The audio at the mark may be pushed later. A mark after the end of the item is reported at
         its end. The marks of an item are reported in the order of their offsets.
 
+        Args:
+            item: The item that was passed to :meth:`push`.
+            offset_ms: The position in the item, 0 to 1e9.
+            tag: Any object; :meth:`poll` returns it.
+
         Raises:
+            ConfigError: *item* is not hashable, or *offset_ms* is out of range.
             LocalProtocolError: The item was cleared, or 16384 marks are set.
         """
+        require_number("offset_ms", offset_ms, 0, _MOST_MS)
         with self._control:
             core = self._open()
             number, self._last_tag = self._items.number(item), self._last_tag + 1
@@ -314,6 +342,7 @@ class Playout(Pulled):
 
         The type is int16 or float32, like the output format.
         """
+        require_whole("frames", frames, 0, _MOST_FRAMES)
         import numpy as np
 
         out = bytearray(frames * self._output_frame_bytes)
@@ -354,6 +383,7 @@ class Playout(Pulled):
         Returns:
             For each item that was not heard to its end, in order, how much of it was heard.
         """
+        require_number("latency_ms", latency_ms, 0, _MOST_MS)
         with self._control:
             core = self._open()
             latency_frames = self._frames(latency_ms)
@@ -430,12 +460,16 @@ class Playout(Pulled):
 
     def _until(self, latency_ms: float, track: Track | None, now_ns: int | None) -> int:
         """Return the position up to which the stream is heard."""
+        if track is not None and not isinstance(track, Track):
+            raise ConfigError(f"track must be a Track or None, got {type(track).__name__}")
+        require_time_ns(now_ns)
         if track is not None:
             return track.position_frames(now_ns)
+        require_number("latency_ms", latency_ms, 0, _MOST_MS)
         return lib.iw_playout_pulled(self._open()) - self._frames(latency_ms)
 
     def _frames(self, duration_ms: float) -> int:
-        return max(0, round(duration_ms * self.sample_rate_hz / 1000))
+        return round(duration_ms * self.sample_rate_hz / 1000)
 
     def _event(self, event: CData) -> PlayoutEvent:
         item = self._items.item(event.item)

@@ -6,21 +6,20 @@ soxr and numpy are imported only if the rates differ or channels are mixed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from inworld_sync.audio.pcm import SampleCarry
+from inworld_sync.audio.samples import MAX_CHANNELS, MAX_HZ, contiguous_samples
 from inworld_sync.errors import ClosedError
 from inworld_sync.models.checks import require_whole
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from typing_extensions import Buffer
+
+    from inworld_sync.audio.samples import AudioData
 
 __all__ = ["MAX_CHANNELS", "MAX_HZ", "Resampler", "mixed_to_mono"]
-
-MAX_HZ: Final = 768_000
-MAX_CHANNELS: Final = 64
 
 
 class Resampler:
@@ -58,20 +57,26 @@ class Resampler:
         self._stream = None if from_hz == to_hz else _open_stream(from_hz, to_hz)
         self._finished = False
 
-    def feed(self, pcm: Buffer) -> bytes:
+    def feed(self, pcm: AudioData) -> bytes:
         """
         Convert the next chunk, which may end inside a frame.
+
+        Args:
+            pcm: 16-bit little-endian PCM as bytes, or an array of samples.
 
         Returns:
             The audio that is ready, which may be shorter or longer than the chunk. The first
             chunks may return nothing.
 
         Raises:
+            AudioError: *pcm* is not audio.
             ClosedError: It was called after :meth:`finish`.
         """
         if self._finished:
             raise ClosedError("feed() was called after finish(): use a new Resampler")
-        return self._convert(self._carry.feed(pcm), last=False)
+        return self._convert(
+            self._carry.feed(contiguous_samples(pcm, "s16", self._channels)), last=False
+        )
 
     def finish(self) -> bytes:
         """

@@ -1,92 +1,120 @@
 """
-Audio in: whatever a user holds becomes 16-bit little-endian mono PCM at one rate.
+Audio input: every form of audio becomes 16-bit little-endian mono PCM at one sample rate.
 
-Bytes, arrays, files and devices are told apart here and nowhere else.
+:func:`open_source` accepts recordings: files, memory, arrays, iterables and other sources.
+:class:`AudioInput` accepts the chunks of a live stream.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from inworld_sync.audio.files import AudioFile, is_audio_file, open_file
-from inworld_sync.audio.pcm import s16_from_f32
-from inworld_sync.audio.resample import MAX_CHANNELS, MAX_HZ, Resampler, mixed_to_mono
+from inworld_sync.audio.files import (
+    AudioFile,
+    decode_file,
+    format_of,
+    has_file_suffix,
+    raw_file,
+)
+from inworld_sync.audio.raw_formats import format_of_suffix, sample_decoder
+from inworld_sync.audio.reader import ByteReader
+from inworld_sync.audio.resample import Resampler
+from inworld_sync.audio.samples import (
+    MAX_CHANNELS,
+    MAX_HZ,
+    AudioData,
+    ChannelOrder,
+    check_floats,
+    contiguous_samples,
+    converted,
+    frames_of,
+    is_array,
+    raw_bytes,
+)
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import AudioSource
 
 if TYPE_CHECKING:
-    import numpy as np
+    from typing import BinaryIO
+
     import numpy.typing as npt
     from typing_extensions import Buffer
 
-__all__ = ["AudioData", "AudioInput", "AudioLike", "open_source"]
+    _Array: TypeAlias = npt.NDArray[Any]
 
-# Raw PCM as bytes, or samples: int16, or floats in [-1, 1], shaped (frames,) or (frames, channels).
-AudioData: TypeAlias = "Buffer | npt.NDArray[np.int16] | npt.NDArray[np.floating]"
+__all__ = [
+    "AudioData",
+    "AudioInput",
+    "AudioLike",
+    "ConvertedSource",
+    "open_recording",
+    "open_source",
+]
+
 AudioLike: TypeAlias = (
-    "AudioData | str | os.PathLike[str] | AudioSource | Iterable[Buffer | npt.NDArray[Any]]"
+    "AudioData | str | os.PathLike[str] | BinaryIO | AudioSource | Iterable[Buffer | _Array]"
 )
+"""Everything that :func:`open_source` accepts."""
 
 _BLOCK_MS: Final = 100
-# Long enough that no speech looks like this much text.
+# The beginning of JSON with a key, or of the base64 of a WAV, MP3, Ogg or FLAC file. No samples
+# of a recording look like this.
+_TEXT: Final = re.compile(
+    rb'\s*\{\s*"[A-Za-z_]{2,}"\s*:|(UklGR|UklGW|SUQz|T2dnUw|ZkxhQw)[A-Za-z0-9+/=\r\n]{24,}'
+)
 _TEXT_BYTES: Final = 64
-# Floats of other programs overshoot a little; integers in floats by far.
-_LOUDEST_FLOAT: Final = 16.0
-_RAW_SUFFIXES: Final = frozenset({".pcm", ".raw", ".s16", ".s16le"})
 
 
 class AudioInput:
     """
-    Converts the chunks of one stream.
+    Converts the chunks of one live stream to 16-bit mono PCM.
 
     Args:
-        from_hz: Samples a second of the chunks.
-        to_hz: Samples a second wanted.
-        channels: Samples a frame of chunks that are bytes or one-dimensional; arrays of another
-            shape say so themselves.
+        from_hz: The sample rate of the chunks, 1 to 768000.
+        to_hz: The sample rate of the result, 1 to 768000.
+        channels: The channels of the chunks, 1 to 64; they are mixed in equal parts.
 
     Raises:
-        ConfigError: A rate or the number of channels is out of its range.
+        ConfigError: A number is out of range.
 
     Thread safety:
-        One stream, one thread at a time.
+        One object for each stream; one thread at a time.
     """
 
     def __init__(self, from_hz: int, to_hz: int, channels: int = 1) -> None:
         self._channels = channels
         self._resampler = Resampler(from_hz, to_hz, channels)
-        self._seen_bytes = 0
+        self._order = ChannelOrder()
+        self._is_started = False
 
     def feed(self, chunk: AudioData) -> bytes:
         """
-        Convert the next chunk to 16-bit mono.
+        Convert the next chunk.
 
         Args:
-            chunk: 16-bit little-endian PCM as ``bytes``, ``bytearray`` or ``memoryview``, where a
-                sample may be cut between two chunks; or an array, or any other buffer, of int16
-                or of floats in [-1, 1]. Louder floats are clipped.
+            chunk: 16-bit little-endian PCM as bytes, in which a sample may be cut between two
+                chunks; or an array of int16, int32, uint8 or floats in [-1, 1] with the shape
+                (frames,), (frames, channels) or (channels, frames). Louder floats are clipped.
 
         Raises:
             AudioError: NaN or infinity, integers in a float array, another type of sample, an
-                array of another number of channels, or text instead of sound.
-            ClosedError: After :meth:`finish`.
+                ambiguous shape or another number of channels, or text instead of audio.
+            ClosedError: It was called after :meth:`finish`.
         """
-        view = _view(chunk)
-        if not _is_raw(view):
-            return self._resampler.feed(_interleaved(view, self._channels))
-        raw = view.cast("B")
-        if not self._seen_bytes:
-            _check_no_text(raw)
-        self._seen_bytes += len(raw)
-        return self._resampler.feed(raw)
+        pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)
+        if not self._is_started and len(pcm):
+            _refuse_text(bytes(pcm[:_TEXT_BYTES]))
+            self._is_started = True
+        return self._resampler.feed(pcm)
 
     def finish(self) -> bytes:
         """
-        Give the rest. After this nothing can be fed.
+        Return the remaining audio and end the stream.
 
         Raises:
             AudioError: The last sample was cut.
@@ -94,160 +122,202 @@ class AudioInput:
         return self._resampler.finish()
 
 
-class _ConvertedSource:
-    """Blocks of another source or of data, converted; an ``AudioSource``."""
+class ConvertedSource:
+    """
+    A recording or another source, converted to mono and to another rate; an ``AudioSource``.
 
-    def __init__(self, blocks: AudioFile | AudioSource, from_hz: int, to_hz: int, channels: int):
+    Attributes:
+        sample_rate_hz: The sample rate of the blocks.
+        duration_ms: The duration of the recording if it is known without reading all of it.
+    """
+
+    def __init__(self, blocks: AudioFile | AudioSource, to_hz: int | None) -> None:
+        channels, frames = 1, None
+        if isinstance(blocks, AudioFile):
+            channels, frames = blocks.channels, blocks.frames
         self._blocks = blocks
-        self._input = AudioInput(from_hz, to_hz, channels)
-        self.sample_rate_hz = to_hz
+        self.sample_rate_hz = to_hz or blocks.sample_rate_hz
+        self.duration_ms = None if frames is None else frames * 1000.0 / blocks.sample_rate_hz
+        self._resampler = Resampler(blocks.sample_rate_hz, self.sample_rate_hz, channels)
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         for block in self._blocks:
             if self._closed:
                 return
-            if pcm := self._input.feed(block):
+            if pcm := self._resampler.feed(block):
                 yield pcm
-        if not self._closed and (rest := self._input.finish()):
+        if not self._closed and (rest := self._resampler.finish()):
             yield rest
 
     def close(self) -> None:
+        """Free the file, or close the other source; iteration ends."""
         self._closed = True
         self._blocks.close()
 
 
 def open_source(
-    audio: AudioLike, *, to_hz: int, from_hz: int | None = None, channels: int = 1
-) -> AudioSource:
+    audio: AudioLike,
+    *,
+    to_hz: int | None = None,
+    from_hz: int | None = None,
+    channels: int = 1,
+    raw_format: str | None = None,
+) -> ConvertedSource:
     """
-    Turn anything that holds sound into a source of 16-bit mono blocks of about 100 ms.
+    Open any form of audio as a source of 16-bit mono blocks of about 100 ms.
 
     Args:
-        audio: A path of an audio file; the bytes of one; raw 16-bit PCM as bytes; an array of
-            int16 or of floats in [-1, 1], shaped (frames,) or (frames, channels); an iterable of
-            raw PCM or arrays; or another source, such as a microphone.
-        to_hz: Samples a second wanted.
-        from_hz: Samples a second of raw PCM and arrays, which do not know it; a path that ends in
-            ``.pcm`` or ``.raw`` is raw PCM too. Files and sources say it themselves.
-        channels: Samples a frame of raw PCM.
+        audio: As for :func:`open_recording`; or another source, such as a microphone.
+        to_hz: The sample rate of the result, 1 to 768000; None means that of *audio*.
+        from_hz: As for :func:`open_recording`.
+        channels: As for :func:`open_recording`.
+        raw_format: As for :func:`open_recording`.
 
     Returns:
         A source that can be iterated once. Close it to free the file, or the other source.
 
     Raises:
-        AudioError: It is no sound, or of a kind that nothing installed can decode.
-        ConfigError: *from_hz* is needed and missing, or a number is out of its range.
+        AudioError: *audio* is not audio, or in a format that nothing installed can decode.
+        ConfigError: *from_hz* is missing, or an argument is out of range.
+        OSError: The file cannot be read.
+    """
+    if to_hz is not None:
+        require_whole("to_hz", to_hz, 1, MAX_HZ)
+    if isinstance(audio, AudioSource):
+        return ConvertedSource(audio, to_hz)
+    file = open_recording(audio, sample_rate_hz=from_hz, channels=channels, raw_format=raw_format)
+    return ConvertedSource(file, to_hz)
+
+
+def open_recording(
+    audio: AudioLike,
+    *,
+    sample_rate_hz: int | None = None,
+    channels: int = 1,
+    raw_format: str | None = None,
+) -> AudioFile:
+    """
+    Open a recording at its own sample rate and with all its channels.
+
+    The same content gives the same result in every form.
+
+    Args:
+        audio: A path, also of a FIFO or a device; an open binary file, a pipe or an upload object,
+            which is read from its position and not closed; the bytes of a file; raw samples as
+            bytes; an array, see :mod:`inworld_sync.audio.samples`; or an iterable of blocks of
+            bytes or of arrays.
+        sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000; a file has its own.
+        channels: The channels of raw samples, 1 to 64.
+        raw_format: The format of raw samples, such as ``mulaw``; see
+            :mod:`inworld_sync.audio.raw_formats`. If it is None, the suffix of a file says it
+            (``.pcm``, ``.ul``, ``.al`` ...), and all else is 16-bit little-endian.
+
+    Returns:
+        The recording. Close it to free the file.
+
+    Raises:
+        AudioError: *audio* is not audio, or in a format that nothing installed can decode.
+        ConfigError: *sample_rate_hz* is missing, or an argument is out of range.
         OSError: The file cannot be read.
     """
     require_whole("channels", channels, 1, MAX_CHANNELS)
-    if from_hz is not None:
-        require_whole("sample_rate_hz", from_hz, 1, MAX_HZ)
-    if isinstance(audio, AudioSource):
-        return _ConvertedSource(audio, audio.sample_rate_hz, to_hz, 1)
+    if sample_rate_hz is not None:
+        require_whole("sample_rate_hz", sample_rate_hz, 1, MAX_HZ)
+    if raw_format is not None:
+        sample_decoder(raw_format)
+    reader = _reader_of(audio, channels)
+    if isinstance(reader, ByteReader):
+        try:
+            return _open_bytes(reader, sample_rate_hz, channels, raw_format)
+        except BaseException:
+            reader.close()
+            raise
+    if raw_format is not None:
+        raise ConfigError("raw_format is for raw bytes: leave it out for arrays")
+    return _open_arrays(reader, _known(sample_rate_hz, "an array"), channels)
+
+
+def _reader_of(audio: object, channels: int) -> ByteReader | Iterator[object]:
+    """Return a reader of bytes, or an iterator of arrays."""
     if isinstance(audio, (str, os.PathLike)):
-        path = Path(audio)
-        if path.suffix.lower() in _RAW_SUFFIXES:
-            return _open_raw(path.read_bytes(), to_hz, _known(from_hz, path.name), channels)
-        return _open_file(open_file(path), to_hz)
-    if _is_pieces(audio):
-        pieces = iter(cast("Iterable[Buffer]", audio))
-        rate_hz = _known(from_hz, "pieces of audio")
-        return _open_file(AudioFile(pieces, rate_hz, channels), to_hz)
-    view = _view(audio)
-    if _is_raw(view) and is_audio_file(view.cast("B")[:_TEXT_BYTES].tobytes()):
-        return _open_file(open_file(view.cast("B")), to_hz)
-    if view.ndim == 2 and view.shape:
-        channels = view.shape[1]
-    return _open_raw(cast("AudioData", audio), to_hz, _known(from_hz, "raw audio"), channels)
-
-
-def _open_file(file: AudioFile, to_hz: int) -> AudioSource:
-    return _ConvertedSource(file, file.sample_rate_hz, to_hz, file.channels)
-
-
-def _open_raw(audio: AudioData, to_hz: int, from_hz: int, channels: int) -> AudioSource:
-    view = _view(audio)
-    pcm = view.cast("B") if _is_raw(view) else memoryview(_interleaved(view, channels))
-    step = max(from_hz * _BLOCK_MS // 1000, 1) * 2 * channels
-    blocks = (pcm[at : at + step] for at in range(0, len(pcm), step))
-    return _open_file(AudioFile(blocks, from_hz, channels), to_hz)
-
-
-def _known(from_hz: int | None, what: str) -> int:
-    if from_hz is None:
-        raise ConfigError(f"the sample rate of {what} is not known: pass sample_rate_hz")
-    return from_hz
-
-
-def _view(data: object) -> memoryview:
-    if isinstance(data, str):
+        return ByteReader.of_path(audio)
+    raw = raw_bytes(audio)
+    if raw is not None:
+        return ByteReader.of_memory(raw)
+    if is_array(audio):
+        return iter([audio])
+    if hasattr(audio, "read"):
+        return ByteReader.of_file(audio)
+    if not isinstance(audio, Iterable):
         raise AudioError(
-            f"audio must be bytes or an array, got a text of {len(data)} characters: "
-            "base64 must be decoded first"
+            "audio must be a path, a binary file, bytes, an array, an iterable of these or a "
+            f"source, got {type(audio).__name__}"
         )
-    try:
-        return memoryview(data)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+    blocks = iter(audio)
+    for block in blocks:
+        blocks = itertools.chain([block], blocks)
+        if is_array(block):
+            return blocks
+        order = ChannelOrder()
+        # A block that is an array among blocks of bytes has 16-bit samples.
+        return ByteReader.of_blocks(
+            contiguous_samples(each, "s16", channels, strict=True, order=order) for each in blocks
+        )
+    return ByteReader.of_memory(b"")
+
+
+def _open_bytes(
+    reader: ByteReader, sample_rate_hz: int | None, channels: int, raw_format: str | None
+) -> AudioFile:
+    declared = raw_format or format_of_suffix(reader.suffix)
+    if raw_format is None:
+        # Only raw samples need a rate, but a rate does not make a file raw.
+        name = format_of(reader, may_be_raw=declared is not None)
+        is_raw = declared is not None or not (sample_rate_hz is None or has_file_suffix(reader))
+        if name is not None or (not is_raw and reader.is_file):
+            return decode_file(reader, name)
+        _refuse_text(reader.peek(_TEXT_BYTES))
+    rate_hz = _known(sample_rate_hz, f"{reader.name} of raw audio")
+    return raw_file(reader, sample_decoder(declared or "s16le"), rate_hz, channels)
+
+
+def _open_arrays(arrays: Iterator[object], sample_rate_hz: int, channels: int) -> AudioFile:
+    """
+    Open an iterator of arrays, of which the first says how many channels there are.
+
+    Later blocks may also be bytes of 16-bit PCM.
+    """
+    order = ChannelOrder()
+    first = frames_of(next(arrays), channels, order)
+    channels = first.shape[1] if first.ndim == 2 else channels
+
+    def blocks() -> Iterator[Buffer]:
+        for block in itertools.chain([first], arrays):
+            raw = raw_bytes(block)
+            if raw is not None:
+                yield raw
+                continue
+            frames = first if block is first else frames_of(block, channels, order)
+            check_floats(frames)
+            step = max(sample_rate_hz * _BLOCK_MS // 1000, 1)
+            step *= 1 if frames.ndim == 2 else channels
+            for at in range(0, len(frames), step):
+                yield converted(frames[at : at + step], "s16", channels)
+
+    return AudioFile(blocks(), sample_rate_hz, channels)
+
+
+def _known(sample_rate_hz: int | None, what: str) -> int:
+    if sample_rate_hz is None:
+        raise ConfigError(f"the sample rate of {what} is not known: pass sample_rate_hz")
+    return sample_rate_hz
+
+
+def _refuse_text(head: bytes) -> None:
+    if _TEXT.match(head):
         raise AudioError(
-            f"audio must be bytes or an array of int16 or floats, got {type(data).__name__}"
-        ) from error
-
-
-def _is_pieces(audio: object) -> bool:
-    """Whether it is an iterable of audio, and not audio itself."""
-    try:
-        memoryview(audio)  # type: ignore[arg-type]
-    except TypeError:
-        return isinstance(audio, Iterable)
-    except ValueError:
-        pass
-    return False
-
-
-def _is_raw(view: memoryview) -> bool:
-    return view.format in ("B", "b", "c")
-
-
-def _check_no_text(raw: memoryview) -> None:
-    head = raw[:_TEXT_BYTES].tobytes()
-    if len(head) == _TEXT_BYTES and head.isascii() and head.decode("ascii").isprintable():
-        raise AudioError(
-            "audio must be 16-bit PCM, got bytes of text: base64 must be decoded first",
+            "audio must be bytes of samples or of a file, got text: JSON must be parsed and base64 "
+            "must be decoded first",
             offset_bytes=0,
         )
-
-
-def _interleaved(view: memoryview, channels: int) -> bytes:
-    """16-bit interleaved samples of an array of numbers."""
-    import numpy as np
-
-    samples = np.asarray(view)
-    if samples.ndim > 2 or (samples.ndim == 2 and samples.shape[1] != channels != 1):
-        raise AudioError(
-            f"an array of {channels}-channel audio has the shape (frames, {channels}), "
-            f"got {samples.shape}"
-        )
-    if samples.dtype.kind == "f":
-        pcm = _from_floats(samples)
-    elif samples.dtype.kind == "i" and samples.dtype.itemsize == 2:
-        pcm = samples.astype("<i2").tobytes()
-    else:
-        raise AudioError(f"an array must hold int16 or floats in [-1, 1], got {samples.dtype}")
-    if samples.ndim == 2 and channels == 1:
-        return mixed_to_mono(pcm, samples.shape[1])
-    return pcm
-
-
-def _from_floats(samples: npt.NDArray[np.floating]) -> bytes:
-    import numpy as np
-
-    if not np.isfinite(samples).all():
-        at = int(np.flatnonzero(~np.isfinite(samples))[0])
-        raise AudioError(f"float samples must be finite, got {samples.flat[at]} at sample {at}")
-    loudest = float(np.abs(samples).max()) if samples.size else 0.0
-    if loudest > _LOUDEST_FLOAT:
-        raise AudioError(
-            f"float samples must be in [-1, 1], got {loudest:g}: divide by 32768, or pass int16"
-        )
-    return s16_from_f32(samples.astype("<f4").tobytes())

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio._memory import U8, as_bytes, new_output
+from inworld_sync.audio._memory import as_bytes, new_output, readable, writable
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = ["Split", "Splitter"]
 _FIRST_ROOM_BYTES: Final = 64 * 1024
 
 # Names of the module, since an attribute of the library costs as much as a short message.
-_from_buffer: Final = ffi.from_buffer
 _string: Final = ffi.string
 _NULL: Final = ffi.NULL
 _split_message: Final = lib.iw_split_message
@@ -77,12 +76,13 @@ class Splitter:
 
     def __init__(self, audio: str, *picks: str) -> None:
         paths = (audio, *picks)
-        plan = lib.iw_split_plan_create(
-            b"".join(path.encode() + b"\0" for path in paths), len(paths)
-        )
+        plan = None
+        if all(isinstance(path, str) and path.isascii() and "\0" not in path for path in paths):
+            joined = b"".join(path.encode() + b"\0" for path in paths)
+            plan = lib.iw_split_plan_create(joined, len(paths))
         if not plan:
             raise ConfigError(
-                f"a Splitter accepts up to {lib.IW_SPLIT_MAX_PATHS} paths of up to "
+                f"a Splitter accepts up to {lib.IW_SPLIT_MAX_PATHS} ASCII paths of up to "
                 f"{lib.IW_SPLIT_MAX_DEPTH} keys, got {', '.join(map(repr, paths))}"
             )
         self._plan = ffi.gc(plan, lib.iw_split_plan_destroy)
@@ -97,8 +97,11 @@ class Splitter:
 
         Returns:
             The parts, or None if only a JSON parser can read the message.
+
+        Raises:
+            AudioError: *message* is not a contiguous buffer.
         """
-        source = message if type(message) is bytes else _from_buffer(U8, message)
+        source = message if type(message) is bytes else readable(message)
         size_bytes = len(source)
         if size_bytes > self._longest_bytes:
             self._grow(size_bytes)
@@ -128,10 +131,10 @@ class Splitter:
             can read the message.
 
         Raises:
-            AudioError: *out* is too small.
+            AudioError: *out* is too small, or one of both is not a contiguous buffer.
         """
-        source = message if type(message) is bytes else _from_buffer(U8, message)
-        room = _from_buffer(U8, out, True)
+        source = message if type(message) is bytes else readable(message)
+        room = writable(out)
         room_bytes = len(room)
         form = _F32 if floats else _BYTES
         written = _split_message(room, room_bytes, _NULL, self._plan, source, len(source), form)

@@ -14,10 +14,12 @@ import threading
 from typing import Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
+from inworld_sync.audio._arguments import require_number
 from inworld_sync.audio._memory import new_object, new_output
 from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.models.checks import require_whole
 
 __all__ = [
     "MicrophoneRing",
@@ -30,6 +32,9 @@ __all__ = [
 ]
 
 _NS_PER_MS = 1_000_000
+_MOST_WINDOW_MS = 3_600_000
+_MOST_SAMPLES = 2**26
+_MOST_CHANNELS = 32
 
 
 def clock_ns() -> int:
@@ -128,8 +133,11 @@ class SpeakerFeed(_Called):
                 milliseconds.
 
         Raises:
-            AudioError: A value is out of range.
+            ConfigError: A value is out of range.
         """
+        require_whole("channels", channels, 1, _MOST_CHANNELS)
+        require_number("latency_ms", latency_ms, 0, _MOST_WINDOW_MS)
+        require_whole("warm_up_ms", warm_up_ms, 0, _MOST_WINDOW_MS)
         # A reference, since C code uses the gate.
         self._gate = gate
         config = ffi.new(
@@ -157,6 +165,7 @@ class SpeakerFeed(_Called):
 
     def level(self, window_ms: float) -> Level:
         """Measure the last *window_ms* that were heard, in whole blocks of the device."""
+        require_number("window_ms", window_ms, 0, _MOST_WINDOW_MS)
         level = ffi.new("struct iw_sound_level *")
         now_ns = clock_ns()
         from_ns = max(now_ns - int(window_ms * _NS_PER_MS), 0)
@@ -226,17 +235,21 @@ class MicrophoneRing(_Called):
             hangover_ms: For how long after that silence is recorded.
 
         Raises:
-            AudioError: A value is out of range.
+            ConfigError: A value is out of range.
         """
+        require_whole("capacity_samples", capacity_samples, 1, _MOST_SAMPLES)
+        require_whole("channels", channels, 1, _MOST_CHANNELS)
+        require_number("hangover_ms", hangover_ms, 0, _MOST_WINDOW_MS)
         self._gate = gate
         self._lock = threading.Lock()
         called = f"a ring of {capacity_samples!r} samples and {channels!r} channels"
         pointer = ffi.NULL if gate is None else gate.pointer
-        hangover_ns = hangover_ms * _NS_PER_MS
+        hangover_ns = int(hangover_ms * _NS_PER_MS)
         super().__init__("microphone", called, capacity_samples, channels, pointer, hangover_ns)
 
     def read(self, samples: int) -> bytes:
         """Return up to *samples* recorded samples without waiting; 16-bit little-endian."""
+        require_whole("samples", samples, 0, _MOST_SAMPLES)
         out = new_output(samples * SAMPLE_BYTES)
         with self._lock:
             taken = lib.iw_microphone_read(self._core, out, samples)
@@ -244,6 +257,7 @@ class MicrophoneRing(_Called):
 
     def level(self, window_ms: float) -> Level:
         """Measure the audio that was recorded in the last *window_ms*, whether read or not."""
+        require_number("window_ms", window_ms, 0, _MOST_WINDOW_MS)
         level = ffi.new("struct iw_sound_level *")
         from_ns = max(clock_ns() - int(window_ms * _NS_PER_MS), 0)
         lib.iw_microphone_level(self._core, from_ns, level)

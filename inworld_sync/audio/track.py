@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from inworld_sync._native import lib
+from inworld_sync.audio._arguments import require_time_ns
 from inworld_sync.audio._memory import new_object
+from inworld_sync.models.checks import require_whole
 
 __all__ = ["Track"]
 
@@ -19,6 +21,7 @@ class Track:
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
+        require_whole("sample_rate_hz", sample_rate_hz, 1, 2**31 - 1)
         self.pointer = new_object("track", "a track", sample_rate_hz)
 
     def heard_frames(self, now_ns: int | None = None) -> int:
@@ -28,6 +31,7 @@ class Track:
         Audio that was cleared is not counted. The count may decrease a little if the device
         corrects its latency.
         """
+        require_time_ns(now_ns)
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         return lib.iw_track_heard(self.pointer, now_ns)
 
@@ -38,6 +42,7 @@ class Track:
         Unlike :meth:`heard_frames`, the position includes audio that was dropped, lost or skipped.
         :meth:`Playout.poll` uses it.
         """
+        require_time_ns(now_ns)
         now_ns = lib.iw_playout_clock_ns() if now_ns is None else now_ns
         return lib.iw_track_position(self.pointer, now_ns)
 

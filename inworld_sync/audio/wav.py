@@ -1,5 +1,5 @@
 """
-WAV: headers inside streamed chunks, writing files while the audio arrives, and reading files.
+WAV: headers inside streamed chunks, and writing files while the audio arrives.
 
 The format is 16-bit little-endian PCM. If the length is not known when the header is written, the
 header has a length of 4 GiB, which players understand as "until the end".
@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from inworld_sync._native import ffi, lib
 from inworld_sync.audio._memory import readable
 from inworld_sync.audio.pcm import SAMPLE_BYTES, SampleCarry
+from inworld_sync.audio.samples import contiguous_samples
 from inworld_sync.errors import AudioError, ClosedError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
-__all__ = ["HEADER_BYTES", "Wav", "WavWriter", "header", "read_wav", "strip_riff"]
+    from inworld_sync.audio.samples import AudioData
+
+__all__ = ["HEADER_BYTES", "WavWriter", "header", "strip_riff"]
 
 HEADER_BYTES: Final = 44
 
@@ -31,21 +34,6 @@ _RIFF_EXTRA_BYTES = HEADER_BYTES - 8
 _MAX_DATA_BYTES = _UNKNOWN - 1 - _RIFF_EXTRA_BYTES
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
-
-
-class Wav(NamedTuple):
-    """
-    The audio of a WAV file.
-
-    Attributes:
-        pcm: 16-bit little-endian samples, interleaved.
-        sample_rate_hz: Samples per second of each channel.
-        channels: Samples per frame.
-    """
-
-    pcm: bytes
-    sample_rate_hz: int
-    channels: int
 
 
 def strip_riff(chunk: Buffer) -> memoryview:
@@ -63,12 +51,20 @@ def strip_riff(chunk: Buffer) -> memoryview:
     Returns:
         A view of bytes into *chunk*; the whole chunk if it does not begin with a WAV header.
 
+    Raises:
+        AudioError: *chunk* is not a contiguous buffer.
+
     Thread safety:
         Any thread may call it at any time.
 
     Source: Inworld TTS WebSocket, LINEAR16 as seen from the live service.
     """
-    view = memoryview(chunk).cast("B")
+    try:
+        view = memoryview(chunk).cast("B")
+    except (TypeError, ValueError, BufferError) as error:
+        raise AudioError(
+            f"expected bytes or another contiguous buffer, got {type(chunk).__name__}"
+        ) from error
     if view[:4].tobytes() != b"RIFF":
         return view
     found = ffi.new("struct iw_wav *")
@@ -88,6 +84,9 @@ def header(sample_rate_hz: int, channels: int = 1, data_bytes: int | None = None
     Raises:
         AudioError: A value does not fit into the header.
     """
+    numbers = (channels, sample_rate_hz, 0 if data_bytes is None else data_bytes)
+    if not all(type(each) is int for each in numbers):
+        raise AudioError(f"the numbers of a WAV header must be integers, got {numbers}")
     frame_bytes = channels * SAMPLE_BYTES
     if not 1 <= channels <= 0x7FFF or not 1 <= sample_rate_hz <= _UNKNOWN // frame_bytes:
         raise AudioError(
@@ -116,40 +115,6 @@ def header(sample_rate_hz: int, channels: int = 1, data_bytes: int | None = None
     )
 
 
-def read_wav(source: PathLike | BinaryIO) -> Wav:
-    """
-    Read a whole 16-bit PCM file.
-
-    Args:
-        source: A path, or a binary file, which is read to its end and left open.
-
-    Raises:
-        AudioError: Not a WAV file, another encoding than 16-bit PCM, or a cut last sample.
-        OSError: The file cannot be read.
-
-    Thread safety:
-        May be called from any thread at once, each with its own *source*.
-    """
-    data = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else source.read()
-    found = ffi.new("struct iw_wav *")
-    status = lib.iw_wav_find(found, data, len(data))
-    if status != lib.IW_OK:
-        reason = ffi.string(lib.iw_status_text(status)).decode()
-        raise AudioError(f"a WAV file was expected, got {len(data)} bytes: {reason}")
-    if (found.format, found.sample_bits) != (_PCM, 16) or not found.channels:
-        raise AudioError(
-            "16-bit PCM (format 1) was expected, got format "
-            f"{found.format}, {found.sample_bits} bits, {found.channels} channels"
-        )
-    if found.data_bytes % (SAMPLE_BYTES * found.channels):
-        raise AudioError(
-            f"{found.channels} channels of s16 audio are {SAMPLE_BYTES * found.channels} bytes a "
-            f"frame, got {found.data_bytes} bytes: the last frame is cut"
-        )
-    start = found.data_offset_bytes
-    return Wav(data[start : start + found.data_bytes], found.sample_rate_hz, found.channels)
-
-
 class WavWriter:
     """
     Writes a 16-bit PCM file while the audio arrives.
@@ -176,7 +141,8 @@ class WavWriter:
             channels: Samples per frame.
 
         Raises:
-            AudioError: A value does not fit into the header; no file was created.
+            AudioError: A value does not fit into the header, or *target* is neither; no file was
+                created.
             OSError: The file cannot be written.
         """
         first_header = header(sample_rate_hz, channels)
@@ -185,34 +151,43 @@ class WavWriter:
         self._carry = SampleCarry(channels * SAMPLE_BYTES)
         self.data_bytes = 0
         if isinstance(target, (str, os.PathLike)):
-            file: BinaryIO = Path(target).open("wb")  # noqa: SIM115 - closed by close()
-        else:
+            try:
+                file: BinaryIO = Path(target).open("wb")  # noqa: SIM115 - closed by close()
+            except ValueError as error:
+                raise AudioError(f"a path must not contain NUL, got {target!r}") from error
+        elif hasattr(target, "write"):
             file = target
+        else:
+            raise AudioError(f"target must be a path or a binary file, got {type(target).__name__}")
         self._owns_file = file is not target
         self._file: BinaryIO | None = file
         self._seekable = file.seekable()
         self._start = file.tell() if self._seekable else 0
         file.write(first_header)
 
-    def write(self, pcm: Buffer) -> None:
+    def write(self, pcm: AudioData) -> None:
         """
         Add samples. A frame may be divided between two calls.
 
+        Args:
+            pcm: 16-bit little-endian PCM as bytes, or an array of samples.
+
         Raises:
-            AudioError: The file would be larger than 4 GiB, the limit of the format; nothing was
-                written.
+            AudioError: *pcm* is not audio, or the file would be larger than 4 GiB, the limit of the
+                format; nothing was written.
             ClosedError: The writer is closed.
             OSError: The file cannot be written.
         """
         if self._file is None:
             raise ClosedError("write() was called on a closed WavWriter")
-        size_bytes = self.data_bytes + self._carry.pending_bytes + memoryview(pcm).nbytes
+        samples = contiguous_samples(pcm, "s16", self._channels)
+        size_bytes = self.data_bytes + self._carry.pending_bytes + len(samples)
         if self._seekable and size_bytes > _MAX_DATA_BYTES:
             raise AudioError(
                 f"a WAV file can have up to {_MAX_DATA_BYTES} bytes of samples, got {size_bytes}: "
                 "start a second file"
             )
-        frames = self._carry.feed(pcm)
+        frames = self._carry.feed(samples)
         self._file.write(frames)
         self.data_bytes += len(frames)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import click
@@ -17,7 +16,6 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.segment import ControlType
 from rich.table import Column
 
-from inworld_sync.audio.files import is_audio_file
 from inworld_sync.audio.source import open_source
 from inworld_sync.cli.common import ERRORS, client_options, json_text, open_client, print_json
 from inworld_sync.cli.failures import EMPTY_STATUS, message_of, status_of
@@ -38,8 +36,6 @@ STANDARD_INPUT = "-"
 
 _SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-_HEAD_BYTES = 64
-_READ_BYTES = 3200
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
 
@@ -174,18 +170,10 @@ class _Counted:
 
 
 def _open(name: str, job: _Job, advance: _Advance) -> AudioSource:
-    audio = _standard_input(sys.stdin.buffer) if name == STANDARD_INPUT else name
+    audio = sys.stdin.buffer if name == STANDARD_INPUT else name
     to_hz = job.config.sample_rate_hz
     source = open_source(audio, to_hz=to_hz, from_hz=job.rate, channels=job.channels)
     return _Counted(source, advance)
-
-
-def _standard_input(stream: BinaryIO) -> bytes | Iterator[bytes]:
-    """Return the bytes of an audio file, or an iterator of raw samples."""
-    head = stream.read(_HEAD_BYTES)
-    if is_audio_file(head):
-        return head + stream.read()
-    return itertools.chain([head], iter(lambda: stream.read(_READ_BYTES), b""))
 
 
 # Working.

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from inworld_sync.audio._memory import cut_sample
 from inworld_sync.audio.closing import Closing
-from inworld_sync.devices._pcm import SAMPLE_BYTES
-from inworld_sync.errors import ClosedError, DeadlineExceeded
+from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.audio.samples import AudioData, contiguous_samples
+from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded
 
 if TYPE_CHECKING:
     from inworld_sync.audio.playout import Playout
@@ -32,7 +33,16 @@ _END_SECONDS = 1.0
 
 
 def deadline_after(timeout: float | None) -> float:
-    """Return the monotonic time after *timeout* seconds; infinity for None."""
+    """
+    Return the monotonic time after *timeout* seconds; infinity for None.
+
+    Raises:
+        ConfigError: *timeout* is not a number.
+    """
+    if timeout is not None and (
+        isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout)
+    ):
+        raise ConfigError(f"timeout must be None or a number of seconds, got {timeout!r}")
     return math.inf if timeout is None else time.monotonic() + timeout
 
 
@@ -66,7 +76,7 @@ class Sink(Closing):
         with self._changed:
             return self._samples(self._heard())
 
-    def write(self, pcm: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
+    def write(self, pcm: AudioData, *, timeout: float | None = None) -> None:
         """
         Queue PCM to be played; wait while the buffer is full.
 
@@ -74,16 +84,17 @@ class Sink(Closing):
         wait.
 
         Args:
-            pcm: 16-bit little-endian mono samples.
+            pcm: 16-bit little-endian mono samples as bytes; or an array of int16, int32, uint8 or
+                floats in [-1, 1], of which several channels are mixed.
             timeout: How many seconds to wait at most; None means without limit.
 
         Raises:
-            AudioError: The last sample is cut.
+            AudioError: *pcm* is not audio, or the last sample is cut.
             DeadlineExceeded: *timeout* seconds passed; the audio that was queued until then plays.
             DeviceError: The device was lost, and no other device could be opened.
             ClosedError: This sink, or the playout that it writes to, is closed.
         """
-        samples = memoryview(pcm).cast("B")
+        samples = memoryview(contiguous_samples(pcm, "s16", strict=True))
         if len(samples) % SAMPLE_BYTES:
             raise cut_sample("s16", SAMPLE_BYTES, len(samples))
         deadline = deadline_after(timeout)

@@ -13,15 +13,22 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from inworld_sync.audio._arguments import require_number
 from inworld_sync.audio.closing import Closing
 from inworld_sync.audio.meter import Level
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.streams import MicrophoneRing
-from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
 from inworld_sync.devices._sink import deadline_after
-from inworld_sync.devices.portaudio import DeviceStream, choose_format, reopen_stream
+from inworld_sync.devices.portaudio import (
+    DeviceStream,
+    choose_format,
+    reopen_stream,
+    require_device,
+)
 from inworld_sync.devices.speaker import Speaker
-from inworld_sync.errors import ClosedError, DeadlineExceeded
+from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded
+from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Microphone"]
@@ -82,11 +89,16 @@ class Microphone(Closing):
             DeviceError: There is no device, it cannot be opened, or sounddevice or PortAudio is
                 not installed.
         """
-        require_between("sample_rate_hz", sample_rate_hz, 8000, 48_000, "Hz")
-        require_between("block_ms", block_ms, 5, 1000, "ms")
-        require_between("latency_ms", latency_ms, 1, 1000, "ms")
-        require_between("buffer_ms", buffer_ms, 100, 60_000, "ms")
-        require_between("hangover_ms", hangover_ms, 0, 5000, "ms")
+        require_whole("sample_rate_hz", sample_rate_hz, 8000, 48_000, " Hz")
+        require_whole("block_ms", block_ms, 5, 1000, " ms")
+        require_number("latency_ms", latency_ms, 1, 1000, " ms")
+        require_whole("buffer_ms", buffer_ms, 100, 60_000, " ms")
+        require_number("hangover_ms", hangover_ms, 0, 5000, " ms")
+        require_device(device, on_change)
+        if mute_while is not None and not isinstance(mute_while, Speaker):
+            raise ConfigError(
+                f"mute_while must be a Speaker or None, got {type(mute_while).__name__}"
+            )
         self.sample_rate_hz: Final = sample_rate_hz
         self._block_bytes = sample_rate_hz * block_ms // 1000 * SAMPLE_BYTES
         self._latency_ms = latency_ms

@@ -13,18 +13,20 @@ from collections import deque
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
+from inworld_sync.audio._arguments import require_number
 from inworld_sync.audio.playout import Playout
+from inworld_sync.audio.track import Track
 from inworld_sync.devices._sink import PlayoutWriter
 from inworld_sync.errors import ClosedError, ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
     from inworld_sync.audio.playout_events import Cleared
-    from inworld_sync.audio.track import Track
 
 __all__ = ["PlayoutSink"]
 
 # The interval between two reads of the playout's position, since a read of it notifies nobody.
 _LOOK_SECONDS = 0.005
+_MOST_LATENCY_MS = 60_000
 
 
 class _Item:
@@ -51,14 +53,16 @@ class PlayoutSink(PlayoutWriter):
             playout: A mono playout with ``s16`` input. Nothing else may push to it or clear it. It
                 stays open when the sink is closed.
             track: The track of the mixer that reads the playout; it knows when audio is heard.
-            latency_ms: Without a mixer: how long after its read a sample is heard. The reader must
-                continue to read while nothing plays, and must drop audio that was read and not
-                heard when the sink is cleared.
+            latency_ms: Without a mixer: how long after its read a sample is heard, 0 to 60000. The
+                reader must continue to read while nothing plays, and must drop audio that was read
+                and not heard when the sink is cleared.
 
         Raises:
             ConfigError: The playout has two channels or float input, or both *track* and
                 *latency_ms* were passed.
         """
+        if not isinstance(playout, Playout):
+            raise ConfigError(f"playout must be a Playout, got {type(playout).__name__}")
         if playout.channels != 1 or playout.input_format != "s16":
             raise ConfigError(
                 "the playout must have 1 channel and s16 input, got "
@@ -69,8 +73,9 @@ class PlayoutSink(PlayoutWriter):
                 "PlayoutSink accepts track or latency_ms, since a track has the latency: leave out "
                 f"latency_ms={latency_ms!r}"
             )
-        if not latency_ms >= 0:
-            raise ConfigError(f"latency_ms must be at least 0, got {latency_ms!r}")
+        if track is not None and not isinstance(track, Track):
+            raise ConfigError(f"track must be a Track or None, got {type(track).__name__}")
+        require_number("latency_ms", latency_ms, 0, _MOST_LATENCY_MS, " ms")
         super().__init__(playout, playout.sample_rate_hz, threading.Condition())
         self._track = track
         self._latency_ms = latency_ms

@@ -37,6 +37,7 @@ __all__ = [
     "list_devices",
     "refresh_devices",
     "reopen_stream",
+    "require_device",
 ]
 
 Kind: TypeAlias = Literal["input", "output"]
@@ -130,6 +131,15 @@ def refresh_devices() -> None:
         with _translated(sd, "starting PortAudio"):
             sd._terminate()  # noqa: SLF001 - the only way to update the list of devices
             sd._initialize()  # noqa: SLF001
+
+
+def require_device(device: object, on_change: object) -> None:
+    """Raise `ConfigError` if the arguments of a speaker or microphone have a wrong type."""
+    is_name = isinstance(device, (int, str)) and not isinstance(device, bool)
+    if device is not None and not is_name:
+        raise ConfigError(f"device must be an index, a name or None, got {device!r}")
+    if on_change is not None and not callable(on_change):
+        raise ConfigError(f"on_change must be a function or None, got {on_change!r}")
 
 
 def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from inworld_sync.audio._arguments import require_number
 from inworld_sync.audio.meter import Level
-from inworld_sync.devices._pcm import require_between
 from inworld_sync.devices.output import OutputDevice
+from inworld_sync.devices.portaudio import require_device
 from inworld_sync.devices.speaker_input import SpeakerInput
+from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["Speaker"]
@@ -71,7 +73,8 @@ class Speaker(SpeakerInput):
                 not installed.
         """
         _check(sample_rate_hz, buffer_ms)
-        require_between("latency_ms", latency_ms, 1, 1000, "ms")
+        require_number("latency_ms", latency_ms, 1, 1000, " ms")
+        require_device(device, on_change)
         output = OutputDevice(sample_rate_hz, device, latency_ms, on_change)
         self.gate: Final = output.gate
         self.mixer: Final = output.mixer
@@ -147,5 +150,5 @@ class Speaker(SpeakerInput):
 
 def _check(sample_rate_hz: int, buffer_ms: int) -> None:
     """Check the arguments before a device is opened."""
-    require_between("sample_rate_hz", sample_rate_hz, 8000, 48_000, "Hz")
-    require_between("buffer_ms", buffer_ms, 100, 600_000, "ms")
+    require_whole("sample_rate_hz", sample_rate_hz, 8000, 48_000, " Hz")
+    require_whole("buffer_ms", buffer_ms, 100, 600_000, " ms")

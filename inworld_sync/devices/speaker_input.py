@@ -13,12 +13,13 @@ import bisect
 import time
 from typing import NamedTuple
 
+from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.devices._pcm import SAMPLE_BYTES
 from inworld_sync.devices._sink import PlayoutWriter, deadline_after
 from inworld_sync.devices.output import OutputDevice
 from inworld_sync.errors import ClosedError, DeadlineExceeded
+from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import SpeakerMark, SpeakerStats
 
 __all__ = ["SpeakerInput"]
@@ -27,6 +28,9 @@ __all__ = ["SpeakerInput"]
 _LOOK_SECONDS = 0.005
 _LONG_LOOK_SECONDS = 0.25
 _MARK_LOOK_SECONDS = 0.001
+
+# The largest position of a mark: more than 200 days at 48 kHz.
+_MOST_SAMPLES = 2**40
 
 # How long close() waits until the device has played the fade; a block of a device is shorter.
 _FADE_SECONDS = 0.25
@@ -131,11 +135,15 @@ class SpeakerInput(PlayoutWriter):
         Args:
             tag: Any object; :meth:`poll` returns it.
             position_samples: The position, counted like :attr:`heard_samples`; None means the end
-                of the audio written so far. It may be in audio that will be written later.
+                of the audio written so far. It may be in audio that will be written later, up to
+                2**40.
 
         Raises:
+            ConfigError: *position_samples* is out of range.
             ClosedError: This input is closed.
         """
+        if position_samples is not None:
+            require_whole("position_samples", position_samples, 0, _MOST_SAMPLES)
         with self._changed:
             self._require_open()
             position = self._fed_samples if position_samples is None else position_samples

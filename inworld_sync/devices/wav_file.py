@@ -6,86 +6,153 @@ Locks: as in :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final, cast
 
 from inworld_sync.audio.closing import Closing
-from inworld_sync.audio.wav import WavWriter, read_wav
-from inworld_sync.devices._pcm import SAMPLE_BYTES, require_between
+from inworld_sync.audio.pcm import SAMPLE_BYTES
+from inworld_sync.audio.reader import is_seekable
+from inworld_sync.audio.source import AudioLike, ConvertedSource, open_source
+from inworld_sync.audio.wav import WavWriter
 from inworld_sync.devices.null import NullSpeaker
 from inworld_sync.errors import AudioError
+from inworld_sync.models.checks import require_whole
+from inworld_sync.models.devices import AudioSource
 
 __all__ = ["WavSink", "WavSource"]
 
 
 class WavSource(Closing):
     """
-    Gives the samples of a 16-bit mono WAV file.
+    Plays a recording as a source of 16-bit mono PCM, at once or in real time.
 
-    Every iteration starts at the beginning of the file.
+    It reads every form of audio that :meth:`iw.stt.transcribe() <inworld_sync.Stt.transcribe>`
+    accepts, and never holds more than a few blocks of a file. Every iteration starts at the
+    beginning, except for a pipe or an iterable, which can be read once.
 
     Attributes:
-        sample_rate_hz: Samples a second of the file.
-        duration_ms: How long it sounds.
+        sample_rate_hz: The sample rate of the recording.
+        duration_ms: The duration of the recording; None if only reading all of it would show it.
 
-    Thread safety: one thread a iteration; any thread may call :meth:`close`.
+    Thread safety: one thread per iteration; any thread may call :meth:`close`.
     """
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO,
+        source: AudioLike,
         *,
+        sample_rate_hz: int | None = None,
+        channels: int = 1,
+        raw_format: str | None = None,
         realtime: bool = False,
         block_ms: int = 20,
     ) -> None:
         """
-        Read the file.
+        Open the recording.
 
         Args:
-            source: A path, or a binary file, which is read to its end and left open.
-            realtime: Give each block when a microphone would have it: after its last sample.
+            source: The path or the bytes of an audio file, an open binary file, which is not
+                closed, an array, or anything else that ``transcribe`` accepts.
+            sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000.
+            channels: The channels of raw samples, 1 to 64; they are mixed to one.
+            raw_format: The format of raw samples, such as ``mulaw``; 16-bit by default.
+            realtime: Yield each block when a microphone would have it: after its last sample.
             block_ms: The length of a block, 1 to 1000; the last one may be shorter.
 
         Raises:
-            AudioError: Not a WAV file, not 16-bit PCM, or not mono.
-            ConfigError: *block_ms* is out of its range.
+            AudioError: It is not audio, or nothing that is installed can decode it.
+            ConfigError: A value is out of range, or *sample_rate_hz* is missing.
             OSError: The file cannot be read.
         """
-        require_between("block_ms", block_ms, 1, 1000, "ms")
-        wav = read_wav(source)
-        if wav.channels != 1:
-            raise AudioError(f"a mono file was expected, got {wav.channels} channels")
-        self._pcm = memoryview(wav.pcm)
-        self.sample_rate_hz: Final = wav.sample_rate_hz
-        self.duration_ms: Final = len(self._pcm) / SAMPLE_BYTES * 1000.0 / wav.sample_rate_hz
+        require_whole("block_ms", block_ms, 1, 1000)
+        self._source = source
+        self._start = cast("BinaryIO", source).tell() if _is_seekable(source) else None
+        self._open = partial(
+            open_source,
+            source,
+            from_hz=sample_rate_hz,
+            channels=channels,
+            raw_format=raw_format,
+        )
+        first = self._open()
+        # The first iteration takes it; later ones open the recording again.
+        self._unread = [first]
+        self.sample_rate_hz: Final = first.sample_rate_hz
+        self.duration_ms: Final = first.duration_ms
         self._realtime = realtime
-        self._block_ms = block_ms
+        self._block_bytes = max(first.sample_rate_hz * block_ms // 1000, 1) * SAMPLE_BYTES
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[bytes]:
         """
-        Blocks of PCM in order; the iteration ends early when the source is closed.
+        Yield blocks of PCM in order until the source is closed.
 
-        Pacing follows the clock and not the blocks, so a slow reader is not held back: it gets
-        what is due at once, and nothing is left out.
+        The pace follows the clock: a slow reader gets the blocks that are due at once, and none is
+        skipped.
+
+        Raises:
+            AudioError: The file is damaged, or a pipe or an iterable is read a second time.
+            OSError: The file cannot be read.
         """
-        size_bytes = self.sample_rate_hz * self._block_ms // 1000 * SAMPLE_BYTES
-        start = time.monotonic()
-        for offset in range(0, len(self._pcm), size_bytes):
-            block = bytes(self._pcm[offset : offset + size_bytes])
-            if self._realtime:
-                due_samples = (offset + len(block)) // SAMPLE_BYTES
-                self._closed.wait(start + due_samples / self.sample_rate_hz - time.monotonic())
-            if self._closed.is_set():
-                return
-            yield block
+        if self._closed.is_set():
+            return
+        source = self._open_next()
+        start, samples = time.monotonic(), 0
+        try:
+            for block in self._blocks(source):
+                samples += len(block) // SAMPLE_BYTES
+                if self._realtime:
+                    due = start + samples / self.sample_rate_hz
+                    self._closed.wait(max(due - time.monotonic(), 0.0))
+                if self._closed.is_set():
+                    return
+                yield block
+        finally:
+            source.close()
 
     def close(self) -> None:
-        """Give no more sound; a waiting iteration ends. May be called twice, from any thread."""
+        """End all iterations. Any thread may call it, more than once."""
         self._closed.set()
+        with contextlib.suppress(IndexError):
+            self._unread.pop().close()
+
+    def _open_next(self) -> ConvertedSource:
+        with contextlib.suppress(IndexError):
+            return self._unread.pop()
+        source = self._source
+        if self._start is not None:
+            cast("BinaryIO", source).seek(self._start)
+        elif _is_read_once(source):
+            raise AudioError(
+                "a pipe, an iterable or another source can be read once: create another WavSource"
+            )
+        return self._open()
+
+    def _blocks(self, source: ConvertedSource) -> Iterator[bytes]:
+        waiting = bytearray()
+        for pcm in source:
+            waiting += pcm
+            while len(waiting) >= self._block_bytes:
+                yield bytes(waiting[: self._block_bytes])
+                del waiting[: self._block_bytes]
+        if waiting:
+            yield bytes(waiting)
+
+
+def _is_seekable(source: object) -> bool:
+    return hasattr(source, "read") and is_seekable(source)
+
+
+def _is_read_once(source: object) -> bool:
+    if isinstance(source, (str, os.PathLike)):
+        return not Path(source).is_file()
+    return hasattr(source, "read") or isinstance(source, (Iterator, AudioSource))
 
 
 class WavSink(NullSpeaker):

@@ -374,7 +374,7 @@ def test_playout_must_fit(rate_hz: int, channels: int, output_format: str) -> No
 
 # Each with a part of the message.
 BAD_LEVELS = [({"gain": 4.1}, "got 4.1"), ({"gain": float("nan")}, "got nan")]
-BAD_LEVELS += [({"duck_db": -0.1}, "-0.1"), ({"priority": -1}, "priority 0 to 1000")]
+BAD_LEVELS += [({"duck_db": -0.1}, "-0.1"), ({"priority": -1}, "priority must be 0 to 1000")]
 
 
 @pytest.mark.parametrize(("level", "message"), BAD_LEVELS)

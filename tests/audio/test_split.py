@@ -224,8 +224,10 @@ def test_takes_any_buffer() -> None:
     assert Splitter(AUDIO).split(message) == Splitter(AUDIO).split(memoryview(bytearray(message)))
 
 
-@pytest.mark.parametrize("paths", [["a"] * 13, ["a.b.c.d.e.f.g"], [""], ["a..b"], ["x" * 600]])
+@pytest.mark.parametrize(
+    "paths", [["a"] * 13, ["a.b.c.d.e.f.g"], [""], ["a..b"], ["x" * 600], ["a\0b"], ["é"]]
+)
 def test_refused_paths(paths: list[str]) -> None:
     """Paths beyond the limits of the core raise an error with the limits."""
-    with pytest.raises(ConfigError, match="up to 12 paths of up to 6 keys"):
+    with pytest.raises(ConfigError, match="up to 12 ASCII paths of up to 6 keys"):
         Splitter(*paths)

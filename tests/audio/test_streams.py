@@ -10,7 +10,7 @@ from inworld_sync._native import ffi, lib
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.playout import Playout
 from inworld_sync.audio.streams import MicrophoneRing, SoundGate, SpeakerFeed
-from inworld_sync.errors import AudioError, LocalProtocolError
+from inworld_sync.errors import ConfigError, LocalProtocolError
 
 RATE_HZ = 8000
 BLOCK = 80  # 10 ms
@@ -353,5 +353,5 @@ BAD_RINGS = [(0, 1), (2**26 + 1, 1), (1, 0), (1, 33)]
 @pytest.mark.parametrize(("capacity", "channels"), BAD_RINGS)
 def test_ring_limits(capacity: int, channels: int) -> None:
     """A ring with an argument out of range raises an error."""
-    with pytest.raises(AudioError):
+    with pytest.raises(ConfigError):
         MicrophoneRing(capacity, channels)

@@ -160,7 +160,7 @@ def test_latency_of_a_track() -> None:
     track = Mixer(RATE_HZ).add(playout)
     with pytest.raises(ConfigError, match="leave out latency_ms=10"):
         PlayoutSink(playout, track=track, latency_ms=10)
-    with pytest.raises(ConfigError, match="latency_ms must be at least 0, got -1"):
+    with pytest.raises(ConfigError, match="latency_ms must be 0 to 60000 ms, got -1"):
         PlayoutSink(playout, latency_ms=-1)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from inworld_sync import AudioEncoding, ConnectionLost, NullSpeaker, Playback, WavSink
-from inworld_sync.audio.wav import read_wav
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
 
 from support.sound_card import PATIENCE_S, until
+from support.wav_files import read_wav
 
 RATE_HZ = 8000
 MS = RATE_HZ // 1000 * 2  # bytes

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from inworld_sync.audio import base64
+from inworld_sync.audio.raw_formats import RawFormat
 from inworld_sync.audio.source import AudioLike, open_source
 from inworld_sync.errors import ConfigError
 from inworld_sync.models.checks import require_timeout
@@ -158,6 +159,7 @@ class Stt:
         *,
         sample_rate_hz: int | None = None,
         channels: int = 1,
+        raw_format: RawFormat | None = None,
         method: Literal["stream", "http"] = "stream",
         realtime: bool = False,
         on_transcript: Callable[[Transcription], object] | None = None,
@@ -182,13 +184,15 @@ class Stt:
         Transcribe a recording.
 
         Args:
-            audio: The path of an audio file, or the bytes of one, in any format that soundfile or
-                PyAV reads; raw 16-bit PCM as bytes, or the path of a ``.pcm`` or ``.raw`` file; an
-                array of int16 or of floats in [-1, 1]; a source; or an iterable of raw PCM or
-                arrays.
-            sample_rate_hz: Sample rate in Hz of raw PCM and of arrays, 1 to 768000; required for
-                them. Files and sources have their own.
-            channels: Channels of raw PCM, 1 to 64.
+            audio: The path of an audio file, an open binary file, a pipe, an upload object, or the
+                bytes of a file; raw samples in one of these forms; an array of int16, int32, uint8
+                or floats in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames);
+                an iterable of blocks of bytes or of arrays; or a source.
+            sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000; required
+                for them. Files and sources have their own.
+            channels: Channels of raw samples, 1 to 64.
+            raw_format: Format of raw samples, such as ``mulaw`` or ``s24le``, in the names of
+                ffmpeg; the default is that of the file's suffix, such as ``.ul``, else ``s16le``.
             method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
                 ``http`` sends it as one request of at most 16 MB, eight minutes, and returns one
                 turn.
@@ -235,7 +239,11 @@ class Stt:
         wire_config = _wire_config(config, locals())
         require_timeout(timeout)
         source = open_source(
-            audio, to_hz=wire_config.sample_rate_hz, from_hz=sample_rate_hz, channels=channels
+            audio,
+            to_hz=wire_config.sample_rate_hz,
+            from_hz=sample_rate_hz,
+            channels=channels,
+            raw_format=raw_format,
         )
         with contextlib.closing(source):
             if method == "http":

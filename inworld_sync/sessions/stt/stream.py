@@ -66,9 +66,9 @@ class SttStream(EventSource[SttEvent]):
 
         Args:
             audio: 16-bit little-endian PCM as ``bytes``, ``bytearray`` or ``memoryview``, in which
-                a sample may be cut between two calls; or an array of int16 or of floats in
-                [-1, 1], shaped (frames,) or (frames, channels). It has the sample rate and the
-                channels that the stream was opened with.
+                a sample may be cut between two calls; or an array of int16, int32, uint8 or floats
+                in [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). It has the
+                sample rate and the channels that the stream was opened with.
             timeout: The most seconds to wait for room; None waits until there is room or the
                 stream ends. Used only with ``overflow="block"``.
 

@@ -12,7 +12,6 @@ import attrs
 import pytest
 
 from inworld_sync import Inworld, WavSink, tool
-from inworld_sync.audio.wav import read_wav
 from inworld_sync.emulator import Emulator, Settings
 from inworld_sync.models.realtime import (
     AudioDelta,
@@ -28,6 +27,8 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.events import Interrupted
 from inworld_sync.sessions.realtime.session import RealtimeSession
+
+from support.wav_files import read_wav
 
 RATE_HZ = 24000
 BLOCK = RATE_HZ // 50

@@ -1,0 +1,286 @@
+"""
+Convert audio in memory, bytes or arrays, to contiguous 16-bit or float samples.
+
+Every function of the package that accepts audio uses :func:`contiguous_samples`, so all follow the
+same rules:
+
+- ``bytes``, ``bytearray``, ``memoryview`` and other buffers of bytes are raw samples. They are
+  used unchanged: 16-bit little-endian where nothing else is documented.
+- An array may have int16, int32, uint8 (0 to 255, silence is 128), float16, float32 or float64
+  samples in either byte order and with any strides. Floats are in [-1, 1].
+- The shape of an array is (frames,) with interleaved channels, (frames, channels) or
+  (channels, frames); see :func:`frames_of`.
+
+Thread safety: any thread may call every function at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from inworld_sync.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Buffer
+
+__all__ = [
+    "MAX_CHANNELS",
+    "MAX_HZ",
+    "AudioData",
+    "ChannelOrder",
+    "Form",
+    "check_floats",
+    "contiguous_samples",
+    "converted",
+    "frames_of",
+    "is_array",
+    "raw_bytes",
+]
+
+AudioData: TypeAlias = "Buffer | npt.NDArray[np.int16 | np.int32 | np.uint8 | np.floating]"
+"""Raw samples as bytes, or an array of samples."""
+
+Form: TypeAlias = Literal["s16", "f32"]
+
+MAX_CHANNELS: Final = 64
+MAX_HZ: Final = 768_000
+
+_BYTES: Final = (bytes, bytearray, memoryview)
+_BYTE_FORMATS: Final = frozenset({"B", "b", "c"})
+# The buffer formats of each form in native byte order, which is little-endian on all platforms.
+_FORMATS: Final = {"s16": ("h", "<h"), "f32": ("f", "<f")}
+# Floats of other programs exceed full scale a little; integers in a float array exceed it by far.
+_LOUDEST_FLOAT: Final = 16.0
+_ACCEPTED: Final = "int16, int32, uint8, or floats in [-1, 1]"
+
+
+def is_array(audio: object) -> bool:
+    """Whether *audio* is an array of samples, or at least a buffer; bytes are not an array."""
+    if isinstance(audio, _BYTES):
+        return isinstance(audio, memoryview) and audio.format not in _BYTE_FORMATS
+    if hasattr(audio, "__array__") or hasattr(audio, "__array_interface__"):
+        return True
+    try:
+        return memoryview(audio).format not in _BYTE_FORMATS  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return False
+
+
+def raw_bytes(audio: object) -> bytes | bytearray | memoryview | None:
+    """Return the contiguous bytes of a buffer of bytes; None for anything else."""
+    if isinstance(audio, (bytes, bytearray)):
+        return audio
+    if not isinstance(audio, memoryview) and hasattr(audio, "__array__"):
+        return None
+    try:
+        view = memoryview(audio)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return None
+    if view.format not in _BYTE_FORMATS:
+        return None
+    return view.cast("B") if view.c_contiguous else view.tobytes()
+
+
+class ChannelOrder:
+    """
+    Which dimension of the arrays of one stream has the channels.
+
+    A short array at the end of a stream may be ambiguous; then it has the order of those before.
+
+    Attributes:
+        axis: 0 or 1; None before an array shows it.
+    """
+
+    def __init__(self) -> None:
+        self.axis: int | None = None
+
+
+def contiguous_samples(
+    audio: object,
+    form: Form,
+    channels: int = 1,
+    *,
+    strict: bool = False,
+    order: ChannelOrder | None = None,
+) -> bytes | bytearray | memoryview:
+    """
+    Return *audio* as contiguous little-endian interleaved samples.
+
+    Args:
+        audio: Raw samples in *form* as bytes, which are returned unchanged; or an array.
+        form: ``s16`` or ``f32``.
+        channels: The number of channels of the result; an array with more channels is mixed if
+            it is 1.
+        strict: Whether to refuse NaN, infinities, and floats far beyond full scale. Otherwise NaN
+            becomes 0 and the rest is clipped.
+        order: The order of the stream that the array belongs to.
+
+    Raises:
+        AudioError: *audio* is neither, has another type of sample, or its shape is ambiguous or
+            does not fit.
+    """
+    raw = raw_bytes(audio)
+    if raw is not None:
+        return raw
+    view = _view(audio, form)
+    if view is not None and (form == "s16" or not strict):
+        return view
+    return converted(frames_of(audio, channels, order), form, channels, strict=strict)
+
+
+def converted(
+    frames: npt.NDArray[Any], form: Form, channels: int, *, strict: bool = False
+) -> memoryview:
+    """Convert the result of :func:`frames_of`; see :func:`contiguous_samples`."""
+    if strict:
+        check_floats(frames)
+    samples = _to_s16(frames) if form == "s16" else _to_f32(frames)
+    if samples.ndim == 2 and samples.shape[1] != channels:
+        # frames_of allows this for one channel only.
+        mixed = samples.mean(axis=1)
+        samples = _rounded(mixed) if form == "s16" else mixed.astype("<f4")
+    return memoryview(samples.tobytes())
+
+
+def frames_of(
+    audio: object, channels: int = 1, order: ChannelOrder | None = None
+) -> npt.NDArray[Any]:
+    """
+    Return an array of samples as (samples,) for interleaved audio, or as (frames, channels).
+
+    A dimension that is equal to *channels* has the channels. If *channels* is 1 and no dimension
+    is 1, the only dimension of at most 64 has the channels.
+
+    Args:
+        audio: An array.
+        channels: The declared number of channels.
+        order: The order of earlier arrays, which decides if the shape is ambiguous.
+
+    Raises:
+        AudioError: It is not an array of samples; or both dimensions may have the channels, or
+            neither has as many.
+    """
+    array = _array(audio)
+    if array.ndim == 1 or (array.ndim == 2 and not array.size):
+        return array.reshape(-1)
+    if array.ndim != 2:
+        raise AudioError(
+            "an array of audio must have the shape (frames,), (frames, channels) or "
+            f"(channels, frames), got {array.shape}"
+        )
+    first, second = (_may_be_channels(size, array.shape, channels) for size in array.shape)
+    if not first and not second:
+        raise AudioError(
+            f"an array of {channels}-channel audio must have the shape (frames, {channels}) or "
+            f"({channels}, frames), got {array.shape}"
+        )
+    axis: int | None = int(second)
+    if first and second and array.shape != (1, 1):
+        axis = order.axis if order is not None else None
+    elif order is not None:
+        order.axis = axis
+    if axis is None:
+        raise AudioError(
+            f"an array of the shape {array.shape} is ambiguous, it may be (frames, channels) or "
+            "(channels, frames): pass the number of channels, or a one-dimensional array of "
+            "interleaved samples"
+        )
+    return array if axis else array.T
+
+
+def _may_be_channels(size: int, shape: tuple[int, ...], channels: int) -> bool:
+    if channels == 1 and 1 not in shape:
+        return size <= MAX_CHANNELS
+    return size == channels
+
+
+def _array(audio: object) -> npt.NDArray[Any]:
+    """Return the array, or raise an error that says what came."""
+    if isinstance(audio, str):
+        raise AudioError(
+            f"audio must be bytes or an array, got a text of {len(audio)} characters: "
+            "base64 must be decoded first"
+        )
+    if not is_array(audio):
+        raise AudioError(
+            f"audio must be bytes or an array of {_ACCEPTED}, got {type(audio).__name__}"
+        )
+    import numpy as np
+
+    try:
+        array = np.asarray(audio)
+    except Exception as error:  # of any library whose array this is
+        raise AudioError(
+            f"the {type(audio).__name__} cannot be read as an array: {error}"
+        ) from error
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind == "f" or (kind == "i" and size in (2, 4)) or (kind == "u" and size == 1):
+        return array
+    raise AudioError(f"an array must hold {_ACCEPTED}, got {array.dtype}")
+
+
+def _view(audio: object, form: Form) -> memoryview | None:
+    """Return the bytes of a one-dimensional array that needs no conversion, else None."""
+    try:
+        view = memoryview(audio)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return None
+    if view.ndim == 1 and view.c_contiguous and view.format in _FORMATS[form]:
+        return view.cast("B")
+    return None
+
+
+def _to_s16(frames: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    if frames.dtype.kind == "u":
+        return ((frames.astype("<i2") - 128) << 8).astype("<i2")
+    if frames.dtype.kind == "i":
+        return (
+            frames.astype("<i2", copy=False)
+            if frames.dtype.itemsize == 2
+            else _rounded(frames / 65536.0)
+        )
+    # float16 is converted first, since 32768 times a sample would overflow it.
+    exact = frames.astype("<f8" if frames.dtype.itemsize > 4 else "<f4", copy=False)
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return _rounded(exact * exact.dtype.type(32768))
+
+
+def _to_f32(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    if frames.dtype.kind == "f":
+        import numpy as np
+
+        # A float64 beyond the range of float32 becomes infinite, and is clipped later.
+        with np.errstate(over="ignore"):
+            return frames.astype("<f4", copy=False)
+    if frames.dtype.kind == "u":
+        return ((frames.astype("<f4") - 128) / 128).astype("<f4")
+    return (frames / 2.0 ** (8 * frames.dtype.itemsize - 1)).astype("<f4")
+
+
+def _rounded(samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    """Round to the nearest 16-bit sample, halves to even; clip; NaN becomes 0."""
+    import numpy as np
+
+    held: npt.NDArray[Any] = np.nan_to_num(np.rint(samples).clip(-32768, 32767), copy=False)
+    return held.astype("<i2")
+
+
+def check_floats(frames: npt.NDArray[Any]) -> None:
+    """Raise `AudioError` for NaN, infinities, and floats far beyond full scale."""
+    if frames.dtype.kind != "f":
+        return
+    import numpy as np
+
+    finite = np.isfinite(frames)
+    if not finite.all():
+        at = int(np.flatnonzero(~finite)[0])
+        raise AudioError(f"float samples must be finite, got {frames.flat[at]} at sample {at}")
+    loudest = float(np.abs(frames).max()) if frames.size else 0.0
+    if loudest > _LOUDEST_FLOAT:
+        raise AudioError(
+            f"float samples must be in [-1, 1], got {loudest:g}: divide by 32768, or pass int16"
+        )
