@@ -6,7 +6,6 @@ Threads: each connection runs on a thread of its own.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import ssl
@@ -37,6 +36,7 @@ from inworld_sync.emulator.status import (
     INTERNAL,
     INVALID_ARGUMENT,
     NOT_FOUND,
+    PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
     Refused,
@@ -49,9 +49,9 @@ __all__ = ["Connection"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 
-# At DEBUG the library logs every header of an upgrade, the credential among them.
-_protocol_logger = logging.getLogger("inworld_sync.emulator.protocol")
-_protocol_logger.setLevel(logging.INFO)
+# At DEBUG the library logs every header of an upgrade, with the credential. This logger is not
+# registered, so it logs nothing and changes no level of the host program.
+_no_logger = logging.Logger("inworld_sync.emulator.protocol", logging.CRITICAL)  # noqa: LOG001
 _LINGER_SECONDS = 0.5
 _NOT_FOUND = Response.of_status(NOT_FOUND, "Not Found", http_status=404)
 
@@ -97,6 +97,7 @@ class Connection:
         except (OSError, Cut):
             pass  # the client disconnected, or a fault ended the connection
         except Exception:
+            # An error of the emulator must end one connection, and be visible in the log.
             _logger.exception("%s failed", self._name)
         finally:
             self._stream.abort()
@@ -121,6 +122,7 @@ class Connection:
         reader = RequestReader(
             self._stream,
             timeout=self._settings.request_timeout,
+            first_timeout=self._settings.credential_timeout,
             max_body_bytes=self._settings.max_body_bytes,
         )
         keep_alive = True
@@ -133,7 +135,15 @@ class Connection:
             if request is None:
                 return
             started = time.monotonic()
-            self._add_query_faults(request)
+            if (refused := self._shared.allowed_hosts.refusal(request)) is not None:
+                response = Response.of_status(PERMISSION_DENIED, refused, http_status=403)
+                self._answer(response, started, keep_alive=False)
+                return
+            try:
+                self._faults += parse_faults(request.query_value("fault") or "")
+            except ConfigError as error:
+                self._refuse(BadRequest(str(error)))
+                return
             self._strike_before_answer(started)
             if request.wants_websocket:
                 self._upgrade(request, reader.rest, started)
@@ -151,12 +161,6 @@ class Connection:
             pass
 
     # Faults before the first message.
-
-    def _add_query_faults(self, request: Request) -> None:
-        text = request.query_value("fault")
-        if text:
-            with contextlib.suppress(ConfigError):
-                self._faults += parse_faults(text)
 
     def _fault(self, kind: FaultKind) -> Fault | None:
         return next((fault for fault in self._faults if fault.kind is kind), None)
@@ -194,6 +198,7 @@ class Connection:
         except Refused as error:
             return refusal(error)
         except Exception:
+            # The handler may call an engine of the user, which can raise any exception.
             _logger.exception("%s: %s %s failed", self._name, request.method, request.path)
             return Response.of_status(INTERNAL, "internal error of the emulator", http_status=500)
 
@@ -261,7 +266,11 @@ class Connection:
         if route.checked_at_upgrade and (refused := self._refusal(request)) is not None:
             self._answer(refused, started, keep_alive=False)
             return
-        with self._shared.connection_slot(route.path) as free:
+        verdict = self._shared.credentials.judge(
+            Credential.of(request), bearer_key=route.checked_at_upgrade
+        )
+        has_credential = verdict is Verdict.GOOD
+        with self._shared.connection_slot(route.path, has_credential=has_credential) as free:
             if not free:
                 response = Response.of_status(
                     RESOURCE_EXHAUSTED, "too many concurrent connections", http_status=429
@@ -271,13 +280,12 @@ class Connection:
             self._run_websocket(route, request, rest)
 
     def _run_websocket(self, route: WebSocketRoute, request: Request, rest: bytes) -> None:
-        protocol = ServerProtocol(
-            max_size=self._settings.max_message_bytes, logger=_protocol_logger
-        )
+        protocol = ServerProtocol(max_size=self._settings.max_message_bytes, logger=_no_logger)
         protocol.receive_data(request.head)
-        event = protocol.events_received()[0]
+        event = next(iter(protocol.events_received()), None)
         if not isinstance(event, UpgradeRequest):
-            raise Cut
+            self._refuse(BadRequest("the request is not an upgrade to WebSocket"))
+            return
         # The library accepts no subprotocol by name, and refuses the "/" of base64 in one.
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
@@ -307,6 +315,7 @@ class Connection:
         except PeerGone:
             pass
         except Exception:
+            # The handler may call an engine of the user, which can raise any exception.
             _logger.exception("%s: %s failed", self._name, request.path)
             peer.close(1011, "internal error of the emulator")
         finally:

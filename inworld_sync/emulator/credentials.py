@@ -106,7 +106,7 @@ class Credentials:
         if not credential.secret:
             return Verdict.MISSING
         if credential.scheme == "basic" or bearer_key:
-            # A subprotocol cannot hold "=", so padding may be missing.
+            # A subprotocol cannot have "=", so padding may be missing.
             shown, key = (text.rstrip("=").encode() for text in (credential.secret, self.api_key))
             if hmac.compare_digest(shown, key):
                 return Verdict.GOOD

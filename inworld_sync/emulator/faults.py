@@ -9,9 +9,11 @@ several faults: ``delay:0.05,drop@3``.
 from __future__ import annotations
 
 import enum
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 
 import attrs
 
@@ -62,10 +64,17 @@ def fault_kinds(names: str) -> frozenset[FaultKind]:
 
 _EVERY_MESSAGE = fault_kinds("delay slow")
 _BEFORE_MESSAGES = fault_kinds("accept_delay response_delay http_status drop_request reset_request")
-_NEED_VALUE = fault_kinds(
-    "accept_delay response_delay http_status delay slow close pause fragments huge_frame error "
-    "fatal_error"
-)
+# The smallest and the largest value of each kind that needs one.
+_VALUES = {
+    **dict.fromkeys(fault_kinds("accept_delay response_delay delay pause"), (1e-6, 86_400)),
+    **dict.fromkeys(fault_kinds("error fatal_error"), (1, 2**31 - 1)),
+    **dict.fromkeys(fault_kinds("slow fragments"), (1, 1e9)),
+    FaultKind.HUGE_FRAME: (1, 2**63 - 1),
+    FaultKind.HTTP_STATUS: (200, 599),
+    FaultKind.CLOSE: (1000, 4999),
+}
+# Codes below 3000 that a CLOSE may have. Source: the IANA registry of RFC 6455.
+_CLOSE_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014)
 
 
 class Cut(Exception):
@@ -88,8 +97,22 @@ class Fault:
     after: int = 0
 
     def __attrs_post_init__(self) -> None:
-        if self.kind in _NEED_VALUE and not self.value > 0:
-            raise ConfigError(f"the fault {self.kind.value} needs a value above 0")
+        name, value = self.kind.value, self.value
+        if self.after < 0:
+            raise ConfigError(f"the fault {name} needs @0 or more, got @{self.after}")
+        if self.kind not in _VALUES:
+            return
+        low, high = _VALUES[self.kind]
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ConfigError(
+                f"the fault {name} needs a value of {low:g} to {high:g}, got {value:g}"
+            )
+        is_unknown = {
+            FaultKind.HTTP_STATUS: value not in list(HTTPStatus),
+            FaultKind.CLOSE: value < 3000 and value not in _CLOSE_CODES,
+        }
+        if is_unknown.get(self.kind) or (low >= 200 and value != int(value)):
+            raise ConfigError(f"the fault {name} needs a code that exists, got {value:g}")
 
     @classmethod
     def parse(cls, text: str) -> Fault:

@@ -7,6 +7,7 @@ Source: RFC 9112; the limits are chosen here.
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,10 @@ __all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head"
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_CHUNK_LINE_BYTES = 256
+# Enough digits for every accepted length; int() refuses thousands of digits with an exception.
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,12}")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BadRequest(Exception):
@@ -131,9 +136,13 @@ def response_head(response: Response, *, started: float, keep_alive: bool) -> by
 class RequestReader:
     """Reads one request after the other from a stream."""
 
-    def __init__(self, stream: Stream, *, timeout: float, max_body_bytes: int) -> None:
+    def __init__(
+        self, stream: Stream, *, timeout: float, first_timeout: float, max_body_bytes: int
+    ) -> None:
         self._stream = stream
         self._timeout = timeout
+        # Bounds the time for which a connection without any request is open.
+        self._head_timeout = min(timeout, first_timeout)
         self._max_body_bytes = max_body_bytes
         self._buffer = bytearray()
         self._deadline = 0.0
@@ -151,10 +160,13 @@ class RequestReader:
             BadRequest: It is malformed or too large.
             TimeoutError: The whole request was not received within the timeout.
         """
-        self._deadline = time.monotonic() + self._timeout
+        started = time.monotonic()
+        self._deadline = started + self._head_timeout
         head = self._until(b"\r\n\r\n", _MAX_HEAD_BYTES, status=431)
         if not head:
             return None
+        self._deadline = started + self._timeout
+        self._head_timeout = self._timeout
         request = _parse_head(head)
         if request.wants_websocket:
             return request
@@ -188,10 +200,14 @@ class RequestReader:
         return self._pop(count)
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
-        if headers.get("transfer-encoding", "").lower() == "chunked":
+        encoding = headers.get("transfer-encoding")
+        if encoding is not None:
+            if encoding.lower() != "chunked":
+                message = f"Transfer-Encoding must be chunked, got {encoding[:20]!r}"
+                raise BadRequest(message, status=501)
             return b"".join(self._chunks())
         length = headers.get("content-length", "0")
-        if not length.isascii() or not length.isdigit():
+        if not _LENGTH.fullmatch(length):
             raise BadRequest(f"Content-Length must be a number, got {length[:20]!r}")
         return self._exactly(self._checked(int(length)))
 
@@ -203,11 +219,10 @@ class RequestReader:
     def _chunks(self) -> Iterator[bytes]:
         total = 0
         while True:
-            line = self._until(b"\r\n", _MAX_CHUNK_LINE_BYTES)
-            try:
-                size = int(line.split(b";")[0], 16)
-            except ValueError:
-                raise BadRequest("a chunk of the body has no size") from None
+            digits = self._until(b"\r\n", _MAX_CHUNK_LINE_BYTES).split(b";")[0].strip()
+            if not _CHUNK_SIZE.fullmatch(digits):
+                raise BadRequest("a chunk of the body has no size")
+            size = int(digits, 16)
             total = self._checked(total + size)
             if size == 0:
                 while self._until(b"\r\n", _MAX_HEAD_BYTES) not in (b"\r\n", b""):
@@ -227,11 +242,16 @@ def _parse_head(head: bytes) -> Request:
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or name != name.strip():
+        if not colon or not name or name != name.strip():
             raise BadRequest("a header line has no name")
+        if _CONTROL_CHARACTER.search(line):
+            raise BadRequest(f"the header {name[:40]!r} has a control character")
         name, value = name.lower(), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    target = urlsplit(parts[1])
+    try:
+        target = urlsplit(parts[1])
+    except ValueError:
+        raise BadRequest(f"the target is not a URL, got {parts[1][:40]!r}") from None
     return Request(
         method=parts[0],
         path=unquote(target.path),

@@ -24,6 +24,10 @@ class Received:
     at: float = attrs.field(factory=time.monotonic, eq=False)
 
 
+# The memory of an empty message and its place in the queue.
+_MESSAGE_BYTES = 256
+
+
 class Inbox:
     """
     A queue of messages, bounded in bytes.
@@ -42,7 +46,7 @@ class Inbox:
 
     def put(self, message: Received) -> None:
         """Add a message; wait while the queue is full. After ``end`` the message is dropped."""
-        size = len(message.data)
+        size = len(message.data) + _MESSAGE_BYTES
         with self._changed:
             while self._bytes and self._bytes + size > self._max_bytes and not self._is_ended:
                 self._changed.wait()
@@ -70,7 +74,7 @@ class Inbox:
             if self._is_ended:
                 return None
             message = self._messages.popleft()
-            self._bytes -= len(message.data)
+            self._bytes -= len(message.data) + _MESSAGE_BYTES
             self._changed.notify_all()
             return message
 

@@ -41,7 +41,9 @@ _logger = logging.getLogger("inworld_sync.emulator")
 # this the reader stops reading, and pings get no pong until there is room.
 _MAX_WAITING_BYTES = 16 << 20
 # A client that sends requests and never reads is disconnected at this many bytes of responses.
-_MAX_ANSWER_BYTES = 64 << 20
+_MAX_ANSWER_BYTES = 16 << 20
+# The reader waits while more frames than this of the protocol itself, such as pongs, are queued.
+_MAX_CONTROL_FRAMES = 256
 
 
 class PeerGone(ConnectionError):
@@ -57,11 +59,13 @@ class _Outgoing:
         send: The function that sends it.
         size: The bytes of a message; 0 for other frames.
         due: The monotonic time before which it is not sent.
+        is_control: Whether it is a frame of the protocol itself.
     """
 
     send: Callable[[], None]
     size: int = 0
     due: float = 0.0
+    is_control: bool = False
 
 
 class WebSocketPeer:
@@ -98,12 +102,13 @@ class WebSocketPeer:
         self._lock = threading.Condition()
         self._queue: deque[_Outgoing] = deque()
         self._queued_bytes = 0
+        self._control_frames = 0
         self._closing = False
         self._sent_eof = False
         self._ended = threading.Event()
         self._active_at = time.monotonic()
         self._inbox = Inbox(_MAX_WAITING_BYTES)
-        self._parts: list[bytes] = []
+        self._partial_message = bytearray()
         self._is_text = True
         self._frame_writer = FrameWriter(stream, protocol, self._state, faults, self._ended)
         self._writer = threading.Thread(
@@ -113,7 +118,11 @@ class WebSocketPeer:
             target=self._read, name=f"inworld-emulator-reader-{name}", daemon=True
         )
         self._writer.start()
-        self._reader.start()
+        try:
+            self._reader.start()
+        except RuntimeError:  # the system has no thread left
+            self.abort()
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -217,7 +226,14 @@ class WebSocketPeer:
             is_open = self._protocol.state is State.OPEN
         if answers:
             with self._lock:
-                self._queue.extend(_Outgoing(partial(self._send_raw, data)) for data in answers)
+                # A client that sends pings and never reads must not fill the memory.
+                self._lock.wait_for(
+                    lambda: self._control_frames <= _MAX_CONTROL_FRAMES or self._ended.is_set()
+                )
+                self._control_frames += len(answers)
+                self._queue.extend(
+                    _Outgoing(partial(self._send_raw, data), is_control=True) for data in answers
+                )
                 self._lock.notify_all()
         for event in events:
             if isinstance(event, Frame):
@@ -231,10 +247,10 @@ class WebSocketPeer:
             self._is_text = frame.opcode is Opcode.TEXT
         elif frame.opcode is not Opcode.CONT:
             return
-        self._parts.append(bytes(frame.data))
+        self._partial_message += frame.data
         if frame.fin:
-            message = Received(b"".join(self._parts), self._is_text)
-            self._parts.clear()
+            message = Received(bytes(self._partial_message), self._is_text)
+            self._partial_message.clear()
             self._active_at = time.monotonic()
             self._inbox.put(message)
 
@@ -277,6 +293,7 @@ class WebSocketPeer:
                 return None
             item = self._queue.popleft()
             self._queued_bytes -= item.size
+            self._control_frames -= item.is_control
             self._lock.notify_all()
             return item
 

@@ -8,7 +8,7 @@ at the first message; a refused one gets an error, and the connection is closed.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -16,6 +16,7 @@ import attrs
 
 from inworld_sync.emulator.credentials import Credentials, Verdict
 from inworld_sync.emulator.http import Request, Response
+from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import WebSocketPeer
 from inworld_sync.emulator.status import (
     INVALID_ARGUMENT,
@@ -85,15 +86,8 @@ def commands(
     Raises:
         TimeoutError: There was no message within *timeout*.
     """
-    judged = False
-    while (message := peer.receive(timeout())) is not None:
-        if not judged:
-            verdict = credentials.judge(peer.credential, bearer_key=False)
-            if verdict is not Verdict.GOOD:
-                error = Credentials.websocket_error(verdict, peer.credential)
-                peer.send({"error": error}, wait=False)
-                return
-            judged = True
+    message = _first_message(peer, credentials, timeout)
+    while message is not None:
         fields = _parsed(message) if isinstance(message, str) else None
         verb = next((name for name in verbs if name in (fields or ())), None)
         if fields is None:
@@ -104,12 +98,28 @@ def commands(
                 yield Command(verb, body, fields)
             else:
                 malformed(peer)
+        message = peer.receive(timeout())
+
+
+def _first_message(
+    peer: WebSocketPeer, credentials: Credentials, timeout: Callable[[], float | None]
+) -> str | bytes | None:
+    """Return the first message, or None after the error for a bad credential."""
+    verdict = credentials.judge(peer.credential, bearer_key=False)
+    if verdict is Verdict.GOOD:
+        return peer.receive(timeout())
+    # The service sends the error only after a message; here it also ends an idle connection.
+    with contextlib.suppress(TimeoutError):
+        if peer.receive(peer.settings.credential_timeout) is None:
+            return None
+    peer.send({"error": Credentials.websocket_error(verdict, peer.credential)}, wait=False)
+    return None
 
 
 def read_body(request: Request) -> object:
     """Read the JSON body of an HTTP request, with keys in camelCase; raise Refused if it is bad."""
     try:
-        return _camel_keys(json.loads(request.body))
+        return _camel_keys(read_json(request.body))
     except ValueError:
         raise Refused(INVALID_ARGUMENT, "the body is not JSON") from None
 
@@ -122,8 +132,8 @@ def refusal(error: Refused, *, field: str | None = None) -> Response:
 
 def _parsed(text: str) -> dict[str, object] | None:
     try:
-        value = _camel_keys(json.loads(text))
-    except (ValueError, RecursionError):
+        value = _camel_keys(read_json(text))
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -12,17 +12,17 @@ Locks: ``_lock`` guards the table of connections; no thread waits while it holds
 from __future__ import annotations
 
 import atexit
-import contextlib
-import ipaddress
 import itertools
 import logging
 import os
+import selectors
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Sequence
 
+from inworld_sync.emulator.allowed_hosts import AllowedHosts, is_loopback
 from inworld_sync.emulator.connection import Connection
 from inworld_sync.emulator.credentials import Credentials, make_api_key
 from inworld_sync.emulator.faults import Fault, FaultQueue
@@ -48,6 +48,8 @@ _BACKLOG = 256
 # From the request to close a connection to its abort.
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
+# How long the server waits when the process or the system has no descriptors left.
+_NO_DESCRIPTOR_SECONDS = 0.05
 _EXIT_SECONDS = 60.0
 
 
@@ -97,7 +99,7 @@ class Emulator:
         reply_maker: ReplyMaker | None = None,
         allow_remote: bool = False,
     ) -> None:
-        if not allow_remote and not _is_loopback(host):
+        if not allow_remote and not is_loopback(host):
             raise ConfigError(
                 f"the emulator listens on loopback only, got host {host!r}: other machines could "
                 "use this process; to allow that, pass allow_remote=True (--allow-remote on the "
@@ -115,13 +117,15 @@ class Emulator:
         self._has_own_engine = speech_engine is not None
         self._tls = _Tls(host) if tls else None
         credentials = Credentials(self.api_key, check=self.settings.check_credentials)
+        allowed_hosts = AllowedHosts(host, self.settings.allowed_hosts)
         self._shared = SharedState(
-            self.settings, credentials, synthesizer, speech_engine, reply_maker
+            self.settings, credentials, allowed_hosts, synthesizer, speech_engine, reply_maker
         )
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._numbers = itertools.count(1)
         self._listener: socket.socket | None = None
+        self._waker: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._process = 0
 
@@ -188,8 +192,15 @@ class Emulator:
         self._listener = socket.create_server(
             (self._host, self._wanted_port), family=family, backlog=_BACKLOG
         )
+        # accept() must not block, because a client may disconnect between select() and accept().
+        self._listener.setblocking(False)
+        # Made here, because close() must work without free descriptors.
+        self._waker, other_waker = socket.socketpair()
         self._acceptor = threading.Thread(
-            target=self._accept, args=(self._listener,), name="inworld-emulator", daemon=True
+            target=self._accept,
+            args=(self._listener, other_waker),
+            name="inworld-emulator",
+            daemon=True,
         )
         self._acceptor.start()
         self._process = os.getpid()
@@ -200,18 +211,14 @@ class Emulator:
     def close(self) -> None:
         """End every connection and thread; a second call has no effect."""
         listener, self._listener = self._listener, None
-        if listener is None or self._acceptor is None:
+        if listener is None or self._acceptor is None or self._waker is None:
             return
         atexit.unregister(self._close_at_exit)
         self._shared.stopping.set()
-        # On some systems neither close() nor shutdown() wakes accept(); a connection always does.
-        with contextlib.suppress(OSError):
-            host, port = listener.getsockname()[:2]
-            # Some systems do not connect to a wildcard address.
-            address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
-            socket.create_connection(address, timeout=_GRACE_SECONDS).close()
+        if self._process == os.getpid():  # a forked child must not stop the server of its parent
+            self._waker.send(b"x")
+        self._waker.close()
         self._acceptor.join(_JOIN_SECONDS)
-        listener.close()
         with self._lock:
             threads = dict(self._connections)
         for connection in threads:
@@ -237,17 +244,26 @@ class Emulator:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'' if self._tls is None else 's'}://{host}:{self.port}"
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                _logger.exception("the emulator stops accepting")
-                return
-            if self._listener is None:
-                sock.close()
-                return
-            self._serve(sock)
+    def _accept(self, listener: socket.socket, waker: socket.socket) -> None:
+        # This thread alone uses and closes the two sockets.
+        with selectors.DefaultSelector() as selector, listener, waker:
+            for sock in (listener, waker):
+                selector.register(sock, selectors.EVENT_READ)
+            is_starved = False
+            while not any(key.fileobj is waker for key, _ in selector.select()):
+                try:
+                    sock, _ = listener.accept()
+                    sock.setblocking(True)
+                except (BlockingIOError, ConnectionError):
+                    continue  # the client has disconnected
+                except OSError as error:
+                    if not is_starved:
+                        _logger.warning("the emulator cannot accept connections now: %s", error)
+                    is_starved = True
+                    self._shared.stopping.wait(_NO_DESCRIPTOR_SECONDS)
+                    continue
+                is_starved = False
+                self._serve(sock)
 
     def _serve(self, sock: socket.socket) -> None:
         name = f"inworld-emulator-{next(self._numbers)}"
@@ -262,7 +278,13 @@ class Emulator:
         thread = threading.Thread(target=self._run, args=(connection,), name=name, daemon=True)
         with self._lock:
             self._connections[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            _logger.warning("the emulator drops a connection: %s", error)
+            with self._lock:
+                del self._connections[connection]
+            sock.close()
 
     def _run(self, connection: Connection) -> None:
         try:
@@ -298,12 +320,3 @@ class _Tls:
         authority.issue_cert("localhost", host).configure_cert(self.server_context)
         self.client_context = ssl.create_default_context()
         authority.configure_trust(self.client_context)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

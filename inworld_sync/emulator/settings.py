@@ -28,6 +28,11 @@ class Settings:
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
         request_timeout: The time in which one HTTP request must be received, and a TLS handshake
             completed.
+        credential_timeout: A connection without a request, and a WebSocket without a valid
+            credential, is closed after this time. The service leaves them open.
+        allowed_hosts: Host names that requests may have in ``Host`` and web pages in ``Origin``,
+            besides this machine and the address of the server; ``*`` allows all. The service
+            accepts all.
         max_message_bytes: The size of one WebSocket message; a longer one gets CLOSE 1009.
         max_body_bytes: The size of one HTTP request body; a longer one gets 413.
         max_queued_bytes: Synthesis pauses while more than this waits for a slow client.
@@ -64,6 +69,8 @@ class Settings:
     idle_close_code: int = 1000
     close_timeout: float = attrs.field(default=2.0, validator=checks.positive)
     request_timeout: float = attrs.field(default=30.0, validator=checks.positive)
+    credential_timeout: float = attrs.field(default=5.0, validator=checks.positive)
+    allowed_hosts: tuple[str, ...] = ()
     max_message_bytes: int = attrs.field(default=16 << 20, validator=checks.whole(1))
     max_body_bytes: int = attrs.field(default=32 << 20, validator=checks.whole(1))
     max_queued_bytes: int = attrs.field(default=1 << 20, validator=checks.whole(1))

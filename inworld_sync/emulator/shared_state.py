@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 
+from inworld_sync.emulator.allowed_hosts import AllowedHosts
 from inworld_sync.emulator.credentials import Credentials
 from inworld_sync.emulator.realtime.replies import ReplyMaker
 from inworld_sync.emulator.realtime.rules import answer
@@ -25,6 +26,7 @@ class SharedState:
     Attributes:
         settings: The settings of the server.
         credentials: The key and the tokens of the server.
+        allowed_hosts: The check of ``Host`` and ``Origin``.
         reply_maker: Makes the replies of Realtime.
         stopping: Set when the server closes; work that takes seconds checks it.
 
@@ -35,19 +37,21 @@ class SharedState:
         self,
         settings: Settings,
         credentials: Credentials,
+        allowed_hosts: AllowedHosts,
         synthesizer: Synthesizer | None,
         speech_engine: SpeechEngine | None,
         reply_maker: ReplyMaker | None,
     ) -> None:
         self.settings = settings
         self.credentials = credentials
+        self.allowed_hosts = allowed_hosts
         self.reply_maker = reply_maker or answer
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
         self._speech_engine = speech_engine
         self._voices = {voice.voice_id: voice for voice in settings.voices}
         self._lock = threading.Lock()
-        self._connections: Counter[str] = Counter()
+        self._connections: Counter[tuple[str, bool]] = Counter()
 
     @property
     def synthesizer(self) -> Synthesizer:
@@ -64,13 +68,19 @@ class SharedState:
         return self._voices.get(voice_id)
 
     @contextlib.contextmanager
-    def connection_slot(self, path: str) -> Iterator[bool]:
-        """Count one WebSocket of an endpoint; yield False if there are too many."""
+    def connection_slot(self, path: str, *, has_credential: bool) -> Iterator[bool]:
+        """
+        Count one WebSocket of an endpoint; yield False if there are too many.
+
+        WebSockets without a valid credential are counted separately, so that they cannot keep
+        other clients out.
+        """
+        key = path, has_credential
         with self._lock:
-            free = self._connections[path] < self.settings.max_connections
-            self._connections[path] += free
+            free = self._connections[key] < self.settings.max_connections
+            self._connections[key] += free
         try:
             yield free
         finally:
             with self._lock:
-                self._connections[path] -= free
+                self._connections[key] -= free

@@ -120,7 +120,7 @@ def test_refusal() -> None:
         response = client.ask("Hi there!")[-1]["response"]
 
     assert "failed" == response["status"]
-    assert "503: out of order" in response["status_details"]["error"]["message"]
+    assert "503 Service Unavailable: out of order" in response["status_details"]["error"]["message"]
 
 
 def test_not_http() -> None:

@@ -226,7 +226,7 @@ def test_disconnect_during_a_reply() -> None:
 
 
 # Values that are wrong for every field of providerData.
-ODD = [float("nan"), 1e308, -1, "x", [], {}, None]
+ODD = [1e308, -1, "x", [], {}, None]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)

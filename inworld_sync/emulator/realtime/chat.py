@@ -6,19 +6,19 @@ Source: OpenAI API reference, "Create chat completion", streamed.
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from inworld_sync.emulator.json_text import read_json
+from inworld_sync.emulator.realtime.http_client import HttpFailed, post_json
 from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
 from inworld_sync.errors import ConfigError, ServiceError
 
 __all__ = ["ChatReplies"]
 
-_MAX_ERROR_BYTES = 500
+_MAX_SECONDS = 600.0
+_MAX_ANSWER_BYTES = 16 << 20
 
 
 class ChatReplies:
@@ -45,8 +45,15 @@ class ChatReplies:
         api_key: str | None = None,
         timeout: float = 60.0,
     ) -> None:
-        if urlsplit(base_url).scheme not in ("http", "https"):
-            raise ConfigError(f"base_url must begin with http:// or https://, got {base_url!r}")
+        try:
+            parts = urlsplit(base_url)
+            is_http = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            is_http = False
+        if not is_http:
+            raise ConfigError(
+                f"base_url must be an http:// or https:// URL with a host, got {base_url!r}"
+            )
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._model = model
         self._api_key = api_key
@@ -60,22 +67,27 @@ class ChatReplies:
         Reply to the last item.
 
         Raises:
-            ServiceError: The endpoint responded with an error.
-            OSError: The endpoint cannot be reached.
+            ServiceError: The endpoint responded with an error, or cannot be reached.
         """
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
-        body = json.dumps(_body(request, self._model)).encode()
-        asked = urllib.request.Request(self._url, data=body, headers=headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(asked, timeout=self._timeout) as answer:  # noqa: S310
-                yield from _parts(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read(_MAX_ERROR_BYTES).decode(errors="replace")
+            with post_json(
+                self._url,
+                _body(request, self._model),
+                headers,
+                stopped=request.cancelled,
+                timeout=self._timeout,
+                total_timeout=_MAX_SECONDS,
+                max_bytes=_MAX_ANSWER_BYTES,
+            ) as answer:
+                yield from _parts(answer.lines)
+        except HttpFailed as error:
+            if not error.status:
+                raise ServiceError(f"the chat endpoint gave no reply: {error}") from None
             raise ServiceError(
-                f"the chat endpoint responded with status {error.code}: {text}", status=error.code
+                f"the chat endpoint responded with {error}: {error.body}", status=error.status
             ) from None
 
 
@@ -114,7 +126,7 @@ def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
             yield {"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]}
 
 
-def _parts(lines: Any) -> Iterator[ReplyPart]:
+def _parts(lines: Iterable[bytes]) -> Iterator[ReplyPart]:
     """Read server-sent events; a tool call arrives in pieces and is yielded whole, at the end."""
     calls: dict[int, dict[str, str]] = {}
     for line in lines:
@@ -123,7 +135,7 @@ def _parts(lines: Any) -> Iterator[ReplyPart]:
             break
         if not data.startswith("{"):
             continue
-        chunk = json.loads(data)
+        chunk = read_json(data)
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
             if delta.get("content"):

@@ -8,6 +8,7 @@ Source: Inworld Realtime reference, ``session.update``.
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Mapping
 
@@ -24,6 +25,8 @@ __all__ = ["Json", "SessionConfig"]
 Json = dict[str, object]
 
 _LIFETIME_SECONDS = 15 * 60
+# Updates are merged, so that the session would grow without end.
+_MAX_SESSION_BYTES = 1 << 20
 # The service's defaults.
 _DEFAULTS: Json = {
     "type": "realtime",
@@ -165,6 +168,9 @@ class SessionConfig:
         fields["expires_at"] = int(time.time()) + _LIFETIME_SECONDS
         new = attrs.evolve(self, fields=fields)
         _check_top(fields)
+        if len(json.dumps(fields)) > _MAX_SESSION_BYTES:
+            message = f"The session can have at most {_MAX_SESSION_BYTES} bytes."
+            raise InvalidRequest("session_too_large", message, "session")
         changes = checks.inner(update, "audio")
         self._settle_input(new.input, checks.inner(changes, "input"))
         self._settle_output(new.output, checks.inner(changes, "output"), settings)

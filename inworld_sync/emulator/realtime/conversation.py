@@ -7,6 +7,7 @@ clients receive changes in order; queueing never waits for the client.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ _TEXT_TYPES = ("input_text", "text", "output_text")
 _CONTENT_TYPES = (*_TEXT_TYPES, "input_audio", "input_image", "audio", "output_audio")
 # The id that stands for the place before all items.
 _ROOT = "root"
+# The memory of an item besides its text.
+_ITEM_BYTES = 1024
 
 
 @attrs.frozen
@@ -56,13 +59,19 @@ class Conversation:
 
     Items are never changed in place, so the items that a caller has do not change.
 
+    Args:
+        events: Sends the events.
+        max_bytes: The size of all items; beyond it the oldest items are removed without an event.
+
     Thread safety: any thread.
     """
 
-    def __init__(self, events: EventSender) -> None:
+    def __init__(self, events: EventSender, max_bytes: int) -> None:
         self._events = events
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._items: list[Item] = []
+        self._sizes: dict[str, int] = {}
         self._spoken: dict[str, SpokenText] = {}
 
     @property
@@ -87,8 +96,13 @@ class Conversation:
             hides_previous: Send null instead of the id of the item before it.
 
         Raises:
-            InvalidRequest: The item *after* does not exist, or the id is in use.
+            InvalidRequest: The item *after* does not exist, the id is in use, or the item is too
+                large.
         """
+        size = _size_of(item)
+        if size > self._max_bytes:
+            message = f"An item can have at most {self._max_bytes} bytes."
+            raise InvalidRequest("item_too_large", message, "item")
         with self._lock:
             if any(one["id"] == item["id"] for one in self._items):
                 message = f"Item with id '{item['id']}' already exists."
@@ -100,6 +114,8 @@ class Conversation:
                 at = self._index(after, "item_create", "previous_item_id") + 1
             self._items.insert(at, item)
             previous = None if hides_previous else self._id_before(at)
+            self._sizes[str(item["id"])] = size
+            self._remove_oldest()
             self._events.send("conversation.item.added", previous_item_id=previous, item=item)
 
     def finish(self, item: Item) -> None:
@@ -109,6 +125,7 @@ class Conversation:
             for at, one in enumerate(self._items):
                 if one["id"] == item["id"]:
                     self._items[at] = item
+                    self._sizes[str(item["id"])] = _size_of(item)
                     self._events.send(kind, previous_item_id=self._id_before(at), item=item)
 
     def change(self, item_id: str, **fields: object) -> None:
@@ -121,7 +138,8 @@ class Conversation:
     def remember_speech(self, item_id: str, spoken: SpokenText) -> None:
         """Store the times of a spoken reply."""
         with self._lock:
-            self._spoken[item_id] = spoken
+            if item_id in self._sizes:
+                self._spoken[item_id] = spoken
 
     def retrieve(self, item_id: object) -> None:
         """Send ``conversation.item.retrieved``."""
@@ -132,8 +150,7 @@ class Conversation:
     def delete(self, item_id: object) -> None:
         """Remove an item and send ``conversation.item.deleted``."""
         with self._lock:
-            del self._items[self._index(item_id, "item_delete", "item_id")]
-            self._spoken.pop(str(item_id), None)
+            self._remove(self._index(item_id, "item_delete", "item_id"))
             self._events.send("conversation.item.deleted", item_id=item_id)
 
     def truncate(
@@ -183,10 +200,20 @@ class Conversation:
         """Remove all but the newest *keep* items, without an event; return how many."""
         with self._lock:
             count = max(0, len(self._items) - keep)
-            for item in self._items[:count]:
-                self._spoken.pop(str(item["id"]), None)
-            del self._items[:count]
+            for _ in range(count):
+                self._remove(0)
             return count
+
+    def _remove(self, at: int) -> None:
+        item_id = str(self._items.pop(at)["id"])
+        self._sizes.pop(item_id, None)
+        self._spoken.pop(item_id, None)
+
+    def _remove_oldest(self) -> None:
+        total = sum(self._sizes.values())
+        while total > self._max_bytes and len(self._items) > 1:
+            total -= self._sizes.get(str(self._items[0]["id"]), 0)
+            self._remove(0)
 
     def _index(self, item_id: object, what: str, param: str) -> int:
         for at, item in enumerate(self._items):
@@ -198,6 +225,10 @@ class Conversation:
 
     def _id_before(self, at: int) -> str | None:
         return str(self._items[at - 1]["id"]) if at else None
+
+
+def _size_of(item: Item) -> int:
+    return _ITEM_BYTES + len(json.dumps(item))
 
 
 def new_item(kind: str, id_prefix: str = "item", **fields: object) -> Item:

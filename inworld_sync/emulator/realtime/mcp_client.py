@@ -7,20 +7,24 @@ Source: Model Context Protocol 2025-06-18, "Streamable HTTP" and "Tools".
 from __future__ import annotations
 
 import itertools
-import json
 import threading
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Mapping
 from typing import Any
 
+from inworld_sync.emulator.json_text import read_json
+from inworld_sync.emulator.realtime.http_client import HttpFailed, post_json
 from inworld_sync.emulator.realtime.replies import ToolCall
 
 __all__ = ["McpFailed", "McpServer"]
 
 _PROTOCOL = "2025-06-18"
 _TIMEOUT = 10.0
+# For all requests of a listing, or of a call.
+_TOTAL_TIMEOUT = 30.0
 _MAX_ANSWER_BYTES = 4 << 20
+_MAX_PAGES = 20
+_MAX_TOOLS = 1000
 
 
 class McpFailed(Exception):
@@ -35,6 +39,11 @@ class McpFailed(Exception):
         super().__init__(str(message))
         self.error: dict[str, object] = {"type": kind, **code, "message": str(message)}
 
+    @classmethod
+    def invalid(cls, message: str) -> McpFailed:
+        """Make the error for a response that does not follow the protocol."""
+        return cls("protocol_error", message, code=-32603)
+
 
 class McpServer:
     """
@@ -45,6 +54,7 @@ class McpServer:
     Args:
         label: The ``server_label`` of the session.
         tool: The ``mcp`` tool of a session, with ``server_url``.
+        stopped: Set when the session ends; it ends a request.
 
     Attributes:
         listed: The tools that may be called; empty until the server has listed them.
@@ -52,10 +62,11 @@ class McpServer:
     Thread safety: any thread.
     """
 
-    def __init__(self, label: str, tool: Mapping[str, object]) -> None:
+    def __init__(self, label: str, tool: Mapping[str, object], stopped: threading.Event) -> None:
         self.label = label
         self.tool = tool
         self.listed: list[dict[str, object]] = []
+        self._stopped = stopped
         self._lock = threading.Lock()
         self._url = str(tool.get("server_url") or "")
         self._headers = {
@@ -70,6 +81,7 @@ class McpServer:
             self._headers["Authorization"] = f"Bearer {tool['authorization']}"
         self._numbers = itertools.count(1)
         self._is_open = False
+        self._deadline = 0.0
 
     def load(self) -> list[dict[str, object]]:
         """
@@ -82,15 +94,16 @@ class McpServer:
         if isinstance(allowed, dict):
             allowed = allowed.get("tool_names")
         with self._lock:
+            self._deadline = time.monotonic() + _TOTAL_TIMEOUT
             self.listed = [
                 {
-                    "name": tool.get("name"),
+                    "name": tool["name"],
                     "description": tool.get("description"),
                     "input_schema": tool.get("inputSchema") or {},
                     "annotations": tool.get("annotations"),
                 }
                 for tool in self._tools()
-                if not isinstance(allowed, list) or tool.get("name") in allowed
+                if not isinstance(allowed, list) or tool["name"] in allowed
             ]
         return self.listed
 
@@ -100,7 +113,8 @@ class McpServer:
         if not isinstance(rule, dict):
             return rule != "never"
         never = rule.get("never")
-        return not (isinstance(never, dict) and name in (never.get("tool_names") or ()))
+        names = never.get("tool_names") if isinstance(never, dict) else None
+        return not (isinstance(names, list) and name in names)
 
     def call(self, call: ToolCall) -> str:
         """
@@ -109,16 +123,23 @@ class McpServer:
         Raises:
             McpFailed: The call failed.
         """
-        params = {"name": call.name, "arguments": json.loads(call.arguments or "{}")}
+        try:
+            arguments = read_json(call.arguments or "{}")
+        except ValueError as error:
+            raise McpFailed.invalid(
+                f"the arguments of {call.name} are not JSON: {error}"
+            ) from error
         with self._lock:
+            self._deadline = time.monotonic() + _TOTAL_TIMEOUT
             self._open()
-            answer = self._ask("tools/call", params)
+            result = self._ask("tools/call", {"name": call.name, "arguments": arguments})
+        content = result.get("content")
         texts = [
             str(part["text"])
-            for part in answer.get("content") or ()
+            for part in (content if isinstance(content, list) else ())
             if isinstance(part, dict) and "text" in part
         ]
-        if answer.get("isError"):
+        if result.get("isError"):
             raise McpFailed("tool_execution_error", " ".join(texts))
         return " ".join(texts)
 
@@ -126,13 +147,21 @@ class McpServer:
         self._open()
         found: list[dict[str, Any]] = []
         cursor: object = None
-        while True:
-            answer = self._ask("tools/list", {"cursor": cursor} if cursor else {})
-            listed = answer.get("tools")
-            found += [tool for tool in listed if isinstance(tool, dict)] if listed else []
-            cursor = answer.get("nextCursor")
+        for _ in range(_MAX_PAGES):
+            result = self._ask("tools/list", {"cursor": cursor} if cursor else {})
+            tools = result.get("tools")
+            if not isinstance(tools, list):
+                raise McpFailed.invalid("the MCP server sent no list of tools")
+            for tool in tools:
+                if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+                    raise McpFailed.invalid("the MCP server listed a tool without a name")
+            found += tools
+            if len(found) > _MAX_TOOLS:
+                raise McpFailed.invalid(f"the MCP server lists more than {_MAX_TOOLS} tools")
+            cursor = result.get("nextCursor")
             if not cursor:
                 return found
+        raise McpFailed.invalid(f"the MCP server lists its tools on more than {_MAX_PAGES} pages")
 
     def _open(self) -> None:
         if self._is_open:
@@ -147,32 +176,30 @@ class McpServer:
         number = next(self._numbers)
         text = self._post({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         answer = next((one for one in _messages(text) if one.get("id") == number), {})
-        if "error" in answer:
-            error = answer["error"]
+        error = answer.get("error")
+        if isinstance(error, dict):
             raise McpFailed("protocol_error", error.get("message"), code=error.get("code"))
         result = answer.get("result")
         if not isinstance(result, dict):
-            message = f"the MCP server sent no response to {method}"
-            raise McpFailed("protocol_error", message, code=-32603)
+            raise McpFailed.invalid(f"the MCP server sent no result for {method}")
         return result
 
     def _post(self, message: Mapping[str, object]) -> str:
-        if not self._url.startswith(("http://", "https://")):
-            error = f"server_url must begin with http:// or https://, got {self._url!r}"
-            raise McpFailed("http_error", error, code=0)
-        data = json.dumps(message).encode()
-        request = urllib.request.Request(self._url, data, self._headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-                if session := answer.headers.get("Mcp-Session-Id"):
+            with post_json(
+                self._url,
+                message,
+                self._headers,
+                stopped=self._stopped,
+                timeout=_TIMEOUT,
+                total_timeout=self._deadline - time.monotonic(),
+                max_bytes=_MAX_ANSWER_BYTES,
+            ) as answer:
+                if session := answer.headers.get("mcp-session-id"):
                     self._headers["Mcp-Session-Id"] = session
-                body: bytes = answer.read(_MAX_ANSWER_BYTES)
-                return body.decode(errors="replace")
-        except urllib.error.HTTPError as error:
-            with error:
-                raise McpFailed("http_error", error.reason, code=error.code) from None
-        except OSError as error:
-            raise McpFailed("http_error", error, code=0) from error
+                return b"".join(answer.lines).decode(errors="replace")
+        except HttpFailed as error:
+            raise McpFailed("http_error", error, code=error.status) from error
 
 
 def _messages(text: str) -> list[dict[str, Any]]:
@@ -180,10 +207,10 @@ def _messages(text: str) -> list[dict[str, Any]]:
     lines = [text] if text.lstrip().startswith("{") else text.splitlines()
     found = []
     for line in lines:
-        data = line.removeprefix("data:").strip()
-        if data.startswith("{"):
-            try:
-                found.append(json.loads(data))
-            except ValueError:
-                continue
+        try:
+            value = read_json(line.removeprefix("data:"))
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
     return found

@@ -24,7 +24,10 @@ from inworld_sync.emulator.realtime.replies import ToolCall
 
 __all__ = ["ApprovedCall", "McpTools", "with_calls_as_functions"]
 
-_JOIN_SECONDS = 12.0
+_JOIN_SECONDS = 5.0
+# MCP servers of one session, and listings that run at the same time.
+_MAX_SERVERS = 32
+_MAX_WAITING_CALLS = 100
 
 
 @attrs.frozen
@@ -49,25 +52,40 @@ class McpTools:
         self._servers: dict[str, McpServer] = {}
         self._waiting: dict[str, ToolCall] = {}
         self._threads: list[threading.Thread] = []
+        self._stopped = threading.Event()
 
     def configure(self, tools: object) -> None:
-        """List the tools of each new server among a session's tools, each on its own thread."""
+        """
+        List the tools of each new server among a session's tools, each on its own thread.
+
+        Raises:
+            InvalidRequest: There are too many servers.
+        """
         for tool in tools if isinstance(tools, list) else ():
             if tool["type"] != "mcp":
                 continue
             label = str(tool["server_label"])
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
             with self._lock:
                 known = self._servers.get(label)
                 if known is not None and known.tool == tool:
                     continue
-                server = self._servers[label] = McpServer(label, tool)
+                is_full = known is None and len(self._servers) >= _MAX_SERVERS
+                if is_full or len(self._threads) >= _MAX_SERVERS:
+                    message = f"A session can have at most {_MAX_SERVERS} MCP servers."
+                    raise InvalidRequest("too_many_mcp_servers", message, "session.tools")
+                server = self._servers[label] = McpServer(label, tool, self._stopped)
             thread = threading.Thread(
                 target=self._list, args=(server,), name="inworld-emulator-mcp", daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
-    def stop(self) -> None:
+    def abort(self) -> None:
+        """End all requests to MCP servers."""
+        self._stopped.set()
+
+    def join(self) -> None:
         """Wait for unfinished listings."""
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
@@ -100,6 +118,8 @@ class McpTools:
         request_id = new_id("mcpr")
         with self._lock:
             self._waiting[request_id] = call
+            if len(self._waiting) > _MAX_WAITING_CALLS:
+                del self._waiting[next(iter(self._waiting))]
         return request_id
 
     def decide(self, decision: Item) -> ApprovedCall | None:

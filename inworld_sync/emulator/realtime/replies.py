@@ -7,6 +7,7 @@ one for OpenAI-compatible endpoints.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -45,6 +46,7 @@ class ReplyRequest:
         model: The model, as the client wrote it.
         temperature: The temperature; None for the default of the reply maker.
         max_output_tokens: The maximum, or None for no limit; a longer reply is cut.
+        cancelled: Set when the reply is interrupted; a reply maker that waits should check it.
     """
 
     items: Sequence[Mapping[str, object]]
@@ -54,6 +56,7 @@ class ReplyRequest:
     model: str = ""
     temperature: float | None = None
     max_output_tokens: int | None = None
+    cancelled: threading.Event = attrs.field(factory=threading.Event, eq=False, repr=False)
 
 
 class ReplyMaker(Protocol):

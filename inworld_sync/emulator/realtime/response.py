@@ -27,6 +27,7 @@ from inworld_sync.emulator.realtime.output_items import (
 )
 from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
+from inworld_sync.errors import InworldError
 
 __all__ = ["Response"]
 
@@ -123,6 +124,7 @@ class Response:
         except PeerGone:
             self.cancel("client_cancelled")
         except Exception:
+            # An error of the emulator must end one response, and be visible in the log.
             _logger.exception("response %s failed", self.response_id)
         finally:
             self._on_gone(self)
@@ -141,7 +143,11 @@ class Response:
             return "incomplete"
         except PeerGone:
             raise
+        except InworldError as error:
+            _logger.warning("the reply of response %s failed: %s", self.response_id, error)
+            return self._failed(str(error))
         except Exception as error:
+            # The reply maker and the engines may be the user's, and can raise any exception.
             _logger.exception("the reply of response %s failed", self.response_id)
             return self._failed(f"{type(error).__name__}: {error}")
         return "completed"
@@ -165,6 +171,7 @@ class Response:
                 asked,
                 items=with_calls_as_functions(self._context),
                 tools=(*asked.tools, *mcp.functions(asked.tools)),
+                cancelled=self._output.cancelled,
             )
             parts = self._reply_parts(request)
             responsiveness, cancelled = self.options.responsiveness, self._output.cancelled

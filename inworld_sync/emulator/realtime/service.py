@@ -6,12 +6,12 @@ The second and the third path are for clients of OpenAI's service.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import deque
 from collections.abc import Iterator
 
+from inworld_sync.emulator.json_text import read_json
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.realtime.config import Json, SessionConfig
 from inworld_sync.emulator.realtime.events import EventSender, InvalidRequest, new_id
@@ -115,8 +115,8 @@ def _handle(session: Session, events: EventSender, limiter: _Limiter, message: s
 
 def _parsed(message: str | bytes) -> Json:
     try:
-        value = json.loads(message) if isinstance(message, str) else None
-    except (ValueError, RecursionError):
+        value = read_json(message) if isinstance(message, str) else None
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise InvalidRequest("invalid_json", "An event must be a JSON object in a text frame.")

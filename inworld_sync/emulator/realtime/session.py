@@ -34,6 +34,8 @@ from inworld_sync.emulator.shared_state import SharedState
 
 __all__ = ["Session"]
 
+# Each response has a thread.
+_MAX_RESPONSES: Final = 32
 _MAX_AUDIO_END_MS: Final = 24 * 3600 * 1000
 _EXHAUSTED: Final = "The resources of this session are exhausted."
 _OUT_OF_QUOTA: Final = "You exceeded the number of responses of this plan."
@@ -58,7 +60,7 @@ class Session:
         self.events = events
         own = shared.settings.realtime
         self.settings = own.without_quirks() if config.openai else own
-        self.conversation = Conversation(events)
+        self.conversation = Conversation(events, self.settings.max_conversation_bytes)
         self.mcp = McpTools(events, self.conversation)
         self._config = config
         self._input_audio = InputAudioBuffer(self, config)
@@ -106,11 +108,12 @@ class Session:
         """End all responses, because the connection has ended."""
         with self._lock:
             responses = list(self._responses)
+        self.mcp.abort()
         for response in responses:
             response.cancel("client_cancelled")
         for response in responses:
             response.join()
-        self.mcp.stop()
+        self.mcp.join()
 
     # Called by the input audio buffer.
 
@@ -229,6 +232,11 @@ class Session:
         if options is None:
             options = read_options(None, self._config, self.shared.settings, ())
         with self._lock:
+            if len(self._responses) >= _MAX_RESPONSES:
+                raise InvalidRequest(
+                    "too_many_responses",
+                    f"A session can have at most {_MAX_RESPONSES} responses at the same time.",
+                )
             self._response_count += 1
             limit = self.settings.max_responses
             in_turn = [one for one in self._responses if one.options.in_conversation]
@@ -241,10 +249,10 @@ class Session:
                 on_finished=self._response_finished,
                 on_gone=self._response_gone,
             )
+            response.start()
             self._responses[response] = None
             if options.in_conversation:
                 self._active = response
-        response.start()
 
     def _response_finished(self, response: Response) -> None:
         with self._lock:

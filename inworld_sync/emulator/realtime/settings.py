@@ -47,6 +47,8 @@ class RealtimeSettings:
         max_responses: Responses of one session; further ones fail. 0 is no limit.
         max_session_responses: Responses after which the session's resources are exhausted: one
             message without ``type``, then CLOSE. 0 is no limit.
+        max_conversation_bytes: The size of all items of a conversation; the oldest items are
+            removed beyond it. The service's limit is not known.
         max_events_per_second: Client events per second, without audio; one more is refused. 0 is
             no limit. The service's limit is not known.
 
@@ -74,6 +76,7 @@ class RealtimeSettings:
     turn_suggestions: bool = True
     max_responses: int = attrs.field(default=0, validator=_COUNT)
     max_session_responses: int = attrs.field(default=0, validator=_COUNT)
+    max_conversation_bytes: int = attrs.field(default=16 << 20, validator=checks.whole(1))
     max_events_per_second: int = attrs.field(default=0, validator=_COUNT)
 
     def without_quirks(self) -> RealtimeSettings:

@@ -1,6 +1,8 @@
 """
 One TTS context: its text buffer, its flush points, its voice.
 
+Locks: ``_lock`` guards the size of the queue; no thread waits while it holds the lock.
+
 Threads: the connection's thread queues commands. The context's own thread runs them in order,
 synthesizes and sends. The contexts of one connection run in parallel and share the engine.
 """
@@ -17,7 +19,13 @@ from collections.abc import Callable
 
 from inworld_sync.emulator.peer import PeerGone, WebSocketPeer
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.status import INTERNAL, INVALID_ARGUMENT, status
+from inworld_sync.emulator.status import (
+    INTERNAL,
+    INVALID_ARGUMENT,
+    RESOURCE_EXHAUSTED,
+    Refused,
+    status,
+)
 from inworld_sync.emulator.tts.config import ContextConfig, describe
 from inworld_sync.emulator.tts.messages import audio_chunks
 
@@ -26,6 +34,9 @@ __all__ = ["Context"]
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s|$)")
 _SENTENCE_END_FOLLOWED = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
 _JOIN_SECONDS = 5.0
+# Text that waits for speech: twenty hours of it. Each command adds a little.
+_MAX_WAITING_BYTES = 1 << 20
+_COMMAND_BYTES = 256
 _logger = logging.getLogger("inworld_sync.emulator")
 
 
@@ -65,7 +76,10 @@ class Context:
         self._shared = shared
         self._on_closed = on_closed
         # None ends the context: buffered text is spoken first, unless the context was cancelled.
-        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[Callable[[], None] | None, int]]
+        self._commands = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
         self._halted = threading.Event()
         self._buffer = ""
         self._due_at: float | None = None
@@ -76,31 +90,44 @@ class Context:
         self._thread.start()
 
     def add_text(self, text: str, *, flush: bool) -> None:
-        """Add text to the buffer, and speak it at once if *flush* is true."""
-        self._commands.put(lambda: self._add_text(text, flush=flush))
+        """
+        Add text to the buffer, and speak it at once if *flush* is true.
+
+        Raises:
+            Refused: Too much text waits.
+        """
+        self._put(lambda: self._add_text(text, flush=flush), len(text))
 
     def flush(self) -> None:
-        """Speak the buffered text."""
-        self._commands.put(self._flush)
+        """Speak the buffered text; raise Refused if too many commands wait."""
+        self._put(self._flush)
 
     def update(self, config: ContextConfig) -> None:
-        """Speak the buffered text, then change the settings."""
-        self._commands.put(lambda: self._update(config))
+        """Speak the buffered text, then change the settings; raise Refused as ``flush`` does."""
+        self._put(lambda: self._update(config))
 
     def close(self) -> None:
         """Speak the buffered text, then end."""
         self.is_closing = True
-        self._commands.put(None)
+        self._commands.put((None, 0))
 
     def cancel(self) -> None:
         """Stop speaking, drop all buffered text and queued commands, and end."""
         self.is_closing = True
         self._halted.set()
-        self._commands.put(None)
+        self._commands.put((None, 0))
 
     def join(self) -> None:
         """Wait for the end of the context's thread."""
         self._thread.join(_JOIN_SECONDS)
+
+    def _put(self, command: Callable[[], None], text_bytes: int = 0) -> None:
+        size = _COMMAND_BYTES + text_bytes
+        with self._lock:
+            if self._waiting_bytes + size > _MAX_WAITING_BYTES:
+                raise Refused(RESOURCE_EXHAUSTED, "too much text of this context waits for speech")
+            self._waiting_bytes += size
+        self._commands.put((command, size))
 
     def _send(self, code: int = 0, message: str = "", **body: object) -> None:
         """Send one result of this context; the default status is success."""
@@ -130,12 +157,16 @@ class Context:
             self._speak_buffer()
 
     def _next(self) -> Callable[[], None] | None:
-        if self._due_at is None:
-            return self._commands.get()
+        due_at = self._due_at
         try:
-            return self._commands.get(timeout=max(0.0, self._due_at - time.monotonic()))
+            command, size = self._commands.get(
+                timeout=None if due_at is None else max(0.0, due_at - time.monotonic())
+            )
         except queue.Empty:
             return self._speak_buffer  # the text is max_buffer_delay_ms old
+        with self._lock:
+            self._waiting_bytes -= size
+        return command
 
     def _speak_buffer(self) -> None:
         self._generate(self._drain())

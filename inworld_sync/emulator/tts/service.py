@@ -94,11 +94,11 @@ class _Connection:
                 "Please close other contexts on this connection to continue.",
             )
         context_id = context_id or uuid.uuid4().hex
-        created = {"contextId": context_id, "contextCreated": describe(config), "status": status()}
-        self._peer.send({"result": created}, wait=False)
         context = Context(context_id, config, self._peer, self._shared, self._forget)
         with self._lock:
             self._contexts[context_id] = context
+        created = {"contextId": context_id, "contextCreated": describe(config), "status": status()}
+        self._peer.send({"result": created}, wait=False)
 
     def _pass_on(self, verb: str, context_id: str, body: Mapping[str, object]) -> None:
         context = self._find(verb, context_id)
