@@ -63,9 +63,34 @@ def live_goals(results: Results) -> Iterator[Goal]:
         yield Goal(f"{name} arrived and not played, %", ours["discard"], 0.05)
 
 
+# (profile, seconds of recovery in the mean of the disturbances, of the worst one, gaps).
+RECOVERY_LIMITS = [
+    ("interactive", 5.0, 15.0, 6.5),
+    ("balanced", 12.0, 30.0, 6.5),
+    ("smooth", 18.0, 45.0, 6.5),
+]
+# A recovery this short is good enough, even if NetEq recovers sooner.
+SHORT_S = 5.0
+
+
+def recovery_goals(results: Results) -> Iterator[Goal]:
+    """Yield the goals of each profile for the time after a disturbance."""
+    recorded = ANCHORS["recovery"]["501,502"]
+    for profile, mean_s, worst_s, gaps in RECOVERY_LIMITS:
+        name = f"recovery {profile}:"
+        ours = results.by_trace("recovery", profile, "recovery")
+        mean = results.mean("recovery", profile)
+        yield Goal(f"{name} mean of the disturbances, s", mean["recovery"], mean_s)
+        yield Goal(f"{name} worst disturbance, s", max(ours.values()), worst_s)
+        yield Goal(f"{name} gaps of a disturbance", mean["gaps"], gaps)
+        slower = [kind for kind in ours if ours[kind] > max(SHORT_S, recorded[kind]["recovery"])]
+        yield Goal(f"{name} disturbances slower than NetEq", len(slower), 0)
+
+
 def goals(results: Results) -> Iterator[Goal]:
     """Yield all goals."""
     yield from live_goals(results)
+    yield from recovery_goals(results)
     balanced = results.mean("live", "balanced")
     yield Goal("live balanced: clicks a minute", balanced["clicks"], 1.0)
     yield Goal("live balanced: distance of stretched speech, dB", balanced["lsd"], 0.65)

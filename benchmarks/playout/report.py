@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from benchmarks.playout.goals import neteq
+from benchmarks.playout.goals import ANCHORS, neteq
 from benchmarks.playout.metrics import Figures
 from benchmarks.playout.runs import OURS, OURS_BURST, Results
 
@@ -37,10 +37,27 @@ def markdown(title: str, rows: Sequence[tuple[str, Figures]], columns: Sequence[
 
 
 def table(results: Results) -> str:
-    """Return the tables of both modes."""
+    """Return the tables of both modes and of the recovery."""
     live = markdown("Live, mean over 16 networks", [*rows_of(results, "live")], LIVE_COLUMNS)
     burst = markdown("Burst, mean over 5 servers", [*rows_of(results, "burst")], BURST_COLUMNS)
-    return f"{live}\n{burst}"
+    return f"{live}\n{burst}\n{recovery(results)}"
+
+
+def recovery(results: Results) -> str:
+    """Return the table of the seconds of recovery after each disturbance."""
+    rows = {name: results.by_trace("recovery", name, "recovery") for name in OURS}
+    kinds = ANCHORS["recovery"]["501,502"]
+    rows["NetEq (recorded)"] = {kind: kinds[kind]["recovery"] for kind in kinds}
+    lines = [
+        "Recovery after a disturbance, s",
+        "",
+        f"| disturbance | {' | '.join(f'**{name}**' if name in OURS else name for name in rows)} |",
+        "|---|" + "---:|" * len(rows),
+    ]
+    lines += [
+        f"| {kind} | {' | '.join(f'{row[kind]:.1f}' for row in rows.values())} |" for kind in kinds
+    ]
+    return "\n".join(lines) + "\n"
 
 
 # ---- the chart ---------------------------------------------------------------------------------

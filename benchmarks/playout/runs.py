@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import attrs
 import numpy as np
 
-from benchmarks.playout import buffers, metrics, simulate, spectrum, speech, traces
+from benchmarks.playout import buffers, metrics, recovery, simulate, spectrum, speech, traces
 from benchmarks.playout.metrics import Figures
 from benchmarks.playout.simulate import Buffer
 
@@ -25,7 +25,7 @@ OURS_BURST: dict[str, Callable[[], Buffer]] = {"burst": lambda: buffers.OurPlayo
 class Job:
     """One buffer on the traces of one seed."""
 
-    kind: str  # live, loss, drift or burst
+    kind: str  # live, loss, drift, recovery or burst
     name: str
     seed: int
 
@@ -41,6 +41,8 @@ def run(job: Job) -> tuple[Job, list[tuple[str, Figures]]]:
     """Return the figures of each trace."""
     if job.kind == "burst":
         return job, [run_burst(job, trace) for trace in traces.burst_traces(job.seed)]
+    if job.kind == "recovery":
+        return job, recovery.run(lambda: buffer_of(job), job.seed)
     made = {
         "live": lambda: traces.live_traces(60, job.seed),
         "loss": lambda: traces.lossy_traces(120, job.seed),
@@ -76,6 +78,13 @@ class Results:
         rows = [figures for _, figures in self.rows[kind, name]]
         return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
 
+    def by_trace(self, kind: str, name: str, key: str) -> Figures:
+        """Return the mean of a figure over the seeds, for each trace."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for trace, figures in self.rows[kind, name]:
+            found[trace].append(figures[key])
+        return {trace: float(np.mean(values)) for trace, values in found.items()}
+
     def worst(self, kind: str, name: str, key: str) -> float:
         """Return the largest value of a figure."""
         return max(figures[key] for _, figures in self.rows[kind, name])
@@ -91,6 +100,8 @@ def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
     # "fixed 120 ms" always runs: the goals of bursts are factors on its figures.
     burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]
     found = [Job("drift", "balanced", seeds[0])]
+    # Seeds 1 and 2 make the traces on which NetEq is recorded.
+    found += [Job("recovery", name, 500 + seed) for name in OURS for seed in seeds[:2]]
     found += [Job("live", name, seed) for name in live for seed in seeds]
     found += [Job("burst", name, seed) for name in burst for seed in seeds]
     return found + [Job("loss", "balanced", seed) for seed in seeds[:2]]

@@ -19,6 +19,15 @@
 #define GROW_RATE 0.12     /* how much of the time may be added to the delay */
 #define PRIOR_MS 6000.0
 #define PRIOR_PEAK_MS 60.0
+/*
+ * The largest cost of a policy with less delay than the cheapest one, above the cost of that one:
+ * this many gaps, plus a cost in ms of delay times ms of audio. Without this limit, a disturbance
+ * with hundreds of gaps makes these policies so expensive that their costs decay for a minute
+ * before the delay falls again. With it, a policy is the cheapest again once it has saved this
+ * cost: after 14 s if it saves 100 ms and a gap costs 1.1e6.
+ */
+#define EXCESS_GAPS 1.1
+#define EXCESS_COST 2e5
 /* The base follows only larger changes: each change interpolates the costs and blurs them. */
 #define BASE_FALL_MS 0.5
 #define BASE_RISE_MS 5.0
@@ -168,6 +177,10 @@ static void start(struct iwp_estimator *estimator, double source_ms, double tran
 static void charge_reordered(struct iwp_estimator *estimator, double transit_ms,
                              double duration_ms)
 {
+    struct iwp_bucket *newest = &estimator->maxima[estimator->maxima_count - 1];
+
+    /* An overtaken packet is slow, so the policies with a hold must include it. */
+    newest->transit_ms = fmax(newest->transit_ms, transit_ms);
     for (size_t hold = 0; hold < IWP_ESTIMATOR_HOLDS; hold++) {
         for (size_t i = 0; i < IWP_ESTIMATOR_DELAYS; i++) {
             if (transit_ms > estimator->offset_ms[hold][i])
@@ -219,6 +232,22 @@ static void charge_in_order(struct iwp_estimator *estimator, double source_ms,
                  source_ms - holds_ms[IWP_ESTIMATOR_HOLDS - 1] - 2 * MAXIMUM_MS, seen, true);
 }
 
+/*
+ * Limit the costs of the policies that now play at `offset_ms` or less, the offset of the cheapest
+ * one. Policies with more delay have no limit: after an outage, one with 800 ms would be used.
+ */
+static void limit_costs(struct iwp_estimator *estimator, double least_cost, double offset_ms)
+{
+    double limit = least_cost + EXCESS_GAPS * estimator->gap_cost + EXCESS_COST;
+
+    for (size_t hold = 0; hold < IWP_ESTIMATOR_HOLDS; hold++) {
+        for (size_t i = 0; i < IWP_ESTIMATOR_DELAYS; i++) {
+            if (estimator->offset_ms[hold][i] <= offset_ms)
+                estimator->cost[hold][i] = fmin(estimator->cost[hold][i], limit);
+        }
+    }
+}
+
 static void choose(struct iwp_estimator *estimator)
 {
     size_t best_hold = 0;
@@ -232,6 +261,8 @@ static void choose(struct iwp_estimator *estimator)
             }
         }
     }
+    limit_costs(estimator, estimator->cost[best_hold][best_delay],
+                estimator->offset_ms[best_hold][best_delay]);
     if (estimator->cost[best_hold][best_delay] <
         estimator->cost[estimator->hold][estimator->delay] * SWITCH_SHARE) {
         estimator->hold = best_hold;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import numpy as np
@@ -331,6 +332,32 @@ def test_live_delay_follows_the_network() -> None:
     assert max(targets[:1000]) <= 60
     assert max(targets[1000:2000]) >= 120
     assert targets[-1] <= 60
+
+
+@pytest.mark.parametrize(
+    ("profile", "limit_s"), [("interactive", 10), ("balanced", 15), ("smooth", 25)]
+)
+def test_live_delay_falls_within_seconds(profile: str, limit_s: int) -> None:
+    """After 10 s with 120 ms of jitter, the target delay soon falls to that of a quiet network."""
+    chance = random.Random(1)
+    sent = [(20 * number, number) for number in range(3000)]
+    disturbed = [(ms + chance.uniform(0, 120), number) for ms, number in sent[1000:1500]]
+    arrivals = sorted([*sent[:1000], *disturbed, *sent[1500:]])
+    player = Player(mode="live", profile=profile)
+    targets = {}
+    for now_ms in range(0, 60_000, 20):
+        while arrivals and arrivals[0][0] <= now_ms:
+            arrival_ms, number = arrivals.pop(0)
+            player.now_ms = 1000 + arrival_ms
+            player.push(bytes(640), timestamp=number * 320)
+        player.now_ms = 1000 + now_ms
+        player.read(20)
+        targets[now_ms] = player.playout.stats().target_delay_ms
+
+    quiet = [target for ms, target in targets.items() if 10_000 <= ms < 20_000]
+    after = [target for ms, target in targets.items() if ms >= 30_000 + 1000 * limit_s]
+    assert max(targets.values()) >= 120
+    assert max(after) <= max(quiet) + 20
 
 
 def test_live_source_may_pause() -> None:
