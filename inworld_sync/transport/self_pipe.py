@@ -14,7 +14,7 @@ __all__ = ["SelfPipe", "Waiter", "WokenUp"]
 
 
 class WokenUp(Exception):
-    """:meth:`SelfPipe.set` ended a wait; this folder catches it, so users never see it."""
+    """:meth:`SelfPipe.set` ended a wait. It is caught in this folder, so users never see it."""
 
 
 class SelfPipe:
