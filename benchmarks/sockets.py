@@ -81,7 +81,7 @@ def receive_case(url: str, tls: bool, settings: Settings) -> Case:
             "websocket-client": theirs(few, skip=False),
         },
         {peer: {"any": target} for peer, target in TARGETS[tls].items()},
-        tells_seconds=True,
+        returns_seconds=True,
         rounds=11,
     )
 
@@ -110,6 +110,6 @@ def send_case(url: str, settings: Settings) -> Case:
         ours,
         {"websocket-client": theirs},
         {"websocket-client": {"any": 0.20}},
-        tells_seconds=True,
+        returns_seconds=True,
         rounds=11,
     )

@@ -120,7 +120,7 @@ class Recorder:
 
     @property
     def length(self) -> int:
-        """Samples so far."""
+        """The number of samples so far."""
         with self._lock:
             return len(self._pcm) // 2
 
