@@ -28,7 +28,7 @@ TEXT = "Hello there."
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """One row."""
+    """Yield one case."""
     count = 24 if settings.is_quick else 286
     seconds = CONNECTIONS * count * AUDIO_BYTES / _BYTES_PER_SECOND
     with serving(count=count) as url:
@@ -42,7 +42,7 @@ def cases(settings: Settings) -> Iterator[Case]:
                 "openai": threaded(lambda: by_openai(url), seconds),
                 "livekit-plugins-inworld": lambda: asyncio.run(by_livekit(url, seconds)),
             },
-            tells_seconds=True,
+            returns_seconds=True,
             rounds=5,
         )
 
@@ -74,7 +74,7 @@ def _check(got_bytes: int, seconds: float) -> None:
 
 
 def by_inworld(url: str) -> Callable[[], int]:
-    """This package."""
+    """Measure this package."""
     http = url.replace("ws://", "http://")
 
     def speak() -> int:
@@ -88,7 +88,7 @@ def by_inworld(url: str) -> Callable[[], int]:
 
 
 def by_openai(url: str) -> Callable[[], int]:
-    """OpenAI's blocking realtime client."""
+    """Measure OpenAI's blocking realtime client."""
     import base64
 
     from openai import OpenAI
@@ -110,7 +110,7 @@ def by_openai(url: str) -> Callable[[], int]:
 
 
 def by_elevenlabs(url: str) -> Callable[[], int]:
-    """ElevenLabs' blocking client."""
+    """Measure ElevenLabs' blocking client."""
     from elevenlabs import ElevenLabs, VoiceSettings
 
     client = ElevenLabs(api_key="none")

@@ -27,7 +27,7 @@ _PACE_MS = 10
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Throughput and CPU at full speed, CPU of paced messages, and the latency to a consumer."""
+    """Yield the cases of throughput, CPU time and latency."""
     for tls in (False, True):
         name = "TLS" if tls else "plain"
         with serving(tls=tls) as url:
@@ -38,7 +38,7 @@ def cases(settings: Settings) -> Iterator[Case]:
                 crowd(url, by_link, settings),
                 {PEER: crowd(url, by_library, settings)},
                 {PEER: {"any": 1 / 2 if tls else 1 / 4}},
-                tells_seconds=True,
+                returns_seconds=True,
                 rounds=9,
             )
             yield Case(
@@ -47,7 +47,7 @@ def cases(settings: Settings) -> Iterator[Case]:
                 "bytes",
                 crowd(url, by_link, settings, clock=time.process_time),
                 {PEER: crowd(url, by_library, settings, clock=time.process_time)},
-                tells_seconds=True,
+                returns_seconds=True,
                 rounds=9,
             )
             yield Case(
@@ -57,7 +57,7 @@ def cases(settings: Settings) -> Iterator[Case]:
                 crowd(url, by_link, settings, pace_ms=_PACE_MS, clock=time.process_time),
                 {PEER: crowd(url, by_library, settings, pace_ms=_PACE_MS, clock=time.process_time)},
                 {PEER: {"any": 0.75 if tls else 0.65}},
-                tells_seconds=True,
+                returns_seconds=True,
                 rounds=7,
             )
     with serving() as url:
@@ -68,7 +68,7 @@ def cases(settings: Settings) -> Iterator[Case]:
             latency(url, feed_by_link, queue.SimpleQueue, settings),
             {f"{PEER} + Queue": latency(url, feed_by_library, queue.Queue, settings)},
             {f"{PEER} + Queue": {"any": 0.6}},
-            tells_seconds=True,
+            returns_seconds=True,
             rounds=9,
         )
 
@@ -91,7 +91,7 @@ def by_link(url: str, count: int, stack: ExitStack) -> Receiver:
 
 
 def by_library(url: str, count: int, stack: ExitStack) -> Receiver:
-    """The same with websocket-client and the fastest other libraries."""
+    """Do the same as :func:`by_link` with websocket-client and the fastest other libraries."""
     sock = stack.enter_context(connected(url))
 
     def run() -> None:
@@ -153,7 +153,7 @@ def _stamped(link: Link, splitter: Splitter) -> tuple[object, int]:
 
 
 def feed_by_library(url: str, count: int, put: Put) -> None:
-    """The same with websocket-client and the fastest other libraries."""
+    """Do the same as :func:`feed_by_link` with the fastest other libraries."""
     sock: websocket.WebSocket
     with connected(url) as sock:
         for _ in range(count):

@@ -27,7 +27,7 @@ TEXT = (
 BYTES_PER_SECOND = 48000
 
 
-class Talk:
+class Speakers:
     """One connection with several contexts that speak the same text."""
 
     def __init__(self, server: Emulator, contexts: int) -> None:
@@ -89,7 +89,7 @@ def start_and_close(count: int) -> None:
 
 
 def talk(server: Emulator, connections: int, contexts: int) -> None:
-    talks = [Talk(server, contexts) for _ in range(connections)]
+    talks = [Speakers(server, contexts) for _ in range(connections)]
     threads = [threading.Thread(target=each.run) for each in talks]
     begun = time.perf_counter()
     for thread in threads:
@@ -113,7 +113,7 @@ def main() -> None:
     start_and_close(repeat)
     with Emulator() as server:
         begun = time.perf_counter()
-        Talk(server, 1).run()
+        Speakers(server, 1).run()
         print(f"first use, engine load included: {(time.perf_counter() - begun) * 1000:.0f} ms")
         for connections, contexts in ((1, 1), (1, 5), (20, 1), (20, 5)):
             talk(server, connections, contexts)

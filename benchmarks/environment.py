@@ -1,5 +1,5 @@
 """
-The virtual environment with the libraries that the package is compared with, the peers.
+The virtual environment with the peers: the libraries with which the package is compared.
 
 There is one under ``build/`` for each Python version. It is created at the first run, and again
 when ``peers.txt`` changes. The package itself comes from the checkout, with the core that was

@@ -32,7 +32,7 @@ class Case:
         peers: The calls of the peers, by name.
         targets: The largest ratio that is good enough, by peer and level. ``any`` is for all
             vector levels.
-        tells_seconds: Whether each call is one round and returns the seconds of one unit of work.
+        returns_seconds: Whether each call is one round and returns the seconds of one unit of work.
             Other calls are timed, and repeated to fill a round.
         rounds: The most rounds, for calls that take long.
     """
@@ -43,7 +43,7 @@ class Case:
     ours: Call
     peers: Mapping[str, Call]
     targets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    tells_seconds: bool = False
+    returns_seconds: bool = False
     rounds: int = 1000
 
 
@@ -102,7 +102,7 @@ def _seconds(call: Call, times: int) -> float:
 def compare(case: Case, level: str, settings: Settings) -> list[Row]:
     """Measure a case and return a row for each peer."""
     calls = {"": case.ours, **case.peers}
-    if case.tells_seconds:
+    if case.returns_seconds:
         runs = {name: _telling(call) for name, call in calls.items()}
         rounds = min(case.rounds, 3) if settings.is_quick else case.rounds
     else:

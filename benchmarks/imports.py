@@ -42,7 +42,7 @@ def import_case(name: str, statement: str) -> Case:
             "openai": importing("import openai; openai.OpenAI"),
         },
         {"the limit of 35 ms": {"any": 1.0}},
-        tells_seconds=True,
+        returns_seconds=True,
         rounds=5,
     )
 

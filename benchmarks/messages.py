@@ -71,7 +71,7 @@ def delta_message(size: int) -> bytes:
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """All rows."""
+    """Yield all cases."""
     for size in (640, 4800, 20_160) if not settings.is_quick else (20_160,):
         yield from sample_cases(size)
     yield from metadata_cases(20_160)
@@ -80,7 +80,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 
 def sample_cases(size: int) -> Iterator[Case]:
-    """A TTS message to integers and to floats, with and without the message in the caches."""
+    """Yield the cases of a TTS message to integers and floats, with warm and cold caches."""
     message = tts_message(size)
     splitter, out = Splitter(TTS_PATH), bytearray(4 * size)
     scale = np.float32(1 / 32768)
@@ -147,7 +147,7 @@ def sample_cases(size: int) -> Iterator[Case]:
         cold(ours),
         {"orjson + pybase64": cold(by_orjson), "json + base64": cold(peers["json + base64"])},
         {"orjson + pybase64": {"any": 1 / 3}},
-        tells_seconds=True,
+        returns_seconds=True,
     )
 
 
@@ -168,7 +168,7 @@ def cold(call: Call) -> Call:
 
 
 def metadata_cases(size: int) -> Iterator[Case]:
-    """A message to samples and to the other values that a client needs."""
+    """Yield the cases of a message to samples and the other values that a client needs."""
     message = tts_message(size)
     splitter = Splitter(TTS_PATH, *TTS_PICKS)
 
@@ -204,7 +204,7 @@ def metadata_cases(size: int) -> Iterator[Case]:
 
 
 def frame_case(size: int) -> Case:
-    """Samples to a masked frame that can be sent."""
+    """Yield the case of samples to a masked frame that can be sent."""
     audio = os.urandom(size)
     builder = FrameBuilder('{"type":"input_audio_buffer.append","audio":"', '"}')
 

@@ -1,4 +1,4 @@
-"""Rows as lines of text, as a table and as a chart."""
+"""Formats rows as lines of text, as a table and as a chart."""
 
 from __future__ import annotations
 

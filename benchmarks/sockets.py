@@ -22,7 +22,7 @@ TARGETS = {
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Receive and send."""
+    """Yield the cases of receiving and of sending."""
     for tls in (False, True):
         with serving(tls=tls) as url:
             yield receive_case(url, tls, settings)
@@ -57,7 +57,7 @@ def connected(url: str, *, skip: bool = True) -> Iterator[websocket.WebSocket]:
 
 
 def receive_case(url: str, tls: bool, settings: Settings) -> Case:
-    """CPU of receiving a message of 27 KB that is already in the socket's buffer."""
+    """Measure the CPU time to receive a message of 27 KB that is in the socket's buffer."""
     many, few = (480, 32) if settings.is_quick else (3200, 64)
 
     def ours() -> float:
@@ -81,13 +81,13 @@ def receive_case(url: str, tls: bool, settings: Settings) -> Case:
             "websocket-client": theirs(few, skip=False),
         },
         {peer: {"any": target} for peer, target in TARGETS[tls].items()},
-        tells_seconds=True,
+        returns_seconds=True,
         rounds=11,
     )
 
 
 def send_case(url: str, settings: Settings) -> Case:
-    """CPU of sending a text of 27 KB, from the call to the kernel, on all threads."""
+    """Measure the CPU time of all threads to send a text of 27 KB to the kernel."""
     text = b'{"audio":"' + b"A" * 27_400 + b'"}'
     count = 200 if settings.is_quick else 1000
 
@@ -110,6 +110,6 @@ def send_case(url: str, settings: Settings) -> Case:
         ours,
         {"websocket-client": theirs},
         {"websocket-client": {"any": 0.20}},
-        tells_seconds=True,
+        returns_seconds=True,
         rounds=11,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-# Type checkers take it as true. Importing typing would take longer than all the rest here.
+# Type checkers treat it as true. Importing typing would take longer than the rest of this module.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:

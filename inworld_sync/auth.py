@@ -21,7 +21,7 @@ API_KEY_VARIABLE = "INWORLD_API_KEY"
 # A credential may be pasted together with the scheme of the header.
 _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 
-# RFC 6750, section 2.1: the characters of a bearer token. Those of base64 are a part of them.
+# The characters of a bearer token (RFC 6750, section 2.1), which include those of base64.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 

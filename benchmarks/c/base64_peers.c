@@ -26,7 +26,10 @@
 enum { ROUNDS = 61, CANDIDATES = 16, ROOM = 1 << 21 };
 enum { ROUND_NS = 60000 };
 
-/* At the alignment of the content of a bytes object, each at a different place in its page. */
+/*
+ * The three buffers have the alignment of the content of a Python bytes object. Each one starts
+ * at a different offset in its page.
+ */
 static _Alignas(64) uint8_t memory[3][ROOM + 4096];
 static uint8_t *const plain = memory[0] + 32;
 static uint8_t *const text = memory[1] + 1056;

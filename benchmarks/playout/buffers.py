@@ -101,7 +101,7 @@ class Queue:
 
 
 class Fixed:
-    """The usual player: queues a fixed amount, then plays; silence if the queue is empty."""
+    """Queues a fixed amount and then plays, as most players do; silence if the queue is empty."""
 
     def __init__(self, start_ms: int, *, again: bool = False) -> None:
         self._need = start_ms * RATE_HZ // 1000

@@ -1,4 +1,4 @@
-"""The goals of the playout, as factors on recorded figures of other buffers."""
+"""The goals of the playout: limits for its figures, relative to the figures of other buffers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def neteq(kind: str, seeds: Sequence[int]) -> Figures:
     return recorded.get(",".join(map(str, seeds))) or next(iter(recorded.values()))
 
 
-# (profile, factors on NetEq's mean, p95, events and concealment, R above NetEq's).
+# (profile; mean, p95, events and concealment as a factor of NetEq's; R as a difference from it).
 LIVE_FACTORS = [
     ("interactive", 0.65, 0.80, 1.65, 1.70, 4.5),
     ("balanced", 0.80, 0.80, 1.15, 1.25, 3.0),

@@ -1,7 +1,7 @@
 """
 The figures of one trace played through one buffer.
 
-Live mode, where queued sound is delay:
+Live mode, where all sound in the queue adds to the delay:
 
 =========  ====================================================================================
 mean, p95  delay of the played samples above the fastest packet, ms; ``max`` is the largest
@@ -12,15 +12,22 @@ discard    % of the received samples that were not played
 acc, dec   % of the samples that time scaling removed and inserted
 clicks     clicks at seams, per minute
 lsd, plc   dB between the spectra of stretched or concealed output and of the source
-J          mean + 20 ms for each % of conc and discard, the ratio at which NetEq weighs them
+J          mean + 20 ms for each % of conc and discard; NetEq has the same ratio
 R          the E-model of ITU-T G.107 with 100 ms of other delay and 25.1 as Bpl
 trend      growth of the delay, ms per minute
 =========  ====================================================================================
 
-Burst mode, where only the start has a delay: ``ttfa`` is the time to the first sample, ``stall``
-and ``audible`` are ms per utterance, ``events`` and ``clicks`` per minute, ``lost``, ``acc`` and
-``dec`` are %. ``fin`` is how much later the end is than without any delay, in ms, and ``tail`` the
-sound after the end, in ms. The cost ``J`` is ttfa + 2 audible + 250 for each event of an utterance.
+Burst mode, where only the start has a delay:
+
+===============  ==============================================================================
+ttfa             time to the first sample, ms
+stall, audible   ms per utterance
+events, clicks   per minute
+lost, acc, dec   %
+fin              delay of the last sample, ms
+tail             sound after the end, ms
+J                ttfa + 2 * audible + 250 * events per utterance
+===============  ==============================================================================
 """
 
 from __future__ import annotations
@@ -91,7 +98,7 @@ def quantile(values: Floats, weights: Integers, share: float) -> float:
 def live_figures(
     trace: Trace, played: Played, source: Signal, active: Mask, clicks: Clicks | None
 ) -> Figures:
-    """Return the figures of live mode. Without *clicks*, those that need the sound are left out."""
+    """Return the figures of live mode. If *clicks* is None, leave out ``clicks, lsd, plc``."""
     sound = np.flatnonzero(played.is_played)
     inner = played.between(sound[0], sound[-1])
     hidden = ~inner.is_played

@@ -23,7 +23,7 @@ OURS_BURST: dict[str, Callable[[], Buffer]] = {"burst": lambda: buffers.OurPlayo
 
 @attrs.frozen
 class Job:
-    """One buffer on the traces of one seed."""
+    """Plays all traces of one kind and one seed through one buffer."""
 
     kind: str  # live, loss, drift, recovery or burst
     name: str
@@ -68,7 +68,7 @@ def run_burst(job: Job, trace: traces.Trace) -> tuple[str, Figures]:
 
 @attrs.frozen
 class Results:
-    """All figures: for each kind and buffer a list over traces and seeds."""
+    """All figures. ``rows[kind, buffer]`` has one entry for each trace of each seed."""
 
     seeds: Sequence[int]
     rows: dict[tuple[str, str], list[tuple[str, Figures]]]

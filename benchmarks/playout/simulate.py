@@ -14,8 +14,8 @@ from benchmarks.playout.speech import Signal
 from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
 
 PERIOD_S = 0.010
-# The most time after the last packet, for live and burst traces; and how long nothing is played
-# before the simulation ends.
+# The simulation ends this long after the last packet, for live and burst traces. It ends earlier
+# if nothing was played for QUIET_S.
 TAIL_S = 2.5
 BURST_TAIL_S = 14.5
 QUIET_S = 1.2
@@ -31,7 +31,7 @@ class Kind(IntEnum):
 
 
 class Part(NamedTuple):
-    """A stretch of output; for PLAYED also its samples of the source."""
+    """Consecutive samples of output; if they are PLAYED, also their samples of the source."""
 
     kind: int
     output: int

@@ -15,7 +15,7 @@ Signal = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 _Wave = NDArray[np.float64]
 
-# The first three formants of some vowels, in Hz, and the bandwidths of the three.
+# The first three formants of some vowels, in Hz, and the bandwidth of each formant.
 VOWELS_HZ = [
     (700, 1220, 2600),
     (500, 1500, 2500),

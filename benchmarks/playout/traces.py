@@ -1,7 +1,8 @@
 """
 Traces of packet arrivals, made from a seed with constants from published measurements.
 
-A trace lists the packets of one stream. Times are seconds, places are samples at 16 kHz. Families:
+A trace lists the packets of one stream. Times are in seconds. Places and lengths are counts of
+samples at 16 kHz. Families:
 
 ``udp``    20 ms packets that may be lost or overtaken (RTP).
 ``tcp``    in order, without losses, but delayed by retransmissions (relays, telephony streams).
@@ -189,7 +190,7 @@ class Tcp:
     def _black_out(
         self, random: Random, sent_s: Floats, arrival_ms: Floats, round_trip_ms: float
     ) -> None:
-        """The timeout doubles during an interruption, so the recovery comes later than its end."""
+        """Delay the packets sent during interruptions; the retransmission timeout doubles."""
         assert self.blackouts is not None
         every_s, low_ms, high_ms = self.blackouts
         at = random.exponential(every_s)
@@ -371,8 +372,8 @@ def sentences(random: Random, seconds: float) -> tuple[Chunks, list[tuple[int, i
     """
     Return the chunks of sentences whose text comes from a language model, and their pauses.
 
-    Each sentence arrives at four times real time, but the next one may be late. The pauses of
-    160 ms end the sentences.
+    Each sentence arrives at four times real time, but the next one may be late. Each sentence
+    ends with a pause of 160 ms.
     """
     found: Chunks = []
     pauses = []

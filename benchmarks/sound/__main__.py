@@ -29,7 +29,7 @@ def main(names: list[str]) -> int:
     """Run the named measurements, or all of them."""
     unknown = [name for name in names if name not in RUNS]
     if unknown:
-        sys.exit(f"unknown measurement: {', '.join(unknown)}; expected of {', '.join(RUNS)}")
+        sys.exit(f"unknown measurement: {', '.join(unknown)}; use some of {', '.join(RUNS)}")
     met = True
     with pulse_server():
         for name in names or RUNS:

@@ -35,7 +35,7 @@ def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
 
 @contextlib.contextmanager
 def holding_the_gil() -> Iterator[None]:
-    """Run a thread that holds the GIL for 300 of every 400 ms, as it sleeps in C."""
+    """Run a thread that holds the GIL for 300 of every 400 ms. It sleeps in a C function."""
     over = threading.Event()
 
     def run() -> None:

@@ -92,7 +92,7 @@ class Recorder:
             self._silence = subprocess.Popen(
                 ["pacat", "-d", sink, *_FORMAT, "--latency-msec=20"], stdin=zeros
             )
-        self._tape = subprocess.Popen(
+        self._parec = subprocess.Popen(
             ["parec", "-d", f"{sink}.monitor", *_FORMAT, "--latency-msec=5"],
             stdout=subprocess.PIPE,
         )
@@ -101,8 +101,8 @@ class Recorder:
         _wait_for(lambda: len(self._pcm) > RATE_HZ, "the recorder")
 
     def _run(self) -> None:
-        assert self._tape.stdout is not None
-        while piece := self._tape.stdout.read1(65536):
+        assert self._parec.stdout is not None
+        while piece := self._parec.stdout.read1(65536):
             with self._lock:
                 self._pcm += piece
                 self._arrivals.append((len(self._pcm) // 2, time.monotonic()))
@@ -111,16 +111,16 @@ class Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (self._silence, self._tape):
+        for process in (self._silence, self._parec):
             process.terminate()
             process.wait(_PATIENCE_S)
         self._thread.join(_PATIENCE_S)
-        assert self._tape.stdout is not None
-        self._tape.stdout.close()
+        assert self._parec.stdout is not None
+        self._parec.stdout.close()
 
     @property
     def length(self) -> int:
-        """Samples so far."""
+        """The number of samples so far."""
         with self._lock:
             return len(self._pcm) // 2
 

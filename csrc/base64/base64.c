@@ -9,9 +9,9 @@
 #include "include/iw_api.h"
 
 /*
- * For each of the four places in a group, a table from a character to its bits, at their place
- * in the three bytes of the group, read as a little-endian word. A character outside the
- * alphabet has OUTSIDE_MARK.
+ * One table for each of the four places in a group. It maps a character to its six bits, moved
+ * to their place in the group. The three bytes of a group are read as a little-endian word. A
+ * character outside the alphabet is mapped to OUTSIDE_MARK.
  *
  *   byte 2     byte 1     byte 0
  *   ccdddddd   bbbbcccc   aaaaaabb
@@ -93,7 +93,10 @@ void iwp_base64_encode_scalar(uint8_t *dst, const uint8_t *src, size_t src_bytes
         encode_group(dst, (uint32_t)src[at] << 16 | (uint32_t)src[at + 1] << 8 | src[at + 2]);
 }
 
-/* Whether the last of two or three characters before the padding has bits of no byte set. */
+/*
+ * Whether the last character before the padding has a bit set that is not part of a decoded
+ * byte. The group has two or three characters before the padding.
+ */
 static int has_left_over_bits(uint8_t last, size_t characters)
 {
     return (as_a[last] >> 2 & (characters == 2 ? 0x0fu : 0x03u)) != 0;

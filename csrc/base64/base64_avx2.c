@@ -106,7 +106,7 @@ IWP_AVX2 size_t iwp_base64_decode_avx2(uint8_t *dst, const uint8_t *src, size_t 
 {
     size_t at = 0, rest;
 
-    /* A store writes four bytes too many. Six more characters make room for them. */
+    /* A store writes 24 decoded bytes and four more. Six more characters make room for them. */
     for (; src_bytes - at >= 2 * CHARACTERS + 6; at += 2 * CHARACTERS, dst += 2 * BYTES) {
         __m256i outside[2];
         const __m256i first = decode_32(src + at, &outside[0]);

@@ -15,7 +15,7 @@
 #define BYTES 48u      /* and the bytes that it decodes to */
 #define LONG_BYTES (16u << 10)
 
-/* The place of the decoded byte `at` in words of three bytes, whose order is reversed. */
+/* The place of the decoded byte `at` in words. A word has three bytes, in reverse order. */
 #define UNTURNED(at) ((at) / 3 * 4 + 2 - (at) % 3)
 /* The same for the second and the third register of bytes, relative to the register. */
 #define UNTURNED_SECOND(at) (UNTURNED((at) + 64) - 64)
@@ -106,7 +106,10 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
         at += 4 * CHARACTERS;
         dst += 4 * BYTES;
     }
-    /* A store writes 16 bytes too many. 22 more characters make room for them. */
+    /*
+     * A store writes 64 bytes, 16 more than the decoded ones. The 22 characters after the group
+     * guarantee that dst has room for them.
+     */
     for (; src_bytes - at >= CHARACTERS + 22; at += CHARACTERS, dst += BYTES) {
         __m512i outside;
         const __m512i words = words_of(_mm512_loadu_si512(src + at), &outside);
@@ -124,8 +127,8 @@ IWP_AVX512 size_t iwp_base64_decode_avx512(uint8_t *dst, const uint8_t *src, siz
 }
 
 /*
- * Encode 48 bytes. A word gets the three bytes p q r of a group as q p r q, and each of its
- * bytes then takes the six bits that begin at 10, 4, 22 and 16.
+ * Encode 48 bytes. A word contains the three bytes p q r of a group as q p r q. Its four result
+ * bytes are the six bits that begin at bit 10, 4, 22 and 16 of the word.
  *
  *   qqqqqqqq rrrrrrrr pppppppp qqqqqqqq
  *       cccc ccdddddd aaaaaabb bbbb

@@ -1,4 +1,5 @@
-/* The gate: a speaker writes until when it plays, and the microphone beside it reads that. */
+/* The gate: a speaker writes the time until which it plays, and a microphone reads this time.
+ * */
 #include <stdlib.h>
 
 #include "device/iwp_gate.h"

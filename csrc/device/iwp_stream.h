@@ -14,7 +14,7 @@
 
 enum {
     IWP_STREAM_CONTINUE = 0,         /* paContinue */
-    IWP_STREAM_INPUT_OVERFLOW = 2,   /* paInputOverflow: sound was lost before this block */
+    IWP_STREAM_INPUT_OVERFLOW = 2,   /* paInputOverflow: audio was lost before this block */
     IWP_STREAM_OUTPUT_UNDERFLOW = 4, /* paOutputUnderflow: a gap was heard before this block */
     IWP_STREAM_CHANNELS_MAX = 32
 };

@@ -4,7 +4,7 @@
  *
  * The callbacks have the types of PortAudio 19: PaStreamCallback, with 16-bit samples, and
  * PaStreamFinishedCallback. They do not wait, allocate, take a lock or call Python, so the
- * sound has no gaps when the interpreter is busy.
+ * audio has no gaps when the interpreter is busy.
  */
 #ifndef IW_DEVICE_H
 #define IW_DEVICE_H
@@ -21,7 +21,7 @@ struct iw_stream_time {
 };
 
 /*
- * How loud a stretch of sound is. For two stretches together, add samples and energy, and take
+ * The level of a piece of audio. For two pieces together, add samples and energy, and take
  * the larger peak.
  */
 struct iw_sound_level {
@@ -30,7 +30,7 @@ struct iw_sound_level {
     uint32_t peak;   /* the largest magnitude, 0 to 32768 */
 };
 
-/* The time until which a speaker plays sound, for the microphone beside it. */
+/* The time until which a speaker plays audio, for the microphone next to it. */
 struct iw_gate;
 
 enum iw_status iw_gate_create(struct iw_gate **gate);
@@ -48,7 +48,7 @@ struct iw_microphone_stats {
     uint64_t captured_samples; /* samples put into the ring */
     uint64_t waiting_samples;  /* samples in the ring that were not read yet */
     uint64_t dropped_samples;  /* samples lost because the ring was full */
-    uint64_t overflows;        /* how often the device lost sound before the callback */
+    uint64_t overflows;        /* how often the device lost audio before the callback */
     uint32_t finished;         /* 1 once the device has called iw_microphone_finished */
 };
 
@@ -57,7 +57,7 @@ struct iw_microphone_stats {
  *
  * capacity_samples  the least size of the ring, 1 to 2^26
  * channels          of the device, 1 to 32; they are mixed to one in equal parts
- * gate              NULL, or the gate of a speaker: while the speaker plays sound, and for
+ * gate              NULL, or the gate of a speaker: while the speaker plays audio, and for
  *                   hangover_ns after it, the microphone captures silence. It must live longer
  *                   than the microphone
  */
@@ -78,11 +78,11 @@ void iw_microphone_finished(void *user);
 /* Move up to `samples` samples from the ring to `out`. Returns the count. */
 size_t iw_microphone_read(struct iw_microphone *microphone, uint8_t *out, size_t samples);
 
-/* Not zero: capture silence from the next block on; zero: capture sound again. */
+/* Not zero: capture silence from the next block on; zero: capture audio again. */
 void iw_microphone_mute(struct iw_microphone *microphone, int muted);
 
 /*
- * Measure the sound that the device has delivered since `from_ns`, in whole blocks of the
+ * Measure the audio that the device has delivered since `from_ns`, in whole blocks of the
  * device, including samples that were read or dropped. Up to 512 blocks back. Any thread.
  */
 void iw_microphone_level(const struct iw_microphone *microphone, uint64_t from_ns,
@@ -102,7 +102,7 @@ struct iw_speaker;
 struct iw_speaker_config {
     uint32_t sample_rate_hz; /* of the mixer and the device; 8000 to 48000 */
     uint32_t channels;       /* of the device, 1 to 32; all of them play the same */
-    uint64_t latency_ns;     /* from the callback to the ear, for hosts that do not report it */
+    uint64_t latency_ns;     /* from the callback until it is heard, if the host reports none */
     uint64_t warm_up_frames; /* silence at the start, since devices drop the first frames */
 };
 
@@ -110,7 +110,7 @@ struct iw_speaker_stats {
     uint64_t blocks;        /* calls of the callback */
     uint64_t output_frames; /* frames passed to the device, including silence */
     uint64_t underflows;    /* how often the device had nothing to play */
-    uint64_t latency_ns;    /* from the last callback to the ear */
+    uint64_t latency_ns;    /* from the last callback until its audio is heard */
     uint32_t finished;      /* 1 once the device has called iw_speaker_finished */
 };
 
@@ -142,7 +142,7 @@ int iw_speaker_callback(const void *input, void *output, unsigned long frames,
 void iw_speaker_finished(void *user);
 
 /*
- * Measure the sound that is heard from `from_ns` to `until_ns`. A block of the device that is
+ * Measure the audio that is heard from `from_ns` to `until_ns`. A block of the device that is
  * heard only in part counts as a whole. Up to 512 blocks back.
  */
 void iw_speaker_level(const struct iw_speaker *speaker, uint64_t from_ns, uint64_t until_ns,

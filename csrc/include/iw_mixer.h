@@ -29,7 +29,7 @@ void iw_track_destroy(struct iw_track *track);
  */
 uint64_t iw_track_heard(const struct iw_track *track, uint64_t now_ns);
 
-/* Return the position of the playout's stream that is heard at `now_ns`; 0 before any sound. */
+/* Return the position of the playout's stream that is heard at `now_ns`; 0 before any audio. */
 int64_t iw_track_position(const struct iw_track *track, uint64_t now_ns);
 
 /* Return the count of source frames that were pulled, including those not heard yet. */
@@ -55,7 +55,7 @@ struct iw_mixer_config {
     uint32_t output_format;  /* enum iw_playout_format */
     uint32_t attack_ms;      /* the time in which a gain goes down; 1 to 10000 */
     uint32_t release_ms;     /* the time in which a gain goes up; 1 to 10000 */
-    uint32_t hold_ms;        /* a voice ducks others so long after its sound; 0 to 10000 */
+    uint32_t hold_ms;        /* how long after its audio a voice ducks others; 0 to 10000 */
 };
 
 /* Create a mixer. IW_BAD_ARGUMENT: a field is out of its range. */
@@ -77,7 +77,7 @@ enum iw_status iw_mixer_set(struct iw_mixer *mixer, size_t voice, struct iw_play
  * Set the gain of a voice. The gain changes in a straight line over attack_ms or release_ms.
  *
  * gain         0 to 4
- * ducked_gain  0 to 1, a factor while a voice of a higher priority has sound, and for hold_ms
+ * ducked_gain  0 to 1, a factor while a voice of a higher priority has audio, and for hold_ms
  *              after it
  */
 enum iw_status iw_mixer_adjust(struct iw_mixer *mixer, size_t voice, double gain,

@@ -10,7 +10,7 @@
 /* cffi: begin */
 
 /*
- * A jitter buffer. The producer pushes sound as it arrives from the network, and the consumer,
+ * A jitter buffer. The producer pushes audio as it arrives from the network, and the consumer,
  * a sound device, pulls it in blocks of any size. A frame is one sample of each channel.
  * Positions count source frames.
  *
@@ -27,8 +27,8 @@
 struct iw_playout;
 
 enum iw_playout_mode {
-    IW_PLAYOUT_BURST = 0, /* the source is faster than real time: queued sound adds no delay */
-    IW_PLAYOUT_LIVE = 1   /* the source sends in real time: queued sound is delay */
+    IW_PLAYOUT_BURST = 0, /* the source is faster than real time: queued audio adds no delay */
+    IW_PLAYOUT_LIVE = 1   /* the source sends in real time: queued audio is delay */
 };
 
 enum iw_playout_format {
@@ -38,9 +38,9 @@ enum iw_playout_format {
 
 enum iw_playout_state {
     IW_PLAYOUT_EMPTY = 0,        /* nothing was pushed since the start or the last clear */
-    IW_PLAYOUT_PREBUFFERING = 1, /* sound is queued and not played yet */
+    IW_PLAYOUT_PREBUFFERING = 1, /* audio is queued and not played yet */
     IW_PLAYOUT_PLAYING = 2,
-    IW_PLAYOUT_STALLED = 3, /* the sound ran out before the end of the item */
+    IW_PLAYOUT_STALLED = 3, /* the audio ran out before the end of the item */
     IW_PLAYOUT_DRAINED = 4  /* all items were played to their ends */
 };
 
@@ -53,17 +53,17 @@ enum iw_playout_limit {
 struct iw_playout_config {
     uint32_t sample_rate_hz; /* 8000 to 48000 */
     uint32_t channels;       /* 1 or 2, interleaved */
-    uint32_t input_format;   /* enum iw_playout_format, of the pushed sound */
-    uint32_t output_format;  /* enum iw_playout_format, of the pulled sound */
+    uint32_t input_format;   /* enum iw_playout_format, of the pushed audio */
+    uint32_t output_format;  /* enum iw_playout_format, of the pulled audio */
     uint32_t mode;           /* enum iw_playout_mode */
     uint32_t min_delay_ms;   /* live: the least target delay; 1000 at most */
     uint32_t max_delay_ms;   /* live: the largest delay that is learned; 10000 at most */
-    uint32_t start_ms;       /* burst: queue so much before an item starts; 0: learn it */
+    uint32_t start_ms;       /* burst: how much to queue before an item starts; 0: adapt */
     uint32_t capacity_ms;    /* how much may be queued; 10 to 3600000 */
     uint32_t fade_ms;        /* the length of the fade after a clear; 1 to 10 */
     uint32_t fixed_speed;    /* not zero: no time scaling */
-    uint32_t fixed_silence;  /* not zero: silence where sound is missing, no concealment */
-    double gap_cost;         /* of a gap: 3.7e5 interactive, 1.1e6 balanced, 2.5e6 smooth */
+    uint32_t fixed_silence;  /* not zero: silence where audio is missing, no concealment */
+    double gap_cost;         /* the cost of a gap: 3.7e5 interactive, 1.1e6 balanced, 2.5e6 smooth */
 };
 
 enum iw_playout_flag {
@@ -71,7 +71,7 @@ enum iw_playout_flag {
 };
 
 enum iw_playout_kind {
-    IW_PLAYOUT_PLAYED = 0,    /* sound of the source; time-scaled if the two counts differ */
+    IW_PLAYOUT_PLAYED = 0,    /* audio of the source; time-scaled if the two counts differ */
     IW_PLAYOUT_CONCEALED = 1, /* synthetic; its source frames, if any, are lost frames */
     IW_PLAYOUT_HELD = 2,      /* silence within an item */
     IW_PLAYOUT_IDLE = 3,      /* silence because there is nothing to play */
@@ -102,7 +102,7 @@ enum iw_playout_event_type {
     IW_PLAYOUT_STALL = 6,
     IW_PLAYOUT_RESUME = 7,
     IW_PLAYOUT_DRAIN = 8,
-    IW_PLAYOUT_SKIP = 9 /* live: sound was skipped to reduce the delay */
+    IW_PLAYOUT_SKIP = 9 /* live: audio was skipped to reduce the delay */
 };
 
 struct iw_playout_event {
@@ -178,7 +178,7 @@ enum iw_status iw_playout_push_sequence(struct iw_playout *playout, const uint8_
 
 /*
  * Write the next `frames` frames of output: always all of them, with silence where there is
- * nothing to play. Returns how many of them are sound. Consumer.
+ * nothing to play. Returns how many of them are audio. Consumer.
  */
 size_t iw_playout_pull(struct iw_playout *playout, uint8_t *out, size_t frames,
                        uint64_t now_ns);
@@ -188,7 +188,7 @@ size_t iw_playout_parts(const struct iw_playout *playout, struct iw_playout_part
                         size_t capacity);
 
 /*
- * Drop all queued sound, except a fade of config.fade_ms. For each item that is not heard to
+ * Drop all queued audio, except a fade of config.fade_ms. For each item that is not heard to
  * its end, report how many of its frames are heard. These counts are final: later pushes to
  * these items are refused. The marks that were not reached are cancelled.
  *

@@ -5,7 +5,7 @@
 #include "playout/iwp_playout.h"
 
 #define START_GAP_COST 250.0 /* the cost of a stall in burst mode, in ms of start delay */
-#define RESUME_MS 80.0       /* burst mode queues so much after a stall before it resumes */
+#define RESUME_MS 80.0       /* how much burst mode queues after a stall before it resumes */
 #define GAP_COST_MAX 1e12
 
 static bool within(uint32_t value, uint32_t least, uint32_t most)

@@ -6,8 +6,8 @@
 enum {
     FULL_MS = 20,
     SILENT_MS = 100,
-    NOISE_MS = 30, /* silent after so long if the sound has no period */
-    CUT_MS = 5,    /* silent after so long if nothing is repeated */
+    NOISE_MS = 30, /* silent after this time if the audio has no period */
+    CUT_MS = 5,    /* silent after this time if nothing is repeated */
     WINDOW_MS = 12,
     STEP_MS = 2,
     MERGE_MS = 5,
@@ -15,7 +15,7 @@ enum {
     SEAM_FRAMES_LEAST = 4
 };
 
-#define VOICED 0.5f /* the least correlation of a sound that has a period */
+#define VOICED 0.5f /* the least correlation of audio that has a period */
 
 static size_t frames_of(const struct iwp_conceal *conceal, size_t ms)
 {

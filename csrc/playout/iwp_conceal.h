@@ -3,8 +3,8 @@
  * Included by the playout's files.
  *
  * The method is like ITU-T G.711 Appendix I. The last period is repeated, and over its last
- * quarter it is cross-faded with the sound before its start. The level is full for 20 ms and
- * falls to silence at 100 ms. Sound without a period is silent after 30 ms, since repeated
+ * quarter it is cross-faded with the audio before its start. The level is full for 20 ms and
+ * falls to silence at 100 ms. Audio without a period is silent after 30 ms, since repeated
  * noise buzzes.
  *
  * Samples are interleaved floats. Thread safety: none; the consumer owns it. No allocation.
@@ -25,16 +25,16 @@ enum {
 };
 
 enum iwp_conceal_state {
-    IWP_CONCEAL_OFF,     /* received sound is played */
+    IWP_CONCEAL_OFF,     /* received audio is played */
     IWP_CONCEAL_RUNNING, /* a gap is concealed */
-    IWP_CONCEAL_MERGING  /* received sound is back and is cross-faded with the concealment */
+    IWP_CONCEAL_MERGING  /* received audio is back and is cross-faded with the concealment */
 };
 
 /* The progress of the concealment. It is copied and restored around a preview. */
 struct iwp_voice {
     enum iwp_conceal_state state;
     size_t made_frames;   /* concealed frames since the gap began */
-    size_t merged_frames; /* cross-faded frames since the sound is back */
+    size_t merged_frames; /* cross-faded frames since the audio is back */
 };
 
 struct iwp_conceal {
@@ -61,7 +61,7 @@ void iwp_conceal_init(struct iwp_conceal *conceal, size_t sample_rate_hz, size_t
 /* Return the newest `frames` frames of the history, at most history_frames. */
 const float *iwp_conceal_tail(const struct iwp_conceal *conceal, size_t frames);
 
-/* Add received sound that was played to the history. */
+/* Add received audio that was played to the history. */
 void iwp_conceal_remember(struct iwp_conceal *conceal, const float *samples, size_t frames);
 
 /* Stop the concealment without a cross-fade, for example because an item has ended. */
@@ -70,7 +70,7 @@ void iwp_conceal_stop(struct iwp_conceal *conceal);
 /* Conceal `frames` frames of a gap, possibly none. At the start of a gap, find the period. */
 void iwp_conceal_make(struct iwp_conceal *conceal, float *dst, size_t frames);
 
-/* Cross-fade received sound after a gap with 5 ms of concealment. No sample is dropped. */
+/* Cross-fade received audio after a gap with 5 ms of concealment. No sample is dropped. */
 void iwp_conceal_merge(struct iwp_conceal *conceal, float *samples, size_t frames);
 
 /* Return the period at the end of the history, for inserting one. It is less than `longest`. */

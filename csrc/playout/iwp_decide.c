@@ -1,4 +1,4 @@
-/* The decision what to play next. */
+/* Decides what to play next. */
 #include "playout/iwp_decide.h"
 
 /* Live: no time scaling while the delay is within these bounds of its target. */
@@ -6,7 +6,7 @@
 #define SHRINK_PAUSE_ABOVE_MS 4.0
 #define GROW_BELOW_MS (-3.0)
 
-/* Burst: amounts of queued sound, in units of 10 ms. */
+/* Burst: amounts of queued audio, in units of 10 ms. */
 enum { LOW = 25, HOLD_BELOW = 6, RESUME = 8, NEXT_ITEM_AT_ONCE = 30 };
 
 static enum iwp_step decide_empty(const struct iwp_situation *now)

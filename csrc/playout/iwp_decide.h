@@ -1,5 +1,5 @@
 /*
- * The decision what to play next. Included by the playout's files.
+ * Decides what to play next. Included by the playout's files.
  *
  * The consumer describes its situation, calls iwp_decide_live or iwp_decide_burst, performs the
  * step that is returned, and repeats this until its block is full. The functions have no state,
@@ -18,39 +18,39 @@ enum iwp_step {
     IWP_STEP_START,        /* begin to play */
     IWP_STEP_END_ITEM,     /* burst: the current item is played to its end */
     IWP_STEP_DRAIN,        /* live: all items are played to their ends */
-    IWP_STEP_PASS_GAP,     /* skip lost sound for which the stall has already played */
-    IWP_STEP_CONCEAL_GAP,  /* conceal lost sound */
-    IWP_STEP_STALL,        /* the sound ran out: conceal until more arrives */
+    IWP_STEP_PASS_GAP,     /* skip lost audio for which the stall has already played */
+    IWP_STEP_CONCEAL_GAP,  /* conceal lost audio */
+    IWP_STEP_STALL,        /* the audio ran out: conceal until more arrives */
     IWP_STEP_WAIT,         /* stay stalled */
     IWP_STEP_RESUME,       /* end the stall */
-    IWP_STEP_SKIP,         /* live: the delay is far too large: skip sound */
+    IWP_STEP_SKIP,         /* live: the delay is far too large: skip audio */
     IWP_STEP_SHRINK,       /* remove a period */
     IWP_STEP_SHRINK_PAUSE, /* remove 10 ms if there is a pause here */
     IWP_STEP_GROW,         /* repeat a period */
     IWP_STEP_HOLD,         /* burst: stop here if there is a pause */
-    IWP_STEP_COPY          /* play the sound unchanged */
+    IWP_STEP_COPY          /* play the audio unchanged */
 };
 
-/* Steps that the sound did not allow. They are not returned again before a frame is made. */
+/* Steps that the audio did not allow. They are not returned again before a frame is made. */
 enum iwp_tried { IWP_TRIED_STRETCH = 1, IWP_TRIED_PAUSE = 2, IWP_TRIED_HOLD = 4 };
 
 struct iwp_situation {
     enum iw_playout_state state;
     bool started;   /* the position is set, because a first segment has arrived */
-    bool end_known; /* live: the end of an item is known; burst: it is in the queued sound */
+    bool end_known; /* live: the end of an item is known; burst: it is in the queued audio */
     bool at_end;    /* the position is the end of an item */
     bool stretch;   /* time scaling is allowed */
     unsigned tried; /* enum iwp_tried */
     size_t frames_per_10ms;
     size_t need_frames;      /* missing to fill the block */
-    size_t level_frames;     /* queued sound without a gap */
+    size_t level_frames;     /* queued audio without a gap */
     size_t gap_frames;       /* length of the gap after it; 0 if nothing is queued after it */
-    size_t stalled_frames;   /* of this stall; lost sound may still be counted against them */
-    size_t threshold_frames; /* burst: queued sound that is needed to start */
+    size_t stalled_frames;   /* of this stall; lost audio may still be counted against them */
+    size_t threshold_frames; /* burst: queued audio that is needed to start */
     double start_wait_ms;    /* live: time until the target delay is reached */
     double resume_wait_ms;   /* live: time until a repeated stall may end */
     double error_ms;         /* live: delay minus target delay */
-    double limit_ms;         /* live: above this error, sound is skipped */
+    double limit_ms;         /* live: above this error, audio is skipped */
     double tokens_frames;    /* budget of time scaling */
 };
 
@@ -60,7 +60,7 @@ enum iwp_step iwp_decide_burst(const struct iwp_situation *now);
 /* Burst: whether the next item starts at once, without prebuffering. */
 bool iwp_goes_on(const struct iwp_situation *now);
 
-/* Burst: whether so little is queued, without an end of the item, that the sound slows down. */
+/* Burst: whether so little is queued, without an end of the item, that the audio slows down. */
 bool iwp_runs_low(const struct iwp_situation *now);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Analysis for time scaling: the period of sound, and whether it is a pause. Included by the
+ * Analysis for time scaling: the period of audio, and whether it is a pause. Included by the
  * playout's files. Thread-safe: all state is in the arguments.
  */
 #ifndef IWP_PITCH_H
@@ -16,7 +16,7 @@ struct iwp_pitch {
 };
 
 struct iwp_match {
-    size_t lag;        /* frames; 0 if there was too little sound */
+    size_t lag;        /* frames; 0 if there was too little audio */
     float correlation; /* normalized, at the full rate */
 };
 

@@ -134,7 +134,7 @@ struct iwp_shared {
     struct iwp_word clears;
     struct iwp_word missed_events;
     struct iwp_word write_position;
-    struct iwp_word first_position; /* of the sound that was pushed since the last clear */
+    struct iwp_word first_position; /* of the audio that was pushed since the last clear */
     /* Written by any thread. */
     struct iwp_word paused;
 };
@@ -157,13 +157,13 @@ struct iwp_consumer {
     uint64_t epoch;
     int64_t heard; /* the position after all output so far */
     bool started;  /* the position is set, because a first segment has arrived */
-    bool holding;  /* stalled on purpose, in a pause of the sound */
+    bool holding;  /* stalled on purpose, in a pause of the audio */
     bool budgeted; /* the time scaling budget of this block was added to the tokens */
     bool paused;
     int64_t ends[IW_PLAYOUT_ITEMS]; /* positions where items end, in order */
     size_t ends_count;
     double tokens_frames;
-    size_t stalled_frames; /* of this stall; lost sound may still be counted against them */
+    size_t stalled_frames; /* of this stall; lost audio may still be counted against them */
     size_t stall_frames;   /* all frames of this stall */
     bool resume_set;
     double resume_ns;
@@ -271,11 +271,11 @@ void iwp_notify(struct iw_playout *playout, enum iw_playout_event_type type);
 /* Append the `frames` frames at the end of the fifo, after the cross-fade of a concealment. */
 void iwp_emit(struct iw_playout *playout, size_t frames, size_t source_frames);
 
-/* Remove a period, or 10 ms of a pause. Returns false if the sound does not allow it. */
+/* Remove a period, or 10 ms of a pause. Returns false if the audio does not allow it. */
 bool iwp_shrink(struct iw_playout *playout, bool urgent);
 bool iwp_shrink_pause(struct iw_playout *playout);
 
-/* Insert a period. Returns false if the sound does not allow it. */
+/* Insert a period. Returns false if the audio does not allow it. */
 bool iwp_grow(struct iw_playout *playout, bool urgent);
 
 /* Add to a word that only this thread writes. */
@@ -292,7 +292,7 @@ struct iwp_item *iwp_item_find(const struct iw_playout *playout, uint64_t id);
 /* Return the item, or a new one. NULL: IW_PLAYOUT_ITEMS items are queued. */
 struct iwp_item *iwp_item_open(struct iw_playout *playout, uint64_t id);
 
-/* Start an item: its first sound is at `position`. This ends all earlier items. */
+/* Start an item: its first audio is at `position`. This ends all earlier items. */
 void iwp_item_begin(struct iw_playout *playout, struct iwp_item *item, int64_t position);
 
 /* Return the count of frames of an item before `position`, at most those that were received. */

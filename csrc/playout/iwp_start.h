@@ -1,8 +1,8 @@
 /*
  * The start threshold of burst mode. Included by the playout's files.
  *
- * A policy is a threshold: start when so much is queued or the item is complete. Every item is
- * simulated with every policy. A policy has costs for its start delay and its stalls. The
+ * A policy is a threshold: start when this much is queued or the item is complete. Every item
+ * is simulated with every policy. A policy has costs for its start delay and its stalls. The
  * weight of an item is 0.95 of the weight of the next one. The policy with the least cost is
  * used for the next item.
  *
@@ -18,7 +18,7 @@ enum { IWP_START_POLICIES = 8 };
 
 struct iwp_start {
     double gap_cost;   /* the cost of a stall, in ms of start delay */
-    double resume_ms;  /* queue so much after a stall */
+    double resume_ms;  /* how much to queue after a stall */
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];

@@ -1,4 +1,4 @@
-/* Segments of sound, passed from the producer to the consumer. */
+/* Segments of audio, passed from the producer to the consumer. */
 #include "playout/iwp_store.h"
 
 #include <float.h>

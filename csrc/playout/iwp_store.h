@@ -1,5 +1,5 @@
 /*
- * Segments of sound, passed from the producer to the consumer. Included by the playout's files.
+ * Segments of audio, passed from the producer to the consumer. Included by the playout's files.
  *
  * The producer creates, fills and frees segments. They form a list in the order of arrival. The
  * consumer reads this list with a cursor, and has a second list, in the order of position, of
@@ -39,7 +39,7 @@ struct iwp_segment {
     struct iwp_segment *later;
 };
 
-/* The sound from `position` on, in position order. Used by the consumer only. */
+/* The audio from `position` on, in position order. Used by the consumer only. */
 struct iwp_store {
     size_t sample_bytes;
     size_t channels;
@@ -49,7 +49,7 @@ struct iwp_store {
     struct iwp_segment *beyond; /* the first after a gap */
     struct iwp_segment *spent;  /* played in this pull, linked by `later` */
     int64_t position;           /* the next frame to play */
-    int64_t edge;               /* the first gap after position, or the end of the sound */
+    int64_t edge;               /* the first gap after position, or the end of the audio */
 };
 
 /* The result of iwp_store_admit. */

@@ -36,7 +36,7 @@ struct voice {
     struct iw_playout *playing;
     struct iw_track *tracking;
     bool is_new;
-    bool sounds;        /* has sound in this block, or had it less than hold_ms before */
+    bool sounds;        /* has audio in this block, or had it less than hold_ms before */
     uint64_t rank;      /* the priority in this pull */
     float level;        /* the gain now */
     float wanted;       /* the gain at the end of the ramp */
@@ -215,7 +215,7 @@ static void add_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames
     add_frames(mixer, voice->level, done, frames);
 }
 
-/* Pull from a voice and add it to the sum. Returns how many of the frames are sound. */
+/* Pull from a voice and add it to the sum. Returns how many of the frames are audio. */
 static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t frames,
                          bool ducked, uint64_t now_ns, uint64_t heard_ns)
 {
@@ -243,12 +243,12 @@ static size_t play_voice(struct iw_mixer *mixer, struct voice *voice, size_t fra
     return sound;
 }
 
-/* Sum a block of at most BLOCK_MS. Returns how many frames of the longest voice are sound. */
+/* Sum a block of at most BLOCK_MS. Returns how many frames of the longest voice are audio. */
 static size_t play_block(struct iw_mixer *mixer, size_t frames, uint64_t now_ns,
                          uint64_t heard_ns)
 {
     bool sounds = false;
-    uint64_t highest = 0; /* priority of the voices that sound */
+    uint64_t highest = 0; /* priority of the voices that have audio */
     size_t longest = 0;
 
     memset(mixer->sum, 0, frames * mixer->channels * sizeof *mixer->sum);

@@ -14,7 +14,7 @@
 #define URGENT_ABOVE_MS 80.0
 #define URGENT_BELOW_MS (-40.0)
 /*
- * A connection slower than its source stalls repeatedly. Each time, more sound is queued first.
+ * A connection slower than its source stalls repeatedly. Each time, more audio is queued first.
  */
 #define CHATTER_NS 1e9
 #define CHATTER_FIRST_MS 20.0
@@ -124,7 +124,7 @@ static void grant_tokens(struct iwp_consumer *consumer, struct iwp_situation *no
     now->tokens_frames = consumer->tokens_frames;
 }
 
-/* If sound has arrived in a stall, set when to resume: later after repeated stalls. */
+/* If audio has arrived in a stall, set when to resume: later after repeated stalls. */
 static void plan_resume(struct iw_playout *playout)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -211,7 +211,7 @@ static void leave_stall(struct iw_playout *playout)
     consumer->stalled_frames = 0;
 }
 
-/* Undo the count of a stall: the item had ended, but its end arrived only after its sound. */
+/* Undo the count of a stall: the item had ended, but its end arrived only after its audio. */
 static void take_stall_back(struct iwp_consumer *consumer)
 {
     if (!consumer->holding) {

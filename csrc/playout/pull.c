@@ -249,7 +249,7 @@ static int64_t position_after(const struct iwp_consumer *consumer, size_t frames
     return position;
 }
 
-/* Preview the sound after the fifo, without time scaling. Returns the count of frames. */
+/* Preview the audio after the fifo, without time scaling. Returns the count of frames. */
 static size_t extend_fade_tail(struct iw_playout *playout, float *dst, size_t frames)
 {
     struct iwp_consumer *consumer = &playout->consumer;
@@ -293,7 +293,7 @@ static uint64_t prepare_fade_tail(struct iw_playout *playout)
         position = consumer->store.position + (int64_t)more;
     tail->frames = queued + more;
     if (position - consumer->heard > IWP_FADE_SOURCE_MAX) {
-        tail->frames = 0; /* sound was skipped here: no fade over it */
+        tail->frames = 0; /* audio was skipped here: no fade over it */
         position = consumer->heard;
     }
     tail->source_frames = (size_t)(position - consumer->heard);
@@ -362,7 +362,7 @@ static void ramp(const struct iw_playout *playout, uint8_t *out, size_t frames, 
     }
 }
 
-/* Write all frames of a pull: the rest of a fade, then sound or the silence of a pause. */
+/* Write all frames of a pull: the rest of a fade, then audio or the silence of a pause. */
 static size_t put_all(struct iw_playout *playout, uint8_t *out, size_t frames)
 {
     struct iwp_consumer *consumer = &playout->consumer;

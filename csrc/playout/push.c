@@ -6,7 +6,8 @@
 #include "playout/iwp_playout.h"
 
 #define RESYNC_MS 5000.0    /* a longer jump is a new time base, not a gap */
-#define OVERTAKEN_MS 1000.0 /* packets may be so much earlier than the first one that arrives */
+#define OVERTAKEN_MS 1000.0 /* how much earlier packets may be than the first one that arrives
+*/
 #define ROUNDING 1e-6       /* as a part of the period of a pull */
 
 /* The place of a packet in the stream. */
@@ -67,7 +68,7 @@ static uint64_t signed_ns(double ms)
 /*
  * Whether a packet is so late that it starts a new time base. A packet without a number is late
  * whenever its source has paused. If it is later than the largest delay, it is not treated as
- * late, because all sound after it would be skipped.
+ * late, because all audio after it would be skipped.
  */
 static bool is_new_base(const struct iw_playout *playout, const struct place *place,
                         double transit_ms)

@@ -5,10 +5,10 @@
 #include "playout/iwp_playout.h"
 
 #define LOOK_MS 42.0   /* enough for two periods of 15 ms and a window */
-#define WINDOW_MS 10.0 /* how much sound is compared */
+#define WINDOW_MS 10.0 /* how much audio is compared */
 #define PAUSE_MS 10.0  /* how much of a pause is removed or added at a time */
 #define PAUSE_FADE_MS 4.0
-#define PAUSE_RMS 0.004f /* a pause is extended only if the last sound is softer */
+#define PAUSE_RMS 0.004f /* a pause is extended only if the last audio is softer */
 /* The least correlation of two periods. It is lower when the delay is far from its target. */
 #define ALIKE 0.88f
 #define ALIKE_URGENT 0.75f
@@ -131,7 +131,7 @@ static bool was_soft(const struct iw_playout *playout, size_t frames)
 }
 
 /*
- * Return how many frames may be inserted between the last output and the next sound; 0: none.
+ * Return how many frames may be inserted between the last output and the next audio; 0: none.
  */
 static size_t period_to_insert(struct iw_playout *playout, size_t available, bool urgent)
 {
@@ -159,8 +159,8 @@ bool iwp_grow(struct iw_playout *playout, bool urgent)
     if (lag == 0)
         return false;
     /*
-     * The inserted period begins like the next sound, which follows the last output, and ends
-     * like the last output, which precedes the next sound. So both seams are continuous.
+     * The inserted period begins like the next audio, which follows the last output, and ends
+     * like the last output, which precedes the next audio. So both seams are continuous.
      */
     cross_fade(iwp_fifo_end(&consumer->fifo), consumer->look,
                iwp_conceal_tail(&consumer->conceal, lag), lag, playout->config.channels);

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: a reader never sees half of one."""
+"""Replaces a file as a whole, so that no reader sees an incomplete file."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ __all__ = ["WholeFile"]
 
 class WholeFile:
     """
-    A new file that takes the place of *path* when it is complete.
+    A new file that replaces *path* when it is complete.
 
-    Until then the bytes are in a file beside it, such as ``talk.partial-1a2b3c4d.wav`` for
-    ``talk.wav``, which is removed after an error unless *keeps_partial*. A device, a pipe or
-    another path that is not a regular file is written directly. A context manager: leaving it
-    without an exception calls :meth:`commit`, with one :meth:`abandon`.
+    Until then the bytes are in a partial file in the same folder, such as
+    ``talk.partial-1a2b3c4d.wav`` for ``talk.wav``. After an error the partial file is removed,
+    unless *keeps_partial* is true. A device, a pipe or another path that is not a regular file is
+    written directly. Use it as a context manager: after the block it calls :meth:`commit`, and
+    after an exception :meth:`abandon`.
 
     Args:
         path: The file; a symbolic link is followed.
-        keeps_partial: Whether the partial file stays after an error, with a name that says so.
+        keeps_partial: Whether the partial file is kept after an error.
 
     Attributes:
-        file: Where to write.
+        file: The open file to write to.
         partial_path: The partial file; None if *path* is written directly, or after
             :meth:`commit`, or if it was removed.
 
@@ -58,10 +59,10 @@ class WholeFile:
 
     def commit(self) -> None:
         """
-        Close the file and put it in the place of the path; may be called twice.
+        Close the file and replace the path with it; may be called twice.
 
         Raises:
-            OSError: The disk is full, or the path cannot be replaced; it is as it was before.
+            OSError: The disk is full, or the path cannot be replaced. The path is unchanged.
         """
         try:
             with self._naming_path():
@@ -74,7 +75,7 @@ class WholeFile:
             raise
 
     def abandon(self) -> None:
-        """Close the file and leave the path as it was; may be called twice."""
+        """Close the file and leave the path unchanged; may be called twice."""
         with contextlib.suppress(OSError):
             self.file.close()
         if self.partial_path is not None and not self._keeps_partial:
@@ -101,7 +102,7 @@ class WholeFile:
 
     @contextlib.contextmanager
     def _naming_path(self) -> Iterator[None]:
-        """Let errors name the path that the caller knows."""
+        """Make errors name the caller's path instead of the partial file."""
         try:
             yield
         except OSError as error:

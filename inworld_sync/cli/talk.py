@@ -27,7 +27,7 @@ from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.sessions.tools.function import ToolFunction
 
-# For one reply, and then for its audio to be played.
+# Seconds to wait for one response, and then for its audio to be played.
 _WAIT_SECONDS = 300.0
 
 _Tool = ToolFunction[..., object]

@@ -39,7 +39,7 @@ _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
 
-# For the service to send something new after the end of the audio; with --http for the request.
+# Seconds without progress after the end of the audio; with --http, seconds for the request.
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]

@@ -2,11 +2,12 @@
 A speaker for machines without PortAudio: a program of the system plays the samples.
 
 It has no thread. A program that reads a pipe gets samples as soon as they are written; ``write``
-keeps at most ``buffer_ms`` ahead of the clock. A program that reads files gets each utterance as a
-temporary file.
+waits while more than ``buffer_ms`` of audio is not played. A program that reads files gets each
+utterance as a temporary file.
 
 Lock rule: that of :class:`~inworld_sync.devices.null.NullSpeaker`; its lock guards the process too.
-Starting and ending a process and writing to its pipe, which is not blocking, are done under it.
+The lock is held while a process is started or ended and while samples are written to its pipe,
+which is non-blocking.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ __all__ = ["ProgramSpeaker"]
 # A program plays its last samples after its input has ended; sound servers buffer up to 2 s.
 _LAST_SAMPLES_SECONDS = 5.0
 
-# For a program that was ended to exit, before it is killed.
+# Seconds for a program to exit after it was terminated; after them it is killed.
 _EXIT_SECONDS = 1.0
 
-# How often a wait looks whether a program has exited.
+# The interval at which a wait checks whether the program has exited.
 _POLL_SECONDS = 0.02
 
 # A program that reads files starts when the utterance is complete, so all of it is kept.
@@ -51,9 +52,9 @@ class _Program:
     A program that plays 16-bit little-endian mono PCM.
 
     Attributes:
-        name: Of the executable.
-        arguments: Makes its arguments from the sample rate in Hz and the path of a WAV file.
-        is_streamed: Whether it plays its standard input; else it plays the WAV file.
+        name: The name of the executable.
+        arguments: Returns its arguments for a sample rate in Hz and the path of a WAV file.
+        is_streamed: Whether it plays its standard input; otherwise it plays the WAV file.
     """
 
     name: str
@@ -61,7 +62,7 @@ class _Program:
     is_streamed: bool = True
 
 
-# In the order in which they are looked for. The options are those of the manual pages.
+# In the order in which they are tried. The options are from the manual pages.
 _PROGRAMS: Final = (
     _Program(
         "pw-play",
@@ -71,7 +72,8 @@ _PROGRAMS: Final = (
         "paplay", lambda rate, _: ["--raw", f"--rate={rate}", "--format=s16le", "--channels=1"]
     ),
     _Program("aplay", lambda rate, _: ["-q", "-t", "raw", "-f", "S16_LE", "-c1", f"-r{rate}", "-"]),
-    # Raw audio has one channel unless another number is given, which each version names otherwise.
+    # Raw audio has one channel by default. The option for it differs between versions, so it is
+    # left out.
     _Program(
         "ffplay",
         lambda rate, _: [
@@ -103,7 +105,7 @@ _PROGRAMS: Final = (
 
 class ProgramSpeaker(NullSpeaker):
     """
-    Plays 16-bit mono PCM by a program of the system.
+    Plays 16-bit mono PCM with a program of the system.
 
     The programs are ``pw-play``, ``paplay``, ``aplay``, ``ffplay``, ``mpv``, ``afplay`` and
     ``powershell``. None of them reports what was heard, so :attr:`heard_samples` follows from the
@@ -122,15 +124,15 @@ class ProgramSpeaker(NullSpeaker):
         self, sample_rate_hz: int = 24000, *, program: str | None = None, buffer_ms: int = 400
     ) -> None:
         """
-        Find the program; it starts with the first sample.
+        Find the program; it is started when the first sample is written.
 
         Args:
-            sample_rate_hz: Samples a second of what is written, 1000 to 192000.
-            program: One of the names above; None takes the first that is installed.
-            buffer_ms: How much may be written and not yet heard; 10 to 3600000.
+            sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
+            program: One of the names above; None uses the first one that is installed.
+            buffer_ms: How much audio may be written and not yet heard, 10 to 3600000.
 
         Raises:
-            ConfigError: A value is out of its range, or *program* is not one of the names.
+            ConfigError: A value is out of range, or *program* is not one of the names.
             DeviceError: The program is not installed, or none of them is.
         """
         super().__init__(sample_rate_hz, buffer_ms=buffer_ms)
@@ -142,22 +144,22 @@ class ProgramSpeaker(NullSpeaker):
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._wav: Path | None = None
-        # Samples that were not written to the pipe, or to a file, yet.
+        # Samples that were not written to the pipe or to a file yet.
         self._queue = bytearray()
 
     def end(self) -> None:
-        """Declare the utterance complete; a program that plays files plays the one before first."""
+        """Mark the utterance as complete; a program that plays files starts to play it."""
         with self._changed:
             self._end(deadline_after(None))
 
     def drain(self, *, timeout: float | None = None) -> None:
         """
-        Wait until everything that was written was played, and the program has exited.
+        Wait until all written audio was played and the program has exited.
 
         Raises:
             DeadlineExceeded: *timeout* seconds passed; playback continues.
             DeviceError: The program failed.
-            ClosedError: The speaker was closed before.
+            ClosedError: The speaker is closed.
         """
         deadline = deadline_after(timeout)
         super().drain(timeout=timeout)
@@ -184,7 +186,7 @@ class ProgramSpeaker(NullSpeaker):
             self._play_file()
 
     def _feed(self, deadline: float) -> None:
-        """Write the queue to the pipe; the program has room for what is ahead of the clock."""
+        """Write the queued samples to the pipe; wait while the pipe accepts none."""
         if self._queue and self._process is None:
             self._start("")
         clears = self._clears
@@ -224,7 +226,8 @@ class ProgramSpeaker(NullSpeaker):
         except OSError as error:
             self._free()
             raise DeviceError(f"cannot run {self._path}: {error}") from error
-        # Without it, write() could wait under the lock for a program that does not read.
+        # If the pipe were blocking, write() could wait with the lock held for a program that does
+        # not read.
         if self._process.stdin is not None and os.name == "posix":
             os.set_blocking(self._process.stdin.fileno(), False)
 
@@ -256,7 +259,7 @@ class ProgramSpeaker(NullSpeaker):
         return DeviceError(f"{self.program} {what}" + (f": {text}" if text else ""))
 
     def _end_process(self) -> None:
-        """End the program, if it was started, and free what it used."""
+        """End the program, if it was started, and free its resources."""
         if self._process is not None:
             if self._process.stdin is not None:
                 with contextlib.suppress(OSError):

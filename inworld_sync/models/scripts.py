@@ -1,5 +1,5 @@
 """
-What differs between scripts: spaces between words, the width of a character, places for a line end.
+Differences between scripts: spaces between words, the width of a character, line ends.
 
 Chinese, Japanese, Thai, Lao, Khmer and Burmese are written without spaces between words.
 """

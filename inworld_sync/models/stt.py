@@ -275,7 +275,7 @@ class Transcription:
 
     Attributes:
         text: The whole text of the turn so far; a later transcript may change it. A final
-            transcript is empty if the service took noise for speech.
+            transcript is empty if the service detected noise as speech.
         is_final: Whether the turn has ended.
         words: Words with times, if requested; most models send them only with final transcripts.
         voice_profile: Profile of the speaker's voice, if requested.

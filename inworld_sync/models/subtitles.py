@@ -33,7 +33,7 @@ _SENTENCE_MS: Final = 1000
 
 _SENTENCE_END = re.compile("[.?!…。！？؟।][\"'”’»）」』)\\]]*\\Z")
 _WHITE_SPACE = re.compile(r"\s+")
-# What a subtitle file cannot hold: control characters, and the two that reverse the line.
+# Characters that a subtitle file cannot have: control characters, and two that reverse the line.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 _WORD_OR_SPACE = re.compile(r"\S+\s*|\s+")
 # A line does not begin with one of these.

@@ -12,9 +12,9 @@ Locks, outermost first; a later one is never held while taking an earlier one:
    event streams. A thread that holds it runs no user code and waits only on its conditions;
 2. the locks of the link (``transport``), of which the lock around TLS is the innermost.
 
-Back-pressure: if a mailbox is full, the reader stops reading until there is room. It reads on while
-a thread waits for another message of the same socket, since that wait could not end otherwise. So
-the mailbox of a consumer that has stopped grows while other consumers continue.
+Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
+read while a thread waits for another message of the same socket, since that wait could not end
+otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
@@ -62,7 +62,7 @@ __all__ = ["Connection"]
 
 M = TypeVar("M")
 
-# How long a paused reader sleeps before it looks again; only a safety net, room wakes it.
+# A paused reader checks for room at this interval; usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
 # Added to close_timeout: time for both threads to be scheduled and end.

@@ -356,7 +356,7 @@ class EventStream(Generic[E]):
         """Wait for an event; return False if no further event will come. The monitor is held."""
         deadline = None if timeout is None else Deadline(timeout, "waiting for an event")
         mailbox.takers += 1
-        # The reader may pause because of another consumer; now it must read on.
+        # The reader may pause because of another consumer; now it must continue.
         self._changed.notify_all()
         try:
             while not mailbox.events:

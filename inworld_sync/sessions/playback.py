@@ -226,7 +226,7 @@ class Playback:
                     self._speaker.write(chunk.pcm)
                 chunk = next(chunks, None)
         finally:
-            # The audio that was received is played to the end, also if the stream failed.
+            # The audio that was received is played to the end, even if the stream failed.
             if not self._interrupted:
                 self._speaker.drain()
 

@@ -1,4 +1,4 @@
-"""Waiting for a socket; another thread can end the wait at once."""
+"""Waits until a socket is ready. Another thread can end the wait at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["SelfPipe", "Waiter", "WokenUp"]
 
 
 class WokenUp(Exception):
-    """:meth:`SelfPipe.set` ended a wait; this folder catches it, so users never see it."""
+    """:meth:`SelfPipe.set` ended a wait. It is caught in this folder, so users never see it."""
 
 
 class SelfPipe:
@@ -79,7 +79,8 @@ class Waiter:
             WokenUp: The self-pipe was set, before or during the wait.
             TimeoutError: *timeout* seconds passed.
         """
-        # Rounded up: a wait of 0.4 ms that polls 0 ms would run in a loop until its deadline.
+        # Rounded up: with 0 ms, a wait of 0.4 ms would return early, and its caller would repeat
+        # it in a busy loop.
         ready = self._poll(
             None if timeout is None else math.ceil(min(timeout, LONGEST_TIMEOUT_SECONDS) * 1000)
         )
@@ -89,9 +90,9 @@ class Waiter:
             raise TimeoutError
 
 
-# Both return a function that waits for at most so many milliseconds, and returns something true
-# if a socket is ready. `_poll` returns the method of the poll object itself: after a wait, an
-# additional Python function costs more than the system call.
+# `_poll` and `_select` return a function. It waits for at most the given number of milliseconds,
+# and returns a true value if a socket is ready. `_poll` returns the method of the poll object
+# itself: after a wait, an additional Python function costs more than the system call.
 
 
 def _poll(sock: socket.socket, self_pipe: SelfPipe, write: bool) -> Callable[[int | None], object]:

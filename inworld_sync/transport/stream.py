@@ -37,7 +37,7 @@ class Stream(Protocol):
 
     @property
     def owes_output(self) -> bool:
-        """Whether TLS has bytes to send that receiving produced; the sender calls flush."""
+        """Whether receiving has produced TLS bytes to send; if so, the sender must call flush."""
         ...
 
     def receive_into(self, room: memoryview, timeout: float | None) -> int:
@@ -206,7 +206,7 @@ class TlsStream:
             self.flush(deadline)
             return False
         except ssl.SSLError:
-            # Try to send the TLS alert, which tells the server the reason.
+            # Try to send the TLS alert, which has the reason for the server.
             with contextlib.suppress(OSError):
                 self.flush(deadline)
             raise

@@ -23,7 +23,7 @@ __all__ = ["Address", "connect_tcp", "is_loopback", "look_up"]
 _HEAD_START = 0.25
 
 # Keepalive probes of the kernel: seconds before the first, seconds between two, and their number.
-# They detect a dead peer also while no thread reads from the connection.
+# They detect a dead server even while no thread reads from the connection.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 # Codes of a connect that has begun; Windows uses WSAEWOULDBLOCK.
@@ -72,7 +72,7 @@ def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
     """
     Call getaddrinfo on a helper thread, because it has no timeout.
 
-    After the deadline the thread goes on until getaddrinfo returns; it is a daemon.
+    After the deadline the thread continues until getaddrinfo returns; it is a daemon.
     """
     answers: queue.SimpleQueue[_Found | Exception] = queue.SimpleQueue()
 

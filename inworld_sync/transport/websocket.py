@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkEnd", "LinkStats"]
 
-# Only the writer sends longer messages, because TLS needs long to encrypt them.
+# Only the writer sends longer messages, because TLS takes a long time to encrypt them.
 _MAX_DIRECT_BYTES = 48 * 1024
 
 
@@ -220,7 +220,7 @@ class Link:
         self._last_left.set()
         if self._close_by and not self._over.wait(self._close_by.remaining()):
             self._cut_closing()
-        # No limit here: the reader ends the link after it has received everything.
+        # This wait has no limit: the reader ends the link after it has received all messages.
         self._over.wait()
 
     def _write_all(self, on_timer: Callable[[], None] | None) -> None:

@@ -1,5 +1,5 @@
 r"""
-The contexts of one TTS connection: which commands are allowed, and what the answers mean.
+The contexts of one TTS connection: which commands are allowed, and the effect of each answer.
 
 :class:`Contexts` has the states of all contexts of a connection. :class:`ContextProgress` counts
 what was sent to one context and what was received for it, and says how the context ended.

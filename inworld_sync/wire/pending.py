@@ -89,12 +89,12 @@ class PendingTable(Generic[K]):
         return self._remove(next((entry for entry in self._entries if entry.key == key), None))
 
     def resolve_only(self, kind: K) -> Pending[K] | None:
-        """Remove and return the entry of a kind if it is the only one; else return None."""
+        """Remove and return the only entry of a kind; None if there are none or several."""
         found = self.of_kind(kind)
         return self._remove(found[0]) if len(found) == 1 else None
 
     def contradict(self, kind: K, *, sent_before: float = math.inf) -> list[Pending[K]]:
-        """Remove and return the entries of a kind that were sent before a moment, in seconds."""
+        """Remove and return the entries of a kind whose ``sent_at`` is before *sent_before*."""
         return self._remove_all([e for e in self.of_kind(kind) if e.sent_at < sent_before])
 
     def cancel(self, entry: Pending[K]) -> bool:

@@ -83,17 +83,17 @@ _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\u303f\u3040-\u30ff\u3100-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
     "\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
 )
-# As @inworld/tts and inworld-tts weigh them.
+# The weights of @inworld/tts and inworld-tts.
 _CJK_WEIGHT = 3
 _BREAK_WEIGHT_PER_SECOND = 12
 
-# A piece that ends earlier would be too short to be spoken well; a worse kind may serve better.
+# A piece that ends earlier would be too short to be spoken well, so a worse kind of place is used.
 _EARLIEST_SHARE = 1 / 3
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _REGIONAL = range(0x1F1E6, 0x1F200)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
-# What spells the flags of England, Scotland and Wales.
+# The characters that spell the flags of England, Scotland and Wales.
 _TAGS = range(0xE0020, 0xE0080)
 
 
@@ -106,8 +106,8 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
         max_characters: At least 1.
 
     Yields:
-        The pieces in order; joined they are *text*. A grapheme or a break that alone is longer
-        than *max_characters* is split, or is longer.
+        The pieces in order; joined they are *text*. A single grapheme or break that is longer than
+        *max_characters* is split, or makes a longer piece.
 
     >>> list(split_text("One. Two. Three.", 10))
     ['One. Two. ', 'Three.']
@@ -166,7 +166,7 @@ def _spans(text: str) -> _Spans:
 
 @attrs.frozen
 class _Places:
-    """Of each kind, from where to where a piece may end, in order."""
+    """The places where a piece may end, by kind and in order; each place is a range."""
 
     firsts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))
     lasts: tuple[list[int], ...] = attrs.field(factory=lambda: tuple([] for _ in _KINDS))

@@ -118,7 +118,7 @@ _CODEC = _SttCodec(
 
 @attrs.frozen
 class StreamFault(ConnectionFault):
-    """An error after which the connection transcribes nothing more, also without a CLOSE."""
+    """An error after which the connection transcribes nothing more, even if it is not closed."""
 
 
 SttMessage: TypeAlias = (
@@ -183,7 +183,7 @@ def read(
 
 def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
     if kind is Transcription:
-        # Without these two fields the client would take words for silence.
+        # Without these two fields the client would treat words as silence.
         for name, of in (("transcript", str), ("isFinal", bool)):
             value = object_in(body, where).get(name)
             if value is not None and type(value) is not of:
@@ -191,7 +191,7 @@ def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
                     f"expected {of.__name__} as {where}.{name}, got {type(value).__name__}"
                 )
     elif not isinstance(body, dict):
-        # That the message arrived is enough.
+        # The content is not needed, only the arrival of the message.
         ignored.append(where)
         body = {}
     return _CODEC.load(body, kind, where, ignored)
@@ -221,7 +221,7 @@ def transcribe_whole(config: TranscribeConfig, content: str) -> JsonObject:
 
 def read_whole(body: object) -> tuple[Transcription, SttUsage | None]:
     """
-    Read the answer to :func:`transcribe_whole`; fields of a wrong type that are optional are lost.
+    Read the answer to :func:`transcribe_whole`; optional fields of a wrong type are ignored.
 
     Raises:
         RemoteProtocolError: The answer is not an object, its transcript has a wrong type, or it has

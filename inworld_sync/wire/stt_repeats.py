@@ -15,7 +15,8 @@ from typing import Final
 
 __all__ = ["Repeats"]
 
-# Two transcripts of the same audio agree on more of their words; two sentences rarely do.
+# Two transcripts of the same audio share more than this part of their words; two sentences rarely
+# do.
 _ALIKE_SHARE: Final = 0.6
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 

@@ -64,7 +64,7 @@ PATH = "/tts/v1/voice:streamBidirectional"
 AUDIO_PATH = "result.audioChunk.audioContent"
 """The field that has the base64 audio, for a caller that decodes it before :func:`read`."""
 
-# Documented, and observed: the service answers a sixth create with status 8.
+# Documented and observed: the service refuses a sixth ``create`` with status 8.
 MAX_CONTEXTS = 5
 
 # Documented for one send_text. In captures the service refuses only texts of more than 2000
@@ -224,7 +224,7 @@ def read(
     result = object_in(envelope["result"], "result")
     context_id = text_in(result, "contextId", "context_id")
     kind = next((name for name in _KINDS if result.get(name) is not None), None)
-    # A message with a fault has nothing else of use.
+    # The other fields of a message with a fault are not needed.
     fault = _status(result, context_id, warnings, is_all=kind is None)
     if fault is not None:
         return fault

@@ -123,7 +123,7 @@ def manual_turn(connection: Any, question: bytes) -> str:
 
 
 def interruption(connection: Any, _: bytes) -> str:
-    """A reply can be cancelled and truncated to the audio that was heard."""
+    """A response can be cancelled, and its item truncated to the audio that was played."""
     greet(connection, output_modalities=["audio"])
     write(connection, "Count to 90.")
     connection.response.create()

@@ -1,4 +1,4 @@
-"""A microphone returns every sample once, silence while paused, and no audio of a speaker."""
+"""A microphone returns each sample once. It records silence while paused or muted."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def captured(microphone: Microphone) -> int:
 
 
 def take(microphone: Microphone, milliseconds: int) -> bytes:
-    """Read that many samples from now on."""
+    """Read at least this much audio."""
     pcm = b""
     while len(pcm) < RATE_HZ * milliseconds // 1000 * 2:
         pcm += microphone.read(timeout=PATIENCE_S)
     return pcm
 
 
-def test_gives_every_sample(sound_card: SoundCard) -> None:
+def test_returns_every_sample(sound_card: SoundCard) -> None:
     """Recorded audio is returned in blocks of one size, in order and complete."""
     sound_card.microphone = ramp(200)
     with Microphone(RATE_HZ, block_ms=30) as microphone:
@@ -91,7 +91,7 @@ def test_a_pause_is_silence(sound_card: SoundCard) -> None:
     assert pcm[end + 80 :].all()
 
 
-def test_what_nobody_reads_is_counted(sound_card: SoundCard) -> None:
+def test_unread_samples_are_counted(sound_card: SoundCard) -> None:
     """A late reader gets the first samples, and dropped_samples counts the others."""
     sound_card.microphone = ramp(60_000)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
@@ -126,7 +126,7 @@ def test_close_ends_the_iteration(sound_card: SoundCard) -> None:
         microphone.read()
 
 
-def test_does_not_hear_the_speaker(sound_card: SoundCard) -> None:
+def test_is_muted_while_the_speaker_plays(sound_card: SoundCard) -> None:
     """Silence is recorded while the speaker of mute_while plays, and audio after it."""
     sound_card.microphone = ramp(60_000)
     with (
@@ -147,7 +147,7 @@ def test_does_not_hear_the_speaker(sound_card: SoundCard) -> None:
     assert after[-2:] != bytes(2)
 
 
-def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
+def test_continues_on_the_new_default(sound_card: SoundCard) -> None:
     """If the device is unplugged, the next one records and on_change is called."""
     sound_card.microphone = ramp(60_000)
     sound_card.plug_in("headset")
@@ -165,7 +165,7 @@ def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
     ]
 
 
-def test_a_pause_outlives_the_device(sound_card: SoundCard) -> None:
+def test_stays_paused_after_a_device_change(sound_card: SoundCard) -> None:
     """A paused microphone stays paused after a change of devices."""
     sound_card.microphone = ramp(60_000)
     sound_card.plug_in("headset")
@@ -180,7 +180,7 @@ def test_a_pause_outlives_the_device(sound_card: SoundCard) -> None:
     assert silent == bytes(len(silent))
 
 
-def test_the_last_device_goes(sound_card: SoundCard) -> None:
+def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
     """If there is no other device, the iteration raises an error."""
     with Microphone(RATE_HZ) as microphone:
         sound_card.unplug("built-in")
@@ -208,8 +208,8 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
     assert sound_card.streams == []
 
 
-def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
-    """The meter measures recorded audio, also unread and lost audio, and silence in a pause."""
+def test_level_of_recorded_audio(sound_card: SoundCard) -> None:
+    """The meter measures all recorded audio, even if it is dropped, and silence during a pause."""
     sound_card.microphone = struct.pack("<h", -16384) * (RATE_HZ * 60)
     with Microphone(RATE_HZ, buffer_ms=100) as microphone:
         until(lambda: microphone.dropped_samples)

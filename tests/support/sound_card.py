@@ -37,7 +37,7 @@ def until(condition: Callable[[], object]) -> None:
     """Wait until a condition is true."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.001)
 
 
@@ -46,7 +46,7 @@ class PortAudioError(Exception):
 
 
 class Block(SimpleNamespace):
-    """Some output and the monotonic time at which its first frame is played."""
+    """A block of output, with the monotonic time at which its first frame is played."""
 
     heard_at: float
     pcm: bytes

@@ -153,7 +153,7 @@ class TurnSuggested(RealtimeEvent):
 
 @attrs.frozen
 class TurnSuggestionRevoked(RealtimeEvent):
-    """The prediction was wrong; the user's turn goes on."""
+    """The prediction was wrong; the user's turn continues."""
 
     type: ClassVar[str] = "input_audio_buffer.turn_suggestion_revoked"
 
@@ -232,8 +232,8 @@ class UserTranscriptUpdated(RealtimeEvent):
 
     Attributes:
         item_id: The item of the user's turn.
-        transcript: The whole turn so far. It replaces the transcript before, of which words may
-            have changed.
+        transcript: The whole turn so far. It replaces the earlier transcript, and words may have
+            changed.
         content_index: The part of the item.
     """
 
@@ -277,7 +277,7 @@ class UserTranscriptFailed(RealtimeEvent):
 
 @attrs.frozen
 class PingReceived(RealtimeEvent):
-    """A sign of life; *timestamp* is the service's Unix time in ms. It needs no answer."""
+    """A ping of the service; *timestamp* is its Unix time in ms. No answer is needed."""
 
     type: ClassVar[str] = "ping"
 
@@ -305,7 +305,7 @@ class RateLimitsUpdated(RealtimeEvent):
 
 @attrs.frozen
 class ErrorReported(RealtimeEvent):
-    """The service reports an error; after most errors the session goes on."""
+    """The service reports an error; after most errors the session continues."""
 
     type: ClassVar[str] = "error"
 

@@ -41,12 +41,12 @@ class ResponseConfig(_ResponseSettings):
             conversation.
         input: The items that the model gets instead of the conversation; an empty list means no
             items.
-        instructions: They replace the session's.
+        instructions: They replace the instructions of the session.
         output_modalities: ``audio``, ``text`` or both.
         voice: A voice's id.
         temperature: 0 to 2.
         max_output_tokens: 1 to 4096, or ``inf``.
-        tools: What the model may call.
+        tools: The tools that the model may call.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
         metadata: Strings that the service returns with the response.
     """
@@ -63,7 +63,7 @@ class ErrorInfo(Extensible):
 
     Attributes:
         message: The service's text.
-        type: Such as ``invalid_request_error`` (the session goes on) or ``server_error``.
+        type: Such as ``invalid_request_error`` (the session continues) or ``server_error``.
         code: Such as ``response_cancel_not_active``; None if the service sends none.
         param: The field that the error is about.
         event_id: The event id of the command that the error is about.

@@ -148,7 +148,7 @@ class Commands:
         ) from ended.error
 
     def schedule(self, deadline: float) -> None:
-        """Have the connection's writer look at the pending requests at *deadline* or earlier."""
+        """Have the connection's writer check the pending requests at *deadline* or earlier."""
         if self.connection is not None and deadline < math.inf:
             self.connection.expire_at(deadline)
 

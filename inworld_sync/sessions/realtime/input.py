@@ -127,8 +127,8 @@ class UserTurn:
         Move to a new connection, which gets the kept audio.
 
         Args:
-            is_renewed: Whether the client has replaced the connection, so that the end of the
-                last turn was awaited. Otherwise only the audio of an open turn is sent again.
+            is_renewed: Whether the client renewed the session, which it does between two turns.
+                Then all kept audio is sent again, otherwise only that of an open turn.
             is_manual: Whether the application ends turns.
 
         Returns:

@@ -185,5 +185,5 @@ class PendingRequests:
         if error is not None or state.is_cancelling:
             self.end_response(state, error)
         elif not self._tools.presume_over(state.id or ""):
-            # While the user's functions run, the service owes nothing.
+            # While the user's functions run, no message of the service is expected.
             self._responses.expect_end(state)

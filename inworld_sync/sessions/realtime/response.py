@@ -88,7 +88,7 @@ class Response:
     # Its final state if it ended between two rounds.
     _outcome: str | None = attrs.field(default=None, init=False)
     _error: InworldError | None = attrs.field(default=None, init=False)
-    # Why a message of it could not be read, so that it cannot be completed.
+    # The error of a message that could not be read. A response with such a message fails.
     _damage: InworldError | None = attrs.field(default=None, init=False)
 
     @property
@@ -203,7 +203,7 @@ class Response:
         return self._states[-1]
 
     def _await_tools(self) -> bool:
-        """Do not end with the present round; return whether it was not over before."""
+        """Stay open after the present round; return False if the response is over already."""
         self._awaits_tools = not (self._is_over or self._state.is_cancelling)
         return self._awaits_tools
 

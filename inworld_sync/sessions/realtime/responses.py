@@ -338,7 +338,7 @@ class SessionResponses:
         return response_id
 
     def cancel_present(self) -> None:
-        """Record that the response of the conversation in progress or requested is cancelled."""
+        """Record that the conversation's response, in progress or requested, is cancelled."""
         _, states = self.queue.interrupt(includes_queued=False)
         self._stop(*states)
         self._stop_awaiting()
@@ -394,7 +394,7 @@ class SessionResponses:
         self._commands.schedule(deadline)
 
     def _hasten(self, state: ResponseState) -> None:
-        """Give a response that was cancelled a short time to end."""
+        """Shorten the deadline of a cancelled response, so that it ends soon."""
         if state.is_cancelling and not state.is_final:
             entry = self._active.get(state.id or "") or self._requested.get(state.request_id or "")
             deadline = time.monotonic() + _CANCEL_SECONDS
@@ -456,7 +456,7 @@ class SessionResponses:
 
 
 def _beginning(event: RealtimeEvent) -> str | None:
-    """Return the response that an event may be the first message of."""
+    """Return the response whose first message this event may be."""
     if isinstance(event, (ResponseCreated, ResponseDone)):
         return event.response.id
     return event.response_id if isinstance(event, OutputItemAdded) else None

@@ -173,7 +173,7 @@ class ToolCalls:
         if batch is None:
             return
         if not is_completed and (awaiting := self._replies.pop(batch, None)) is not None:
-            # It was presumed over, and turns out to have ended otherwise.
+            # The response was presumed over, but it has ended in another way.
             self._responses.end_reply(awaiting)
         if is_completed and batch.is_cancelled:
             # The user interrupted while the function ran, and the model does not continue.

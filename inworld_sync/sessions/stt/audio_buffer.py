@@ -58,7 +58,7 @@ _BURST_SECONDS: Final = 0.1
 # Audio that no final transcript covers is discarded only this long after it was sent and, while a
 # turn is open, only this long after the service's latest message.
 _TRANSCRIPT_SECONDS: Final = 10.0
-# Live audio never waits for that: it runs ahead of the clock by less than this.
+# Live audio never reaches that limit: it is ahead of the clock by less than this.
 _LIVE_LEAD_SECONDS: Final = 5.0
 
 

@@ -248,7 +248,7 @@ class SttStream(EventSource[SttEvent]):
 
     def _flush(self) -> None:
         """Queue the samples that the resampler holds back, and begin with a new one."""
-        # Without a resampler only half a sample can be left, and it waits for its other half.
+        # Without a resampler only an incomplete sample can be left; it is kept for the next audio.
         if self._sample_rate_hz != self._config.sample_rate_hz:
             self._input, old = self._new_input(), self._input
             self._delivery.append_rest(old.finish())

@@ -1,5 +1,5 @@
 """
-Commands to JSON objects.
+Converts commands to JSON objects.
 
 Source: Inworld Realtime reference, client events.
 """

@@ -1,10 +1,10 @@
 """
-Messages of the service to events.
+Converts the messages of the service to events.
 
 The audio of a message is decoded here, unless the caller has decoded it already.
 
 Services send some forms that the reference does not have. The client accepts them: null for a
-field that may be left out; ``usage`` beside the response instead of in it; metadata that is not a
+field that may be left out; ``usage`` next to the response instead of in it; metadata that is not a
 mapping of strings; an error that is a string; older names of messages. The specification also has
 ``response.content_part.delta``, which becomes the delta of its content.
 Source: Inworld Realtime reference, server events; the further forms from clients that log them.

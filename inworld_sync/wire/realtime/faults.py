@@ -1,7 +1,7 @@
 """
 The errors of the service, and the exceptions for them.
 
-Most errors of a session are about one command, and the session goes on. Errors about the account
+Most errors of a session are about one command, and the session continues. Errors about the account
 end the session. Some errors come as an object without ``type``, as in the service's other
 protocols.
 Source: Inworld Realtime reference, ``error``; details as in its TTS reference.
@@ -41,7 +41,7 @@ BUSY_CODE = "conversation_already_has_active_response"
 # A cancel came while no response is in progress.
 NOT_ACTIVE_CODE = "response_cancel_not_active"
 
-# The command arrived too late, and the session already is in the state that it asks for.
+# The command arrived too late: the session is already in the requested state.
 HARMLESS_CODES = frozenset({NOT_ACTIVE_CODE, BUSY_CODE})
 
 # The command that an error is about, by the beginning of its code, otherwise of its parameter.
@@ -112,7 +112,7 @@ def untyped_fault(body: JsonObject) -> SessionFault | None:
 
 
 def is_fatal(error: ErrorInfo | SessionFault) -> bool:
-    """Whether the session cannot go on after this error."""
+    """Whether the session cannot continue after this error."""
     details = error.details if isinstance(error, SessionFault) else ()
     return error.code in _FATAL_CODES or is_expired(error.code, details)
 
@@ -126,7 +126,7 @@ def is_expired(code: int | str | None, details: Iterable[object]) -> bool:
 
 
 def refused_command(error: ErrorInfo) -> str | None:
-    """Return the type of the command that an error is about; None if it has no such hint."""
+    """Return the type of the command that an error is about; None if the error does not show it."""
     for text, commands in (
         (error.code, _COMMANDS_BY_CODE),
         (error.param, _COMMANDS_BY_PARAMETER),

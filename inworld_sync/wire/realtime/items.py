@@ -92,7 +92,7 @@ class Items:
         item_id = event.item.id or ""
         command = self._unacknowledged.pop(item_id, None)
         if command is not None and event.previous_item_id is None:
-            # Null also is the service's answer for an item that was added at the beginning.
+            # The service also sends null for an item that was added at the beginning.
             previous_id = command.previous_item_id
             self.conversation.handle(attrs.evolve(event, previous_item_id=previous_id))
         else:

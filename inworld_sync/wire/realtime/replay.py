@@ -82,7 +82,7 @@ def replay_of(
             commands.append(_create(item))
         elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Their places may be known to the old session only, so they are last, or first.
+    # Only the old session may know their places, so they are added at the end or the beginning.
     commands += [
         _create(each.item, ROOT if each.previous_item_id == ROOT else None)
         for each in unacknowledged
@@ -135,7 +135,7 @@ def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
 
 
 def _heard_text(text: str, share: float) -> str:
-    """Return about the words that were heard: whole words, by their share of the characters."""
+    """Estimate which whole words were heard, by the heard share of the characters."""
     if share >= 1.0:
         return text
     end = round(len(text) * share)

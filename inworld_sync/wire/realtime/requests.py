@@ -2,7 +2,8 @@
 The requests of a realtime session that the service has not answered, on the pending table.
 
 An error of the service refuses the request whose event id it has. Without an event id it refuses
-the only pending request of its kind, or the only one at all if the error does not tell the kind.
+the only pending request of its kind, or the only pending request if the error does not show the
+kind.
 
 Pure: times are passed in, in seconds of one monotonic clock; no lock; the owner serializes calls.
 """
@@ -119,7 +120,7 @@ class Requests:
         return self.table.next_deadline()
 
     def register(self, reply: PendingReply, now: float, seconds: float) -> None:
-        """Add a command that is sent *now* and may take so many seconds."""
+        """Add a command that is sent *now* and has *seconds* to be answered."""
         if reply.kind is Request.OPEN:
             for earlier in self.table.contradict(Request.OPEN):
                 del self._replies[earlier]
@@ -229,7 +230,7 @@ class Requests:
         return reply.is_watched if reply.kind is Request.ITEM else reply.is_unwatched_update
 
     def send_again(self, now: float, seconds: float) -> list[str]:
-        """Return the updates to send on a new connection; they may take so many seconds."""
+        """Return the updates to send on a new connection; each has *seconds* to be answered."""
         texts = []
         for entry, reply in self._replies.items():
             if reply.is_unwatched_update:

@@ -7,8 +7,8 @@ meanwhile. So a request is queued until no response is in progress. A response w
 request because a response is in progress, the request is sent again: after the end of that
 response, or after a delay if the client knows of none.
 
-A request for an answer to tool outputs is dropped if the service has begun a response that already
-knows these outputs.
+A request for an answer to tool outputs is dropped if the service has begun a response after it
+received these outputs.
 
 Pure: no clock, no lock; the owner serializes calls.
 """

@@ -8,12 +8,13 @@ The responses of one session, each from its request to its one final state.
     in_progress  -                  its status      -
     final        ignored            ignored         -
 
-The service also starts responses by itself; these begin at ``response.created``. A request has its
-id in its metadata, as ``client_event_id``, and as its event id; a response is matched by it.
+The service also starts responses by itself; these begin at ``response.created``. The client sends
+the id of a request as ``client_event_id`` in the metadata. The service repeats the metadata in the
+response, so the response can be matched with its request.
 A missing or unknown status at the end counts as ``incomplete``. If a request is abandoned and its
-response begins later, that is cancelled.
-Audio and text of a cancelled response may still arrive; :meth:`Responses.accepts` returns whether
-they count.
+response begins later, the response is cancelled.
+Audio and text of a cancelled response may still arrive; :meth:`Responses.accepts` returns False
+for them.
 
 Pure: no clock, no lock; the owner serializes calls.
 Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
@@ -95,7 +96,7 @@ class ResponseState:
         return "completed" if self.has_whole_items else "incomplete"
 
     def update_item(self, item_id: str, *, is_done: bool) -> None:
-        """Record that an item of it began or is done."""
+        """Record that one of its items has begun or is done."""
         self._items[item_id] = is_done or self._items.get(item_id, False)
 
     @property
@@ -195,14 +196,14 @@ class Responses:
     def abandon(
         self, request_id: str, status: str, error: ErrorInfo | None = None
     ) -> ResponseState | None:
-        """Give up a request that was sent and not answered; if it begins later, it is cancelled."""
+        """Stop waiting for a response to a request; if it begins later, it is cancelled."""
         self._abandoned[request_id] = None
         if len(self._abandoned) > _MAX_ENDED:
             del self._abandoned[next(iter(self._abandoned))]
         return self.withdraw(request_id, status, error)
 
     def accepts(self, response_id: str) -> bool:
-        """Whether audio and text of this response count; true for an unknown response."""
+        """Return whether audio and text of a response are used; True if it is unknown."""
         state = self._active.get(response_id)
         return response_id not in self._ended if state is None else not state.is_cancelling
 

@@ -5,7 +5,7 @@ A delta may have them in ``timestamp_info``, as in the TTS service, with names i
 camelCase. They start at 0 with every segment of the synthesis, and an item has several segments.
 
 Pure: no clock, no lock; the owner serializes calls.
-Source: a client that reads them; the outer names are certain, the inner ones appear in both forms.
+Source: a client that reads them. The outer names are certain; the inner names appear in both forms.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _rows(alignment: JsonObject, kind: str, unread: list[str]) -> list[tuple[str
 def _without_blanks(
     rows: list[tuple[str, float, float]],
 ) -> tuple[list[tuple[str, float, float]], list[int]]:
-    """Return rows without those of white space, and for each old index the new one."""
+    """Return the rows that are not white space, and the new index for each old one."""
     kept: list[tuple[str, float, float]] = []
     indexes = []
     for row in rows:
@@ -187,7 +187,7 @@ class SegmentTimes:
     Adds up the times of an item's segments, so that they count from the start of its audio.
 
     A segment begins when times are earlier than the latest times before. It starts where its audio
-    starts; if its times have no audio with them, it starts at the last time before.
+    starts. If the delta with its first times has no audio, it starts at the latest time before.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from inworld_sync.emulator.recognition.engine import SpeechEngine
 
 @pytest.fixture(scope="session")
 def engine() -> SpeechEngine:
-    """Moonshine, PocketSphinx and Silero."""
+    """Return an engine with its models loaded: Moonshine, PocketSphinx and Silero."""
     engine = SpeechEngine()
     engine.warm()
     return engine

@@ -50,8 +50,8 @@ def at_once(count: int, work: object) -> list[object]:
     return results
 
 
-def test_one_connection_for_one_after_the_other() -> None:
-    """Utterances one after another share a connection."""
+def test_successive_utterances_share_a_connection() -> None:
+    """Utterances that are spoken one after another use the same connection."""
     numbers: list[int] = []
 
     def script(service: Service) -> None:
@@ -64,11 +64,11 @@ def test_one_connection_for_one_after_the_other() -> None:
     assert [1] == numbers
 
 
-def test_as_few_connections_as_hold_them(spelling_server: Emulator) -> None:
+def test_parallel_utterances_share_connections(spelling_server: Emulator) -> None:
     """
     Utterances that start together share connections, five on each.
 
-    Each once opened its own connection.
+    A pool that opens one connection for each utterance would exceed the limit of the account.
     """
     hold = threading.Barrier(12)
 
@@ -89,8 +89,8 @@ def test_as_few_connections_as_hold_them(spelling_server: Emulator) -> None:
     assert 3 == limiter.most
 
 
-def test_more_than_all_places_hold(spelling_server: Emulator) -> None:
-    """If all places are in use, utterances wait for each other, and all of them complete."""
+def test_more_utterances_than_contexts(spelling_server: Emulator) -> None:
+    """If all contexts are in use, further utterances wait for one, and all of them complete."""
     limiter = CountingLimiter(2)
     with Inworld(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
@@ -101,7 +101,7 @@ def test_more_than_all_places_hold(spelling_server: Emulator) -> None:
     assert limiter.most <= 2
 
 
-def test_no_place_in_time() -> None:
+def test_no_context_in_time() -> None:
     """An utterance without a free context fails after its timeout."""
     with scripted(lambda s: s.until_left(), limiter=CountingLimiter(1)) as iw:
         streams = [iw.tts.stream(iter(["Hi."]), timeout=30) for _ in range(5)]
@@ -243,7 +243,7 @@ def test_an_answered_utterance_is_not_retried() -> None:
             said(iw, "Two")
 
 
-def test_a_connection_that_is_fuller_than_thought() -> None:
+def test_a_connection_that_refuses_a_context() -> None:
     """A context that is refused because of the limit is created on another connection."""
 
     def full(service: Service) -> None:
@@ -255,7 +255,7 @@ def test_a_connection_that_is_fuller_than_thought() -> None:
         assert "Hi" == said(iw, "Hi")
 
 
-def test_an_account_that_is_full() -> None:
+def test_every_connection_refuses_a_context() -> None:
     """If every connection refuses the context, the caller gets the error."""
     connections: list[int] = []
 
@@ -272,10 +272,9 @@ def test_an_account_that_is_full() -> None:
 
 def test_a_connection_that_does_not_answer_is_left() -> None:
     """
-    After a timeout the next utterance uses another connection.
+    After a timeout the next utterance uses another connection, and the silent one is closed.
 
-    A silent connection kept the places of its contexts, and with five of them its place of the
-    account, forever.
+    Otherwise a silent connection would use one of the connections of the account forever.
     """
     limiter = CountingLimiter()
     with scripted(lambda s: s.until_left(), obedient, limiter=limiter) as iw:
@@ -286,8 +285,8 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
             threading.Event().wait(0.001)
 
 
-def test_a_connection_that_answers_nothing_is_cut() -> None:
-    """The place of a silent connection is free at once; it is not closed with a CLOSE."""
+def test_a_silent_connection_is_aborted() -> None:
+    """A silent connection is aborted without a close handshake, so another one can be opened."""
     release = threading.Event()
     with (
         scripted(
@@ -371,7 +370,7 @@ def test_forgotten_clients(spelling_server: Emulator) -> None:
     """
     A client that is used once and garbage-collected keeps no connection.
 
-    Each kept a socket and two threads until the service closed it after ten minutes.
+    Otherwise each would keep a socket and two threads until the service closes the connection.
     """
 
     def client() -> Inworld:

@@ -1,4 +1,4 @@
-"""Times in deltas of audio: read in both spellings, and added up over segments."""
+"""Times in audio deltas: both spellings are read, and times of later segments are shifted."""
 
 import json
 
@@ -81,7 +81,7 @@ def test_times_without_audio(fields):
     assert (b"", WORDS) == (event.audio, event.words)
 
 
-# (timestamp_info, warnings, words, characters): malformed times lose only themselves.
+# (timestamp_info, warnings, words, characters). Only the malformed times are missing.
 MALFORMED = [
     (None, [], (), ()),
     ({}, [], (), ()),
@@ -122,7 +122,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("info", "names", "words", "characters"), MALFORMED)
 def test_malformed_times(info, names, words, characters):
-    """They are ignored and counted; the audio and the other times are there."""
+    """Malformed times are ignored and counted; the audio and the other times are returned."""
     warnings = []
     event = read_object({**delta(delta="AAA="), "timestamp_info": info}, None, warnings)
 
@@ -152,7 +152,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_times_keep_the_audio(info):
-    """With any JSON as times, the audio is there."""
+    """The audio is returned with any JSON as times."""
     assert b"\0\0" == read_object(delta(info, delta="AAA="), b"\0\0").audio
 
 
@@ -162,7 +162,7 @@ def timed(*words, audio=b"\0\0", item_id="a1"):
 
 
 def starts(*deltas):
-    """The starts of all words after segments are added up; each audio has 1000 ms."""
+    """Return the start of each word, shifted by its segment. Each delta has 1000 ms of audio."""
     times = SegmentTimes()
     events = [times.add(each, 1000.0 if each.audio else 0.0) for each in deltas]
     return [word.start_ms for event in events for word in event.words]
