@@ -149,7 +149,8 @@ class RealtimeConnection(Connection[Received]):
     def _parse(self, message: memoryview) -> Received:
         warnings: list[str] = []
         event = read_message(message, self._splitter, warnings)
-        self._warn(warnings)
+        if warnings:
+            self._warn(warnings)
         return event
 
     def _apply(self, event: Received) -> None:

@@ -21,8 +21,6 @@ Source: Inworld Realtime reference, ``response.create`` and ``response.done``.
 
 from __future__ import annotations
 
-from typing import get_args
-
 import attrs
 
 from inworld_sync.models.realtime import (
@@ -210,7 +208,7 @@ class Responses:
 
     def handle(self, event: RealtimeEvent) -> ResponseState | None:
         """Apply a message; return the response that it changed, or None."""
-        changed = self._add_text(event) if isinstance(event, get_args(TextEvent)) else None
+        changed = self._add_text(event) if isinstance(event, TextEvent) else None
         return self._handle_state(event) or changed
 
     def _add_text(self, event: TextEvent) -> ResponseState | None:
