@@ -56,3 +56,31 @@ def test_replay_without_a_malformed_part():
     [command] = items.replay()
 
     assert (rt.InputText("Look:"), novel) == command.item.content
+
+
+# (code of the refusal, whether the item stays in the conversation).
+REFUSALS = [("invalid_value", False), (None, False), ("item_create_duplicate_item_id", True)]
+
+
+@pytest.mark.parametrize(("code", "stays"), REFUSALS)
+def test_refused_replay(code, stays):
+    """An item that the new session refuses is removed, unless the session already has it."""
+    items = Items(is_inworld=True)
+    items.handle(added("a"))
+    items.replay()
+    items.refuse("a", rt.ErrorInfo(code=code))
+
+    assert stays is bool(items.conversation.entries)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"), [('{"a": 1}', '{"a": 1}'), ('{"a', "{}"), ("", "{}")]
+)
+def test_replay_of_a_call(arguments, sent):
+    """Arguments that are not JSON are replayed as an empty object, since services refuse them."""
+    items = Items(is_inworld=True)
+    call = rt.FunctionCall(call_id="c1", name="f", arguments=arguments, id="f1")
+    items.handle(rt.ItemAdded(call, None))
+    items.handle(rt.ItemDone(call, None))
+
+    assert [sent] == [command.item.arguments for command in items.replay()]
