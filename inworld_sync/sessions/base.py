@@ -65,6 +65,10 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval; usually it is notified earlier.
 _PAUSE_SECONDS = 1.0
 
+# After a pause of the reader, or a stall of this process, deadlines do not count for so long: the
+# messages that wait in the socket are read first.
+_CATCH_UP_SECONDS = 1.0
+
 # Added to close_timeout: time for both threads to be scheduled and end.
 _JOIN_SECONDS = 1.0
 
@@ -113,6 +117,9 @@ class Connection(Generic[M]):
         self._message_bytes = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
+        self._is_paused = False
+        # When deadlines count again; see _CATCH_UP_SECONDS.
+        self._expires_from = -math.inf
         # Ignored fields of messages by name; only the reader changes it.
         self._warnings: Counter[str] = Counter()
         self._threads: tuple[threading.Thread, ...] = ()
@@ -208,6 +215,7 @@ class Connection(Generic[M]):
         Have the writer call :meth:`_expire` at *deadline* or earlier; the monitor is held.
 
         A deadline that moves to a later time needs no call: :meth:`_expire` returns the new one.
+        Deadlines do not count while the reader is paused, since an answer may wait in the socket.
         """
         if deadline < self._timer_at:
             self._timer_at = deadline
@@ -215,10 +223,15 @@ class Connection(Generic[M]):
 
     def _on_timer(self) -> None:
         with self._changed.lock:
+            now, due_at = time.monotonic(), self._timer_at
             self._timer_at = math.inf
-            if self.ended is None:
-                self._expire_at(self._expire(time.monotonic()))
-                self._changed.notify_all()
+            if self.ended is not None:
+                return
+            if self._is_paused or now - due_at > _CATCH_UP_SECONDS:
+                self._expires_from = now + _CATCH_UP_SECONDS
+            is_early = now < self._expires_from
+            self._expire_at(self._expires_from if is_early else self._expire(now))
+            self._changed.notify_all()
 
     # The two threads.
 
@@ -272,7 +285,11 @@ class Connection(Generic[M]):
                 self._changed.message_bytes = 0
             self._changed.notify_all()
             while self._must_pause():
+                self._is_paused = True
                 self._changed.wait(_PAUSE_SECONDS)
+            if self._is_paused:
+                self._is_paused = False
+                self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
         if not isinstance(event, InvalidMessage):
             self._after(event)
 

@@ -17,8 +17,16 @@ from urllib.parse import urlencode
 
 from inworld_sync._version import __version__
 from inworld_sync.auth import Auth
-from inworld_sync.errors import ClosedError, ConfigError, QuotaError
+from inworld_sync.errors import (
+    ClosedError,
+    ConfigError,
+    ConnectError,
+    InworldError,
+    QuotaError,
+    ServiceError,
+)
 from inworld_sync.models.options import Limiter, Options
+from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
@@ -27,6 +35,12 @@ __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session
 # Documented for an account. A newer page of the documentation gives ten times the number of
 # concurrent generations of the plan.
 DEFAULT_MAX_CONNECTIONS = 20
+
+# The longest delay before the first retry of an upgrade.
+_FIRST_DELAY_SECONDS = 0.5
+
+# An upgrade with this HTTP status may succeed later. After 500 it was perhaps handled.
+_RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class ConnectionLimiter:
@@ -90,7 +104,7 @@ class Connector:
         self.limiter = limiter
         self._auth = auth
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._evictors: list[Callable[[], object]] = []
         if isinstance(limiter, ConnectionLimiter):
@@ -115,9 +129,14 @@ class Connector:
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
         has_place: bool = False,
+        max_retries: int | None = None,
+        retries_quota: bool = True,
     ) -> Link:
         """
         Open a link and take a place of the limiter for it; :meth:`closed` returns the place.
+
+        An attempt is repeated if the client could not connect, or the upgrade was answered with
+        status 429, 502, 503 or 504, after a random delay that respects ``Retry-After``.
 
         Args:
             path: Of the service.
@@ -125,11 +144,14 @@ class Connector:
             query: Added to the address.
             timeout: Seconds for the place and the link together; None means ``connect_timeout``.
             has_place: Whether the caller has taken the place; it is returned on failure.
+            max_retries: The most repeated attempts; None means ``max_retries`` of the options.
+            retries_quota: Whether an attempt is repeated after status 429.
 
         Raises:
             QuotaError: No place came free in time.
             TransportError: Could not connect.
             ServiceError: The service refused the upgrade.
+            ClosedError: The client was closed.
         """
         seconds = self.options.connect_timeout if timeout is None else timeout
         url = self.options.endpoint(path, websocket=True)
@@ -142,17 +164,35 @@ class Connector:
                     "the client with a limiter that has more places",
                     retryable=True,
                 )
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        most = self.options.max_retries if max_retries is None else max_retries
         try:
-            return Link.open(
-                f"{url}?{urlencode(query)}" if query else url,
-                headers=self.headers(),
-                options=self.options,
-                name=name,
-                deadline=deadline,
-            )
+            return self._open_link(url, name, deadline, most, retries_quota=retries_quota)
         except BaseException:
             self.limiter.release()
             raise
+
+    def _open_link(
+        self, url: str, name: str, deadline: Deadline, max_retries: int, *, retries_quota: bool
+    ) -> Link:
+        options = self.options
+        backoff = Backoff(_FIRST_DELAY_SECONDS)
+        while True:
+            try:
+                return Link.open(
+                    url, headers=self.headers(), options=options, name=name, deadline=deadline
+                )
+            except InworldError as error:
+                is_retried = _is_retried(error, retries_quota=retries_quota)
+                if not is_retried or backoff.attempts >= max_retries:
+                    raise
+                delay = backoff.next_delay(error)
+                if delay >= deadline.at_most(math.inf):
+                    raise
+                options.logger.info("%s: connecting again after: %s", name, error)
+            if self._closed.wait(delay):
+                raise _closed_error()
 
     def closed(self) -> None:
         """Return the place of a link that :meth:`open` opened."""
@@ -166,11 +206,11 @@ class Connector:
             ClosedError: The client is closed already; then this closes the session.
         """
         with self._lock:
-            if not self._closed:
+            if not self._closed.is_set():
                 self._sessions.add(session)
                 return
         session.close()
-        raise ClosedError("the client was closed, make another")
+        raise _closed_error()
 
     def add_evictor(self, evict: Callable[[], object]) -> None:
         """Make :meth:`evict_idle` call *evict*."""
@@ -187,9 +227,21 @@ class Connector:
     def close(self) -> None:
         """Close every session; all of them wait for the service at the same time."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             sessions = list(self._sessions)
         for session in sessions:
             session._begin_close()  # noqa: SLF001 - users do not need it
         for session in sessions:
             session.close()
+
+
+def _is_retried(error: InworldError, retries_quota: bool) -> bool:
+    if isinstance(error, QuotaError) and not retries_quota:
+        return False
+    if isinstance(error, ServiceError):
+        return error.retryable and error.status in _RETRIED_STATUSES
+    return isinstance(error, ConnectError)
+
+
+def _closed_error() -> ClosedError:
+    return ClosedError("the client was closed, make another")

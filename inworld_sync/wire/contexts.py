@@ -1,8 +1,9 @@
 r"""
 The contexts of one TTS connection: which commands are allowed, and the effect of each answer.
 
-:class:`Contexts` has the states of all contexts of a connection. :class:`ContextProgress` counts
-what was sent to one context and what was received for it, and says how the context ended.
+:class:`Contexts` has all contexts of a connection, and the requests that the service has not
+answered yet. :class:`ContextProgress` counts what was sent to one context and what was received for
+it, and says how the context ended.
 
 Each context is in one state. The client sends the commands; the service sends the answers::
 
@@ -11,71 +12,130 @@ Each context is in one state. The client sends the commands; the service sends t
     OPEN       error   OPEN                 CLOSING  -                            OPEN
     CLOSING    error   error                CLOSING  -                            CLOSING
 
-A context counts against the limit until it has left the table, since the service still holds it.
-After a fault other than 5 (not found) and 8 (limit) the service still holds the context. The owner
-closes it, because text was lost and continuing would hide that.
+A context is closing while its close is pending. It counts against the limit until it has left the
+table, since the service still holds it. After a fault other than 5 (not found) and 8 (limit) the
+service still holds the context. The owner closes it, because text was lost and continuing would
+hide that.
 
-Thread safety: none; the owner guards both classes with the monitor of the connection.
+Deadlines: the service must confirm a context within ``create_timeout``. While a flush, an update or
+a close is pending, it must send a message about the context at least every ``message_timeout``.
+There is no deadline while it may wait for more text.
+
+Thread safety: none; the owner guards both classes with the monitor of the connection. No clock: the
+owner passes times of the monotonic clock, in seconds.
 Source: Inworld TTS WebSocket reference; fault behavior from captures of September 2026.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
 
 from inworld_sync.errors import (
     ContextLimitError,
+    DeadlineExceeded,
     LocalProtocolError,
     ServiceError,
     error_from_status,
 )
 from inworld_sync.models.events import StreamEnded
-from inworld_sync.models.tts import ContextClosed, ContextConfig, TtsUsage
+from inworld_sync.models.tts import (
+    ContextClosed,
+    ContextConfig,
+    ContextUpdated,
+    FlushCompleted,
+    TtsUsage,
+)
 from inworld_sync.wire import tts
+from inworld_sync.wire.pending import Pending, PendingTable
 
-__all__ = ["ContextProgress", "ContextState", "Contexts", "no_audio_error"]
+__all__ = ["Command", "ContextProgress", "ContextRequest", "Contexts", "Expired", "no_audio_error"]
 
 # After these the service holds no such context and never sends contextClosed for it.
 _GONE_CODES = frozenset({5, 8})
 
 
-class ContextState(enum.Enum):
-    """The state of a context between ``create`` and the last message of the service about it."""
+class ContextRequest(enum.Enum):
+    """A command that the service answers; the value is its name in errors."""
 
-    OPEN = enum.auto()
-    CLOSING = enum.auto()
+    CREATE = "the creation of the context"
+    FLUSH = "a flush"
+    UPDATE = "an update"
+    CLOSE = "the closing of the context"
+
+
+_Pending: TypeAlias = "Pending[ContextRequest]"
+
+
+@attrs.frozen
+class Command:
+    """
+    A command that the table allows and has recorded.
+
+    Attributes:
+        context_id: Of the context.
+        message: To send.
+        characters: Of its text.
+        request: Its entry in the table; None if the service owes no answer.
+    """
+
+    context_id: str
+    message: str
+    characters: int = 0
+    request: _Pending | None = None
+
+
+@attrs.frozen
+class Expired:
+    """
+    A context that was removed from the table because the service did not answer in time.
+
+    Attributes:
+        context_id: Of the context.
+        error: Which request was not answered.
+        close: The message that closes the context on the service; None if it was sent before.
+    """
+
+    context_id: str
+    error: DeadlineExceeded
+    close: str | None
 
 
 class Contexts:
-    """
-    The contexts of one connection.
-
-    The methods for commands return the message to send.
-    """
+    """The contexts of one connection."""
 
     def __init__(self, limit: int = tts.MAX_CONTEXTS) -> None:
         self._limit = limit
-        self._states: dict[str, ContextState] = {}
+        self._held: dict[str, ContextProgress] = {}
+        self._pending: PendingTable[ContextRequest] = PendingTable()
 
     def __len__(self) -> int:
-        return len(self._states)
+        return len(self._held)
+
+    def __contains__(self, context_id: object) -> bool:
+        return context_id in self._held
 
     @property
     def free(self) -> int:
         """How many more contexts may be created now."""
-        return self._limit - len(self._states)
+        return self._limit - len(self._held)
 
     @property
     def closing(self) -> int:
         """How many are closing, so that another context can be created soon."""
-        return sum(state is ContextState.CLOSING for state in self._states.values())
+        return len(self._pending.of_kind(ContextRequest.CLOSE))
 
-    def state(self, context_id: str) -> ContextState | None:
-        """Return the state of a context; None if the connection does not hold it."""
-        return self._states.get(context_id)
+    def is_closing(self, context_id: str) -> bool:
+        """Whether a context is closing."""
+        return any(e.key == context_id for e in self._pending.of_kind(ContextRequest.CLOSE))
 
-    def create(self, context_id: str, config: ContextConfig) -> str:
+    def create(
+        self, context_id: str, config: ContextConfig, progress: ContextProgress, now: float
+    ) -> Command:
         """
         Open a context.
 
@@ -83,7 +143,7 @@ class Contexts:
             LocalProtocolError: The id is in use.
             ContextLimitError: The connection holds as many contexts as the service allows.
         """
-        if context_id in self._states:
+        if context_id in self._held:
             raise LocalProtocolError(f"context {context_id!r} exists, choose another id")
         if self.free <= 0:
             raise ContextLimitError(
@@ -92,48 +152,127 @@ class Contexts:
                 code=8,
             )
         message = tts.create(context_id, config)
-        self._states[context_id] = ContextState.OPEN
-        return message
+        self._held[context_id] = progress
+        request = self._pending.add(
+            ContextRequest.CREATE, context_id, sent_at=now, deadline=now + progress.create_timeout
+        )
+        return Command(context_id, message, request=request)
 
-    def send_text(self, context_id: str, text: str, *, flush: bool = False) -> str:
-        """Send text to an open context."""
-        self._require_open(context_id, "accept text")
-        return tts.send_text(context_id, text, flush=flush)
+    def send_text(self, context_id: str, text: str, now: float, *, flush: bool = False) -> Command:
+        """Send text to an open context, and with *flush* have it spoken as one generation."""
+        progress = self._open(context_id, "accept text")
+        message = tts.send_text(context_id, text, flush=flush)
+        progress.sent_characters += len(text)
+        progress.sent_at = now
+        request = self._ask(ContextRequest.FLUSH, context_id, progress, now) if flush else None
+        return Command(context_id, message, len(text), request)
 
-    def flush(self, context_id: str) -> str:
+    def flush(self, context_id: str, now: float) -> Command:
         """Have an open context speak the text that it has."""
-        self._require_open(context_id, "flush")
-        return tts.flush_context(context_id)
+        progress = self._open(context_id, "flush")
+        # It is not known whether the service answers a flush without text.
+        request = (
+            self._ask(ContextRequest.FLUSH, context_id, progress, now)
+            if progress.has_unspoken_text
+            else None
+        )
+        return Command(context_id, tts.flush_context(context_id), request=request)
 
-    def update(self, context_id: str, changes: Mapping[str, object]) -> str:
+    def update(self, context_id: str, changes: Mapping[str, object], now: float) -> Command:
         """Change settings of an open context."""
-        self._require_open(context_id, "change its settings")
-        return tts.update_config(context_id, changes)
+        progress = self._open(context_id, "change its settings")
+        message = tts.update_config(context_id, changes)
+        request = self._ask(ContextRequest.UPDATE, context_id, progress, now)
+        return Command(context_id, message, request=request)
 
-    def close(self, context_id: str) -> str | None:
-        """End a context; return None if it is closing already or the service ended it."""
-        if self._states.get(context_id) is not ContextState.OPEN:
+    def close(self, context_id: str, now: float) -> str | None:
+        """
+        End a context.
+
+        Returns:
+            The message to send; None if the context is closing already or the service ended it.
+        """
+        progress = self._held.get(context_id)
+        if progress is None or self.is_closing(context_id):
             return None
-        self._states[context_id] = ContextState.CLOSING
+        self._ask(ContextRequest.CLOSE, context_id, progress, now)
         return tts.close_context(context_id)
 
-    def forget(self, context_id: str) -> None:
-        """Remove a context whose ``create`` was not sent."""
-        self._states.pop(context_id, None)
+    def cancel(self, command: Command) -> None:
+        """Undo a command whose message was not sent."""
+        if command.request is not None:
+            self._pending.cancel(command.request)
+            if command.request.kind is ContextRequest.CREATE:
+                self._remove(command.context_id)
+        progress = self._held.get(command.context_id)
+        if progress is not None:
+            progress.sent_characters -= command.characters
 
-    def handle(self, message: tts.TtsMessage) -> bool:
-        """Handle an answer; return whether the service no longer holds its context."""
-        if isinstance(message, ContextClosed):
-            return self._states.pop(message.context_id, None) is not None
-        if isinstance(message, tts.ContextFault) and message.code in _GONE_CODES:
-            return self._states.pop(message.context_id, None) is not None
+    def handle(self, context_id: str, message: tts.TtsMessage, now: float) -> bool:
+        """Handle a message about a context; return whether the service no longer holds it."""
+        progress = self._held.get(context_id)
+        if progress is None:
+            return False
+        progress.heard_at = now
+        # Any message about the context shows that the service has handled its creation.
+        self._pending.resolve_by_id(context_id, ContextRequest.CREATE)
+        if isinstance(message, FlushCompleted):
+            self._pending.resolve_by_id(context_id, ContextRequest.FLUSH)
+        elif isinstance(message, ContextUpdated):
+            self._pending.resolve_by_id(context_id, ContextRequest.UPDATE)
+        elif isinstance(message, ContextClosed) or (
+            isinstance(message, tts.ContextFault) and message.code in _GONE_CODES
+        ):
+            self._remove(context_id)
+            return True
         return False
 
-    def _require_open(self, context_id: str, what: str) -> None:
-        state = self._states.get(context_id)
-        if state is ContextState.OPEN:
-            return
-        now = "gone" if state is None else "closing"
+    def expire(self, now: float) -> list[Expired]:
+        """Remove and return the contexts of which a deadline has passed."""
+        self._postpone()
+        closing = {request.key for request in self._pending.of_kind(ContextRequest.CLOSE)}
+        expired: list[Expired] = []
+        for request in self._pending.expire(now):
+            context_id = str(request.key)
+            progress = self._held.get(context_id)
+            if progress is None:
+                # Another request of the context has expired too.
+                continue
+            close = None if context_id in closing else tts.close_context(context_id)
+            self._remove(context_id)
+            expired.append(Expired(context_id, progress.deadline_error(request.kind), close))
+        return expired
+
+    def next_deadline(self) -> float:
+        """Return the earliest deadline, in seconds; infinity if the service owes nothing."""
+        self._postpone()
+        return self._pending.next_deadline()
+
+    def _postpone(self) -> None:
+        """Move the deadlines of contexts about which the service has sent a message."""
+        for request in self._pending:
+            progress = self._held.get(str(request.key))
+            if progress is not None and request.kind is not ContextRequest.CREATE:
+                since = max(request.sent_at, progress.heard_at)
+                request.deadline = since + progress.message_timeout
+
+    def _ask(
+        self, kind: ContextRequest, context_id: str, progress: ContextProgress, now: float
+    ) -> _Pending:
+        progress.flushed_characters = progress.sent_characters
+        return self._pending.add(
+            kind, context_id, sent_at=now, deadline=now + progress.message_timeout
+        )
+
+    def _remove(self, context_id: str) -> None:
+        self._held.pop(context_id, None)
+        self._pending.clear(context_id)
+
+    def _open(self, context_id: str, what: str) -> ContextProgress:
+        progress = self._held.get(context_id)
+        if progress is not None and not self.is_closing(context_id):
+            return progress
+        now = "gone" if progress is None else "closing"
         raise LocalProtocolError(
             f"context {context_id!r} is {now} and cannot {what}; create another"
         )
@@ -143,25 +282,69 @@ class ContextProgress:
     """
     What was sent to one context, and what the service has answered.
 
+    Args:
+        create_timeout: Seconds for the service to confirm the context; infinity for no limit.
+        message_timeout: Seconds without a message about the context while the service owes one.
+
     Attributes:
         sent_characters: Characters of all text that was sent.
+        sent_at: When text was sent last, in seconds.
+        flushed_characters: As *sent_characters*, up to the latest flush, update or close.
         received_bytes: Bytes of all audio that was received, after decoding.
+        heard_at: When the latest message was received, in seconds.
         usage: What the service has counted so far, summed.
         was_answered: Whether the service has sent any message about it, except faults.
     """
 
-    __slots__ = ("received_bytes", "sent_characters", "usage", "was_answered")
+    __slots__ = (
+        "_generation_characters",
+        "_spoken_characters",
+        "create_timeout",
+        "flushed_characters",
+        "heard_at",
+        "message_timeout",
+        "received_bytes",
+        "sent_at",
+        "sent_characters",
+        "usage",
+        "was_answered",
+    )
 
-    def __init__(self) -> None:
-        self.sent_characters = 0
+    def __init__(self, create_timeout: float = math.inf, message_timeout: float = math.inf) -> None:
+        self.create_timeout = create_timeout
+        self.message_timeout = message_timeout
+        self.sent_characters = self.flushed_characters = 0
+        self.sent_at = self.heard_at = -math.inf
         self.received_bytes = 0
         self.usage = TtsUsage()
         self.was_answered = False
+        # The most characters that the present generation and the generations before can have: those
+        # that were sent when its first audio was received.
+        self._generation_characters: int | None = None
+        self._spoken_characters = 0
+
+    @property
+    def has_unspoken_text(self) -> bool:
+        """Whether text was sent that is certainly in no flush and no complete generation."""
+        return self.sent_characters > max(self.flushed_characters, self._spoken_characters)
+
+    def deadline_error(self, request: ContextRequest) -> DeadlineExceeded:
+        """Return the error for a request that was not answered in time."""
+        if request is ContextRequest.CREATE:
+            return DeadlineExceeded(
+                f"the service did not answer {request.value} within {self.create_timeout:g} s"
+            )
+        return DeadlineExceeded(
+            f"the service did not answer {request.value}: it sent no message about the context for "
+            f"{self.message_timeout:g} s"
+        )
 
     def handle_audio(self, size_bytes: int, usage: TtsUsage | None) -> None:
         """Count one message with audio."""
         self.was_answered = True
         self.received_bytes += size_bytes
+        if size_bytes and self._generation_characters is None:
+            self._generation_characters = self.sent_characters
         if usage is not None:
             self.usage = TtsUsage(
                 self.usage.characters + usage.characters, usage.model or self.usage.model
@@ -184,6 +367,10 @@ class ContextProgress:
         self.was_answered = True
         if isinstance(message, tts.Unreadable):
             return StreamEnded("client", reason="unreadable message", error=message.error)
+        if isinstance(message, FlushCompleted):
+            spoken = self._generation_characters
+            self._spoken_characters = self.sent_characters if spoken is None else spoken
+            self._generation_characters = None
         if not isinstance(message, ContextClosed):
             return None
         if not was_closing:

@@ -19,7 +19,7 @@ Thread safety: none; the owner guards a table with the monitor of its connection
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 import attrs
@@ -38,7 +38,8 @@ class Pending(Generic[K]):
         kind: The kind of request, such as a member of an enum.
         key: The id by which the answer may name it; None if it has none.
         sent_at: When it was sent, in seconds.
-        deadline: When the client stops waiting for the answer, in seconds; infinity for never.
+        deadline: When the client stops waiting for the answer, in seconds; infinity for never. The
+            owner may move it.
     """
 
     kind: K
@@ -67,6 +68,9 @@ class PendingTable(Generic[K]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __iter__(self) -> Iterator[Pending[K]]:
+        return iter(self._entries)
+
     def __contains__(self, entry: object) -> bool:
         return entry in self._entries
 
@@ -82,11 +86,18 @@ class PendingTable(Generic[K]):
         """Return the entries of a kind, the oldest first."""
         return [entry for entry in self._entries if entry.kind == kind]
 
-    def resolve_by_id(self, key: str | None) -> Pending[K] | None:
-        """Remove and return the oldest entry with this id; None if there is none."""
+    def resolve_by_id(self, key: str | None, kind: K | None = None) -> Pending[K] | None:
+        """
+        Remove and return the oldest entry with this id; None if there is none.
+
+        Args:
+            key: The id.
+            kind: The kind, if requests of several kinds have this id.
+        """
         if key is None:
             return None
-        return self._remove(next((entry for entry in self._entries if entry.key == key), None))
+        found = (e for e in self._entries if e.key == key and kind in (None, e.kind))
+        return self._remove(next(found, None))
 
     def resolve_only(self, kind: K) -> Pending[K] | None:
         """Remove and return the only entry of a kind; None if there are none or several."""
@@ -112,9 +123,9 @@ class PendingTable(Generic[K]):
         """Return the earliest deadline, in seconds; infinity if there is none."""
         return min((entry.deadline for entry in self._entries), default=math.inf)
 
-    def clear(self) -> list[Pending[K]]:
-        """Remove and return all entries, since the connection has ended."""
-        return self._remove_all(list(self._entries))
+    def clear(self, key: str | None = None) -> list[Pending[K]]:
+        """Remove and return all entries, or all with an id, since what they ask has ended."""
+        return self._remove_all([e for e in self._entries if key in (None, e.key)])
 
     def _remove_all(self, entries: list[Pending[K]]) -> list[Pending[K]]:
         for entry in entries:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,12 +18,16 @@ from inworld_sync import (
     ConnectionLimiter,
     ContextConfig,
     DeadlineExceeded,
+    InvalidRequestError,
     Inworld,
     InworldError,
+    NotFoundError,
     QuotaError,
+    ServiceError,
     __version__,
 )
 from inworld_sync.emulator import Emulator
+from inworld_sync.sessions import connector
 
 from support.counting import CountingLimiter
 from support.peers import Peer, serve
@@ -130,7 +137,10 @@ def test_places_come_back_after_failures(
     limiter = CountingLimiter(1)
     spelling_server.faults.add(fault)
     with Inworld(
-        api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
+        api_key=spelling_server.api_key,
+        base_url=spelling_server.url,
+        limiter=limiter,
+        max_retries=0,
     ) as iw:
         with pytest.raises(error):
             iw.tts.synthesize("Hi.", timeout=1 if error is DeadlineExceeded else 30)
@@ -209,6 +219,169 @@ def test_a_limiter_that_fails(spelling_server: Emulator, caplog: pytest.LogCaptu
     assert "the store is gone" in caplog.text
 
 
+# Retries.
+
+
+def refusing(statuses: list[str], attempts: list[bytes]) -> Callable[[Peer], None]:
+    """Answer upgrades with these statuses and headers, one after another, then accept them."""
+
+    def answer(peer: Peer) -> None:
+        attempts.append(peer.read_head())
+        if statuses:
+            status, *headers = statuses.pop(0).split("|")
+            lines = [f"HTTP/1.1 {status} No", *headers, "Content-Length: 0", "", ""]
+            peer.send("\r\n".join(lines).encode())
+            return
+        peer.send(peer.answer_101())
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                peer.read_frame()
+
+    return answer
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other soon."""
+    monkeypatch.setattr(connector, "_FIRST_DELAY_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("status", ["429", "502", "503", "504"])
+def test_a_refusal_that_may_pass(status: str) -> None:
+    """An upgrade that a busy service refuses is retried, each time with another request id."""
+    attempts: list[bytes] = []
+    with serve(refusing([status, status], attempts)) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
+            iw.tts.connect().close()
+
+    assert 3 == len(attempts)
+    ids = {line for head in attempts for line in head.split(b"\r\n") if b"X-Request-Id" in line}
+    assert 3 == len(ids)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_refused_realtime_session() -> None:
+    """A realtime session retries its first upgrade."""
+    attempts: list[bytes] = []
+    with serve(refusing(["429", "504"], attempts)) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
+            # The peer accepts the upgrade and sends nothing.
+            with pytest.raises(DeadlineExceeded):
+                iw.realtime.connect(timeout=1.0)
+    assert 3 == len(attempts)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_refused_stt_stream() -> None:
+    """An STT stream retries its first upgrade; its own reconnects have their own limit."""
+    attempts: list[bytes] = []
+    with serve(refusing(["503", "503"], attempts)) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
+            iw.stt.stream()
+    assert 3 == len(attempts)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("400", InvalidRequestError),
+        ("401", AuthError),
+        ("404", NotFoundError),
+        ("500", ServiceError),
+    ],
+)
+def test_a_refusal_that_stays(status: str, error: type[ServiceError]) -> None:
+    """An upgrade that would be refused again is not retried."""
+    attempts: list[bytes] = []
+    with serve(refusing([status], attempts)) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
+            with pytest.raises(error):
+                iw.tts.connect()
+    assert 1 == len(attempts)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("max_retries", [0, 1])
+def test_the_limit_of_retries(max_retries: int) -> None:
+    """After ``max_retries`` the error is raised, and the place is returned."""
+    attempts: list[bytes] = []
+    limiter = CountingLimiter(1)
+    settings: dict[str, Any] = {"max_retries": max_retries, "limiter": limiter}
+    with serve(refusing(["503"] * 5, attempts)) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}", **settings) as iw:
+            with pytest.raises(ServiceError) as caught:
+                iw.tts.connect()
+    assert 503 == caught.value.status
+    assert (max_retries + 1, 0) == (len(attempts), limiter.taken)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_cannot_be_reached() -> None:
+    """A connection that is refused is retried."""
+    attempts: list[bytes] = []
+
+    def resetting(peer: Peer) -> None:
+        attempts.append(peer.read_head())
+        peer.reset()
+
+    with serve(resetting) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
+            with pytest.raises(ConnectError):
+                iw.tts.connect()
+    assert 3 == len(attempts)
+
+
+def test_retry_after() -> None:
+    """The next attempt waits for ``Retry-After``; if the timeout is shorter, the error has it."""
+    attempts: list[bytes] = []
+    waits: list[float] = []
+    with serve(refusing(["429|Retry-After: 7", "503|Retry-After: 90"], attempts)) as server:
+        with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
+            iw._connector._closed = Waits(waits)
+            with pytest.raises(ServiceError) as caught:
+                iw.tts.connect(timeout=60)
+    assert 2 == len(attempts)
+    assert 1 == len(waits)
+    assert 7.0 <= waits[0] <= 7.5
+    assert (503, 90.0) == (caught.value.status, caught.value.retry_after)
+
+
+class Waits(threading.Event):
+    """An event that records how long it is waited for, and waits for nothing."""
+
+    def __init__(self, waits: list[float]) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._waits.append(timeout or 0.0)
+        return False
+
+
+def test_closed_between_two_attempts() -> None:
+    """Closing the client ends the wait before a retry."""
+    attempts: list[bytes] = []
+    errors: list[BaseException] = []
+    with serve(refusing(["503|Retry-After: 1000"], attempts)) as server:
+        iw = Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}")
+        tts = iw.tts
+
+        def connecting() -> None:
+            try:
+                tts.connect(timeout=5000)
+            except ClosedError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=connecting)
+        thread.start()
+        while not attempts:
+            threading.Event().wait(0.001)
+        iw.close()
+        thread.join(30)
+    assert 1 == len(errors)
+
+
 # Closing the client.
 
 
@@ -274,7 +447,7 @@ def test_many_dead_peers_cost_one_timeout() -> None:
 
     with scripted(dead, close_timeout=1.0) as iw:
         connections = [iw.tts.connect() for _ in range(10)]
-        shared = iw.tts._pool.context(ContextConfig(), 10)
+        shared = iw.tts._pool.context(ContextConfig(), 10, None)
         started = time.monotonic()
         iw.close()
         took = time.monotonic() - started

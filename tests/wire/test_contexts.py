@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given, strategies as st
@@ -20,21 +21,22 @@ from inworld_sync.models.tts import (
     ContextClosed,
     ContextConfig,
     ContextCreated,
+    ContextUpdated,
     FlushCompleted,
     TtsUsage,
 )
 from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import ContextProgress, Contexts, ContextState
+from inworld_sync.wire.contexts import ContextProgress, ContextRequest, Contexts
 
 CONFIG = ContextConfig()
 
 # The steps that the rows name, on the context "c".
 COMMANDS = {
-    "create": lambda contexts: contexts.create("c", CONFIG),
-    "text": lambda contexts: contexts.send_text("c", "Hi."),
-    "flush": lambda contexts: contexts.flush("c"),
-    "update": lambda contexts: contexts.update("c", {"temperature": 1}),
-    "close": lambda contexts: contexts.close("c"),
+    "create": lambda contexts: create(contexts),
+    "text": lambda contexts: contexts.send_text("c", "Hi.", 0.0),
+    "flush": lambda contexts: contexts.flush("c", 0.0),
+    "update": lambda contexts: contexts.update("c", {"temperature": 1}, 0.0),
+    "close": lambda contexts: contexts.close("c", 0.0),
 }
 ANSWERS = {
     "created": ContextCreated("c", {}),
@@ -49,7 +51,7 @@ ANSWERS = {
     "unknown": UnknownEvent("x", {}),
 }
 
-OPEN, CLOSING, NONE = ContextState.OPEN, ContextState.CLOSING, None
+OPEN, CLOSING, NONE = "open", "closing", "none"
 
 # state: the state after each command; an error changes nothing.
 AFTER_COMMAND = {
@@ -66,13 +68,23 @@ AFTER_COMMAND = {
 GOES_WITH = {"closed", "not found", "limit"}
 
 
-def in_state(state: ContextState | None) -> Contexts:
+def create(contexts: Contexts, name: str = "c", config: ContextConfig = CONFIG) -> None:
+    contexts.create(name, config, ContextProgress(), 0.0)
+
+
+def in_state(state: str) -> Contexts:
     contexts = Contexts()
-    if state is not NONE:
-        contexts.create("c", CONFIG)
-    if state is CLOSING:
-        contexts.close("c")
+    if state != NONE:
+        create(contexts)
+    if state == CLOSING:
+        contexts.close("c", 0.0)
     return contexts
+
+
+def state_of(contexts: Contexts) -> str:
+    if "c" not in contexts:
+        return NONE
+    return CLOSING if contexts.is_closing("c") else OPEN
 
 
 @pytest.mark.parametrize(
@@ -83,49 +95,49 @@ def in_state(state: ContextState | None) -> Contexts:
         for command, after in row.items()
     ],
 )
-def test_commands(state: ContextState | None, command: str, after: ContextState | str) -> None:
+def test_commands(state: str, command: str, after: str) -> None:
     """A command has the effect of the table; a command that is not allowed changes nothing."""
     contexts = in_state(state)
     if after == "error":
         with pytest.raises(LocalProtocolError):
             COMMANDS[command](contexts)
-        after = state  # type: ignore[assignment]
+        after = state
     else:
         COMMANDS[command](contexts)
 
-    assert after is contexts.state("c")
+    assert after == state_of(contexts)
 
 
 @pytest.mark.parametrize("state", AFTER_COMMAND)
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_answers(state: ContextState | None, answer: str) -> None:
+def test_answers(state: str, answer: str) -> None:
     """A context leaves the table with the last message about it, and with no other message."""
     contexts = in_state(state)
-    gone = contexts.handle(ANSWERS[answer])
+    gone = contexts.handle("c", ANSWERS[answer], 0.0)
 
-    assert (state is not NONE and answer in GOES_WITH) == gone
-    assert (NONE if gone else state) is contexts.state("c")
+    assert (state != NONE and answer in GOES_WITH) == gone
+    assert (NONE if gone else state) == state_of(contexts)
 
 
 def test_one_close_is_sent() -> None:
     """Only one close is sent, since the service answers a second one with an error."""
     contexts = in_state(OPEN)
 
-    assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c") or "")
-    assert contexts.close("c") is None
+    assert {"close_context": {}, "contextId": "c"} == json.loads(contexts.close("c", 0.0) or "")
+    assert contexts.close("c", 0.0) is None
 
 
 def test_closing_contexts_count() -> None:
     """A place is free only when the service has confirmed the end of the context."""
     contexts = Contexts(2)
-    contexts.create("a", CONFIG)
-    contexts.create("b", CONFIG)
-    contexts.close("a")
+    create(contexts, "a")
+    create(contexts, "b")
+    contexts.close("a", 0.0)
     with pytest.raises(ContextLimitError, match="at most 2 contexts"):
-        contexts.create("c", CONFIG)
+        create(contexts)
 
     assert (0, 1, 2) == (contexts.free, contexts.closing, len(contexts))
-    contexts.handle(ContextClosed("a"))
+    contexts.handle("a", ContextClosed("a"), 0.0)
     assert (1, 0, 1) == (contexts.free, contexts.closing, len(contexts))
 
 
@@ -133,18 +145,156 @@ def test_refused_create_takes_no_place() -> None:
     """A create that cannot be written takes no place."""
     contexts = Contexts()
     with pytest.raises(ConfigError):
-        contexts.create("c", ContextConfig(extra={"bad": object()}))
+        create(contexts, config=ContextConfig(extra={"bad": object()}))
 
-    assert contexts.state("c") is None
+    assert NONE == state_of(contexts)
 
 
-def test_forget() -> None:
-    """A context whose create was not sent takes no place."""
-    contexts = in_state(OPEN)
-    contexts.forget("c")
-    contexts.forget("c")
+def test_commands_that_were_not_sent() -> None:
+    """A command whose message was not sent leaves nothing in the table."""
+    contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
+    contexts.cancel(contexts.create("c", CONFIG, progress, 0.0))
+    assert (5, math.inf) == (contexts.free, contexts.next_deadline())
 
+    contexts.create("c", CONFIG, progress, 0.0)
+    contexts.handle("c", ANSWERS["created"], 0.0)
+    contexts.cancel(contexts.send_text("c", "Hi.", 0.0, flush=True))
+    contexts.cancel(contexts.update("c", {"temperature": 1}, 0.0))
+    assert (0, math.inf) == (progress.sent_characters, contexts.next_deadline())
+
+
+# Deadlines: the service confirms a context within 10 s, and then sends a message every 30 s.
+
+
+def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
+    """Return a table with a context that was created at 0 s and confirmed at 1 s."""
+    contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
+    contexts.create("c", CONFIG, progress, 0.0)
+    if is_confirmed:
+        contexts.handle("c", ANSWERS["created"], 1.0)
+    return contexts, progress
+
+
+def test_a_context_that_is_not_confirmed() -> None:
+    """A context whose creation is not answered expires, and is closed on the service."""
+    contexts, _ = opened(is_confirmed=False)
+    contexts.send_text("c", "Hi.", 5.0)
+
+    assert 10.0 == contexts.next_deadline()
+    assert [] == contexts.expire(9.9)
+    (expired,) = contexts.expire(10.0)
+    assert "c" == expired.context_id
+    assert "the creation of the context within 10 s" in str(expired.error)
+    assert {"close_context": {}, "contextId": "c"} == json.loads(expired.close or "")
+    assert (5, math.inf) == (contexts.free, contexts.next_deadline())
+
+
+@pytest.mark.parametrize("answer", ["created", "audio", "flushed", "unknown", "unreadable"])
+def test_any_message_confirms_a_context(answer: str) -> None:
+    """A message about the context shows that the service has created it."""
+    contexts, _ = opened(is_confirmed=False)
+    contexts.handle("c", ANSWERS[answer], 1.0)
+
+    assert math.inf == contexts.next_deadline()
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer"), [("flush", "flushed"), ("update", ""), ("close", "closed")]
+)
+def test_a_request_that_is_answered(ask: str, answer: str) -> None:
+    """The deadline of a request moves with each message, and ends with the answer."""
+    contexts, _ = opened()
+    contexts.send_text("c", "Hi.", 2.0)
+    assert math.inf == contexts.next_deadline()
+    COMMANDS[ask](contexts)
+    assert 31.0 == contexts.next_deadline()
+    contexts.handle("c", ANSWERS["audio"], 20.0)
+    assert 50.0 == contexts.next_deadline()
+    contexts.handle("c", ANSWERS[answer] if answer else ContextUpdated("c", {}), 49.0)
+
+    assert math.inf == contexts.next_deadline()
+    assert [] == contexts.expire(1e9)
+
+
+@pytest.mark.parametrize(
+    ("ask", "named"),
+    [("flush", "a flush"), ("update", "an update"), ("close", "the closing of the context")],
+)
+def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
+    """A context expires after so long without a message; a close is not sent twice."""
+    contexts, _ = opened()
+    contexts.send_text("c", "Hi.", 2.0)
+    COMMANDS[ask](contexts)
+    contexts.handle("c", ANSWERS["audio"], 20.0)
+
+    assert [] == contexts.expire(49.9)
+    (expired,) = contexts.expire(50.0)
+    assert f"did not answer {named}" in str(expired.error)
+    assert "for 30 s" in str(expired.error)
+    assert (ask == "close") == (expired.close is None)
     assert 5 == contexts.free
+
+
+def test_two_requests_expire_as_one() -> None:
+    """A context with several unanswered requests expires once, and is closed once."""
+    contexts, _ = opened(is_confirmed=False)
+    contexts.send_text("c", "Hi.", 0.0, flush=True)
+    contexts.close("c", 0.0)
+
+    (expired,) = contexts.expire(100.0)
+    assert expired.close is None
+    assert math.inf == contexts.next_deadline()
+
+
+def test_other_contexts_do_not_expire() -> None:
+    """The deadline of one context does not change another."""
+    contexts, _ = opened()
+    other = ContextProgress(10.0, 30.0)
+    contexts.create("d", CONFIG, other, 0.0)
+    contexts.handle("d", ContextCreated("d", {}), 1.0)
+    contexts.close("c", 2.0)
+    contexts.close("d", 2.0)
+    contexts.handle("d", FlushCompleted("d"), 30.0)
+
+    assert ["c"] == [expired.context_id for expired in contexts.expire(32.0)]
+    assert 60.0 == contexts.next_deadline()
+    assert "d" in contexts
+
+
+# (steps, whether a flush after them must be answered): text that may have been spoken already.
+FLUSHES = [
+    ([], False),
+    (["text"], True),
+    (["text", "flush"], False),
+    (["text", "flush", "text"], True),
+    (["text", "audio", "flushed"], False),
+    (["text", "audio", "text", "flushed"], True),
+    (["text", "flushed"], False),
+    (["text", "update"], False),
+]
+
+
+@pytest.mark.parametrize(("steps", "is_owed"), FLUSHES)
+def test_a_flush_without_text(steps: list[str], is_owed: bool) -> None:
+    """
+    A flush needs an answer only if there is text that the service has certainly not spoken.
+
+    The service may speak by itself, and need not answer a flush without text.
+    """
+    contexts, progress = opened()
+    for step in steps:
+        if step in COMMANDS:
+            COMMANDS[step](contexts)
+        else:
+            contexts.handle("c", ANSWERS[step], 1.0)
+            if step == "audio":
+                progress.handle_audio(2, None)
+            else:
+                progress.handle(FlushCompleted("c"), was_closing=False)
+    command = contexts.flush("c", 2.0)
+
+    assert is_owed == (command.request is not None)
+    assert command.request is None or command.request.kind is ContextRequest.FLUSH
 
 
 STEPS = st.tuples(
@@ -160,18 +310,18 @@ def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
         if step == "create":
             allowed = name not in living and len(living) < 3
             try:
-                contexts.create(name, CONFIG)
+                create(contexts, name)
             except (LocalProtocolError, ContextLimitError):
                 assert not allowed
             else:
                 assert allowed
                 living[name] = True
         elif step == "close":
-            assert living.get(name, False) == (contexts.close(name) is not None)
+            assert living.get(name, False) == (contexts.close(name, 0.0) is not None)
             living.update({name: False} if name in living else {})
         else:
             answer = ContextClosed(name) if step == "closed" else tts.ContextFault(name, 5, "")
-            assert (living.pop(name, None) is not None) == contexts.handle(answer)
+            assert (living.pop(name, None) is not None) == contexts.handle(name, answer, 0.0)
         assert len(living) == len(contexts) == 3 - contexts.free
 
 

@@ -33,6 +33,23 @@ def test_one_id_twice() -> None:
     assert ["item", "update"] == [table.resolve_by_id("a").kind for _ in range(2)]  # type: ignore[union-attr]
 
 
+def test_resolved_by_id_and_kind() -> None:
+    """Requests of several kinds may have one id; an answer of a kind removes the oldest of it."""
+    table = PendingTable[str]()
+    create, flush, close = (
+        table.add(kind, "a", sent_at=0.0) for kind in ("create", "flush", "close")
+    )
+    later = table.add("flush", "a", sent_at=1.0)
+    other = table.add("flush", "b", sent_at=0.0)
+
+    assert flush is table.resolve_by_id("a", "flush")
+    assert later is table.resolve_by_id("a", "flush")
+    assert table.resolve_by_id("a", "flush") is None
+    assert [create, close, other] == list(table)
+    assert [create, close] == table.clear("a")
+    assert [other] == table.clear()
+
+
 def test_no_id_matches_nothing() -> None:
     """An answer without an id does not match the requests without an id."""
     table = table_of(("update", None, 0, 10))

@@ -92,6 +92,8 @@ class Reconnector:
             RealtimeConnection.next_name(),
             query=parameters,
             timeout=deadline.remaining(),
+            # The policy repeats the attempts to reconnect.
+            max_retries=None if self._connections == 1 else 0,
         )
         connection = RealtimeConnection(
             state, link, connector.options, on_closed=self._connection_gone

@@ -80,10 +80,15 @@ class SttConnection(Connection[SttEvent]):
 
     @classmethod
     def open(
-        cls, connector: Connector, config: TranscribeConfig, owner: SttOwner, timeout: float | None
+        cls,
+        connector: Connector,
+        config: TranscribeConfig,
+        owner: SttOwner,
+        timeout: float | None,
+        max_retries: int | None = None,
     ) -> SttConnection:
         """Connect and send the settings; the caller calls :meth:`begin` next."""
-        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout)
+        link = connector.open(stt.PATH, cls.next_name(), timeout=timeout, max_retries=max_retries)
         connection = cls(link, connector.options, config, owner, on_closed=connector.closed)
         connection._start()
         try:

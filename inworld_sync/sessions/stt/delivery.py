@@ -149,7 +149,7 @@ class Delivery:
         Raises:
             InworldError: Could not connect; nothing is left open.
         """
-        self._connection = self._open_connection(timeout)
+        self._connection = self._open_connection(timeout, max_retries=None)
         self._connected_at = time.monotonic()
         self._connection.begin()
         try:
@@ -438,12 +438,12 @@ class Delivery:
         if is_aborted:
             connection.abort()
 
-    def _open_connection(self, timeout: float | None) -> SttConnection:
+    def _open_connection(self, timeout: float | None, max_retries: int | None = 0) -> SttConnection:
         if self.is_finishing:
             timeout = min(
                 self._options.connect_timeout, max(self._left(), _SHORTEST_CONNECT_SECONDS)
             )
-        return SttConnection.open(self._connector, self._config, self, timeout)
+        return SttConnection.open(self._connector, self._config, self, timeout, max_retries)
 
     def _sleep(self, seconds: float) -> bool:
         """Wait; return False if the stream was aborted."""

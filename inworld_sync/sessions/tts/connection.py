@@ -7,6 +7,8 @@ Threads and locks: those of ``base.py``.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +17,7 @@ import attrs
 
 from inworld_sync.audio.split import Splitter
 from inworld_sync.errors import ClosedError, ConnectionLost, InworldError, fresh
+from inworld_sync.models import checks
 from inworld_sync.models.events import StreamEnded, UnknownEvent
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options
@@ -35,9 +38,13 @@ from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import Contexts, ContextState
+from inworld_sync.wire.contexts import Command, ContextProgress, Contexts
 
-__all__ = ["TtsConnection"]
+__all__ = ["CREATE_TIMEOUT_SECONDS", "MESSAGE_TIMEOUT_SECONDS", "TtsConnection"]
+
+# Defaults of the deadlines of a context.
+CREATE_TIMEOUT_SECONDS = 10.0
+MESSAGE_TIMEOUT_SECONDS = 30.0
 
 # How often to check conditions that no message changes, such as how long the service was silent.
 _LOOK_AGAIN_SECONDS = 0.25
@@ -65,7 +72,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         super().__init__(link, options, on_closed=on_closed)
         self._on_room = on_room
         self._is_unhealthy = False
-        self._created = 0
+        self._has_expired = False
         self._contexts = Contexts()
         self._open_contexts: dict[str, TtsContext] = {}
         self._splitter = Splitter(tts.AUDIO_PATH)
@@ -78,6 +85,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         timeout: float | None = None,
         on_room: Callable[[], None] | None = None,
         has_place: bool = False,
+        retries_quota: bool = True,
     ) -> TtsConnection:
         """
         Connect; the service checks the credential with the first context, not here.
@@ -88,9 +96,12 @@ class TtsConnection(Connection[tts.ContextMessage]):
             on_room: Called without a lock, on any thread, when a context or the whole connection
                 has ended; must not block.
             has_place: Whether the caller has acquired a place of the limiter.
+            retries_quota: Whether to retry after HTTP status 429.
         """
         name = cls.next_name()
-        link = connector.open(tts.PATH, name, timeout=timeout, has_place=has_place)
+        link = connector.open(
+            tts.PATH, name, timeout=timeout, has_place=has_place, retries_quota=retries_quota
+        )
 
         def closed() -> None:
             try:
@@ -126,9 +137,14 @@ class TtsConnection(Connection[tts.ContextMessage]):
         synthesis_context: str | None = None,
         extra: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
+        message_timeout: float | None = MESSAGE_TIMEOUT_SECONDS,
     ) -> TtsContext:
         """
         Create a context; text may be sent at once.
+
+        If the service does not answer in time, the context ends with
+        :class:`~inworld_sync.DeadlineExceeded`; the other contexts of the connection continue.
 
         Args:
             config: All settings in one object. Each setting below that is not None replaces the
@@ -151,13 +167,19 @@ class TtsConnection(Connection[tts.ContextMessage]):
             extra: Further fields of the message ``create``, sent unchanged.
             timeout: If five contexts are open and one is closing, the seconds to wait for its end;
                 None means ``connect_timeout``.
+            create_timeout: The most seconds until the service confirms the context; None means no
+                limit.
+            message_timeout: The most seconds without a message about the context after a flush, an
+                update or :meth:`TtsContext.close`, until the service has answered it; None means
+                no limit. There is no limit while the service may wait for more text.
 
         Raises:
             ConfigError: A setting is out of its range.
             ContextLimitError: Five contexts are open, or none of them closed in time.
             TransportError: The connection is lost.
         """
-        return self._new_context(combine_settings(config, ContextConfig(), locals()), timeout)
+        settings = combine_settings(config, ContextConfig(), locals())
+        return self._new_context(settings, timeout, create_timeout, message_timeout)
 
     @property
     def free_contexts(self) -> int:
@@ -176,21 +198,30 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     # For the pool; any thread.
 
-    def _new_context(self, config: ContextConfig, timeout: float | None) -> TtsContext:
+    def _new_context(
+        self,
+        config: ContextConfig,
+        timeout: float | None,
+        create_timeout: float | None,
+        message_timeout: float | None,
+    ) -> TtsContext:
+        progress = ContextProgress(
+            _limit("create_timeout", create_timeout), _limit("message_timeout", message_timeout)
+        )
         context_id = uuid.uuid4().hex
         stream: EventStream[ContextEvent] = self._new_stream(context_id[:8])
-        context = TtsContext(self, context_id, config, stream)
+        context = TtsContext(self, context_id, config, stream, progress)
         with self._changed:
             self._await_place(self._options.connect_timeout if timeout is None else timeout)
-            message = self._contexts.create(context_id, config)
+            command = self._contexts.create(context_id, config, progress, time.monotonic())
             self._open_contexts[context_id] = context
-            self._created += 1
+            self._expire_at(self._contexts.next_deadline())
         try:
-            self._send(message)
+            self._send(command.message)
         except InworldError:
             with self._changed:
                 self._open_contexts.pop(context_id, None)
-                self._contexts.forget(context_id)
+                self._contexts.cancel(command)
             raise
         except BaseException:
             # Interrupted by the user: the message may have been sent, so the service must be
@@ -249,17 +280,20 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     # For its contexts; any thread.
 
-    @property
-    def _is_reused(self) -> bool:
-        """Whether it had contexts before its newest one."""
-        return self._created > 1
-
-    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None:
-        """Change the state of the contexts and queue the message for it."""
+    def _command(
+        self, make: Callable[[Contexts, float], Command], timeout: float | None = None
+    ) -> None:
+        """Record a command and queue its message; *make* gets the table and the time."""
         with self._changed:
             self._require_open()
-            message = make(self._contexts)
-        self._send(message, timeout)
+            command = make(self._contexts, time.monotonic())
+            self._expire_at(self._contexts.next_deadline())
+        try:
+            self._send(command.message, timeout)
+        except InworldError:
+            with self._changed:
+                self._contexts.cancel(command)
+            raise
 
     def _send(self, message: str, timeout: float | None = None) -> None:
         try:
@@ -283,8 +317,14 @@ class TtsConnection(Connection[tts.ContextMessage]):
     def _close_context(self, context_id: str) -> None:
         """Ask the service to speak the rest and end a context; does not wait, in any state."""
         with self._changed:
-            message = self._contexts.close(context_id)
+            message = self._close(context_id)
         self._send_close(message)
+
+    def _close(self, context_id: str) -> str | None:
+        """Record that a context is closed; return the message for it. The monitor is held."""
+        message = self._contexts.close(context_id, time.monotonic())
+        self._expire_at(self._contexts.next_deadline())
+        return message
 
     def _drop(self, context: TtsContext) -> None:
         """End a context at once; further messages about it are ignored."""
@@ -293,7 +333,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         with self._changed:
             self._open_contexts.pop(context.id, None)
             context._end_interrupted()
-            message = self._contexts.close(context.id)
+            message = self._close(context.id)
         self._send_close(message)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
@@ -326,8 +366,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     def _apply(self, event: tts.ContextMessage) -> None:
         context_id = _context_id(event)
-        was_closing = self._contexts.state(context_id) is ContextState.CLOSING
-        self._contexts.handle(event)
+        was_closing = self._contexts.is_closing(context_id)
+        self._contexts.handle(context_id, event, time.monotonic())
         context = self._open_contexts.get(context_id)
         if context is None:
             # The context was dropped, or the service does not know it.
@@ -336,7 +376,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if context.ended is not None:
             del self._open_contexts[context_id]
             # The service still holds a context whose text it refused.
-            self._send_close(self._contexts.close(context_id))
+            self._send_close(self._close(context_id))
 
     def _after(self, event: tts.ContextMessage) -> None:
         if not _context_id(event):
@@ -345,6 +385,24 @@ class TtsConnection(Connection[tts.ContextMessage]):
             )
         if self._on_room is not None and isinstance(event, (ContextClosed, tts.ContextFault)):
             self._on_room()
+
+    # The writer's part.
+
+    def _expire(self, now: float) -> float:
+        for expired in self._contexts.expire(now):
+            self._has_expired = True
+            self._send_close(expired.close)
+            context = self._open_contexts.pop(expired.context_id, None)
+            if context is not None:
+                context._end_expired(self.with_cause(expired.error))
+        return self._contexts.next_deadline()
+
+    def _on_timer(self) -> None:
+        super()._on_timer()
+        if self._has_expired and self._on_room is not None:
+            # A connection of the pool: the next utterance uses another one.
+            self._has_expired = False
+            self._mark_unhealthy()
 
     def _conclude(self, ended: StreamEnded) -> StreamEnded:
         if ended.error is not None or not self._open_contexts:
@@ -364,6 +422,12 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
     def _streams(self) -> list[EventStream[Any]]:
         return [context._stream for context in self._open_contexts.values()]
+
+
+def _limit(name: str, seconds: float | None) -> float:
+    """Return the seconds of a timeout; infinity if there is none."""
+    checks.require_timeout(seconds, name)
+    return math.inf if seconds is None else seconds
 
 
 def _context_id(event: tts.ContextMessage) -> str:

@@ -38,7 +38,7 @@ from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import ContextProgress, Contexts, no_audio_error
+from inworld_sync.wire.contexts import Command, ContextProgress, Contexts, no_audio_error
 from inworld_sync.wire.splitting import split_text
 from inworld_sync.wire.text import is_blank, require_piece, require_text
 
@@ -71,9 +71,9 @@ _INTERRUPTED = StreamEnded("client", reason="interrupted")
 class ContextOwner(Protocol):
     """The connection of a context."""
 
-    @property
-    def _is_reused(self) -> bool: ...
-    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None: ...
+    def _command(
+        self, make: Callable[[Contexts, float], Command], timeout: float | None = None
+    ) -> None: ...
     def _close_context(self, context_id: str) -> None: ...
     def _drop(self, context: TtsContext) -> None: ...
     def _wait_until(self, reached: Callable[[], bool]) -> None: ...
@@ -87,6 +87,10 @@ class TtsContext(EventSource[ContextEvent]):
     Made by :meth:`TtsConnection.context`. Iterate over it for its events, until :meth:`close`
     was called and all audio was received; or add handlers with :meth:`on`, or queues with
     :meth:`subscribe`. Leaving a ``with`` block closes the context.
+
+    If the service does not answer in time, the iteration raises
+    :class:`~inworld_sync.DeadlineExceeded`; see ``create_timeout`` and ``message_timeout`` of
+    :meth:`TtsConnection.context`. No deadline runs while the service waits for text.
 
     Thread safety: every method may be called from any thread.
 
@@ -104,14 +108,14 @@ class TtsContext(EventSource[ContextEvent]):
         context_id: str,
         config: ContextConfig,
         stream: EventStream[ContextEvent],
+        progress: ContextProgress,
     ) -> None:
         super().__init__(stream)
         self.id = context_id
         self.config = config
         self._connection = connection
         self._assembler = Assembler(context_id, config.audio)
-        self._progress = ContextProgress()
-        self._active_at = time.monotonic()
+        self._progress = progress
         self._order = threading.Lock()
         self._reading = threading.Lock()
         self._held = ""
@@ -161,9 +165,9 @@ class TtsContext(EventSource[ContextEvent]):
     def flush(self) -> None:
         """Have all text that was sent spoken now; a :class:`FlushCompleted` follows its audio."""
         with self._order:
-            self._command(lambda contexts: contexts.flush(self.id))
+            self._command(lambda contexts, now: contexts.flush(self.id, now))
 
-    def say(self, text: str, *, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
+    def say(self, text: str, *, timeout: float | None = None) -> Iterator[AudioChunk]:
         """
         Speak a text and yield its audio, keeping the context open for the next.
 
@@ -172,7 +176,8 @@ class TtsContext(EventSource[ContextEvent]):
 
         Args:
             text: Not blank, of any length.
-            timeout: The most seconds to wait for each event.
+            timeout: The most seconds to wait for each event; None waits until the deadlines of
+                the context.
 
         Raises:
             LocalProtocolError: The service may speak the text of this context before it is asked
@@ -234,7 +239,7 @@ class TtsContext(EventSource[ContextEvent]):
         if not isinstance(changes, Mapping):
             raise ConfigError(f"changes must be a mapping of names to values, got {changes!r}")
         with self._order:
-            self._command(lambda contexts: contexts.update(self.id, changes))
+            self._command(lambda contexts, now: contexts.update(self.id, changes, now))
 
     def close(self) -> None:
         """
@@ -265,7 +270,7 @@ class TtsContext(EventSource[ContextEvent]):
     def _iterate(self, timeout: float | None) -> Iterator[ContextEvent]:
         return map(self._count, self._stream.events(timeout))
 
-    def audio(self, timeout: float | None = 30.0) -> Iterator[AudioChunk]:
+    def audio(self, timeout: float | None = None) -> Iterator[AudioChunk]:
         """Iterate over the audio and skip the other events; see :meth:`events`."""
         for event in self.events(timeout):
             if isinstance(event, AudioChunk):
@@ -354,11 +359,13 @@ class TtsContext(EventSource[ContextEvent]):
 
     def _send_text(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
         """Queue text, and with *flush* have it spoken as one generation."""
-        self._command(lambda contexts: contexts.send_text(self.id, text, flush=flush), timeout)
-        self._progress.sent_characters += len(text)
-        self._active_at = time.monotonic()
+        self._command(
+            lambda contexts, now: contexts.send_text(self.id, text, now, flush=flush), timeout
+        )
 
-    def _command(self, make: Callable[[Contexts], str], timeout: float | None = None) -> None:
+    def _command(
+        self, make: Callable[[Contexts, float], Command], timeout: float | None = None
+    ) -> None:
         """
         Queue a command.
 
@@ -395,10 +402,8 @@ class TtsContext(EventSource[ContextEvent]):
                 return False
             unspoken_characters = progress.sent_characters - progress.usage.characters
             # The service need not count every character, so its count alone must not block.
-            return (
-                unspoken_characters < max_characters
-                or time.monotonic() - self._active_at > _IDLE_SECONDS
-            )
+            idle_seconds = time.monotonic() - max(progress.sent_at, progress.heard_at)
+            return unspoken_characters < max_characters or idle_seconds > _IDLE_SECONDS
 
         self._connection._wait_until(has_room)
         return stream.ended is None
@@ -410,6 +415,10 @@ class TtsContext(EventSource[ContextEvent]):
         self._stream.end(_INTERRUPTED)
         self._stream.discard()
 
+    def _end_expired(self, error: DeadlineExceeded) -> None:
+        """End the stream because the service did not answer in time."""
+        self._stream.end(StreamEnded("client", reason="no answer", error=error))
+
     def _handle(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
         """
         Handle one message about this context.
@@ -418,7 +427,6 @@ class TtsContext(EventSource[ContextEvent]):
             message: From the service.
             was_closing: Whether the client had closed the context before.
         """
-        self._active_at = time.monotonic()
         if isinstance(message, tts.AudioReceived):
             self._handle_audio(message)
             return

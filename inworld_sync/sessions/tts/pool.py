@@ -10,7 +10,6 @@ to.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 from inworld_sync.errors import (
@@ -20,6 +19,7 @@ from inworld_sync.errors import (
     DeadlineExceeded,
     InworldError,
     QuotaError,
+    ServiceError,
 )
 from inworld_sync.models.tts import ContextConfig
 from inworld_sync.sessions.connector import Connector
@@ -28,6 +28,7 @@ from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.sessions.tts.text_feed import PieceSource, TextFeed
+from inworld_sync.transport.backoff import Backoff, retry_after_of
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.wire import tts
 
@@ -40,9 +41,8 @@ _LOOK_AGAIN_SECONDS = 0.25
 # the account.
 _KEPT_IDLE = 1
 
-# If a connection turns out to be dead before the service has answered, the utterance is retried on
-# a new connection.
-_MAX_TRIES = 3
+# The longest delay before the second retry of an utterance; the first one has none.
+_FIRST_DELAY_SECONDS = 0.5
 
 
 class TtsPool:
@@ -63,15 +63,26 @@ class TtsPool:
         connector.add_evictor(lambda: self._evict_idle(keep=0))
         connector.adopt(self)
 
+    @property
+    def max_retries(self) -> int:
+        """How often an utterance is retried."""
+        return self._connector.options.max_retries
+
     def context(
-        self, config: ContextConfig, timeout: float, is_stopped: Callable[[], bool] = lambda: False
+        self,
+        config: ContextConfig,
+        timeout: float,
+        create_timeout: float | None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> TtsContext:
         """
         Create a context on a connection that has room, or on a new one.
 
         Args:
             config: Of the context.
-            timeout: Seconds to wait for a place and to connect, together.
+            timeout: Seconds to wait for a place and to connect, together; also the
+                ``message_timeout`` of the context.
+            create_timeout: Of the context.
             is_stopped: Whether the caller no longer waits; :meth:`wake` makes the pool ask again.
 
         Raises:
@@ -88,7 +99,7 @@ class TtsPool:
                 if connection is None:
                     continue
                 try:
-                    return connection._new_context(config, 0.0)
+                    return connection._new_context(config, 0.0, create_timeout, timeout)
                 except ContextLimitError:
                     # Another thread was faster.
                     continue
@@ -146,6 +157,8 @@ class TtsPool:
     def _open(self, deadline: Deadline) -> TtsConnection | None:
         """Open a connection; return None if the limit is reached, after a wait for a change."""
         connection = None
+        with self._changed:
+            has_others = bool(self._connections)
         try:
             if self._connector.limiter.acquire(0.0):
                 connection = TtsConnection._open(
@@ -153,6 +166,9 @@ class TtsPool:
                     timeout=deadline.remaining(),
                     on_room=self._evict_idle,
                     has_place=True,
+                    # A context of another connection may come free before the service accepts a
+                    # further connection.
+                    retries_quota=not has_others,
                 )
         except QuotaError:
             # HTTP 429. If this client has connections, their contexts will end.
@@ -205,13 +221,14 @@ class TtsPool:
 
 class Utterance:
     """
-    One utterance on a context of the pool, which is retried if its connection was dead.
+    One utterance on a context of the pool, which is retried if the service has not answered it.
 
     Args:
         pool: Creates the contexts.
         text: All of it, or an iterable of its pieces.
         config: Of the context.
-        timeout: Seconds to wait for a context, and for each piece of audio.
+        timeout: Seconds to wait for a context; also the ``message_timeout`` of the context.
+        create_timeout: Of the context.
 
     Thread safety: one thread iterates over :meth:`chunks`; any may call :meth:`stop`.
 
@@ -221,11 +238,17 @@ class Utterance:
     """
 
     def __init__(
-        self, pool: TtsPool, text: str | Iterable[str], config: ContextConfig, timeout: float
+        self,
+        pool: TtsPool,
+        text: str | Iterable[str],
+        config: ContextConfig,
+        timeout: float,
+        create_timeout: float | None,
     ) -> None:
         self._pool = pool
         self._source = PieceSource(text)
         self._timeout = timeout
+        self._create_timeout = create_timeout
         self._stopped = threading.Event()
         self.config = config
         self.context: TtsContext | None = None
@@ -245,39 +268,49 @@ class Utterance:
             self.context.interrupt()
         self._pool.wake()
 
-    def chunks(self, tries: int = _MAX_TRIES) -> Iterator[AudioChunk]:
+    def chunks(self) -> Iterator[AudioChunk]:
         """Iterate over the audio; raises the error with which the last attempt ended."""
-        try:
-            yield from self._try()
-        except InworldError as error:
-            # After stop(), errors are ignored.
-            if not self._stopped.is_set() and (tries == 1 or not self._may_retry(error)):
-                raise
-        else:
-            return
-        if not self._stopped.is_set():
-            yield from self.chunks(tries - 1)
+        # The first attempt may have used a connection that was dead; then a new one helps at once.
+        backoff = Backoff(_FIRST_DELAY_SECONDS, is_first_immediate=True)
+        while True:
+            try:
+                yield from self._try()
+            except InworldError as error:
+                # After stop(), errors are ignored.
+                if self._stopped.is_set():
+                    return
+                if backoff.attempts >= self._pool.max_retries or not self._may_retry(error):
+                    raise
+                delay = backoff.next_delay(error)
+            else:
+                return
+            if self._stopped.wait(delay):
+                return
 
     def _may_retry(self, error: InworldError) -> bool:
         """
-        Return whether the service has not spoken any of it and a new connection may help.
+        Return whether the service has not spoken any of it and another attempt may help.
 
-        A connection that was idle may be dead without any sign of it, and one may hold more
-        contexts than the client knows of; neither is true of a new one.
+        A silent service is not asked again, since the caller's time has passed.
         """
         context = self.context
         if context is None or context._progress.was_answered:
             return False
         if isinstance(error, ContextLimitError):
+            # The service holds more contexts on the connection than the client knows of.
             context._abandon()
             return True
-        return isinstance(error, ConnectionLost) and context._connection._is_reused
+        if isinstance(error, ServiceError):
+            return error.retryable and retry_after_of(error) < self._timeout
+        return isinstance(error, ConnectionLost)
 
     def _try(self) -> Iterator[AudioChunk]:
         self.context = None
         if self._stopped.is_set():
             return
-        context = self._pool.context(self.config, self._timeout, self._stopped.is_set)
+        context = self._pool.context(
+            self.config, self._timeout, self._create_timeout, self._stopped.is_set
+        )
         self.context = context
         try:
             # stop() may have found no context, so it is checked again.
@@ -285,7 +318,9 @@ class Utterance:
                 return
             feed = TextFeed(context, self._source)
             feed.start()
-            yield from self._audio(context)
+            for event in context._stream.events():
+                if isinstance(event, AudioChunk):
+                    yield event
             if not self._stopped.is_set():
                 feed.raise_failure()
         except DeadlineExceeded:
@@ -294,18 +329,3 @@ class Utterance:
         finally:
             if context.ended is None:
                 context.interrupt()
-
-    def _audio(self, context: TtsContext) -> Iterator[AudioChunk]:
-        while True:
-            try:
-                for event in context._stream.events(self._timeout):
-                    if isinstance(event, AudioChunk):
-                        yield event
-            except DeadlineExceeded:
-                # Silence is not an error while the user's iterator has not yielded a piece, nor
-                # until the service had its time after the latest piece.
-                source = self._source
-                if source.is_waiting or time.monotonic() - source.active_at < self._timeout:
-                    continue
-                raise
-            return

@@ -18,6 +18,7 @@ import attrs
 
 from inworld_sync.audio import wav
 from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
+from inworld_sync.models import checks
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.settings import combine_settings
@@ -35,7 +36,11 @@ from inworld_sync.models.tts import (
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import require_callable
 from inworld_sync.sessions.playback import Playback
-from inworld_sync.sessions.tts.connection import TtsConnection
+from inworld_sync.sessions.tts.connection import (
+    CREATE_TIMEOUT_SECONDS,
+    MESSAGE_TIMEOUT_SECONDS,
+    TtsConnection,
+)
 from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
@@ -89,7 +94,8 @@ class Tts:
         synthesis_context: str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
-        timeout: float = 30.0,
+        timeout: float = MESSAGE_TIMEOUT_SECONDS,
+        create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> Speech:
         """
         Speak a text and return all of its audio.
@@ -114,7 +120,10 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
-            timeout: The most seconds to wait for a connection, and for each piece of audio.
+            timeout: The most seconds to wait for a connection, and for each message of the service
+                after all text was sent.
+            create_timeout: The most seconds until the service confirms the utterance; None means
+                no limit.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -122,7 +131,7 @@ class Tts:
                 :class:`~inworld_sync.Speech` that was received.
         """
         settings = combine_settings(config, DEFAULTS, locals())
-        stream = self.stream(text, config=settings, timeout=timeout)
+        stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
         audio = stream.config.audio
         chunks: list[AudioChunk] = []
         try:
@@ -155,7 +164,8 @@ class Tts:
         synthesis_context: str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
-        timeout: float = 30.0,
+        timeout: float = MESSAGE_TIMEOUT_SECONDS,
+        create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> SpeechStream:
         """
         Speak a text and return its audio piece by piece.
@@ -181,7 +191,10 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
-            timeout: The most seconds to wait for a connection, and for each piece of audio.
+            timeout: The most seconds to wait for a connection, and for each message of the service
+                after all text was sent.
+            create_timeout: The most seconds until the service confirms the utterance; None means
+                no limit.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -193,7 +206,9 @@ class Tts:
             require_text(text)
         else:
             require_pieces(text)
-        return SpeechStream(Utterance(self._pool, text, settings, timeout))
+        checks.require_timeout(timeout)
+        checks.require_timeout(create_timeout, "create_timeout")
+        return SpeechStream(Utterance(self._pool, text, settings, timeout, create_timeout))
 
     @with_keyword_hints
     def stream_wav(
@@ -217,7 +232,8 @@ class Tts:
         synthesis_context: str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
-        timeout: float = 30.0,
+        timeout: float = MESSAGE_TIMEOUT_SECONDS,
+        create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> Iterator[bytes]:
         """
         Speak a text as the blocks of a WAV file, for a web response.
@@ -226,7 +242,7 @@ class Tts:
         The arguments and errors are those of :meth:`stream`; *audio* must not be compressed.
         """
         settings = combine_settings(config, DEFAULTS, locals())
-        stream = self.stream(text, config=settings, timeout=timeout)
+        stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
         if stream.config.audio.encoding.is_compressed:
             raise ConfigError(
                 f"a WAV file holds samples, not {stream.config.audio.encoding.value}: "
@@ -259,7 +275,8 @@ class Tts:
         synthesis_context: str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
-        timeout: float = 30.0,
+        timeout: float = MESSAGE_TIMEOUT_SECONDS,
+        create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
     ) -> Playback:
         """
         Speak a text through a speaker and return at once.
@@ -288,7 +305,10 @@ class Tts:
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
-            timeout: The most seconds to wait for a connection, and for each piece of audio.
+            timeout: The most seconds to wait for a connection, and for each message of the service
+                after all text was sent.
+            create_timeout: The most seconds until the service confirms the utterance; None means
+                no limit.
 
         Raises:
             ConfigError: The text is blank, a setting is out of its range, or *speaker* cannot play.
@@ -309,7 +329,7 @@ class Tts:
                 own_rate = attrs.evolve(settings.audio, sample_rate_hz=rate_hz)
                 settings = attrs.evolve(settings, audio=own_rate)
         return Playback(
-            self.stream(text, config=settings, timeout=timeout),
+            self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout),
             default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,

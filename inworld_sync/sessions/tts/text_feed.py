@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import time
 from collections.abc import Iterable, Iterator
 
 from inworld_sync.errors import ConfigError
@@ -42,14 +41,10 @@ class PieceSource:
 
     Attributes:
         is_short: Whether the text is so short that sending it need not wait.
-        is_waiting: Whether the user's iterator is running now.
-        active_at: When the latest piece was read or sent, on the monotonic clock.
     """
 
     def __init__(self, text: str | Iterable[str]) -> None:
         self.is_short = isinstance(text, str) and len(text) <= MAX_AHEAD_CHARACTERS
-        self.is_waiting = False
-        self.active_at = time.monotonic()
         self._lock = threading.Lock()
         self._kept: list[str] = []
         self._failure: BaseException | None = None
@@ -89,7 +84,6 @@ class PieceSource:
             return None
 
     def _read_next(self) -> None:
-        self.is_waiting = True
         try:
             piece = next(self._next)
             require_piece(piece)
@@ -99,9 +93,6 @@ class PieceSource:
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything
             # It reaches the caller through TextFeed.raise_failure.
             self._failure, self._is_over = error, True
-        finally:
-            self.active_at = time.monotonic()
-            self.is_waiting = False
 
 
 class TextFeed:
@@ -144,5 +135,4 @@ class TextFeed:
                 return
             for part in split_text(piece, tts.MAX_TEXT_CHARACTERS):
                 self._context._send_text(part)
-            self._source.active_at = time.monotonic()
         self._context.close()

@@ -14,6 +14,7 @@ from inworld_sync import (
     ContextConfig,
     Inworld,
     NullSpeaker,
+    QuotaError,
     TtsConnection,
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
@@ -21,15 +22,15 @@ from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 # (call, part of the error): refused before anything is sent.
 CALLS: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", config="Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
-    (lambda iw: iw.tts.synthesize("Hi.", timeout="5"), "a timeout must be a number"),  # type: ignore[arg-type]
-    (lambda iw: iw.tts.connect(timeout="5"), "a timeout must be a number"),  # type: ignore[arg-type]
+    (lambda iw: iw.tts.synthesize("Hi.", timeout="5"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
+    (lambda iw: iw.tts.connect(timeout="5"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.speak("Hi.", speaker="x"), "speaker must be an AudioSink"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.speak("Hi.", speaker=NullSpeaker), "speaker must be an AudioSink"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.speak("Hi.", on_word="x"), "on_word must be callable, got 'x'"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.synthesize("Hi.").play("x"), "speaker must be an AudioSink"),  # type: ignore[arg-type]
     (lambda iw: iw.voices.get(""), "voice must be the id of a voice, got ''"),
     (lambda iw: iw.voices.get(None), "voice must be the id of a voice, got None"),  # type: ignore[arg-type]
-    (lambda iw: iw.voices.list(timeout="x"), "a timeout must be a number"),  # type: ignore[arg-type]
+    (lambda iw: iw.voices.list(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
 ]
 
 
@@ -43,13 +44,13 @@ def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> No
 # (call, part of the error): the same for a connection and its contexts.
 ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
     (lambda c: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
-    (lambda c: c.context(timeout="x"), "a timeout must be a number"),  # type: ignore[arg-type]
+    (lambda c: c.context(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
     (lambda c: c.context().on(5, print), "kind must be a class of events or the name"),  # type: ignore[arg-type]
     (lambda c: c.context().on(AudioChunk, None), "handler must be callable"),  # type: ignore[type-var]
     (lambda c: c.context().subscribe("a"), "maxsize must be an integer"),  # type: ignore[arg-type]
     (lambda c: c.context().send(None), "text must be a str"),  # type: ignore[arg-type]
     (lambda c: c.context().update(5), "changes must be a mapping"),  # type: ignore[arg-type]
-    (lambda c: next(c.context().events(timeout="x")), "a timeout must be a number"),  # type: ignore[arg-type]
+    (lambda c: next(c.context().events(timeout="x")), "timeout must be a number of seconds"),  # type: ignore[arg-type]
 ]
 
 
@@ -65,13 +66,14 @@ def test_calls_on_a_connection(
         assert connection.ended is None
 
 
-@pytest.mark.parametrize("timeout", [0, -1])
-def test_no_time_at_all(iw: Inworld, timeout: float) -> None:
-    """A timeout of 0 or less is a deadline that has passed, for HTTP and WebSockets."""
+def test_no_time_at_all(iw: Inworld) -> None:
+    """A timeout of 0 is a deadline that has passed, for HTTP, connecting and utterances."""
     with pytest.raises(TimeoutError):
-        iw.voices.list(timeout=timeout)
+        iw.voices.list(timeout=0)
     with pytest.raises(TimeoutError):
-        iw.tts.connect(timeout=timeout)
+        iw.tts.connect(timeout=0)
+    with pytest.raises((TimeoutError, QuotaError)):
+        iw.tts.synthesize("Hi.", timeout=0)
 
 
 # Settings by name.

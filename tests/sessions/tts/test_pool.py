@@ -17,8 +17,10 @@ from inworld_sync import (
     DeadlineExceeded,
     Inworld,
     QuotaError,
+    ServiceError,
 )
 from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.transport.backoff import Backoff
 
 from support.counting import CountingLimiter
 from support.scripted import Service, obedient, scripted, text_of
@@ -131,11 +133,14 @@ def test_http_429(spelling_server: Emulator) -> None:
 
 
 def test_429_of_the_only_connection() -> None:
-    """A client without connections gets HTTP 429 as an error at once."""
+    """A client without connections retries after HTTP 429, and then raises it."""
     with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
-        with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+        with Inworld(api_key=server.api_key, base_url=server.url, max_retries=0) as iw:
             with pytest.raises(QuotaError) as caught:
                 iw.tts.synthesize("Hi.")
+    with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
+        with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+            assert "Hi." == spelled(iw.tts.synthesize("Hi.").data)
 
     assert (429, True) == (caught.value.status, caught.value.retryable)
 
@@ -210,23 +215,83 @@ def test_pieces_are_sent_again() -> None:
     assert ["One ", "two ", "three"] == taken
 
 
-def test_a_new_connection_that_dies_is_an_error() -> None:
-    """An utterance whose new connection dies is not retried without end."""
+@pytest.mark.parametrize("max_retries", [0, 1, 2])
+def test_connections_that_die(max_retries: int) -> None:
+    """An utterance that was not answered is retried ``max_retries`` times, not without end."""
+    connections: list[int] = []
 
     def dying(service: Service) -> None:
+        connections.append(service.number)
         service.request()
         service.peer.reset()
 
-    connections: list[int] = []
-
-    def counted(service: Service) -> None:
-        connections.append(service.number)
-        dying(service)
-
-    with scripted(counted) as iw, pytest.raises(ConnectionLost):
+    with scripted(dying, max_retries=max_retries) as iw, pytest.raises(ConnectionLost):
         said(iw, "Hi.")
 
-    assert [1] == connections
+    assert [1, 2, 3][: max_retries + 1] == connections
+
+
+@pytest.mark.parametrize("code", [4, 8, 13, 14])
+def test_a_fault_that_may_pass(code: int) -> None:
+    """An utterance that a busy service refuses is retried."""
+    faults: list[str] = []
+
+    def busy_once(service: Service) -> None:
+        faults.append(service.until("close_context"))
+        service.fault(faults[0], code, "busy")
+        obedient(service)
+
+    with scripted(busy_once, obedient) as iw:
+        assert "Hi." == said(iw, "Hi.")
+    assert 1 == len(faults)
+
+
+@pytest.mark.parametrize("code", [2, 3, 5, 7, 16])
+def test_a_fault_that_stays(code: int) -> None:
+    """An utterance that would be refused again is not retried."""
+    requests: list[str] = []
+
+    def refusing(service: Service) -> None:
+        while True:
+            requests.append(service.until("close_context"))
+            service.fault(requests[-1], code, "no")
+
+    with scripted(refusing) as iw, pytest.raises(ServiceError):
+        said(iw, "Hi.")
+    assert 1 == len(set(requests))
+
+
+def test_silence_is_not_retried() -> None:
+    """A service that does not answer in time is not asked again: the caller's time has passed."""
+    creates: list[str] = []
+
+    def silent(service: Service) -> None:
+        while True:
+            creates.append(service.until("create"))
+
+    with scripted(silent) as iw, pytest.raises(DeadlineExceeded):
+        iw.tts.synthesize("Hi.", create_timeout=0.1)
+    assert 1 == len(creates)
+
+
+def test_stopped_between_two_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """close() ends the wait before a retry."""
+    monkeypatch.setattr(Backoff, "next_delay", lambda *_: 1000.0)
+    refused = threading.Event()
+
+    def busy(service: Service) -> None:
+        while True:
+            service.fault(service.until("close_context"), 14, "busy")
+            refused.set()
+
+    with scripted(busy) as iw:
+        stream = iw.tts.stream("Hi.")
+        thread = threading.Thread(target=list, args=(stream,))
+        thread.start()
+        assert refused.wait(30)
+        stream.close()
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_an_answered_utterance_is_not_retried() -> None:

@@ -466,8 +466,9 @@ def test_no_partial_speech_without_audio() -> None:
         service.fault(service.until("close_context"), 13, "engine failed")
         service.until_left()
 
-    with scripted(refusing) as iw, pytest.raises(ServiceError, match="engine failed") as caught:
-        iw.tts.synthesize("Hi.")
+    with scripted(refusing, max_retries=0) as iw:
+        with pytest.raises(ServiceError, match="engine failed") as caught:
+            iw.tts.synthesize("Hi.")
 
     assert caught.value.partial is None
 
@@ -483,8 +484,9 @@ def test_an_error_while_text_is_sent() -> None:
         while True:
             yield "more "
 
-    with scripted(refusing) as iw, pytest.raises(ServiceError, match="engine failed"):
-        iw.tts.synthesize(tokens())
+    with scripted(refusing, max_retries=0) as iw:
+        with pytest.raises(ServiceError, match="engine failed"):
+            iw.tts.synthesize(tokens())
 
 
 def test_a_closed_client(iw: Inworld) -> None:
