@@ -161,7 +161,7 @@ def test_any_alignment(law: str, shift: int) -> None:
 
 @every_level
 @pytest.mark.parametrize(("law", "negative_zero"), [("ulaw", 0x7F), ("alaw", None)])
-def test_codes_come_back(law: str, negative_zero: int | None) -> None:
+def test_decoding_and_encoding_keeps_the_code(law: str, negative_zero: int | None) -> None:
     """Decoding and encoding returns the same code; mu-law's negative zero becomes zero."""
     expected = [0xFF if code == negative_zero else code for code in range(256)]
 

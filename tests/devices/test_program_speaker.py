@@ -156,7 +156,7 @@ def test_several_utterances(programs: Programs) -> None:
     assert (2, TWENTIETH * 2) == (len(programs.arguments), programs.played)
 
 
-def test_the_first_program_is_taken(programs: Programs) -> None:
+def test_the_order_of_the_programs(programs: Programs) -> None:
     """The order of the documentation decides, not that of the alphabet."""
     for name in ("aplay", "mpv", "paplay"):
         programs.install(name)

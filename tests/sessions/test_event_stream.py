@@ -409,7 +409,7 @@ def test_poll_within_a_handler(polled: Source) -> None:
     assert [0, 0] == inner
 
 
-def test_poll_lets_ctrl_c_through(polled: Source) -> None:
+def test_poll_raises_keyboard_interrupt(polled: Source) -> None:
     """poll() raises KeyboardInterrupt of a handler; polling can continue after it."""
 
     def interrupted(_: object) -> None:

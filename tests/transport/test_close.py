@@ -286,7 +286,7 @@ def test_close_before_the_threads() -> None:
         link.release()
 
 
-def test_peer_learns_of_an_abort() -> None:
+def test_the_server_sees_an_abort_at_once() -> None:
     """The server sees an abort at once, not only after the threads were joined."""
     ended = threading.Event()
 

@@ -73,7 +73,7 @@ def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> N
     assert (covered_ms, free_ms) == (log.covered_ms, log.free_ms)
 
 
-def test_sent_bounds_what_is_covered() -> None:
+def test_only_sent_audio_is_covered() -> None:
     """The silence after the last word is covered only up to the sent audio."""
     log = TurnLog(is_manual=False)
     log.handle(SpeechStopped(2000), 1300)

@@ -629,7 +629,7 @@ def test_client_closes() -> None:
             iw.stt.stream()
 
 
-def test_unused_stream_is_let_go() -> None:
+def test_closed_stream_frees_everything() -> None:
     """A closed stream leaves no thread and no open socket."""
     with stt_server() as (iw, _):
         before = threading.active_count()
@@ -719,7 +719,7 @@ def test_many_streams_at_once() -> None:
     assert {n: number_names(*range(1, sum(t) + 1)) for n, t in enumerate(turns)} == results
 
 
-def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_consumer_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a consumer of events, close returns the whole transcript."""
     monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 2000)
     pcm, said = spoken_turns(3, 3, 3, 3)

@@ -77,7 +77,7 @@ def test_five_contexts_at_once(iw: Inworld) -> None:
     assert [f"Context{number}." for number in range(5)] == texts
 
 
-def test_a_place_that_is_about_to_come_free() -> None:
+def test_a_context_that_is_closing() -> None:
     """If one of five contexts is closing, the next one waits for its place."""
     release = threading.Event()
 
@@ -96,7 +96,7 @@ def test_a_place_that_is_about_to_come_free() -> None:
         assert "Sixth" == spoken(finished(connection, "Sixth"))
 
 
-def test_a_place_that_stays_taken() -> None:
+def test_no_context_closes() -> None:
     """If no context closes, creating one fails after the timeout, and the error says why."""
     with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(5)]
@@ -450,7 +450,7 @@ def test_no_key(spelling_server_url: str) -> None:
 
 
 @pytest.mark.usefixtures("no_safety_net")
-def test_a_consumer_that_comes_back() -> None:
+def test_a_consumer_that_continues() -> None:
     """A paused reader continues as soon as there is room."""
     chunks = 50
 
@@ -538,7 +538,7 @@ def test_a_consumer_that_stops_for_good() -> None:
 # Closing.
 
 
-def test_close_wakes_everybody(iw: Inworld) -> None:
+def test_close_ends_every_wait(iw: Inworld) -> None:
     """close() ends every wait of every context, with an error for unfinished work."""
     connection = iw.tts.connect()
     contexts = [connection.context() for _ in range(3)]
@@ -681,7 +681,7 @@ def test_a_thread_that_fails(
     assert caught.value is not connection.ended.error
 
 
-def test_an_end_that_is_not_understood(
+def test_an_exception_while_the_end_is_interpreted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An exception while the end is interpreted still ends every wait."""
