@@ -381,7 +381,7 @@ def test_position_counts_played_audio() -> None:
 
 
 def test_position_without_the_latency_of_the_device() -> None:
-    """Audio that the device has taken and not played is not counted."""
+    """Audio that the device has pulled and not played is not counted."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
     player.read(60)

@@ -383,7 +383,8 @@ def test_program_ends_while_it_speaks(patience: str) -> None:
     """
     A program that never closes its server ends with its own status.
 
-    The engine's threads were inside C++ when the interpreter went away, and the process aborted.
+    If threads of the engine were still inside C++ when the interpreter shuts down, the process
+    would abort.
     """
     code = f"""
 import logging

@@ -47,7 +47,7 @@ HARMLESS = [
     *(f"{fault}@{after}" for after in range(MESSAGES) for fault in ("ping", "unknown_message")),
     *(f"binary@{after}" for after in range(MESSAGES)),
     *(f"error:3@{after}" for after in range(MESSAGES)),
-    "lose@0",  # nobody waits for contextCreated
+    "lose@0",  # no call waits for contextCreated
     "duplicate@0",
     f"duplicate@{MESSAGES - 1}",
 ]

@@ -34,7 +34,7 @@ class Number:
 
 
 class Source:
-    """A stream, and the part of the reader thread."""
+    """A stream, with the methods that the reader thread calls."""
 
     def __init__(self, dispatch: Literal["thread", "poll"] = "thread") -> None:
         self.changed = Monitor("the test's stream")
@@ -55,7 +55,7 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the second look of every wait, a lost wake-up shows as a hang."""
+    """Turn off the regular check of every wait, so that a missing notification causes a hang."""
     monkeypatch.setattr(event_stream, "LONGEST_WAIT_SECONDS", 60.0)
 
 

@@ -56,7 +56,7 @@ class Speech:
 
 
 class EndlessSpeech(Speech):
-    """A stream that goes on until it is closed."""
+    """A stream that continues until it is closed."""
 
     def __iter__(self) -> Iterator[AudioChunk]:
         while not self.closed.is_set():
@@ -373,7 +373,7 @@ def test_the_last_word_is_reported() -> None:
     made: list[Playback] = []
 
     class Stale(NullSpeaker):
-        """Tells the thread of the words what was so before the end, after the end."""
+        """Returns the state before the end to the thread of the words, even after the end."""
 
         @property
         def heard_samples(self) -> int:

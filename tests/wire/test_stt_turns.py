@@ -39,9 +39,10 @@ def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None
     return log
 
 
-# (events, what is covered, up to where another connection may begin): in the middle of the silence
-# after the last word or, where that is short, anywhere around the end of the word; between half a
-# second before the next speech and its start; and nowhere else where no times make sense.
+# (events, end of the covered audio, last position at which another connection may begin). The audio
+# is covered up to the middle of the silence after the last word. If the silence is short, the two
+# positions are around the end of the word. Before the next speech, they are half a second before
+# its start and its start. Without plausible times, they are equal.
 COVERED: list[tuple[list[SttEvent], float, float]] = [
     ([], 0, 0),
     ([SpeechStarted(1000)], 500, 1000),

@@ -147,7 +147,7 @@ def test_each_message_begins_the_time_anew() -> None:
 
 
 def test_no_deadline_while_a_function_runs() -> None:
-    """While a function of the user runs, the service owes nothing."""
+    """While a function of the user runs, no message of the service is expected."""
     go = threading.Event()
 
     @tool

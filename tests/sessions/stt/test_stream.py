@@ -48,7 +48,7 @@ def config_of(connection: SttConnectionScript) -> dict[str, Any]:
     return dict(connection.requests[0]["transcribeConfig"])
 
 
-# What is asked for.
+# Settings.
 
 
 def test_config() -> None:
@@ -80,7 +80,7 @@ def test_config() -> None:
     } == config_of(connection)
 
 
-# (arguments of stream, words of the refusal)
+# (arguments of stream, words of the error)
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"encoding": "MP3"}, "audio is sent as LINEAR16 or MULAW, got the encoding MP3"),
     ({"model": "whisper"}, "model must be provider/model"),
@@ -104,7 +104,7 @@ def test_bad_settings(settings: dict[str, Any], words: str) -> None:
         assert [] == server.connections
 
 
-# What goes in.
+# Audio.
 
 
 def test_chunks() -> None:
@@ -130,7 +130,7 @@ def as_floats(pcm: bytes, kind: str) -> Any:
     return (np.frombuffer(pcm, "<i2") / 32768).astype(kind)
 
 
-# What makes audio of 16-bit samples, and the channels that it has.
+# Functions that make audio from 16-bit samples, and the number of channels.
 FORMS: dict[str, tuple[Callable[[bytes], Any], int]] = {
     "bytes": (bytes, 1),
     "bytearray": (bytearray, 1),
@@ -198,7 +198,7 @@ def test_mulaw() -> None:
     assert np.abs(sent - np.frombuffer(pcm, "<i2")).max() <= 8
 
 
-# (audio, words of the refusal)
+# (audio, words of the error)
 BAD_AUDIO: list[tuple[Any, str]] = [
     ("a text", "got a text of 6 characters"),
     (b"VGhpcyBpcyBiYXNlNjQgb2Ygc29tZSBzb3VuZCwgd2hpY2ggbXVzdCBiZSBkZWNvZGVkIGZpcnN0Lg==",
@@ -367,7 +367,7 @@ def test_feed_ends_with_its_stream() -> None:
         assert transcript.usage is not None
 
 
-# Room.
+# Waiting for room.
 
 
 # Ten chunks a second leave, and two may wait.
@@ -440,7 +440,7 @@ def test_interrupted_wait() -> None:
     assert 1 == len(raised)
 
 
-# What comes out.
+# Events.
 
 
 def test_events() -> None:

@@ -167,7 +167,7 @@ def test_a_create_that_is_refused_with_text_behind_it() -> None:
     """
     If a create is refused after text was sent, its context gets one error.
 
-    The further answers of the service, that it has no such context, are ignored.
+    The later answers of the service, which report that the context is unknown, are ignored.
     """
 
     def refusing(service: Service) -> None:
