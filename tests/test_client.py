@@ -351,7 +351,7 @@ LEFT = {
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
 def test_exit(server: Emulator, left: str) -> None:
-    """A program ends with its main thread, without output, whatever objects are open."""
+    """A program ends with its main thread, without output, even if these objects are open."""
     done = subprocess.run(
         [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
         capture_output=True,

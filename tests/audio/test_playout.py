@@ -108,7 +108,7 @@ def test_clipping_is_held() -> None:
 
 
 def test_short_item_starts_at_once() -> None:
-    """A complete item starts at once, also if it is short."""
+    """A complete item starts at once, even if it is short."""
     player = Player()
     player.push(counting(0, 10), end=True)
 
@@ -264,7 +264,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, also when the numbers wrap."""
+    """Packets are played in the order of sending, even when the numbers wrap."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)

@@ -127,7 +127,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample is heard after latency_ms of further output were read, also if it is silence."""
+    """A sample is heard after latency_ms of further output were read, even if it is silence."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()

@@ -241,7 +241,7 @@ def test_another_rate_is_converted(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
-    """A clear returns samples at the rate of write(), also if the audio is converted."""
+    """A clear returns samples at the rate of write(), even if the audio is converted."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:

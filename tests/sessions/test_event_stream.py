@@ -317,7 +317,7 @@ def test_a_raising_handler(
     source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     """
-    The first exception of a handler is logged, all are counted, and every handler goes on.
+    The first exception of a handler is logged, all are counted, and every handler continues.
 
     A handler that called sys.exit() once ended the dispatch thread silently.
     """

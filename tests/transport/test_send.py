@@ -208,7 +208,7 @@ def test_the_queue_is_bounded() -> None:
 
 
 def test_a_message_that_needs_no_room() -> None:
-    """A message that frees memory is queued after the others, also without room."""
+    """A message that frees memory is queued after the others, even without room."""
     reader = Reader(waits=True)
 
     with (

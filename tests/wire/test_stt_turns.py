@@ -125,7 +125,7 @@ def test_speech_events_are_paired() -> None:
 
 
 def test_partials_are_passed_on() -> None:
-    """A partial transcript is emitted unchanged, also if it changes the one before."""
+    """A partial transcript is emitted unchanged, even if it changes the one before."""
     log = TurnLog(is_manual=False)
 
     assert [partial("a")] == log.handle(partial("a"), SENT_MS)

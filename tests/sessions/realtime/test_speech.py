@@ -481,7 +481,7 @@ CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 @pytest.mark.parametrize(("heard_ms", "cut_ms"), CLAMPED)
 def test_the_heard_time_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
-    """A truncation is within the received audio, whatever the application passes."""
+    """A truncation is within the received audio, for any value of the application."""
     stage.do(say("r1", "a1", 24000, done=False))
     stage.rt.interrupt({"a1": heard_ms})
     stage.settle()

@@ -114,7 +114,7 @@ def test_which_way(message: str, is_taken: bool) -> None:
 
 
 def test_samples_over_both_ways() -> None:
-    """A sample that is cut between two messages is joined, whichever way each was decoded."""
+    """A sample that is cut between two messages is joined, for both ways of decoding."""
     quick, slow = (json.dumps(body) for body in (_chunk("AAEC"), _chunk("AwQFBg==")))
     slow = slow.replace("=", "\\u003d")
     messages = (quick, slow, quick, quick, slow)

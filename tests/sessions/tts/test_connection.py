@@ -133,7 +133,7 @@ def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
 
 @pytest.mark.parametrize("leave", [TtsContext.interrupt, TtsContext.close])
 def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) -> None:
-    """The place of a context is free again, whichever way the context ends."""
+    """The place of a context is free again, for every kind of end of a context."""
     with iw.tts.connect() as connection:
         for _ in range(30):
             context = connection.context(timeout=30)
@@ -267,7 +267,7 @@ def closing(code: int, reason: str) -> Script:
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "going away"), (1011, "oops")])
 def test_closed_in_mid_utterance(code: int, reason: str) -> None:
-    """A CLOSE while a context is open is an error, also with code 1000."""
+    """A CLOSE while a context is open is an error, even with code 1000."""
     with scripted(closing(code, reason)) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ConnectionLost) as caught:

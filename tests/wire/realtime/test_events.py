@@ -563,7 +563,7 @@ def test_malformed_item_of_a_response():
 
 
 def test_response_id_outside_the_response():
-    """The id of a response may be beside it only."""
+    """The id of a response may be next to the response only."""
     text = message("response.done", {"response_id": "r1", "response": {"status": "completed"}})
 
     assert "r1" == read(text).response.id
@@ -628,7 +628,7 @@ def response(**fields):
 
 
 def test_usage_outside_the_response():
-    """Usage may stand beside the response instead of in it."""
+    """Usage may be next to the response instead of in it."""
     text = message("response.done", {"response": {"id": "r1"}, "usage": {"total_tokens": 3}})
 
     assert rt.Usage(total_tokens=3) == read(text).response.usage
