@@ -141,7 +141,7 @@ class Contexts:
 
 class ContextProgress:
     """
-    What was sent to one context, and what the service has answered.
+    The progress of one context: the sent text and the service's answers.
 
     Attributes:
         sent_characters: Characters of all text that was sent.
