@@ -5,7 +5,7 @@ Every exception that the package raises, in one tree.
 
     InworldError
     +-- ConfigError                     an argument or setting is wrong; nothing was sent
-    +-- TransportError                  the network or the peer's transport failed
+    +-- TransportError                  the network or the service's transport failed
     |   +-- ConnectError                could not connect
     |   +-- ConnectionLost              an open connection ended early
     |   +-- DeadlineExceeded            a timeout passed; also a TimeoutError
@@ -146,7 +146,7 @@ class ServiceError(InworldError):
         code: The gRPC status number (3 invalid, 5 not found, 7 permission, 8 exhausted,
             13 internal, 14 unavailable, 16 unauthenticated), or the code string of the
             Realtime service, or None.
-        status: The HTTP status when the error came by HTTP or refused an upgrade, else None.
+        status: The HTTP status of the response, or of the refused upgrade; None without one.
         request_id: The service's id of the request, to quote to its support, or None.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from support.descriptors import describe, open_descriptors, record_sockets
 
-# No test is timed: a machine with much else to do must not fail one.
+# No test has a time limit of its own, so a busy machine does not make one fail.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

@@ -51,7 +51,7 @@ def serve(cut_every: int) -> None:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process, or 0 where the system cannot tell."""
+    """Return the resident memory of this process, or 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
 

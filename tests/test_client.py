@@ -256,7 +256,7 @@ def server() -> object:
 
 
 @needs_fork
-def test_a_child_goes_on_with_connections_of_its_own(server: Emulator) -> None:
+def test_a_child_opens_its_own_connections(server: Emulator) -> None:
     """A client that was created or used before a fork works in the child and in the parent."""
     before = "iw.tts.synthesize('Before.')"
     child = "print(len(iw.tts.synthesize('Child.').data)); iw.close()"
@@ -267,7 +267,7 @@ def test_a_child_goes_on_with_connections_of_its_own(server: Emulator) -> None:
 
 
 @needs_fork
-def test_a_child_cannot_use_what_its_parent_opened(server: Emulator) -> None:
+def test_a_child_cannot_use_objects_of_its_parent(server: Emulator) -> None:
     """In the child, connections, contexts and streams of the parent raise and do not hang."""
     before = """
 tts = iw.tts
@@ -351,7 +351,7 @@ LEFT = {
 
 @pytest.mark.parametrize("left", LEFT.values(), ids=LEFT)
 def test_exit(server: Emulator, left: str) -> None:
-    """A program ends with its main thread, without output, whatever objects are open."""
+    """A program ends with its main thread, without output, even if these objects are open."""
     done = subprocess.run(
         [sys.executable, "-c", _EXIT.format(left=left), server.url, server.api_key],
         capture_output=True,

@@ -37,7 +37,7 @@ def for_type_checkers(facade: ModuleType) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("facade", FACADES)
-def test_type_checkers_see_what_there_is(facade: ModuleType) -> None:
+def test_type_checkers_see_every_name(facade: ModuleType) -> None:
     """Type checkers and programs see the same names, from the same modules."""
     homes = {module: sorted(names.split()) for module, names in facade._HOMES.items()}
     if facade is inworld_sync.realtime:

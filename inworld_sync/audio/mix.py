@@ -119,7 +119,7 @@ def _mix(a: bytes | CData, b: bytes | CData, out: Buffer) -> int:
 
 
 def _refusal(size_bytes: int, room_bytes: int) -> AudioError | None:
-    """Return the error for sizes that do not fit, else None."""
+    """Return the error for sizes that do not fit; None if they do."""
     if size_bytes % SAMPLE_BYTES:
         return cut_sample("s16", SAMPLE_BYTES, size_bytes)
     return too_small(size_bytes, room_bytes) if room_bytes < size_bytes else None

@@ -1,5 +1,5 @@
 """
-Play several playouts on one device: a voice, a back-channel, short signals.
+Play several playouts on one device: a voice, a backchannel, short signals.
 
 Each playout keeps its own items, marks, positions and clears. The mixer adds their audio, each
 with its own gain, and attenuates some of them while one with a higher priority plays.
@@ -101,7 +101,7 @@ class Mixer(Pulled):
             gain: The factor of its amplitude, 0 to 4.
             duck_db: By how many decibels it is attenuated while a playout with a higher priority
                 plays, and for *hold_ms* after it, 0 to 100.
-            priority: 0 to 1000, for example 1 for a voice and 0 for its back-channel.
+            priority: 0 to 1000, for example 1 for a voice and 0 for its backchannel.
 
         Returns:
             A track, which counts how much of the playout was heard.

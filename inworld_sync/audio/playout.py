@@ -450,7 +450,7 @@ class Playout(Pulled):
             lib.iw_playout_pause(self._open(), 0)
 
     def stats(self) -> PlayoutStats:
-        """Return the current figures. A read may change some of them while they are collected."""
+        """Return the statistics. A read may change some of them while they are collected."""
         stats = ffi.new("struct iw_playout_stats *")
         with self._control:
             lib.iw_playout_stats(self._open(), stats)

@@ -1,4 +1,4 @@
-"""The results, events and figures of a :class:`~inworld_sync.audio.playout.Playout`."""
+"""The results, events and statistics of a :class:`~inworld_sync.audio.playout.Playout`."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Cleared:
 @attrs.frozen(kw_only=True)
 class PlayoutStats:
     """
-    The figures of a playout since its creation.
+    The statistics of a playout since its creation.
 
     Attributes:
         state: The current state.

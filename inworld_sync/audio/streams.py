@@ -87,7 +87,7 @@ class _Called:
 
 class SpeakerFeedStats(NamedTuple):
     """
-    The figures of a speaker device.
+    The statistics of a speaker device.
 
     Attributes:
         blocks: Calls of the callback.
@@ -188,7 +188,7 @@ class SpeakerFeed(_Called):
 
 class MicrophoneStats(NamedTuple):
     """
-    The figures of a microphone.
+    The statistics of a microphone.
 
     Attributes:
         captured_samples: Samples that were written to the ring.

@@ -17,7 +17,7 @@ class Track:
     A frame is heard at the ``now_ns`` of its read; with a device, after the latency of the device.
     Frames of the source are counted, so pauses and time scaling do not change the count.
 
-    Thread safety: any thread may call every method, also after the mixer was closed.
+    Thread safety: any thread may call every method, even after the mixer was closed.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:

@@ -50,10 +50,10 @@ def encoding_of(output: str) -> AudioEncoding:
 
 class SpeechOutput(ExitStack):
     """
-    A file, or with ``-`` standard output, and figures about the speech written to it.
+    A file, or with ``-`` standard output, and statistics of the speech written to it.
 
     The first chunk opens the file, so that an earlier failure does not change an existing file.
-    Leaving the ``with`` block completes the file, also after an exception or Ctrl-C.
+    Leaving the ``with`` block completes the file, even after an exception or Ctrl-C.
 
     Attributes:
         first_audio_ms: Time from the creation of this object to the first audio.
@@ -96,7 +96,7 @@ class SpeechOutput(ExitStack):
         return self.size_bytes / sample_bytes * 1000.0 / self._audio.sample_rate_hz
 
     def facts(self) -> dict[str, object]:
-        """Return the figures as JSON values."""
+        """Return the statistics as JSON values."""
         return {
             "first_audio_ms": self.first_audio_ms,
             "duration_ms": self.duration_ms,

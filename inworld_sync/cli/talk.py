@@ -96,7 +96,7 @@ def command(
                 microphone = stack.enter_context(closing(found))
             except DeviceError as error:
                 screen.warn(f"no microphone ({error}): type your turns")
-        # The session is closed before the sink and the microphone, also after an error.
+        # The session is closed before the sink and the microphone, even after an error.
         stack.callback(rt.close)
         waits = bool(texts) or not sys.stdin.isatty()
         screen.follow(rt, waits=waits and is_written)

@@ -124,7 +124,7 @@ def open_sink(output: str | None, *, is_spoken: bool, warn: _Warn) -> AudioSink 
 
     Args:
         output: A WAV file; None means the speaker.
-        is_spoken: Whether the user speaks too. Then the sink works in real time, also without a
+        is_spoken: Whether the user speaks too. Then the sink works in real time, even without a
             speaker, so that the user can interrupt the assistant.
         warn: Called with the reason if there is no speaker.
 

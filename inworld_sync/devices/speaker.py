@@ -98,7 +98,7 @@ class Speaker(SpeakerInput):
         priority: int = 0,
     ) -> SpeakerInput:
         """
-        Create another input of this speaker, for a back-channel, a short signal or hold music.
+        Create another input of this speaker, for a backchannel, a short signal or hold music.
 
         Args:
             sample_rate_hz: The sample rate of the audio that is written to it, 8000 to 48000; None

@@ -77,7 +77,7 @@ class SpeakerInput(PlayoutWriter):
 
     @property
     def stats(self) -> SpeakerStats:
-        """The figures of this input; underflows and latency are those of the device."""
+        """The statistics of this input; underflows and latency are those of the device."""
         with self._changed:
             playout = self._playout.stats()
             feed = self._output.feed

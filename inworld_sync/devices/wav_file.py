@@ -160,7 +160,7 @@ class WavSink(NullSpeaker):
     Writes audio to a WAV file, at once or in real time.
 
     The file has exactly the samples that :attr:`heard_samples` counts. It is playable at any
-    moment. :meth:`close` and the end of a ``with`` block, also with an exception, write the right
+    moment. :meth:`close` and the end of a ``with`` block, even with an exception, write the right
     length into its header. A call that cannot write to the file raises ``OSError``.
 
     Thread safety: one thread writes; any thread may call the other methods.

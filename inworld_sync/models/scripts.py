@@ -53,7 +53,7 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def graphemes(text: str) -> list[str]:
-    """Split a text into what a reader sees as characters; joined they are the text."""
+    """Split a text into the characters that a reader sees; joined they are the text."""
     return _GRAPHEME.findall(text)
 
 

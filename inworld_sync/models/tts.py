@@ -220,7 +220,7 @@ class Phoneme:
 
     Attributes:
         symbol: The phoneme, as the service writes it.
-        viseme: Name of the mouth shape; empty without one.
+        viseme: The service's name for the shape of the mouth; empty without one.
         start_ms: Start in milliseconds from the start of the utterance.
         end_ms: End in milliseconds from the start of the utterance.
         word_index: Index of its word among the words of the same chunk.

@@ -13,7 +13,7 @@ Locks, outermost first; a later one is never held while taking an earlier one:
 2. the locks of the link (``transport``), of which the lock around TLS is the innermost.
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
-read while a thread waits for another message of the same socket, since that wait could not end
+read while a thread waits for another message of the same connection, since that wait could not end
 otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue.
 
 Messages that cannot be read: the connection continues, and its streams get an
@@ -165,7 +165,7 @@ class Connection(Generic[M]):
             self._made.add(stream)
         return stream
 
-    # What the class of a service implements.
+    # Methods that the class of a service implements.
 
     def _parse(self, message: memoryview) -> M | ConnectionFault:
         """
@@ -370,7 +370,7 @@ class Connection(Generic[M]):
 
     @property
     def stats(self) -> LinkStats:
-        """Counters and times of the socket, a snapshot."""
+        """Counters and times of the connection, a snapshot."""
         return attrs.evolve(self._link.stats(), warnings=dict(self._warnings))
 
     def _begin_close(self) -> None:

@@ -59,7 +59,7 @@ class Backoff:
         longest = min(
             self._first_seconds * 2.0 ** min(doublings, _MAX_DOUBLINGS), self._max_seconds
         )
-        # Jitter is added to retry_after: the server tells many clients the same time.
+        # Jitter is added to retry_after: the server sends many clients the same time.
         return least + longest * random.random()  # noqa: S311 - no secret
 
     def reset(self) -> None:

@@ -52,7 +52,7 @@ class Proxy:
 
 def choose_proxy(url: str, options: Options) -> Proxy | None:
     """
-    Return the proxy for *url*: the one of *options*, or else the one of the environment.
+    Return the proxy for *url*: that of *options*, or without one that of the environment.
 
     The environment is the first of these variables that is set, in lower or upper case:
 

@@ -423,7 +423,7 @@ class Link:
         self._connection.close()
 
     def stats(self) -> LinkStats:
-        """Return the current statistics; any thread may call it, also after the end."""
+        """Return the current statistics; any thread may call it, even after the end."""
         return LinkStats(
             messages_in=self._messages_in,
             binary_messages=self._binary_messages,

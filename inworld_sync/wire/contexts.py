@@ -280,7 +280,7 @@ class Contexts:
 
 class ContextProgress:
     """
-    What was sent to one context, and what the service has answered.
+    The progress of one context: the sent text and the service's answers.
 
     Args:
         create_timeout: Seconds for the service to confirm the context; infinity for no limit.

@@ -163,7 +163,7 @@ def test_round_trip(data: bytes) -> None:
 @pytest.mark.usefixtures("level")
 @ANY_LEVEL
 @given(st.text(st.sampled_from([*ALPHABET.decode(), "=", "-", "\n", " "]), max_size=120))
-def test_accepts_what_encodes_back(text: str) -> None:
+def test_accepts_only_texts_of_an_encoder(text: str) -> None:
     """A text is accepted only if encoding its bytes returns the same text."""
     try:
         loose = stdlib.b64decode(text, validate=False)
@@ -259,7 +259,7 @@ def test_large_buffers() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda text: array("B", text)])
-def test_takes_any_buffer(kind: type) -> None:
+def test_accepts_any_buffer(kind: type) -> None:
     """The text may be a str or any object with a buffer."""
     assert b"\0\0\0" == base64.decode(kind(b"AAAA")) == base64.decode("AAAA")
     assert base64.encode(kind(b"\0\0\0")) == b"AAAA"

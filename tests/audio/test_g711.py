@@ -25,8 +25,8 @@ class Law:
     """
     One law after the Recommendation's table: decision values, quantised values, signals.
 
-    Units are the table's: a 16-bit sample is ``unit`` of them. A value on a decision value counts
-    to the interval above it, on both sides of zero, as in the code of ITU-T G.191.
+    The units are those of the table; a 16-bit sample is ``unit`` of them. A value on a decision
+    value belongs to the interval above it, on both sides of zero, as in the code of ITU-T G.191.
     """
 
     def __init__(self, name: str, unit: int, signal: Callable[[int, bool], int]) -> None:
@@ -34,8 +34,9 @@ class Law:
         self.signal = signal
         ends = TABLES[name]["segment_ends"]
         self.decisions = [0]
-        # Table 1a has 32 equal intervals up to the first end, then 16 in each segment. Table 2a
-        # has one half as wide as its neighbours at zero, which makes its first segment 15 and that.
+        # Table 1a has 32 equal intervals up to the first end, then 16 in each segment. Table 2a has
+        # an interval at zero that is half as wide as its neighbors, so its first segment has 15
+        # full intervals and this one.
         if name == "alaw":
             self.decisions += [ends[0] * step // 32 for step in range(1, 33)]
         else:
@@ -43,12 +44,13 @@ class Law:
         for low, high in pairwise(ends):
             self.decisions += [low + (high - low) * step // 16 for step in range(1, 17)]
         middles = [(low + high) / 2 for low, high in pairwise(self.decisions)]
-        # Table 2a gives the interval at zero the value 0, all others their middle.
+        # In table 2a the value of the interval at zero is 0; the value of all others is their
+        # middle.
         self.values = middles if name == "alaw" else [0, *middles[1:]]
 
     def encode(self, sample: int) -> int:
         value = sample / self.unit
-        # Above: [low, high). Below zero, seen from zero: (low, high].
+        # Above zero the intervals are [low, high), below zero they are (low, high] by magnitude.
         if sample >= 0:
             interval = bisect_right(self.decisions, value) - 1
         else:
@@ -161,7 +163,7 @@ def test_any_alignment(law: str, shift: int) -> None:
 
 @every_level
 @pytest.mark.parametrize(("law", "negative_zero"), [("ulaw", 0x7F), ("alaw", None)])
-def test_codes_come_back(law: str, negative_zero: int | None) -> None:
+def test_decoding_and_encoding_keeps_the_code(law: str, negative_zero: int | None) -> None:
     """Decoding and encoding returns the same code; mu-law's negative zero becomes zero."""
     expected = [0xFF if code == negative_zero else code for code in range(256)]
 

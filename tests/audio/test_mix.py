@@ -154,7 +154,7 @@ def test_large_buffers() -> None:
 
 
 @pytest.mark.parametrize("factor", [math.inf, -math.inf, math.nan])
-def test_refuses_what_is_no_factor(factor: float) -> None:
+def test_refuses_a_factor_that_is_not_finite(factor: float) -> None:
     """The factor of a gain must be a finite number."""
     with pytest.raises(ConfigError, match="factor must be a finite number, got"):
         mix.gain(bytes(4), factor)

@@ -150,7 +150,7 @@ def test_ramps_take_their_time(attack_ms: int, release_ms: int) -> None:
     assert np.allclose(np.diff(up[: release_ms * PER_MS]), 0.2 / (release_ms * PER_MS), atol=1e-6)
 
 
-def test_ducking_is_held_as_long_as_asked() -> None:
+def test_ducking_is_held_for_hold_ms() -> None:
     """The attenuation continues during a pause of the voice of up to hold_ms."""
     mixer = Mixer(RATE_HZ, output_format="f32", attack_ms=10, release_ms=10, hold_ms=100)
     mixer.add(steady(2000, 0.25), duck_db=20)
@@ -210,7 +210,7 @@ def test_mix_is_the_sum(sounds: list[tuple[int, float]], sizes: list[int]) -> No
     assert np.allclose(np.clip(total, -1, 1), out, atol=1e-6)
 
 
-def test_track_tells_when_it_is_heard() -> None:
+def test_track_counts_heard_frames() -> None:
     """Between two reads the count follows the clock, up to the audio that was read."""
     mixer = Mixer(RATE_HZ)
     track = mixer.add(steady(100, 0.25))
@@ -223,7 +223,7 @@ def test_track_tells_when_it_is_heard() -> None:
     assert mixer.unheard_frames(start_ns + 20_000_000) == 30 * PER_MS
 
 
-def test_marks_before_a_pause_are_told_in_time() -> None:
+def test_marks_before_a_pause_are_reported_in_time() -> None:
     """
     A mark is reported when it is heard, also before a pause.
 
@@ -267,7 +267,7 @@ def test_position_by_track_follows_a_clear() -> None:
     assert "mark" in [event.tag for event in playout.poll(track=track, now_ns=35_100_000)]
 
 
-def test_track_outlives_its_mixer() -> None:
+def test_track_after_its_mixer_was_closed() -> None:
     """A track returns its count after the mixer was closed."""
     with Mixer(RATE_HZ) as mixer:
         track = mixer.add(steady(10, 0.25))
@@ -300,7 +300,7 @@ def test_each_playout_keeps_its_position() -> None:
     assert signal.position_ms("signal") == 50
 
 
-def test_removed_playout_goes_on_elsewhere() -> None:
+def test_removed_playout_can_be_read_again() -> None:
     """A removed playout is not mixed any more and can be read again."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     playout = steady(100, 0.25)
@@ -313,7 +313,7 @@ def test_removed_playout_goes_on_elsewhere() -> None:
     assert {0.25} == set(playout.numpy(50 * PER_MS).tolist())
 
 
-def test_remove_beside_a_reader() -> None:
+def test_remove_during_reads() -> None:
     """Playouts are added and removed while a device reads, and none is freed during a read."""
     mixer = Mixer(RATE_HZ)
     stop = threading.Event()

@@ -47,7 +47,7 @@ def test_every_sample_to_float() -> None:
 
 
 @every_level
-def test_every_sample_comes_back() -> None:
+def test_converting_twice_keeps_every_sample() -> None:
     """Conversion to float and back does not change a sample."""
     samples = s16(*ALL_SAMPLES)
 
@@ -265,7 +265,7 @@ class TestSampleCarry:
 
         assert bytes(carry.feed(b"d")) == b"cd"
 
-    def test_takes_wider_items(self) -> None:
+    def test_accepts_wider_items(self) -> None:
         """The size of a buffer with 16-bit or float items is counted in bytes."""
         assert len(pcm.SampleCarry(3).feed(array("h", [1, 2, 3]))) == 6
 

@@ -42,7 +42,7 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("rate_hz", "channels", "input_format", "output_format"), FORMATS)
-def test_sound_comes_out_unchanged(
+def test_audio_is_not_changed(
     rate_hz: int, channels: int, input_format: str, output_format: str
 ) -> None:
     """A complete item is played without a change."""
@@ -69,7 +69,7 @@ def test_items_follow_one_another() -> None:
     assert counting(0, 1000) == output
 
 
-def test_any_buffer_is_taken_and_filled() -> None:
+def test_any_buffer_is_accepted() -> None:
     """Input may be bytes, bytearray, memoryview or an array; output any writable buffer."""
     playout = Playout(RATE_HZ)
     pcm = counting(0, 100)
@@ -109,7 +109,7 @@ def test_clipping_is_held() -> None:
 
 
 def test_short_item_starts_at_once() -> None:
-    """A complete item starts at once, also if it is short."""
+    """A complete item starts at once, even if it is short."""
     player = Player()
     player.push(counting(0, 10), end=True)
 
@@ -141,7 +141,7 @@ def test_draining_is_no_stall() -> None:
     assert player.playout.stats().state is PlayoutState.DRAINED
 
 
-def test_late_end_takes_the_stall_back() -> None:
+def test_late_end_is_not_a_stall() -> None:
     """Missing audio shortly before the end of the item is not counted as a stall."""
     player = Player(start_ms=50, time_scaling=False)
     player.push(tone(100))
@@ -265,7 +265,7 @@ ORDERS = [
 @pytest.mark.parametrize("numbering", ["timestamp", "sequence"])
 @pytest.mark.parametrize("first", [0, -5])
 def test_packets_are_put_in_order(order: list[int], numbering: str, first: int) -> None:
-    """Packets are played in the order of sending, also when the numbers wrap."""
+    """Packets are played in the order of sending, even when the numbers wrap."""
     player = live_player()
     for number in order:
         place = (first + number) * (320 if numbering == "timestamp" else 1)
@@ -393,7 +393,7 @@ def test_live_overrun_is_skipped() -> None:
 # ---- position and marks -------------------------------------------------------------------------
 
 
-def test_position_counts_what_was_played() -> None:
+def test_position_counts_played_audio() -> None:
     """The position of an item increases with the reads and stays at its end."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
@@ -407,8 +407,8 @@ def test_position_counts_what_was_played() -> None:
     assert [(0, 0), (50, 0), (100, 0), (100, 50), (100, 100)] == positions
 
 
-def test_position_knows_the_latency_of_the_device() -> None:
-    """Audio that the device has taken and not played is not counted."""
+def test_position_without_the_latency_of_the_device() -> None:
+    """Audio that the device has pulled and not played is not counted."""
     player = Player()
     player.push(counting(0, 1600), "a", end=True)
     player.read(60)
@@ -423,7 +423,7 @@ def test_position_of_an_unknown_item() -> None:
         Playout(RATE_HZ).position_ms("nobody")
 
 
-def test_marks_are_told_once_and_in_order() -> None:
+def test_marks_are_reported_once_and_in_order() -> None:
     """A mark is reported when its position was played, in any order of setting the marks."""
     player = Player()
     for offset_ms in (30, 10, 20, 10):
@@ -439,7 +439,7 @@ def test_marks_are_told_once_and_in_order() -> None:
     assert [[], ["at 10", "at 10"], ["at 20"], ["at 30"], [], []] == told
 
 
-def test_mark_behind_the_end_is_told_at_the_end() -> None:
+def test_mark_after_the_end_is_reported_at_the_end() -> None:
     """A mark after the last sample is reported at the end."""
     player = Player()
     player.push(counting(0, 160), "a", end=True)
@@ -504,7 +504,7 @@ def test_unpolled_items_do_not_fill_the_playout() -> None:
 # ---- clear --------------------------------------------------------------------------------------
 
 
-def test_clear_tells_what_was_heard() -> None:
+def test_clear_returns_the_heard_time() -> None:
     """A clear plays the fade of the current item and nothing of the next one."""
     player = Player(start_ms=20, time_scaling=False)
     player.push(tone(200), "a", end=True)
@@ -546,7 +546,7 @@ def test_clear_fades_to_silence(block_ms: int) -> None:
     assert {0} == set(after[5 * PER_MS :])
 
 
-def test_cleared_item_takes_no_more() -> None:
+def test_cleared_item_accepts_no_audio() -> None:
     """A push for a cleared item returns STALE and is counted."""
     player = Player()
     player.push(tone(100), "a")
@@ -583,7 +583,7 @@ def test_two_clears_without_a_read_between() -> None:
     assert player.playout.position_ms("a") == 55
 
 
-def test_clear_of_what_a_stopped_device_holds() -> None:
+def test_clear_with_a_stopped_device() -> None:
     """With latency_ms neither the fade nor the audio in the device counts as heard."""
     player = Player(time_scaling=False)
     player.push(tone(200), "a", end=True)
@@ -629,7 +629,7 @@ def test_full_playout_refuses_whole_pushes() -> None:
     assert player.playout.stats().refused_frames == 30 * PER_MS
 
 
-def test_item_that_is_over_takes_no_more() -> None:
+def test_ended_item_accepts_no_audio() -> None:
     """A push to an item that has ended, or was followed by another one, returns STALE."""
     player = Player()
     player.push(tone(10), "a")
@@ -639,7 +639,7 @@ def test_item_that_is_over_takes_no_more() -> None:
     assert player.push(tone(10), "b") is PushResult.STALE
 
 
-def test_push_result_is_a_truth() -> None:
+def test_only_accepted_is_true() -> None:
     """Only ACCEPTED is true."""
     assert [True, False, False] == [bool(result) for result in PushResult]
 
@@ -769,7 +769,7 @@ def test_closed_playout() -> None:
     assert repr(playout) == "<Playout closed>"
 
 
-def test_repr_tells_the_state() -> None:
+def test_repr_has_the_state() -> None:
     """The repr has the state and the length of the queue."""
     player = Player(start_ms=500)
     player.push(tone(120))
@@ -782,7 +782,7 @@ def test_repr_tells_the_state() -> None:
 
 
 @pytest.mark.parametrize("mode", ["burst", "live"])
-def test_same_arrivals_give_the_same_bytes(mode: str) -> None:
+def test_output_depends_only_on_the_arrivals(mode: str) -> None:
     """The output depends only on the pushes and their times."""
     outputs = set()
     for _ in range(2):

@@ -137,7 +137,7 @@ def test_position_only_grows(mode: str, pieces: list[tuple[int, int]], blocks: l
 
 @settings(max_examples=40, deadline=None)
 @given(arrivals, blocks_ms, st.lists(st.integers(0, 2000), max_size=10))
-def test_every_mark_is_told_once(
+def test_every_mark_is_reported_once(
     pieces: list[tuple[int, int]], blocks: list[float], offsets_ms: list[int]
 ) -> None:
     """Each mark is reported once, in order of position, and not before its position is played."""

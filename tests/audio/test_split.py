@@ -116,19 +116,19 @@ LEFT = [
 
 
 @pytest.mark.parametrize("message", TAKEN)
-def test_taken(message: str) -> None:
+def test_messages_that_the_splitter_reads(message: str) -> None:
     """The splitter reads a plain message with the same result as a JSON parser."""
     assert agrees(Splitter(AUDIO, *PICKS), message.replace("@", A).encode())
 
 
 @pytest.mark.parametrize("message", LEFT)
-def test_left(message: str) -> None:
+def test_messages_that_need_a_parser(message: str) -> None:
     """The splitter returns None for a message that needs a JSON parser."""
     assert Splitter(AUDIO, *PICKS).split(message.encode()) is None
 
 
 @pytest.mark.parametrize("message", TAKEN)
-def test_every_cut_is_left(message: str) -> None:
+def test_every_cut_message_needs_a_parser(message: str) -> None:
     """A cut message returns None, and no byte after its end is read."""
     splitter = Splitter(AUDIO, *PICKS)
     text = message.rstrip().replace("@", A).encode()
@@ -217,7 +217,7 @@ def test_too_small_a_buffer(floats: bool) -> None:
         Splitter(AUDIO).split_into(message, bytearray(100), floats=floats)
 
 
-def test_takes_any_buffer() -> None:
+def test_accepts_any_buffer() -> None:
     """A view of a receive buffer works like bytes."""
     message = TAKEN[0].replace("@", A).encode()
 

@@ -82,7 +82,7 @@ def play_at(speaker: SpeakerFeed, frames: int, *, now_ns: int, latency_ns: int) 
 # ---- speaker ---------------------------------------------------------------------------------
 
 
-def test_plays_what_was_pushed(source: Source) -> None:
+def test_plays_every_sample(source: Source) -> None:
     """A device gets every sample in order, in blocks of any size, and then silence."""
     device = Device(source.feed())
 
@@ -178,7 +178,7 @@ def test_stretched_sound_counts_once() -> None:
     assert 800 == source.track.taken_frames
 
 
-def test_the_devices_word_on_latency_is_believed(source: Source) -> None:
+def test_latency_is_that_of_the_stream_times(source: Source) -> None:
     """The times of the stream say when a block is heard; without them latency_ms is used."""
     speaker = source.feed()
     device = Device(speaker)
@@ -203,7 +203,7 @@ def test_underflows_are_counted(source: Source) -> None:
     assert 2 * BLOCK == speaker.stats.output_frames
 
 
-def test_a_device_that_stops_is_noticed(source: Source) -> None:
+def test_a_stopped_device_is_detected(source: Source) -> None:
     """The stats show that the device's thread has ended."""
     speaker = source.feed()
     before = speaker.stats.finished
@@ -222,7 +222,7 @@ def test_one_device_reads_a_mixer(source: Source) -> None:
     assert samples(1) == Device(source.feed()).play(1)
 
 
-def test_level_of_what_is_heard(source: Source) -> None:
+def test_level_of_heard_audio(source: Source) -> None:
     """The meter measures the blocks that are heard in the window, and no later ones."""
     speaker = source.feed()
     for block in range(4):
@@ -244,7 +244,7 @@ def test_level_of_what_is_heard(source: Source) -> None:
 # ---- microphone ------------------------------------------------------------------------------
 
 
-def test_gives_what_was_heard() -> None:
+def test_returns_every_sample() -> None:
     """Every sample is read once and in order, for any block sizes."""
     ring = MicrophoneRing(1000)
     device = Device(ring)
@@ -266,7 +266,7 @@ def test_wraps_around() -> None:
         assert samples(start, start + 1, start + 2) == ring.read(8)
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_dropped_samples_are_counted() -> None:
     """A slow reader gets the first samples; lost samples are counted."""
     ring = MicrophoneRing(4)
     device = Device(ring)
@@ -316,7 +316,7 @@ def test_a_device_without_input_is_silent() -> None:
     assert bytes(4) == ring.read(8)
 
 
-def test_does_not_hear_the_speaker(source: Source) -> None:
+def test_is_muted_while_the_speaker_plays(source: Source) -> None:
     """Silence is recorded while a speaker plays and for the hangover after it."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
@@ -330,7 +330,7 @@ def test_does_not_hear_the_speaker(source: Source) -> None:
     assert samples(1, 0) == ring.read(8)
 
 
-def test_hears_again_after_the_speaker(source: Source) -> None:
+def test_records_again_after_the_hangover(source: Source) -> None:
     """Audio after the hangover is recorded; silence of a speaker does not mute."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)

@@ -17,7 +17,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
-    """Until the block ends, the old file is there."""
+    """The old file is replaced at the end of the block."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with WholeFile(path) as file:
@@ -30,7 +30,7 @@ def test_the_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
-    """After an error, Ctrl-C included, the old file is there and no other."""
+    """After an error, even Ctrl-C, only the old file exists."""
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     with pytest.raises(error), WholeFile(path) as file:
@@ -41,7 +41,7 @@ def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]
 
 
 def test_the_partial_file_is_kept(tmp_path: Path) -> None:
-    """A partial file that is wanted keeps a name that says so, with the suffix of the format."""
+    """With keeps_partial, the partial file is kept, and its name has the suffix of the format."""
     path = tmp_path / "a.wav"
     whole = WholeFile(path, keeps_partial=True)
     with pytest.raises(ValueError, match="broken"), whole as file:
@@ -56,7 +56,7 @@ def test_the_partial_file_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device exists on Linux only")
 def test_a_full_disk(tmp_path: Path) -> None:
-    """The error of a write names the path that the caller gave."""
+    """The error of a write names the caller's path."""
     link = tmp_path / "a.wav"
     link.symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"a\.wav") as raised, WholeFile(link) as file:
@@ -92,7 +92,7 @@ def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links are POSIX")
 def test_permissions_and_links(tmp_path: Path) -> None:
-    """The permissions of an older file stay, and a link stays a link."""
+    """The new file has the permissions of the old one, and a symbolic link is not replaced."""
     path, link = tmp_path / "a.wav", tmp_path / "link.wav"
     path.write_bytes(b"old")
     path.chmod(0o640)
@@ -105,7 +105,7 @@ def test_permissions_and_links(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
-    """Two writers of one path do not mix; the last one wins."""
+    """Two writers of one path do not mix; the path has the file of the last one."""
     path = tmp_path / "a.wav"
     with WholeFile(path) as first, WholeFile(path) as second:
         first.write(b"first" * 1000)

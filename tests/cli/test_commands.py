@@ -179,7 +179,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_signals_arrive_under_nohup(start: Start) -> None:
-    """SIGINT ends a command that a test starts, also if the tests ignore SIGINT."""
+    """SIGINT ends a command that a test starts, even if the tests ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = start("emulator", "--json")

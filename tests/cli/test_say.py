@@ -253,7 +253,7 @@ def test_ctrl_c(start: Start, tmp_path: Path, environment: dict[str, str]) -> No
     assert spoken_part(LONG).startswith(spelled(heard[: len(heard) // 960 * 960], 480))
 
 
-def test_ctrl_c_while_nothing_comes(start: Start, environment: dict[str, str]) -> None:
+def test_ctrl_c_while_the_service_is_silent(start: Start, environment: dict[str, str]) -> None:
     """Ctrl-C ends a command while the service sends nothing."""
     asked = threading.Event()
 

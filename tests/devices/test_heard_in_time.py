@@ -3,8 +3,8 @@ Words and marks are reported within one period of the device of the time when th
 heard, over minutes, with a device whose clock is fast or slow.
 
 The device is simulated: it plays at its own rate, calls back early and unevenly, and reports a
-latency that is a little wrong. The test finds the time of a sample in the played audio: no sample
-of the speech is zero, and all other output is.
+latency that is a little wrong. The test finds the time of a sample in the played audio, because
+only samples of the speech are not zero.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from inworld_sync.models.tts import WordTime
 from inworld_sync.sessions.cues import Cues
 
 RATE_HZ = 24000
-PERIOD = 480  # 20 ms, what PortAudio asks for at a latency of 80 ms
+PERIOD = 480  # 20 ms, as PortAudio requests it for a latency of 80 ms
 PERIOD_MS = 20.0
 LATENCY_MS = 60.0
 ITEM_FRAMES = 6 * RATE_HZ
-LOOK_MS = 1.0  # between two looks of whoever tells words
+LOOK_MS = 1.0  # between two polls of words and marks
 START_NS = 1_000_000_000
 
 
@@ -62,7 +62,7 @@ class Speech:
         self._random = np.random.default_rng(seed)
         self._playout = playout
         self.pushed_frames = 0
-        self.words: list[int] = []  # frames where they begin
+        self.words: list[int] = []  # the frames at which words begin
         self._paused_until_ms = 0.0
 
     def come(self, now_ms: float, heard_frames: int) -> None:

@@ -51,7 +51,7 @@ def test_plays_in_real_time(clock: Clock, speaker: NullSpeaker) -> None:
     assert [0, 250, 500, 750, RATE_HZ * 50 // 1000] == heard
 
 
-def test_never_hears_more_than_was_written(speaker: NullSpeaker) -> None:
+def test_the_count_stops_at_the_end_of_the_audio(speaker: NullSpeaker) -> None:
     """The count does not increase after the end of the audio."""
     speaker.write(silence(1))
     speaker.drain(timeout=PATIENCE_S)
@@ -66,7 +66,7 @@ def test_write_waits_for_room(speaker: NullSpeaker) -> None:
     assert speaker.heard_samples >= RATE_HZ * 70 // 1000
 
 
-def test_write_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
+def test_write_raises_at_its_deadline(speaker: NullSpeaker) -> None:
     """A full buffer raises an error at the timeout, and the queued audio plays."""
     with pytest.raises(DeadlineExceeded):
         speaker.write(silence(3_600_000), timeout=0.02)
@@ -75,7 +75,7 @@ def test_write_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
     assert RATE_HZ * 50 // 1000 <= speaker.heard_samples < RATE_HZ * 3600
 
 
-def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
+def test_drain_raises_at_its_deadline(speaker: NullSpeaker) -> None:
     """drain() raises an error at its timeout."""
     speaker.pause()
     speaker.write(silence(1))
@@ -84,7 +84,7 @@ def test_drain_gives_up_at_its_deadline(speaker: NullSpeaker) -> None:
         speaker.drain(timeout=0.01)
 
 
-def test_clear_drops_what_was_not_heard(clock: Clock, speaker: NullSpeaker) -> None:
+def test_clear_drops_unheard_audio(clock: Clock, speaker: NullSpeaker) -> None:
     """After a clear nothing more is heard, and the count is final."""
     speaker.write(silence(50))
     clock.now += 1 / 64
@@ -131,7 +131,7 @@ def test_pause_stands_still(clock: Clock, speaker: NullSpeaker) -> None:
     assert RATE_HZ * 50 // 1000 == speaker.heard_samples
 
 
-def test_close_wakes_whoever_waits(speaker: NullSpeaker) -> None:
+def test_close_ends_every_wait(speaker: NullSpeaker) -> None:
     """A write that waits raises an error when the speaker is closed."""
     errors: list[BaseException] = []
 

@@ -29,7 +29,7 @@ def playout() -> Playout:
     return Playout(RATE_HZ, time_scaling=False)
 
 
-def test_what_is_written_is_read(playout: Playout) -> None:
+def test_written_audio_is_read(playout: Playout) -> None:
     """Audio is not changed; utterances follow one another and are counted together."""
     sink = PlayoutSink(playout)
     for start in (0, 500):
@@ -127,7 +127,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample is heard after latency_ms of further output were read, also if it is silence."""
+    """A sample is heard after latency_ms of further output were read, even if it is silence."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()
@@ -141,7 +141,7 @@ def test_heard_after_the_latency(playout: Playout) -> None:
     assert sink.clear() == 1600
 
 
-def test_a_clear_takes_the_latency_back(playout: Playout) -> None:
+def test_a_clear_drops_audio_within_the_latency(playout: Playout) -> None:
     """A clear with a latency also drops read audio, of several utterances too."""
     sink = PlayoutSink(playout, latency_ms=30)
     for _ in range(2):

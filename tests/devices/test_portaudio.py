@@ -164,7 +164,7 @@ def test_at_exit_all_devices_stop(sound_card: SoundCard, monkeypatch: pytest.Mon
             speaker.write(bytes(2_000_000))
 
 
-def test_a_close_that_comes_second_does_nothing(sound_card: SoundCard) -> None:
+def test_a_second_close_does_nothing(sound_card: SoundCard) -> None:
     """A stream that refresh_devices() has closed is not closed a second time."""
     closed: list[object] = []
     with Speaker():

@@ -1,5 +1,5 @@
 """
-A speaker that plays by a program of the system.
+A speaker that plays with a program of the system.
 
 No sound system runs here, so the programs are stand-ins: they record their arguments and what they
 read, in real time like a player that has no buffer.
@@ -146,7 +146,7 @@ def test_files_are_played(programs: Programs, name: str) -> None:
 
 
 def test_several_utterances(programs: Programs) -> None:
-    """After a drain the program is started again for what follows."""
+    """After a drain the program is started again for the next audio."""
     programs.install("aplay")
     with ProgramSpeaker(RATE_HZ) as speaker:
         for _ in range(2):
@@ -156,8 +156,8 @@ def test_several_utterances(programs: Programs) -> None:
     assert (2, TWENTIETH * 2) == (len(programs.arguments), programs.played)
 
 
-def test_the_first_program_is_taken(programs: Programs) -> None:
-    """The order of the documentation decides, not that of the alphabet."""
+def test_the_order_of_the_programs(programs: Programs) -> None:
+    """The first program in the order of the documentation is used, not of the alphabet."""
     for name in ("aplay", "mpv", "paplay"):
         programs.install(name)
 
@@ -166,7 +166,7 @@ def test_the_first_program_is_taken(programs: Programs) -> None:
 
 
 def test_no_program(programs: Programs) -> None:
-    """Without a program the error names all of them; a name that is unknown is refused."""
+    """If no program is installed, the error names all of them; an unknown name is refused."""
     with pytest.raises(DeviceError, match=r"none of pw-play, .* powershell is installed"):
         ProgramSpeaker()
     with pytest.raises(DeviceError, match="mpv is not installed"):
@@ -189,7 +189,7 @@ def test_a_program_that_fails(programs: Programs) -> None:
 
 
 def test_clear_ends_the_program(programs: Programs) -> None:
-    """What was written and not played is dropped, and what follows is played."""
+    """Audio that was written and not played is dropped; later audio is played."""
     programs.install("aplay")
     with ProgramSpeaker(RATE_HZ, buffer_ms=60_000) as speaker:
         speaker.write(SECOND * 10)

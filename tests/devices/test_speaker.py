@@ -62,7 +62,7 @@ def test_a_short_sound_is_not_held_back(sound_card: SoundCard) -> None:
     assert ramp(5) == sounding(sound_card.played)
 
 
-def test_nothing_counts_before_it_is_heard(sound_card: SoundCard) -> None:
+def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
     """The count is never ahead of the device's latency."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(300))
@@ -110,7 +110,7 @@ def test_an_interruption_is_exact(sound_card: SoundCard) -> None:
             assert total == speaker._track.taken_frames == speaker.heard_samples
 
 
-def test_a_clear_drops_what_a_writer_still_holds(sound_card: SoundCard) -> None:
+def test_a_clear_drops_the_audio_of_a_waiting_write(sound_card: SoundCard) -> None:
     """A clear ends a write that waits, and nothing of it is heard later."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
         speaker.pause()
@@ -159,7 +159,7 @@ def test_an_interruption_in_a_pause_is_exact(sound_card: SoundCard) -> None:
         assert speaker._track.taken_frames == speaker.heard_samples
 
 
-def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
+def test_a_write_raises_at_its_deadline(sound_card: SoundCard) -> None:
     """A write raises an error at its timeout if nothing plays."""
     with Speaker(RATE_HZ, buffer_ms=100) as speaker:
         speaker.pause()
@@ -169,7 +169,7 @@ def test_a_full_buffer_gives_up_at_its_deadline(sound_card: SoundCard) -> None:
             speaker.drain(timeout=0.02)
 
 
-def test_close_wakes_whoever_waits(sound_card: SoundCard) -> None:
+def test_close_ends_every_wait(sound_card: SoundCard) -> None:
     """close() may be called at any time, and a write that waits raises an error."""
     speaker = Speaker(RATE_HZ, buffer_ms=100)
     speaker.pause()
@@ -194,7 +194,7 @@ def test_close_wakes_whoever_waits(sound_card: SoundCard) -> None:
         speaker.write(b"")
 
 
-def test_the_device_stops_when_the_speaker_is_forgotten(sound_card: SoundCard) -> None:
+def test_the_device_stops_when_the_speaker_is_garbage_collected(sound_card: SoundCard) -> None:
     """A speaker without references frees its device."""
     speaker = Speaker(RATE_HZ)
     speaker.write(ramp(100))
@@ -213,7 +213,7 @@ def test_half_a_sample_is_refused(sound_card: SoundCard) -> None:
 # ---- formats of the device -------------------------------------------------------------------
 
 
-def test_asks_for_what_was_asked(sound_card: SoundCard) -> None:
+def test_opens_the_device_as_requested(sound_card: SoundCard) -> None:
     """The device is opened with the requested rate and latency, mono, 16 bits."""
     with Speaker(RATE_HZ, latency_ms=35):
         settings = sound_card.streams[0].settings
@@ -241,7 +241,7 @@ def test_another_rate_is_converted(sound_card: SoundCard) -> None:
 
 
 def test_an_interruption_counts_in_the_writers_rate(sound_card: SoundCard) -> None:
-    """A clear returns samples at the rate of write(), also if the audio is converted."""
+    """A clear returns samples at the rate of write(), even if the audio is converted."""
     sound_card.unplug("built-in")
     sound_card.plug_in("studio", rates=(48000,))
     with Speaker(16000) as speaker:
@@ -265,7 +265,7 @@ def test_two_channels_where_one_is_refused(sound_card: SoundCard) -> None:
     assert ramp(50) == played[:, 0].tobytes() == played[:, 1].tobytes()
 
 
-def test_a_device_that_takes_nothing_is_named(sound_card: SoundCard) -> None:
+def test_a_device_that_supports_no_rate_is_named(sound_card: SoundCard) -> None:
     """The error names the device and the rates that were tried."""
     sound_card.unplug("built-in")
     sound_card.plug_in("odd", rates=(11025,), channels=(5, 5))
@@ -306,7 +306,7 @@ def test_settings_have_ranges(sound_card: SoundCard, arguments: dict[str, int]) 
 # ---- devices that are connected and disconnected ---------------------------------------------
 
 
-def test_goes_on_with_the_new_default(sound_card: SoundCard) -> None:
+def test_continues_on_the_new_default(sound_card: SoundCard) -> None:
     """If the device is unplugged, the next one plays the rest and on_change is called."""
     sound_card.plug_in("headset")
     sound_card.look()
@@ -342,7 +342,7 @@ def test_a_named_device_is_not_replaced(sound_card: SoundCard) -> None:
             speaker.drain(timeout=PATIENCE_S)
 
 
-def test_a_device_that_comes_back_is_used_again(sound_card: SoundCard) -> None:
+def test_a_device_that_is_connected_again(sound_card: SoundCard) -> None:
     """After the error the next write tries to open the device again."""
     sound_card.plug_in("headset")
     sound_card.look()
@@ -358,7 +358,7 @@ def test_a_device_that_comes_back_is_used_again(sound_card: SoundCard) -> None:
         assert RATE_HZ * 150 // 1000 == speaker.heard_samples
 
 
-def test_the_last_device_goes(sound_card: SoundCard) -> None:
+def test_the_last_device_is_unplugged(sound_card: SoundCard) -> None:
     """If there is no other device, an error is raised and nothing hangs."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(ramp(100))

@@ -28,7 +28,7 @@ def played(sound_card: SoundCard) -> np.ndarray:
     return np.frombuffer(sound_card.played, "<i2").astype(int)
 
 
-def test_sounds_are_added(sound_card: SoundCard) -> None:
+def test_inputs_are_added(sound_card: SoundCard) -> None:
     """A second input plays together with the first, and each has its own count."""
     with Speaker(RATE_HZ) as speaker:
         second = speaker.add()
@@ -66,7 +66,7 @@ def test_one_is_cleared_alone(sound_card: SoundCard) -> None:
     assert 100 in played(sound_card)
 
 
-def test_the_voice_ducks_what_is_below(sound_card: SoundCard) -> None:
+def test_the_voice_ducks_lower_priorities(sound_card: SoundCard) -> None:
     """While the speaker's own input plays, an input with duck_db is attenuated."""
     with Speaker(RATE_HZ) as speaker:
         music = speaker.add(duck_db=20)
@@ -82,7 +82,7 @@ def test_the_voice_ducks_what_is_below(sound_card: SoundCard) -> None:
     assert np.count_nonzero(played(sound_card) == 500) > RATE_HZ // 10
 
 
-def test_priorities_can_be_turned_round(sound_card: SoundCard) -> None:
+def test_an_input_can_duck_the_speaker(sound_card: SoundCard) -> None:
     """An input with a higher priority attenuates the speaker's own input if duck_db is set."""
     with Speaker(RATE_HZ) as speaker:
         speaker.adjust(duck_db=20)
@@ -202,7 +202,7 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 # ---- marks -----------------------------------------------------------------------------------
 
 
-def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
+def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
     """
     The next poll returns a mark when the count of heard samples has reached it.
 
@@ -235,7 +235,7 @@ def test_marks_are_told_when_they_are_heard(sound_card: SoundCard) -> None:
     assert [*places[:4], RATE_HZ // 2, *places[4:]] == list(told.values())
 
 
-def test_a_clear_cancels_the_marks_behind_it(sound_card: SoundCard) -> None:
+def test_a_clear_cancels_the_marks_after_it(sound_card: SoundCard) -> None:
     """Marks that are not reached are returned as cancelled, once."""
     with Speaker(RATE_HZ) as speaker:
         speaker.write(steady(500, 100))
@@ -270,7 +270,7 @@ def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
 
 
 def test_closing_cancels_marks(sound_card: SoundCard) -> None:
-    """close() cancels a mark, also for a thread that waits in poll()."""
+    """close() cancels a mark, even for a thread that waits in poll()."""
     speaker = Speaker(RATE_HZ)
     speaker.mark("never", 1000)
     found: list[SpeakerMark] = []
@@ -287,7 +287,7 @@ def test_closing_cancels_marks(sound_card: SoundCard) -> None:
 # ---- levels ----------------------------------------------------------------------------------
 
 
-def test_level_of_what_is_heard(sound_card: SoundCard) -> None:
+def test_level_of_heard_audio(sound_card: SoundCard) -> None:
     """The level is that of the sum, when it is heard and not when the device takes it."""
     with Speaker(RATE_HZ, buffer_ms=20_000) as speaker:
         assert speaker.level().peak == 0

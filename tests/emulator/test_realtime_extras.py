@@ -50,7 +50,7 @@ def test_memory_cycle(realtime: RealtimeClient) -> None:
     assert "green tea" in state["summary"]
 
 
-def test_memory_outlives_the_items(realtime: RealtimeClient) -> None:
+def test_memory_after_its_items_are_removed(realtime: RealtimeClient) -> None:
     """With trimming, the items are removed and the facts are kept and used."""
     memory = {
         "enabled": True,

@@ -149,7 +149,7 @@ def test_cancel(paced: RealtimeClient) -> None:
 
 def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
     """
-    A reply may be cut at once after cancelling, as clients do that are interrupted.
+    A reply may be truncated right after the cancel, as interrupted clients do.
 
     The cut was refused as one of no spoken reply, if it came before the reply's last events.
     """
@@ -267,7 +267,7 @@ def test_truncate(realtime: RealtimeClient) -> None:
 
 
 def test_truncate_g711_on_24khz(realtime: RealtimeClient) -> None:
-    """In a G.711 session the time of a truncation counts three times, as in the service."""
+    """In a G.711 session, ``audio_end_ms`` is a third of the real time, as in the service."""
     realtime.update(audio={"output": {"format": "g711_ulaw"}})
     events = realtime.ask("Say alpha bravo charlie.")
     item_id = events[-1]["response"]["output"][0]["id"]

@@ -97,7 +97,7 @@ FORMATS: list[tuple[Any, dict[str, Any]]] = [
 def test_formats_are_returned_as_objects(
     realtime: RealtimeClient, written: Any, expected: dict[str, Any]
 ) -> None:
-    """A format is returned as an object, in whatever form it was written."""
+    """A format is returned as an object, for every form in which it can be written."""
     session = realtime.update(audio={"input": {"format": written}, "output": {"format": written}})
 
     assert expected == session["audio"]["input"]["format"]

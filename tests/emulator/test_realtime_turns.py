@@ -220,7 +220,7 @@ def test_clear() -> None:
         assert "Bob." == client.next(f"{TRANSCRIPTION}.completed")["transcript"]
 
 
-def test_times_go_on_after_a_clear() -> None:
+def test_times_continue_after_a_clear() -> None:
     """Times count all audio of the session, also cleared audio."""
     with session({"type": "server_vad", "prefix_padding_ms": 0}) as client:
         client.hear(sound(25, 0.0))

@@ -80,7 +80,7 @@ def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
         Emulator(**arguments)  # type: ignore[arg-type]
 
 
-def test_other_hosts_with_an_explicit_word() -> None:
+def test_other_hosts_with_allow_remote() -> None:
     """With allow_remote=True the server listens on the given address."""
     with Emulator("0.0.0.0", allow_remote=True) as server:
         assert server.port
@@ -257,7 +257,9 @@ def masked(request: dict[str, Any]) -> bytes:
     return b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
 
-def test_deaf_client_harms_nobody(quiet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_does_not_read_delays_no_other(
+    quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While one client reads nothing, others are served, and the server still closes at once."""
     monkeypatch.setattr(server_module, "_JOIN_SECONDS", 60.0)
     with Emulator(synthesizer=ToneSynthesizer()) as server, deaf_client(server):
@@ -272,7 +274,7 @@ def test_deaf_client_harms_nobody(quiet: None, monkeypatch: pytest.MonkeyPatch) 
         assert time.monotonic() - started < 30
 
 
-def test_deaf_client_is_not_buffered_for_ever() -> None:
+def test_client_that_does_not_read_is_bounded() -> None:
     """Synthesis pauses for a client that does not read: only max_queued_bytes wait for it."""
     counting = CountingSynthesizer()
     with (
@@ -309,7 +311,7 @@ class CountingSynthesizer(ToneSynthesizer):
             yield sentence
 
 
-def test_close_tells_the_clients(quiet: None) -> None:
+def test_close_sends_close_1001(quiet: None) -> None:
     """A closing server sends CLOSE 1001 and ends all speech."""
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=1)) as server:
         with open_tts(server) as client:
@@ -381,7 +383,8 @@ def test_program_ends_while_it_speaks(patience: str) -> None:
     """
     A program that never closes its server ends with its own status.
 
-    The engine's threads were inside C++ when the interpreter went away, and the process aborted.
+    If threads of the engine were still inside C++ when the interpreter shuts down, the process
+    would abort.
     """
     code = f"""
 import logging

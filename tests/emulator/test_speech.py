@@ -217,7 +217,7 @@ def test_speaking_rate(engine: Synthesizer, rate: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["こんにちは", "🎉", "***", "...", "-", "\u200b x"])
-def test_nothing_to_say_is_a_pause(engine: Synthesizer, text: str) -> None:
+def test_unreadable_text_is_a_pause(engine: Synthesizer, text: str) -> None:
     """Text that is not English is a short pause, not an error."""
     assert 0 < seconds_of(said(engine, text)) < 2
 

@@ -80,7 +80,7 @@ def test_config_is_not_answered(client: SttClient) -> None:
     assert is_silent(client)
 
 
-def test_words_only_when_asked_for(client: SttClient) -> None:
+def test_words_only_on_request(client: SttClient) -> None:
     """Without includeWordTimestamps a final transcript has no words."""
     client.configure()
     client.audio(HELLO)

@@ -86,7 +86,7 @@ def test_linear16_is_the_same_audio_as_pcm(client: TtsClient) -> None:
     assert b"".join(spoken(client, audioEncoding="PCM", sampleRateHertz=24000)) == b"".join(bare)
 
 
-def test_linear16_headers_come_with_every_flush(client: TtsClient) -> None:
+def test_linear16_headers_of_every_flush(client: TtsClient) -> None:
     """A second flush has its own two headers."""
     client.create(audioConfig={"audioEncoding": "LINEAR16", "sampleRateHertz": 24000})
     for _ in range(2):

@@ -173,7 +173,7 @@ def test_empty_text_is_accepted(client: TtsClient) -> None:
 
 
 def test_flush_of_nothing(client: TtsClient) -> None:
-    """Each flush_context gets a response, also without text."""
+    """Each flush_context gets a response, even without text."""
     client.create()
     client.flush()
 

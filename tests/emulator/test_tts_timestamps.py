@@ -44,7 +44,7 @@ def test_words(client: TtsClient) -> None:
     assert all({"wordAlignment"} == set(info) for info in found if info)
 
 
-def test_words_travel_with_their_sound(client: TtsClient) -> None:
+def test_words_are_sent_with_their_audio(client: TtsClient) -> None:
     """A word is in the chunk in which it begins."""
     found = infos(client, "one two three four five six seven eight", timestampType="WORD")
 
@@ -80,7 +80,7 @@ def test_times_restart_with_every_generation(client: TtsClient) -> None:
     assert [0.0, 0.0] == firsts
 
 
-def test_times_go_on_over_the_sentences_of_a_generation(client: TtsClient) -> None:
+def test_times_continue_over_the_sentences_of_a_generation(client: TtsClient) -> None:
     """Within one flush the times of the second sentence follow those of the first."""
     found = infos(client, "One two. Three four.", timestampType="WORD")
 

@@ -283,7 +283,7 @@ def holes() -> list[tuple[int, tuple[str, ...]]]:
 
 @pytest.mark.parametrize(("index", "path"), holes())
 def test_a_missing_field(index: int, path: tuple[str, ...]) -> None:
-    """A message without one of its fields is read or reported; the session goes on."""
+    """A message without one of its fields is read or reported; the session continues."""
     messages = [*REPLY[:index], without(REPLY[index], path), *REPLY[index + 1 :]]
 
     def rest(service: Service) -> None:
@@ -310,7 +310,7 @@ WRONG: list[Any] = [None, 7, -1, "x", [], {}, True, 1e300, [[[]]], {"type": "mes
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 def test_a_field_of_the_wrong_kind(value: Any) -> None:
-    """With any value in any field, the session goes on and every reply ends."""
+    """With any value in any field, the session continues and every reply ends."""
     messages = []
     for message in REPLY:
         for name in message:

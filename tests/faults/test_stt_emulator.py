@@ -132,7 +132,7 @@ def test_harmless(iw, server, message_count, fault):
 
 
 @pytest.mark.parametrize("fault", MENDED)
-def test_mended(iw, hasty, server, message_count, fault):
+def test_replaced_connection(iw, hasty, server, message_count, fault):
     """A connection lost before any message is replaced once, and no word is lost."""
     # A stall is detected after two seconds.
     client, step = (hasty, 3) if fault == "stall" else (iw, 1)
@@ -145,7 +145,7 @@ def test_mended(iw, hasty, server, message_count, fault):
 
 
 @pytest.mark.parametrize("fault", ENDING)
-def test_ending(iw, server, message_count, fault):
+def test_fatal(iw, server, message_count, fault):
     """A fatal fault is a typed error; the audio in it gives the missing words."""
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")

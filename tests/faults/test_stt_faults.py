@@ -155,7 +155,7 @@ def test_turns_without_silence(moment, nth, error_ms):
 
 
 @pytest.mark.parametrize("offset_ms", range(0, 300, 50))
-def test_turn_longer_than_what_is_kept(offset_ms, monkeypatch):
+def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
     """If a turn is longer than the buffer, complete words arrive, and an event reports the loss."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
     # Of 7 s of audio the last half second is sent again, not the last two seconds.
@@ -329,7 +329,7 @@ def test_unsent_audio_can_be_transcribed():
     assert said == f"{left.transcript.text} {rest.text}"
 
 
-def test_give_up():
+def test_no_progress():
     """If connections are lost repeatedly without progress, the stream ends with an error."""
     pcm, _ = spoken_turns(2, 3)
 

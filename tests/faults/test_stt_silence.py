@@ -1,4 +1,4 @@
-"""An STT service that says nothing, or stops: the transcript is complete or an error."""
+"""An STT service that sends nothing, or stops: the result is complete or an error."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ SPEECH = sound(2) + silence(1)
 # Two turns.
 TWO_TURNS = SPEECH + SPEECH
 
-# What the service sends after closeStream, and whether the transcript of SPEECH is complete: by the
-# usage, or since no second of speech is left without an answer.
+# The messages after closeStream, and whether the transcript of SPEECH is complete: because of the
+# usage, or because less than a second of speech has no answer.
 ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
     ("nothing, to speech", SPEECH, results(), False),
     ("nothing, to silence", silence(3), results(), True),

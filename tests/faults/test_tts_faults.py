@@ -47,7 +47,7 @@ HARMLESS = [
     *(f"{fault}@{after}" for after in range(MESSAGES) for fault in ("ping", "unknown_message")),
     *(f"binary@{after}" for after in range(MESSAGES)),
     *(f"error:3@{after}" for after in range(MESSAGES)),
-    "lose@0",  # contextCreated, for which the client does not wait
+    "lose@0",  # no call waits for contextCreated
     "bad_json@0",
     "duplicate@0",
     f"duplicate@{MESSAGES - 1}",
@@ -178,7 +178,7 @@ def test_fatal(
 
 
 @pytest.mark.parametrize("fault", UNNOTICED)
-def test_unnoticed(server: Emulator, iw: Inworld, fault: str) -> None:
+def test_undetectable(server: Emulator, iw: Inworld, fault: str) -> None:
     """A fault that cannot be detected does not keep an utterance from ending."""
     server.faults.add(fault)
     spoken(iw) if fault[-1] == "4" else iw.tts.synthesize(TEXT, timeout=30)
@@ -198,7 +198,9 @@ def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
 
 
 @pytest.mark.parametrize("fault", ["drop@4", "close:1000@4", "reset@2", "masked@3"])
-def test_a_neighbour_is_told_too(server: Emulator, iw: Inworld, fault: str) -> None:
+def test_the_end_of_a_connection_ends_every_context(
+    server: Emulator, iw: Inworld, fault: str
+) -> None:
     """The end of a connection ends every context on it with an error."""
     server.faults.add(fault)
     with iw.tts.connect() as connection:

@@ -25,7 +25,7 @@ HISTORIES: dict[str, History[object]] = {
 
 
 def main() -> int:
-    """Run what the command line says; return the exit status."""
+    """Run the histories that the command line selects; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--service", choices=sorted(HISTORIES), action="append")
     parser.add_argument("--count", type=int, default=10_000, help="histories of each service")

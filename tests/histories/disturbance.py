@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 __all__ = ["Disturbance"]
 
-# Of 100 messages, how many suffer which fault; the others are sent as they are.
+# How many of 100 messages have each fault; the others are sent unchanged.
 _FAULTS = {"lost": 10, "repeated": 7, "delayed": 7, "reordered": 7}
 
-# After how many further messages a delayed message is sent, at most.
+# A delayed message is sent after at most this many further messages.
 _LONGEST_DELAY_MESSAGES = 12
 
 
@@ -25,7 +25,7 @@ class Disturbance:
         seed: The same seed makes the same decisions for the same messages.
 
     Attributes:
-        counts: How many messages suffered which fault.
+        counts: How many messages had each fault.
 
     Thread safety: any thread.
     """
@@ -39,13 +39,13 @@ class Disturbance:
         self._delayed: list[tuple[int, Callable[[], None]]] = []
 
     def calm(self) -> None:
-        """Disturb no more; delayed messages are sent before the next message."""
+        """Stop disturbing; delayed messages are sent before the next message."""
         with self._lock:
             self._is_calm = True
 
     def forward(self, send: Callable[[], None]) -> None:
         """
-        Send a message, or do with it what the random number says.
+        Send a message, or apply the fault that the random number selects.
 
         Args:
             send: Sends the message.

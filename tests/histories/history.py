@@ -20,8 +20,8 @@ __all__ = ["PATIENT", "History", "Outcome", "run_history"]
 
 S = TypeVar("S")
 
-# In which every call of a history must have ended, and in which one must succeed afterwards.
-# A quiet machine needs about a second; the limit is for machines that do much else.
+# The seconds in which every call of a history must end, and in which one must succeed afterwards.
+# An idle machine needs about a second; the limit is for busy machines.
 LIMIT_SECONDS = 120.0
 
 # For the client: on a busy machine, threads of the service may not run for seconds, which must not
@@ -32,11 +32,11 @@ PATIENT = {"ping_timeout": LIMIT_SECONDS}
 @attrs.frozen
 class History(Generic[S]):
     """
-    What a history of one service consists of.
+    The parts of a history of one service.
 
     Attributes:
-        open: Opens what the calls use, on a service that is disturbed.
-        calls: What users call; each gets the open object and random numbers.
+        open: Opens the object that the calls use, on a service that is disturbed.
+        calls: The calls of users; each gets the open object and random numbers.
         check: Makes a call on a service that is calm, and raises AssertionError if the result
             is wrong; an InworldError means that it may be called again.
     """
@@ -49,12 +49,12 @@ class History(Generic[S]):
 @attrs.frozen
 class Outcome:
     """
-    What came of one history.
+    The result of one history.
 
     Attributes:
         faults: How many messages suffered which fault.
         results: How many calls ended without an error, and how many with which error.
-        attempts: How many calls it took until one succeeded afterwards.
+        attempts: How many further calls were made until one succeeded.
     """
 
     faults: Counter[str]

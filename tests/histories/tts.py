@@ -1,4 +1,4 @@
-"""Histories of a TTS client: utterances of its pool, and contexts of a connection of its own."""
+"""Histories of a TTS client: utterances of its pool, and contexts of one connection."""
 
 from __future__ import annotations
 

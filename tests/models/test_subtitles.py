@@ -109,7 +109,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize(("text", "words"), SPELLINGS)
 def test_text_of_the_turn(text, words):
-    """A cue has the text of the turn, whatever the words look like."""
+    """A cue has the text of the turn, even if the words are written differently."""
     found = cues(Transcript((Turn(text, timed(words)),)))
 
     assert [(0, 100 * len(words), text)] == found
@@ -188,7 +188,7 @@ turns = st.builds(
 
 @given(st.lists(turns, max_size=4))
 def test_any_times(some):
-    """Whatever the times are, the file is valid, and no text is lost or added."""
+    """For any times the file is valid, and no text is lost or added."""
     transcript = Transcript(tuple(some))
     found = cues(transcript)
 

@@ -1,15 +1,17 @@
 /*
- * Devices, programs and users at once: nothing is lost uncounted, and clears are final.
+ * Devices, programs and users at the same time: every lost sample is counted, and the result of
+ * a clear is final.
  * test_device_threads.py builds it with all of csrc and runs it: device_threads [clears] [seed]
  *
- * A microphone's device thread brings numbered samples in blocks of any size, and a reader takes
- * them: every number comes once and in order, or is counted as dropped.
+ * The device thread of a microphone delivers numbered samples in blocks of any size, and a
+ * reader reads them. Every number is read once and in order, or is counted as dropped.
  *
- * A speaker's device thread plays in simulated time, as fast as it can. A program pushes to three
- * playouts of its mixer, ends and clears them, changes their gains, and takes some out and frees
- * them, at arbitrary moments; a user asks all the while what was heard, and how loud. What the
- * device took of each is, after every clear, the sum of what the clears reported; the user's
- * count never goes back, and is never above what the device took.
+ * A speaker's device thread plays in simulated time, as fast as it can. At arbitrary times a
+ * program pushes to three playouts of its mixer, ends and clears them, changes their gains, and
+ * removes and frees some of them. Meanwhile a user reads the counts and levels. After every
+ * clear, the number of frames that the device pulled from a playout is the sum of the frames
+ * that the clears reported. The user's count never decreases, and never exceeds the frames that
+ * the device pulled.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -29,7 +31,7 @@ enum {
     BLOCK_MOST = 800,
     PUSH_MOST = 1200,
     RING = 4000,
-    NUMBERS = 32749, /* samples repeat after so many; a gap of a ring is told from none */
+    NUMBERS = 32749, /* samples repeat after so many, more than the ring has */
     LATENCY_NS = 40000000
 };
 
@@ -72,7 +74,7 @@ static void *record(void *argument)
     return NULL;
 }
 
-/* Read up to so many; gives how many came, and adds what was left out to `skipped`. */
+/* Read up to `most` samples. Returns the count, and adds the dropped ones to `skipped`. */
 static size_t take(size_t most, long long *next, long long *skipped)
 {
     int16_t out[BLOCK_MOST];
@@ -87,7 +89,7 @@ static size_t take(size_t most, long long *next, long long *skipped)
     return taken;
 }
 
-/* Let the device bring more than the ring holds. */
+/* Wait until the device has delivered more than the ring can have. */
 static void fall_behind(void)
 {
     long long enough = atomic_load(&brought) + 2 * RING;
@@ -118,7 +120,7 @@ static void check_microphone(unsigned seed, size_t rounds)
     while (take(BLOCK_MOST, &next, &skipped) > 0)
         ;
     iw_microphone_stats(microphone, &stats);
-    /* What was dropped behind the last sample that came cannot be seen in the numbers. */
+    /* The numbers do not show samples that were dropped after the last one that was read. */
     skipped += atomic_load(&brought) - next;
     if (skipped != (long long)stats.dropped_samples)
         fail("dropped samples", skipped, (long long)stats.dropped_samples);
@@ -263,7 +265,7 @@ static void clear_source(struct source *source)
     source->item++;
 }
 
-/* What a program does beside a device, until so many clears are done. */
+/* The calls of the program while the device plays, until enough clears are done. */
 static void work(unsigned seed, size_t clears)
 {
     unsigned random = seed + 4;

@@ -1,5 +1,5 @@
 /*
- * What the playout decides in every kind of situation, written down as situations.
+ * The decision of the playout in every kind of situation.
  *
  *   cc -std=c11 -Icsrc tests/native/playout_decide.c csrc/playout/iwp_decide.c -o playout_decide
  *
@@ -19,7 +19,7 @@ struct scene {
     struct iwp_situation now;
 };
 
-/* A stream that plays, with a second queued and nothing to do but to copy. */
+/* A stream that plays, with a second of audio queued, so the step is to copy it. */
 #define PLAYING                                                                                \
     .state = IW_PLAYOUT_PLAYING, .started = true, .stretch = true, .frames_per_10ms = MS10,    \
     .need_frames = MS10, .level_frames = 100 * MS10, .limit_ms = 1500, .tokens_frames = 10,    \
@@ -29,7 +29,7 @@ struct scene {
 #define EMPTY .level_frames = 0
 
 #ifdef __GNUC__
-/* A later field of a scene replaces what the words above say of it. */
+/* A later field of a scene replaces the value from the macros above. */
 #pragma GCC diagnostic ignored "-Woverride-init"
 #endif
 #ifdef __clang__

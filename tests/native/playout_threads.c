@@ -1,19 +1,19 @@
 /*
- * Three threads on one playout: what a clear reports is what was heard.
+ * Three threads on one playout: a clear reports exactly the frames that are heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
  *      $(find csrc -name "*.c") -lm -o playout_threads
  *   ./playout_threads [clears] [seed] [stretch] [pull frames at most]
  *
- * The producer pushes frames whose value tells their place in the stream. The consumer pulls in
- * simulated time, as fast as it can, and notes which frames it got. The controller clears, asks
- * and sets marks at arbitrary moments. Afterwards the three notes are compared: of every cleared
- * item exactly the reported frames were heard, played or in the fade, each once; each mark was
- * reached or cancelled, once, and rightly.
+ * The producer pushes frames whose value is their position in the stream. The consumer pulls in
+ * simulated time, as fast as it can, and records the frames. The controller clears, polls and
+ * sets marks at arbitrary times. At the end their records are compared: of every cleared item
+ * exactly the reported frames were heard, each once, played or in the fade; each mark was
+ * correctly reported as reached or cancelled, once.
  *
- * Without `stretch` the values of the output must be those of the frames that the parts name,
- * but in fades and in the 5 ms after concealment. With it, the values are mixtures, and the parts
- * are believed.
+ * Without `stretch`, the values of the output must be those of the frames in the list of parts,
+ * except in fades and in the 5 ms after concealment. With it, the values are mixtures, so only
+ * the list of parts is used.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -32,7 +32,7 @@
 enum {
     RATE = 16000,
     FADE = 80,    /* 5 ms */
-    CYCLE = 8192, /* values repeat after so many frames; a float tells that many apart */
+    CYCLE = 8192, /* values repeat after so many frames, which a float can distinguish */
     FRAMES = 1 << 24,
     MARKS = 1 << 16,
     PUSH_MOST = 1200,
@@ -59,7 +59,7 @@ static atomic_int stop;
 static bool stretch;
 static size_t pull_most = 480;
 
-/* Under the lock. */
+/* Guarded by the lock. */
 static uint64_t item = 1;
 static int64_t item_start;
 static int64_t written;
@@ -67,8 +67,8 @@ static struct mark marks[MARKS];
 static size_t marks_count;
 static size_t events[16];
 
-/* The consumer's. */
-static uint8_t *heard; /* how often each frame was */
+/* Used by the consumer only. */
+static uint8_t *heard; /* how often each frame was heard */
 static size_t failures;
 static atomic_size_t pulls;
 static uint64_t pulled; /* frames */
@@ -126,7 +126,7 @@ static void note(int64_t frame)
         fail("heard twice or never pushed", frame, 0);
 }
 
-/* Which frame near `expected` has this value? */
+/* Return the frame near `expected` that has this value. */
 static int64_t frame_of(double value, int64_t expected)
 {
     int64_t in_cycle = (int64_t)lround(value * CYCLE + CYCLE / 2);
@@ -135,7 +135,7 @@ static int64_t frame_of(double value, int64_t expected)
     return expected + (away > CYCLE / 2 ? away - CYCLE : away);
 }
 
-/* Read plain output back; the first 5 ms after concealment are mixtures and are believed. */
+/* Find the frames of unchanged output. The first 5 ms after concealment are not checked. */
 static void note_values(const float *out, const struct iw_playout_part *part, size_t mixed)
 {
     for (size_t i = 0; i < part->source_frames; i++) {
@@ -240,7 +240,7 @@ static void ask(int64_t *last)
         fail("queued", (long long)stats.received_frames, (long long)stats.queued_frames);
 }
 
-/* One clear, of one item at most; true when there was one. */
+/* Clear one item at most. Returns whether there was one. */
 static bool clear(struct clear *noted)
 {
     struct iw_playout_cleared cleared[IW_PLAYOUT_ITEMS];
@@ -288,7 +288,7 @@ static size_t control(struct clear *clears, size_t goal, unsigned seed)
         if (full)
             break;
     }
-    /* The fade of the last clear is still to be heard. */
+    /* The fade of the last clear was not heard yet. */
     for (size_t before = atomic_load(&pulls); atomic_load(&pulls) < before + FADE + 2;)
         sched_yield();
     return count;

@@ -4,7 +4,7 @@
  * inputs at the limits of each operation. The Python tests compare the scalar kernels with
  * independent references.
  *
- * tests/native/selfcheck.py builds and runs it, also for other machines in an emulator.
+ * tests/native/selfcheck.py builds and runs it, for other machines in an emulator.
  */
 #include <math.h>
 #include <stdint.h>

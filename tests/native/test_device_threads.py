@@ -11,7 +11,7 @@ from support.drivers import build, compile_core, run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the driver uses POSIX threads")
-def test_nothing_is_lost_uncounted(tmp_path: Path, core: list[Path]) -> None:
+def test_every_sample_is_counted(tmp_path: Path, core: list[Path]) -> None:
     """Each sample is returned once or counted as lost, and each of 500 clears is final."""
     said = run(build(tmp_path, "device_threads", core), 500, 1)
 

@@ -106,6 +106,6 @@ def test_variable_with_another_word() -> None:
     assert "got 'fastest'" in process.stderr
 
 
-def test_audio_tells_the_level() -> None:
+def test_audio_shows_the_level() -> None:
     """The audio package shows the level."""
     assert levels.level() in levels.levels() == _native.levels()

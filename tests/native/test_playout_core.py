@@ -36,13 +36,15 @@ def threads(tmp_path_factory: pytest.TempPathFactory, core: list[Path]) -> Path:
 
 
 @pytest.mark.parametrize(("seed", "scaling", "frames"), THREADS)
-def test_clears_tell_what_was_heard(threads: Path, seed: int, scaling: int, frames: int) -> None:
+def test_clears_report_the_heard_frames(
+    threads: Path, seed: int, scaling: int, frames: int
+) -> None:
     """Each of 150 clears during reads and pushes reports exactly how much was heard."""
     assert "failures 0" in run(threads, 150, seed, scaling, frames)
 
 
 @pytest.mark.parametrize("driver", ["playout_fuzz", "mixer_fuzz"])
-def test_any_calls_keep_the_rules(tmp_path: Path, core: list[Path], driver: str) -> None:
+def test_random_calls_keep_the_invariants(tmp_path: Path, core: list[Path], driver: str) -> None:
     """After each of 100,000 random calls, figures, results and output are valid."""
     program = build(tmp_path, driver, core)
 

@@ -103,7 +103,7 @@ def stops_early(iw: Inworld) -> None:
     "use", [connects, speaks, closes_twice, leaves_it_to_the_client, stops_early]
 )
 def test_places_come_back(spelling_server: Emulator, use: object) -> None:
-    """A place is returned exactly once, whichever way a connection ends."""
+    """A place is returned exactly once, for every kind of end of a connection."""
     limiter = CountingLimiter(1)
     with Inworld(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter

@@ -34,7 +34,7 @@ class Number:
 
 
 class Source:
-    """A stream, and the part of the reader thread."""
+    """A stream, with the methods that the reader thread calls."""
 
     def __init__(self, dispatch: Literal["thread", "poll"] = "thread") -> None:
         self.changed = Monitor("the test's stream")
@@ -55,7 +55,7 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the second look of every wait, a lost wake-up shows as a hang."""
+    """Turn off the regular check of every wait, so that a missing notification causes a hang."""
     monkeypatch.setattr(event_stream, "LONGEST_WAIT_SECONDS", 60.0)
 
 
@@ -317,7 +317,7 @@ def test_a_raising_handler(
     source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     """
-    The first exception of a handler is logged, all are counted, and every handler goes on.
+    The first exception of a handler is logged, all are counted, and every handler continues.
 
     A handler that called sys.exit() once ended the dispatch thread silently.
     """
@@ -409,7 +409,7 @@ def test_poll_within_a_handler(polled: Source) -> None:
     assert [0, 0] == inner
 
 
-def test_poll_lets_ctrl_c_through(polled: Source) -> None:
+def test_poll_raises_keyboard_interrupt(polled: Source) -> None:
     """poll() raises KeyboardInterrupt of a handler; polling can continue after it."""
 
     def interrupted(_: object) -> None:

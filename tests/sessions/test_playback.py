@@ -56,7 +56,7 @@ class Speech:
 
 
 class EndlessSpeech(Speech):
-    """A stream that goes on until it is closed."""
+    """A stream that continues until it is closed."""
 
     def __iter__(self) -> Iterator[AudioChunk]:
         while not self.closed.is_set():
@@ -137,7 +137,7 @@ def test_no_words_in_a_pause(speaker: NullSpeaker) -> None:
 
 
 def test_a_slow_handler_does_not_delay_audio(speaker: NullSpeaker) -> None:
-    """While a handler runs, the audio goes on; the other words are reported later."""
+    """While a handler runs, the audio continues; the other words are reported later."""
     go_on = threading.Event()
     told: list[WordTime] = []
 
@@ -158,7 +158,7 @@ def test_a_slow_handler_does_not_delay_audio(speaker: NullSpeaker) -> None:
 def test_a_raising_handler_stops_nothing(
     speaker: NullSpeaker, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
-    """The first exception of a handler is logged, all are counted, and the speech goes on."""
+    """The first exception of a handler is logged, all are counted, and the speech continues."""
 
     def tell(word: WordTime) -> None:
         raise error(word.text)
@@ -245,7 +245,7 @@ def test_a_closed_speaker_is_an_error(speaker: NullSpeaker) -> None:
 
 
 def test_waiting_is_bounded(speaker: NullSpeaker) -> None:
-    """wait(timeout) raises at its deadline, and the playback goes on."""
+    """wait(timeout) raises at its deadline, and the playback continues."""
     playback = Playback(EndlessSpeech(), speaker)
     with pytest.raises(DeadlineExceeded):
         playback.wait(0.01)
@@ -373,7 +373,7 @@ def test_the_last_word_is_reported() -> None:
     made: list[Playback] = []
 
     class Stale(NullSpeaker):
-        """Tells the thread of the words what was so before the end, after the end."""
+        """Returns the state before the end to the thread of the words, even after the end."""
 
         @property
         def heard_samples(self) -> int:

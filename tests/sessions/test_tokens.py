@@ -1,4 +1,4 @@
-"""Tokens: what is asked for, what is kept, and when the next one is asked for."""
+"""Tokens: the requests for them, which tokens are kept, and when the next one is requested."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class TokenService:
 
     Attributes:
         requests: The path, the credential and the body of each request.
-        lifetime: Of the next tokens, in seconds.
+        lifetime: Lifetime of the next tokens, in seconds.
         skew: By how much the service's clock is ahead of this machine's, in seconds.
-        status: Of the next answers.
+        status: HTTP status of the next answers.
         gate: Each answer waits for it.
     """
 
@@ -126,7 +126,7 @@ MINTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("arguments", "path", "body"), MINTS)
 def test_mint(arguments: dict[str, Any], path: str, body: dict[str, Any]) -> None:
-    """Each kind of token has its own request; the secret is in none that is signed."""
+    """Each kind of token has its own request; no signed request contains the secret."""
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         token = iw.tokens.mint(**arguments)
 
@@ -263,7 +263,7 @@ def test_an_expired_token_is_waited_for() -> None:
 
 
 def test_a_failed_renewal() -> None:
-    """While a token is valid, a renewal that fails harms nobody, and is not repeated at once."""
+    """While a token is valid, a failed renewal raises no error and is not repeated at once."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
         service.arrived.get(timeout=30)
@@ -326,7 +326,7 @@ def test_a_forked_child() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """The repr has the id of the key and nothing that opens the service."""
+    """The repr has the id of the key and no secret."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
 
@@ -341,7 +341,7 @@ def test_wrong_settings() -> None:
 
 
 def test_a_token_of_the_users() -> None:
-    """The classes that exist beside it keep their form."""
+    """The existing classes for credentials still work."""
     assert ("Authorization", "Bearer x") == Token("x").header()
     assert re.fullmatch(r"[A-Za-z0-9+/=]+", ApiKey(KEY).key)
 

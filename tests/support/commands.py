@@ -24,7 +24,7 @@ Run = Callable[..., Done]
 
 def start_command(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """
-    Start a process that SIGINT ends, also if this process ignores SIGINT.
+    Start a process that SIGINT ends, even if this process ignores SIGINT.
 
     ``nohup ... &`` and the background steps of a script start processes that ignore SIGINT, and a
     child inherits that. A signal with a handler has its default action in the child, so this

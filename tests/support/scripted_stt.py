@@ -1,4 +1,4 @@
-"""A small STT service that fails at the moment that a test names."""
+"""A small STT service that fails at a moment that the test selects."""
 
 from __future__ import annotations
 

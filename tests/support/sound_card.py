@@ -224,7 +224,7 @@ class _Stream:
         self.end()
 
     def end(self) -> None:
-        """Stop calling back."""
+        """Stop calling the callback."""
         self._over.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(PATIENCE_S)
@@ -273,7 +273,7 @@ class _Stream:
 
 @pytest.fixture
 def sound_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:
-    """Replace the machine's sound cards with this one."""
+    """Replace the sound cards of the machine with a simulated one."""
     card = SoundCard()
     monkeypatch.setitem(sys.modules, "sounddevice", card.module)
     yield card

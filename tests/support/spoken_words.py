@@ -114,7 +114,7 @@ class ScriptedRecognizer:
         return results
 
     def end_turn(self) -> list[dict[str, Any]]:
-        """End the turn; in manual mode there is an answer even to silence."""
+        """End the turn; in manual mode, silence is answered too."""
         results: list[dict[str, Any]] = []
         self._end_word(results)
         if self._is_speaking or self._words or self.is_manual:

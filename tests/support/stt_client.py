@@ -46,7 +46,7 @@ class SttClient:
             self.send(audioChunk={"content": content})
 
     def close_stream(self) -> None:
-        """Report the end of the audio."""
+        """Send closeStream, which ends the audio."""
         self.send(closeStream={})
 
     def receive(self) -> dict[str, Any]:

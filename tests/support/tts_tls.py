@@ -65,7 +65,7 @@ class _Talk:
         return self._messages[:count]
 
     def _exchange(self) -> None:
-        """Send what is to be sent, then wait for something; raise if nothing more can come."""
+        """Send the queued data, then wait for more; raise if the connection has ended."""
         if self._protocol.handshake_exc is not None:
             raise self._protocol.handshake_exc
         if self._protocol.state is State.CLOSED:

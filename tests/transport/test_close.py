@@ -107,7 +107,7 @@ def test_close_that_does_not_wait() -> None:
 
 
 def test_a_close_that_does_not_wait_is_bounded_too() -> None:
-    """A close without a wait ends after ``close_timeout``, also if the server sends nothing."""
+    """A close without a wait ends after ``close_timeout``, even if the server sends nothing."""
     options = Options(close_timeout=0.1, ping_timeout=60.0)
     with serve(silent) as server, driven(server.url, options) as driver:
         driver.link.close(1000, "bye", wait=False)
@@ -225,7 +225,7 @@ def test_nothing_is_sent_after_close() -> None:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort(is_stalled: bool) -> None:
-    """An abort makes both threads return, also if the reader waits and the writer is stalled."""
+    """An abort makes both threads return, even if the reader waits and the writer is stalled."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with (
         serve(silent, receive_buffer_bytes=4096) as server,
@@ -285,7 +285,7 @@ def test_close_before_the_threads() -> None:
         link.release()
 
 
-def test_peer_learns_of_an_abort() -> None:
+def test_the_server_sees_an_abort_at_once() -> None:
     """The server sees an abort at once, not only after the threads were joined."""
     ended = threading.Event()
 

@@ -535,7 +535,7 @@ def test_bad_paths(path: str) -> None:
 
 
 def test_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """A credential is in no error and no log, also if it cannot be sent."""
+    """A credential is in no error and no log, even if it cannot be sent."""
     caplog.set_level(logging.DEBUG)
     shown = []
 

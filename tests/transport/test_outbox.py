@@ -76,7 +76,7 @@ def test_the_writer_is_woken_by_the_release() -> None:
         assert not waiting.thread.is_alive()
 
 
-def test_the_rest_goes_first() -> None:
+def test_the_rest_is_sent_first() -> None:
     """The rest of a sender's message is sent before newer messages, also before a pong."""
     with Waiting() as waiting:
         outbox = waiting.outbox
@@ -93,7 +93,7 @@ def test_the_rest_goes_first() -> None:
         ]
 
 
-def test_the_rest_goes_before_the_last_close() -> None:
+def test_the_rest_is_sent_before_the_last_close() -> None:
     """A partly sent frame is completed before the CLOSE of an early end."""
     with Waiting() as waiting:
         assert waiting.outbox.end_with(b"\x03\xe8")
@@ -118,7 +118,7 @@ def test_nothing_follows_a_drop() -> None:
         assert waiting.outbox.queued_bytes == 0
 
 
-def test_a_queue_comes_first() -> None:
+def test_no_write_lock_while_the_queue_is_not_empty() -> None:
     """No sender gets the write lock while something is queued or the writer is busy."""
     outbox = Outbox(1 << 20)
 

@@ -147,7 +147,7 @@ def send_for_ever(link: Link) -> None:
         link.send("x" * 1000)
 
 
-def test_last_words_survive_a_failed_send() -> None:
+def test_messages_before_the_end_are_received_after_a_failed_send() -> None:
     """Messages before the end of a connection are received, although sending has failed."""
     go_on = threading.Event()
     hung_up = threading.Event()
@@ -246,7 +246,7 @@ def test_violations(bad: bytes, code: int) -> None:
     assert [(CLOSE, code.to_bytes(2, "big"))] == [(first, data[:2]) for first, data in told]
 
 
-def test_oversized_message_is_refused_before_it_comes() -> None:
+def test_oversized_message_is_refused_by_its_header() -> None:
     """A length above the limit ends the link at once, without memory for the message."""
 
     def script(peer: Peer) -> None:
@@ -269,7 +269,7 @@ def test_ping_timeout() -> None:
     assert "silent for 0.3 s" in end.reason
 
 
-def test_any_byte_is_life() -> None:
+def test_any_byte_keeps_the_link_alive() -> None:
     """A message that arrives slowly, for longer than ``ping_timeout``, keeps the link alive."""
     message = frame(TEXT, b"x" * 20)
 

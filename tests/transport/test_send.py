@@ -238,7 +238,7 @@ def test_very_long_options() -> None:
 
 
 def test_a_message_that_needs_no_room() -> None:
-    """A message that frees memory is queued after the others, also without room."""
+    """A message that frees memory is queued after the others, even without room."""
     reader = Reader(waits=True)
 
     with (

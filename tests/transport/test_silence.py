@@ -65,7 +65,7 @@ def test_silence() -> None:
 
 @pytest.mark.parametrize("speaks_at", [1, 2, 5, 6])
 def test_a_byte_ends_the_silence(speaks_at: int) -> None:
-    """A byte counts at every wait, also if it arrives after the last step."""
+    """A byte counts at every wait, even if it arrives after the last step."""
     room = bytearray(8)
 
     assert 1 == receive_unless_silent(QuietStream(speaks_at), memoryview(room), 10.0)

@@ -65,7 +65,7 @@ def test_timeout(pair: Pair, self_pipe: SelfPipe, timeout: float) -> None:
 
 @pytest.mark.usefixtures("system")
 def test_wake_before(pair: Pair, self_pipe: SelfPipe) -> None:
-    """A self-pipe that was set ends every later wait, also if the socket is ready."""
+    """A self-pipe that was set ends every later wait, even if the socket is ready."""
     pair[1].send(b"x")
     self_pipe.set()
 

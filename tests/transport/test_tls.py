@@ -187,7 +187,7 @@ class OwingStream:
         self.flushed.set()
 
 
-def test_what_tls_owes_leaves_though_nothing_is_sent() -> None:
+def test_the_idle_writer_sends_output_of_tls() -> None:
     """The idle writer sends an answer that TLS itself has to send."""
 
     driven = threading.Event()

@@ -234,7 +234,7 @@ def test_no_agreement(answer: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     "header", ["Sec-WebSocket-Protocol: surprise", "Sec-WebSocket-Extensions: permessage-deflate"]
 )
-def test_what_was_not_offered(header: str) -> None:
+def test_a_response_with_something_not_offered(header: str) -> None:
     """A response with something that was not offered is an error (RFC 6455, section 4.1)."""
     with (
         serve(lambda peer: peer.upgrade(header)) as server,

@@ -373,7 +373,7 @@ def test_an_unreadable_message() -> None:
     )
 
 
-# (characters that were sent, bytes that were received, was closing, part of the error)
+# (characters sent, bytes received, whether the client had closed it, part of the error)
 CLOSES = [
     (0, 0, True, None),
     (5, 2, True, None),

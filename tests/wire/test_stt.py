@@ -34,8 +34,8 @@ BASE = {
     "includeWordTimestamps": True,
 }
 
-# (configuration, what it adds to the plain one): nothing, a real client's, each provider's block,
-# every other field, and fields of tomorrow on both levels.
+# (configuration, what it adds to the plain one): no change, the configuration of a real client, the
+# settings of each provider, every other field, and unknown fields at both levels.
 CONFIGS = [
     (TranscribeConfig(), {}),
     (
@@ -127,7 +127,7 @@ CONFIGS = [
     ),
 ]
 
-# (call, message): everything else that a client says.
+# (call, message): all other messages of a client.
 COMMANDS = [
     (f"{stt.AUDIO_HEAD}AAEC/w=={stt.AUDIO_TAIL}", {"audioChunk": {"content": "AAEC/w=="}}),
     (stt.AUDIO_HEAD + stt.AUDIO_TAIL, {"audioChunk": {"content": ""}}),
@@ -137,9 +137,9 @@ COMMANDS = [
 
 OK = {"code": 0, "message": "", "details": []}
 
-# (what the service says inside "result", event). The first five are captures of September 2026;
-# then captures of April, which have no status; then fields absent, null, unknown and at last words
-# with all they may have.
+# (the content of "result", event). The first five are captures of September 2026. The next are
+# captures of April, which have no status. Then fields are missing, null or unknown. The last have
+# words with all fields.
 RESULTS = [
     (
         {"speechStarted": {"startTimeMs": 0, "confidence": 0}, "status": OK},
@@ -289,7 +289,7 @@ IGNORED = [
     ),
 ]
 
-# (message, name of the kind): things that a later service may say.
+# (message, name of the kind): messages that a later service may send.
 UNKNOWN = [
     ({"result": {"speechActivity": {"on": True}, "status": OK}}, "speechActivity"),
     ({"result": {"status": OK}}, ""),

@@ -1,4 +1,4 @@
-"""Repeated words are found by their text, also if they are spelled differently."""
+"""Repeated words are found by their text, even if they are spelled differently."""
 
 from __future__ import annotations
 

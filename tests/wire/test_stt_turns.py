@@ -39,9 +39,10 @@ def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None
     return log
 
 
-# (events, what is covered, up to where another connection may begin): in the middle of the silence
-# after the last word or, where that is short, anywhere around the end of the word; between half a
-# second before the next speech and its start; and nowhere else where no times make sense.
+# (events, end of the covered audio, last position at which another connection may begin). The audio
+# is covered up to the middle of the silence after the last word. If the silence is short, the two
+# positions are around the end of the word. Before the next speech, they are half a second before
+# its start and its start. Without plausible times, they are equal.
 COVERED: list[tuple[list[SttEvent], float, float]] = [
     ([], 0, 0),
     ([SpeechStarted(1000)], 500, 1000),
@@ -73,7 +74,7 @@ def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> N
     assert (covered_ms, free_ms) == (log.covered_ms, log.free_ms)
 
 
-def test_sent_bounds_what_is_covered() -> None:
+def test_only_sent_audio_is_covered() -> None:
     """The silence after the last word is covered only up to the sent audio."""
     log = TurnLog(is_manual=False)
     log.handle(SpeechStopped(2000), 1300)
@@ -124,7 +125,7 @@ def test_speech_events_are_paired() -> None:
 
 
 def test_partials_are_passed_on() -> None:
-    """A partial transcript is emitted unchanged, also if it changes the one before."""
+    """A partial transcript is emitted unchanged, even if it changes the one before."""
     log = TurnLog(is_manual=False)
 
     assert [partial("a")] == log.handle(partial("a"), SENT_MS)

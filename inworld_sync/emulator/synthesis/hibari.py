@@ -56,7 +56,7 @@ _IPA = {
 _PAUSE_MARKS = ';:,.!?—…"()“”'
 _PAUSE_SECONDS = 0.1
 _PARAGRAPH = re.compile(r"[^\n]+")
-# A longer sentence is cut, after a clause or else after a word: it would delay the other contexts.
+# A longer sentence is cut after a clause, or after a word: it would delay the other contexts.
 _MAX_SENTENCE_CHARACTERS = 300
 _CLAUSE_END = re.compile(r"[,;:—]\s+")
 _SPACE = re.compile(r"\s+")

@@ -41,7 +41,7 @@ def _read(request: Request, shared: SharedState) -> tuple[str, ContextConfig]:
     fields = read_body(request)
     text = fields.get("text") if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(text or "", str):
-        raise Refused(INVALID_ARGUMENT, "the body is not a request")
+        raise Refused(INVALID_ARGUMENT, "the body must be a JSON object with a string in text")
     if not text or not text.strip():
         raise Refused(INVALID_ARGUMENT, "Text cannot be empty")
     limit = shared.settings.max_text_characters

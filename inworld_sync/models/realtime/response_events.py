@@ -88,7 +88,7 @@ class ResponseCreated(RealtimeEvent):
 
 @attrs.frozen
 class ResponseDone(RealtimeEvent):
-    """A response has ended; its status tells how."""
+    """A response has ended; its status shows how."""
 
     type: ClassVar[str] = "response.done"
 

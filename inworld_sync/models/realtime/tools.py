@@ -65,7 +65,7 @@ class FunctionTool(Setting):
 
     Attributes:
         name: 1 to 64 letters, digits, ``_`` and ``-``.
-        description: Tells the model what the function does and when to call it.
+        description: Describes for the model what the function does and when to call it.
         parameters: The JSON schema of its arguments; its type must be ``object``.
     """
 

@@ -1,5 +1,5 @@
 """
-Sends the commands of a realtime session on its present connection, and matches the replies.
+Sends the commands of a realtime session on its present connection, and matches the answers.
 
 ::
 
@@ -125,7 +125,7 @@ class Commands:
 
     @property
     def has_waiting_threads(self) -> bool:
-        """Whether a thread waits for a reply, so that the reader must not pause."""
+        """Whether a thread waits for an answer, so that the reader must not pause."""
         return self._waiting > 0
 
     def require_open(self) -> None:
@@ -248,11 +248,11 @@ class Commands:
 
     def create_item(self, command: CreateItem | Item, *, is_watched: bool = False) -> PendingReply:
         """
-        Send an item, now or with the next connection; its reply has its id.
+        Send an item, now or with the next connection; the result has its id.
 
         Args:
             command: The item, or the command with it; an id is added if it has none.
-            is_watched: Whether the caller waits for the reply.
+            is_watched: Whether the caller waits for the answer.
         """
         if not isinstance(command, CreateItem):
             command = CreateItem(command)
@@ -286,16 +286,16 @@ class Commands:
 
     def ask(self, reply: PendingReply, deadline: Deadline | None = None) -> RealtimeEvent | None:
         """
-        Send a command and wait for its reply.
+        Send a command and wait for its answer.
 
         Args:
-            reply: Has the command, and gets the reply.
-            deadline: For both; with None, the reply is not waited for, and None is returned.
+            reply: Has the command, and gets the answer.
+            deadline: For both; with None, the method does not wait for the answer and returns None.
 
         Raises:
             ServiceError: The service refused the command.
-            ConnectionLost: The connection was lost before the reply.
-            DeadlineExceeded: The reply did not come in time.
+            ConnectionLost: The connection was lost before the answer.
+            DeadlineExceeded: The answer did not arrive in time.
         """
         reply.is_watched = deadline is not None
         with self.monitor:
@@ -313,7 +313,7 @@ class Commands:
         return None if deadline is None else self.await_reply(reply, deadline)
 
     def await_reply(self, reply: PendingReply, deadline: Deadline) -> RealtimeEvent:
-        """Wait for the reply to a command that was sent; see :meth:`ask` for the errors."""
+        """Wait for the answer to a command that was sent; see :meth:`ask` for the errors."""
         with self.monitor:
             try:
                 self.wait_for(lambda: reply.is_over, deadline)

@@ -1,5 +1,5 @@
 """
-One socket of a realtime session. A session may have several, one after another.
+One connection of a realtime session. A session may have several, one after another.
 
 Threads and locks: those of ``base.py``; the monitor is the session's own.
 """
@@ -70,7 +70,7 @@ class Owner(Protocol):
 
     @property
     def has_waiting_threads(self) -> bool:
-        """Whether a thread waits for a reply, so that the reader must not pause."""
+        """Whether a thread waits for an answer, so that the reader must not pause."""
         ...
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
@@ -240,7 +240,7 @@ def _unreadable(body: JsonObject, error: InworldError) -> InvalidMessage:
     return InvalidMessage(str(name), error, response_id if isinstance(response_id, str) else None)
 
 
-# What the end of a connection means for its session.
+# The effect of the end of a connection on its session.
 
 
 def session_end(ended: StreamEnded) -> StreamEnded:

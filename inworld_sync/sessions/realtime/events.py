@@ -108,7 +108,7 @@ class ApprovalRequested:
     The service asks whether it may call a tool of an MCP server.
 
     Attributes:
-        request: What it wants to call.
+        request: The call that needs approval.
         is_ours: Whether the session's ``on_approval`` decides; otherwise the application calls
             ``approve``.
     """

@@ -146,7 +146,8 @@ class Player:
             self._queued_bytes = 0
             items, self._items = self._items, {}
             self._news.notify_all()
-        # The first clear ends a write that waits for room, the second drops what it wrote.
+        # The first clear ends a write that waits for room, the second drops the audio of that
+        # write.
         position = self._sink.clear()
         if self._writing.acquire(timeout=_RELEASE_SECONDS):
             try:

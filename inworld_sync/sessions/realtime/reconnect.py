@@ -27,7 +27,7 @@ __all__ = ["Reconnector"]
 # Before the second attempt; the first one is made at once.
 _FIRST_DELAY_SECONDS = 0.25
 
-# After a connection that lasted so long, or that had a response, the limits start anew.
+# After a connection that lasted this long, or that had a response, the limits start anew.
 _GOOD_SECONDS = 10.0
 
 

@@ -114,7 +114,7 @@ class RealtimeSession(EventSource[SessionEvent]):
 
     @property
     def stats(self) -> LinkStats | None:
-        """Counters and times of the present socket, a snapshot; None while there is none."""
+        """Counters and times of the present connection, a snapshot; None while there is none."""
         with self._state.monitor:
             connection = self._commands.open_connection
         return None if connection is None else connection.stats

@@ -73,8 +73,9 @@ from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 
 __all__ = ["SessionState"]
 
-# An old session is renewed after so long without response, speech of the user or tool call, or
-# after _RENEWAL_SECONDS as soon as no response is in progress: the service ends it at 60 minutes.
+# The service ends a session at 60 minutes. So an old session is renewed after this time without a
+# response, speech of the user or a tool call; after _RENEWAL_SECONDS, it is renewed as soon as no
+# response is in progress.
 _IDLE_SECONDS = 2.0
 _RENEWAL_SECONDS = 240.0
 _RENEWAL_POLL_SECONDS = 0.5
@@ -200,7 +201,7 @@ class SessionState:
 
     @property
     def has_waiting_threads(self) -> bool:
-        """Whether a thread waits for a reply, so that the reader must not pause."""
+        """Whether a thread waits for an answer, so that the reader must not pause."""
         return self.commands.has_waiting_threads
 
     def streams_of(self, connection: RealtimeConnection) -> list[EventStream[Any]]:
@@ -226,7 +227,7 @@ class SessionState:
     def update(
         self, session: Session, deadline: Deadline | None, event_id: str | None = None
     ) -> None:
-        """Change the session; with a deadline, wait for the service's reply."""
+        """Change the session; with a deadline, wait for the service's answer."""
         change = self.settings.change(session)
         reply = PendingReply.to_update(
             Request.UPDATE, change, event_id or new_id("evt"), is_watched=deadline is not None
@@ -373,7 +374,7 @@ class SessionState:
         Use a connection that has just been opened.
 
         Returns:
-            The messages to send on it, and the reply to its settings.
+            The messages to send on it, and the pending answer to its settings.
         """
         settings, event_id = self.settings.opening, new_id("evt")
         reply = PendingReply.to_update(Request.OPEN, settings, event_id, is_watched=True)

@@ -383,7 +383,8 @@ class MaxLead:
         Whether sending more would discard audio that the service may not have transcribed yet.
 
         Args:
-            heard_at: While a turn is open, the time of the service's latest message; else None.
+            heard_at: While a turn is open, the time of the service's latest message; otherwise
+                None.
         """
         kept = self._buffer.sent - self._buffer.start
         if kept + self._sample_rate_hz <= self._keep_samples or not self._sent:

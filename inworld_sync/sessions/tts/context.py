@@ -333,7 +333,7 @@ class TtsContext(EventSource[ContextEvent]):
 
     @property
     def usage(self) -> TtsUsage:
-        """What the service has counted so far, summed over the context."""
+        """The service's counts so far, summed over the context."""
         return self._progress.usage
 
     def __enter__(self) -> TtsContext:

@@ -2,9 +2,9 @@ r"""
 The TTS connections of a client, and the utterances that share them.
 
 Lock rule: the monitor ``_changed`` guards the list of connections and the counts. It is held while
-a connection is asked for its free contexts and told to accept no more, so it comes before the
-monitor of a connection; it is never held while a connection is opened, closed, waited for or sent
-to.
+the free contexts of a connection are read and while a connection stops accepting contexts, so it
+comes before the monitor of a connection; it is never held while a connection is opened, closed,
+waited for or sent to.
 """
 
 from __future__ import annotations

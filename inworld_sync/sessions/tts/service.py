@@ -391,7 +391,7 @@ class SpeechStream:
 
     @property
     def usage(self) -> TtsUsage:
-        """What the service has counted so far."""
+        """The service's counts so far."""
         context = self._utterance.context
         return TtsUsage() if context is None else context.usage
 

@@ -7,7 +7,7 @@ is done, its own text replaces both, unless it is empty.
 
 Rules for behavior that was observed at services:
 
-- ``previous_item_id`` null means the end of the conversation, also for a function call;
+- ``previous_item_id`` null means the end of the conversation, even for a function call;
 - a user's transcript may arrive before its item, so it is kept, for at most 32 items;
 - text deltas and transcript deltas may both arrive for one item: the kind that arrives first
   counts;

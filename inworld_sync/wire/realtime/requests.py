@@ -62,7 +62,7 @@ _COMMANDS = frozenset(Request) - {Request.ACTIVE, Request.RETRY, Request.RENEWAL
 @attrs.define(eq=False)
 class PendingReply:
     """
-    The reply to one command.
+    The answer to one command.
 
     Attributes:
         kind: The kind of command.
@@ -70,8 +70,8 @@ class PendingReply:
         text: The command.
         change: The settings that the command asks for; None for other commands.
         item_id: The item that the command is about; None for an update.
-        is_watched: Whether a thread waits for the reply.
-        event: The event that is the reply.
+        is_watched: Whether a thread waits for the answer.
+        event: The event that is the answer.
         error: Why there is no such event: the service's refusal, a timeout or a lost connection.
     """
 
@@ -88,7 +88,7 @@ class PendingReply:
     def to_update(
         cls, kind: Request, change: JsonObject, event_id: str, *, is_watched: bool
     ) -> PendingReply:
-        """Make the reply to an update of the session's settings."""
+        """Make the pending answer to an update of the session's settings."""
         command = {"type": UpdateSession.type, "event_id": event_id, "session": change}
         return cls(kind, event_id, dump_text(command), change, is_watched=is_watched)
 
@@ -173,7 +173,7 @@ class Requests:
         return found[0] if len(found) == 1 else None
 
     def refuse(self, entry: Pending[Request], error: ErrorInfo) -> PendingReply:
-        """End a command, which the service has refused, and return its reply."""
+        """End a command, which the service has refused, and return its pending answer."""
         reply = self._resolve(entry)
         reply.error = service_error(error)
         return reply

@@ -171,7 +171,7 @@ class PendingCalls:
         Record that the output of a call was sent as an item.
 
         Returns:
-            The calls of its response, if a response to their outputs is due now; else None.
+            The calls of its response, if a response to their outputs is due now; otherwise None.
         """
         key = self._pending.pop(call_id, None)
         if key is None:

@@ -99,7 +99,7 @@ def test_silence_that_ends_a_turn(text, windows):
     assert [text] == [final.text for final in finals(after)]
 
 
-def test_speech_goes_on_after_a_pause():
+def test_speech_continues_after_a_pause():
     """A pause inside a turn does not divide it: one start, one stop, one final with all words."""
     pcm = sound(20, 1.0, word=1) + sound(25, 0.0) + sound(20, 1.0, word=2) + sound(40, 0.0)
 
@@ -149,7 +149,7 @@ def test_partials_hold_earlier_segments():
     assert "Tea and milk." == partials(events)[-1]
 
 
-def test_partials_become_rare():
+def test_interval_of_partials_grows():
     """The interval between partial transcripts grows with the segment, so that the sum of all
     recognized audio stays below six times its length."""
     pcm = sound(300, 1.0, word=1)
@@ -166,7 +166,7 @@ def test_no_partials_on_request():
     assert [] == partials(events)
 
 
-def test_partials_give_way():
+def test_partials_are_skipped_while_the_engine_is_busy():
     """A partial transcript is skipped while the engine is used by another stream."""
     recognizer = ScriptedRecognizer("Yes.")
     engine = engine_for(recognizer)
@@ -236,7 +236,7 @@ def test_end_turn_while_speaking():
     assert 20 * 32 * BYTES_PER_MS + 100 == len(recognizer.heard[-1])
 
 
-def test_what_is_recognized():
+def test_recognized_audio():
     """Speech is recognized with 200 ms before it and 150 ms after it, after a pause too."""
     silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
 

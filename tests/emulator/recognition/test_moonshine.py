@@ -86,7 +86,7 @@ def test_fifteen_seconds(recognizer):
     assert 2 >= word_errors(" ".join(texts), heard)
 
 
-# (words of the decoder, words that are kept): repetitions, also with an incomplete last one.
+# (words of the decoder, words that are kept): repetitions, even with an incomplete last one.
 LOOPS = [
     ("a b a b a b a b", "a b"),
     ("so a b c a b c a b c a b c a b", "so a b c"),

@@ -1,4 +1,4 @@
-"""The quality of the recognition: bounds with slack; ``pytest -rP`` shows the figures."""
+"""The quality of the recognition: the bounds are generous; ``pytest -rP`` shows the figures."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_one_turn_each(heard):
 
 
 def test_partials(engine):
-    """Partial transcripts follow the speech, and 90 % of their words stay in the final one."""
+    """Partial transcripts follow the speech, and 90 % of their words are in the final one."""
     wrong = total = 0
     for text in SENTENCES[:6]:
         events = hear(engine, say(text).pcm + silence(1), partial_interval_ms=400)

@@ -70,7 +70,7 @@ def test_same_as_its_library():
     assert expected == pytest.approx(likelihoods(open_vad()(), pcm), abs=1e-4)
 
 
-def test_streams_are_apart():
+def test_streams_are_independent():
     """Two streams that share one network do not influence each other."""
     new = open_vad()
     pcm = say("Good night.").pcm

@@ -1,4 +1,4 @@
-"""Odd and unreadable messages: they lose no more than the field or the message itself."""
+"""Odd and unreadable messages: only the field or the message itself is lost."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_odd_message_does_not_change_a_response(message: Event) -> None:
 
 
 def test_ignored_fields_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Audio with malformed fields beside it is played; the fields are counted and logged once."""
+    """Audio next to malformed fields is played; the fields are counted and logged once."""
 
     def script(service: Service) -> None:
         service.open()
@@ -278,7 +278,7 @@ TEXTS: dict[str, Event] = {
 
 @pytest.mark.parametrize("message", TEXTS.values(), ids=TEXTS)
 def test_text_in_one_message_only(message: Event) -> None:
-    """The text of a response is in ``text`` and in its stream, in whatever message it arrives."""
+    """The text of a response is in ``text`` and in its stream, no matter which message has it."""
 
     def script(service: Service) -> None:
         service.open()

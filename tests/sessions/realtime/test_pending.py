@@ -147,7 +147,7 @@ def test_each_message_begins_the_time_anew() -> None:
 
 
 def test_no_deadline_while_a_function_runs() -> None:
-    """While a function of the user runs, the service owes nothing."""
+    """While a function of the user runs, no message of the service is expected."""
     go = threading.Event()
 
     @tool
@@ -281,7 +281,7 @@ ACTS: list[Act] = [
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("first", [ignore, begin, send_items])
 @pytest.mark.parametrize("is_refused", [True, False])
-def test_cancelling_what_never_ends(act: Act, first: Script, is_refused: bool) -> None:
+def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refused: bool) -> None:
     """A cancel ends a response in any state, whether the service refuses it or is silent."""
 
     def script(service: Service, request: Event) -> None:

@@ -217,7 +217,7 @@ def test_closed_at_the_start() -> None:
 
 
 def test_the_limiter_is_released() -> None:
-    """A session occupies one connection of the limiter until it ends, in whatever way."""
+    """A session uses one connection of the limiter until it ends, for every kind of end."""
     limiter = CountingLimiter(1)
     scripts = [refusing("x", "no"), lambda service: service.close(1011), idle]
     with realtime(*scripts, limiter=limiter) as iw:

@@ -297,7 +297,7 @@ HEARD = [(0, 0), (1, 0), (23, 0), (24, 1), (12000, 500), (23999, 999)]
 
 
 @pytest.mark.parametrize(("samples", "cut_ms"), HEARD)
-def test_truncated_to_what_was_heard(stage: Stage, samples: int, cut_ms: int) -> None:
+def test_truncated_to_the_heard_audio(stage: Stage, samples: int, cut_ms: int) -> None:
     """When the user speaks, the speaker stops and the item is truncated to what was heard."""
     ear = Ear()
     stage.rt.play(ear)
@@ -480,8 +480,8 @@ CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 
 @pytest.mark.parametrize(("heard_ms", "cut_ms"), CLAMPED)
-def test_what_was_heard_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
-    """A truncation is within the received audio, whatever the application passes."""
+def test_the_heard_time_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
+    """A truncation is within the received audio, for any value of the application."""
     stage.do(say("r1", "a1", 24000, done=False))
     stage.rt.interrupt({"a1": heard_ms})
     stage.settle()

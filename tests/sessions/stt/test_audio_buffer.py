@@ -84,7 +84,7 @@ def test_rewind_to_a_quiet_moment() -> None:
     assert 14 == buffer.start
 
 
-def test_rewind_to_what_could_not_be_kept() -> None:
+def test_rewind_to_discarded_audio() -> None:
     """If the beginning was discarded, the audio begins at the next quiet sample."""
     buffer = AudioBuffer(RATE_HZ, 35)
     buffer.append(samples(*[9] * 10, *[0] * 10, *[9] * 20))

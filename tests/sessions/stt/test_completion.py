@@ -24,7 +24,7 @@ from inworld_sync.wire.stt_turns import SttEvent, TurnLog
 
 from support.clock import Clock
 
-# (the end of a connection, whether it is regular)
+# (the end of a connection, whether the end is regular)
 ENDS: list[tuple[StreamEnded, bool]] = [
     (StreamEnded("server", 1000), True),
     (StreamEnded("server", 1000, "", ConnectionLost("x")), True),
@@ -85,7 +85,7 @@ def test_usage_completes() -> None:
 
 
 def test_usage_completes_speech_without_words() -> None:
-    """After the usage, speech without a word is not an error: the service took it for noise."""
+    """After the usage, speech without a word is not an error: the service detected it as noise."""
     stream = Stream(speech_ms=5000.0)
     stream.handle(SttUsage(1))
 

@@ -203,7 +203,7 @@ def test_silence(local: Inworld, seconds: float, method: Literal["stream", "http
     assert () == transcript.turns
 
 
-# What makes audio, and the arguments that it needs.
+# Functions that make audio, and the arguments that it needs.
 SOURCES: dict[str, tuple[Any, dict[str, Any]]] = {
     "bytes": (lambda pcm: pcm, {"sample_rate_hz": RATE_HZ}),
     "array": (lambda pcm: np.frombuffer(pcm, "<i2"), {"sample_rate_hz": RATE_HZ}),
@@ -292,7 +292,7 @@ def test_wrong_keyword(wrong: str, right: str) -> None:
         assert [] == server.connections
 
 
-# (audio, arguments, the error, its words): each is found out before a connection is made.
+# (audio, arguments, the error, its words): each is detected before a connection is opened.
 BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (bytes(10), {}, ConfigError, "sample rate of .* is not known: pass sample_rate_hz$"),
     (iter([b""]), {}, ConfigError, "sample rate of .* is not known"),

@@ -50,7 +50,7 @@ def config_of(connection: SttConnectionScript) -> dict[str, Any]:
     return dict(connection.requests[0]["transcribeConfig"])
 
 
-# What is asked for.
+# Settings.
 
 
 def test_config() -> None:
@@ -82,7 +82,7 @@ def test_config() -> None:
     } == config_of(connection)
 
 
-# (arguments of stream, words of the refusal)
+# (arguments of stream, words of the error)
 BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"encoding": "MP3"}, "audio is sent as LINEAR16 or MULAW, got the encoding MP3"),
     ({"model": "whisper"}, "model must be provider/model"),
@@ -106,7 +106,7 @@ def test_bad_settings(settings: dict[str, Any], words: str) -> None:
         assert [] == server.connections
 
 
-# What goes in.
+# Audio.
 
 
 def test_chunks() -> None:
@@ -132,7 +132,7 @@ def as_floats(pcm: bytes, kind: str) -> Any:
     return (np.frombuffer(pcm, "<i2") / 32768).astype(kind)
 
 
-# What makes audio of 16-bit samples, and the channels that it has.
+# Functions that make audio from 16-bit samples, and the number of channels.
 FORMS: dict[str, tuple[Callable[[bytes], Any], int]] = {
     "bytes": (bytes, 1),
     "bytearray": (bytearray, 1),
@@ -200,7 +200,7 @@ def test_mulaw() -> None:
     assert np.abs(sent - np.frombuffer(pcm, "<i2")).max() <= 8
 
 
-# (audio, words of the refusal)
+# (audio, words of the error)
 BAD_AUDIO: list[tuple[Any, str]] = [
     ("a text", "got a text of 6 characters"),
     (b"UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABAAZGF0YQAAAAA=", "got text"),
@@ -367,7 +367,7 @@ def test_feed_ends_with_its_stream() -> None:
         assert transcript.usage is not None
 
 
-# Room.
+# Waiting for room.
 
 
 # Ten chunks a second leave, and two may wait.
@@ -440,7 +440,7 @@ def test_interrupted_wait() -> None:
     assert 1 == len(raised)
 
 
-# What comes out.
+# Events.
 
 
 def test_events() -> None:
@@ -629,7 +629,7 @@ def test_client_closes() -> None:
             iw.stt.stream()
 
 
-def test_unused_stream_is_let_go() -> None:
+def test_closed_stream_frees_everything() -> None:
     """A closed stream leaves no thread and no open socket."""
     with stt_server() as (iw, _):
         before = threading.active_count()
@@ -719,7 +719,7 @@ def test_many_streams_at_once() -> None:
     assert {n: number_names(*range(1, sum(t) + 1)) for n, t in enumerate(turns)} == results
 
 
-def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_consumer_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a consumer of events, close returns the whole transcript."""
     monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 2000)
     pcm, said = spoken_turns(3, 3, 3, 3)

@@ -389,7 +389,7 @@ def test_an_error_of_the_function():
         fail.run("")
 
 
-# Annotations that a model could not be held to, and what the error says.
+# Annotations that a model would not follow, and words of the error.
 UNDESCRIBED = [
     (Any, "value of tool echo must have a type that JSON can represent"),
     (object, "got object"),
@@ -423,7 +423,7 @@ def many(*value: int): ...
 def any_name(**value: int): ...
 
 
-# Functions that the model could not call, and what the error says.
+# Functions that the model could not call, and words of the error.
 UNCALLABLE = [
     (asynchronous, "synchronous function, got an async function"),
     (no_annotation, "value of tool no_annotation must have a type annotation"),

@@ -131,7 +131,7 @@ def test_every_setting_arrives(monkeypatch: pytest.MonkeyPatch, method: str, nam
 
 
 def test_every_setting_of_a_context(iw: Inworld) -> None:
-    """Keyword arguments are the settings of the context, also beside a config."""
+    """Keyword arguments are the settings of the context, even together with a config."""
     # The service refuses the model of these settings and closes the connection.
     with iw.tts.connect() as connection:
         assert ContextConfig(**SETTINGS) == connection.context(**SETTINGS).config  # type: ignore[arg-type]

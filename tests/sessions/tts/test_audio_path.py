@@ -55,7 +55,7 @@ MESSAGES = [
 
 
 def heard(*messages: str) -> list[AudioChunk]:
-    """What a user gets of a context about which the service says these messages."""
+    """Return the events that a user gets if the service sends these messages about a context."""
 
     def script(service: Service) -> None:
         context_id = service.until("close_context")
@@ -88,7 +88,7 @@ def _sent_bytes(*messages: str) -> int:
 
 
 def expected(*messages: str, context_id: str = "@") -> list[AudioChunk]:
-    """What a whole reader makes of the same messages."""
+    """Return the expected events, from a reader that does not split messages."""
     assembler = Assembler(context_id, PCM)
     return [assembler.chunk(_read(message)) for message in messages]
 
@@ -114,7 +114,7 @@ def test_which_way(message: str, is_taken: bool) -> None:
 
 
 def test_samples_over_both_ways() -> None:
-    """A sample that is cut between two messages is joined, whichever way each was decoded."""
+    """A sample that is cut between two messages is joined, for both ways of decoding."""
     quick, slow = (json.dumps(body) for body in (_chunk("AAEC"), _chunk("AwQFBg==")))
     slow = slow.replace("=", "\\u003d")
     messages = (quick, slow, quick, quick, slow)

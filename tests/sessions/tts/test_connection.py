@@ -81,7 +81,7 @@ def test_five_contexts_at_once(iw: Inworld) -> None:
     assert [f"Context{number}." for number in range(5)] == texts
 
 
-def test_a_place_that_is_about_to_come_free() -> None:
+def test_a_context_that_is_closing() -> None:
     """If one of five contexts is closing, the next one waits for its place."""
     release = threading.Event()
 
@@ -100,7 +100,7 @@ def test_a_place_that_is_about_to_come_free() -> None:
         assert "Sixth" == spoken(finished(connection, "Sixth"))
 
 
-def test_a_place_that_stays_taken() -> None:
+def test_no_context_closes() -> None:
     """If no context closes, creating one fails after the timeout, and the error says why."""
     with scripted(lambda s: s.until_left()) as iw, iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(5)]
@@ -137,7 +137,7 @@ def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
 
 @pytest.mark.parametrize("leave", [TtsContext.interrupt, TtsContext.close])
 def test_places_come_back(iw: Inworld, leave: Callable[[TtsContext], object]) -> None:
-    """The place of a context is free again, whichever way the context ends."""
+    """The place of a context is free again, for every kind of end of a context."""
     with iw.tts.connect() as connection:
         for _ in range(30):
             context = connection.context(timeout=30)
@@ -171,7 +171,7 @@ def test_a_create_that_is_refused_with_text_behind_it() -> None:
     """
     If a create is refused after text was sent, its context gets one error.
 
-    The further answers of the service, that it has no such context, are ignored.
+    The later answers of the service, which report that the context is unknown, are ignored.
     """
 
     def refusing(service: Service) -> None:
@@ -271,7 +271,7 @@ def closing(code: int, reason: str) -> Script:
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "going away"), (1011, "oops")])
 def test_closed_in_mid_utterance(code: int, reason: str) -> None:
-    """A CLOSE while a context is open is an error, also with code 1000."""
+    """A CLOSE while a context is open is an error, even with code 1000."""
     with scripted(closing(code, reason)) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ConnectionLost) as caught:
@@ -518,7 +518,7 @@ def test_no_key(spelling_server_url: str) -> None:
 
 
 @pytest.mark.usefixtures("no_safety_net")
-def test_a_consumer_that_comes_back() -> None:
+def test_a_consumer_that_continues() -> None:
     """A paused reader continues as soon as there is room."""
     chunks = 50
 
@@ -637,7 +637,7 @@ def test_a_consumer_that_stops_for_good() -> None:
 # Closing.
 
 
-def test_close_wakes_everybody(iw: Inworld) -> None:
+def test_close_ends_every_wait(iw: Inworld) -> None:
     """close() ends every wait of every context, with an error for unfinished work."""
     connection = iw.tts.connect()
     contexts = [connection.context() for _ in range(3)]
@@ -780,7 +780,7 @@ def test_a_thread_that_fails(
     assert caught.value is not connection.ended.error
 
 
-def test_an_end_that_is_not_understood(
+def test_an_exception_while_the_end_is_interpreted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An exception while the end is interpreted still ends every wait."""

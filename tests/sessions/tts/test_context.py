@@ -504,7 +504,7 @@ def test_read_audio_into_half_a_sample(connection: TtsConnection) -> None:
         context.read_audio(bytearray(3))
 
 
-def test_read_audio_gives_all_before_the_error() -> None:
+def test_read_audio_returns_all_before_the_error() -> None:
     """
     read_audio() returns all samples before it raises the error.
 

@@ -90,7 +90,7 @@ def test_an_utterance_is_played_whole(playout: Playout) -> None:
     assert [word.text for word in told] == ["one"] * 10
 
 
-def test_a_full_playout_takes_the_rest_later() -> None:
+def test_a_full_playout() -> None:
     """Audio that does not fit waits for room and stays in order."""
     pieces = [counting(start, 2400) for start in range(0, 24_000, 2400)]
     playout = Playout(RATE_HZ, capacity_ms=350, time_scaling=False)

@@ -226,7 +226,7 @@ def test_an_iterator_that_raises(iw: Inworld, error: BaseException) -> None:
     assert "Next." == spelled(iw.tts.synthesize("Next.").data)
 
 
-def test_not_all_text_is_taken_ahead() -> None:
+def test_text_is_read_as_it_is_spoken() -> None:
     """The text is taken from the iterator as it is spoken, not all at once."""
     taken = 0
 

@@ -397,7 +397,7 @@ def test_every_event_is_in_the_table():
 
 @pytest.mark.parametrize(("name", "field"), MISSING)
 @pytest.mark.parametrize("present", [False, True], ids=["missing", "null"])
-def test_what_is_required(name, field, present):
+def test_required_fields(name, field, present):
     """A message without a required field raises, and the error names the field."""
     fields = {key: value for key, value in fields_of(name).items() if key != field}
     if present:
@@ -415,7 +415,7 @@ OPTIONAL = [
 
 
 @pytest.mark.parametrize(("name", "field"), OPTIONAL)
-def test_what_may_be_left_out(name, field):
+def test_optional_fields(name, field):
     """All other fields may be missing or null, with the same result."""
     fields = {key: value for key, value in fields_of(name).items() if key != field}
 
@@ -562,8 +562,8 @@ def test_malformed_item_of_a_response():
     assert ["response.done.function_call_output"] == warnings
 
 
-def test_response_id_beside_the_response():
-    """The id of a response may be beside it only."""
+def test_response_id_outside_the_response():
+    """The id of a response may be next to the response only."""
     text = message("response.done", {"response_id": "r1", "response": {"status": "completed"}})
 
     assert "r1" == read(text).response.id
@@ -627,8 +627,8 @@ def response(**fields):
     return read(message("response.done", {"response": {"id": "r1", **fields}})).response
 
 
-def test_usage_beside_the_response():
-    """Usage may stand beside the response instead of in it."""
+def test_usage_outside_the_response():
+    """Usage may be next to the response instead of in it."""
     text = message("response.done", {"response": {"id": "r1"}, "usage": {"total_tokens": 3}})
 
     assert rt.Usage(total_tokens=3) == read(text).response.usage

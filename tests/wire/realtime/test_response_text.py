@@ -1,4 +1,4 @@
-"""The text of a response: each piece counts once, in whatever messages it arrives."""
+"""The text of a response: each piece counts once, no matter which messages have it."""
 
 import json
 

@@ -199,7 +199,7 @@ def test_a_response_follows_once_all_outputs_are_sent():
 
 
 def test_a_call_is_pending_once():
-    """A repeated call is not new, also after its output is sent."""
+    """A repeated call is not new, even after its output is sent."""
     pending = PendingCalls()
 
     assert pending.add(call("c1"), "r1", is_ours=False)
