@@ -19,7 +19,8 @@ from support.scripted import Service, client_of, samples_of, text_of
 __all__ = ["HISTORY"]
 
 # Short, since a history waits for most of its deadlines; every call may end with one of them.
-_DEADLINES = {"create_timeout": 0.3, "message_timeout": 0.3}
+_UTTERANCE = {"create_timeout": 0.3, "timeout": 0.3}
+_CONTEXT = {"create_timeout": 0.3, "message_timeout": 0.3}
 
 
 class DisturbedService(Service):
@@ -80,18 +81,18 @@ def _open(disturbance: Disturbance) -> Iterator[_Opened]:
 
 
 def _synthesize(opened: _Opened, _: random.Random) -> None:
-    opened.client.tts.synthesize("one two three", **_DEADLINES)
+    opened.client.tts.synthesize("one two three", **_UTTERANCE)
 
 
 def _stream(opened: _Opened, numbers: random.Random) -> None:
-    with opened.client.tts.stream(["one two ", "three"], **_DEADLINES) as stream:
+    with opened.client.tts.stream(["one two ", "three"], **_UTTERANCE) as stream:
         for _ in stream:
             if numbers.random() < 0.1:
                 return
 
 
 def _use_context(opened: _Opened, numbers: random.Random) -> None:
-    with opened.connection.context(**_DEADLINES) as context:
+    with opened.connection.context(**_CONTEXT) as context:
         for _ in range(numbers.randint(0, 3)):
             context.send("some words. ")
             if numbers.random() < 0.3:
@@ -106,7 +107,7 @@ def _use_context(opened: _Opened, numbers: random.Random) -> None:
 
 
 def _say_twice(opened: _Opened, numbers: random.Random) -> None:
-    with opened.connection.context(**_DEADLINES) as context:
+    with opened.connection.context(**_CONTEXT) as context:
         for _ in range(2):
             for _ in context.say("a sentence."):
                 if numbers.random() < 0.1:
@@ -115,14 +116,14 @@ def _say_twice(opened: _Opened, numbers: random.Random) -> None:
 
 def _check(opened: _Opened) -> None:
     for audio in (
-        opened.client.tts.synthesize("after all", **_DEADLINES).audio,
+        opened.client.tts.synthesize("after all", **_UTTERANCE).pcm,
         b"".join(bytes(chunk.pcm) for chunk in _spoken(opened.connection)),
     ):
         assert text_of(audio) == "afterall", f"the speech is {text_of(audio)!r}"
 
 
 def _spoken(connection: TtsConnection) -> Iterator[object]:
-    with connection.context(**_DEADLINES) as context:
+    with connection.context(**_CONTEXT) as context:
         context.send("after all")
         context.close()
         yield from context.audio()
