@@ -340,7 +340,7 @@ def test_unreadable(part: dict[str, Any], words: str) -> None:
     """
     An unreadable message belongs to the context that it names.
 
-    It once ended the whole connection, with four other contexts.
+    It does not end the connection, which may have four other contexts.
     """
     event = tts.read(json.dumps(wrapped(**part)))
 
