@@ -114,7 +114,7 @@ def test_empty_key() -> None:
     """
     An empty key is an error.
 
-    An earlier version used the key of the environment then, which may be of another account.
+    The key of the environment is not used instead, since it may be of another account.
     """
     with pytest.raises(ConfigError, match="the API key is empty"):
         chosen(api_key="", variable="other")

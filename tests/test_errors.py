@@ -129,8 +129,8 @@ def test_fresh_keeps_the_cause_and_not_the_past() -> None:
     """
     An error that is raised again has its cause, and a new traceback.
 
-    In an earlier version, the contexts of a lost connection shared one error, so that each of them
-    overwrote the audio that another one had attached to it.
+    Otherwise the contexts of a lost connection would share one error, and each of them would
+    overwrite the audio that another one has attached to it.
     """
     cause = OSError("reset")
     original = errors.ConnectionLost("gone")

@@ -151,7 +151,7 @@ def test_truncate_right_after_cancel(paced: RealtimeClient) -> None:
     """
     A reply may be truncated right after the cancel, as interrupted clients do.
 
-    The cut was refused as one of no spoken reply, if it came before the reply's last events.
+    The truncation is accepted even before the last events of the reply.
     """
     paced.write("Count to 90.")
     paced.send("response.create")

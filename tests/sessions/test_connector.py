@@ -191,7 +191,7 @@ def test_an_idle_connection_makes_room(spelling_server: Emulator) -> None:
     """
     An idle connection of the pool is closed if another connection needs its place.
 
-    With few places, the client once waited for its own idle connection.
+    Otherwise a client with few places would wait for its own idle connection.
     """
     with Inworld(
         api_key=spelling_server.api_key,
@@ -473,7 +473,7 @@ def test_clients_that_share_a_limiter_evict_idle_connections() -> None:
     """
     An idle connection of one client is closed if another client needs its place.
 
-    It was kept, and the other client waited until its timeout.
+    Otherwise the other client would wait until its timeout.
     """
     limiter = ConnectionLimiter(1)
     with (

@@ -133,7 +133,7 @@ def test_every_consumer_gets_an_error_of_its_own(source: Source) -> None:
     """
     The error of a stream is raised as a new object each time.
 
-    One shared object once let two threads write into each other's traceback and ``partial``.
+    With a shared object, two threads would overwrite each other's traceback and ``partial``.
     """
     source.end(LOST)
     caught = []
@@ -193,7 +193,7 @@ def test_waiting_costs_nothing(source: Source) -> None:
     """
     Two waiting consumers do not wake each other.
 
-    They once did, so that two silent contexts of a connection kept a processor busy.
+    Otherwise two silent contexts of a connection would keep a processor busy.
     """
     wakes = []
 
@@ -319,7 +319,7 @@ def test_a_raising_handler(
     """
     The first exception of a handler is logged, all are counted, and every handler continues.
 
-    A handler that called sys.exit() once ended the dispatch thread silently.
+    A handler that calls sys.exit() must not end the dispatch thread.
     """
     seen: list[object] = []
     done = threading.Event()
@@ -345,7 +345,7 @@ def test_a_late_handler_gets_the_end(dispatch: Literal["thread", "poll"]) -> Non
     """
     A handler that is added after the end is called with the end, exactly once.
 
-    It was once added to a list that was never read again.
+    The other events were handled before, so the handler must get the end separately.
     """
     source = Source(dispatch)
     first: list[object] = []

@@ -79,7 +79,7 @@ def test_first_attempt_at_once() -> None:
 
 
 def test_many_attempts() -> None:
-    """Delays stay within the limit after any number of attempts; they overflowed after 1024."""
+    """Delays stay within the limit after any number of attempts, without an overflow."""
     backoff = Backoff(0.2, 5.0)
     delays = [backoff.next_delay() for _ in range(2000)]
 

@@ -85,7 +85,7 @@ def test_pages_in_a_circle() -> None:
     """
     A page token that repeats is an error.
 
-    The client once requested the page forever.
+    Otherwise the client would request the page forever.
     """
     with pages({"voices": [], "nextPageToken": "t"}) as (iw, queries):
         with pytest.raises(RemoteProtocolError, match="same page"):

@@ -280,7 +280,7 @@ def test_unreadable(part: dict[str, Any], words: str) -> None:
     """
     Audio that cannot be read belongs to the context that the message names.
 
-    It once ended the whole connection, with four other contexts.
+    It does not end the connection, which may have four other contexts.
     """
     event = tts.read(json.dumps(wrapped(**part)))
 

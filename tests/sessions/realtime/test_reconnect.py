@@ -479,8 +479,7 @@ def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
     """
     ``connect`` returns a session that opened, even if it reconnects before ``connect`` returns.
 
-    The test delays the thread of ``connect`` until another thread has reconnected, since
-    ``connect`` raised "the connection was lost at once" in that case.
+    The test delays the thread of ``connect`` until another thread has reconnected.
     """
     has_reconnected = threading.Event()
     wait_for = Commands.wait_for
@@ -503,7 +502,7 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
     """
     ``connect`` returns a session that opened, even if it ends before ``connect`` returns.
 
-    The test delays the thread of ``connect``, since it raised the end of the session in that case.
+    The test delays the thread of ``connect`` until the session has ended.
     """
     wait_for = Commands.wait_for
 
@@ -851,7 +850,7 @@ def test_the_reconnect_is_emitted_first(monkeypatch: pytest.MonkeyPatch) -> None
     """
     SessionReconnected precedes all other events of the new connection.
 
-    The test delays the thread that connects, since the order was wrong in that case.
+    The test delays the thread that connects, so that a wrong order would show.
     """
     wait_for = Commands.wait_for
 

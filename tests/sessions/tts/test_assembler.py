@@ -86,7 +86,7 @@ def test_words_and_characters_keep_their_own_time() -> None:
     """
     The times of words do not change the times of characters.
 
-    Once all characters of a chunk began with its last word.
+    Otherwise all characters of a chunk would begin with its last word.
     """
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(

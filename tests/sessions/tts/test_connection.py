@@ -113,7 +113,7 @@ def test_the_wait_for_a_place_keeps_the_reader_reading() -> None:
     """
     The reader does not pause while a thread waits for a place.
 
-    It once paused for another consumer, and so never read that a context had closed.
+    If it paused for another consumer, it would never read that a context has closed.
     """
 
     def script(service: Service) -> None:
@@ -469,7 +469,7 @@ def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
     """
     An error is not the cause of a CLOSE long after it.
 
-    The error was once kept and named as the cause of every later CLOSE.
+    An error that was logged is not kept as the cause of a later CLOSE.
     """
 
     def grumbling(service: Service) -> None:
@@ -702,7 +702,7 @@ def test_a_dead_link_ends_a_paused_reader() -> None:
     """
     A paused reader notices that the link is dead.
 
-    It once slept until the consumer came back, and kept two threads and a socket.
+    Otherwise it would keep two threads and a socket until the consumer continues.
     """
 
     def flooding(service: Service) -> None:

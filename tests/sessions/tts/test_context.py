@@ -209,8 +209,8 @@ def test_say_of_just_the_threshold(connection: TtsConnection) -> None:
     """
     A text as long as the threshold of the service is spoken whole.
 
-    The service once spoke it before the flush and sent two FlushCompleted, so that the next
-    text ended before its audio.
+    If the service spoke it before the flush, it would send two FlushCompleted, and the next text
+    would end before its audio.
     """
     texts = ["x" * 999 + ".", "y" * 1999 + ".", "Short."]
     with connection.context() as context:
@@ -231,8 +231,7 @@ def test_say_that_was_never_begun(connection: TtsConnection) -> None:
     """
     A say() that is not iterated sends nothing.
 
-    It was once counted, so that the next one waited for the audio of a text that was never
-    sent.
+    If it were counted, the next one would wait for the audio of a text that was never sent.
     """
     with connection.context() as context:
         context.say("Never.")
@@ -338,7 +337,7 @@ def test_interrupt_does_not_wait() -> None:
     """
     interrupt() returns at once while another thread waits in send().
 
-    It once waited for that thread, up to send_timeout.
+    It does not wait for that thread, which may take up to send_timeout.
     """
     stuck, go_on = threading.Event(), threading.Event()
 
@@ -508,7 +507,7 @@ def test_read_audio_returns_all_before_the_error() -> None:
     """
     read_audio() returns all samples before it raises the error.
 
-    They were once lost.
+    The error does not replace samples that were not read yet.
     """
 
     def failing(service: Service) -> None:

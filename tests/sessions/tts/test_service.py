@@ -163,7 +163,7 @@ def test_the_service_has_its_time_after_the_text() -> None:
     """
     The timeout counts from the latest text, not from the latest audio.
 
-    A text right before the timeout was once an error at once.
+    Otherwise a text right before the timeout would be an error at once.
     """
 
     def tokens() -> Iterator[str]:
@@ -262,8 +262,8 @@ def test_a_service_that_counts_less(counted: int | None) -> None:
     """
     A long text is spoken whole, although the service does not count all characters.
 
-    Each character that was not counted once reduced the text that may be sent ahead, until
-    nothing was sent any more.
+    Otherwise each character that is not counted would reduce the text that may be sent ahead, until
+    nothing is sent any more.
     """
     further = {} if counted is None else {"usage": {"processedCharactersCount": counted}}
 
@@ -369,7 +369,7 @@ def test_close_while_the_iterator_waits(iw: Inworld) -> None:
     """
     close() ends the iteration while text is still sent, without an error.
 
-    The thread that sent the text once reported the closed context as a failure.
+    The thread that sends the text must not report the closed context as a failure.
     """
     for _ in range(20):
         stream = iw.tts.stream(f"{number} " for number in range(100_000))
@@ -429,7 +429,7 @@ def test_partial_speech_of_each() -> None:
     """
     Utterances that share a lost connection each get their own audio with the error.
 
-    They once shared the error object, and so all had the audio of the last one.
+    With a shared error object, all would have the audio of the last one.
     """
 
     def breaking(service: Service) -> None:
