@@ -83,7 +83,8 @@ class Connection(Generic[M]):
     Args:
         link: Open; this object closes it.
         options: The settings of the client.
-        on_closed: Called once, on an arbitrary thread, when both threads have ended.
+        on_closed: Called once, on an arbitrary thread, when the connection has ended and its
+            threads leave.
         monitor: Shared with an object that outlives the connection; None makes a new one.
 
     Attributes:
@@ -122,6 +123,8 @@ class Connection(Generic[M]):
         self._expires_from = -math.inf
         # Ignored fields of messages by name; only the reader changes it.
         self._warnings: Counter[str] = Counter()
+        # Threads that have not ended yet.
+        self._running = 2
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -146,9 +149,12 @@ class Connection(Generic[M]):
                 thread.start()
         except BaseException as error:
             self._link.abort("its threads could not start")
-            if self._threads[0].ident is not None:
-                self._threads[0].join(_JOIN_SECONDS)
-            self._free()
+            for thread in self._threads:
+                if thread.ident is None:
+                    self._leave()
+                else:
+                    thread.join(_JOIN_SECONDS)
+            self._report_closed()
             if isinstance(error, RuntimeError):
                 raise ConnectError(f"{name}: no thread could start: {error}") from error
             raise
@@ -242,6 +248,7 @@ class Connection(Generic[M]):
             self._options.logger.exception("%s: the writer failed", self.name)
             self._failure = _failure_of("writer", error)
             self._link.abort("the writer failed")
+        self._leave()
 
     def _read(self) -> None:
         try:
@@ -257,7 +264,8 @@ class Connection(Generic[M]):
         with self._changed:
             self._finish()
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
-        self._free()
+        self._leave()
+        self._report_closed()
 
     def _read_message(self, message: memoryview) -> None:
         event: M | InvalidMessage | ConnectionFault
@@ -347,10 +355,15 @@ class Connection(Generic[M]):
             stream.end(self.ended)
         self._changed.notify_all()
 
-    def _free(self) -> None:
-        """Close the socket, after the writer has ended."""
-        if not self._threads[0].is_alive():
+    def _leave(self) -> None:
+        """Count the end of a thread; the last one to end closes the socket."""
+        with self._changed.lock:
+            self._running -= 1
+            is_last = not self._running
+        if is_last:
             self._link.release()
+
+    def _report_closed(self) -> None:
         if self._on_closed is not None:
             try:
                 self._on_closed()

@@ -25,6 +25,7 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
+from inworld_sync.models import checks
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
@@ -64,6 +65,7 @@ class ConnectionLimiter:
 
     def acquire(self, timeout: float) -> bool:
         """Take a place; wait up to *timeout* seconds for one, and return whether one was free."""
+        checks.require_timeout(timeout)
         if self._places.acquire(blocking=False):
             return True
         with self._lock:

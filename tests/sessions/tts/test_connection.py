@@ -780,6 +780,42 @@ def test_a_thread_that_fails(
     assert caught.value is not connection.ended.error
 
 
+def test_a_writer_that_ends_late(iw: Inworld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The last thread to end closes the socket, also if the reader has not waited for the writer.
+
+    The socket was once left to the garbage collector.
+    """
+    monkeypatch.setattr(base, "_JOIN_SECONDS", 0.0)
+    entered, leave = threading.Event(), threading.Event()
+    released: list[str] = []
+    release, timer = Link.release, TtsConnection._on_timer
+
+    def recorded(link: Link) -> None:
+        released.append(threading.current_thread().name)
+        release(link)
+
+    def stuck(connection: TtsConnection) -> None:
+        entered.set()
+        leave.wait(30)
+        timer(connection)
+
+    monkeypatch.setattr(Link, "release", recorded)
+    monkeypatch.setattr(TtsConnection, "_on_timer", stuck)
+    connection = iw.tts.connect()
+    writer, reader = connection._threads
+    connection._link.set_timer(0.0)
+    assert entered.wait(30)
+    connection.abort()
+    reader.join(30)
+    assert not reader.is_alive()
+    assert [] == released
+    leave.set()
+    writer.join(30)
+
+    assert [writer.name] == released
+
+
 def test_an_end_that_is_not_understood(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
