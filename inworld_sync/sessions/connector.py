@@ -38,7 +38,7 @@ __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session
 DEFAULT_MAX_CONNECTIONS = 20
 
 # The longest delay before the first retry of an upgrade.
-_FIRST_DELAY_SECONDS = 0.5
+_FIRST_DELAY_SECONDS = 0.2
 
 # An upgrade with this HTTP status may succeed later. After 500 it was perhaps handled.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
