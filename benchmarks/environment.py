@@ -1,9 +1,9 @@
 """
-The environment that the peers live in, apart from the package's own.
+Virtual environments with other packages, apart from the package's own environment.
 
-It is a virtual environment under ``build/``, one for each Python, made at the first run and again
-when ``peers.txt`` changes. The package itself comes from the checkout, with the core that was
-built there; the core's stable ABI serves every Python.
+They are under ``build/``, one for each Python, created at the first run and again when their
+requirements change. The benchmarks run in the environment of ``peers.txt``; there the package comes
+from the checkout, with the core that was built there, whose stable ABI works with every Python.
 """
 
 from __future__ import annotations
@@ -13,23 +13,39 @@ import sys
 import venv
 from pathlib import Path
 
-__all__ = ["ROOT", "peers_python"]
+__all__ = ["ROOT", "peers_python", "python_with"]
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers.txt"
 
 
 def peers_python() -> Path:
-    """Give the environment's interpreter; make the environment if there is none."""
+    """Return the interpreter of the environment of ``peers.txt``; create it if it is missing."""
+    return python_with("benchmarks", PEERS.read_text(encoding="utf-8"))
+
+
+def python_with(name: str, requirements: str) -> Path:
+    """
+    Return the interpreter of an environment under ``build/``; create it if it is missing.
+
+    Args:
+        name: Name of the environment.
+        requirements: The content of a file for ``pip install -r``; if it changes, the environment
+            is created again.
+
+    Raises:
+        CalledProcessError: A package cannot be installed.
+    """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = ROOT / "build" / f"benchmarks-{version}"
+    folder = ROOT / "build" / f"{name}-{version}"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    stamp = folder / "peers.txt"
-    wanted = PEERS.read_text(encoding="utf-8")
-    if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+    stamp = folder / "requirements.txt"
+    if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == requirements:
         return python
-    print(f"installing the peers in {folder}", file=sys.stderr)
+    print(f"installing packages in {folder}", file=sys.stderr)
     venv.create(folder, with_pip=True, clear=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", PEERS], check=True)
-    stamp.write_text(wanted, encoding="utf-8")
+    wanted = folder / "wanted.txt"
+    wanted.write_text(requirements, encoding="utf-8")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", wanted], check=True)
+    wanted.replace(stamp)
     return python

@@ -19,7 +19,11 @@ __all__ = ["API_KEY_VARIABLE", "ApiKey", "Auth", "Token", "auth_from"]
 API_KEY_VARIABLE = "INWORLD_API_KEY"
 
 # A credential may be pasted together with the scheme of the header.
-_SCHEME = re.compile(r"^\s*(Basic|Bearer)(\s+|$)")
+_SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
+
+# RFC 6750, section 2.1: the characters of a bearer token. Those of base64 are a part of them.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_QUOTES = "\"'"
 
 
 class Auth(Protocol):
@@ -36,9 +40,23 @@ def _header_text(value: object, what: str) -> str:
     word = _SCHEME.sub("", value).strip()
     if not word:
         raise ConfigError(f"{what} is empty")
-    if not word.isascii() or not word.isprintable() or " " in word:
-        raise ConfigError(f"{what} must be one word of ASCII characters, as the portal shows it")
+    if word[0] in _QUOTES and word[0] == word[-1]:
+        raise ConfigError(f"{what} has quotes around it; remove them, for example in the .env file")
     return word
+
+
+def _wrong_characters(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what} may have only letters, digits and the characters . _ ~ + / - =, as the portal "
+        "shows it; check for spaces, placeholders and other text around it"
+    )
+
+
+def _token_text(value: object) -> str:
+    token = _header_text(value, "the token")
+    if not _TOKEN.fullmatch(token):
+        raise _wrong_characters("the token")
+    return token
 
 
 class ApiKey:
@@ -51,8 +69,12 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         key = _header_text(key, "the API key")
-        if ":" in key:
+        if ":" in key and key.isascii() and key.isprintable() and " " not in key:
             key = base64.b64encode(key.encode()).decode()
+        elif not _TOKEN.fullmatch(key):
+            raise _wrong_characters("the API key")
+        elif key.startswith("eyJ") and key.count(".") == 2:
+            raise ConfigError("the API key is a JSON Web Token; pass it as token=")
         self._value = f"Basic {key}"
 
     def header(self) -> tuple[str, str]:
@@ -73,12 +95,12 @@ class Token:
     """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
-        self._token = token if callable(token) else _header_text(token, "the token")
+        self._token = token if callable(token) else _token_text(token)
 
     def header(self) -> tuple[str, str]:
         """Return ``Authorization`` and ``Bearer ...``."""
         token = self._token if isinstance(self._token, str) else self._token()
-        return "Authorization", f"Bearer {_header_text(token, 'the token')}"
+        return "Authorization", f"Bearer {_token_text(token)}"
 
     def __repr__(self) -> str:
         return "Token('***')"

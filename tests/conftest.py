@@ -12,31 +12,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.descriptors import describe, open_descriptors, record_sockets
+
 # No test is timed: a machine with much else to do must not fail one.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# How long the threads and sockets of a test may take to go after it; a healthy one takes none.
+# Seconds that the threads, sockets and pipes of a test may still exist after it.
 _GRACE_SECONDS = 10.0
 
-_DESCRIPTORS = Path("/proc/self/fd")
+record_sockets()
 
 
 def _threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("inworld-")}
-
-
-def _sockets() -> set[str]:
-    """Name this process's open sockets and pipes, where the system tells."""
-    found = set()
-    for descriptor in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
-        try:
-            target = str(descriptor.readlink())
-        except OSError:
-            continue  # closed since it was listed, as the listing's own is
-        if target.startswith(("socket:", "pipe:")):
-            found.add(target)
-    return found
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,12 +39,15 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Fail a test whose ``inworld-`` threads, sockets or pipes outlive it."""
-    threads, sockets = _threads(), _sockets()
+    """Fail a test if its ``inworld-`` threads, sockets or pipes still exist after it."""
+    threads, before = _threads(), open_descriptors().keys()
     yield
     deadline = time.monotonic() + _GRACE_SECONDS
-    while (_threads() - threads or _sockets() - sockets) and time.monotonic() < deadline:
+    while (_threads() - threads or open_descriptors().keys() - before) and (
+        time.monotonic() < deadline
+    ):
         gc.collect()
         time.sleep(0.01)
     assert not [thread.name for thread in _threads() - threads], "threads outlive the test"
-    assert not _sockets() - sockets, "sockets or pipes outlive the test"
+    left = [describe(*each) for each in open_descriptors().items() if each[0] not in before]
+    assert not left, "\n".join(["sockets or pipes outlive the test", *left])

@@ -19,6 +19,7 @@ HEADERS = [
     (ApiKey(KEY), f"Basic {KEY}"),
     (ApiKey(f"Basic {KEY}"), f"Basic {KEY}"),
     (ApiKey(f"  Basic  {KEY}\n"), f"Basic {KEY}"),
+    (ApiKey(f"basic {KEY}"), f"Basic {KEY}"),
     (ApiKey("key-id:key-secret"), f"Basic {KEY}"),
     (Token(TOKEN), f"Bearer {TOKEN}"),
     (Token(f"Bearer {TOKEN}"), f"Bearer {TOKEN}"),
@@ -40,8 +41,13 @@ def test_token_is_asked_for_every_request() -> None:
     assert ["Bearer first", "Bearer second"] == [auth.header()[1], auth.header()[1]]
 
 
-# What cannot be a credential: nothing, two words, a header of its own, other alphabets.
-WRONG = ["", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüssel", None, b"key"]
+# Values that are no credential: nothing, two words, another header, other characters, quotes and
+# placeholders of a .env file.
+WRONG = [
+    *("", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüssel", None, b"key"),
+    *(f'"{KEY}"', f"'{KEY}'", "<your-api-key>", "${INWORLD_API_KEY}", f"INWORLD_API_KEY={KEY}"),
+    *(f"{KEY};", f"{KEY},", f"Authorization: Basic {KEY}", f"\ufeff{KEY}", "abc…"),
+]
 
 
 @pytest.mark.parametrize("key", WRONG)
@@ -51,6 +57,12 @@ def test_wrong_key(key: str) -> None:
         ApiKey(key)
 
     assert str(key or "nothing") not in str(caught.value)
+
+
+def test_token_as_key() -> None:
+    """A JSON Web Token is not accepted as an API key; the error says where to pass it."""
+    with pytest.raises(ConfigError, match="token="):
+        ApiKey(TOKEN)
 
 
 @pytest.mark.parametrize("token", WRONG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 
 from inworld_sync.cli.common import print_json
+from inworld_sync.errors import ConfigError
 
 
 @click.command("emulator")
@@ -44,12 +46,23 @@ def command(
     # Loaded here, so that --help stays quick.
     from inworld_sync.emulator import ChatReplies, Emulator
 
-    replies = ChatReplies(chat_url, model=chat_model) if chat_url else None
+    try:
+        replies = ChatReplies(chat_url, model=chat_model) if chat_url else None
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("base_url", "--chat-url")) from error
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with Emulator(
+    server = Emulator(
         host, port, tls=tls, api_key=api_key, reply_maker=replies, allow_remote=allow_remote
-    ) as server:
+    )
+    try:
+        server.start()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            f"cannot listen on {host} port {port}: {reason}: choose another --host or --port"
+        ) from error
+    with contextlib.closing(server):
         facts = {
             "url": server.url,
             "ws_url": server.ws_url,

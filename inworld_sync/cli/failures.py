@@ -49,7 +49,9 @@ _ARGUMENT: Final = re.compile(
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error; a wrong argument is named by its option."""
+    """Return the message of an error and what to do; an argument is named by its option."""
+    if isinstance(error, TransportError):
+        return f"{error}: check the network and --base-url, then try again"
     if not isinstance(error, ConfigError):
         return str(error)
     return _ARGUMENT.sub(lambda match: _OPTIONS[match[1]], str(error))

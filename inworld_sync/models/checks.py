@@ -148,7 +148,7 @@ def _check_range(name: str, value: float, low: float, high: float | None, unit: 
     # NaN fails both comparisons.
     if value >= low and (high is None or value <= high):
         return
-    allowed = f"{low:g} or more{unit}" if high is None else f"{low:g} to {high:g}{unit}"
+    allowed = f"{low:.9g} or more{unit}" if high is None else f"{low:.9g} to {high:.9g}{unit}"
     raise ConfigError(f"{name} must be {allowed}, got {value!r}")
 
 

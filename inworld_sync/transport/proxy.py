@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import ipaddress
+import re
 import urllib.parse
 import urllib.request
 
@@ -13,10 +16,14 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.stream import Stream, receive_by
 from inworld_sync.transport.tcp import is_loopback
+from inworld_sync.transport.urls import Place, parse_url
 
 __all__ = ["Proxy", "choose_proxy", "open_tunnel"]
 
-_DEFAULT_PORT = 8080
+_DEFAULT_PORT = 80
+
+# An entry of no_proxy with a port; an IPv6 address has brackets then.
+_ENTRY_WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]+):(?P<port>\d{1,5})")
 
 # The response of a proxy is a status line and a few headers.
 _MAX_RESPONSE_BYTES = 64 * 1024
@@ -47,40 +54,89 @@ def choose_proxy(url: str, options: Options) -> Proxy | None:
     """
     Return the proxy for *url*: the one of *options*, or else the one of the environment.
 
-    The environment consists of ``https_proxy``, ``http_proxy``, ``all_proxy`` and ``no_proxy``, in
-    lower or upper case, and the system settings on macOS and Windows. A loopback host never uses a
-    proxy of the environment.
+    The environment is the first of these variables that is set, in lower or upper case:
+
+    - ``wss_proxy``, ``https_proxy``, ``all_proxy`` for a ``wss`` URL
+    - ``https_proxy``, ``all_proxy`` for an ``https`` URL
+    - the same with ``ws`` and ``http``
+
+    ``no_proxy`` lists hosts that use no proxy. If none of these variables is set, the system
+    settings of macOS and Windows are used. A host of this machine never uses a proxy of the
+    environment.
 
     Raises:
         ConfigError: The proxy's URL is invalid, or its scheme is not supported.
     """
     if options.proxy is not None:
         return _parse(options.proxy, "proxy=") if options.proxy else None
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+    place = parse_url(url)
+    if is_loopback(place.host):
         return None
-    schemes = ("https", "wss") if parts.scheme in {"https", "wss"} else ("http", "ws")
-    known = urllib.request.getproxies()
-    for scheme in (schemes[0], "all"):
-        if known.get(scheme):
-            return _parse(known[scheme], f"the environment's {scheme}_proxy")
+    known = urllib.request.getproxies_environment()
+    if known:
+        is_bypassed = _matches_no_proxy(place, known.get("no", ""))
+    else:
+        known = urllib.request.getproxies()
+        is_bypassed = bool(known) and bool(urllib.request.proxy_bypass(place.authority))
+    if is_bypassed:
+        return None
+    scheme = urllib.parse.urlsplit(url).scheme
+    for name in (scheme, scheme.replace("ws", "http"), "all"):
+        if known.get(name):
+            return _parse(known[name], f"the environment's {name}_proxy")
     return None
 
 
+def _matches_no_proxy(place: Place, no_proxy: str) -> bool:
+    """
+    Return whether ``no_proxy`` lists the host of *place*.
+
+    Entries are separated by commas or spaces: a host, which includes its subdomains; an address or
+    a network such as ``10.0.0.0/8``; each with a port or without; or ``*`` for all hosts.
+    """
+    host = place.host.lower().rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    for entry in no_proxy.lower().replace(",", " ").split():
+        name = entry
+        match = _ENTRY_WITH_PORT.fullmatch(entry)
+        if match:
+            if int(match["port"]) != place.port:
+                continue
+            name = match["host"]
+        name = name.strip("[]")
+        if address is not None:
+            with contextlib.suppress(ValueError):
+                if address in ipaddress.ip_network(name, strict=False):
+                    return True
+        suffix = name.lstrip("*").strip(".")
+        if name == "*" or (suffix and (host == suffix or host.endswith(f".{suffix}"))):
+            return True
+    return False
+
+
 def _parse(text: str, source: str) -> Proxy:
+    text = text.strip()
     parts = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme != "http":
+    if parts.scheme and parts.scheme != "http":
         raise ConfigError(
             f"{source} must start with http://, got {parts.scheme}://; "
             "use an HTTP proxy that allows CONNECT, or proxy=False for no proxy"
+        )
+    # The text may have a password, so no error shows it.
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ConfigError(
+            f"{source} has one of the characters / ? # in its user or password; "
+            "write them as %2F, %3F and %23"
         )
     try:
         host, port = parts.hostname, parts.port or _DEFAULT_PORT
     except ValueError:
         host, port = None, 0
-    if not host:
-        raise ConfigError(f"{source} must look like http://host:port, got a URL without a host")
+    if not host or not parts.scheme:
+        raise ConfigError(f"{source} must look like http://host:port")
     authorization = None
     if parts.username is not None:
         user = urllib.parse.unquote(parts.username)

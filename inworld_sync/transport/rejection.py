@@ -146,6 +146,8 @@ def reason_of(error: BaseException) -> str:
         return "the server closed the connection"
     if isinstance(error, http.client.IncompleteRead):
         return "the response is incomplete"
+    if type(error) is http.client.HTTPException:
+        return f"the response is not valid HTTP: {error}"  # too many headers
     if isinstance(error, http.client.HTTPException):
         return f"the response is not HTTP ({type(error).__name__})"
     return getattr(error, "strerror", None) or str(error)

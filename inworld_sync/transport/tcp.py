@@ -35,13 +35,16 @@ _Found = Sequence[tuple[int, int, int, str, Any]]
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether *host* is ``localhost`` or a loopback address."""
-    if host.lower() == "localhost":
+    """Return whether *host* is this machine: ``localhost``, ``*.localhost`` or its addresses."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # Connecting to 0.0.0.0 or :: connects to this machine.
+    return address.is_loopback or address.is_unspecified
 
 
 def look_up(host: str, port: int, deadline: Deadline) -> list[Address]:

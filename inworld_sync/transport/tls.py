@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+from pathlib import Path
 
-from inworld_sync.errors import ConnectError
+from inworld_sync.errors import ConfigError, ConnectError
 from inworld_sync.models.options import Options
 
 __all__ = ["context_for", "tls_error"]
@@ -45,8 +46,24 @@ def _default_context(environment: tuple[str | None, ...]) -> ssl.SSLContext:
         else:
             cafile = certifi.where()
     context = ssl.create_default_context(cafile=cafile)
+    _check_variables(context, *environment)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _check_variables(context: ssl.SSLContext, cert_file: str | None, cert_dir: str | None) -> None:
+    """Raise an error for a file or folder that cannot be read: OpenSSL ignores it silently."""
+    if cert_file:
+        try:
+            context.load_verify_locations(cafile=cert_file)
+        except OSError as error:
+            raise ConfigError(
+                f"SSL_CERT_FILE names {cert_file!r}, which is not a readable file of certificates "
+                f"in PEM format: {error.strerror or error}"
+            ) from error
+    for path in (cert_dir or "").split(os.pathsep):
+        if path and not Path(path).is_dir():
+            raise ConfigError(f"SSL_CERT_DIR names {path!r}, which is not a folder")
 
 
 def tls_error(error: Exception, where: str) -> ConnectError:
@@ -58,6 +75,12 @@ def tls_error(error: Exception, where: str) -> ConnectError:
             return ConnectError(
                 f"the certificate of {where} is for another host: {reason}; "
                 "check the host in base_url"
+            )
+        # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
+        if error.verify_code in (9, 10):
+            return ConnectError(
+                f"the certificate of {where} is not valid now: {reason}; check the clock of this "
+                "machine, or have the server's certificate renewed"
             )
         return ConnectError(
             f"the certificate of {where} is not trusted: {reason}; if a proxy or a private "

@@ -42,6 +42,8 @@ _MAX_BODY_BYTES = 64 * 1024
 # Seconds to wait for the body of an error response; it usually comes with the headers.
 _BODY_TIMEOUT = 2.0
 
+_TLS_HINT = "; if the server uses TLS, base_url must start with https://"
+
 # The headers that websocket-client writes itself.
 _OWN_HEADERS = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
 
@@ -192,8 +194,9 @@ class _Exchange:
         except (http.client.HTTPException, OSError) as error:
             if isinstance(error, InworldError):
                 raise
+            hint = "" if self._shown_url.startswith(("wss:", "https:")) else _TLS_HINT
             raise ConnectError(
-                f"{self._shown_url} did not answer the upgrade: {reason_of(error)}"
+                f"{self._shown_url} did not answer the upgrade: {reason_of(error)}{hint}"
             ) from error
         for name, value in response.getheaders():
             joined = self.headers.get(name.lower())

@@ -19,6 +19,7 @@ from inworld_sync import Inworld, ServiceError, __version__
 from inworld_sync.emulator import Emulator
 
 from support.commands import Run
+from support.peers import Peer, serve
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -273,12 +274,52 @@ def test_help_is_quick() -> None:
     assert "[]" == done.stdout.splitlines()[-1]
 
 
+def answer(status: str, kind: str, body: bytes) -> Callable[[Peer], None]:
+    """Return a script that answers a request over HTTP."""
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        peer.send(head.encode() + body)
+
+    return script
+
+
+PAGE = b"<html><head><title>400 No such host</title></head><body><h1>nginx</h1></body></html>"
+
+# Odd services: (script, status, words).
+ODD = [
+    (answer("400 Bad", "text/html", PAGE), 1, "400 No such host"),
+    (answer("200 OK", "text/html", PAGE), 1, "JSON"),
+    (answer("200 OK", "application/json", b"[]"), 1, ""),
+    (answer("200 OK", "application/json", b'{"voices": 5}'), 1, ""),
+    (lambda peer: peer.send(b"hello\r\n\r\n"), 4, "check the network and --base-url"),
+    (lambda peer: peer.hang_up(), 4, "check the network and --base-url"),
+]
+
+
+@pytest.mark.parametrize(("script", "status", "words"), ODD)
+def test_odd_services(run: Run, script: Callable[[Peer], None], status: int, words: str) -> None:
+    """The answer of an odd service is one line on standard error, without markup."""
+    with serve(script) as server:
+        done = run("voices", "--base-url", f"http://127.0.0.1:{server.port}")
+
+    assert (status, b"") == (done.status, done.out)
+    assert done.err.startswith("inworld-sync: ")
+    assert words in done.err
+    assert 1 == done.err.count("\n")
+    assert "<" not in done.err
+
+
 # Failures: (arguments, status, words).
 FAILURES = [
     (["voices", "--base-url", "http://127.0.0.1:1"], 4, "cannot be reached"),
     (["voices", "--base-url", "ftp://x"], 2, "--base-url must be a URL"),
     (["emulator", "--port", "99999"], 2, "--port must be 0 to 65535"),
     (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote"),
+    (["emulator", "--host", "1.2.3.4", "--allow-remote"], 1, "choose another --host or --port"),
+    (["emulator", "--chat-url", "foo://x"], 2, "--chat-url must begin with"),
+    (["emulator", "--tls", "--ca-file", "/no/such/ca.pem"], 1, "/no/such/ca.pem"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from inworld_sync.emulator import Emulator, Settings
 
 from support.commands import Done, Run
 from support.peers import Peer, serve
-from support.scripted import Service
+from support.scripted import Service, scripted
 from support.spelling import SpellingSynthesizer, spelled, spoken_part
 
 TEXT = "Grüße aus der Konsole."
@@ -201,6 +202,31 @@ def test_no_key(say: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.Mo
 
     assert 2 == done.status
     assert "set the environment variable INWORLD_API_KEY, or use --local" in done.err
+
+
+def half_spoken(service: Service) -> None:
+    """Send half a second of speech, and then end the connection."""
+    context_id = service.until("close_context")
+    service.result(context_id, contextCreated={})
+    service.audio(context_id, bytes(24_000))
+    service.peer.sock.shutdown(socket.SHUT_WR)
+    service.peer.read_until_end()
+
+
+def test_lost_connection(run: Run, tmp_path: Path) -> None:
+    """If the service fails in the middle, the first part is saved, and the message says so."""
+    path = tmp_path / "a.wav"
+    with scripted(half_spoken) as iw:
+        where = ("--base-url", iw.options.base_url, "-o", str(path))
+        done = run("say", TEXT, *where)
+        assert (4, b"") == (done.status, done.out)
+        assert done.err.startswith("inworld-sync: ")
+        assert done.err.endswith(f"(the first 0.50 s of speech are in {path})\n")
+        assert 24_000 == len(samples(path))
+        facts = json.loads(run("say", TEXT, *where, "--json").out)
+
+    assert (500.0, str(path)) == (facts["duration_ms"], facts["output"])
+    assert facts["error"]
 
 
 # Interruptions.

@@ -60,8 +60,8 @@ REFUSED = {
     "http_status:503": ServiceError,
     "drop_request": ConnectError,
     "reset_request": ConnectError,
-    "accept_delay:2": TransportError,
-    "response_delay:2": TransportError,
+    "accept_delay:6": TransportError,
+    "response_delay:6": TransportError,
 }
 
 
@@ -89,8 +89,8 @@ def iw(server):
 @pytest.fixture
 def hasty(server):
     """Return a client that detects a dead connection quickly."""
-    settings = {"ping_interval": 0.1, "ping_timeout": 1.0, "connect_timeout": 1.0}
-    with Inworld(api_key=server.api_key, base_url=server.url, **settings) as iw:
+    settings = {"ping_interval": 0.1, "ping_timeout": 2.0, "connect_timeout": 3.0}
+    with Inworld(api_key=server.api_key, base_url=server.url, max_retries=0, **settings) as iw:
         yield iw
     server.faults.clear()
 
@@ -134,7 +134,7 @@ def test_harmless(iw, server, message_count, fault):
 @pytest.mark.parametrize("fault", MENDED)
 def test_mended(iw, hasty, server, message_count, fault):
     """A connection lost before any message is replaced once, and no word is lost."""
-    # A stall is detected after a second.
+    # A stall is detected after two seconds.
     client, step = (hasty, 3) if fault == "stall" else (iw, 1)
     for after in range(0, message_count, step):
         server.faults.add(f"{fault}@{after}")

@@ -171,7 +171,9 @@ def test_fatal(
     data = partial.data if isinstance(partial, Speech) else b""
 
     assert TEXT.startswith(spelled(data[: len(data) // 192 * 192], SAMPLES_OF_A_CHARACTER))
-    assert min(max(after - 1, 0), 3) == -(-len(data) // (CHUNK_MS * 48))
+    # After a stall, the timeout may have passed before the last messages arrived.
+    count, expected = -(-len(data) // (CHUNK_MS * 48)), min(max(after - 1, 0), 3)
+    assert count == expected or (error is DeadlineExceeded and count < expected)
     assert TEXT == spoken(iw)
 
 
@@ -188,7 +190,7 @@ def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
     """An utterance without its last message is not complete."""
     server.faults.add(f"lose@{MESSAGES - 1}")
     with pytest.raises(DeadlineExceeded) as caught:
-        spoken(iw, 1)
+        spoken(iw, 3)
 
     assert isinstance(caught.value.partial, Speech)
     assert TEXT == spelled(caught.value.partial.data, SAMPLES_OF_A_CHARACTER)

@@ -71,3 +71,21 @@ def test_everything_at_once() -> None:
     )
 
     assert "https://[::1]:8443/voices" == options.endpoint("/voices", websocket=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["connect_timeout", "send_timeout", "close_timeout", "ping_interval", "ping_timeout"]
+)
+def test_times(name: str) -> None:
+    """A time is above 0 and at most a million seconds, which every platform can wait."""
+    for value in (1e-3, 1, 1_000_000):
+        assert value == getattr(Options(**{name: value}), name)
+    for value, words in (
+        (-1, "must be above 0, got -1"),
+        (0, "must be above 0, got 0"),
+        (float("nan"), "must be above 0, got nan"),
+        (float("inf"), "must be 0 to 1000000 s, got inf"),
+        (1e12, "must be 0 to 1000000 s, got 1000000000000.0"),
+    ):
+        with pytest.raises(ConfigError, match=f"{name} {words}"):
+            Options(**{name: value})

@@ -12,6 +12,9 @@ from inworld_sync.transport.websocket import Link, LinkEnd
 
 PATIENCE_SECONDS = 30.0
 
+# Timeouts that a busy machine does not exceed.
+PATIENT = Options(close_timeout=30.0, ping_timeout=60.0, send_timeout=60.0)
+
 
 class Driver:
     """

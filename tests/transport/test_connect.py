@@ -11,10 +11,11 @@ import pytest
 
 from inworld_sync.errors import ConfigError, ConnectError, DeadlineExceeded
 from inworld_sync.models.options import Options, TraceEvent
-from inworld_sync.transport import tcp
+from inworld_sync.transport import deadline, tcp
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 
+from support.clock import Clock
 from support.driver import driven
 from support.peers import TEXT, Peer, Script, serve
 
@@ -44,6 +45,13 @@ def drip(data: Callable[[Peer], bytes]) -> Script:
     return script
 
 
+@pytest.fixture
+def frozen_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock of deadlines: each wait may take the whole timeout, and only the last does."""
+    monkeypatch.setattr(deadline, "time", Clock())
+
+
+@pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_after_tcp() -> None:
     """If a server accepts and never answers, the error after ``connect_timeout`` names the step."""
     with (
@@ -55,14 +63,16 @@ def test_black_hole_after_tcp() -> None:
     assert f"connecting to {server.url} took longer than 1 s" in str(caught.value)
 
 
+@pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_in_tls(client_tls: ssl.SSLContext) -> None:
     """If a server never answers TLS, the error after ``connect_timeout`` names the step."""
     with serve(accept_only) as server:
-        url = f"wss://localhost:{server.port}/"
+        url = f"wss://127.0.0.1:{server.port}/"
         with pytest.raises(DeadlineExceeded, match="passed in the TLS handshake"):
             open_link(url, Options(connect_timeout=1.0, ssl_context=client_tls, proxy=False))
 
 
+@pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_at_a_proxy() -> None:
     """If a proxy never answers, the error after ``connect_timeout`` names the step."""
     with serve(accept_only) as server:

@@ -88,20 +88,26 @@ BAD_PROXIES = [
     ("https://host:3128", "got https://"),
     ("http://:3128", "http://host:port"),
     ("http://host:port", "http://host:port"),
+    ('"http://host:1"', "http://host:port"),
+    ("http://u:12/3s3cret@host:1", "write them as %2F"),
+    ("http://u:1?s3cret@host:1", "write them as %2F"),
+    ("http://u:s3cret#x@host:1", "write them as %2F"),
 ]
 
 
 @pytest.mark.parametrize(("url", "words"), BAD_PROXIES)
 def test_bad_proxies(url: str, words: str) -> None:
     """A proxy that is not supported is a ConfigError with advice, before anything is sent."""
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as caught:
         choose_proxy("wss://service.invalid/", Options(proxy=url))
+
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes its arguments the only proxy settings of the environment."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    for name in ("http_proxy", "https_proxy", "ws_proxy", "wss_proxy", "all_proxy", "no_proxy"):
         for variant in (name, name.upper()):
             monkeypatch.delenv(variant, raising=False)
 
@@ -124,7 +130,12 @@ CHOICES = [
     ({"all_proxy": A}, "wss://host/", A),
     ({"ALL_PROXY": A, "https_proxy": S}, "wss://host/", S),
     ({"https_proxy": "secure:1"}, "wss://host/", S),
-    ({"https_proxy": "http://secure"}, "wss://host/", "http://secure:8080"),
+    ({"https_proxy": "http://secure"}, "wss://host/", "http://secure:80"),
+    ({"https_proxy": f"  {S}/\r\n"}, "wss://host/", S),
+    ({"https_proxy": "HTTP://secure:1"}, "wss://host/", S),
+    ({"wss_proxy": P, "https_proxy": S}, "wss://host/", P),
+    ({"wss_proxy": P}, "https://host/", None),
+    ({"all_proxy": "socks5://host:1", "https_proxy": S}, "wss://host/", S),
     ({"https_proxy": "http://[::1]:1"}, "wss://host/", "http://[::1]:1"),
     ({"https_proxy": S, "no_proxy": "host"}, "wss://host/", None),
     ({"https_proxy": S, "no_proxy": ".example"}, "wss://api.example:443/", None),
@@ -134,8 +145,49 @@ CHOICES = [
     ({"http_proxy": P}, "ws://localhost:8000/", None),
     ({"http_proxy": P}, "ws://127.0.0.1:8000/", None),
     ({"http_proxy": P}, "ws://[::1]:8000/", None),
+    ({"http_proxy": P}, "ws://foo.localhost:8000/", None),
+    ({"http_proxy": P}, "ws://localhost.:8000/", None),
+    ({"http_proxy": P}, "ws://0.0.0.0:8000/", None),
     ({"https_proxy": S}, "wss://user:password@host/", S),
 ]
+
+# A list of hosts without a proxy, a URL, and whether the list has its host.
+NO_PROXY = [
+    ("api.example", "wss://api.example/", True),
+    ("API.Example", "wss://api.example/", True),
+    ("example", "wss://api.example/", True),
+    (".example", "wss://api.example/", True),
+    ("*.example", "wss://api.example/", True),
+    ("ample", "wss://api.example/", False),
+    ("api.example.", "wss://api.example/", True),
+    ("other, api.example", "wss://api.example/", True),
+    ("other api.example", "wss://api.example/", True),
+    ("other,*", "wss://api.example/", True),
+    ("*", "wss://api.example/", True),
+    (",", "wss://api.example/", False),
+    ("api.example:443", "wss://api.example/", True),
+    ("api.example:443", "ws://api.example:443/", True),
+    ("api.example:80", "wss://api.example/", False),
+    ("10.0.0.0/8", "wss://10.1.2.3/", True),
+    ("10.0.0.0/8", "wss://11.1.2.3/", False),
+    ("10.1.2.3/8", "wss://10.9.9.9/", True),
+    ("fd00::/8", "wss://[fd00::1]/", True),
+    ("fd00::1", "wss://[FD00:0::1]/", True),
+    ("[fd00::1]", "wss://[fd00::1]:8443/", True),
+    ("[fd00::1]:8443", "wss://[fd00::1]:8443/", True),
+    ("[fd00::1]:443", "wss://[fd00::1]:8443/", False),
+    ("10.0.0.0/99", "wss://10.1.2.3/", False),
+]
+
+
+@pytest.mark.parametrize(("no_proxy", "url", "is_listed"), NO_PROXY)
+def test_no_proxy(
+    environment: Callable[..., None], no_proxy: str, url: str, is_listed: bool
+) -> None:
+    """Hosts, addresses, networks and ports of ``no_proxy`` use no proxy."""
+    environment(all_proxy=A, no_proxy=no_proxy)
+
+    assert (choose_proxy(url, Options()) is None) is is_listed
 
 
 @pytest.mark.parametrize(("settings", "url", "expected"), CHOICES)

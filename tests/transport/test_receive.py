@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 import threading
 
+import attrs
 import pytest
 
 from inworld_sync.errors import ConnectionLost, RemoteProtocolError
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
-from support.driver import driven
+from support.driver import PATIENT, driven
 from support.peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, Script, frame, serve
 
 
@@ -49,7 +50,7 @@ def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
     """Messages are complete and in order, for all fragments and control frames."""
     with (
         serve(speaking(*frames, NORMAL_CLOSE)) as server,
-        driven(server.url, Options()) as driver,
+        driven(server.url, PATIENT) as driver,
     ):
         assert expected == [driver.next() for _ in expected]
         assert driver.messages.get(timeout=30) is None
@@ -86,7 +87,7 @@ def test_message_with_the_answer_to_the_upgrade() -> None:
         peer.send(frame(TEXT, b"la")[3:])
         peer.read_until_end()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         assert [b"early", b"la"] == [driver.next(), driver.next()]
 
 
@@ -101,7 +102,7 @@ def test_ping_is_answered() -> None:
         peer.send_frame(TEXT, b"done")
         peer.read_until_end()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.next()
 
     assert [(PONG, b"echo this")] == answered
@@ -127,7 +128,7 @@ def test_server_closes(last: bytes, expected: LinkEnd) -> None:
         echoed.append(peer.read_frame())
         assert b"" == peer.read_until_end(), "nothing follows CLOSE"
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         assert expected == driver.ended()
 
     assert [(CLOSE, last[2:4])] == echoed
@@ -137,7 +138,7 @@ def test_reason_is_redacted() -> None:
     """A part of a key in the server's reason is removed."""
     last = frame(CLOSE, b'\x03\xe8bad key "abcd***"')
 
-    with serve(speaking(last)) as server, driven(server.url, Options()) as driver:
+    with serve(speaking(last)) as server, driven(server.url, PATIENT) as driver:
         assert "bad key ***" == driver.ended().reason
 
 
@@ -160,7 +161,7 @@ def test_last_words_survive_a_failed_send() -> None:
 
     with (
         serve(script) as server,
-        driven(server.url, Options(), on_message=lambda _: go_on.wait(30)) as driver,
+        driven(server.url, PATIENT, on_message=lambda _: go_on.wait(30)) as driver,
     ):
         assert hung_up.wait(30)
         with pytest.raises(ConnectionLost, match="can no longer send messages"):
@@ -183,7 +184,7 @@ def _reset(peer: Peer) -> None:
 @pytest.mark.parametrize("part", [b"", frame(TEXT, b"x" * 1000)[:500], frame(0x01, b"part")])
 def test_cut_without_close(part: bytes, then: Script) -> None:
     """A connection that ends without CLOSE has code 1006, and a cut message is not delivered."""
-    with serve(speaking(part, then=then)) as server, driven(server.url, Options()) as driver:
+    with serve(speaking(part, then=then)) as server, driven(server.url, PATIENT) as driver:
         end = driver.ended()
 
         assert ("network", 1006, False) == (end.by, end.code, end.clean)
@@ -235,7 +236,7 @@ def test_violations(bad: bytes, code: int) -> None:
 
     with (
         serve(script) as server,
-        driven(server.url, Options(max_message_bytes=100)) as driver,
+        driven(server.url, attrs.evolve(PATIENT, max_message_bytes=100)) as driver,
     ):
         assert b"good" == driver.next()
         end = driver.ended()
@@ -253,7 +254,7 @@ def test_oversized_message_is_refused_before_it_comes() -> None:
         peer.send(bytes([TEXT, 127]) + (1 << 40).to_bytes(8, "big"))
         peer.read_until_end()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         assert 1009 == driver.ended().code
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import queue
 import ssl
 import threading
@@ -13,15 +15,15 @@ import attrs
 import pytest
 from websockets.frames import Frame, Opcode
 
-from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded
+from inworld_sync.errors import ClosedError, ConfigError, ConnectionLost, DeadlineExceeded
 from inworld_sync.models.options import Options
 
-from support.driver import Driver, driven
+from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
 # More than the kernel's buffers at both ends, so a send to a server that does not read stalls.
 STALL_BYTES = 8 << 20
-STALLING = Options(max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
+STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
 
 class Reader:
@@ -68,7 +70,7 @@ def test_messages(message: bytes | bytearray | memoryview | str, expected: bytes
     """A message is sent as one masked text frame, for each type and size."""
     reader = Reader()
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    with serve(reader) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(message)
         driver.link.close()
 
@@ -80,7 +82,7 @@ def test_a_buffer_is_copied() -> None:
     reader = Reader(waits=True)
     buffer = bytearray(b"before")
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    with serve(reader) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(buffer)
         buffer[:] = b"after!"
         reader.go.set()
@@ -94,7 +96,7 @@ def test_masked_frames() -> None:
     reader = Reader()
     masked = Frame(Opcode.TEXT, b"built elsewhere").serialize(mask=True)
 
-    with serve(reader) as server, driven(server.url, Options()) as driver:
+    with serve(reader) as server, driven(server.url, PATIENT) as driver:
         driver.link.send("first")
         driver.link.send_frame(masked)
         driver.link.send("last")
@@ -188,7 +190,7 @@ def test_pong_while_the_writer_is_stalled() -> None:
 def test_the_queue_is_bounded() -> None:
     """If there is no room in time, send raises an error, and the message is never sent."""
     reader = Reader(waits=True)
-    options = Options(max_queued_bytes=1000, ping_interval=60)
+    options = attrs.evolve(PATIENT, max_queued_bytes=1000, ping_interval=60)
 
     with (
         serve(reader, receive_buffer_bytes=4096) as server,
@@ -207,13 +209,43 @@ def test_the_queue_is_bounded() -> None:
     assert [STALL_BYTES, len(b"accepted")] == [len(message) for message in reader.messages]
 
 
+@pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
+def test_bad_timeouts(timeout: float) -> None:
+    """A timeout that is negative or not a number is a ConfigError; a very long one is accepted."""
+    with serve(Reader()) as server, driven(server.url, PATIENT) as driver:
+        for call in (driver.link.flush, functools.partial(driver.link.send, b"x")):
+            with pytest.raises(ConfigError, match=r"timeout must be a number of seconds"):
+                call(timeout=timeout)
+        driver.link.send(b"x", timeout=1e12)
+        driver.link.flush(timeout=1e12)
+        driver.link.close()
+
+
+def test_very_long_options() -> None:
+    """Timeouts of the options may be longer than any wait of the system."""
+    names = ("connect_timeout", "send_timeout", "close_timeout", "ping_interval", "ping_timeout")
+    reader = Reader()
+    with (
+        serve(reader) as server,
+        driven(server.url, Options(**dict.fromkeys(names, 1e6))) as driver,  # type: ignore[arg-type]
+    ):
+        driver.link.send(b"x")
+        driver.link.flush(timeout=30)
+        driver.link.close()
+        assert driver.ended().clean
+
+    assert reader.messages == [b"x"]
+
+
 def test_a_message_that_needs_no_room() -> None:
     """A message that frees memory is queued after the others, also without room."""
     reader = Reader(waits=True)
 
     with (
         serve(reader, receive_buffer_bytes=4096) as server,
-        driven(server.url, Options(max_queued_bytes=1000, ping_interval=60)) as driver,
+        driven(
+            server.url, attrs.evolve(PATIENT, max_queued_bytes=1000, ping_interval=60)
+        ) as driver,
     ):
         driver.link.send(b"x" * STALL_BYTES)
         driver.link.send(b"urgent", timeout=0.0, needs_room=False)
@@ -363,7 +395,7 @@ def test_after_the_server_closed() -> None:
         peer.send_frame(CLOSE, b"\x03\xf4restart")
         peer.read_frame()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.ended()
         with pytest.raises(ConnectionLost, match="ended by the server") as caught:
             driver.link.send(b"late")
@@ -383,7 +415,7 @@ def test_flush_after_the_end() -> None:
         peer.send_frame(CLOSE, b"\x03\xe8")
         peer.read_frame()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(b"all of it")
         driver.link.flush(timeout=30)
         flushed.set()
@@ -400,7 +432,7 @@ def test_stats() -> None:
         peer.send_frame(first, payload)
         peer.read_until_end()
 
-    with serve(script) as server, driven(server.url, Options()) as driver:
+    with serve(script) as server, driven(server.url, PATIENT) as driver:
         driver.link.send(b"x" * 100)
         driver.next()
         driver.link.flush(timeout=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from inworld_sync.errors import ConnectError
+from inworld_sync.errors import ConfigError, ConnectError
 from inworld_sync.models.options import Options
 from inworld_sync.transport import tls
 from inworld_sync.transport.deadline import Deadline
@@ -102,6 +103,45 @@ def test_certificates_of_the_environment(
 
     with serve(Peer.upgrade, tls=server_tls) as server:
         open_link(server.url, None).release()
+
+
+@pytest.mark.usefixtures("fresh_cache")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nowhere.pem"),
+        ("SSL_CERT_FILE", __file__),
+        ("SSL_CERT_DIR", "/nowhere"),
+    ],
+)
+def test_bad_certificates_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A variable that names no certificates is an error, which OpenSSL would ignore."""
+    monkeypatch.setenv(name, value)
+
+    with serve(Peer.hold) as server, pytest.raises(ConfigError, match=f"{name} names '{value}'"):
+        open_link(f"wss://localhost:{server.port}/", None)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(2019, 2020), (2090, 2099)])
+def test_expired(authority: trustme.CA, client_tls: ssl.SSLContext, begin: int, end: int) -> None:
+    """For a certificate of another time, the error names the clock and gives no other advice."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(
+        "localhost",
+        not_before=datetime.datetime(begin, 1, 1, tzinfo=datetime.timezone.utc),
+        not_after=datetime.datetime(end, 1, 1, tzinfo=datetime.timezone.utc),
+    ).configure_cert(context)
+
+    with (
+        serve(Peer.hold, tls=context) as server,
+        pytest.raises(ConnectError, match="not valid now") as caught,
+    ):
+        open_link(server.url, client_tls)
+
+    assert "clock" in message_of(caught.value)
+    assert "ssl_context" not in message_of(caught.value)
 
 
 @pytest.mark.usefixtures("fresh_cache")

@@ -209,7 +209,11 @@ NO_AGREEMENTS = [
     (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "without the headers of a WebSocket"),
     (UPGRADE_HEAD + b"\r\n", "without the headers of a WebSocket"),
     (UPGRADE_HEAD + b"Sec-WebSocket-Accept: bm90IGl0\r\n\r\n", "without the headers"),
-    (b"", "the server closed the connection"),
+    (
+        b"",
+        "the server closed the connection; if the server uses TLS, base_url must",
+    ),
+    (UPGRADE_HEAD + b"X: y\r\n" * 150 + b"\r\n", "not valid HTTP: got more than 100 headers"),
     (b"SSH-2.0-OpenSSH_9.6\r\n", "not HTTP"),
     (b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "not HTTP"),
 ]

@@ -142,8 +142,8 @@ class Completion:
             return CompletionState.UNCONFIRMED
         if log.has_words:
             raise RemoteProtocolError(
-                "expected the final transcript of the last turn, got the usage: the pcm of this "
-                "error's partial is the audio to transcribe again"
+                "expected the final transcript of the last turn, got the usage: transcribe the "
+                "remaining audio again, which is in error.partial"
             )
         if self._usage_at is None and (missing := self.missing()):
             raise ConnectionLost(f"the service closed the connection twice, but {missing}")
@@ -189,8 +189,7 @@ class Completion:
             missing = missing or "not all audio was sent"
         if missing:
             raise DeadlineExceeded(
-                f"the service sent nothing new within {timeout:g} s after the {of}, but {missing}: "
-                "the pcm of this error's partial is the audio to transcribe again"
+                f"the service sent nothing new within {timeout:g} s after the {of}, but {missing}"
             )
         if self.timeout is not None:
             self.is_accepted = True

@@ -753,3 +753,56 @@ def test_an_unreadable_message(message: str) -> None:
             text = stream.close().text
     assert said == text.replace(".", "")
     assert [""] == [event.type for event in handled]
+
+
+# Calls that wait, with a timeout.
+WAITS = {
+    "send": lambda stream, timeout: stream.send(b"", timeout=timeout),
+    "feed": lambda stream, timeout: stream.feed([b""], timeout=timeout),
+    "end_turn": lambda stream, timeout: stream.end_turn(timeout=timeout),
+    "finish": lambda stream, timeout: stream.finish(timeout),
+    "events": lambda stream, timeout: next(stream.events(timeout)),
+    "close": lambda stream, timeout: stream.close(timeout),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_wrong_timeouts(name):
+    """A timeout that is negative or not a number is an error, and the stream continues."""
+    pcm, said = spoken_turns(1)
+    with stt_server() as (iw, _):
+        with iw.stt.stream(max_chunks_per_second=2000) as stream:
+            for timeout in (-1, float("nan"), "5"):
+                with pytest.raises(ConfigError, match=r"timeout must be .* seconds"):
+                    WAITS[name](stream, timeout)
+            stream.send(pcm)
+
+    assert said == stream.transcript.text
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf"), None])
+def test_long_timeouts(timeout):
+    """A long timeout, and none, wait for the service."""
+    pcm, said = spoken_turns(1)
+    with stt_server() as (iw, _):
+        with iw.stt.stream(max_chunks_per_second=2000, timeout=timeout) as stream:
+            stream.send(pcm, timeout=timeout)
+            stream.end_turn(timeout=timeout)
+            stream.finish(timeout)
+            assert isinstance(next(stream.events(timeout)), SpeechStarted)
+            assert said == stream.close(timeout).text
+        recorded = iw.stt.transcribe(pcm, sample_rate_hz=16_000, timeout=timeout)
+
+    assert said == recorded.text
+
+
+@pytest.mark.parametrize("method", ["stream", "http"])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+def test_wrong_timeouts_of_recordings(method, timeout):
+    """A wrong timeout is an error before anything is sent."""
+    with stt_server() as (iw, server):
+        with pytest.raises(ConfigError, match="timeout must be"):
+            iw.stt.transcribe(bytes(32), sample_rate_hz=16_000, method=method, timeout=timeout)
+        with pytest.raises(ConfigError, match="timeout must be"):
+            iw.stt.stream(timeout=timeout)
+        assert not server.connections

@@ -1,0 +1,66 @@
+"""The open sockets and pipes of this process, and which test opened each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import weakref
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["describe", "open_descriptors", "record_sockets"]
+
+_DESCRIPTORS = Path("/proc/self/fd")
+_FRAMES = 6
+
+_opened: weakref.WeakKeyDictionary[socket.socket, str] = weakref.WeakKeyDictionary()
+
+
+def record_sockets() -> None:
+    """Record from now on which test, thread and code opens each socket of Python."""
+    sys.addaudithook(_record)
+
+
+def _record(event: str, arguments: tuple[object, ...]) -> None:
+    if event != "socket.__new__" or not isinstance(arguments[0], socket.socket):
+        return
+    test = os.environ.get("PYTEST_CURRENT_TEST", "no test")
+    thread = threading.current_thread().name
+    _opened[arguments[0]] = f"opened in {test}, thread {thread}, by {_callers(sys._getframe(1))}"
+
+
+def _callers(frame: FrameType | None) -> str:
+    names: list[str] = []
+    while frame is not None and len(names) < _FRAMES:
+        names.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(names)
+
+
+def open_descriptors() -> dict[str, int]:
+    """Return the sockets and pipes of this process with their numbers, on Linux."""
+    found: dict[str, int] = {}
+    for path in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
+        try:
+            target = str(path.readlink())
+        except OSError:
+            continue  # closed after it was listed, such as the folder of the listing itself
+        if target.startswith(("socket:", "pipe:")):
+            found[target] = int(path.name)
+    return found
+
+
+def describe(name: str, number: int) -> str:
+    """Return what is known of a descriptor: its addresses, and who opened it."""
+    facts = [name, f"descriptor {number}"]
+    if name.startswith("socket:"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as twin:
+            facts.append(f"{twin.family.name} {twin.type.name}, local {twin.getsockname()!r}")
+            with contextlib.suppress(OSError):
+                facts.append(f"peer {twin.getpeername()!r}")
+        owners = [text for sock, text in list(_opened.items()) if sock.fileno() == number]
+        facts += owners or ["not opened by Python code"]
+    return ", ".join(facts)
