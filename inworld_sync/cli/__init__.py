@@ -7,6 +7,7 @@ The command line: parses options, calls the client and prints the result.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from importlib import import_module
@@ -18,6 +19,9 @@ from inworld_sync.cli.failures import HELP, message_of, status_of
 from inworld_sync.errors import InworldError
 
 __all__ = ["run"]
+
+# The client's log is for programs. A command prints its own messages, and no log lines beside them.
+logging.getLogger("inworld_sync").addHandler(logging.NullHandler())
 
 # The file of a command is imported when the command is called, so that --help is fast.
 _COMMANDS = ("demo", "emulator", "say", "talk", "transcribe", "voices")

@@ -166,7 +166,7 @@ def read(
     ignored: list[str] = [] if warnings is None else warnings
     envelope = load_object(message)
     if envelope.get("error") is not None:
-        fault = connection_fault(object_in(envelope["error"], "error"))
+        fault = connection_fault(envelope["error"])
         return _fatal(fault) if asks_reconnect(fault.details) else fault
     if envelope.get("result") is None:
         return UnknownEvent("", envelope)
@@ -230,8 +230,10 @@ def read_whole(body: object) -> tuple[Transcription, SttUsage | None]:
     """
     ignored: list[str] = []
     answer = object_in(body, "the answer")
-    error = answer.get("error")
-    fault = _status_fault({"status": error} if isinstance(error, dict) else answer, "", ignored)
+    if answer.get("error") is not None:
+        fault: ConnectionFault | None = connection_fault(answer["error"])
+    else:
+        fault = _status_fault(answer, "", ignored)
     if fault is not None:
         raise error_from_status(fault.code, fault.message, fault.details)
     said, usage = answer.get("transcription"), answer.get("usage")

@@ -369,6 +369,23 @@ def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> 
     assert "the response ended as failed: server_error" in done.err
 
 
+def test_silent_service(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
+    """If the service begins no response, the command ends with one line and status 4."""
+
+    def script(service: Service) -> None:
+        service.open()
+        service.until_left()
+
+    with realtime(script) as iw:
+        where = ("--base-url", iw.options.base_url, "-o", str(tmp_path / "a.wav"))
+        process = start("talk", *where, "--say", "Hello")
+        out, err = process.communicate(timeout=2 * PATIENCE_SECONDS)
+
+    assert (4, b"") == (process.returncode, out)
+    assert err.startswith(b"inworld-sync: the service has not begun the response in 15 s")
+    assert 1 == err.count(b"\n")
+
+
 # Arguments, and words of the message.
 WRONG = [
     (("--say", "a", "--typed"), "cannot be combined"),

@@ -19,6 +19,7 @@ from inworld_sync import (
     SttStream,
     Transcript,
 )
+from inworld_sync.sessions.stt import audio_buffer
 
 from support.scripted_stt import SttConnectionScript, SttServer, stt_server
 
@@ -167,34 +168,44 @@ def test_other_ends(method: str) -> None:
         assert SPEECH == bytes(server.connections[0].pcm)
 
 
-def test_long_speech_without_an_answer() -> None:
+def test_long_speech_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speech that is too old to be kept counts too."""
+    monkeypatch.setattr(audio_buffer, "_TRANSCRIPT_SECONDS", 0.0)
     with serving(results()) as (iw, _):
         stream = open_stream(iw, sound(2))
         stream.send(silence(25), timeout=30)
         stream.send(silence(25), timeout=30)
         stream.send(silence(20), timeout=30)
-        with pytest.raises(DeadlineExceeded, match=r"2\.0 s of speech"):
+        with pytest.raises(DeadlineExceeded, match=r"2\.0 s of speech") as caught:
             stream.close(timeout=QUICK)
+    left = caught.value.partial
+
+    assert isinstance(left, PartialTranscript)
+    # The speech itself is lost.
+    assert 12_000 <= left.start_ms <= 12_500
+    assert not any(left.pcm)
 
 
 def test_repeated_messages_are_no_progress() -> None:
     """A service that repeats a partial, or sends unknown messages, does not delay the deadline."""
-    stopped = threading.Event()
+    stopped, exhausted = threading.Event(), threading.Event()
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if moment == "closeStream":
-            while not stopped.wait(0.02):
+            for _ in range(1000):
+                if stopped.wait(0.02):
+                    break
                 connection.send_results([partial("one"), {"sentiment": {}}])
+            else:
+                exhausted.set()
             connection.until_left()
 
     with serving(hook) as (iw, _):
         stream = open_stream(iw, SPEECH)
-        try:
-            with pytest.raises(DeadlineExceeded, match="the last turn has no final"):
-                stream.close(timeout=QUICK)
-        finally:
-            stopped.set()
+        with pytest.raises(DeadlineExceeded, match="the last turn has no final"):
+            stream.close(timeout=QUICK)
+        stopped.set()
+        assert not exhausted.is_set()
 
 
 def test_end_of_a_turn_without_an_answer() -> None:

@@ -20,7 +20,7 @@ import enum
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
@@ -320,7 +320,7 @@ class AudioQueue:
         if overflow == "drop_oldest" and excess_bytes > 0:
             self._dropped_samples += buffer.drop_oldest(excess_bytes)
 
-    def stats(self, covered_ms: float, reconnects: int) -> SttStats:
+    def stats(self, covered_ms: float, reconnects: int, warnings: Mapping[str, int]) -> SttStats:
         """Return a snapshot of the counters; the lock need not be held."""
         buffer = self._buffer
         return SttStats(
@@ -329,6 +329,7 @@ class AudioQueue:
             dropped_ms=buffer.ms(self._dropped_samples),
             covered_ms=covered_ms,
             reconnects=reconnects,
+            warnings=warnings,
         )
 
     def _await_room(

@@ -162,7 +162,8 @@ class Delivery:
     @property
     def stats(self) -> SttStats:
         """A snapshot, made without the monitor, which a forked child may not acquire."""
-        return self._queue.stats(self.log.covered_ms, self.reconnects)
+        warnings = {} if self._connection is None else self._connection.stats.warnings
+        return self._queue.stats(self.log.covered_ms, self.reconnects, warnings)
 
     def append(self, pcm: bytes | memoryview, timeout: float | None) -> None:
         """
@@ -198,12 +199,7 @@ class Delivery:
             self._room.notify_all()
 
     def finish(self, timeout: float) -> None:
-        """
-        Send ``closeStream`` after the queued audio, and follow the service's last messages.
-
-        Args:
-            timeout: Seconds without progress after which the stream ends.
-        """
+        """Send ``closeStream`` after the queued audio; end after *timeout* without progress."""
         with self.changed:
             self._completion.begin_end(timeout)
             self._input_closed = self.is_finishing = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 __all__ = ["SttStats"]
@@ -18,6 +20,8 @@ class SttStats:
         dropped_ms: Audio that ``overflow="drop_oldest"`` dropped.
         covered_ms: End of the audio that final transcripts cover.
         reconnects: Connections that replaced a lost one.
+        warnings: How often a field of a message was ignored because it had a wrong type, by the
+            name of the field; of the present connection.
     """
 
     sent_ms: float
@@ -25,3 +29,4 @@ class SttStats:
     dropped_ms: float
     covered_ms: float
     reconnects: int
+    warnings: Mapping[str, int] = attrs.field(factory=dict)

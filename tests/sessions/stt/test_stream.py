@@ -27,6 +27,7 @@ from inworld_sync import (
     SpeechStarted,
     SpeechStopped,
     StreamEnded,
+    SttStream,
     SttUsage,
     TranscribeConfig,
     Transcription,
@@ -731,11 +732,75 @@ def test_nobody_takes_events(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == stream.transcript.text
 
 
+# Calls that wait, with a timeout.
+WAITS: dict[str, Callable[[SttStream, Any], object]] = {
+    "send": lambda stream, timeout: stream.send(b"", timeout=timeout),
+    "feed": lambda stream, timeout: stream.feed([b""], timeout=timeout),
+    "end_turn": lambda stream, timeout: stream.end_turn(timeout=timeout),
+    "finish": lambda stream, timeout: stream.finish(timeout),
+    "events": lambda stream, timeout: next(stream.events(timeout)),
+    "close": lambda stream, timeout: stream.close(timeout),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_wrong_timeouts(name: str) -> None:
+    """A timeout that is negative or not a number is an error, and the stream continues."""
+    pcm, said = spoken_turns(1)
+    with stt_server() as (iw, _):
+        with iw.stt.stream(max_chunks_per_second=2000) as stream:
+            for timeout in (-1, float("nan"), "5"):
+                with pytest.raises(ConfigError, match=r"timeout must be .* seconds"):
+                    WAITS[name](stream, timeout)
+            stream.send(pcm)
+
+    assert said == stream.transcript.text
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf"), None])
+def test_long_timeouts(timeout: float | None) -> None:
+    """A long timeout, and none, wait for the service."""
+    pcm, said = spoken_turns(1)
+    with stt_server() as (iw, _):
+        with iw.stt.stream(max_chunks_per_second=2000, timeout=timeout) as stream:
+            stream.send(pcm, timeout=timeout)
+            stream.end_turn(timeout=timeout)
+            stream.finish(timeout)
+            assert isinstance(next(stream.events(timeout)), SpeechStarted)
+            assert said == stream.close(timeout).text
+        recorded = iw.stt.transcribe(pcm, sample_rate_hz=16_000, timeout=timeout)
+
+    assert said == recorded.text
+
+
+@pytest.mark.parametrize("method", ["stream", "http"])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+def test_wrong_timeouts_of_recordings(method: Any, timeout: Any) -> None:
+    """A wrong timeout is an error before anything is sent."""
+    with stt_server() as (iw, server):
+        with pytest.raises(ConfigError, match="timeout must be"):
+            iw.stt.transcribe(bytes(32), sample_rate_hz=16_000, method=method, timeout=timeout)
+        with pytest.raises(ConfigError, match="timeout must be"):
+            iw.stt.stream(timeout=timeout)
+        assert not server.connections
+
+
 # Messages that cannot be read.
 
 
 @pytest.mark.parametrize(
-    "message", ["", "nonsense", "[]", '{"result":{"x":NaN}}', '\ufeff{"result":{}}', '{"result":5}']
+    "message",
+    [
+        "",
+        "nonsense",
+        "[]",
+        '{"result":{"x":NaN}}',
+        '\ufeff{"result":{}}',
+        '{"result":5}',
+        '{"result":{"transcription":"w9"}}',
+        '{"result":{"transcription":{"transcript":9,"isFinal":true}}}',
+        '{"result":{"transcription":{"transcript":"w9","isFinal":"true"}}}',
+    ],
 )
 def test_an_unreadable_message(message: str) -> None:
     """A message that cannot be read is an event, and the transcript is complete."""
@@ -755,54 +820,47 @@ def test_an_unreadable_message(message: str) -> None:
     assert [""] == [event.type for event in handled]
 
 
-# Calls that wait, with a timeout.
-WAITS = {
-    "send": lambda stream, timeout: stream.send(b"", timeout=timeout),
-    "feed": lambda stream, timeout: stream.feed([b""], timeout=timeout),
-    "end_turn": lambda stream, timeout: stream.end_turn(timeout=timeout),
-    "finish": lambda stream, timeout: stream.finish(timeout),
-    "events": lambda stream, timeout: next(stream.events(timeout)),
-    "close": lambda stream, timeout: stream.close(timeout),
-}
+def test_an_error_without_a_close() -> None:
+    """An error of the connection that no CLOSE follows is an event, and the stream continues."""
 
+    def odd(connection: SttConnectionScript, moment: str) -> None:
+        if moment == "chunk" and connection.counts[moment] == 2:
+            connection.send({"error": "out of order"})
+            connection.send({"error": {"code": 3, "message": "invalid request"}})
 
-@pytest.mark.parametrize("name", WAITS)
-def test_wrong_timeouts(name):
-    """A timeout that is negative or not a number is an error, and the stream continues."""
-    pcm, said = spoken_turns(1)
-    with stt_server() as (iw, _):
-        with iw.stt.stream(max_chunks_per_second=2000) as stream:
-            for timeout in (-1, float("nan"), "5"):
-                with pytest.raises(ConfigError, match=r"timeout must be .* seconds"):
-                    WAITS[name](stream, timeout)
+    pcm, said = spoken_turns(2, 1)
+    with stt_server(odd) as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            handled: list[InvalidMessage] = []
+            stream.on(InvalidMessage, handled.append)
             stream.send(pcm)
+            text = stream.close().text
 
-    assert said == stream.transcript.text
-
-
-@pytest.mark.parametrize("timeout", [1e12, float("inf"), None])
-def test_long_timeouts(timeout):
-    """A long timeout, and none, wait for the service."""
-    pcm, said = spoken_turns(1)
-    with stt_server() as (iw, _):
-        with iw.stt.stream(max_chunks_per_second=2000, timeout=timeout) as stream:
-            stream.send(pcm, timeout=timeout)
-            stream.end_turn(timeout=timeout)
-            stream.finish(timeout)
-            assert isinstance(next(stream.events(timeout)), SpeechStarted)
-            assert said == stream.close(timeout).text
-        recorded = iw.stt.transcribe(pcm, sample_rate_hz=16_000, timeout=timeout)
-
-    assert said == recorded.text
+    assert said == text
+    assert [("error", 2), ("error", 3)] == [
+        (event.type, event.error.code)  # type: ignore[attr-defined]
+        for event in handled
+    ]
 
 
-@pytest.mark.parametrize("method", ["stream", "http"])
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
-def test_wrong_timeouts_of_recordings(method, timeout):
-    """A wrong timeout is an error before anything is sent."""
-    with stt_server() as (iw, server):
-        with pytest.raises(ConfigError, match="timeout must be"):
-            iw.stt.transcribe(bytes(32), sample_rate_hz=16_000, method=method, timeout=timeout)
-        with pytest.raises(ConfigError, match="timeout must be"):
-            iw.stt.stream(timeout=timeout)
-        assert not server.connections
+def test_fields_of_a_wrong_type(caplog: pytest.LogCaptureFixture) -> None:
+    """Optional fields of a wrong type lose no word, and are logged once for each name."""
+
+    def odd(connection: SttConnectionScript, moment: str) -> None:
+        if moment == "chunk" and connection.counts[moment] in (2, 3):
+            connection.send({"result": {"speechStarted": {"confidence": "high"}, "status": []}})
+        elif moment == "usage":
+            connection.send({"result": {"usage": ["much"]}})
+            connection.until_left()
+
+    pcm, said = spoken_turns(2, 1)
+    with stt_server(odd) as (iw, _):
+        with iw.stt.stream(**QUICK) as stream:
+            stream.send(pcm)
+            transcript = stream.close()
+        warnings = stream.stats.warnings
+
+    assert {"result.status": 2, "result.speechStarted.confidence": 2, "result.usage": 1} == warnings
+    assert (said, SttUsage()) == (transcript.text, transcript.usage)
+    for name in ("result.status", "result.speechStarted.confidence", "result.usage"):
+        assert 1 == caplog.text.count(f"ignored {name},")
