@@ -69,6 +69,9 @@ _PAUSE_SECONDS = 1.0
 # messages that wait in the socket are read first.
 _CATCH_UP_SECONDS = 1.0
 
+# How many messages a connection logs as unreadable at level WARNING; further ones at DEBUG.
+_LOGGED_MESSAGES = 10
+
 # Added to close_timeout: time for both threads to be scheduled and end.
 _JOIN_SECONDS = 1.0
 
@@ -83,7 +86,8 @@ class Connection(Generic[M]):
     Args:
         link: Open; this object closes it.
         options: The settings of the client.
-        on_closed: Called once, on an arbitrary thread, when both threads have ended.
+        on_closed: Called once, on an arbitrary thread, when the connection has ended and its
+            threads leave.
         monitor: Shared with an object that outlives the connection; None makes a new one.
 
     Attributes:
@@ -113,8 +117,10 @@ class Connection(Generic[M]):
         self._fault: ConnectionFault | None = None
         # Threads that wait for an answer, during which the reader does not pause.
         self._needing = 0
-        # Size of the present message, without base64; only the reader uses it.
+        # Size of the present message, without base64, and how many were unreadable; only the reader
+        # uses them.
         self._message_bytes = 0
+        self._odd_messages = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         self._is_paused = False
@@ -122,6 +128,8 @@ class Connection(Generic[M]):
         self._expires_from = -math.inf
         # Ignored fields of messages by name; only the reader changes it.
         self._warnings: Counter[str] = Counter()
+        # Threads that have not ended yet.
+        self._running = 2
         self._threads: tuple[threading.Thread, ...] = ()
 
     @classmethod
@@ -146,9 +154,12 @@ class Connection(Generic[M]):
                 thread.start()
         except BaseException as error:
             self._link.abort("its threads could not start")
-            if self._threads[0].ident is not None:
-                self._threads[0].join(_JOIN_SECONDS)
-            self._free()
+            for thread in self._threads:
+                if thread.ident is None:
+                    self._leave()
+                else:
+                    thread.join(_JOIN_SECONDS)
+            self._report_closed()
             if isinstance(error, RuntimeError):
                 raise ConnectError(f"{name}: no thread could start: {error}") from error
             raise
@@ -242,6 +253,7 @@ class Connection(Generic[M]):
             self._options.logger.exception("%s: the writer failed", self.name)
             self._failure = _failure_of("writer", error)
             self._link.abort("the writer failed")
+        self._leave()
 
     def _read(self) -> None:
         try:
@@ -257,7 +269,8 @@ class Connection(Generic[M]):
         with self._changed:
             self._finish()
         self._threads[0].join(self._options.close_timeout + _JOIN_SECONDS)
-        self._free()
+        self._leave()
+        self._report_closed()
 
     def _read_message(self, message: memoryview) -> None:
         event: M | InvalidMessage | ConnectionFault
@@ -265,7 +278,7 @@ class Connection(Generic[M]):
         try:
             event = self._parse(message)
         except RemoteProtocolError as error:
-            self._options.logger.warning("%s: a message was ignored: %s", self.name, error)
+            self._log_odd("a message was ignored", error)
             event = InvalidMessage("", error)
         if self._fault is not None:
             self._report_fault(self._fault)
@@ -273,9 +286,16 @@ class Connection(Generic[M]):
             # Only the reader uses it, here and when the connection ends.
             self._fault = event
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
-            return
+        else:
+            self._handle(event, self._message_bytes)
         with self._changed.lock:
-            self._changed.message_bytes = self._message_bytes
+            self._pause_while_full()
+        if not isinstance(event, (InvalidMessage, ConnectionFault)):
+            self._after(event)
+
+    def _handle(self, event: M | InvalidMessage, size_bytes: int) -> None:
+        with self._changed.lock:
+            self._changed.message_bytes = size_bytes
             try:
                 if isinstance(event, InvalidMessage):
                     self._apply_invalid(event)
@@ -284,14 +304,22 @@ class Connection(Generic[M]):
             finally:
                 self._changed.message_bytes = 0
             self._changed.notify_all()
-            while self._must_pause():
-                self._is_paused = True
-                self._changed.wait(_PAUSE_SECONDS)
-            if self._is_paused:
-                self._is_paused = False
-                self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
-        if not isinstance(event, InvalidMessage):
-            self._after(event)
+
+    def _pause_while_full(self) -> None:
+        """Stop reading while a mailbox is full; the monitor is held."""
+        while self._must_pause():
+            self._is_paused = True
+            self._changed.wait(_PAUSE_SECONDS)
+        if self._is_paused:
+            self._is_paused = False
+            self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
+
+    def _log_odd(self, what: str, error: InworldError) -> None:
+        """Log what the connection continues after; a service may do it thousands of times."""
+        self._odd_messages += 1
+        logger = self._options.logger
+        log = logger.warning if self._odd_messages <= _LOGGED_MESSAGES else logger.debug
+        log("%s: %s: %s", self.name, what, error)
 
     def _warn(self, names: list[str]) -> None:
         """Count ignored fields of a message, and log each name once; the reader only."""
@@ -307,11 +335,9 @@ class Connection(Generic[M]):
     def _report_fault(self, fault: ConnectionFault) -> None:
         """Report a fault after which the connection continued; one that ends it is raised."""
         self._fault = None
-        self._options.logger.warning(
-            "%s: the service reported code %d: %s", self.name, fault.code, fault.message
-        )
-        with self._changed.lock:
-            self._apply_invalid(InvalidMessage("error", self._error_of(fault)))
+        error = self._error_of(fault)
+        self._log_odd("the service reported", error)
+        self._handle(InvalidMessage("error", error), len(fault.message))
 
     def _error_of(self, fault: ConnectionFault) -> ServiceError:
         return error_from_status(
@@ -347,10 +373,15 @@ class Connection(Generic[M]):
             stream.end(self.ended)
         self._changed.notify_all()
 
-    def _free(self) -> None:
-        """Close the socket, after the writer has ended."""
-        if not self._threads[0].is_alive():
+    def _leave(self) -> None:
+        """Count the end of a thread; the last one to end closes the socket."""
+        with self._changed.lock:
+            self._running -= 1
+            is_last = not self._running
+        if is_last:
             self._link.release()
+
+    def _report_closed(self) -> None:
         if self._on_closed is not None:
             try:
                 self._on_closed()

@@ -25,6 +25,7 @@ from inworld_sync.errors import (
     QuotaError,
     ServiceError,
 )
+from inworld_sync.models import checks
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.deadline import Deadline
@@ -37,7 +38,7 @@ __all__ = ["DEFAULT_MAX_CONNECTIONS", "ConnectionLimiter", "Connector", "Session
 DEFAULT_MAX_CONNECTIONS = 20
 
 # The longest delay before the first retry of an upgrade.
-_FIRST_DELAY_SECONDS = 0.5
+_FIRST_DELAY_SECONDS = 0.2
 
 # An upgrade with this HTTP status may succeed later. After 500 it was perhaps handled.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
@@ -64,6 +65,7 @@ class ConnectionLimiter:
 
     def acquire(self, timeout: float) -> bool:
         """Take a place; wait up to *timeout* seconds for one, and return whether one was free."""
+        checks.require_timeout(timeout)
         if self._places.acquire(blocking=False):
             return True
         with self._lock:

@@ -120,6 +120,7 @@ class EventSource(Generic[E]):
 
         Raises:
             LocalProtocolError: The client was made without ``dispatch="poll"``.
+            ConfigError: *budget_ms* is negative or not a number.
         """
         return self._stream.poll(budget_ms)
 

@@ -314,9 +314,15 @@ class EventStream(Generic[E]):
 
         Raises:
             LocalProtocolError: The handlers of this client run on a thread of the client.
+            ConfigError: *budget_ms* is negative or not a number.
         """
         if self._dispatch != "poll":
             raise LocalProtocolError("poll() needs a client that was made with dispatch='poll'")
+        # NaN fails the comparison.
+        if not (isinstance(budget_ms, (int, float)) and budget_ms >= 0):
+            raise ConfigError(
+                f"budget_ms must be a number of milliseconds, 0 or more, got {budget_ms!r}"
+            )
         with self._changed:
             mailbox = self._for_handlers
         if mailbox is None or not self._polling.acquire(blocking=False):

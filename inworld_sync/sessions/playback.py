@@ -74,6 +74,7 @@ class Playback:
         on_phoneme: Callable[[Phoneme], object] | None = None,
         *,
         closes_speaker: bool = False,
+        logger: logging.Logger = _logger,
     ) -> None:
         """
         Start to play.
@@ -85,12 +86,14 @@ class Playback:
                 in order.
             on_phoneme: The same for each phoneme, with its viseme.
             closes_speaker: Whether to close the speaker at the end.
+            logger: Receives the first exception of a handler.
         """
         self._stream = stream
         self._speaker = speaker
         self._on_word = on_word
         self._on_phoneme = on_phoneme
         self._closes_speaker = closes_speaker
+        self._logger = logger
         self._handlers = on_word is not None or on_phoneme is not None
         self.handler_errors = 0
         self._words: Cues[WordTime] = Cues()
@@ -203,7 +206,7 @@ class Playback:
             self._error = error
         except BaseException as error:
             # The user's iterator of text may raise anything, also SystemExit; wait() raises it.
-            _logger.exception("playback failed")
+            self._logger.exception("playback failed")
             self._error = error
         finally:
             self._end()
@@ -305,7 +308,7 @@ class Playback:
             # No exception of a handler may end this thread.
             self.handler_errors += 1
             if self.handler_errors == 1:
-                _logger.exception(
+                self._logger.exception(
                     "handler %r raised an exception during playback; further ones are only counted",
                     handler,
                 )

@@ -187,6 +187,16 @@ def test_no_place(spelling_server: Emulator) -> None:
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
+def test_a_limiter_with_a_wrong_timeout(timeout: float) -> None:
+    """A timeout that is not a number of seconds is refused; a very long one is honored."""
+    limiter = ConnectionLimiter(1)
+    with pytest.raises(ConfigError, match="timeout must be a number of seconds"):
+        limiter.acquire(timeout)
+
+    assert limiter.acquire(1e12)
+
+
 def test_an_idle_connection_makes_room(spelling_server: Emulator) -> None:
     """
     An idle connection of the pool is closed if another connection needs its place.

@@ -399,6 +399,17 @@ def test_poll_keeps_to_its_budget(polled: Source) -> None:
     assert [1, 1, 1, 0] == [polled.stream.poll(budget_ms=0) for _ in range(4)]
 
 
+@pytest.mark.parametrize("budget_ms", [-1, float("nan"), "2", None])
+def test_poll_with_a_wrong_budget(polled: Source, budget_ms: float) -> None:
+    """A budget that is not a number of milliseconds is refused; a very long one is honored."""
+    polled.stream.on(int, int)
+    polled.give(1, 2)
+    with pytest.raises(ConfigError, match="budget_ms must be a number of milliseconds"):
+        polled.stream.poll(budget_ms)
+
+    assert 2 == polled.stream.poll(1e12)
+
+
 def test_poll_within_a_handler(polled: Source) -> None:
     """poll() inside a handler handles nothing, so that the order of events is kept."""
     inner: list[int] = []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inworld_sync import AudioEncoding, ConnectionLost, NullSpeaker, Playback, WavSink
+from inworld_sync import AudioEncoding, ConnectionLost, Inworld, NullSpeaker, Playback, WavSink
+from inworld_sync.emulator import Emulator
 from inworld_sync.errors import ClosedError, DeadlineExceeded
 from inworld_sync.models.tts import Phoneme, WordTime
 from inworld_sync.sessions.tts.speech import AudioChunk
@@ -170,6 +171,25 @@ def test_a_raising_handler_stops_nothing(
     assert playback.handler_errors == 3
     assert ["one"] == [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert playback.heard_ms == 160
+
+
+def test_the_logger_of_the_client(
+    spelling_server: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception of a handler goes to the logger of the client, not to the default one."""
+    logger = logging.getLogger("the client's")
+
+    def fail(_: WordTime) -> None:
+        raise ValueError("no")
+
+    with Inworld(
+        api_key=spelling_server.api_key, base_url=spelling_server.url, logger=logger
+    ) as iw:
+        playback = iw.tts.speak("One.", speaker=NullSpeaker(24000), on_word=fail)
+        playback.wait(PATIENCE_S)
+
+    assert 1 == playback.handler_errors
+    assert ["the client's"] == [record.name for record in caplog.records if record.exc_info]
 
 
 def test_an_interruption_returns_the_heard_time(tmp_path: Path) -> None:

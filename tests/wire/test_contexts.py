@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from inworld_sync.errors import (
     ConfigError,
@@ -323,6 +324,47 @@ def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
             answer = ContextClosed(name) if step == "closed" else tts.ContextFault(name, 5, "")
             assert (living.pop(name, None) is not None) == contexts.handle(name, answer, 0.0)
         assert len(living) == len(contexts) == 3 - contexts.free
+
+
+EVENTS = st.tuples(
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["create", "text", "flush", "update", "close", *ANSWERS]),
+    st.floats(0, 20),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(EVENTS, max_size=60))
+def test_every_context_ends(history: list[tuple[str, str, float]]) -> None:
+    """
+    Messages that are lost, repeated, late or in any order leave no context that cannot end.
+
+    At the end each context is closed or expires, and every place is free.
+    """
+    contexts, now = Contexts(), 0.0
+    for name, step, seconds in history:
+        now += seconds
+        with contextlib.suppress(LocalProtocolError, ContextLimitError):
+            if step == "create":
+                contexts.create(name, CONFIG, ContextProgress(10.0, 30.0), now)
+            elif step == "text":
+                contexts.send_text(name, "Hi.", now, flush=seconds > 10)
+            elif step == "flush":
+                contexts.flush(name, now)
+            elif step == "update":
+                contexts.update(name, {}, now)
+            elif step == "close":
+                contexts.close(name, now)
+            else:
+                contexts.handle(name, ANSWERS[step], now)
+        assert contexts.next_deadline() > now - 1e-6 or contexts.expire(now)
+        contexts.expire(now)
+        assert contexts.closing <= len(contexts) <= 3
+    for name in "abc":
+        contexts.close(name, now)
+    contexts.expire(now + 30.0)
+
+    assert (5, 0, math.inf) == (contexts.free, contexts.closing, contexts.next_deadline())
 
 
 # The progress of one context.

@@ -42,7 +42,7 @@ _LOOK_AGAIN_SECONDS = 0.25
 _KEPT_IDLE = 1
 
 # The longest delay before the second retry of an utterance; the first one has none.
-_FIRST_DELAY_SECONDS = 0.5
+_FIRST_DELAY_SECONDS = 0.2
 
 
 class TtsPool:

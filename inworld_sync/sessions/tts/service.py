@@ -334,6 +334,7 @@ class Tts:
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,
+            logger=self._connector.options.logger,
         )
 
     def connect(self, *, timeout: float | None = None) -> TtsConnection:

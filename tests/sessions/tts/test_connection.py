@@ -34,6 +34,7 @@ from inworld_sync import (
 from inworld_sync.sessions import base, event_stream
 from inworld_sync.transport.websocket import Link
 
+from support.peers import TEXT, frame
 from support.scripted import Script, Service, obedient, samples_of, scripted, text_of
 from support.spelling import spelled
 
@@ -364,6 +365,29 @@ def test_an_unreadable_message(
     assert 1 == sum(words in text for text in caplog.messages)
 
 
+@pytest.mark.parametrize("message", ["nonsense", '{"error":{"code":3,"message":"odd"}}'])
+def test_unreadable_messages_are_bounded(
+    message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many messages that cannot be read fill a queue, and then the reader pauses."""
+    monkeypatch.setattr(event_stream, "MAX_WAITING_BYTES", 100 * 256)
+
+    def flooding(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.peer.send(frame(TEXT, message.encode()) * 300)
+        service.speak(context_id, b"!\0")
+        service.until_left()
+
+    with scripted(flooding) as iw, iw.tts.connect() as connection:
+        context = finished(connection)
+        while context.waiting_bytes <= 100 * 256:
+            threading.Event().wait(0.001)
+        assert connection.stats.messages_in <= 102
+
+        assert 300 == sum(isinstance(event, InvalidMessage) for event in context)
+    assert 10 == sum(record.levelname == "WARNING" for record in caplog.records)
+
+
 def test_a_message_that_is_too_long() -> None:
     """A message that is longer than the limit ends the connection."""
 
@@ -446,7 +470,7 @@ def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
     with scripted(grumbling) as iw, iw.tts.connect() as connection:
         assert "Hi." == spoken(finished(connection))
 
-    assert "the service reported code 3: invalid WebSocket request" in caplog.text
+    assert "the service reported: invalid WebSocket request" in caplog.text
 
 
 def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -559,7 +583,7 @@ def test_unknown_events_are_bounded() -> None:
     with scripted(flooding) as iw, iw.tts.connect() as connection:
         context = finished(connection)
         while context.waiting_bytes <= 16 << 20:
-            pass
+            threading.Event().wait(0.001)
         assert limit >= context.waiting_bytes // size_bytes
         # The first event that is taken makes room for one more, so the reader had paused.
         assert limit >= connection.stats.messages_in
@@ -778,6 +802,42 @@ def test_a_thread_that_fails(
     assert isinstance(connection.ended.error.__cause__, ZeroDivisionError)  # type: ignore[union-attr]
     assert f"the {thread} failed" in caplog.text
     assert caught.value is not connection.ended.error
+
+
+def test_a_writer_that_ends_late(iw: Inworld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The last thread to end closes the socket, also if the reader has not waited for the writer.
+
+    The socket was once left to the garbage collector.
+    """
+    monkeypatch.setattr(base, "_JOIN_SECONDS", 0.0)
+    entered, leave = threading.Event(), threading.Event()
+    released: list[str] = []
+    release, timer = Link.release, TtsConnection._on_timer
+
+    def recorded(link: Link) -> None:
+        released.append(threading.current_thread().name)
+        release(link)
+
+    def stuck(connection: TtsConnection) -> None:
+        entered.set()
+        leave.wait(30)
+        timer(connection)
+
+    monkeypatch.setattr(Link, "release", recorded)
+    monkeypatch.setattr(TtsConnection, "_on_timer", stuck)
+    connection = iw.tts.connect()
+    writer, reader = connection._threads
+    connection._link.set_timer(0.0)
+    assert entered.wait(30)
+    connection.abort()
+    reader.join(30)
+    assert not reader.is_alive()
+    assert [] == released
+    leave.set()
+    writer.join(30)
+
+    assert [writer.name] == released
 
 
 def test_an_exception_while_the_end_is_interpreted(
