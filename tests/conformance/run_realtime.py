@@ -48,6 +48,7 @@ def spoken(text: str) -> bytes:
 
 def run(folder: Path, names: list[str]) -> int:
     failed = 0
+    folder.mkdir(parents=True, exist_ok=True)
     question = folder / "question.pcm"
     question.write_bytes(spoken(QUESTION))
     # Not at full speed, so that replies can be interrupted.
