@@ -11,12 +11,14 @@ from __future__ import annotations
 from inworld_sync.devices.microphone import Microphone
 from inworld_sync.devices.null import NullSpeaker
 from inworld_sync.devices.portaudio import list_devices, refresh_devices
+from inworld_sync.devices.program_speaker import ProgramSpeaker
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.devices.wav_file import WavSink, WavSource
 
 __all__ = [
     "Microphone",
     "NullSpeaker",
+    "ProgramSpeaker",
     "Speaker",
     "WavSink",
     "WavSource",

@@ -13,11 +13,15 @@ import sys
 import threading
 import wave
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from inworld_sync import AudioEncoding
+from inworld_sync.devices import portaudio
 from inworld_sync.devices.program_speaker import ProgramSpeaker
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, DeviceError
+from inworld_sync.sessions.tts.speech import Speech
 
 RATE_HZ = 24_000
 SECOND = bytes(range(240)) * 200
@@ -186,6 +190,25 @@ def test_a_program_that_fails(programs: Programs) -> None:
 
     with ProgramSpeaker() as speaker, pytest.raises(DeviceError, match="no sound server"):
         play(speaker)
+
+
+def without_portaudio(*_: object) -> NoReturn:
+    raise DeviceError("no PortAudio")
+
+
+def test_speech_is_played_without_portaudio(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without PortAudio a program plays; without a program the error has both reasons."""
+    monkeypatch.setattr(portaudio, "_sounddevice", without_portaudio)
+    speech = Speech(TWENTIETH, AudioEncoding.PCM, RATE_HZ)
+    with pytest.raises(DeviceError, match=r"no PortAudio; none of pw-play.* is installed"):
+        speech.play(timeout=30)
+
+    programs.install("aplay")
+    speech.play(timeout=30)
+
+    assert TWENTIETH == programs.played
 
 
 def test_clear_ends_the_program(programs: Programs) -> None:

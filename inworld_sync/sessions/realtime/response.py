@@ -17,7 +17,7 @@ from typing import Protocol
 import attrs
 
 from inworld_sync.audio.formats import pcm_of
-from inworld_sync.devices.speaker import Speaker
+from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, InworldError, ServiceError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.events import StreamEnded
@@ -338,7 +338,8 @@ class ResponseAudio:
 
         Args:
             speaker: A speaker of the same sample rate. None opens the default
-                :class:`~inworld_sync.Speaker` for it, which needs the extra ``audio``.
+                :class:`~inworld_sync.Speaker` for it, or without the extra ``audio`` or a device a
+                :class:`~inworld_sync.devices.ProgramSpeaker`.
             on_word: Called on a separate thread with each word when its first sample is heard.
                 The session needs ``timestamp_type="WORD"`` in its :class:`TtsTuning`.
             on_phoneme: The same for each phoneme, with its viseme.
@@ -356,7 +357,7 @@ class ResponseAudio:
         player = ResponsePlayer(self._response, self, self._owner)
         playback = player.playback = Playback(
             player,
-            Speaker(rate_hz) if speaker is None else speaker,
+            open_default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from inworld_sync.audio import wav
+from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import ConfigError, InworldError, LocalProtocolError
 from inworld_sync.models import checks
 from inworld_sync.models.devices import AudioSink
@@ -45,7 +46,6 @@ from inworld_sync.sessions.tts.pool import TtsPool, Utterance
 from inworld_sync.sessions.tts.speech import (
     AudioChunk,
     Speech,
-    default_speaker,
     require_rate,
     require_sink,
 )
@@ -283,8 +283,9 @@ class Tts:
 
         Args:
             text: Of any length, or an iterable of pieces.
-            speaker: None opens the default :class:`~inworld_sync.Speaker` for this utterance,
-                which needs the extra ``audio``.
+            speaker: None opens the default :class:`~inworld_sync.Speaker` for this utterance, or
+                without the extra ``audio`` or a device a
+                :class:`~inworld_sync.devices.ProgramSpeaker`.
             on_word: Called on a thread of the playback with each word when it is heard.
             on_phoneme: The same for each phoneme, with its viseme.
             voice: Id of a voice; ``Ashley`` by default.
@@ -330,7 +331,7 @@ class Tts:
                 settings = attrs.evolve(settings, audio=own_rate)
         return Playback(
             self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout),
-            default_speaker(rate_hz) if speaker is None else speaker,
+            open_default_speaker(rate_hz) if speaker is None else speaker,
             on_word,
             on_phoneme,
             closes_speaker=speaker is None,

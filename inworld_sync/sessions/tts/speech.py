@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from inworld_sync.audio import g711, wav
+from inworld_sync.devices.default import open_default_speaker
 from inworld_sync.errors import AudioError, ConfigError
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import (
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from inworld_sync.devices.speaker import Speaker
 
-__all__ = ["AudioChunk", "Speech", "default_speaker", "require_rate", "require_sink"]
+__all__ = ["AudioChunk", "Speech", "require_rate", "require_sink"]
 
 # The file name suffixes of the encodings that are file formats.
 _SUFFIXES = {
@@ -206,8 +206,9 @@ class Speech(_Encoded):
         Play it, and return after all of it was heard.
 
         Args:
-            speaker: Plays the audio; None opens the default :class:`~inworld_sync.Speaker`, which
-                needs the extra ``audio``.
+            speaker: Plays the audio; None opens the default :class:`~inworld_sync.Speaker`, or
+                without the extra ``audio`` or a device a
+                :class:`~inworld_sync.devices.ProgramSpeaker`.
             timeout: The most seconds to wait for room in the speaker, and then for the end.
 
         Raises:
@@ -218,20 +219,13 @@ class Speech(_Encoded):
         """
         samples = self.pcm
         if speaker is None:
-            with default_speaker(self.sample_rate_hz) as default:
+            with open_default_speaker(self.sample_rate_hz) as default:
                 self.play(default, timeout=timeout)
             return
         require_sink(speaker)
         require_rate(speaker, self.sample_rate_hz)
         speaker.write(samples, timeout=timeout)
         speaker.drain(timeout=timeout)
-
-
-def default_speaker(sample_rate_hz: int) -> Speaker:
-    """Open the default speaker; its module is imported here, since that takes 7 ms."""
-    from inworld_sync.devices.speaker import Speaker
-
-    return Speaker(sample_rate_hz)
 
 
 def require_sink(speaker: object) -> None:
