@@ -10,6 +10,7 @@ from typing_extensions import assert_type
 
 from inworld_sync import (
     AudioSource,
+    InvalidMessage,
     Inworld,
     InworldSttConfig,
     Reconnected,
@@ -73,7 +74,8 @@ def streams(iw: Inworld, source: AudioSource) -> None:
         for event in stream.events(timeout=5):
             assert_type(
                 event,
-                Reconnected
+                InvalidMessage
+                | Reconnected
                 | SpeechStarted
                 | SpeechStopped
                 | SttUsage
