@@ -19,6 +19,8 @@ class Settings:
     Times are in seconds unless the name says milliseconds.
 
     Attributes:
+        cors: Answer the preflights of browsers, and allow pages of accepted origins to read
+            responses, as the service does.
         check_credentials: False accepts every credential, and requests without one.
         max_contexts: TTS contexts on one connection; one more is refused with code 8.
         max_connections: WebSocket connections of one service at a time; one more gets HTTP 429.
@@ -76,6 +78,7 @@ class Settings:
         realtime: Limits and quirks of Realtime.
     """
 
+    cors: bool = True
     check_credentials: bool = True
     max_contexts: int = attrs.field(default=5, validator=checks.whole(1))
     max_connections: int = attrs.field(default=20, validator=checks.whole(1))
