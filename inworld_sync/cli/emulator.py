@@ -9,9 +9,13 @@ import threading
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from inworld_sync.cli.common import print_json
 from inworld_sync.errors import ConfigError
+
+_CA_FILE = Path("inworld-emulator-ca.pem")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command("emulator")
@@ -21,35 +25,51 @@ from inworld_sync.errors import ConfigError
 @click.option(
     "--ca-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("inworld-emulator-ca.pem"),
-    show_default=True,
-    help="With --tls: the file to write the certificate to, which clients must trust.",
+    help=f"With --tls: the file to write the certificate to (default {_CA_FILE}).",
 )
 @click.option("--api-key", help="Key that clients must send; random by default.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
 @click.option("--chat-url", help="OpenAI-compatible endpoint that writes the realtime replies.")
 @click.option("--chat-model", help="With --chat-url: the model to request.")
+@click.option(
+    "--chat-api-key",
+    envvar="INWORLD_SYNC_CHAT_API_KEY",
+    show_envvar=True,
+    help="With --chat-url: the key of the endpoint.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     host: str,
     port: int,
-    ca_file: Path,
+    ca_file: Path | None,
     api_key: str | None,
     chat_url: str | None,
     chat_model: str | None,
+    chat_api_key: str | None,
     *,
     tls: bool,
     allow_remote: bool,
     as_json: bool,
 ) -> None:
     """Run the emulator until it is interrupted."""
-    # Loaded here, so that --help stays quick.
+    if ca_file is not None and not tls:
+        raise click.UsageError("--ca-file has no effect without --tls")
+    if chat_model is not None and chat_url is None:
+        raise click.UsageError("--chat-model has no effect without --chat-url")
+    source = click.get_current_context().get_parameter_source("chat_api_key")
+    if source is ParameterSource.COMMANDLINE and chat_url is None:
+        raise click.UsageError("--chat-api-key has no effect without --chat-url")
+    if allow_remote and host in _LOOPBACK:
+        raise click.UsageError("--allow-remote has no effect without --host")
+    # Imported here, so that --help stays fast.
     from inworld_sync.emulator import ChatReplies, Emulator
 
-    try:
-        replies = ChatReplies(chat_url, model=chat_model) if chat_url else None
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("base_url", "--chat-url")) from error
+    replies = None
+    if chat_url is not None:
+        try:
+            replies = ChatReplies(chat_url, model=chat_model, api_key=chat_api_key)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("base_url", "--chat-url")) from error
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     server = Emulator(
@@ -70,6 +90,7 @@ def command(
             "recognizer": server.recognizer,
         }
         if tls:
+            ca_file = ca_file or _CA_FILE
             ca_file.write_bytes(server.ca_pem)
             facts["ca_file"] = str(ca_file)
         if as_json:

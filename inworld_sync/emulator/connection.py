@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
+import attrs
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
@@ -188,6 +189,34 @@ class Connection:
     # HTTP.
 
     def _handle(self, request: Request) -> Response:
+        """Make the response to a request, with the headers that a web page needs to read it."""
+        response = self._preflight(request) or self._result(request)
+        origin = request.headers.get("origin")
+        if origin is None or not self._settings.cors:
+            return response
+        headers = {**response.headers, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        return attrs.evolve(response, headers=headers)
+
+    def _preflight(self, request: Request) -> Response | None:
+        """Make the response to the question of a browser whether a page may send a request."""
+        method = request.headers.get("access-control-request-method")
+        if request.method != "OPTIONS" or method is None or not self._settings.cors:
+            return None
+        if self._routes.http(attrs.evolve(request, method=method)) is None:
+            return _NOT_FOUND
+        return Response(
+            # The status of Envoy, which the service uses.
+            status=200,
+            headers={
+                "Access-Control-Allow-Methods": method,
+                "Access-Control-Allow-Headers": request.headers.get(
+                    "access-control-request-headers", "*"
+                ),
+                "Access-Control-Max-Age": "600",
+            },
+        )
+
+    def _result(self, request: Request) -> Response:
         route = self._routes.http(request)
         if route is None:
             return _NOT_FOUND

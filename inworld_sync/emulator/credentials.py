@@ -28,6 +28,7 @@ _UNAUTHENTICATED_DETAIL = {
     "reconnectTime": None,
     "maxRetries": 0,
 }
+_OPENAI_PROTOCOL = "openai-insecure-api-key."
 
 
 class Verdict(enum.Enum):
@@ -59,10 +60,15 @@ class Credential:
             if secret and scheme.lower() in ("basic", "bearer"):
                 return cls(scheme.lower(), secret.strip())
         for offered in request.headers.get("sec-websocket-protocol", "").split(","):
+            # Browsers cannot send headers, so clients of OpenAI's service send the key here.
+            if offered.strip().startswith(_OPENAI_PROTOCOL):
+                return cls("bearer", offered.strip().removeprefix(_OPENAI_PROTOCOL))
             scheme, _, secret = offered.strip().partition("_")
             if secret and scheme in ("basic", "bearer"):
                 return cls(scheme, secret)
-        return cls()
+        # Two clients of realtime send the key so; on the other endpoints it is not a credential.
+        token = request.query_value("token") if request.path.endswith("/realtime") else None
+        return cls("bearer", token) if token else cls()
 
 
 def make_api_key() -> str:

@@ -101,7 +101,7 @@ class Response:
         return cls(
             status=status,
             headers={"Content-Type": "application/json", **(headers or {})},
-            body=json.dumps(value, ensure_ascii=False).encode(),
+            body=json.dumps(value, ensure_ascii=False).encode(errors="replace"),
         )
 
     @classmethod

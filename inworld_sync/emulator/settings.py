@@ -19,6 +19,8 @@ class Settings:
     Times are in seconds unless the name says milliseconds.
 
     Attributes:
+        cors: Answer the preflights of browsers, and allow pages of accepted origins to read
+            responses, as the service does.
         check_credentials: False accepts every credential, and requests without one.
         max_contexts: TTS contexts on one connection; one more is refused with code 8.
         max_connections: WebSocket connections of one service at a time; one more gets HTTP 429.
@@ -48,10 +50,25 @@ class Settings:
             documentation does; normally it is next to ``audioChunk``.
         spaces_in_words: List the spaces between words among the words of a word alignment, as
             newer documentation says; normally they are left out.
+        word_tokens: List words, punctuation and white space as separate entries of a word
+            alignment, as the documentation of 2026 says; normally a word includes its punctuation.
+        any_sample_rate: Accept every sample rate from 8000 to 48000; the service accepts seven.
+        http_null_timestamps: Send ``"timestampInfo": null`` over HTTP without times; the service
+            omits it there.
+        http_usage_without_model: Send ``usage`` of later HTTP lines without ``modelId``, as the
+            service may.
+        check_language: Refuse a language, and text without a character, that the synthesizer
+            cannot speak; otherwise such text is a short pause.
         empty_flush_completes: Respond to ``flush_context`` with ``flushCompleted`` even if the
             buffer is empty.
         stt_status: Send ``status`` with every STT result; captures of April 2026 have none.
         stt_speech_started: Send ``speechStarted``; captures of April 2026 do not have it.
+        stt_words_of_default_model: Send word times for ``inworld/inworld-stt-1``. The service
+            accepts the request for them, but sends none yet; False does the same.
+        stt_compressed_streams: Accept MP3, OGG_OPUS and FLAC in a stream; the service refuses them
+            according to its documentation.
+        stt_profile_at_top: Put ``voiceProfile`` of a recording next to ``transcription``, as one
+            sample of the documentation does.
         stt_repeats_partials: Send every partial transcript twice, as the service may.
         stt_closes_after_usage: Close the WebSocket after ``usage``; the service leaves it open.
         stt_chunks_per_second: Audio messages that one stream may send per second, and the size of
@@ -61,6 +78,7 @@ class Settings:
         realtime: Limits and quirks of Realtime.
     """
 
+    cors: bool = True
     check_credentials: bool = True
     max_contexts: int = attrs.field(default=5, validator=checks.whole(1))
     max_connections: int = attrs.field(default=20, validator=checks.whole(1))
@@ -81,9 +99,17 @@ class Settings:
     max_buffer_delay_ms: int = attrs.field(default=3000, validator=checks.whole(0))
     status_in_audio_chunk: bool = False
     spaces_in_words: bool = False
+    word_tokens: bool = False
+    any_sample_rate: bool = False
+    http_null_timestamps: bool = False
+    http_usage_without_model: bool = False
+    check_language: bool = True
     empty_flush_completes: bool = True
     stt_status: bool = True
     stt_speech_started: bool = True
+    stt_words_of_default_model: bool = True
+    stt_compressed_streams: bool = False
+    stt_profile_at_top: bool = False
     stt_repeats_partials: bool = False
     stt_closes_after_usage: bool = False
     stt_chunks_per_second: float = attrs.field(default=0.0, validator=checks.number(0))

@@ -7,11 +7,14 @@ differ from each other, but do not resemble the voices of the service.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import attrs
 
 from inworld_sync.models import checks
 
-__all__ = ["VOICES", "EmulatedVoice"]
+__all__ = ["DISTINCT_VOICES", "VOICES", "EmulatedVoice"]
 
 
 # Speech is not intelligible outside this range.
@@ -56,7 +59,41 @@ _TABLE = (
     ("Clive", "male", "Low and quick", "quick", 0.64, 0.88, 1.16),
     ("Wren", "neutral", "Between low and high", "neutral", 0.83, 0.95, 1.0),
 )
-VOICES = tuple(
+# Further names of the service's documentation. Each sounds like one of the voices above.
+# Language, female names, male names.
+_NAMES = (
+    (
+        "EN_US",
+        "Deborah Elizabeth Julia Luna Olivia Pixie Priya Wendy",
+        "Alex Blake Carter Craig Dominus Edward Hades Jason Mark Ronald Shaun Theodore Timothy",
+    ),
+    ("ZH_CN", "Xiaoyin Jing", "Yichen Xinyi"),
+    ("NL_NL", "Katrien Lore", "Erik Lennart"),
+    ("FR_FR", "Hélène", "Alain Mathieu Étienne"),
+    ("DE_DE", "Johanna", "Josef"),
+    ("IT_IT", "Orietta", "Gianni"),
+    ("JA_JP", "Asuka", "Satoshi"),
+    ("KO_KR", "Minji Yoona", "Hyunwoo Seojun"),
+    ("PL_PL", "", "Szymon Wojciech"),
+    ("PT_BR", "Maitê", "Heitor"),
+    ("ES_ES", "Lupita", "Diego Miguel Rafael"),
+    ("RU_RU", "Svetlana Elena", "Dmitry Nikolai"),
+)
+
+
+def _namesakes(models: Sequence[EmulatedVoice]) -> Iterator[EmulatedVoice]:
+    """Make the voices of the further names, which share the sounds of *models* in turn."""
+    for lang_code, female, male in _NAMES:
+        for gender, names in (("female", female), ("male", male)):
+            sounds = itertools.cycle(voice for voice in models if voice.gender == gender)
+            for name, model in zip(names.split(), sounds, strict=False):
+                description = f"Sounds like {model.voice_id}"
+                yield attrs.evolve(
+                    model, voice_id=name, lang_code=lang_code, description=description
+                )
+
+
+DISTINCT_VOICES = tuple(
     EmulatedVoice(
         voice_id=voice_id,
         gender=gender,
@@ -68,3 +105,4 @@ VOICES = tuple(
     )
     for voice_id, gender, description, tag, pitch, formant, speed in _TABLE
 )
+VOICES = (*DISTINCT_VOICES, *_namesakes(DISTINCT_VOICES))

@@ -323,6 +323,23 @@ FAILURES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [
+        (["--chat-model", "x"], "--chat-url"),
+        (["--chat-api-key", "x"], "--chat-url"),
+        (["--ca-file", "x.pem"], "--tls"),
+        (["--allow-remote"], "--host"),
+    ],
+)
+def test_emulator_option_without_effect(run: Run, option: list[str], needed: str) -> None:
+    """An option that has no effect without another one is refused."""
+    done = run("emulator", *option)
+
+    assert 2 == done.status
+    assert f"{option[0]} has no effect without {needed}" in done.err
+
+
 @pytest.mark.parametrize(("arguments", "status", "words"), FAILURES)
 def test_failures(run: Run, arguments: list[str], status: int, words: str) -> None:
     """A failure is one line on standard error and the documented status."""

@@ -21,7 +21,8 @@ def tone_server() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def speech_server() -> Iterator[Emulator]:
-    with Emulator() as server:
+    settings = Settings(stt_compressed_streams=True)
+    with Emulator(settings=settings) as server:
         yield server
 
 

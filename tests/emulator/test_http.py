@@ -68,7 +68,7 @@ def test_whole_file(peer: HttpPeer) -> None:
     assert abs(tone_seconds(str(REQUEST["text"])) - info.duration) < 0.001
     assert int.from_bytes(data[40:44], "little") == len(data) - 44
     assert {"processedCharactersCount": 32, "modelId": "inworld-tts-2"} == answer["usage"]
-    assert answer["timestampInfo"] is None
+    assert "timestampInfo" not in answer
 
 
 def test_snake_case(peer: HttpPeer) -> None:
@@ -130,7 +130,7 @@ def test_stream_with_trailing_timestamps(peer: HttpPeer) -> None:
         peer, {**REQUEST, "timestampType": "WORD", "timestampTransportStrategy": "ASYNC"}
     )
 
-    assert all(result["timestampInfo"] is None for result in results[:-1])
+    assert all("timestampInfo" not in result for result in results[:-1])
     assert "audioContent" not in results[-1]
 
 
@@ -230,8 +230,9 @@ def test_older_list(peer: HttpPeer) -> None:
     french = peer.ask("GET", "/tts/v1/voices?filter=language=fr")[1]["voices"]
 
     assert {"Ashley", "Dennis", "Aarav", "Hana", "Sarah"} <= {v["voiceId"] for v in everyone}
-    assert (everyone, []) == (english, french)
-    assert ["en"] == everyone[0]["languages"]
+    assert {"Jason", "Alex", "Hélène"} <= {voice["voiceId"] for voice in everyone}
+    assert {"fr"} == {language for voice in french for language in voice["languages"]}
+    assert {"en"} == {language for voice in english for language in voice["languages"]}
 
 
 @pytest.mark.parametrize("size", [1, 3, len(VOICES), len(VOICES) + 1])
@@ -328,3 +329,59 @@ def test_requests_in_one_packet(tone_server: Emulator) -> None:
             answer += part
 
     assert answer.index(b"404") < answer.index(b"200 OK")
+
+
+PAGE = "http://localhost:5173"
+
+
+def preflight(peer: HttpPeer, path: str, **headers: str) -> http.client.HTTPResponse:
+    """Send the preflight of a page, which has no credential."""
+    asked = {"Access-Control-Request-Method": "POST", "Origin": PAGE, **headers}
+    peer.connection.request("OPTIONS", path, headers=asked)
+    response = peer.connection.getresponse()
+    response.read()
+    return response
+
+
+def test_preflight(peer: HttpPeer) -> None:
+    """A browser learns that a page may send the request with its headers."""
+    asked = "authorization,content-type"
+    response = preflight(peer, "/tts/v1/voice:stream", **{"Access-Control-Request-Headers": asked})
+
+    assert 200 == response.status
+    assert PAGE == response.headers["Access-Control-Allow-Origin"]
+    assert "POST" == response.headers["Access-Control-Allow-Methods"]
+    assert asked == response.headers["Access-Control-Allow-Headers"]
+
+
+def test_preflight_of_an_unknown_path(peer: HttpPeer) -> None:
+    """An unknown path, and a method that a path does not have, is a 404."""
+    assert 404 == preflight(peer, "/nowhere").status
+    assert 404 == preflight(peer, "/tts/v1/voices").status
+
+
+@pytest.mark.parametrize("path", ["/tts/v1/voices", "/nowhere"])
+def test_response_to_a_page(peer: HttpPeer, path: str) -> None:
+    """A page of this machine may read responses, also errors."""
+    _, _, response = peer.ask("GET", path, Origin=PAGE)
+
+    assert PAGE == response.headers["Access-Control-Allow-Origin"]
+
+
+def test_preflight_of_a_foreign_page(peer: HttpPeer) -> None:
+    """A page of another site gets no permission."""
+    response = preflight(peer, "/tts/v1/voice", Origin="https://evil.example")
+
+    assert 403 == response.status
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_no_cors() -> None:
+    """With cors=False the headers are left out."""
+    with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(cors=False)) as server:
+        peer = HttpPeer(server)
+        response = preflight(peer, "/tts/v1/voice")
+        peer.connection.close()
+
+    assert 404 == response.status
+    assert "Access-Control-Allow-Origin" not in response.headers

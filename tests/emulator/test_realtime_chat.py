@@ -29,7 +29,7 @@ WEATHER = {
 class ChatEndpoint:
     """A server that sends one of several streams of deltas, or a status, for each request."""
 
-    def __init__(self, *answers: list[dict[str, Any]] | int) -> None:
+    def __init__(self, *answers: list[dict[str, Any]] | dict[str, Any] | int) -> None:
         self.answers = list(answers)
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
@@ -45,12 +45,20 @@ class ChatEndpoint:
                 endpoint.keys.append(self.headers["Authorization"])
                 answer = endpoint.answers.pop(0)
                 self.send_response(answer if isinstance(answer, int) else 200)
+                if isinstance(answer, dict):
+                    self.send_header("Content-Type", "application/json; charset=utf-8")
+                    self.end_headers()
+                    self.wfile.write(json.dumps(answer, indent=2).encode())
+                    return
                 self.end_headers()
                 if isinstance(answer, int):
                     self.wfile.write(b"out of order")
                     return
+                self.wfile.write(b": a comment\n\nevent: message\n")
                 for delta in answer:
                     chunk = {"choices": [{"index": 0, "delta": delta}]}
+                    if "error" in delta:
+                        chunk = delta
                     self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
                 self.wfile.write(b"data: [DONE]\n\n")
 
@@ -127,3 +135,71 @@ def test_not_http() -> None:
     """A URL that is not HTTP is refused at once."""
     with pytest.raises(ConfigError, match="http"):
         ChatReplies("file:///etc/passwd")
+
+
+def message_of(endpoint: ChatEndpoint) -> dict[str, Any]:
+    """Ask for a reply; return its first output item, or the error."""
+    with session(endpoint) as client:
+        response: dict[str, Any] = client.ask("Weather in Oslo?")[-1]["response"]
+    failure = response["status_details"]
+    return response["output"][0] if failure is None else failure["error"]
+
+
+def test_endpoint_that_does_not_stream() -> None:
+    """One JSON object is read too, with a whole tool call without an index."""
+    call = {"id": "1", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}
+    answer = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
+    item = message_of(ChatEndpoint(answer))
+
+    assert ("get_weather", {"city": "Oslo"}) == (item["name"], json.loads(item["arguments"]))
+
+
+def test_content_in_parts() -> None:
+    """A content may be a list of parts."""
+    delta = {"content": [{"type": "text", "text": "Good "}, {"type": "text", "text": "day."}]}
+
+    assert "Good day." == message_of(ChatEndpoint([delta]))["content"][0]["text"]
+
+
+def test_calls_at_once_without_an_index() -> None:
+    """Several whole calls in one delta stay apart."""
+    calls = [
+        {"function": {"name": "get_weather", "arguments": f'{{"city": "{city}"}}'}} for city in "AB"
+    ]
+    with session(ChatEndpoint([{"tool_calls": calls}])) as client:
+        output = client.ask("Weather?")[-1]["response"]["output"]
+
+    assert [{"city": "A"}, {"city": "B"}] == [json.loads(item["arguments"]) for item in output]
+
+
+def test_error_in_the_stream() -> None:
+    """An error object in the stream fails the response with its message."""
+    error = message_of(ChatEndpoint([{"error": {"message": "overloaded"}}]))
+
+    assert "overloaded" in error["message"]
+
+
+def test_calls_in_one_message() -> None:
+    """Calls are in one message, followed by their outputs; a call without output is left out."""
+    calls = [
+        {"index": at, "function": {"name": "get_weather", "arguments": "{}"}} for at in range(3)
+    ]
+    endpoint = ChatEndpoint([{"tool_calls": calls}], [{"content": "Rain."}])
+    with session(endpoint) as client:
+        client.update(providerData={"auto_tool_response": False})
+        output = client.ask("Weather?")[-1]["response"]["output"]
+        for item in output[:2]:
+            item = {"type": "function_call_output", "call_id": item["call_id"], "output": "rain"}
+            client.send("conversation.item.create", item=item)
+        client.send("response.create")
+        client.until("response.done")
+
+    sent = endpoint.bodies[1]["messages"][-3:]
+    assert ["assistant", "tool", "tool"] == [message["role"] for message in sent]
+    ids = [call["id"] for call in sent[0]["tool_calls"]]
+    assert ids == [message["tool_call_id"] for message in sent[1:]]
+
+
+def test_url_with_its_path() -> None:
+    """A URL that already ends with the path of the endpoint is used as it is."""
+    assert "/v1/chat/completions'" in repr(ChatReplies("http://localhost/v1/chat/completions/"))

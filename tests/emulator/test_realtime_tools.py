@@ -182,3 +182,25 @@ def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
     done = next(event for event in events if event["type"].endswith("arguments.done"))
     told = {"arguments": done["arguments"], "name": done.get("name"), "has_id": "call_id" in done}
     assert expected == told
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        (
+            "Say hello and introduce yourself.",
+            "Hello! I am the emulator, and I follow simple rules.",
+        ),
+        ("Please introduce yourself briefly.", "Hello! I am the emulator"),
+        ("Greet the user warmly.", "Hello! How can I help you?"),
+        ("Say hi to the caller.", "Hello! How can I help you?"),
+        ("Say good morning.", "good morning."),
+        ("Repeat after me: one two.", "one two."),
+    ],
+)
+def test_greeting(realtime: RealtimeClient, text: str, reply: str) -> None:
+    """A request for a greeting gets one; other texts are repeated on request."""
+    realtime.update(output_modalities=["text"])
+    output = realtime.ask(text)[-1]["response"]["output"]
+
+    assert output[0]["content"][0]["text"].startswith(reply)

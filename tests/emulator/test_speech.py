@@ -11,12 +11,12 @@ import pytest
 
 from inworld_sync.emulator import EmulatedVoice, Emulator
 from inworld_sync.emulator.synthesis import SpokenSentence, Synthesizer, default_synthesizer
-from inworld_sync.emulator.voices import VOICES
+from inworld_sync.emulator.voices import DISTINCT_VOICES
 
 from support.engines import needs_pocketsphinx
 from support.tts_client import TtsClient, audio_of, open_tts
 
-ASHLEY = VOICES[0]
+ASHLEY = DISTINCT_VOICES[0]
 RATE_HZ = 24000
 # Every voice says this; it is voiced throughout.
 VOWELS = "We were away a year ago, and we are aware of our own way home."
@@ -172,7 +172,7 @@ def test_voices_differ(engine: Synthesizer) -> None:
     """
     semitone = np.log(2) / 12
     facts = {}
-    for voice in VOICES:
+    for voice in DISTINCT_VOICES:
         sentences = said(engine, VOWELS, voice)
         facts[voice.voice_id] = (pitch_hz(samples_of(sentences)), seconds_of(sentences))
 
@@ -190,7 +190,7 @@ def test_voices_fit_their_description(engine: Synthesizer) -> None:
     The voices next to the limits have 149 Hz (Aarav) and 208 Hz (Ashley); rounding in an engine
     changes that by about 1 Hz.
     """
-    for voice in VOICES:
+    for voice in DISTINCT_VOICES:
         pitch = pitch_hz(samples_of(said(engine, VOWELS, voice)))
 
         if voice.gender == "male":

@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from inworld_sync.audio.g711 import encode_ulaw
-from inworld_sync.emulator import Emulator
+from inworld_sync.emulator import Emulator, Settings
 
 from support.sentences import word_errors
 from support.speech import RATE_HZ, pcm_of, say, silence
@@ -155,6 +155,20 @@ def test_whole_in_snake_case(speech_server: Emulator) -> None:
 
     assert 200 == status
     assert 1 >= word_errors(TEXT, answer["transcription"]["transcript"])
+
+
+def test_profile_at_the_top() -> None:
+    """stt_profile_at_top puts the voice profile next to the transcription."""
+    config = {
+        "modelId": "inworld/inworld-stt-1",
+        "voiceProfileConfig": {"enableVoiceProfile": True},
+    }
+    content = base64.b64encode(pcm()).decode()
+    with Emulator(settings=Settings(stt_profile_at_top=True)) as server:
+        _, answer = ask(server, transcribeConfig=config, audioData={"content": content})
+
+    assert "age" in answer["voiceProfile"]
+    assert "voiceProfile" not in answer["transcription"]
 
 
 MODEL = {"modelId": "groq/whisper-large-v3"}

@@ -17,6 +17,7 @@ from inworld_sync.emulator.stt.service import _ChunkRate
 from support.scripted_recognizer import ScriptedRecognizer, engine_for, sound
 from support.stt_client import SttClient, finals_of, open_stt
 
+SONIOX = "soniox/stt-rt-v4"
 SILENCE = sound(40, 0.0)
 HELLO = sound(10, 0.0) + sound(20, 1.0, word=1) + SILENCE
 
@@ -55,8 +56,13 @@ def is_silent(client: SttClient) -> bool:
     return "error" in client.receive()
 
 
-def test_a_turn(client: SttClient) -> None:
+def test_a_turn() -> None:
     """The messages of a turn: start, partial transcripts, stop, final transcript, and usage."""
+    with client_of() as client:
+        _check_turn(client)
+
+
+def _check_turn(client: SttClient) -> None:
     client.configure(includeWordTimestamps=True)
     client.audio(HELLO)
 
@@ -187,9 +193,42 @@ def test_voice_profile(client: SttClient) -> None:
     assert all({"label", "confidence"} == set(guess) for guess in profile["age"])
 
 
+@pytest.mark.parametrize("top_n", [None, 2])
+def test_size_of_the_voice_profile(client: SttClient, top_n: int | None) -> None:
+    """Without topN there are ten labels of each kind, as far as the emulator has them."""
+    profile = {"enableVoiceProfile": True, "topN": top_n}
+    client.configure(voiceProfileConfig=profile)
+    client.audio(HELLO)
+
+    final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
+    assert (top_n or 3) == len(final["transcription"]["voiceProfile"]["age"])
+
+
+def test_voice_profile_of_another_model(client: SttClient) -> None:
+    """Only the service's own model reports a voice profile."""
+    client.configure(modelId=SONIOX, voiceProfileConfig={"enableVoiceProfile": True})
+    client.audio(HELLO)
+
+    final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
+    assert final["transcription"]["voiceProfile"] is None
+
+
+@pytest.mark.parametrize(("model", "words"), [(None, 0), (SONIOX, 1)])
+def test_words_of_a_model(model: str | None, words: int) -> None:
+    """With stt_words_of_default_model=False only other models send words, as in the service."""
+    fields = {"modelId": model} if model else {}
+    with client_of(stt_words_of_default_model=False) as client:
+        client.configure(**fields, includeWordTimestamps=True)
+        client.audio(HELLO)
+        results = client.rest()
+
+    final = next(r for r in results if r.get("transcription", {}).get("isFinal"))
+    assert words == len(final["transcription"]["wordTimestamps"])
+
+
 def test_speakers(client: SttClient) -> None:
     """With diarization every word names its speaker."""
-    client.configure(enableSpeakerDiarization=True, includeWordTimestamps=True)
+    client.configure(modelId=SONIOX, enableSpeakerDiarization=True, includeWordTimestamps=True)
     client.audio(HELLO)
 
     final = next(r for r in client.rest() if r.get("transcription", {}).get("isFinal"))
@@ -209,6 +248,30 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"inworldSttV1Config": {"vadThreshold": -1}}, "vadThreshold must be between 0 and 1"),
     ({"inworldSttV1Config": {"maxTurnSilence": 99999999}}, "max_silence_ms"),
     ({"voiceProfileConfig": {"enableVoiceProfile": True, "topN": 21}}, "topN must be between"),
+    ({"audioEncoding": "FLAC"}, "audio_encoding FLAC is not supported in a stream"),
+    ({"prompts": ["a/b"]}, "prompts may have letters"),
+    ({"prompts": ["ok", "a\nb"]}, "prompts may have letters"),
+    (
+        {
+            "inworldSttV1Config": {"vadThreshold": 0.5},
+            "sonioxConfig": {"maxEndpointDelayMs": 900},
+        },
+        "only one of",
+    ),
+    (
+        {
+            "inworldSttV1Config": {
+                "minEndOfTurnSilenceWhenConfident": 500,
+                "maxTurnSilence": 400,
+            }
+        },
+        "must not exceed max_turn_silence",
+    ),
+    ({"modelId": SONIOX, "sonioxConfig": {"maxEndpointDelayMs": 400}}, "between 500 and 5000"),
+    (
+        {"modelId": "assemblyai/whisper-rt", "assemblyaiConfig": {"prompt": "x"}},
+        "prompt is supported by assemblyai/u3-rt-pro only",
+    ),
     ({"language": "fr-FR"}, "supports en only, got language 'fr-FR'"),
 ]
 
@@ -231,7 +294,7 @@ MALFORMED: list[str | bytes] = [
     b"binary",
     '{"transcribeConfig":[]}',
     '{"transcribeConfig":{"modelId":1}}',
-    '{"transcribeConfig":{"modelId":"soniox/stt-rt-v4","audioEncoding":"FLAC","prompts":1}}',
+    '{"transcribeConfig":{"modelId":"soniox/stt-rt-v4","audioEncoding":"LINEAR16","prompts":1}}',
 ]
 
 

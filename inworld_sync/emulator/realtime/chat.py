@@ -6,17 +6,20 @@ Source: OpenAI API reference, "Create chat completion", streamed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from inworld_sync.emulator.json_text import read_json
-from inworld_sync.emulator.realtime.http_client import HttpFailed, post_json
+from inworld_sync.emulator.realtime.http_client import HttpAnswer, HttpFailed, post_json
 from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
 from inworld_sync.errors import ConfigError, ServiceError
 
 __all__ = ["ChatReplies"]
 
+_PATH = "/chat/completions"
 _MAX_SECONDS = 600.0
 _MAX_ANSWER_BYTES = 16 << 20
 
@@ -54,7 +57,7 @@ class ChatReplies:
             raise ConfigError(
                 f"base_url must be an http:// or https:// URL with a host, got {base_url!r}"
             )
-        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._url = base_url.rstrip("/").removesuffix(_PATH) + _PATH
         self._model = model
         self._api_key = api_key
         self._timeout = timeout
@@ -82,7 +85,7 @@ class ChatReplies:
                 total_timeout=_MAX_SECONDS,
                 max_bytes=_MAX_ANSWER_BYTES,
             ) as answer:
-                yield from _parts(answer.lines)
+                yield from _parts(answer)
         except HttpFailed as error:
             if not error.status:
                 raise ServiceError(f"the chat endpoint gave no reply: {error}") from None
@@ -113,41 +116,93 @@ def _body(request: ReplyRequest, model: str | None) -> dict[str, object]:
 
 
 def _messages(request: ReplyRequest) -> Iterator[dict[str, object]]:
+    """Yield the messages of the conversation."""
+    outputs = {
+        item["call_id"]: item["output"]
+        for item in request.items
+        if item["type"] == "function_call_output"
+    }
     if request.instructions:
         yield {"role": "system", "content": request.instructions}
-    for item in request.items:
-        if item["type"] == "message":
-            yield {"role": item["role"], "content": text_of(item)}
-        elif item["type"] == "function_call":
-            function = {"name": item["name"], "arguments": item["arguments"] or "{}"}
-            call = {"id": item["call_id"], "type": "function", "function": function}
-            yield {"role": "assistant", "content": None, "tool_calls": [call]}
-        elif item["type"] == "function_call_output":
-            yield {"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]}
+    for kind, run in itertools.groupby(request.items, key=lambda item: item["type"]):
+        if kind == "message":
+            for item in run:
+                if text := text_of(item):
+                    yield {"role": item["role"], "content": text}
+        elif kind == "function_call":
+            # Endpoints refuse a call without its output, and calls in several messages.
+            calls = [item for item in run if item["call_id"] in outputs]
+            if calls:
+                yield {"role": "assistant", "content": "", "tool_calls": [*map(_call, calls)]}
+            for item in calls:
+                output = outputs[item["call_id"]]
+                yield {"role": "tool", "tool_call_id": item["call_id"], "content": output}
 
 
-def _parts(lines: Iterable[bytes]) -> Iterator[ReplyPart]:
-    """Read server-sent events; a tool call arrives in pieces and is yielded whole, at the end."""
-    calls: dict[int, dict[str, str]] = {}
-    for line in lines:
-        data = line.decode(errors="replace").strip().removeprefix("data:").strip()
-        if data == "[DONE]":
-            break
-        if not data.startswith("{"):
-            continue
-        chunk = read_json(data)
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta") or {}
-            if delta.get("content"):
-                yield str(delta["content"])
-            for piece in delta.get("tool_calls") or ():
-                _collect(calls, piece)
-    for _, call in sorted(calls.items()):
+def _call(item: Mapping[str, object]) -> dict[str, object]:
+    function = {"name": item["name"], "arguments": item["arguments"] or "{}"}
+    return {"id": item["call_id"], "type": "function", "function": function}
+
+
+def _parts(answer: HttpAnswer) -> Iterator[ReplyPart]:
+    """
+    Read a response: server-sent events, or one JSON object of an endpoint that does not stream.
+
+    A tool call arrives in pieces and is yielded whole, at the end.
+    """
+    calls: dict[object, dict[str, str]] = {}
+    try:
+        for chunk in _chunks(answer):
+            if chunk.get("error"):
+                raise ServiceError(f"the chat endpoint sent an error: {chunk['error']}")
+            for choice in _objects(chunk.get("choices")):
+                delta = choice.get("delta") or choice.get("message")
+                if not isinstance(delta, dict):
+                    continue
+                if text := _text(delta.get("content")):
+                    yield text
+                for number, piece in enumerate(_objects(delta.get("tool_calls"))):
+                    _collect(calls, number, piece)
+    except ValueError as error:
+        raise ServiceError(f"the chat endpoint sent no valid JSON: {error}") from error
+    for call in calls.values():
         yield ToolCall(call["name"], call["arguments"] or "{}")
 
 
-def _collect(calls: dict[int, dict[str, str]], piece: Mapping[str, Any]) -> None:
-    call = calls.setdefault(piece.get("index") or 0, {"name": "", "arguments": ""})
-    function = piece.get("function") or {}
-    for name in call:
-        call[name] += function.get(name) or ""
+def _chunks(answer: HttpAnswer) -> Iterator[dict[str, Any]]:
+    if answer.headers.get("content-type", "").startswith("application/json"):
+        value = read_json(b"".join(answer.lines))
+        if isinstance(value, dict):
+            yield value
+        return
+    for line in answer.lines:
+        data = line.decode(errors="replace").strip().removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        # Other lines are empty, comments, or fields such as "event:".
+        if data.startswith("{"):
+            yield read_json(data)
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(content: object) -> str:
+    """Return the text of a content: a string, or a list of parts with text."""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text") or "") for part in _objects(content))
+
+
+def _collect(calls: dict[object, dict[str, str]], number: int, piece: Mapping[str, Any]) -> None:
+    """Add a piece to its call; endpoints that send whole calls may omit the index."""
+    index = piece.get("index")
+    call = calls.setdefault(number if index is None else index, {"name": "", "arguments": ""})
+    function = piece.get("function")
+    if not isinstance(function, dict):
+        return
+    call["name"] += str(function.get("name") or "")
+    arguments = function.get("arguments") or ""
+    # Some endpoints send an object instead of its JSON.
+    call["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)

@@ -8,6 +8,7 @@ Threads: the connection's thread uses it; only ``restart_idle`` is called from o
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -76,6 +77,7 @@ class _Turn:
         is_speaking: Whether it has speech.
         began_ms: The start of its speech.
         partial: Its last partial transcript.
+        emitted: The text that was sent as deltas.
         suggestions: The number of suggested ends.
         is_suggested: Whether its end is suggested now.
     """
@@ -84,6 +86,7 @@ class _Turn:
     is_speaking: bool = False
     began_ms: int = 0
     partial: str = ""
+    emitted: str = ""
     suggestions: int = 0
     is_suggested: bool = False
 
@@ -187,7 +190,7 @@ class InputAudioBuffer:
                 self._start(event)
             elif isinstance(event, PartialTranscript):
                 if self._config.transcribes:
-                    _send_delta(self._session, item_id, event.text, self._turn.partial)
+                    self._send_partial(event.text)
                 self._turn.partial = event.text
             elif isinstance(event, SpeechStopped):
                 end_ms = self._listener_began_ms + event.at_ms
@@ -234,11 +237,30 @@ class InputAudioBuffer:
 
     def _commit(self, text: str, *, responds: bool) -> None:
         turn = self._turn
+        seconds = self._uncommitted_bytes / BYTES_PER_MS / 1000
         self._add_item()
         self._turn = _Turn()
-        transcribe(self._session, self._config, turn.item_id, text, emitted=turn.partial)
+        transcribe(
+            self._session,
+            self._config,
+            turn.item_id,
+            text,
+            emitted=turn.emitted,
+            seconds=seconds,
+        )
         if responds:
             self._session.turn_ended()
+
+    def _send_partial(self, text: str) -> None:
+        """Send a partial transcript: all of it, or its addition."""
+        turn, settings = self._turn, self._session.settings
+        if not settings.rolling_transcription and settings.stable_transcription:
+            # A later partial transcript may still change what two of them do not agree on.
+            text = _common_words(turn.partial, text)
+            if len(text) <= len(turn.emitted) or not text.startswith(turn.emitted):
+                return
+        _send_delta(self._session, turn.item_id, text, turn.emitted)
+        turn.emitted = text
 
     def _add_item(self) -> None:
         """Make the uncommitted audio a message of the user."""
@@ -295,7 +317,13 @@ class InputAudioBuffer:
 
 
 def transcribe(
-    session: SpeechInputView, config: SessionConfig, item_id: str, text: str, *, emitted: str = ""
+    session: SpeechInputView,
+    config: SessionConfig,
+    item_id: str,
+    text: str,
+    *,
+    emitted: str = "",
+    seconds: float = 0.0,
 ) -> None:
     """
     Store a transcript in the user's item, and send it if the session has transcription.
@@ -305,20 +333,31 @@ def transcribe(
         config: Its settings.
         item_id: The id of the user's message.
         text: The transcript.
-        emitted: The partial transcript that was sent last.
+        emitted: The part of it that was sent.
+        seconds: The length of its audio.
     """
     content = [{"type": "input_audio", "transcript": text}]
     session.conversation.change(item_id, content=content)
     if not config.transcribes:
         return
-    if text and text != emitted:
+    settings = session.settings
+    is_addition = settings.rolling_transcription or not settings.stable_transcription
+    if text and text != emitted and (is_addition or text.startswith(emitted)):
         _send_delta(session, item_id, text, emitted)
     kind = "conversation.item.input_audio_transcription.completed"
     place: Json = {"item_id": item_id, "content_index": 0}
     if config.branch("stt").get("voice_profile") is True:
         place["providerData"] = {"voiceProfile": _PROFILE}
+    if settings.transcription_usage:
+        place["usage"] = {"type": "duration", "seconds": round(seconds, 3)}
     for _ in range(1 + session.settings.repeats_completed):
         session.events.send(kind, **place, transcript=text)
+
+
+def _common_words(one: str, other: str) -> str:
+    """Return the words with which both texts begin."""
+    pairs = zip(one.split(" "), other.split(" "), strict=False)
+    return " ".join(word for word, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:

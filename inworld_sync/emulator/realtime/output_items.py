@@ -20,7 +20,8 @@ from inworld_sync.emulator.realtime.replies import ToolCall
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
 from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from inworld_sync.emulator.shared_state import SharedState
-from inworld_sync.emulator.tts.speech import speak
+from inworld_sync.emulator.tts.speech import AudioPiece, speak
+from inworld_sync.emulator.tts.timestamps import snake_case, timestamp_info
 
 __all__ = [
     "Cancelled",
@@ -179,12 +180,22 @@ class MessageWriter:
             self._output.check()
             audio = options.audio_format.from_speech(piece.audio)
             delta = base64.b64encode(audio).decode()
-            session.events.send_audio("response.output_audio.delta", **place, delta=delta)
+            times = self._times(piece)
+            session.events.send_audio("response.output_audio.delta", **place, delta=delta, **times)
             self._words += [
                 (start_char + word.end_char, began + word.start) for word in piece.words
             ]
             self._seconds += piece.duration
             self._output.keep_pace(piece.duration)
+
+    def _times(self, piece: AudioPiece) -> dict[str, object]:
+        """Return the times of an audio delta, if the session has requested them."""
+        info = timestamp_info(piece.words, self._output.options.timestamp_type)
+        if info is None:
+            return {}
+        if self._settings.camel_case_times:
+            return {"timestampInfo": info}
+        return {"timestamp_info": snake_case(info)}
 
     def _part(self) -> dict[str, object]:
         if self._speaks:

@@ -27,6 +27,7 @@ from inworld_sync.emulator.realtime.output_items import (
 )
 from inworld_sync.emulator.realtime.replies import ReplyPart, ReplyRequest, ToolCall, text_of
 from inworld_sync.emulator.realtime.response_options import ResponseOptions
+from inworld_sync.emulator.status import Refused
 from inworld_sync.errors import InworldError
 
 __all__ = ["Response"]
@@ -143,7 +144,7 @@ class Response:
             return "incomplete"
         except PeerGone:
             raise
-        except InworldError as error:
+        except (InworldError, Refused) as error:
             _logger.warning("the reply of response %s failed: %s", self.response_id, error)
             return self._failed(str(error))
         except Exception as error:

@@ -38,6 +38,7 @@ class ResponseOptions:
         request: The request for the reply maker, without items.
         approved: A call of an MCP tool that is made before the reply, or None.
         responsiveness: The settings of fillers.
+        timestamp_type: ``WORD`` or ``CHARACTER`` for times with the audio, or None.
     """
 
     modalities: tuple[str, ...]
@@ -49,6 +50,7 @@ class ResponseOptions:
     request: ReplyRequest
     approved: ApprovedCall | None = None
     responsiveness: Mapping[str, object] = attrs.field(factory=dict)
+    timestamp_type: str | None = None
 
     @property
     def speaks(self) -> bool:
@@ -87,7 +89,12 @@ def read_options(
         voice=_voice(asked, config, settings),
         request=_request(asked, config),
         responsiveness=config.branch("responsiveness"),
+        timestamp_type=_timestamp_type(config.branch("tts").get("timestamp_type")),
     )
+
+
+def _timestamp_type(value: object) -> str | None:
+    return value if value in ("WORD", "CHARACTER") and isinstance(value, str) else None
 
 
 def _request(asked: Mapping[str, object], config: SessionConfig) -> ReplyRequest:

@@ -35,6 +35,10 @@ _SMALL_TALK = (
     (r"\b(goodbye|bye|see you)\b", "Goodbye!"),
     (r"\bwho are you|your name\b", "I am the emulator, and I follow simple rules."),
 )
+_GREET = re.compile(
+    r"\b(?:greet|welcome)\b|\bsay (?:hello|hi|good (?:morning|afternoon|evening)),? (?:and|to)\b"
+)
+_INTRODUCE = re.compile(r"\bintroduce yourself\b|\bwho you are\b")
 _RECALL = re.compile(r"\bwhat did i (just )?(say|ask)|\bwhat did i tell you")
 _NAME_TOLD = re.compile(r"\bmy name is ([A-Za-z][\w'-]*)", re.IGNORECASE)
 _NAME_ASKED = re.compile(r"\bwhat(?:'s| is) my name\b")
@@ -144,6 +148,10 @@ def _talk(said: str, request: ReplyRequest) -> str:
         return _name([*reversed(earlier), request.instructions])
     if _RECALL.search(lower):
         return f"You said: {earlier[-2]}" if earlier[1:] else "You have not said anything before."
+    if _INTRODUCE.search(lower):
+        return "Hello! I am the emulator, and I follow simple rules. How can I help you?"
+    if _GREET.search(lower):
+        return "Hello! How can I help you?"
     if found := _REPEAT.match(said):
         return str(found[1]).strip()
     if found := _NAME_TOLD.search(said):

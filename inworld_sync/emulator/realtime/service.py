@@ -28,7 +28,10 @@ _logger = logging.getLogger("inworld_sync.emulator")
 
 def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
     openai = peer.request.path in _OPENAI_PATHS
-    asks_for_beta = "realtime=v1" in peer.request.headers.get("openai-beta", "")
+    headers = peer.request.headers
+    asks_for_beta = "realtime=v1" in headers.get("openai-beta", "") or (
+        "openai-beta.realtime-v1" in headers.get("sec-websocket-protocol", "")
+    )
     settings = shared.settings.realtime
     events = EventSender(
         peer,

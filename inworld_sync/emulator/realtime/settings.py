@@ -31,6 +31,12 @@ class RealtimeSettings:
             service sends null.
         rolling_transcription: Send the whole turn in every transcription delta, as the service
             does; otherwise only the addition.
+        stable_transcription: With ``rolling_transcription`` off, send a word only when two partial
+            transcripts agree on it, so that the deltas join to the transcript.
+        transcription_usage: Send ``usage`` with a completed transcription, as OpenAI does; the
+            service omits it.
+        camel_case_times: Send the times of audio deltas as ``timestampInfo`` with names in
+            camelCase; the service sends ``timestamp_info`` with names in snake_case.
         repeats_completed: Send every completed transcription twice.
         text_beside_transcript: Send the text of a spoken reply as ``output_text`` deltas too.
         usage_beside_response: Put ``usage`` next to the response in ``response.done``.
@@ -65,6 +71,9 @@ class RealtimeSettings:
     empty_arguments: bool = False
     calls_have_previous: bool = False
     rolling_transcription: bool = True
+    stable_transcription: bool = True
+    transcription_usage: bool = False
+    camel_case_times: bool = False
     repeats_completed: bool = False
     text_beside_transcript: bool = False
     usage_beside_response: bool = False
@@ -86,6 +95,7 @@ class RealtimeSettings:
             openai_part_names=True,
             calls_have_previous=True,
             rolling_transcription=False,
+            transcription_usage=True,
             truncates_on_24khz=False,
             turn_suggestions=False,
         )

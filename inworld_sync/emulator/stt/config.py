@@ -6,6 +6,7 @@ Source: the field table of the service's STT reference, and the requests of its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import attrs
 
 from inworld_sync.emulator.fields import choice, flag, in_range, inner, number, text, whole
 from inworld_sync.emulator.recognition.turns import TurnSettings
+from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.status import INVALID_ARGUMENT, Malformed, Refused
 from inworld_sync.errors import ConfigError
 
@@ -30,8 +32,14 @@ _STREAMING_MODELS: Final = (
     "deepgram/flux-general-en",
     "deepgram/flux-general-multi",
 )
-# These models transcribe whole recordings only.
-_RECORDING_MODELS: Final = ("groq/whisper-large-v3", "assemblyai/universal-2")
+# The models of the endpoint for whole recordings; streams support all others.
+_RECORDING_MODELS: Final = ("inworld/inworld-stt-1", "groq/whisper-large-v3")
+_DEFAULT_MODEL: Final = "inworld/inworld-stt-1"
+_PROMPTED_MODEL: Final = "assemblyai/u3-rt-pro"
+_COMPRESSED: Final = ("MP3", "OGG_OPUS", "FLAC")
+_DEFAULT_TOP_N: Final = 10
+# Letters, digits, white space and basic punctuation.
+_PROMPT: Final = re.compile(r"[^#/@|\x00-\x1f\x7f]*")
 _MODELS_PAGE: Final = "https://docs.inworld.ai/stt/overview#supported-models"
 _MAX_CHANNELS: Final = 8
 # The field with a provider's settings, by the first part of the model's name.
@@ -73,12 +81,15 @@ class TranscribeConfig:
     turns: TurnSettings
 
 
-def read_config(fields: Mapping[str, object], *, streaming: bool) -> TranscribeConfig:
+def read_config(
+    fields: Mapping[str, object], settings: Settings, *, streaming: bool
+) -> TranscribeConfig:
     """
     Read ``transcribeConfig``.
 
     Args:
         fields: With keys in camelCase.
+        settings: The settings of the server.
         streaming: Whether it begins a stream. Some models do not support streams, and a stream
             needs ``audioEncoding``.
 
@@ -90,25 +101,30 @@ def read_config(fields: Mapping[str, object], *, streaming: bool) -> TranscribeC
     encoding = choice(fields, "audioEncoding", _ENCODINGS)
     if encoding is None and streaming:
         raise Refused(INVALID_ARGUMENT, "audio_encoding is required")
-    prompts = [] if fields.get("prompts") is None else fields["prompts"]
-    if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise Malformed("prompts")
+    if encoding in _COMPRESSED and streaming and not settings.stt_compressed_streams:
+        raise Refused(INVALID_ARGUMENT, f"audio_encoding {encoding} is not supported in a stream")
+    _check_prompts(fields)
+    _check_providers(fields, model_id)
+    # The service accepts the field for its own model, but sends no words yet.
+    has_words = flag(fields, "includeWordTimestamps") and (
+        model_id != _DEFAULT_MODEL or settings.stt_words_of_default_model
+    )
     return TranscribeConfig(
         model_id=model_id,
         encoding=encoding or "AUTO_DETECT",
         sample_rate_hz=_bounded(fields, "sampleRateHertz", 8000, 48000) or 16000,
         channels=_bounded(fields, "numberOfChannels", 1, _MAX_CHANNELS) or 1,
         language=text(fields, "language"),
-        word_timestamps=flag(fields, "includeWordTimestamps"),
+        word_timestamps=has_words,
         diarization=flag(fields, "enableSpeakerDiarization"),
-        voice_profile_size=_voice_profile_size(fields),
+        voice_profile_size=_voice_profile_size(fields) if model_id == _DEFAULT_MODEL else 0,
         inactivity_seconds=_bounded(fields, "inactivityTimeoutSeconds", 1, 86_400),
-        turns=_turns(fields, model_id.partition("/")[0]),
+        turns=_turns(fields, model_id.partition("/")[0], word_times=has_words),
     )
 
 
 def _model(name: str, *, streaming: bool) -> str:
-    known = _STREAMING_MODELS if streaming else _STREAMING_MODELS + _RECORDING_MODELS
+    known = _STREAMING_MODELS if streaming else _RECORDING_MODELS
     if not name:
         raise Refused(INVALID_ARGUMENT, "model_id is required")
     if name not in known:
@@ -117,7 +133,40 @@ def _model(name: str, *, streaming: bool) -> str:
     return name
 
 
-def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
+def _check_prompts(fields: Mapping[str, object]) -> None:
+    prompts = [] if fields.get("prompts") is None else fields["prompts"]
+    if not isinstance(prompts, list):
+        raise Malformed("prompts")
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            raise Malformed("prompts")
+        if not _PROMPT.fullmatch(prompt):
+            message = "prompts may have letters, digits, spaces and basic punctuation only"
+            raise Refused(INVALID_ARGUMENT, message)
+
+
+def _check_providers(fields: Mapping[str, object], model_id: str) -> None:
+    sent = [name for name in _PROVIDER_FIELDS.values() if fields.get(name) is not None]
+    if len(sent) > 1:
+        raise Refused(INVALID_ARGUMENT, f"only one of {', '.join(sent)} may be set")
+    delay_ms = whole(inner(fields, "sonioxConfig"), "maxEndpointDelayMs", 0)
+    if delay_ms and not 500 <= delay_ms <= 5000:
+        raise Refused(INVALID_ARGUMENT, "max_endpoint_delay_ms must be between 500 and 5000")
+    own = inner(fields, "assemblyaiConfig")
+    if text(own, "prompt") and model_id != _PROMPTED_MODEL:
+        raise Refused(INVALID_ARGUMENT, f"prompt is supported by {_PROMPTED_MODEL} only")
+    for name in _PROVIDER_FIELDS.values():
+        provider = inner(fields, name)
+        short = whole(provider, "minEndOfTurnSilenceWhenConfident", 0)
+        longest = whole(provider, "maxTurnSilence", 0)
+        if longest and short > longest:
+            raise Refused(
+                INVALID_ARGUMENT,
+                "min_end_of_turn_silence_when_confident must not exceed max_turn_silence",
+            )
+
+
+def _turns(fields: Mapping[str, object], provider: str, *, word_times: bool) -> TurnSettings:
     own = inner(fields, _PROVIDER_FIELDS.get(provider, ""))
     longest = whole(own, "maxTurnSilence", 0) or whole(own, "maxEndpointDelayMs", 0)
     wanted: dict[str, Any] = {
@@ -127,7 +176,7 @@ def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
         "end_confidence": _share(fields, "endOfTurnConfidenceThreshold"),
         "min_silence_ms": whole(own, "minEndOfTurnSilenceWhenConfident", 0) or None,
         "max_silence_ms": longest or None,
-        "word_times": flag(fields, "includeWordTimestamps"),
+        "word_times": word_times,
     }
     if own.get("enableEndpointDetection") is not None and not flag(own, "enableEndpointDetection"):
         wanted["vad_threshold"] = 0.0
@@ -140,7 +189,7 @@ def _turns(fields: Mapping[str, object], provider: str) -> TurnSettings:
 
 def _voice_profile_size(fields: Mapping[str, object]) -> int:
     asked = inner(fields, "voiceProfileConfig")
-    size = _bounded(asked, "topN", 1, 20) or 1
+    size = _bounded(asked, "topN", 1, 20) or _DEFAULT_TOP_N
     return size if flag(asked, "enableVoiceProfile") else 0
 
 

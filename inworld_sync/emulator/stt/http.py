@@ -24,17 +24,19 @@ _FEED_BYTES: Final = 32_000
 
 
 def _transcribe(request: Request, shared: SharedState) -> Response:
-    audio, config = _read(request)
+    audio, config = _read(request, shared)
     final, heard_ms = _recognize(audio, config, shared)
-    return Response.of_json(
-        {"transcription": transcription(final, config), "usage": usage(heard_ms, config)}
-    )
+    described = transcription(final, config)
+    body: dict[str, object] = {"transcription": described, "usage": usage(heard_ms, config)}
+    if shared.settings.stt_profile_at_top:
+        body["voiceProfile"] = described.pop("voiceProfile")
+    return Response.of_json(body)
 
 
 ROUTES: Final = (HttpRoute(method="POST", path="/stt/v1/transcribe", handler=_transcribe),)
 
 
-def _read(request: Request) -> tuple[bytes, TranscribeConfig]:
+def _read(request: Request, shared: SharedState) -> tuple[bytes, TranscribeConfig]:
     """Read the request; raise Refused if it is invalid."""
     fields = read_body(request)
     asked = fields.get("transcribeConfig") if isinstance(fields, dict) else None
@@ -42,7 +44,7 @@ def _read(request: Request) -> tuple[bytes, TranscribeConfig]:
     if not isinstance(asked, dict) or not isinstance(audio, dict):
         raise Refused(INVALID_ARGUMENT, "transcribe_config and audio_data are required")
     try:
-        config = read_config(asked, streaming=False)
+        config = read_config(asked, shared.settings, streaming=False)
         content = decoded_base64(audio.get("content"))
     except Malformed as error:
         raise Refused(INVALID_ARGUMENT, f"invalid value for {error}") from None

@@ -74,7 +74,7 @@ class _Connection:
         if verb == "transcribeConfig":
             if self._stream is not None:
                 raise Refused(INVALID_ARGUMENT, "transcribe_config was sent already")
-            config = read_config(body, streaming=True)
+            config = read_config(body, self._shared.settings, streaming=True)
             self._stream = _Stream(config, self._peer, self._shared)
             return
         if self._stream is None:

@@ -74,6 +74,9 @@ class Synthesizer(Protocol):
     """
     A speech synthesizer.
 
+    An engine may have an attribute ``languages``, the primary language subtags that it speaks, for
+    example ``("en",)``. Without it every language is accepted.
+
     Thread safety: ``speak`` is called from many threads at once; an engine that is not thread-safe
     must use a lock for each sentence.
     """

@@ -54,6 +54,8 @@ _IPA = {
     "ᵻ": "ɪ",
 }
 _PAUSE_MARKS = ';:,.!?—…"()“”'
+# Phonetic spelling, such as /kriːt/. Source: see ``inworld_sync.emulator.tts.markup``.
+_PHONETIC = re.compile(r"(?<![\w/])/([^\s/]+)/(?![\w/])")
 _PAUSE_SECONDS = 0.1
 _PARAGRAPH = re.compile(r"[^\n]+")
 # A longer sentence is cut after a clause, or after a word: it would delay the other contexts.
@@ -82,6 +84,8 @@ class HibariSynthesizer:
 
     Thread safety: any thread.
     """
+
+    languages = ("en",)
 
     def __init__(self) -> None:
         from hibari import Hibari, dsp
@@ -112,7 +116,8 @@ class HibariSynthesizer:
         for start, end in self._sentences(text):
             sentence = text[start:end]
             with self._lock:
-                words = self._read(self._normalize(sentence) if normalize else sentence)
+                spoken = self._normalize(sentence) if normalize else sentence
+                words = self._read(_PHONETIC.sub(_as_link, spoken))
                 wave, heard = self._say(words, voice, speaking_rate)
             spans = written_words(text, start, end)
             pcm = (np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()
@@ -180,6 +185,16 @@ class HibariSynthesizer:
             return wave, np.linspace(0.0, len(wave), len(ids) + 2)
         ends = np.asarray(outputs[6], np.float64).reshape(-1)
         return wave, ends * (len(wave) / ends[-1])
+
+
+def _as_link(found: re.Match[str]) -> str:
+    """Write phonetic spelling as hibari reads it: a link to phonemes of its alphabet."""
+    phonemes = found[1].replace("tʃ", "ʧ").replace("dʒ", "ʤ").replace("g", "ɡ")
+    for letter, symbol in _IPA.items():
+        if len(symbol) > 1:
+            phonemes = phonemes.replace(symbol, letter)
+    phonemes = phonemes.translate({ord("r"): "ɹ", ord("ː"): None, ord("."): None})
+    return f"[{found[1]}](/{phonemes}/)"
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -29,6 +29,8 @@ class SentenceSynthesizer(abc.ABC):
     Thread safety: any thread; one sentence at a time.
     """
 
+    languages = ("en",)
+
     def __init__(self) -> None:
         self._lock = FairLock()
 

@@ -14,7 +14,7 @@ import attrs
 
 from inworld_sync.emulator.fields import choice, flag, in_range, inner, text, whole
 from inworld_sync.emulator.settings import Settings
-from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Refused
+from inworld_sync.emulator.status import INVALID_ARGUMENT, NOT_FOUND, Malformed, Refused
 
 __all__ = ["AudioConfig", "ContextConfig", "UnknownModel", "describe", "read_config"]
 
@@ -36,7 +36,12 @@ _FIELDS = (
     "pronunciationDictionarySettings",
     "enableCustomPronunciation",
     "synthesisContext",
+    "enhanceGeneration",
+    "instruction",
+    "lipsyncConfig",
 )
+_MAX_CONTEXT_CHARACTERS = 2000
+_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 _AUDIO_FIELDS = ("audioEncoding", "sampleRateHertz", "bitRate", "speakingRate")
 
 # Retired models and their successors.
@@ -51,7 +56,8 @@ _ENUMS: dict[str, tuple[str, ...]] = {
     "audioEncoding": ("LINEAR16", "PCM", "WAV", "MP3", "OGG_OPUS", "MULAW", "ALAW", "FLAC"),
     "timestampType": ("WORD", "CHARACTER"),
     "timestampTransportStrategy": ("SYNC", "ASYNC"),
-    "deliveryMode": ("STABLE", "BALANCED", "CREATIVE"),
+    # EXPRESSIVE is an older name of CREATIVE.
+    "deliveryMode": ("STABLE", "BALANCED", "CREATIVE", "EXPRESSIVE"),
     "applyTextNormalization": ("ON", "OFF"),
     "autoModeStrategy": ("CLIENT_SEGMENTED", "SENTENCE_BOUNDARY"),
 }
@@ -80,6 +86,7 @@ class ContextConfig:
         timestamps_trail: Whether all timestamps of a generation follow its audio.
         whole_sentences: Whether in autoMode a sentence ends only when the next one begins;
             otherwise the end of a message can also end it.
+        lipsync: Whether messages have the visemes of OpenXR.
         echo: The known fields as the client sent them.
     """
 
@@ -87,10 +94,12 @@ class ContextConfig:
     model_id: str
     audio: AudioConfig
     timestamp_type: str | None = None
+    language: str = ""
     timestamps_trail: bool = False
     normalize: bool = True
     auto_mode: bool = False
     whole_sentences: bool = False
+    lipsync: bool = False
     max_buffer_delay_ms: int
     buffer_char_threshold: int
     echo: Mapping[str, object]
@@ -126,7 +135,9 @@ def read_config(
         raise Refused(NOT_FOUND, f"Unknown voice: {voice_id} not found!")
     in_range(echo, "temperature", 0, 2)
     _choice(echo, "deliveryMode")
-    text(echo, "language")
+    text(echo, "instruction")
+    flag(echo, "enhanceGeneration")
+    _check_synthesis_context(echo)
     threshold = whole(echo, "bufferCharThreshold", settings.buffer_char_threshold)
     if not 0 <= threshold <= 1000:
         raise Refused(INVALID_ARGUMENT, "buffer_char_threshold must be between 0 and 1000")
@@ -136,7 +147,9 @@ def read_config(
     return ContextConfig(
         voice_id=voice_id,
         model_id=model_id,
-        audio=_audio(echo),
+        audio=_audio(echo, settings),
+        language=text(echo, "language"),
+        lipsync=_lipsync(echo),
         timestamp_type=_choice(echo, "timestampType"),
         timestamps_trail=_choice(echo, "timestampTransportStrategy") == "ASYNC",
         normalize=_choice(echo, "applyTextNormalization") != "OFF",
@@ -194,12 +207,40 @@ def _model(name: str) -> str:
     return model
 
 
-def _audio(fields: Mapping[str, object]) -> AudioConfig:
+def _check_synthesis_context(fields: Mapping[str, object]) -> None:
+    requests = inner(fields, "synthesisContext").get("previousRequests")
+    if requests is None:
+        return
+    if not isinstance(requests, list):
+        raise Malformed("previousRequests")
+    length = 0
+    for one in requests:
+        if not isinstance(one, dict):
+            raise Malformed("previousRequests")
+        length += len(text(one, "text"))
+    if length > _MAX_CONTEXT_CHARACTERS:
+        raise Refused(
+            INVALID_ARGUMENT,
+            f"synthesis_context should not exceed {_MAX_CONTEXT_CHARACTERS} characters",
+        )
+
+
+def _lipsync(fields: Mapping[str, object]) -> bool:
+    viseme_set = text(inner(fields, "lipsyncConfig"), "visemeSet")
+    if viseme_set not in ("", "OPENXR"):
+        raise Refused(INVALID_ARGUMENT, f'invalid value "{viseme_set}" for viseme_set')
+    return fields.get("lipsyncConfig") is not None
+
+
+def _audio(fields: Mapping[str, object], settings: Settings) -> AudioConfig:
     value = inner(fields, "audioConfig")
     defaults = AudioConfig()
     rate = whole(value, "sampleRateHertz", 0) or defaults.sample_rate_hz
     if not 8000 <= rate <= 48000:
         raise Refused(INVALID_ARGUMENT, "sample_rate_hertz must be between 8000 and 48000")
+    if rate not in _RATES_HZ and not settings.any_sample_rate:
+        known = ", ".join(map(str, _RATES_HZ))
+        raise Refused(INVALID_ARGUMENT, f"sample_rate_hertz must be one of {known}")
     bit_rate = whole(value, "bitRate", 0) or defaults.bit_rate
     if bit_rate < 0:
         raise Refused(INVALID_ARGUMENT, "bit_rate must not be negative")

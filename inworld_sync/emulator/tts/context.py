@@ -28,6 +28,7 @@ from inworld_sync.emulator.status import (
 )
 from inworld_sync.emulator.tts.config import ContextConfig, describe
 from inworld_sync.emulator.tts.messages import audio_chunks
+from inworld_sync.emulator.tts.speech import check_text
 
 __all__ = ["Context"]
 
@@ -226,6 +227,12 @@ class Context:
             self._refused = True
             self._send(INVALID_ARGUMENT, f"text length should not exceed {limit} characters.")
             return
+        try:
+            warning = check_text(text, self.config, self._shared)
+        except Refused as error:
+            self._refused = True
+            self._send(error.code, error.message)
+            return
         spoken = 0.0
         started = time.monotonic()
         for chunk, seconds in audio_chunks(text, self.config, self._shared):
@@ -234,7 +241,7 @@ class Context:
             self._send(audioChunk=chunk)
             spoken += seconds
             self._keep_pace(started, spoken)
-        self._send(flushCompleted={})
+        self._send(message=warning, flushCompleted={})
 
     def _keep_pace(self, started: float, spoken: float) -> None:
         pace = self._shared.settings.pace

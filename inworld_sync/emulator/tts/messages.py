@@ -34,10 +34,10 @@ def audio_chunks(
     for piece in speak(text, config, shared):
         words += piece.words
         shown = () if config.timestamps_trail else piece.words
-        yield _body(piece.audio, text, characters, shown, config, shared.settings), piece.duration
+        yield _body(piece.audio, characters, shown, config, shared.settings), piece.duration
         characters = 0
     if config.timestamps_trail and words:
-        yield _body(None, text, 0, words, config, shared.settings), 0.0
+        yield _body(None, 0, words, config, shared.settings), 0.0
 
 
 def whole_audio(text: str, config: ContextConfig, shared: SharedState) -> dict[str, object]:
@@ -45,21 +45,25 @@ def whole_audio(text: str, config: ContextConfig, shared: SharedState) -> dict[s
     pieces = list(speak(text, config, shared, whole=True))
     audio = b"".join(piece.audio for piece in pieces)
     words = [word for piece in pieces for word in piece.words]
-    return _body(audio, text, len(text), words, config, shared.settings)
+    return _body(audio, len(text), words, config, shared.settings)
 
 
 def _body(
     audio: bytes | None,
-    text: str,
     characters: int,
     words: Sequence[TimedWord],
     config: ContextConfig,
     settings: Settings,
 ) -> dict[str, object]:
-    kind, spaces = config.timestamp_type, settings.spaces_in_words
     content = {} if audio is None else {"audioContent": base64.b64encode(audio).decode()}
     return {
         **content,
         "usage": {"processedCharactersCount": characters, "modelId": config.model_id},
-        "timestampInfo": timestamp_info(text, words, kind, spaces=spaces),
+        "timestampInfo": timestamp_info(
+            words,
+            config.timestamp_type,
+            spaces=settings.spaces_in_words,
+            tokens=settings.word_tokens,
+            lipsync=config.lipsync,
+        ),
     }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import attrs
 
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.emulator.shared_state import SharedState
+from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
 from inworld_sync.emulator.synthesis import SpokenSentence
 from inworld_sync.emulator.tts.config import AudioConfig, ContextConfig
 from inworld_sync.emulator.tts.encoders import encoded_rate_hz, open_encoder
+from inworld_sync.emulator.tts.markup import Passage, check_readable, is_phonetic, read_markup
 
-__all__ = ["AudioPiece", "TimedText", "TimedWord", "speak"]
+__all__ = ["AudioPiece", "TimedText", "TimedWord", "check_text", "speak"]
 
-
+_logger = logging.getLogger("inworld_sync.emulator")
 # A text or the symbol of a phoneme, and the seconds at which it starts and ends.
 TimedText = tuple[str, float, float]
 
@@ -25,15 +28,19 @@ class TimedWord:
     A word of the user's text; times are seconds from the start of the flush.
 
     Attributes:
-        start_char: Its first character in the flushed text.
-        end_char: One past its last character.
+        text: The word with its punctuation, without markup.
+        gap: The white space before it.
+        end_char: One past its last character in the flushed text.
+        is_listed: Whether timestamps list it; phonetic spelling is not listed.
     """
 
-    start_char: int
+    text: str
+    gap: str
     end_char: int
     start: float
     end: float
     phonemes: tuple[TimedText, ...]
+    is_listed: bool = True
 
 
 @attrs.frozen
@@ -52,6 +59,30 @@ class AudioPiece:
     duration: float
 
 
+def check_text(text: str, config: ContextConfig, shared: SharedState) -> str:
+    """
+    Check that the synthesizer can speak a text.
+
+    Returns:
+        A warning about characters that are left out, or an empty string.
+
+    Raises:
+        Refused: The synthesizer does not support the language, or can read nothing of the text.
+    """
+    languages = getattr(shared.synthesizer, "languages", None)
+    if not isinstance(languages, tuple) or not shared.settings.check_language:
+        return ""
+    language = config.language.replace("_", "-").partition("-")[0].lower()
+    if language not in ("", "auto", *languages):
+        raise Refused(
+            INVALID_ARGUMENT,
+            f"language {config.language!r} is not supported: the emulator speaks "
+            f"{', '.join(languages)} only",
+        )
+    unread = check_readable(text)
+    return f"characters that cannot be spoken were left out: {unread[:40]}" if unread else ""
+
+
 def speak(
     text: str, config: ContextConfig, shared: SharedState, *, whole: bool = False
 ) -> Iterator[AudioPiece]:
@@ -66,16 +97,30 @@ def speak(
 
     Yields:
         Pieces of about ``Settings.chunk_ms``; each has audio.
+
+    Raises:
+        Refused: See ``check_text``.
     """
     voice = shared.voice(config.voice_id)
     if voice is None or not text.strip():
         return
+    if warning := check_text(text, config, shared):
+        _logger.warning("%s", warning)
     synthesizer = shared.synthesizer
-    cutter = _Cutter(config.audio, synthesizer.sample_rate_hz, shared.settings.chunk_ms, whole)
-    for sentence in synthesizer.speak(
-        text, voice, speaking_rate=config.audio.speaking_rate, normalize=config.normalize
-    ):
-        yield from cutter.add(sentence)
+    rate_hz = synthesizer.sample_rate_hz
+    cutter = _Cutter(config.audio, rate_hz, shared.settings.chunk_ms, whole)
+    for passage in read_markup(text):
+        if passage.text.strip():
+            for sentence in synthesizer.speak(
+                passage.text,
+                voice,
+                speaking_rate=config.audio.speaking_rate,
+                normalize=config.normalize,
+            ):
+                yield from cutter.add(sentence, passage)
+        if passage.pause_seconds:
+            silence = bytes(2 * round(rate_hz * passage.pause_seconds))
+            yield from cutter.add(SpokenSentence(silence, ()), passage)
     yield from cutter.finish()
 
 
@@ -92,9 +137,9 @@ class _Cutter:
         self._encoded_samples = 0
         self._sent_samples = 0
 
-    def add(self, sentence: SpokenSentence) -> Iterator[AudioPiece]:
-        """Add a sentence; yield the pieces that are full."""
-        self._words.add(sentence)
+    def add(self, sentence: SpokenSentence, passage: Passage) -> Iterator[AudioPiece]:
+        """Add a sentence of a passage; yield the pieces that are full."""
+        self._words.add(sentence, passage)
         self._waiting += self._resampler.feed(sentence.pcm)
         while len(self._waiting) >= self._chunk_bytes:
             yield from self._encode()
@@ -130,14 +175,25 @@ class _Words:
         self._made_samples = 0
         self._waiting: list[TimedWord] = []
 
-    def add(self, sentence: SpokenSentence) -> None:
+    def add(self, sentence: SpokenSentence, passage: Passage) -> None:
         for word in sentence.words:
             phonemes = tuple(
                 (one.symbol, self._time(one.start_samples), self._time(one.end_samples))
                 for one in word.phonemes
             )
-            start, end = self._time(word.start_samples), self._time(word.end_samples)
-            self._waiting.append(TimedWord(word.start_char, word.end_char, start, end, phonemes))
+            before = passage.text[: word.start_char]
+            text = passage.text[word.start_char : word.end_char]
+            self._waiting.append(
+                TimedWord(
+                    text=text,
+                    gap=before[len(before.rstrip()) :],
+                    end_char=passage.places[word.end_char - 1] + 1,
+                    start=self._time(word.start_samples),
+                    end=self._time(word.end_samples),
+                    phonemes=phonemes,
+                    is_listed=not is_phonetic(text),
+                )
+            )
         self._made_samples += len(sentence.pcm) // 2
 
     def until(self, seconds: float | None) -> tuple[TimedWord, ...]:

@@ -1,17 +1,19 @@
 """
-Makes ``timestampInfo``: the times of words and characters.
+Makes ``timestampInfo``: the times of words, characters and visemes.
 
-Source: the samples of the service's timestamp documentation, and the viseme symbols that its
-clients know.
+Source: the samples of the service's timestamp documentation, the viseme symbols that its clients
+know, and its page about lip-sync. That page does not show the names inside ``lipsyncAlignment``;
+here they follow those of the other alignments.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from inworld_sync.emulator.tts.speech import TimedText, TimedWord
 
-__all__ = ["timestamp_info"]
+__all__ = ["snake_case", "timestamp_info"]
 
 _VISEMES = {
     "aei": "a æ ɑ ʌ ə ɐ aɪ eɪ ɛ e ɪ h ɜ ɚ",
@@ -27,47 +29,108 @@ _VISEMES = {
     "th": "θ ð",
     "u": "u ʊ",
 }
-_VISEME_OF = {symbol: viseme for viseme, symbols in _VISEMES.items() for symbol in symbols.split()}
+# Source: the visemes of OpenXR, which are those of the Oculus lip-sync library.
+_OPENXR = {
+    "PP": "b m p",
+    "FF": "f v",
+    "TH": "θ ð",
+    "DD": "d t ɾ",
+    "kk": "ɡ k ŋ ʔ x h",
+    "CH": "ʧ ʤ ʃ ʒ",
+    "SS": "s z",
+    "nn": "n l",
+    "RR": "ɹ r ɜ ɚ",
+    "aa": "a æ ɑ ʌ ɐ aɪ aʊ",
+    "E": "ɛ e eɪ ə",
+    "ih": "ɪ i j",
+    "oh": "ɔ ɒ o oʊ əʊ ɔɪ",
+    "ou": "u ʊ w",
+}
+_SILENCE = "sil"
+# A word with inner marks such as "it's" and "12.50", or one mark.
+_TOKEN = re.compile(r"\w+(?:['’.,:@/&+-]\w+)*|[^\w\s]")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def _by_phoneme(table: dict[str, str]) -> dict[str, str]:
+    return {symbol: viseme for viseme, symbols in table.items() for symbol in symbols.split()}
+
+
+_VISEME_OF = _by_phoneme(_VISEMES)
+_OPENXR_OF = _by_phoneme(_OPENXR)
 
 
 def timestamp_info(
-    text: str, words: Sequence[TimedWord], kind: str | None, *, spaces: bool = False
+    words: Sequence[TimedWord],
+    kind: str | None,
+    *,
+    spaces: bool = False,
+    tokens: bool = False,
+    lipsync: bool = False,
 ) -> dict[str, object] | None:
     """
-    Describe the times of words or characters.
+    Describe the times of words, characters or visemes.
 
     Args:
-        text: The flushed text.
         words: The words of this message.
-        kind: ``"WORD"``, ``"CHARACTER"``, or None for no times.
+        kind: ``"WORD"``, ``"CHARACTER"``, or None for neither.
         spaces: List the white space before each word as a word of its own, without duration.
+        tokens: List words, punctuation and white space as entries of their own.
+        lipsync: Add the visemes of OpenXR.
+
+    Returns:
+        The object, or None if there is nothing to describe.
     """
-    if kind is None or not words:
-        return None
-    if kind == "CHARACTER":
-        return {"characterAlignment": _characters(text, words)}
-    return {"wordAlignment": _words(text, words, spaces=spaces)}
+    info: dict[str, object] = {}
+    listed = [word for word in words if word.is_listed]
+    if kind == "CHARACTER" and listed:
+        info["characterAlignment"] = _characters(listed)
+    elif kind == "WORD" and listed:
+        info["wordAlignment"] = _words(listed, spaces=spaces or tokens, tokens=tokens)
+    if lipsync and words:
+        info["lipsyncAlignment"] = _lipsync(words)
+    return info or None
 
 
-def _words(text: str, words: Sequence[TimedWord], *, spaces: bool) -> dict[str, object]:
+def snake_case(value: object) -> object:
+    """Return a JSON value with its keys in snake_case, as realtime has them."""
+    if isinstance(value, dict):
+        return {_CAPITAL.sub("_", key).lower(): snake_case(inner) for key, inner in value.items()}
+    return [snake_case(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _words(words: Sequence[TimedWord], *, spaces: bool, tokens: bool) -> dict[str, object]:
     entries: list[TimedText] = []
     details: list[dict[str, object]] = []
     for word in words:
-        if spaces and (gap := _gap_before(text, word)):
-            entries.append((gap, word.start, word.start))
+        if spaces and word.gap:
+            entries.append((word.gap, word.start, word.start))
+        parts = _tokens(word) if tokens else [(word.text, word.start, word.end)]
         if word.phonemes:
             phonemes = [
                 {
                     "phoneSymbol": symbol,
                     "startTimeSeconds": start,
                     "durationSeconds": round(end - start, 3),
-                    "visemeSymbol": _VISEME_OF.get(symbol, "sil"),
+                    "visemeSymbol": _VISEME_OF.get(symbol, _SILENCE),
                 }
                 for symbol, start, end in word.phonemes
             ]
-            details.append({"wordIndex": len(entries), "phones": phonemes, "isPartial": False})
-        entries.append((text[word.start_char : word.end_char], word.start, word.end))
+            # The entry with the longest text is the word itself.
+            index = len(entries) + max(range(len(parts)), key=lambda at: len(parts[at][0]))
+            details.append({"wordIndex": index, "phones": phonemes, "isPartial": False})
+        entries += parts
     return {**_columns("words", "word", entries), "phoneticDetails": details}
+
+
+def _tokens(word: TimedWord) -> list[TimedText]:
+    """Divide a word from its punctuation, which has no duration."""
+    found = _TOKEN.findall(word.text)
+    longest = max(range(len(found)), key=lambda at: len(found[at]))
+    return [
+        (text, word.start if at <= longest else word.end, word.start if at < longest else word.end)
+        for at, text in enumerate(found)
+    ]
 
 
 def _columns(plural: str, singular: str, entries: Sequence[TimedText]) -> dict[str, object]:
@@ -78,19 +141,27 @@ def _columns(plural: str, singular: str, entries: Sequence[TimedText]) -> dict[s
     }
 
 
-def _gap_before(text: str, word: TimedWord) -> str:
-    before = text[: word.start_char]
-    return before[len(before.rstrip()) :]
-
-
-def _characters(text: str, words: Sequence[TimedWord]) -> dict[str, object]:
+def _characters(words: Sequence[TimedWord]) -> dict[str, object]:
     """Divide the time of each word among its characters; spaces get the time between words."""
     entries: list[TimedText] = []
     for word in words:
-        for space in _gap_before(text, word):
+        for space in word.gap:
             entries.append((space, entries[-1][2] if entries else word.start, word.start))
-        step = (word.end - word.start) / (word.end_char - word.start_char)
-        for index, character in enumerate(text[word.start_char : word.end_char]):
+        step = (word.end - word.start) / len(word.text)
+        for index, character in enumerate(word.text):
             start, end = word.start + index * step, word.start + (index + 1) * step
             entries.append((character, round(start, 3), round(end, 3)))
     return _columns("characters", "character", entries)
+
+
+def _lipsync(words: Sequence[TimedWord]) -> dict[str, object]:
+    """Return the viseme of each phoneme; a word without phonemes opens and closes the mouth."""
+    entries: list[TimedText] = []
+    for word in words:
+        sounds = word.phonemes or (("a", word.start, word.end),)
+        for symbol, start, end in sounds:
+            last_end = entries[-1][2] if entries else start
+            if start > last_end:
+                entries.append((_SILENCE, last_end, start))
+            entries.append((_OPENXR_OF.get(symbol, _SILENCE), start, end))
+    return _columns("visemes", "viseme", entries)

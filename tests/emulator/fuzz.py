@@ -1,0 +1,282 @@
+"""
+Send random and damaged requests to all endpoints of the emulator.
+
+``python -m tests.emulator.fuzz --seconds 600`` fails if the server dies, logs a traceback or an
+error, or if its memory grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import json
+import logging
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+from inworld_sync.emulator import Emulator, Settings
+
+__all__ = ["Fuzzer", "TracebackCounter"]
+
+TTS = "/tts/v1/voice:streamBidirectional"
+STT = "/stt/v1/transcribe:streamBidirectional"
+REALTIME = ("/api/v1/realtime/session", "/v1/realtime?model=x")
+
+# Requests from which the fuzzer starts: all fields that the emulator reads.
+_CONFIG = {
+    "voiceId": "Ashley",
+    "modelId": "inworld-tts-2",
+    "audioConfig": {
+        "audioEncoding": "PCM",
+        "sampleRateHertz": 24000,
+        "bitRate": 64000,
+        "speakingRate": 1.0,
+    },
+    "temperature": 1.0,
+    "language": "en-US",
+    "deliveryMode": "BALANCED",
+    "timestampType": "WORD",
+    "timestampTransportStrategy": "ASYNC",
+    "applyTextNormalization": "ON",
+    "autoMode": True,
+    "maxBufferDelayMs": 10,
+    "bufferCharThreshold": 50,
+    "synthesisContext": {"previousRequests": [{"text": "Hello."}]},
+    "lipsyncConfig": {"visemeSet": "OPENXR"},
+}
+_TTS_REQUESTS: list[Any] = [
+    {"create": _CONFIG, "contextId": "c1"},
+    {"send_text": {"text": "Hello <break time='1s'/> there, *you*. ", "flush_context": {}}},
+    {"flush_context": {}, "contextId": "c1"},
+    {"update_config": {"voiceId": "Dennis"}, "contextId": "c1"},
+    {"close_context": {}, "contextId": "c1"},
+    {"cancel_context": {}, "contextId": "c1"},
+]
+_PCM = base64.b64encode(bytes(3200)).decode()
+_STT_CONFIG = {
+    "modelId": "inworld/inworld-stt-1",
+    "audioEncoding": "LINEAR16",
+    "sampleRateHertz": 16000,
+    "numberOfChannels": 1,
+    "language": "en-US",
+    "prompts": ["word"],
+    "includeWordTimestamps": True,
+    "voiceProfileConfig": {"enableVoiceProfile": True, "topN": 5},
+    "endOfTurnConfidenceThreshold": 0.3,
+    "inworldSttV1Config": {"minEndOfTurnSilenceWhenConfident": 200, "vadThreshold": 0.15},
+}
+_STT_REQUESTS: list[Any] = [
+    {"transcribeConfig": _STT_CONFIG},
+    {"audioChunk": {"content": _PCM}},
+    {"endTurn": {}},
+    {"closeStream": {}},
+]
+_SESSION = {
+    "output_modalities": ["audio", "text"],
+    "instructions": "Be brief.",
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "transcription": {"model": "inworld/inworld-stt-1"},
+            "turn_detection": {"type": "server_vad", "threshold": 0.5, "eagerness": "low"},
+        },
+        "output": {"format": "g711_ulaw", "voice": "Dennis", "speed": 1.0},
+    },
+    "tools": [
+        {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}},
+        {"type": "mcp", "server_label": "s", "server_url": "http://127.0.0.1:9/"},
+    ],
+    "providerData": {
+        "memory": {"enabled": True, "turn_interval": 1, "max_facts": 2},
+        "backchannel": {"enabled": True, "min_speech_ms": 10},
+        "responsiveness": {"enabled": True, "initial_wait_timeout_ms": 1},
+        "tts": {"timestamp_type": "WORD"},
+        "stt": {"voice_profile": True},
+    },
+}
+_ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}
+_REALTIME_REQUESTS: list[Any] = [
+    {"type": "session.update", "session": _SESSION},
+    {"type": "input_audio_buffer.append", "audio": _PCM},
+    {"type": "input_audio_buffer.commit"},
+    {"type": "input_audio_buffer.clear"},
+    {"type": "output_audio_buffer.clear"},
+    {"type": "conversation.item.create", "item": {**_ITEM, "id": "i1"}, "previous_item_id": None},
+    {"type": "conversation.item.truncate", "item_id": "i1", "content_index": 0, "audio_end_ms": 1},
+    {"type": "conversation.item.delete", "item_id": "i1"},
+    {"type": "conversation.item.retrieve", "item_id": "i1"},
+    {
+        "type": "response.create",
+        "response": {"conversation": "none", "input": [_ITEM], "metadata": {"a": "b"}},
+    },
+    {"type": "response.cancel", "response_id": "r1"},
+]
+_HTTP_BODIES: list[tuple[str, Any]] = [
+    ("/tts/v1/voice", {"text": "Hello.", **_CONFIG}),
+    ("/tts/v1/voice:stream", {"text": "Hello.", **_CONFIG}),
+    ("/stt/v1/transcribe", {"transcribeConfig": _STT_CONFIG, "audioData": {"content": _PCM}}),
+]
+_ODD_VALUES: list[Any] = [
+    None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "\ud800", "\x00", "é" * 500, [], {}, [[]],
+    {"a": None}, [1, "x"], "AUDIO_ENCODING_UNSPECIFIED", "none", "OPENXR", "MP3", 8000, 44100,
+]  # fmt: skip
+
+
+class Fuzzer:
+    """
+    Makes random requests, the same for the same seed.
+
+    Thread safety: one thread at a time.
+    """
+
+    def __init__(self, server: Emulator, seed: int) -> None:
+        self._server = server
+        self._random = random.Random(seed)
+
+    def step(self) -> None:
+        """Open one connection and send some requests."""
+        kinds: list[Callable[[], None]] = [
+            lambda: self._websocket(TTS, _TTS_REQUESTS),
+            lambda: self._websocket(STT, _STT_REQUESTS),
+            lambda: self._websocket(self._random.choice(REALTIME), _REALTIME_REQUESTS),
+            self._http,
+            self._raw,
+        ]
+        with contextlib.suppress(OSError, WebSocketException, EOFError):
+            self._random.choice(kinds)()
+
+    def _websocket(self, path: str, requests: list[Any]) -> None:
+        headers = {"Authorization": f"Basic {self._server.api_key}"}
+        with connect(
+            self._server.ws_url + path,
+            additional_headers=headers,
+            open_timeout=30,
+            close_timeout=5,
+            max_queue=None,
+        ) as socket_:
+            for request in self._sequence(requests):
+                text = json.dumps(self._changed(request))
+                if self._random.random() < 0.1:
+                    text = self._damaged(text)
+                socket_.send(
+                    text if self._random.random() < 0.97 else text.encode("utf-8", "replace")
+                )
+            with contextlib.suppress(TimeoutError):
+                for _ in range(self._random.randrange(20)):
+                    socket_.recv(timeout=0.05)
+
+    def _sequence(self, requests: list[Any]) -> list[Any]:
+        """Return the requests in order, with some of them repeated, left out, or out of order."""
+        chosen = [one for one in requests for _ in range(self._random.choice((0, 1, 1, 1, 2)))]
+        if self._random.random() < 0.3:
+            self._random.shuffle(chosen)
+        return chosen
+
+    def _changed(self, value: Any) -> Any:
+        """Replace some values in a request by odd ones."""
+        if self._random.random() < 0.04:
+            return self._random.choice(_ODD_VALUES)
+        if isinstance(value, dict):
+            changed = {name: self._changed(inner) for name, inner in value.items()}
+            if changed and self._random.random() < 0.05:
+                changed.pop(self._random.choice(list(changed)))
+            return changed
+        if isinstance(value, list):
+            return [self._changed(inner) for inner in value]
+        return value
+
+    def _damaged(self, text: str) -> str:
+        at = self._random.randrange(len(text) + 1)
+        return text[:at] + self._random.choice(("", "\x00", '"', "{" * 200, "9" * 5000)) + text[at:]
+
+    def _http(self) -> None:
+        path, body = self._random.choice(_HTTP_BODIES)
+        data = json.dumps(self._changed(body)).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nAuthorization: Basic {self._server.api_key}\r\n"
+            f"Content-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+        )
+        self._exchange(head.encode() + data)
+
+    def _raw(self) -> None:
+        path = self._random.choice((TTS, STT, *REALTIME, "/voices/v1/voices?pageSize=3", "/"))
+        lines = [
+            f"GET {path} HTTP/1.1",
+            f"Host: 127.0.0.1:{self._server.port}",
+            f"Authorization: Basic {self._server.api_key}",
+            *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+        ]
+        data = bytearray("\r\n".join([*lines, "", ""]).encode())
+        if self._random.random() < 0.7:
+            for _ in range(self._random.randrange(1, 6)):
+                data[self._random.randrange(len(data))] = self._random.randrange(256)
+        data += self._random.randbytes(self._random.randrange(200))
+        self._exchange(bytes(data))
+
+    def _exchange(self, data: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", self._server.port), timeout=5) as sock:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+
+
+class TracebackCounter(logging.Handler):
+    """Collects the log records with a traceback, or of a level above warning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info or record.levelno > logging.WARNING:
+            self.records.append(logging.Formatter().format(record))
+
+
+def _resident_mib() -> float:
+    """Return the resident memory of this process, 0 where the system does not report it."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * 4096 / 2**20 if path.exists() else 0.0
+
+
+def _report(text: str) -> None:
+    sys.stdout.write(text.encode("ascii", "backslashreplace").decode() + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    counter = TracebackCounter()
+    logging.getLogger("inworld_sync").addHandler(counter)
+    deadline, steps, warm_mib = time.monotonic() + options.seconds, 0, 0.0
+    with Emulator(settings=Settings()) as server:
+        fuzzer = Fuzzer(server, options.seed)
+        while time.monotonic() < deadline and not counter.records:
+            fuzzer.step()
+            steps += 1
+            if steps == 300:
+                warm_mib = _resident_mib()
+            if steps % 300 == 0:
+                threads = threading.active_count()
+                _report(f"{steps} steps, {_resident_mib():.0f} MiB, {threads} threads")
+    _report("\n".join(counter.records))
+    grown_mib = _resident_mib() - warm_mib if warm_mib else 0.0
+    sys.exit(bool(counter.records) or grown_mib > 50)
+
+
+if __name__ == "__main__":
+    main()
