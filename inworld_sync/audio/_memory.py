@@ -12,10 +12,10 @@ work in C, so the hot functions of this package check types inline, in one line.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from inworld_sync._native import ffi, lib
-from inworld_sync.audio.samples import AudioData, Form, contiguous_samples
+from inworld_sync.audio.samples import DIRECT, AudioData, Form, contiguous_samples
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def readable(data: object) -> bytes | CData:
         ) from error
 
 
-def readable_samples(data: AudioData, source: str, channels: int = 1) -> bytes | CData:
+def readable_samples(data: Any, source: str, channels: int = 1) -> bytes | CData:
     """
     Return samples in the form that a ``const`` pointer of the core accepts.
 
@@ -82,12 +82,25 @@ def readable_samples(data: AudioData, source: str, channels: int = 1) -> bytes |
     Raises:
         AudioError: *data* is neither.
     """
-    if isinstance(data, bytes):
-        return data
-    if isinstance(data, bytearray):
-        return _from_buffer(U8, data)
-    if source in ("s16", "f32"):
-        return _from_buffer(U8, contiguous_samples(data, cast("Form", source), channels))
+    kind = type(data)
+    if kind is bytes:
+        return data  # type: ignore[no-any-return]
+    direct = DIRECT.get(source)
+    if direct is None:
+        return _readable_codes(data, source)
+    # The common forms need no more than this: raw bytes, and arrays of the right type.
+    try:
+        if kind is memoryview:
+            if data.format == "B" or (data.format in direct and data.ndim == 1):
+                return _from_buffer(U8, data)
+        elif kind is bytearray or (data.dtype in direct and data.ndim == 1):
+            return _from_buffer(U8, data)
+    except (AttributeError, TypeError, ValueError, BufferError):
+        pass  # it is of another kind, or has gaps
+    return _from_buffer(U8, contiguous_samples(data, cast("Form", source), channels))
+
+
+def _readable_codes(data: AudioData, source: str) -> bytes | CData:
     found = readable(data)
     # A code is a byte; wider samples are not codes.
     if memoryview(cast("Buffer", data)).itemsize != 1:
@@ -187,7 +200,10 @@ def sample_functions(
     src_bytes, dst_bytes = _SAMPLE_BYTES[source], _SAMPLE_BYTES[target]
 
     def to_bytes(data: AudioData) -> bytes:
-        src = data if type(data) is bytes else readable_samples(data, source)
+        src: Any = data
+        kind = type(data)
+        if kind is not bytes:
+            src = _from_buffer(U8, src) if kind is bytearray else readable_samples(data, source)
         src_size_bytes = len(src)
         samples = src_size_bytes // src_bytes
         if samples * src_bytes != src_size_bytes:
@@ -199,9 +215,12 @@ def sample_functions(
         return as_bytes(dst, size_bytes)
 
     def into(data: AudioData, out: Buffer) -> int:
-        src = data if type(data) is bytes else readable_samples(data, source)
+        src: Any = data
+        kind = type(data)
+        if kind is not bytes:
+            src = _from_buffer(U8, src) if kind is bytearray else readable_samples(data, source)
         src_size_bytes = len(src)
-        dst = writable(out)
+        dst = _from_buffer(U8, out, True) if type(out) is bytearray else writable(out)
         room_bytes = len(dst)
         samples = src_size_bytes // src_bytes
         size_bytes = samples * dst_bytes

@@ -81,7 +81,8 @@ class Pulled(Closing):
             ConfigError: *now_ns* is not a time.
             LocalProtocolError: Another thread or a device is reading.
         """
-        require_time_ns(now_ns)
+        if now_ns is not None:
+            require_time_ns(now_ns)
         dst = writable(out)
         frames, rest_bytes = divmod(len(dst), self._output_frame_bytes)
         if rest_bytes:

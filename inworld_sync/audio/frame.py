@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import as_bytes, new_output, readable, readable_samples
-from inworld_sync.audio.samples import raw_bytes
 from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ _frame_text: Final = lib.iw_frame_text
 _frame_plain: Final = lib.iw_frame_plain
 _MAX_OPCODE: Final = 15
 _HEADER_BYTES: Final = lib.IW_FRAME_HEADER_BYTES
-_F32: Final = lib.IW_FRAME_S16_FROM_F32
 _random_bytes: Final = os.urandom
 
 
@@ -101,6 +99,7 @@ class FrameBuilder:
                 f"FrameBuilder needs two texts in UTF-8 and a FrameForm, got {head!r}, {tail!r} "
                 f"and {form!r}"
             ) from error
+        self._source = "f32" if form is FrameForm.S16_FROM_F32 else "s16"
         self._head_bytes, self._tail_bytes = len(self._head), len(self._tail)
         self._around_bytes = _HEADER_BYTES + self._head_bytes + self._tail_bytes
 
@@ -140,11 +139,8 @@ class FrameBuilder:
         return as_bytes(room, written)
 
     def _samples(self, audio: AudioData) -> bytes | CData:
-        if self._form == lib.IW_FRAME_BYTES and _is_of_bytes(audio):
+        # An array of bytes has a code, such as mu-law, which is sent unchanged.
+        dtype = getattr(audio, "dtype", None)
+        if dtype is not None and self._form == lib.IW_FRAME_BYTES and dtype.char == "B":
             return readable(audio)
-        return readable_samples(audio, "f32" if self._form == _F32 else "s16")
-
-
-def _is_of_bytes(audio: AudioData) -> bool:
-    """Whether it is a buffer of bytes: of a code, or 16-bit samples."""
-    return raw_bytes(audio) is not None or getattr(getattr(audio, "dtype", None), "char", "") == "B"
+        return readable_samples(audio, self._source)

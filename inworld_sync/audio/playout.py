@@ -260,9 +260,11 @@ class Playout(Pulled):
             ConfigError: *item* is not hashable, or a number is out of range.
             LocalProtocolError: Both *timestamp* and *sequence* were passed.
         """
-        require_time_ns(now_ns)
-        _require_counter("timestamp", timestamp)
-        _require_counter("sequence", sequence)
+        if now_ns is not None:
+            require_time_ns(now_ns)
+        if timestamp is not None or sequence is not None:
+            _require_counter("timestamp", timestamp)
+            _require_counter("sequence", sequence)
         src = readable_samples(data, self.input_format, self.channels)
         frames, rest_bytes = divmod(len(src), self._input_frame_bytes)
         if rest_bytes:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from inworld_sync._native import ffi, lib
 from inworld_sync.errors import AudioError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
+    "DIRECT",
     "MAX_CHANNELS",
     "MAX_HZ",
     "AudioData",
@@ -47,10 +49,17 @@ Form: TypeAlias = Literal["s16", "f32"]
 MAX_CHANNELS: Final = 64
 MAX_HZ: Final = 768_000
 
+_U8: Final = ffi.typeof("uint8_t[]")
 _BYTES: Final = (bytes, bytearray, memoryview)
 _BYTE_FORMATS: Final = frozenset({"B", "b", "c"})
-# The buffer formats of each form in native byte order, which is little-endian on all platforms.
-_FORMATS: Final = {"s16": ("h", "<h"), "f32": ("f", "<f")}
+DIRECT: Final[dict[str, set[object]]] = {"s16": {"h", "<h"}, "f32": {"f", "<f"}}
+"""
+The types of arrays that need no conversion: buffer formats in native byte order, which is
+little-endian on all platforms, and types of numpy, which are added when they are first seen. Their
+names would take long to compute.
+"""
+# All types of numpy that were accepted.
+_seen_types: set[object] = set()
 # Floats of other programs exceed full scale a little; integers in a float array exceed it by far.
 _LOUDEST_FLOAT: Final = 16.0
 _ACCEPTED: Final = "int16, int32, uint8, or floats in [-1, 1]"
@@ -98,7 +107,7 @@ class ChannelOrder:
 
 
 def contiguous_samples(
-    audio: object,
+    audio: Any,
     form: Form,
     channels: int = 1,
     *,
@@ -121,12 +130,20 @@ def contiguous_samples(
         AudioError: *audio* is neither, has another type of sample, or its shape is ambiguous or
             does not fit.
     """
+    kind = type(audio)
+    if kind is bytes or kind is bytearray:
+        return audio  # type: ignore[no-any-return]
+    if kind is memoryview:
+        if audio.format == "B" and audio.ndim == 1 and audio.c_contiguous:
+            return audio  # type: ignore[no-any-return]
+    elif _is_direct(audio, form) and (form == "s16" or not strict):
+        try:
+            return memoryview(audio).cast("B")
+        except (TypeError, ValueError, BufferError):
+            pass  # it has gaps, or lends no buffer
     raw = raw_bytes(audio)
     if raw is not None:
         return raw
-    view = _view(audio, form)
-    if view is not None and (form == "s16" or not strict):
-        return view
     return converted(frames_of(audio, channels, order), form, channels, strict=strict)
 
 
@@ -215,21 +232,30 @@ def _array(audio: object) -> npt.NDArray[Any]:
         raise AudioError(
             f"the {type(audio).__name__} cannot be read as an array: {error}"
         ) from error
+    if array.dtype in _seen_types:
+        return array
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind == "f" or (kind == "i" and size in (2, 4)) or (kind == "u" and size == 1):
+        for form, name in (("s16", "<i2"), ("f32", "<f4")):
+            if array.dtype.str == name:
+                DIRECT[form].add(array.dtype)
+        _seen_types.add(array.dtype)
         return array
     raise AudioError(f"an array must hold {_ACCEPTED}, got {array.dtype}")
 
 
-def _view(audio: object, form: Form) -> memoryview | None:
-    """Return the bytes of a one-dimensional array that needs no conversion, else None."""
+def _is_direct(audio: object, form: Form) -> bool:
+    """Whether an array is one-dimensional and has samples of *form* in native byte order."""
+    direct = DIRECT[form]
+    try:
+        return audio.dtype in direct and audio.ndim == 1  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        pass
     try:
         view = memoryview(audio)  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
-        return None
-    if view.ndim == 1 and view.c_contiguous and view.format in _FORMATS[form]:
-        return view.cast("B")
-    return None
+        return False
+    return view.format in direct and view.ndim == 1
 
 
 def _to_s16(frames: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
@@ -241,12 +267,16 @@ def _to_s16(frames: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
             if frames.dtype.itemsize == 2
             else _rounded(frames / 65536.0)
         )
-    # float16 is converted first, since 32768 times a sample would overflow it.
-    exact = frames.astype("<f8" if frames.dtype.itemsize > 4 else "<f4", copy=False)
     import numpy as np
 
-    with np.errstate(over="ignore"):
-        return _rounded(exact * exact.dtype.type(32768))
+    if frames.dtype.itemsize > 4:
+        with np.errstate(over="ignore"):
+            return _rounded(frames * 32768.0)
+    floats = np.ascontiguousarray(frames, "<f4").data
+    pcm: npt.NDArray[np.int16] = np.empty(frames.shape, "<i2")
+    target, source = ffi.from_buffer(_U8, pcm.data, True), ffi.from_buffer(_U8, floats)
+    lib.iw_pcm_s16_from_f32(target, source, pcm.size)
+    return pcm
 
 
 def _to_f32(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -275,12 +305,14 @@ def check_floats(frames: npt.NDArray[Any]) -> None:
         return
     import numpy as np
 
+    # NaN fails this too.
+    if not frames.size or max(frames.max(), -frames.min()) <= _LOUDEST_FLOAT:
+        return
     finite = np.isfinite(frames)
     if not finite.all():
         at = int(np.flatnonzero(~finite)[0])
         raise AudioError(f"float samples must be finite, got {frames.flat[at]} at sample {at}")
-    loudest = float(np.abs(frames).max()) if frames.size else 0.0
-    if loudest > _LOUDEST_FLOAT:
-        raise AudioError(
-            f"float samples must be in [-1, 1], got {loudest:g}: divide by 32768, or pass int16"
-        )
+    loudest = float(np.abs(frames).max())
+    raise AudioError(
+        f"float samples must be in [-1, 1], got {loudest:g}: divide by 32768, or pass int16"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 
@@ -196,6 +197,11 @@ BAD = [
     {"latency_ms": 0},
     {"buffer_ms": 99},
     {"hangover_ms": -1},
+    {"hangover_ms": math.inf},
+    {"block_ms": "20"},
+    {"device": b"built-in"},
+    {"mute_while": "speaker"},
+    {"on_change": 5},
 ]
 
 

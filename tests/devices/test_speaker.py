@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 import time
@@ -290,7 +291,12 @@ BAD = [
     {"sample_rate_hz": 48001},
     {"latency_ms": 0},
     {"latency_ms": 1001},
+    {"latency_ms": math.nan},
     {"buffer_ms": 99},
+    {"buffer_ms": 100.5},
+    {"device": ["built-in"]},
+    {"device": True},
+    {"on_change": "print"},
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -176,6 +177,18 @@ def test_settings_have_ranges(sound_card: SoundCard, settings: dict[str, int]) -
             with pytest.raises(ConfigError, match=next(iter(settings))):
                 speaker.add(**settings)
         speaker.add().close()
+
+
+@pytest.mark.parametrize("position", [-1, 2**60, 0.5, math.nan, "end", True])
+def test_positions_of_marks(sound_card: SoundCard, position: object) -> None:
+    """A mark at a position out of range raises an error, and is not set."""
+    with Speaker(RATE_HZ) as speaker:
+        with pytest.raises(ConfigError, match="position_samples"):
+            speaker.mark("tag", position)
+        for window_ms in (-1, math.nan, math.inf, "50"):
+            with pytest.raises(ConfigError, match="window_ms"):
+                speaker.level(window_ms=window_ms)
+        assert speaker.poll() == []
 
 
 def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
