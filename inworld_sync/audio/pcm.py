@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from inworld_sync._native import lib
 from inworld_sync.audio._memory import sample_functions
-from inworld_sync.errors import AudioError
-from inworld_sync.models.checks import require_whole
+from inworld_sync.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -98,7 +97,10 @@ class SampleCarry:
         Raises:
             ConfigError: *sample_bytes* is not an integer of at least 1.
         """
-        require_whole("sample_bytes", sample_bytes, 1)
+        if type(sample_bytes) is not int or sample_bytes < 1:
+            raise ConfigError(
+                f"sample_bytes must be an integer of at least 1, got {sample_bytes!r}"
+            )
         self._sample_bytes = sample_bytes
         self._pending = b""
 

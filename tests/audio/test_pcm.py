@@ -289,5 +289,5 @@ class TestSampleCarry:
 
     def test_refuses_no_bytes_a_sample(self) -> None:
         """A sample has at least one byte."""
-        with pytest.raises(ConfigError, match="sample_bytes must be 1 or more, got 0"):
+        with pytest.raises(ConfigError, match="integer of at least 1, got 0"):
             pcm.SampleCarry(0)
