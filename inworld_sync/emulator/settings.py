@@ -42,6 +42,8 @@ class Settings:
             the delay does not reduce the rate of messages.
         pace: Seconds of audio sent per second; 0 sends audio as fast as it is generated.
         chunk_ms: Audio in one message.
+        prepared_speech: Repeat one recording instead of synthesizing each text, so that hundreds
+            of sessions can be tested on two cores; with ``pace=1`` audio is sent in real time.
         buffer_char_threshold: Buffered text is spoken when it has this many characters, unless the
             context sets its own threshold.
         max_buffer_delay_ms: Buffered text is spoken when it is this old, unless the context sets
@@ -95,6 +97,7 @@ class Settings:
     latency_ms: float = attrs.field(default=0.0, validator=checks.number(0))
     pace: float = attrs.field(default=0.0, validator=checks.number(0))
     chunk_ms: int = attrs.field(default=250, validator=checks.whole(1))
+    prepared_speech: bool = False
     buffer_char_threshold: int = attrs.field(default=1000, validator=checks.whole(1))
     max_buffer_delay_ms: int = attrs.field(default=3000, validator=checks.whole(0))
     status_in_audio_chunk: bool = False

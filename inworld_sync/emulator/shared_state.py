@@ -14,6 +14,7 @@ from inworld_sync.emulator.realtime.rules import answer
 from inworld_sync.emulator.recognition.engine import SpeechEngine, default_engine
 from inworld_sync.emulator.settings import Settings
 from inworld_sync.emulator.synthesis import Synthesizer, default_synthesizer
+from inworld_sync.emulator.synthesis.prepared import PreparedSpeech
 from inworld_sync.emulator.voices import EmulatedVoice
 
 __all__ = ["SharedState"]
@@ -30,7 +31,7 @@ class SharedState:
         reply_maker: Makes the replies of Realtime.
         stopping: Set when the server closes; work that takes seconds checks it.
 
-    Thread safety: any thread; one lock guards the counts.
+    Thread safety: any thread; one lock guards the counts and the prepared speech.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class SharedState:
         self.reply_maker = reply_maker or answer
         self.stopping = threading.Event()
         self._synthesizer = synthesizer
+        self._prepared: PreparedSpeech | None = None
         self._speech_engine = speech_engine
         self._voices = {voice.voice_id: voice for voice in settings.voices}
         self._lock = threading.Lock()
@@ -56,7 +58,12 @@ class SharedState:
     @property
     def synthesizer(self) -> Synthesizer:
         """The speech synthesizer; the default one is loaded at its first use."""
-        return self._synthesizer or default_synthesizer()
+        if not self.settings.prepared_speech:
+            return self._synthesizer or default_synthesizer()
+        with self._lock:
+            if self._prepared is None:
+                self._prepared = PreparedSpeech(self._synthesizer or default_synthesizer())
+            return self._prepared
 
     @property
     def speech_engine(self) -> SpeechEngine:

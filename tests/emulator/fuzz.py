@@ -263,7 +263,7 @@ def main() -> None:
     counter = TracebackCounter()
     logging.getLogger("inworld_sync").addHandler(counter)
     deadline, steps, warm_mib = time.monotonic() + options.seconds, 0, 0.0
-    with Emulator(settings=Settings()) as server:
+    with Emulator(settings=Settings(prepared_speech=True)) as server:
         fuzzer = Fuzzer(server, options.seed)
         while time.monotonic() < deadline and not counter.records:
             fuzzer.step()
