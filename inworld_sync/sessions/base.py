@@ -289,7 +289,12 @@ class Connection(Generic[M]):
         else:
             self._handle(event, self._message_bytes)
         with self._changed.lock:
-            self._pause_while_full()
+            while self._must_pause():
+                self._is_paused = True
+                self._changed.wait(_PAUSE_SECONDS)
+            if self._is_paused:
+                self._is_paused = False
+                self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
         if not isinstance(event, (InvalidMessage, ConnectionFault)):
             self._after(event)
 
@@ -304,15 +309,6 @@ class Connection(Generic[M]):
             finally:
                 self._changed.message_bytes = 0
             self._changed.notify_all()
-
-    def _pause_while_full(self) -> None:
-        """Stop reading while a mailbox is full; the monitor is held."""
-        while self._must_pause():
-            self._is_paused = True
-            self._changed.wait(_PAUSE_SECONDS)
-        if self._is_paused:
-            self._is_paused = False
-            self._expires_from = time.monotonic() + _CATCH_UP_SECONDS
 
     def _log_odd(self, what: str, error: InworldError) -> None:
         """Log what the connection continues after; a service may do it thousands of times."""

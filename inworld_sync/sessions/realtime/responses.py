@@ -205,16 +205,27 @@ class SessionResponses:
                 del self._active[response_id]
             return
         state.is_presumed_over = False
-        seconds = self._commands.timeouts.response
-        if state.is_cancelling:
-            seconds = _CANCEL_SECONDS
-        elif state.has_whole_items:
-            seconds = min(seconds, _FINISHED_SECONDS)
+        seconds = self._seconds_of(state)
         if entry is None:
             self._active[response_id] = self._add_entry(Request.ACTIVE, response_id, seconds)
         elif not state.is_cancelling:
             entry.sent_at = time.monotonic()
             self._set_deadline(entry, entry.sent_at + seconds)
+
+    def extend(self, response_id: str) -> None:
+        """Begin the time of a response anew after its audio; its entry expires early, see below."""
+        entry = self._active.get(response_id)
+        if entry is None:
+            self.update_deadline(response_id)
+        else:
+            entry.sent_at = time.monotonic()
+
+    def _seconds_of(self, state: ResponseState) -> float:
+        """Return how long a response may send no message."""
+        if state.is_cancelling:
+            return _CANCEL_SECONDS
+        seconds = self._commands.timeouts.response
+        return min(seconds, _FINISHED_SECONDS) if state.has_whole_items else seconds
 
     def refuse(self, entry: Pending[Request], error: ErrorInfo) -> None:
         """Handle the refusal of a request; it may be sent again."""
@@ -263,6 +274,12 @@ class SessionResponses:
         del self._active[response_id]
         if state.is_cancelling:
             return state, None
+        left = entry.sent_at + self._seconds_of(state) - time.monotonic()
+        if left > 0:
+            # Audio came after the deadline was set: a message of audio does not move it.
+            later = self._active[response_id] = self._add_entry(Request.ACTIVE, response_id, left)
+            later.sent_at = entry.sent_at
+            return None, None
         if state.has_whole_items and not state.is_presumed_over:
             state.is_presumed_over = True
             return state, None

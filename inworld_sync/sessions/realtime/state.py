@@ -279,21 +279,22 @@ class SessionState:
             self._handle(event)
 
     def _handle(self, event: Any) -> None:
-        kind = type(event)
-        self._dispatch(kind, event)
+        kind, seen = type(event), event
+        for step in self._before.get(kind, ()):
+            seen = step(seen)
+            if seen is None:
+                break
+        else:
+            self.emit(seen)
+            for step in self._after.get(kind, ()):
+                step(seen)
+        if kind is AudioDelta:
+            self.responses.extend(event.response_id)
+            return
         has_response = kind in (ResponseCreated, ResponseDone)
         response_id = event.response.id if has_response else getattr(event, "response_id", None)
         if response_id is not None:
             self.responses.update_deadline(response_id)
-
-    def _dispatch(self, kind: type, event: Any) -> None:
-        for step in self._before.get(kind, ()):
-            event = step(event)
-            if event is None:
-                return
-        self.emit(event)
-        for step in self._after.get(kind, ()):
-            step(event)
 
     def _handle_audio(self, event: AudioDelta) -> AudioDelta | None:
         return self.output.receive(event) if self.responses.accepts(event.response_id) else None

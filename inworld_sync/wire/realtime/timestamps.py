@@ -206,12 +206,12 @@ class SegmentTimes:
             item = self._items[event.item_id] = _Item()
             if len(self._items) > _MAX_ITEMS:
                 del self._items[next(iter(self._items))]
-        spans = [
-            (each.start_ms, each.end_ms)
-            for times in (event.words, event.characters, event.phonemes)
-            for each in times
-        ]
-        if spans:
+        if event.words or event.characters or event.phonemes:
+            spans = [
+                (each.start_ms, each.end_ms)
+                for times in (event.words, event.characters, event.phonemes)
+                for each in times
+            ]
             event = self._placed(event, item, spans, has_audio=duration_ms > 0)
         item.received_ms += duration_ms
         return event
