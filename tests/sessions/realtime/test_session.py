@@ -547,7 +547,7 @@ def test_audio_of_another_rate_and_two_channels() -> None:
     assert 40 > np.abs(samples[400:-400] - expected[400:-400]).max()
 
 
-@pytest.mark.parametrize("audio", ["text", b"A" * 64, np.array([np.nan], "float32"), [1, 2]])
+@pytest.mark.parametrize("audio", ["text", np.array([np.nan], "float32"), [1, 2]])
 def test_values_that_are_not_audio(audio: Any) -> None:
     """Values that are not audio are refused, and the session continues."""
     with realtime(idle) as iw, iw.realtime.connect() as rt:
