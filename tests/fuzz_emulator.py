@@ -1,0 +1,57 @@
+"""
+Send random and damaged requests to the emulator for some time.
+
+``python tests/fuzz_emulator.py --seconds 600`` fails if the server dies, logs a traceback or an
+error, or if its memory grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+
+from inworld_sync.emulator import Emulator, Settings
+
+from support.fuzzer import Fuzzer, TracebackCounter
+
+
+def _resident_mib() -> float:
+    """Return the resident memory of this process, 0 where the system does not report it."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * 4096 / 2**20 if path.exists() else 0.0
+
+
+def _report(text: str) -> None:
+    sys.stdout.write(text.encode("ascii", "backslashreplace").decode() + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    counter = TracebackCounter()
+    logging.getLogger("inworld_sync").addHandler(counter)
+    deadline, steps, warm_mib = time.monotonic() + options.seconds, 0, 0.0
+    with Emulator(settings=Settings(prepared_speech=True)) as server:
+        fuzzer = Fuzzer(server, options.seed)
+        while time.monotonic() < deadline and not counter.records:
+            fuzzer.step()
+            steps += 1
+            if steps == 300:
+                warm_mib = _resident_mib()
+            if steps % 300 == 0:
+                threads = threading.active_count()
+                _report(f"{steps} steps, {_resident_mib():.0f} MiB, {threads} threads")
+    _report("\n".join(counter.records))
+    grown_mib = _resident_mib() - warm_mib if warm_mib else 0.0
+    sys.exit(bool(counter.records) or grown_mib > 50)
+
+
+if __name__ == "__main__":
+    main()
