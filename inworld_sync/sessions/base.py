@@ -14,7 +14,8 @@ Locks, outermost first; a later one is never held while taking an earlier one:
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
 read while a thread waits for another message of the same connection, since that wait could not end
-otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue.
+otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue, up to
+a limit at which the consumer ends.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
@@ -69,6 +70,9 @@ _PAUSE_SECONDS = 1.0
 # messages that wait in the socket are read first.
 _CATCH_UP_SECONDS = 1.0
 
+# About how many bytes of memory an event needs for each byte of its JSON.
+_MEMORY_PER_JSON_BYTE = 8
+
 # Added to close_timeout: time for both threads to be scheduled and end.
 _JOIN_SECONDS = 1.0
 
@@ -113,8 +117,8 @@ class Connection(Generic[M]):
         self._fault: ConnectionFault | None = None
         # Threads that wait for an answer, during which the reader does not pause.
         self._needing = 0
-        # Size of the present message, without base64; only the reader uses it.
-        self._message_bytes = 0
+        # The bytes of JSON and of audio in the present message; only the reader uses them.
+        self._json_bytes = self._audio_bytes = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
         self._is_paused = False
@@ -261,7 +265,7 @@ class Connection(Generic[M]):
 
     def _read_message(self, message: memoryview) -> None:
         event: M | InvalidMessage | ConnectionFault
-        self._message_bytes = len(message)
+        self._json_bytes, self._audio_bytes = len(message), 0
         try:
             event = self._parse(message)
         except RemoteProtocolError as error:
@@ -275,7 +279,9 @@ class Connection(Generic[M]):
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
             return
         with self._changed.lock:
-            self._changed.message_bytes = self._message_bytes
+            self._changed.message_bytes = (
+                self._json_bytes * _MEMORY_PER_JSON_BYTE + self._audio_bytes
+            )
             try:
                 if isinstance(event, InvalidMessage):
                     self._apply_invalid(event)
