@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar, cast
+from typing import TypeGuard, TypeVar, cast
 
 import attrs
 
@@ -131,10 +132,10 @@ def require_finite(name: str, value: object) -> None:
 def require_timeout(value: object, name: str = "timeout") -> None:
     """Require None or a number of seconds, 0 or more; infinity is allowed, and means no limit."""
     # NaN fails the comparison.
-    if value is None or (isinstance(value, (int, float)) and value >= 0 and value is not True):
+    if value is None or (_is_number(value) and value >= 0):
         return
     raise ConfigError(
-        f"{name} must be a number of seconds, 0 or more, or None for no limit, got {value!r}"
+        f"{name} must be a number of seconds, 0 or more, or None for no limit, got {value!r:.100}"
     )
 
 
@@ -147,9 +148,16 @@ def require_seconds(name: str, value: object, *, is_zero_allowed: bool = False) 
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"{name} must be a number, got {value!r}")
+    if not _is_number(value):
+        raise ConfigError(f"{name} must be a number, got {value!r:.100}")
     return value
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    # A larger integer is no float, which every computation of a time or a level needs.
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return False
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_range(name: str, value: float, low: float, high: float | None, unit: str) -> None:

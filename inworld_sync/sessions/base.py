@@ -14,7 +14,8 @@ Locks, outermost first; a later one is never held while taking an earlier one:
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. It continues to
 read while a thread waits for another message of the same connection, since that wait could not end
-otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue.
+otherwise. So the mailbox of a consumer that has stopped grows while other consumers continue, up to
+a limit at which the consumer ends.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
@@ -72,6 +73,9 @@ _CATCH_UP_SECONDS = 1.0
 # How many messages a connection logs as unreadable at level WARNING; further ones at DEBUG.
 _LOGGED_MESSAGES = 10
 
+# About how many bytes of memory an event needs for each byte of its JSON.
+_MEMORY_PER_JSON_BYTE = 8
+
 # Added to close_timeout: time for both threads to be scheduled and end.
 _JOIN_SECONDS = 1.0
 
@@ -117,9 +121,9 @@ class Connection(Generic[M]):
         self._fault: ConnectionFault | None = None
         # Threads that wait for an answer, during which the reader does not pause.
         self._needing = 0
-        # Size of the present message, without base64, and how many were unreadable; only the reader
-        # uses them.
-        self._message_bytes = 0
+        # The bytes of JSON and of audio in the present message; only the reader uses them.
+        self._json_bytes = self._audio_bytes = 0
+        # How many messages were unreadable.
         self._odd_messages = 0
         self._made: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self._timer_at = math.inf
@@ -274,7 +278,7 @@ class Connection(Generic[M]):
 
     def _read_message(self, message: memoryview) -> None:
         event: M | InvalidMessage | ConnectionFault
-        self._message_bytes = len(message)
+        self._json_bytes, self._audio_bytes = len(message), 0
         try:
             event = self._parse(message)
         except RemoteProtocolError as error:
@@ -287,7 +291,7 @@ class Connection(Generic[M]):
             self._fault = event
             self._options.logger.debug("%s: the service reported code %d", self.name, event.code)
         else:
-            self._handle(event, self._message_bytes)
+            self._handle(event, self._json_bytes * _MEMORY_PER_JSON_BYTE + self._audio_bytes)
         with self._changed.lock:
             while self._must_pause():
                 self._is_paused = True
@@ -333,7 +337,7 @@ class Connection(Generic[M]):
         self._fault = None
         error = self._error_of(fault)
         self._log_odd("the service reported", error)
-        self._handle(InvalidMessage("error", error), len(fault.message))
+        self._handle(InvalidMessage("error", error), len(fault.message) * _MEMORY_PER_JSON_BYTE)
 
     def _error_of(self, fault: ConnectionFault) -> ServiceError:
         return error_from_status(

@@ -6,8 +6,9 @@ mailbox; it is never held while user code runs. Only the reader thread of the co
 events. It calls :meth:`EventStream.append` and :meth:`EventStream.end` with the monitor held.
 A consumer waits on a condition of its mailbox. A thread that waits for room waits on the monitor.
 
-No event is dropped. Events are buffered until the first consumer attaches. If a mailbox is full,
-the reader pauses (see ``base.py``), so that TCP flow control slows the service down.
+Events are buffered until the first consumer attaches. If a mailbox is full, the reader pauses (see
+``base.py``), so that TCP flow control slows the service down. No event is dropped, except of a
+consumer that has stopped while the reader continued for others: it ends with an error.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from inworld_sync.errors import (
     LocalProtocolError,
     fresh,
 )
+from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.events import StreamEnded
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
@@ -42,6 +44,9 @@ _Handler: TypeAlias = "tuple[type | str, Callable[..., object], contextvars.Cont
 # Five minutes of 24 kHz PCM, the most that one consumer can fall behind. Every event counts, with
 # the size of its message.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
+
+# The most that a consumer can fall behind while the reader continues for others.
+MAX_BEHIND_BYTES = 4 * MAX_WAITING_BYTES
 
 # Added to the size of each event: about the memory of an event whose message is small.
 _EVENT_BYTES = 256
@@ -97,6 +102,8 @@ class _Mailbox(Generic[E]):
         self.waiting_bytes = 0
         self.takers = 0
         self.closed = False
+        # Why the consumer has ended before the stream.
+        self.error: LocalProtocolError | None = None
 
     @property
     def is_full(self) -> bool:
@@ -131,10 +138,12 @@ class Subscription(Generic[E]):
             DeadlineExceeded: No event came within *timeout* seconds.
             ClosedError: The stream has ended without an error, or the queue was closed.
             InworldError: The stream has ended with this error.
+            LocalProtocolError: Too many events waited in the queue, which has ended.
         """
+        require_timeout(timeout)
         found, event = self._stream.pop(self._mailbox, timeout)
         if not found:
-            self._stream.raise_end()
+            self._stream.raise_end(self._mailbox)
             raise ClosedError("the stream has ended, there are no more events")
         return cast("E", event)
 
@@ -205,13 +214,27 @@ class EventStream(Generic[E]):
         size_bytes = _EVENT_BYTES + (
             self._changed.message_bytes if size_bytes is None else size_bytes
         )
-        for mailbox in self._mailboxes:
+        for mailbox in tuple(self._mailboxes):
             mailbox.events.append((event, size_bytes))
             mailbox.waiting_bytes += size_bytes
             if mailbox.takers:
                 mailbox.ready.notify()
             if mailbox.waiting_bytes > MAX_WAITING_BYTES or mailbox.max_events is not None:
                 self._changed.has_full_mailbox = True
+            if mailbox.waiting_bytes > MAX_BEHIND_BYTES and len(mailbox.events) > 1:
+                self._end_consumer(mailbox)
+
+    def _end_consumer(self, mailbox: _Mailbox[E]) -> None:
+        """End a consumer that has stopped taking events; the stream continues."""
+        mailbox.error = LocalProtocolError(
+            f"{mailbox.waiting_bytes} bytes of events were not taken while others were, so they "
+            "were dropped: take events faster, or close a queue that is not read"
+        )
+        self._logger.warning("%s: a consumer has ended: %s", self._name, mailbox.error)
+        mailbox.closed = True
+        mailbox.empty()
+        self._mailboxes.remove(mailbox)
+        mailbox.ready.notify_all()
 
     def end(self, ended: StreamEnded) -> None:
         """Set how the stream ended; later calls change nothing."""
@@ -244,8 +267,10 @@ class EventStream(Generic[E]):
         """How many bytes of events the slowest consumer has not taken yet; a snapshot."""
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
-    def raise_end(self) -> None:
-        """Raise the error that the stream ended with, if there is one."""
+    def raise_end(self, mailbox: _Mailbox[E] | None = None) -> None:
+        """Raise the error that the stream, or the consumer with *mailbox*, ended with, if any."""
+        if mailbox is not None and mailbox.error is not None:
+            raise fresh(mailbox.error)
         if self.ended is not None and self.ended.error is not None:
             raise fresh(self.ended.error)
 
@@ -385,7 +410,7 @@ class EventStream(Generic[E]):
             if not found:
                 break
             yield cast("E", event)
-        self.raise_end()
+        self.raise_end(mailbox)
 
     def detach(self, mailbox: _Mailbox[E]) -> None:
         """Remove a consumer, and drop the events that it has not taken."""
@@ -404,9 +429,11 @@ class EventStream(Generic[E]):
         if self._backlog is not None:
             mailbox.events = self._backlog.events
             mailbox.waiting_bytes = self._backlog.waiting_bytes
+            mailbox.error, mailbox.closed = self._backlog.error, self._backlog.closed
             self._backlog = None
             self._mailboxes.clear()
-        self._mailboxes.append(mailbox)
+        if not mailbox.closed:
+            self._mailboxes.append(mailbox)
         self._changed.has_full_mailbox |= mailbox.is_full
         return mailbox
 

@@ -95,14 +95,17 @@ class Voices:
 def _voice(value: object) -> Voice:
     if not isinstance(value, dict) or not isinstance(value.get("voiceId"), str):
         raise RemoteProtocolError("expected a voice with a voiceId")
-    languages = value.get("languages") or value.get("langCode") or ()
-    tags = value.get("tags")
+    languages = value.get("languages") or value.get("langCode")
     return Voice(
         id=value["voiceId"],
         name=str(value.get("displayName") or value["voiceId"]),
         description=str(value.get("description") or ""),
-        languages=tuple(map(str, [languages] if isinstance(languages, str) else languages)),
+        languages=_texts([languages] if isinstance(languages, str) else languages),
         gender=str(value.get("gender") or ""),
-        tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
+        tags=_texts(value.get("tags")),
         source=str(value.get("source") or ""),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()

@@ -66,7 +66,7 @@ class HttpResponse:
         """
         try:
             return json_module.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RemoteProtocolError(
                 f"the body of a response with HTTP status {self.status} must be JSON, got "
                 f"{len(self.body)} bytes of "

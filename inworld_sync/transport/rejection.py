@@ -111,7 +111,7 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
     text = body.decode("utf-8", "replace").strip()
     try:
         parsed: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, _shortened(text), ()
     if isinstance(parsed, dict) and isinstance(parsed.get("error"), (dict, str)):
         parsed = parsed["error"]

@@ -56,7 +56,13 @@ CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
     (
         checks.positive,
         [1e-9, 5],
-        [(0, "above 0, got 0"), (-1, "above 0"), (math.nan, "above 0"), ("5", "a number, got '5'")],
+        [
+            (0, "above 0, got 0"),
+            (-1, "above 0"),
+            (math.nan, "above 0"),
+            ("5", "a number, got '5'"),
+            (10**400, "a number"),
+        ],
     ),
     (checks.one_of(("a", "b")), ["a"], [("c", "one of a, b, got 'c'"), (5, "one of a, b")]),
     (checks.instance(int, str), [1, "a"], [(1.5, "int or str, got float")]),

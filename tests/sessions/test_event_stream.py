@@ -477,6 +477,34 @@ def test_full_from_the_start(source: Source) -> None:
     assert source.changed.has_full_mailbox
 
 
+def test_stopped_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that is too far behind ends with an error; other consumers get every event."""
+    monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 5000)
+    stopped, read = source.stream.subscribe(), source.stream.subscribe()
+    for value in range(10):
+        source.give(value, size_bytes=1000)
+        assert value == read.get(PATIENCE_SECONDS)
+
+    assert 0 == source.stream.waiting_bytes
+    with pytest.raises(LocalProtocolError, match="of events were not taken"):
+        stopped.get()
+    stopped.close()
+    source.give(10)
+    assert 10 == read.get()
+
+
+def test_stopped_before_the_first_consumer(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first consumer gets the error if too many events were buffered for it."""
+    monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 5000)
+    source.give(*range(10), size_bytes=1000)
+
+    with pytest.raises(LocalProtocolError, match="of events were not taken"):
+        next(source.stream.events())
+    queue = source.stream.subscribe()
+    source.give(10)
+    assert 10 == queue.get()
+
+
 def test_discard(source: Source) -> None:
     """Events that were not taken are dropped for every consumer; the end is kept."""
     queue = source.stream.subscribe()

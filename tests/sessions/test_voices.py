@@ -56,6 +56,8 @@ VOICES = [
         Voice("A", "Anna", "warm", ("EN_US", "DE_DE"), "female", ("calm",), "SYSTEM"),
     ),
     ({"voiceId": "A", "langCode": "EN_US", "tags": None}, Voice("A", "A", "", ("EN_US",))),
+    ({"voiceId": "A", "languages": 5, "tags": {"a": 1}}, Voice("A", "A")),
+    ({"voiceId": "A", "languages": True}, Voice("A", "A")),
 ]
 
 

@@ -322,6 +322,18 @@ def test_not_json() -> None:
         client.close()
 
 
+def test_deeply_nested() -> None:
+    """A response that is nested deeper than Python can parse is an error of the package."""
+    body = b"[" * 100_000 + b"]" * 100_000
+
+    for status, kind in (("200 OK", RemoteProtocolError), ("400 Bad", ServiceError)):
+        with serve(answering(whole(status, body))) as server:
+            client = client_of(server)
+            with pytest.raises(kind):
+                get(client)
+            client.close()
+
+
 def test_large_answer() -> None:
     """A response larger than ``max_message_bytes`` is an error."""
     with serve(answering(whole("200 OK", b"1" * 300_000))) as server:

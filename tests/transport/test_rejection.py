@@ -64,6 +64,7 @@ BODIES = [
     ("  upstream connect error\n or disconnect ", (None, "upstream connect error or", ())),
     (b"\xff\xfe broken", (None, "broken", ())),
     ("x" * 10_000, (None, "refused: xxx", ())),
+    ("[" * 100_000, (None, "refused: [[[", ())),
 ]
 
 

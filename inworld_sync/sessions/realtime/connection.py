@@ -150,6 +150,10 @@ class RealtimeConnection(Connection[Received]):
         event = read_message(message, self._splitter, warnings)
         if warnings:
             self._warn(warnings)
+        if isinstance(event, (AudioDelta, BackchannelDelta)):
+            self._audio_bytes = len(event.audio)
+            # In base64, four characters have three bytes.
+            self._json_bytes -= self._audio_bytes * 4 // 3
         return event
 
     def _apply(self, event: Received) -> None:

@@ -18,6 +18,7 @@ import attrs
 from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
+from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.realtime import (
     AlawFormat,
     AudioFormat,
@@ -218,6 +219,7 @@ class AudioInputQueue:
         self, audio: AudioData, sample_rate_hz: int | None, channels: int, timeout: float | None
     ) -> None:
         """Send audio; see :meth:`RealtimeSession.send_audio`."""
+        require_timeout(timeout)
         with self._lock:
             with self._commands.monitor:
                 self._commands.require_open()

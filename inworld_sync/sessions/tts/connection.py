@@ -359,7 +359,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         if split is None or split.audio is None:
             event = tts.read(message, warnings=warnings)
         else:
-            self._message_bytes = len(split.rest) + len(split.audio)
+            self._json_bytes, self._audio_bytes = len(split.rest), len(split.audio)
             event = tts.read(split.rest, split.audio, warnings)
         self._warn(warnings)
         return event

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import base64
 import logging
+import sys
+from typing import Any
 
 import pytest
 
 from inworld_sync import NullSpeaker, WordTime
-from inworld_sync.errors import RemoteProtocolError, ServiceError
+from inworld_sync.errors import (
+    ConfigError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServiceError,
+)
+from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.realtime import AudioDelta, PingReceived, ResponseConfig, ResponseDone
+from inworld_sync.sessions import event_stream
 from inworld_sync.sessions.realtime.events import InvalidMessage
 
 from support.peers import BINARY, TEXT
-from support.scripted_realtime import Event, Service, place, realtime
+from support.scripted_realtime import Event, Service, obedient, place, realtime
 
 
 def item(content: object, **fields: object) -> Event:
@@ -324,3 +333,56 @@ def test_words_are_heard_with_the_speech() -> None:
 
     expected = [("One", 0.0, 50.0), ("two", 100.0, 150.0), ("three", 200.0, 250.0)]
     assert expected == [(word.text, word.start_ms, word.end_ms) for word in heard]
+
+
+def test_size_of_an_event() -> None:
+    """An event counts with about its size in memory, which is much more than that of its JSON."""
+
+    def script(service: Service) -> None:
+        service.open()
+        request = service.request()
+        service.event("future.event", empty=[{} for _ in range(10_000)])
+        service.speak(request, 1, "hello")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        queue = rt.subscribe()
+        rt.send_message("hi").wait(30)
+        counted_bytes = rt.waiting_bytes
+        event = next(event for event in queue if event.type == "future.event")
+
+    assert isinstance(event, UnknownEvent)
+    empty = event.raw["empty"]
+    assert isinstance(empty, list)
+    assert counted_bytes > (sys.getsizeof(empty) + sum(map(sys.getsizeof, empty))) / 4
+
+
+def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that is not read ends while a thread waits for a response; the session continues."""
+    monkeypatch.setattr(event_stream, "MAX_BEHIND_BYTES", 1_000_000)
+
+    def script(service: Service) -> None:
+        service.open()
+        for number in (1, 2):
+            request = service.request()
+            for _ in range(1000):
+                service.event("future.event", text="x" * 1000)
+            service.speak(request, number, "hello")
+        service.until_left()
+
+    with realtime(script) as iw, iw.realtime.connect() as rt:
+        queue = rt.subscribe()
+        for _ in range(2):
+            assert "hello" in rt.send_message("hi").wait(30).text
+        with pytest.raises(LocalProtocolError, match="were not taken"):
+            queue.get(30)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "3", 10**400])
+def test_wrong_timeout_without_a_wait(timeout: Any) -> None:
+    """A wrong timeout is refused also by a call that need not wait."""
+    with realtime(obedient) as iw, iw.realtime.connect() as rt, rt.subscribe() as queue:
+        with pytest.raises(ConfigError, match="timeout must be a number"):
+            queue.get(timeout)
+        with pytest.raises(ConfigError, match="timeout must be a number"):
+            rt.send_audio(bytes(2), timeout=timeout)
