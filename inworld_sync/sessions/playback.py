@@ -24,6 +24,7 @@ from typing import Final, Protocol, TypeVar
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
 from inworld_sync.models.tts import Phoneme, WordTime
+from inworld_sync.models.words import text_of_tokens, text_until
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
@@ -94,6 +95,7 @@ class Playback:
         self._handlers = on_word is not None or on_phoneme is not None
         self.handler_errors = 0
         self._words: Cues[WordTime] = Cues()
+        self._tokens: list[str] = []
         self._phonemes: Cues[Phoneme] = Cues()
         self._start_samples: int | None = None
         self._final_samples: int | None = None
@@ -137,6 +139,18 @@ class Playback:
         heard_ms = self.heard_ms
         with self._changed:
             return self._words.before(heard_ms)
+
+    @property
+    def heard_text(self) -> str:
+        """
+        The text up to the end of :attr:`heard_words`, with its own white space.
+
+        Empty if no times of words were requested.
+        """
+        heard = [word.text for word in self.heard_words]
+        with self._changed:
+            text = text_of_tokens(self._tokens)
+        return text_until(text, heard)
 
     def word_at(self, position_ms: float | None = None) -> WordTime | None:
         """
@@ -220,6 +234,7 @@ class Playback:
             while chunk is not None and not self._interrupted:
                 with self._changed:
                     self._words.add(chunk.words)
+                    self._tokens += chunk.tokens or [word.text for word in chunk.words]
                     self._phonemes.add(chunk.phonemes)
                     self._changed.notify_all()
                 if chunk.data:

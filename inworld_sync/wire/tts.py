@@ -107,15 +107,16 @@ class AudioReceived:
         audio: Base64 text, or the bytes that were passed to :func:`read`; empty if the message has
             only times.
         usage: None if the service sent none.
-        words: Words with their times from the start of the generation, in milliseconds.
+        tokens: Words, punctuation and white space with their times from the start of the
+            generation, in milliseconds.
         characters: Characters with such times.
-        phonemes: Phonemes with such times; ``word_index`` is an index of *words*.
+        phonemes: Phonemes with such times; ``word_index`` is an index of *tokens*.
     """
 
     context_id: str
     audio: str | bytes
     usage: TtsUsage | None = None
-    words: tuple[WordTime, ...] = ()
+    tokens: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()
     phonemes: tuple[Phoneme, ...] = ()
 

@@ -312,16 +312,16 @@ IGNORED: list[tuple[dict[str, Any], str, str]] = [
     ({**chunk_with(), "usage": {"processedCharactersCount": 1.5}}, "usage", "usage"),
     ({**chunk_with(), "usage": {"processedCharactersCount": True}}, "usage", "usage"),
     ({**chunk_with(), "usage": {"processedCharactersCount": "9" * 30}}, "usage", "usage"),
-    ({**chunk_with(), "timestampInfo": "none"}, "words characters phonemes", "timestampInfo"),
-    (chunk_with(wordAlignment=5), "words phonemes", "wordAlignment"),
+    ({**chunk_with(), "timestampInfo": "none"}, "tokens characters phonemes", "timestampInfo"),
+    (chunk_with(wordAlignment=5), "tokens phonemes", "wordAlignment"),
     (chunk_with(characterAlignment=[]), "characters", "characterAlignment"),
-    (chunk_with(word={"wordEndTimeSeconds": []}), "words", "words"),
-    (chunk_with(word={"words": "a"}), "words", "words"),
-    (chunk_with(word={"words": [1]}), "words", "words"),
-    (chunk_with(word={"words": [None]}), "words", "words"),
-    (chunk_with(word={"wordStartTimeSeconds": ["0"]}), "words", "words"),
-    (chunk_with(word={"wordEndTimeSeconds": [None]}), "words", "words"),
-    (chunk_with(word={"wordEndTimeSeconds": [10**400]}), "words", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": []}), "tokens", "words"),
+    (chunk_with(word={"words": "a"}), "tokens", "words"),
+    (chunk_with(word={"words": [1]}), "tokens", "words"),
+    (chunk_with(word={"words": [None]}), "tokens", "words"),
+    (chunk_with(word={"wordStartTimeSeconds": ["0"]}), "tokens", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": [None]}), "tokens", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": [10**400]}), "tokens", "words"),
     (
         chunk_with(characterAlignment={**A_CHARACTER, "characters": [1]}),
         "characters",
@@ -338,7 +338,7 @@ IGNORED: list[tuple[dict[str, Any], str, str]] = [
         "phonemes",
         "phoneticDetails",
     ),
-    ({**chunk_with(), "usage": 5, "timestampInfo": 5}, "usage words characters phonemes",
+    ({**chunk_with(), "usage": 5, "timestampInfo": 5}, "usage tokens characters phonemes",
      "timestampInfo usage"),
     ({**chunk_with(), "status": {"code": "OK"}}, "", "status.code"),
     (chunk_with(), "", ""),
@@ -354,7 +354,7 @@ def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, na
 
     assert isinstance(event, tts.AudioReceived)
     assert isinstance(whole, tts.AudioReceived)
-    nothing: dict[str, Any] = {"usage": None, "words": (), "characters": (), "phonemes": ()}
+    nothing: dict[str, Any] = {"usage": None, "tokens": (), "characters": (), "phonemes": ()}
     assert attrs.evolve(whole, **{name: nothing[name] for name in empty.split()}) == event
     assert named.split() == warnings
 

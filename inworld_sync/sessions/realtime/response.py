@@ -309,6 +309,7 @@ class ResponseAudio:
                 event.words,
                 event.characters,
                 event.phonemes,
+                tokens=event.tokens,
             )
             position_ms += chunk.duration_ms or 0.0
             yield chunk

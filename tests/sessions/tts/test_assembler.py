@@ -96,18 +96,19 @@ def test_words_and_characters_keep_their_own_time() -> None:
     assert (CharacterTime("a", 0, 20),) == chunk.characters
 
 
-def test_spaces_are_no_words() -> None:
-    """Spaces that are listed as words are dropped; phonemes keep their word."""
+def test_tokens_are_joined_to_words() -> None:
+    """White space and punctuation are no words of their own; phonemes keep their word."""
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
         received(
             silence(100),
-            words=[("one", 0, 30), (" ", 30, 30), ("two", 40, 90)],
-            phonemes=[(0, 10, 0), (40, 60, 2)],
+            words=[("one", 0, 30), (",", 30, 30), (" ", 30, 30), ("two", 40, 90)],
+            phonemes=[(0, 10, 0), (40, 60, 3)],
         )
     )
 
-    assert ["one", "two"] == [word.text for word in chunk.words]
+    assert ["one,", "two"] == [word.text for word in chunk.words]
+    assert ("one", ",", " ", "two") == chunk.tokens
     assert [0, 1] == [phoneme.word_index for phoneme in chunk.phonemes]
 
 
