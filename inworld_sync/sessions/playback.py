@@ -23,7 +23,7 @@ from typing import Final, Protocol, TypeVar
 
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import Phoneme, WordTime
+from inworld_sync.models.tts import Phoneme, Viseme, WordTime
 from inworld_sync.models.words import text_of_tokens, text_until
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
@@ -97,6 +97,7 @@ class Playback:
         self._words: Cues[WordTime] = Cues()
         self._tokens: list[str] = []
         self._phonemes: Cues[Phoneme] = Cues()
+        self._visemes: Cues[Viseme] = Cues()
         self._start_samples: int | None = None
         self._final_samples: int | None = None
         self._interrupted = False
@@ -172,6 +173,12 @@ class Playback:
         with self._changed:
             return self._phonemes.at(position_ms)
 
+    def viseme_at(self, position_ms: float | None = None) -> Viseme | None:
+        """Return the mouth shape of what is being played now; see :meth:`word_at`."""
+        position_ms = self.heard_ms if position_ms is None else position_ms
+        with self._changed:
+            return self._visemes.at(position_ms)
+
     def wait(self, timeout: float | None = None) -> None:
         """
         Wait until it was heard to the end or interrupted.
@@ -236,6 +243,7 @@ class Playback:
                     self._words.add(chunk.words)
                     self._tokens += chunk.tokens or [word.text for word in chunk.words]
                     self._phonemes.add(chunk.phonemes)
+                    self._visemes.add(chunk.visemes)
                     self._changed.notify_all()
                 if chunk.data:
                     self._speaker.write(chunk.pcm)

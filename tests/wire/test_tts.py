@@ -22,6 +22,7 @@ from inworld_sync.models.tts import (
     DeliveryMode,
     FlushCompleted,
     Phoneme,
+    SynthesisContext,
     TextNormalization,
     TimestampTransport,
     TimestampType,
@@ -45,7 +46,8 @@ FULL = ContextConfig(
     buffer_char_threshold=250,
     pronunciation_dictionaries=["names", "brands"],
     enable_custom_pronunciation=True,
-    synthesis_context="calm",
+    synthesis_context=SynthesisContext(["Good evening.", "How are you?"]),
+    viseme_set="OPENXR",
     extra={"newField": [1]},
 )
 
@@ -88,7 +90,10 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
                     "dictionaries": [{"dictionary": "names"}, {"dictionary": "brands"}]
                 },
                 "enableCustomPronunciation": True,
-                "synthesisContext": "calm",
+                "synthesisContext": {
+                    "previousRequests": [{"text": "Good evening."}, {"text": "How are you?"}]
+                },
+                "lipsyncConfig": {"visemeSet": "OPENXR"},
                 "newField": [1],
             },
             "contextId": "c1",
@@ -479,3 +484,15 @@ def test_enums_have_the_names_of_the_wire() -> None:
     """The members of enums have the names that the service uses."""
     for kind in (AudioEncoding, DeliveryMode, TimestampType, TimestampTransport, TextNormalization):
         assert [member.name for member in kind] == [member.value for member in kind]
+
+
+def test_synthesis_context_is_read() -> None:
+    """The answer to ``create`` has the texts typed, and one of a wrong type is ignored."""
+    body = {"synthesisContext": {"previousRequests": [{"text": "One."}, {"text": "Two."}]}}
+    event = tts.read(json.dumps(wrapped(contextCreated=body)))
+    warnings: list[str] = []
+    wrong = tts.read(json.dumps(wrapped(contextUpdated={"synthesisContext": "x"})), None, warnings)
+
+    assert ContextCreated("c1", body, SynthesisContext(["One.", "Two."])) == event
+    assert ContextUpdated("c1", {"synthesisContext": "x"}) == wrong
+    assert ["synthesisContext"] == warnings

@@ -11,7 +11,14 @@ from typing import TypeVar
 import attrs
 
 from inworld_sync.audio import base64, pcm, wav
-from inworld_sync.models.tts import AudioConfig, AudioEncoding, CharacterTime, Phoneme, WordTime
+from inworld_sync.models.tts import (
+    AudioConfig,
+    AudioEncoding,
+    CharacterTime,
+    Phoneme,
+    Viseme,
+    WordTime,
+)
 from inworld_sync.models.words import WordJoiner, join_tokens
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
@@ -43,6 +50,7 @@ class Assembler:
         self._character_ms = 0.0
         self._last_end_ms = 0.0
         self._joiner = WordJoiner()
+        self._has_visemes = False
 
     @property
     def received_ms(self) -> float | None:
@@ -74,6 +82,8 @@ class Assembler:
             phonemes,
             received.usage,
             tuple(token.text for token in received.tokens),
+            self._visemes(received.visemes, phonemes),
+            received.extra,
         )
 
     def generation_ended(self) -> None:
@@ -123,6 +133,21 @@ class Assembler:
             for phoneme in received.phonemes
         )
         return words, phonemes
+
+    def _visemes(
+        self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
+    ) -> tuple[Viseme, ...]:
+        """Return the shapes computed from the audio; those of the phonemes if there are none."""
+        self._has_visemes = self._has_visemes or bool(received)
+        if not self._has_visemes:
+            return tuple(
+                Viseme(each.viseme, each.start_ms, each.end_ms) for each in phonemes if each.viseme
+            )
+        shift = self._generation_start_ms
+        return tuple(
+            attrs.evolve(each, start_ms=each.start_ms + shift, end_ms=each.end_ms + shift)
+            for each in received
+        )
 
     def _characters(self, received: tuple[CharacterTime, ...]) -> tuple[CharacterTime, ...]:
         placed = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from inworld_sync.models.tts import (
     CharacterTime,
     Phoneme,
     TtsUsage,
+    Viseme,
     WordTime,
 )
 from inworld_sync.models.words import WordJoiner
@@ -107,6 +108,9 @@ class AudioChunk(_Encoded):
         usage: What the service counted; None if it sent no counts.
         tokens: The words, punctuation and white space of this chunk, as the service sent them;
             the tokens of an utterance joined are its text.
+        visemes: Mouth shapes: those that the service computes from the audio if ``viseme_set`` was
+            requested, otherwise those of the phonemes.
+        extra: Fields of the service that the client cannot read.
     """
 
     context_id: str
@@ -119,6 +123,8 @@ class AudioChunk(_Encoded):
     phonemes: tuple[Phoneme, ...] = ()
     usage: TtsUsage | None = None
     tokens: tuple[str, ...] = ()
+    visemes: tuple[Viseme, ...] = ()
+    extra: Mapping[str, object] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -136,6 +142,7 @@ class Speech(_Encoded):
         usage: What the service counted, summed.
         tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
             is the text.
+        visemes: Mouth shapes, as in :class:`AudioChunk`.
     """
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
@@ -146,6 +153,7 @@ class Speech(_Encoded):
     phonemes: tuple[Phoneme, ...] = attrs.field(default=(), repr=False)
     usage: TtsUsage = attrs.field(factory=TtsUsage)
     tokens: tuple[str, ...] = attrs.field(default=(), repr=False)
+    visemes: tuple[Viseme, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
@@ -188,6 +196,7 @@ class Speech(_Encoded):
                 next((usage.model for usage in usages if usage.model), ""),
             ),
             tuple(token for chunk in joined for token in chunk.tokens),
+            tuple(viseme for chunk in joined for viseme in chunk.visemes),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

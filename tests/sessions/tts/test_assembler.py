@@ -8,7 +8,7 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from inworld_sync import AudioConfig, AudioError, CharacterTime, Phoneme, WordTime
+from inworld_sync import AudioConfig, AudioError, CharacterTime, Phoneme, Speech, Viseme, WordTime
 from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
@@ -110,6 +110,30 @@ def test_tokens_are_joined_to_words() -> None:
     assert ["one,", "two"] == [word.text for word in chunk.words]
     assert ("one", ",", " ", "two") == chunk.tokens
     assert [0, 1] == [phoneme.word_index for phoneme in chunk.phonemes]
+
+
+def test_visemes() -> None:
+    """Shapes from the audio are preferred; without them, those of the phonemes are used."""
+    assembler = Assembler("c", SLOW)
+    phonemes = (Phoneme("b", "bmp", 0, 10, 0), Phoneme("x", "", 10, 20, 0))
+    shapes = (Viseme("PP", 0, 10, 0.5),)
+    texts = [
+        AudioReceived("c", silence(100), phonemes=phonemes),
+        AudioReceived("c", silence(100), phonemes=phonemes, visemes=shapes, extra={"a": 1}),
+        AudioReceived("c", silence(100), phonemes=phonemes),
+    ]
+    chunks = [assembler.chunk(texts[0]), assembler.chunk(texts[1])]
+    assembler.generation_ended()
+    chunks += [assembler.chunk(texts[2]), assembler.chunk(texts[1])]
+
+    assert [
+        (Viseme("bmp", 0, 10),),
+        shapes,
+        (),
+        (Viseme("PP", 200, 210, 0.5),),
+    ] == [chunk.visemes for chunk in chunks]
+    assert {"a": 1} == chunks[1].extra
+    assert 3 == len(Speech.join(chunks, SLOW).visemes)
 
 
 TIMES = st.lists(st.tuples(st.floats(-50, 500), st.floats(-50, 500), st.booleans()), max_size=30)
