@@ -92,8 +92,8 @@ _HOMES = {
     ),
     "models.tts": (
         "AudioConfig AudioEncoding CharacterTime ContextClosed ContextConfig ContextCreated "
-        "ContextUpdated DeliveryMode FlushCompleted Phoneme TextNormalization TimestampTransport "
-        "TimestampType TtsUsage Voice WordTime"
+        "ContextUpdated DeliveryMode FlushCompleted Phoneme SynthesisContext TextNormalization "
+        "TimestampTransport TimestampType TtsUsage Viseme VisemeSet Voice WordTime"
     ),
     "models.turns": "Turn VoiceProfile VoiceTrait Word",
     "sessions.connector": "ConnectionLimiter",

@@ -69,6 +69,8 @@ class Inworld:
         observer: Receives every message of both directions.
         logger: Receives the log; ``logging.getLogger("inworld_sync")`` by default.
         on_trace: Called for every step in the life of a connection; must not block.
+        sends_cancel_context: Whether an interruption of speech sends ``cancel_context``, which
+            drops the text that was not spoken, instead of ``close_context``; False by default.
         dispatch: Where handlers run: ``thread`` (default) means a thread for each stream, ``poll``
             means the caller of ``poll``.
         options: All settings in one object. Each setting above that is not None replaces the one
@@ -109,6 +111,7 @@ class Inworld:
         observer: WireObserver | None = None,
         logger: logging.Logger | None = None,
         on_trace: Callable[[TraceEvent], None] | None = None,
+        sends_cancel_context: bool | None = None,
         dispatch: Literal["thread", "poll"] | None = None,
         options: Options | None = None,
     ) -> None:

@@ -176,6 +176,7 @@ OPTIONS: dict[str, object] = {
     "observer": Observer(),
     "logger": logging.getLogger("another"),
     "on_trace": print,
+    "sends_cancel_context": True,
     "dispatch": "poll",
 }
 

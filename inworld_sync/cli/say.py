@@ -11,7 +11,9 @@ from inworld_sync.cli.common import client_options, open_client, print_json, pro
 from inworld_sync.cli.failures import message_of, status_of
 from inworld_sync.cli.output import STANDARD_OUTPUT, SpeechOutput, encoding_of
 from inworld_sync.errors import InworldError
-from inworld_sync.models.tts import AudioConfig
+from inworld_sync.models.tts import SAMPLE_RATES_HZ, AudioConfig
+
+_RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
 
 # A text of at least this length takes long enough for a progress bar.
 _LONG_CHARACTERS = 500
@@ -28,7 +30,7 @@ _LONG_CHARACTERS = 500
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")
-@click.option("--rate", default=24000, show_default=True, help="Sample rate in Hz, 8000 to 48000.")
+@click.option("--rate", default=24000, show_default=True, help=f"Sample rate in Hz: {_RATES}.")
 @click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the voice's own.")
 @client_options
 def command(

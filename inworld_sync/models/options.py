@@ -137,6 +137,8 @@ class Options:
         observer: Receives every message of both directions.
         logger: Receives the log.
         on_trace: Called for every step of a connection; must not block.
+        sends_cancel_context: Whether an interruption of speech sends ``cancel_context``, which
+            drops the text that was not spoken, instead of ``close_context``.
         dispatch: Where handlers added by ``on`` run: ``thread`` means a thread for each stream,
             ``poll`` means the thread that calls ``poll``.
     """
@@ -160,6 +162,7 @@ class Options:
         validator=checks.having("debug", "exception"),
     )
     on_trace: Callable[[TraceEvent], None] | None = optional(checks.having("__call__"))
+    sends_cancel_context: bool = attrs.field(default=False, validator=checks.flag)
     dispatch: Dispatch = attrs.field(default="thread", validator=_is_dispatch)
 
     def endpoint(self, path: str, *, websocket: bool) -> str:

@@ -27,15 +27,22 @@ __all__ = [
     "DeliveryMode",
     "FlushCompleted",
     "Phoneme",
+    "SynthesisContext",
     "TextNormalization",
     "TimestampTransport",
     "TimestampType",
     "TtsUsage",
+    "Viseme",
+    "VisemeSet",
     "Voice",
     "WordTime",
 ]
 
 DEFAULT_TTS_MODEL = "inworld-tts-2"
+
+SAMPLE_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+# Documented for the texts of a synthesis context together.
+MAX_CONTEXT_CHARACTERS = 2000
 
 _T = TypeVar("_T")
 
@@ -66,11 +73,20 @@ class AudioEncoding(str, enum.Enum):
 
 
 class DeliveryMode(str, enum.Enum):
-    """How much a voice varies its delivery; only ``inworld-tts-2`` uses it."""
+    """
+    How much a voice varies its delivery; only ``inworld-tts-2`` uses it.
+
+    ``EXPRESSIVE``, an older name of ``CREATIVE``, is accepted as a string.
+    """
 
     STABLE = "STABLE"
     BALANCED = "BALANCED"
     CREATIVE = "CREATIVE"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DeliveryMode | None:
+        # The older name, which the service still accepts.
+        return cls.CREATIVE if value == "EXPRESSIVE" else None
 
 
 class TimestampType(str, enum.Enum):
@@ -85,6 +101,12 @@ class TimestampTransport(str, enum.Enum):
 
     SYNC = "SYNC"
     ASYNC = "ASYNC"
+
+
+class VisemeSet(str, enum.Enum):
+    """The names of the mouth shapes that the service computes from the audio."""
+
+    OPENXR = "OPENXR"
 
 
 class TextNormalization(str, enum.Enum):
@@ -119,9 +141,44 @@ def _normalization(value: TextNormalization | str | None) -> TextNormalization |
     return checks.member_or_none(TextNormalization, value, "text_normalization")
 
 
+def _viseme_set(value: VisemeSet | str | None) -> VisemeSet | None:
+    return checks.member_or_none(VisemeSet, value, "viseme_set")
+
+
 def _at_most_three(_: object, field: attrs.Attribute[_T], value: _T) -> None:
     if isinstance(value, tuple) and len(value) > 3:
         raise ConfigError(f"{field.name} accepts at most 3 names, got {len(value)}")
+
+
+def _sample_rate(_: object, field: attrs.Attribute[int], value: object) -> None:
+    if type(value) is not int or value not in SAMPLE_RATES_HZ:
+        rates = ", ".join(map(str, SAMPLE_RATES_HZ))
+        raise ConfigError(f"{field.name} must be one of {rates} Hz, got {value!r}")
+
+
+def _previous_texts(value: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    texts = checks.to_tuple(value)
+    if not isinstance(texts, tuple) or not all(isinstance(each, str) for each in texts):
+        raise ConfigError(f"previous_texts must be a list of strings, got {type(value).__name__}")
+    size = sum(map(len, texts))
+    if size > MAX_CONTEXT_CHARACTERS:
+        raise ConfigError(
+            f"previous_texts must have at most {MAX_CONTEXT_CHARACTERS} characters together, got "
+            f"{size}: leave out the oldest"
+        )
+    return texts
+
+
+@attrs.frozen
+class SynthesisContext:
+    """
+    Texts that were spoken before, so that the speech continues them in tone.
+
+    Attributes:
+        previous_texts: The oldest first, at most 2000 characters together.
+    """
+
+    previous_texts: tuple[str, ...] = attrs.field(default=(), converter=_previous_texts)
 
 
 @attrs.frozen
@@ -131,14 +188,15 @@ class AudioConfig:
 
     Attributes:
         encoding: Encoding of the speech; PCM is headerless 16-bit little-endian mono.
-        sample_rate_hz: Sample rate in Hz, 8000 to 48000; MULAW and ALAW are meant for 8000.
+        sample_rate_hz: Sample rate in Hz: 8000, 16000, 22050, 24000, 32000, 44100 or 48000; MULAW
+            and ALAW are meant for 8000.
         bit_rate_bps: Bit rate of the compressed encodings, 8000 to 512000 bit/s; None leaves the
             choice to the service.
         speaking_rate: Speaking rate, 0.5 to 1.5; 1 is the voice's own.
     """
 
     encoding: AudioEncoding = attrs.field(default=AudioEncoding.PCM, converter=_encoding)
-    sample_rate_hz: int = attrs.field(default=24000, validator=checks.whole(8000, 48000, " Hz"))
+    sample_rate_hz: int = attrs.field(default=24000, validator=_sample_rate)
     bit_rate_bps: int | None = optional(checks.whole(8000, 512_000, " bit/s"))
     speaking_rate: float | None = optional(checks.number(0.5, 1.5))
 
@@ -165,7 +223,8 @@ class ContextConfig:
         buffer_char_threshold: Number of characters, 1 to 1000, that are spoken without a flush.
         pronunciation_dictionaries: Names of at most three dictionaries.
         enable_custom_pronunciation: As the service documents it.
-        synthesis_context: As the service documents it.
+        synthesis_context: Texts that were spoken before.
+        viseme_set: ``OPENXR`` requests mouth shapes that the service computes from the audio.
         extra: Further fields of ``create``, sent unchanged.
     """
 
@@ -191,7 +250,8 @@ class ContextConfig:
         default=None, converter=checks.to_tuple, validator=[checks.texts, _at_most_three]
     )
     enable_custom_pronunciation: bool | None = optional(checks.flag)
-    synthesis_context: str | None = optional(checks.string)
+    synthesis_context: SynthesisContext | None = optional(checks.instance(SynthesisContext))
+    viseme_set: VisemeSet | None = attrs.field(default=None, converter=_viseme_set)
     extra: Mapping[str, object] = attrs.field(factory=dict, validator=checks.mapping)
 
 
@@ -234,6 +294,25 @@ class Phoneme:
 
 
 @attrs.frozen
+class Viseme:
+    """
+    A shape of the mouth.
+
+    Attributes:
+        name: The service's name: an OpenXR name such as ``PP`` with ``viseme_set``, otherwise that
+            of the phoneme, such as ``bmp``.
+        start_ms: Start in milliseconds from the start of the utterance.
+        end_ms: End in milliseconds from the start of the utterance.
+        weight: How far the shape is formed, 0 to 1.
+    """
+
+    name: str
+    start_ms: float
+    end_ms: float
+    weight: float = 1.0
+
+
+@attrs.frozen
 class TtsUsage:
     """The number of synthesized characters, as the service counts them."""
 
@@ -256,18 +335,27 @@ class Voice:
 
 @attrs.frozen
 class ContextCreated:
-    """The service created the context; *config* has its settings as the service sent them."""
+    """
+    The service created the context.
+
+    Attributes:
+        context_id: Of the context.
+        config: Its settings as the service sent them.
+        synthesis_context: The texts spoken before; None if the service sent none.
+    """
 
     context_id: str
     config: Mapping[str, object]
+    synthesis_context: SynthesisContext | None = None
 
 
 @attrs.frozen
 class ContextUpdated:
-    """The service changed the settings of the context; *config* has them."""
+    """The service changed the settings of the context; see :class:`ContextCreated`."""
 
     context_id: str
     config: Mapping[str, object]
+    synthesis_context: SynthesisContext | None = None
 
 
 @attrs.frozen

@@ -23,7 +23,8 @@ from typing import Final, Protocol, TypeVar
 
 from inworld_sync.errors import ClosedError, DeviceError, InworldError, fresh
 from inworld_sync.models.devices import AudioSink
-from inworld_sync.models.tts import Phoneme, WordTime
+from inworld_sync.models.tts import Phoneme, Viseme, WordTime
+from inworld_sync.models.words import text_of_tokens, text_until
 from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
@@ -97,7 +98,9 @@ class Playback:
         self._handlers = on_word is not None or on_phoneme is not None
         self.handler_errors = 0
         self._words: Cues[WordTime] = Cues()
+        self._tokens: list[str] = []
         self._phonemes: Cues[Phoneme] = Cues()
+        self._visemes: Cues[Viseme] = Cues()
         self._start_samples: int | None = None
         self._final_samples: int | None = None
         self._interrupted = False
@@ -141,6 +144,18 @@ class Playback:
         with self._changed:
             return self._words.before(heard_ms)
 
+    @property
+    def heard_text(self) -> str:
+        """
+        The text up to the end of :attr:`heard_words`, with its own white space.
+
+        Empty if no times of words were requested.
+        """
+        heard = [word.text for word in self.heard_words]
+        with self._changed:
+            text = text_of_tokens(self._tokens)
+        return text_until(text, heard)
+
     def word_at(self, position_ms: float | None = None) -> WordTime | None:
         """
         Return the word being played now, for a loop that asks many times a second.
@@ -160,6 +175,12 @@ class Playback:
         position_ms = self.heard_ms if position_ms is None else position_ms
         with self._changed:
             return self._phonemes.at(position_ms)
+
+    def viseme_at(self, position_ms: float | None = None) -> Viseme | None:
+        """Return the mouth shape of what is being played now; see :meth:`word_at`."""
+        position_ms = self.heard_ms if position_ms is None else position_ms
+        with self._changed:
+            return self._visemes.at(position_ms)
 
     def wait(self, timeout: float | None = None) -> None:
         """
@@ -223,7 +244,9 @@ class Playback:
             while chunk is not None and not self._interrupted:
                 with self._changed:
                     self._words.add(chunk.words)
+                    self._tokens += chunk.tokens or [word.text for word in chunk.words]
                     self._phonemes.add(chunk.phonemes)
+                    self._visemes.add(chunk.visemes)
                     self._changed.notify_all()
                 if chunk.data:
                     self._speaker.write(chunk.pcm)

@@ -198,6 +198,18 @@ class Contexts:
         self._ask(ContextRequest.CLOSE, context_id, progress, now)
         return tts.close_context(context_id)
 
+    def interrupt(self, context_id: str, now: float) -> str | None:
+        """
+        End a context without the text that was not spoken, also after :meth:`close`.
+
+        Returns:
+            The message to send; None if the service ended the context.
+        """
+        if context_id not in self._held:
+            return None
+        self.close(context_id, now)
+        return tts.cancel_context(context_id)
+
     def cancel(self, command: Command) -> None:
         """Undo a command whose message was not sent."""
         if command.request is not None:

@@ -28,6 +28,7 @@ from inworld_sync.models.stt import (
     Transcription,
 )
 from inworld_sync.models.turns import Word
+from inworld_sync.models.words import WordJoiner, join_tokens
 from inworld_sync.wire.codec import Codec, JsonObject, camel, dump_text, load_object, object_in
 from inworld_sync.wire.faults import ConnectionFault, connection_fault, integer_in
 
@@ -194,7 +195,11 @@ def _load(body: object, kind: type[_T], where: str, ignored: list[str]) -> _T:
         # The content is not needed, only the arrival of the message.
         ignored.append(where)
         body = {}
-    return _CODEC.load(body, kind, where, ignored)
+    loaded = _CODEC.load(body, kind, where, ignored)
+    if isinstance(loaded, Transcription):
+        # Some models send parts of words, punctuation and white space.
+        loaded = attrs.evolve(loaded, words=join_tokens(loaded.words, WordJoiner())[0])
+    return loaded
 
 
 def _status_fault(result: JsonObject, where: str, ignored: list[str]) -> StreamFault | None:

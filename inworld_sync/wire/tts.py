@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from inworld_sync.errors import RemoteProtocolError
+from inworld_sync.errors import ConfigError, RemoteProtocolError
 from inworld_sync.models.events import UnknownEvent
 from inworld_sync.models.tts import (
     AudioConfig,
@@ -26,9 +26,12 @@ from inworld_sync.models.tts import (
     ContextUpdated,
     FlushCompleted,
     Phoneme,
+    SynthesisContext,
     TtsUsage,
+    Viseme,
     WordTime,
 )
+from inworld_sync.wire import lipsync
 from inworld_sync.wire.codec import (
     Codec,
     Json,
@@ -51,6 +54,7 @@ __all__ = [
     "ContextMessage",
     "TtsMessage",
     "Unreadable",
+    "cancel_context",
     "close_context",
     "create",
     "flush_context",
@@ -107,17 +111,22 @@ class AudioReceived:
         audio: Base64 text, or the bytes that were passed to :func:`read`; empty if the message has
             only times.
         usage: None if the service sent none.
-        words: Words with their times from the start of the generation, in milliseconds.
+        tokens: Words, punctuation and white space with their times from the start of the
+            generation, in milliseconds.
         characters: Characters with such times.
-        phonemes: Phonemes with such times; ``word_index`` is an index of *words*.
+        phonemes: Phonemes with such times; ``word_index`` is an index of *tokens*.
+        visemes: Mouth shapes computed from the audio, with such times.
+        extra: ``lipsyncAlignment``, if the client cannot read it.
     """
 
     context_id: str
     audio: str | bytes
     usage: TtsUsage | None = None
-    words: tuple[WordTime, ...] = ()
+    tokens: tuple[WordTime, ...] = ()
     characters: tuple[CharacterTime, ...] = ()
     phonemes: tuple[Phoneme, ...] = ()
+    visemes: tuple[Viseme, ...] = ()
+    extra: Mapping[str, object] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -184,12 +193,24 @@ def close_context(context_id: str) -> str:
     return _request("close_context", {}, context_id)
 
 
+def cancel_context(context_id: str) -> str:
+    """Return the message that makes the service drop the buffered text and end the context."""
+    return _request("cancel_context", {}, context_id)
+
+
 def _request(verb: str, body: Mapping[str, object], context_id: str) -> str:
     return dump_text({verb: body, "contextId": context_id})
 
 
 def _config(config: ContextConfig) -> dict[str, object]:
     body: dict[str, object] = dict(_CODEC.dump(config))
+    if config.synthesis_context is not None:
+        body["synthesisContext"] = {
+            "previousRequests": [{"text": text} for text in config.synthesis_context.previous_texts]
+        }
+    viseme_set = body.pop("visemeSet", None)
+    if viseme_set is not None:
+        body["lipsyncConfig"] = {"visemeSet": viseme_set}
     names = body.pop("pronunciationDictionarySettings", None)
     if names is not None:
         assert isinstance(names, Sequence)
@@ -272,6 +293,10 @@ def _audio(
     times = _object(chunk, "timestampInfo", warnings)
     words = _object(times, "wordAlignment", warnings)
     characters = _object(times, "characterAlignment", warnings)
+    unread: list[str] = []
+    no_visemes: tuple[Viseme, ...] = ()
+    visemes = _optional(lipsync.FIELD, lambda: lipsync.read(times), no_visemes, unread)
+    warnings += unread
     return AudioReceived(
         context_id,
         audio or "" if decoded is None else decoded,
@@ -282,6 +307,8 @@ def _audio(
             for row in _rows_or_none(characters, "characters", "character", warnings)
         ),
         _optional("phoneticDetails", lambda: _phonemes(words), (), warnings),
+        visemes,
+        {lipsync.FIELD: lipsync.alignment(times)} if unread else {},
     )
 
 
@@ -369,15 +396,39 @@ def _phonemes(alignment: JsonObject) -> tuple[Phoneme, ...]:
     return tuple(found)
 
 
+def _config_of(
+    result: JsonObject, kind: str, warnings: list[str]
+) -> tuple[JsonObject, SynthesisContext | None]:
+    """Return the settings of a context as they are, and the typed texts spoken before."""
+    config = _object(result, kind, warnings)
+    return config, _optional(
+        "synthesisContext",
+        lambda: _synthesis_context(config.get("synthesisContext")),
+        None,
+        warnings,
+    )
+
+
+def _synthesis_context(value: Json) -> SynthesisContext | None:
+    if value is None:
+        return None
+    requests = _array(object_in(value, "synthesisContext"), "previousRequests")
+    texts = [text_in(object_in(each, "previousRequests"), "text") for each in requests]
+    try:
+        return SynthesisContext(tuple(texts))
+    except ConfigError as error:
+        raise RemoteProtocolError(str(error)) from None
+
+
 # Each function reads the whole result. The last two kinds have no fields.
 _KINDS: dict[str, Callable[[str, JsonObject, bytes | None, list[str]], TtsMessage]] = {
     "audioChunk": _audio,
     "audioContent": _audio,
     "contextCreated": lambda context_id, result, _, warnings: ContextCreated(
-        context_id, _object(result, "contextCreated", warnings)
+        context_id, *_config_of(result, "contextCreated", warnings)
     ),
     "contextUpdated": lambda context_id, result, _, warnings: ContextUpdated(
-        context_id, _object(result, "contextUpdated", warnings)
+        context_id, *_config_of(result, "contextUpdated", warnings)
     ),
     "flushCompleted": lambda context_id, *_: FlushCompleted(context_id),
     "contextClosed": lambda context_id, *_: ContextClosed(context_id),

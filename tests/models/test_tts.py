@@ -12,6 +12,8 @@ from inworld_sync.models.tts import (
     AudioConfig,
     AudioEncoding,
     ContextConfig,
+    DeliveryMode,
+    SynthesisContext,
 )
 
 # (class, field, value): wrong types, and a value beyond each bound.
@@ -49,6 +51,11 @@ WRONG: list[tuple[Any, str, Any]] = [
     (ContextConfig, "pronunciation_dictionaries", list("abcd")),
     (ContextConfig, "enable_custom_pronunciation", "yes"),
     (ContextConfig, "synthesis_context", 5),
+    (ContextConfig, "synthesis_context", "calm"),
+    (ContextConfig, "viseme_set", "ARKIT"),
+    (SynthesisContext, "previous_texts", "a text"),
+    (SynthesisContext, "previous_texts", [1]),
+    (SynthesisContext, "previous_texts", ["a" * 1000, "b" * 1001]),
     (ContextConfig, "extra", "a"),
 ]
 
@@ -67,3 +74,16 @@ def test_names() -> None:
     assert config == attrs.evolve(config)
     assert ("a",) == config.pronunciation_dictionaries
     assert AudioEncoding.ALAW is AudioConfig("ALAW").encoding
+
+
+@pytest.mark.parametrize("rate", [8001, 11025, 12345, 12000, 47999, 16000.0, True, "16000"])
+def test_sample_rates(rate: Any) -> None:
+    """The service has a closed list of sample rates, which the error names."""
+    rates = "8000, 16000, 22050, 24000, 32000, 44100, 48000 Hz"
+    with pytest.raises(ConfigError, match=f"sample_rate_hz must be one of {rates}, got {rate!r}"):
+        AudioConfig("PCM", rate)
+
+
+def test_expressive() -> None:
+    """``EXPRESSIVE`` is an older name of ``CREATIVE``."""
+    assert DeliveryMode.CREATIVE is ContextConfig(delivery_mode="EXPRESSIVE").delivery_mode

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from inworld_sync import AudioEncoding, ConnectionLost, Inworld, NullSpeaker, Playback, WavSink
@@ -97,6 +98,28 @@ def test_words_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
 
     assert [("one", True), ("two", True), ("three", True)] == told
     assert WORDS == playback.heard_words
+
+
+def test_heard_text(speaker: NullSpeaker) -> None:
+    """The heard text is the beginning of the text, with the punctuation of its last word."""
+    first = attrs.evolve(
+        chunk(50, (WordTime("One", 0, 20), WordTime("two", 25, 40))), tokens=("One", " ", "two")
+    )
+    second = attrs.evolve(chunk(20), tokens=(",", " "))
+    third = attrs.evolve(chunk(20, (WordTime("three.", 50_000, 50_001),)), tokens=("three", "."))
+    playback = Playback(Speech(first, second, third), speaker)
+    playback.wait(PATIENCE_S)
+
+    assert "One two," == playback.heard_text
+
+
+def test_heard_text_without_tokens(speaker: NullSpeaker) -> None:
+    """Words are separated as their script does, also if the service lists no white space."""
+    words = tuple(WordTime(text, at, at + 5) for at, text in enumerate("我们去"))
+    playback = Playback(Speech(chunk(50, words)), speaker)
+    playback.wait(PATIENCE_S)
+
+    assert "我们去" == playback.heard_text
 
 
 def test_phonemes_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:

@@ -402,3 +402,20 @@ def test_broken(text, named):
     """An invalid message is an error that names the place."""
     with pytest.raises(RemoteProtocolError, match=named):
         stt.read(text)
+
+
+def test_tokens_are_joined_to_words() -> None:
+    """Parts of words, punctuation and white space of their own become words."""
+    tokens = [
+        {"word": text, "startTimeMs": 100 * i, "endTimeMs": 100 * i + 50}
+        for i, text in enumerate(["Hel", "lo", ",", " walk", "ing", " ", "fast", "."])
+    ]
+    body = {"transcript": "Hello, walking fast.", "isFinal": True, "wordTimestamps": tokens}
+    event = stt.read(json.dumps({"result": {"transcription": body}}))
+
+    assert isinstance(event, Transcription)
+    assert (
+        Word("Hello,", 0, 150),
+        Word("walking", 300, 450),
+        Word("fast.", 600, 650),
+    ) == event.words

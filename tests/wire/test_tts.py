@@ -22,6 +22,7 @@ from inworld_sync.models.tts import (
     DeliveryMode,
     FlushCompleted,
     Phoneme,
+    SynthesisContext,
     TextNormalization,
     TimestampTransport,
     TimestampType,
@@ -45,7 +46,8 @@ FULL = ContextConfig(
     buffer_char_threshold=250,
     pronunciation_dictionaries=["names", "brands"],
     enable_custom_pronunciation=True,
-    synthesis_context="calm",
+    synthesis_context=SynthesisContext(["Good evening.", "How are you?"]),
+    viseme_set="OPENXR",
     extra={"newField": [1]},
 )
 
@@ -88,7 +90,10 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
                     "dictionaries": [{"dictionary": "names"}, {"dictionary": "brands"}]
                 },
                 "enableCustomPronunciation": True,
-                "synthesisContext": "calm",
+                "synthesisContext": {
+                    "previousRequests": [{"text": "Good evening."}, {"text": "How are you?"}]
+                },
+                "lipsyncConfig": {"visemeSet": "OPENXR"},
                 "newField": [1],
             },
             "contextId": "c1",
@@ -312,16 +317,16 @@ IGNORED: list[tuple[dict[str, Any], str, str]] = [
     ({**chunk_with(), "usage": {"processedCharactersCount": 1.5}}, "usage", "usage"),
     ({**chunk_with(), "usage": {"processedCharactersCount": True}}, "usage", "usage"),
     ({**chunk_with(), "usage": {"processedCharactersCount": "9" * 30}}, "usage", "usage"),
-    ({**chunk_with(), "timestampInfo": "none"}, "words characters phonemes", "timestampInfo"),
-    (chunk_with(wordAlignment=5), "words phonemes", "wordAlignment"),
+    ({**chunk_with(), "timestampInfo": "none"}, "tokens characters phonemes", "timestampInfo"),
+    (chunk_with(wordAlignment=5), "tokens phonemes", "wordAlignment"),
     (chunk_with(characterAlignment=[]), "characters", "characterAlignment"),
-    (chunk_with(word={"wordEndTimeSeconds": []}), "words", "words"),
-    (chunk_with(word={"words": "a"}), "words", "words"),
-    (chunk_with(word={"words": [1]}), "words", "words"),
-    (chunk_with(word={"words": [None]}), "words", "words"),
-    (chunk_with(word={"wordStartTimeSeconds": ["0"]}), "words", "words"),
-    (chunk_with(word={"wordEndTimeSeconds": [None]}), "words", "words"),
-    (chunk_with(word={"wordEndTimeSeconds": [10**400]}), "words", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": []}), "tokens", "words"),
+    (chunk_with(word={"words": "a"}), "tokens", "words"),
+    (chunk_with(word={"words": [1]}), "tokens", "words"),
+    (chunk_with(word={"words": [None]}), "tokens", "words"),
+    (chunk_with(word={"wordStartTimeSeconds": ["0"]}), "tokens", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": [None]}), "tokens", "words"),
+    (chunk_with(word={"wordEndTimeSeconds": [10**400]}), "tokens", "words"),
     (
         chunk_with(characterAlignment={**A_CHARACTER, "characters": [1]}),
         "characters",
@@ -338,7 +343,7 @@ IGNORED: list[tuple[dict[str, Any], str, str]] = [
         "phonemes",
         "phoneticDetails",
     ),
-    ({**chunk_with(), "usage": 5, "timestampInfo": 5}, "usage words characters phonemes",
+    ({**chunk_with(), "usage": 5, "timestampInfo": 5}, "usage tokens characters phonemes",
      "timestampInfo usage"),
     ({**chunk_with(), "status": {"code": "OK"}}, "", "status.code"),
     (chunk_with(), "", ""),
@@ -354,7 +359,7 @@ def test_a_wrong_type_loses_its_field_only(chunk: dict[str, Any], empty: str, na
 
     assert isinstance(event, tts.AudioReceived)
     assert isinstance(whole, tts.AudioReceived)
-    nothing: dict[str, Any] = {"usage": None, "words": (), "characters": (), "phonemes": ()}
+    nothing: dict[str, Any] = {"usage": None, "tokens": (), "characters": (), "phonemes": ()}
     assert attrs.evolve(whole, **{name: nothing[name] for name in empty.split()}) == event
     assert named.split() == warnings
 
@@ -479,3 +484,15 @@ def test_enums_have_the_names_of_the_wire() -> None:
     """The members of enums have the names that the service uses."""
     for kind in (AudioEncoding, DeliveryMode, TimestampType, TimestampTransport, TextNormalization):
         assert [member.name for member in kind] == [member.value for member in kind]
+
+
+def test_synthesis_context_is_read() -> None:
+    """The answer to ``create`` has the texts typed, and one of a wrong type is ignored."""
+    body = {"synthesisContext": {"previousRequests": [{"text": "One."}, {"text": "Two."}]}}
+    event = tts.read(json.dumps(wrapped(contextCreated=body)))
+    warnings: list[str] = []
+    wrong = tts.read(json.dumps(wrapped(contextUpdated={"synthesisContext": "x"})), None, warnings)
+
+    assert ContextCreated("c1", body, SynthesisContext(["One.", "Two."])) == event
+    assert ContextUpdated("c1", {"synthesisContext": "x"}) == wrong
+    assert ["synthesisContext"] == warnings

@@ -160,10 +160,11 @@ class AudioDelta(_PartEvent):
         audio: Whole samples in the session's output format; empty if the message has only times.
         output_index: The item's place in the response.
         content_index: The part's place in the item.
-        words: The times of words, in milliseconds from the start of the item's audio. They come if
-            ``timestamp_type`` of :class:`TtsTuning` is set.
+        words: The words with their punctuation and times, in milliseconds from the start of the
+            item's audio. They come if ``timestamp_type`` of :class:`TtsTuning` is set.
         characters: As *words*.
         phonemes: As *words*, with visemes; ``word_index`` counts in *words*.
+        tokens: Words, punctuation and white space as the service sent them.
     """
 
     type: ClassVar[str] = "response.output_audio.delta"
@@ -172,6 +173,7 @@ class AudioDelta(_PartEvent):
     words: tuple[WordTime, ...] = attrs.field(default=(), kw_only=True)
     characters: tuple[CharacterTime, ...] = attrs.field(default=(), kw_only=True)
     phonemes: tuple[Phoneme, ...] = attrs.field(default=(), kw_only=True)
+    tokens: tuple[str, ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.frozen

@@ -309,6 +309,7 @@ class ResponseAudio:
                 event.words,
                 event.characters,
                 event.phonemes,
+                tokens=event.tokens,
             )
             position_ms += chunk.duration_ms or 0.0
             yield chunk
@@ -320,7 +321,9 @@ class ResponseAudio:
         Args:
             timeout: The most seconds to wait for each piece.
         """
-        return Speech.join(self.stream(timeout), AudioConfig("PCM", self.sample_rate_hz))
+        # Sessions have sample rates that the TTS service refuses, so AudioConfig() has its default.
+        speech = Speech.join(self.stream(timeout), AudioConfig())
+        return attrs.evolve(speech, sample_rate_hz=self.sample_rate_hz)
 
     def save(self, path: str | os.PathLike[str], timeout: float | None = None) -> None:
         """Wait for all of it and write a file, ``.wav``, ``.pcm`` or ``.raw``."""

@@ -11,10 +11,17 @@ from typing import TypeVar
 import attrs
 
 from inworld_sync.audio import base64, pcm, wav
-from inworld_sync.models.tts import AudioConfig, AudioEncoding, CharacterTime, Phoneme, WordTime
+from inworld_sync.models.tts import (
+    AudioConfig,
+    AudioEncoding,
+    CharacterTime,
+    Phoneme,
+    Viseme,
+    WordTime,
+)
+from inworld_sync.models.words import WordJoiner, join_tokens
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
-from inworld_sync.wire.text import is_blank
 
 __all__ = ["Assembler"]
 
@@ -42,6 +49,8 @@ class Assembler:
         self._word_ms = 0.0
         self._character_ms = 0.0
         self._last_end_ms = 0.0
+        self._joiner = WordJoiner()
+        self._has_visemes = False
 
     @property
     def received_ms(self) -> float | None:
@@ -72,6 +81,9 @@ class Assembler:
             self._characters(received.characters),
             phonemes,
             received.usage,
+            tuple(token.text for token in received.tokens),
+            self._visemes(received.visemes, phonemes),
+            received.extra,
         )
 
     def generation_ended(self) -> None:
@@ -102,14 +114,12 @@ class Assembler:
     def _words(
         self, received: tts.AudioReceived
     ) -> tuple[tuple[WordTime, ...], tuple[Phoneme, ...]]:
-        """Shift words and phonemes to the utterance's time; drop spaces listed as words."""
-        words: list[WordTime] = []
-        indexes = []
-        for word in received.words:
-            indexes.append(len(words))
-            if not is_blank(word.text):
-                self._word_ms = max(self._word_ms, word.start_ms + self._generation_start_ms)
-                words.append(self._placed(word, self._word_ms))
+        """Join the tokens to words, and shift words and phonemes to the utterance's time."""
+        tokens = []
+        for token in received.tokens:
+            self._word_ms = max(self._word_ms, token.start_ms + self._generation_start_ms)
+            tokens.append(self._placed(token, self._word_ms))
+        words, indexes = join_tokens(tokens, self._joiner)
         shift = self._generation_start_ms
         phonemes = tuple(
             attrs.evolve(
@@ -122,7 +132,22 @@ class Assembler:
             )
             for phoneme in received.phonemes
         )
-        return tuple(words), phonemes
+        return words, phonemes
+
+    def _visemes(
+        self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
+    ) -> tuple[Viseme, ...]:
+        """Return the shapes computed from the audio; those of the phonemes if there are none."""
+        self._has_visemes = self._has_visemes or bool(received)
+        if not self._has_visemes:
+            return tuple(
+                Viseme(each.viseme, each.start_ms, each.end_ms) for each in phonemes if each.viseme
+            )
+        shift = self._generation_start_ms
+        return tuple(
+            attrs.evolve(each, start_ms=each.start_ms + shift, end_ms=each.end_ms + shift)
+            for each in received
+        )
 
     def _characters(self, received: tuple[CharacterTime, ...]) -> tuple[CharacterTime, ...]:
         placed = []

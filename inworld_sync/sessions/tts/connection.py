@@ -27,9 +27,11 @@ from inworld_sync.models.tts import (
     ContextClosed,
     ContextConfig,
     DeliveryMode,
+    SynthesisContext,
     TextNormalization,
     TimestampTransport,
     TimestampType,
+    VisemeSet,
 )
 from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
@@ -134,7 +136,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
         buffer_char_threshold: int | None = None,
         pronunciation_dictionaries: Sequence[str] | None = None,
         enable_custom_pronunciation: bool | None = None,
-        synthesis_context: str | None = None,
+        synthesis_context: SynthesisContext | None = None,
+        viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         timeout: float | None = None,
         create_timeout: float | None = CREATE_TIMEOUT_SECONDS,
@@ -163,7 +166,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
             buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Passed to the service.
+            synthesis_context: Texts that were spoken before, which the speech continues.
+            viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             timeout: If five contexts are open and one is closing, the seconds to wait for its end;
                 None means ``connect_timeout``.
@@ -332,8 +336,13 @@ class TtsConnection(Connection[tts.ContextMessage]):
             return
         with self._changed:
             self._open_contexts.pop(context.id, None)
+            was_open = context.ended is None
             context._end_interrupted()
-            message = self._close(context.id)
+            if was_open and self._options.sends_cancel_context:
+                message = self._contexts.interrupt(context.id, time.monotonic())
+                self._expire_at(self._contexts.next_deadline())
+            else:
+                message = self._close(context.id)
         self._send_close(message)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:

@@ -28,10 +28,12 @@ from inworld_sync.models.tts import (
     ContextConfig,
     DeliveryMode,
     Phoneme,
+    SynthesisContext,
     TextNormalization,
     TimestampTransport,
     TimestampType,
     TtsUsage,
+    VisemeSet,
     WordTime,
 )
 from inworld_sync.sessions.connector import Connector
@@ -91,7 +93,8 @@ class Tts:
         buffer_char_threshold: int | None = None,
         pronunciation_dictionaries: Sequence[str] | None = None,
         enable_custom_pronunciation: bool | None = None,
-        synthesis_context: str | None = None,
+        synthesis_context: SynthesisContext | None = None,
+        viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
@@ -116,7 +119,8 @@ class Tts:
             buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Passed to the service.
+            synthesis_context: Texts that were spoken before, which the speech continues.
+            viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
@@ -161,7 +165,8 @@ class Tts:
         buffer_char_threshold: int | None = None,
         pronunciation_dictionaries: Sequence[str] | None = None,
         enable_custom_pronunciation: bool | None = None,
-        synthesis_context: str | None = None,
+        synthesis_context: SynthesisContext | None = None,
+        viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
@@ -187,7 +192,8 @@ class Tts:
             buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Passed to the service.
+            synthesis_context: Texts that were spoken before, which the speech continues.
+            viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.
@@ -229,7 +235,8 @@ class Tts:
         buffer_char_threshold: int | None = None,
         pronunciation_dictionaries: Sequence[str] | None = None,
         enable_custom_pronunciation: bool | None = None,
-        synthesis_context: str | None = None,
+        synthesis_context: SynthesisContext | None = None,
+        viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
@@ -272,7 +279,8 @@ class Tts:
         buffer_char_threshold: int | None = None,
         pronunciation_dictionaries: Sequence[str] | None = None,
         enable_custom_pronunciation: bool | None = None,
-        synthesis_context: str | None = None,
+        synthesis_context: SynthesisContext | None = None,
+        viseme_set: VisemeSet | str | None = None,
         extra: Mapping[str, object] | None = None,
         config: ContextConfig | None = None,
         timeout: float = MESSAGE_TIMEOUT_SECONDS,
@@ -302,7 +310,8 @@ class Tts:
             buffer_char_threshold: 1 to 1000 characters that are spoken without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Passed to the service.
+            synthesis_context: Texts that were spoken before, which the speech continues.
+            viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
                 one in *config*.

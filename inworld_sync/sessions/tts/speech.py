@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ from inworld_sync.models.tts import (
     CharacterTime,
     Phoneme,
     TtsUsage,
+    Viseme,
     WordTime,
 )
+from inworld_sync.models.words import WordJoiner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,12 +99,18 @@ class AudioChunk(_Encoded):
         encoding: The encoding of *data*.
         sample_rate_hz: Samples per second.
         start_ms: Its start in the utterance; None for compressed encodings.
-        words: The words whose times were sent with this chunk; the times never decrease over the
-            utterance.
+        words: The words whose times were sent with this chunk, with their punctuation; the times
+            never decrease over the utterance. A word that is cut between two chunks is a word of
+            each.
         characters: The characters whose times were sent with this chunk.
         phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index of
             *words*.
         usage: What the service counted; None if it sent no counts.
+        tokens: The words, punctuation and white space of this chunk, as the service sent them;
+            the tokens of an utterance joined are its text.
+        visemes: Mouth shapes: those that the service computes from the audio if ``viseme_set`` was
+            requested, otherwise those of the phonemes.
+        extra: Fields of the service that the client cannot read.
     """
 
     context_id: str
@@ -113,6 +122,9 @@ class AudioChunk(_Encoded):
     characters: tuple[CharacterTime, ...] = ()
     phonemes: tuple[Phoneme, ...] = ()
     usage: TtsUsage | None = None
+    tokens: tuple[str, ...] = ()
+    visemes: tuple[Viseme, ...] = ()
+    extra: Mapping[str, object] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -124,10 +136,13 @@ class Speech(_Encoded):
         data: The audio as the service encodes it, without WAV headers.
         encoding: The encoding of *data*.
         sample_rate_hz: Samples per second.
-        words: The words with their times; empty unless times were requested.
+        words: The words with their punctuation and times; empty unless times were requested.
         characters: The characters with their times; empty unless times were requested.
         phonemes: The phonemes with their times; ``word_index`` is an index of *words*.
         usage: What the service counted, summed.
+        tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
+            is the text.
+        visemes: Mouth shapes, as in :class:`AudioChunk`.
     """
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
@@ -137,6 +152,8 @@ class Speech(_Encoded):
     characters: tuple[CharacterTime, ...] = attrs.field(default=(), repr=False)
     phonemes: tuple[Phoneme, ...] = attrs.field(default=(), repr=False)
     usage: TtsUsage = attrs.field(factory=TtsUsage)
+    tokens: tuple[str, ...] = attrs.field(default=(), repr=False)
+    visemes: tuple[Viseme, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     def join(cls, chunks: Iterable[AudioChunk], audio: AudioConfig) -> Speech:
@@ -144,12 +161,28 @@ class Speech(_Encoded):
         joined = list(chunks)
         phonemes: list[Phoneme] = []
         words: list[WordTime] = []
+        joiners: defaultdict[str, WordJoiner] = defaultdict(WordJoiner)
         for chunk in joined:
+            joiner = joiners[chunk.context_id]
+            indexes = joiner.add(chunk.tokens)
+            own = list(chunk.words)
+            end = "".join(t for t, i in zip(chunk.tokens, indexes, strict=True) if i == -1)
+            if words and end:
+                words[-1] = attrs.evolve(words[-1], text=words[-1].text + end)
+            first = len(words)
+            if words and own and joiner.continues:
+                first -= 1
+                rest = own.pop(0)
+                words[-1] = attrs.evolve(
+                    words[-1],
+                    text=words[-1].text + rest.text,
+                    end_ms=max(words[-1].end_ms, rest.end_ms),
+                )
             phonemes += [
-                attrs.evolve(phoneme, word_index=phoneme.word_index + len(words))
+                attrs.evolve(phoneme, word_index=phoneme.word_index + first)
                 for phoneme in chunk.phonemes
             ]
-            words += chunk.words
+            words += own
         usages = [chunk.usage for chunk in joined if chunk.usage is not None]
         return cls(
             b"".join(chunk.data for chunk in joined),
@@ -162,6 +195,8 @@ class Speech(_Encoded):
                 sum(usage.characters for usage in usages),
                 next((usage.model for usage in usages if usage.model), ""),
             ),
+            tuple(token for chunk in joined for token in chunk.tokens),
+            tuple(viseme for chunk in joined for viseme in chunk.visemes),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

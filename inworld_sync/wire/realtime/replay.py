@@ -10,6 +10,7 @@ Pure: no clock, no lock.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
@@ -33,6 +34,7 @@ from inworld_sync.models.realtime import (
     OutputText,
     UnknownPart,
 )
+from inworld_sync.models.scripts import has_spaces_between
 from inworld_sync.wire.realtime.conversation import ROOT
 from inworld_sync.wire.realtime.response_text import part_text
 
@@ -139,6 +141,13 @@ def _heard_text(text: str, share: float) -> str:
     if share >= 1.0:
         return text
     end = round(len(text) * share)
-    if end < len(text) and not text[end].isspace():
-        end = text.rfind(" ", 0, end) + 1
+    while 0 < end < len(text) and not _is_between_words(text[end - 1], text[end]):
+        end -= 1
     return text[:end].rstrip()
+
+
+def _is_between_words(before: str, after: str) -> bool:
+    if after.isspace():
+        return True
+    # In a script without spaces a text may end after each character with its marks.
+    return not (has_spaces_between(before, after) or unicodedata.category(after).startswith("M"))

@@ -18,8 +18,8 @@ import attrs
 
 from inworld_sync.models.realtime import AudioDelta
 from inworld_sync.models.tts import CharacterTime, Phoneme, WordTime
+from inworld_sync.models.words import WordJoiner, join_tokens
 from inworld_sync.wire.codec import Json, JsonObject
-from inworld_sync.wire.text import is_blank
 
 __all__ = ["SegmentTimes", "shifted", "with_times"]
 
@@ -53,10 +53,12 @@ def with_times(event: AudioDelta, warnings: list[str]) -> AudioDelta:
     info = _object(_snake(info), name, unread)
     words = _object(info.get("word_alignment"), "word_alignment", unread)
     characters = _object(info.get("character_alignment"), "character_alignment", unread)
-    word_rows, indexes = _without_blanks(_rows(words, "word", unread))
+    tokens = [WordTime(*row) for row in _rows(words, "word", unread)]
+    joined, indexes = join_tokens(tokens, WordJoiner())
     event = attrs.evolve(
         event,
-        words=tuple(WordTime(*row) for row in word_rows),
+        words=joined,
+        tokens=tuple(token.text for token in tokens),
         characters=tuple(CharacterTime(*row) for row in _rows(characters, "character", unread)),
         phonemes=tuple(_phonemes(words.get("phonetic_details"), indexes, unread)),
         extra=event.extra if unread else extra,
@@ -103,19 +105,6 @@ def _rows(alignment: JsonObject, kind: str, unread: list[str]) -> list[tuple[str
         unread.append(names[0])
         return []
     return rows
-
-
-def _without_blanks(
-    rows: list[tuple[str, float, float]],
-) -> tuple[list[tuple[str, float, float]], list[int]]:
-    """Return the rows that are not white space, and the new index for each old one."""
-    kept: list[tuple[str, float, float]] = []
-    indexes = []
-    for row in rows:
-        indexes.append(len(kept))
-        if not is_blank(row[0]):
-            kept.append(row)
-    return kept, indexes
 
 
 def _phonemes(details: Json, indexes: list[int], unread: list[str]) -> list[Phoneme]:

@@ -15,6 +15,7 @@ from inworld_sync import (
     Inworld,
     NullSpeaker,
     QuotaError,
+    SynthesisContext,
     TtsConnection,
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
@@ -94,7 +95,8 @@ SETTINGS: dict[str, object] = {
     "buffer_char_threshold": 7,
     "pronunciation_dictionaries": ["one"],
     "enable_custom_pronunciation": False,
-    "synthesis_context": "a story",
+    "synthesis_context": SynthesisContext(["a story"]),
+    "viseme_set": "OPENXR",
     "extra": {"further": 1},
 }
 METHODS = ["synthesize", "stream", "stream_wav", "speak"]

@@ -8,7 +8,7 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from inworld_sync import AudioConfig, AudioError, CharacterTime, Phoneme, WordTime
+from inworld_sync import AudioConfig, AudioError, CharacterTime, Phoneme, Speech, Viseme, WordTime
 from inworld_sync.sessions.tts.assembler import Assembler
 from inworld_sync.wire.tts import AudioReceived
 
@@ -96,19 +96,44 @@ def test_words_and_characters_keep_their_own_time() -> None:
     assert (CharacterTime("a", 0, 20),) == chunk.characters
 
 
-def test_spaces_are_no_words() -> None:
-    """Spaces that are listed as words are dropped; phonemes keep their word."""
+def test_tokens_are_joined_to_words() -> None:
+    """White space and punctuation are no words of their own; phonemes keep their word."""
     assembler = Assembler("c", SLOW)
     chunk = assembler.chunk(
         received(
             silence(100),
-            words=[("one", 0, 30), (" ", 30, 30), ("two", 40, 90)],
-            phonemes=[(0, 10, 0), (40, 60, 2)],
+            words=[("one", 0, 30), (",", 30, 30), (" ", 30, 30), ("two", 40, 90)],
+            phonemes=[(0, 10, 0), (40, 60, 3)],
         )
     )
 
-    assert ["one", "two"] == [word.text for word in chunk.words]
+    assert ["one,", "two"] == [word.text for word in chunk.words]
+    assert ("one", ",", " ", "two") == chunk.tokens
     assert [0, 1] == [phoneme.word_index for phoneme in chunk.phonemes]
+
+
+def test_visemes() -> None:
+    """Shapes from the audio are preferred; without them, those of the phonemes are used."""
+    assembler = Assembler("c", SLOW)
+    phonemes = (Phoneme("b", "bmp", 0, 10, 0), Phoneme("x", "", 10, 20, 0))
+    shapes = (Viseme("PP", 0, 10, 0.5),)
+    texts = [
+        AudioReceived("c", silence(100), phonemes=phonemes),
+        AudioReceived("c", silence(100), phonemes=phonemes, visemes=shapes, extra={"a": 1}),
+        AudioReceived("c", silence(100), phonemes=phonemes),
+    ]
+    chunks = [assembler.chunk(texts[0]), assembler.chunk(texts[1])]
+    assembler.generation_ended()
+    chunks += [assembler.chunk(texts[2]), assembler.chunk(texts[1])]
+
+    assert [
+        (Viseme("bmp", 0, 10),),
+        shapes,
+        (),
+        (Viseme("PP", 200, 210, 0.5),),
+    ] == [chunk.visemes for chunk in chunks]
+    assert {"a": 1} == chunks[1].extra
+    assert 3 == len(Speech.join(chunks, SLOW).visemes)
 
 
 TIMES = st.lists(st.tuples(st.floats(-50, 500), st.floats(-50, 500), st.booleans()), max_size=30)

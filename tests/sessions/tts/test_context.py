@@ -641,3 +641,39 @@ def test_compressed_audio() -> None:
     assert chunk.duration_ms is None
     with pytest.raises(ValueError, match="MP3 audio is compressed"):
         _ = chunk.pcm
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "verbs"),
+    [({}, ["close_context"]), ({"sends_cancel_context": True}, ["cancel_context"])],
+)
+def test_message_of_an_interruption(
+    settings: dict[str, bool], verbs: list[str], *, is_closed: bool
+) -> None:
+    """``cancel_context`` is sent if it is set, also for a context that was closed before."""
+    sent: list[str] = []
+
+    def script(service: Service) -> None:
+        context_id = service.until("send_text")
+        service.audio(context_id, b"\1\0" * 100)
+        while True:
+            verb = next(name for name in service.request() if name != "contextId")
+            sent.append(verb)
+            if verb == "create":
+                return service.until_left()
+
+    with scripted(script, **settings) as iw, iw.tts.connect() as connection:
+        context = connection.context()
+        context.send("One two.")
+        next(context.audio(5))
+        if is_closed:
+            context.close()
+        context.interrupt()
+        context.interrupt()
+        # A later request, so that all earlier ones have arrived.
+        connection.context()
+
+    closed = ["close_context"] if is_closed else []
+    expected = closed + (verbs if verbs != closed else [])
+    assert [*expected, "create"] == sent

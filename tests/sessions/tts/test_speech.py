@@ -22,6 +22,8 @@ from inworld_sync import (
     TtsUsage,
     WordTime,
 )
+from inworld_sync.sessions.tts.assembler import Assembler
+from inworld_sync.wire.tts import AudioReceived
 
 PCM = AudioConfig("PCM", 24000)
 
@@ -80,6 +82,35 @@ def test_join() -> None:
     assert ["one", "two", "three"] == [speech.words[p.word_index].text for p in speech.phonemes]
     assert (CharacterTime("t", 1, 2),) == speech.characters
     assert TtsUsage(11, "m") == speech.usage
+
+
+def test_join_of_a_word_in_two_chunks() -> None:
+    """Parts of a word, its punctuation and its phonemes are joined; the tokens are the text."""
+    assembler = Assembler("c", PCM)
+    messages = [
+        (["A", " ", "Hel"], [2]),
+        (["lo"], [0]),
+        ([",", " ", "you"], [2]),
+        ([".", " "], []),
+    ]
+    chunks = []
+    for number, (texts, indexes) in enumerate(messages):
+        at = 1000.0 * number
+        tokens = tuple(WordTime(t, at + 100 * i, at + 100 * i + 50) for i, t in enumerate(texts))
+        phonemes = tuple(Phoneme("p", "", at, at, index) for index in indexes)
+        chunks.append(assembler.chunk(AudioReceived("c", b"", tokens=tokens, phonemes=phonemes)))
+    speech = Speech.join(chunks, PCM)
+
+    assert ["A", "Hel", "lo", "you"] == [w.text for chunk in chunks for w in chunk.words]
+    assert (
+        WordTime("A", 0, 50),
+        WordTime("Hello,", 200, 1050),
+        WordTime("you.", 2200, 2250),
+    ) == speech.words
+    assert ["Hello,", "Hello,", "you."] == [
+        speech.words[p.word_index].text for p in speech.phonemes
+    ]
+    assert "A Hello, you. " == "".join(speech.tokens)
 
 
 def test_join_of_nothing() -> None:
