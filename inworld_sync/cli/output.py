@@ -85,8 +85,8 @@ class SpeechOutput(ExitStack):
             super().__exit__(kind, error, trace)
         finally:
             if self.partial_path is not None:
-                note = f"the first {self.length} of speech are in {self.partial_path}"
-                click.echo(f"inworld-sync: {note}", err=True)
+                message = f"the first {self.length} of speech are in {self.partial_path}"
+                click.echo(f"inworld-sync: {message}", err=True)
 
     def write(self, chunk: AudioChunk) -> None:
         """Write a chunk, which has the requested encoding."""
